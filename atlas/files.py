@@ -1,0 +1,93 @@
+"""Writing so that a killed run leaves no broken file, and equal work gives equal bytes."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.errors import MissingStageError
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Gives a path beside `path`, with the same ending; renames it when all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        if beside.is_dir():
+            shutil.rmtree(beside)
+        else:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_beside(folder: Path) -> Iterator[Path]:
+    """Like `written_beside` for a folder; an older folder of that name is replaced at the end."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    try:
+        yield beside
+        if folder.exists():
+            old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+            os.replace(folder, old)
+            os.replace(beside, folder)
+            shutil.rmtree(old)
+        else:
+            os.replace(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def json_text(value: Any) -> str:
+    """JSON with sorted keys: equal values are equal text. Dataclasses and paths may nest."""
+    return json.dumps(value, indent=1, sort_keys=True, default=_plain, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def write_json(path: Path, value: Any) -> None:
+    with written_beside(path) as beside:
+        beside.write_text(json_text(value), encoding="utf-8")
+
+
+def read_json(path: Path, *, made_by: str) -> Any:
+    """Reads JSON that an earlier stage wrote. Raises MissingStageError naming `made_by`."""
+    if not path.exists():
+        raise MissingStageError(f"{path} is not there: run first  {made_by}")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def content_hash(*parts: str | bytes | NDArray[Any]) -> str:
+    """SHA-256 (16 hex digits) of texts and arrays; an array counts with its type and shape."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(part.encode() if isinstance(part, str) else part)
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]

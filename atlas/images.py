@@ -1,0 +1,104 @@
+"""One field of view from its files: PNG, JPEG or TIFF, 8 or 16 bit, gray or tinted.
+
+Axes: C channels, H rows, W columns.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.channels import TINT_PLANES
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+
+class ImageProblem(ValueError):
+    """A file that cannot serve as this channel; the text says which file and why."""
+
+
+def read_field(
+    files: tuple[Path, ...], channels: tuple[str, ...], *, max_value: int | None = None
+) -> NDArray[np.uint8]:
+    """One field, uint8 C x H x W at its own size. Raises ImageProblem.
+
+    files: one for each channel, in order.
+    max_value: the count that becomes 255; None takes the range of the file's type, so images stay
+        comparable (never image by image).
+    """
+    planes = [
+        read_channel(file, channel, max_value=max_value)
+        for file, channel in zip(files, channels, strict=True)
+    ]
+    sizes = {plane.shape for plane in planes}
+    if len(sizes) > 1:
+        listed = ", ".join(
+            f"{channel} {plane.shape[1]}x{plane.shape[0]}"
+            for channel, plane in zip(channels, planes, strict=True)
+        )
+        raise ImageProblem(f"{files[0].name}: channels of different sizes: {listed}")
+    return np.stack(planes)
+
+
+def read_channel(file: Path, channel: str, *, max_value: int | None = None) -> NDArray[np.uint8]:
+    """One channel, uint8 H x W. Raises ImageProblem."""
+    pixels = decode(file)
+    if pixels.ndim == 3:
+        pixels = _plane_of_tinted(pixels, file, channel)
+    if pixels.dtype == np.uint8 and max_value is None:
+        return np.asarray(pixels, dtype=np.uint8)
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageProblem(
+            f"{file.name}: {pixels.dtype} pixels; 8 or 16 bit whole numbers are read"
+        )
+    white = max_value if max_value is not None else np.iinfo(pixels.dtype).max
+    scaled = np.minimum(pixels.astype(np.float32) * (255.0 / white), 255.0)
+    return np.rint(scaled).astype(np.uint8)
+
+
+def decode(file: Path) -> NDArray[np.generic]:
+    """The file's pixels as they are: H x W, or H x W x 3 in the order R, G, B.
+
+    Raises ImageProblem.
+    """
+    try:
+        encoded = np.fromfile(file, dtype=np.uint8)
+    except OSError as error:
+        raise ImageProblem(f"{file.name}: cannot be read ({error.strerror})") from error
+    pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if len(encoded) else None
+    if pixels is None:
+        raise ImageProblem(f"{file.name}: not a readable PNG, JPEG or TIFF")
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        return np.asarray(pixels[:, :, 0])
+    if pixels.ndim == 3:
+        if pixels.shape[2] != 3:
+            raise ImageProblem(
+                f"{file.name}: {pixels.shape[2]} planes (RGBA?); gray or RGB is read"
+            )
+        return np.asarray(pixels[:, :, ::-1])
+    return np.asarray(pixels)
+
+
+def _plane_of_tinted(pixels: NDArray[np.generic], file: Path, channel: str) -> NDArray[np.generic]:
+    if channel in TINT_PLANES:
+        planes = pixels[:, :, TINT_PLANES[channel]]
+        if planes.shape[2] == 1:
+            return np.asarray(planes[:, :, 0])
+        return np.asarray(np.rint(planes.mean(axis=2)).astype(pixels.dtype))
+    if not (pixels == pixels[:, :, :1]).all():
+        raise ImageProblem(f"{file.name}: a colour image, and channel {channel!r} names no colour")
+    return np.asarray(pixels[:, :, 0])
+
+
+def resize_field(field: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    """C x H x W to C x size x size; area averaging where it shrinks, cubic where it grows.
+
+    Other aspects become square: a copy that was stretched is then a copy still.
+    """
+    if field.shape[1:] == (size_px, size_px):
+        return field
+    shrinks = field.shape[1] * field.shape[2] > size_px * size_px
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    planes = [cv2.resize(plane, (size_px, size_px), interpolation=how) for plane in field]
+    return np.stack(planes).astype(np.uint8)

@@ -1,0 +1,27 @@
+"""Scores that several rooms speak of."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.metrics import f1_score
+
+
+def label_matrix(labels: list[tuple[int, ...]], class_count: int) -> NDArray[np.uint8]:
+    """Label tuples as a 0/1 matrix N x C."""
+    matrix = np.zeros((len(labels), class_count), np.uint8)
+    for n, row in enumerate(labels):
+        matrix[n, list(row)] = 1
+    return matrix
+
+
+def macro_f1(truth_NC: NDArray[np.uint8], predicted_NC: NDArray[np.uint8]) -> float:
+    """Mean over classes of F1, 0 for a class without truth and prediction, as Kaggle scored it."""
+    return float(f1_score(truth_NC, predicted_NC, average="macro", zero_division=0))
+
+
+def exact_interval(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Clopper-Pearson interval of a share; (0, 1) without trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    interval = binomtest(successes, trials).proportion_ci(confidence, method="exact")
+    return float(interval.low), float(interval.high)
