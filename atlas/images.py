@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from atlas.channels import TINT_PLANES
 
+WHITE: dict[np.dtype[np.generic], int] = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
@@ -48,13 +49,11 @@ def read_channel(file: Path, channel: str, *, max_value: int | None = None) -> N
         pixels = _plane_of_tinted(pixels, file, channel)
     if pixels.dtype == np.uint8 and max_value is None:
         return np.asarray(pixels, dtype=np.uint8)
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise ImageProblem(
-            f"{file.name}: {pixels.dtype} pixels; 8 or 16 bit whole numbers are read"
-        )
-    white = max_value if max_value is not None else np.iinfo(pixels.dtype).max
+    if pixels.dtype not in WHITE:
+        raise ImageProblem(f"{file.name}: {pixels.dtype} pixels; 8 or 16 bit integers are read")
+    white = WHITE[pixels.dtype] if max_value is None else max_value
     scaled = np.minimum(pixels.astype(np.float32) * (255.0 / white), 255.0)
-    return np.rint(scaled).astype(np.uint8)
+    return np.asarray(np.rint(scaled), dtype=np.uint8)
 
 
 def decode(file: Path) -> NDArray[np.generic]:

@@ -115,6 +115,16 @@ def read_manifest(data: Path) -> Manifest:
     return Manifest(spec=spec, rows=tuple(rows))
 
 
+def read_test_ids(data: Path) -> tuple[str, ...]:
+    """The ids of sample_submission.csv in its order; none without that table. Raises DataError."""
+    problems: list[str] = []
+    drafts = _read_test(data / "sample_submission.csv", problems)
+    problems += _duplicates(drafts)
+    if problems:
+        raise DataError(str(data), problems)
+    return tuple(draft.id for draft in drafts)
+
+
 @dataclass(frozen=True)
 class _Draft:
     where: str

@@ -1,8 +1,10 @@
 """What kind of images a folder holds: `atlas.toml`, or the Human Protein Atlas of 2018."""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from atlas.channels import HPA_CHANNELS
 from atlas.errors import DataError
@@ -52,8 +54,13 @@ def read_spec(data: Path) -> AtlasSpec:
     problems = list(_problems(table))
     if problems:
         raise DataError(str(path), problems)
+    return spec_of({"name": data.name, **table})
+
+
+def spec_of(table: Mapping[str, Any]) -> AtlasSpec:
+    """From the keys of `atlas.toml`, already checked."""
     return AtlasSpec(
-        name=table.get("name", data.name),
+        name=table["name"],
         channels=tuple(table["channels"]),
         file_pattern=table["file_pattern"],
         labels=tuple(table["labels"]),

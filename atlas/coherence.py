@@ -1,0 +1,111 @@
+"""Do the channels of a field show the same cells? A file that was mixed up does not.
+
+In a true field each stain stands out from the others' outlines exactly where it lies, and nowhere
+else; a channel of another field fits no better where it lies than anywhere. So each channel is
+laid over the others at every circular shift, and its own place is compared with the displaced
+ones: the field is its own yardstick, whatever its cell line, stain or exposure.
+
+Axes: C channels, H rows, W columns, S the side of the small maps, A the channels with contrast.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE_PX = 64  # a cell is then some 10 px wide, and a field takes about a millisecond
+SMALLEST_PX = 32
+BAND_SIGMAS_PX = (0.7, 2.0)  # outlines of cells and nuclei, neither grain nor illumination
+OTHER_PLACE = 1 / 8  # of the side: shifts beyond it are other places
+LEAST_CONTRAST = 16  # of 255, between the 1st and the 99th percentile of the small map
+LEAST_SCORE = 2.0
+RIDGE = 1e-3  # two channels from the same file must not make the fit singular
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disagreement:
+    """A channel that does not seem to belong to its field.
+
+    score: how many standard deviations the fit at its own place stands above the mean fit at
+        displaced places.
+    """
+
+    channel: int
+    score: float
+
+
+def channel_disagreement(field: NDArray[np.uint8]) -> tuple[Disagreement, ...]:
+    """The channels of a field (uint8 C x H x W) that do not seem to belong, worst first.
+
+    A channel is named where its score is below LEAST_SCORE. By chance about one foreign channel
+    in twenty scores more, and so stays unnoticed. Channels without contrast are not judged; of
+    two channels both are named, as either may be the foreign one.
+    """
+    scores = coherence_scores(field)
+    named = [Disagreement(channel=c, score=float(s)) for c, s in enumerate(scores)]
+    return tuple(sorted((d for d in named if d.score < LEAST_SCORE), key=lambda d: d.score))
+
+
+def coherence_scores(field: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Score of each channel, float64 C; NaN where it cannot be judged.
+
+    That is: channels without contrast, all where fewer than two have it, fields below 32 px.
+    """
+    scores = np.full(len(field), np.nan)
+    if len(field) < 2 or min(field.shape[1:]) < SMALLEST_PX:
+        return scores
+    small = np.stack([_small(plane) for plane in field])
+    low, high = np.percentile(small, (1, 99), axis=(1, 2))
+    able = np.flatnonzero(high - low >= LEAST_CONTRAST)
+    if len(able) < 2:
+        return scores
+    correlation = _correlations(np.stack([_outlines(small[c]) for c in able]))
+    elsewhere = _displaced()
+    for n, channel in enumerate(able):
+        fit = _fit_by_others(correlation, n)
+        displaced = fit[elsewhere]
+        scores[channel] = (fit[0, 0] - displaced.mean()) / max(float(displaced.std()), 1e-12)
+    return scores
+
+
+def _small(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(
+        cv2.resize(plane, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA), dtype=np.uint8
+    )
+
+
+def _outlines(small: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """S x S of unit length. The root evens out shot noise, so that dim cells count as well."""
+    root = np.sqrt(small.astype(np.float32))
+    fine, coarse = (cv2.GaussianBlur(root, (0, 0), sigma) for sigma in BAND_SIGMAS_PX)
+    band = np.asarray(fine, np.float32) - np.asarray(coarse, np.float32)
+    band -= band.mean()
+    return np.asarray(band / max(float(np.linalg.norm(band)), 1e-12), np.float32)
+
+
+def _correlations(maps: NDArray[np.float32]) -> NDArray[np.float64]:
+    """A x A x S x S: [a, b] at a shift is the correlation of a with b moved by that shift."""
+    spectra = np.fft.rfft2(maps)
+    products = spectra[:, None] * np.conj(spectra[None])
+    return np.asarray(np.fft.irfft2(products, s=maps.shape[1:]), np.float64)
+
+
+def _fit_by_others(correlation: NDArray[np.float64], judged: int) -> NDArray[np.float64]:
+    """S x S: the share of the judged channel's variance that the others explain at each shift.
+
+    R^2 = r' G^-1 r, with r the correlations with the others at that shift and G those of the
+    others among themselves, which no shift changes.
+    """
+    others = [n for n in range(len(correlation)) if n != judged]
+    gram = correlation[np.ix_(others, others)][:, :, 0, 0] + RIDGE * np.eye(len(others))
+    r = correlation[others, judged].reshape(len(others), -1)
+    return np.asarray((r * np.linalg.solve(gram, r)).sum(axis=0).reshape(SIDE_PX, SIDE_PX))
+
+
+@cache
+def _displaced() -> NDArray[np.bool_]:
+    """S x S: which circular shifts are other places."""
+    shift = np.fft.fftfreq(SIDE_PX)
+    return np.asarray(np.hypot(shift[:, None], shift[None, :]) >= OTHER_PLACE)

@@ -1,0 +1,122 @@
+"""Planted edits: what happens to an image on its way to a second copy.
+
+Every edit is a pure function of (image, rng): image is uint8 C x H x W of any C from 1 on and any
+size from 32 px, square or not; the result is a new array of the same shape.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image: TypeAlias = NDArray[np.uint8]
+Edit: TypeAlias = Callable[[Image, np.random.Generator], Image]
+
+ALL_TURNS = range(1, 8)
+SHAPE_KEEPING_TURNS = (2, 4, 6)
+
+
+def plant(image: Image, name: str, rng: np.random.Generator) -> Image:
+    """An edited copy of `image`, uint8 C x H x W. Raises KeyError for a name not in `EDITS`."""
+    return EDITS[name](image, rng)
+
+
+def turned(image: Image, element: int) -> Image:
+    """One of the 8 flips and turns: `element % 4` quarter turns, then mirrored if at least 4."""
+    quarter = np.rot90(image, element % 4, axes=(1, 2))
+    return np.ascontiguousarray(quarter[:, :, ::-1] if element >= 4 else quarter)
+
+
+def inverse_turn(element: int) -> int:
+    """The element that undoes `element`; a mirrored turn undoes itself."""
+    return element if element >= 4 else -element % 4
+
+
+def exact(image: Image, rng: np.random.Generator) -> Image:
+    return image.copy()
+
+
+def d4(image: Image, rng: np.random.Generator) -> Image:
+    """A flip or turn that is not the identity; where H != W only those that keep the shape."""
+    square = image.shape[1] == image.shape[2]
+    return turned(image, int(rng.choice(ALL_TURNS if square else SHAPE_KEEPING_TURNS)))
+
+
+def jpeg(image: Image, rng: np.random.Generator) -> Image:
+    return _through_jpeg(image, int(rng.integers(30, 76)))
+
+
+def gamma(image: Image, rng: np.random.Generator) -> Image:
+    """Brightness to the power .65 to 1.6; darkening is as likely as brightening."""
+    powers = (0.65, 1.0) if rng.random() < 0.5 else (1.0, 1.6)
+    curve = 255 * (np.arange(256) / 255) ** rng.uniform(*powers)
+    return np.asarray(np.rint(curve).astype(np.uint8)[image])
+
+
+def rescale(image: Image, rng: np.random.Generator) -> Image:
+    """Shrunk to .45 to .75 of its side and enlarged again."""
+    factor = rng.uniform(0.45, 0.75)
+    height, width = (round(side * factor) for side in image.shape[1:])
+    return _resized(_resized(image, height, width), *image.shape[1:])
+
+
+def crop(image: Image, rng: np.random.Generator) -> Image:
+    return _cropped(image, rng.uniform(0.8, 0.93), rng)
+
+
+def noise(image: Image, rng: np.random.Generator) -> Image:
+    """Gaussian noise of 4 to 12 counts of 255."""
+    counts = rng.normal(0, rng.uniform(4, 12), image.shape)
+    return np.asarray(np.clip(np.rint(image + counts), 0, 255), dtype=np.uint8)
+
+
+def mixed(image: Image, rng: np.random.Generator) -> Image:
+    """A flip or turn, a crop, a gamma and a JPEG, one after another."""
+    window = _cropped(d4(image, rng), rng.uniform(0.88, 0.95), rng)
+    return _through_jpeg(gamma(window, rng), 70)
+
+
+def brighter(image: Image, rng: np.random.Generator) -> Image:
+    """A longer exposure: 1.1 to 1.5 times as bright, cut off at white."""
+    gain = np.float32(rng.uniform(1.1, 1.5))
+    return np.asarray(np.minimum(np.rint(image * gain), 255), dtype=np.uint8)
+
+
+def _through_jpeg(image: Image, quality: int) -> Image:
+    # Each channel on its own: a JPEG of stacked stains would mix them in its chroma.
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    encoded = [cv2.imencode(".jpg", np.ascontiguousarray(plane), options)[1] for plane in image]
+    planes = [cv2.imdecode(code, cv2.IMREAD_GRAYSCALE) for code in encoded]
+    return np.stack([np.asarray(plane, np.uint8) for plane in planes])
+
+
+def _cropped(image: Image, share: float, rng: np.random.Generator) -> Image:
+    """A window of `share` of each side at a random place, enlarged to the whole."""
+    height, width = (round(side * share) for side in image.shape[1:])
+    top = int(rng.integers(image.shape[1] - height + 1))
+    left = int(rng.integers(image.shape[2] - width + 1))
+    return _resized(image[:, top : top + height, left : left + width], *image.shape[1:])
+
+
+def _resized(image: Image, height: int, width: int) -> Image:
+    how = cv2.INTER_AREA if height < image.shape[1] else cv2.INTER_CUBIC
+    planes = [
+        cv2.resize(np.ascontiguousarray(plane), (width, height), interpolation=how)
+        for plane in image
+    ]
+    return np.stack([np.asarray(plane, np.uint8) for plane in planes])
+
+
+EDITS: dict[str, Edit] = {
+    "exact": exact,
+    "d4": d4,
+    "jpeg": jpeg,
+    "gamma": gamma,
+    "rescale": rescale,
+    "crop": crop,
+    "noise": noise,
+    "mixed": mixed,
+    "brighter": brighter,
+}

@@ -1,0 +1,77 @@
+"""A trained classifier and its two files: classifier.json and weights.safetensors."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from atlas.errors import UserError
+from atlas.files import read_json, write_json
+from classify.network import ClassifierNetwork, empty_network
+from classify.settings import ClassifierSettings
+from engine.settings import TrainingSettings
+from engine.weights import load_weights, save_weights, weights_hash
+
+CARD_FILE = "classifier.json"
+WEIGHTS_FILE = "weights.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """A network with what it takes and gives.
+
+    channels, labels: names, in the order of the network's inputs and outputs.
+    image_size_px: side of the images it learned from.
+    started_from: where the trunk's first weights were from.
+    weights_hash: of the trained weights.
+    """
+
+    network: ClassifierNetwork
+    settings: ClassifierSettings
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+    image_size_px: int
+    started_from: str
+    weights_hash: str
+
+
+def save_classifier(folder: Path, classifier: Classifier) -> None:
+    save_weights(folder / WEIGHTS_FILE, classifier.network)
+    card = {
+        "settings": asdict(classifier.settings),
+        "channels": classifier.channels,
+        "labels": classifier.labels,
+        "image_size_px": classifier.image_size_px,
+        "started_from": classifier.started_from,
+        "weights_hash": classifier.weights_hash,
+    }
+    write_json(folder / CARD_FILE, card)
+
+
+def load_classifier(folder: Path, *, made_by: str) -> Classifier:
+    """Raises MissingStageError naming `made_by`, UserError where files do not belong together."""
+    card = read_json(folder / CARD_FILE, made_by=made_by)
+    settings = _settings(card["settings"])
+    channels, labels = tuple(card["channels"]), tuple(card["labels"])
+    network = empty_network(settings, channels=len(channels), labels=len(labels))
+    load_weights(folder / WEIGHTS_FILE, network)
+    if weights_hash(network) != card["weights_hash"]:
+        raise UserError(f"{folder / WEIGHTS_FILE} is not what {CARD_FILE} describes; train again")
+    return Classifier(
+        network=network,
+        settings=settings,
+        channels=channels,
+        labels=labels,
+        image_size_px=card["image_size_px"],
+        started_from=card["started_from"],
+        weights_hash=card["weights_hash"],
+    )
+
+
+def _settings(stored: dict[str, Any]) -> ClassifierSettings:
+    """JSON has lists where the settings have tuples."""
+    training = dict(stored["training"])
+    training["lr_steps"] = tuple((epoch, rate) for epoch, rate in training["lr_steps"])
+    first, second = stored["dropouts"]
+    return ClassifierSettings(
+        **{**stored, "dropouts": (first, second), "training": TrainingSettings(**training)}
+    )

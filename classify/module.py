@@ -1,0 +1,59 @@
+"""The training loop's view of a classifier. Axes: N images, C classes, H x W pixels."""
+
+from typing import Any
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+
+from classify.losses import focal_and_lovasz
+from classify.network import ClassifierNetwork
+from classify.settings import ClassifierSettings
+from classify.thresholds import best_overall_cut
+from engine.training import adam
+
+SELECTED_BY = "validation_macro_f1"
+
+
+class ClassifierModule(L.LightningModule):
+    """Logs train_loss, validation_loss and validation_macro_f1, each once an epoch.
+
+    Epochs are compared by macro F1 at the one cut that is best for all classes: a cut for each
+    class would reward luck with the few images of a rare class.
+    """
+
+    def __init__(self, network: ClassifierNetwork, settings: ClassifierSettings) -> None:
+        super().__init__()
+        self.network, self.settings = network, settings
+        self.validated: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def training_step(self, batch: Any, batch_index: int) -> torch.Tensor:
+        images_NCHW, targets_NC, _ = batch
+        loss = self._loss(self.network(images_NCHW), targets_NC)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images_NCHW))
+        return loss
+
+    def validation_step(self, batch: Any, batch_index: int) -> None:
+        images_NCHW, targets_NC, _ = batch
+        logits_NC = self.network(images_NCHW)
+        loss = self._loss(logits_NC, targets_NC)
+        self.log("validation_loss", loss, batch_size=len(images_NCHW))
+        self.validated.append((logits_NC.float().sigmoid().cpu(), targets_NC.cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        scores_NC, truth_NC = (torch.cat(rows) for rows in zip(*self.validated, strict=True))
+        self.validated.clear()
+        _, best = best_overall_cut(scores_NC.numpy(), truth_NC.numpy().astype(np.uint8))
+        self.log(SELECTED_BY, best, prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        return adam(self.network.parameters(), self.settings.training)
+
+    def _loss(self, logits_NC: torch.Tensor, targets_NC: torch.Tensor) -> torch.Tensor:
+        return focal_and_lovasz(
+            logits_NC.float(),  # under mixed precision they come in 16 bits
+            targets_NC,
+            focal_weight=self.settings.focal_weight,
+            lovasz_weight=self.settings.lovasz_weight,
+            lovasz=self.settings.lovasz,
+        )

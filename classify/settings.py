@@ -1,0 +1,86 @@
+"""How a classifier is built and trained."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from engine.settings import TrainingSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierSettings:
+    """One classifier: a trunk, the winner's head, a loss and a training run.
+
+    trunk: timm's name of a convolutional network.
+    weights: "auto" (pretrained where they can be had), "none", or a safetensors file.
+    stem: how filters of three channels become filters of all.
+    hidden: width of the head's inner layer; dropouts: before each of its two Linear layers.
+    image_size_px: None takes the atlas's own size, at most 512.
+    focal_weight, lovasz_weight: of the two losses in their sum.
+    lovasz: "hinge" counts the labels; "symmetric" averages with the hinge of their absence.
+    hold_out_share: of the groups of labelled images, for validation and thresholds.
+    """
+
+    trunk: str
+    weights: str = "auto"
+    stem: Literal["winner", "scaled"] = "winner"
+    hidden: int = 1024
+    dropouts: tuple[float, float] = (0.5, 0.5)
+    image_size_px: int | None = None
+    focal_weight: float = 0.5
+    lovasz_weight: float = 0.5
+    lovasz: Literal["hinge", "symmetric"] = "hinge"
+    hold_out_share: float = 0.2
+    training: TrainingSettings
+
+
+RECIPES = {
+    # The winner's single model, but for its third loss and its crops.
+    "densenet121": ClassifierSettings(
+        trunk="densenet121",
+        training=TrainingSettings(
+            epochs=45,
+            batch_size=32,
+            learning_rate=3e-4,
+            lr_steps=((25, 1.5e-4), (30, 7.5e-5), (35, 3e-5), (40, 1e-5)),
+        ),
+    ),
+    # Small enough for two cores and no GPU; shows that a folder works before hours are spent.
+    "smoke": ClassifierSettings(
+        trunk="test_resnet",
+        stem="scaled",
+        hidden=256,
+        dropouts=(0.1, 0.25),
+        image_size_px=64,
+        training=TrainingSettings(
+            epochs=20, batch_size=32, learning_rate=2e-3, lr_steps=((14, 5e-4),)
+        ),
+    ),
+}
+
+
+def adjusted(
+    settings: ClassifierSettings,
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    image_size_px: int | None = None,
+    weights: str | None = None,
+    seed: int | None = None,
+) -> ClassifierSettings:
+    """The settings with what is given in place of their own; a given rate holds in all epochs."""
+    own = settings.training
+    training = replace(
+        own,
+        epochs=own.epochs if epochs is None else epochs,
+        batch_size=own.batch_size if batch_size is None else batch_size,
+        learning_rate=own.learning_rate if learning_rate is None else learning_rate,
+        lr_steps=own.lr_steps if learning_rate is None else (),
+        seed=own.seed if seed is None else seed,
+    )
+    return replace(
+        settings,
+        training=training,
+        image_size_px=settings.image_size_px if image_size_px is None else image_size_px,
+        weights=settings.weights if weights is None else weights,
+    )

@@ -1,0 +1,188 @@
+"""The training loop: Lightning's, quiet, resumable epoch by epoch, with one table of metrics."""
+
+import csv
+import json
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from torch import nn
+
+from atlas.errors import UserError
+from atlas.files import json_text, written_beside
+from engine.loaders import seed_of
+from engine.settings import TrainingSettings
+
+CHECKPOINTS = "checkpoints"
+SETTINGS_FILE = "settings.json"
+
+
+def fit(
+    module: L.LightningModule,
+    train_loader: Iterable[Any],
+    validation_loader: Iterable[Any],
+    *,
+    folder: Path,
+    epochs: int,
+    monitor: str,
+    mode: Literal["max", "min"],
+    seed: int = 0,
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true",
+) -> Path:
+    """Trains and returns the checkpoint of the best epoch by the validation metric `monitor`.
+
+    Goes on behind checkpoints/last.ckpt; a finished run is not repeated. Call `claim_folder`
+    before, so that nobody goes on with other settings. One GPU is used where there is one.
+    Writes folder/metrics.csv, a row for each epoch.
+    """
+    last, best = folder / CHECKPOINTS / "last.ckpt", folder / CHECKPOINTS / "best.ckpt"
+    if best.exists() and last.exists() and epochs_done(last) >= epochs:
+        return best
+    with _quiet():
+        trainer = L.Trainer(
+            max_epochs=epochs,
+            accelerator="auto",
+            devices=1,
+            precision=precision,
+            logger=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=folder,
+            callbacks=[
+                SeedEveryEpoch(seed),
+                MetricsTable(folder / "metrics.csv"),
+                _checkpoints(folder, monitor, mode),
+                TQDMProgressBar(),
+            ],
+        )
+        trainer.fit(
+            module,
+            train_loader,
+            validation_loader,
+            ckpt_path=last if last.exists() else None,
+            weights_only=True,
+        )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return best
+
+
+def claim_folder(folder: Path, settings: Any) -> None:
+    """Writes settings.json, or checks that the run in this folder has the same settings.
+
+    Raises UserError naming what differs.
+    """
+    path, text = folder / SETTINGS_FILE, json_text(settings)
+    if not path.exists():
+        with written_beside(path) as beside:
+            beside.write_text(text, encoding="utf-8")
+        return
+    there = path.read_text(encoding="utf-8")
+    if there != text:
+        changes = ", ".join(differences(json.loads(there), json.loads(text)))
+        raise UserError(
+            f"{folder} holds a run with other settings ({changes}); "
+            "repeat them, give another --out, or remove that folder"
+        )
+
+
+def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """`name was -> is` for each setting that differs, nested names joined by dots."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield f"{name} was {old}, is {new}"
+
+
+def adam(parameters: Iterable[nn.Parameter], training: TrainingSettings) -> dict[str, Any]:
+    """What `configure_optimizers` returns: Adam with the settings' rate for each epoch."""
+    optimizer = torch.optim.Adam(parameters, lr=training.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda epoch: training.learning_rate_at(epoch) / training.learning_rate
+    )
+    return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Raises UserError where it is damaged."""
+    try:
+        stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen kinds for a damaged file
+        raise UserError(f"{path} is damaged; remove its folder and train again") from error
+    return stored
+
+
+def epochs_done(path: Path) -> int:
+    """Epochs that a checkpoint of the end of an epoch has behind it."""
+    return int(read_checkpoint(path)["epoch"]) + 1
+
+
+class SeedEveryEpoch(Callback):
+    """Dropout is drawn from (seed, epoch): a resumed epoch is the epoch it would have been."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        torch.manual_seed(seed_of("epoch", self.seed, trainer.current_epoch))
+
+
+class MetricsTable(Callback):
+    """One row an epoch of everything that was logged; rows after a checkpoint are written anew."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        row = {"epoch": str(trainer.current_epoch)}
+        for name, value in sorted(trainer.callback_metrics.items()):
+            row[name] = f"{float(value):.6g}"
+        rows = [old for old in self._rows() if int(old["epoch"]) < trainer.current_epoch]
+        with written_beside(self.path) as beside, beside.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows([*rows, row])
+
+    def _rows(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+
+def _checkpoints(folder: Path, monitor: str, mode: str) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        dirpath=folder / CHECKPOINTS,
+        filename="best",
+        monitor=monitor,
+        mode=mode,
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's advice, which is not for the users of a finished command."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # Reading from memory or HDF5 is cheap here: workers would cost more than they give.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            warnings.filterwarnings("ignore", message=".*number of training batches.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

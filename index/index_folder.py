@@ -1,0 +1,105 @@
+"""`RUN/index`: vectors, ids, labels, settings and a reference to the atlas they come from.
+
+The faiss index itself is made anew from the vectors at every start: for an exact index that is a
+copy in memory, and the vectors then have one owner.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from atlas.artifact_files import load_embeddings, load_table, save_embeddings, save_table
+from atlas.artifacts import EmbeddingSet
+from atlas.errors import ProvenanceError
+from atlas.files import read_json, write_json
+from atlas.labels import format_labels, parse_labels
+from atlas.manifest import ImageRow, Manifest
+from atlas.spec import AtlasSpec, spec_of
+from index.vector_index import FlatIndex, build_index
+
+MADE_BY = "python scripts/build_index.py"
+EMBEDDER_FOLDER = "embedder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexFolder:
+    """An index as it lies on disk.
+
+    data: the atlas folder it was made from; table: Id, split, Target, Identity of every reference.
+    """
+
+    folder: Path
+    spec: AtlasSpec
+    data: Path
+    image_size_px: int
+    table: pd.DataFrame
+    embeddings: EmbeddingSet
+
+    @cached_property
+    def search_index(self) -> FlatIndex:
+        return build_index(self.embeddings)
+
+    @cached_property
+    def labels(self) -> dict[str, tuple[int, ...]]:
+        return {
+            i: parse_labels(t) for i, t in zip(self.table["Id"], self.table["Target"], strict=True)
+        }
+
+    @cached_property
+    def identities(self) -> dict[str, str | None]:
+        """Identities that occur twice or more; the others count as none."""
+        repeated = self.table["Identity"].duplicated(keep=False) & (self.table["Identity"] != "")
+        known = self.table["Identity"].where(repeated, "")
+        return {i: name or None for i, name in zip(self.table["Id"], known, strict=True)}
+
+    @cached_property
+    def splits(self) -> dict[str, str]:
+        return dict(zip(self.table["Id"], self.table["split"], strict=True))
+
+
+def save_index(
+    folder: Path, embeddings: EmbeddingSet, references: Manifest, *, data: Path, image_size_px: int
+) -> None:
+    """Writes all but the embedder's weights, which their own room writes beside."""
+    save_embeddings(folder / "embeddings.h5", embeddings)
+    save_table(folder / "references.csv", _reference_table(references.rows))
+    about: dict[str, Any] = {
+        "atlas": asdict(references.spec),
+        "data": str(data.resolve()),
+        "image_size_px": image_size_px,
+        "table_hash": references.table_hash,
+        "provenance": embeddings.provenance,
+    }
+    write_json(folder / "index.json", about)
+
+
+def load_index(folder: Path) -> IndexFolder:
+    """Raises MissingStageError naming the command that makes it, ProvenanceError if torn apart."""
+    about = read_json(folder / "index.json", made_by=MADE_BY)
+    embeddings = load_embeddings(folder / "embeddings.h5", made_by=MADE_BY)
+    table = load_table(folder / "references.csv", made_by=MADE_BY)
+    if tuple(table["Id"]) != embeddings.ids or about["provenance"] != embeddings.provenance:
+        raise ProvenanceError(f"{folder}: its files are not of one making: run again  {MADE_BY}")
+    return IndexFolder(
+        folder=folder,
+        spec=spec_of(about["atlas"]),
+        data=Path(about["data"]),
+        image_size_px=int(about["image_size_px"]),
+        table=table,
+        embeddings=embeddings,
+    )
+
+
+def _reference_table(rows: Sequence[ImageRow]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "Id": [row.id for row in rows],
+            "split": [row.split for row in rows],
+            "Target": [format_labels(row.labels or ()) for row in rows],
+            "Identity": [row.identity or "" for row in rows],
+        }
+    )

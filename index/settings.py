@@ -1,0 +1,49 @@
+"""How the index is searched and how its claims are measured. Standard library only."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrationSettings:
+    """Finding the turn, scale and shift that lay one field over another.
+
+    size_px: fields are compared at this size; noise and re-encoding average out by then.
+    scales: sides of the window of the reference that the query may show, as shares of its side.
+    fine_px, coarse_px: standard deviations of the band-pass, at size_px.
+    refined_turns: how many of the 8 flips and turns are refined to sub-pixel affine registration.
+    refined_from: a coarse correlation from which refining is worth its time.
+    least_overlap: share of the reference that a registered query must cover.
+    blank_below: standard deviation of band-passed root counts below which a field shows nothing.
+    """
+
+    size_px: int = 64
+    scales: tuple[float, ...] = (1.0, 0.95, 0.9, 0.85, 0.8)
+    fine_px: float = 1.0
+    coarse_px: float = 4.0
+    refined_turns: int = 2
+    refined_from: float = 0.5
+    least_overlap: float = 0.5
+    blank_below: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakSettings:
+    """What is claimed, and on what measurements.
+
+    neighbours: candidates of each query that are examined.
+    planted_copies, natural_queries: how many images of the atlas itself calibrate `same_image`.
+    copy_share, sibling_share: shares of the queries assumed to be copies (2.6 % of the test set of
+        2018) and siblings, at which a precision is meant.
+    copy_precision, sibling_precision: asked of the claims at the cut.
+    copy_recall_kept: share of the planted copies that the cut may not cost.
+    """
+
+    neighbours: int = 10
+    planted_copies: int = 800
+    natural_queries: int = 1000
+    copy_share: float = 0.026
+    copy_precision: float = 0.99
+    copy_recall_kept: float = 0.99
+    sibling_share: float = 0.1
+    sibling_precision: float = 0.95
+    seed: int = 0

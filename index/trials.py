@@ -1,0 +1,129 @@
+"""The trials that calibration measures on: planted copies, natural pairs, held-out fields."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.artifacts import Neighbours
+from atlas.edits import EDITS, plant
+from atlas.files import content_hash
+from index.index_folder import IndexFolder
+from index.verification import ReadFields
+
+# An exact copy says nothing about a cut.
+PLANTED_EDITS = tuple(name for name in EDITS if name != "exact")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlantedCopies:
+    """Edited copies of references, made anew whenever they are read: nothing large is held.
+
+    ids: `edit:source`; read: ids -> uint8 N x C x H x W.
+    """
+
+    ids: tuple[str, ...]
+    read_sources: ReadFields
+    seed: int
+
+    def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
+        sources = self.read_sources([source_of(i) for i in ids])
+        return np.stack([self._planted(i, field) for i, field in zip(ids, sources, strict=True)])
+
+    def _planted(self, planted_id: str, field: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        number = int(content_hash(planted_id, str(self.seed)), 16)
+        return plant(field, edit_of(planted_id), np.random.default_rng(number))
+
+
+def edit_of(planted_id: str) -> str:
+    return planted_id.split(":", 1)[0]
+
+
+def source_of(planted_id: str) -> str:
+    return planted_id.split(":", 1)[1]
+
+
+def plant_copies(
+    ids: Sequence[str], read_sources: ReadFields, *, count: int, seed: int
+) -> PlantedCopies:
+    """Up to `count` copies: every image once, then again with other edits while there is room."""
+    order = np.random.default_rng(seed).permutation(len(ids))
+    rounds = range(len(PLANTED_EDITS))
+    pairs = [
+        f"{PLANTED_EDITS[(n + turn) % len(PLANTED_EDITS)]}:{ids[position]}"
+        for turn in rounds
+        for n, position in enumerate(order)
+    ]
+    return PlantedCopies(ids=tuple(pairs[:count]), read_sources=read_sources, seed=seed)
+
+
+def sources_only(neighbours: Neighbours) -> Neighbours:
+    """Of planted copies' candidates only the source, if it is among them."""
+    sources = np.array([source_of(i) for i in neighbours.query_ids], dtype=object)[:, None]
+    is_source = neighbours.reference_ids_NK == sources
+    found = is_source.any(axis=1, keepdims=True)
+    return Neighbours(
+        query_ids=neighbours.query_ids,
+        reference_ids_NK=np.where(found, sources, "").astype(object),
+        similarity_NK=np.where(is_source, neighbours.similarity_NK, -np.inf).max(
+            axis=1, keepdims=True
+        ),
+    )
+
+
+def sample_ids(ids: Sequence[str], *, count: int, seed: int) -> tuple[str, ...]:
+    """Some of the ids, in their order."""
+    if len(ids) <= count:
+        return tuple(ids)
+    chosen = np.random.default_rng(seed).choice(len(ids), count, replace=False)
+    return tuple(ids[n] for n in np.sort(chosen))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiblingTrials:
+    """Best similarities of held-out fields; see `calibration.calibrate_sibling`."""
+
+    known: NDArray[np.float64]
+    correct: NDArray[np.bool_]
+    unknown: NDArray[np.float64]
+
+
+def sibling_trials(
+    index: IndexFolder, *, known_ids: Sequence[str], unknown_ids: Sequence[str]
+) -> SiblingTrials:
+    """Asks the index for fields it holds, each without itself.
+
+    known_ids: fields whose identity the index holds in other fields too.
+    unknown_ids: their own identity is left out of the answer, as if it were new.
+    """
+    known = _best_matches(index, known_ids, without_own=False)
+    unknown = _best_matches(index, unknown_ids, without_own=True)
+    return SiblingTrials(
+        known=np.array([similarity for similarity, _ in known], float),
+        correct=np.array([same for _, same in known], bool),
+        unknown=np.array([similarity for similarity, _ in unknown], float),
+    )
+
+
+def _best_matches(
+    index: IndexFolder, ids: Sequence[str], *, without_own: bool
+) -> list[tuple[float, bool]]:
+    """Similarity of each field's best match of a known identity, and whether it is its own."""
+    if not ids:
+        return []
+    largest = max(Counter(name for name in index.identities.values() if name).values())
+    queries = index.embeddings.aligned_to(ids)
+    found = index.search_index.search(queries, largest + 1)
+    best = []
+    for image_id, match_ids, cosines in zip(
+        ids, found.reference_ids_NK, found.similarity_NK, strict=True
+    ):
+        names = [index.identities.get(str(match_id)) for match_id in match_ids]
+        own = index.identities[image_id]
+        for name, cosine in zip(names, cosines, strict=True):
+            if name is not None and not (without_own and name == own):
+                best.append((float(cosine), name == own))
+                break
+    return best

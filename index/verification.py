@@ -1,0 +1,95 @@
+"""Candidates examined by their pixels.
+
+Axes: N queries, K candidates, C channels, H rows, W columns.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.artifacts import Neighbours
+from atlas.files import content_hash, json_text
+from atlas.parts import fill_parts
+from index.registration import FloatArray, band_passed, register
+from index.settings import RegistrationSettings
+
+ReadFields = Callable[[Sequence[str]], NDArray[np.uint8]]
+
+# Band-passed fields of so many queries and their candidates are held at a time.
+QUERIES_AT_ONCE = 128
+FIELDS_READ_AT_ONCE = 64
+
+
+def examine(
+    neighbours: Neighbours,
+    read_queries: ReadFields,
+    read_references: ReadFields,
+    settings: RegistrationSettings,
+    *,
+    folder: Path,
+    description: str,
+) -> NDArray[np.float32]:
+    """Evidence of every candidate, N x K: the correlation of registered pixels, -1 where none.
+
+    read_queries, read_references: ids -> uint8 N x C x H x W.
+    folder: finished parts are kept there, so that a killed run goes on.
+    """
+    candidates = dict(zip(neighbours.query_ids, neighbours.reference_ids_NK, strict=True))
+
+    def make_rows(query_ids: Sequence[str]) -> NDArray[np.float32]:
+        blocks = [
+            _examine_block(
+                query_ids[start : start + QUERIES_AT_ONCE],
+                candidates, read_queries, read_references, settings,
+            )
+            for start in range(0, len(query_ids), QUERIES_AT_ONCE)
+        ]  # fmt: skip
+        return np.concatenate(blocks)
+
+    pairs = content_hash(*("|".join([q, *map(str, ids)]) for q, ids in candidates.items()))
+    provenance = {"pairs": pairs, "registration": asdict(settings)}
+    store = fill_parts(
+        folder / content_hash(json_text(provenance)),
+        neighbours.query_ids,
+        make_rows,
+        provenance=provenance,
+        description=description,
+    )
+    return np.asarray(store.read(neighbours.query_ids), np.float32)
+
+
+def _examine_block(
+    query_ids: Sequence[str],
+    candidates: dict[str, NDArray[np.object_]],
+    read_queries: ReadFields,
+    read_references: ReadFields,
+    settings: RegistrationSettings,
+) -> NDArray[np.float32]:
+    queries = _banded(query_ids, read_queries, settings)
+    wanted = sorted({str(r) for q in query_ids for r in candidates[q] if r})
+    references = _banded(wanted, read_references, settings)
+
+    def evidence_of(query_id: str) -> list[float]:
+        return [
+            register(queries[query_id], references[str(r)], settings).evidence if r else -1.0
+            for r in candidates[query_id]
+        ]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # OpenCV lets go of the interpreter
+        return np.array(list(pool.map(evidence_of, query_ids)), np.float32)
+
+
+def _banded(
+    ids: Sequence[str], read: ReadFields, settings: RegistrationSettings
+) -> dict[str, FloatArray]:
+    banded = {}
+    for start in range(0, len(ids), FIELDS_READ_AT_ONCE):
+        chunk = ids[start : start + FIELDS_READ_AT_ONCE]
+        for image_id, field in zip(chunk, read(chunk), strict=True):
+            banded[image_id] = band_passed(field, settings)
+    return banded

@@ -1,0 +1,49 @@
+"""From a data folder to a trained classifier."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from atlas.manifest import Manifest, read_manifest
+from atlas.store import fill_store, native_size_px
+from classify import training
+from classify.settings import ClassifierSettings
+from classify.training import TrainedClassifier
+
+LARGEST_SIZE_PX = 512
+
+
+def train_classifier(data: Path, out: Path, settings: ClassifierSettings) -> TrainedClassifier:
+    """Reads the atlas, fills its store beside `out`, trains there, and prints what came of it.
+
+    Raises DataError for the data folder, UserError where `out` holds another run.
+    """
+    manifest = read_manifest(data)
+    settings = replace(settings, image_size_px=_size_px(manifest, settings))
+    store = fill_store(manifest, out.parent / "store", size_px=_size_px(manifest, settings))
+    trained = training.train_classifier(manifest, store, settings, out)
+    print("\n".join(summary(trained, out)))
+    return trained
+
+
+def summary(trained: TrainedClassifier, out: Path) -> list[str]:
+    """The lines to print: start, images, scores, files."""
+    classifier, split, scores = trained.classifier, trained.split, trained.scores
+    bare = len(trained.thresholds.without_positives)
+    return [
+        f"started from {classifier.started_from}",
+        f"{len(split.training_ids)} images in training, {len(split.validation_ids)} held out, "
+        f"{classifier.image_size_px} px, {len(classifier.channels)} channels",
+        "macro F1 on the hold-out:",
+        f"  {scores.at_half:.4f}  every cut .5",
+        f"  {scores.at_overall_cut:.4f}  one cut for all labels, {trained.thresholds.overall:.4f}",
+        f"  {scores.at_class_cuts:.4f}  a cut for each label (optimistic: these same images chose "
+        f"the cuts{f'; {bare} labels are not among them' if bare else ''})",
+        f"wrote {out}: weights, thresholds and probabilities of the hold-out"
+        + (f" and of {trained.test_images} test images" if trained.test_images else ""),
+    ]
+
+
+def _size_px(manifest: Manifest, settings: ClassifierSettings) -> int:
+    if settings.image_size_px is not None:
+        return settings.image_size_px
+    return native_size_px(manifest, at_most_px=LARGEST_SIZE_PX)

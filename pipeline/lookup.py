@@ -1,0 +1,110 @@
+"""The nearest known images of one query or several."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from atlas.artifacts import EmbeddingSet
+from atlas.errors import UserError
+from atlas.images import ImageProblem, read_field, resize_field
+from atlas.labels import format_labels
+from atlas.queries import find_query
+from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
+from index.registration import band_passed, register
+from index.settings import RegistrationSettings
+from report.pictures import save_grid, to_rgb
+from retrieval.embedder_files import load_embedder
+from retrieval.embedding import embed_images
+
+PICTURED = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lookup:
+    """table: query, rank, match, similarity, evidence, labels, identity; montage: a PNG."""
+
+    table: pd.DataFrame
+    montage: Path
+
+
+def look_up(queries: Sequence[str], index_folder: Path, *, k: int, montage: Path) -> Lookup:
+    """The k nearest references of each query, with the correlation of their registered pixels.
+
+    queries: ids of the index's atlas, or paths of image files. An id never finds itself.
+    """
+    index = load_index(index_folder)
+    embedder = load_embedder(index_folder / EMBEDDER_FOLDER)
+    names = tuple(dict.fromkeys(queries))
+    fields = np.stack([_field(name, index) for name in names])
+    vectors = EmbeddingSet(
+        ids=names,
+        vectors_ND=embed_images(embedder, fields),
+        provenance={"embedder": embedder.fingerprint},
+    )
+    found = index.search_index.search(vectors, k)
+    rows, pictures = [], []
+    for n, name in enumerate(names):
+        hits = [
+            (str(match_id), float(cosine))
+            for match_id, cosine in zip(
+                found.reference_ids_NK[n], found.similarity_NK[n], strict=True
+            )
+            if match_id
+        ]
+        matched = [_field(match_id, index) for match_id, _ in hits[:k]]
+        rows += _rows(name, fields[n], hits, matched, index)
+        pictures.append(_picture_row(name, fields[n], hits, matched, index))
+    save_grid(montage, pictures, title=f"nearest in {index_folder}")
+    return Lookup(table=pd.DataFrame(rows), montage=montage)
+
+
+def _field(name: str, index: IndexFolder) -> NDArray[np.uint8]:
+    spec = index.spec
+    query = find_query(name, spec, index.data)
+    try:
+        field = read_field(query.files, spec.channels, max_value=spec.max_value)
+    except ImageProblem as problem:
+        raise UserError(str(problem)) from problem
+    return resize_field(field, index.image_size_px)
+
+
+def _rows(
+    name: str,
+    field: NDArray[np.uint8],
+    hits: list[tuple[str, float]],
+    matched: list[NDArray[np.uint8]],
+    index: IndexFolder,
+) -> list[dict[str, object]]:
+    settings = RegistrationSettings()
+    query = band_passed(field, settings)
+    return [
+        {
+            "query": name,
+            "rank": rank,
+            "match": match_id,
+            "similarity": cosine,
+            "evidence": register(query, band_passed(other, settings), settings).evidence,
+            "labels": format_labels(index.labels[match_id]),
+            "identity": index.identities[match_id] or "",
+        }
+        for rank, ((match_id, cosine), other) in enumerate(zip(hits, matched, strict=True), start=1)
+    ]
+
+
+def _picture_row(
+    name: str,
+    field: NDArray[np.uint8],
+    hits: list[tuple[str, float]],
+    matched: list[NDArray[np.uint8]],
+    index: IndexFolder,
+) -> list[tuple[NDArray[np.float32], str]]:
+    channels = index.spec.channels
+    row = [(to_rgb(field, channels), f"query\n{Path(name).name[:22]}")]
+    for (match_id, cosine), other in list(zip(hits, matched, strict=True))[:PICTURED]:
+        labels = " ".join(map(str, index.labels[match_id]))
+        row.append((to_rgb(other, channels), f"{match_id[:20]}\n{cosine:.3f}  labels {labels}"))
+    return row

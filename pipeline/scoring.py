@@ -1,0 +1,125 @@
+"""Against a truth table: what was found, what was claimed wrongly, what the labels are worth."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from atlas.artifact_files import load_leaks, load_table
+from atlas.artifacts import LeakReport
+from atlas.files import write_json
+from atlas.labels import parse_labels
+from atlas.metrics import exact_interval, label_matrix, macro_f1
+from atlas.spec import read_spec
+from index.leaks import SAME_IMAGE, SIBLING
+
+UNSURE = "unsure"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """A count of a count, with its exact 95 % interval (Clopper-Pearson)."""
+
+    count: int
+    of: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return exact_interval(self.count, self.of)
+
+    def __str__(self) -> str:
+        if not self.of:
+            return "0 of 0"
+        low, high = self.interval
+        return f"{self.count} of {self.of} ({self.count / self.of:.3f}; {low:.3f} to {high:.3f})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakScore:
+    """copies_by_edit: found of planted, by edit and "all"; found means: claimed with its source.
+
+    false_copies: test images that are no copies and yet claimed, of all such; rows whose truth is
+    unsure count on neither side. sibling_precision: right identity of claims; sibling_recall:
+    claimed rightly of all siblings.
+    """
+
+    copies_by_edit: dict[str, Share]
+    false_copies: Share
+    sibling_precision: Share
+    sibling_recall: Share
+    false_copy_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelScore:
+    """Macro F1 over all test images in both worlds."""
+
+    with_transfer: float
+    without_transfer: float
+
+
+def score_leaks(
+    leaks: LeakReport, truth: pd.DataFrame, identities: dict[str, str], *, by_edit: bool
+) -> LeakScore:
+    """truth: Id, relation, source, edit; identities: of reference ids.
+
+    by_edit: whether the column `edit` names edits.
+    """
+    claims = leaks.table.set_index("Id")
+    copies = truth[truth["relation"] == SAME_IMAGE]
+    claimed_copies = claims[claims["relation"] == SAME_IMAGE]
+    found = [
+        i in claimed_copies.index and claimed_copies.at[i, "match_id"] == source
+        for i, source in zip(copies["Id"], copies["source"], strict=True)
+    ]
+    table = pd.DataFrame({"edit": copies["edit"].to_numpy(), "found": found})
+    groups = [("all", table), *(table.groupby("edit") if by_edit else [])]
+    others = truth[~truth["relation"].isin([SAME_IMAGE, UNSURE])]["Id"]
+    false_ids = tuple(i for i in others if i in claimed_copies.index)
+    siblings = truth[truth["relation"] == SIBLING].set_index("Id")["source"]
+    told = claims[claims["relation"] == SIBLING]
+    told = told[~told.index.isin(truth[truth["relation"] == UNSURE]["Id"])]
+    right = sum(siblings.get(i) == identities.get(m) for i, m in told["match_id"].items())
+    return LeakScore(
+        copies_by_edit={
+            str(name): Share(count=int(rows["found"].sum()), of=len(rows)) for name, rows in groups
+        },
+        false_copies=Share(count=len(false_ids), of=len(others)),
+        sibling_precision=Share(count=right, of=len(told)),
+        sibling_recall=Share(count=right, of=len(siblings)),
+        false_copy_ids=false_ids,
+    )
+
+
+def score_run(data: Path, run: Path) -> tuple[LeakScore, LabelScore | None]:
+    """Scores RUN/leaks, and RUN/submission where it is, against DATA/truth.csv.
+
+    Writes RUN/score.json. Raises MissingStageError naming what is not there.
+    """
+    truth = load_table(data / "truth.csv", made_by="python scripts/draw_atlas.py")
+    leaks = load_leaks(run / "leaks" / "leaks.csv", made_by="python scripts/find_leaks.py")
+    train = load_table(run / "index" / "references.csv", made_by="python scripts/build_index.py")
+    identities = dict(zip(train["Id"], train["Identity"], strict=True))
+    by_edit = not pd.to_numeric(truth["edit"], errors="coerce").notna().any()
+    leak_score = score_leaks(leaks, truth, identities, by_edit=by_edit)
+    label_score = None
+    if (run / "submission" / "submission.csv").exists():
+        label_score = _score_labels(data, run / "submission", truth)
+    write_json(run / "score.json", {"leaks": leak_score, "labels": label_score})
+    return leak_score, label_score
+
+
+def _score_labels(data: Path, submission: Path, truth: pd.DataFrame) -> LabelScore:
+    made_by = "python scripts/make_submission.py"
+    classes = len(read_spec(data).labels)
+    right = label_matrix([parse_labels(text) for text in truth["Target"]], classes)
+
+    def score(name: str) -> float:
+        table = load_table(submission / name, made_by=made_by).set_index("Id")["Predicted"]
+        rows = [parse_labels(str(table[i])) for i in truth["Id"]]
+        return macro_f1(right, label_matrix(rows, classes))
+
+    return LabelScore(
+        with_transfer=score("submission.csv"),
+        without_transfer=score("submission_without_transfer.csv"),
+    )

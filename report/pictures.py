@@ -1,0 +1,61 @@
+"""Fields as pictures for people. Axes: C channels, H rows, W columns."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.channels import DISPLAY_COLOURS
+from atlas.files import written_beside
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+GRAY = (1.0, 1.0, 1.0)
+
+
+def to_rgb(field: NDArray[np.uint8], channels: Sequence[str]) -> NDArray[np.float32]:
+    """A field as H x W x 3 in 0..1. Each channel is stretched to its 99.8th percentile.
+
+    For the eye only: fluorescence is dim, and no number is ever computed from this.
+    """
+    rgb = np.zeros((*field.shape[1:], 3), np.float32)
+    for plane, channel in zip(field, channels, strict=True):
+        white = max(float(np.percentile(plane, 99.8)), 1.0)
+        colour = np.array(DISPLAY_COLOURS.get(channel, GRAY), np.float32)
+        rgb += (plane.astype(np.float32) / white)[:, :, None] * colour
+    return np.clip(rgb, 0.0, 1.0)
+
+
+def save_grid(
+    path: Path,
+    rows: Sequence[Sequence[tuple[NDArray[np.float32], str]]],
+    *,
+    title: str = "",
+    tile_inches: float = 2.0,
+) -> None:
+    """Rows of (picture H x W x 3, caption); rows may differ in length."""
+    columns = max(len(row) for row in rows)
+    size = (tile_inches * columns, (tile_inches + 0.45) * len(rows) + (0.4 if title else 0.0))
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=size, squeeze=False, layout="constrained"
+    )
+    if title:
+        figure.suptitle(title, fontsize=10)
+    for row, axes_of_row in zip(rows, axes, strict=True):
+        for n, axis in enumerate(axes_of_row):
+            axis.set_axis_off()
+            if n < len(row):
+                axis.imshow(row[n][0], interpolation="nearest")
+                axis.set_title(row[n][1], fontsize=7)
+    save_figure(path, figure)
+
+
+def save_figure(path: Path, figure: Figure) -> None:
+    """PNG without a date, so that equal work gives equal bytes."""
+    with written_beside(path) as beside:
+        figure.savefig(beside, dpi=120, metadata={"Software": None})
+    plt.close(figure)

@@ -1,0 +1,34 @@
+"""Embed the labelled images and fill the index."""
+
+from pathlib import Path
+
+from scripts.console import run
+
+
+def main(
+    data: Path = Path("data"),
+    embedder: str = "runs/embedder",
+    out: Path = Path("runs/index"),
+) -> None:
+    """Embed the labelled images of an atlas and fill the index.
+
+    Args:
+        data: the atlas folder.
+        embedder: what train_embedder.py wrote, or "frozen" for a pretrained trunk without training.
+        out: where the index goes; it holds all that a query needs.
+    """
+    from pipeline.index_building import build_index_of
+
+    built = build_index_of(data, embedder, out)
+    index = built.index
+    identities = {name for name in index.identities.values() if name}
+    print(f"embedder: {built.started_from}")
+    print(
+        f"{len(index.embeddings.ids)} images of {index.image_size_px} px, "
+        f"{index.embeddings.vectors_ND.shape[1]} dimensions, {len(identities)} repeated identities"
+    )
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,66 @@
+"""Find the test images that are already known."""
+
+from pathlib import Path
+
+from scripts.console import run
+
+
+def main(
+    data: Path = Path("data"),
+    index: Path = Path("runs/index"),
+    out: Path = Path("runs/leaks"),
+    neighbours: int = 10,
+    copy_precision: float = 0.99,
+    copy_share: float = 0.026,
+    sibling_precision: float = 0.95,
+    sibling_share: float = 0.1,
+    seed: int = 0,
+) -> None:
+    """Find the test images that are already known, and what labels follow.
+
+    Args:
+        data: the atlas folder.
+        index: what build_index.py wrote from the same data.
+        out: where matches.csv, leaks.csv, calibration.json and pictures go.
+        neighbours: candidates that are examined for each test image.
+        copy_precision: precision that same_image claims should have.
+        copy_share: share of test images expected to be copies; precision is meant at it.
+        sibling_precision: precision that sibling claims should have.
+        sibling_share: share of test images expected to be siblings.
+        seed: which images are planted and examined for the calibration.
+    """
+    from index.settings import LeakSettings, RegistrationSettings
+    from pipeline.leak_finding import find_leaks_of
+
+    settings = LeakSettings(
+        neighbours=neighbours,
+        copy_precision=copy_precision,
+        copy_share=copy_share,
+        sibling_precision=sibling_precision,
+        sibling_share=sibling_share,
+        seed=seed,
+    )
+    found = find_leaks_of(data, index, out, settings, RegistrationSettings())
+    same, sibling, leaks = found.same_image, found.sibling, found.leaks.table
+    print(
+        f"same_image: cut at correlation {same.cut:.3f}, which {same.recall_at_cut:.3f} of "
+        f"{len(same.planted)} planted copies reach; {same.suspected} of {same.natural_count} "
+        f"labelled images have a neighbour that reaches it too (suspected_copies.csv) {same.note}"
+    )
+    at = "none" if sibling.cut is None else f"similarity {sibling.cut:.3f}"
+    print(
+        f"sibling: cut at {at}, which finds {sibling.recall_at_cut:.3f} of "
+        f"{sibling.known_count} held-out fields {sibling.note}"
+    )
+    for relation in ("same_image", "sibling"):
+        claims = leaks[leaks["relation"] == relation]
+        transfers = int((claims["decision"] == "transfer").sum())
+        print(
+            f"{relation}: claimed for {len(claims)} of {found.query_count} test images, "
+            f"labels transferred for {transfers}"
+        )
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,41 @@
+"""The nearest known images of test ids or image files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from scripts.console import run
+
+
+def main(
+    queries: Annotated[tuple[str, ...], tyro.conf.Positional],
+    index: Path = Path("runs/index"),
+    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10,
+    montage: Path = Path("runs/lookup.png"),
+) -> None:
+    """Show the nearest known images of ids of the atlas, or of image files.
+
+    Args:
+        queries: ids (test or train), or paths of image files; any one channel's file will do.
+        index: what build_index.py wrote.
+        k: neighbours of each query.
+        montage: where the picture goes.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from pipeline.lookup import look_up
+
+    found = look_up(queries, index, k=k, montage=montage)
+    table = Table("query", "rank", "match", "similarity", "evidence", "labels", "identity")
+    for row in found.table.to_dict("records"):
+        scores = {"similarity": f"{row['similarity']:.4f}", "evidence": f"{row['evidence']:.3f}"}
+        table.add_row(*(str(value) for value in {**row, **scores}.values()))
+    Console().print(table)
+    print("similarity: cosine of embeddings; evidence: correlation of registered pixels")
+    print(f"wrote {found.montage}")
+
+
+if __name__ == "__main__":
+    run(main)

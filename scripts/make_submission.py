@@ -1,0 +1,32 @@
+"""Write the leak-aware submission."""
+
+from pathlib import Path
+
+from scripts.console import run
+
+
+def main(
+    data: Path = Path("data"),
+    leaks: Path = Path("runs/leaks"),
+    classifier: Path = Path("runs/classifier"),
+    out: Path = Path("runs/submission"),
+) -> None:
+    """Write the leak-aware submission: transferred labels where decided, the classifier elsewhere.
+
+    Args:
+        data: the atlas folder; its sample_submission.csv gives the rows and their order.
+        leaks: what find_leaks.py wrote.
+        classifier: what train_classifier.py wrote.
+        out: where submission.csv, origins.csv and summary.json go.
+    """
+    from pipeline.submission import make_submission_of
+
+    made = make_submission_of(data, leaks, classifier, out)
+    for origin, count in sorted(made.by_origin.items()):
+        print(f"{origin}: {count} rows")
+    print(f"{made.changed} rows differ from the classifier alone (submission_without_transfer.csv)")
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,99 @@
+"""What many tests need: the research data beside the project, and tiny atlases written to disk."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The research data beside the project; tests that use it are marked `real`."""
+    folder = PROJECT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("research data is not beside the project")
+    return folder
+
+
+@pytest.fixture
+def write_atlas(tmp_path: Path) -> Callable[..., Path]:
+    """`write_tiny_atlas` into a folder of this test: `write_atlas(train={"a": "0"}, ...)`."""
+
+    def write(folder: str = "data", **settings: object) -> Path:
+        return write_tiny_atlas(tmp_path / folder, **settings)  # type: ignore[arg-type]
+
+    return write
+
+
+def write_tiny_atlas(
+    data: Path,
+    *,
+    train: dict[str, str] | None = None,
+    external: dict[str, str] | None = None,
+    test: Sequence[str] = (),
+    identities: dict[str, str] | None = None,
+    channels: Sequence[str] = ("gray",),
+    labels: Sequence[str] = ("zero", "one", "two"),
+    size: tuple[int, int] = (16, 16),
+    seed: int = 0,
+) -> Path:
+    """An atlas folder of PNGs, noise that is different in every image; gives its path.
+
+    train, external: id -> Target. identities: id -> Identity; writes the column where given.
+    size: height and width in pixels.
+    """
+    train = {"a": "0", "b": "1 2", "c": "2"} if train is None else train
+    data.mkdir(parents=True, exist_ok=True)
+    names, label_names = (", ".join(f'"{n}"' for n in values) for values in (channels, labels))
+    pattern = "{id}.png" if len(channels) == 1 else "{id}_{channel}.png"
+    (data / "atlas.toml").write_text(
+        f'name = "tiny"\nchannels = [{names}]\nfile_pattern = "{pattern}"\n'
+        f"labels = [{label_names}]\n"
+    )
+    _write_table(data / "train.csv", train, identities)
+    if external is not None:
+        _write_table(data / "external.csv", external, identities)
+    if test:
+        (data / "sample_submission.csv").write_text(
+            "Id,Predicted\n" + "".join(f"{image_id},0\n" for image_id in test)
+        )
+    rng = np.random.default_rng(seed)
+    for split, ids in (("train", train), ("external", external or {}), ("test", test)):
+        for image_id in ids:
+            write_field(
+                data / split,
+                image_id,
+                rng.integers(0, 256, (len(channels), *size), dtype=np.uint8),
+                channels,
+            )
+    return data
+
+
+def write_field(
+    folder: Path, image_id: str, field: np.ndarray, channels: Sequence[str]
+) -> list[Path]:
+    """One PNG for each channel of a C x H x W field; `{id}.png` where there is one channel."""
+    folder.mkdir(parents=True, exist_ok=True)
+    several = len(channels) > 1
+    paths = [
+        folder / (f"{image_id}_{channel}.png" if several else f"{image_id}.png")
+        for channel in channels
+    ]
+    for path, plane in zip(paths, field, strict=True):
+        assert cv2.imwrite(str(path), plane)
+    return paths
+
+
+def _write_table(path: Path, rows: dict[str, str], identities: dict[str, str] | None) -> None:
+    if identities is None:
+        lines = ["Id,Target", *(f"{i},{target}" for i, target in rows.items())]
+    else:
+        lines = [
+            "Id,Target,Identity",
+            *(f"{i},{target},{identities.get(i, '')}" for i, target in rows.items()),
+        ]
+    path.write_text("\n".join(lines) + "\n")

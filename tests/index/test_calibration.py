@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index.calibration import calibrate_same_image, calibrate_sibling, fisher_z
+from index.settings import LeakSettings
+from tests.reference import precision_at
+
+SETTINGS = LeakSettings()
+
+
+def scores(centre_z: float, spread_z: float, count: int, seed: int) -> np.ndarray:
+    return np.tanh(np.random.default_rng(seed).normal(centre_z, spread_z, count))
+
+
+def test_with_a_gap_the_cut_lies_inside_it_and_nothing_is_lost():
+    planted, natural = scores(2.3, 0.1, 500, 0), scores(0.3, 0.08, 500, 1)
+    found = calibrate_same_image(planted, natural, SETTINGS)
+    assert natural.max() < found.cut < planted.min()
+    assert found.recall_at_cut == 1.0
+    assert found.suspected == 0
+
+
+def test_undeclared_copies_among_the_natural_pairs_do_not_move_the_cut_much():
+    planted, clean = scores(2.3, 0.2, 800, 0), scores(0.8, 0.2, 950, 1)
+    copies = scores(2.3, 0.2, 50, 2)
+    without = calibrate_same_image(planted, clean, SETTINGS)
+    among = calibrate_same_image(planted, np.concatenate([clean, copies]), SETTINGS)
+    assert fisher_z(np.array(among.cut)) == pytest.approx(fisher_z(np.array(without.cut)), abs=0.1)
+    assert among.suspected >= 48
+
+
+def test_where_look_alikes_score_as_copies_precision_comes_first():
+    planted, natural = scores(1.2, 0.3, 800, 0), scores(0.9, 0.25, 1000, 1)
+    found = calibrate_same_image(planted, natural, SETTINGS)
+    false_share = np.mean(scores(0.9, 0.25, 200_000, 2) >= found.cut)
+    share = SETTINGS.copy_share
+    recall = SETTINGS.copy_recall_kept
+    assert share * recall / (share * recall + (1 - share) * false_share) > 0.97
+    assert found.recall_at_cut < 0.6
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_confidence_rises_with_evidence_and_is_high_at_copies(seed):
+    found = calibrate_same_image(
+        scores(2.3, 0.1, 200, seed), scores(0.5, 0.1, 300, seed + 1), SETTINGS
+    )
+    sure = found.confidence(np.linspace(found.cut, 1.0, 50))
+    assert (np.diff(sure) >= -1e-9).all()
+    assert sure[-1] > 0.99
+    assert found.confidence(np.array([0.46])) < 0.2
+
+
+def test_few_natural_pairs_are_said_to_be_few():
+    found = calibrate_same_image(scores(2.3, 0.1, 20, 0), scores(0.3, 0.1, 4, 1), SETTINGS)
+    assert "4 natural pairs" in found.note
+    assert 0.3 < found.cut < 0.99
+
+
+def test_sibling_precision_equals_the_naive_twin():
+    rng = np.random.default_rng(0)
+    known, unknown = rng.beta(6, 3, 300).round(3), rng.beta(3, 4, 300).round(3)
+    correct = rng.random(300) < known
+    found = calibrate_sibling(known, correct, unknown, SETTINGS)
+    assert found.cut is not None
+    hits = known[correct].tolist()
+    claims = (SETTINGS.sibling_share, hits, known.tolist(), unknown.tolist())
+    assert precision_at(found.cut, *claims) >= SETTINGS.sibling_precision
+    lower = [s for s in found.scores if s < found.cut]
+    assert all(precision_at(s, *claims) < SETTINGS.sibling_precision for s in lower)
+    assert found.recall_at_cut == pytest.approx(sum(h >= found.cut for h in hits) / 300)
+
+
+def test_no_cut_where_the_precision_is_out_of_reach():
+    same = np.linspace(0, 1, 200)
+    found = calibrate_sibling(same, np.arange(200) % 2 == 0, same, SETTINGS)
+    assert found.cut is None
+    assert "no similarity reaches precision 0.95" in found.note
+
+
+def test_without_trials_no_sibling_is_claimed():
+    empty = np.array([], float)
+    found = calibrate_sibling(empty, empty.astype(bool), empty, SETTINGS)
+    assert found.cut is None
+    assert found.note

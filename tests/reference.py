@@ -1,0 +1,36 @@
+"""Naive twins of vectorised algorithms: slow, short and plainly right."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def neighbours_of(
+    query: NDArray[np.float32], query_id: str, ids: list[str], vectors: NDArray[np.float32], k: int
+) -> list[str]:
+    """Ids by similarity down, then by id, without the query's own."""
+    scored = [
+        (-float(np.float32(query @ vector)), image_id)
+        for image_id, vector in zip(ids, vectors, strict=True)
+        if image_id != query_id
+    ]
+    return [image_id for _, image_id in sorted(scored)[:k]]
+
+
+def correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Pearson over all channels, each without its own mean. C x H x W."""
+    top = left = right = 0.0
+    for plane, other in zip(a.astype(float), b.astype(float), strict=True):
+        for x, y in zip(
+            (plane - plane.mean()).ravel(), (other - other.mean()).ravel(), strict=True
+        ):
+            top, left, right = top + x * y, left + x * x, right + y * y
+    return top / (left * right) ** 0.5
+
+
+def precision_at(cut: float, share: float, hits: list[float], claims: list[float],
+                 false_claims: list[float]) -> float:  # fmt: skip
+    """Expected precision at a share of true cases; hits and claims are of the same trials."""
+    right = sum(h >= cut for h in hits) / len(claims)
+    made = sum(c >= cut for c in claims) / len(claims)
+    wrong = sum(f >= cut for f in false_claims) / len(false_claims)
+    return share * right / (share * made + (1 - share) * wrong)
