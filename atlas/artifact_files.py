@@ -71,6 +71,12 @@ def _save(
 def _load(path: Path, made_by: str) -> tuple[tuple[str, ...], NDArray[np.float32], dict[str, Any]]:
     if not path.exists():
         raise MissingStageError(f"{path} is not there: run first  {made_by}")
-    with h5py.File(path, "r") as file:
-        ids = tuple(name.decode() for name in file["ids"][:])
-        return ids, np.asarray(file["rows"][:], np.float32), json.loads(file.attrs["provenance"])
+    try:
+        with h5py.File(path, "r") as file:
+            ids = tuple(name.decode() for name in file["ids"][:])
+            rows = np.asarray(file["rows"][:], np.float32)
+            return ids, rows, json.loads(file.attrs["provenance"])
+    except (OSError, KeyError) as error:
+        raise MissingStageError(
+            f"{path} is not a file of this project: make it by  {made_by}"
+        ) from (error)

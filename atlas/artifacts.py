@@ -46,6 +46,9 @@ class EmbeddingSet:
     vectors_ND: NDArray[np.float32]
     provenance: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        _require_a_row_each(self.ids, self.vectors_ND, "embeddings")
+
     def aligned_to(self, ids: Sequence[str]) -> "EmbeddingSet":
         """The rows of these ids in their order. Raises UserError for ids without a row."""
         rows = positions_of(self.ids, ids, what="embeddings")
@@ -99,6 +102,9 @@ class ProbabilitySet:
     probabilities_NC: NDArray[np.float32]
     provenance: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        _require_a_row_each(self.ids, self.probabilities_NC, "probabilities")
+
     def aligned_to(self, ids: Sequence[str]) -> "ProbabilitySet":
         """The rows of these ids in their order. Raises UserError for ids without a row."""
         rows = positions_of(self.ids, ids, what="probabilities")
@@ -121,6 +127,11 @@ class Submission:
     @cached_property
     def ids(self) -> tuple[str, ...]:
         return tuple(self.predicted["Id"])
+
+
+def _require_a_row_each(ids: tuple[str, ...], rows: NDArray[Any], what: str) -> None:
+    if len(ids) != len(rows) or len(set(ids)) < len(ids):
+        raise ValueError(f"{what}: {len(ids)} ids ({len(set(ids))} different), {len(rows)} rows")
 
 
 def _require_columns(table: pd.DataFrame, columns: tuple[str, ...], what: str) -> None:

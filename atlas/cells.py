@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.labels import HPA_LABELS
-from atlas.patterns import PATTERNS, Map, Points, ProteinStyle, Scene, clouds, spots, strokes
+from atlas.patterns import PATTERNS
+from atlas.scene import Map, Points, ProteinStyle, Scene, clouds, spots, strokes
 
 OUTLINE = 24
 SUPERSAMPLING = 2

@@ -85,23 +85,24 @@ def _outlines(small: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(band / max(float(np.linalg.norm(band)), 1e-12), np.float32)
 
 
-def _correlations(maps: NDArray[np.float32]) -> NDArray[np.float64]:
+def _correlations(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     """A x A x S x S: [a, b] at a shift is the correlation of a with b moved by that shift."""
     spectra = np.fft.rfft2(maps)
     products = spectra[:, None] * np.conj(spectra[None])
-    return np.asarray(np.fft.irfft2(products, s=maps.shape[1:]), np.float64)
+    return np.asarray(np.fft.irfft2(products, s=maps.shape[1:]), np.float32)
 
 
-def _fit_by_others(correlation: NDArray[np.float64], judged: int) -> NDArray[np.float64]:
+def _fit_by_others(correlation: NDArray[np.float32], judged: int) -> NDArray[np.float32]:
     """S x S: the share of the judged channel's variance that the others explain at each shift.
 
     R^2 = r' G^-1 r, with r the correlations with the others at that shift and G those of the
     others among themselves, which no shift changes.
     """
     others = [n for n in range(len(correlation)) if n != judged]
-    gram = correlation[np.ix_(others, others)][:, :, 0, 0] + RIDGE * np.eye(len(others))
+    gram = correlation[:, :, 0, 0][np.ix_(others, others)]
+    inverse = np.linalg.inv(gram + RIDGE * np.eye(len(others), dtype=np.float32))
     r = correlation[others, judged].reshape(len(others), -1)
-    return np.asarray((r * np.linalg.solve(gram, r)).sum(axis=0).reshape(SIDE_PX, SIDE_PX))
+    return np.asarray((r * (inverse @ r)).sum(axis=0).reshape(SIDE_PX, SIDE_PX), np.float32)
 
 
 @cache

@@ -1,9 +1,11 @@
 """Writing so that a killed run leaves no broken file, and equal work gives equal bytes."""
 
+import glob
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -15,6 +17,8 @@ from numpy.typing import NDArray
 
 from atlas.errors import MissingStageError
 
+LEFT_OVER_SECONDS = 24 * 3600
+
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
@@ -25,16 +29,14 @@ def written_beside(path: Path) -> Iterator[Path]:
         yield beside
         os.replace(beside, path)
     finally:
-        if beside.is_dir():
-            shutil.rmtree(beside)
-        else:
-            beside.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
 
 
 @contextmanager
 def folder_written_beside(folder: Path) -> Iterator[Path]:
     """Like `written_beside` for a folder; an older folder of that name is replaced at the end."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_left_over(folder.parent, f".{glob.escape(folder.name)}.*.part")
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
@@ -49,6 +51,23 @@ def folder_written_beside(folder: Path) -> Iterator[Path]:
             os.replace(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def remove_left_over(folder: Path, pattern: str) -> None:
+    """Removes what killed runs left beside.
+
+    Only what nobody has touched for a day: another process may be writing the same thing now.
+    """
+    for path in folder.glob(pattern):
+        try:
+            if time.time() - path.stat().st_mtime < LEFT_OVER_SECONDS:
+                continue
+        except FileNotFoundError:
+            continue  # another process has just finished it
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def json_text(value: Any) -> str:

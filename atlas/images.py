@@ -65,7 +65,10 @@ def decode(file: Path) -> NDArray[np.generic]:
         encoded = np.fromfile(file, dtype=np.uint8)
     except OSError as error:
         raise ImageProblem(f"{file.name}: cannot be read ({error.strerror})") from error
-    pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if len(encoded) else None
+    try:
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if len(encoded) else None
+    except cv2.error as error:  # more pixels than OpenCV reads, for one
+        raise ImageProblem(f"{file.name}: cannot be decoded ({error.err})") from error
     if pixels is None:
         raise ImageProblem(f"{file.name}: not a readable PNG, JPEG or TIFF")
     if pixels.ndim == 3 and pixels.shape[2] == 1:

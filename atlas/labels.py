@@ -1,5 +1,7 @@
 """The 28 labels of the Human Protein Atlas challenge of 2018; the position is the number."""
 
+import re
+
 HPA_LABELS = (
     "Nucleoplasm",
     "Nuclear membrane",
@@ -38,5 +40,9 @@ def format_labels(labels: tuple[int, ...]) -> str:
 
 
 def parse_labels(text: str) -> tuple[int, ...]:
-    """The inverse of `format_labels`. Raises ValueError where a word is not a number."""
-    return tuple(int(word) for word in text.split())
+    """The inverse of `format_labels`. Raises ValueError where a word is not a whole number."""
+    words = text.split()
+    for word in words:
+        if not re.fullmatch(r"-?[0-9]{1,9}", word):  # int() would also take "1_0" and "+1"
+            raise ValueError(f"{word!r} is not a whole number")
+    return tuple(int(word) for word in words)

@@ -1,13 +1,16 @@
 """What kind of images a folder holds: `atlas.toml`, or the Human Protein Atlas of 2018."""
 
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from atlas.channels import HPA_CHANNELS
 from atlas.errors import DataError
+from atlas.images import ENDINGS
 from atlas.labels import HPA_LABELS
 
 KEYS = ("name", "channels", "file_pattern", "labels", "max_value")
@@ -68,39 +71,46 @@ def spec_of(table: Mapping[str, Any]) -> AtlasSpec:
     )
 
 
-def _problems(table: dict[str, object]) -> list[str]:
-    found = [
-        f"key {key!r} is unknown; known are {', '.join(KEYS)}" for key in table.keys() - {*KEYS}
-    ]
+def _problems(table: Mapping[str, Any]) -> list[str]:
+    unknown = sorted(table.keys() - {*KEYS})
+    found = [f"key {key!r} is unknown; known are {', '.join(KEYS)}" for key in unknown]
+    if not isinstance(table.get("name", ""), str):
+        found.append("name must be a text in quotes")
     for key in ("channels", "labels"):
-        value = table.get(key)
-        strings = isinstance(value, list) and value and all(isinstance(v, str) for v in value)
-        if not strings:
-            found.append(f"{key} must be a list of names that is not empty")
-        elif isinstance(value, list) and len(set(value)) < len(value):
-            found.append(f"{key} has a name twice")
-    found.extend(_pattern_problems(table.get("file_pattern"), table.get("channels")))
+        found.extend(_names_problems(key, table.get(key)))
+    if not any(text.startswith("channels") for text in found):
+        found.extend(_pattern_problems(table.get("file_pattern"), table["channels"]))
     max_value = table.get("max_value", 1)
-    if not isinstance(max_value, int) or max_value < 1:
-        found.append(f"max_value {max_value!r} is not a positive whole number")
+    if type(max_value) is not int or not 1 <= max_value <= 65535:
+        found.append(f"max_value {max_value!r} is not a whole number in 1..65535")
     return found
 
 
-def _pattern_problems(pattern: object, channels: object) -> list[str]:
-    if not isinstance(pattern, str) or "." not in pattern:
-        return ['file_pattern must be a file name such as "{id}.png" or "{id}_{channel}.png"']
+def _names_problems(key: str, value: object) -> list[str]:
+    if not isinstance(value, list) or not value:
+        return [f"{key} must be a list of names that is not empty"]
+    if not all(isinstance(name, str) and name for name in value):
+        return [f"{key} must hold names in quotes, none of them empty"]
+    twice = sorted(name for name, count in Counter(value).items() if count > 1)
+    return [f"{key} has a name twice: {', '.join(twice)}"] if twice else []
+
+
+def _pattern_problems(pattern: object, channels: list[str]) -> list[str]:
+    example = 'a file name such as "{id}.png" or "{id}_{channel}.png"'
+    if not isinstance(pattern, str):
+        return [f"file_pattern must be {example}"]
     try:
-        names = {
-            pattern.format(id="i", channel=c)
-            for c in (channels if isinstance(channels, list) else ["c"])
-        }
-        ids = {pattern.format(id=i, channel="c") for i in ("i", "j")}
-    except (KeyError, IndexError, ValueError):
-        return [f"file_pattern {pattern!r} may hold only {{id}} and {{channel}}"]
-    if len(ids) < 2:
-        return [f"file_pattern {pattern!r} must hold {{id}}"]
-    if isinstance(channels, list) and len(channels) > 1 and len(names) < len(channels):
-        return [
-            f"file_pattern {pattern!r} must hold {{channel}}: there are {len(channels)} channels"
-        ]
+        fields = {field for _, field, _, _ in Formatter().parse(pattern) if field is not None}
+        names = [pattern.format(id="id", channel=channel) for channel in channels]
+    except (ValueError, LookupError, AttributeError, TypeError):
+        return [f"file_pattern {pattern!r} is not {example}"]
+    if not {"id"} <= fields <= {"id", "channel"}:
+        return [f"file_pattern {pattern!r} must hold {{id}}, and else only {{channel}}"]
+    if any("/" in name or "\\" in name for name in names):
+        return [f"file_pattern {pattern!r} leads into another folder; images lie in train/, test/"]
+    if not names[0].lower().endswith(ENDINGS):
+        return [f"file_pattern {pattern!r} must end in one of {', '.join(ENDINGS)}"]
+    if len(set(names)) < len(channels):
+        count = len(channels)
+        return [f"file_pattern {pattern!r} must hold {{channel}}: there are {count} channels"]
     return []

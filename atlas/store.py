@@ -1,5 +1,6 @@
 """The image store: every field decoded and resized once, uint8 C x H x W."""
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from atlas.artifact_files import save_table
+from atlas.coherence import LEAST_SCORE, coherence_scores
 from atlas.errors import DataError
 from atlas.files import content_hash
 from atlas.images import ImageProblem, read_field, resize_field
 from atlas.manifest import ImageRow, Manifest
-from atlas.parts import PartStore, fill_parts
+from atlas.parts import PartStore, fill_parts, rows_that_fit
 
 DECODING_THREADS = 4  # decoding releases the GIL
 
@@ -44,24 +48,23 @@ class ImageStore:
 def native_size_px(manifest: Manifest, *, at_most_px: int) -> int:
     """The commonest longer side of the atlas's images, bounded."""
     sides = Counter(max(row.width_px, row.height_px) for row in manifest.rows)
-    return min(at_most_px, max(sides, key=lambda side: (sides[side], side)))
+    return min(at_most_px, max(sides, key=lambda side: (sides[side], side), default=at_most_px))
 
 
 def fill_store(manifest: Manifest, folder: Path, *, size_px: int) -> ImageStore:
     """The store of a manifest, made or completed below `folder`.
 
     Stores of other images or sizes lie beside it under other names. Raises DataError with every
-    file whose pixels cannot be read.
+    file whose pixels cannot be read. Beside the parts it writes `disagreements.csv`, and says so
+    where a field's channels do not seem to belong together.
     """
     key = content_hash(str(size_px), repr(manifest.spec), *map(_fingerprint, manifest.rows))
-    problems: list[str] = []
 
     def make_rows(ids: Sequence[str]) -> NDArray[np.uint8]:
-        with ThreadPoolExecutor(DECODING_THREADS) as pool:
-            fields = list(pool.map(lambda i: _load(manifest, i, size_px, problems), ids))
+        fields, problems = _decode(manifest, ids, size_px)
         if problems:
-            raise DataError(str(manifest.by_id[ids[0]].files[0].parent), sorted(problems))
-        return np.stack(fields)
+            raise DataError(str(_data_folder(manifest)), _every_problem(manifest, size_px))
+        return fields
 
     parts = fill_parts(
         folder / f"{size_px}px-{key}",
@@ -73,8 +76,43 @@ def fill_store(manifest: Manifest, folder: Path, *, size_px: int) -> ImageStore:
             "size_px": size_px,
         },
         description="decoding",
+        rows_per_part=rows_that_fit(len(manifest.spec.channels) * size_px**2),
     )
-    return ImageStore(parts=parts, channels=manifest.spec.channels, size_px=size_px)
+    store = ImageStore(parts=parts, channels=manifest.spec.channels, size_px=size_px)
+    if len(store.channels) > 1 and store.ids:
+        report_disagreements(store)
+    return store
+
+
+def report_disagreements(store: ImageStore) -> None:
+    """Writes `disagreements.csv` beside the parts: id, channel, score, the least score first.
+
+    Each field is scored once and kept; what is found is said when the table is new.
+    """
+    path = store.parts.folder / "disagreements.csv"
+    if path.exists():
+        return
+    scores_NC = fill_parts(
+        store.parts.folder / "coherence",
+        store.ids,
+        lambda ids: np.stack([coherence_scores(field) for field in store.read(ids)]),
+        provenance={"images": store.content_hash},
+        description="comparing channels",
+        rows_per_part=store.parts.rows_per_part,
+    ).read(store.ids)
+    low = [(float(scores_NC[n, c]), n, c) for n, c in np.argwhere(scores_NC < LEAST_SCORE)]
+    table = pd.DataFrame(
+        [(store.ids[n], store.channels[c], score) for score, n, c in sorted(low)],
+        columns=["id", "channel", "score"],
+    )
+    save_table(path, table)
+    if low:
+        count = table["id"].nunique()
+        print(
+            f"{count} of {len(store.ids)} fields have a channel that does not seem to belong: "
+            f"{path}",
+            file=sys.stderr,
+        )
 
 
 def _fingerprint(row: ImageRow) -> str:
@@ -83,12 +121,32 @@ def _fingerprint(row: ImageRow) -> str:
     return row.id + "".join(f"|{stat.st_size},{stat.st_mtime_ns}" for stat in stats)
 
 
-def _load(
-    manifest: Manifest, image_id: str, size_px: int, problems: list[str]
-) -> NDArray[np.uint8]:
-    row, spec = manifest.by_id[image_id], manifest.spec
-    try:
-        return resize_field(read_field(row.files, spec.channels, max_value=spec.max_value), size_px)
-    except ImageProblem as problem:
-        problems.append(str(problem))
-        return np.zeros((len(spec.channels), size_px, size_px), np.uint8)
+def _decode(
+    manifest: Manifest, ids: Sequence[str], size_px: int
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """Fields, N x C x size x size, and a line for each that cannot be read."""
+    spec = manifest.spec
+    fields = np.zeros((len(ids), len(spec.channels), size_px, size_px), np.uint8)
+
+    def decode(n: int) -> str:
+        row = manifest.by_id[ids[n]]
+        try:
+            field = read_field(row.files, spec.channels, max_value=spec.max_value)
+        except ImageProblem as problem:
+            return f"{row.split}/{problem}"
+        fields[n] = resize_field(field, size_px)
+        return ""
+
+    with ThreadPoolExecutor(DECODING_THREADS) as pool:
+        return fields, [problem for problem in pool.map(decode, range(len(ids))) if problem]
+
+
+def _every_problem(manifest: Manifest, size_px: int) -> list[str]:
+    """Decodes all images, storing none, so that the user hears of every broken one at once."""
+    step = rows_that_fit(len(manifest.spec.channels) * size_px**2)
+    blocks = (manifest.ids[start : start + step] for start in range(0, len(manifest.ids), step))
+    return [line for block in blocks for line in _decode(manifest, block, size_px)[1]]
+
+
+def _data_folder(manifest: Manifest) -> Path:
+    return manifest.rows[0].files[0].parent.parent

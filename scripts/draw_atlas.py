@@ -36,12 +36,8 @@ def main(
         test_table: CSV table with Id, such as sample_submission.csv.
         jobs: Processes.
     """
-    from atlas.drawn_atlas import (
-        DrawnAtlasSettings,
-        draw_atlas,
-        draw_for_tables,
-        read_id_tables,
-    )
+    from atlas.drawn_atlas import draw_atlas, draw_for_tables, read_id_tables
+    from atlas.drawn_plan import DrawnAtlasSettings
     from atlas.errors import UserError
 
     if train_table is not None and test_table is not None:

@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 
 from atlas.cells import draw_field
 from atlas.channels import HPA_CHANNELS
-from atlas.drawn_atlas import DrawnAtlasSettings, plan_atlas
+from atlas.drawn_plan import DrawnAtlasSettings, plan_atlas
 from atlas.labels import HPA_LABELS
 from atlas.patterns import PATTERNS
 

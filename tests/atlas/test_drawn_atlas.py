@@ -8,13 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from atlas.channels import HPA_CHANNELS
-from atlas.drawn_atlas import (
-    DrawnAtlasSettings,
-    draw_atlas,
-    draw_for_tables,
-    plan_atlas,
-    read_id_tables,
-)
+from atlas.drawn_atlas import draw_atlas, draw_for_tables, read_id_tables
+from atlas.drawn_plan import DrawnAtlasSettings, plan_atlas
 from atlas.edits import EDITS, turned
 from atlas.errors import DataError, UserError
 from atlas.images import read_field

@@ -1,0 +1,42 @@
+"""From a data folder to a trained embedder."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from atlas.manifest import Manifest, read_manifest
+from atlas.store import fill_store, native_size_px
+from retrieval import training
+from retrieval.embedder import Embedder
+from retrieval.module import SELECTED_BY
+from retrieval.settings import LARGEST_PX, EmbedderSettings
+
+
+def train_embedder(data: Path, out: Path, settings: EmbedderSettings) -> Embedder:
+    """Reads the atlas, fills its store beside `out`, trains there, and prints what came of it.
+
+    Raises DataError for the data folder, UserError where `out` holds another run.
+    """
+    manifest = read_manifest(data)
+    size_px = _size_px(manifest, settings)
+    store = fill_store(manifest, out.parent / "store", size_px=size_px)
+    embedder = training.train_embedder(
+        manifest, store, replace(settings, image_size_px=size_px), out, tell=print
+    )
+    print("\n".join(summary(embedder, out)))
+    return embedder
+
+
+def summary(embedder: Embedder, out: Path) -> list[str]:
+    """The lines to print: result, files."""
+    said = embedder.provenance
+    return [
+        f"{embedder.image_size_px} px, {len(embedder.channels)} channels; "
+        f"best epoch {said['best_epoch'] + 1}: top-1 {said[SELECTED_BY]:.4f} on what was held out",
+        f"wrote {out}: weights, settings, metrics and held-out ids",
+    ]
+
+
+def _size_px(manifest: Manifest, settings: EmbedderSettings) -> int:
+    if settings.image_size_px is not None:
+        return settings.image_size_px
+    return native_size_px(manifest, at_most_px=LARGEST_PX)

@@ -1,0 +1,82 @@
+"""An embedder as a folder: embedder.json, held_out.json, weights.safetensors."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from atlas.errors import UserError
+from atlas.files import read_json, write_json
+from engine.normalisation import ChannelStatistics
+from engine.settings import TrainingSettings
+from engine.trunks import empty_trunk
+from engine.weights import load_weights, save_weights
+from retrieval.embedder import Embedder, HeldOut
+from retrieval.network import EmbeddingNetwork, frozen_network, trained_network
+from retrieval.settings import EmbedderSettings, FrozenSettings
+
+ABOUT_FILE = "embedder.json"
+HELD_OUT_FILE = "held_out.json"
+WEIGHTS_FILE = "weights.safetensors"
+MADE_BY = "python scripts/train_embedder.py"
+
+
+def save_embedder(folder: Path, embedder: Embedder) -> None:
+    """embedder.json is written last: where it is, the rest is complete."""
+    save_weights(folder / WEIGHTS_FILE, embedder.network)
+    write_json(folder / HELD_OUT_FILE, embedder.held_out)
+    write_json(
+        folder / ABOUT_FILE,
+        {
+            "kind": "frozen" if isinstance(embedder.settings, FrozenSettings) else "trained",
+            "settings": asdict(embedder.settings),
+            "channels": embedder.channels,
+            "image_size_px": embedder.image_size_px,
+            "provenance": embedder.provenance,
+            "fingerprint": embedder.fingerprint,
+        },
+    )
+
+
+def load_embedder(folder: Path) -> Embedder:
+    """Raises MissingStageError where there is none, UserError where it is damaged."""
+    about = read_json(folder / ABOUT_FILE, made_by=MADE_BY)
+    try:
+        embedder = _embedder(folder, about)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder / ABOUT_FILE} is damaged; make it again: {MADE_BY}") from error
+    if embedder.fingerprint != about["fingerprint"]:
+        raise UserError(f"{folder}: its weights are not those it was saved with; run  {MADE_BY}")
+    return embedder
+
+
+def _embedder(folder: Path, about: dict[str, Any]) -> Embedder:
+    channels = tuple(about["channels"])
+    held_out = read_json(folder / HELD_OUT_FILE, made_by=MADE_BY)
+    network, settings = _empty_network(about["kind"], about["settings"], len(channels))
+    load_weights(folder / WEIGHTS_FILE, network)
+    return Embedder(
+        network=network,
+        settings=settings,
+        channels=channels,
+        image_size_px=int(about["image_size_px"]),
+        provenance=about["provenance"],
+        held_out=HeldOut(
+            held_out_ids=tuple(held_out["held_out_ids"]),
+            unseen_identity_ids=tuple(held_out["unseen_identity_ids"]),
+        ),
+    )
+
+
+def _empty_network(
+    kind: str, fields: dict[str, Any], channels: int
+) -> tuple[EmbeddingNetwork, EmbedderSettings | FrozenSettings]:
+    """Its statistics are buffers too, so the weights file brings them."""
+    statistics = ChannelStatistics(mean_C=(0.0,) * channels, std_C=(1.0,) * channels)
+    trunk = empty_trunk(fields["trunk"], channels=channels)
+    if kind == "frozen":
+        frozen = FrozenSettings(**fields)
+        return frozen_network(frozen, statistics, trunk), frozen
+    training = dict(fields["training"])
+    training["lr_steps"] = tuple((int(e), float(r)) for e, r in training["lr_steps"])
+    settings = EmbedderSettings(**{**fields, "training": TrainingSettings(**training)})
+    return trained_network(settings, statistics, trunk), settings

@@ -1,0 +1,97 @@
+"""Embeddings of images. Axes: N images, C channels, H x W pixels, D dimensions.
+
+A network sees the same number of inputs at a time here whatever is asked for, so an image's
+embedding is the same bit for bit in every run, alone or among others.
+"""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from atlas.artifacts import EmbeddingSet
+from atlas.files import content_hash
+from atlas.parts import fill_parts
+from atlas.store import ImageStore
+from engine.inference import ReadImages, forward_rows
+from retrieval.embedder import Embedder
+
+# Views of images that pass the network together: more are no faster on a CPU, and a single query
+# pays for all of them.
+INPUTS_AT_ONCE = 8
+
+
+def embed_store(
+    embedder: Embedder, store: ImageStore, ids: Sequence[str], *, folder: Path | None
+) -> EmbeddingSet:
+    """The embeddings of stored images; kept below `folder`, where a killed run goes on."""
+    return embed_rows(
+        embedder, store.read, ids, folder=folder, source=store.content_hash, description="embedding"
+    )
+
+
+def embed_rows(
+    embedder: Embedder,
+    read: ReadImages,
+    ids: Sequence[str],
+    *,
+    folder: Path | None,
+    source: str,
+    description: str,
+) -> EmbeddingSet:
+    """The embeddings of images that `read` gives: ids -> uint8 N x C x H x W.
+
+    source: says which pixels `read` gives, such as a store's content hash: embeddings that are
+    kept are those of the same source, ids and embedder. folder: None keeps nothing.
+    """
+    provenance = {"images": source, **about(embedder)}
+    if folder is None or not ids:
+        vectors_ND = _forward(embedder, read, ids, description)
+    else:
+        parts = fill_parts(
+            folder / content_hash(embedder.fingerprint, source, *ids),
+            ids,
+            lambda part_ids: _forward(embedder, read, part_ids, description),
+            provenance=provenance,
+            description=description,
+        )
+        vectors_ND = parts.read(ids).astype(np.float32, copy=False)
+    return EmbeddingSet(ids=tuple(ids), vectors_ND=vectors_ND, provenance=provenance)
+
+
+def embed_images(embedder: Embedder, images_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """float32 N x D of a few images at hand."""
+    places = [str(n) for n in range(len(images_NCHW))]
+    return _rows(embedder, lambda some: images_NCHW[[int(n) for n in some]], places)
+
+
+def about(embedder: Embedder) -> dict[str, Any]:
+    """What goes into the provenance of its embeddings; other versions round in other ways."""
+    return {
+        "embedder": embedder.fingerprint,
+        "started_from": embedder.started_from,
+        "versions": {name: version(name) for name in ("torch", "timm")},
+    }
+
+
+def _forward(
+    embedder: Embedder, read: ReadImages, ids: Sequence[str], description: str
+) -> NDArray[np.float32]:
+    with tqdm(total=len(ids), desc=description, unit="img", leave=False, position=1) as bar:
+
+        def read_and_tell(some: Sequence[str]) -> NDArray[np.uint8]:
+            bar.update(len(some))
+            return read(some)
+
+        return _rows(embedder, read_and_tell, ids)
+
+
+def _rows(embedder: Embedder, read: ReadImages, ids: Sequence[str]) -> NDArray[np.float32]:
+    if not ids:
+        return np.empty((0, 0), np.float32)
+    images_at_once = INPUTS_AT_ONCE // embedder.settings.views
+    return forward_rows(embedder.network, read, ids, batch_size=images_at_once)

@@ -1,0 +1,96 @@
+"""Networks that give an embedding. Axes: N images, C channels, H x W pixels, F features, D outputs.
+
+Images enter as uint8 0..255; what comes out has unit length.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from engine.heads import AvgMaxPool, winner_head
+from engine.normalisation import ChannelStatistics, Normalise
+from engine.trunks import Trunk
+from retrieval.settings import EmbedderSettings, FrozenSettings
+
+DROPOUTS = (0.25, 0.5)
+
+
+class EmbeddingNetwork(nn.Module):
+    """Normalise, enlarge where needed, trunk, head, unit length; over one view or eight.
+
+    head: N x F x h x w -> N x D.
+    """
+
+    def __init__(
+        self,
+        normalise: Normalise,
+        trunk: nn.Module,
+        head: nn.Module,
+        *,
+        views: int,
+        least_input_px: int = 0,
+    ) -> None:
+        super().__init__()
+        self.normalise, self.trunk, self.head = normalise, trunk, head
+        self.views, self.least_input_px = views, least_input_px
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Training sees one view: the loader has turned it already."""
+        if self.training or self.views == 1:
+            return self.one_view(images_NCHW)
+        turned = torch.cat([turned_view(images_NCHW, view) for view in range(self.views)])
+        views_VND = self.one_view(turned).view(self.views, len(images_NCHW), -1)
+        return functional.normalize(views_VND.mean(0), dim=1)
+
+    def one_view(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        inputs = self._enlarged(self.normalise(images_NCHW))
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return functional.normalize(self.head(self.trunk(inputs)), dim=1)
+
+    def _enlarged(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        height, width = images_NCHW.shape[2:]
+        factor = self.least_input_px / min(height, width)
+        if factor <= 1:
+            return images_NCHW
+        size = (round(height * factor), round(width * factor))
+        return functional.interpolate(images_NCHW, size, mode="bilinear", align_corners=False)
+
+
+def turned_view(images_NCHW: torch.Tensor, view: int) -> torch.Tensor:
+    """One of the 8 flips and turns: `view % 4` quarter turns, mirrored from 4 on."""
+    quarter = torch.rot90(images_NCHW, view % 4, (2, 3))
+    return quarter.flip(3) if view >= 4 else quarter
+
+
+def trained_network(
+    settings: EmbedderSettings, statistics: ChannelStatistics, trunk: Trunk
+) -> EmbeddingNetwork:
+    """The winner's metric network. The head's weights are drawn from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.training.seed)
+        head = winner_head(
+            2 * trunk.features,
+            settings.hidden,
+            settings.dimension,
+            dropouts=DROPOUTS,
+            last_batchnorm=True,
+        )
+    return EmbeddingNetwork(
+        Normalise(statistics),
+        trunk.module,
+        nn.Sequential(AvgMaxPool(), *head),
+        views=settings.views,
+    )
+
+
+def frozen_network(
+    settings: FrozenSettings, statistics: ChannelStatistics, trunk: Trunk
+) -> EmbeddingNetwork:
+    """Without a head: the average of each feature."""
+    return EmbeddingNetwork(
+        Normalise(statistics),
+        trunk.module,
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        views=settings.views,
+        least_input_px=settings.least_input_px,
+    )

@@ -1,0 +1,189 @@
+"""Training an embedder: classes, network, loop, and the best epoch by validation top-1."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from atlas.files import content_hash
+from atlas.manifest import Manifest
+from atlas.parts import fill_parts
+from atlas.store import ImageStore
+from engine.loaders import Sample, training_loader, validation_loader
+from engine.normalisation import ChannelStatistics, measure_channels
+from engine.training import claim_folder, fit, read_checkpoint
+from engine.trunks import build_trunk
+from retrieval.classes import TrainingClasses, edited_copy, training_classes
+from retrieval.embedder import Embedder
+from retrieval.embedder_files import save_embedder
+from retrieval.losses import MetricLoss
+from retrieval.module import SELECTED_BY, EmbedderModule
+from retrieval.network import trained_network
+from retrieval.settings import EmbedderSettings
+
+COPIES_FOLDER = "edited_copies"
+COPY_MARK = "~edited"
+
+
+def train_embedder(
+    manifest: Manifest,
+    store: ImageStore,
+    settings: EmbedderSettings,
+    folder: Path,
+    *,
+    tell: Callable[[str], None],
+) -> Embedder:
+    """Trains on the labelled rows and fills `folder`; see `EmbedderSettings`.
+
+    tell: is given what the run starts from and what its classes are, before the long work.
+    A stopped run goes on behind its last epoch, a finished one is only read. Raises UserError
+    where the folder holds a run with other settings or other images.
+    """
+    settings = replace(settings, image_size_px=store.size_px)
+    classes = training_classes(manifest, settings)
+    statistics = measure_channels(store, manifest.labelled.ids)
+    trunk = build_trunk(
+        settings.trunk,
+        channels=len(store.channels),
+        stem=settings.stem,
+        weights=settings.weights,
+        seed=settings.training.seed,
+    )
+    claim_folder(folder, _what_decides(settings, manifest, statistics, trunk.started_from))
+    tell(f"starting from {trunk.started_from}")
+    tell(classes.sentence)
+    queries, query_ids = _queries(classes, store, settings, folder)
+    module = EmbedderModule(
+        trained_network(settings, statistics, trunk),
+        _loss(settings, classes),
+        settings.training,
+        query_ids=query_ids,
+        gallery_ids=classes.gallery_ids,
+    )
+    best = _fit(module, classes, store, queries, settings, folder)
+    stored = read_checkpoint(best)
+    module.load_state_dict(stored["state_dict"])
+    embedder = Embedder(
+        network=module.network,
+        settings=settings,
+        channels=store.channels,
+        image_size_px=store.size_px,
+        provenance=_provenance(manifest, classes, trunk.started_from, stored),
+        held_out=classes.held_out,
+    )
+    save_embedder(folder, embedder)
+    return embedder
+
+
+def _loss(settings: EmbedderSettings, classes: TrainingClasses) -> MetricLoss:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.training.seed)
+        return MetricLoss(
+            classes=classes.class_count,
+            dimension=settings.dimension,
+            scale=settings.scale,
+            margin_radians=settings.margin_radians,
+            plain_cosine_weight=settings.plain_cosine_weight,
+        )
+
+
+def _queries(
+    classes: TrainingClasses, store: ImageStore, settings: EmbedderSettings, folder: Path
+) -> tuple[DataLoader[Sample], tuple[str, ...]]:
+    """What validation looks up: held-out fields, or an edited copy of each image."""
+    training = settings.training
+    if classes.kind == "identity":
+        ids = classes.held_out.held_out_ids
+        return validation_loader(store, ids, _targets(classes, ids), training), ids
+    copies = _edited_copies(store, classes.gallery_ids, training.seed, folder)
+    targets = _targets(classes, classes.gallery_ids)
+    return validation_loader(copies, copies.ids, targets, training), copies.ids
+
+
+def _edited_copies(store: ImageStore, ids: Sequence[str], seed: int, folder: Path) -> ImageStore:
+    """One copy of each image, made once. Their ids differ, so a copy may find its original."""
+
+    def make_rows(copy_ids: Sequence[str]) -> NDArray[np.uint8]:
+        originals = [copy_id.removesuffix(COPY_MARK) for copy_id in copy_ids]
+        images = store.read(originals)
+        return np.stack(
+            [edited_copy(image, i, seed) for image, i in zip(images, originals, strict=True)]
+        )
+
+    parts = fill_parts(
+        folder / COPIES_FOLDER,
+        [image_id + COPY_MARK for image_id in ids],
+        make_rows,
+        provenance={"images": store.content_hash, "seed": seed},
+        description="editing",
+    )
+    return ImageStore(parts=parts, channels=store.channels, size_px=store.size_px)
+
+
+def _fit(
+    module: EmbedderModule,
+    classes: TrainingClasses,
+    store: ImageStore,
+    queries: DataLoader[Sample],
+    settings: EmbedderSettings,
+    folder: Path,
+) -> Path:
+    training, train_ids, gallery_ids = settings.training, classes.training_ids, classes.gallery_ids
+    return fit(
+        module,
+        training_loader(store, train_ids, _targets(classes, train_ids), training),
+        [queries, validation_loader(store, gallery_ids, _targets(classes, gallery_ids), training)],
+        folder=folder,
+        epochs=training.epochs,
+        monitor=SELECTED_BY,
+        mode="max",
+        seed=training.seed,
+        precision=training.precision,
+    )
+
+
+def _targets(classes: TrainingClasses, ids: Sequence[str]) -> torch.Tensor:
+    return torch.tensor([classes.class_of[image_id] for image_id in ids])
+
+
+def _what_decides(
+    settings: EmbedderSettings,
+    manifest: Manifest,
+    statistics: ChannelStatistics,
+    started_from: str,
+) -> dict[str, Any]:
+    """What the trained weights follow from; the statistics stand for the labelled pixels."""
+    return {
+        **asdict(settings),
+        "started_from": started_from,
+        "labelled_tables": manifest.labelled.table_hash,
+        "channel_statistics": asdict(statistics),
+    }
+
+
+def _provenance(
+    manifest: Manifest, classes: TrainingClasses, started_from: str, stored: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "started_from": started_from,
+        "atlas": manifest.spec.name,
+        "labelled_tables": manifest.labelled.table_hash,
+        "training_ids": content_hash(*classes.training_ids),
+        "classes": classes.class_count,
+        "class_is": classes.kind,
+        "best_epoch": int(stored["epoch"]),
+        SELECTED_BY: _best_score(stored),
+        "versions": {name: version(name) for name in ("torch", "timm", "lightning")},
+    }
+
+
+def _best_score(stored: dict[str, Any]) -> float:
+    """As the checkpoint callback keeps it."""
+    states = [state for name, state in stored["callbacks"].items() if "Checkpoint" in name]
+    return round(float(states[0]["best_model_score"]), 6)
