@@ -39,9 +39,10 @@ class Disagreement:
 def channel_disagreement(field: NDArray[np.uint8]) -> tuple[Disagreement, ...]:
     """The channels of a field (uint8 C x H x W) that do not seem to belong, worst first.
 
-    A channel is named where its score is below LEAST_SCORE. By chance about one foreign channel
-    in twenty scores more, and so stays unnoticed. Channels without contrast are not judged; of
-    two channels both are named, as either may be the foreign one.
+    A channel is named where its score is below LEAST_SCORE. By chance 4 to 10 of a hundred foreign
+    channels score more, and so stay unnoticed. Channels without contrast are not judged; of two
+    channels both are named, as either may be the foreign one. A protein that follows no outline
+    may be named although it belongs.
     """
     scores = coherence_scores(field)
     named = [Disagreement(channel=c, score=float(s)) for c, s in enumerate(scores)]

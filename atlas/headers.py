@@ -84,11 +84,11 @@ def check_headers(
 def _header(file: Path, max_value: int | None) -> tuple[tuple[int, int], str]:
     """Size, and a problem or ""."""
     try:
-        with Image.open(file) as image:
+        with file.open("rb") as opened:
+            image = Image.open(opened)
             size, mode, kind = image.size, image.mode, image.format or ""
             pages = getattr(image, "n_frames", 1) if kind == "TIFF" else 1
-        with file.open("rb") as opened:
-            opened.seek(max(0, file.stat().st_size - TAIL_BYTES))
+            opened.seek(max(0, opened.seek(0, os.SEEK_END) - TAIL_BYTES))
             complete = END_MARKS.get(kind, b"") in opened.read()
     except Image.DecompressionBombError as error:
         return (0, 0), f"is too large: {error}"
@@ -111,11 +111,11 @@ def _header_problem(mode: str, pages: int, complete: bool, max_value: int | None
 
 def _stems(folder: Path) -> Stems:
     """Image files by name without ending; one listing is cheaper than many look-ups."""
-    with os.scandir(folder) as entries:
-        paths = sorted(Path(e.path) for e in entries if e.name.lower().endswith(ENDINGS))
     stems = defaultdict(list)
-    for path in paths:
-        stems[path.stem].append(path)
+    for name in sorted(os.listdir(folder)):
+        stem, ending = os.path.splitext(name)
+        if ending.lower() in ENDINGS:
+            stems[stem].append(folder / name)
     return stems
 
 

@@ -103,4 +103,4 @@ def resize_field(field: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     shrinks = field.shape[1] * field.shape[2] > size_px * size_px
     how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     planes = [cv2.resize(plane, (size_px, size_px), interpolation=how) for plane in field]
-    return np.stack(planes).astype(np.uint8)
+    return np.asarray(np.stack(planes), dtype=np.uint8)

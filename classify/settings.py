@@ -1,9 +1,12 @@
 """How a classifier is built and trained."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from engine.settings import TrainingSettings
+
+SMALLEST_SIZE_PX = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ RECIPES = {
         dropouts=(0.1, 0.25),
         image_size_px=64,
         training=TrainingSettings(
-            epochs=20, batch_size=32, learning_rate=2e-3, lr_steps=((14, 5e-4),)
+            epochs=30, batch_size=16, learning_rate=2e-3, lr_steps=((20, 5e-4),)
         ),
     ),
 }
@@ -84,3 +87,24 @@ def adjusted(
         image_size_px=settings.image_size_px if image_size_px is None else image_size_px,
         weights=settings.weights if weights is None else weights,
     )
+
+
+def problems(settings: ClassifierSettings) -> Iterator[str]:
+    """What cannot be done, a line each."""
+    training, size_px = settings.training, settings.image_size_px
+    if training.epochs < 1:
+        yield f"{training.epochs} epochs: at least 1 is needed"
+    if training.batch_size < 2:
+        yield f"batch size {training.batch_size}: BatchNorm needs at least 2 images"
+    if not training.learning_rate > 0:
+        yield f"learning rate {training.learning_rate}: must be above 0"
+    if training.seed < 0:
+        yield f"seed {training.seed}: must not be negative"
+    if size_px is not None and size_px < SMALLEST_SIZE_PX:
+        yield f"image size {size_px} px: at least {SMALLEST_SIZE_PX} px, or a trunk sees nothing"
+    if not 0 < settings.hold_out_share < 1:
+        yield f"hold-out share {settings.hold_out_share}: must lie between 0 and 1"
+    if min(settings.focal_weight, settings.lovasz_weight) < 0:
+        yield "loss weights must not be negative"
+    if settings.focal_weight + settings.lovasz_weight == 0:
+        yield "loss weights are both 0: nothing would be learned"

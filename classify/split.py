@@ -85,7 +85,8 @@ def _labels_of_groups(manifest: Manifest, groups: list[tuple[str, ...]]) -> NDAr
 
 
 def _held_out(labels_GC: NDArray[np.bool_], share: float, seed: int) -> NDArray[np.bool_]:
-    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=share, random_state=seed)
+    count = min(max(1, round(share * len(labels_GC))), len(labels_GC) - 1)
+    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=count, random_state=seed)
     _, rows = next(splitter.split(labels_GC, labels_GC))
     held_out_G = np.zeros(len(labels_GC), bool)
     held_out_G[rows] = True

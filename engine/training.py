@@ -16,7 +16,7 @@ from torch import nn
 
 from atlas.errors import UserError
 from atlas.files import json_text, written_beside
-from engine.loaders import seed_of
+from engine.loaders import EpochSampler, seed_of
 from engine.settings import TrainingSettings
 
 CHECKPOINTS = "checkpoints"
@@ -55,9 +55,9 @@ def fit(
             num_sanity_val_steps=0,
             default_root_dir=folder,
             callbacks=[
-                SeedEveryEpoch(seed),
+                SeedEveryStep(seed),
                 MetricsTable(folder / "metrics.csv"),
-                _checkpoints(folder, monitor, mode),
+                *_checkpoints(folder, monitor, mode),
                 TQDMProgressBar(),
             ],
         )
@@ -124,14 +124,26 @@ def epochs_done(path: Path) -> int:
     return int(read_checkpoint(path)["epoch"]) + 1
 
 
-class SeedEveryEpoch(Callback):
-    """Dropout is drawn from (seed, epoch): a resumed epoch is the epoch it would have been."""
+class SeedEveryStep(Callback):
+    """Order is drawn from (seed, epoch), dropout from (seed, epoch, step): a resumed epoch is what
+    it would have been.
+
+    Lightning calls set_epoch too, but in the first epoch after a resumption with the one before;
+    and loaders draw from the global generator at times that differ after a resumption.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        torch.manual_seed(seed_of("epoch", self.seed, trainer.current_epoch))
+        sampler = getattr(trainer.train_dataloader, "sampler", None)
+        if isinstance(sampler, EpochSampler):
+            sampler.set_epoch(trainer.current_epoch)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        torch.manual_seed(seed_of("step", self.seed, trainer.current_epoch, batch_idx))
 
 
 class MetricsTable(Callback):
@@ -157,16 +169,22 @@ class MetricsTable(Callback):
             return list(csv.DictReader(file))
 
 
-def _checkpoints(folder: Path, monitor: str, mode: str) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=folder / CHECKPOINTS,
-        filename="best",
-        monitor=monitor,
-        mode=mode,
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+def _checkpoints(folder: Path, monitor: str, mode: str) -> list[ModelCheckpoint]:
+    """The best epoch, then the last one, which so knows the best.
+
+    Two of them, because Lightning's `save_last` writes only in epochs that are the best so far.
+    """
+    return [
+        ModelCheckpoint(
+            dirpath=folder / CHECKPOINTS,
+            filename=filename,
+            monitor=monitored,
+            mode=mode,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        for filename, monitored in (("best", monitor), ("last", None))
+    ]
 
 
 @contextmanager
@@ -181,6 +199,8 @@ def _quiet() -> Iterator[None]:
             # Reading from memory or HDF5 is cheap here: workers would cost more than they give.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            # Lightning 2.6 asks torch 2.14 for a tree in the older way.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
             warnings.filterwarnings("ignore", message=".*number of training batches.*")
             yield
     finally:

@@ -3,10 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+from atlas.errors import UserError
 from atlas.manifest import Manifest, read_manifest
 from atlas.store import fill_store, native_size_px
 from classify import training
-from classify.settings import ClassifierSettings
+from classify.settings import ClassifierSettings, problems
 from classify.training import TrainedClassifier
 
 LARGEST_SIZE_PX = 512
@@ -15,8 +16,12 @@ LARGEST_SIZE_PX = 512
 def train_classifier(data: Path, out: Path, settings: ClassifierSettings) -> TrainedClassifier:
     """Reads the atlas, fills its store beside `out`, trains there, and prints what came of it.
 
-    Raises DataError for the data folder, UserError where `out` holds another run.
+    Raises DataError for the data folder, UserError for settings that cannot work and where `out`
+    holds another run.
     """
+    wrong = list(problems(settings))
+    if wrong:
+        raise UserError("; ".join(wrong))
     manifest = read_manifest(data)
     settings = replace(settings, image_size_px=_size_px(manifest, settings))
     store = fill_store(manifest, out.parent / "store", size_px=_size_px(manifest, settings))

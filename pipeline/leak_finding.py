@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from atlas.artifact_files import save_table
 from atlas.artifacts import LeakReport, Matches, Neighbours
 from atlas.errors import DataError, ProvenanceError
-from atlas.files import folder_written_beside, write_json
+from atlas.files import content_hash, folder_written_beside, write_json
 from atlas.manifest import LABELLED, Manifest, read_manifest
 from atlas.store import ImageStore, fill_store
 from index.calibration import (
@@ -58,12 +58,11 @@ class _Bench:
 
     def neighbours(self, ids: Sequence[str], read: ReadFields, what: str) -> Neighbours:
         queries = embed_rows(
-            self.embedder,
-            read,
-            ids,
+            self.embedder, read, ids,
             folder=self.work / "embeddings",
+            source=content_hash(self.store.content_hash, str(self.settings.seed)),
             description=f"embedding {what}",
-        )
+        )  # fmt: skip
         return self.index.search_index.search(queries, self.settings.neighbours)
 
     def evidence(self, found: Neighbours, read: ReadFields, what: str) -> NDArray[np.float32]:

@@ -185,5 +185,5 @@ def _provenance(
 
 def _best_score(stored: dict[str, Any]) -> float:
     """As the checkpoint callback keeps it."""
-    states = [state for name, state in stored["callbacks"].items() if "Checkpoint" in name]
+    states = [s for s in stored["callbacks"].values() if s.get("monitor") == SELECTED_BY]
     return round(float(states[0]["best_model_score"]), 6)

@@ -29,9 +29,10 @@ def main(
 
     found = look_up(queries, index, k=k, montage=montage)
     table = Table("query", "rank", "match", "similarity", "evidence", "labels", "identity")
-    for row in found.table.to_dict("records"):
-        scores = {"similarity": f"{row['similarity']:.4f}", "evidence": f"{row['evidence']:.3f}"}
-        table.add_row(*(str(value) for value in {**row, **scores}.values()))
+    for row in found.table.itertuples(index=False):
+        query, rank, match, similarity, evidence, labels, identity = row
+        scores = (f"{similarity:.4f}", f"{evidence:.3f}")
+        table.add_row(str(query), str(rank), str(match), *scores, str(labels), str(identity))
     Console().print(table)
     print("similarity: cosine of embeddings; evidence: correlation of registered pixels")
     print(f"wrote {found.montage}")

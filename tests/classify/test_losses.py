@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from classify.losses import focal_loss, lovasz_hinge, symmetric_lovasz
+from classify.losses import focal_and_lovasz, focal_loss, lovasz_hinge, symmetric_lovasz
 from tests.classify import reference
+
+SOME = settings(max_examples=40, deadline=None)  # how long one takes is no property
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 LOSSES: dict[str, Loss] = {
@@ -18,7 +20,7 @@ LOSSES: dict[str, Loss] = {
     "lovasz_hinge_per_class": lovasz_hinge,
     "symmetric_lovasz": symmetric_lovasz,
 }
-TWINS = {
+TWINS: dict[Loss, Callable[..., float]] = {
     focal_loss: reference.focal_loss,
     lovasz_hinge: reference.lovasz_hinge,
     symmetric_lovasz: reference.symmetric_lovasz,
@@ -64,18 +66,21 @@ def test_equals_the_reference_values(shared: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("loss", TWINS)
+@SOME
 @given(batch=batches())
 def test_equals_its_naive_twin(loss: Loss, batch: Batch) -> None:
     assert loss(*tensors(batch)).item() == pytest.approx(TWINS[loss](*batch), rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("loss", TWINS)
+@SOME
 @given(batch=batches())
 def test_the_order_of_images_does_not_matter(loss: Loss, batch: Batch) -> None:
     turned = (batch[0][::-1], batch[1][::-1])
     assert loss(*tensors(turned)).item() == pytest.approx(loss(*tensors(batch)).item())
 
 
+@SOME
 @given(batch=batches())
 def test_symmetric_lovasz_does_not_care_which_answer_is_called_positive(batch: Batch) -> None:
     logits, targets = tensors(batch)
@@ -103,6 +108,20 @@ def test_gradients_are_finite(
 def test_lovasz_of_a_class_without_positives_is_its_largest_error() -> None:
     logits = torch.tensor([[0.5], [-3.0], [2.0]])
     assert lovasz_hinge(logits, torch.zeros(3, 1)).item() == 3.0
+
+
+@SOME
+@given(batch=batches(), weights=st.tuples(st.floats(0, 2), st.floats(0, 2)))
+def test_the_sum_weighs_its_two_losses(batch: Batch, weights: tuple[float, float]) -> None:
+    for name, second in (("hinge", lovasz_hinge), ("symmetric", symmetric_lovasz)):
+        total = focal_and_lovasz(
+            *tensors(batch),
+            focal_weight=weights[0],
+            lovasz_weight=weights[1],
+            lovasz=name,  # type: ignore[arg-type]
+        )
+        parts = (focal_loss(*tensors(batch)).item(), second(*tensors(batch)).item())
+        assert total.item() == pytest.approx(weights[0] * parts[0] + weights[1] * parts[1])
 
 
 @pytest.mark.parametrize("loss", TWINS)

@@ -2,7 +2,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.errors import UserError
@@ -19,11 +19,13 @@ SPEC = AtlasSpec(
     labels=tuple(f"label {c}" for c in range(CLASSES)),
 )
 
+SOME = settings(max_examples=40, deadline=None)  # how long one takes is no property
+
 
 def row(number: int, labels: tuple[int, ...], **known: str) -> ImageRow:
     return ImageRow(
         id=f"image{number:04d}", split="train", files=(), width_px=8, height_px=8, labels=labels,
-        **known,  # type: ignore[arg-type]
+        **known,
     )  # fmt: skip
 
 
@@ -53,6 +55,7 @@ def split_or_none(manifest: Manifest, share: float = 0.3, seed: int = 0) -> Hold
         return None
 
 
+@SOME
 @given(manifest=manifests(), share=st.floats(0.1, 0.6), seed=st.integers(0, 5))
 def test_every_labelled_image_is_on_one_side(manifest: Manifest, share: float, seed: int) -> None:
     if split := split_or_none(manifest, share, seed):
@@ -62,6 +65,7 @@ def test_every_labelled_image_is_on_one_side(manifest: Manifest, share: float, s
         assert sorted(both) == sorted(manifest.labelled.ids)
 
 
+@SOME
 @given(manifest=manifests(), share=st.floats(0.1, 0.6))
 def test_no_group_is_parted(manifest: Manifest, share: float) -> None:
     if split := split_or_none(manifest, share):
@@ -73,6 +77,7 @@ def test_no_group_is_parted(manifest: Manifest, share: float) -> None:
         assert not {r.parent for r in validation} & set(split.training_ids)
 
 
+@SOME
 @given(manifest=manifests(), share=st.floats(0.1, 0.6))
 def test_labels_of_two_groups_are_learned(manifest: Manifest, share: float) -> None:
     if split := split_or_none(manifest, share):
@@ -83,6 +88,7 @@ def test_labels_of_two_groups_are_learned(manifest: Manifest, share: float) -> N
         assert {c for c in groups_with if groups_with.count(c) > 1} <= learned
 
 
+@SOME
 @given(manifest=manifests(), shuffler=st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_count(manifest: Manifest, shuffler: random.Random) -> None:
     rows = list(manifest.rows)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from classify.thresholds import (
     save_thresholds,
 )
 from tests.classify import reference
+
+SOME = settings(max_examples=40, deadline=None)  # how long one takes is no property
 
 Scored = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
@@ -37,6 +39,7 @@ def f1_by_class(truth: NDArray[np.uint8], taken: NDArray[np.bool_]) -> list[floa
     return [reference.f1(list(y), list(z)) for y, z in zip(truth.T, taken.T, strict=True)]
 
 
+@SOME
 @given(scored=scored())
 def test_cut_of_a_class_has_the_best_f1_of_all_cuts(scored: Scored) -> None:
     for scores, truth in zip(scored[0].T, scored[1].T, strict=True):
@@ -46,6 +49,7 @@ def test_cut_of_a_class_has_the_best_f1_of_all_cuts(scored: Scored) -> None:
             assert reference.f1(truth.tolist(), list(scores.astype(np.float64) >= cut)) == f1
 
 
+@SOME
 @given(scored=scored())
 def test_overall_cut_has_the_best_macro_f1_of_all_cuts(scored: Scored) -> None:
     scores, truth = scored[0].tolist(), scored[1].tolist()
@@ -54,6 +58,7 @@ def test_overall_cut_has_the_best_macro_f1_of_all_cuts(scored: Scored) -> None:
     assert reference.macro_f1_at(scores, truth, cut) == pytest.approx(macro, abs=1e-12)
 
 
+@SOME
 @given(scored=scored())
 def test_no_grid_does_better(scored: Scored) -> None:
     probabilities, truth = scored
@@ -64,6 +69,7 @@ def test_no_grid_does_better(scored: Scored) -> None:
         assert all(a >= b for a, b, y in zip(ours, grid, truth.T, strict=True) if y.any())
 
 
+@SOME
 @given(scored=scored())
 def test_no_row_is_empty_and_the_likeliest_class_is_kept(scored: Scored) -> None:
     probabilities, _ = scored

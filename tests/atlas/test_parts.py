@@ -1,0 +1,181 @@
+"""Parts: any order reads back, a kill loses at most one, and what does not fit is made anew."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from atlas.errors import UserError
+from atlas.parts import (
+    PART_BYTES,
+    ROWS_PER_PART,
+    PartStore,
+    fill_parts,
+    open_parts,
+    part_path,
+    rows_that_fit,
+)
+from tests.conftest import PROJECT
+
+IDS = tuple(f"id {n}" for n in range(10))
+ROWS = np.arange(10 * 3 * 2, dtype=np.float32).reshape(10, 3, 2)
+
+KILLED_AT_THIRD_PART = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from atlas.parts import fill_parts
+made = []
+def make_rows(ids):
+    if len(made) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    made.append(ids)
+    return np.array([[float(i.split()[1])] for i in ids])
+fill_parts(Path(sys.argv[1]), [f"id {n}" for n in range(10)], make_rows,
+           provenance={}, description="test", rows_per_part=3)
+"""
+
+
+def rows_of(ids: Sequence[str]) -> NDArray[Any]:
+    return ROWS[[IDS.index(i) for i in ids]]
+
+
+def fill(
+    folder: Path,
+    make_rows: Callable[[Sequence[str]], NDArray[Any]] = rows_of,
+    ids: Sequence[str] = IDS,
+    rows_per_part: int = 4,
+    **provenance: object,
+) -> PartStore:
+    return fill_parts(
+        folder, ids, make_rows,
+        provenance=provenance, description="test", rows_per_part=rows_per_part,
+    )  # fmt: skip
+
+
+def never(ids: Sequence[str]) -> NDArray[Any]:
+    raise AssertionError(f"made {ids} although it is there")
+
+
+@given(
+    wanted=st.lists(st.integers(0, 9), min_size=1, max_size=20), rows_per_part=st.integers(1, 12)
+)
+def test_reading_any_ids_equals_stacking(wanted: list[int], rows_per_part: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = fill(Path(folder), rows_per_part=rows_per_part)
+        for reader in (store, open_parts(Path(folder))):
+            np.testing.assert_array_equal(reader.read([IDS[n] for n in wanted]), ROWS[wanted])
+            assert reader.ids == IDS
+            assert reader.row_shape == (3, 2)
+
+
+def test_unknown_id_and_no_ids(tmp_path: Path) -> None:
+    store = fill(tmp_path)
+    for ids in (["nobody"], []):
+        with pytest.raises(KeyError):
+            store.read(ids)
+
+
+def test_nothing_is_made_twice(tmp_path: Path) -> None:
+    first = fill(tmp_path, seed=1)
+    again = fill(tmp_path, never, seed=1)
+    assert again.content_hash == first.content_hash
+
+
+def test_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        fill(tmp_path / name)
+    for part in range(3):
+        assert (
+            part_path(tmp_path / "a", part).read_bytes()
+            == part_path(tmp_path / "b", part).read_bytes()
+        )
+
+
+def test_other_provenance_makes_every_part_anew(tmp_path: Path) -> None:
+    fill(tmp_path, seed=1)
+    store = fill(tmp_path, lambda ids: -rows_of(ids), seed=2)
+    np.testing.assert_array_equal(store.read(IDS), -ROWS)
+    assert open_parts(tmp_path).provenance == {"seed": 2}
+
+
+def test_other_ids_make_their_parts_anew(tmp_path: Path) -> None:
+    fill(tmp_path)
+    made: list[str] = []
+
+    def make_rows(ids: Sequence[str]) -> NDArray[Any]:
+        made.extend(ids)
+        return rows_of(ids)
+
+    fewer = [*IDS[:4], IDS[5]]
+    store = fill(tmp_path, make_rows, ids=fewer)
+    assert made == [IDS[5]]
+    np.testing.assert_array_equal(store.read(fewer), rows_of(fewer))
+    assert open_parts(tmp_path).ids == tuple(fewer)
+    assert not part_path(tmp_path, 2).exists()
+
+
+def test_a_kill_leaves_complete_parts_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED_AT_THIRD_PART, str(tmp_path)]
+    assert subprocess.run(command, cwd=PROJECT, capture_output=True).returncode == -9
+    assert [path.name for path in sorted(tmp_path.glob("part-*"))] == [
+        "part-00000.h5",
+        "part-00001.h5",
+    ]
+    made: list[str] = []
+
+    def make_rows(ids: Sequence[str]) -> NDArray[Any]:
+        made.extend(ids)
+        return np.array([[float(i.split()[1])] for i in ids])
+
+    store = fill(tmp_path, make_rows, rows_per_part=3)
+    assert made == list(IDS[6:])
+    np.testing.assert_array_equal(store.read(IDS)[:, 0], np.arange(10))
+
+
+def test_a_failing_run_leaves_no_half_part(tmp_path: Path) -> None:
+    def make_rows(ids: Sequence[str]) -> NDArray[Any]:
+        if IDS[5] in ids:
+            raise UserError("image 5")
+        return rows_of(ids)
+
+    with pytest.raises(UserError, match="image 5"):
+        fill(tmp_path, make_rows)
+    assert [path.name for path in tmp_path.iterdir()] == ["part-00000.h5"]
+
+
+def test_a_part_that_is_cut_off_is_made_anew(tmp_path: Path) -> None:
+    fill(tmp_path)
+    path = part_path(tmp_path, 1)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UserError, match="part 1 is missing or broken"):
+        open_parts(tmp_path)
+    np.testing.assert_array_equal(fill(tmp_path).read(IDS), ROWS)
+
+
+def test_missing_parts_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no stored parts"):
+        open_parts(tmp_path)
+    fill(tmp_path)
+    part_path(tmp_path, 0).unlink()
+    with pytest.raises(UserError, match="part 0 is missing"):
+        open_parts(tmp_path)
+
+
+def test_a_store_of_no_ids(tmp_path: Path) -> None:
+    assert fill(tmp_path, never, ids=()).ids == ()
+
+
+@pytest.mark.parametrize("row_bytes", [1, 4 * 64 * 64, 4 * 512 * 512, 4 * 3000 * 3000, 2**40])
+def test_a_part_stays_small(row_bytes: int) -> None:
+    rows = rows_that_fit(row_bytes)
+    assert 1 <= rows <= ROWS_PER_PART
+    assert rows == 1 or rows * row_bytes <= PART_BYTES

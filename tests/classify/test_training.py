@@ -1,0 +1,177 @@
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from atlas.artifact_files import load_probabilities
+from atlas.errors import ProvenanceError, UserError
+from atlas.files import read_json
+from atlas.manifest import read_manifest
+from atlas.store import fill_store
+from classify.classifier import load_classifier
+from classify.network import build_network
+from classify.prediction import predict
+from classify.settings import RECIPES, ClassifierSettings, adjusted, problems
+from classify.thresholds import load_thresholds, predict_labels
+from classify.training import TrainedClassifier, train_classifier
+from engine.normalisation import ChannelStatistics
+from pipeline import classifier_training
+from tests.classify.atlases import LABELS, TINY, draw_folder
+
+
+def train(data: Path, out: Path, settings: ClassifierSettings = TINY) -> TrainedClassifier:
+    manifest = read_manifest(data)
+    store = fill_store(manifest, data.parent / "store", size_px=settings.image_size_px or 32)
+    return train_classifier(manifest, store, settings, out)
+
+
+def for_epochs(epochs: int) -> ClassifierSettings:
+    return replace(TINY, training=replace(TINY.training, epochs=epochs))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_folder(tmp_path_factory.mktemp("atlas") / "data", train=40, test=5)
+
+
+@pytest.fixture(scope="module")
+def run(data: Path) -> tuple[Path, TrainedClassifier]:
+    folder = data.parent / "run"
+    return folder, train(data, folder)
+
+
+def test_the_folder_holds_what_later_stages_need(
+    run: tuple[Path, TrainedClassifier], data: Path
+) -> None:
+    folder, trained = run
+    validation = load_probabilities(folder / "validation_probabilities.h5", made_by="")
+    test = load_probabilities(folder / "test_probabilities.h5", made_by="")
+    assert validation.ids == trained.split.validation_ids
+    assert test.ids == tuple(f"test{n}" for n in range(5))
+    assert test.provenance["weights_hash"] == trained.classifier.weights_hash
+    assert load_thresholds(folder / "thresholds.json", LABELS, made_by="") == trained.thresholds
+    assert read_json(folder / "settings.json", made_by="")["trunk"] == "test_resnet"
+    held_out = read_json(folder / "hold_out.json", made_by="")
+    assert tuple(held_out["validation_ids"]) == trained.split.validation_ids
+    with (folder / "metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
+
+
+def test_probabilities_are_probabilities(run: tuple[Path, TrainedClassifier]) -> None:
+    rows = load_probabilities(run[0] / "test_probabilities.h5", made_by="").probabilities_NC
+    assert rows.shape == (5, 3)
+    assert ((rows >= 0) & (rows <= 1)).all()
+    assert predict_labels(rows, run[1].thresholds.per_class_C).any(axis=1).all()
+
+
+def test_a_loaded_classifier_predicts_the_same_bits(
+    run: tuple[Path, TrainedClassifier], data: Path
+) -> None:
+    folder, _ = run
+    store = fill_store(read_manifest(data), data.parent / "store", size_px=32)
+    stored = load_probabilities(folder / "test_probabilities.h5", made_by="")
+    classifier = load_classifier(folder, made_by="")
+    again = predict(classifier, store, stored.ids)
+    assert np.array_equal(again.probabilities_NC, stored.probabilities_NC)
+    assert classifier.settings == TINY
+    assert predict(classifier, store, ()).probabilities_NC.shape == (0, 3)
+
+
+def test_images_of_another_size_are_refused(
+    run: tuple[Path, TrainedClassifier], data: Path
+) -> None:
+    larger = fill_store(read_manifest(data), data.parent / "store", size_px=48)
+    with pytest.raises(ProvenanceError, match="at 32 px"):
+        predict(run[1].classifier, larger, ["test0"])
+
+
+def test_a_finished_run_is_not_trained_again(
+    run: tuple[Path, TrainedClassifier], data: Path
+) -> None:
+    weights = run[0] / "weights.safetensors"
+    before, metrics = weights.read_bytes(), (run[0] / "metrics.csv").stat().st_mtime_ns
+    assert train(data, run[0]).scores == run[1].scores
+    assert weights.read_bytes() == before
+    assert (run[0] / "metrics.csv").stat().st_mtime_ns == metrics
+
+
+def test_other_settings_in_the_same_folder_are_refused(
+    run: tuple[Path, TrainedClassifier], data: Path
+) -> None:
+    with pytest.raises(UserError, match="hidden was 16, is 8"):
+        train(data, run[0], replace(TINY, hidden=8))
+
+
+def test_a_run_that_was_stopped_ends_where_it_would_have(
+    run: tuple[Path, TrainedClassifier], data: Path, tmp_path: Path
+) -> None:
+    """Its first epoch comes from a run of one epoch, as a kill after that epoch leaves it."""
+    folder = tmp_path / "run"
+    train(data, folder, for_epochs(1))
+    for name in ("settings.json", "classifier.json", "weights.safetensors"):
+        (folder / name).unlink()
+    resumed = train(data, folder, for_epochs(2))
+    assert resumed.classifier.weights_hash == run[1].classifier.weights_hash
+    assert resumed.scores == run[1].scores
+
+
+def test_weights_of_another_run_are_refused(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "one", for_epochs(1))
+    train(data, tmp_path / "two", replace(for_epochs(1), focal_weight=1.0))
+    other = (tmp_path / "two" / "weights.safetensors").read_bytes()
+    (tmp_path / "one" / "weights.safetensors").write_bytes(other)
+    with pytest.raises(UserError, match=r"not what classifier\.json describes"):
+        load_classifier(tmp_path / "one", made_by="")
+
+
+@pytest.mark.slow
+def test_it_learns_what_is_easy_to_see(tmp_path: Path) -> None:
+    data = draw_folder(tmp_path / "data", train=120, test=0, channels=1)
+    trained = train(data, tmp_path / "run", for_epochs(12))
+    assert trained.scores.at_overall_cut > 0.9
+    assert trained.test_images == 0
+    assert not (tmp_path / "run" / "test_probabilities.h5").exists()
+
+
+def test_the_pipeline_prints_start_scores_and_files(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "runs" / "classifier"
+    classifier_training.train_classifier(data, out, for_epochs(1))
+    printed = capsys.readouterr().out
+    for part in ("started from random weights", "cut for each label (optimistic", str(out)):
+        assert part in printed
+    assert (tmp_path / "runs" / "store").is_dir()
+
+
+def test_settings_that_cannot_work_are_named_all_at_once(data: Path, tmp_path: Path) -> None:
+    wrong = adjusted(TINY, epochs=0, batch_size=1, learning_rate=0.0, image_size_px=8, seed=-1)
+    with pytest.raises(UserError, match=r"0 epochs.*batch size 1.*rate 0\.0.*seed -1.*size 8"):
+        classifier_training.train_classifier(data, tmp_path / "run", wrong)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipes_are_possible(recipe: str) -> None:
+    assert not list(problems(RECIPES[recipe]))
+
+
+@pytest.mark.parametrize(("channels", "labels"), [(1, 1), (4, 28), (6, 3)])
+def test_any_number_of_channels_and_labels(channels: int, labels: int) -> None:
+    statistics = ChannelStatistics(mean_C=(30.0,) * channels, std_C=(9.0,) * channels)
+    network, _ = build_network(TINY, statistics, labels=labels)
+    images = torch.zeros(2, channels, 40, 40, dtype=torch.uint8)
+    assert network(images).shape == (2, labels)
+
+
+def test_equal_seeds_draw_equal_weights() -> None:
+    statistics = ChannelStatistics(mean_C=(30.0,), std_C=(9.0,))
+    torch.manual_seed(1)
+    first, _ = build_network(TINY, statistics, labels=3)
+    torch.manual_seed(2)
+    second, _ = build_network(TINY, statistics, labels=3)
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)

