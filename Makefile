@@ -7,6 +7,8 @@ INSTALLED := $(VENV)/.installed
 
 # albumentations asks the network for updates at import, and warns where it gets no answer.
 export NO_ALBUMENTATIONS_UPDATE := 1
+# OpenMP's threads spin while they wait, which on a busy machine costs several times the work.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test lint
 .DEFAULT_GOAL := demo

@@ -19,6 +19,7 @@ from atlas.images import ImageProblem, read_field, resize_field
 from atlas.manifest import ImageRow, Manifest
 from atlas.parts import PartStore, fill_parts, rows_that_fit
 
+LARGEST_PX = 512  # what the fields of 2018 have; larger ones are reduced unless asked otherwise
 DECODING_THREADS = 4  # decoding releases the GIL
 
 
@@ -45,7 +46,7 @@ class ImageStore:
         return np.asarray(self.parts.read(ids), dtype=np.uint8)
 
 
-def native_size_px(manifest: Manifest, *, at_most_px: int) -> int:
+def native_size_px(manifest: Manifest, *, at_most_px: int = LARGEST_PX) -> int:
     """The commonest longer side of the atlas's images, bounded."""
     sides = Counter(max(row.width_px, row.height_px) for row in manifest.rows)
     return min(at_most_px, max(sides, key=lambda side: (sides[side], side), default=at_most_px))

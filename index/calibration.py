@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from atlas.errors import UserError
 from index.settings import LeakSettings
 
 FEWEST_NATURAL = 10
@@ -74,8 +75,14 @@ def calibrate_same_image(
     enough = len(natural) >= FEWEST_NATURAL
     centre = float(np.median(z)) if enough else 0.0
     spread = max(float(np.quantile(z, norm.cdf(1)) - centre), 0.05) if enough else 0.25
+    if not (planted > -1.0).any():
+        raise UserError(
+            "no planted copy of the atlas's own images was found: this embedder cannot serve"
+        )
     s, p = settings.copy_share, settings.copy_precision
-    keeping_z = float(np.quantile(fisher_z(planted), 1 - settings.copy_recall_kept))
+    # No cut brings back a copy that was no candidate, so those do not speak here.
+    examined = planted[planted > -1.0]
+    keeping_z = float(np.quantile(fisher_z(examined), 1 - settings.copy_recall_kept))
     allowed = s * settings.copy_recall_kept * (1 - p) / ((1 - s) * p)
     precise_z = centre + spread * float(norm.isf(allowed))
     cut = float(np.tanh(max(precise_z, (precise_z + keeping_z) / 2)))

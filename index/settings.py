@@ -35,7 +35,7 @@ class LeakSettings:
     copy_share, sibling_share: shares of the queries assumed to be copies (2.6 % of the test set of
         2018) and siblings, at which a precision is meant.
     copy_precision, sibling_precision: asked of the claims at the cut.
-    copy_recall_kept: share of the planted copies that the cut may not cost.
+    copy_recall_kept: share of the planted copies among the candidates that the cut should keep.
     """
 
     neighbours: int = 10

@@ -4,13 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from atlas.errors import UserError
-from atlas.manifest import Manifest, read_manifest
+from atlas.manifest import read_manifest
 from atlas.store import fill_store, native_size_px
 from classify import training
 from classify.settings import ClassifierSettings, problems
 from classify.training import TrainedClassifier
-
-LARGEST_SIZE_PX = 512
 
 
 def train_classifier(data: Path, out: Path, settings: ClassifierSettings) -> TrainedClassifier:
@@ -23,8 +21,9 @@ def train_classifier(data: Path, out: Path, settings: ClassifierSettings) -> Tra
     if wrong:
         raise UserError("; ".join(wrong))
     manifest = read_manifest(data)
-    settings = replace(settings, image_size_px=_size_px(manifest, settings))
-    store = fill_store(manifest, out.parent / "store", size_px=_size_px(manifest, settings))
+    size_px = settings.image_size_px or native_size_px(manifest)
+    store = fill_store(manifest, out.parent / "store", size_px=size_px)
+    settings = replace(settings, image_size_px=size_px)
     trained = training.train_classifier(manifest, store, settings, out)
     print("\n".join(summary(trained, out)))
     return trained
@@ -46,9 +45,3 @@ def summary(trained: TrainedClassifier, out: Path) -> list[str]:
         f"wrote {out}: weights, thresholds and probabilities of the hold-out"
         + (f" and of {trained.test_images} test images" if trained.test_images else ""),
     ]
-
-
-def _size_px(manifest: Manifest, settings: ClassifierSettings) -> int:
-    if settings.image_size_px is not None:
-        return settings.image_size_px
-    return native_size_px(manifest, at_most_px=LARGEST_SIZE_PX)

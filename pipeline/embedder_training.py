@@ -3,12 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from atlas.manifest import Manifest, read_manifest
+from atlas.manifest import read_manifest
 from atlas.store import fill_store, native_size_px
 from retrieval import training
 from retrieval.embedder import Embedder
 from retrieval.module import SELECTED_BY
-from retrieval.settings import LARGEST_PX, EmbedderSettings
+from retrieval.settings import EmbedderSettings
 
 
 def train_embedder(data: Path, out: Path, settings: EmbedderSettings) -> Embedder:
@@ -17,7 +17,7 @@ def train_embedder(data: Path, out: Path, settings: EmbedderSettings) -> Embedde
     Raises DataError for the data folder, UserError where `out` holds another run.
     """
     manifest = read_manifest(data)
-    size_px = _size_px(manifest, settings)
+    size_px = settings.image_size_px or native_size_px(manifest)
     store = fill_store(manifest, out.parent / "store", size_px=size_px)
     embedder = training.train_embedder(
         manifest, store, replace(settings, image_size_px=size_px), out, tell=print
@@ -34,9 +34,3 @@ def summary(embedder: Embedder, out: Path) -> list[str]:
         f"best epoch {said['best_epoch'] + 1}: top-1 {said[SELECTED_BY]:.4f} on what was held out",
         f"wrote {out}: weights, settings, metrics and held-out ids",
     ]
-
-
-def _size_px(manifest: Manifest, settings: EmbedderSettings) -> int:
-    if settings.image_size_px is not None:
-        return settings.image_size_px
-    return native_size_px(manifest, at_most_px=LARGEST_PX)

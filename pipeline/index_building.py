@@ -15,7 +15,6 @@ from retrieval.embedding import embed_store
 from retrieval.frozen import frozen_embedder
 
 FROZEN = "frozen"
-LARGEST_PX = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,7 @@ def _embedder_and_store(
     manifest: Manifest, embedder: str, work: Path
 ) -> tuple[Embedder, ImageStore]:
     if embedder == FROZEN:
-        store = fill_store(manifest, work, size_px=native_size_px(manifest, at_most_px=LARGEST_PX))
+        store = fill_store(manifest, work, size_px=native_size_px(manifest))
         statistics = measure_channels(store, manifest.labelled.ids)
         return frozen_embedder(store.channels, statistics, image_size_px=store.size_px), store
     if not Path(embedder).exists():

@@ -39,12 +39,12 @@ def save_embedder(folder: Path, embedder: Embedder) -> None:
 
 def load_embedder(folder: Path) -> Embedder:
     """Raises MissingStageError where there is none, UserError where it is damaged."""
-    about = read_json(folder / ABOUT_FILE, made_by=MADE_BY)
     try:
-        embedder = _embedder(folder, about)
+        about = read_json(folder / ABOUT_FILE, made_by=MADE_BY)
+        embedder, fingerprint = _embedder(folder, about), about["fingerprint"]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder / ABOUT_FILE} is damaged; make it again: {MADE_BY}") from error
-    if embedder.fingerprint != about["fingerprint"]:
+    if embedder.fingerprint != fingerprint:
         raise UserError(f"{folder}: its weights are not those it was saved with; run  {MADE_BY}")
     return embedder
 

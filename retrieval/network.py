@@ -16,9 +16,9 @@ DROPOUTS = (0.25, 0.5)
 
 
 class EmbeddingNetwork(nn.Module):
-    """Normalise, enlarge where needed, trunk, head, unit length; over one view or eight.
+    """Normalise, resize where asked, trunk, head, unit length; over one view or eight.
 
-    head: N x F x h x w -> N x D.
+    head: N x F x h x w -> N x D. input_px: side that images are brought to; None leaves them.
     """
 
     def __init__(
@@ -28,11 +28,11 @@ class EmbeddingNetwork(nn.Module):
         head: nn.Module,
         *,
         views: int,
-        least_input_px: int = 0,
+        input_px: int | None = None,
     ) -> None:
         super().__init__()
         self.normalise, self.trunk, self.head = normalise, trunk, head
-        self.views, self.least_input_px = views, least_input_px
+        self.views, self.input_px = views, input_px
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """Training sees one view: the loader has turned it already."""
@@ -43,17 +43,31 @@ class EmbeddingNetwork(nn.Module):
         return functional.normalize(views_VND.mean(0), dim=1)
 
     def one_view(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        inputs = self._enlarged(self.normalise(images_NCHW))
+        inputs = self._sized(self.normalise(images_NCHW))
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         return functional.normalize(self.head(self.trunk(inputs)), dim=1)
 
-    def _enlarged(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        height, width = images_NCHW.shape[2:]
-        factor = self.least_input_px / min(height, width)
-        if factor <= 1:
+    def _sized(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        if self.input_px is None or images_NCHW.shape[2:] == (self.input_px, self.input_px):
             return images_NCHW
-        size = (round(height * factor), round(width * factor))
-        return functional.interpolate(images_NCHW, size, mode="bilinear", align_corners=False)
+        return functional.interpolate(
+            images_NCHW,
+            (self.input_px, self.input_px),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )
+
+
+class DeviationPool(nn.Module):
+    """Standard deviation of each feature over the map: N x F x h x w -> N x F.
+
+    Without training it finds edited copies better than the average: an average mostly says what
+    stain and cells look like everywhere.
+    """
+
+    def forward(self, features_NFhw: torch.Tensor) -> torch.Tensor:
+        return features_NFhw.std((2, 3), correction=0)
 
 
 def turned_view(images_NCHW: torch.Tensor, view: int) -> torch.Tensor:
@@ -86,11 +100,11 @@ def trained_network(
 def frozen_network(
     settings: FrozenSettings, statistics: ChannelStatistics, trunk: Trunk
 ) -> EmbeddingNetwork:
-    """Without a head: the average of each feature."""
+    """Without a head that had to learn."""
     return EmbeddingNetwork(
         Normalise(statistics),
         trunk.module,
-        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        DeviationPool(),
         views=settings.views,
-        least_input_px=settings.least_input_px,
+        input_px=settings.input_px,
     )

@@ -5,8 +5,6 @@ from typing import Literal
 
 from engine.settings import TrainingSettings
 
-LARGEST_PX = 512
-
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedderSettings:
@@ -38,14 +36,14 @@ class EmbedderSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenSettings:
-    """A pretrained trunk as it is: the averages of its last layer, over all flips and turns.
+    """A pretrained trunk as it is, over all flips and turns.
 
-    least_input_px: smaller images are enlarged to this inside the network, because a trunk
-    halves its input five times.
+    input_px: images are brought to this side inside the network. On real fields of 256 px and
+    cells of 78 px, 160 found more edited copies than 112 and 256.
     """
 
     trunk: str
-    least_input_px: int = 160
+    input_px: int = 160
     views: Literal[1, 8] = 8
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from atlas.files import content_hash
 from atlas.manifest import Manifest
-from atlas.parts import fill_parts
+from atlas.parts import fill_parts, rows_that_fit
 from atlas.store import ImageStore
 from engine.loaders import Sample, training_loader, validation_loader
 from engine.normalisation import ChannelStatistics, measure_channels
@@ -122,6 +122,7 @@ def _edited_copies(store: ImageStore, ids: Sequence[str], seed: int, folder: Pat
         make_rows,
         provenance={"images": store.content_hash, "seed": seed},
         description="editing",
+        rows_per_part=rows_that_fit(len(store.channels) * store.size_px**2),
     )
     return ImageStore(parts=parts, channels=store.channels, size_px=store.size_px)
 

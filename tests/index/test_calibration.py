@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atlas.errors import UserError
 from index.calibration import calibrate_same_image, calibrate_sibling, fisher_z
 from index.settings import LeakSettings
 from tests.reference import precision_at
@@ -51,6 +52,17 @@ def test_confidence_rises_with_evidence_and_is_high_at_copies(seed):
     assert (np.diff(sure) >= -1e-9).all()
     assert sure[-1] > 0.99
     assert found.confidence(np.array([0.46])) < 0.2
+
+
+def test_copies_that_were_no_candidates_do_not_lower_the_cut():
+    planted, natural = scores(2.3, 0.1, 500, 0), scores(0.3, 0.08, 500, 1)
+    all_found = calibrate_same_image(planted, natural, SETTINGS)
+    lost = np.where(np.arange(500) % 10 == 0, -1.0, planted)
+    some_lost = calibrate_same_image(lost, natural, SETTINGS)
+    assert some_lost.cut == pytest.approx(all_found.cut, abs=0.02)
+    assert some_lost.recall_at_cut == pytest.approx(0.9)
+    with pytest.raises(UserError, match="no planted copy"):
+        calibrate_same_image(np.full(20, -1.0), natural, SETTINGS)
 
 
 def test_few_natural_pairs_are_said_to_be_few():

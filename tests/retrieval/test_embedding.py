@@ -1,9 +1,11 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from atlas.edits import turned
+from atlas.parts import fill_parts
 from engine import hub, lite0
 from engine.normalisation import measure_channels
 from retrieval import embedding
@@ -46,7 +48,7 @@ def test_turned_images_embed_alike(frozen: Embedder, tmp_path: Path) -> None:
 def test_a_killed_embedding_goes_on_and_ends_alike(
     frozen: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atlas.parts.ROWS_PER_PART", 2)
+    monkeypatch.setattr(embedding, "fill_parts", partial(fill_parts, rows_per_part=2))
     images = tiny_store(tmp_path / "small", count=5)
     asked: list[str] = []
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from atlas.errors import UserError
-from retrieval.losses import MetricLoss, plain_cosine_loss
+from retrieval.losses import MetricLoss
 
 
 def metric_loss(
@@ -28,11 +28,11 @@ def test_losses_equal_the_reference_values(shared: Path, case: int) -> None:
     embeddings = torch.tensor(golden["embeddings"], dtype=torch.float64)
     weights = torch.tensor(golden["class_weights"], dtype=torch.float64)
     labels = torch.tensor(golden["class_labels"])
-    loss = metric_loss(0.0, *weights.shape)
-    loss.arcface.W = torch.nn.Parameter(weights.T.clone())
-    assert loss(embeddings, labels).item() == pytest.approx(golden["expected"]["arcface"], abs=1e-9)
-    plain = plain_cosine_loss(loss.arcface.get_cosine(embeddings), labels)
-    assert plain.item() == pytest.approx(golden["expected"]["plain_cosine_ce"], abs=1e-9)
+    expected = golden["expected"]["arcface_s30_m0.5"]
+    for share, name in ((0.0, "arcface"), (0.5, "winner_mean_of_both"), (1.0, "plain_cosine_ce")):
+        loss = metric_loss(share, *weights.shape)
+        loss.arcface.W = torch.nn.Parameter(weights.T.clone())
+        assert loss(embeddings, labels).item() == pytest.approx(expected[name], abs=1e-9)
 
 
 def test_the_weight_mixes_the_two_terms() -> None:

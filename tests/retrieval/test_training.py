@@ -83,7 +83,7 @@ def test_without_identities_each_image_is_a_class_and_it_is_said(tmp_path: Path)
 
 def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
     train(tmp_path)
-    with pytest.raises(UserError, match="margin_radians was 0.5, is 0.3"):
+    with pytest.raises(UserError, match=r"margin_radians was 0.5, is 0.3"):
         train(tmp_path, how=settings(margin_radians=0.3))
 
 
