@@ -36,6 +36,8 @@ def look_up(queries: Sequence[str], index_folder: Path, *, k: int, montage: Path
 
     queries: ids of the index's atlas, or paths of image files. An id never finds itself.
     """
+    if not queries:
+        raise UserError("nothing to look up; give ids of the atlas, or paths of image files")
     index = load_index(index_folder)
     embedder = load_embedder(index_folder / EMBEDDER_FOLDER)
     names = tuple(dict.fromkeys(queries))
