@@ -38,7 +38,7 @@ class LeakSettings:
     copy_recall_kept: share of the planted copies among the candidates that the cut should keep.
     """
 
-    neighbours: int = 10
+    neighbours: int = 20
     planted_copies: int = 800
     natural_queries: int = 1000
     copy_share: float = 0.026

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from index.settings import LeakSettings, RegistrationSettings
 from scripts.console import run
 
 
@@ -9,12 +10,12 @@ def main(
     data: Path = Path("data"),
     index: Path = Path("runs/index"),
     out: Path = Path("runs/leaks"),
-    neighbours: int = 10,
-    copy_precision: float = 0.99,
-    copy_share: float = 0.026,
-    sibling_precision: float = 0.95,
-    sibling_share: float = 0.1,
-    seed: int = 0,
+    neighbours: int = LeakSettings.neighbours,
+    copy_precision: float = LeakSettings.copy_precision,
+    copy_share: float = LeakSettings.copy_share,
+    sibling_precision: float = LeakSettings.sibling_precision,
+    sibling_share: float = LeakSettings.sibling_share,
+    seed: int = LeakSettings.seed,
 ) -> None:
     """Find the test images that are already known, and what labels follow.
 
@@ -29,7 +30,6 @@ def main(
         sibling_share: share of test images expected to be siblings.
         seed: which images are planted and examined for the calibration.
     """
-    from index.settings import LeakSettings, RegistrationSettings
     from pipeline.leak_finding import find_leaks_of
 
     settings = LeakSettings(

@@ -30,7 +30,8 @@ DRAWN = DrawnAtlasSettings(
     identities=20, fields_per_identity=4, size_px=64, seed=5, test_fields_per_identity=1,
     novel_identities=10, copies=18,
 )  # fmt: skip
-LEAKS = LeakSettings(planted_copies=80, natural_queries=80)
+# After one epoch the embedder orders little, so all references are examined.
+LEAKS = LeakSettings(neighbours=80, planted_copies=80, natural_queries=80)
 
 
 def one_epoch(settings):
