@@ -39,6 +39,18 @@ class Normalise(nn.Module):
         return (images_NCHW.to(self.mean.dtype) - self.mean) / self.std
 
 
+class NormaliseEach(nn.Module):
+    """Like `Normalise`, by each image's own statistics: blind to exposure, and nothing to measure.
+
+    For networks that did not learn what another exposure looks like.
+    """
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        images = images_NCHW.float()
+        std, mean = torch.std_mean(images, (2, 3), correction=0, keepdim=True)
+        return (images - mean) / (std + LEAST_STD)
+
+
 def measure_channels(store: ImageStore, ids: Sequence[str]) -> ChannelStatistics:
     """Over at most 1,000 of the images, chosen by the hash of their ids; give labelled ones.
 

@@ -7,7 +7,6 @@ from atlas.errors import DataError, MissingStageError
 from atlas.files import folder_written_beside
 from atlas.manifest import Manifest, read_manifest
 from atlas.store import ImageStore, fill_store, native_size_px
-from engine.normalisation import measure_channels
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index, save_index
 from retrieval.embedder import Embedder
 from retrieval.embedder_files import load_embedder, save_embedder
@@ -49,8 +48,7 @@ def _embedder_and_store(
 ) -> tuple[Embedder, ImageStore]:
     if embedder == FROZEN:
         store = fill_store(manifest, work, size_px=native_size_px(manifest))
-        statistics = measure_channels(store, manifest.labelled.ids)
-        return frozen_embedder(store.channels, statistics, image_size_px=store.size_px), store
+        return frozen_embedder(store, manifest.labelled.ids), store
     if not Path(embedder).exists():
         raise MissingStageError(
             f"{embedder} is not there: run first  python scripts/train_embedder.py  "

@@ -4,6 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from atlas.errors import UserError
 from atlas.files import read_json, write_json
 from engine.normalisation import ChannelStatistics
@@ -75,7 +77,7 @@ def _empty_network(
     trunk = empty_trunk(fields["trunk"], channels=channels)
     if kind == "frozen":
         frozen = FrozenSettings(**fields)
-        return frozen_network(frozen, statistics, trunk), frozen
+        return frozen_network(frozen, trunk, nn.Linear(trunk.features, frozen.dimension)), frozen
     training = dict(fields["training"])
     training["lr_steps"] = tuple((int(e), float(r)) for e, r in training["lr_steps"])
     settings = EmbedderSettings(**{**fields, "training": TrainingSettings(**training)})

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from engine.heads import AvgMaxPool, winner_head
-from engine.normalisation import ChannelStatistics, Normalise
+from engine.normalisation import ChannelStatistics, Normalise, NormaliseEach
 from engine.trunks import Trunk
 from retrieval.settings import EmbedderSettings, FrozenSettings
 
@@ -19,20 +19,23 @@ class EmbeddingNetwork(nn.Module):
     """Normalise, resize where asked, trunk, head, unit length; over one view or eight.
 
     head: N x F x h x w -> N x D. input_px: side that images are brought to; None leaves them.
+    after: what is done to the mean over views, D' from D.
     """
 
     def __init__(
         self,
-        normalise: Normalise,
+        normalise: nn.Module,
         trunk: nn.Module,
         head: nn.Module,
         *,
         views: int,
         input_px: int | None = None,
+        after: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.normalise, self.trunk, self.head = normalise, trunk, head
         self.views, self.input_px = views, input_px
+        self.after = nn.Identity() if after is None else after
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """Training sees one view: the loader has turned it already."""
@@ -40,7 +43,8 @@ class EmbeddingNetwork(nn.Module):
             return self.one_view(images_NCHW)
         turned = torch.cat([turned_view(images_NCHW, view) for view in range(self.views)])
         views_VND = self.one_view(turned).view(self.views, len(images_NCHW), -1)
-        return functional.normalize(views_VND.mean(0), dim=1)
+        mean_ND = functional.normalize(views_VND.mean(0), dim=1)
+        return functional.normalize(self.after(mean_ND), dim=1)
 
     def one_view(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         inputs = self._sized(self.normalise(images_NCHW))
@@ -97,14 +101,13 @@ def trained_network(
     )
 
 
-def frozen_network(
-    settings: FrozenSettings, statistics: ChannelStatistics, trunk: Trunk
-) -> EmbeddingNetwork:
+def frozen_network(settings: FrozenSettings, trunk: Trunk, after: nn.Module) -> EmbeddingNetwork:
     """Without a head that had to learn."""
     return EmbeddingNetwork(
-        Normalise(statistics),
+        NormaliseEach(),
         trunk.module,
         DeviationPool(),
         views=settings.views,
         input_px=settings.input_px,
+        after=after,
     )

@@ -3,16 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from atlas.edits import turned
 from atlas.parts import fill_parts
 from engine import hub, lite0
-from engine.normalisation import measure_channels
 from retrieval import embedding
 from retrieval.embedder import Embedder
 from retrieval.embedder_files import load_embedder, save_embedder
 from retrieval.embedding import embed_images, embed_rows, embed_store
-from retrieval.frozen import frozen_embedder
+from retrieval.frozen import frozen_embedder, whitening_of
 from tests.engine.stores import tiny_store
 
 
@@ -22,8 +22,7 @@ def frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Embedder:
     if lite0.packaged_file() is None and hub.pretrained_file("resnet50") is None:
         pytest.skip(f"{lite0.PACKAGE} is not installed")
     images = tiny_store(tmp_path / "store", count=5)
-    statistics = measure_channels(images, images.ids)
-    return frozen_embedder(images.channels, statistics, image_size_px=images.size_px)
+    return frozen_embedder(images, images.ids)
 
 
 def test_rows_have_unit_length_and_no_luck(frozen: Embedder, tmp_path: Path) -> None:
@@ -102,3 +101,30 @@ def test_a_frozen_embedder_says_what_it_is_and_loads_again(
 
 def test_every_batch_holds_the_same_number_of_views(frozen: Embedder) -> None:
     assert embedding.INPUTS_AT_ONCE % frozen.settings.views == 0
+
+
+def test_whitening_makes_the_strong_directions_vary_equally() -> None:
+    rng = np.random.default_rng(0)
+    spread = np.linspace(1, 5, 40) * (np.arange(40) < 25) + 1e-3
+    features = (rng.normal(size=(100, 40)) * spread + 3).astype(np.float32)
+    whitening = whitening_of(features)
+    with torch.no_grad():
+        white = whitening(torch.from_numpy(features)).numpy()
+    assert white.shape == (100, 25)  # a direction for every 4 images
+    assert np.allclose(np.cov(white.T), np.eye(25), atol=1e-3)
+    assert np.allclose(white.mean(0), 0, atol=1e-3)
+
+
+def test_too_few_images_are_not_whitened() -> None:
+    features = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
+    with torch.no_grad():
+        same = whitening_of(features)(torch.from_numpy(features)).numpy()
+    assert np.array_equal(same, features)
+
+
+def test_a_frozen_embedding_does_not_depend_on_exposure(frozen: Embedder, tmp_path: Path) -> None:
+    images = tiny_store(tmp_path / "store", count=2).read(["image00", "image01"])
+    dim, bright = images // 4, (images // 4) * 3
+    one, other = (embed_images(frozen, some) for some in (dim, bright))
+    assert (one * other).sum(1).min() > 0.99
+    assert (one[0] * one[1]).sum() < (one * other).sum(1).min()
