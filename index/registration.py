@@ -55,23 +55,51 @@ def is_blank(banded: FloatArray, settings: RegistrationSettings) -> bool:
     return bool(banded.std() < settings.blank_below)
 
 
-def register(
-    query: FloatArray, reference: FloatArray, settings: RegistrationSettings
-) -> Registration:
-    """The best place of a query over a reference, both band-passed, C x size x size.
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The middle of one turn of a query at one scale. zoom, margin: back to the whole of it."""
+
+    turn: int
+    zoom: float
+    margin: int
+    pixels: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """A band-passed query with its windows, which every reference is asked for in turn."""
+
+    banded: FloatArray
+    windows: tuple[Window, ...]
+
+
+def prepare(banded: FloatArray, settings: RegistrationSettings) -> Query:
+    """All turns and scales of a band-passed query, C x size x size; none of a blank one."""
+    if is_blank(banded, settings):
+        return Query(banded=banded, windows=())
+    turns = [(number, _composite(_turned(banded, number))) for number in range(8)]
+    windows = [
+        _window(flat, number, s, settings) for number, flat in turns for s in settings.scales
+    ]
+    return Query(banded=banded, windows=tuple(windows))
+
+
+def register(query: Query, reference: FloatArray, settings: RegistrationSettings) -> Registration:
+    """The best place of a query over a band-passed reference, C x size x size.
 
     A blank field matches nothing: evidence -1.
     """
-    if is_blank(query, settings) or is_blank(reference, settings):
+    if not query.windows or is_blank(reference, settings):
         return NOTHING
     flat_reference = _composite(reference)
-    places = [
-        _coarse_place(_composite(_turned(query, number)), flat_reference, number, settings)
-        for number in range(8)
-    ]
-    places.sort(key=lambda place: -place[0])
+    best_of_turn: dict[int, tuple[float, int, FloatArray]] = {}
+    for window in query.windows:
+        place = _coarse_place(window, flat_reference)
+        if window.turn not in best_of_turn or place[0] > best_of_turn[window.turn][0]:
+            best_of_turn[window.turn] = place
+    places = sorted(best_of_turn.values(), key=lambda place: -place[0])
     best = [
-        _refined(query, reference, flat_reference, place, settings)
+        _refined(query.banded, reference, flat_reference, place, settings)
         for place in places[: settings.refined_turns]
     ]
     return max(best, key=lambda registration: registration.evidence)
@@ -86,24 +114,26 @@ def _composite(banded: FloatArray) -> FloatArray:
     return np.asarray(np.ascontiguousarray(banded.sum(axis=0)), np.float32)
 
 
-def _coarse_place(
-    query: FloatArray, reference: FloatArray, number: int, settings: RegistrationSettings
-) -> tuple[float, int, FloatArray]:
-    """Best correlation of this turn of the query over scales and shifts, and its warp."""
+def _window(
+    flat_query: FloatArray, number: int, scale: float, settings: RegistrationSettings
+) -> Window:
     side = settings.size_px
-    best: tuple[float, int, FloatArray] = (-2.0, number, NOTHING.warp_23)
-    for scale in settings.scales:
-        shown = round(side * scale)
-        margin = max(0, round(side * 0.05) - (side - shown) // 2)  # room for a shift at full scale
-        window = cv2.resize(query, (shown, shown), interpolation=cv2.INTER_AREA)
-        window = np.ascontiguousarray(window[margin : shown - margin, margin : shown - margin])
-        scores = cv2.matchTemplate(reference, window, cv2.TM_CCOEFF_NORMED)
-        _, score, _, (x, y) = cv2.minMaxLoc(scores)
-        if score > best[0]:
-            zoom = side / shown
-            warp = [[zoom, 0, (margin - x) * zoom], [0, zoom, (margin - y) * zoom]]
-            best = (score, number, np.array(warp, np.float32))
-    return best
+    shown = round(side * scale)
+    margin = max(0, round(side * 0.05) - (side - shown) // 2)  # room for a shift at full scale
+    pixels = cv2.resize(flat_query, (shown, shown), interpolation=cv2.INTER_AREA)
+    inner = np.ascontiguousarray(pixels[margin : shown - margin, margin : shown - margin])
+    return Window(
+        turn=number, zoom=side / shown, margin=margin, pixels=np.asarray(inner, np.float32)
+    )
+
+
+def _coarse_place(window: Window, flat_reference: FloatArray) -> tuple[float, int, FloatArray]:
+    """Best correlation of this window over all shifts, its turn, and the warp."""
+    scores = cv2.matchTemplate(flat_reference, window.pixels, cv2.TM_CCOEFF_NORMED)
+    _, score, _, (x, y) = cv2.minMaxLoc(scores)
+    zoom, margin = window.zoom, window.margin
+    warp = [[zoom, 0, (margin - x) * zoom], [0, zoom, (margin - y) * zoom]]
+    return score, window.turn, np.array(warp, np.float32)
 
 
 def _refined(

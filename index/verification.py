@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from atlas.artifacts import Neighbours
 from atlas.files import content_hash, json_text
 from atlas.parts import fill_parts
-from index.registration import FloatArray, band_passed, register
+from index.registration import FloatArray, band_passed, prepare, register
 from index.settings import RegistrationSettings
 
 ReadFields = Callable[[Sequence[str]], NDArray[np.uint8]]
@@ -75,8 +75,9 @@ def _examine_block(
     references = _banded(wanted, read_references, settings)
 
     def evidence_of(query_id: str) -> list[float]:
+        query = prepare(queries[query_id], settings)
         return [
-            register(queries[query_id], references[str(r)], settings).evidence if r else -1.0
+            register(query, references[str(r)], settings).evidence if r else -1.0
             for r in candidates[query_id]
         ]
 

@@ -14,7 +14,7 @@ from atlas.images import ImageProblem, read_field, resize_field
 from atlas.labels import format_labels
 from atlas.queries import find_query
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
-from index.registration import band_passed, register
+from index.registration import band_passed, prepare, register
 from index.settings import RegistrationSettings
 from report.pictures import save_grid, to_rgb
 from retrieval.embedder_files import load_embedder
@@ -82,7 +82,7 @@ def _rows(
     index: IndexFolder,
 ) -> list[dict[str, object]]:
     settings = RegistrationSettings()
-    query = band_passed(field, settings)
+    query = prepare(band_passed(field, settings), settings)
     return [
         {
             "query": name,

@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.edits import EDITS, plant, turned
-from index.registration import band_passed, overlap_correlation, register
+from index.registration import (
+    Registration,
+    band_passed,
+    overlap_correlation,
+    prepare,
+    register,
+)
 from index.settings import RegistrationSettings
 from tests.reference import correlation
 
@@ -22,9 +28,13 @@ def texture(seed: int, *, channels: int = 2, size: int = 128) -> np.ndarray:
     return np.stack(planes).astype(np.uint8)
 
 
+def registered(query: np.ndarray, reference: np.ndarray) -> Registration:
+    prepared = prepare(band_passed(query, SETTINGS), SETTINGS)
+    return register(prepared, band_passed(reference, SETTINGS), SETTINGS)
+
+
 def evidence(query: np.ndarray, reference: np.ndarray) -> float:
-    banded = (band_passed(field, SETTINGS) for field in (query, reference))
-    return register(*banded, SETTINGS).evidence
+    return registered(query, reference).evidence
 
 
 @settings(max_examples=40, deadline=None)
@@ -45,14 +55,14 @@ def test_another_picture_is_not(seed, channels):
 def test_the_turn_is_found(number):
     source = texture(3)
     query, reference = (band_passed(f, SETTINGS) for f in (turned(source, number), source))
-    found = register(query, reference, SETTINGS)
+    found = registered(turned(source, number), source)
     np.testing.assert_allclose(turned(query, found.turn), reference, atol=1e-4)
 
 
 def test_a_crop_is_laid_where_it_was_cut():
     source = texture(4, size=160)
     window = source[:, 10:154, 16:160]  # 144 px of 160: scale .9
-    found = register(band_passed(window, SETTINGS), band_passed(source, SETTINGS), SETTINGS)
+    found = registered(window, source)
     # Pixel p of the reference lies at (p - offset) / .9 of the query, in 64ths of the side.
     corner = found.warp_23 @ np.array([16 / 160 * 64, 10 / 160 * 64, 1.0])
     np.testing.assert_allclose(corner, 0.0, atol=0.8)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from atlas.artifacts import Neighbours
-from index.registration import band_passed, register
+from index.registration import band_passed, prepare, register
 from index.settings import RegistrationSettings
 from index.verification import examine
 from tests.index.test_registration import texture
@@ -29,8 +29,8 @@ def test_equals_pair_by_pair(tmp_path):
             if match == "":
                 assert evidence[n, k] == -1.0
                 continue
-            pair = (band_passed(FIELDS[i], SETTINGS) for i in (query, match))
-            expected = register(*pair, SETTINGS).evidence
+            one, other = (band_passed(FIELDS[i], SETTINGS) for i in (query, match))
+            expected = register(prepare(one, SETTINGS), other, SETTINGS).evidence
             assert evidence[n, k] == pytest.approx(expected, abs=1e-6)
     assert evidence[0, 0] == pytest.approx(1.0, abs=1e-5)
 
