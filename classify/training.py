@@ -24,8 +24,8 @@ from classify.settings import ClassifierSettings
 from classify.split import HoldOut, hold_out
 from classify.thresholds import Thresholds, choose_thresholds, predict_labels, save_thresholds
 from engine.loaders import training_loader, validation_loader
-from engine.normalisation import ChannelStatistics, measure_channels
-from engine.training import claim_folder, fit, read_checkpoint
+from engine.normalisation import measure_channels
+from engine.training import claim_folder, fit, read_checkpoint, what_decides
 from engine.weights import weights_hash
 
 THRESHOLDS_FILE = "thresholds.json"
@@ -95,7 +95,7 @@ def _trained(
 ) -> Classifier:
     statistics = measure_channels(store, manifest.labelled.ids)
     network, started_from = build_network(settings, statistics, labels=len(manifest.spec.labels))
-    claim_folder(folder, _what_decides(settings, manifest, statistics, started_from))
+    claim_folder(folder, what_decides(settings, manifest, statistics, started_from))
     module = ClassifierModule(network, settings)
     best = _fit(module, manifest, store, settings, split, folder)
     module.load_state_dict(read_checkpoint(best)["state_dict"])
@@ -131,21 +131,6 @@ def _fit(
         seed=training.seed,
         precision=training.precision,
     )
-
-
-def _what_decides(
-    settings: ClassifierSettings,
-    manifest: Manifest,
-    statistics: ChannelStatistics,
-    started_from: str,
-) -> dict[str, Any]:
-    """What the trained weights follow from; the statistics stand for the labelled pixels."""
-    return {
-        **asdict(settings),
-        "started_from": started_from,
-        "labelled_tables": manifest.labelled.table_hash,
-        "channel_statistics": asdict(statistics),
-    }
 
 
 def _predict_test(classifier: Classifier, manifest: Manifest, store: ImageStore, path: Path) -> int:

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,9 @@ from torch import nn
 
 from atlas.errors import UserError
 from atlas.files import json_text, written_beside
+from atlas.manifest import Manifest
 from engine.loaders import EpochSampler, seed_of
+from engine.normalisation import ChannelStatistics
 from engine.settings import TrainingSettings
 
 CHECKPOINTS = "checkpoints"
@@ -71,6 +74,21 @@ def fit(
     if trainer.interrupted:
         raise KeyboardInterrupt
     return best
+
+
+def what_decides(
+    settings: Any, manifest: Manifest, statistics: ChannelStatistics, started_from: str
+) -> dict[str, Any]:
+    """What trained weights follow from, for `claim_folder`.
+
+    settings: a dataclass. The statistics stand for the labelled pixels.
+    """
+    return {
+        **asdict(settings),
+        "started_from": started_from,
+        "labelled_tables": manifest.labelled.table_hash,
+        "channel_statistics": asdict(statistics),
+    }
 
 
 def claim_folder(folder: Path, settings: Any) -> None:

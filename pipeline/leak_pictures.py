@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.artifacts import LeakReport, Matches
+from atlas.artifacts import LeakReport
 from atlas.store import ImageStore
 from index.calibration import SameImageCalibration
 from report.calibration_plot import save_calibration_plot
@@ -19,7 +19,6 @@ PAIRS_ACROSS = 2
 
 def save_leak_pictures(
     folder: Path,
-    matches: Matches,
     leaks: LeakReport,
     store: ImageStore,
     *,

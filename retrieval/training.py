@@ -1,7 +1,7 @@
 """Training an embedder: classes, network, loop, and the best epoch by validation top-1."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from atlas.manifest import Manifest
 from atlas.parts import fill_parts, rows_that_fit
 from atlas.store import ImageStore
 from engine.loaders import Sample, training_loader, validation_loader
-from engine.normalisation import ChannelStatistics, measure_channels
-from engine.training import claim_folder, fit, read_checkpoint
+from engine.normalisation import measure_channels
+from engine.training import claim_folder, fit, read_checkpoint, what_decides
 from engine.trunks import build_trunk
 from retrieval.classes import TrainingClasses, edited_copy, training_classes
 from retrieval.embedder import Embedder
@@ -55,7 +55,7 @@ def train_embedder(
         weights=settings.weights,
         seed=settings.training.seed,
     )
-    claim_folder(folder, _what_decides(settings, manifest, statistics, trunk.started_from))
+    claim_folder(folder, what_decides(settings, manifest, statistics, trunk.started_from))
     tell(f"starting from {trunk.started_from}")
     tell(classes.sentence)
     queries, query_ids = _queries(classes, store, settings, folder)
@@ -151,21 +151,6 @@ def _fit(
 
 def _targets(classes: TrainingClasses, ids: Sequence[str]) -> torch.Tensor:
     return torch.tensor([classes.class_of[image_id] for image_id in ids])
-
-
-def _what_decides(
-    settings: EmbedderSettings,
-    manifest: Manifest,
-    statistics: ChannelStatistics,
-    started_from: str,
-) -> dict[str, Any]:
-    """What the trained weights follow from; the statistics stand for the labelled pixels."""
-    return {
-        **asdict(settings),
-        "started_from": started_from,
-        "labelled_tables": manifest.labelled.table_hash,
-        "channel_statistics": asdict(statistics),
-    }
 
 
 def _provenance(

@@ -41,7 +41,7 @@ def main(
         seed=seed,
     )
     found = find_leaks_of(data, index, out, settings, RegistrationSettings())
-    same, sibling, leaks = found.same_image, found.sibling, found.leaks.table
+    same, sibling, leaks = found.same_image.calibration, found.sibling, found.leaks.table
     print(
         f"same_image: cut at correlation {same.cut:.3f}, which {same.recall_at_cut:.3f} of "
         f"{len(same.planted)} planted copies reach; {same.suspected} of {same.natural_count} "
@@ -56,7 +56,7 @@ def main(
         claims = leaks[leaks["relation"] == relation]
         transfers = int((claims["decision"] == "transfer").sum())
         print(
-            f"{relation}: claimed for {len(claims)} of {found.query_count} test images, "
+            f"{relation}: claimed for {len(claims)} of {len(found.best_evidence_N)} test images, "
             f"labels transferred for {transfers}"
         )
     print(f"wrote {out}")

@@ -1,0 +1,113 @@
+"""The measurements behind the cuts: an index asked for what is known of its own atlas."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from atlas.artifacts import Neighbours
+from atlas.files import content_hash
+from atlas.store import ImageStore
+from index.calibration import (
+    SameImageCalibration,
+    SiblingCalibration,
+    calibrate_same_image,
+    calibrate_sibling,
+    no_siblings,
+)
+from index.index_folder import IndexFolder
+from index.settings import LeakSettings, RegistrationSettings
+from index.trials import edit_of, plant_copies, sample_ids, sibling_trials, sources_only
+from index.verification import ReadFields, examine
+from retrieval.embedder import Embedder
+from retrieval.embedding import embed_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakBench:
+    """The index, its embedder and the images; long work is kept below `work`."""
+
+    index: IndexFolder
+    embedder: Embedder
+    store: ImageStore
+    work: Path
+    settings: LeakSettings
+    registration: RegistrationSettings
+
+    def neighbours(self, ids: Sequence[str], read: ReadFields, what: str) -> Neighbours:
+        queries = embed_rows(
+            self.embedder, read, ids,
+            folder=self.work / "embeddings",
+            source=content_hash(self.store.content_hash, str(self.settings.seed)),
+            description=f"embedding {what}",
+        )  # fmt: skip
+        return self.index.search_index.search(queries, self.settings.neighbours)
+
+    def evidence(self, found: Neighbours, read: ReadFields, what: str) -> NDArray[np.float32]:
+        return examine(
+            found, read, self.store.read, self.registration,
+            folder=self.work / "evidence", description=f"comparing {what}",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class SameImageMeasurement:
+    """calibration; recall of planted copies by edit; evidence of each sampled image's nearest
+    distinct one; pairs of labelled images that reach the cut (query_id, match_id, evidence)."""
+
+    calibration: SameImageCalibration
+    planted_recall: dict[str, float]
+    natural: NDArray[np.float64]
+    suspected: pd.DataFrame
+
+
+def measure_same_image(bench: LeakBench) -> SameImageMeasurement:
+    """Plants copies of the atlas's own images, and compares its images with one another."""
+    settings, ids = bench.settings, bench.index.embeddings.ids
+    copies = plant_copies(ids, bench.store.read, count=settings.planted_copies, seed=settings.seed)
+    found = bench.neighbours(copies.ids, copies.read, "planted copies")
+    planted = bench.evidence(sources_only(found), copies.read, "planted copies")[:, 0].astype(float)
+    sample = sample_ids(ids, count=settings.natural_queries, seed=settings.seed)
+    nearest = bench.index.search_index.search(
+        bench.index.embeddings.aligned_to(sample), settings.neighbours
+    )
+    pairs = bench.evidence(nearest, bench.store.read, "distinct pairs").astype(float)
+    best = pairs.max(axis=1)
+    natural = best[best > -1.0]
+    calibration = calibrate_same_image(planted, natural, settings)
+    edits = pd.Series(planted >= calibration.cut, index=[edit_of(i) for i in copies.ids])
+    recall = {str(edit): float(share) for edit, share in edits.groupby(level=0).mean().items()}
+    return SameImageMeasurement(
+        calibration=calibration,
+        planted_recall=recall,
+        natural=natural,
+        suspected=_suspected(nearest, pairs, calibration.cut),
+    )
+
+
+def _suspected(nearest: Neighbours, pairs: NDArray[np.float64], cut: float) -> pd.DataFrame:
+    """Pairs of the atlas's own images that reach the cut, each once, best first."""
+    rows, columns = np.nonzero(pairs >= cut)
+    ids = [
+        tuple(sorted((nearest.query_ids[n], str(nearest.reference_ids_NK[n, k]))))
+        for n, k in zip(rows, columns, strict=True)
+    ]
+    table = pd.DataFrame(ids, columns=["query_id", "match_id"])
+    table["evidence"] = pairs[rows, columns]
+    table = table.sort_values(["evidence", "query_id", "match_id"], ascending=[False, True, True])
+    return table.drop_duplicates(["query_id", "match_id"]).reset_index(drop=True)
+
+
+def measure_sibling(bench: LeakBench) -> SiblingCalibration:
+    identities = bench.index.identities
+    if not any(identities.values()):
+        return no_siblings("no identity occurs twice, so no sibling is claimed")
+    held_out = bench.embedder.held_out
+    known = [i for i in held_out.held_out_ids or identities if identities.get(i)]
+    # Fields of antibodies that trained nothing stand for new ones, where the embedder kept some.
+    new = [i for i in held_out.unseen_identity_ids or known if identities.get(i)]
+    trials = sibling_trials(bench.index, known_ids=known, unknown_ids=new)
+    return calibrate_sibling(trials.known, trials.correct, trials.unknown, bench.settings)
