@@ -47,14 +47,16 @@ class SameImageCalibration:
     def confidence(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
         """Expected precision of claims that score at least so much, any shape in, same out.
 
-        An estimate by a model of the natural pairs, not a bound.
+        An estimate by a model of the natural pairs, not a bound; never surer than n / (n + 1),
+        n being the pairs it was measured on.
         """
         planted = np.array(self.planted)
         below = np.searchsorted(planted, evidence, side="left")
         recall = np.maximum(1.0 - below / len(planted), 1.0 / (len(planted) + 1))
         false_rate = norm.sf((fisher_z(evidence) - self.centre_z) / self.spread_z)
         claims = self.copy_share * recall
-        return np.asarray(claims / (claims + (1.0 - self.copy_share) * false_rate))
+        sure = claims / (claims + (1.0 - self.copy_share) * false_rate)
+        return np.minimum(sure, _surest(self.natural_count))
 
     @property
     def recall_at_cut(self) -> float:
@@ -114,8 +116,9 @@ class SiblingCalibration:
     note: str
 
     def confidence(self, similarity: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Expected precision of claims that score at least so much, any shape in, same out."""
-        return np.asarray(np.interp(similarity, self.scores, self.precisions))
+        """Like `SameImageCalibration.confidence`, from counts instead of a model."""
+        sure = np.interp(similarity, self.scores, self.precisions)
+        return np.minimum(sure, _surest(self.unknown_count))
 
 
 def no_siblings(note: str) -> SiblingCalibration:
@@ -163,6 +166,10 @@ def calibrate_sibling(
         unknown_count=len(unknown),
         note=note,
     )
+
+
+def _surest(trials: int) -> float:
+    return trials / (trials + 1)
 
 
 def _share_from(values: NDArray[np.float64], cuts: NDArray[np.float64]) -> NDArray[np.float64]:

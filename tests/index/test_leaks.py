@@ -12,7 +12,7 @@ SAME = SameImageCalibration(
 )  # fmt: skip
 SIBLING = SiblingCalibration(
     cut=0.6, scores=(0.0, 0.6, 1.0), precisions=(0.0, 0.95, 1.0), recall_at_cut=0.5,
-    known_count=10, unknown_count=10, note="",
+    known_count=1000, unknown_count=1000, note="",
 )  # fmt: skip
 LABELS = {"a": (1,), "b": (2, 0), "c": (1,), "d": (3,), "e": (3,)}
 IDENTITIES = {"a": None, "b": "B", "c": "B", "d": "D", "e": "D"}
