@@ -149,7 +149,7 @@ def _write(
     texts: Mapping[str, str],
 ) -> DrawnAtlas:
     tables = _tables(train, test)
-    with folder_written_beside(folder) as beside:
+    with folder_written_beside(folder, holds="drawn.json") as beside:
         for split in ("train", "test"):
             (beside / split).mkdir()
         pixels = _draw_all([*train, *test], beside, size_px, jobs)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.errors import MissingStageError
+from atlas.errors import MissingStageError, UserError
 
 LEFT_OVER_SECONDS = 24 * 3600
 
@@ -32,9 +32,25 @@ def written_beside(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def check_replaceable(folder: Path, *, holds: str) -> None:
+    """Raises UserError unless `folder` is new, empty, or an older one that holds the file `holds`.
+
+    Call it before long work: a folder of anything else is never replaced.
+    """
+    if folder.is_dir() and ((folder / holds).is_file() or not any(folder.iterdir())):
+        return
+    if folder.exists():
+        what = f"it holds no {holds}" if folder.is_dir() else "it is no folder"
+        raise UserError(
+            f"{folder} exists and was not written by this command ({what}); give --out another name"
+        )
+
+
 @contextmanager
-def folder_written_beside(folder: Path) -> Iterator[Path]:
-    """Like `written_beside` for a folder; an older folder of that name is replaced at the end."""
+def folder_written_beside(folder: Path, *, holds: str) -> Iterator[Path]:
+    """Like `written_beside` for a folder; an older one that holds `holds` too is replaced."""
+    folder = folder.resolve()
+    check_replaceable(folder, holds=holds)
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_left_over(folder.parent, f".{glob.escape(folder.name)}.*.part")
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
@@ -96,7 +112,10 @@ def read_json(path: Path, *, made_by: str) -> Any:
     """Reads JSON that an earlier stage wrote. Raises MissingStageError naming `made_by`."""
     if not path.exists():
         raise MissingStageError(f"{path} is not there: run first  {made_by}")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); make it again: {made_by}") from error
 
 
 def content_hash(*parts: str | bytes | NDArray[Any]) -> str:

@@ -64,13 +64,16 @@ def fit(
                 TQDMProgressBar(),
             ],
         )
-        trainer.fit(
-            module,
-            train_loader,
-            validation_loader,
-            ckpt_path=last if last.exists() else None,
-            weights_only=True,
-        )
+        try:
+            trainer.fit(
+                module,
+                train_loader,
+                validation_loader,
+                ckpt_path=last if last.exists() else None,
+                weights_only=True,
+            )
+        except SystemExit:  # how Lightning ends on Ctrl-C, without a word
+            raise KeyboardInterrupt from None
     if trainer.interrupted:
         raise KeyboardInterrupt
     return best

@@ -16,6 +16,8 @@ from index.settings import LeakSettings
 
 FEWEST_NATURAL = 10
 LARGEST_CORRELATION = 0.9999
+CUTS_TRIED = 2000
+FEW_KEPT = 0.9  # of the planted copies: below that the user is told
 
 
 def fisher_z(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -50,12 +52,9 @@ class SameImageCalibration:
         An estimate by a model of the natural pairs, not a bound; never surer than n / (n + 1),
         n being the pairs it was measured on.
         """
-        planted = np.array(self.planted)
-        below = np.searchsorted(planted, evidence, side="left")
-        recall = np.maximum(1.0 - below / len(planted), 1.0 / (len(planted) + 1))
-        false_rate = norm.sf((fisher_z(evidence) - self.centre_z) / self.spread_z)
-        claims = self.copy_share * recall
-        sure = claims / (claims + (1.0 - self.copy_share) * false_rate)
+        sure = _expected_precision(
+            evidence, np.array(self.planted), self.centre_z, self.spread_z, self.copy_share
+        )
         return np.minimum(sure, _surest(self.natural_count))
 
     @property
@@ -81,22 +80,31 @@ def calibrate_same_image(
         raise UserError(
             "no planted copy of the atlas's own images was found: this embedder cannot serve"
         )
-    s, p = settings.copy_share, settings.copy_precision
-    # No cut brings back a copy that was no candidate, so those do not speak here.
+    planted = np.sort(planted)
     examined = planted[planted > -1.0]
+    cuts_z = np.linspace(centre, fisher_z(np.array(1.0)), CUTS_TRIED)
+    expected = _expected_precision(np.tanh(cuts_z), planted, centre, spread, settings.copy_share)
+    # The last cut stands where none is good enough: then next to nothing is claimed.
+    reached = np.flatnonzero(expected >= settings.copy_precision)
+    precise_z = float(cuts_z[reached[0]] if len(reached) else cuts_z[-1])
+    # No cut brings back a copy that was no candidate, so those do not speak here.
     keeping_z = float(np.quantile(fisher_z(examined), 1 - settings.copy_recall_kept))
-    allowed = s * settings.copy_recall_kept * (1 - p) / ((1 - s) * p)
-    precise_z = centre + spread * float(norm.isf(allowed))
     cut = float(np.tanh(max(precise_z, (precise_z + keeping_z) / 2)))
+    note = "" if enough else f"only {len(natural)} natural pairs: their spread is assumed"
+    if (kept := float(np.mean(examined >= cut))) < FEW_KEPT:
+        note = (
+            f"only {kept:.2f} of the planted copies among the candidates reach the cut: the "
+            "atlas's own images look too alike, or many are copies of one another"
+        )
     return SameImageCalibration(
         cut=cut,
         centre_z=centre,
         spread_z=spread,
-        planted=tuple(float(v) for v in np.sort(planted)),
+        planted=tuple(planted.tolist()),
         natural_count=len(natural),
         suspected=int(np.sum(natural >= cut)),
-        copy_share=s,
-        note="" if enough else f"only {len(natural)} natural pairs: their spread is assumed",
+        copy_share=settings.copy_share,
+        note=note,
     )
 
 
@@ -147,15 +155,17 @@ def calibrate_sibling(
     scores = np.unique(np.concatenate([known, unknown]))
     s = settings.sibling_share
     hits = _share_from(known[correct], scores) * correct.mean()
-    claims = s * _share_from(known, scores) + (1 - s) * _share_from(unknown, scores)
-    precision = s * hits / np.maximum(claims, 1e-12)
-    # A claim that scores more is never less sure: pool what noise turned around.
+    # One false claim more than was seen (Laplace): few trials cannot show a small rate.
+    false_rate = (_share_from(unknown, scores) * len(unknown) + 1) / (len(unknown) + 1)
+    precision = s * hits / (s * _share_from(known, scores) + (1 - s) * false_rate)
+    # A claim that scores more is not taken to be less sure because fewer trials reach it.
     rising = np.maximum.accumulate(precision)
     reached = np.flatnonzero(precision >= settings.sibling_precision)
     cut = float(scores[reached[0]]) if len(reached) else None
     note = "" if len(reached) else (
-        f"no similarity reaches precision {settings.sibling_precision:g} "
-        f"(best {precision.max():.3f})"
+        f"{len(known)} held-out fields and {len(unknown)} of new identities show precision "
+        f"{precision.max():.3f} at best, not {settings.sibling_precision:g}, where "
+        f"{s:g} of the queries are siblings"
     )  # fmt: skip
     return SiblingCalibration(
         cut=cut,
@@ -166,6 +176,21 @@ def calibrate_sibling(
         unknown_count=len(unknown),
         note=note,
     )
+
+
+def _expected_precision(
+    evidence: NDArray[np.float64],
+    planted: NDArray[np.float64],
+    centre_z: float,
+    spread_z: float,
+    copy_share: float,
+) -> NDArray[np.float64]:
+    """Of claims from each evidence on. planted: sorted; the false rate is the natural bulk's."""
+    below = np.searchsorted(planted, evidence, side="left")
+    recall = np.maximum(1.0 - below / len(planted), 1.0 / (len(planted) + 1))
+    false_rate = norm.sf((fisher_z(evidence) - centre_z) / spread_z)
+    claims = copy_share * recall
+    return np.asarray(claims / (claims + (1.0 - copy_share) * false_rate))
 
 
 def _surest(trials: int) -> float:

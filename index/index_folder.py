@@ -23,19 +23,22 @@ from index.vector_index import FlatIndex, build_index
 
 MADE_BY = "python scripts/build_index.py"
 EMBEDDER_FOLDER = "embedder"
+INDEX_FILE = "index.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexFolder:
     """An index as it lies on disk.
 
-    data: the atlas folder it was made from; table: Id, split, Target, Identity of every reference.
+    data: the atlas folder it was made from; table_hash: of its labelled rows.
+    table: Id, split, Target, Identity of every reference.
     """
 
     folder: Path
     spec: AtlasSpec
     data: Path
     image_size_px: int
+    table_hash: str
     table: pd.DataFrame
     embeddings: EmbeddingSet
 
@@ -74,12 +77,12 @@ def save_index(
         "table_hash": references.table_hash,
         "provenance": embeddings.provenance,
     }
-    write_json(folder / "index.json", about)
+    write_json(folder / INDEX_FILE, about)
 
 
 def load_index(folder: Path) -> IndexFolder:
     """Raises MissingStageError naming the command that makes it, ProvenanceError if torn apart."""
-    about = read_json(folder / "index.json", made_by=MADE_BY)
+    about = read_json(folder / INDEX_FILE, made_by=MADE_BY)
     embeddings = load_embeddings(folder / "embeddings.h5", made_by=MADE_BY)
     table = load_table(folder / "references.csv", made_by=MADE_BY)
     if tuple(table["Id"]) != embeddings.ids or about["provenance"] != embeddings.provenance:
@@ -89,6 +92,7 @@ def load_index(folder: Path) -> IndexFolder:
         spec=spec_of(about["atlas"]),
         data=Path(about["data"]),
         image_size_px=int(about["image_size_px"]),
+        table_hash=str(about["table_hash"]),
         table=table,
         embeddings=embeddings,
     )

@@ -1,5 +1,6 @@
 """How the index is searched and how its claims are measured. Standard library only."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -47,3 +48,15 @@ class LeakSettings:
     sibling_share: float = 0.1
     sibling_precision: float = 0.95
     seed: int = 0
+
+
+def problems(settings: LeakSettings) -> Iterator[str]:
+    """What cannot work, one line each."""
+    if settings.neighbours < 1:
+        yield f"--neighbours {settings.neighbours}: at least one candidate has to be examined"
+    if settings.seed < 0:
+        yield f"--seed {settings.seed}: a seed is not negative"
+    for name in ("copy_share", "copy_precision", "sibling_share", "sibling_precision"):
+        if not 0 < getattr(settings, name) < 1:
+            flag = name.replace("_", "-")
+            yield f"--{flag} {getattr(settings, name):g}: between 0 and 1, without the two"

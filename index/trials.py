@@ -11,8 +11,10 @@ from atlas.artifacts import Neighbours
 from atlas.edits import EDITS, plant
 from atlas.files import content_hash
 from index.index_folder import IndexFolder
+from index.vector_index import build_index
 from index.verification import ReadFields
 
+TRIALS_AT_ONCE = 1000
 # An exact copy says nothing about a cut.
 PLANTED_EDITS = tuple(name for name in EDITS if name != "exact")
 
@@ -113,17 +115,28 @@ def _best_matches(
     """Similarity of each field's best match of a known identity, and whether it is its own."""
     if not ids:
         return []
-    largest = max(Counter(name for name in index.identities.values() if name).values())
-    queries = index.embeddings.aligned_to(ids)
-    found = index.search_index.search(queries, largest + 1)
+    identities = index.identities
+    sizes = Counter(name for name in identities.values() if name)
+    references = [image_id for image_id, name in identities.items() if name]
+    among = build_index(index.embeddings.aligned_to(references))
     best = []
-    for image_id, match_ids, cosines in zip(
-        ids, found.reference_ids_NK, found.similarity_NK, strict=True
-    ):
-        names = [index.identities.get(str(match_id)) for match_id in match_ids]
-        own = index.identities[image_id]
-        for name, cosine in zip(names, cosines, strict=True):
-            if name is not None and not (without_own and name == own):
-                best.append((float(cosine), name == own))
-                break
+    for start in range(0, len(ids), TRIALS_AT_ONCE):
+        block = ids[start : start + TRIALS_AT_ONCE]
+        # So deep that another identity is among them, if there is one.
+        found = among.search(index.embeddings.aligned_to(block), max(sizes.values()) + 1)
+        for image_id, matches, cosines in zip(
+            block, found.reference_ids_NK, found.similarity_NK, strict=True
+        ):
+            own = identities[image_id]
+            names = [identities[str(match)] if match else None for match in matches]
+            best.append(
+                next(
+                    (
+                        (float(cosine), name == own)
+                        for name, cosine in zip(names, cosines, strict=True)
+                        if name and not (without_own and name == own)
+                    ),
+                    (-1.0, False),
+                )
+            )
     return best

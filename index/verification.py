@@ -32,12 +32,14 @@ def examine(
     settings: RegistrationSettings,
     *,
     folder: Path,
+    source: str,
     description: str,
 ) -> NDArray[np.float32]:
     """Evidence of every candidate, N x K: the correlation of registered pixels, -1 where none.
 
     read_queries, read_references: ids -> uint8 N x C x H x W.
     folder: finished parts are kept there, so that a killed run goes on.
+    source: says which pixels are read, such as a store's content hash.
     """
     candidates = dict(zip(neighbours.query_ids, neighbours.reference_ids_NK, strict=True))
 
@@ -52,7 +54,7 @@ def examine(
         return np.concatenate(blocks)
 
     pairs = content_hash(*("|".join([q, *map(str, ids)]) for q, ids in candidates.items()))
-    provenance = {"pairs": pairs, "registration": asdict(settings)}
+    provenance = {"pairs": pairs, "images": source, "registration": asdict(settings)}
     store = fill_parts(
         folder / content_hash(json_text(provenance)),
         neighbours.query_ids,

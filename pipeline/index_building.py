@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.errors import DataError, MissingStageError
-from atlas.files import folder_written_beside
+from atlas.files import check_replaceable, folder_written_beside
 from atlas.manifest import Manifest, read_manifest
 from atlas.store import ImageStore, fill_store, native_size_px
-from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index, save_index
+from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, IndexFolder, load_index, save_index
 from retrieval.embedder import Embedder
 from retrieval.embedder_files import load_embedder, save_embedder
 from retrieval.embedding import embed_store
@@ -29,6 +29,7 @@ def build_index_of(data: Path, embedder: str, out: Path) -> BuiltIndex:
 
     embedder: a folder that `train_embedder.py` wrote, or "frozen" for a pretrained trunk as it is.
     """
+    check_replaceable(out, holds=INDEX_FILE)
     manifest = read_manifest(data)
     references = manifest.labelled
     if not references.rows:
@@ -37,7 +38,7 @@ def build_index_of(data: Path, embedder: str, out: Path) -> BuiltIndex:
     embeddings = embed_store(
         ready, store, references.ids, folder=out.parent / "store" / "embeddings"
     )
-    with folder_written_beside(out) as folder:
+    with folder_written_beside(out, holds=INDEX_FILE) as folder:
         save_embedder(folder / EMBEDDER_FOLDER, ready)
         save_index(folder, embeddings, references, data=data, image_size_px=store.size_px)
     return BuiltIndex(index=load_index(out), started_from=ready.started_from)

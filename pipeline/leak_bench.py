@@ -37,11 +37,16 @@ class LeakBench:
     settings: LeakSettings
     registration: RegistrationSettings
 
+    @property
+    def source(self) -> str:
+        """Of all pixels read here: the stored ones, and copies planted from them by the seed."""
+        return content_hash(self.store.content_hash, str(self.settings.seed))
+
     def neighbours(self, ids: Sequence[str], read: ReadFields, what: str) -> Neighbours:
         queries = embed_rows(
             self.embedder, read, ids,
             folder=self.work / "embeddings",
-            source=content_hash(self.store.content_hash, str(self.settings.seed)),
+            source=self.source,
             description=f"embedding {what}",
         )  # fmt: skip
         return self.index.search_index.search(queries, self.settings.neighbours)
@@ -49,7 +54,7 @@ class LeakBench:
     def evidence(self, found: Neighbours, read: ReadFields, what: str) -> NDArray[np.float32]:
         return examine(
             found, read, self.store.read, self.registration,
-            folder=self.work / "evidence", description=f"comparing {what}",
+            folder=self.work / "evidence", source=self.source, description=f"comparing {what}",
         )  # fmt: skip
 
 

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from atlas.artifact_files import save_table
 from atlas.artifacts import LeakReport, Matches
-from atlas.errors import DataError, ProvenanceError
-from atlas.files import folder_written_beside, write_json
-from atlas.manifest import LABELLED, Manifest, read_manifest
+from atlas.errors import DataError, ProvenanceError, UserError
+from atlas.files import check_replaceable, folder_written_beside, write_json
+from atlas.manifest import Manifest, read_manifest
 from atlas.store import fill_store
 from index.calibration import SiblingCalibration
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.leaks import find_leaks, find_matches
-from index.settings import LeakSettings, RegistrationSettings
+from index.settings import LeakSettings, RegistrationSettings, problems
 from pipeline.leak_bench import (
     LeakBench,
     SameImageMeasurement,
@@ -24,6 +24,8 @@ from pipeline.leak_bench import (
 )
 from pipeline.leak_pictures import save_leak_pictures
 from retrieval.embedder_files import load_embedder
+
+CALIBRATION_FILE = "calibration.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,9 @@ def find_leaks_of(
 
     Work that takes long is kept in the folder `store` beside `out`, so a killed run goes on.
     """
+    if wrong := "; ".join(problems(settings)):
+        raise UserError(wrong)
+    check_replaceable(out, holds=CALIBRATION_FILE)
     index = load_index(index_folder)
     manifest = read_manifest(data)
     if not manifest.of("test").rows:
@@ -63,7 +68,7 @@ def find_leaks_of(
         registration=registration,
     )
     found = _find(bench, manifest)
-    with folder_written_beside(out) as folder:
+    with folder_written_beside(out, holds=CALIBRATION_FILE) as folder:
         _write(folder, found, bench)
     return found
 
@@ -103,7 +108,7 @@ def _write(folder: Path, found: LeakFinding, bench: LeakBench) -> None:
         "embedder": bench.embedder.fingerprint,
         "images": bench.store.content_hash,
     }
-    write_json(folder / "calibration.json", calibration)
+    write_json(folder / CALIBRATION_FILE, calibration)
     save_leak_pictures(
         folder,
         found.leaks,
@@ -116,11 +121,8 @@ def _write(folder: Path, found: LeakFinding, bench: LeakBench) -> None:
 
 
 def _check_same_atlas(manifest: Manifest, index: IndexFolder) -> None:
-    references = set(manifest.of(*LABELLED).ids)
-    missing = [i for i in index.embeddings.ids if i not in references]
-    if missing or manifest.spec.channels != index.spec.channels:
-        what = f"image {missing[0]} is not in it" if missing else "its channels are others"
+    if manifest.labelled.table_hash != index.table_hash:
         raise ProvenanceError(
-            f"the index was not made from this data ({what}): "
-            "run  python scripts/build_index.py  with the same --data"
+            "the index was not made from this data, or its labelled images or labels have changed "
+            "since: run  python scripts/build_index.py  with the same --data"
         )

@@ -1,7 +1,7 @@
 """The nearest known images of one query or several."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +31,23 @@ class Lookup:
     montage: Path
 
 
-def look_up(queries: Sequence[str], index_folder: Path, *, k: int, montage: Path) -> Lookup:
+def look_up(
+    queries: Sequence[str], index_folder: Path, *, k: int, montage: Path, data: Path | None = None
+) -> Lookup:
     """The k nearest references of each query, with the correlation of their registered pixels.
 
     queries: ids of the index's atlas, or paths of image files. An id never finds itself.
+    data: where the atlas lies now; None for where it lay when the index was made.
     """
     if not queries:
         raise UserError("nothing to look up; give ids of the atlas, or paths of image files")
+    if k < 1:
+        raise UserError(f"-k {k}: at least one neighbour has to be asked for")
     index = load_index(index_folder)
+    if data is not None:
+        index = replace(index, data=data)
+    if not index.data.is_dir():
+        raise UserError(f"the atlas is not at {index.data} any more; give its place by --data")
     embedder = load_embedder(index_folder / EMBEDDER_FOLDER)
     names = tuple(dict.fromkeys(queries))
     fields = np.stack([_field(name, index) for name in names])

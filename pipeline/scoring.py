@@ -7,6 +7,7 @@ import pandas as pd
 
 from atlas.artifact_files import load_leaks, load_table
 from atlas.artifacts import LeakReport
+from atlas.errors import DataError
 from atlas.files import write_json
 from atlas.labels import parse_labels
 from atlas.metrics import exact_interval, label_matrix, macro_f1
@@ -96,7 +97,9 @@ def score_run(data: Path, run: Path) -> tuple[LeakScore, LabelScore | None]:
 
     Writes RUN/score.json. Raises MissingStageError naming what is not there.
     """
-    truth = load_table(data / "truth.csv", made_by="python scripts/draw_atlas.py")
+    if not (data / "truth.csv").exists():
+        raise DataError(str(data), ["no truth.csv (Id,relation,source,edit,Target) to score by"])
+    truth = load_table(data / "truth.csv", made_by="")
     leaks = load_leaks(run / "leaks" / "leaks.csv", made_by="python scripts/find_leaks.py")
     train = load_table(run / "index" / "references.csv", made_by="python scripts/build_index.py")
     identities = dict(zip(train["Id"], train["Identity"], strict=True))

@@ -16,8 +16,8 @@ from atlas.artifacts import (
     ProbabilitySet,
     Submission,
 )
-from atlas.errors import DataError
-from atlas.files import folder_written_beside, write_json
+from atlas.errors import DataError, ProvenanceError
+from atlas.files import check_replaceable, folder_written_beside, write_json
 from atlas.labels import format_labels
 from atlas.manifest import read_test_ids
 from atlas.spec import read_spec
@@ -25,6 +25,7 @@ from classify.thresholds import Thresholds, load_thresholds, predict_labels
 from index.transfer import TRANSFER
 
 CLASSIFIER = "classifier"
+SUMMARY_FILE = "summary.json"
 LEAKS_BY = "python scripts/find_leaks.py"
 CLASSIFIER_BY = "python scripts/train_classifier.py"
 
@@ -43,6 +44,7 @@ def make_submission_of(
     data: Path, leaks_folder: Path, classifier_folder: Path, out: Path
 ) -> SubmissionSummary:
     """Writes submission.csv, origins.csv, submission_without_transfer.csv and summary.json."""
+    check_replaceable(out, holds=SUMMARY_FILE)
     leaks = load_leaks(leaks_folder / "leaks.csv", made_by=LEAKS_BY)
     probabilities = load_probabilities(
         classifier_folder / "test_probabilities.h5", made_by=CLASSIFIER_BY
@@ -53,12 +55,16 @@ def make_submission_of(
     ids = read_test_ids(data)
     if not ids:
         raise DataError(str(data), ["sample_submission.csv names no test images"])
+    if foreign := set(leaks.table["Id"]) - set(ids):
+        raise ProvenanceError(
+            f"{leaks_folder}: {min(foreign)} is no test image of {data}; run  {LEAKS_BY}  again"
+        )
     predicted = classified(ids, probabilities, thresholds)
     submission = merge(ids, predicted, leaks)
     without = pd.DataFrame({"Id": ids, "Predicted": [predicted[i] for i in ids]})
     by_origin = dict(Counter(submission.origins["origin"]))
     changed = int((submission.predicted["Predicted"] != without["Predicted"]).sum())
-    with folder_written_beside(out) as folder:
+    with folder_written_beside(out, holds=SUMMARY_FILE) as folder:
         save_table(folder / "submission.csv", submission.predicted)
         save_table(folder / "origins.csv", submission.origins)
         save_table(folder / "submission_without_transfer.csv", without)
@@ -72,7 +78,7 @@ def make_submission_of(
             },
             "classifier": probabilities.provenance,
         }
-        write_json(folder / "summary.json", summary)
+        write_json(folder / SUMMARY_FILE, summary)
     return SubmissionSummary(
         folder=out, submission=submission, by_origin=by_origin, changed=changed
     )

@@ -22,7 +22,7 @@ def main(
     built = build_index_of(data, embedder, out)
     index = built.index
     identities = {name for name in index.identities.values() if name}
-    print(f"embedder: {built.started_from}")
+    print(f"embedder {embedder}, which started from {built.started_from}")
     print(
         f"{len(index.embeddings.ids)} images of {index.image_size_px} px, "
         f"{index.embeddings.vectors_ND.shape[1]} dimensions, {len(identities)} repeated identities"

@@ -12,6 +12,8 @@ from atlas.errors import UserError
 # OpenMP's threads spin while they wait; beside other work that made training up to 8 times slower.
 # Read when torch is loaded, so it is set before. albumentations would ask the network for updates.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if not sys.stderr.isatty():  # a log wants a line now and then, not ten a second
+    os.environ.setdefault("TQDM_MININTERVAL", "30")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 
@@ -21,5 +23,7 @@ def run(main: Callable[..., Any]) -> None:
         tyro.cli(main)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.filename or ''}: {error.strerror or error}; nothing was replaced")
     except KeyboardInterrupt:
         sys.exit("stopped; run the same command again: what is finished is kept")

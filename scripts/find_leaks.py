@@ -45,13 +45,17 @@ def main(
     print(
         f"same_image: cut at correlation {same.cut:.3f}, which {same.recall_at_cut:.3f} of "
         f"{len(same.planted)} planted copies reach; {same.suspected} of {same.natural_count} "
-        f"labelled images have a neighbour that reaches it too (suspected_copies.csv) {same.note}"
+        f"labelled images have a neighbour that reaches it too (suspected_copies.csv)"
     )
-    at = "none" if sibling.cut is None else f"similarity {sibling.cut:.3f}"
-    print(
-        f"sibling: cut at {at}, which finds {sibling.recall_at_cut:.3f} of "
-        f"{sibling.known_count} held-out fields {sibling.note}"
-    )
+    if same.note:
+        print(f"same_image: {same.note}")
+    if sibling.cut is None:
+        print(f"sibling: none is claimed: {sibling.note}")
+    else:
+        print(
+            f"sibling: cut at similarity {sibling.cut:.3f}, which finds "
+            f"{sibling.recall_at_cut:.3f} of {sibling.known_count} held-out fields"
+        )
     for relation in ("same_image", "sibling"):
         claims = leaks[leaks["relation"] == relation]
         transfers = int((claims["decision"] == "transfer").sum())

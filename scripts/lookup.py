@@ -13,6 +13,7 @@ def main(
     index: Path = Path("runs/index"),
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10,
     montage: Path = Path("runs/lookup.png"),
+    data: Path | None = None,
 ) -> None:
     """Show the nearest known images of ids of the atlas, or of image files.
 
@@ -21,19 +22,23 @@ def main(
         index: what build_index.py wrote.
         k: neighbours of each query.
         montage: where the picture goes.
+        data: the atlas folder, if it has moved since the index was made.
     """
     from rich.console import Console
     from rich.table import Table
 
     from pipeline.lookup import look_up
 
-    found = look_up(queries, index, k=k, montage=montage)
-    table = Table("query", "rank", "match", "similarity", "evidence", "labels", "identity")
+    found = look_up(queries, index, k=k, montage=montage, data=data)
+    table = Table()
+    for name in found.table.columns:
+        table.add_column(name, overflow="fold")
     for row in found.table.itertuples(index=False):
         query, rank, match, similarity, evidence, labels, identity = row
         scores = (f"{similarity:.4f}", f"{evidence:.3f}")
         table.add_row(str(query), str(rank), str(match), *scores, str(labels), str(identity))
-    Console().print(table)
+    terminal = Console()
+    (terminal if terminal.is_terminal else Console(width=160)).print(table)
     print("similarity: cosine of embeddings; evidence: correlation of registered pixels")
     print(f"wrote {found.montage}")
 

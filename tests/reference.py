@@ -32,5 +32,5 @@ def precision_at(cut: float, share: float, hits: list[float], claims: list[float
     """Expected precision at a share of true cases; hits and claims are of the same trials."""
     right = sum(h >= cut for h in hits) / len(claims)
     made = sum(c >= cut for c in claims) / len(claims)
-    wrong = sum(f >= cut for f in false_claims) / len(false_claims)
+    wrong = (sum(f >= cut for f in false_claims) + 1) / (len(false_claims) + 1)
     return share * right / (share * made + (1 - share) * wrong)

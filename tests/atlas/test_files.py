@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atlas.errors import MissingStageError
+from atlas.errors import MissingStageError, UserError
 from atlas.files import (
     LEFT_OVER_SECONDS,
     content_hash,
@@ -41,17 +41,18 @@ def test_a_failed_writing_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     for name in ("one", "two"):
-        with folder_written_beside(folder) as beside:
+        with folder_written_beside(folder, holds="a.txt") as beside:
+            (beside / "a.txt").touch()
             (beside / name).touch()
 
     def fail() -> None:
-        with folder_written_beside(folder) as beside:
+        with folder_written_beside(folder, holds="a.txt") as beside:
             (beside / "three").touch()
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
-    assert [path.name for path in folder.iterdir()] == ["two"]
+    assert sorted(path.name for path in folder.iterdir()) == ["a.txt", "two"]
     assert list(tmp_path.iterdir()) == [folder]
 
 
@@ -103,3 +104,21 @@ def test_hash_tells_apart_what_differs() -> None:
     assert content_hash("a") == content_hash(b"a")
     columns = np.arange(6).reshape(2, 3)
     assert content_hash(columns.T) == content_hash(np.ascontiguousarray(columns.T))
+
+
+def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.jpg").touch()
+    (tmp_path / "notes").write_text("mine")
+    for name in ("photos", "notes"):
+        with (
+            pytest.raises(UserError, match="not written by this command"),
+            folder_written_beside(tmp_path / name, holds="summary.json"),
+        ):
+            raise AssertionError("must not come here")
+    assert (tmp_path / "photos" / "holiday.jpg").exists()
+    assert (tmp_path / "notes").read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    with folder_written_beside(tmp_path / "empty", holds="summary.json") as beside:
+        (beside / "summary.json").touch()
+    assert (tmp_path / "empty" / "summary.json").exists()

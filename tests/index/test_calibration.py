@@ -72,24 +72,36 @@ def test_few_natural_pairs_are_said_to_be_few():
 
 
 def test_sibling_precision_equals_the_naive_twin():
+    asked = LeakSettings(sibling_share=0.5, sibling_precision=0.9)
     rng = np.random.default_rng(0)
-    known, unknown = rng.beta(6, 3, 300).round(3), rng.beta(3, 4, 300).round(3)
-    correct = rng.random(300) < known
-    found = calibrate_sibling(known, correct, unknown, SETTINGS)
+    known, unknown = rng.beta(6, 3, 300).round(3), rng.beta(2, 5, 300).round(3)
+    correct = rng.random(300) < known + 0.2
+    found = calibrate_sibling(known, correct, unknown, asked)
     assert found.cut is not None
     hits = known[correct].tolist()
-    claims = (SETTINGS.sibling_share, hits, known.tolist(), unknown.tolist())
-    assert precision_at(found.cut, *claims) >= SETTINGS.sibling_precision
+    claims = (asked.sibling_share, hits, known.tolist(), unknown.tolist())
+    assert precision_at(found.cut, *claims) >= asked.sibling_precision
     lower = [s for s in found.scores if s < found.cut]
-    assert all(precision_at(s, *claims) < SETTINGS.sibling_precision for s in lower)
+    assert all(precision_at(s, *claims) < asked.sibling_precision for s in lower)
     assert found.recall_at_cut == pytest.approx(sum(h >= found.cut for h in hits) / 300)
+
+
+def test_few_trials_cannot_show_that_false_claims_are_rare():
+    known, unknown = np.full(60, 0.9), np.full(60, 0.1)  # as clear as can be
+    correct = np.ones(60, bool)
+    rare = calibrate_sibling(known, correct, unknown, LeakSettings(sibling_share=0.1))
+    assert rare.cut is None
+    assert "60 held-out fields" in rare.note
+    common = calibrate_sibling(known, correct, unknown, LeakSettings(sibling_share=0.5))
+    assert common.cut == 0.9
+    assert (common.confidence(np.linspace(-1, 1, 9)) <= 60 / 61).all()
 
 
 def test_no_cut_where_the_precision_is_out_of_reach():
     same = np.linspace(0, 1, 200)
     found = calibrate_sibling(same, np.arange(200) % 2 == 0, same, SETTINGS)
     assert found.cut is None
-    assert "no similarity reaches precision 0.95" in found.note
+    assert "not 0.95" in found.note
 
 
 def test_without_trials_no_sibling_is_claimed():

@@ -23,7 +23,9 @@ def found() -> Neighbours:
 
 
 def test_equals_pair_by_pair(tmp_path):
-    evidence = examine(found(), read, read, SETTINGS, folder=tmp_path, description="comparing")
+    evidence = examine(
+        found(), read, read, SETTINGS, folder=tmp_path, source="s", description="comparing"
+    )
     for n, query in enumerate(found().query_ids):
         for k, match in enumerate(found().reference_ids_NK[n]):
             if match == "":
@@ -36,10 +38,25 @@ def test_equals_pair_by_pair(tmp_path):
 
 
 def test_what_is_finished_is_not_done_again(tmp_path):
-    first = examine(found(), read, read, SETTINGS, folder=tmp_path, description="comparing")
+    first = examine(
+        found(), read, read, SETTINGS, folder=tmp_path, source="s", description="comparing"
+    )
 
     def refuse(ids):
         raise AssertionError("read again")
 
-    again = examine(found(), refuse, refuse, SETTINGS, folder=tmp_path, description="comparing")
+    again = examine(
+        found(), refuse, refuse, SETTINGS, folder=tmp_path, source="s", description="comparing"
+    )
     np.testing.assert_array_equal(first, again)
+
+
+def test_other_pixels_are_compared_anew(tmp_path):
+    how = {"folder": tmp_path, "description": "comparing"}
+    examine(found(), read, read, SETTINGS, source="old", **how)
+
+    def other(ids):
+        return np.stack([texture(int(i) + 50, channels=1, size=64) for i in ids])
+
+    again = examine(found(), other, read, SETTINGS, source="new", **how)
+    assert again[0, 0] < 0.8  # it was the same picture before
