@@ -109,7 +109,7 @@ def _suspected(nearest: Neighbours, pairs: NDArray[np.float64], cut: float) -> p
 def measure_sibling(bench: LeakBench) -> SiblingCalibration:
     identities = bench.index.identities
     if not any(identities.values()):
-        return no_siblings("no identity occurs twice, so no sibling is claimed")
+        return no_siblings("no identity occurs twice")
     held_out = bench.embedder.held_out
     known = [i for i in held_out.held_out_ids or identities if identities.get(i)]
     # Fields of antibodies that trained nothing stand for new ones, where the embedder kept some.

@@ -21,6 +21,7 @@ from retrieval.embedder_files import load_embedder
 from retrieval.embedding import embed_images
 
 PICTURED = 6
+PICTURED_QUERIES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ def look_up(
         matched = [_field(match_id, index) for match_id, _ in hits[:k]]
         rows += _rows(name, fields[n], hits, matched, index)
         pictures.append(_picture_row(name, fields[n], hits, matched, index))
-    save_grid(montage, pictures, title=f"nearest in {index_folder}")
+    save_grid(montage, pictures[:PICTURED_QUERIES], title=f"nearest in {index_folder}")
     return Lookup(table=pd.DataFrame(rows), montage=montage)
 
 

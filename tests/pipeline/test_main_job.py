@@ -162,3 +162,58 @@ def test_an_index_of_other_data_is_refused(job, write_atlas, tmp_path):
     gray = write_atlas("gray", test=("t",), size=(64, 64))
     with pytest.raises(DataError, match="trained on channels"):
         build_index_of(gray, str(job[1] / "embedder"), tmp_path / "index")
+
+
+def test_labels_that_changed_since_the_index_was_made_are_refused(job, tmp_path):
+    data, run = job
+    shutil.copytree(data, tmp_path / "data")
+    table = pd.read_csv(tmp_path / "data" / "train.csv", dtype=str)
+    table.loc[0, "Target"] = "27" if table.loc[0, "Target"] != "27" else "26"
+    table.to_csv(tmp_path / "data" / "train.csv", index=False)
+    with pytest.raises(ProvenanceError, match=r"labels have changed.*build_index\.py"):
+        find_leaks_of(
+            tmp_path / "data", run / "index", tmp_path / "l", LEAKS, RegistrationSettings()
+        )
+
+
+def test_leaks_of_other_test_images_are_refused(job, tmp_path):
+    data, run = job
+    shutil.copytree(run / "leaks", tmp_path / "leaks")
+    leaks = pd.read_csv(tmp_path / "leaks" / "leaks.csv", dtype=str, keep_default_na=False)
+    leaks["Id"] = "other" + leaks["Id"]
+    leaks.to_csv(tmp_path / "leaks" / "leaks.csv", index=False)
+    with pytest.raises(ProvenanceError, match="is no test image"):
+        make_submission_of(data, tmp_path / "leaks", run / "classifier", tmp_path / "s")
+
+
+def test_an_atlas_that_moved_is_asked_for(job, tmp_path):
+    data, run = job
+    shutil.copytree(run / "index", tmp_path / "index")
+    about = tmp_path / "index" / "index.json"
+    about.write_text(about.read_text().replace(str(data), str(tmp_path / "gone")))
+    image_id = load_index(run / "index").embeddings.ids[0]
+    with pytest.raises(UserError, match="--data"):
+        look_up([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png")
+    found = look_up([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png", data=data)
+    assert len(found.table) == 1
+
+
+def test_nothing_but_an_older_result_is_replaced(job, tmp_path):
+    data, run = job
+    for out in (data, run):
+        with pytest.raises(UserError, match="not written by this command"):
+            make_submission_of(data, run / "leaks", run / "classifier", out)
+    assert (data / "train.csv").exists()
+    assert (run / "embedder" / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"neighbours": 0}, {"seed": -1}, {"copy_share": 2.0}, {"sibling_precision": float("nan")}],
+)
+def test_settings_that_cannot_work_are_refused(job, tmp_path, wrong):
+    data, run = job
+    with pytest.raises(UserError, match="--"):
+        find_leaks_of(
+            data, run / "index", tmp_path / "l", replace(LEAKS, **wrong), RegistrationSettings()
+        )

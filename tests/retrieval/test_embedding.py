@@ -16,13 +16,14 @@ from retrieval.frozen import frozen_embedder, whitening_of
 from tests.engine.stores import tiny_store
 
 
-@pytest.fixture
-def frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Embedder:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    if lite0.packaged_file() is None and hub.pretrained_file("resnet50") is None:
-        pytest.skip(f"{lite0.PACKAGE} is not installed")
-    images = tiny_store(tmp_path / "store", count=5)
-    return frozen_embedder(images, images.ids)
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        if lite0.packaged_file() is None and hub.pretrained_file("resnet50") is None:
+            pytest.skip(f"{lite0.PACKAGE} is not installed")
+        images = tiny_store(tmp_path_factory.mktemp("frozen"), count=5)
+        return frozen_embedder(images, images.ids)
 
 
 def test_rows_have_unit_length_and_no_luck(frozen: Embedder, tmp_path: Path) -> None:
