@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -61,7 +62,8 @@ def fit(
                 SeedEveryStep(seed),
                 MetricsTable(folder / "metrics.csv"),
                 *_checkpoints(folder, monitor, mode),
-                TQDMProgressBar(),
+                # A log file wants a line now and then, not one a step.
+                TQDMProgressBar(refresh_rate=1 if sys.stdout.isatty() else 200),
             ],
         )
         try:

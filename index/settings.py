@@ -33,6 +33,7 @@ class LeakSettings:
 
     neighbours: candidates of each query that are examined.
     planted_copies, natural_queries: how many images of the atlas itself calibrate `same_image`.
+    sibling_queries: how many held-out fields, and how many of new identities, calibrate `sibling`.
     copy_share, sibling_share: shares of the queries assumed to be copies (2.6 % of the test set of
         2018) and siblings, at which a precision is meant.
     copy_precision, sibling_precision: asked of the claims at the cut.
@@ -42,6 +43,7 @@ class LeakSettings:
     neighbours: int = 20
     planted_copies: int = 800
     natural_queries: int = 1000
+    sibling_queries: int = 5000
     copy_share: float = 0.026
     copy_precision: float = 0.99
     copy_recall_kept: float = 0.99

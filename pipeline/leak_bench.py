@@ -110,9 +110,16 @@ def measure_sibling(bench: LeakBench) -> SiblingCalibration:
     identities = bench.index.identities
     if not any(identities.values()):
         return no_siblings("no identity occurs twice")
+    count, seed = bench.settings.sibling_queries, bench.settings.seed
     held_out = bench.embedder.held_out
-    known = [i for i in held_out.held_out_ids or identities if identities.get(i)]
-    # Fields of antibodies that trained nothing stand for new ones, where the embedder kept some.
-    new = [i for i in held_out.unseen_identity_ids or known if identities.get(i)]
-    trials = sibling_trials(bench.index, known_ids=known, unknown_ids=new)
+    fields = [image_id for image_id, name in identities.items() if name]
+    # An embedder that trained on none of these images, frozen or of another atlas, saw no field.
+    unlearned = [i for i in held_out.held_out_ids if identities.get(i)] or fields
+    # Fields of identities that trained nothing stand for new ones, where the embedder kept some.
+    new = [i for i in held_out.unseen_identity_ids if identities.get(i)] or unlearned
+    trials = sibling_trials(
+        bench.index,
+        known_ids=sample_ids(unlearned, count=count, seed=seed),
+        unknown_ids=sample_ids(new, count=count, seed=seed),
+    )
     return calibrate_sibling(trials.known, trials.correct, trials.unknown, bench.settings)
