@@ -30,6 +30,11 @@ def build_index_of(data: Path, embedder: str, out: Path) -> BuiltIndex:
     embedder: a folder that `train_embedder.py` wrote, or "frozen" for a pretrained trunk as it is.
     """
     check_replaceable(out, holds=INDEX_FILE)
+    if embedder != FROZEN and not Path(embedder).exists():
+        raise MissingStageError(
+            f"{embedder} is not there: run first  python scripts/train_embedder.py  "
+            "(or give --embedder frozen, which needs no training)"
+        )
     manifest = read_manifest(data)
     references = manifest.labelled
     if not references.rows:
@@ -50,11 +55,6 @@ def _embedder_and_store(
     if embedder == FROZEN:
         store = fill_store(manifest, work, size_px=native_size_px(manifest))
         return frozen_embedder(store, manifest.labelled.ids), store
-    if not Path(embedder).exists():
-        raise MissingStageError(
-            f"{embedder} is not there: run first  python scripts/train_embedder.py  "
-            "(or give --embedder frozen, which needs no training)"
-        )
     trained = load_embedder(Path(embedder))
     if trained.channels != manifest.spec.channels:
         raise DataError(
