@@ -1,14 +1,6 @@
 """The channels of the Human Protein Atlas, in the order in which arrays hold them."""
 
-HPA_CHANNELS = ("red", "green", "blue", "yellow")
-
-# What each channel stains in HPA 2018.
-HPA_STAINS = {
-    "red": "microtubules",
-    "green": "protein",
-    "blue": "nucleus",
-    "yellow": "endoplasmic reticulum",
-}
+HPA_CHANNELS = ("red", "green", "blue", "yellow")  # microtubules, the protein, nucleus, ER
 
 # HPA v18 publishes each channel as an RGB JPEG tinted in its own colour: the planes (of R, G, B)
 # that carry the signal. Yellow light is red and green together.

@@ -19,7 +19,7 @@ from atlas.files import read_json, write_json
 from atlas.labels import format_labels, parse_labels
 from atlas.manifest import ImageRow, Manifest
 from atlas.spec import AtlasSpec, spec_of
-from index.vector_index import FlatIndex, build_index
+from index.vector_index import VectorIndex, build_index
 
 MADE_BY = "python scripts/build_index.py"
 EMBEDDER_FOLDER = "embedder"
@@ -43,7 +43,7 @@ class IndexFolder:
     embeddings: EmbeddingSet
 
     @cached_property
-    def search_index(self) -> FlatIndex:
+    def search_index(self) -> VectorIndex:
         return build_index(self.embeddings)
 
     @cached_property
@@ -58,10 +58,6 @@ class IndexFolder:
         repeated = self.table["Identity"].duplicated(keep=False) & (self.table["Identity"] != "")
         known = self.table["Identity"].where(repeated, "")
         return {i: name or None for i, name in zip(self.table["Id"], known, strict=True)}
-
-    @cached_property
-    def splits(self) -> dict[str, str]:
-        return dict(zip(self.table["Id"], self.table["split"], strict=True))
 
 
 def save_index(
