@@ -125,11 +125,9 @@ def _fit(
         training_loader(store, learned, _targets(manifest, learned), training),
         validation_loader(store, held_out, _targets(manifest, held_out), training),
         folder=folder,
-        epochs=training.epochs,
+        training=training,
         monitor=SELECTED_BY,
         mode="max",
-        seed=training.seed,
-        precision=training.precision,
     )
 
 

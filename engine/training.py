@@ -33,11 +33,9 @@ def fit(
     validation_loader: Iterable[Any],
     *,
     folder: Path,
-    epochs: int,
+    training: TrainingSettings,
     monitor: str,
     mode: Literal["max", "min"],
-    seed: int = 0,
-    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true",
 ) -> Path:
     """Trains and returns the checkpoint of the best epoch by the validation metric `monitor`.
 
@@ -46,20 +44,20 @@ def fit(
     Writes folder/metrics.csv, a row for each epoch.
     """
     last, best = folder / CHECKPOINTS / "last.ckpt", folder / CHECKPOINTS / "best.ckpt"
-    if best.exists() and last.exists() and epochs_done(last) >= epochs:
+    if best.exists() and last.exists() and epochs_done(last) >= training.epochs:
         return best
     with _quiet():
         trainer = L.Trainer(
-            max_epochs=epochs,
+            max_epochs=training.epochs,
             accelerator="auto",
             devices=1,
-            precision=precision,
+            precision=training.precision,
             logger=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             default_root_dir=folder,
             callbacks=[
-                SeedEveryStep(seed),
+                SeedEveryStep(training.seed),
                 MetricsTable(folder / "metrics.csv"),
                 *_checkpoints(folder, monitor, mode),
                 # A log file wants a line now and then, not one a step.

@@ -20,10 +20,26 @@ from index.calibration import (
 )
 from index.index_folder import IndexFolder
 from index.settings import LeakSettings, RegistrationSettings
-from index.trials import edit_of, plant_copies, sample_ids, sibling_trials, sources_only
+from index.trials import (
+    PlantedCopies,
+    edit_of,
+    plant_copies,
+    sample_ids,
+    sibling_trials,
+    sources_only,
+)
 from index.verification import ReadFields, examine
 from retrieval.embedder import Embedder
 from retrieval.embedding import embed_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Query images. source: says which pixels `read` gives, so that kept work is told apart."""
+
+    what: str
+    read: ReadFields
+    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,25 +53,35 @@ class LeakBench:
     settings: LeakSettings
     registration: RegistrationSettings
 
-    @property
-    def source(self) -> str:
-        """Of all pixels read here: the stored ones, and copies planted from them by the seed."""
-        return content_hash(self.store.content_hash, str(self.settings.seed))
+    def stored(self, what: str) -> Images:
+        return Images(what=what, read=self.store.read, source=self.store.content_hash)
 
-    def neighbours(self, ids: Sequence[str], read: ReadFields, what: str) -> Neighbours:
+    def planted(self, copies: PlantedCopies) -> Images:
+        source = content_hash(self.store.content_hash, str(copies.seed))
+        return Images(what="planted copies", read=copies.read, source=source)
+
+    def neighbours(self, ids: Sequence[str], images: Images) -> Neighbours:
         queries = embed_rows(
-            self.embedder, read, ids,
+            self.embedder,
+            images.read,
+            ids,
             folder=self.work / "embeddings",
-            source=self.source,
-            description=f"embedding {what}",
-        )  # fmt: skip
+            source=images.source,
+            description=f"embedding {images.what}",
+        )
         return self.index.search_index.search(queries, self.settings.neighbours)
 
-    def evidence(self, found: Neighbours, read: ReadFields, what: str) -> NDArray[np.float32]:
+    def evidence(self, found: Neighbours, images: Images) -> NDArray[np.float32]:
+        """Of each query's candidates; the queries are read from `images`."""
         return examine(
-            found, read, self.store.read, self.registration,
-            folder=self.work / "evidence", source=self.source, description=f"comparing {what}",
-        )  # fmt: skip
+            found,
+            images.read,
+            self.store.read,
+            self.registration,
+            folder=self.work / "evidence",
+            source=images.source,
+            description=f"comparing {images.what}",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +99,14 @@ def measure_same_image(bench: LeakBench) -> SameImageMeasurement:
     """Plants copies of the atlas's own images, and compares its images with one another."""
     settings, ids = bench.settings, bench.index.embeddings.ids
     copies = plant_copies(ids, bench.store.read, count=settings.planted_copies, seed=settings.seed)
-    found = bench.neighbours(copies.ids, copies.read, "planted copies")
-    planted = bench.evidence(sources_only(found), copies.read, "planted copies")[:, 0].astype(float)
+    images = bench.planted(copies)
+    found = bench.neighbours(copies.ids, images)
+    planted = bench.evidence(sources_only(found), images)[:, 0].astype(float)
     sample = sample_ids(ids, count=settings.natural_queries, seed=settings.seed)
     nearest = bench.index.search_index.search(
         bench.index.embeddings.aligned_to(sample), settings.neighbours
     )
-    pairs = bench.evidence(nearest, bench.store.read, "distinct pairs").astype(float)
+    pairs = bench.evidence(nearest, bench.stored("distinct pairs")).astype(float)
     best = pairs.max(axis=1)
     natural = best[best > -1.0]
     calibration = calibrate_same_image(planted, natural, settings)

@@ -74,9 +74,9 @@ def find_leaks_of(
 
 
 def _find(bench: LeakBench, manifest: Manifest) -> LeakFinding:
-    index, read = bench.index, bench.store.read
-    neighbours = bench.neighbours(manifest.of("test").ids, read, "test images")
-    evidence_NK = bench.evidence(neighbours, read, "test images")
+    index, images = bench.index, bench.stored("test images")
+    neighbours = bench.neighbours(manifest.of("test").ids, images)
+    evidence_NK = bench.evidence(neighbours, images)
     same_image, sibling = measure_same_image(bench), measure_sibling(bench)
     matches = find_matches(
         neighbours,

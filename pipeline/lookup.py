@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.artifacts import EmbeddingSet
+from atlas.artifacts import EmbeddingSet, Neighbours
 from atlas.errors import UserError
 from atlas.images import ImageProblem, read_field, resize_field
 from atlas.labels import format_labels
@@ -58,20 +58,39 @@ def look_up(
         provenance={"embedder": embedder.fingerprint},
     )
     found = index.search_index.search(vectors, k)
-    rows, pictures = [], []
-    for n, name in enumerate(names):
-        hits = [
-            (str(match_id), float(cosine))
-            for match_id, cosine in zip(
-                found.reference_ids_NK[n], found.similarity_NK[n], strict=True
-            )
-            if match_id
-        ]
-        matched = [_field(match_id, index) for match_id, _ in hits[:k]]
-        rows += _rows(name, fields[n], hits, matched, index)
-        pictures.append(_picture_row(name, fields[n], hits, matched, index))
-    save_grid(montage, pictures[:PICTURED_QUERIES], title=f"nearest in {index_folder}")
+    answers = [
+        _Answer(name=name, field=field, hits=_hits(found, n, index))
+        for n, (name, field) in enumerate(zip(names, fields, strict=True))
+    ]
+    rows = [row for answer in answers for row in _rows(answer, index)]
+    pictures = [_picture_row(answer, index) for answer in answers[:PICTURED_QUERIES]]
+    save_grid(montage, pictures, title=f"nearest in {index_folder}")
     return Lookup(table=pd.DataFrame(rows), montage=montage)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Hit:
+    id: str
+    similarity: float
+    field: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """One query and its hits, best first."""
+
+    name: str
+    field: NDArray[np.uint8]
+    hits: list[_Hit]
+
+
+def _hits(found: Neighbours, n: int, index: IndexFolder) -> list[_Hit]:
+    pairs = zip(found.reference_ids_NK[n], found.similarity_NK[n], strict=True)
+    return [
+        _Hit(id=str(match), similarity=float(cosine), field=_field(str(match), index))
+        for match, cosine in pairs
+        if match
+    ]
 
 
 def _field(name: str, index: IndexFolder) -> NDArray[np.uint8]:
@@ -84,39 +103,28 @@ def _field(name: str, index: IndexFolder) -> NDArray[np.uint8]:
     return resize_field(field, index.image_size_px)
 
 
-def _rows(
-    name: str,
-    field: NDArray[np.uint8],
-    hits: list[tuple[str, float]],
-    matched: list[NDArray[np.uint8]],
-    index: IndexFolder,
-) -> list[dict[str, object]]:
+def _rows(answer: _Answer, index: IndexFolder) -> list[dict[str, object]]:
     settings = RegistrationSettings()
-    query = prepare(band_passed(field, settings), settings)
+    query = prepare(band_passed(answer.field, settings), settings)
     return [
         {
-            "query": name,
+            "query": answer.name,
             "rank": rank,
-            "match": match_id,
-            "similarity": cosine,
-            "evidence": register(query, band_passed(other, settings), settings).evidence,
-            "labels": format_labels(index.labels[match_id]),
-            "identity": index.identities[match_id] or "",
+            "match": hit.id,
+            "similarity": hit.similarity,
+            "evidence": register(query, band_passed(hit.field, settings), settings).evidence,
+            "labels": format_labels(index.labels[hit.id]),
+            "identity": index.identities[hit.id] or "",
         }
-        for rank, ((match_id, cosine), other) in enumerate(zip(hits, matched, strict=True), start=1)
+        for rank, hit in enumerate(answer.hits, start=1)
     ]
 
 
-def _picture_row(
-    name: str,
-    field: NDArray[np.uint8],
-    hits: list[tuple[str, float]],
-    matched: list[NDArray[np.uint8]],
-    index: IndexFolder,
-) -> list[tuple[NDArray[np.float32], str]]:
+def _picture_row(answer: _Answer, index: IndexFolder) -> list[tuple[NDArray[np.float32], str]]:
     channels = index.spec.channels
-    row = [(to_rgb(field, channels), f"query\n{Path(name).name[:22]}")]
-    for (match_id, cosine), other in list(zip(hits, matched, strict=True))[:PICTURED]:
-        labels = " ".join(map(str, index.labels[match_id]))
-        row.append((to_rgb(other, channels), f"{match_id[:20]}\n{cosine:.3f}  labels {labels}"))
+    row = [(to_rgb(answer.field, channels), f"query\n{Path(answer.name).name[:22]}")]
+    for hit in answer.hits[:PICTURED]:
+        labels = format_labels(index.labels[hit.id])
+        said = f"{hit.id[:20]}\n{hit.similarity:.3f}  labels {labels}"
+        row.append((to_rgb(hit.field, channels), said))
     return row

@@ -141,11 +141,9 @@ def _fit(
         training_loader(store, train_ids, _targets(classes, train_ids), training),
         [queries, validation_loader(store, gallery_ids, _targets(classes, gallery_ids), training)],
         folder=folder,
-        epochs=training.epochs,
+        training=training,
         monitor=SELECTED_BY,
         mode="max",
-        seed=training.seed,
-        precision=training.precision,
     )
 
 

@@ -27,7 +27,7 @@ def problems_of(data: Path) -> tuple[str, ...]:
     return caught.value.problems
 
 
-def the_problem(data: Path, *parts: str) -> str:
+def assert_problem(data: Path, *parts: str) -> str:
     """The only problem of a folder; it holds every part."""
     problems = problems_of(data)
     assert len(problems) == 1, problems
@@ -120,17 +120,17 @@ def test_a_missing_folder_is_one_problem(write_atlas: WriteAtlas) -> None:
     (data / "test" / "t.png").unlink()
     (data / "test" / "u.png").unlink()
     (data / "test").rmdir()
-    the_problem(data, "folder test/ is missing")
+    assert_problem(data, "folder test/ is missing")
 
 
 def test_no_such_data_folder(tmp_path: Path) -> None:
-    the_problem(tmp_path / "nowhere", "no such folder")
+    assert_problem(tmp_path / "nowhere", "no such folder")
 
 
 def test_missing_table(write_atlas: WriteAtlas) -> None:
     data = write_atlas()
     (data / "train.csv").unlink()
-    the_problem(data, "train.csv is missing; it needs the columns Id, Target")
+    assert_problem(data, "train.csv is missing; it needs the columns Id, Target")
 
 
 @pytest.mark.parametrize(
@@ -147,14 +147,14 @@ def test_missing_table(write_atlas: WriteAtlas) -> None:
 def test_tables_that_are_none(write_atlas: WriteAtlas, text: str, said: str) -> None:
     data = write_atlas()
     (data / "train.csv").write_text(text)
-    the_problem(data, "train.csv", said)
+    assert_problem(data, "train.csv", said)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_a_table_that_is_not_utf8_names_the_line(write_atlas: WriteAtlas, encoding: str) -> None:
     data = write_atlas()
     (data / "train.csv").write_bytes("Id,Target\na,0\né,0\n".encode(encoding))
-    the_problem(data, f"line {3 if encoding == 'latin-1' else 1}: not UTF-8")
+    assert_problem(data, f"line {3 if encoding == 'latin-1' else 1}: not UTF-8")
 
 
 def test_tables_as_spreadsheets_write_them(write_atlas: WriteAtlas) -> None:
@@ -182,7 +182,7 @@ def test_8_bit_images_below_a_16_bit_maximum_are_refused(write_atlas: WriteAtlas
     data = write_atlas(train={"a": "0"})
     with (data / "atlas.toml").open("a") as toml:
         toml.write("max_value = 4095\n")
-    the_problem(data, "a.png has 8 bit", "4095")
+    assert_problem(data, "a.png has 8 bit", "4095")
 
 
 def test_external_jpegs_of_hpa_v18(tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ def loaders(tmp_path: Path):
 
 
 def run(module: MeanModule, loaders: Any, folder: Path, epochs: int = 4) -> Path:
-    return fit(module, *loaders, folder=folder, epochs=epochs, monitor="error", mode="min", seed=3)
+    training = TrainingSettings(epochs=epochs, batch_size=2, learning_rate=0.1, seed=3)
+    return fit(module, *loaders, folder=folder, training=training, monitor="error", mode="min")
 
 
 def state(path: Path) -> dict[str, torch.Tensor]:
