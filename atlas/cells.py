@@ -21,7 +21,7 @@ SUPERSAMPLING = 2
 MAX_CELLS = 40
 # Standard deviation of the logarithm of the gain: between antibodies, between their fields.
 ANTIBODY_GAIN_SPREAD = 0.25
-FIELD_GAIN_SPREAD = 0.15
+FIELD_GAIN_SPREAD = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +77,17 @@ def cell_style(rng: np.random.Generator) -> CellStyle:
     gains = np.exp(rng.normal(0, ANTIBODY_GAIN_SPREAD, 4))
     return CellStyle(
         radius=float(rng.uniform(0.13, 0.21)),
-        nucleus_share=float(rng.uniform(0.40, 0.60)),
-        nucleus_ratio=float(rng.uniform(1.0, 2.0)),
-        body_ratio=float(rng.uniform(1.0, 2.6)),
+        nucleus_share=float(rng.uniform(0.30, 0.70)),
+        nucleus_ratio=float(rng.uniform(1.0, 2.5)),
+        body_ratio=float(rng.uniform(1.0, 3.4)),
         raggedness=float(rng.uniform(0.04, 0.26)),
         crowding=float(rng.uniform(0.5, 1.0)),
-        chromatin_grain=float(rng.uniform(0.5, 2.0)),
+        chromatin_grain=float(rng.uniform(0.35, 2.75)),
         nucleoli=float(rng.uniform(1.0, 5.0)),
-        fibres=float(rng.uniform(14, 44)),
+        fibres=float(rng.uniform(9, 59)),
         fibre_curl=float(rng.uniform(0.05, 0.6)),
-        er_reach=float(rng.uniform(0.2, 0.8)),
-        er_grain=float(rng.uniform(0.5, 2.2)),
+        er_reach=float(rng.uniform(0.15, 1.1)),
+        er_grain=float(rng.uniform(0.4, 3.0)),
         gains_4=(float(gains[0]), float(gains[1]), float(gains[2]), float(gains[3])),
         protein_variation=float(rng.uniform(0.1, 0.6)),
     )
@@ -95,21 +95,21 @@ def cell_style(rng: np.random.Generator) -> CellStyle:
 
 def protein_style(rng: np.random.Generator) -> ProteinStyle:
     return ProteinStyle(
-        dot_radius=float(rng.uniform(0.65, 1.6)),
+        dot_radius=float(rng.uniform(0.3, 2.05)),
         dot_number=float(np.exp(rng.uniform(-0.9, 0.7))),
-        spread=float(rng.uniform(0.5, 1.9)),
+        spread=float(rng.uniform(0.3, 2.6)),
         clumping=float(rng.uniform(0, 0.7)),
-        length=float(rng.uniform(0.6, 1.6)),
-        width=float(rng.uniform(0.6, 1.7)),
-        grain=float(rng.uniform(0.6, 2.2)),
+        length=float(rng.uniform(0.3, 2.1)),
+        width=float(rng.uniform(0.3, 2.25)),
+        grain=float(rng.uniform(0.35, 3.0)),
         unevenness=float(rng.uniform(0.1, 0.5)),
-        haze=float(rng.uniform(0.0, 1.5)),
+        haze=float(rng.uniform(0.1, 2.2)),
     )
 
 
 def lay_out(style: CellStyle, rng: np.random.Generator, side_px: int) -> Scene:
     """Places the cells of one field and draws the maps that all stains share."""
-    radius_px = style.radius * side_px * float(np.exp(rng.normal(0, 0.07)))
+    radius_px = style.radius * side_px * float(np.exp(rng.normal(0, 0.04)))
     centres = _places(style, rng, radius_px / side_px) * side_px
     cells, angles = len(centres), rng.uniform(0, np.pi, len(centres))
     sizes = radius_px * np.exp(rng.normal(0, 0.12, cells))
@@ -162,7 +162,7 @@ def _places(style: CellStyle, rng: np.random.Generator, radius: float) -> Points
     points = points[(np.abs(points - 0.5) < 0.5 + 0.7 * radius).all(axis=1)]
     wave = np.sin(points @ rng.normal(0, 5.0, 2) + rng.uniform(0, 2 * np.pi))
     lonely = wave + rng.normal(0, 1.2, len(points))
-    share = min(1.0, style.crowding * float(np.exp(rng.normal(0, 0.2))))
+    share = min(1.0, style.crowding * float(np.exp(rng.normal(0, 0.1))))
     kept = int(np.clip(round(share * len(points)), min(3, len(points)), MAX_CELLS))
     return np.asarray(points[np.argsort(lonely)[:kept]])
 
@@ -294,7 +294,7 @@ def _expose(
     stains: list[Map], gains_4: NDArray[np.float64], rng: np.random.Generator, size_px: int
 ) -> NDArray[np.uint8]:
     """What the microscope does to a field: focus, gain, offset, shot and read noise, 8 bits."""
-    sigma_px = np.sqrt(size_px / 64) * rng.uniform(0.2, 0.6)
+    sigma_px = np.sqrt(size_px / 64) * rng.uniform(0.3, 0.5)
     counts = (120 * gains_4 * np.exp(rng.normal(0, FIELD_GAIN_SPREAD, 4))).astype(np.float32)
     offset, read = rng.uniform(-3, 4, 4).astype(np.float32), np.float32(rng.uniform(1.0, 3.0))
     light = rng.standard_normal((len(stains), size_px, size_px), dtype=np.float32)

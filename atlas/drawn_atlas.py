@@ -31,7 +31,7 @@ from atlas.errors import DataError, UserError
 from atlas.files import content_hash, folder_written_beside, json_text
 from atlas.labels import HPA_LABELS
 
-DRAWING = 1  # raised whenever equal settings would give other pixels
+DRAWING = 2  # raised whenever equal settings would give other pixels
 CHUNK = 64
 
 

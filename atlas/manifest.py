@@ -11,8 +11,17 @@ from pathlib import Path
 from atlas.errors import DataError
 from atlas.files import content_hash
 from atlas.headers import check_all, find_files
-from atlas.spec import AtlasSpec, read_spec
-from atlas.tables import TABLES, Draft, Split, id_problems, read_labelled, read_test
+from atlas.spec import HPA_2018, AtlasSpec, read_spec
+from atlas.tables import (
+    GROUPS_TABLE,
+    TABLES,
+    Draft,
+    Split,
+    id_problems,
+    read_groups,
+    read_labelled,
+    read_test,
+)
 
 LABELLED: tuple[Split, ...] = ("train", "external")
 
@@ -72,9 +81,12 @@ class Manifest:
     @cached_property
     def table_hash(self) -> str:
         """Of what the tables say, not of the pixels."""
-        return content_hash(
-            repr(self.spec), *(f"{r.id}|{r.split}|{r.labels}|{r.identity}" for r in self.rows)
-        )
+        return content_hash(repr(self.spec), *map(_said_of, self.rows))
+
+
+def _said_of(row: ImageRow) -> str:
+    group = "" if row.group is None else f"|{row.group}"
+    return f"{row.id}|{row.split}|{row.labels}|{row.identity}{group}"
 
 
 def read_manifest(data: Path) -> Manifest:
@@ -89,6 +101,7 @@ def read_manifest(data: Path) -> Manifest:
     problems: list[str] = []
     drafts = _read_tables(data, spec, problems)
     problems += id_problems(drafts)
+    groups = read_groups(data / GROUPS_TABLE, {draft.id for draft in drafts}, problems)
     found = find_files(data, spec, drafts, problems)
     sizes = check_all(found, spec, problems)
     if problems:
@@ -96,7 +109,8 @@ def read_manifest(data: Path) -> Manifest:
     rows = [
         ImageRow(
             id=draft.id, split=draft.split, files=files, labels=draft.labels,
-            identity=draft.identity, width_px=width, height_px=height,
+            identity=draft.identity, group=groups.get(draft.id, draft.group),
+            width_px=width, height_px=height,
         )
         for (draft, files), (width, height) in zip(found, sizes, strict=True)
     ]  # fmt: skip
@@ -118,5 +132,7 @@ def _read_tables(data: Path, spec: AtlasSpec, problems: list[str]) -> list[Draft
     for split in LABELLED:
         path = data / TABLES[split]
         if split == "train" or path.exists():
-            drafts += read_labelled(path, split, len(spec.labels), problems)
+            drafts += read_labelled(
+                path, split, len(spec.labels), problems, hpa_ids=spec is HPA_2018
+            )
     return [*drafts, *read_test(data / TABLES["test"], problems)]

@@ -5,11 +5,12 @@ Nothing is raised here: problems gather, so that a user hears of all of them at 
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from atlas.hpa_v18 import parse_hpa_id
 from atlas.labels import parse_labels
 
 Split = Literal["train", "external", "test"]
@@ -20,6 +21,7 @@ TABLES: dict[Split, str] = {
     "external": "external.csv",
     "test": "sample_submission.csv",
 }
+GROUPS_TABLE = "groups.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,29 +33,28 @@ class Draft:
     split: Split
     labels: tuple[int, ...] | None = None
     identity: str | None = None
-
-
-def hpa_v18_identity(image_id: str) -> str | None:
-    """The antibody of an HPA v18 id `antibody_plate_well_field[_cr...]`; None for other ids.
-
-    1,406 of the 74,606 ids of v18 carry the fifth part; all agree on 12,815 antibodies.
-    """
-    parts = image_id.split("_")
-    is_v18 = len(parts) == 4 or (len(parts) == 5 and parts[4].startswith("cr"))
-    return parts[0] if is_v18 and parts[0].isdecimal() and parts[3].isdecimal() else None
+    group: str | None = None
 
 
 def read_labelled(
-    path: Path, split: Split, label_count: int, problems: list[str]
+    path: Path, split: Split, label_count: int, problems: list[str], *, hpa_ids: bool
 ) -> Iterator[Draft]:
-    """The rows of a table with Id, Target and perhaps Identity."""
-    for where, row in _rows(path, ("Id", "Target"), problems):
+    """The rows of a table with Id, Target and perhaps Identity; external.csv may have none.
+
+    hpa_ids: whether ids are read as those of HPA v18. Without a column Identity it is then the
+    antibody. An identity ties its fields, those of a well among them; where there is none the well
+    is the group.
+    """
+    for where, row in _rows(path, ("Id", "Target"), problems, may_be_empty=split == "external"):
+        named = parse_hpa_id(row["Id"]) if hpa_ids else None
+        identity = row.get("Identity", named.antibody if named else None)
         yield Draft(
             where=where,
             id=row["Id"],
             split=split,
             labels=_labels(row["Target"], where, label_count, problems),
-            identity=row.get("Identity") or hpa_v18_identity(row["Id"]),
+            identity=identity or None,
+            group=named.specimen if named and not identity else None,
         )
 
 
@@ -62,6 +63,24 @@ def read_test(path: Path, problems: list[str]) -> Iterator[Draft]:
     if path.exists():
         for where, row in _rows(path, ("Id",), problems):
             yield Draft(where=where, id=row["Id"], split="test")
+
+
+def read_groups(path: Path, known_ids: Collection[str], problems: list[str]) -> dict[str, str]:
+    """Id -> Group of groups.csv, which may be empty; nothing where there is no such table."""
+    groups: dict[str, str] = {}
+    seen: dict[str, str] = {}
+    rows = _rows(path, ("Id", "Group"), problems, may_be_empty=True) if path.exists() else ()
+    for where, row in rows:
+        image_id = row["Id"]
+        if image_id not in known_ids:
+            problems.append(f"{where}: id {image_id!r} stands in no other table; leave it out")
+        elif image_id in seen:
+            problems.append(f"{where}: id {image_id} stands already in {seen[image_id]}; keep one")
+        elif not row["Group"]:
+            problems.append(f"{where}: no Group; leave out what is in none")
+        else:
+            seen[image_id], groups[image_id] = where, row["Group"]
+    return groups
 
 
 def id_problems(drafts: Sequence[Draft]) -> Iterator[str]:
@@ -87,7 +106,7 @@ def names_a_file(image_id: str) -> bool:
 
 
 def _rows(
-    path: Path, columns: tuple[str, ...], problems: list[str]
+    path: Path, columns: tuple[str, ...], problems: list[str], *, may_be_empty: bool = False
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """(where, row) of each line that is not blank; fields without the white space around them."""
     text = _text(path, columns, problems)
@@ -109,7 +128,7 @@ def _rows(
     except csv.Error as error:
         problems.append(f"{path.name} line {reader.line_num}: {error}")
         return
-    if not count:
+    if not count and not may_be_empty:
         problems.append(f"{path.name} has no rows")
 
 

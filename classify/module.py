@@ -10,13 +10,13 @@ from classify.losses import focal_and_lovasz
 from classify.network import ClassifierNetwork
 from classify.settings import ClassifierSettings
 from classify.thresholds import best_overall_cut
-from engine.training import adam
+from engine.rates import adam
 
 SELECTED_BY = "validation_macro_f1"
 
 
 class ClassifierModule(L.LightningModule):
-    """Logs train_loss, validation_loss and validation_macro_f1, each once an epoch.
+    """Logs validation_loss and validation_macro_f1, each once an epoch.
 
     Epochs are compared by macro F1 at the one cut that is best for all classes: a cut for each
     class would reward luck with the few images of a rare class.
@@ -29,9 +29,7 @@ class ClassifierModule(L.LightningModule):
 
     def training_step(self, batch: Any, batch_index: int) -> torch.Tensor:
         images_NCHW, targets_NC, _ = batch
-        loss = self._loss(self.network(images_NCHW), targets_NC)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images_NCHW))
-        return loss
+        return self._loss(self.network(images_NCHW), targets_NC)
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
         images_NCHW, targets_NC, _ = batch
@@ -47,7 +45,7 @@ class ClassifierModule(L.LightningModule):
         self.log(SELECTED_BY, best, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        return adam(self.network.parameters(), self.settings.training)
+        return adam(self, self.network.trunk, self.settings.training)
 
     def _loss(self, logits_NC: torch.Tensor, targets_NC: torch.Tensor) -> torch.Tensor:
         return focal_and_lovasz(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from engine.settings import TrainingSettings
+from engine.settings import TrainingSettings, training_problems
 
 SMALLEST_SIZE_PX = 32
 
@@ -61,45 +61,30 @@ RECIPES = {
 }
 
 
-def adjusted(
-    settings: ClassifierSettings,
-    *,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    image_size_px: int | None = None,
-    weights: str | None = None,
-    seed: int | None = None,
-) -> ClassifierSettings:
-    """The settings with what is given in place of their own; a given rate holds in all epochs."""
-    own = settings.training
-    training = replace(
-        own,
-        epochs=own.epochs if epochs is None else epochs,
-        batch_size=own.batch_size if batch_size is None else batch_size,
-        learning_rate=own.learning_rate if learning_rate is None else learning_rate,
-        lr_steps=own.lr_steps if learning_rate is None else (),
-        seed=own.seed if seed is None else seed,
-    )
-    return replace(
-        settings,
-        training=training,
-        image_size_px=settings.image_size_px if image_size_px is None else image_size_px,
-        weights=settings.weights if weights is None else weights,
-    )
+@dataclass(frozen=True, kw_only=True)
+class ClassifierOptions:
+    """What a command may put in place of a recipe's settings; None keeps the recipe's.
+
+    Args:
+        image_size_px: Side that stored images are resized to.
+        weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
+            of another run.
+        hold_out_share: Share of the groups of each label that is held out.
+    """
+
+    image_size_px: int | None = None
+    weights: str | None = None
+    hold_out_share: float | None = None
+
+    def applied_to(self, settings: ClassifierSettings) -> ClassifierSettings:
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(settings, **given)
 
 
 def problems(settings: ClassifierSettings) -> Iterator[str]:
     """What cannot be done, a line each."""
-    training, size_px = settings.training, settings.image_size_px
-    if training.epochs < 1:
-        yield f"{training.epochs} epochs: at least 1 is needed"
-    if training.batch_size < 2:
-        yield f"batch size {training.batch_size}: BatchNorm needs at least 2 images"
-    if not training.learning_rate > 0:
-        yield f"learning rate {training.learning_rate}: must be above 0"
-    if training.seed < 0:
-        yield f"seed {training.seed}: must not be negative"
+    size_px = settings.image_size_px
+    yield from training_problems(settings.training)
     if size_px is not None and size_px < SMALLEST_SIZE_PX:
         yield f"image size {size_px} px: at least {SMALLEST_SIZE_PX} px, or a trunk sees nothing"
     if not 0 < settings.hold_out_share < 1:

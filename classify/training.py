@@ -15,13 +15,13 @@ from atlas.artifact_files import save_probabilities
 from atlas.files import write_json
 from atlas.manifest import Manifest
 from atlas.metrics import label_matrix, macro_f1
+from atlas.split import HoldOut, hold_out
 from atlas.store import ImageStore
 from classify.classifier import Classifier, save_classifier
 from classify.module import SELECTED_BY, ClassifierModule
 from classify.network import build_network
 from classify.prediction import predict
 from classify.settings import ClassifierSettings
-from classify.split import HoldOut, hold_out
 from classify.thresholds import Thresholds, choose_thresholds, predict_labels, save_thresholds
 from engine.loaders import training_loader, validation_loader
 from engine.normalisation import measure_channels

@@ -1,35 +1,35 @@
-"""Batches of stored fields. Axes: C channels, H x W pixels, N images.
+"""Batches of stored fields. Axes: C channels, H x W pixels, N images, L labels.
 
 The order of images and the augmentation of each are pure functions of (seed, epoch, image id), so
 that a run that is resumed sees what it would have seen.
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from atlas.errors import UserError
 from atlas.store import ImageStore
+from engine.augmentation import Augment
+from engine.orders import class_members, epoch_batches, repeats
 from engine.settings import TrainingSettings
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at import otherwise
-import albumentations
 
 MEMORY_BOUND_BYTES = 2 * 1024**3
 
 Sample = tuple[torch.Tensor, torch.Tensor, int]
-Place = tuple[int, int]  # (index, epoch): where in the ids, and when
+Place = tuple[int, int, int]  # index in the ids, epoch, how often it was shown in it before
 
 
 class FieldDataset(Dataset[Sample]):
     """Fields with their targets.
 
-    Item (index, epoch) is (uint8 C x H x W, target, index). Stores of at most 2 GiB are held in
-    memory; of larger ones each batch is read as it is asked for.
+    Item (index, epoch, repeat) is (uint8 C x H x W, target, index). Stores of at most 2 GiB are
+    held in memory; of larger ones each batch is read as it is asked for.
     """
 
     def __init__(
@@ -43,10 +43,8 @@ class FieldDataset(Dataset[Sample]):
     ) -> None:
         if len(ids) != len(targets):
             raise ValueError(f"{len(ids)} ids but {len(targets)} targets")
-        self.store, self.ids, self.targets, self.training = store, tuple(ids), targets, training
-        self.turns = None
-        if augment and training.augmentation == "d4":
-            self.turns = albumentations.Compose([albumentations.D4(p=1)])
+        self.store, self.ids, self.targets, self.seed = store, tuple(ids), targets, training.seed
+        self.augment = Augment(training.augmentation if augment else "none")
         bytes_each = len(store.channels) * store.size_px**2
         in_memory = bytes_each * len(self.ids) <= MEMORY_BOUND_BYTES
         self.held_NCHW = store.read(self.ids) if in_memory else None
@@ -59,10 +57,11 @@ class FieldDataset(Dataset[Sample]):
 
     def __getitems__(self, places: Sequence[Place]) -> list[Sample]:
         """A whole batch: torch's loader asks for it so, and the store reads it at once."""
-        fields = self._read([index for index, _ in places])
+        indices = [index for index, _, _ in places]
+        shown = map(self.augment, self._read(indices), map(self._seed, places))
         return [
-            (self._turned(field, index, epoch), self.targets[index], index)
-            for field, (index, epoch) in zip(fields, places, strict=True)
+            (torch.from_numpy(field), self.targets[index], index)
+            for field, index in zip(shown, indices, strict=True)
         ]
 
     def _read(self, indices: list[int]) -> NDArray[np.uint8]:
@@ -70,34 +69,48 @@ class FieldDataset(Dataset[Sample]):
             return self.held_NCHW[indices]
         return self.store.read([self.ids[index] for index in indices])
 
-    def _turned(self, field_CHW: NDArray[np.uint8], index: int, epoch: int) -> torch.Tensor:
-        if self.turns is None:
-            return torch.from_numpy(field_CHW)
-        self.turns.set_random_seed(seed_of(self.training.seed, epoch, self.ids[index]))
-        turned_HWC = self.turns(image=field_CHW.transpose(1, 2, 0))["image"]
-        return torch.from_numpy(np.ascontiguousarray(turned_HWC.transpose(2, 0, 1)))
+    def _seed(self, place: Place) -> int:
+        index, epoch, repeat = place
+        again = (repeat,) if repeat else ()
+        return seed_of(self.seed, epoch, self.ids[index], *again)
 
 
-class EpochSampler(Sampler[Place]):
-    """Every image once an epoch, in an order drawn from (seed, epoch).
+class EpochBatches(Sampler[list[Place]]):
+    """The batches of one epoch, from the next one on.
 
-    Lightning calls set_epoch. Where the last batch would hold one image, that image is left out
-    of the epoch: BatchNorm cannot learn from one.
+    Where several processes train together each takes its own, all equally many; what is left over
+    of an epoch, fewer batches than processes, is not shown.
     """
 
-    def __init__(self, count: int, *, batch_size: int, seed: int) -> None:
-        self.count, self.seed, self.epoch = count, seed, 0
-        self.used = count - 1 if count > 1 and count % batch_size == 1 else count
+    def __init__(self, targets: torch.Tensor, training: TrainingSettings) -> None:
+        if len(targets) < 2:
+            raise UserError(f"{len(targets)} image(s) to train on: at least 2 are needed")
+        self.count, self.training = len(targets), training
+        self.members = class_members(targets.numpy()) if training.sampler != "shuffled" else []
+        if training.sampler != "shuffled" and not self.members:
+            raise UserError(f"sampler {training.sampler}: no image carries a label; take shuffled")
+        self.start(0)
+        self.batches = len(self._all())
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def start(self, epoch: int, batches_done: int = 0) -> None:
+        self.epoch, self.batches_done = epoch, batches_done
 
     def __len__(self) -> int:
-        return self.used
+        """Of a whole epoch, for this process."""
+        return self.batches // _processes()[1]
 
-    def __iter__(self) -> Iterator[Place]:
-        order = np.random.default_rng(seed_of(self.seed, self.epoch)).permutation(self.count)
-        return ((int(index), self.epoch) for index in order[: self.used])
+    def __iter__(self) -> Iterator[list[Place]]:
+        # A generator, which looks at the epoch only when it is asked for the first batch: Lightning
+        # takes its iterator before it starts the epoch.
+        rank, processes = _processes()
+        own = self._all()[rank::processes][: len(self)]
+        yield from own[self.batches_done :]
+
+    def _all(self) -> list[list[Place]]:
+        rng = np.random.default_rng(seed_of(self.training.seed, self.epoch))
+        batches = epoch_batches(self.members, self.count, self.training, rng)
+        shown_before = iter(repeats(np.concatenate(batches)))
+        return [[(int(n), self.epoch, next(shown_before)) for n in batch] for batch in batches]
 
 
 class InOrder(Sampler[Place]):
@@ -110,22 +123,25 @@ class InOrder(Sampler[Place]):
         return self.count
 
     def __iter__(self) -> Iterator[Place]:
-        return ((index, 0) for index in range(self.count))
+        return ((index, 0, 0) for index in range(self.count))
 
 
 def training_loader(
     store: ImageStore, ids: Sequence[str], targets: torch.Tensor, training: TrainingSettings
 ) -> DataLoader[Sample]:
-    """Shuffled and augmented batches of (uint8 N x C x H x W, targets N x ..., indices N)."""
+    """Augmented batches of (uint8 N x C x H x W, targets N x ..., indices N), by the sampler.
+
+    targets: class numbers, N, or N x L with 1 where an image carries a label. Raises UserError
+    where there are too few for a batch.
+    """
     dataset = FieldDataset(store, ids, targets, training, augment=True)
-    sampler = EpochSampler(len(dataset), batch_size=training.batch_size, seed=training.seed)
-    return DataLoader(dataset, batch_size=training.batch_size, sampler=sampler)
+    return DataLoader(dataset, batch_sampler=EpochBatches(targets, training))
 
 
 def validation_loader(
     store: ImageStore, ids: Sequence[str], targets: torch.Tensor, training: TrainingSettings
 ) -> DataLoader[Sample]:
-    """The same without augmentation, in the order of ids."""
+    """The same without augmentation, in the order of ids; each process sees all of them."""
     dataset = FieldDataset(store, ids, targets, training, augment=False)
     return DataLoader(dataset, batch_size=training.batch_size, sampler=InOrder(len(dataset)))
 
@@ -134,3 +150,10 @@ def seed_of(*parts: int | str) -> int:
     """A number below 2**32 that depends on every part, alike on every machine."""
     digest = hashlib.sha256("|".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:4], "big")
+
+
+def _processes() -> tuple[int, int]:
+    """Which of the processes that train together this one is, and how many they are."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1

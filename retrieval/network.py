@@ -47,9 +47,14 @@ class EmbeddingNetwork(nn.Module):
         return functional.normalize(self.after(mean_ND), dim=1)
 
     def one_view(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        return functional.normalize(self.features(images_NCHW), dim=1)
+
+    def features(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Before they have unit length: what losses take, as not all of them are of cosines."""
         inputs = self._sized(self.normalise(images_NCHW))
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return functional.normalize(self.head(self.trunk(inputs)), dim=1)
+        features_ND: torch.Tensor = self.head(self.trunk(inputs))
+        return features_ND
 
     def _sized(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         if self.input_px is None or images_NCHW.shape[2:] == (self.input_px, self.input_px):
@@ -98,6 +103,7 @@ def trained_network(
         trunk.module,
         nn.Sequential(AvgMaxPool(), *head),
         views=settings.views,
+        input_px=settings.input_px,
     )
 
 

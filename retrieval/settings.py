@@ -1,9 +1,52 @@
 """How an embedder is made. Only the standard library here, so that `--help` is instant."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from engine.settings import TrainingSettings
+from engine.settings import TrainingSettings, training_problems
+
+SMALLEST_SIZE_PX = 32
+SIMILARITY_LOSS: Literal["supervised_contrastive"] = "supervised_contrastive"
+
+
+ClassKind = Literal["auto", "identity", "image", "label-set", "label-similarity"]
+LossName = Literal[
+    "softmax", "norm_softmax", "l_softmax", "sphereface", "cosface", "arcface", "combined_margin",
+    "subcenter_arcface", "triplet", "multi_similarity", "supervised_contrastive",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    """A loss by its name, and the terms that may be added to it.
+
+    scale: what cosines are multiplied by.
+    angle_factor, margin_radians, margin_cosine: m1, m2, m3 of cos(m1 t + m2) - m3 (Deng et al.
+        2019, equation 4). sphereface and l_softmax use the first, arcface, subcenter_arcface and
+        triplet (on angles, equation 7 of the first version) the second, cosface the third,
+        combined_margin all; a margin that the named loss does not use is refused.
+    subcenters: class vectors of each class of subcenter_arcface.
+    temperature: of supervised_contrastive.
+    plain_cosine_weight: share of the plain cosine cross-entropy in the loss; the named loss is
+        the rest. The winner of HPA 2018 averaged the two.
+    intra_weight, inter_weight: weights of the two angular terms that may be added to a loss with
+        class vectors (equations 5 and 6 of the first version of the ArcFace paper).
+    triplet_weight: weight of an added triplet loss; triplet_margin_radians is its margin.
+    """
+
+    name: LossName = "arcface"
+    scale: float = 30.0
+    angle_factor: float = 1.0
+    margin_radians: float = 0.0
+    margin_cosine: float = 0.0
+    subcenters: int = 3
+    temperature: float = 0.1
+    plain_cosine_weight: float = 0.0
+    intra_weight: float = 0.0
+    inter_weight: float = 0.0
+    triplet_weight: float = 0.0
+    triplet_margin_radians: float = 0.35
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,12 +54,16 @@ class EmbedderSettings:
     """A trained embedder.
 
     trunk: a timm network. stem: how its first layer takes more than three channels.
-    weights: "auto" (pretrained where they can be had), "none", or a safetensors file.
+    weights: "auto" (pretrained where they can be had), "none", a safetensors file, or the folder
+        of another run, whose trunk is taken (of any number of channels).
     dimension: of the embedding. hidden: width of the head's first layer.
     image_size_px: side of the stored images; None takes the atlas's own size, at most 512.
+    input_px: side that images are brought to inside the network; None leaves them.
     views: 8 embeds all flips and turns and averages them, at eight times the cost.
-    scale, margin_radians: of ArcFace (Deng et al. 2019, equation 3).
-    plain_cosine_weight: share of the plain cosine cross-entropy in the loss; ArcFace is the rest.
+    classes: what a class is. "identity" (the antibody), "image" (each image its own), "label-set"
+        (equal labels), "label-similarity" (no classes: the more labels two images share, the
+        closer they should lie); "auto" takes identities where there are any, else images.
+    held_out_share: of the images of each class, held out to choose the epoch by.
     unseen_identity_share: identities that train nothing, to measure what a new one looks like.
     """
 
@@ -26,11 +73,12 @@ class EmbedderSettings:
     dimension: int = 512
     hidden: int = 1024
     image_size_px: int | None = None
+    input_px: int | None = None
     views: Literal[1, 8] = 1
-    scale: float = 30.0
-    margin_radians: float = 0.5
-    plain_cosine_weight: float = 0.0
+    classes: ClassKind = "auto"
+    held_out_share: float = 0.25
     unseen_identity_share: float = 0.05
+    loss: LossSettings = LossSettings(margin_radians=0.5)
     training: TrainingSettings
 
 
@@ -49,12 +97,29 @@ class FrozenSettings:
     views: Literal[1, 8] = 8
 
 
+# Each loss with the margin its own paper or the ArcFace paper's Table 2 uses.
+NAMED_LOSSES: dict[LossName, LossSettings] = {
+    "softmax": LossSettings(name="softmax"),
+    "norm_softmax": LossSettings(name="norm_softmax"),
+    "l_softmax": LossSettings(name="l_softmax", angle_factor=4.0),
+    "sphereface": LossSettings(name="sphereface", angle_factor=1.35),
+    "cosface": LossSettings(name="cosface", margin_cosine=0.35),
+    "arcface": LossSettings(name="arcface", margin_radians=0.5),
+    "combined_margin": LossSettings(
+        name="combined_margin", angle_factor=1.0, margin_radians=0.3, margin_cosine=0.2
+    ),
+    "subcenter_arcface": LossSettings(name="subcenter_arcface", margin_radians=0.5),
+    "triplet": LossSettings(name="triplet", margin_radians=0.35),
+    "multi_similarity": LossSettings(name="multi_similarity"),
+    "supervised_contrastive": LossSettings(name="supervised_contrastive"),
+}
+
 RECIPES = {
     "card": EmbedderSettings(
         training=TrainingSettings(epochs=50, batch_size=32, learning_rate=1e-5),
     ),
     "winner": EmbedderSettings(
-        plain_cosine_weight=0.5,
+        loss=LossSettings(margin_radians=0.5, plain_cosine_weight=0.5),
         training=TrainingSettings(epochs=50, batch_size=32, learning_rate=1e-4),
     ),
     "smoke": EmbedderSettings(
@@ -68,29 +133,50 @@ RECIPES = {
 }
 
 
-def adjusted(
-    settings: EmbedderSettings,
-    *,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    seed: int | None = None,
-    image_size_px: int | None = None,
-    trunk: str | None = None,
-    weights: str | None = None,
-) -> EmbedderSettings:
-    """The settings with what is given in place of theirs."""
-    training = replace(
-        settings.training,
-        epochs=settings.training.epochs if epochs is None else epochs,
-        batch_size=settings.training.batch_size if batch_size is None else batch_size,
-        learning_rate=settings.training.learning_rate if learning_rate is None else learning_rate,
-        seed=settings.training.seed if seed is None else seed,
-    )
-    return replace(
-        settings,
-        image_size_px=settings.image_size_px if image_size_px is None else image_size_px,
-        trunk=trunk or settings.trunk,
-        weights=weights or settings.weights,
-        training=training,
-    )
+@dataclass(frozen=True, kw_only=True)
+class EmbedderOptions:
+    """What a command may put in place of a recipe's settings; None keeps the recipe's.
+
+    Args:
+        classes: identity, image, label-set, label-similarity, or auto.
+        loss: The loss's name; its margins are the usual ones.
+        image_size_px: Side that stored images are resized to.
+        input_px: Side that images are brought to inside the network.
+        trunk: The timm network to start from.
+        weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
+            of another run.
+        held_out_share: Share of each class's images that is held out.
+        unseen_identity_share: Share of the identities that train nothing.
+    """
+
+    classes: ClassKind | None = None
+    loss: LossName | None = None
+    image_size_px: int | None = None
+    input_px: int | None = None
+    trunk: str | None = None
+    weights: str | None = None
+    held_out_share: float | None = None
+    unseen_identity_share: float | None = None
+
+    def applied_to(self, settings: EmbedderSettings) -> EmbedderSettings:
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if self.loss is not None:
+            given["loss"] = NAMED_LOSSES[self.loss]
+        elif self.classes == "label-similarity":  # no other loss can learn from it
+            given["loss"] = NAMED_LOSSES[SIMILARITY_LOSS]
+        return replace(settings, **given)
+
+
+def problems(settings: EmbedderSettings) -> Iterator[str]:
+    """What cannot be done, a line each."""
+    yield from training_problems(settings.training)
+    for name in ("image_size_px", "input_px"):
+        size_px = getattr(settings, name)
+        if size_px is not None and size_px < SMALLEST_SIZE_PX:
+            yield f"{name} {size_px}: at least {SMALLEST_SIZE_PX}, or a trunk sees nothing"
+    if not 0 < settings.held_out_share < 1:
+        yield f"held_out_share {settings.held_out_share}: must lie between 0 and 1"
+    if not 0 <= settings.unseen_identity_share < 1:
+        yield f"unseen_identity_share {settings.unseen_identity_share}: must lie from 0 to below 1"
+    if settings.classes == "label-similarity" and settings.loss.name != SIMILARITY_LOSS:
+        yield f"label-similarity has no classes for {settings.loss.name}; take {SIMILARITY_LOSS}"

@@ -22,7 +22,8 @@ from engine.trunks import build_trunk
 from retrieval.classes import TrainingClasses, edited_copy, training_classes
 from retrieval.embedder import Embedder
 from retrieval.embedder_files import save_embedder
-from retrieval.losses import MetricLoss
+from retrieval.losses.choose import build_loss
+from retrieval.losses.metric_loss import MetricLoss
 from retrieval.module import SELECTED_BY, EmbedderModule
 from retrieval.network import trained_network
 from retrieval.settings import EmbedderSettings
@@ -84,13 +85,7 @@ def train_embedder(
 def _loss(settings: EmbedderSettings, classes: TrainingClasses) -> MetricLoss:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.training.seed)
-        return MetricLoss(
-            classes=classes.class_count,
-            dimension=settings.dimension,
-            scale=settings.scale,
-            margin_radians=settings.margin_radians,
-            plain_cosine_weight=settings.plain_cosine_weight,
-        )
+        return build_loss(settings.loss, classes=classes.class_count, dimension=settings.dimension)
 
 
 def _queries(
@@ -98,7 +93,7 @@ def _queries(
 ) -> tuple[DataLoader[Sample], tuple[str, ...]]:
     """What validation looks up: held-out fields, or an edited copy of each image."""
     training = settings.training
-    if classes.kind == "identity":
+    if classes.kind != "image":
         ids = classes.held_out.held_out_ids
         return validation_loader(store, ids, _targets(classes, ids), training), ids
     copies = _edited_copies(store, classes.gallery_ids, training.seed, folder)
@@ -148,7 +143,7 @@ def _fit(
 
 
 def _targets(classes: TrainingClasses, ids: Sequence[str]) -> torch.Tensor:
-    return torch.tensor([classes.class_of[image_id] for image_id in ids])
+    return torch.from_numpy(classes.targets(ids))
 
 
 def _provenance(

@@ -1,11 +1,13 @@
 """Train a classifier on the labelled images, and predict the test images."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
-from classify.settings import RECIPES, adjusted
+from classify.settings import RECIPES, ClassifierOptions
+from engine.settings import TrainingOptions
 from scripts.console import run
 
 
@@ -13,12 +15,8 @@ def main(
     recipe: Positional[Literal["densenet121", "smoke"]] = "densenet121",
     data: Path = Path("data"),
     out: Path = Path("runs/classifier"),
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    image_size: int | None = None,
-    weights: str | None = None,
-    seed: int | None = None,
+    options: OmitArgPrefixes[ClassifierOptions] = ClassifierOptions(),
+    training: OmitArgPrefixes[TrainingOptions] = TrainingOptions(),
 ) -> None:
     """Train a classifier on the labelled images, and predict the test images.
 
@@ -28,25 +26,13 @@ def main(
         recipe: densenet121 is the full one; smoke is small and quick.
         data: The atlas folder.
         out: The run folder to write.
-        epochs: Times that every image is seen.
-        batch_size: Images of one step.
-        learning_rate: One rate for all epochs, in place of the recipe's steps.
-        image_size: Side in px that images are resized to.
-        weights: auto (pretrained where they can be had), none, or a safetensors file.
-        seed: Of weights, order of images, augmentation, dropout and hold-out.
+        options: What is learned from what.
+        training: How it is learned.
     """
     from pipeline.classifier_training import train_classifier
 
-    settings = adjusted(
-        RECIPES[recipe],
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        image_size_px=image_size,
-        weights=weights,
-        seed=seed,
-    )
-    train_classifier(data, out, settings)
+    settings = options.applied_to(RECIPES[recipe])
+    train_classifier(data, out, replace(settings, training=training.applied_to(settings.training)))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Train an embedder on the labelled images."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
-from retrieval.settings import RECIPES, adjusted
+from engine.settings import TrainingOptions
+from retrieval.settings import RECIPES, EmbedderOptions
 from scripts.console import run
 
 
@@ -13,13 +15,8 @@ def main(
     recipe: Positional[Literal["card", "winner", "smoke"]] = "card",
     data: Path = Path("data"),
     out: Path = Path("runs/embedder"),
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    image_size: int | None = None,
-    trunk: str | None = None,
-    weights: str | None = None,
-    seed: int | None = None,
+    options: OmitArgPrefixes[EmbedderOptions] = EmbedderOptions(),
+    training: OmitArgPrefixes[TrainingOptions] = TrainingOptions(),
 ) -> None:
     """Train an embedder on the labelled images.
 
@@ -29,27 +26,13 @@ def main(
         recipe: card follows the model card; winner is the 2018 winner's; smoke is small and quick.
         data: The atlas folder.
         out: The run folder to write.
-        epochs: Times that every image is seen.
-        batch_size: Images of one step.
-        learning_rate: Of Adam.
-        image_size: Side in px that images are resized to.
-        trunk: The timm network to start from.
-        weights: auto (pretrained where they can be had), none, or a safetensors file.
-        seed: Of weights, order of images, augmentation, dropout and held-out fields.
+        options: What is learned from what.
+        training: How it is learned.
     """
     from pipeline.embedder_training import train_embedder
 
-    settings = adjusted(
-        RECIPES[recipe],
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        image_size_px=image_size,
-        trunk=trunk,
-        weights=weights,
-        seed=seed,
-    )
-    train_embedder(data, out, settings)
+    settings = options.applied_to(RECIPES[recipe])
+    train_embedder(data, out, replace(settings, training=training.applied_to(settings.training)))
 
 
 if __name__ == "__main__":

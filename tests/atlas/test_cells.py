@@ -25,7 +25,7 @@ def fields(label: str, number: int = 8, size_px: int = 64) -> NDArray[np.uint8]:
 
 def green_in_nuclei(drawn: NDArray[np.uint8]) -> float:
     """The share of the green light above its haze that falls on blue nuclei and their nucleoli."""
-    green = np.clip(drawn[:, GREEN].astype(float) - 15, 0, None)
+    green = np.clip(drawn[:, GREEN].astype(float) - 22, 0, None)
     blue = (drawn[:, BLUE] > 30).astype(np.uint8)
     closed = [cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) for mask in blue]
     return float(green[np.stack(closed) > 0].sum() / green.sum())

@@ -77,10 +77,12 @@ def test_equal_channels_and_other_shapes() -> None:
 
 
 def test_of_two_channels_both_are_named() -> None:
-    pair = np.stack([drawn(4)[0], drawn(5)[3]])
-    named = channel_disagreement(pair)
-    assert {found.channel for found in named} == {0, 1}
-    assert named[0].score <= named[1].score < LEAST_SCORE
+    """Nearly always: one pair of strangers in some dozens fits by chance."""
+    pairs = [np.stack([drawn(seed)[0], drawn(seed + 1)[3]]) for seed in range(12)]
+    named = [channel_disagreement(pair) for pair in pairs]
+    assert sum({each.channel for each in found} == {0, 1} for found in named) >= 10
+    for first, second in (found for found in named if found):
+        assert first.score <= second.score < LEAST_SCORE
 
 
 def real_quad(folder: Path, image_id: str) -> Field:

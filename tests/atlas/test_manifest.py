@@ -1,22 +1,17 @@
 """A data folder is read whole, or refused with everything that is wrong with it."""
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from atlas.channels import HPA_CHANNELS
 from atlas.errors import SHOWN_PROBLEMS, DataError
 from atlas.labels import format_labels, parse_labels
 from atlas.manifest import Manifest, read_manifest, read_test_ids
-from atlas.tables import hpa_v18_identity
-from tests.conftest import write_field
 
 WriteAtlas = Callable[..., Path]
 
@@ -41,7 +36,7 @@ def test_rows_of_a_sound_folder(write_atlas: WriteAtlas) -> None:
         train={"b": "2 0", "a": "1"},
         external={"7_8_A1_1": "1"},
         test=["t"],
-        identities={"a": "x", "b": "x"},
+        identities={"a": "x", "b": "x", "7_8_A1_1": "y"},
         channels=("red", "blue"),
         size=(12, 20),
     )
@@ -49,7 +44,7 @@ def test_rows_of_a_sound_folder(write_atlas: WriteAtlas) -> None:
     assert manifest.ids == ("b", "a", "7_8_A1_1", "t")
     assert [row.split for row in manifest.rows] == ["train", "train", "external", "test"]
     assert [row.labels for row in manifest.rows] == [(2, 0), (1,), (1,), None]
-    assert [row.identity for row in manifest.rows] == ["x", "x", "7", None]
+    assert [row.identity for row in manifest.rows] == ["x", "x", "y", None]
     assert (manifest.rows[0].width_px, manifest.rows[0].height_px) == (20, 12)
     assert [file.name for file in manifest.by_id["t"].files] == ["t_red.png", "t_blue.png"]
     assert manifest.repeated_identities == {"x"}
@@ -185,23 +180,6 @@ def test_8_bit_images_below_a_16_bit_maximum_are_refused(write_atlas: WriteAtlas
     assert_problem(data, "a.png has 8 bit", "4095")
 
 
-def test_external_jpegs_of_hpa_v18(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    field = np.zeros((4, 8, 8), np.uint8)
-    write_field(data / "train", "00070df0-bbc3-11e8-b2bc-ac1f6b6435d0", field, HPA_CHANNELS)
-    (data / "train.csv").write_text("Id,Target\n00070df0-bbc3-11e8-b2bc-ac1f6b6435d0,16 0\n")
-    (data / "external").mkdir()
-    ids = ("10580_1610_C1_1", "11651_1732_F3_13_cr580610dc203b9")
-    (data / "external.csv").write_text("Id,Target\n" + "".join(f"{i},25\n" for i in ids))
-    for image_id in ids:
-        for channel in HPA_CHANNELS:
-            path = data / "external" / f"{image_id}_{channel}.jpg"
-            cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
-    manifest = read_manifest(data)
-    assert [row.identity for row in manifest.of("external").rows] == ["10580", "11651"]
-    assert manifest.rows[0].identity is None
-
-
 def test_table_hash_is_of_the_tables_alone(write_atlas: WriteAtlas) -> None:
     one, two = write_atlas("one", seed=1), write_atlas("two", seed=2)
     assert read_manifest(one).table_hash == read_manifest(two).table_hash
@@ -225,20 +203,6 @@ def test_labels_survive_their_text(labels: tuple[int, ...]) -> None:
 def test_what_is_not_a_label(text: str) -> None:
     with pytest.raises(ValueError, match="whole number"):
         parse_labels(text)
-
-
-@pytest.mark.parametrize("image_id", ["a_b_c_1", "1_2_c", "1_2_A1_x", "1_2_A1_1_zz", ""])
-def test_ids_that_name_no_antibody(image_id: str) -> None:
-    assert hpa_v18_identity(image_id) is None
-
-
-@pytest.mark.real
-def test_antibodies_of_the_real_table(shared: Path) -> None:
-    lines = (shared / "labels" / "HPAv18RBGY_wodpl.csv").read_text().splitlines()[1:]
-    counts = Counter(hpa_v18_identity(line.split(",")[0]) for line in lines)
-    assert None not in counts
-    assert len(counts) == 12_815
-    assert sum(counts.values()) == 74_606
 
 
 @pytest.mark.real

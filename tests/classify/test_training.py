@@ -14,10 +14,11 @@ from atlas.store import fill_store
 from classify.classifier import load_classifier
 from classify.network import build_network
 from classify.prediction import predict
-from classify.settings import RECIPES, ClassifierSettings, adjusted, problems
+from classify.settings import RECIPES, ClassifierSettings, problems
 from classify.thresholds import load_thresholds, predict_labels
 from classify.training import TrainedClassifier, train_classifier
 from engine.normalisation import ChannelStatistics
+from engine.settings import TrainingOptions
 from pipeline import classifier_training
 from tests.classify.atlases import LABELS, TINY, draw_folder
 
@@ -148,8 +149,9 @@ def test_the_pipeline_prints_start_scores_and_files(
 
 
 def test_settings_that_cannot_work_are_named_all_at_once(data: Path, tmp_path: Path) -> None:
-    wrong = adjusted(TINY, epochs=0, batch_size=1, learning_rate=0.0, image_size_px=8, seed=-1)
-    with pytest.raises(UserError, match=r"0 epochs.*batch size 1.*rate 0\.0.*seed -1.*size 8"):
+    impossible = TrainingOptions(epochs=0, batch_size=1, learning_rate=0.0, seed=-1)
+    wrong = replace(TINY, image_size_px=8, training=impossible.applied_to(TINY.training))
+    with pytest.raises(UserError, match=r"0 epochs.*batch size 1.*seed -1.*rate 0\.0.*size 8"):
         classifier_training.train_classifier(data, tmp_path / "run", wrong)
     assert not (tmp_path / "run").exists()
 

@@ -1,19 +1,23 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from atlas.errors import UserError
 from engine import loaders
-from engine.loaders import EpochSampler, FieldDataset, training_loader, validation_loader
+from engine.loaders import EpochBatches, FieldDataset, training_loader, validation_loader
 from engine.settings import TrainingSettings
+from tests.engine.processes import epoch_batches_of_two_processes
+from tests.engine.reference import all_turns
 from tests.engine.stores import tiny_store
 
 TRAINING = TrainingSettings(epochs=2, batch_size=5, learning_rate=1e-3)
 
 
 def batches(loader: torch.utils.data.DataLoader, epoch: int) -> list[list[torch.Tensor]]:
-    loader.sampler.set_epoch(epoch)
+    loader.batch_sampler.start(epoch)
     return [list(batch) for batch in loader]
 
 
@@ -44,15 +48,13 @@ def test_targets_and_indices_go_with_their_images(tmp_path: Path) -> None:
         assert torch.equal(target, index * 10)
         for image, n in zip(images, index, strict=True):
             original = store.read([store.ids[n]])[0]
-            turns = [np.rot90(original, k, (1, 2)) for k in range(4)]
-            turns += [turn[:, :, ::-1] for turn in turns]
-            assert any(np.array_equal(image.numpy(), turn) for turn in turns)
+            assert any(np.array_equal(image.numpy(), turn) for turn in all_turns(original))
 
 
-def test_all_eight_turns_occur(tmp_path: Path) -> None:
+def test_an_image_shown_again_in_an_epoch_is_turned_anew(tmp_path: Path) -> None:
     store = tiny_store(tmp_path, count=1)
     dataset = FieldDataset(store, store.ids, torch.zeros(1), TRAINING)
-    seen = {dataset[(0, epoch)][0].numpy().tobytes() for epoch in range(100)}
+    seen = {dataset[(0, 0, repeat)][0].numpy().tobytes() for repeat in range(100)}
     assert len(seen) == 8
 
 
@@ -75,16 +77,61 @@ def test_a_store_too_large_for_memory_gives_the_same(
     assert equal(batches(held, 2), batches(read, 2))
 
 
-@pytest.mark.parametrize(("count", "used"), [(11, 10), (10, 10), (12, 12), (1, 1)])
-def test_no_batch_holds_one_image(count: int, used: int) -> None:
-    sampler = EpochSampler(count, batch_size=5, seed=0)
-    assert len(sampler) == len(list(sampler)) == used
+@pytest.mark.parametrize(("count", "batches"), [(11, 2), (10, 2), (12, 3), (2, 1)])
+def test_no_batch_holds_one_image(count: int, batches: int) -> None:
+    sampler = EpochBatches(torch.arange(count), TRAINING)
+    assert len(sampler) == len(list(sampler)) == batches
+    assert min(map(len, sampler)) > 1
+
+
+def test_one_image_alone_cannot_train() -> None:
+    with pytest.raises(UserError, match="at least 2"):
+        EpochBatches(torch.arange(1), TRAINING)
+
+
+def test_classes_without_images_cannot_be_balanced() -> None:
+    with pytest.raises(UserError, match="no image carries a label"):
+        EpochBatches(torch.zeros(12, 3), replace(TRAINING, sampler="balanced"))
 
 
 def test_over_epochs_every_image_is_seen() -> None:
-    sampler = EpochSampler(11, batch_size=5, seed=0)
+    sampler = EpochBatches(torch.arange(11), TRAINING)
     seen = set()
     for epoch in range(20):
-        sampler.set_epoch(epoch)
-        seen |= {index for index, _ in sampler}
+        sampler.start(epoch)
+        seen |= {index for batch in sampler for index, _, _ in batch}
     assert seen == set(range(11))
+
+
+@pytest.mark.parametrize("sampler", ["shuffled", "balanced", "m_per_class"])
+def test_an_epoch_goes_on_behind_the_batches_that_are_done(sampler: str) -> None:
+    training = replace(TRAINING, sampler=sampler, images_per_class=2)
+    batches = EpochBatches(torch.arange(24) % 5, training)
+    batches.start(3)
+    whole = list(batches)
+    for done in range(len(whole) + 1):
+        batches.start(3, done)
+        assert list(batches) == whole[done:]
+        assert len(batches) == len(whole)  # still of the whole epoch
+
+
+def test_balanced_labels_reach_the_loader(tmp_path: Path) -> None:
+    """One of 12 images carries the second label: half of what is shown is it, turned anew."""
+    store = tiny_store(tmp_path)
+    targets = torch.tensor([[1.0, 0.0]] * 11 + [[0.0, 1.0]])
+    loader = training_loader(store, store.ids, targets, replace(TRAINING, sampler="balanced"))
+    rare = [image.numpy().tobytes() for images, _, n in loader for image in images[n == 11]]
+    assert len(rare) == 6
+    assert len(set(rare)) > 1
+
+
+@pytest.mark.slow
+def test_two_processes_share_an_epoch_without_overlap() -> None:
+    """5 batches in one process; two get two each."""
+    targets = torch.arange(24)
+    alone = EpochBatches(targets, TRAINING)
+    alone.start(2)
+    whole = list(alone)
+    first, second = epoch_batches_of_two_processes(targets, TRAINING, epoch=2)
+    assert len(whole) == 5
+    assert (first, second) == (whole[0:4:2], whole[1:4:2])

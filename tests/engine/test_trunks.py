@@ -3,10 +3,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from atlas.errors import UserError
 from engine import hub, lite0
+from engine.stems import first_convolution, stem_weight
 from engine.trunks import build_trunk
+from engine.weights import weights_hash
 
 TRUNK = "resnet10t"
 
@@ -67,14 +70,90 @@ def test_converted_lite0_equals_the_packages_own_network() -> None:
         torch.testing.assert_close(ours(images), theirs.extract_features(images), rtol=0, atol=1e-4)
 
 
+def random_trunk(channels: int, seed: int = 1) -> nn.Module:
+    return build_trunk(
+        TRUNK, channels=channels, stem="scaled", weights="none", seed=seed
+    ).module.eval()
+
+
+def write_run(folder: Path, trunk: nn.Module) -> Path:
+    """As embedders and classifiers leave it, with a head beside."""
+    state = {f"trunk.{name}": tensor for name, tensor in trunk.state_dict().items()}
+    folder.mkdir()
+    save_file({**state, "head.weight": torch.zeros(2, 512)}, folder / "weights.safetensors")
+    return folder
+
+
 def test_weights_come_from_a_file(tmp_path: Path) -> None:
-    source = build_trunk(TRUNK, channels=3, stem="winner", weights="none", seed=1).module
+    source = random_trunk(3)
     file = tmp_path / "mine.safetensors"
     save_file({**source.state_dict(), "fc.weight": torch.zeros(2, 512)}, file)
     trunk = build_trunk(TRUNK, channels=3, stem="winner", weights=str(file), seed=0)
-    assert trunk.started_from == "weights of mine.safetensors"
+    assert trunk.started_from == f"weights of mine.safetensors (3 channels, {weights_hash(source)})"
     for name, tensor in source.state_dict().items():
         assert torch.equal(trunk.module.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize(("trained", "wanted"), [(4, 1), (1, 4), (4, 4), (2, 3)])
+def test_the_trunk_of_a_run_serves_an_atlas_of_other_channels(
+    tmp_path: Path, trained: int, wanted: int
+) -> None:
+    source = random_trunk(trained)
+    run = write_run(tmp_path / "antibodies", source)
+    trunk = build_trunk(TRUNK, channels=wanted, stem="scaled", weights=str(run), seed=0)
+    assert trunk.started_from.startswith(f"trunk of antibodies ({trained} channels, ")
+    assert first_convolution(trunk.module).in_channels == wanted
+    assert first_convolution(source).in_channels == trained
+    expected = stem_weight(first_convolution(source).weight, channels=wanted, stem="scaled")
+    assert torch.equal(first_convolution(trunk.module).weight, expected)
+    for (name, tensor), (_, had) in zip(
+        trunk.module.state_dict().items(), source.state_dict().items(), strict=True
+    ):
+        if tensor.shape == had.shape:
+            assert torch.equal(tensor, had), name
+    images = torch.rand(2, wanted, 64, 64)
+    assert trunk.module.eval()(images).shape == (2, trunk.features, 2, 2)
+
+
+def test_a_trunk_of_four_channels_sees_a_gray_image_as_it_did(tmp_path: Path) -> None:
+    """One channel gets the sum of the filters: the gray image in all four channels."""
+    source = random_trunk(4)
+    run = write_run(tmp_path / "run", source)
+    trunk = build_trunk(TRUNK, channels=1, stem="scaled", weights=str(run), seed=0).module.eval()
+    gray = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            trunk(gray), source(gray.expand(-1, 4, -1, -1)), rtol=1e-4, atol=1e-4
+        )
+
+
+def test_other_weights_under_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    said = []
+    for n in range(2):
+        (tmp_path / str(n)).mkdir()
+        run = write_run(tmp_path / str(n) / "run", random_trunk(3, seed=n))
+        trunk = build_trunk(TRUNK, channels=3, stem="winner", weights=str(run), seed=0)
+        said.append(trunk.started_from)
+    assert said[0] != said[1]
+
+
+def test_a_run_that_is_not_finished_cannot_serve(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the folder of a finished run"):
+        build_trunk(TRUNK, channels=3, stem="winner", weights=str(tmp_path), seed=0)
+
+
+def test_the_trunk_of_another_network_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", random_trunk(3))
+    with pytest.raises(UserError, match=r"run: not of resnet18 \("):
+        build_trunk("resnet18", channels=3, stem="winner", weights=str(run), seed=0)
+
+
+def test_a_broken_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "broken.safetensors").write_bytes(b"broken")
+    with pytest.raises(UserError, match="no safetensors file"):
+        build_trunk(
+            TRUNK, channels=3, stem="winner", weights=str(tmp_path / "broken.safetensors"), seed=0
+        )
 
 
 @pytest.mark.parametrize(

@@ -28,14 +28,20 @@ def settings(**changes: object) -> EmbedderSettings:
     return replace(small, **changes)
 
 
-def manifest(identities: dict[str, str | None]) -> Manifest:
-    """id -> identity; every row is labelled."""
+def manifest(
+    identities: dict[str, str | None],
+    *,
+    labels: dict[str, tuple[int, ...]] | None = None,
+    groups: dict[str, str] | None = None,
+) -> Manifest:
+    """id -> identity; every row is labelled, with 0 where nothing is given."""
     spec = AtlasSpec(name="made", channels=("c0", "c1"), file_pattern="{id}_{channel}.png",
-                     labels=("one",))  # fmt: skip
+                     labels=("one", "two", "three"))  # fmt: skip
     rows = tuple(
         ImageRow(
             id=image_id, split="train", files=(), width_px=SIZE_PX, height_px=SIZE_PX,
-            labels=(0,), identity=identity,
+            labels=(labels or {}).get(image_id, (0,)), identity=identity,
+            group=(groups or {}).get(image_id),
         )
         for image_id, identity in identities.items()
     )  # fmt: skip

@@ -71,3 +71,55 @@ def test_edited_copies_follow_from_seed_and_id_and_differ_from_the_image() -> No
 def test_too_little_to_tell_apart_is_refused(identities: dict[str, str | None]) -> None:
     with pytest.raises(UserError):
         training_classes(manifest(identities), settings())
+
+
+def test_images_of_one_group_are_never_parted() -> None:
+    identities = antibodies(6, 8)
+    groups = {f"f{a}_{n}": f"well{a}_{n // 2}" for a in range(6) for n in range(8)}
+    groups |= {"f0_0": "copies", "f1_0": "copies", "f2_0": "copies"}  # reaches over identities
+    for seed in range(5):
+        how = settings(training=replace(settings().training, seed=seed))
+        classes = training_classes(manifest(identities, groups=groups), how)
+        held_out = set(classes.held_out.held_out_ids)
+        assert held_out
+        assert {groups[i] for i in held_out}.isdisjoint(groups[i] for i in classes.training_ids)
+        assert {identities[i] for i in classes.training_ids} == set(identities.values())
+
+
+LABELS: dict[str, tuple[int, ...]] = {f"i{n:02d}": ((0,), (1,), (2, 0))[n % 3] for n in range(30)}
+
+
+@pytest.mark.parametrize("kind", ["label-set", "label-similarity"])
+def test_label_sets_hold_out_a_share_of_each(kind: str) -> None:
+    made = manifest(dict.fromkeys(LABELS), labels=LABELS)
+    classes = training_classes(made, settings(classes=kind, held_out_share=0.2))
+    held_out = classes.held_out.held_out_ids
+    assert classes.kind == kind
+    assert classes.class_count == 3
+    assert len(held_out) == 6
+    assert {LABELS[i] for i in held_out} == set(LABELS.values())
+    assert sorted((*held_out, *classes.training_ids)) == sorted(LABELS)
+
+
+def test_the_only_image_of_a_label_set_trains() -> None:
+    labels = {**LABELS, "alone": (0, 1, 2)}
+    for seed in range(5):
+        how = settings(classes="label-set", training=replace(settings().training, seed=seed))
+        classes = training_classes(manifest(dict.fromkeys(labels), labels=labels), how)
+        assert "alone" in classes.training_ids
+        assert "(1 of one image, which is never held out)" in classes.sentence
+
+
+def test_targets_are_classes_or_whole_label_sets() -> None:
+    made = manifest(dict.fromkeys(LABELS), labels=LABELS)
+    sets = training_classes(made, settings(classes="label-set"))
+    # Label sets are numbered in their own order: (0,), (1,), (0, 2) sorts as (0,), (0, 2), (1,).
+    assert sets.targets(["i02", "i00", "i01"]).tolist() == [1, 0, 2]
+    similar = training_classes(made, settings(classes="label-similarity"))
+    assert similar.targets(["i02", "i01"]).tolist() == [[1, 0, 1], [0, 1, 0]]
+
+
+@pytest.mark.parametrize("kind", ["identity", "label-set", "label-similarity"])
+def test_kinds_without_anything_to_tell_apart_are_refused(kind: str) -> None:
+    with pytest.raises(UserError):
+        training_classes(manifest(dict.fromkeys("abcd")), settings(classes=kind))

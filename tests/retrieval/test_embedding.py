@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from atlas.edits import turned
 from atlas.parts import fill_parts
@@ -12,7 +11,7 @@ from retrieval import embedding
 from retrieval.embedder import Embedder
 from retrieval.embedder_files import load_embedder, save_embedder
 from retrieval.embedding import embed_images, embed_rows, embed_store
-from retrieval.frozen import frozen_embedder, whitening_of
+from retrieval.frozen import frozen_embedder
 from tests.engine.stores import tiny_store
 
 
@@ -102,25 +101,6 @@ def test_a_frozen_embedder_says_what_it_is_and_loads_again(
 
 def test_every_batch_holds_the_same_number_of_views(frozen: Embedder) -> None:
     assert embedding.INPUTS_AT_ONCE % frozen.settings.views == 0
-
-
-def test_whitening_makes_the_strong_directions_vary_equally() -> None:
-    rng = np.random.default_rng(0)
-    spread = np.linspace(1, 5, 40) * (np.arange(40) < 25) + 1e-3
-    features = (rng.normal(size=(100, 40)) * spread + 3).astype(np.float32)
-    whitening = whitening_of(features)
-    with torch.no_grad():
-        white = whitening(torch.from_numpy(features)).numpy()
-    assert white.shape == (100, 25)  # a direction for every 4 images
-    assert np.allclose(np.cov(white.T), np.eye(25), atol=1e-3)
-    assert np.allclose(white.mean(0), 0, atol=1e-3)
-
-
-def test_too_few_images_are_not_whitened() -> None:
-    features = np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32)
-    with torch.no_grad():
-        same = whitening_of(features)(torch.from_numpy(features)).numpy()
-    assert np.array_equal(same, features)
 
 
 def test_a_frozen_embedding_does_not_depend_on_exposure(frozen: Embedder, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from retrieval import metrics
 from retrieval.metrics import top1
@@ -8,15 +9,26 @@ def test_by_hand() -> None:
     gallery = np.array([[1, 0], [0, 1], [0.8, 0.6]], np.float32)
     queries = np.array([[1, 0], [0, 1]], np.float32)
     # "a" may not find itself, so "c" is its nearest; "q" finds "b".
-    found = top1(queries, ["a", "q"], [5, 6], gallery, ["a", "b", "c"], [5, 6, 5])
-    assert found == 1.0
-    assert top1(queries, ["a", "q"], [5, 7], gallery, ["a", "b", "c"], [5, 6, 5]) == 0.5
+    labels = np.array([5, 6, 5])
+    assert top1(queries, ["a", "q"], labels[:2], gallery, ["a", "b", "c"], labels) == 1.0
+    other = np.array([5, 7])
+    assert top1(queries, ["a", "q"], other, gallery, ["a", "b", "c"], labels) == 0.5
+
+
+def test_of_label_sets_it_is_their_jaccard_similarity() -> None:
+    gallery = np.array([[1, 0], [0, 1]], np.float32)
+    sets = np.array([[1, 1, 0], [0, 0, 1]], np.float32)
+    query = np.array([[1, 0]], np.float32)
+    for own, shared in (([1, 1, 0], 1.0), ([1, 0, 0], 0.5), ([0, 1, 1], 1 / 3), ([0, 0, 1], 0.0)):
+        own_set = np.array([own], np.float32)
+        found = top1(query, ["q"], own_set, gallery, ["a", "b"], sets)
+        assert found == pytest.approx(shared)
 
 
 def test_blocks_change_nothing(monkeypatch) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(50, 4)).astype(np.float32)
-    labels, ids = rng.integers(0, 3, 50).tolist(), [str(n) for n in range(50)]
+    labels, ids = rng.integers(0, 3, 50), [str(n) for n in range(50)]
     whole = top1(vectors, ids, labels, vectors, ids, labels)
     naive = 0
     for n in range(50):
@@ -30,4 +42,5 @@ def test_blocks_change_nothing(monkeypatch) -> None:
 
 def test_no_queries_score_nothing() -> None:
     nothing = np.empty((0, 2), np.float32)
-    assert top1(nothing, [], [], np.ones((1, 2), np.float32), ["a"], [0]) == 0.0
+    none, one = np.empty(0, int), np.zeros(1, int)
+    assert top1(nothing, [], none, np.ones((1, 2), np.float32), ["a"], one) == 0.0

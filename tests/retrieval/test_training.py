@@ -11,7 +11,7 @@ from engine.training import read_checkpoint
 from engine.weights import weights_hash
 from retrieval.embedder_files import load_embedder
 from retrieval.embedding import embed_images, embed_store
-from retrieval.settings import EmbedderSettings
+from retrieval.settings import EmbedderSettings, LossSettings
 from retrieval.training import train_embedder
 from tests.retrieval.made import antibodies, manifest, settings, store
 
@@ -39,7 +39,7 @@ def test_the_run_folder_loads_again_and_embeds_alike(tmp_path: Path) -> None:
     embedder, _ = train(tmp_path)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        "settings.json", "metrics.csv", "checkpoints",
+        "settings.json", "metrics.csv", "checkpoints", "logs",
         "weights.safetensors", "embedder.json", "held_out.json",
     }  # fmt: skip
     loaded = load_embedder(tmp_path / "run")
@@ -64,7 +64,7 @@ def test_two_trainings_give_equal_weights(tmp_path: Path) -> None:
 def test_class_vectors_are_trained_and_kept(tmp_path: Path) -> None:
     train(tmp_path)
     stored = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
-    vectors = stored["state_dict"]["loss.arcface.W"]
+    vectors = stored["state_dict"]["loss.named.W"]
     assert vectors.shape == (16, 8)
     counted = sum(len(group["params"]) for group in stored["optimizer_states"][0]["param_groups"])
     assert len(stored["optimizer_states"][0]["state"]) == counted
@@ -83,8 +83,8 @@ def test_without_identities_each_image_is_a_class_and_it_is_said(tmp_path: Path)
 
 def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
     train(tmp_path)
-    with pytest.raises(UserError, match=r"margin_radians was 0.5, is 0.3"):
-        train(tmp_path, how=settings(margin_radians=0.3))
+    with pytest.raises(UserError, match=r"loss.margin_radians was 0.5, is 0.3"):
+        train(tmp_path, how=settings(loss=LossSettings(margin_radians=0.3)))
 
 
 def test_a_missing_embedder_names_the_command(tmp_path: Path) -> None:

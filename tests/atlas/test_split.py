@@ -9,7 +9,7 @@ from atlas.errors import UserError
 from atlas.manifest import ImageRow, Manifest
 from atlas.metrics import label_matrix
 from atlas.spec import AtlasSpec
-from classify.split import HoldOut, grouped_ids, hold_out
+from atlas.split import HoldOut, grouped_ids, hold_out
 
 CLASSES = 5
 SPEC = AtlasSpec(

@@ -1,0 +1,121 @@
+"""From an atlas and whatever gives vectors of its images to figures, tables and pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from atlas.artifacts import EmbeddingSet
+from atlas.errors import UserError
+from atlas.files import check_replaceable, folder_written_beside
+from atlas.manifest import Manifest, read_manifest
+from pipeline.evaluation_pictures import save_pictures
+from pipeline.evaluation_tables import save_tables
+from pipeline.truth import TRUTH_FILE, read_truth
+from pipeline.vectors import VectorSource, Views, joined, open_vectors
+from retrieval.embedder import HeldOut
+from retrieval.embedder_files import load_embedder
+from retrieval.evaluation.measurement import Measurement, measure
+from retrieval.evaluation.protocols import (
+    ClassKind,
+    Protocol,
+    class_kind,
+    labelled_protocols,
+    truth_protocols,
+)
+
+EVALUATION_FILE = "evaluation.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """notes: what the figures do not mean."""
+
+    measurements: tuple[Measurement, ...]
+    started_from: str
+    notes: tuple[str, ...]
+
+
+def evaluate_embedder(
+    data: Path,
+    embedder: str,
+    out: Path,
+    *,
+    held_out: Path | None = None,
+    classes: Literal["auto"] | ClassKind = "auto",
+    views: Views | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Measures every protocol that data and embedder allow, and writes the folder `out`.
+
+    embedder: see `open_vectors`. held_out: the embedder whose held-out fields are asked for, for
+    one that keeps no such lists. classes: what a class is, but for test images.
+    Images and vectors are kept in the folder `store` beside `out`, so that a killed run goes on.
+    Raises DataError, MissingStageError, and UserError where there is nothing to measure.
+    """
+    check_replaceable(out, holds=EVALUATION_FILE)
+    manifest = read_manifest(data)
+    truth = read_truth(data, manifest)
+    source = open_vectors(embedder, manifest, out.parent / "store", views=views)
+    lists, notes = _held_out(source, held_out)
+    kind = class_kind(manifest, classes)
+    protocols = _protocols(
+        manifest, kind, lists, truth, untrained=source.kind == "frozen", seed=seed
+    )
+    vectors = _vectors(source, manifest, with_test=truth is not None)
+    measured = tuple(measure(protocol, vectors, seed=seed) for protocol in protocols)
+    about: dict[str, Any] = {
+        "embedder": embedder,
+        "started_from": source.started_from,
+        "vectors": vectors.provenance,
+        "dimension": vectors.vectors_ND.shape[1],
+        "classes": kind,
+        "seed": seed,
+        "notes": notes,
+    }
+    with folder_written_beside(out, holds=EVALUATION_FILE) as folder:
+        save_pictures(folder, measured, vectors, source.store, manifest.spec, seed=seed)
+        save_tables(folder, EVALUATION_FILE, measured, about)
+    return Evaluation(measurements=measured, started_from=source.started_from, notes=notes)
+
+
+def _protocols(
+    manifest: Manifest,
+    kind: ClassKind,
+    held_out: HeldOut,
+    truth: pd.DataFrame | None,
+    *,
+    untrained: bool,
+    seed: int,
+) -> list[Protocol]:
+    made = labelled_protocols(manifest, kind, held_out, untrained=untrained, seed=seed)
+    if truth is not None:
+        made += truth_protocols(manifest, truth)
+    if not made:
+        raise UserError(
+            "nothing to measure by: no field of this data was held out, and there is no "
+            f"{TRUTH_FILE}; give --held-out an embedder that was trained on this data"
+        )
+    return made
+
+
+def _held_out(source: VectorSource, borrowed: Path | None) -> tuple[HeldOut, tuple[str, ...]]:
+    """The lists to measure by, and what to say of them."""
+    if borrowed is None:
+        return source.held_out, ()
+    lists = load_embedder(borrowed).held_out
+    if source.held_out not in (HeldOut(), lists):
+        raise UserError("the embedder keeps lists of its own held-out fields: leave out --held-out")
+    notes = [f"held-out fields are those of {borrowed}"]
+    if source.kind != "frozen" and source.held_out == HeldOut():
+        notes.append("what is evaluated may have trained on them")
+    return lists, tuple(notes)
+
+
+def _vectors(source: VectorSource, manifest: Manifest, *, with_test: bool) -> EmbeddingSet:
+    """Labelled and test images apart, as the other commands embed and keep them."""
+    wanted = [manifest.labelled.ids]
+    if with_test:
+        wanted.append(manifest.of("test").ids)
+    return joined([source.embed(ids) for ids in wanted])

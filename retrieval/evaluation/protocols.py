@@ -1,0 +1,172 @@
+"""Who is asked for, among whom, and what counts as right.
+
+- closed: identities that trained, fields that did not; they look among the fields that trained.
+- open: fields of identities that trained nothing, each looks among all the others.
+- open_set: of half of those identities one field is asked for and the others are the gallery; all
+  fields of the other half are impostors, whom no answer fits.
+- all: every labelled image looks among all the others; for embedders that trained on none.
+- test: test images whose labels are known look among the labelled images.
+- same_image, sibling: those with a known relation to a labelled image. Strangers are impostors.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from atlas.files import content_hash
+from atlas.labels import parse_labels
+from atlas.manifest import ImageRow, Manifest
+from retrieval.embedder import HeldOut
+
+ClassKind = Literal["identity", "label-set"]
+SAME_IMAGE, SIBLING, NOVEL = "same_image", "sibling", "novel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """classes: of queries and references by id; equal is right, an id without one never is.
+
+    class_is: what a class is, for people. relations: of queries to what is labelled, where known.
+    """
+
+    name: str
+    class_is: str
+    query_ids: tuple[str, ...]
+    reference_ids: tuple[str, ...]
+    classes: Mapping[str, Hashable]
+    relations: Mapping[str, str] | None = None
+
+
+def class_kind(manifest: Manifest, asked: Literal["auto"] | ClassKind) -> ClassKind:
+    """`auto` takes identities where any occurs twice."""
+    if asked != "auto":
+        return asked
+    return "identity" if manifest.repeated_identities else "label-set"
+
+
+def labelled_classes(manifest: Manifest, kind: ClassKind) -> dict[str, Hashable]:
+    """The class of each labelled image that has one: a repeated identity, or its sorted labels."""
+    if kind == "label-set":
+        return {row.id: label_set(row.labels or ()) for row in manifest.labelled.rows}
+    return {row.id: name for row in manifest.labelled.rows if (name := _identity(row, manifest))}
+
+
+def label_set(labels: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(labels))
+
+
+def labelled_protocols(
+    manifest: Manifest, kind: ClassKind, held_out: HeldOut, *, untrained: bool, seed: int
+) -> list[Protocol]:
+    """As `trained_protocols`; all, where nothing was held out since no image trained."""
+    made = trained_protocols(manifest, kind, held_out, seed=seed)
+    if made or not untrained:
+        return made
+    classes = labelled_classes(manifest, kind)
+    return [_protocol("all", kind, tuple(classes), tuple(classes), classes)]
+
+
+def trained_protocols(
+    manifest: Manifest, kind: ClassKind, held_out: HeldOut, *, seed: int
+) -> list[Protocol]:
+    """closed, open and open_set, as far as something was held out. seed: of the halves."""
+    classes = labelled_classes(manifest, kind)
+    held = tuple(i for i in held_out.held_out_ids if i in classes)
+    unseen = tuple(i for i in held_out.unseen_identity_ids if i in classes)
+    asked = {*held, *unseen}
+    trained = tuple(i for i in classes if i not in asked)
+    made = []
+    if held:
+        made.append(_protocol("closed", kind, held, trained, classes))
+    if unseen:
+        made.append(_protocol("open", kind, unseen, unseen, classes))
+        made.append(_open_set(kind, unseen, classes, seed))
+    return made
+
+
+def truth_protocols(manifest: Manifest, truth: pd.DataFrame) -> list[Protocol]:
+    """test, and where the truth knows relations same_image and sibling.
+
+    truth: Id, Target, and perhaps relation and source, of test images. Rows whose source is no
+    labelled image (same_image) or no labelled identity (sibling) are left out of the last two.
+    """
+    has_relations = {"relation", "source"} <= set(truth.columns)
+    ids, references = tuple(truth["Id"]), manifest.labelled.ids
+    labels = {
+        image_id: label_set(parse_labels(text))
+        for image_id, text in zip(ids, truth["Target"], strict=True)
+    }
+    test = Protocol(
+        name="test",
+        class_is="label set",
+        query_ids=ids,
+        reference_ids=references,
+        classes=labelled_classes(manifest, "label-set") | labels,
+        relations=dict(zip(ids, truth["relation"], strict=True)) if has_relations else None,
+    )
+    if not has_relations:
+        return [test]
+    images = {image_id: image_id for image_id in references}
+    identities = {row.id: row.identity for row in manifest.labelled.rows if row.identity}
+    related = [
+        _related(truth, SAME_IMAGE, "source image", references, images, (SIBLING, NOVEL)),
+        _related(truth, SIBLING, "identity", references, identities, (NOVEL,)),
+    ]
+    return [test, *(protocol for protocol in related if protocol)]
+
+
+def _related(
+    truth: pd.DataFrame,
+    relation: str,
+    class_is: str,
+    references: tuple[str, ...],
+    class_of: Mapping[str, str],
+    strangers: tuple[str, ...],
+) -> Protocol | None:
+    """strangers: relations of queries that have no reference of this kind."""
+    own = truth[(truth["relation"] == relation) & truth["source"].isin(set(class_of.values()))]
+    if own.empty:
+        return None
+    impostors = truth["Id"][truth["relation"].isin(strangers)]
+    return Protocol(
+        name=relation,
+        class_is=class_is,
+        query_ids=(*own["Id"], *impostors),
+        reference_ids=references,
+        classes={**class_of, **dict(zip(own["Id"], own["source"], strict=True))},
+    )
+
+
+def _open_set(
+    kind: ClassKind, unseen: tuple[str, ...], classes: Mapping[str, Hashable], seed: int
+) -> Protocol:
+    fields: dict[Hashable, list[str]] = defaultdict(list)
+    for image_id in sorted(unseen, key=lambda image_id: content_hash(str(seed), image_id)):
+        fields[classes[image_id]].append(image_id)
+    shuffled = sorted(fields, key=lambda name: content_hash(str(seed), "gallery", str(name)))
+    half = len(shuffled) // 2
+    known, strangers = shuffled[:half], shuffled[half:]
+    probes = [fields[name][0] for name in known]
+    gallery = [image_id for name in known for image_id in fields[name][1:]]
+    impostors = [image_id for name in strangers for image_id in fields[name]]
+    return _protocol("open_set", kind, (*probes, *impostors), tuple(gallery), classes)
+
+
+def _protocol(
+    name: str,
+    kind: ClassKind,
+    query_ids: tuple[str, ...],
+    reference_ids: tuple[str, ...],
+    classes: Mapping[str, Hashable],
+) -> Protocol:
+    return Protocol(
+        name=name, class_is=kind.replace("-", " "), query_ids=query_ids,
+        reference_ids=reference_ids, classes=classes,
+    )  # fmt: skip
+
+
+def _identity(row: ImageRow, manifest: Manifest) -> str | None:
+    return row.identity if row.identity in manifest.repeated_identities else None

@@ -1,0 +1,160 @@
+"""Are two images of one class? Measured on pairs, as on Labeled Faces in the Wild. Axis P: pairs.
+
+A pair is accepted where its cosine reaches a threshold. Images occur in several pairs, so pairs
+are not independent, and intervals that take them for independent are too narrow.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import auc, roc_curve
+from sklearn.model_selection import StratifiedKFold
+
+from atlas.artifacts import EmbeddingSet
+from retrieval.evaluation.pairs import cosines_of, draw_pairs
+
+MOST_PAIRS = 100_000
+FOLDS = 10
+FALSE_ACCEPT_RATES = (1e-2, 1e-3, 1e-4)
+FALSE_ACCEPTS_NEEDED = 10  # a rate is measured where so many different pairs would make it up
+CURVE_POINTS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roc:
+    """Shares of different and of same pairs that reach a threshold, for K falling thresholds."""
+
+    false_accept_K: NDArray[np.float64]
+    true_accept_K: NDArray[np.float64]
+    threshold_K: NDArray[np.float64]
+
+    def within(self, rate: float | NDArray[np.float64]) -> NDArray[np.int64]:
+        """The place of the lowest threshold at which no more different pairs are accepted."""
+        return np.asarray(np.searchsorted(self.false_accept_K, rate, side="right") - 1)
+
+    def at(self, places: NDArray[np.int64]) -> "Roc":
+        return Roc(
+            false_accept_K=self.false_accept_K[places],
+            true_accept_K=self.true_accept_K[places],
+            threshold_K=self.threshold_K[places],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """The lowest threshold at which at most this share of different pairs is accepted.
+
+    accepted: same pairs that reach it, of all `of`; both None, as the threshold, where there are
+    fewer than 10 / rate different pairs.
+    """
+
+    false_accept_rate: float
+    threshold: float | None = None
+    accepted: int | None = None
+    of: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """same_P, different_P: the pairs' cosines.
+
+    accuracy_mean, accuracy_deviation: over ten folds of pairs, each judged by the threshold that
+        was best on the other nine. Pairs of both kinds weigh alike, so chance is .5, as where they
+        are equal in number (Huang et al. 2007, "Labeled faces in the wild", view 2).
+    threshold: the best on all pairs.
+    curve: at most 200 of its points, evenly along the logarithm of the false accept rate.
+    """
+
+    same_P: NDArray[np.float32]
+    different_P: NDArray[np.float32]
+    accuracy_mean: float
+    accuracy_deviation: float
+    threshold: float
+    roc_auc: float
+    operating_points: tuple[OperatingPoint, ...]
+    curve: Roc
+
+
+def verify(
+    embeddings: EmbeddingSet,
+    classes: Mapping[str, Hashable],
+    *,
+    most_pairs: int = MOST_PAIRS,
+    seed: int = 0,
+) -> Verification | None:
+    """Verification of drawn pairs, at most `most_pairs` of the same class and of different ones.
+
+    None where there are fewer than ten pairs of either kind: one for each fold.
+    """
+    pairs = draw_pairs(embeddings.ids, classes, most_of_each=most_pairs, seed=seed)
+    same_count = int(pairs.same_P.sum())
+    if min(same_count, len(pairs.same_P) - same_count) < FOLDS:
+        return None
+    return verification_of(cosines_of(embeddings, pairs), pairs.same_P, seed=seed)
+
+
+def verification_of(
+    cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_], *, seed: int
+) -> Verification:
+    """Of pairs whose cosines are known, at least ten of each kind."""
+    roc = _roc(cosine_P, same_P)
+    accuracy_F = _fold_accuracies(cosine_P, same_P, seed)
+    same_count = int(same_P.sum())
+    different_count = len(same_P) - same_count
+    rates = np.geomspace(1 / different_count, 1.0, CURVE_POINTS)
+    return Verification(
+        same_P=cosine_P[same_P],
+        different_P=cosine_P[~same_P],
+        accuracy_mean=float(accuracy_F.mean()),
+        accuracy_deviation=float(accuracy_F.std(ddof=1)),
+        threshold=_best_threshold(cosine_P, same_P),
+        roc_auc=float(auc(roc.false_accept_K, roc.true_accept_K)),
+        operating_points=tuple(
+            _operating_point(roc, rate, same_count, different_count) for rate in FALSE_ACCEPT_RATES
+        ),
+        curve=roc.at(np.unique(roc.within(rates))),
+    )
+
+
+def _fold_accuracies(
+    cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_], seed: int
+) -> NDArray[np.float64]:
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(cosine_P, same_P)
+    accuracies = []
+    for nine, tenth in folds:
+        accepted = cosine_P[tenth] >= _best_threshold(cosine_P[nine], same_P[nine])
+        same = same_P[tenth]
+        accuracies.append((accepted[same].mean() + (~accepted[~same]).mean()) / 2)
+    return np.array(accuracies)
+
+
+def _best_threshold(cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_]) -> float:
+    """What parts the two kinds best: half-way between two cosines, the highest of equally good."""
+    roc = _roc(cosine_P, same_P)
+    best = 1 + int((roc.true_accept_K - roc.false_accept_K)[1:].argmax())
+    return float(roc.threshold_K[best : best + 2].mean())
+
+
+def _roc(cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_]) -> Roc:
+    """At every cosine from the highest down, behind a first threshold that nothing reaches."""
+    false_K, true_K, threshold_K = roc_curve(same_P, cosine_P, drop_intermediate=False)
+    return Roc(
+        false_accept_K=false_K,
+        true_accept_K=true_K,
+        threshold_K=threshold_K.astype(np.float64),
+    )
+
+
+def _operating_point(roc: Roc, rate: float, same: int, different: int) -> OperatingPoint:
+    """same, different: how many pairs there are."""
+    if different < FALSE_ACCEPTS_NEEDED / rate:
+        return OperatingPoint(false_accept_rate=rate)
+    place = int(roc.within(rate))
+    return OperatingPoint(
+        false_accept_rate=rate,
+        threshold=float(roc.threshold_K[place]),
+        accepted=round(roc.true_accept_K[place] * same),
+        of=same,
+    )

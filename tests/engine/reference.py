@@ -1,0 +1,20 @@
+"""Plain twins of what the engine computes."""
+
+import numpy as np
+import torch
+
+
+def all_turns(image_CHW: np.ndarray) -> list[np.ndarray]:
+    """The image turned by quarters, and the same mirrored."""
+    turns = [np.rot90(image_CHW, k, (1, 2)) for k in range(4)]
+    return [np.ascontiguousarray(t) for t in [*turns, *(turn[:, :, ::-1] for turn in turns)]]
+
+
+def scaled_stem(weight_OKkk: torch.Tensor, channels: int) -> torch.Tensor:
+    """Channel by channel: the filters in turn, times K / C; for one channel their sum."""
+    own = weight_OKkk.shape[1]
+    if channels == 1:
+        return sum(weight_OKkk[:, k : k + 1] for k in range(own))
+    if channels == own:
+        return weight_OKkk
+    return torch.stack([weight_OKkk[:, c % own] * (own / channels) for c in range(channels)], 1)
