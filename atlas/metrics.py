@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import beta
 
 
 def label_matrix(labels: list[tuple[int, ...]], class_count: int) -> NDArray[np.uint8]:
@@ -26,8 +26,10 @@ def macro_f1(truth_NC: NDArray[np.uint8], predicted_NC: NDArray[np.uint8]) -> fl
 
 
 def exact_interval(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson interval of a share; (0, 1) without trials."""
+    """Clopper-Pearson interval of a share, by quantiles of beta; (0, 1) without trials."""
     if trials == 0:
         return 0.0, 1.0
-    interval = binomtest(successes, trials).proportion_ci(confidence, method="exact")
-    return float(interval.low), float(interval.high)
+    tail, missed = (1 - confidence) / 2, trials - successes
+    low = beta.ppf(tail, successes, missed + 1) if successes else 0.0
+    high = beta.ppf(1 - tail, successes + 1, missed) if missed else 1.0
+    return float(low), float(high)

@@ -13,25 +13,22 @@ import pandas as pd
 
 from atlas.artifact_files import save_table
 from atlas.artifacts import EmbeddingSet
-from atlas.errors import UserError
 from atlas.files import check_replaceable, folder_written_beside, write_json
 from atlas.manifest import Manifest, read_manifest
 from atlas.store import ImageStore
 from pipeline.ablation_table import Background, ablation_table
 from pipeline.ablation_text import ablation_text
-from pipeline.truth import TRUTH_FILE, read_truth
+from pipeline.asking import held_out_lists, with_truth
+from pipeline.truth import read_truth
 from pipeline.vectors import Views, embedder_and_store, joined, with_views
 from report.gain_plot import save_gain_plot
 from retrieval.embedder import Embedder, HeldOut
-from retrieval.embedder_files import load_embedder
 from retrieval.embedding import embed_store
 from retrieval.evaluation.protocols import (
     ClassKind,
-    Protocol,
     class_kind,
     labelled_classes,
     trained_protocols,
-    truth_protocols,
 )
 from retrieval.reranking import COSINE_WEIGHT, EXPANSION_NEIGHBOURS, NEIGHBOURS
 from retrieval.score_normalisation import COHORT_NEAREST
@@ -68,9 +65,12 @@ def ablate_retrieval(
     manifest = read_manifest(data)
     truth = read_truth(data, manifest)
     ready, store = embedder_and_store(embedder, manifest, out.parent / "store")
-    unseen = _held_out(ready, held_out)
+    unseen = held_out_lists(ready.held_out, held_out)
     kind = class_kind(manifest, classes)
-    protocols = _protocols(manifest, kind, unseen, truth)
+    made = trained_protocols(manifest, kind, unseen, seed=0)
+    # Whether a class is known at all is no matter of ranks.
+    ranked = [protocol for protocol in made if protocol.name != "open_set"]
+    protocols = with_truth(ranked, manifest, truth)
     background = Background(
         ids=_training_ids(manifest, unseen), classes=labelled_classes(manifest, kind)
     )
@@ -90,30 +90,6 @@ def ablate_retrieval(
     }
     _write(out, table, about, {p.name: p.class_is for p in protocols})
     return table
-
-
-def _held_out(embedder: Embedder, borrowed: Path | None) -> HeldOut:
-    if borrowed is None:
-        return embedder.held_out
-    if embedder.held_out != HeldOut():
-        raise UserError("the embedder keeps lists of its own held-out fields: leave out --held-out")
-    return load_embedder(borrowed).held_out
-
-
-def _protocols(
-    manifest: Manifest, kind: ClassKind, held_out: HeldOut, truth: pd.DataFrame | None
-) -> list[Protocol]:
-    """open_set asks whether a class is known, which is not a matter of ranks."""
-    made = trained_protocols(manifest, kind, held_out, seed=0)
-    made = [protocol for protocol in made if protocol.name != "open_set"]
-    if truth is not None:
-        made += truth_protocols(manifest, truth)
-    if not made:
-        raise UserError(
-            "nothing to measure by: no field of this data was held out, and there is no "
-            f"{TRUTH_FILE}; give --held-out an embedder that was trained on this data"
-        )
-    return made
 
 
 def _variants(embedder: Embedder) -> Iterator[Embedder]:

@@ -4,25 +4,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
-
 from atlas.artifacts import EmbeddingSet
-from atlas.errors import UserError
 from atlas.files import check_replaceable, folder_written_beside
 from atlas.manifest import Manifest, read_manifest
+from pipeline.asking import held_out_lists, with_truth
 from pipeline.evaluation_pictures import save_pictures
 from pipeline.evaluation_tables import save_tables
-from pipeline.truth import TRUTH_FILE, read_truth
+from pipeline.truth import read_truth
 from pipeline.vectors import VectorSource, Views, joined, open_vectors
 from retrieval.embedder import HeldOut
-from retrieval.embedder_files import load_embedder
 from retrieval.evaluation.measurement import Measurement, measure
 from retrieval.evaluation.protocols import (
     ClassKind,
-    Protocol,
     class_kind,
     labelled_protocols,
-    truth_protocols,
 )
 
 EVALUATION_FILE = "evaluation.json"
@@ -58,11 +53,11 @@ def evaluate_embedder(
     manifest = read_manifest(data)
     truth = read_truth(data, manifest)
     source = open_vectors(embedder, manifest, out.parent / "store", views=views)
-    lists, notes = _held_out(source, held_out)
+    lists, notes = held_out_lists(source.held_out, held_out), _notes(source, held_out)
     kind = class_kind(manifest, classes)
-    protocols = _protocols(
-        manifest, kind, lists, truth, untrained=source.kind == "frozen", seed=seed
-    )
+    untrained = source.kind == "frozen"
+    labelled = labelled_protocols(manifest, kind, lists, untrained=untrained, seed=seed)
+    protocols = with_truth(labelled, manifest, truth)
     vectors = _vectors(source, manifest, with_test=truth is not None)
     measured = tuple(measure(protocol, vectors, seed=seed) for protocol in protocols)
     about: dict[str, Any] = {
@@ -80,37 +75,13 @@ def evaluate_embedder(
     return Evaluation(measurements=measured, started_from=source.started_from, notes=notes)
 
 
-def _protocols(
-    manifest: Manifest,
-    kind: ClassKind,
-    held_out: HeldOut,
-    truth: pd.DataFrame | None,
-    *,
-    untrained: bool,
-    seed: int,
-) -> list[Protocol]:
-    made = labelled_protocols(manifest, kind, held_out, untrained=untrained, seed=seed)
-    if truth is not None:
-        made += truth_protocols(manifest, truth)
-    if not made:
-        raise UserError(
-            "nothing to measure by: no field of this data was held out, and there is no "
-            f"{TRUTH_FILE}; give --held-out an embedder that was trained on this data"
-        )
-    return made
-
-
-def _held_out(source: VectorSource, borrowed: Path | None) -> tuple[HeldOut, tuple[str, ...]]:
-    """The lists to measure by, and what to say of them."""
+def _notes(source: VectorSource, borrowed: Path | None) -> tuple[str, ...]:
     if borrowed is None:
-        return source.held_out, ()
-    lists = load_embedder(borrowed).held_out
-    if source.held_out not in (HeldOut(), lists):
-        raise UserError("the embedder keeps lists of its own held-out fields: leave out --held-out")
-    notes = [f"held-out fields are those of {borrowed}"]
+        return ()
+    notes = (f"held-out fields are those of {borrowed}",)
     if source.kind != "frozen" and source.held_out == HeldOut():
-        notes.append("what is evaluated may have trained on them")
-    return lists, tuple(notes)
+        return (*notes, "what is evaluated may have trained on them")
+    return notes
 
 
 def _vectors(source: VectorSource, manifest: Manifest, *, with_test: bool) -> EmbeddingSet:

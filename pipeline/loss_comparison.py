@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from joblib import Parallel, delayed, parallel_config
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from atlas.artifact_files import save_table
 from atlas.errors import UserError

@@ -39,12 +39,15 @@ class EmbeddingNetwork(nn.Module):
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """Training sees one view: the loader has turned it already."""
-        if self.training or self.views == 1:
+        if self.training:
             return self.one_view(images_NCHW)
+        vectors_ND = self.one_view(images_NCHW) if self.views == 1 else self._mean(images_NCHW)
+        return functional.normalize(self.after(vectors_ND), dim=1)
+
+    def _mean(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         turned = torch.cat([turned_view(images_NCHW, view) for view in range(self.views)])
         views_VND = self.one_view(turned).view(self.views, len(images_NCHW), -1)
-        mean_ND = functional.normalize(views_VND.mean(0), dim=1)
-        return functional.normalize(self.after(mean_ND), dim=1)
+        return functional.normalize(views_VND.mean(0), dim=1)
 
     def one_view(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         return functional.normalize(self.features(images_NCHW), dim=1)

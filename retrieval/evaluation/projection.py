@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 PERPLEXITY = 30.0
 FEWEST_VECTORS = 10

@@ -175,12 +175,6 @@ def test_known_test_images_are_measured_too(atlas: Path) -> None:
     assert set(test["top1"]) == {1.0}
 
 
-def test_lists_of_another_embedder_are_refused_where_there_are_own(atlas: Path) -> None:
-    embedder = atlas / "embedder"
-    with pytest.raises(UserError, match="leave out --held-out"):
-        ablate_retrieval(atlas / "data", str(embedder), atlas / "x", held_out=embedder)
-
-
 def test_without_anything_held_out_the_user_is_told_what_to_give(tmp_path: Path) -> None:
     ids = {f"i{n}": str(n % 2) for n in range(6)}  # no identities: each image is its own class
     data = write_tiny_atlas(tmp_path / "data", train=ids, size=(32, 32))
