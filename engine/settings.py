@@ -96,13 +96,13 @@ def training_problems(training: TrainingSettings) -> Iterator[str]:
         yield f"batch size {training.batch_size}: BatchNorm needs at least 2 images"
     if training.accumulate_batches < 1:
         yield f"{training.accumulate_batches} accumulated batches: at least 1 makes a step"
-    yield from _rate_problems(training)
-    if training.sampler == "m_per_class":
-        yield from _class_batch_problems(training)
     if training.seed < 0:
         yield f"seed {training.seed}: must not be negative"
     if training.devices < 1:
         yield f"{training.devices} devices: at least 1 is needed"
+    if training.sampler == "m_per_class":
+        yield from _class_batch_problems(training)
+    yield from _rate_problems(training)
 
 
 def _rate_problems(training: TrainingSettings) -> Iterator[str]:

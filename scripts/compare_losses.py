@@ -20,7 +20,7 @@ def main(
     jobs: int = 1,
     runs: OmitArgPrefixes[ComparisonSettings] = ComparisonSettings(),
     folds: OmitArgPrefixes[FoldSettings] = FoldSettings(),
-    options: OmitArgPrefixes[EmbedderOptions] = EmbedderOptions(),
+    embedder: OmitArgPrefixes[EmbedderOptions] = EmbedderOptions(),
     training: OmitArgPrefixes[TrainingOptions] = TrainingOptions(),
 ) -> None:
     """Train the losses of the ArcFace paper's Table 2 from the same start, on the same folds.
@@ -35,7 +35,7 @@ def main(
         jobs: Runs side by side, each on one thread; no figure depends on it.
         runs: What is compared.
         folds: Who trains, and who is asked about.
-        options: What is learned from what; the loss is the rows' matter.
+        embedder: What is learned from what; the loss is the rows' matter.
         training: How it is learned.
     """
     from rich.console import Console
@@ -43,9 +43,9 @@ def main(
 
     from pipeline.loss_comparison import compare_losses, table_cells
 
-    if options.loss is not None:
+    if embedder.loss is not None:
         raise UserError("--loss: a comparison takes its losses from --rows; leave --loss")
-    settings = options.applied_to(RECIPES[recipe])
+    settings = embedder.applied_to(RECIPES[recipe])
     settings = replace(settings, training=training.applied_to(settings.training))
     table = compare_losses(data, out, settings, folds, runs, jobs=jobs, tell=print)
     heading, *rows = table_cells(table)

@@ -17,7 +17,7 @@ def main(
     data: Path = Path("data"),
     out: Path = Path("runs/cross_validation"),
     folds: OmitArgPrefixes[FoldSettings] = FoldSettings(),
-    options: OmitArgPrefixes[EmbedderOptions] = EmbedderOptions(),
+    embedder: OmitArgPrefixes[EmbedderOptions] = EmbedderOptions(),
     training: OmitArgPrefixes[TrainingOptions] = TrainingOptions(),
 ) -> None:
     """Train and measure an embedder fold by fold, beside the frozen one.
@@ -30,7 +30,7 @@ def main(
         data: The atlas folder.
         out: The folder to write, with a run folder for each fold.
         folds: Who trains, and who is asked about.
-        options: What is learned from what.
+        embedder: What is learned from what.
         training: How it is learned.
     """
     from rich.console import Console
@@ -38,7 +38,7 @@ def main(
 
     from pipeline.cross_validation import cross_validate, table_cells
 
-    settings = options.applied_to(RECIPES[recipe])
+    settings = embedder.applied_to(RECIPES[recipe])
     settings = replace(settings, training=training.applied_to(settings.training))
     heading, *rows = table_cells(cross_validate(data, out, settings, folds, tell=print))
     table = Table(*heading)

@@ -15,7 +15,7 @@ def main(
     recipe: Positional[Literal["densenet121", "smoke"]] = "densenet121",
     data: Path = Path("data"),
     out: Path = Path("runs/classifier"),
-    options: OmitArgPrefixes[ClassifierOptions] = ClassifierOptions(),
+    classifier: OmitArgPrefixes[ClassifierOptions] = ClassifierOptions(),
     training: OmitArgPrefixes[TrainingOptions] = TrainingOptions(),
 ) -> None:
     """Train a classifier on the labelled images, and predict the test images.
@@ -26,12 +26,12 @@ def main(
         recipe: densenet121 is the full one; smoke is small and quick.
         data: The atlas folder.
         out: The run folder to write.
-        options: What is learned from what.
+        classifier: What is learned from what.
         training: How it is learned.
     """
     from pipeline.classifier_training import train_classifier
 
-    settings = options.applied_to(RECIPES[recipe])
+    settings = classifier.applied_to(RECIPES[recipe])
     train_classifier(data, out, replace(settings, training=training.applied_to(settings.training)))
 
 

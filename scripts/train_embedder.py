@@ -15,7 +15,7 @@ def main(
     recipe: Positional[Literal["card", "winner", "smoke"]] = "card",
     data: Path = Path("data"),
     out: Path = Path("runs/embedder"),
-    options: OmitArgPrefixes[EmbedderOptions] = EmbedderOptions(),
+    embedder: OmitArgPrefixes[EmbedderOptions] = EmbedderOptions(),
     training: OmitArgPrefixes[TrainingOptions] = TrainingOptions(),
 ) -> None:
     """Train an embedder on the labelled images.
@@ -26,12 +26,12 @@ def main(
         recipe: card follows the model card; winner is the 2018 winner's; smoke is small and quick.
         data: The atlas folder.
         out: The run folder to write.
-        options: What is learned from what.
+        embedder: What is learned from what.
         training: How it is learned.
     """
     from pipeline.embedder_training import train_embedder
 
-    settings = options.applied_to(RECIPES[recipe])
+    settings = embedder.applied_to(RECIPES[recipe])
     train_embedder(data, out, replace(settings, training=training.applied_to(settings.training)))
 
 

@@ -15,6 +15,7 @@ from atlas.split import grouped_ids
 from index.settings import LeakSettings, RegistrationSettings
 from pipeline.duplicates import DuplicateFinding, find_duplicates_of
 from pipeline.index_building import build_index_of
+from retrieval import frozen
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +52,9 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, pd.DataFr
     truth.loc[copies[0], "Target"] = "27"
     external = truth.reset_index()[["Id", "Target"]].assign(note="kept, as it is")
     external.to_csv(data / "external.csv", index=False)
-    build_index_of(data, "frozen", run / "index")
+    with pytest.MonkeyPatch.context() as patch:  # a small network of drawn weights will do
+        patch.setattr(frozen, "_obtainable_trunk", lambda: "test_resnet")
+        build_index_of(data, "frozen", run / "index")
     find(data, run / "index", run / "duplicates")
     return data, run, truth
 
