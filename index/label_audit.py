@@ -30,6 +30,7 @@ from atlas.metrics import label_matrix
 FloatArray = NDArray[np.float64]
 
 LARGEST_KAPPA = 0.99  # no pair is taken to be surer than that
+FADINGS = (0.0, 0.25, 0.5, 0.75, 1.0)
 PAIRS_OF_A_STEP = 200  # fewer do not show how often such pairs agree
 
 
@@ -75,8 +76,8 @@ def audit_labels(
     votes = _votes(neighbours, labels, label_count, kin)
     labels_NC = votes.labels_NC
     chance_C = (labels_NC.sum(axis=0) + 0.5) / (len(labels_NC) + 1)
-    strangers_NC, kin_NC = _likelihood_ratios(votes, chance_C)
-    strangers_NC *= _trust(strangers_NC, labels_NC, chance_C)
+    kin_NC, strangers_FNC = _likelihood_ratios(votes, chance_C)
+    strangers_NC = _trusted(strangers_FNC, labels_NC, chance_C)
     against_NC = np.where(labels_NC, np.minimum(kin_NC, 0), np.maximum(kin_NC, 0))
     evidence_NC = strangers_NC + against_NC
     missing_C = np.minimum(wrong_share * chance_C / (1 - chance_C), 0.5)
@@ -147,21 +148,24 @@ def _votes(
 
 
 def _likelihood_ratios(votes: _Votes, chance_C: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Logarithms, summed over the neighbours, N x C: of strangers, and of kin."""
+    """Logarithms, summed over the neighbours: of kin, N x C, and of strangers, F x N x C, in which
+    the k-th neighbour counts 1 / k^f for each f of FADINGS."""
     kappa_NK = _kappas(votes, chance_C)
-    strangers_NC, kin_NC = np.zeros(votes.labels_NC.shape), np.zeros(votes.labels_NC.shape)
+    kin_NC = np.zeros(votes.labels_NC.shape)
+    strangers_FNC = np.zeros((len(FADINGS), *kin_NC.shape))
     for k in range(votes.at_NK.shape[1]):  # one neighbour at a time: N x K x C would not fit
         odds_N1 = (kappa_NK[:, k] / (1 - kappa_NK[:, k]))[:, None]
-        ratio_NC = np.where(
+        ratio_NC = votes.weight_NK[:, k, None] * np.where(
             votes.known_MC[votes.at_NK[:, k]],
             np.log1p(odds_N1 / chance_C),
             -np.log1p(odds_N1 / (1 - chance_C)),
         )
-        ratio_NC *= votes.weight_NK[:, k : k + 1]
-        own_N1 = votes.own_NK[:, k : k + 1]
-        strangers_NC += np.where(own_N1, 0, ratio_NC)
+        own_N1 = votes.own_NK[:, k, None]
         kin_NC += np.where(own_N1, ratio_NC, 0)
-    return strangers_NC, kin_NC
+        ratio_NC[votes.own_NK[:, k]] = 0
+        for strangers_NC, fading in zip(strangers_FNC, FADINGS, strict=True):
+            strangers_NC += ratio_NC / (k + 1) ** fading
+    return kin_NC, strangers_FNC
 
 
 def _kappas(votes: _Votes, chance_C: FloatArray) -> FloatArray:
@@ -195,15 +199,20 @@ def _rising(similarity_P: FloatArray, agreement_P: FloatArray) -> FloatArray:
     return np.asarray(fitted.predict(similarity_P), float)
 
 
-def _trust(evidence_NC: FloatArray, labels_NC: NDArray[np.bool_], chance_C: FloatArray) -> float:
-    """What the evidence is worth: neighbours are alike one another, so their votes repeat.
+def _trusted(
+    strangers_FNC: FloatArray, labels_NC: NDArray[np.bool_], chance_C: FloatArray
+) -> FloatArray:
+    """What the evidence of strangers is worth, N x C.
 
-    The factor 0..1 that makes the labels as they are likeliest.
+    Neighbours are alike one another, so their votes repeat, those of further ones most: the fading
+    and the factor 0..1 are those that make the labels as they are likeliest.
     """
 
-    def surprise(factor: float) -> float:
+    def surprise(factor: float, evidence_NC: FloatArray) -> float:
         odds_NC = logit(chance_C) + factor * evidence_NC
         return float(np.logaddexp(0, np.where(labels_NC, -odds_NC, odds_NC)).mean())
 
-    found = minimize_scalar(surprise, bounds=(0, 1), method="bounded", options={"xatol": 1e-6})
-    return float(found.x)
+    how = {"bounds": (0, 1), "method": "bounded", "options": {"xatol": 1e-6}}
+    found = [minimize_scalar(surprise, args=(some_NC,), **how) for some_NC in strangers_FNC]
+    best = min(range(len(found)), key=lambda f: found[f].fun)
+    return np.asarray(found[best].x * strangers_FNC[best])

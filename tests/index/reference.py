@@ -56,29 +56,38 @@ def audited(
     for kind, pairs in kinds.items():
         agreement = agreement_of_pairs(pairs, labels, label_count=label_count)
         kappa[kind] = min(max(float(np.mean(agreement)), 0), largest) if pairs else 0.0
-    evidence: dict[bool, list[list[float]]] = {True: [], False: []}
-    for query, others in heard.items():
-        for kind in (True, False):
-            evidence[kind].append(
-                [
-                    sum(
-                        ratio(c in labels[other], kappa[kind], p)
-                        / sum(name[third] == name[other] for third in others)
-                        for other in others
-                        if (name[query] == name[other]) == kind
-                    )
-                    for c, p in enumerate(chance)
-                ]
-            )
-    trust = likeliest_factor(evidence[False], [labels[q] for q in heard], chance)
+    rows = [labels[query] for query in heard]
+
+    def evidence(kind: bool, fading: float) -> list[list[float]]:
+        return [
+            [
+                sum(
+                    ratio(c in labels[other], kappa[kind], p)
+                    / sum(name[third] == name[other] for third in others)
+                    / rank**fading
+                    for rank, other in enumerate(others, start=1)
+                    if (name[query] == name[other]) == kind
+                )
+                for c, p in enumerate(chance)
+            ]
+            for query, others in heard.items()
+        ]
+
+    tried = []
+    for fading in (0.0, 0.25, 0.5, 0.75, 1.0):
+        strangers = evidence(False, fading)
+        factor = likeliest_factor(strangers, rows, chance)
+        tried.append((surprise(factor, strangers, rows, chance), factor, strangers))
+    _, trust, of_strangers = min(tried, key=lambda one: one[0])
+    of_kin = evidence(True, 0.0)
     labels_found, images_found = [], []
     for n, query in enumerate(heard):
         row = []
         another = log(wrong_share / (1 - wrong_share))
         for c, p in enumerate(chance):
             has = c in labels[query]
-            own = evidence[True][n][c]
-            total = trust * evidence[False][n][c] + (min(own, 0) if has else max(own, 0))
+            own = of_kin[n][c]
+            total = trust * of_strangers[n][c] + (min(own, 0) if has else max(own, 0))
             missing = min(wrong_share * p / (1 - p), 0.5)
             before = wrong_share if has else missing
             row.append(log(before / (1 - before)) + (-total if has else total))
@@ -97,24 +106,31 @@ def ratio(has: bool, kappa: float, p: float) -> float:
     return log(by_chance * (1 - p) / (alike + by_chance * (1 - p)))
 
 
+def surprise(
+    factor: float,
+    evidence: list[list[float]],
+    rows: Sequence[tuple[int, ...]],
+    chance: list[float],
+) -> float:
+    """-log P(labels), summed."""
+    total = 0.0
+    for values, some in zip(evidence, rows, strict=True):
+        for c, (value, p) in enumerate(zip(values, chance, strict=True)):
+            odds = log(p / (1 - p)) + factor * value
+            odds = -odds if c in some else odds
+            total += odds + log1p(exp(-odds)) if odds > 0 else log1p(exp(odds))
+    return total
+
+
 def likeliest_factor(
     evidence: list[list[float]], rows: Sequence[tuple[int, ...]], chance: list[float]
 ) -> float:
     """By trying: the surprise at the labels is convex in the factor."""
-
-    def surprise(factor: float) -> float:
-        total = 0.0
-        for values, some in zip(evidence, rows, strict=True):
-            for c, (value, p) in enumerate(zip(values, chance, strict=True)):
-                odds = log(p / (1 - p)) + factor * value
-                odds = -odds if c in some else odds
-                total += odds + log1p(exp(-odds)) if odds > 0 else log1p(exp(odds))
-        return total
-
     low, high = 0.0, 1.0
     for _ in range(60):
         third = (high - low) / 3
-        if surprise(low + third) <= surprise(high - third):
+        one, other = (surprise(f, evidence, rows, chance) for f in (low + third, high - third))
+        if one <= other:
             high -= third
         else:
             low += third
