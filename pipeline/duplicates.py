@@ -1,7 +1,7 @@
 """Copies within the labelled images: found by the index, proved by pixels, told by split."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -88,7 +88,7 @@ def _find(bench: LeakBench, manifest: Manifest) -> DuplicateFinding:
     splits = {row.id: row.split for row in manifest.labelled.rows}
     neighbours = index.search_index.search(index.embeddings, bench.settings.neighbours)
     evidence_NK = bench.evidence(neighbours, bench.stored("labelled images"))
-    same_image = measure_same_image(bench)
+    same_image = measure_same_image(_train_only(bench, manifest))
     matches = find_matches(
         neighbours, evidence_NK, same_image.calibration, no_siblings("not asked for"),
         splits=splits, identities={},
@@ -102,6 +102,15 @@ def _find(bench: LeakBench, manifest: Manifest) -> DuplicateFinding:
         group_of=tied(ids, [*copies, *_known_ties(manifest)]),
         same_image=same_image,
     )
+
+
+def _train_only(bench: LeakBench, manifest: Manifest) -> LeakBench:
+    """Where to measure the cut: external images may be copies of train images by the thousand, and
+    would then pass for distinct pairs that look alike."""
+    index, ids = bench.index, manifest.of("train").ids
+    table = index.table[index.table["split"] == "train"].reset_index(drop=True)
+    train = replace(index, table=table, embeddings=index.embeddings.aligned_to(ids))
+    return replace(bench, index=train)
 
 
 def _known_ties(manifest: Manifest) -> Iterator[Pair]:
