@@ -67,12 +67,14 @@ class ClassifierOptions:
 
     Args:
         image_size_px: Side that stored images are resized to.
+        trunk: The timm network to start from.
         weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
             of another run.
         hold_out_share: Share of the groups of each label that is held out.
     """
 
     image_size_px: int | None = None
+    trunk: str | None = None
     weights: str | None = None
     hold_out_share: float | None = None
 
