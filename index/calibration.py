@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from atlas.errors import UserError
+from index.promise import Promise, Trials, make_promise
 from index.settings import LeakSettings
 
 FEWEST_NATURAL = 10
@@ -35,6 +36,7 @@ class SameImageCalibration:
     natural_count: images whose nearest other image was examined.
     suspected: how many of those reach the cut: copies within the atlas, or look-alikes.
     copy_share: share of copies among the queries at which confidence is meant.
+    promise: what the planted copies and the natural pairs, all counted as distinct, show.
     """
 
     cut: float
@@ -44,6 +46,7 @@ class SameImageCalibration:
     natural_count: int
     suspected: int
     copy_share: float
+    promise: Promise
     note: str
 
     def confidence(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -89,7 +92,14 @@ def calibrate_same_image(
     precise_z = float(cuts_z[reached[0]] if len(reached) else cuts_z[-1])
     # No cut brings back a copy that was no candidate, so those do not speak here.
     keeping_z = float(np.quantile(fisher_z(examined), 1 - settings.copy_recall_kept))
-    cut = float(np.tanh(max(precise_z, (precise_z + keeping_z) / 2)))
+    promise = make_promise(
+        Trials(known_K=planted, unknown_U=natural),
+        wanted_cut=float(np.tanh(max(precise_z, (precise_z + keeping_z) / 2))),
+        precision=settings.copy_precision,
+        share=settings.copy_share,
+        seed=settings.seed,
+    )
+    cut = promise.cut
     note = "" if enough else f"only {len(natural)} natural pairs: their spread is assumed"
     if (kept := float(np.mean(examined >= cut))) < FEW_KEPT:
         note = (
@@ -104,13 +114,14 @@ def calibrate_same_image(
         natural_count=len(natural),
         suspected=int(np.sum(natural >= cut)),
         copy_share=settings.copy_share,
+        promise=promise,
         note=note,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiblingCalibration:
-    """The cut of `sibling`, or None with the reason in note.
+    """The cut of `sibling`; without trials there is neither cut nor promise, and note says why.
 
     scores, precisions: claims of at least this similarity, and their expected precision, rising.
     """
@@ -121,6 +132,7 @@ class SiblingCalibration:
     recall_at_cut: float
     known_count: int
     unknown_count: int
+    promise: Promise | None
     note: str
 
     def confidence(self, similarity: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -133,48 +145,44 @@ def no_siblings(note: str) -> SiblingCalibration:
     """Where no sibling can be claimed."""
     return SiblingCalibration(
         cut=None, scores=(0.0, 1.0), precisions=(0.0, 0.0), recall_at_cut=0.0,
-        known_count=0, unknown_count=0, note=note,
+        known_count=0, unknown_count=0, promise=None, note=note,
     )  # fmt: skip
 
 
-def calibrate_sibling(
-    known: NDArray[np.float64],
-    correct: NDArray[np.bool_],
-    unknown: NDArray[np.float64],
-    settings: LeakSettings,
-) -> SiblingCalibration:
-    """From held-out fields asked of the index.
+def calibrate_sibling(trials: Trials, settings: LeakSettings) -> SiblingCalibration:
+    """From held-out fields asked of the index; unknown ones are asked with their identity left out.
 
-    known: best similarity where the query's identity is in the gallery; correct: whether that best
-        one shares it.
-    unknown: best similarity where the identity is not in the gallery.
-    The cut is the lowest whose precision is as asked.
+    The cut that is wanted is the lowest whose measured precision is as asked, or else the one of
+    the best precision.
     """
-    if not len(known) or not len(unknown):
+    if not len(trials.known_K) or not len(trials.unknown_U):
         return no_siblings("no held-out fields of repeated identities to measure on")
+    known, unknown = trials.known_K, trials.unknown_U
+    correct = np.ones(len(known), bool) if trials.correct_K is None else trials.correct_K
     scores = np.unique(np.concatenate([known, unknown]))
     s = settings.sibling_share
     hits = _share_from(known[correct], scores) * correct.mean()
     # One false claim more than was seen (Laplace): few trials cannot show a small rate.
     false_rate = (_share_from(unknown, scores) * len(unknown) + 1) / (len(unknown) + 1)
     precision = s * hits / (s * _share_from(known, scores) + (1 - s) * false_rate)
-    # A claim that scores more is not taken to be less sure because fewer trials reach it.
-    rising = np.maximum.accumulate(precision)
     reached = np.flatnonzero(precision >= settings.sibling_precision)
-    cut = float(scores[reached[0]]) if len(reached) else None
-    note = "" if len(reached) else (
-        f"{len(known)} held-out fields and {len(unknown)} of new identities show precision "
-        f"{precision.max():.3f} at best, not {settings.sibling_precision:g}, where "
-        f"{s:g} of the queries are siblings"
-    )  # fmt: skip
+    promise = make_promise(
+        trials,
+        wanted_cut=float(scores[reached[0] if len(reached) else precision.argmax()]),
+        precision=settings.sibling_precision,
+        share=s,
+        seed=settings.seed,
+    )
     return SiblingCalibration(
-        cut=cut,
+        cut=promise.cut,
         scores=tuple(scores.tolist()),
-        precisions=tuple(rising.tolist()),
-        recall_at_cut=float(np.mean(correct & (known >= cut))) if cut is not None else 0.0,
+        # A claim that scores more is not taken to be less sure because fewer trials reach it.
+        precisions=tuple(np.maximum.accumulate(precision).tolist()),
+        recall_at_cut=float(np.mean(correct & (known >= promise.cut))),
         known_count=len(known),
         unknown_count=len(unknown),
-        note=note,
+        promise=promise,
+        note="",
     )
 
 

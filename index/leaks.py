@@ -1,6 +1,6 @@
 """From examined candidates to claims: which test images are known, and what labels follow."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -60,10 +60,12 @@ def find_leaks(
     *,
     labels: Mapping[str, tuple[int, ...]],
     identities: Mapping[str, str | None],
+    unproven: Collection[str] = (),
 ) -> LeakReport:
     """A row for each query with a claim, by its best match: same_image first, then confidence.
 
-    labels, identities: of the reference images, by id.
+    labels, identities: of the reference images, by id. unproven: relations whose precision is not
+    shown to be as asked; their claims abstain.
     """
     claimed = matches.table[matches.table["relation"] != ""]
     ordered = claimed.sort_values(
@@ -75,7 +77,10 @@ def find_leaks(
     for query_id, group in ordered.groupby("query_id", sort=True):
         best = group.iloc[0]
         rivals = group[group["relation"] == best["relation"]]
-        verdict = decide(rivals, labels=labels, identities=identities)
+        verdict = decide(
+            rivals, labels=labels, identities=identities,
+            proven=best["relation"] not in unproven,
+        )  # fmt: skip
         rows.append(
             {
                 "Id": query_id,

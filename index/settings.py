@@ -38,17 +38,20 @@ class LeakSettings:
         2018) and siblings, at which a precision is meant.
     copy_precision, sibling_precision: asked of the claims at the cut.
     copy_recall_kept: share of the planted copies among the candidates that the cut should keep.
+    accept_unproven: labels are also transferred where the trials are too few, or too bad, to show
+        the precision that is asked.
     """
 
     neighbours: int = 20
     planted_copies: int = 800
-    natural_queries: int = 1000
+    natural_queries: int = 12_000
     sibling_queries: int = 5000
     copy_share: float = 0.026
     copy_precision: float = 0.99
     copy_recall_kept: float = 0.99
     sibling_share: float = 0.1
     sibling_precision: float = 0.95
+    accept_unproven: bool = False
     seed: int = 0
 
 

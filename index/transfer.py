@@ -16,13 +16,14 @@ def decide(
     *,
     labels: Mapping[str, tuple[int, ...]],
     identities: Mapping[str, str | None],
+    proven: bool = True,
 ) -> dict[str, str]:
     """Labels, decision and reason for one query.
 
     rivals: its claims of one relation, best first, with the columns of `matches.csv`.
     The matches vote with their confidence for their whole label set. The best match's set is
     transferred where it holds more than half of the votes; else the matches contradict one another
-    and the claim abstains.
+    and the claim abstains, as it does where the relation's precision is not proven.
     """
     best = rivals.iloc[0]
     votes: defaultdict[tuple[int, ...], float] = defaultdict(float)
@@ -36,7 +37,10 @@ def decide(
     if share > LEAST_AGREEMENT:
         agreeing = "" if len(rivals) == 1 else f", with {share:.0%} of the votes"
         reason = f"{told}; its labels are {numbers}{agreeing}"
-        return {"labels": numbers, "decision": TRANSFER, "reason": reason}
+        if proven:
+            return {"labels": numbers, "decision": TRANSFER, "reason": reason}
+        reason += "; not transferred, for the precision asked of such claims is not proven here"
+        return {"labels": numbers, "decision": ABSTAIN, "reason": reason}
     others = " / ".join(format_labels(other) for other in votes if other != winner)
     reason = f"{told}; but the matches disagree: {numbers} against {others}"
     return {"labels": numbers, "decision": ABSTAIN, "reason": reason}

@@ -1,7 +1,7 @@
 """The trials that calibration measures on: planted copies, natural pairs, held-out fields."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from atlas.artifacts import Neighbours
 from atlas.edits import EDITS, plant
 from atlas.files import content_hash
 from index.index_folder import IndexFolder
+from index.promise import Trials
 from index.vector_index import build_index
 from index.verification import ReadFields
 
@@ -50,15 +51,14 @@ def source_of(planted_id: str) -> str:
 def plant_copies(
     ids: Sequence[str], read_sources: ReadFields, *, count: int, seed: int
 ) -> PlantedCopies:
-    """Up to `count` copies: every image once, then again with other edits while there is room."""
-    order = np.random.default_rng(seed).permutation(len(ids))
-    rounds = range(len(PLANTED_EDITS))
-    pairs = [
-        f"{PLANTED_EDITS[(n + turn) % len(PLANTED_EDITS)]}:{ids[position]}"
-        for turn in rounds
+    """Up to `count` copies, one of an image, so that each is a trial of its own; every kind of edit
+    equally often."""
+    order = np.random.default_rng(seed).permutation(len(ids))[:count]
+    planted = tuple(
+        f"{PLANTED_EDITS[n % len(PLANTED_EDITS)]}:{ids[position]}"
         for n, position in enumerate(order)
-    ]
-    return PlantedCopies(ids=tuple(pairs[:count]), read_sources=read_sources, seed=seed)
+    )
+    return PlantedCopies(ids=planted, read_sources=read_sources, seed=seed)
 
 
 def sources_only(neighbours: Neighbours) -> Neighbours:
@@ -83,18 +83,18 @@ def sample_ids(ids: Sequence[str], *, count: int, seed: int) -> tuple[str, ...]:
     return tuple(ids[n] for n in np.sort(chosen))
 
 
-@dataclass(frozen=True, kw_only=True)
-class SiblingTrials:
-    """Best similarities of held-out fields; see `calibration.calibrate_sibling`."""
-
-    known: NDArray[np.float64]
-    correct: NDArray[np.bool_]
-    unknown: NDArray[np.float64]
+def one_of_each(
+    ids: Sequence[str], identities: Mapping[str, str | None], *, seed: int
+) -> tuple[str, ...]:
+    """One image of each identity by lot, in the order of ids."""
+    order = np.random.default_rng(seed).permutation(len(ids))
+    chosen = {identities[ids[n]]: n for n in order}
+    return tuple(ids[n] for n in sorted(chosen.values()))
 
 
 def sibling_trials(
     index: IndexFolder, *, known_ids: Sequence[str], unknown_ids: Sequence[str]
-) -> SiblingTrials:
+) -> Trials:
     """Asks the index for fields it holds, each without itself.
 
     known_ids: fields whose identity the index holds in other fields too.
@@ -102,10 +102,10 @@ def sibling_trials(
     """
     known = _best_matches(index, known_ids, without_own=False)
     unknown = _best_matches(index, unknown_ids, without_own=True)
-    return SiblingTrials(
-        known=np.array([similarity for similarity, _ in known], float),
-        correct=np.array([same for _, same in known], bool),
-        unknown=np.array([similarity for similarity, _ in unknown], float),
+    return Trials(
+        known_K=np.array([similarity for similarity, _ in known], float),
+        correct_K=np.array([same for _, same in known], bool),
+        unknown_U=np.array([similarity for similarity, _ in unknown], float),
     )
 
 

@@ -23,6 +23,7 @@ from index.settings import LeakSettings, RegistrationSettings
 from index.trials import (
     PlantedCopies,
     edit_of,
+    one_of_each,
     plant_copies,
     sample_ids,
     sibling_trials,
@@ -144,9 +145,10 @@ def measure_sibling(bench: LeakBench) -> SiblingCalibration:
     unlearned = [i for i in held_out.held_out_ids if identities.get(i)] or fields
     # Fields of identities that trained nothing stand for new ones, where the embedder kept some.
     new = [i for i in held_out.unseen_identity_ids if identities.get(i)] or unlearned
-    trials = sibling_trials(
-        bench.index,
-        known_ids=sample_ids(unlearned, count=count, seed=seed),
-        unknown_ids=sample_ids(new, count=count, seed=seed),
+    # Fields of one identity stand or fall together: one of each is a trial of its own.
+    known, unknown = (
+        sample_ids(one_of_each(ids, identities, seed=seed), count=count, seed=seed)
+        for ids in (unlearned, new)
     )
-    return calibrate_sibling(trials.known, trials.correct, trials.unknown, bench.settings)
+    trials = sibling_trials(bench.index, known_ids=known, unknown_ids=unknown)
+    return calibrate_sibling(trials, bench.settings)

@@ -12,9 +12,9 @@ from atlas.errors import DataError, ProvenanceError, UserError
 from atlas.files import check_replaceable, folder_written_beside, write_json
 from atlas.manifest import Manifest, read_manifest
 from atlas.store import fill_store
-from index.calibration import SiblingCalibration
+from index.calibration import SameImageCalibration, SiblingCalibration
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
-from index.leaks import find_leaks, find_matches
+from index.leaks import SAME_IMAGE, SIBLING, find_leaks, find_matches
 from index.settings import LeakSettings, RegistrationSettings, problems
 from pipeline.leak_bench import (
     LeakBench,
@@ -88,11 +88,25 @@ def _find(bench: LeakBench, manifest: Manifest) -> LeakFinding:
     )
     return LeakFinding(
         matches=matches,
-        leaks=find_leaks(matches, labels=index.labels, identities=index.identities),
+        leaks=find_leaks(
+            matches,
+            labels=index.labels,
+            identities=index.identities,
+            unproven=_unproven(bench.settings, same_image.calibration, sibling),
+        ),
         same_image=same_image,
         sibling=sibling,
         best_evidence_N=evidence_NK.max(axis=1),
     )
+
+
+def _unproven(
+    settings: LeakSettings, same_image: SameImageCalibration, sibling: SiblingCalibration
+) -> frozenset[str]:
+    promises = {SAME_IMAGE: same_image.promise, SIBLING: sibling.promise}
+    if settings.accept_unproven:
+        return frozenset()
+    return frozenset(name for name, kept in promises.items() if not kept or not kept.reached)
 
 
 def _write(folder: Path, found: LeakFinding, bench: LeakBench) -> None:

@@ -15,6 +15,8 @@ def main(
     copy_share: float = LeakSettings.copy_share,
     sibling_precision: float = LeakSettings.sibling_precision,
     sibling_share: float = LeakSettings.sibling_share,
+    natural_queries: int = LeakSettings.natural_queries,
+    accept_unproven: bool = LeakSettings.accept_unproven,
     seed: int = LeakSettings.seed,
 ) -> None:
     """Find the test images that are already known, and what labels follow.
@@ -28,6 +30,9 @@ def main(
         copy_share: share of test images expected to be copies; precision is meant at it.
         sibling_precision: precision that sibling claims should have.
         sibling_share: share of test images expected to be siblings.
+        natural_queries: labelled images that are examined as queries without a copy; the more,
+            the more precision can be promised.
+        accept_unproven: transfer labels also where the precision asked for is not proven.
         seed: which images are planted and examined for the calibration.
     """
     from pipeline.leak_finding import find_leaks_of
@@ -38,6 +43,8 @@ def main(
         copy_share=copy_share,
         sibling_precision=sibling_precision,
         sibling_share=sibling_share,
+        natural_queries=natural_queries,
+        accept_unproven=accept_unproven,
         seed=seed,
     )
     found = find_leaks_of(data, index, out, settings, RegistrationSettings())
@@ -49,6 +56,7 @@ def main(
     )
     if same.note:
         print(f"same_image: {same.note}")
+    print(f"same_image: {same.promise.in_words()}")
     if sibling.cut is None:
         print(f"sibling: none is claimed: {sibling.note}")
     else:
@@ -56,6 +64,8 @@ def main(
             f"sibling: cut at similarity {sibling.cut:.3f}, which finds "
             f"{sibling.recall_at_cut:.3f} of {sibling.known_count} held-out fields"
         )
+    if sibling.promise:
+        print(f"sibling: {sibling.promise.in_words()}")
     for relation in ("same_image", "sibling"):
         claims = leaks[leaks["relation"] == relation]
         transfers = int((claims["decision"] == "transfer").sum())

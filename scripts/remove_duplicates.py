@@ -5,7 +5,9 @@ from pathlib import Path
 from index.settings import LeakSettings, RegistrationSettings
 from scripts.console import run
 
+NATURAL_QUERIES = 1000  # enough for a cut; more would only prove more
 SHOWN = 20
+NATURAL_QUERIES = 1000  # enough for a cut; more would only prove more
 
 
 def main(
@@ -37,8 +39,9 @@ def main(
     from pipeline.duplicates import CLEANED_FOLDER, find_duplicates_of
 
     settings = LeakSettings(
-        neighbours=neighbours, copy_precision=copy_precision, copy_share=copy_share, seed=seed
-    )
+        neighbours=neighbours, copy_precision=copy_precision, copy_share=copy_share, seed=seed,
+        natural_queries=NATURAL_QUERIES,
+    )  # fmt: skip
     found = find_duplicates_of(data, index, out, settings, RegistrationSettings())
     same = found.same_image.calibration
     print(

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from atlas.errors import UserError
 from index.calibration import calibrate_same_image, calibrate_sibling, fisher_z
+from index.promise import Trials
 from index.settings import LeakSettings
 from tests.reference import precision_at
 
@@ -76,36 +77,40 @@ def test_sibling_precision_equals_the_naive_twin():
     rng = np.random.default_rng(0)
     known, unknown = rng.beta(6, 3, 300).round(3), rng.beta(2, 5, 300).round(3)
     correct = rng.random(300) < known + 0.2
-    found = calibrate_sibling(known, correct, unknown, asked)
-    assert found.cut is not None
+    found = calibrate_sibling(held_out(known, correct, unknown), asked)
     hits = known[correct].tolist()
     claims = (asked.sibling_share, hits, known.tolist(), unknown.tolist())
+    assert not found.promise.reached  # 300 fields do not show it, so the measured cut stands
     assert precision_at(found.cut, *claims) >= asked.sibling_precision
     lower = [s for s in found.scores if s < found.cut]
     assert all(precision_at(s, *claims) < asked.sibling_precision for s in lower)
     assert found.recall_at_cut == pytest.approx(sum(h >= found.cut for h in hits) / 300)
 
 
+def held_out(known: np.ndarray, correct: np.ndarray, unknown: np.ndarray) -> Trials:
+    return Trials(known_K=known, correct_K=correct, unknown_U=unknown)
+
+
 def test_few_trials_cannot_show_that_false_claims_are_rare():
-    known, unknown = np.full(60, 0.9), np.full(60, 0.1)  # as clear as can be
-    correct = np.ones(60, bool)
-    rare = calibrate_sibling(known, correct, unknown, LeakSettings(sibling_share=0.1))
-    assert rare.cut is None
-    assert "60 held-out fields" in rare.note
-    common = calibrate_sibling(known, correct, unknown, LeakSettings(sibling_share=0.5))
-    assert common.cut == 0.9
-    assert (common.confidence(np.linspace(-1, 1, 9)) <= 60 / 61).all()
+    clear = held_out(np.full(60, 0.9), np.ones(60, bool), np.full(60, 0.1))
+    rare = calibrate_sibling(clear, LeakSettings(sibling_share=0.1))
+    assert rare.cut == 0.9
+    assert not rare.promise.reached
+    assert "0 of 60 queries" in rare.promise.in_words()
+    assert (rare.confidence(np.linspace(-1, 1, 9)) <= 60 / 61).all()
+    many = held_out(np.full(3000, 0.9), np.ones(3000, bool), np.full(3000, 0.1))
+    assert calibrate_sibling(many, LeakSettings(sibling_share=0.1)).promise.reached
 
 
-def test_no_cut_where_the_precision_is_out_of_reach():
-    same = np.linspace(0, 1, 200)
-    found = calibrate_sibling(same, np.arange(200) % 2 == 0, same, SETTINGS)
-    assert found.cut is None
-    assert "not 0.95" in found.note
+def test_where_the_precision_is_out_of_reach_the_best_cut_is_used_and_nothing_promised():
+    known = np.linspace(0, 1, 200)
+    found = calibrate_sibling(held_out(known, np.arange(200) % 2 == 0, known[:100]), SETTINGS)
+    assert found.cut > known[99]  # no unknown field scores so much
+    assert found.promise.shown < 0.5
 
 
 def test_without_trials_no_sibling_is_claimed():
     empty = np.array([], float)
-    found = calibrate_sibling(empty, empty.astype(bool), empty, SETTINGS)
+    found = calibrate_sibling(held_out(empty, empty.astype(bool), empty), SETTINGS)
     assert found.cut is None
     assert found.note

@@ -5,21 +5,31 @@ import pytest
 from atlas.artifacts import Neighbours
 from index.calibration import SameImageCalibration, SiblingCalibration, no_siblings
 from index.leaks import find_leaks, find_matches
+from index.promise import Trials, make_promise
 
+PROMISE = make_promise(
+    Trials(known_K=np.full(100, 0.9), unknown_U=np.full(100, 0.1)),
+    wanted_cut=0.8, precision=0.5, share=0.5, seed=0,
+)  # fmt: skip
 SAME = SameImageCalibration(
     cut=0.8, centre_z=0.3, spread_z=0.1, planted=tuple(np.linspace(0.85, 0.99, 50)),
-    natural_count=100, suspected=0, copy_share=0.026, note="",
+    natural_count=100, suspected=0, copy_share=0.026, promise=PROMISE, note="",
 )  # fmt: skip
 SIBLING = SiblingCalibration(
     cut=0.6, scores=(0.0, 0.6, 1.0), precisions=(0.0, 0.95, 1.0), recall_at_cut=0.5,
-    known_count=1000, unknown_count=1000, note="",
+    known_count=1000, unknown_count=1000, promise=PROMISE, note="",
 )  # fmt: skip
 LABELS = {"a": (1,), "b": (2, 0), "c": (1,), "d": (3,), "e": (3,)}
 IDENTITIES = {"a": None, "b": "B", "c": "B", "d": "D", "e": "D"}
 SPLITS = {**dict.fromkeys(LABELS, "train"), "q": "test", "r": "test"}
 
 
-def claims(candidates: list[tuple[str, float, float]], *, sibling: SiblingCalibration = SIBLING):
+def claims(
+    candidates: list[tuple[str, float, float]],
+    *,
+    sibling: SiblingCalibration = SIBLING,
+    unproven: tuple[str, ...] = (),
+):
     """One query q with (id, similarity, evidence) candidates; r finds nothing."""
     count = len(candidates)
     neighbours = Neighbours(
@@ -31,7 +41,8 @@ def claims(candidates: list[tuple[str, float, float]], *, sibling: SiblingCalibr
     matches = find_matches(
         neighbours, evidence, SAME, sibling, splits=SPLITS, identities=IDENTITIES
     )
-    return matches, find_leaks(matches, labels=LABELS, identities=IDENTITIES).table
+    leaks = find_leaks(matches, labels=LABELS, identities=IDENTITIES, unproven=unproven)
+    return matches, leaks.table
 
 
 def test_a_copy_goes_before_a_more_similar_sibling():
@@ -42,6 +53,14 @@ def test_a_copy_goes_before_a_more_similar_sibling():
     assert (row["labels"], row["decision"]) == ("1", "transfer")
     assert "correlate 0.930" in row["reason"]
     assert len(leaks) == 1
+
+
+def test_a_claim_whose_precision_is_not_proven_abstains_and_says_so():
+    candidates = [("a", 0.7, 0.93)]
+    row = claims(candidates, unproven=("same_image",))[1].iloc[0]
+    assert (row["relation"], row["labels"], row["decision"]) == ("same_image", "1", "abstain")
+    assert "not proven" in row["reason"]
+    assert claims(candidates, unproven=("sibling",))[1].iloc[0]["decision"] == "transfer"
 
 
 def test_siblings_carry_no_evidence_and_need_an_identity():

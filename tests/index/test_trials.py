@@ -1,7 +1,17 @@
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from atlas.artifacts import Neighbours
-from index.trials import PLANTED_EDITS, edit_of, plant_copies, sample_ids, source_of, sources_only
+from index.trials import (
+    PLANTED_EDITS,
+    edit_of,
+    one_of_each,
+    plant_copies,
+    sample_ids,
+    source_of,
+    sources_only,
+)
 
 
 def read(ids):
@@ -12,24 +22,31 @@ def read(ids):
 
 
 def test_planted_copies_are_the_same_whenever_they_are_read():
-    copies = plant_copies([str(n) for n in range(20)], read, count=50, seed=1)
+    copies = plant_copies([str(n) for n in range(20)], read, count=20, seed=1)
     one_by_one = np.concatenate([copies.read([i]) for i in copies.ids])
     np.testing.assert_array_equal(copies.read(copies.ids), one_by_one)
-    other = plant_copies([str(n) for n in range(20)], read, count=50, seed=2)
+    other = plant_copies([str(n) for n in range(20)], read, count=20, seed=2)
     assert other.ids != copies.ids
 
 
-def test_every_image_is_planted_before_any_is_again_and_edits_are_even():
-    copies = plant_copies([str(n) for n in range(16)], read, count=32, seed=0)
-    assert sorted({source_of(i) for i in copies.ids[:16]}) == sorted(str(n) for n in range(16))
+def test_each_copy_has_a_source_of_its_own_and_edits_are_even():
+    copies = plant_copies([str(n) for n in range(40)], read, count=32, seed=0)
+    assert len({source_of(i) for i in copies.ids}) == 32
     counts = [sum(edit_of(i) == edit for i in copies.ids) for edit in PLANTED_EDITS]
     assert set(counts) == {4}
-    assert len(set(copies.ids)) == 32
 
 
 def test_a_small_atlas_gives_as_many_as_it_has():
-    copies = plant_copies(["1", "2"], read, count=1000, seed=0)
-    assert len(copies.ids) == 2 * len(PLANTED_EDITS)
+    assert len(plant_copies(["1", "2"], read, count=1000, seed=0).ids) == 2
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=20), st.integers(0, 5))
+def test_one_image_of_each_identity_is_chosen(names, seed):
+    ids = [f"{n:02d}" for n in range(len(names))]
+    identities = dict(zip(ids, names, strict=True))
+    chosen = one_of_each(ids, identities, seed=seed)
+    assert sorted(identities[i] for i in chosen) == sorted(set(names))
+    assert list(chosen) == sorted(chosen)
 
 
 def test_only_the_source_is_kept_of_the_candidates():

@@ -1,0 +1,173 @@
+"""A precision that is promised: shown by trials to hold with 95 %, at a stated share of true cases.
+
+A trial is a query with its best score over the whole gallery. With share s of queries that have a
+true match, rates R and W at which those are claimed rightly and wrongly, and rate F at which the
+others are claimed, precision at a cut is s R / (s (R + W) + (1 - s) F). Each rate is bounded by
+Clopper-Pearson, the three together by Bonferroni.
+
+Many cuts may be asked for without paying for each: they are tested from high to low, in steps that
+other trials fixed, until one fails; all before it hold together (fixed sequence testing, as in
+Angelopoulos et al. 2021, "Learn then Test"). Axes: K known queries, U unknown ones, T cuts.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+FloatArray = NDArray[np.float64]
+
+RISK = 0.05  # that a promise does not hold
+# Few false claims are what is hard to show, so their bound gets most of the risk.
+RISK_OF_FALSE, RISK_OF_RIGHT, RISK_OF_WRONG = 0.8 * RISK, 0.1 * RISK, 0.1 * RISK
+STEPS = 50
+NOT_EXAMINED = -1.0
+# Testing starts where half of the true cases are claimed: above, recall is too small to show much.
+FIRST_RECALL = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """Best scores of queries whose truth is known, each query counting once.
+
+    Scores lie in -1..1; -1 says that there was no match to look at.
+    known_K: of queries with a true match in the gallery, or of that match; unknown_U: of queries
+        without.
+    correct_K: whether the best match is the true one; None where no other was looked at.
+    """
+
+    known_K: FloatArray
+    unknown_U: FloatArray
+    correct_K: NDArray[np.bool_] | None = None
+
+    @property
+    def right_K(self) -> FloatArray:
+        return self.known_K if self.correct_K is None else self.known_K[self.correct_K]
+
+    def halves(self, seed: int) -> tuple["Trials", "Trials"]:
+        """The known ones in two parts of equal size by lot, each with all of the unknown ones."""
+        lot = np.random.default_rng(seed).permutation(len(self.known_K))
+        first, second = (
+            replace(
+                self,
+                known_K=self.known_K[part],
+                correct_K=None if self.correct_K is None else self.correct_K[part],
+            )
+            for part in (lot[::2], lot[1::2])
+        )
+        return first, second
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promise:
+    """What the trials show of one relation.
+
+    asked, share: precision that is wanted, at this share of true cases.
+    lowest, highest: claims from any cut between them keep what is asked; None where none does.
+    shown: precision that holds with 95 % at the cut that is used.
+    shown_if_copies: the same, if all unknown queries that reach the cut are true cases nobody
+        declared; what is true lies between.
+    """
+
+    asked: float
+    share: float
+    lowest: float | None
+    highest: float | None
+    cut: float
+    shown: float
+    shown_if_copies: float
+    known_count: int
+    unknown_count: int
+    false_count: int
+
+    @property
+    def reached(self) -> bool:
+        return self.lowest is not None
+
+    def in_words(self) -> str:
+        """One sentence, for a terminal and a page."""
+        at = f"where {self.share:g} of the queries are true cases"
+        counted = (
+            f"{self.false_count} of {self.unknown_count} queries without a true match and "
+            f"{self.known_count} with one"
+        )
+        if self.reached:
+            return f"precision {self.asked:g} is promised {at} (95 %; {counted})"
+        return (
+            f"precision {self.asked:g} cannot be promised {at}: {counted} show {self.shown:.3f}"
+            + (f", {self.shown_if_copies:.3f} if all of those are" if self.false_count else "")
+        )
+
+
+def precision_bound(trials: Trials, cuts_T: FloatArray, share: float) -> FloatArray:
+    """Lower bound of the precision of claims from each cut on, T; holds with 95 % at one cut."""
+    known = len(trials.known_K)
+    right = _lower(_count_from(trials.right_K, cuts_T), known, RISK_OF_RIGHT)
+    false = _upper(_count_from(trials.unknown_U, cuts_T), len(trials.unknown_U), RISK_OF_FALSE)
+    wrong = np.zeros(len(cuts_T))
+    if trials.correct_K is not None:
+        wrong_T = _count_from(trials.known_K[~trials.correct_K], cuts_T)
+        wrong = _upper(wrong_T, known, RISK_OF_WRONG)
+    claims = share * (right + wrong) + (1 - share) * false
+    return np.divide(share * right, claims, out=np.zeros(len(cuts_T)), where=claims > 0)
+
+
+def make_promise(
+    trials: Trials, *, wanted_cut: float, precision: float, share: float, seed: int
+) -> Promise:
+    """The cut nearest to `wanted_cut` at which the precision is shown, or `wanted_cut` if nowhere.
+
+    wanted_cut: chosen by other trials, or by the bulk of these; not by their false claims. The
+    known trials are halved by lot (seed): one half orders the cuts, the other shows their recall.
+    """
+    steps, proof = trials.halves(seed)
+    proof = Trials(known_K=proof.known_K, correct_K=proof.correct_K, unknown_U=trials.unknown_U)
+    lowest = highest = None
+    cuts_T = _sequence(steps, wanted_cut)
+    for cut, bound in zip(cuts_T, precision_bound(proof, cuts_T, share), strict=True):
+        if bound < precision:
+            break
+        lowest, highest = float(cut), float(cut) if highest is None else highest
+    cut = wanted_cut if lowest is None else float(np.clip(wanted_cut, lowest, highest))
+    kept = trials.unknown_U[trials.unknown_U < cut]
+    cleared = replace(proof, unknown_U=kept)
+    at = np.array([cut])
+    return Promise(
+        asked=precision,
+        share=share,
+        lowest=lowest,
+        highest=highest,
+        cut=cut,
+        shown=float(precision_bound(proof, at, share)[0]),
+        shown_if_copies=float(precision_bound(cleared, at, share)[0]),
+        known_count=len(proof.known_K),
+        unknown_count=len(trials.unknown_U),
+        false_count=len(trials.unknown_U) - len(kept),
+    )
+
+
+def _sequence(steps: Trials, wanted_cut: float) -> FloatArray:
+    """Cuts from high to low: at equal steps of recall, and from the last of these to the wanted."""
+    scores = steps.right_K[steps.right_K > NOT_EXAMINED]
+    if not len(scores):
+        return np.zeros(0)
+    cuts_T = np.quantile(scores, 1 - np.linspace(FIRST_RECALL, 1.0, STEPS))
+    below = np.linspace(cuts_T[-1], min(wanted_cut, cuts_T[-1]), STEPS)
+    return np.concatenate([cuts_T, below[1:]])
+
+
+def _count_from(values: FloatArray, cuts_T: FloatArray) -> NDArray[np.int64]:
+    """How many values reach each cut."""
+    return len(values) - np.searchsorted(np.sort(values), cuts_T, side="left")
+
+
+def _lower(count_T: NDArray[np.int64], of: int, risk: float) -> FloatArray:
+    """Clopper-Pearson, one side."""
+    bound = beta.ppf(risk, np.maximum(count_T, 1), of - count_T + 1) if of else 0.0
+    return np.where(count_T > 0, bound, 0.0)
+
+
+def _upper(count_T: NDArray[np.int64], of: int, risk: float) -> FloatArray:
+    bound = beta.ppf(1 - risk, count_T + 1, np.maximum(of - count_T, 1)) if of else 1.0
+    return np.where(count_T < of, bound, 1.0)
