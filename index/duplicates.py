@@ -1,6 +1,8 @@
-"""Copies within an atlas's labelled images: which image repeats which, and what belongs together.
+"""Copies within an atlas: which image repeats which, and what belongs together.
 
-A claim ties two images; what is tied, also by way of others, shows one field.
+A claim ties two images; what is tied, also by way of others, shows one field. A false claim must
+not chain two fields into one: two groups become one only where at least half of the pairs between
+them that were examined are claims.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import DisjointSet
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
@@ -34,7 +37,7 @@ def find_duplicates(
     ids: train before external; the first image of a component is its original. duplicate_of: the
     image it was matched with, on the shortest way to that original; numbers are of that match.
     """
-    claims = _best_of_each_pair(matches)
+    claims = linked(matches)
     matched_with = _towards_the_first(ids, claims)
     rows = []
     for image_id in ids:
@@ -43,6 +46,27 @@ def find_duplicates(
             numbers = claims[_pair(image_id, other)]
             rows.append((image_id, splits[image_id], other, *numbers, same))
     return pd.DataFrame(rows, columns=list(DUPLICATE_COLUMNS))
+
+
+def linked(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
+    """Similarity, evidence and confidence of the claims of same_image that tie, by sorted pair.
+
+    The surest claim comes first; one that would join groups against most of the evidence is left
+    out.
+    """
+    claims = _best_of_each_pair(matches)
+    table = matches.table
+    pairs = zip(table["query_id"], table["match_id"], strict=True)
+    examined = {_pair(one, other) for one, other in pairs}
+    groups = DisjointSet({image_id for pair in claims for image_id in pair})
+    kept = {}
+    for pair in sorted(claims, key=lambda p: (-claims[p][1], p)):
+        one, other = (groups.subset(image_id) for image_id in pair)
+        between = [p for p in (_pair(a, b) for a in one for b in other) if p in examined]
+        if groups.connected(*pair) or 2 * sum(p in claims for p in between) >= len(between):
+            groups.merge(*pair)
+            kept[pair] = claims[pair]
+    return kept
 
 
 def copies_of_train(

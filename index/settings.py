@@ -2,6 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+HashKind = Literal["ahash", "dhash", "phash", "whash"]
+HashChoice = Literal[HashKind, "rule_2018", "none"]
+# Bits of 64 by which the teams of 2018 let a test image differ from its copy; yellow was not used.
+RULE_2018_BITS = {"red": 14, "green": 12, "blue": 10}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,8 @@ class LeakSettings:
     """What is claimed, and on what measurements.
 
     neighbours: candidates of each query that are examined.
+    hashes: perceptual hash that proposes candidates beside them, or "none"; "rule_2018" is phash
+        with the limits of RULE_2018_BITS. hash_candidates: how many of each query.
     planted_copies, natural_queries: how many images of the atlas itself calibrate `same_image`.
     sibling_queries: how many held-out fields, and how many of new identities, calibrate `sibling`.
     copy_share, sibling_share: shares of the queries assumed to be copies (2.6 % of the test set of
@@ -43,6 +51,8 @@ class LeakSettings:
     """
 
     neighbours: int = 20
+    hashes: HashChoice = "dhash"
+    hash_candidates: int = 5
     planted_copies: int = 800
     natural_queries: int = 12_000
     sibling_queries: int = 5000
@@ -54,11 +64,19 @@ class LeakSettings:
     accept_unproven: bool = False
     seed: int = 0
 
+    @property
+    def hash_kind(self) -> HashKind | None:
+        if self.hashes == "none":
+            return None
+        return "phash" if self.hashes == "rule_2018" else self.hashes
+
 
 def problems(settings: LeakSettings) -> Iterator[str]:
     """What cannot work, one line each."""
     if settings.neighbours < 1:
         yield f"--neighbours {settings.neighbours}: at least one candidate has to be examined"
+    if settings.hashes not in get_args(HashChoice):
+        yield f"--hashes {settings.hashes}: not one of {', '.join(get_args(HashChoice))}"
     if settings.seed < 0:
         yield f"--seed {settings.seed}: a seed is not negative"
     for name in ("copy_share", "copy_precision", "sibling_share", "sibling_precision"):

@@ -86,8 +86,9 @@ def find_duplicates_of(
 def _find(bench: LeakBench, manifest: Manifest) -> DuplicateFinding:
     index, ids = bench.index, manifest.labelled.ids
     splits = {row.id: row.split for row in manifest.labelled.rows}
-    neighbours = index.search_index.search(index.embeddings, bench.settings.neighbours)
-    evidence_NK = bench.evidence(neighbours, bench.stored("labelled images"))
+    images = bench.stored("labelled images")
+    neighbours = bench.candidates(index.embeddings, images)
+    evidence_NK = bench.evidence(neighbours, images)
     same_image = measure_same_image(_train_only(bench, manifest))
     matches = find_matches(
         neighbours, evidence_NK, same_image.calibration, no_siblings("not asked for"),

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.artifacts import Neighbours
+from atlas.artifacts import EmbeddingSet, Neighbours
+from atlas.errors import UserError
 from atlas.files import content_hash
 from atlas.store import ImageStore
 from index.calibration import (
@@ -18,8 +19,9 @@ from index.calibration import (
     calibrate_sibling,
     no_siblings,
 )
+from index.hashes import BYTES, HashIndex, hash_images, with_hashed
 from index.index_folder import IndexFolder
-from index.settings import LeakSettings, RegistrationSettings
+from index.settings import RULE_2018_BITS, HashKind, LeakSettings, RegistrationSettings
 from index.trials import (
     PlantedCopies,
     edit_of,
@@ -29,6 +31,7 @@ from index.trials import (
     sibling_trials,
     sources_only,
 )
+from index.vector_index import build_index
 from index.verification import ReadFields, examine
 from retrieval.embedder import Embedder
 from retrieval.embedding import embed_rows
@@ -61,8 +64,8 @@ class LeakBench:
         source = content_hash(self.store.content_hash, str(copies.seed))
         return Images(what="planted copies", read=copies.read, source=source)
 
-    def neighbours(self, ids: Sequence[str], images: Images) -> Neighbours:
-        queries = embed_rows(
+    def embedded(self, ids: Sequence[str], images: Images) -> EmbeddingSet:
+        return embed_rows(
             self.embedder,
             images.read,
             ids,
@@ -70,7 +73,46 @@ class LeakBench:
             source=images.source,
             description=f"embedding {images.what}",
         )
-        return self.index.search_index.search(queries, self.settings.neighbours)
+
+    def candidates(
+        self, queries: EmbeddingSet, images: Images, *, among: EmbeddingSet | None = None
+    ) -> Neighbours:
+        """What the embedder and the hashes propose; the queries are read from `images`.
+
+        among: stored images other than those of the index.
+        """
+        references = self.index.embeddings if among is None else among
+        search_index = self.index.search_index if among is None else build_index(among)
+        found = search_index.search(queries, self.settings.neighbours)
+        kind = self.settings.hash_kind
+        if kind is None:
+            return found
+        codes_MTCB = self._hashes(kind, references.ids, self.stored("references"))
+        hashed_NK = HashIndex(ids=references.ids, upright_MCB=codes_MTCB[:, 0]).nearest(
+            queries.ids,
+            self._hashes(kind, queries.ids, images),
+            self.settings.hash_candidates,
+            limits_C=self._limits(),
+        )
+        return with_hashed(found, hashed_NK, queries, references)
+
+    def _hashes(self, kind: HashKind, ids: Sequence[str], images: Images) -> NDArray[np.uint8]:
+        return hash_images(
+            ids,
+            images.read,
+            kind,
+            folder=self.work / "hashes",
+            source=images.source,
+            description=f"hashing {images.what}",
+        )
+
+    def _limits(self) -> NDArray[np.int64] | None:
+        if self.settings.hashes != "rule_2018":
+            return None
+        channels = self.index.spec.channels
+        if missing := sorted(set(RULE_2018_BITS) - set(channels)):
+            raise UserError(f"--hashes rule_2018: this atlas has no channel {', '.join(missing)}")
+        return np.array([RULE_2018_BITS.get(name, 8 * BYTES) for name in channels])
 
     def evidence(self, found: Neighbours, images: Images) -> NDArray[np.float32]:
         """Of each query's candidates; the queries are read from `images`."""
@@ -101,11 +143,11 @@ def measure_same_image(bench: LeakBench) -> SameImageMeasurement:
     settings, ids = bench.settings, bench.index.embeddings.ids
     copies = plant_copies(ids, bench.store.read, count=settings.planted_copies, seed=settings.seed)
     images = bench.planted(copies)
-    found = bench.neighbours(copies.ids, images)
+    found = bench.candidates(bench.embedded(copies.ids, images), images)
     planted = bench.evidence(sources_only(found), images)[:, 0].astype(float)
     sample = sample_ids(ids, count=settings.natural_queries, seed=settings.seed)
-    nearest = bench.index.search_index.search(
-        bench.index.embeddings.aligned_to(sample), settings.neighbours
+    nearest = bench.candidates(
+        bench.index.embeddings.aligned_to(sample), bench.stored("labelled images")
     )
     pairs = bench.evidence(nearest, bench.stored("distinct pairs")).astype(float)
     best = pairs.max(axis=1)

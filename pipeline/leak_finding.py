@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.artifact_files import save_table
@@ -12,7 +13,7 @@ from atlas.errors import DataError, ProvenanceError, UserError
 from atlas.files import check_replaceable, folder_written_beside, write_json
 from atlas.manifest import Manifest, read_manifest
 from atlas.store import fill_store
-from index.calibration import SameImageCalibration, SiblingCalibration
+from index.calibration import SameImageCalibration, SiblingCalibration, no_siblings
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.leaks import SAME_IMAGE, SIBLING, find_leaks, find_matches
 from index.settings import LeakSettings, RegistrationSettings, problems
@@ -75,29 +76,30 @@ def find_leaks_of(
 
 def _find(bench: LeakBench, manifest: Manifest) -> LeakFinding:
     index, images = bench.index, bench.stored("test images")
-    neighbours = bench.neighbours(manifest.of("test").ids, images)
+    splits = {row.id: row.split for row in manifest.rows}
+    tests = bench.embedded(manifest.of("test").ids, images)
+    neighbours = bench.candidates(tests, images)
     evidence_NK = bench.evidence(neighbours, images)
     same_image, sibling = measure_same_image(bench), measure_sibling(bench)
-    matches = find_matches(
-        neighbours,
-        evidence_NK,
-        same_image.calibration,
-        sibling,
-        splits={row.id: row.split for row in manifest.rows},
-        identities=index.identities,
-    )
+    known = find_matches(
+        neighbours, evidence_NK, same_image.calibration, sibling,
+        splits=splits, identities=index.identities,
+    )  # fmt: skip
+    among = bench.candidates(tests, images, among=tests)
+    one_another = find_matches(
+        among, bench.evidence(among, images), same_image.calibration,
+        no_siblings("test images have no known identity"), splits=splits, identities={},
+    )  # fmt: skip
     return LeakFinding(
-        matches=matches,
+        matches=Matches(table=pd.concat([known.table, one_another.table], ignore_index=True)),
         leaks=find_leaks(
-            matches,
-            labels=index.labels,
-            identities=index.identities,
+            known, labels=index.labels, identities=index.identities,
             unproven=_unproven(bench.settings, same_image.calibration, sibling),
         ),
         same_image=same_image,
         sibling=sibling,
         best_evidence_N=evidence_NK.max(axis=1),
-    )
+    )  # fmt: skip
 
 
 def _unproven(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from index.settings import LeakSettings, RegistrationSettings
+from index.settings import HashChoice, LeakSettings, RegistrationSettings
 from scripts.console import run
 
 
@@ -11,6 +11,7 @@ def main(
     index: Path = Path("runs/index"),
     out: Path = Path("runs/leaks"),
     neighbours: int = LeakSettings.neighbours,
+    hashes: HashChoice = LeakSettings.hashes,
     copy_precision: float = LeakSettings.copy_precision,
     copy_share: float = LeakSettings.copy_share,
     sibling_precision: float = LeakSettings.sibling_precision,
@@ -26,6 +27,8 @@ def main(
         index: what build_index.py wrote from the same data.
         out: where matches.csv, leaks.csv, calibration.json and pictures go.
         neighbours: candidates that are examined for each test image.
+        hashes: perceptual hash that proposes candidates too, in all flips and turns; rule_2018 is
+            phash within 14, 12 and 10 bits in red, green and blue.
         copy_precision: precision that same_image claims should have.
         copy_share: share of test images expected to be copies; precision is meant at it.
         sibling_precision: precision that sibling claims should have.
@@ -39,6 +42,7 @@ def main(
 
     settings = LeakSettings(
         neighbours=neighbours,
+        hashes=hashes,
         copy_precision=copy_precision,
         copy_share=copy_share,
         sibling_precision=sibling_precision,

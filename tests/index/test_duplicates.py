@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.artifacts import MATCH_COLUMNS, Matches
-from index.duplicates import copies_of_train, find_duplicates, group_table, tied
+from index.duplicates import copies_of_train, find_duplicates, group_table, linked, tied
 
 IDS = ("t1", "t2", "t3", "e1", "e2", "e3", "e4")
 SPLITS = {i: "train" if i[0] == "t" else "external" for i in IDS}
@@ -45,6 +45,20 @@ def test_what_is_examined_but_not_claimed_ties_nothing() -> None:
 def test_a_copy_of_a_copy_names_what_it_was_matched_with() -> None:
     found = duplicates_of(("e3", "e4", 0.9), ("e4", "t3", 0.9)).set_index("id")
     assert found["duplicate_of"].to_dict() == {"e4": "t3", "e3": "e4"}
+
+
+def test_one_false_claim_does_not_chain_two_fields_together() -> None:
+    """t1, e1, e2 are one field and t2, e3, e4 another; of five pairs between them one is claimed."""
+    fields = [("t1", "e1", 0.97), ("t1", "e2", 0.96), ("e1", "e2", 0.95),
+              ("t2", "e3", 0.97), ("t2", "e4", 0.96), ("e3", "e4", 0.95)]  # fmt: skip
+    across = [("e2", "e3", 0.81), ("t1", "t2", 0.3), ("e1", "e3", 0.2), ("e2", "e4", 0.2),
+              ("e2", "t2", 0.1)]  # fmt: skip
+    found = linked(matches_of(*fields, *across))
+    assert tied(IDS, found) == {
+        "t1": "t1", "t2": "t2", "e1": "t1", "e2": "t1", "e3": "t2", "e4": "t2",
+    }  # fmt: skip
+    alone = linked(matches_of(*fields, ("e2", "e3", 0.81)))  # nothing speaks against it
+    assert set(tied(IDS, alone).values()) == {"t1"}
 
 
 def test_only_external_images_tied_to_train_are_copies_of_train() -> None:

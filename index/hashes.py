@@ -1,0 +1,146 @@
+"""Perceptual hashes: candidates for copies that no embedder has to propose.
+
+Each channel is hashed by itself. References are hashed as they are, queries in all 8 flips and
+turns, and the nearest turn counts: so a turned copy is found as well as an upright one.
+Axes: N images, T turns, C channels, B bytes of a hash, M references, K candidates.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import faiss
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from atlas.artifacts import EmbeddingSet, Neighbours, positions_of
+from atlas.edits import turned
+from atlas.files import content_hash
+from atlas.parts import fill_parts
+from index.settings import HashKind
+from index.verification import ReadFields
+
+Codes = NDArray[np.uint8]
+
+HASHES: dict[HashKind, Callable[[Image.Image], imagehash.ImageHash]] = {
+    "ahash": imagehash.average_hash,
+    "dhash": imagehash.dhash,
+    "phash": imagehash.phash,
+    "whash": imagehash.whash,
+}
+BYTES = 8  # of a hash of 8 x 8 bits
+TURNS = 8
+QUERIES_AT_ONCE = 2048
+
+
+def hash_field(field: NDArray[np.uint8], kind: HashKind) -> Codes:
+    """One image, C x H x W, in all 8 flips and turns: T x C x B."""
+    bits = [
+        [HASHES[kind](Image.fromarray(plane)).hash.ravel() for plane in turned(field, turn)]
+        for turn in range(TURNS)
+    ]
+    return np.packbits(np.array(bits, bool), axis=-1)
+
+
+def hash_images(
+    ids: Sequence[str],
+    read: ReadFields,
+    kind: HashKind,
+    *,
+    folder: Path,
+    source: str,
+    description: str,
+) -> Codes:
+    """N x T x C x B; kept below `folder`, where a killed run goes on.
+
+    source: says which pixels `read` gives, such as a store's content hash.
+    """
+
+    def make_rows(part_ids: Sequence[str]) -> Codes:
+        return np.stack([hash_field(read([i])[0], kind) for i in part_ids])
+
+    store = fill_parts(
+        folder / content_hash(kind, source, *ids),
+        ids,
+        make_rows,
+        provenance={"hash": kind, "imagehash": imagehash.__version__, "images": source},
+        description=description,
+    )
+    return np.asarray(store.read(ids), np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HashIndex:
+    """Exact search by Hamming distance, summed over channels. upright_MCB: of the references."""
+
+    ids: tuple[str, ...]
+    upright_MCB: Codes
+
+    @cached_property
+    def _flat(self) -> faiss.IndexBinaryFlat:
+        codes = self.upright_MCB.reshape(len(self.ids), -1)
+        flat = faiss.IndexBinaryFlat(8 * codes.shape[1])
+        flat.add(np.ascontiguousarray(codes))
+        return flat
+
+    def nearest(
+        self,
+        query_ids: Sequence[str],
+        turned_NTCB: Codes,
+        k: int,
+        *,
+        limits_C: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.object_]:
+        """Ids of the k nearest references, N x K, nearest first, ties in the order of ids; a query
+        never finds its own id, and "" stands where there are fewer.
+
+        limits_C: bits of each channel; a reference that is farther in any one is no candidate.
+        """
+        found_NK = np.full((len(query_ids), k), "", dtype=object)
+        wanted = min(k + 1, len(self.ids))  # the query itself may be among them
+        for start in range(0, len(query_ids), QUERIES_AT_ONCE):
+            codes_NTCB = turned_NTCB[start : start + QUERIES_AT_ONCE]
+            codes = np.ascontiguousarray(codes_NTCB.reshape(-1, self._flat.d // 8))
+            bits, at = self._flat.search(codes, wanted)
+            bits_NTK, at_NTK = (x.reshape(-1, TURNS, wanted) for x in (bits, at))
+            for n, codes_TCB in enumerate(codes_NTCB):
+                near_TK = self._within(codes_TCB, at_NTK[n], limits_C)
+                names = np.array(self.ids, dtype=object)[at_NTK[n][near_TK]]
+                order = np.lexsort((names.astype(str), bits_NTK[n][near_TK]))
+                ranked = [i for i in dict.fromkeys(names[order]) if i != query_ids[start + n]][:k]
+                found_NK[start + n, : len(ranked)] = ranked
+        return found_NK
+
+    def _within(
+        self, codes_TCB: Codes, at_TK: NDArray[np.int64], limits_C: NDArray[np.int64] | None
+    ) -> NDArray[np.bool_]:
+        if limits_C is None:
+            return np.ones(at_TK.shape, bool)
+        bits_TKC = np.bitwise_count(codes_TCB[:, None] ^ self.upright_MCB[at_TK]).sum(axis=-1)
+        return np.asarray((bits_TKC <= limits_C).all(axis=-1))
+
+
+def with_hashed(
+    neighbours: Neighbours,
+    hashed_NK: NDArray[np.object_],
+    queries: EmbeddingSet,
+    references: EmbeddingSet,
+) -> Neighbours:
+    """The neighbours and, behind them, what hashes propose beside; similarity is still cosine."""
+    known = [set(row) for row in neighbours.reference_ids_NK]
+    new_NK = np.array(
+        [["" if i in known[n] else i for i in row] for n, row in enumerate(hashed_NK)], object
+    ).reshape(hashed_NK.shape)
+    similarity_NK = np.full(new_NK.shape, -np.inf, np.float32)
+    rows, columns = np.nonzero(new_NK != "")
+    at = positions_of(references.ids, list(new_NK[rows, columns]), what="embeddings")
+    cosines = np.einsum("pd,pd->p", queries.vectors_ND[rows], references.vectors_ND[at])
+    similarity_NK[rows, columns] = np.minimum(cosines, 1.0)
+    return Neighbours(
+        query_ids=neighbours.query_ids,
+        reference_ids_NK=np.hstack([neighbours.reference_ids_NK, new_NK]),
+        similarity_NK=np.hstack([neighbours.similarity_NK, similarity_NK]),
+    )
