@@ -13,7 +13,10 @@ from atlas.errors import DataError, ProvenanceError, UserError
 from atlas.files import check_replaceable, folder_written_beside, write_json
 from atlas.manifest import Manifest, read_manifest
 from atlas.store import fill_store
+from atlas.tables import GROUPS_TABLE
 from index.calibration import SameImageCalibration, SiblingCalibration, no_siblings
+from index.clean_views import claimed_groups, clean_views
+from index.duplicates import group_table
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.leaks import SAME_IMAGE, SIBLING, find_leaks, find_matches
 from index.settings import LeakSettings, RegistrationSettings, problems
@@ -31,13 +34,19 @@ CALIBRATION_FILE = "calibration.json"
 
 @dataclass(frozen=True, kw_only=True)
 class LeakFinding:
-    """What was found and measured. best_evidence_N: of each test image's best candidate."""
+    """What was found and measured.
+
+    group_of: of every image that shows the same as another. best_evidence_N: of each test image's
+    best candidate.
+    """
 
     matches: Matches
     leaks: LeakReport
     same_image: SameImageMeasurement
     sibling: SiblingCalibration
     best_evidence_N: NDArray[np.float32]
+    group_of: dict[str, str]
+    clean_views: dict[str, tuple[str, ...]]
 
 
 def find_leaks_of(
@@ -47,7 +56,7 @@ def find_leaks_of(
     settings: LeakSettings,
     registration: RegistrationSettings,
 ) -> LeakFinding:
-    """Writes matches.csv, leaks.csv, calibration.json, suspected_copies.csv and pictures to `out`.
+    """Writes matches, claims, groups, clean views, calibration and pictures to `out`.
 
     Work that takes long is kept in the folder `store` beside `out`, so a killed run goes on.
     """
@@ -90,8 +99,9 @@ def _find(bench: LeakBench, manifest: Manifest) -> LeakFinding:
         among, bench.evidence(among, images), same_image.calibration,
         no_siblings("test images have no known identity"), splits=splits, identities={},
     )  # fmt: skip
+    matches = Matches(table=pd.concat([known.table, one_another.table], ignore_index=True))
     return LeakFinding(
-        matches=Matches(table=pd.concat([known.table, one_another.table], ignore_index=True)),
+        matches=matches,
         leaks=find_leaks(
             known, labels=index.labels, identities=index.identities,
             unproven=_unproven(bench.settings, same_image.calibration, sibling),
@@ -99,6 +109,8 @@ def _find(bench: LeakBench, manifest: Manifest) -> LeakFinding:
         same_image=same_image,
         sibling=sibling,
         best_evidence_N=evidence_NK.max(axis=1),
+        group_of=claimed_groups(matches, manifest.ids),
+        clean_views=clean_views(matches, splits),
     )  # fmt: skip
 
 
@@ -115,6 +127,9 @@ def _write(folder: Path, found: LeakFinding, bench: LeakBench) -> None:
     save_table(folder / "matches.csv", found.matches.table)
     save_table(folder / "leaks.csv", found.leaks.table)
     save_table(folder / "suspected_copies.csv", found.same_image.suspected)
+    save_table(folder / GROUPS_TABLE, group_table(found.group_of))
+    for name, ids in found.clean_views.items():
+        save_table(folder / "clean" / f"{name}.csv", pd.DataFrame({"Id": ids}))
     calibration = {
         "same_image": asdict(found.same_image.calibration),
         "sibling": asdict(found.sibling),

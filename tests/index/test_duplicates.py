@@ -48,7 +48,7 @@ def test_a_copy_of_a_copy_names_what_it_was_matched_with() -> None:
 
 
 def test_one_false_claim_does_not_chain_two_fields_together() -> None:
-    """t1, e1, e2 are one field and t2, e3, e4 another; of five pairs between them one is claimed."""
+    """t1, e1, e2 are one field, t2, e3, e4 another; of five pairs between them one is claimed."""
     fields = [("t1", "e1", 0.97), ("t1", "e2", 0.96), ("e1", "e2", 0.95),
               ("t2", "e3", 0.97), ("t2", "e4", 0.96), ("e3", "e4", 0.95)]  # fmt: skip
     across = [("e2", "e3", 0.81), ("t1", "t2", 0.3), ("e1", "e3", 0.2), ("e2", "e4", 0.2),
