@@ -127,6 +127,15 @@ def read_test_ids(data: Path) -> tuple[str, ...]:
     return tuple(draft.id for draft in drafts)
 
 
+def read_labels(data: Path) -> dict[str, tuple[int, ...]]:
+    """Labels by id of the labelled tables alone; no image is looked at. Raises DataError."""
+    problems: list[str] = []
+    drafts = _read_tables(data, read_spec(data), problems)
+    if problems:
+        raise DataError(str(data), problems)
+    return {draft.id: draft.labels for draft in drafts if draft.labels is not None}
+
+
 def _read_tables(data: Path, spec: AtlasSpec, problems: list[str]) -> list[Draft]:
     drafts: list[Draft] = []
     for split in LABELLED:

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from atlas.artifact_files import load_leaks, load_probabilities, save_table
+from atlas.artifact_files import load_leaks, load_probabilities, load_table, save_table
 from atlas.artifacts import (
     ORIGIN_COLUMNS,
     SUBMISSION_COLUMNS,
@@ -19,10 +20,13 @@ from atlas.artifacts import (
 from atlas.errors import DataError, ProvenanceError
 from atlas.files import check_replaceable, folder_written_beside, write_json
 from atlas.labels import format_labels
-from atlas.manifest import read_test_ids
+from atlas.manifest import read_labels, read_test_ids
+from atlas.metrics import label_matrix
 from atlas.spec import read_spec
-from classify.thresholds import Thresholds, load_thresholds, predict_labels
-from index.transfer import TRANSFER
+from atlas.tables import GROUPS_TABLE
+from classify.thresholds import load_thresholds, predict_labels
+from index.transfer import ABSTAIN, TRANSFER
+from pipeline.overrides import Override, Overrides, weigh_overrides
 
 CLASSIFIER = "classifier"
 SUMMARY_FILE = "summary.json"
@@ -38,17 +42,20 @@ class SubmissionSummary:
     submission: Submission
     by_origin: dict[str, int]
     changed: int
+    overrides: Overrides
 
 
 def make_submission_of(
-    data: Path, leaks_folder: Path, classifier_folder: Path, out: Path
+    data: Path, leaks_folder: Path, classifier_folder: Path, out: Path, *, seed: int = 0
 ) -> SubmissionSummary:
-    """Writes submission.csv, origins.csv, submission_without_transfer.csv and summary.json."""
+    """Writes submission.csv, origins.csv, submission_without_transfer.csv and summary.json.
+
+    seed: of what the worth of an override is estimated by.
+    """
     check_replaceable(out, holds=SUMMARY_FILE)
     leaks = load_leaks(leaks_folder / "leaks.csv", made_by=LEAKS_BY)
-    probabilities = load_probabilities(
-        classifier_folder / "test_probabilities.h5", made_by=CLASSIFIER_BY
-    )
+    groups = load_table(leaks_folder / GROUPS_TABLE, made_by=LEAKS_BY)
+    tests = load_probabilities(classifier_folder / "test_probabilities.h5", made_by=CLASSIFIER_BY)
     thresholds = load_thresholds(
         classifier_folder / "thresholds.json", read_spec(data).labels, made_by=CLASSIFIER_BY
     )
@@ -59,9 +66,15 @@ def make_submission_of(
         raise ProvenanceError(
             f"{leaks_folder}: {min(foreign)} is no test image of {data}; run  {LEAKS_BY}  again"
         )
-    predicted = classified(ids, probabilities, thresholds)
-    submission = merge(ids, predicted, leaks)
-    without = pd.DataFrame({"Id": ids, "Predicted": [predicted[i] for i in ids]})
+    shared = shared_by_copies(
+        tests.aligned_to(ids), dict(zip(groups["Id"], groups["Group"], strict=True))
+    )
+    predicted_NC = predict_labels(shared.probabilities_NC, thresholds.per_class_C)
+    overrides = weigh_overrides(
+        leaks, shared, predicted_NC, _held_out(data, classifier_folder), seed=seed
+    )
+    submission = merge(ids, predicted_NC, leaks, overrides)
+    without = pd.DataFrame({"Id": ids, "Predicted": _texts(predicted_NC)})
     by_origin = dict(Counter(submission.origins["origin"]))
     changed = int((submission.predicted["Predicted"] != without["Predicted"]).sum())
     with folder_written_beside(out, holds=SUMMARY_FILE) as folder:
@@ -72,40 +85,50 @@ def make_submission_of(
             "rows": len(ids),
             "by_origin": by_origin,
             "changed_by_transfer": changed,
+            "wrong_share_of_matched_labels": overrides.wrong_share,
             "images_of_class": {
                 "with_transfer": _class_counts(submission.predicted["Predicted"]),
                 "without_transfer": _class_counts(without["Predicted"]),
             },
-            "classifier": probabilities.provenance,
+            "classifier": tests.provenance,
         }
         write_json(folder / SUMMARY_FILE, summary)
     return SubmissionSummary(
-        folder=out, submission=submission, by_origin=by_origin, changed=changed
+        folder=out, submission=submission, by_origin=by_origin, changed=changed,
+        overrides=overrides,
+    )  # fmt: skip
+
+
+def shared_by_copies(tests: ProbabilitySet, group_of: Mapping[str, str]) -> ProbabilitySet:
+    """Test images that show the same get the mean of their probabilities."""
+    names = [group_of.get(image_id, image_id) for image_id in tests.ids]
+    means = pd.DataFrame(tests.probabilities_NC).groupby(np.array(names, object)).transform("mean")
+    return replace(tests, probabilities_NC=means.to_numpy(np.float32))
+
+
+def _held_out(data: Path, classifier_folder: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Probabilities and truth of the images that the classifier did not train on."""
+    found = load_probabilities(
+        classifier_folder / "validation_probabilities.h5", made_by=CLASSIFIER_BY
     )
+    labels = read_labels(data)
+    if missing := set(found.ids) - set(labels):
+        raise ProvenanceError(
+            f"{classifier_folder}: {min(missing)} has no labels in {data}; run  {CLASSIFIER_BY}"
+        )
+    truth_NC = label_matrix([labels[i] for i in found.ids], found.probabilities_NC.shape[1])
+    return found.probabilities_NC.astype(float), truth_NC
 
 
-def classified(
-    ids: Sequence[str], probabilities: ProbabilitySet, thresholds: Thresholds
-) -> dict[str, str]:
-    """The classifier's labels of every id; never empty, for the top class is always kept."""
-    aligned = probabilities.aligned_to(ids)
-    chosen_NC = predict_labels(aligned.probabilities_NC, thresholds.per_class_C)
-    return {
-        image_id: format_labels(tuple(int(c) for c in np.flatnonzero(row)))
-        for image_id, row in zip(ids, chosen_NC, strict=True)
-    }
-
-
-def merge(ids: Sequence[str], predicted: dict[str, str], leaks: LeakReport) -> Submission:
-    """Exactly the ids in their order; a transferred row takes the labels of its match.
-
-    expected_gain stays empty: what an override is worth is not estimated here.
-    """
+def merge(
+    ids: Sequence[str], predicted_NC: NDArray[np.uint8], leaks: LeakReport, overrides: Overrides
+) -> Submission:
+    """Exactly the ids in their order; where an override is made a row takes its match's labels."""
     claims = {str(claim["Id"]): claim for claim in leaks.table.to_dict("records")}
-    rows = [_origin(image_id, claims.get(image_id)) for image_id in ids]
+    rows = [_origin(i, claims.get(i), overrides.by_id.get(i)) for i in ids]
     labels = [
-        claims[i]["labels"] if row["final_decision"] == TRANSFER else predicted[i]
-        for i, row in zip(ids, rows, strict=True)
+        claims[i]["labels"] if row["final_decision"] == TRANSFER else predicted
+        for i, row, predicted in zip(ids, rows, _texts(predicted_NC), strict=True)
     ]
     return Submission(
         predicted=pd.DataFrame({"Id": ids, "Predicted": labels}, columns=list(SUBMISSION_COLUMNS)),
@@ -113,22 +136,29 @@ def merge(ids: Sequence[str], predicted: dict[str, str], leaks: LeakReport) -> S
     )
 
 
-def _origin(image_id: str, claim: Mapping[Hashable, object] | None) -> dict[str, object]:
+def _origin(
+    image_id: str, claim: Mapping[Hashable, object] | None, override: Override | None
+) -> dict[str, object]:
+    """override: of a claim whose decision is to transfer."""
     if claim is None:
         return {
             "Id": image_id, "origin": CLASSIFIER, "match_id": "", "confidence": np.nan,
             "final_decision": "", "expected_gain": np.nan, "reason": "no known image matches",
         }  # fmt: skip
-    transferred = claim["decision"] == TRANSFER
+    made = override is not None and override.made
     return {
         "Id": image_id,
-        "origin": claim["relation"] if transferred else CLASSIFIER,
+        "origin": claim["relation"] if made else CLASSIFIER,
         "match_id": claim["match_id"],
         "confidence": claim["confidence"],
-        "final_decision": claim["decision"],
-        "expected_gain": np.nan,
-        "reason": claim["reason"],
+        "final_decision": TRANSFER if made else ABSTAIN,
+        "expected_gain": override.gain if override else np.nan,
+        "reason": f"{claim['reason']}; {override.in_words()}" if override else claim["reason"],
     }
+
+
+def _texts(predicted_NC: NDArray[np.uint8]) -> list[str]:
+    return [format_labels(tuple(int(c) for c in np.flatnonzero(row))) for row in predicted_NC]
 
 
 def _class_counts(predicted: pd.Series) -> dict[str, int]:
