@@ -1,0 +1,143 @@
+"""Is a promised precision kept? Calibration and scoring redrawn many times from one drawn atlas.
+
+Queries without a copy are the test images of a drawn atlas; copies are planted, one of an image.
+Each redraw parts both by lot into what calibrates and what is scored, 5 % of which are copies. A
+promise is kept where the claims of the scored part are as precise as asked. The oracle is the
+lowest cut that is precise enough on the scored part itself.
+
+python scripts/draw_atlas.py --out D --test-fields-per-identity 6 --novel-identities 1500 --copies 0
+python scripts/build_index.py --data D --embedder frozen --out R/index
+python benchmarks/promise.py --data D --index R/index --out R/promise
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tyro
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from atlas.artifact_files import save_table
+from atlas.metrics import exact_interval
+from atlas.store import fill_store
+from index.calibration import calibrate_same_image
+from index.index_folder import EMBEDDER_FOLDER
+from index.settings import LeakSettings, RegistrationSettings
+from index.trials import plant_copies, source_of
+from pipeline.atlas_index import open_atlas_index
+from pipeline.leak_bench import Images, LeakBench
+from retrieval.embedder_files import load_embedder
+
+COPY_SHARE = 0.05
+ASKED = (0.95, 0.99)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """best: evidence of each query's best candidate; right: whether that is its source."""
+
+    best: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+    def some(self, places: NDArray[np.int64]) -> "Pool":
+        return Pool(best=self.best[places], right=self.right[places])
+
+
+def main(data: Path, index: Path, out: Path, redraws: int = 200, copies: int = 3000) -> None:
+    """Measures once, redraws many times; writes promise.csv with a row for each redraw."""
+    others, planted = pools(data, index, copies)
+    print(f"{len(others.best)} queries without a copy, {len(planted.best)} planted copies")
+    rows = [redraw(others, planted, asked, seed) for asked in ASKED for seed in range(redraws)]
+    table = pd.DataFrame(rows)
+    save_table(out / "promise.csv", table)
+    show(table)
+
+
+def pools(data: Path, index_folder: Path, copies: int) -> tuple[Pool, Pool]:
+    """Queries without a copy, and planted copies."""
+    manifest, index = open_atlas_index(data, index_folder)
+    work = index_folder.parent / "store"
+    bench = LeakBench(
+        index=index,
+        embedder=load_embedder(index_folder / EMBEDDER_FOLDER),
+        store=fill_store(manifest, work, size_px=index.image_size_px),
+        work=work,
+        settings=LeakSettings(),
+        registration=RegistrationSettings(),
+    )
+    truth = pd.read_csv(data / "truth.csv", dtype=str, keep_default_na=False)
+    copied = set(truth.loc[truth["relation"] == "same_image", "Id"])
+    new_ids = [i for i in manifest.of("test").ids if i not in copied]
+    planted = plant_copies(index.embeddings.ids, bench.store.read, count=copies, seed=0)
+    return (
+        _measured(bench, new_ids, bench.stored("test images"), [""] * len(new_ids)),
+        _measured(bench, planted.ids, bench.planted(planted), list(map(source_of, planted.ids))),
+    )
+
+
+def _measured(bench: LeakBench, ids: list[str], images: Images, sources: list[str]) -> Pool:
+    found = bench.candidates(bench.embedded(ids, images), images)
+    evidence_NK = bench.evidence(found, images).astype(float)
+    best = evidence_NK.argmax(axis=1)
+    rows = np.arange(len(ids))
+    matched = found.reference_ids_NK[rows, best]
+    return Pool(best=evidence_NK[rows, best], right=matched == np.array(sources, object))
+
+
+def redraw(others: Pool, planted: Pool, asked: float, seed: int) -> dict[str, object]:
+    """One calibration and one scoring, of disjoint halves."""
+    rng = np.random.default_rng(seed)
+    trials, scored = np.array_split(rng.permutation(len(others.best)), 2)
+    count = round(COPY_SHARE / (1 - COPY_SHARE) * len(scored))
+    lot = rng.permutation(len(planted.best))
+    copies, plants = planted.some(lot[:count]), planted.some(lot[count:])
+    settings = replace(LeakSettings(), copy_precision=asked, copy_share=COPY_SHARE, seed=seed)
+    evidence = np.where(plants.right, plants.best, -1.0)
+    found = calibrate_same_image(evidence, others.best[trials], settings)
+    every = Pool(
+        best=np.concatenate([copies.best, others.best[scored]]),
+        right=np.concatenate([copies.right, np.zeros(len(scored), bool)]),
+    )
+    precision, recall = score(every, found.cut, count)
+    oracle = max(score(every, cut, count)[1] for cut in oracle_cuts(every, asked))
+    return {
+        "asked": asked, "seed": seed, "cut": found.cut, "promised": found.promise.reached,
+        "shown": found.promise.shown, "precision": precision, "recall": recall,
+        "oracle_recall": oracle, "kept": precision >= asked,
+        "trials": len(trials), "scored": len(scored), "copies": count,
+    }  # fmt: skip
+
+
+def score(pool: Pool, cut: float, copies: int) -> tuple[float, float]:
+    """Precision, 1 without claims, and recall."""
+    claimed = pool.best >= cut
+    right = int((claimed & pool.right).sum())
+    return right / max(int(claimed.sum()), 1) if claimed.any() else 1.0, right / copies
+
+
+def oracle_cuts(pool: Pool, asked: float) -> NDArray[np.float64]:
+    """Every cut that is precise enough; the highest score where none is."""
+    order = np.argsort(-pool.best, kind="stable")
+    precise = np.cumsum(pool.right[order]) >= asked * np.arange(1, len(order) + 1)
+    return pool.best[order][precise] if precise.any() else pool.best[order][:1]
+
+
+def show(table: pd.DataFrame) -> None:
+    shown = Table("asked", "promised", "kept", "95 %", "recall / oracle's, mean", "least")
+    for asked, rows in table.groupby("asked"):
+        kept = int(rows["kept"].sum())
+        low, high = exact_interval(kept, len(rows))
+        ratio = rows["recall"] / rows["oracle_recall"]
+        shown.add_row(
+            f"{asked:g}", f"{int(rows['promised'].sum())} of {len(rows)}",
+            f"{kept} of {len(rows)}", f"{low:.3f} to {high:.3f}",
+            f"{ratio.mean():.3f}", f"{ratio.min():.3f}",
+        )  # fmt: skip
+    Console().print(shown)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
