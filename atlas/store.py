@@ -39,6 +39,10 @@ class ImageStore:
     def content_hash(self) -> str:
         return self.parts.content_hash
 
+    def keys(self, ids: Sequence[str]) -> list[str]:
+        """Of each image's pixels. Raises KeyError for an unknown id."""
+        return self.parts.row_hashes(ids)
+
     def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
         """uint8 N x C x size x size, in the order of ids. Raises KeyError for an unknown id."""
         if not ids:
@@ -53,13 +57,12 @@ def native_size_px(manifest: Manifest, *, at_most_px: int = LARGEST_PX) -> int:
 
 
 def fill_store(manifest: Manifest, folder: Path, *, size_px: int) -> ImageStore:
-    """The store of a manifest, made or completed below `folder`.
+    """The store of a manifest, made or completed below `folder`: what is there is kept.
 
-    Stores of other images or sizes lie beside it under other names. Raises DataError with every
-    file whose pixels cannot be read. Beside the parts it writes `disagreements.csv`, and says so
-    where a field's channels do not seem to belong together.
+    Stores of other sizes lie beside it under other names. Raises DataError with every file whose
+    pixels cannot be read. Beside the parts it writes `disagreements.csv`, and says so where a
+    field's channels do not seem to belong together.
     """
-    key = content_hash(str(size_px), repr(manifest.spec), *map(_fingerprint, manifest.rows))
 
     def make_rows(ids: Sequence[str]) -> NDArray[np.uint8]:
         fields, problems = _decode(manifest, ids, size_px)
@@ -68,7 +71,7 @@ def fill_store(manifest: Manifest, folder: Path, *, size_px: int) -> ImageStore:
         return fields
 
     parts = fill_parts(
-        folder / f"{size_px}px-{key}",
+        folder / f"{size_px}px-{content_hash(repr(manifest.spec))}",
         manifest.ids,
         make_rows,
         provenance={
@@ -77,6 +80,7 @@ def fill_store(manifest: Manifest, folder: Path, *, size_px: int) -> ImageStore:
             "size_px": size_px,
         },
         description="decoding",
+        keys=[_fingerprint(row) for row in manifest.rows],
         rows_per_part=rows_that_fit(len(manifest.spec.channels) * size_px**2),
     )
     store = ImageStore(parts=parts, channels=manifest.spec.channels, size_px=size_px)
@@ -88,26 +92,26 @@ def fill_store(manifest: Manifest, folder: Path, *, size_px: int) -> ImageStore:
 def report_disagreements(store: ImageStore) -> None:
     """Writes `disagreements.csv` beside the parts: id, channel, score, the least score first.
 
-    Each field is scored once and kept; what is found is said when the table is new.
+    Each field is scored once and kept; what is found is said when the table is another.
     """
     path = store.parts.folder / "disagreements.csv"
-    if path.exists():
-        return
     scores_NC = fill_parts(
         store.parts.folder / "coherence",
         store.ids,
         lambda ids: np.stack([coherence_scores(field) for field in store.read(ids)]),
-        provenance={"images": store.content_hash},
+        provenance={"channels": store.channels},
         description="comparing channels",
-        rows_per_part=store.parts.rows_per_part,
+        keys=store.keys(store.ids),
+        rows_per_part=rows_that_fit(len(store.channels) * store.size_px**2),
     ).read(store.ids)
     low = [(float(scores_NC[n, c]), n, c) for n, c in np.argwhere(scores_NC < LEAST_SCORE)]
     table = pd.DataFrame(
         [(store.ids[n], store.channels[c], score) for score, n, c in sorted(low)],
         columns=["id", "channel", "score"],
     )
+    before = path.read_bytes() if path.exists() else b""
     save_table(path, table)
-    if low:
+    if low and path.read_bytes() != before:
         count = table["id"].nunique()
         print(
             f"{count} of {len(store.ids)} fields have a channel that does not seem to belong: "
@@ -119,7 +123,7 @@ def report_disagreements(store: ImageStore) -> None:
 def _fingerprint(row: ImageRow) -> str:
     """Changes when a file does, without reading it."""
     stats = [file.stat() for file in row.files]
-    return row.id + "".join(f"|{stat.st_size},{stat.st_mtime_ns}" for stat in stats)
+    return "".join(f"|{stat.st_size},{stat.st_mtime_ns}" for stat in stats)
 
 
 def _decode(

@@ -27,8 +27,9 @@ from index.calibration import calibrate_same_image
 from index.index_folder import EMBEDDER_FOLDER
 from index.settings import LeakSettings, RegistrationSettings
 from index.trials import plant_copies, source_of
+from index.verification import Images
 from pipeline.atlas_index import open_atlas_index
-from pipeline.leak_bench import Images, LeakBench
+from pipeline.leak_bench import LeakBench
 from retrieval.embedder_files import load_embedder
 
 COPY_SHARE = 0.05
@@ -71,10 +72,10 @@ def pools(data: Path, index_folder: Path, copies: int) -> tuple[Pool, Pool]:
     truth = pd.read_csv(data / "truth.csv", dtype=str, keep_default_na=False)
     copied = set(truth.loc[truth["relation"] == "same_image", "Id"])
     new_ids = [i for i in manifest.of("test").ids if i not in copied]
-    planted = plant_copies(index.embeddings.ids, bench.store.read, count=copies, seed=0)
+    planted = plant_copies(index.embeddings.ids, bench.stored("sources"), count=copies, seed=0)
     return (
         _measured(bench, new_ids, bench.stored("test images"), [""] * len(new_ids)),
-        _measured(bench, planted.ids, bench.planted(planted), list(map(source_of, planted.ids))),
+        _measured(bench, planted.ids, planted.images, list(map(source_of, planted.ids))),
     )
 
 

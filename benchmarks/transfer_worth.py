@@ -1,8 +1,10 @@
 """Transfer with abstention against the classifier alone and plain copying, on simulated leaks.
 
-The images that a classifier held out are parted by lot, again and again: one half teaches what an
-override is worth, in the other a share of the images gets a match, of whose labels some are those of
-a random other image. Run: python benchmarks/transfer_worth.py --data D --classifier R/classifier
+The images that a classifier held out are parted by lot, again and again: one half teaches what
+an override is worth, in the other a share of the images gets a match, whose labels are sometimes
+those of a random other image.
+
+python benchmarks/transfer_worth.py --data D --classifier R/classifier
 """
 
 from pathlib import Path

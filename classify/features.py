@@ -41,16 +41,19 @@ def embed_store(
     store: of the classifier's channels, at its image size.
     """
     network = feature_network(classifier.network)
-    provenance = {"images": store.content_hash, "classifier": classifier.weights_hash}
+    made_by = {"classifier": classifier.weights_hash}
+    keys = store.keys(ids)
 
     def make_rows(part_ids: Sequence[str]) -> NDArray[np.float32]:
         return forward_rows(network, store.read, part_ids)
 
     parts = fill_parts(
-        folder / content_hash(*provenance.values(), *ids),
+        folder / content_hash(classifier.weights_hash),
         ids,
         make_rows,
-        provenance=provenance,
+        provenance=made_by,
         description="embedding",
+        keys=keys,
     )
+    provenance = {"images": content_hash(*ids, *keys), **made_by}
     return EmbeddingSet(ids=tuple(ids), vectors_ND=parts.read(ids), provenance=provenance)

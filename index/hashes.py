@@ -18,10 +18,9 @@ from PIL import Image
 
 from atlas.artifacts import EmbeddingSet, Neighbours, positions_of
 from atlas.edits import turned
-from atlas.files import content_hash
 from atlas.parts import fill_parts
 from index.settings import HashKind
-from index.verification import ReadFields
+from index.verification import Images
 
 Codes = NDArray[np.uint8]
 
@@ -45,29 +44,19 @@ def hash_field(field: NDArray[np.uint8], kind: HashKind) -> Codes:
     return np.packbits(np.array(bits, bool), axis=-1)
 
 
-def hash_images(
-    ids: Sequence[str],
-    read: ReadFields,
-    kind: HashKind,
-    *,
-    folder: Path,
-    source: str,
-    description: str,
-) -> Codes:
-    """N x T x C x B; kept below `folder`, where a killed run goes on.
-
-    source: says which pixels `read` gives, such as a store's content hash.
-    """
+def hash_images(ids: Sequence[str], images: Images, kind: HashKind, *, folder: Path) -> Codes:
+    """N x T x C x B; kept below `folder`, where a killed run goes on."""
 
     def make_rows(part_ids: Sequence[str]) -> Codes:
-        return np.stack([hash_field(read([i])[0], kind) for i in part_ids])
+        return np.stack([hash_field(images.read([i])[0], kind) for i in part_ids])
 
     store = fill_parts(
-        folder / content_hash(kind, source, *ids),
+        folder / kind,
         ids,
         make_rows,
-        provenance={"hash": kind, "imagehash": imagehash.__version__, "images": source},
-        description=description,
+        provenance={"hash": kind, "imagehash": imagehash.__version__},
+        description=f"hashing {images.what}",
+        keys=images.keys(ids),
     )
     return np.asarray(store.read(ids), np.uint8)
 

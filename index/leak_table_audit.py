@@ -25,8 +25,8 @@ SUMMARY_COLUMNS = (
     "ids_without_labels", "questionable", "strangers",
 )  # fmt: skip
 AGREEMENT_COLUMNS = (
-    "table", "other", "shared", "equal", "share", "low", "high", "written_alike", *RELATIONS[1:],
-    "both_matched", "same_match",
+    "table", "other", "shared", "equal", "share", "low", "high", "held", "written_alike",
+    *RELATIONS[1:], "both_matched", "same_match",
 )  # fmt: skip
 CONFLICT_COLUMNS = ("Id", "table", "labels", "other", "other_labels", "relation")
 CLASS_COLUMNS = ("label", "stated", "disputed", "share")
@@ -64,9 +64,11 @@ def relation_of(own: Answer, other: Answer) -> str:
 def agreement_table(tables: Sequence[LeakTable]) -> pd.DataFrame:
     """AGREEMENT_COLUMNS, a row for each pair of tables, in their order.
 
-    shared: ids that have labels in both; the counts of RELATIONS add up to it. low, high: exact 95 %
-    interval of the share that is equal. written_alike: equal, and some row has the labels in the
-    same order. both_matched: ids for which both name matches; same_match: they have one in common.
+    shared: ids that have labels in both; the counts of RELATIONS add up to it. low, high: exact
+    95 % interval of the share that is equal. held: ids for which one table holds all label sets of
+    the other. written_alike: ids for which both have a row with the same labels in the same order,
+    the mark of a common source. both_matched: ids for which both name matches; same_match: they
+    have one in common.
     """
     rows = [_agreement(one, other) for one, other in combinations(tables, 2)]
     return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
@@ -112,10 +114,13 @@ def source_table(tables: Sequence[LeakTable], labelled: Mapping[str, Labels]) ->
     for table in tables:
         named = [row for row in table.rows if row.field and row.labels]
         if named:
-            pairs = [(r.labels, labelled[r.field]) for r in named if r.field in labelled]
-            counts = Counter(relation_of(_one(own), _one(other)) for own, other in pairs)
-            shares = _shares(counts[EQUAL], len(pairs))
-            rows.append((table.name, len(named), len(pairs), counts[EQUAL], *shares,
+            counts = Counter(
+                relation_of(_one(row.labels), _one(labelled[row.field]))
+                for row in named
+                if row.field in labelled
+            )
+            shares = _shares(counts[EQUAL], counts.total())
+            rows.append((table.name, len(named), counts.total(), counts[EQUAL], *shares,
                          *(counts[relation] for relation in RELATIONS[1:5])))  # fmt: skip
     return pd.DataFrame(rows, columns=list(SOURCE_COLUMNS))
 
@@ -142,16 +147,15 @@ def fields_in(table: LeakTable, image_id: str) -> frozenset[str]:
 
 def _agreement(one: LeakTable, other: LeakTable) -> tuple[str | int | float, ...]:
     shared = [i for i in one.answers if i in other.answers]
-    counts = Counter(relation_of(one.answers[i], other.answers[i]) for i in shared)
-    alike = sum(
-        one.answers[i] == other.answers[i] and bool(_written(one, i) & _written(other, i))
-        for i in shared
-    )
+    pairs = [(one.answers[i], other.answers[i]) for i in shared]
+    counts = Counter(relation_of(own, theirs) for own, theirs in pairs)
+    held = sum(own <= theirs or own >= theirs for own, theirs in pairs)
+    alike = sum(bool(_written(one, i) & _written(other, i)) for i in shared)
     fields = [(fields_in(one, i), fields_in(other, i)) for i in shared]
     matched = [bool(own & theirs) for own, theirs in fields if own and theirs]
     return (
         one.name, other.name, len(shared), counts[EQUAL], *_shares(counts[EQUAL], len(shared)),
-        alike, *(counts[relation] for relation in RELATIONS[1:]), len(matched), sum(matched),
+        held, alike, *(counts[relation] for relation in RELATIONS[1:]), len(matched), sum(matched),
     )  # fmt: skip
 
 

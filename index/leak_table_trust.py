@@ -8,15 +8,16 @@ trust is how often a table repeats the consensus; the two are found in turns, as
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isclose
 
+import numpy as np
 import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
 from atlas.leak_tables import Labels, LeakTable
 from atlas.metrics import exact_interval
-from index.leak_table_audit import agreement_table, all_ids
+from index.leak_table_audit import agreement_table
 
 ONE_VOICE = 0.95  # tables are one voice where they surely agree on so much of what they share
 DOUBTED = 0.5  # what a row counts that its own author doubts
@@ -45,42 +46,71 @@ class Trust:
         return (self.equal + 1) / (self.of + 2)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Tables that are heard together. voices, trust: by the table's name."""
+
+    tables: tuple[LeakTable, ...]
+    voices: Voices
+    trust: Mapping[str, Trust]
+
+    def weight(self, table: LeakTable, image_id: str) -> float:
+        doubt = DOUBTED if image_id in table.doubted else 1.0
+        return self.trust[table.name].weight * doubt
+
+    def others(self, table: LeakTable) -> "Panel":
+        """The panel without the table's voice."""
+        voice = self.voices[table.name]
+        return replace(self, tables=tuple(t for t in self.tables if self.voices[t.name] != voice))
+
+    def votes(self, image_id: str) -> dict[Labels, float]:
+        """Votes by label set. A voice's vote is shared by its tables that know the image, and a
+        table's by its label sets."""
+        speaking = [table for table in self.tables if image_id in table.answers]
+        crowd = Counter(self.voices[table.name] for table in speaking)
+        votes: dict[Labels, float] = defaultdict(float)
+        for table in speaking:
+            answer = table.answers[image_id]
+            share = self.weight(table, image_id) / crowd[self.voices[table.name]] / len(answer)
+            for labels in answer:
+                votes[labels] += share
+        return dict(votes)
+
+
 def voices_of(tables: Sequence[LeakTable]) -> dict[str, int]:
     """The number of the voice of each table, from 0 in the order of the tables.
 
-    One voice: equal answers throughout, or the exact interval of their agreement above ONE_VOICE.
+    One voice: the exact interval of their agreement lies above ONE_VOICE, or all is equal.
     """
-    at = {table.name: n for n, table in enumerate(tables)}
-    together = [[0] * len(tables) for _ in tables]
-    pairs = agreement_table(tables)
-    for one, other, low in zip(pairs["table"], pairs["other"], pairs["low"], strict=True):
-        a, b = at[one], at[other]
-        together[a][b] = int(low >= ONE_VOICE or tables[a].answers == tables[b].answers)
-    _, component_T = connected_components(together, directed=False)
-    number: dict[int, int] = {}
-    return {
-        table.name: number.setdefault(int(component), len(number))
-        for table, component in zip(tables, component_T, strict=True)
-    }
+    return _together(tables, "equal")
 
 
-def trust_in(tables: Sequence[LeakTable], voices: Voices) -> dict[str, Trust]:
-    """By table; the rounds end where nothing changes."""
-    found: dict[str, Trust] = {}
-    weights = {table.name: 1.0 for table in tables}
+def sources_of(tables: Sequence[LeakTable]) -> dict[str, int]:
+    """As `voices_of`, but tables belong together where one holds what the other says.
+
+    A table made from another by adding candidates speaks for itself, and is no second source.
+    """
+    return _together(tables, "held")
+
+
+def panel_of(tables: Sequence[LeakTable], voices: Voices) -> Panel:
+    """With the trust that the tables find in one another; the rounds end where nothing changes."""
+    nothing = {table.name: Trust(equal=0, of=0) for table in tables}
+    panel = Panel(tables=tuple(tables), voices=voices, trust=nothing)
     for _ in range(ROUNDS):
-        before, found = found, {t.name: _trust(t, tables, voices, weights) for t in tables}
-        if found == before:
+        found = {table.name: _trust(table, consensus_of_others(table, panel)) for table in tables}
+        if found == panel.trust:
             break
-        weights = {name: trust.weight for name, trust in found.items()}
-    return found
+        panel = replace(panel, trust=found)
+    return panel
 
 
-def distrusted(trust: Mapping[str, Trust], voices: Voices) -> tuple[str, ...]:
+def distrusted(panel: Panel) -> tuple[str, ...]:
     """Tables whose interval lies below that of every table of most of the other voices.
 
     None where there are fewer than three voices: of two that differ nobody knows which is right.
     """
+    trust, voices = panel.trust, panel.voices
     numbers = set(voices.values())
     if len(numbers) < 3:
         return ()
@@ -96,39 +126,17 @@ def distrusted(trust: Mapping[str, Trust], voices: Voices) -> tuple[str, ...]:
     )
 
 
-def votes_for(
-    tables: Sequence[LeakTable], voices: Voices, weights: Mapping[str, float], image_id: str
-) -> dict[Labels, float]:
-    """Votes by label set. A voice's vote is shared by its tables that know the image, and a
-    table's by its label sets."""
-    speaking = [table for table in tables if image_id in table.answers]
-    crowd = Counter(voices[table.name] for table in speaking)
-    votes: dict[Labels, float] = defaultdict(float)
-    for table in speaking:
-        answer = table.answers[image_id]
-        weight = weight_of(table, weights, image_id) / crowd[voices[table.name]]
-        for labels in answer:
-            votes[labels] += weight / len(answer)
-    return dict(votes)
-
-
-def weight_of(table: LeakTable, weights: Mapping[str, float], image_id: str) -> float:
-    return weights[table.name] * (DOUBTED if image_id in table.doubted else 1.0)
-
-
 def leading(votes: Mapping[Labels, float]) -> list[Labels]:
     """The label sets with the most votes: several in a tie, none without votes."""
     most = max(votes.values(), default=0.0)
     return [labels for labels, count in votes.items() if isclose(count, most, rel_tol=1e-9)]
 
 
-def consensus_of_others(
-    table: LeakTable, tables: Sequence[LeakTable], voices: Voices, weights: Mapping[str, float]
-) -> dict[str, Labels]:
+def consensus_of_others(table: LeakTable, panel: Panel) -> dict[str, Labels]:
     """By id, what the other voices say of the table's images; nothing where they are in a tie."""
-    others = [other for other in tables if voices[other.name] != voices[table.name]]
-    found = {i: leading(votes_for(others, voices, weights, i)) for i in table.answers}
-    return {i: labels[0] for i, labels in found.items() if len(labels) == 1}
+    others = panel.others(table)
+    found = {image_id: leading(others.votes(image_id)) for image_id in table.answers}
+    return {image_id: labels[0] for image_id, labels in found.items() if len(labels) == 1}
 
 
 def judged_ids(table: LeakTable, consensus: Mapping[str, Labels]) -> list[str]:
@@ -150,10 +158,23 @@ def class_differences(table: LeakTable, consensus: Mapping[str, Labels]) -> pd.D
     return pd.DataFrame(rows, columns=list(DIFFERENCE_COLUMNS))
 
 
-def _trust(
-    table: LeakTable, tables: Sequence[LeakTable], voices: Voices, weights: Mapping[str, float]
-) -> Trust:
-    consensus = consensus_of_others(table, tables, voices, weights)
+def _trust(table: LeakTable, consensus: Mapping[str, Labels]) -> Trust:
     judged = judged_ids(table, consensus)
     equal = sum(table.answers[i] == frozenset([consensus[i]]) for i in judged)
     return Trust(equal=equal, of=len(judged))
+
+
+def _together(tables: Sequence[LeakTable], counted: str) -> dict[str, int]:
+    """counted: the column of the agreement table whose share of the shared ids ties two tables."""
+    at = {table.name: n for n, table in enumerate(tables)}
+    tied_TT = np.eye(len(tables), dtype=bool)
+    for pair in agreement_table(tables).to_dict("records"):
+        a, b = at[pair["table"]], at[pair["other"]]
+        low, _ = exact_interval(pair[counted], pair["shared"])
+        tied_TT[a, b] = low >= ONE_VOICE or tables[a].answers == tables[b].answers
+    _, component_T = connected_components(tied_TT, directed=False)
+    number: dict[int, int] = {}
+    return {
+        table.name: number.setdefault(int(component), len(number))
+        for table, component in zip(tables, component_T, strict=True)
+    }

@@ -13,7 +13,7 @@ from atlas.files import content_hash
 from index.index_folder import IndexFolder
 from index.promise import Trials
 from index.vector_index import build_index
-from index.verification import ReadFields
+from index.verification import Images
 
 TRIALS_AT_ONCE = 1000
 # An exact copy says nothing about a cut.
@@ -24,15 +24,22 @@ PLANTED_EDITS = tuple(name for name in EDITS if name != "exact")
 class PlantedCopies:
     """Edited copies of references, made anew whenever they are read: nothing large is held.
 
-    ids: `edit:source`; read: ids -> uint8 N x C x H x W.
+    ids: `edit:source`; read and keys as of `Images`.
     """
 
     ids: tuple[str, ...]
-    read_sources: ReadFields
+    sources: Images
     seed: int
 
+    @property
+    def images(self) -> Images:
+        return Images(what="planted copies", read=self.read, keys=self._keys)
+
+    def _keys(self, ids: Sequence[str]) -> list[str]:
+        return [f"{key}|{self.seed}" for key in self.sources.keys([source_of(i) for i in ids])]
+
     def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
-        sources = self.read_sources([source_of(i) for i in ids])
+        sources = self.sources.read([source_of(i) for i in ids])
         return np.stack([self._planted(i, field) for i, field in zip(ids, sources, strict=True)])
 
     def _planted(self, planted_id: str, field: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -48,9 +55,7 @@ def source_of(planted_id: str) -> str:
     return planted_id.split(":", 1)[1]
 
 
-def plant_copies(
-    ids: Sequence[str], read_sources: ReadFields, *, count: int, seed: int
-) -> PlantedCopies:
+def plant_copies(ids: Sequence[str], sources: Images, *, count: int, seed: int) -> PlantedCopies:
     """Up to `count` copies, one of an image, so that each is a trial of its own; every kind of edit
     equally often."""
     order = np.random.default_rng(seed).permutation(len(ids))[:count]
@@ -58,7 +63,7 @@ def plant_copies(
         f"{PLANTED_EDITS[n % len(PLANTED_EDITS)]}:{ids[position]}"
         for n, position in enumerate(order)
     )
-    return PlantedCopies(ids=planted, read_sources=read_sources, seed=seed)
+    return PlantedCopies(ids=planted, sources=sources, seed=seed)
 
 
 def sources_only(neighbours: Neighbours) -> Neighbours:

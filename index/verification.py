@@ -6,7 +6,7 @@ Axes: N queries, K candidates, C channels, H rows, W columns.
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,21 +25,27 @@ QUERIES_AT_ONCE = 128
 FIELDS_READ_AT_ONCE = 64
 
 
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Images by id. what: as a progress bar names them; read: ids -> uint8 N x C x H x W; keys: of
+    the pixels of each, so that what was measured of them is kept."""
+
+    what: str
+    read: ReadFields
+    keys: Callable[[Sequence[str]], Sequence[str]]
+
+
 def examine(
     neighbours: Neighbours,
-    read_queries: ReadFields,
-    read_references: ReadFields,
+    queries: Images,
+    references: Images,
     settings: RegistrationSettings,
     *,
     folder: Path,
-    source: str,
-    description: str,
 ) -> NDArray[np.float32]:
     """Evidence of every candidate, N x K: the correlation of registered pixels, -1 where none.
 
-    read_queries, read_references: ids -> uint8 N x C x H x W.
-    folder: finished parts are kept there, so that a killed run goes on.
-    source: says which pixels are read, such as a store's content hash.
+    folder: what is finished is kept there, query by query.
     """
     candidates = dict(zip(neighbours.query_ids, neighbours.reference_ids_NK, strict=True))
 
@@ -47,22 +53,39 @@ def examine(
         blocks = [
             _examine_block(
                 query_ids[start : start + QUERIES_AT_ONCE],
-                candidates, read_queries, read_references, settings,
+                candidates, queries.read, references.read, settings,
             )
             for start in range(0, len(query_ids), QUERIES_AT_ONCE)
         ]  # fmt: skip
         return np.concatenate(blocks)
 
-    pairs = content_hash(*("|".join([q, *map(str, ids)]) for q, ids in candidates.items()))
-    provenance = {"pairs": pairs, "images": source, "registration": asdict(settings)}
+    provenance = {
+        "registration": asdict(settings),
+        "candidates": neighbours.reference_ids_NK.shape[1],
+    }
     store = fill_parts(
         folder / content_hash(json_text(provenance)),
         neighbours.query_ids,
         make_rows,
         provenance=provenance,
-        description=description,
+        description=f"comparing {queries.what}",
+        keys=_pair_keys(neighbours, queries, references),
     )
+    if not neighbours.query_ids:
+        return np.zeros(neighbours.reference_ids_NK.shape, np.float32)
     return np.asarray(store.read(neighbours.query_ids), np.float32)
+
+
+def _pair_keys(neighbours: Neighbours, queries: Images, references: Images) -> list[str]:
+    """Of the pixels of each query and of all its candidates."""
+    wanted = sorted(set(neighbours.reference_ids_NK.ravel().tolist()) - {""})
+    key_of = {"": "", **dict(zip(wanted, references.keys(wanted), strict=True))}
+    return [
+        content_hash(key, *(f"{i}|{key_of[i]}" for i in ids))
+        for key, ids in zip(
+            queries.keys(neighbours.query_ids), neighbours.reference_ids_NK, strict=True
+        )
+    ]
 
 
 def _examine_block(

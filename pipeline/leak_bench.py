@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from atlas.artifacts import EmbeddingSet, Neighbours
 from atlas.errors import UserError
-from atlas.files import content_hash
 from atlas.store import ImageStore
 from index.calibration import (
     SameImageCalibration,
@@ -23,7 +22,6 @@ from index.hashes import BYTES, HashIndex, hash_images, with_hashed
 from index.index_folder import IndexFolder
 from index.settings import RULE_2018_BITS, HashKind, LeakSettings, RegistrationSettings
 from index.trials import (
-    PlantedCopies,
     edit_of,
     one_of_each,
     plant_copies,
@@ -32,18 +30,9 @@ from index.trials import (
     sources_only,
 )
 from index.vector_index import build_index
-from index.verification import ReadFields, examine
+from index.verification import Images, examine
 from retrieval.embedder import Embedder
 from retrieval.embedding import embed_rows
-
-
-@dataclass(frozen=True, kw_only=True)
-class Images:
-    """Query images. source: says which pixels `read` gives, so that kept work is told apart."""
-
-    what: str
-    read: ReadFields
-    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,19 +47,15 @@ class LeakBench:
     registration: RegistrationSettings
 
     def stored(self, what: str) -> Images:
-        return Images(what=what, read=self.store.read, source=self.store.content_hash)
-
-    def planted(self, copies: PlantedCopies) -> Images:
-        source = content_hash(self.store.content_hash, str(copies.seed))
-        return Images(what="planted copies", read=copies.read, source=source)
+        return Images(what=what, read=self.store.read, keys=self.store.keys)
 
     def embedded(self, ids: Sequence[str], images: Images) -> EmbeddingSet:
         return embed_rows(
             self.embedder,
             images.read,
             ids,
+            keys=images.keys(ids),
             folder=self.work / "embeddings",
-            source=images.source,
             description=f"embedding {images.what}",
         )
 
@@ -97,14 +82,7 @@ class LeakBench:
         return with_hashed(found, hashed_NK, queries, references)
 
     def _hashes(self, kind: HashKind, ids: Sequence[str], images: Images) -> NDArray[np.uint8]:
-        return hash_images(
-            ids,
-            images.read,
-            kind,
-            folder=self.work / "hashes",
-            source=images.source,
-            description=f"hashing {images.what}",
-        )
+        return hash_images(ids, images, kind, folder=self.work / "hashes")
 
     def _limits(self) -> NDArray[np.int64] | None:
         if self.settings.hashes != "rule_2018":
@@ -117,14 +95,9 @@ class LeakBench:
     def evidence(self, found: Neighbours, images: Images) -> NDArray[np.float32]:
         """Of each query's candidates; the queries are read from `images`."""
         return examine(
-            found,
-            images.read,
-            self.store.read,
-            self.registration,
+            found, images, self.stored("references"), self.registration,
             folder=self.work / "evidence",
-            source=images.source,
-            description=f"comparing {images.what}",
-        )
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +114,10 @@ class SameImageMeasurement:
 def measure_same_image(bench: LeakBench) -> SameImageMeasurement:
     """Plants copies of the atlas's own images, and compares its images with one another."""
     settings, ids = bench.settings, bench.index.embeddings.ids
-    copies = plant_copies(ids, bench.store.read, count=settings.planted_copies, seed=settings.seed)
-    images = bench.planted(copies)
+    copies = plant_copies(
+        ids, bench.stored("sources"), count=settings.planted_copies, seed=settings.seed
+    )
+    images = copies.images
     found = bench.candidates(bench.embedded(copies.ids, images), images)
     planted = bench.evidence(sources_only(found), images)[:, 0].astype(float)
     sample = sample_ids(ids, count=settings.natural_queries, seed=settings.seed)

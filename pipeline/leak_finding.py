@@ -26,6 +26,7 @@ from pipeline.leak_bench import (
     measure_same_image,
     measure_sibling,
 )
+from pipeline.leak_page import save_leak_report
 from pipeline.leak_pictures import save_leak_pictures
 from retrieval.embedder_files import load_embedder
 
@@ -149,6 +150,10 @@ def _write(folder: Path, found: LeakFinding, bench: LeakBench) -> None:
         best=found.best_evidence_N,
         suspected=found.same_image.suspected,
     )
+    save_leak_report(
+        folder, found.leaks, bench, same_image=found.same_image.calibration,
+        sibling=found.sibling, test_images=len(found.best_evidence_N),
+    )  # fmt: skip
 
 
 def _check_same_atlas(manifest: Manifest, index: IndexFolder) -> None:

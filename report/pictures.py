@@ -17,16 +17,25 @@ from matplotlib.figure import Figure
 GRAY = (1.0, 1.0, 1.0)
 
 
-def to_rgb(field: NDArray[np.uint8], channels: Sequence[str]) -> NDArray[np.float32]:
-    """A field as H x W x 3 in 0..1. Each channel is stretched to its 99.8th percentile.
+def stretched(field: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Each channel divided by its 99.8th percentile, C x H x W; 1 is white, little lies above.
 
     For the eye only: fluorescence is dim, and no number is ever computed from this.
     """
+    white_C = np.maximum(np.percentile(field, 99.8, axis=(1, 2)), 1.0)
+    return field.astype(np.float32) / white_C.astype(np.float32)[:, None, None]
+
+
+def colour_of(channel: str) -> tuple[float, float, float]:
+    """How a channel shows, as weights of red, green and blue; gray without a colour of its own."""
+    return DISPLAY_COLOURS.get(channel, GRAY)
+
+
+def to_rgb(field: NDArray[np.uint8], channels: Sequence[str]) -> NDArray[np.float32]:
+    """A field as H x W x 3 in 0..1, every channel stretched and in its colour."""
     rgb = np.zeros((*field.shape[1:], 3), np.float32)
-    for plane, channel in zip(field, channels, strict=True):
-        white = max(float(np.percentile(plane, 99.8)), 1.0)
-        colour = np.array(DISPLAY_COLOURS.get(channel, GRAY), np.float32)
-        rgb += (plane.astype(np.float32) / white)[:, :, None] * colour
+    for plane, channel in zip(stretched(field), channels, strict=True):
+        rgb += plane[:, :, None] * np.array(colour_of(channel), np.float32)
     return np.clip(rgb, 0.0, 1.0)
 
 

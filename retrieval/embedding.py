@@ -30,7 +30,7 @@ def embed_store(
 ) -> EmbeddingSet:
     """The embeddings of stored images; kept below `folder`, where a killed run goes on."""
     return embed_rows(
-        embedder, store.read, ids, folder=folder, source=store.content_hash, description="embedding"
+        embedder, store.read, ids, keys=store.keys(ids), folder=folder, description="embedding"
     )
 
 
@@ -39,27 +39,29 @@ def embed_rows(
     read: ReadImages,
     ids: Sequence[str],
     *,
+    keys: Sequence[str],
     folder: Path | None,
-    source: str,
     description: str,
 ) -> EmbeddingSet:
     """The embeddings of images that `read` gives: ids -> uint8 N x C x H x W.
 
-    source: says which pixels `read` gives, such as a store's content hash: embeddings that are
-    kept are those of the same source, ids and embedder. folder: None keeps nothing.
+    keys: of the pixels of each; what is kept of the same id, key and embedder is not made again.
+    folder: where it is kept; None keeps nothing.
     """
-    provenance = {"images": source, **about(embedder)}
+    made_by = about(embedder)
     if folder is None or not ids:
         vectors_ND = _forward(embedder, read, ids, description)
     else:
         parts = fill_parts(
-            folder / content_hash(embedder.fingerprint, source, *ids),
+            folder / content_hash(embedder.fingerprint),
             ids,
             lambda part_ids: _forward(embedder, read, part_ids, description),
-            provenance=provenance,
+            provenance=made_by,
             description=description,
+            keys=keys,
         )
         vectors_ND = parts.read(ids).astype(np.float32, copy=False)
+    provenance = {"images": content_hash(*ids, *keys), **made_by}
     return EmbeddingSet(ids=tuple(ids), vectors_ND=vectors_ND, provenance=provenance)
 
 

@@ -26,7 +26,7 @@ def frozen_embedder(store: ImageStore, ids: Sequence[str]) -> Embedder:
     bare = bare_embedder(store)
     sample = sorted(ids, key=content_hash)[:MOST_IMAGES]
     features = embed_rows(
-        bare, store.read, sample, folder=None, source="", description="whitening"
+        bare, store.read, sample, keys=store.keys(sample), folder=None, description="whitening"
     ).vectors_ND
     whitening = whitening_of(features)
     settings = FrozenSettings(trunk=bare.settings.trunk, dimension=whitening.out_features)

@@ -115,8 +115,9 @@ def _edited_copies(store: ImageStore, ids: Sequence[str], seed: int, folder: Pat
         folder / COPIES_FOLDER,
         [image_id + COPY_MARK for image_id in ids],
         make_rows,
-        provenance={"images": store.content_hash, "seed": seed},
+        provenance={"seed": seed},
         description="editing",
+        keys=store.keys(ids),
         rows_per_part=rows_that_fit(len(store.channels) * store.size_px**2),
     )
     return ImageStore(parts=parts, channels=store.channels, size_px=store.size_px)

@@ -19,8 +19,6 @@ from atlas.parts import (
     ROWS_PER_PART,
     PartStore,
     fill_parts,
-    open_parts,
-    part_path,
     rows_that_fit,
 )
 from tests.conftest import PROJECT
@@ -53,12 +51,24 @@ def fill(
     make_rows: Callable[[Sequence[str]], NDArray[Any]] = rows_of,
     ids: Sequence[str] = IDS,
     rows_per_part: int = 4,
+    keys: Sequence[str] | None = None,
     **provenance: object,
 ) -> PartStore:
     return fill_parts(
-        folder, ids, make_rows,
-        provenance=provenance, description="test", rows_per_part=rows_per_part,
+        folder, ids, make_rows, provenance=provenance, description="test", keys=keys,
+        rows_per_part=rows_per_part,
     )  # fmt: skip
+
+
+class Counting:
+    """Makes the usual rows, and remembers for which ids."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    def __call__(self, ids: Sequence[str]) -> NDArray[Any]:
+        self.made.extend(ids)
+        return rows_of(ids)
 
 
 def never(ids: Sequence[str]) -> NDArray[Any]:
@@ -71,10 +81,8 @@ def never(ids: Sequence[str]) -> NDArray[Any]:
 def test_reading_any_ids_equals_stacking(wanted: list[int], rows_per_part: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = fill(Path(folder), rows_per_part=rows_per_part)
-        for reader in (store, open_parts(Path(folder))):
-            np.testing.assert_array_equal(reader.read([IDS[n] for n in wanted]), ROWS[wanted])
-            assert reader.ids == IDS
-            assert reader.row_shape == (3, 2)
+        np.testing.assert_array_equal(store.read([IDS[n] for n in wanted]), ROWS[wanted])
+        assert store.ids == IDS
 
 
 def test_unknown_id_and_no_ids(tmp_path: Path) -> None:
@@ -93,43 +101,66 @@ def test_nothing_is_made_twice(tmp_path: Path) -> None:
 def test_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         fill(tmp_path / name)
-    for part in range(3):
-        assert (
-            part_path(tmp_path / "a", part).read_bytes()
-            == part_path(tmp_path / "b", part).read_bytes()
-        )
+    written = [
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab"
+    ]
+    assert len(written[0]) == 3
+    assert written[0] == written[1]
 
 
 def test_other_provenance_makes_every_part_anew(tmp_path: Path) -> None:
     fill(tmp_path, seed=1)
     store = fill(tmp_path, lambda ids: -rows_of(ids), seed=2)
     np.testing.assert_array_equal(store.read(IDS), -ROWS)
-    assert open_parts(tmp_path).provenance == {"seed": 2}
+    assert len(list(tmp_path.iterdir())) == 3  # what nobody can use is not kept
 
 
-def test_other_ids_make_their_parts_anew(tmp_path: Path) -> None:
+def test_what_is_new_is_made_and_nothing_else_wherever_it_stands(tmp_path: Path) -> None:
+    fill(tmp_path, ids=[*IDS[1:4], *IDS[5:9]])
+    make_rows = Counting()
+    store = fill(tmp_path, make_rows)
+    assert make_rows.made == [IDS[0], IDS[4], IDS[9]]
+    np.testing.assert_array_equal(store.read(IDS), ROWS)
+    assert store.content_hash == fill(tmp_path / "at once").content_hash
+
+
+def test_fewer_ids_are_a_store_of_those_alone(tmp_path: Path) -> None:
     fill(tmp_path)
-    made: list[str] = []
+    fewer = fill(tmp_path, never, ids=IDS[2:5])
+    assert fewer.ids == IDS[2:5]
+    with pytest.raises(KeyError):
+        fewer.read([IDS[0]])
+    assert fewer.content_hash == fill(tmp_path / "at once", ids=IDS[2:5]).content_hash
+
+
+def test_another_key_makes_its_row_anew_and_the_old_one_is_still_there(tmp_path: Path) -> None:
+    old = fill(tmp_path, keys=list("aaaaaaaaaa"))
+    new = fill(tmp_path, lambda ids: -rows_of(ids), keys=list("aaaabaaaaa"))
+    np.testing.assert_array_equal(new.read(IDS[3:6]), ROWS[3:6] * [[[1]], [[-1]], [[1]]])
+    np.testing.assert_array_equal(old.read(IDS), ROWS)
+    assert [a == b for a, b in zip(old.row_hashes(IDS), new.row_hashes(IDS), strict=True)] == [
+        n != 4 for n in range(10)
+    ]
+
+
+def test_two_runs_that_write_at_once_do_not_harm_one_another(tmp_path: Path) -> None:
+    """The second starts and ends while the first makes its second part."""
+    others: list[PartStore] = []
 
     def make_rows(ids: Sequence[str]) -> NDArray[Any]:
-        made.extend(ids)
+        if IDS[4] in ids:
+            others.append(fill(tmp_path, ids=IDS[::-1], rows_per_part=3))
         return rows_of(ids)
 
-    fewer = [*IDS[:4], IDS[5]]
-    store = fill(tmp_path, make_rows, ids=fewer)
-    assert made == [IDS[5]]
-    np.testing.assert_array_equal(store.read(fewer), rows_of(fewer))
-    assert open_parts(tmp_path).ids == tuple(fewer)
-    assert not part_path(tmp_path, 2).exists()
+    store = fill(tmp_path, make_rows)
+    for reader in (store, *others, fill(tmp_path, never)):
+        np.testing.assert_array_equal(reader.read(IDS), ROWS)
 
 
 def test_a_kill_leaves_complete_parts_and_the_next_run_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-c", KILLED_AT_THIRD_PART, str(tmp_path)]
     assert subprocess.run(command, cwd=PROJECT, capture_output=True).returncode == -9
-    assert [path.name for path in sorted(tmp_path.glob("part-*"))] == [
-        "part-00000.h5",
-        "part-00001.h5",
-    ]
+    assert len(list(tmp_path.glob("part-*"))) == 2
     made: list[str] = []
 
     def make_rows(ids: Sequence[str]) -> NDArray[Any]:
@@ -149,25 +180,19 @@ def test_a_failing_run_leaves_no_half_part(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="image 5"):
         fill(tmp_path, make_rows)
-    assert [path.name for path in tmp_path.iterdir()] == ["part-00000.h5"]
+    assert len(list(tmp_path.iterdir())) == 1
+    make_rows = Counting()
+    fill(tmp_path, make_rows)
+    assert make_rows.made == list(IDS[4:])
 
 
 def test_a_part_that_is_cut_off_is_made_anew(tmp_path: Path) -> None:
     fill(tmp_path)
-    path = part_path(tmp_path, 1)
+    path = sorted(tmp_path.iterdir())[1]
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(UserError, match="part 1 is missing or broken"):
-        open_parts(tmp_path)
-    np.testing.assert_array_equal(fill(tmp_path).read(IDS), ROWS)
-
-
-def test_missing_parts_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no stored parts"):
-        open_parts(tmp_path)
-    fill(tmp_path)
-    part_path(tmp_path, 0).unlink()
-    with pytest.raises(UserError, match="part 0 is missing"):
-        open_parts(tmp_path)
+    make_rows = Counting()
+    np.testing.assert_array_equal(fill(tmp_path, make_rows).read(IDS), ROWS)
+    assert 2 <= len(make_rows.made) <= 4
 
 
 def test_a_store_of_no_ids(tmp_path: Path) -> None:

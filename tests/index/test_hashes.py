@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from atlas.artifacts import EmbeddingSet, Neighbours
 from atlas.edits import plant, turned
 from index.hashes import HASHES, TURNS, HashIndex, hash_field, hash_images, with_hashed
+from index.verification import Images
 
 SIDE = 64
 
@@ -37,10 +38,10 @@ def distances(query: np.ndarray, references: np.ndarray) -> np.ndarray:
 def test_a_turned_and_rescaled_copy_finds_its_source(kind, tmp_path):
     ids = [f"{n:02d}" for n in range(30)]
     fields = {i: field(int(i)) for i in ids}
-    codes = hash_images(
-        ids, lambda some: np.stack([fields[i] for i in some]), kind,
-        folder=tmp_path, source="fields", description="",
-    )  # fmt: skip
+    images = Images(
+        what="fields", read=lambda some: np.stack([fields[i] for i in some]), keys=lambda some: some
+    )
+    codes = hash_images(ids, images, kind, folder=tmp_path)
     index = HashIndex(ids=tuple(ids), upright_MCB=codes[:, 0])
     copies = [
         hash_field(plant(turned(fields[i], n % 8), "rescale", np.random.default_rng(n)), kind)

@@ -12,6 +12,7 @@ from index.trials import (
     source_of,
     sources_only,
 )
+from index.verification import Images
 
 
 def read(ids):
@@ -21,23 +22,29 @@ def read(ids):
     )
 
 
+SOURCES = Images(what="sources", read=read, keys=lambda ids: [f"pixels of {i}" for i in ids])
+
+
 def test_planted_copies_are_the_same_whenever_they_are_read():
-    copies = plant_copies([str(n) for n in range(20)], read, count=20, seed=1)
+    copies = plant_copies([str(n) for n in range(20)], SOURCES, count=20, seed=1)
     one_by_one = np.concatenate([copies.read([i]) for i in copies.ids])
     np.testing.assert_array_equal(copies.read(copies.ids), one_by_one)
-    other = plant_copies([str(n) for n in range(20)], read, count=20, seed=2)
+    other = plant_copies([str(n) for n in range(20)], SOURCES, count=20, seed=2)
     assert other.ids != copies.ids
+    keys = copies.images.keys(copies.ids)
+    assert all(source_of(i) in key for i, key in zip(copies.ids, keys, strict=True))
+    assert not set(keys) & set(other.images.keys(other.ids))
 
 
 def test_each_copy_has_a_source_of_its_own_and_edits_are_even():
-    copies = plant_copies([str(n) for n in range(40)], read, count=32, seed=0)
+    copies = plant_copies([str(n) for n in range(40)], SOURCES, count=32, seed=0)
     assert len({source_of(i) for i in copies.ids}) == 32
     counts = [sum(edit_of(i) == edit for i in copies.ids) for edit in PLANTED_EDITS]
     assert set(counts) == {4}
 
 
 def test_a_small_atlas_gives_as_many_as_it_has():
-    assert len(plant_copies(["1", "2"], read, count=1000, seed=0).ids) == 2
+    assert len(plant_copies(["1", "2"], SOURCES, count=1000, seed=0).ids) == 2
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=20), st.integers(0, 5))

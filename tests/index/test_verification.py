@@ -4,7 +4,7 @@ import pytest
 from atlas.artifacts import Neighbours
 from index.registration import band_passed, prepare, register
 from index.settings import RegistrationSettings
-from index.verification import examine
+from index.verification import Images, examine
 from tests.index.test_registration import texture
 
 SETTINGS = RegistrationSettings()
@@ -15,6 +15,10 @@ def read(ids):
     return np.stack([FIELDS[i] for i in ids])
 
 
+def images(read=read, key: str = "") -> Images:
+    return Images(what="fields", read=read, keys=lambda ids: [key + i for i in ids])
+
+
 def found() -> Neighbours:
     ids = np.array([["0", "3", ""], ["4", "", ""], ["2", "0", "5"]], dtype=object)
     return Neighbours(
@@ -23,9 +27,7 @@ def found() -> Neighbours:
 
 
 def test_equals_pair_by_pair(tmp_path):
-    evidence = examine(
-        found(), read, read, SETTINGS, folder=tmp_path, source="s", description="comparing"
-    )
+    evidence = examine(found(), images(), images(), SETTINGS, folder=tmp_path)
     for n, query in enumerate(found().query_ids):
         for k, match in enumerate(found().reference_ids_NK[n]):
             if match == "":
@@ -38,25 +40,36 @@ def test_equals_pair_by_pair(tmp_path):
 
 
 def test_what_is_finished_is_not_done_again(tmp_path):
-    first = examine(
-        found(), read, read, SETTINGS, folder=tmp_path, source="s", description="comparing"
-    )
+    first = examine(found(), images(), images(), SETTINGS, folder=tmp_path)
 
     def refuse(ids):
         raise AssertionError("read again")
 
-    again = examine(
-        found(), refuse, refuse, SETTINGS, folder=tmp_path, source="s", description="comparing"
-    )
+    again = examine(found(), images(refuse), images(refuse), SETTINGS, folder=tmp_path)
     np.testing.assert_array_equal(first, again)
 
 
 def test_other_pixels_are_compared_anew(tmp_path):
-    how = {"folder": tmp_path, "description": "comparing"}
-    examine(found(), read, read, SETTINGS, source="old", **how)
+    examine(found(), images(), images(), SETTINGS, folder=tmp_path)
 
     def other(ids):
         return np.stack([texture(int(i) + 50, channels=1, size=64) for i in ids])
 
-    again = examine(found(), other, read, SETTINGS, source="new", **how)
+    again = examine(found(), images(other, "new"), images(), SETTINGS, folder=tmp_path)
     assert again[0, 0] < 0.8  # it was the same picture before
+    changed = examine(found(), images(), images(other, "new"), SETTINGS, folder=tmp_path)
+    assert changed[0, 0] < 0.8
+
+
+def test_of_a_query_whose_candidates_are_others_only_that_one_is_compared_anew(tmp_path):
+    examine(found(), images(), images(), SETTINGS, folder=tmp_path)
+    asked = []
+
+    def remembered(ids):
+        asked.extend(ids)
+        return read(ids)
+
+    other = found()
+    other.reference_ids_NK[1, 1] = "5"
+    examine(other, images(remembered), images(), SETTINGS, folder=tmp_path)
+    assert asked == ["1"]

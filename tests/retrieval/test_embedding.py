@@ -60,7 +60,7 @@ def test_a_killed_embedding_goes_on_and_ends_alike(
     def run(killed_at: str | None = None):
         return embed_rows(
             frozen, lambda ids: read(ids, killed_at=killed_at), images.ids,
-            folder=tmp_path / "kept", source="these images", description="embedding",
+            keys=images.keys(images.ids), folder=tmp_path / "kept", description="embedding",
         )  # fmt: skip
 
     with pytest.raises(KeyboardInterrupt):
@@ -70,7 +70,7 @@ def test_a_killed_embedding_goes_on_and_ends_alike(
     assert asked == ["image02", "image03", "image04"]
     whole = embed_rows(
         frozen, images.read, images.ids,
-        folder=None, source="these images", description="embedding",
+        keys=images.keys(images.ids), folder=None, description="embedding",
     )  # fmt: skip
     assert np.array_equal(resumed.vectors_ND, whole.vectors_ND)
     assert resumed.provenance == whole.provenance
@@ -81,6 +81,25 @@ def test_other_images_of_the_same_ids_are_embedded_anew(frozen: Embedder, tmp_pa
     other = tiny_store(tmp_path / "other", count=2, seed=2)
     kept = [embed_store(frozen, s, s.ids, folder=tmp_path / "kept") for s in (one, other)]
     assert not np.array_equal(kept[0].vectors_ND, kept[1].vectors_ND)
+
+
+def test_one_image_more_costs_one_embedding(frozen: Embedder, tmp_path: Path) -> None:
+    images = tiny_store(tmp_path / "store", count=5)
+    before = embed_store(frozen, images, images.ids[1:], folder=tmp_path / "kept")
+    asked: list[str] = []
+
+    def read(ids):
+        asked.extend(ids)
+        return images.read(ids)
+
+    after = embed_rows(
+        frozen, read, images.ids,
+        keys=images.keys(images.ids), folder=tmp_path / "kept", description="embedding",
+    )  # fmt: skip
+    assert asked == ["image00"]
+    whole = embed_store(frozen, images, images.ids, folder=None)
+    assert np.array_equal(after.vectors_ND, whole.vectors_ND)
+    assert after.provenance == whole.provenance != before.provenance
 
 
 def test_no_images_give_no_rows(frozen: Embedder, tmp_path: Path) -> None:

@@ -1,0 +1,143 @@
+"""Leak tables read, compared, judged, merged and written."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from atlas.artifact_files import save_table
+from atlas.errors import DataError, UserError
+from atlas.files import check_replaceable, content_hash, folder_written_beside, write_json
+from atlas.leak_tables import Labels, field_of, read_leak_tables
+from atlas.spec import HPA_2018, AtlasSpec, read_spec
+from atlas.tables import TABLES, Draft, id_problems, read_labelled, read_test
+from index.leak_table_audit import (
+    agreement_table,
+    conflict_table,
+    disputed_classes,
+    source_table,
+    summary_table,
+)
+from index.leak_table_merge import merged_table
+from index.leak_table_trust import Panel, distrusted, panel_of, sources_of, voices_of
+from pipeline.leak_table_telling import verdict_sentences
+from report.leak_agreement_plot import TrustShown, save_agreement_plot
+
+MERGED_FILE = "merged.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedTables:
+    """What the tables of index/leak_table_audit.py and index/leak_table_merge.py hold.
+
+    sources: labels beside those of the matches; without rows where these are not known. verdict:
+    sentences. inputs: the hash of each file that was read.
+    """
+
+    panel: Panel
+    summary: pd.DataFrame
+    agreement: pd.DataFrame
+    conflicts: pd.DataFrame
+    classes: pd.DataFrame
+    sources: pd.DataFrame
+    merged: pd.DataFrame
+    verdict: tuple[str, ...]
+    inputs: dict[str, str]
+
+
+def audit_leak_tables(
+    paths: Sequence[Path], out: Path, *, data: Path | None, labels: Path | None
+) -> AuditedTables:
+    """Writes agreement.csv, conflicts.csv, merged.csv, agreement.png and audit.json to `out`.
+
+    data: the atlas whose test images and labels are meant; None takes any id, and the labels of
+    HPA 2018. labels: a table of labelled fields, Id and Target, that matches are looked up in.
+    Raises UserError for what cannot be read.
+    """
+    check_replaceable(out, holds=MERGED_FILE)
+    spec, test_ids = _atlas(data)
+    count, hpa_ids = len(spec.labels), spec is HPA_2018
+    tables = read_leak_tables(paths, label_count=count, test_ids=test_ids, hpa_ids=hpa_ids)
+    labelled = _labelled(labels, count, hpa_ids=hpa_ids) if labels else {}
+    panel = panel_of(tables, voices_of(tables))
+    agreement = agreement_table(tables)
+    sources = source_table(tables if labels else (), labelled)
+    told = verdict_sentences(panel, agreement, sources, names=spec.labels)
+    audited = AuditedTables(
+        panel=panel,
+        summary=summary_table(tables),
+        agreement=agreement,
+        conflicts=conflict_table(tables),
+        classes=disputed_classes(tables, count),
+        sources=sources,
+        merged=merged_table(panel, labelled),
+        verdict=tuple(told),
+        inputs={p.name: content_hash(p.read_bytes()) for p in (*paths, labels) if p},
+    )
+    with folder_written_beside(out, holds=MERGED_FILE) as folder:
+        _save(folder, audited)
+    return audited
+
+
+def _atlas(data: Path | None) -> tuple[AtlasSpec, frozenset[str]]:
+    """What labels there are, and the test ids; no ids where there is no table of them."""
+    if data is None:
+        return HPA_2018, frozenset()
+    if not data.is_dir():
+        raise UserError(f"--data {data} is no folder; give that of the atlas, or leave --data")
+    problems: list[str] = []
+    drafts = tuple(read_test(data / TABLES["test"], problems))
+    _refuse(data, drafts, problems)
+    return read_spec(data), frozenset(draft.id for draft in drafts)
+
+
+def _labelled(path: Path, label_count: int, *, hpa_ids: bool) -> dict[str, Labels]:
+    """Labels by field."""
+    problems: list[str] = []
+    drafts = tuple(read_labelled(path, "train", label_count, problems, hpa_ids=hpa_ids))
+    _refuse(path, drafts, problems)
+    return {field_of(d.id, hpa_ids=hpa_ids): frozenset(d.labels or ()) for d in drafts}
+
+
+def _refuse(where: Path, drafts: Sequence[Draft], problems: list[str]) -> None:
+    """Raises DataError where the rows have problems."""
+    problems += id_problems(drafts)
+    if problems:
+        raise DataError(str(where), problems)
+
+
+def _save(folder: Path, audited: AuditedTables) -> None:
+    panel = audited.panel
+    save_table(folder / "agreement.csv", audited.agreement)
+    save_table(folder / "conflicts.csv", audited.conflicts)
+    save_table(folder / MERGED_FILE, audited.merged)
+    shown = {
+        name: TrustShown(equal=trust.equal, of=trust.of, interval=trust.interval)
+        for name, trust in panel.trust.items()
+    }
+    save_agreement_plot(folder / "agreement.png", audited.agreement, shown)
+    about = {
+        "inputs": audited.inputs,
+        "tables": _records(audited.summary),
+        "columns": {table.name: asdict(table.columns) for table in panel.tables},
+        "voices": panel.voices,
+        "sources": sources_of(panel.tables),
+        "trust": {
+            name: {**asdict(trust), "interval": trust.interval, "weight": trust.weight}
+            for name, trust in panel.trust.items()
+        },
+        "distrusted": distrusted(panel),
+        "verdict": audited.verdict,
+        "disputed_classes": _records(audited.classes),
+        "labels_beside_those_of_the_matches": _records(audited.sources),
+    }
+    write_json(folder / "audit.json", about)
+
+
+def _records(table: pd.DataFrame) -> list[Mapping[str, Any]]:
+    """Rows as JSON takes them: what is not known is null."""
+    rows: list[Mapping[str, Any]] = json.loads(table.to_json(orient="records"))
+    return rows

@@ -1,0 +1,266 @@
+"use strict";
+const { rows, labels, channels, tile } = JSON.parse(document.getElementById("data").textContent);
+const SCORES = ["similarity", "evidence", "confidence"];
+const ROW_PX = parseInt(getComputedStyle(document.documentElement).getPropertyValue("--row"));
+const SPARE_ROWS = 4; // made above and below what is seen
+const ALL = -1;
+
+const filters = document.getElementById("filters");
+const table = document.getElementById("claims");
+const body = table.tBodies[0];
+const [above, below] = body.querySelectorAll(".spacer");
+const large = document.getElementById("large");
+const sort = { key: "confidence", sign: 1 };
+const live = new Map(); // claim -> its row, while it is near what is seen
+let shown = rows;
+let active = 0; // place in `shown` of the row that the keyboard is on
+let channel = ALL;
+
+// What is shown
+
+const named = (label) => `${label} ${labels[label]}`;
+for (const row of rows) {
+  const texts = [row.id, row.match_id, ...row.labels.map(named), ...(row.before ?? []).map(named)];
+  row.text = texts.join("\n").toLowerCase();
+}
+
+function passing() {
+  const wanted = Object.fromEntries(new FormData(filters));
+  const text = wanted.text.trim().toLowerCase();
+  const bounds = SCORES.map((key) => [key, wanted[`${key}-min`], wanted[`${key}-max`]])
+    .filter(([, min, max]) => min || max)
+    .map(([key, min, max]) => [key, min ? Number(min) : -Infinity, max ? Number(max) : Infinity]);
+  return (row) =>
+    (!wanted.relation || row.relation === wanted.relation) &&
+    (!wanted.decision || row.decision === wanted.decision) &&
+    row.text.includes(text) &&
+    bounds.every(([key, min, max]) => row[key] !== null && min <= row[key] && row[key] <= max);
+}
+
+function inOrder(a, b) {
+  const [x, y] = [a[sort.key], b[sort.key]];
+  if (x === null || y === null) return (x === null) - (y === null); // the unknown comes last
+  return sort.sign * ((x > y) - (x < y));
+}
+
+function update() {
+  shown = rows.filter(passing()).sort(inOrder);
+  active = 0;
+  document.getElementById("count").textContent = `${shown.length} of ${rows.length}`;
+  document.getElementById("nothing").hidden = shown.length > 0;
+  table.setAttribute("aria-rowcount", shown.length + 1);
+  for (const head of table.querySelectorAll("th[data-key]")) {
+    const sorted = head.dataset.key === sort.key;
+    head.setAttribute("aria-sort", sorted ? (sort.sign > 0 ? "ascending" : "descending") : "none");
+  }
+  render();
+}
+
+// The rows near what is seen, and no others
+
+function render() {
+  const top = above.getBoundingClientRect().top;
+  const first = Math.max(0, Math.floor(-top / ROW_PX) - SPARE_ROWS);
+  const last = Math.min(shown.length, Math.ceil((innerHeight - top) / ROW_PX) + SPARE_ROWS);
+  const wanted = shown.slice(Math.min(first, last), last);
+  const kept = new Set(wanted);
+  for (const [claim, tr] of live) {
+    if (kept.has(claim)) continue;
+    if (tr === document.activeElement) table.focus({ preventScroll: true });
+    tr.remove();
+    live.delete(claim);
+  }
+  let place = above;
+  wanted.forEach((claim, n) => {
+    if (!live.has(claim)) live.set(claim, rowOf(claim));
+    const tr = live.get(claim);
+    tr.setAttribute("aria-rowindex", first + n + 2);
+    tr.tabIndex = first + n === active || (n === 0 && !kept.has(shown[active])) ? 0 : -1;
+    if (place.nextElementSibling !== tr) place.after(tr);
+    place = tr;
+  });
+  above.cells[0].style.height = `${Math.min(first, last) * ROW_PX}px`;
+  below.cells[0].style.height = `${(shown.length - last) * ROW_PX}px`;
+}
+
+function rowOf(claim) {
+  const tr = document.getElementById("row").content.firstElementChild.cloneNode(true);
+  tell(tr, claim);
+  tr.querySelector(".id").textContent = claim.id;
+  tr.querySelector(".match").textContent = claim.match_id;
+  const numbers = tr.querySelectorAll(".number");
+  SCORES.forEach((key, n) => { numbers[n].textContent = written(claim[key]); });
+  tr.claim = claim;
+  drawRow(tr);
+  return tr;
+}
+
+function tell(where, claim) {
+  for (const name of ["relation", "decision"]) {
+    const chip = where.querySelector(`.chip.${name}`);
+    chip.textContent = claim[name];
+    chip.className = `chip ${name} ${claim[name]}`;
+  }
+  where.querySelector(".reason").textContent = claim.reason;
+  where.querySelector(".difference").src = claim.difference;
+  const moved = claim.decision === "transfer";
+  const { before } = claim;
+  const lost = (label) => moved && !claim.labels.includes(label);
+  const gained = (label) => moved && before && !before.includes(label);
+  where.querySelector(".before").replaceChildren(
+    ...(before ?? []).map((label) => item(named(label), lost(label) && "dropped")),
+    ...(before ? [] : [item("not known", "unknown")]),
+  );
+  where.querySelector(".after").replaceChildren(
+    ...(moved ? [] : [item("not transferred:", "withheld")]),
+    ...claim.labels.map((label) => item(named(label), moved ? gained(label) && "added" : "withheld")),
+  );
+}
+
+function item(text, kind) {
+  const li = document.createElement("li");
+  li.textContent = text;
+  li.className = kind || "";
+  return li;
+}
+
+const written = (score) => (score === null ? "–" : score.toFixed(3));
+
+// Pictures: gray channels come side by side, the query's above the match's; colours are put on here
+
+const [sum, plane] = [0, 0].map(() => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: tile, height: tile });
+  return canvas.getContext("2d");
+});
+
+function coloured(sheet, side) {
+  sum.globalCompositeOperation = "source-over";
+  sum.fillStyle = "black";
+  sum.fillRect(0, 0, tile, tile);
+  sum.globalCompositeOperation = "lighter";
+  channels.forEach(({ colour }, c) => {
+    if (channel !== ALL && channel !== c) return;
+    plane.globalCompositeOperation = "source-over";
+    plane.drawImage(sheet, c * tile, side * tile, tile, tile, 0, 0, tile, tile);
+    plane.globalCompositeOperation = "multiply";
+    plane.fillStyle = channel === ALL ? colour : "white";
+    plane.fillRect(0, 0, tile, tile);
+    sum.drawImage(plane.canvas, 0, 0);
+  });
+  return sum.canvas;
+}
+
+function draw(canvas, sheet, side, [a, c, e, b, d, f] = [1, 0, 0, 0, 1, 0]) {
+  const context = canvas.getContext("2d");
+  const size = canvas.width;
+  context.reset();
+  context.imageSmoothingQuality = "high";
+  context.setTransform(a, b, c, d, e * size, f * size);
+  context.drawImage(coloured(sheet, side), 0, 0, size, size);
+}
+
+async function decoded(uri) {
+  const image = new Image();
+  image.src = uri;
+  await image.decode();
+  return image;
+}
+
+async function drawRow(tr) {
+  tr.sheet ??= await decoded(tr.claim.sheet);
+  tr.querySelectorAll("canvas").forEach((canvas, side) => draw(canvas, tr.sheet, side));
+}
+
+async function drawLarge(claim) {
+  const sheet = await decoded(claim.sheet);
+  if (claim !== shown[active]) return; // the next one was asked for meanwhile
+  const [query, laid, match] = large.querySelectorAll("canvas");
+  draw(query, sheet, 0);
+  draw(laid, sheet, 0, claim.laid_23);
+  draw(match, sheet, 1);
+}
+
+function chooseChannel(chosen) {
+  channel = chosen;
+  for (const select of document.querySelectorAll("select.channel")) select.value = chosen;
+  for (const tr of live.values()) drawRow(tr);
+  if (large.open) drawLarge(shown[active]);
+}
+
+// One claim at large
+
+function open(place) {
+  active = Math.min(Math.max(place, 0), shown.length - 1);
+  const claim = shown[active];
+  tell(large, claim);
+  document.getElementById("large-id").textContent = `${claim.id} → ${claim.match_id}`;
+  document.getElementById("large-place").textContent = `${active + 1} of ${shown.length}`;
+  for (const key of SCORES) large.querySelector(`.${key}`).textContent = written(claim[key]);
+  drawLarge(claim);
+  if (!large.open) large.showModal();
+}
+
+// Mouse and keys
+
+function go(place) {
+  active = Math.min(Math.max(place, 0), shown.length - 1);
+  if (active < 0) return;
+  const head = table.tHead.getBoundingClientRect().bottom;
+  const top = above.getBoundingClientRect().top + active * ROW_PX;
+  if (top < head) scrollBy(0, top - head);
+  else if (top + ROW_PX > innerHeight) scrollBy(0, top + ROW_PX - innerHeight);
+  render();
+  live.get(shown[active]).focus({ preventScroll: true });
+}
+
+table.addEventListener("keydown", (event) => {
+  if (event.target.closest("thead")) return;
+  const steps = { ArrowDown: active + 1, ArrowUp: active - 1, Home: 0, End: shown.length - 1 };
+  if (event.key in steps) go(steps[event.key]);
+  else if (event.key === "Enter" && shown.length) open(active);
+  else return;
+  event.preventDefault();
+});
+body.addEventListener("focusin", (event) => { active = shown.indexOf(event.target.claim); });
+body.addEventListener("click", (event) => {
+  const { claim } = event.target.closest("tr");
+  if (claim && getSelection().isCollapsed) open(shown.indexOf(claim));
+});
+table.tHead.addEventListener("click", (event) => {
+  if (!event.target.matches(".sort")) return;
+  const { key } = event.target.closest("th").dataset;
+  sort.sign = key === sort.key ? -sort.sign : 1;
+  sort.key = key;
+  update();
+});
+filters.addEventListener("reset", () => setTimeout(update));
+filters.addEventListener("submit", (event) => event.preventDefault());
+document.addEventListener("input", (event) => {
+  if (event.target.matches(".channel")) chooseChannel(Number(event.target.value));
+  else update();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.target.matches("input, select")) return;
+  const digit = event.key === "0" ? ALL : Number.parseInt(event.key) - 1;
+  if (digit >= ALL && digit < channels.length) chooseChannel(digit);
+  if (event.key === "/" && !large.open) {
+    filters.elements.text.focus();
+    event.preventDefault();
+  }
+});
+large.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (step && !event.target.matches("select")) open(active + step);
+});
+large.addEventListener("close", () => go(active));
+document.getElementById("previous").addEventListener("click", () => open(active - 1));
+document.getElementById("next").addEventListener("click", () => open(active + 1));
+document.getElementById("close").addEventListener("click", () => large.close());
+addEventListener("scroll", render, { passive: true });
+addEventListener("resize", render);
+
+for (const select of document.querySelectorAll("select.channel")) {
+  select.add(new Option("all", ALL));
+  if (channels.length > 1) channels.forEach(({ name }, c) => select.add(new Option(name, c)));
+}
+update();
