@@ -45,37 +45,33 @@ def d4(image: Image, rng: np.random.Generator) -> Image:
 
 
 def jpeg(image: Image, rng: np.random.Generator) -> Image:
-    return _through_jpeg(image, int(rng.integers(30, 76)))
+    return through_jpeg(image, int(rng.integers(30, 76)))
 
 
 def gamma(image: Image, rng: np.random.Generator) -> Image:
     """Brightness to the power .65 to 1.6; darkening is as likely as brightening."""
     powers = (0.65, 1.0) if rng.random() < 0.5 else (1.0, 1.6)
-    curve = 255 * (np.arange(256) / 255) ** rng.uniform(*powers)
-    return np.asarray(np.rint(curve).astype(np.uint8)[image])
+    return to_the_power(image, rng.uniform(*powers))
 
 
 def rescale(image: Image, rng: np.random.Generator) -> Image:
     """Shrunk to .45 to .75 of its side and enlarged again."""
-    factor = rng.uniform(0.45, 0.75)
-    height, width = (round(side * factor) for side in image.shape[1:])
-    return _resized(_resized(image, height, width), *image.shape[1:])
+    return shrunk_and_back(image, rng.uniform(0.45, 0.75))
 
 
 def crop(image: Image, rng: np.random.Generator) -> Image:
-    return _cropped(image, rng.uniform(0.8, 0.93), rng)
+    return cropped(image, rng.uniform(0.8, 0.93), rng)
 
 
 def noise(image: Image, rng: np.random.Generator) -> Image:
     """Gaussian noise of 4 to 12 counts of 255."""
-    counts = rng.normal(0, rng.uniform(4, 12), image.shape)
-    return np.asarray(np.clip(np.rint(image + counts), 0, 255), dtype=np.uint8)
+    return with_noise(image, rng.uniform(4, 12), rng)
 
 
 def mixed(image: Image, rng: np.random.Generator) -> Image:
     """A flip or turn, a crop, a gamma and a JPEG, one after another."""
-    window = _cropped(d4(image, rng), rng.uniform(0.88, 0.95), rng)
-    return _through_jpeg(gamma(window, rng), 70)
+    window = cropped(d4(image, rng), rng.uniform(0.88, 0.95), rng)
+    return through_jpeg(gamma(window, rng), 70)
 
 
 def brighter(image: Image, rng: np.random.Generator) -> Image:
@@ -84,7 +80,8 @@ def brighter(image: Image, rng: np.random.Generator) -> Image:
     return np.asarray(np.minimum(np.rint(image * gain), 255), dtype=np.uint8)
 
 
-def _through_jpeg(image: Image, quality: int) -> Image:
+def through_jpeg(image: Image, quality: int) -> Image:
+    """Encoded at this quality of 1 to 100 and decoded again."""
     # Each channel on its own: a JPEG of stacked stains would mix them in its chroma.
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     encoded = [cv2.imencode(".jpg", np.ascontiguousarray(plane), options)[1] for plane in image]
@@ -92,15 +89,34 @@ def _through_jpeg(image: Image, quality: int) -> Image:
     return np.stack([np.asarray(plane, np.uint8) for plane in planes])
 
 
-def _cropped(image: Image, share: float, rng: np.random.Generator) -> Image:
+def to_the_power(image: Image, power: float) -> Image:
+    """Brightness, white being 1, to this power."""
+    curve = 255 * (np.arange(256) / 255) ** power
+    return np.asarray(np.rint(curve).astype(np.uint8)[image])
+
+
+def with_noise(image: Image, counts: float, rng: np.random.Generator) -> Image:
+    """With Gaussian noise of this standard deviation, in counts of 255."""
+    noisy = image + rng.normal(0, counts, image.shape)
+    return np.asarray(np.clip(np.rint(noisy), 0, 255), dtype=np.uint8)
+
+
+def shrunk_and_back(image: Image, share: float) -> Image:
+    """Shrunk to this share of each side and enlarged again."""
+    height, width = (round(side * share) for side in image.shape[1:])
+    return resized(resized(image, height, width), *image.shape[1:])
+
+
+def cropped(image: Image, share: float, rng: np.random.Generator) -> Image:
     """A window of `share` of each side at a random place, enlarged to the whole."""
     height, width = (round(side * share) for side in image.shape[1:])
     top = int(rng.integers(image.shape[1] - height + 1))
     left = int(rng.integers(image.shape[2] - width + 1))
-    return _resized(image[:, top : top + height, left : left + width], *image.shape[1:])
+    return resized(image[:, top : top + height, left : left + width], *image.shape[1:])
 
 
-def _resized(image: Image, height: int, width: int) -> Image:
+def resized(image: Image, height: int, width: int) -> Image:
+    """By area where the height shrinks, cubic where it does not."""
     how = cv2.INTER_AREA if height < image.shape[1] else cv2.INTER_CUBIC
     planes = [
         cv2.resize(np.ascontiguousarray(plane), (width, height), interpolation=how)

@@ -22,15 +22,12 @@ from rich.table import Table
 
 from atlas.artifact_files import save_table
 from atlas.metrics import exact_interval
-from atlas.store import fill_store
 from index.calibration import calibrate_same_image
-from index.index_folder import EMBEDDER_FOLDER
 from index.settings import LeakSettings, RegistrationSettings
 from index.trials import plant_copies, source_of
 from index.verification import Images
 from pipeline.atlas_index import open_atlas_index
-from pipeline.leak_bench import LeakBench
-from retrieval.embedder_files import load_embedder
+from pipeline.leak_bench import LeakBench, open_bench
 
 COPY_SHARE = 0.05
 ASKED = (0.95, 0.99)
@@ -60,14 +57,8 @@ def main(data: Path, index: Path, out: Path, redraws: int = 200, copies: int = 3
 def pools(data: Path, index_folder: Path, copies: int) -> tuple[Pool, Pool]:
     """Queries without a copy, and planted copies."""
     manifest, index = open_atlas_index(data, index_folder)
-    work = index_folder.parent / "store"
-    bench = LeakBench(
-        index=index,
-        embedder=load_embedder(index_folder / EMBEDDER_FOLDER),
-        store=fill_store(manifest, work, size_px=index.image_size_px),
-        work=work,
-        settings=LeakSettings(),
-        registration=RegistrationSettings(),
+    bench = open_bench(
+        manifest, index, index_folder.parent / "store", LeakSettings(), RegistrationSettings()
     )
     truth = pd.read_csv(data / "truth.csv", dtype=str, keep_default_na=False)
     copied = set(truth.loc[truth["relation"] == "same_image", "Id"])

@@ -1,32 +1,43 @@
 """Probabilities of stored images. Axes: N images, C classes."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
 from atlas.artifacts import ProbabilitySet
 from atlas.errors import ProvenanceError
+from atlas.files import content_hash
+from atlas.parts import fill_parts
 from atlas.store import ImageStore
 from classify.classifier import Classifier
 from engine.inference import forward_rows
 
 
-def predict(classifier: Classifier, store: ImageStore, ids: Sequence[str]) -> ProbabilitySet:
-    """Probabilities of the images, in the order of ids; the store is read batch by batch.
+def predict(
+    classifier: Classifier, store: ImageStore, ids: Sequence[str], *, folder: Path
+) -> ProbabilitySet:
+    """Probabilities of the images, in the order of ids; kept below `folder`, row by row.
 
     Raises ProvenanceError where the store's channels or size are not the classifier's.
     """
     _require_same_images(classifier, store)
-    with tqdm(total=len(ids), desc="predicting", unit="img", disable=not ids) as bar:
+    network = nn.Sequential(classifier.network, nn.Sigmoid())
 
-        def read(batch: Sequence[str]) -> NDArray[np.uint8]:
-            bar.update(len(batch))
-            return store.read(batch)
+    def make_rows(part_ids: Sequence[str]) -> NDArray[np.float32]:
+        return forward_rows(network, store.read, part_ids)
 
-        rows_NC = forward_rows(nn.Sequential(classifier.network, nn.Sigmoid()), read, ids)
+    kept = fill_parts(
+        folder / content_hash(classifier.weights_hash),
+        ids,
+        make_rows,
+        provenance={"classifier": classifier.weights_hash},
+        description="predicting",
+        keys=store.keys(ids),
+    )
+    rows_NC = kept.read(ids) if ids else np.empty((0, len(classifier.labels)), np.float32)
     return ProbabilitySet(
         ids=tuple(ids),
         probabilities_NC=rows_NC.reshape(len(ids), len(classifier.labels)),

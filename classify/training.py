@@ -32,6 +32,7 @@ THRESHOLDS_FILE = "thresholds.json"
 HOLD_OUT_FILE = "hold_out.json"
 VALIDATION_FILE = "validation_probabilities.h5"
 TEST_FILE = "test_probabilities.h5"
+PREDICTED_FOLDER = Path("store") / "probabilities"  # beside the run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,9 @@ def train_classifier(
     split = hold_out(manifest, share=settings.hold_out_share, seed=settings.training.seed)
     classifier = _trained(manifest, store, settings, split, folder)
     save_classifier(folder, classifier)
-    validation = predict(classifier, store, split.validation_ids)
+    validation = predict(
+        classifier, store, split.validation_ids, folder=folder.parent / PREDICTED_FOLDER
+    )
     save_probabilities(folder / VALIDATION_FILE, validation)
     truth_NC = _truth(manifest, split.validation_ids)
     thresholds = choose_thresholds(validation.probabilities_NC, truth_NC)
@@ -82,7 +85,7 @@ def train_classifier(
         split=split,
         thresholds=thresholds,
         scores=scores,
-        test_images=_predict_test(classifier, manifest, store, folder / TEST_FILE),
+        test_images=predict_test(classifier, manifest, store, folder),
     )
 
 
@@ -131,11 +134,15 @@ def _fit(
     )
 
 
-def _predict_test(classifier: Classifier, manifest: Manifest, store: ImageStore, path: Path) -> int:
-    """Writes the probabilities of the test images, where there are any; how many there are."""
+def predict_test(
+    classifier: Classifier, manifest: Manifest, store: ImageStore, folder: Path
+) -> int:
+    """Writes the probabilities of the test images to the run's folder, where there are any; how
+    many there are. What is known of images that stayed as they were is not made again."""
     ids = manifest.of("test").ids
     if ids:
-        save_probabilities(path, predict(classifier, store, ids))
+        kept = folder.parent / PREDICTED_FOLDER
+        save_probabilities(folder / TEST_FILE, predict(classifier, store, ids, folder=kept))
     return len(ids)
 
 

@@ -12,7 +12,7 @@ from index.leak_table_trust import Panel, leading
 
 MERGED_COLUMNS = (
     "Id", "labels", "confidence", "tables", "disagree", "other_labels", "match_id", "match_labels",
-    "other_matches", "distances", "questionable",
+    "other_matches", "distances", "questioned_by",
 )  # fmt: skip
 
 
@@ -45,13 +45,14 @@ def _row(panel: Panel, image_id: str, labelled: Mapping[str, Labels]) -> tuple[s
 
 
 def _vote(panel: Panel, image_id: str) -> tuple[Labels, float]:
-    """The labels with the most votes, in a tie of the most tables, then the lowest; confidence."""
+    """The labels with the most votes, in a tie those of the table given first; confidence."""
     votes = panel.votes(image_id)
     weights: dict[Labels, list[float]] = defaultdict(list)
     for table in panel.tables:
-        for labels in table.answers.get(image_id, ()):
+        for labels in sorted(table.answers.get(image_id, ()), key=sorted):
             weights[labels].append(panel.weight(table, image_id))
-    winner = min(leading(votes), key=lambda labels: (-len(weights[labels]), sorted(labels)))
+    first = leading(votes)
+    winner = next(labels for labels in weights if labels in first)
     return winner, max(weights[winner]) * votes[winner] / sum(votes.values())
 
 

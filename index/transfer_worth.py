@@ -27,8 +27,8 @@ Labels = NDArray[np.uint8]
 EDGE = 1e-3  # no probability is taken to be surer than that
 RESAMPLINGS = 30
 STEPS = 100  # of expectation maximisation
-# Weak enough to matter only where classes are told apart without a mistake.
-WEAK = 100.0
+# As if one of ten earlier matches had had wrong labels: few of them cannot show a share.
+WRONG_BEFORE, MATCHES_BEFORE = 1, 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +57,8 @@ class Judge:
 class Worth:
     """right_R: probability that the transferred labels are the image's. gain_R: expected change of
     macro F1 by each override, made one after another, the surest first; error_R: its standard
-    deviation over resampled held-out images. made_R: gain above 0. wrong_share: of the matches'
-    labels, estimated."""
+    deviation over resampled held-out images. made_R: those that do not cost. wrong_share: of the
+    labels of all matches, estimated."""
 
     right_R: FloatArray
     gain_R: FloatArray
@@ -105,7 +105,7 @@ def weigh(
         right_R=right_R,
         gain_R=gain_R,
         error_R=np.zeros(len(rows_R)),
-        made_R=gain_R > 0,
+        made_R=gain_R >= 0,
         wrong_share=wrong_share,
     )
 
@@ -151,18 +151,23 @@ def _log_likelihood(probabilities: FloatArray, labels_RC: Labels) -> FloatArray:
 
 
 def _logistic(x: FloatArray, is_one: NDArray[np.integer]) -> tuple[float, float]:
-    """Slope, not below 0, and offset."""
-    if len(set(is_one.tolist())) < 2:
-        return 0.0, float(logit(np.clip(is_one.mean(), EDGE, 1 - EDGE)))
-    fitted = LogisticRegression(C=WEAK).fit(x, is_one)
-    return max(float(fitted.coef_[0, 0]), 0.0), float(fitted.intercept_[0])
+    """Slope and offset; where x does not rise with it the offset alone.
+
+    Few images are told apart without a mistake by chance, so the slope is held back a little.
+    """
+    if len(set(is_one.tolist())) == 2:
+        fitted = LogisticRegression().fit(x, is_one)
+        if fitted.coef_[0, 0] > 0:
+            return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    return 0.0, float(logit(np.clip(is_one.mean(), EDGE, 1 - EDGE)))
 
 
 def _wrong_share(ratio_R: FloatArray, confidence_R: FloatArray) -> float:
-    """The share that makes all transfers likeliest, starting from a tenth; 0 without any."""
-    share = 0.1
-    for _ in range(STEPS if len(ratio_R) else 0):
-        share = float(np.clip(1 - _right(ratio_R, confidence_R, share).mean(), EDGE, 1 - EDGE))
+    """The share that makes all transfers likeliest, with what was before; 0 without any."""
+    share = WRONG_BEFORE / MATCHES_BEFORE
+    for _ in range(STEPS):
+        wrong = (1 - _right(ratio_R, confidence_R, share)).sum() + WRONG_BEFORE
+        share = float(wrong / (len(ratio_R) + MATCHES_BEFORE))
     return share if len(ratio_R) else 0.0
 
 
@@ -178,7 +183,7 @@ def _gains(
     labels_RC: Labels,
     order_R: NDArray[np.int64],
 ) -> FloatArray:
-    """Of each override upon those before it that gain."""
+    """Of each override upon those before it that do not cost."""
     hits_C = (expected_NC * predicted_NC).sum(axis=0)
     sizes_C = expected_NC.sum(axis=0) + predicted_NC.sum(axis=0)
     gain_R = np.zeros(len(rows_R))
@@ -187,7 +192,7 @@ def _gains(
         new_hits_C = hits_C + change_C * expected_NC[rows_R[r]]
         new_sizes_C = sizes_C + change_C
         gain_R[r] = _mean_f1(new_hits_C, new_sizes_C) - _mean_f1(hits_C, sizes_C)
-        if gain_R[r] > 0:
+        if gain_R[r] >= 0:
             hits_C, sizes_C = new_hits_C, new_sizes_C
     return gain_R
 

@@ -7,21 +7,22 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.artifact_files import save_table
-from atlas.errors import UserError
 from atlas.files import check_replaceable, folder_written_beside, write_json
 from atlas.labels import format_labels
 from atlas.manifest import Manifest
-from atlas.store import fill_store
 from atlas.tables import GROUPS_TABLE, TABLES
 from index.calibration import no_siblings
 from index.duplicates import Pair, copies_of_train, find_duplicates, group_table, tied
-from index.index_folder import EMBEDDER_FOLDER
 from index.leaks import find_matches
-from index.settings import LeakSettings, RegistrationSettings, problems
+from index.settings import LeakSettings, RegistrationSettings
 from pipeline.atlas_index import open_atlas_index
-from pipeline.leak_bench import LeakBench, SameImageMeasurement, measure_same_image
+from pipeline.leak_bench import (
+    LeakBench,
+    SameImageMeasurement,
+    measure_same_image,
+    open_bench,
+)
 from pipeline.leak_pictures import save_pairs
-from retrieval.embedder_files import load_embedder
 
 DUPLICATES_FILE = "duplicates.csv"
 CLEANED_FOLDER = "cleaned"
@@ -64,19 +65,9 @@ def find_duplicates_of(
     Where external images are copies of train images, the folder `cleaned` in `out` holds an
     external.csv without them and the groups.csv that goes with it.
     """
-    if wrong := "; ".join(problems(settings)):
-        raise UserError(wrong)
     check_replaceable(out, holds=DUPLICATES_FILE)
     manifest, index = open_atlas_index(data, index_folder)
-    work = out.parent / "store"
-    bench = LeakBench(
-        index=index,
-        embedder=load_embedder(index_folder / EMBEDDER_FOLDER),
-        store=fill_store(manifest, work, size_px=index.image_size_px),
-        work=work,
-        settings=settings,
-        registration=registration,
-    )
+    bench = open_bench(manifest, index, out.parent / "store", settings, registration)
     found = _find(bench, manifest)
     with folder_written_beside(out, holds=DUPLICATES_FILE) as folder:
         _write(folder, found, bench, data)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from atlas.artifacts import EmbeddingSet, Neighbours
 from atlas.errors import UserError
-from atlas.store import ImageStore
+from atlas.manifest import Manifest
+from atlas.store import ImageStore, fill_store
 from index.calibration import (
     SameImageCalibration,
     SiblingCalibration,
@@ -19,8 +20,14 @@ from index.calibration import (
     no_siblings,
 )
 from index.hashes import BYTES, HashIndex, hash_images, with_hashed
-from index.index_folder import IndexFolder
-from index.settings import RULE_2018_BITS, HashKind, LeakSettings, RegistrationSettings
+from index.index_folder import EMBEDDER_FOLDER, IndexFolder
+from index.settings import (
+    RULE_2018_BITS,
+    HashKind,
+    LeakSettings,
+    RegistrationSettings,
+    problems,
+)
 from index.trials import (
     edit_of,
     one_of_each,
@@ -32,6 +39,7 @@ from index.trials import (
 from index.vector_index import build_index
 from index.verification import Images, examine
 from retrieval.embedder import Embedder
+from retrieval.embedder_files import load_embedder
 from retrieval.embedding import embed_rows
 
 
@@ -98,6 +106,26 @@ class LeakBench:
             found, images, self.stored("references"), self.registration,
             folder=self.work / "evidence",
         )  # fmt: skip
+
+
+def open_bench(
+    manifest: Manifest,
+    index: IndexFolder,
+    work: Path,
+    settings: LeakSettings,
+    registration: RegistrationSettings,
+) -> LeakBench:
+    """Raises UserError for settings that cannot work. Images are decoded below `work`."""
+    if wrong := "; ".join(problems(settings)):
+        raise UserError(wrong)
+    return LeakBench(
+        index=index,
+        embedder=load_embedder(index.folder / EMBEDDER_FOLDER),
+        store=fill_store(manifest, work, size_px=index.image_size_px),
+        work=work,
+        settings=settings,
+        registration=registration,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

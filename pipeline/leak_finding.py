@@ -1,6 +1,6 @@
 """Which test images are already known: candidates, their pixels, cuts measured here, claims."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,42 +9,39 @@ from numpy.typing import NDArray
 
 from atlas.artifact_files import save_table
 from atlas.artifacts import LeakReport, Matches
-from atlas.errors import DataError, ProvenanceError, UserError
-from atlas.files import check_replaceable, folder_written_beside, write_json
-from atlas.manifest import Manifest, read_manifest
-from atlas.store import fill_store
+from atlas.errors import DataError, ProvenanceError
+from atlas.files import check_replaceable, folder_written_beside
+from atlas.manifest import Manifest
 from atlas.tables import GROUPS_TABLE
-from index.calibration import SameImageCalibration, SiblingCalibration, no_siblings
+from index.calibration import no_siblings
 from index.clean_views import claimed_groups, clean_views
 from index.duplicates import group_table
-from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.leaks import SAME_IMAGE, SIBLING, find_leaks, find_matches
-from index.settings import LeakSettings, RegistrationSettings, problems
-from pipeline.leak_bench import (
-    LeakBench,
-    SameImageMeasurement,
-    measure_same_image,
-    measure_sibling,
+from index.settings import LeakSettings, RegistrationSettings
+from pipeline.atlas_index import open_atlas_index
+from pipeline.leak_bench import LeakBench, measure_same_image, measure_sibling, open_bench
+from pipeline.leak_calibration import (
+    CALIBRATION_FILE,
+    MADE_BY,
+    LeakCalibration,
+    load_calibration,
+    save_calibration,
 )
 from pipeline.leak_page import save_leak_report
 from pipeline.leak_pictures import save_leak_pictures
-from retrieval.embedder_files import load_embedder
-
-CALIBRATION_FILE = "calibration.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeakFinding:
-    """What was found and measured.
+    """What was found, and by which calibration.
 
     group_of: of every image that shows the same as another. best_evidence_N: of each test image's
     best candidate.
     """
 
+    calibration: LeakCalibration
     matches: Matches
     leaks: LeakReport
-    same_image: SameImageMeasurement
-    sibling: SiblingCalibration
     best_evidence_N: NDArray[np.float32]
     group_of: dict[str, str]
     clean_views: dict[str, tuple[str, ...]]
@@ -61,65 +58,89 @@ def find_leaks_of(
 
     Work that takes long is kept in the folder `store` beside `out`, so a killed run goes on.
     """
-    if wrong := "; ".join(problems(settings)):
-        raise UserError(wrong)
     check_replaceable(out, holds=CALIBRATION_FILE)
-    index = load_index(index_folder)
-    manifest = read_manifest(data)
-    if not manifest.of("test").rows:
-        raise DataError(str(data), ["no test images: sample_submission.csv names none"])
-    _check_same_atlas(manifest, index)
-    work = out.parent / "store"
-    bench = LeakBench(
-        index=index,
-        embedder=load_embedder(index_folder / EMBEDDER_FOLDER),
-        store=fill_store(manifest, work, size_px=index.image_size_px),
-        work=work,
+    manifest, bench = _open(data, index_folder, out, settings, registration)
+    calibration = LeakCalibration(
+        same_image=measure_same_image(bench),
+        sibling=measure_sibling(bench),
         settings=settings,
         registration=registration,
+        embedder=bench.embedder.fingerprint,
     )
-    found = _find(bench, manifest)
+    return _found(bench, manifest, calibration, out)
+
+
+def find_leaks_again(data: Path, index_folder: Path, out: Path) -> LeakFinding:
+    """As `find_leaks_of`, with the settings and by the calibration that `out` holds already.
+
+    Raises ProvenanceError where the index has another embedder by now.
+    """
+    calibration = load_calibration(out)
+    manifest, bench = _open(data, index_folder, out, calibration.settings, calibration.registration)
+    if calibration.embedder != bench.embedder.fingerprint:
+        raise ProvenanceError(
+            f"{out} was calibrated for another embedder than that of {index_folder}: run  {MADE_BY}"
+        )
+    return _found(bench, manifest, calibration, out)
+
+
+def _open(
+    data: Path,
+    index_folder: Path,
+    out: Path,
+    settings: LeakSettings,
+    registration: RegistrationSettings,
+) -> tuple[Manifest, LeakBench]:
+    manifest, index = open_atlas_index(data, index_folder)
+    if not manifest.of("test").rows:
+        raise DataError(str(data), ["no test images: sample_submission.csv names none"])
+    return manifest, open_bench(manifest, index, out.parent / "store", settings, registration)
+
+
+def _found(
+    bench: LeakBench, manifest: Manifest, calibration: LeakCalibration, out: Path
+) -> LeakFinding:
+    found = _find(bench, manifest, calibration)
     with folder_written_beside(out, holds=CALIBRATION_FILE) as folder:
         _write(folder, found, bench)
     return found
 
 
-def _find(bench: LeakBench, manifest: Manifest) -> LeakFinding:
+def _find(bench: LeakBench, manifest: Manifest, calibration: LeakCalibration) -> LeakFinding:
     index, images = bench.index, bench.stored("test images")
+    same_image, sibling = calibration.same_image.calibration, calibration.sibling
     splits = {row.id: row.split for row in manifest.rows}
     tests = bench.embedded(manifest.of("test").ids, images)
     neighbours = bench.candidates(tests, images)
     evidence_NK = bench.evidence(neighbours, images)
-    same_image, sibling = measure_same_image(bench), measure_sibling(bench)
     known = find_matches(
-        neighbours, evidence_NK, same_image.calibration, sibling,
-        splits=splits, identities=index.identities,
-    )  # fmt: skip
+        neighbours, evidence_NK, same_image, sibling, splits=splits, identities=index.identities
+    )
     among = bench.candidates(tests, images, among=tests)
     one_another = find_matches(
-        among, bench.evidence(among, images), same_image.calibration,
+        among, bench.evidence(among, images), same_image,
         no_siblings("test images have no known identity"), splits=splits, identities={},
     )  # fmt: skip
     matches = Matches(table=pd.concat([known.table, one_another.table], ignore_index=True))
     return LeakFinding(
+        calibration=calibration,
         matches=matches,
         leaks=find_leaks(
             known, labels=index.labels, identities=index.identities,
-            unproven=_unproven(bench.settings, same_image.calibration, sibling),
+            unproven=_unproven(calibration),
         ),
-        same_image=same_image,
-        sibling=sibling,
         best_evidence_N=evidence_NK.max(axis=1),
         group_of=claimed_groups(matches, manifest.ids),
         clean_views=clean_views(matches, splits),
     )  # fmt: skip
 
 
-def _unproven(
-    settings: LeakSettings, same_image: SameImageCalibration, sibling: SiblingCalibration
-) -> frozenset[str]:
-    promises = {SAME_IMAGE: same_image.promise, SIBLING: sibling.promise}
-    if settings.accept_unproven:
+def _unproven(calibration: LeakCalibration) -> frozenset[str]:
+    promises = {
+        SAME_IMAGE: calibration.same_image.calibration.promise,
+        SIBLING: calibration.sibling.promise,
+    }
+    if calibration.settings.accept_unproven:
         return frozenset()
     return frozenset(name for name, kept in promises.items() if not kept or not kept.reached)
 
@@ -127,38 +148,21 @@ def _unproven(
 def _write(folder: Path, found: LeakFinding, bench: LeakBench) -> None:
     save_table(folder / "matches.csv", found.matches.table)
     save_table(folder / "leaks.csv", found.leaks.table)
-    save_table(folder / "suspected_copies.csv", found.same_image.suspected)
     save_table(folder / GROUPS_TABLE, group_table(found.group_of))
     for name, ids in found.clean_views.items():
         save_table(folder / "clean" / f"{name}.csv", pd.DataFrame({"Id": ids}))
-    calibration = {
-        "same_image": asdict(found.same_image.calibration),
-        "sibling": asdict(found.sibling),
-        "planted_recall": found.same_image.planted_recall,
-        "settings": asdict(bench.settings),
-        "registration": asdict(bench.registration),
-        "embedder": bench.embedder.fingerprint,
-        "images": bench.store.content_hash,
-    }
-    write_json(folder / CALIBRATION_FILE, calibration)
+    save_calibration(folder, found.calibration)
+    same_image = found.calibration.same_image
     save_leak_pictures(
         folder,
         found.leaks,
         bench.store,
-        same_image=found.same_image.calibration,
-        natural=found.same_image.natural,
+        same_image=same_image.calibration,
+        natural=same_image.natural,
         best=found.best_evidence_N,
-        suspected=found.same_image.suspected,
+        suspected=same_image.suspected,
     )
     save_leak_report(
-        folder, found.leaks, bench, same_image=found.same_image.calibration,
-        sibling=found.sibling, test_images=len(found.best_evidence_N),
+        folder, found.leaks, bench.store, found.calibration,
+        spec=bench.index.spec, test_images=len(found.best_evidence_N),
     )  # fmt: skip
-
-
-def _check_same_atlas(manifest: Manifest, index: IndexFolder) -> None:
-    if manifest.labelled.table_hash != index.table_hash:
-        raise ProvenanceError(
-            "the index was not made from this data, or its labelled images or labels have changed "
-            "since: run  python scripts/build_index.py  with the same --data"
-        )

@@ -15,12 +15,14 @@ from atlas.artifact_files import load_table
 from atlas.artifacts import LeakReport
 from atlas.files import write_json, written_beside
 from atlas.labels import parse_labels
+from atlas.spec import AtlasSpec
+from atlas.store import ImageStore
 from index.calibration import SameImageCalibration, SiblingCalibration
 from index.leaks import SAME_IMAGE, SIBLING
 from index.promise import Promise
 from index.settings import RegistrationSettings
 from index.transfer import TRANSFER
-from pipeline.leak_bench import LeakBench
+from pipeline.leak_calibration import LeakCalibration
 from pipeline.pair_difference import lay_over
 from report.leak_page import Claim, LeakPage, Relation, save_leak_page
 from report.leak_tiles import difference_uri, sheet_uri, tile_side_px
@@ -35,10 +37,10 @@ Row = Mapping[Hashable, Any]
 def save_leak_report(
     folder: Path,
     leaks: LeakReport,
-    bench: LeakBench,
+    store: ImageStore,
+    calibration: LeakCalibration,
     *,
-    same_image: SameImageCalibration,
-    sibling: SiblingCalibration,
+    spec: AtlasSpec,
     test_images: int,
 ) -> None:
     """Writes report.html, leaks.parquet and leaks.json to `folder`, which holds calibration.png.
@@ -49,17 +51,20 @@ def save_leak_report(
     with written_beside(folder / "leaks.parquet") as beside:
         table.to_parquet(beside, engine="pyarrow", index=False)
     write_json(folder / "leaks.json", _records(table))
-    spec = bench.index.spec
-    tile_px = tile_side_px(len(table), len(spec.channels))
+    before = labels_before(folder.parent / "submission")
+    tile_px = tile_side_px(len(table), len(store.channels))
     page = LeakPage(
         title=f"Known test images of {spec.name}",
         test_images=test_images,
-        relations=(same_image_in_words(table, same_image), sibling_in_words(table, sibling)),
+        relations=(
+            same_image_in_words(table, calibration.same_image.calibration),
+            sibling_in_words(table, calibration.sibling),
+        ),
         plots={"What the cut of same_image rests on": folder / "calibration.png"},
-        channels=spec.channels,
+        channels=store.channels,
         labels=spec.labels,
         tile_px=tile_px,
-        claims=_claims(table, bench, labels_before(folder.parent / "submission"), tile_px),
+        claims=_claims(table, store, before, calibration.registration, tile_px),
     )
     save_leak_page(folder / "report.html", page)
 
@@ -81,46 +86,44 @@ def labels_before(submission: Path) -> dict[str, Labels]:
 
 def same_image_in_words(table: pd.DataFrame, measured: SameImageCalibration) -> Relation:
     kept = f"{measured.recall_at_cut:.3f} of {len(measured.planted)} planted copies reach it"
-    return Relation(
-        name=SAME_IMAGE,
-        **_counts(table, SAME_IMAGE),
-        cut_of=f"Evidence, the correlation of registered pixels: {kept}",
-        cut=measured.cut,
-        said=_sentences(measured.promise, measured.note),
-    )
+    told = f"evidence, the correlation of registered pixels: {kept}"
+    return _relation(table, SAME_IMAGE, measured.cut, told, measured.promise, measured.note)
 
 
 def sibling_in_words(table: pd.DataFrame, measured: SiblingCalibration) -> Relation:
-    found = f"it finds {measured.recall_at_cut:.3f} of {measured.known_count} held-out fields"
+    told = "similarity of embeddings"
+    if measured.cut is not None:
+        told += f": finds {measured.recall_at_cut:.3f} of {measured.known_count} held-out fields"
+    return _relation(table, SIBLING, measured.cut, told, measured.promise, measured.note)
+
+
+def _relation(
+    table: pd.DataFrame, name: str, cut: float | None, told: str, promise: Promise | None, note: str
+) -> Relation:
+    said = (told, promise.in_words() if promise else "", note)
+    claimed = table["relation"] == name
     return Relation(
-        name=SIBLING,
-        **_counts(table, SIBLING),
-        cut_of="Similarity of embeddings" + ("" if measured.cut is None else f": {found}"),
-        cut=measured.cut,
-        said=_sentences(measured.promise, measured.note),
+        name=name,
+        claims=int(claimed.sum()),
+        transfers=int((claimed & (table["decision"] == TRANSFER)).sum()),
+        cut=cut,
+        said=tuple(sentence[0].upper() + sentence[1:] for sentence in said if sentence),
     )
 
 
-def _counts(table: pd.DataFrame, relation: str) -> dict[str, int]:
-    claimed = table["relation"] == relation
-    transferred = claimed & (table["decision"] == TRANSFER)
-    return {"claims": int(claimed.sum()), "transfers": int(transferred.sum())}
-
-
-def _sentences(promise: Promise | None, note: str) -> tuple[str, ...]:
-    said = (promise.in_words() if promise else "", note)
-    return tuple(sentence[0].upper() + sentence[1:] for sentence in said if sentence)
-
-
 def _claims(
-    table: pd.DataFrame, bench: LeakBench, before: Mapping[str, Labels], tile_px: int
+    table: pd.DataFrame,
+    store: ImageStore,
+    before: Mapping[str, Labels],
+    registration: RegistrationSettings,
+    tile_px: int,
 ) -> list[Claim]:
     """The least sure first."""
     rows = _records(table.sort_values(["confidence", "evidence", "similarity"], kind="stable"))
     claims: list[Claim] = []
 
     def claim(row: Row, query: NDArray[np.uint8], match: NDArray[np.uint8]) -> Claim:
-        return _claim(row, query, match, before.get(row["Id"]), bench.registration, tile_px)
+        return _claim(row, query, match, before.get(row["Id"]), registration, tile_px)
 
     with (
         tqdm(total=len(rows), desc="drawing claims", unit="img", disable=not rows) as bar,
@@ -128,7 +131,7 @@ def _claims(
     ):
         for start in range(0, len(rows), CLAIMS_READ_AT_ONCE):
             block = rows[start : start + CLAIMS_READ_AT_ONCE]
-            fields = (bench.store.read([row[name] for row in block]) for name in ("Id", "match_id"))
+            fields = (store.read([row[name] for row in block]) for name in ("Id", "match_id"))
             claims += pool.map(claim, block, *fields)
             bar.update(len(block))
     return claims

@@ -81,12 +81,12 @@ def _on_pair(
     elif source[one] == source[other]:
         yield (
             f"{one} and {other}: one holds what the other says on {pair['held']} of {shared} ids, "
-            f"on {pair['written_alike']} written in the same order; probably of one source"
+            f"on {pair['written_alike']} written in the same order; perhaps of one source"
         )
     elif pair["both_matched"]:
         yield (
             f"{one} and {other}: the same match on {pair['same_match']} of {pair['both_matched']} "
-            f"ids, but the same labels on {equal}"
+            f"ids, the same labels on {equal}"
         )
 
 

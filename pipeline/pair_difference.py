@@ -51,7 +51,7 @@ def query_to_match(found: Registration, size_px: int) -> FloatArray:
     middle = np.full(2, (size_px - 1) / 2)
     turn_23 = np.column_stack([turn, middle - turn @ middle])
     unwarp_23 = cv2.invertAffineTransform(found.warp_23.astype(float))
-    return (unwarp_23 @ np.vstack([turn_23, [0, 0, 1]])).astype(np.float32)
+    return np.asarray(unwarp_23 @ np.vstack([turn_23, [0, 0, 1]]), np.float32)
 
 
 def difference(banded: FloatArray, reference: FloatArray, map_23: FloatArray) -> FloatArray:
@@ -62,7 +62,8 @@ def difference(banded: FloatArray, reference: FloatArray, map_23: FloatArray) ->
     """
     side = reference.shape[1]
     covering = np.concatenate([banded, np.ones((1, side, side), np.float32)])
-    laid = np.stack([cv2.warpAffine(plane, map_23, (side, side)) for plane in covering])
+    planes = [cv2.warpAffine(plane, map_23, (side, side)) for plane in covering]
+    laid = np.asarray(np.stack(planes), np.float32)
     seen = laid[-1] > 0.99
     apart_CP = _equal_contrast(laid[:-1][:, seen]) - _equal_contrast(reference[:, seen])
     shown = np.full((side, side), np.nan, np.float32)

@@ -10,15 +10,11 @@ from report.pictures import colour_of
 
 @dataclass(frozen=True, kw_only=True)
 class Relation:
-    """What is claimed of one relation, and what that rests on.
-
-    cut_of: what is measured. cut: None where nothing can be claimed. said: sentences.
-    """
+    """What is claimed of one relation. cut: None where nothing can be; said: what it rests on."""
 
     name: str
     claims: int
     transfers: int
-    cut_of: str
     cut: float | None
     said: tuple[str, ...]
 

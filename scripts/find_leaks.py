@@ -52,7 +52,8 @@ def main(
         seed=seed,
     )
     found = find_leaks_of(data, index, out, settings, RegistrationSettings())
-    same, sibling, leaks = found.same_image.calibration, found.sibling, found.leaks.table
+    calibration, leaks = found.calibration, found.leaks.table
+    same, sibling = calibration.same_image.calibration, calibration.sibling
     print(
         f"same_image: cut at correlation {same.cut:.3f}, which {same.recall_at_cut:.3f} of "
         f"{len(same.planted)} planted copies reach; {same.suspected} of {same.natural_count} "

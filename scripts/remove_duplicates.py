@@ -5,7 +5,6 @@ from pathlib import Path
 from index.settings import LeakSettings, RegistrationSettings
 from scripts.console import run
 
-NATURAL_QUERIES = 1000  # enough for a cut; more would only prove more
 SHOWN = 20
 NATURAL_QUERIES = 1000  # enough for a cut; more would only prove more
 

@@ -14,6 +14,7 @@ const sort = { key: "confidence", sign: 1 };
 const live = new Map(); // claim -> its row, while it is near what is seen
 let shown = rows;
 let active = 0; // place in `shown` of the row that the keyboard is on
+let opened = 0; // and of the claim that is seen at large
 let channel = ALL;
 
 // What is shown
@@ -46,6 +47,8 @@ function inOrder(a, b) {
 function update() {
   shown = rows.filter(passing()).sort(inOrder);
   active = 0;
+  const hidden = table.getBoundingClientRect().top - filters.offsetHeight;
+  if (hidden < 0) scrollBy(0, hidden); // to the first of them
   document.getElementById("count").textContent = `${shown.length} of ${rows.length}`;
   document.getElementById("nothing").hidden = shown.length > 0;
   table.setAttribute("aria-rowcount", shown.length + 1);
@@ -87,7 +90,7 @@ function rowOf(claim) {
   const tr = document.getElementById("row").content.firstElementChild.cloneNode(true);
   tell(tr, claim);
   tr.querySelector(".id").textContent = claim.id;
-  tr.querySelector(".match").textContent = claim.match_id;
+  tr.querySelector(".match").textContent = `→ ${claim.match_id}`;
   const numbers = tr.querySelectorAll(".number");
   SCORES.forEach((key, n) => { numbers[n].textContent = written(claim[key]); });
   tr.claim = claim;
@@ -109,7 +112,7 @@ function tell(where, claim) {
   const gained = (label) => moved && before && !before.includes(label);
   where.querySelector(".before").replaceChildren(
     ...(before ?? []).map((label) => item(named(label), lost(label) && "dropped")),
-    ...(before ? [] : [item("not known", "unknown")]),
+    ...(before ? [] : [item("–", "unknown")]),
   );
   where.querySelector(".after").replaceChildren(
     ...(moved ? [] : [item("not transferred:", "withheld")]),
@@ -173,7 +176,7 @@ async function drawRow(tr) {
 
 async function drawLarge(claim) {
   const sheet = await decoded(claim.sheet);
-  if (claim !== shown[active]) return; // the next one was asked for meanwhile
+  if (claim !== shown[opened]) return; // the next one was asked for meanwhile
   const [query, laid, match] = large.querySelectorAll("canvas");
   draw(query, sheet, 0);
   draw(laid, sheet, 0, claim.laid_23);
@@ -184,28 +187,30 @@ function chooseChannel(chosen) {
   channel = chosen;
   for (const select of document.querySelectorAll("select.channel")) select.value = chosen;
   for (const tr of live.values()) drawRow(tr);
-  if (large.open) drawLarge(shown[active]);
+  if (large.open) drawLarge(shown[opened]);
 }
 
 // One claim at large
 
 function open(place) {
-  active = Math.min(Math.max(place, 0), shown.length - 1);
-  const claim = shown[active];
+  opened = within(place);
+  const claim = shown[opened];
   tell(large, claim);
   document.getElementById("large-id").textContent = `${claim.id} → ${claim.match_id}`;
-  document.getElementById("large-place").textContent = `${active + 1} of ${shown.length}`;
+  document.getElementById("large-place").textContent = `${opened + 1} of ${shown.length}`;
   for (const key of SCORES) large.querySelector(`.${key}`).textContent = written(claim[key]);
   drawLarge(claim);
   if (!large.open) large.showModal();
 }
 
+const within = (place) => Math.min(Math.max(place, 0), shown.length - 1);
+
 // Mouse and keys
 
 function go(place) {
-  active = Math.min(Math.max(place, 0), shown.length - 1);
-  if (active < 0) return;
-  const head = table.tHead.getBoundingClientRect().bottom;
+  if (!shown.length) return;
+  active = within(place);
+  const head = table.querySelector("th").getBoundingClientRect().bottom; // cells stick, rows do not
   const top = above.getBoundingClientRect().top + active * ROW_PX;
   if (top < head) scrollBy(0, top - head);
   else if (top + ROW_PX > innerHeight) scrollBy(0, top + ROW_PX - innerHeight);
@@ -250,11 +255,11 @@ document.addEventListener("keydown", (event) => {
 });
 large.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (step && !event.target.matches("select")) open(active + step);
+  if (step && !event.target.matches("select")) open(opened + step);
 });
-large.addEventListener("close", () => go(active));
-document.getElementById("previous").addEventListener("click", () => open(active - 1));
-document.getElementById("next").addEventListener("click", () => open(active + 1));
+large.addEventListener("close", () => go(opened));
+document.getElementById("previous").addEventListener("click", () => open(opened - 1));
+document.getElementById("next").addEventListener("click", () => open(opened + 1));
 document.getElementById("close").addEventListener("click", () => large.close());
 addEventListener("scroll", render, { passive: true });
 addEventListener("resize", render);

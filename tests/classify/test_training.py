@@ -69,24 +69,24 @@ def test_probabilities_are_probabilities(run: tuple[Path, TrainedClassifier]) ->
 
 
 def test_a_loaded_classifier_predicts_the_same_bits(
-    run: tuple[Path, TrainedClassifier], data: Path
+    run: tuple[Path, TrainedClassifier], data: Path, tmp_path: Path
 ) -> None:
     folder, _ = run
     store = fill_store(read_manifest(data), data.parent / "store", size_px=32)
     stored = load_probabilities(folder / "test_probabilities.h5", made_by="")
     classifier = load_classifier(folder, made_by="")
-    again = predict(classifier, store, stored.ids)
+    again = predict(classifier, store, stored.ids, folder=tmp_path)
     assert np.array_equal(again.probabilities_NC, stored.probabilities_NC)
     assert classifier.settings == TINY
-    assert predict(classifier, store, ()).probabilities_NC.shape == (0, 3)
+    assert predict(classifier, store, (), folder=tmp_path).probabilities_NC.shape == (0, 3)
 
 
 def test_images_of_another_size_are_refused(
-    run: tuple[Path, TrainedClassifier], data: Path
+    run: tuple[Path, TrainedClassifier], data: Path, tmp_path: Path
 ) -> None:
     larger = fill_store(read_manifest(data), data.parent / "store", size_px=48)
     with pytest.raises(ProvenanceError, match="at 32 px"):
-        predict(run[1].classifier, larger, ["test0"])
+        predict(run[1].classifier, larger, ["test0"], folder=tmp_path)
 
 
 def test_a_finished_run_is_not_trained_again(

@@ -89,6 +89,18 @@ def test_with_wrong_labels_among_the_matches_neither_copying_nor_the_classifier_
     assert scores[0] - scores[2] == pytest.approx(expected, abs=0.02)
 
 
+def test_a_classifier_that_knows_nothing_leaves_the_matches_as_sure_as_they_were():
+    rng = np.random.default_rng(0)
+    _, truth = drawn(40, 2.0, 1)
+    noise = rng.random(truth.shape)
+    found = weigh(
+        learn(noise[:20], truth[:20], seed=0), noise, (noise > 0.9).astype(np.uint8),
+        np.arange(20, 40), truth[20:], np.full(20, 0.99),
+    )  # fmt: skip
+    assert np.median(found.right_R) > 0.7
+    assert found.made_R.mean() > 0.8
+
+
 def test_more_held_out_images_make_the_error_smaller():
     probabilities, truth = drawn(400, 2.0, 2)
     predicted = (probabilities > 0.4).astype(np.uint8)

@@ -22,6 +22,7 @@ from pipeline.leak_finding import find_leaks_of
 from pipeline.lookup import look_up
 from pipeline.scoring import score_run
 from pipeline.submission import make_submission_of
+from pipeline.update import update_run
 from retrieval import settings as embedder_settings
 
 pytestmark = pytest.mark.slow
@@ -97,17 +98,16 @@ def test_equal_work_gives_equal_bytes(job, tmp_path):
 
 
 def test_nothing_in_a_run_is_pickled_but_training_checkpoints(job):
-    endings = {
-        p.suffix for p in job[1].rglob("*") if p.is_file() and p.parent.name != "checkpoints"
-    }
-    assert endings <= {".safetensors", ".h5", ".json", ".csv", ".png", ".yaml"}
+    others = ("checkpoints", "logs")  # TensorBoard's own format in the second
+    endings = {p.suffix for p in job[1].rglob("*") if p.is_file() and p.parent.name not in others}
+    assert endings <= {".safetensors", ".h5", ".json", ".csv", ".png", ".html", ".parquet"}
 
 
 def test_an_index_needs_nothing_but_itself_and_its_atlas(job, tmp_path):
     data, run = job
     shutil.copytree(run / "index", tmp_path / "index")
     truth = pd.read_csv(data / "truth.csv", dtype=str).set_index("Id")
-    copy = truth[truth["relation"] == "same_image"].index[0]
+    copy = truth[truth["edit"] == "exact"].index[0]
     found = look_up([copy], tmp_path / "index", k=3, montage=tmp_path / "m.png")
     first = found.table.iloc[0]
     assert first["match"] == truth.at[copy, "source"]
@@ -170,7 +170,7 @@ def test_labels_that_changed_since_the_index_was_made_are_refused(job, tmp_path)
     table = pd.read_csv(tmp_path / "data" / "train.csv", dtype=str)
     table.loc[0, "Target"] = "27" if table.loc[0, "Target"] != "27" else "26"
     table.to_csv(tmp_path / "data" / "train.csv", index=False)
-    with pytest.raises(ProvenanceError, match=r"labels have changed.*build_index\.py"):
+    with pytest.raises(ProvenanceError, match=r"labels or groups have changed.*build_index\.py"):
         find_leaks_of(
             tmp_path / "data", run / "index", tmp_path / "l", LEAKS, RegistrationSettings()
         )
@@ -217,3 +217,35 @@ def test_settings_that_cannot_work_are_refused(job, tmp_path, wrong):
         find_leaks_of(
             data, run / "index", tmp_path / "l", replace(LEAKS, **wrong), RegistrationSettings()
         )
+
+
+def test_one_image_more_and_one_fewer_end_as_a_full_run_with_the_same_calibration(job, tmp_path):
+    """A labelled image goes, a test image with a copy in train goes, and both come back."""
+    data, run = job
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(run, tmp_path / "run")
+    tables = {name: (data / name).read_text() for name in ("train.csv", "sample_submission.csv")}
+    for name, text in tables.items():
+        head, _, *rest = text.splitlines()
+        (tmp_path / "data" / name).write_text("\n".join([head, *rest]) + "\n")
+    fewer = update_run(tmp_path / "data", tmp_path / "run")
+    assert (len(fewer.added), len(fewer.removed)) == (0, 1)
+    assert len(fewer.submission.submission.ids) == len(tables["sample_submission.csv"].split()) - 2
+    for name, text in tables.items():
+        (tmp_path / "data" / name).write_text(text)
+    again = update_run(tmp_path / "data", tmp_path / "run")
+    assert (len(again.added), len(again.removed)) == (1, 0)
+    names = [
+        "index/references.csv", "leaks/matches.csv", "leaks/leaks.csv", "leaks/groups.csv",
+        "leaks/calibration.json", "submission/submission.csv", "submission/origins.csv",
+    ]  # fmt: skip
+    assert [n for n in names if (tmp_path / "run" / n).read_bytes() != (run / n).read_bytes()] == []
+    vectors = [
+        load_index(folder / "index").embeddings.vectors_ND for folder in (tmp_path / "run", run)
+    ]
+    assert np.array_equal(*vectors)
+
+
+def test_an_update_needs_an_index(tmp_path):
+    with pytest.raises(MissingStageError, match="build_index"):
+        update_run(tmp_path, tmp_path / "run")

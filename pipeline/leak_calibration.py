@@ -1,0 +1,80 @@
+"""What a leak run measured, and how: `calibration.json`, written and read back."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from atlas.artifact_files import load_table, save_table
+from atlas.files import read_json, write_json
+from index.calibration import SameImageCalibration, SiblingCalibration
+from index.promise import Promise
+from index.settings import LeakSettings, RegistrationSettings
+from pipeline.leak_bench import SameImageMeasurement
+
+CALIBRATION_FILE = "calibration.json"
+SUSPECTED_FILE = "suspected_copies.csv"
+MADE_BY = "python scripts/find_leaks.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakCalibration:
+    """embedder: the fingerprint of whose candidates the cuts speak."""
+
+    same_image: SameImageMeasurement
+    sibling: SiblingCalibration
+    settings: LeakSettings
+    registration: RegistrationSettings
+    embedder: str
+
+
+def save_calibration(folder: Path, calibration: LeakCalibration) -> None:
+    """Writes calibration.json and suspected_copies.csv."""
+    same_image = calibration.same_image
+    write_json(
+        folder / CALIBRATION_FILE,
+        {
+            "same_image": asdict(same_image.calibration),
+            "sibling": asdict(calibration.sibling),
+            "planted_recall": same_image.planted_recall,
+            "natural": same_image.natural.tolist(),
+            "settings": asdict(calibration.settings),
+            "registration": asdict(calibration.registration),
+            "embedder": calibration.embedder,
+        },
+    )
+    save_table(folder / SUSPECTED_FILE, same_image.suspected)
+
+
+def load_calibration(folder: Path) -> LeakCalibration:
+    """Raises MissingStageError naming the command that makes it."""
+    stored = read_json(folder / CALIBRATION_FILE, made_by=MADE_BY)
+    same, sibling = stored["same_image"], stored["sibling"]
+    return LeakCalibration(
+        same_image=SameImageMeasurement(
+            calibration=SameImageCalibration(
+                **{**same, "planted": tuple(same["planted"]), "promise": _promise(same["promise"])}
+            ),
+            planted_recall=stored["planted_recall"],
+            natural=np.array(stored["natural"], float),
+            suspected=load_table(folder / SUSPECTED_FILE, made_by=MADE_BY),
+        ),
+        sibling=SiblingCalibration(
+            **{
+                **sibling,
+                "scores": tuple(sibling["scores"]),
+                "precisions": tuple(sibling["precisions"]),
+                "promise": _promise(sibling["promise"]),
+            }
+        ),
+        settings=LeakSettings(**stored["settings"]),
+        registration=RegistrationSettings(
+            **{**stored["registration"], "scales": tuple(stored["registration"]["scales"])}
+        ),
+        embedder=stored["embedder"],
+    )
+
+
+def _promise(stored: dict[str, Any] | None) -> Promise | None:
+    return None if stored is None else Promise(**stored)
