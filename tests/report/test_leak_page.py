@@ -1,100 +1,17 @@
 """The page of a leak run, opened in a browser on planted claims."""
 
-import shutil
-from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
-from report.leak_page import Claim, LeakPage, Relation, save_leak_page
-from report.leak_tiles import PAGE_BYTES, difference_uri, sheet_uri, tile_side_px
+from report.leak_tiles import PAGE_BYTES, sheet_uri, tile_side_px
+from tests.report.planted_claims import CLAIMS, claim, saved
 
-SIDE = 32
-LABELS = ("Nucleoplasm", "Golgi apparatus", "Cytosol</script><b>")
-QUARTER_TURN = (0.0, 1.0, 0.0, -1.0, 0.0, 1.0)  # (x, y) -> (y, 1 - x): to the left
-
-
-def field(red: int, green: int) -> np.ndarray:
-    """Two even channels, but for a white corner that the contrast is stretched to."""
-    planes = np.stack([np.full((SIDE, SIDE), value, np.uint8) for value in (red, green)])
-    planes[:, :4, :4] = 255
-    return planes
-
-
-SHEET = sheet_uri(field(200, 0), field(0, 200), SIDE)
-DIFFERENCE = difference_uri(np.full((SIDE, SIDE), 0.5, np.float32))
-
-
-def claim(image_id: str, **changes: object) -> Claim:
-    told = {
-        "id": image_id, "match_id": f"m{image_id}", "relation": "same_image", "similarity": 0.9,
-        "evidence": 0.95, "confidence": 0.99, "labels": (1,), "before": (0, 1),
-        "decision": "transfer", "reason": f"why {image_id}", "sheet": SHEET,
-        "difference": DIFFERENCE, "laid_23": QUARTER_TURN,
-    }  # fmt: skip
-    return Claim(**{**told, **changes})
-
-
-CLAIMS = [
-    claim("a", similarity=0.91, evidence=0.80, confidence=0.991),
-    claim("b", similarity=0.70, evidence=0.97, confidence=0.999, before=None),
-    claim("c", similarity=0.85, evidence=None, confidence=0.96, relation="sibling", labels=(0, 2)),
-    claim("d", similarity=0.60, evidence=0.90, confidence=0.995, decision="abstain"),
-    claim("<i>e</i>", similarity=0.99, evidence=0.99, confidence=0.992, labels=(2,), before=(2,)),
-]
-
-
-def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE) -> Path:
-    plot = path.with_name("plot.png")
-    cv2.imwrite(str(plot), np.zeros((4, 4), np.uint8))
-    relations = [
-        Relation(
-            name=name,
-            claims=sum(c.relation == name for c in claims),
-            transfers=sum(c.relation == name and c.decision == "transfer" for c in claims),
-            cut=cut,
-            said=(f"{name} rests on this",),
-        )
-        for name, cut in (("same_image", 0.784), ("sibling", None))
-    ]
-    page = LeakPage(
-        title="Known images of <drawn>", test_images=50, relations=relations,
-        plots={"the cut": plot}, channels=("red", "green"), labels=LABELS, tile_px=tile_px,
-        claims=claims,
-    )  # fmt: skip
-    save_leak_page(path, page)
-    return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium on PATH (Debian: apt-get install chromium)")
-    with sync_playwright() as driver:
-        # As root, which containers often are, Chromium has no sandbox of its own.
-        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """Fails the test where the page's script does, or where it asks for another file."""
-    view = browser.new_page(viewport={"width": 1280, "height": 900})
-    wrong: list[str] = []
-    asked: list[str] = []
-    view.on("pageerror", lambda error: wrong.append(str(error)))
-    view.on("console", lambda told: wrong.append(told.text) if told.type == "error" else None)
-    view.on("request", lambda request: asked.append(request.url))
-    yield view
-    itself = view.url
-    view.close()
-    assert wrong == []
-    assert [url for url in asked if not url.startswith("data:")] == [itself]
+UNKNOWN = "\N{EN DASH}"
 
 
 @pytest.fixture
@@ -137,8 +54,10 @@ def test_the_summary_says_counts_cuts_and_what_they_rest_on(opened: Page) -> Non
         "test images": "50", "claimed": "5", "labels transferred": "4", "abstained": "1"
     }  # fmt: skip
     rows = opened.locator(".relations tbody tr").all_inner_texts()
-    assert rows[0].split() == "same_image 4 3 1 0.784 same_image rests on this".split()
-    assert rows[1].split() == "sibling 1 1 0 none sibling rests on this".split()
+    assert [" ".join(row.split()) for row in rows] == [
+        "same_image 4 3 1 0.784 same_image rests on this",
+        "sibling 1 1 0 none sibling rests on this",
+    ]
     assert opened.evaluate("document.querySelector('.plots img').naturalWidth") == 4
 
 
@@ -152,14 +71,14 @@ def test_a_row_tells_everything_of_a_claim(opened: Page) -> None:
     assert row.locator(".after li").all_inner_texts() == ["1 Golgi apparatus"]
     assert row.locator(".after .added").count() == 0
     sibling = opened.locator("#claims tbody tr", has_text="why c")
-    assert sibling.locator("td.number").nth(1).inner_text() == "–"
+    assert sibling.locator("td.number").nth(1).inner_text() == UNKNOWN
     assert sibling.locator(".after .added").all_inner_texts() == ["2 Cytosol</script><b>"]
     abstained = opened.locator("#claims tbody tr", has_text="why d")
     assert abstained.locator(".after li").all_inner_texts() == [
         "not transferred:", "1 Golgi apparatus"
     ]  # fmt: skip
     unknown = opened.locator("#claims tbody tr", has_text="why b")
-    assert unknown.locator(".before li").all_inner_texts() == ["–"]
+    assert unknown.locator(".before li").all_inner_texts() == [UNKNOWN]
 
 
 @pytest.mark.parametrize(
@@ -221,15 +140,15 @@ def test_a_score_that_is_unknown_is_in_no_range(opened: Page) -> None:
 
 
 def test_pictures_show_all_channels_in_colour_or_one_in_gray(opened: Page) -> None:
-    query, match = ("#claims tbody tr:nth-child(2) td:nth-child(%d) canvas" % n for n in (1, 2))
+    query, match = (f"#claims tbody tr:nth-child(2) td:nth-child({n}) canvas" for n in (1, 2))
     red, green, blue = pixel(opened, query, 0.6, 0.6)
     assert red > 150 > 60 > green + blue
     red, green, blue = pixel(opened, match, 0.6, 0.6)
     assert green > 150 > 60 > red + blue
     opened.locator("#filters .channel").select_option("green")
     opened.wait_for_function(
-        "q => { const d = document.querySelector(q).getContext('2d').getImageData(60, 60, 1, 1).data;"
-        " return d[0] > 150 && d[0] === d[1] && d[1] === d[2]; }",
+        """q => { const [r, g, b] = document.querySelector(q).getContext('2d')
+           .getImageData(60, 60, 1, 1).data; return r > 150 && r === g && g === b; }""",
         arg=match,
     )
     assert max(pixel(opened, query, 0.6, 0.6)) < 60
@@ -247,7 +166,7 @@ def test_the_keyboard_goes_from_row_to_row_and_opens_the_large_view(opened: Page
     assert title.inner_text() == "<i>e</i> → m<i>e</i>"
     opened.keyboard.press("Escape")
     assert not opened.locator("#large").is_visible()
-    assert opened.evaluate("document.activeElement.claim.id") == "<i>e</i>"
+    opened.wait_for_function("document.activeElement.claim?.id === '<i>e</i>'")
     opened.keyboard.press("/")
     opened.keyboard.type("why")  # reasons are not searched
     assert ids(opened) == []
@@ -270,7 +189,7 @@ def test_five_thousand_claims_scroll_to_the_last_and_stay_small(page: Page, tmp_
         np.stack([cv2.GaussianBlur(p, (0, 0), 2) for p in rng.integers(0, 256, (4, 96, 96))
                   .astype(np.uint8)]) for _ in range(11)
     ]  # fmt: skip
-    sheets = [sheet_uri(a, b, px) for a, b in zip(fields, fields[1:], strict=False)]
+    sheets = [sheet_uri(a, b, px) for a, b in pairwise(fields)]
     claims = [
         claim(f"i{n:04d}", confidence=n / 5000, sheet=sheets[n % len(sheets)]) for n in range(5000)
     ]
@@ -289,11 +208,3 @@ def test_five_thousand_claims_scroll_to_the_last_and_stay_small(page: Page, tmp_
     page.keyboard.press("Home")
     assert page.evaluate("document.activeElement.claim.id") == "i0000"
     assert page.locator("#claims tbody tr", has_text="why i0000").is_visible()
-
-
-def test_tiles_shrink_with_the_number_of_claims() -> None:
-    assert tile_side_px(300, 4) == 96
-    assert tile_side_px(5000, 4) == 64
-    sides = [tile_side_px(count, 4) for count in range(0, 40_000, 1000)]
-    assert sides == sorted(sides, reverse=True)
-    assert tile_side_px(10**6, 4) == min(sides)

@@ -1,0 +1,35 @@
+"""A browser for tests of pages."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on PATH (Debian: apt-get install chromium)")
+    with sync_playwright() as driver:
+        # As root, which containers often are, Chromium has no sandbox of its own.
+        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Fails the test where the page's script does, or where it asks for another file."""
+    view = browser.new_page(viewport={"width": 1280, "height": 900})
+    wrong: list[str] = []
+    asked: list[str] = []
+    view.on("pageerror", lambda error: wrong.append(str(error)))
+    view.on("console", lambda told: wrong.append(told.text) if told.type == "error" else None)
+    view.on("request", lambda request: asked.append(request.url))
+    yield view
+    itself = view.url
+    view.close()
+    assert wrong == []
+    assert [url for url in asked if not url.startswith("data:")] == [itself]
