@@ -3,19 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from atlas.artifacts import EmbeddingSet
 from atlas.files import content_hash
-from atlas.parts import fill_parts
 from atlas.store import ImageStore
 from classify.classifier import Classifier
+from classify.kept import kept_rows
 from classify.network import ClassifierNetwork
-from engine.inference import forward_rows
 
 
 class UnitLength(nn.Module):
@@ -40,20 +37,12 @@ def embed_store(
 
     store: of the classifier's channels, at its image size.
     """
-    network = feature_network(classifier.network)
-    made_by = {"classifier": classifier.weights_hash}
-    keys = store.keys(ids)
-
-    def make_rows(part_ids: Sequence[str]) -> NDArray[np.float32]:
-        return forward_rows(network, store.read, part_ids)
-
-    parts = fill_parts(
-        folder / content_hash(classifier.weights_hash),
-        ids,
-        make_rows,
-        provenance=made_by,
-        description="embedding",
-        keys=keys,
-    )
-    provenance = {"images": content_hash(*ids, *keys), **made_by}
-    return EmbeddingSet(ids=tuple(ids), vectors_ND=parts.read(ids), provenance=provenance)
+    vectors_ND = kept_rows(
+        classifier, feature_network(classifier.network), store, ids,
+        folder=folder, description="embedding",
+    )  # fmt: skip
+    provenance = {
+        "images": content_hash(*ids, *store.keys(ids)),
+        "classifier": classifier.weights_hash,
+    }
+    return EmbeddingSet(ids=tuple(ids), vectors_ND=vectors_ND, provenance=provenance)

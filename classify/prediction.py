@@ -4,16 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from atlas.artifacts import ProbabilitySet
 from atlas.errors import ProvenanceError
-from atlas.files import content_hash
-from atlas.parts import fill_parts
 from atlas.store import ImageStore
 from classify.classifier import Classifier
-from engine.inference import forward_rows
+from classify.kept import kept_rows
 
 
 def predict(
@@ -25,19 +22,11 @@ def predict(
     """
     _require_same_images(classifier, store)
     network = nn.Sequential(classifier.network, nn.Sigmoid())
-
-    def make_rows(part_ids: Sequence[str]) -> NDArray[np.float32]:
-        return forward_rows(network, store.read, part_ids)
-
-    kept = fill_parts(
-        folder / content_hash(classifier.weights_hash),
-        ids,
-        make_rows,
-        provenance={"classifier": classifier.weights_hash},
-        description="predicting",
-        keys=store.keys(ids),
-    )
-    rows_NC = kept.read(ids) if ids else np.empty((0, len(classifier.labels)), np.float32)
+    rows_NC = np.empty((0, len(classifier.labels)), np.float32)
+    if ids:
+        rows_NC = kept_rows(
+            classifier, network, store, ids, folder=folder, description="predicting"
+        )
     return ProbabilitySet(
         ids=tuple(ids),
         probabilities_NC=rows_NC.reshape(len(ids), len(classifier.labels)),

@@ -9,7 +9,7 @@ from atlas.artifacts import EmbeddingSet
 from atlas.errors import DataError, MissingStageError, UserError
 from atlas.manifest import read_manifest
 from atlas.parts import fill_parts
-from classify import features
+from classify import kept
 from classify.classifier import load_classifier
 from pipeline.vectors import joined, open_vectors
 from tests.conftest import write_tiny_atlas
@@ -64,7 +64,7 @@ def test_a_classifiers_features_are_what_its_last_layer_sees(made: Path) -> None
 def test_a_killed_embedding_of_features_goes_on(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "fill_parts", partial(fill_parts, rows_per_part=2))
+    monkeypatch.setattr(kept, "fill_parts", partial(fill_parts, rows_per_part=2))
     manifest = read_manifest(made / "data")
     source = open_vectors(str(made / "classifier"), manifest, tmp_path)
     ids = manifest.ids[:5]

@@ -1,0 +1,38 @@
+"""What a classifier's network gives for stored images, kept row by row. Axis N: images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from atlas.files import content_hash
+from atlas.parts import fill_parts
+from atlas.store import ImageStore
+from classify.classifier import Classifier
+from engine.inference import forward_rows
+
+
+def kept_rows(
+    classifier: Classifier,
+    network: nn.Module,
+    store: ImageStore,
+    ids: Sequence[str],
+    *,
+    folder: Path,
+    description: str,
+) -> NDArray[np.float32]:
+    """Outputs of `network`, made of the classifier's layers, N x ...
+
+    Kept below `folder`, so that a killed run goes on and images that did not change cost nothing.
+    """
+    parts = fill_parts(
+        folder / content_hash(classifier.weights_hash),
+        ids,
+        lambda part_ids: forward_rows(network, store.read, part_ids),
+        provenance={"classifier": classifier.weights_hash},
+        description=description,
+        keys=store.keys(ids),
+    )
+    return np.asarray(parts.read(ids), np.float32)
