@@ -39,6 +39,7 @@ def main(
         seed: which images are planted and examined for the calibration.
     """
     from pipeline.leak_finding import find_leaks_of
+    from pipeline.leak_telling import told
 
     settings = LeakSettings(
         neighbours=neighbours,
@@ -52,32 +53,7 @@ def main(
         seed=seed,
     )
     found = find_leaks_of(data, index, out, settings, RegistrationSettings())
-    calibration, leaks = found.calibration, found.leaks.table
-    same, sibling = calibration.same_image.calibration, calibration.sibling
-    print(
-        f"same_image: cut at correlation {same.cut:.3f}, which {same.recall_at_cut:.3f} of "
-        f"{len(same.planted)} planted copies reach; {same.suspected} of {same.natural_count} "
-        f"labelled images have a neighbour that reaches it too (suspected_copies.csv)"
-    )
-    if same.note:
-        print(f"same_image: {same.note}")
-    print(f"same_image: {same.promise.in_words()}")
-    if sibling.cut is None:
-        print(f"sibling: none is claimed: {sibling.note}")
-    else:
-        print(
-            f"sibling: cut at similarity {sibling.cut:.3f}, which finds "
-            f"{sibling.recall_at_cut:.3f} of {sibling.known_count} held-out fields"
-        )
-    if sibling.promise:
-        print(f"sibling: {sibling.promise.in_words()}")
-    for relation in ("same_image", "sibling"):
-        claims = leaks[leaks["relation"] == relation]
-        transfers = int((claims["decision"] == "transfer").sum())
-        print(
-            f"{relation}: claimed for {len(claims)} of {len(found.best_evidence_N)} test images, "
-            f"labels transferred for {transfers}"
-        )
+    print("\n".join(told(found)))
     print(f"wrote {out}")
 
 
