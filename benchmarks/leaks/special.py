@@ -21,11 +21,16 @@ TRAIN_TRAIN, TEST_TEST, BLANK, CONSTANT = "train_train", "test_test", "blank", "
 EMPTY_TEST_IMAGES = 5
 
 
-def special_cases(source: Source, share: float) -> Iterator[Planted]:
-    """`share` of the gallery is copied, a quarter in each of four ways; a source once."""
+def special_cases(source: Source, share: float, gallery_share: float) -> Iterator[Planted]:
+    """A source is copied in one way only.
+
+    share: of the gallery whose copies have swapped channels; so many novel ones have copies, too.
+    gallery_share: of the gallery that has a copy there, with its own labels and with others.
+    """
     order = source.order(source.gallery, "special")
-    count = min(round(share * len(order) / 4), len(order) // 3)
-    conflicts, swaps, twins = (order[n * count : (n + 1) * count] for n in range(3))
+    few = max(1, round(gallery_share * len(order)))
+    count = round(share * len(order))
+    conflicts, twins, swaps = order[:few], order[few : 2 * few], order[2 * few :][:count]
     novel = source.order(source.test_ids(NOVEL), TEST_TEST)[:count]
     for n, image_id in enumerate(conflicts):
         yield from _conflict(source, image_id, n)
@@ -73,8 +78,8 @@ def _conflict(source: Source, image_id: str, number: int) -> Iterator[Planted]:
 
 def _empty_images(source: Source) -> Iterator[Planted]:
     shape = source.read(source.gallery[0]).shape
-    splits: tuple[Split, ...] = ("train", *("test",) * EMPTY_TEST_IMAGES)
-    for n, split in enumerate(splits):
+    for n in range(1 + EMPTY_TEST_IMAGES):
+        split: Split = "test" if n else "train"
         rng = np.random.default_rng([source.seed, n])
         dark = np.clip(np.rint(rng.normal(2, 1, shape)), 0, 255)  # what a dark camera counts
         level = np.full(shape, 10 + 40 * n)

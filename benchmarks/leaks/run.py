@@ -1,0 +1,116 @@
+"""Everything of the leak benchmark that is not done yet, cell by cell; then the table.
+
+python -m benchmarks.leaks.run --benches BENCH ... drawn --out R
+"""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from atlas.drawn_atlas import draw_atlas
+from atlas.drawn_plan import DrawnAtlasSettings
+from atlas.errors import UserError
+from atlas.manifest import read_labels
+from benchmarks.leaks.claims import COSINE, OURS, RIVALS, is_done
+from benchmarks.leaks.composites import TABLE, write_composites
+from benchmarks.leaks.cosine import run_cosine
+from benchmarks.leaks.ours import run_ours
+from benchmarks.leaks.plant import Kind, plant_atlas
+from benchmarks.leaks.plot import save_plot
+from benchmarks.leaks.tables import save_scores
+from scripts.console import run
+
+HERE = Path(__file__).resolve().parent
+RIVALS_PYTHON = HERE / ".venv" / "bin" / "python"
+DRAWN = "drawn"
+MOST_COPIES_OF_ONE = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """copies: in each cell, but at most MOST_COPIES_OF_ONE of a labelled image."""
+
+    benches: tuple[str, ...]
+    hardnesses: tuple[Kind, ...]
+    out: Path
+    copies: int
+    drawn_identities: int
+    seed: int
+
+
+def main(
+    benches: tuple[str, ...],
+    out: Path,
+    hardnesses: tuple[Kind, ...] = ("easy", "middle", "hard", "special"),
+    copies: int = 400,
+    drawn_identities: int = 200,
+    seed: int = 0,
+) -> None:
+    """Plant, run ours and the rivals, score. What is finished is kept.
+
+    Args:
+        benches: atlas folders with truth.csv, or "drawn" for drawn cells.
+        out: the folder of the whole run; equal settings go on there.
+        hardnesses: which sets of edits.
+        copies: planted in each cell, at most two of a labelled image.
+        drawn_identities: antibodies of the drawn atlas; six labelled fields of each.
+        seed: of what is drawn and planted.
+    """
+    plan = Plan(
+        benches=benches, hardnesses=hardnesses, out=out, copies=copies,
+        drawn_identities=drawn_identities, seed=seed,
+    )  # fmt: skip
+    if not RIVALS_PYTHON.exists():
+        raise UserError(
+            f"{RIVALS_PYTHON} is missing: make the rivals' environment as README.md there says"
+        )
+    for bench in benches:
+        data = drawn(plan) if bench == DRAWN else Path(bench)
+        for hardness in hardnesses:
+            cell = out / data.name / hardness
+            try:
+                fill_cell(plan, data, cell, hardness)
+            except subprocess.CalledProcessError as error:
+                step = " ".join(error.cmd[1:3])
+                raise UserError(f"{cell}: {step} failed; the same command goes on there") from error
+    scores = save_scores(out)["scores"]
+    save_plot(out / "leaks.png", scores)
+    print((out / "table.md").read_text(encoding="utf-8"))
+    print(f"wrote {out}")
+
+
+def drawn(plan: Plan) -> Path:
+    """The drawn atlas of this run: its labelled fields and novel ones, no copies yet."""
+    folder = plan.out / "atlases" / DRAWN
+    settings = DrawnAtlasSettings(
+        identities=plan.drawn_identities,
+        size_px=128,
+        seed=plan.seed,
+        test_fields_per_identity=1,
+        novel_identities=2 * plan.drawn_identities,
+        copies=0,
+    )
+    draw_atlas(settings, folder, jobs=os.cpu_count() or 1)
+    return folder
+
+
+def fill_cell(plan: Plan, source: Path, cell: Path, hardness: Kind) -> None:
+    """One atlas at one hardness: data, rgb, run and claims below `cell`."""
+    data, rgb, claims = cell / "data", cell / "rgb", cell / "claims"
+    share = min(plan.copies / len(read_labels(source)), MOST_COPIES_OF_ONE)
+    plant_atlas(source, hardness, data, share=share, seed=plan.seed)
+    if not (rgb / TABLE).exists():
+        write_composites(data, rgb)
+    if not is_done(claims, OURS):
+        run_ours(data, cell / "run", claims)
+    if not is_done(claims, COSINE):
+        run_cosine(data, claims)
+    if not all(is_done(claims, method) for method in RIVALS):
+        module = [str(RIVALS_PYTHON), "-m", "benchmarks.leaks.rivals"]
+        paths = ["--images", str(rgb.absolute()), "--out", str(claims.absolute())]
+        subprocess.run([*module, *paths], check=True, cwd=HERE.parents[1])
+
+
+if __name__ == "__main__":
+    run(main)
