@@ -37,7 +37,7 @@ def main(out: Path = Path("runs/demo"), seed: int = 1) -> None:
             sys.exit(finished.returncode)
     print()
     score(data=data, runs=out)
-    for path in ("leaks/same_image.png", "leaks/calibration.png", "submission/submission.csv"):
+    for path in ("leaks/report.html", "leaks/calibration.png", "submission/submission.csv"):
         print(out / path)
 
 
