@@ -5,6 +5,7 @@ made again: later calls add parts for what is new, wherever it stands among the 
 written beside and renamed when complete, so a killed run loses at most one. Axis N: rows.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,17 +46,19 @@ class PartStore:
 
     def read(self, ids: Sequence[str]) -> NDArray[Any]:
         """The rows of these ids, in their order, N x ...; raises KeyError for an id not stored."""
-        places = [self.places[image_id] for image_id in ids]
+        wanted: defaultdict[Path, list[tuple[int, int]]] = defaultdict(list)
+        for n, image_id in enumerate(ids):
+            place = self.places[image_id]
+            wanted[place.path].append((n, place.offset))
         rows: NDArray[Any] | None = None
-        for path in sorted({place.path for place in places}):
+        for path, from_part in wanted.items():
             with h5py.File(path, "r") as file:
                 stored = file["rows"]
                 if rows is None:
                     rows = np.empty((len(ids), *stored.shape[1:]), stored.dtype)
-                for n, place in enumerate(places):
-                    # One read_direct a row: h5py's list indexing is some 50 times slower.
-                    if place.path == path:
-                        stored.read_direct(rows, np.s_[place.offset], np.s_[n])
+                # One read_direct a row: h5py's list indexing is some 50 times slower.
+                for n, offset in from_part:
+                    stored.read_direct(rows, np.s_[offset], np.s_[n])
         if rows is None:
             raise KeyError("no ids asked for")
         return rows
