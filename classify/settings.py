@@ -21,6 +21,7 @@ class ClassifierSettings:
     focal_weight, lovasz_weight: of the two losses in their sum.
     lovasz: "hinge" counts the labels; "symmetric" averages with the hinge of their absence.
     hold_out_share: of the groups of labelled images, for validation and thresholds.
+    kept_epoch: "best" by macro F1 on the hold-out, or "last", which the hold-out has no say in.
     """
 
     trunk: str
@@ -33,6 +34,7 @@ class ClassifierSettings:
     lovasz_weight: float = 0.5
     lovasz: Literal["hinge", "symmetric"] = "hinge"
     hold_out_share: float = 0.2
+    kept_epoch: Literal["best", "last"] = "best"
     training: TrainingSettings
 
 
@@ -71,12 +73,14 @@ class ClassifierOptions:
         weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
             of another run.
         hold_out_share: Share of the groups of each label that is held out.
+        kept_epoch: best by macro F1 on what is held out, or last.
     """
 
     image_size_px: int | None = None
     trunk: str | None = None
     weights: str | None = None
     hold_out_share: float | None = None
+    kept_epoch: Literal["best", "last"] | None = None
 
     def applied_to(self, settings: ClassifierSettings) -> ClassifierSettings:
         given = {name: value for name, value in vars(self).items() if value is not None}

@@ -52,7 +52,7 @@ def fit(
     machine cannot train so.
     """
     checkpoints = folder / CHECKPOINTS
-    last, best = checkpoints / "last.ckpt", checkpoints / "best.ckpt"
+    last, best = last_checkpoint(folder), checkpoints / "best.ckpt"
     if best.exists() and last.exists() and epochs_done(last) >= training.epochs:
         return best
     _check_machine(training, batches=len(train_loader))
@@ -131,6 +131,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises half a dozen kinds for a damaged file
         raise UserError(f"{path} is damaged; remove its folder and train again") from error
     return stored
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """Of the run in this folder: of its last epoch, once it is finished."""
+    return folder / CHECKPOINTS / "last.ckpt"
 
 
 def epochs_done(path: Path) -> int:

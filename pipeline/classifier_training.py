@@ -7,8 +7,8 @@ from atlas.errors import UserError
 from atlas.manifest import read_manifest
 from atlas.store import fill_store, native_size_px
 from classify import training
+from classify.held_out import TrainedClassifier
 from classify.settings import ClassifierSettings, problems
-from classify.training import TrainedClassifier
 
 
 def train_classifier(data: Path, out: Path, settings: ClassifierSettings) -> TrainedClassifier:

@@ -7,7 +7,7 @@ from atlas.errors import MissingStageError
 from atlas.manifest import read_manifest
 from atlas.store import fill_store
 from classify.classifier import CARD_FILE, load_classifier
-from classify.training import predict_test
+from classify.held_out import PREDICTED_FOLDER, predict_test
 from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, MADE_BY, load_index
 from pipeline.index_building import build_index_of
 from pipeline.leak_calibration import CALIBRATION_FILE
@@ -58,4 +58,4 @@ def _predict(data: Path, folder: Path) -> None:
     manifest = read_manifest(data)
     classifier = load_classifier(folder, made_by=CLASSIFIER_BY)
     store = fill_store(manifest, folder.parent / "store", size_px=classifier.image_size_px)
-    predict_test(classifier, manifest, store, folder)
+    predict_test(classifier, manifest, store, folder, kept=folder.parent / PREDICTED_FOLDER)

@@ -9,14 +9,16 @@ import torch
 from atlas.artifact_files import load_probabilities
 from atlas.errors import ProvenanceError, UserError
 from atlas.files import read_json
-from atlas.manifest import read_manifest
+from atlas.manifest import Manifest, read_manifest
+from atlas.split import HoldOut
 from atlas.store import fill_store
 from classify.classifier import load_classifier
+from classify.held_out import TrainedClassifier
 from classify.network import build_network
 from classify.prediction import predict
 from classify.settings import RECIPES, ClassifierSettings, problems
 from classify.thresholds import load_thresholds, predict_labels
-from classify.training import TrainedClassifier, train_classifier
+from classify.training import train_classifier, train_on
 from engine.normalisation import ChannelStatistics
 from engine.settings import TrainingOptions
 from pipeline import classifier_training
@@ -117,6 +119,31 @@ def test_a_run_that_was_stopped_ends_where_it_would_have(
     resumed = train(data, folder, for_epochs(2))
     assert resumed.classifier.weights_hash == run[1].classifier.weights_hash
     assert resumed.scores == run[1].scores
+
+
+def test_the_last_epoch_is_kept_whatever_the_held_out_images_say(
+    data: Path, tmp_path: Path
+) -> None:
+    """Where the best is kept they have a say: three epochs, and their labels turned round."""
+    manifest = read_manifest(data)
+    store = fill_store(manifest, data.parent / "store", size_px=32)
+    ids = manifest.labelled.ids
+    split = HoldOut(training_ids=ids[:30], validation_ids=ids[30:])
+    turned = [
+        replace(row, labels=tuple({0, 1, 2} - set(row.labels or ())) or (0,))
+        if row.id in split.validation_ids
+        else row
+        for row in manifest.rows
+    ]
+    weights = {}
+    for kept in ("best", "last"):
+        settings = replace(for_epochs(3), kept_epoch=kept)
+        for name, rows in (("told", manifest.rows), ("turned", turned)):
+            labelled = Manifest(spec=manifest.spec, rows=tuple(rows))
+            made = train_on(labelled, store, settings, split, tmp_path / f"{kept}_{name}")
+            weights[kept, name] = made.weights_hash
+    assert weights["last", "told"] == weights["last", "turned"]
+    assert weights["best", "told"] != weights["best", "turned"]
 
 
 def test_weights_of_another_run_are_refused(data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""What a trained classifier says of images it did not learn: probabilities, cuts, scores.
+
+Axes: N images, C classes.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.artifact_files import save_probabilities
+from atlas.files import write_json
+from atlas.manifest import Manifest
+from atlas.metrics import label_matrix, macro_f1
+from atlas.split import HoldOut
+from atlas.store import ImageStore
+from classify.classifier import Classifier
+from classify.prediction import predict
+from classify.thresholds import Thresholds, choose_thresholds, predict_labels, save_thresholds
+
+THRESHOLDS_FILE = "thresholds.json"
+HOLD_OUT_FILE = "hold_out.json"
+VALIDATION_FILE = "validation_probabilities.h5"
+TEST_FILE = "test_probabilities.h5"
+PREDICTED_FOLDER = Path("store") / "probabilities"  # beside the run
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldOutScores:
+    """Macro F1 on the hold-out, each image's likeliest class always kept.
+
+    at_half: every cut is .5. at_overall_cut: one cut, chosen on these images. at_class_cuts: a
+    cut for each class, chosen on these images, so other images will see less.
+    """
+
+    at_half: float
+    at_overall_cut: float
+    at_class_cuts: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedClassifier:
+    """What a training run made; all of it lies in its folder too."""
+
+    classifier: Classifier
+    split: HoldOut
+    thresholds: Thresholds
+    scores: HoldOutScores
+    test_images: int
+
+
+def finish_run(
+    classifier: Classifier,
+    manifest: Manifest,
+    store: ImageStore,
+    split: HoldOut,
+    folder: Path,
+    *,
+    kept: Path,
+    chosen_by: dict[str, Any],
+) -> TrainedClassifier:
+    """Predicts what was held out and the test images, and chooses thresholds; fills `folder`.
+
+    kept: where probabilities are kept row by row. chosen_by: how the hold-out was chosen.
+    """
+    validation = predict(classifier, store, split.validation_ids, folder=kept)
+    save_probabilities(folder / VALIDATION_FILE, validation)
+    truth_NC = truth_of(manifest, split.validation_ids)
+    thresholds = choose_thresholds(validation.probabilities_NC, truth_NC)
+    save_thresholds(folder / THRESHOLDS_FILE, thresholds, manifest.spec.labels)
+    scores = scores_at(validation.probabilities_NC, truth_NC, thresholds)
+    about = {
+        **chosen_by,
+        "training_images": len(split.training_ids),
+        "macro_f1": asdict(scores),
+        "validation_ids": split.validation_ids,
+    }
+    write_json(folder / HOLD_OUT_FILE, about)
+    return TrainedClassifier(
+        classifier=classifier,
+        split=split,
+        thresholds=thresholds,
+        scores=scores,
+        test_images=predict_test(classifier, manifest, store, folder, kept=kept),
+    )
+
+
+def predict_test(
+    classifier: Classifier, manifest: Manifest, store: ImageStore, folder: Path, *, kept: Path
+) -> int:
+    """Writes the probabilities of the test images to the run's folder, where there are any; how
+    many there are. What is known of images that stayed as they were is not made again."""
+    ids = manifest.of("test").ids
+    if ids:
+        save_probabilities(folder / TEST_FILE, predict(classifier, store, ids, folder=kept))
+    return len(ids)
+
+
+def truth_of(manifest: Manifest, ids: tuple[str, ...]) -> NDArray[np.uint8]:
+    """0/1, N x C, of labelled images."""
+    labels = [manifest.by_id[image_id].labels or () for image_id in ids]
+    return label_matrix(labels, len(manifest.spec.labels))
+
+
+def scores_at(
+    probabilities_NC: NDArray[np.float32], truth_NC: NDArray[np.uint8], thresholds: Thresholds
+) -> HoldOutScores:
+    """thresholds: chosen on these images."""
+    classes = truth_NC.shape[1]
+
+    def score(cuts_C: NDArray[np.float64]) -> float:
+        return macro_f1(truth_NC, predict_labels(probabilities_NC, cuts_C))
+
+    return HoldOutScores(
+        at_half=score(np.full(classes, 0.5)),
+        at_overall_cut=score(np.full(classes, thresholds.overall)),
+        at_class_cuts=score(thresholds.per_class_C),
+    )
