@@ -40,7 +40,7 @@ def block_folds(
     group_of: what shares a group with a test image trains nothing either. Raises UserError where
     a class keeps nothing to train on.
     """
-    _require_several(folds)
+    require_several(folds)
     made: list[list[Fold]] = []
     for ids in ids_by_class.values():
         ordered = sorted(ids, key=_order)
@@ -65,7 +65,7 @@ def random_folds(
     group_of: ids of one group are never parted; ids without one are free. The order of classes
     and of ids does not count. Raises UserError where a class keeps nothing to train on.
     """
-    _require_several(folds)
+    require_several(folds)
     class_of = {image_id: name for name, ids in ids_by_class.items() for image_id in ids}
     ids = sorted(class_of)
     classes = _numbered(class_of[image_id] for image_id in ids)
@@ -123,17 +123,23 @@ def _numbered(values: Iterable[Hashable]) -> list[int]:
     return [numbers.setdefault(value, len(numbers)) for value in values]
 
 
-def _require_several(folds: int) -> None:
+def require_several(folds: int) -> None:
+    """Raises UserError for fewer than two."""
     if folds < 2:
         raise UserError(f"{folds} folds leave nothing to train on: give 2 or more")
 
 
-def _checked(made: list[Fold], ids_by_class: IdsByClass, what: str) -> list[Fold]:
-    """Raises UserError where a fold tests nothing or a class cannot train."""
+def require_tested(made: list[Fold], what: str) -> list[Fold]:
+    """The same; raises UserError where a fold tests nothing."""
     for fold in made:
         if not fold.test_ids:
             raise UserError(f"{what}: {fold.name} tests nothing; give fewer folds")
-    for fold in made:
+    return made
+
+
+def _checked(made: list[Fold], ids_by_class: IdsByClass, what: str) -> list[Fold]:
+    """Raises UserError where a fold tests nothing or a class cannot train."""
+    for fold in require_tested(made, what):
         training = set(fold.training_ids)
         bare = [(str(c), len(ids)) for c, ids in ids_by_class.items() if training.isdisjoint(ids)]
         if bare:

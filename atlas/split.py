@@ -35,7 +35,7 @@ def hold_out(manifest: Manifest, *, share: float, seed: int) -> HoldOut:
     Source: Sechidis et al., On the Stratification of Multi-Label Data (2011).
     """
     groups = grouped_ids(manifest)
-    labels_GC = _labels_of_groups(manifest, groups)
+    labels_GC = labels_of_groups(manifest, groups)
     if len(groups) < 2:
         raise UserError("the labelled images are all of one group: none can be held out")
     held_out_G = _held_out(labels_GC, share, seed)
@@ -45,7 +45,7 @@ def hold_out(manifest: Manifest, *, share: float, seed: int) -> HoldOut:
             "no label has two groups; add images"
         )
     return HoldOut(
-        training_ids=_ids_of(groups, ~held_out_G), validation_ids=_ids_of(groups, held_out_G)
+        training_ids=ids_of(groups, ~held_out_G), validation_ids=ids_of(groups, held_out_G)
     )
 
 
@@ -75,8 +75,15 @@ def _ties(row: ImageRow, manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "identity", str(row.identity)
 
 
-def _labels_of_groups(manifest: Manifest, groups: list[tuple[str, ...]]) -> NDArray[np.bool_]:
-    # One column more, always empty: the stratifier refuses a matrix with a single one.
+def kin_of(manifest: Manifest) -> dict[str, str]:
+    """Of each labelled image that has kin, the first id of its identity, group and parents."""
+    tied = [ids for ids in grouped_ids(manifest) if len(ids) > 1]
+    return {image_id: ids[0] for ids in tied for image_id in ids}
+
+
+def labels_of_groups(manifest: Manifest, groups: list[tuple[str, ...]]) -> NDArray[np.bool_]:
+    """Which group has an image of which label, G x C, and one column more, for the stratifiers."""
+    # That one is always empty: they refuse a matrix of a single column.
     labels_GC = np.zeros((len(groups), len(manifest.spec.labels) + 1), bool)
     for n, ids in enumerate(groups):
         for image_id in ids:
@@ -97,5 +104,6 @@ def _held_out(labels_GC: NDArray[np.bool_], share: float, seed: int) -> NDArray[
     return held_out_G
 
 
-def _ids_of(groups: list[tuple[str, ...]], chosen_G: NDArray[np.bool_]) -> tuple[str, ...]:
+def ids_of(groups: list[tuple[str, ...]], chosen_G: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Of the images of the chosen groups, sorted."""
     return tuple(sorted(i for n in np.flatnonzero(chosen_G) for i in groups[n]))

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from atlas.artifacts import Neighbours, positions_of
 from atlas.metrics import label_matrix
+from atlas.split import kin_of
 from pipeline.atlas_index import open_atlas_index
-from pipeline.label_audit import kin_of
 from pipeline.label_audit_trial import AuditTrial, flip_labels, measured, try_audit
 
 

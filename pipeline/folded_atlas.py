@@ -14,7 +14,7 @@ from atlas.errors import UserError
 from atlas.folds import Fold, block_folds, random_folds
 from atlas.labels import format_labels
 from atlas.manifest import ImageRow, Manifest
-from atlas.split import grouped_ids
+from atlas.split import kin_of
 from atlas.store import ImageStore
 from pipeline.embedder_training import atlas_to_train_on
 from pipeline.settings import GAP, FoldSettings
@@ -105,8 +105,7 @@ def _ties(manifest: Manifest, settings: EmbedderSettings) -> dict[str, str]:
     if _finds_identities(manifest, settings):
         rows = tuple(replace(row, identity=None) for row in manifest.rows)
         manifest = Manifest(spec=manifest.spec, rows=rows)
-    tied = [ids for ids in grouped_ids(manifest) if len(ids) > 1]
-    return {image_id: ids[0] for ids in tied for image_id in ids}
+    return kin_of(manifest)
 
 
 def _folds(

@@ -9,8 +9,7 @@ import pandas as pd
 from atlas.artifact_files import save_table
 from atlas.errors import UserError
 from atlas.files import check_replaceable, folder_written_beside, write_json
-from atlas.manifest import Manifest
-from atlas.split import grouped_ids
+from atlas.split import kin_of
 from atlas.store import fill_store
 from index.label_audit import audit_labels
 from pipeline.atlas_index import open_atlas_index
@@ -52,7 +51,7 @@ def audit_labels_of(
         raise UserError(wrong)
     check_replaceable(out, holds=AUDIT_FILE)
     manifest, index = open_atlas_index(data, index_folder)
-    kin = kin_of(manifest)
+    kin = kin_of(manifest)  # what got its labels together
     neighbours = index.search_index.search(index.embeddings, settings.neighbours)
     count = len(manifest.spec.labels)
     audit = audit_labels(
@@ -80,12 +79,6 @@ def audit_labels_of(
                         note=trial_in_words(trial))  # fmt: skip
         write_json(folder / "audit.json", about)
     return AuditedAtlas(table=table, trial=trial, kin_count=len(set(kin.values())))
-
-
-def kin_of(manifest: Manifest) -> dict[str, str]:
-    """What got its labels together: the first id of each image's identity, group and parents."""
-    tied = [ids for ids in grouped_ids(manifest) if len(ids) > 1]
-    return {image_id: ids[0] for ids in tied for image_id in ids}
 
 
 def trial_in_words(trial: AuditTrial) -> str:
