@@ -1,11 +1,12 @@
 """A trained classifier and its two files: classifier.json and weights.safetensors."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from atlas.errors import UserError
 from atlas.files import read_json, write_json
+from classify.losses.terms import LossSum, LossTerm
 from classify.network import ClassifierNetwork, empty_network
 from classify.settings import ClassifierSettings
 from engine.settings import TrainingSettings
@@ -68,10 +69,23 @@ def load_classifier(folder: Path, *, made_by: str) -> Classifier:
 
 
 def _settings(stored: dict[str, Any]) -> ClassifierSettings:
-    """JSON has lists where the settings have tuples."""
+    """JSON has lists where the settings have tuples. Raises UserError for unknown settings."""
+    unknown = stored.keys() - {field.name for field in fields(ClassifierSettings)}
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise UserError(f"{CARD_FILE} has settings of another version ({names}); train again")
     training = dict(stored["training"])
     training["lr_steps"] = tuple((epoch, rate) for epoch, rate in training["lr_steps"])
     first, second = stored["dropouts"]
-    return ClassifierSettings(
-        **{**stored, "dropouts": (first, second), "training": TrainingSettings(**training)}
-    )
+    given = {
+        **stored,
+        "dropouts": (first, second),
+        "loss": _loss(stored["loss"]),
+        "later_loss": _loss(stored["later_loss"]),
+        "training": TrainingSettings(**training),
+    }
+    return ClassifierSettings(**given)
+
+
+def _loss(stored: list[dict[str, Any]]) -> LossSum:
+    return tuple(LossTerm(name=term["name"], weight=term["weight"]) for term in stored)

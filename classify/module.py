@@ -6,7 +6,7 @@ import lightning.pytorch as L
 import numpy as np
 import torch
 
-from classify.losses import focal_and_lovasz
+from classify.losses.choose import Phases
 from classify.network import ClassifierNetwork
 from classify.settings import ClassifierSettings
 from classify.thresholds import best_overall_cut
@@ -16,15 +16,17 @@ SELECTED_BY = "validation_macro_f1"
 
 
 class ClassifierModule(L.LightningModule):
-    """Logs validation_loss and validation_macro_f1, each once an epoch.
+    """Logs validation_loss, of the phase in force, and validation_macro_f1, each once an epoch.
 
     Epochs are compared by macro F1 at the one cut that is best for all classes: a cut for each
     class would reward luck with the few images of a rare class.
     """
 
-    def __init__(self, network: ClassifierNetwork, settings: ClassifierSettings) -> None:
+    def __init__(
+        self, network: ClassifierNetwork, settings: ClassifierSettings, losses: Phases
+    ) -> None:
         super().__init__()
-        self.network, self.settings = network, settings
+        self.network, self.settings, self.losses = network, settings, losses
         self.validated: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def training_step(self, batch: Any, batch_index: int) -> torch.Tensor:
@@ -48,10 +50,4 @@ class ClassifierModule(L.LightningModule):
         return adam(self, self.network.trunk, self.settings.training)
 
     def _loss(self, logits_NC: torch.Tensor, targets_NC: torch.Tensor) -> torch.Tensor:
-        return focal_and_lovasz(
-            logits_NC.float(),  # under mixed precision they come in 16 bits
-            targets_NC,
-            focal_weight=self.settings.focal_weight,
-            lovasz_weight=self.settings.lovasz_weight,
-            lovasz=self.settings.lovasz,
-        )
+        return self.losses.at(self.current_epoch)(logits_NC, targets_NC)

@@ -13,6 +13,7 @@ from atlas.split import HoldOut, hold_out
 from atlas.store import ImageStore
 from classify.classifier import Classifier, save_classifier
 from classify.held_out import PREDICTED_FOLDER, TrainedClassifier, finish_run, truth_of
+from classify.losses.choose import build_phases
 from classify.module import SELECTED_BY, ClassifierModule
 from classify.network import build_network
 from classify.settings import ClassifierSettings
@@ -61,7 +62,8 @@ def train_on(
     decides = what_decides(settings, manifest, statistics, started_from)
     sides = (*split.training_ids, "held out", *split.validation_ids)
     claim_folder(folder, {**decides, "hold_out": content_hash(*sides)})
-    module = ClassifierModule(network, settings)
+    losses = build_phases(settings, _targets(manifest, split.training_ids))
+    module = ClassifierModule(network, settings, losses)
     checkpoint = _fit(module, manifest, store, settings, split, folder)
     module.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
     classifier = Classifier(

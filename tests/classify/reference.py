@@ -1,7 +1,7 @@
 """Naive twins in plain Python: slow, short, and written from the definition."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 Rows = Sequence[Sequence[float]]
@@ -17,16 +17,88 @@ def focal_loss(logits: Rows, targets: Truth) -> float:
     return total / len(logits)
 
 
+def asymmetric(logits: Rows, targets: Truth) -> float:
+    total = 0.0
+    for logit, target in zip(chain(*logits), chain(*targets), strict=True):
+        probability = 1 / (1 + math.exp(-logit))
+        shifted = max(probability - 0.05, 0.0)
+        total += -math.log(probability) if target else -(shifted**4) * math.log(1 - shifted)
+    return total / len(logits)
+
+
+def bce(logits: Rows, targets: Truth) -> float:
+    return weighted_bce(logits, targets, [1.0] * len(logits[0]))
+
+
+def weighted_bce(logits: Rows, targets: Truth, positive_weights: Sequence[float]) -> float:
+    each = [
+        (weight if target else 1.0) * _cross_entropy(logit, target)
+        for row, truth in zip(logits, targets, strict=True)
+        for logit, target, weight in zip(row, truth, positive_weights, strict=True)
+    ]
+    return sum(each) / len(each)
+
+
+def multilabel_soft_margin(logits: Rows, targets: Truth) -> float:
+    """As torch's page has it: a mean over classes for each image, then over images."""
+    total = 0.0
+    for row, truth in zip(logits, targets, strict=True):
+        right = 0.0
+        for x, y in zip(row, truth, strict=True):
+            right += y * math.log(1 / (1 + math.exp(-x)))
+            right += (1 - y) * math.log(math.exp(-x) / (1 + math.exp(-x)))
+        total -= right / len(row)
+    return total / len(logits)
+
+
+def hard_negative_bce(logits: Rows, targets: Truth) -> float:
+    total = 0.0
+    for column, truth in _columns(logits, targets):
+        positives = [x for x, y in zip(column, truth, strict=True) if y]
+        negatives = sorted((x for x, y in zip(column, truth, strict=True) if not y), reverse=True)
+        count = len(positives) + max(2, int(0.5 * len(negatives)))
+        hard = negatives[: min(count, int(0.7 * len(negatives)) + 2)]
+        each = [_cross_entropy(x, 1) for x in positives] + [_cross_entropy(x, 0) for x in hard]
+        total += sum(each) / len(each)
+    return total / len(logits[0])
+
+
+def soft_f1(logits: Rows, targets: Truth) -> float:
+    total = 0.0
+    for column, truth in _columns(logits, targets):
+        hits = false_alarms = missed = 0.0
+        for logit, target in zip(column, truth, strict=True):
+            probability = 1 / (1 + math.exp(-logit))
+            hits += probability * target
+            false_alarms += probability * (1 - target)
+            missed += (1 - probability) * target
+        precision = hits / (hits + false_alarms + 1e-10)
+        recall = hits / (hits + missed + 1e-10)
+        total += 2 * precision * recall / (precision + recall + 1e-10)
+    return 1 - total / len(logits[0])
+
+
 def lovasz_hinge(logits: Rows, targets: Truth) -> float:
-    columns = zip(zip(*logits, strict=True), zip(*targets, strict=True), strict=True)
-    losses = [_lovasz_hinge_of_class(column, truth) for column, truth in columns]
+    losses = [_lovasz_hinge_of_class(column, truth) for column, truth in _columns(logits, targets)]
     return sum(losses) / len(losses)
+
+
+def lovasz_flat(logits: Rows, targets: Truth) -> float:
+    return _lovasz_hinge_of_class(list(chain(*logits)), list(chain(*targets)))
 
 
 def symmetric_lovasz(logits: Rows, targets: Truth) -> float:
     turned = [[-logit for logit in row] for row in logits]
     absent = [[1 - target for target in row] for row in targets]
     return (lovasz_hinge(logits, targets) + lovasz_hinge(turned, absent)) / 2
+
+
+def _columns(logits: Rows, targets: Truth) -> Iterator[tuple[Sequence[float], Sequence[int]]]:
+    return zip(zip(*logits, strict=True), zip(*targets, strict=True), strict=True)
+
+
+def _cross_entropy(logit: float, target: int) -> float:
+    return math.log1p(math.exp(-logit if target else logit))
 
 
 def _lovasz_hinge_of_class(logits: Sequence[float], truth: Sequence[int]) -> float:

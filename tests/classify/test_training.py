@@ -8,12 +8,13 @@ import torch
 
 from atlas.artifact_files import load_probabilities
 from atlas.errors import ProvenanceError, UserError
-from atlas.files import read_json
+from atlas.files import read_json, write_json
 from atlas.manifest import Manifest, read_manifest
 from atlas.split import HoldOut
 from atlas.store import fill_store
 from classify.classifier import load_classifier
 from classify.held_out import TrainedClassifier
+from classify.losses.terms import LossTerm
 from classify.network import build_network
 from classify.prediction import predict
 from classify.settings import RECIPES, ClassifierSettings, problems
@@ -148,11 +149,21 @@ def test_the_last_epoch_is_kept_whatever_the_held_out_images_say(
 
 def test_weights_of_another_run_are_refused(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "one", for_epochs(1))
-    train(data, tmp_path / "two", replace(for_epochs(1), focal_weight=1.0))
+    train(data, tmp_path / "two", replace(for_epochs(1), loss=(LossTerm(name="bce"),)))
     other = (tmp_path / "two" / "weights.safetensors").read_bytes()
     (tmp_path / "one" / "weights.safetensors").write_bytes(other)
     with pytest.raises(UserError, match=r"not what classifier\.json describes"):
         load_classifier(tmp_path / "one", made_by="")
+
+
+def test_a_classifier_of_another_version_is_refused_in_one_line(
+    run: tuple[Path, TrainedClassifier], tmp_path: Path
+) -> None:
+    card = read_json(run[0] / "classifier.json", made_by="")
+    card["settings"]["focal_weight"] = 0.5
+    write_json(tmp_path / "classifier.json", card)
+    with pytest.raises(UserError, match=r"settings of another version \(focal_weight\); train"):
+        load_classifier(tmp_path, made_by="")
 
 
 @pytest.mark.slow

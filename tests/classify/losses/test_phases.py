@@ -1,0 +1,123 @@
+"""Two losses, one after the other, in real trainings of moments."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from atlas.manifest import read_manifest
+from atlas.metrics import label_matrix
+from atlas.store import fill_store
+from classify.classifier import load_classifier
+from classify.losses.choose import build_phases
+from classify.losses.terms import parse_loss
+from classify.module import SELECTED_BY, ClassifierModule
+from classify.network import build_network
+from classify.settings import ClassifierSettings
+from classify.training import train_classifier
+from engine.loaders import training_loader, validation_loader
+from engine.normalisation import measure_channels
+from engine.training import fit, read_checkpoint
+from tests.classify.atlases import TINY, draw_folder
+
+# So heavy that a look at the number tells which loss it is of: soft_f1 is at most 1.
+HEAVY_BCE = parse_loss("1000 bce", option="")
+PHASED = replace(
+    TINY,
+    loss=HEAVY_BCE,
+    later_loss=parse_loss("0.5 soft_f1 + 0.01 weighted_bce", option=""),
+    later_loss_from_epoch=1,
+    positive_weight="counts",
+    training=replace(TINY.training, epochs=3),
+)
+BATCHES = 5  # of 40 images by 8
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_folder(tmp_path_factory.mktemp("atlas") / "data", train=40, test=0)
+
+
+class Stopped(ClassifierModule):
+    """`stop_before` is the step (of all epochs) that never happens."""
+
+    stop_before: int | None = None
+
+    def training_step(self, batch: Any, batch_index: int) -> torch.Tensor:
+        if self.current_epoch * BATCHES + batch_index == self.stop_before:
+            raise RuntimeError("stopped")
+        return super().training_step(batch, batch_index)
+
+
+def train(
+    data: Path, folder: Path, settings: ClassifierSettings, stop_before: int | None = None
+) -> dict[str, torch.Tensor]:
+    """On all images, with a checkpoint at every step; the weights after the last."""
+    manifest = read_manifest(data)
+    store = fill_store(manifest, data.parent / "store", size_px=32)
+    labels = [row.labels or () for row in manifest.rows]
+    targets_NC = torch.from_numpy(label_matrix(labels, 3)).float()
+    network, _ = build_network(settings, measure_channels(store, store.ids), labels=3)
+    module = Stopped(network, settings, build_phases(settings, targets_NC))
+    module.stop_before = stop_before
+    ids = tuple(row.id for row in manifest.rows)
+    fit(
+        module,
+        training_loader(store, ids, targets_NC, settings.training),
+        validation_loader(store, ids, targets_NC, settings.training),
+        folder=folder,
+        training=settings.training,
+        monitor=SELECTED_BY,
+        mode="max",
+        checkpoint_minutes=0.0,
+    )
+    state: dict[str, torch.Tensor] = read_checkpoint(folder / "checkpoints" / "last.ckpt")[
+        "state_dict"
+    ]
+    return state
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_epoch_learns_and_logs_the_loss_of_its_phase(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "phased", PHASED)
+    train(data, tmp_path / "plain", replace(PHASED, later_loss=(), later_loss_from_epoch=None))
+    phased, plain = table(tmp_path / "phased"), table(tmp_path / "plain")
+    assert phased[0] == plain[0]
+    for name in ("train_loss", "validation_loss"):
+        assert [float(row[name]) > 100 for row in phased] == [True, False, False]
+        assert all(float(row[name]) > 100 for row in plain)
+        assert all(0 < float(row[name]) < 1 for row in phased[1:])
+
+
+def test_a_run_stopped_in_any_phase_ends_as_if_it_had_not_been(data: Path, tmp_path: Path) -> None:
+    """In the first phase, at the change, and in the middle of the second."""
+    whole = train(data, tmp_path / "whole", PHASED)
+    for step in (2, BATCHES, 2 * BATCHES + 3):
+        with pytest.raises(RuntimeError, match="stopped"):
+            train(data, tmp_path / "stopped", PHASED, stop_before=step)
+    resumed = train(data, tmp_path / "stopped", PHASED)
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+    assert table(tmp_path / "stopped") == table(tmp_path / "whole")
+
+
+def test_the_settings_of_both_phases_are_kept_with_the_classifier(
+    data: Path, tmp_path: Path
+) -> None:
+    manifest = read_manifest(data)
+    store = fill_store(manifest, data.parent / "store", size_px=32)
+    train_classifier(manifest, store, PHASED, tmp_path / "run")
+    assert load_classifier(tmp_path / "run", made_by="").settings == PHASED
+
+
+def test_the_phase_follows_from_the_epoch() -> None:
+    phases = build_phases(PHASED, torch.zeros(4, 3))
+    seen = [phases.at(epoch) for epoch in range(4)]
+    assert seen[0] != seen[1]
+    assert seen[1] is seen[2] is seen[3]

@@ -1,0 +1,131 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas.errors import UserError
+from classify.losses.choose import build_loss
+from classify.losses.terms import NAMES, LossSum, LossTerm, parse_loss
+from classify.settings import RECIPES, WINNER_LOSS, ClassifierOptions, ClassifierSettings, problems
+from tests.classify.atlases import TINY
+from tests.classify.losses.batches import Batch, batches, loss_named, tensors
+
+BCE, F1 = (LossTerm(name="bce"),), (LossTerm(name="soft_f1"),)
+WEIGHTED = (LossTerm(name="weighted_bce"),)
+
+
+def parse(text: str) -> LossSum:
+    return parse_loss(text, option="--loss")
+
+
+def test_a_sum_is_read_as_it_is_written() -> None:
+    assert parse("0.5 focal + 0.5 symmetric_lovasz+.5 hard_negative_bce") == WINNER_LOSS
+    assert parse(" bce ") == BCE
+
+
+@given(st.lists(st.tuples(st.floats(1e-3, 1e3), st.sampled_from(NAMES)), min_size=1, max_size=4))
+def test_any_sum_is_read(terms: list[tuple[float, str]]) -> None:
+    read = parse(" + ".join(f"{weight:f} {name}" for weight, name in terms))
+    assert [(term.weight, term.name) for term in read] == [
+        (float(f"{weight:f}"), name) for weight, name in terms
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", '"" is not a weight and a loss'),
+        ("bce + ", '"" is not a weight and a loss'),
+        ("0.5 focl", "no loss is called focl"),
+        ("0.5", "no loss is called 0.5"),
+        ("half bce", "half is not a number"),
+        ("0.5 bce 0.5 focal", '"0.5 bce 0.5 focal" is not a weight and a loss'),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_one_line(text: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(text)
+    line = str(caught.value)
+    assert said in line
+    assert line.startswith(f'--loss "{text}": ')
+    assert "hard_negative_bce" in line  # what there is to choose from
+    assert "\n" not in line
+
+
+@given(batch=batches())
+def test_a_sum_weighs_its_losses(batch: Batch) -> None:
+    classes = len(batch[0][0])
+    total = build_loss(parse("2 focal + 0.25 lovasz_hinge + bce"))(*tensors(batch)).item()
+    focal, hinge, bce = (
+        loss_named(name, classes)(*tensors(batch)).item()
+        for name in ("focal", "lovasz_hinge", "bce")
+    )
+    assert total == pytest.approx(2 * focal + 0.25 * hinge + bce)
+
+
+def test_the_winners_recipe_has_the_winners_loss() -> None:
+    assert RECIPES["densenet121"].loss == WINNER_LOSS
+    assert [(term.weight, term.name) for term in WINNER_LOSS] == [
+        (0.5, "focal"), (0.5, "symmetric_lovasz"), (0.5, "hard_negative_bce"),
+    ]  # fmt: skip
+
+
+def test_a_given_loss_replaces_all_that_the_recipe_says_of_losses() -> None:
+    recipe = replace(
+        TINY, loss=WEIGHTED, later_loss=F1, later_loss_from_epoch=1, positive_weight=10.0
+    )
+    other = ClassifierOptions(loss="bce").applied_to(recipe)
+    assert other == replace(TINY, loss=BCE)
+    assert ClassifierOptions(positive_weight="counts").applied_to(recipe) == replace(
+        recipe, positive_weight="counts"
+    )
+    phased = ClassifierOptions(loss="bce", later_loss="soft_f1", later_loss_from_epoch=1)
+    assert phased.applied_to(recipe) == replace(
+        TINY, loss=BCE, later_loss=F1, later_loss_from_epoch=1
+    )
+
+
+def test_a_later_loss_that_cannot_be_read_is_told_by_its_own_name() -> None:
+    with pytest.raises(UserError, match=r'^--later-loss "f1": no loss is called f1'):
+        ClassifierOptions(loss="bce", later_loss="f1").applied_to(TINY)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (replace(TINY, loss=()), "no loss"),
+        (replace(TINY, loss=(LossTerm(name="bce", weight=0.0),)), "weight 0.0 of bce"),
+        (replace(TINY, loss=(LossTerm(name="bce", weight=-1.0),)), "weight -1.0 of bce"),
+        (replace(TINY, loss=(LossTerm(name="bce", weight=float("nan")),)), "weight nan of bce"),
+        (replace(TINY, loss=(LossTerm(name="bce", weight=float("inf")),)), "weight inf of bce"),
+        (replace(TINY, loss=(*BCE, *BCE)), "bce is in one loss 2 times"),
+        (
+            replace(TINY, later_loss=(*F1, *F1), later_loss_from_epoch=1),
+            "soft_f1 is in one loss 2 times",
+        ),
+        (replace(TINY, later_loss=F1), "give both or neither"),
+        (replace(TINY, later_loss_from_epoch=1), "give both or neither"),
+        (replace(TINY, later_loss=F1, later_loss_from_epoch=0), "1..1 of 2 epochs"),
+        (replace(TINY, later_loss=F1, later_loss_from_epoch=2), "1..1 of 2 epochs"),
+        (replace(TINY, loss=WEIGHTED), "weighted_bce needs a positive weight"),
+        (replace(TINY, positive_weight=10.0), "positive weight 10.0 belongs to weighted_bce"),
+        (replace(TINY, positive_weight="counts"), "positive weight counts belongs to weighted_bce"),
+        (replace(TINY, loss=WEIGHTED, positive_weight=0.0), "positive weight 0.0: must be above"),
+    ],
+)  # fmt: skip
+def test_what_a_loss_cannot_honour_is_refused(settings: ClassifierSettings, said: str) -> None:
+    (line,) = problems(settings)
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        replace(TINY, loss=WEIGHTED, positive_weight="counts"),
+        replace(TINY, later_loss=WEIGHTED, later_loss_from_epoch=1, positive_weight=10.0),
+        replace(TINY, loss=BCE, later_loss=F1, later_loss_from_epoch=1),
+    ],
+)
+def test_what_a_loss_can_honour_is_not_refused(settings: ClassifierSettings) -> None:
+    assert not list(problems(settings))
