@@ -44,7 +44,7 @@ def term_problems(terms: LossSum) -> Iterator[str]:
     """What is wrong with the sum as a sum, a line each."""
     for term in terms:
         if not 0 < term.weight < math.inf:
-            yield f"weight {term.weight} of {term.name}: must be above 0; or leave it out"
+            yield f"weight {term.weight} of {term.name}: must be above 0, or leave it out"
     for name, times in Counter(term.name for term in terms).items():
         if times > 1:
             yield f"{name} is in one loss {times} times; give it once, with one weight"
