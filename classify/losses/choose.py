@@ -47,8 +47,8 @@ class WeightedSum:
         if logits_NC.dtype in (torch.float16, torch.bfloat16):
             logits_NC = logits_NC.float()
         targets_NC = targets_NC.to(logits_NC.dtype)
-        with torch.autocast(logits_NC.device.type, enabled=False):
-            weighed = [weight * loss(logits_NC, targets_NC) for weight, loss in self.parts]
+        # Autocast needs no turning off: it takes no operation of these losses to 16 bits.
+        weighed = [weight * loss(logits_NC, targets_NC) for weight, loss in self.parts]
         return torch.stack(weighed).sum()
 
 
