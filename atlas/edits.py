@@ -19,8 +19,11 @@ SHAPE_KEEPING_TURNS = (2, 4, 6)
 
 
 def plant(image: Image, name: str, rng: np.random.Generator) -> Image:
-    """An edited copy of `image`, uint8 C x H x W. Raises KeyError for a name not in `EDITS`."""
-    return EDITS[name](image, rng)
+    """An edited copy of `image`, uint8 C x H x W, by its name in `EDITS` or `HARD_EDITS`.
+
+    Raises KeyError for any other name.
+    """
+    return (EDITS | HARD_EDITS)[name](image, rng)
 
 
 def turned(image: Image, element: int) -> Image:
@@ -80,6 +83,31 @@ def brighter(image: Image, rng: np.random.Generator) -> Image:
     return np.asarray(np.minimum(np.rint(image * gain), 255), dtype=np.uint8)
 
 
+def close_crop(image: Image, rng: np.random.Generator) -> Image:
+    return cropped(image, rng.uniform(0.6, 0.8), rng)
+
+
+def strip(image: Image, rng: np.random.Generator) -> Image:
+    """A window of .6 to .8 of the field along one axis only, stretched to the whole."""
+    window = window_along(image, rng.uniform(0.6, 0.8), int(rng.integers(1, 3)), rng)
+    return resized(window, *image.shape[1:])
+
+
+def coarse_jpeg(image: Image, rng: np.random.Generator) -> Image:
+    return through_jpeg(image, int(rng.integers(10, 31)))
+
+
+def scale_bar(image: Image, rng: np.random.Generator) -> Image:
+    return with_scale_bar(image, rng.uniform(0.15, 0.25), int(rng.integers(4)))
+
+
+def blank_channel(image: Image, rng: np.random.Generator) -> Image:
+    """One of several channels is lost. Raises ValueError for an image of a single one."""
+    if len(image) == 1:
+        raise ValueError("an image of one channel without it is no copy")
+    return without_channel(image, int(rng.integers(len(image))))
+
+
 def through_jpeg(image: Image, quality: int) -> Image:
     """Encoded at this quality of 1 to 100 and decoded again."""
     # Each channel on its own: a JPEG of stacked stains would mix them in its chroma.
@@ -115,6 +143,33 @@ def cropped(image: Image, share: float, rng: np.random.Generator) -> Image:
     return resized(image[:, top : top + height, left : left + width], *image.shape[1:])
 
 
+def window_along(image: Image, share: float, axis: int, rng: np.random.Generator) -> Image:
+    """A window of `share` along axis 1 (rows) or 2 (columns) at a random place, as it is."""
+    length = round(image.shape[axis] * share)
+    start = int(rng.integers(image.shape[axis] - length + 1))
+    return np.ascontiguousarray(np.take(image, np.arange(start, start + length), axis=axis))
+
+
+def with_scale_bar(image: Image, share: float, corner: int) -> Image:
+    """A white bar of `share` of the width, with a caption, in corner 0..3, over all channels."""
+    height, width = image.shape[1:]
+    length, thick, edge = round(width * share), max(2, height // 64), max(2, height // 32)
+    left = edge if corner % 2 == 0 else width - edge - length
+    top = 4 * edge if corner < 2 else height - edge - thick
+    pasted = [np.ascontiguousarray(plane) for plane in image.copy()]
+    for plane in pasted:
+        cv2.rectangle(plane, (left, top), (left + length, top + thick - 1), 255, cv2.FILLED)
+        caption = (left, top - edge // 2), cv2.FONT_HERSHEY_SIMPLEX, height / 600, 255
+        cv2.putText(plane, "20 um", *caption)
+    return np.stack(pasted)
+
+
+def without_channel(image: Image, channel: int) -> Image:
+    dark = image.copy()
+    dark[channel] = 0
+    return dark
+
+
 def resized(image: Image, height: int, width: int) -> Image:
     """By area where the height shrinks, cubic where it does not."""
     how = cv2.INTER_AREA if height < image.shape[1] else cv2.INTER_CUBIC
@@ -135,4 +190,13 @@ EDITS: dict[str, Edit] = {
     "noise": noise,
     "mixed": mixed,
     "brighter": brighter,
+}
+
+# What copies went through that are hard to recognise.
+HARD_EDITS: dict[str, Edit] = {
+    "close_crop": close_crop,
+    "strip": strip,
+    "coarse_jpeg": coarse_jpeg,
+    "scale_bar": scale_bar,
+    "blank_channel": blank_channel,
 }

@@ -63,7 +63,10 @@ def pools(data: Path, index_folder: Path, copies: int) -> tuple[Pool, Pool]:
     truth = pd.read_csv(data / "truth.csv", dtype=str, keep_default_na=False)
     copied = set(truth.loc[truth["relation"] == "same_image", "Id"])
     new_ids = [i for i in manifest.of("test").ids if i not in copied]
-    planted = plant_copies(index.embeddings.ids, bench.stored("sources"), count=copies, seed=0)
+    planted = plant_copies(
+        index.embeddings.ids, bench.stored("sources"),
+        channels=len(manifest.spec.channels), count=copies, seed=0,
+    )  # fmt: skip
     return (
         _measured(bench, new_ids, bench.stored("test images"), [""] * len(new_ids)),
         _measured(bench, planted.ids, planted.images, list(map(source_of, planted.ids))),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import gaussian_kde, norm
 
 from atlas.errors import UserError
 from index.promise import Promise, Trials, make_promise
@@ -18,6 +18,10 @@ from index.settings import LeakSettings
 FEWEST_NATURAL = 10
 LARGEST_CORRELATION = 0.9999
 CUTS_TRIED = 2000
+TIMES_SURER = 10
+MIXTURE_STEPS = 30
+LEAST_SPREAD_Z = 0.05
+TINY = 1e-300
 FEW_KEPT = 0.9  # of the planted copies: below that the user is told
 
 
@@ -71,30 +75,34 @@ def calibrate_same_image(
     """From evidence of planted copies and of each image's nearest distinct one.
 
     An atlas may hold copies that nobody declared, so the far tail of `natural` cannot be trusted:
-    its bulk (median, and the upper standard deviation by quantile) gives the false rate. Where the
-    cut that this rate asks for lies below what keeps the planted copies, the cut is the middle of
-    the gap; else precision comes first.
+    its bulk gives the false rate. Where the cut that this rate asks for lies below what keeps the
+    planted copies, the cut goes up into the gap, until false claims are TIMES_SURER rarer than
+    asked, and to its middle at most: copies may be harder than the planted ones. Else precision
+    comes first.
     """
-    z = fisher_z(natural)
-    enough = len(natural) >= FEWEST_NATURAL
-    centre = float(np.median(z)) if enough else 0.0
-    spread = max(float(np.quantile(z, norm.cdf(1)) - centre), 0.05) if enough else 0.25
     if not (planted > -1.0).any():
         raise UserError(
             "no planted copy of the atlas's own images was found: this embedder cannot serve"
         )
     planted = np.sort(planted)
     examined = planted[planted > -1.0]
+    enough = len(natural) >= FEWEST_NATURAL
+    centre, spread = _bulk(fisher_z(natural), fisher_z(examined)) if enough else (0.0, 0.25)
     cuts_z = np.linspace(centre, fisher_z(np.array(1.0)), CUTS_TRIED)
     expected = _expected_precision(np.tanh(cuts_z), planted, centre, spread, settings.copy_share)
-    # The last cut stands where none is good enough: then next to nothing is claimed.
-    reached = np.flatnonzero(expected >= settings.copy_precision)
-    precise_z = float(cuts_z[reached[0]] if len(reached) else cuts_z[-1])
+
+    def lowest_z(precision: float) -> float:
+        """The last cut stands where none is good enough: then next to nothing is claimed."""
+        reached = np.flatnonzero(expected >= precision)
+        return float(cuts_z[reached[0]] if len(reached) else cuts_z[-1])
+
+    precise_z = lowest_z(settings.copy_precision)
+    surer_z = lowest_z(1 - (1 - settings.copy_precision) / TIMES_SURER)
     # No cut brings back a copy that was no candidate, so those do not speak here.
     keeping_z = float(np.quantile(fisher_z(examined), 1 - settings.copy_recall_kept))
     promise = make_promise(
         Trials(known_K=planted, unknown_U=natural),
-        wanted_cut=float(np.tanh(max(precise_z, (precise_z + keeping_z) / 2))),
+        wanted_cut=float(np.tanh(max(precise_z, min(surer_z, (precise_z + keeping_z) / 2)))),
         precision=settings.copy_precision,
         share=settings.copy_share,
         seed=settings.seed,
@@ -184,6 +192,29 @@ def calibrate_sibling(trials: Trials, settings: LeakSettings) -> SiblingCalibrat
         promise=promise,
         note="",
     )
+
+
+def _bulk(natural_z: NDArray[np.float64], copies_z: NDArray[np.float64]) -> tuple[float, float]:
+    """Centre and upper standard deviation of the natural pairs that are distinct.
+
+    Some of them may be copies, scattered as the planted ones are: how many, and how likely each, is
+    found by expectation maximisation. What is likely a copy counts less in the median and in the
+    quantile that the spread is taken from.
+    """
+    copy_density = gaussian_kde(copies_z)(natural_z) if np.ptp(copies_z) > 0 else 0 * natural_z
+    below = natural_z < np.median(copies_z)
+    distinct = below.astype(float) if below.any() else np.ones(len(natural_z))
+    for _ in range(MIXTURE_STEPS):
+        centre, upper = np.quantile(
+            natural_z, [0.5, norm.cdf(1)], weights=distinct, method="inverted_cdf"
+        )
+        spread = max(upper - centre, LEAST_SPREAD_Z)
+        share = 1 - distinct.mean()
+        copy = share * copy_density
+        other = (1 - share) * norm.pdf(natural_z, centre, spread)
+        # Below the centre the planted ones' low tail must not take away what is surely distinct.
+        distinct = np.where(natural_z > centre, other / (copy + other + TINY), 1.0)
+    return float(centre), float(spread)
 
 
 def _expected_precision(

@@ -51,18 +51,31 @@ def band_passed(field: NDArray[np.uint8], settings: RegistrationSettings) -> Flo
 
 
 def is_blank(banded: FloatArray, settings: RegistrationSettings) -> bool:
-    """Whether a field shows nothing that could be recognised."""
+    """Whether a field, or one channel of it, shows nothing that could be recognised."""
     return bool(banded.std() < settings.blank_below)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The middle of one turn of a query at one scale. zoom, margin: back to the whole of it."""
+    """The middle of one turn of a query, of one shape, at search_px.
+
+    zoom_yx: query pixels for one of the reference; margin_yx: pixels cut off on each side, as room
+    for a shift.
+    """
 
     turn: int
-    zoom: float
-    margin: int
+    zoom_yx: tuple[float, float]
+    margin_yx: tuple[int, int]
     pixels: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a window fits best. score: correlation at search_px; warp_23: at size_px."""
+
+    score: float
+    turn: int
+    warp_23: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +87,12 @@ class Query:
 
 
 def prepare(banded: FloatArray, settings: RegistrationSettings) -> Query:
-    """All turns and scales of a band-passed query, C x size x size; none of a blank one."""
+    """All turns and window shapes of a band-passed query, C x size x size; none of a blank one."""
     if is_blank(banded, settings):
         return Query(banded=banded, windows=())
-    turns = [(number, _composite(_turned(banded, number))) for number in range(8)]
+    turns = [(number, _searched(_turned(banded, number), settings)) for number in range(8)]
     windows = [
-        _window(flat, number, s, settings) for number, flat in turns for s in settings.scales
+        _window(flat, number, shape) for number, flat in turns for shape in settings.window_shapes
     ]
     return Query(banded=banded, windows=tuple(windows))
 
@@ -91,16 +104,12 @@ def register(query: Query, reference: FloatArray, settings: RegistrationSettings
     """
     if not query.windows or is_blank(reference, settings):
         return NOTHING
-    flat_reference = _composite(reference)
-    best_of_turn: dict[int, tuple[float, int, FloatArray]] = {}
-    for window in query.windows:
-        place = _coarse_place(window, flat_reference)
-        if window.turn not in best_of_turn or place[0] > best_of_turn[window.turn][0]:
-            best_of_turn[window.turn] = place
-    places = sorted(best_of_turn.values(), key=lambda place: -place[0])
+    searched = _searched(reference, settings)
+    places = [_best_place(window, searched, settings) for window in query.windows]
+    places.sort(key=lambda place: -place.score)
     best = [
-        _refined(query.banded, reference, flat_reference, place, settings)
-        for place in places[: settings.refined_turns]
+        _refined(query.banded, reference, place, settings)
+        for place in places[: settings.refined_places]
     ]
     return max(best, key=lambda registration: registration.evidence)
 
@@ -114,55 +123,64 @@ def _composite(banded: FloatArray) -> FloatArray:
     return np.asarray(np.ascontiguousarray(banded.sum(axis=0)), np.float32)
 
 
-def _window(
-    flat_query: FloatArray, number: int, scale: float, settings: RegistrationSettings
-) -> Window:
-    side = settings.size_px
-    shown = round(side * scale)
-    margin = max(0, round(side * 0.05) - (side - shown) // 2)  # room for a shift at full scale
-    pixels = cv2.resize(flat_query, (shown, shown), interpolation=cv2.INTER_AREA)
-    inner = np.ascontiguousarray(pixels[margin : shown - margin, margin : shown - margin])
+def _searched(banded: FloatArray, settings: RegistrationSettings) -> FloatArray:
+    return _resized(_composite(banded), settings.search_px, settings.search_px)
+
+
+def _resized(plane: FloatArray, height: int, width: int) -> FloatArray:
+    return np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _window(flat: FloatArray, number: int, shape: tuple[float, float]) -> Window:
+    side = len(flat)
+    height, width = (round(side * share) for share in shape)
+    top, left = (max(0, round(side * 0.05) - (side - length) // 2) for length in (height, width))
+    inner = _resized(flat, height, width)[top : height - top, left : width - left]
     return Window(
-        turn=number, zoom=side / shown, margin=margin, pixels=np.asarray(inner, np.float32)
+        turn=number,
+        zoom_yx=(side / height, side / width),
+        margin_yx=(top, left),
+        pixels=np.ascontiguousarray(inner),
     )
 
 
-def _coarse_place(window: Window, flat_reference: FloatArray) -> tuple[float, int, FloatArray]:
-    """Best correlation of this window over all shifts, its turn, and the warp."""
-    scores = cv2.matchTemplate(flat_reference, window.pixels, cv2.TM_CCOEFF_NORMED)
+def _best_place(window: Window, searched: FloatArray, settings: RegistrationSettings) -> Place:
+    """Of this window over all shifts."""
+    scores = cv2.matchTemplate(searched, window.pixels, cv2.TM_CCOEFF_NORMED)
     _, score, _, (x, y) = cv2.minMaxLoc(scores)
-    zoom, margin = window.zoom, window.margin
-    warp = [[zoom, 0, (margin - x) * zoom], [0, zoom, (margin - y) * zoom]]
-    return score, window.turn, np.array(warp, np.float32)
+    larger = settings.size_px / settings.search_px
+    middle = (larger - 1) / 2  # of the pixels that one pixel was made of
+    (zoom_y, zoom_x), (top, left) = window.zoom_yx, window.margin_yx
+    shift_x = (larger * (left - x) - middle) * zoom_x + middle
+    shift_y = (larger * (top - y) - middle) * zoom_y + middle
+    warp = np.array([[zoom_x, 0, shift_x], [0, zoom_y, shift_y]], np.float32)
+    return Place(score=score, turn=window.turn, warp_23=warp)
 
 
 def _refined(
-    query: FloatArray,
-    reference: FloatArray,
-    flat_reference: FloatArray,
-    place: tuple[float, int, FloatArray],
-    settings: RegistrationSettings,
+    query: FloatArray, reference: FloatArray, place: Place, settings: RegistrationSettings
 ) -> Registration:
-    score, number, warp = place
-    laid = _turned(query, number)
-    found = Registration(
-        evidence=overlap_correlation(laid, reference, warp, settings), turn=number, warp_23=warp
-    )
-    if score < settings.refined_from:
+    laid = _turned(query, place.turn)
+
+    def at(warp_23: FloatArray) -> Registration:
+        evidence = overlap_correlation(laid, reference, warp_23, settings)
+        return Registration(evidence=evidence, turn=place.turn, warp_23=warp_23)
+
+    found = at(place.warp_23)
+    if place.score < settings.refined_from:
         return found
+    flat_reference = _composite(reference)
     everywhere = np.ones(flat_reference.shape, np.uint8)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
     try:
-        _, found_warp = cv2.findTransformECC(
-            flat_reference, _composite(laid), warp.copy(), cv2.MOTION_AFFINE, stop, everywhere, 3
-        )
+        _, warp = cv2.findTransformECC(
+            flat_reference, _composite(laid), place.warp_23.copy(), cv2.MOTION_AFFINE, stop,
+            everywhere, 3,
+        )  # fmt: skip
     except cv2.error:  # it did not converge; the coarse place stands
         return found
-    finer = np.asarray(found_warp, np.float32)
-    evidence = overlap_correlation(laid, reference, finer, settings)
-    if evidence <= found.evidence:
-        return found
-    return Registration(evidence=evidence, turn=number, warp_23=finer)
+    finer = at(np.asarray(warp, np.float32))
+    return finer if finer.evidence > found.evidence else found
 
 
 def overlap_correlation(
@@ -170,7 +188,8 @@ def overlap_correlation(
 ) -> float:
     """Correlation over all channels of the pixels that both fields show; -1 for too few.
 
-    Each channel loses its mean on its own; channels weigh by their contrast.
+    Each channel loses its mean on its own; channels weigh by their contrast. One that is blank in
+    either field says nothing about the other, and does not count.
     """
     side = settings.size_px
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -183,6 +202,8 @@ def overlap_correlation(
         return -1.0
     product = query_power = reference_power = 0.0
     for plane, other in zip(laid, reference, strict=True):
+        if is_blank(plane, settings) or is_blank(other, settings):
+            continue
         a = cv2.warpAffine(plane, warp_23, (side, side), flags=flags)[seen]
         b = other[seen]
         a, b = a - a.mean(), b - b.mean()

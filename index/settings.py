@@ -15,22 +15,32 @@ class RegistrationSettings:
     """Finding the turn, scale and shift that lay one field over another.
 
     size_px: fields are compared at this size; noise and re-encoding average out by then.
+    search_px: every turn, scale and shift is tried at this size.
     scales: sides of the window of the reference that the query may show, as shares of its side.
+    strip_scales: the same, of windows that are narrower along one axis only.
     fine_px, coarse_px: standard deviations of the band-pass, at size_px.
-    refined_turns: how many of the 8 flips and turns are refined to sub-pixel affine registration.
-    refined_from: a coarse correlation from which refining is worth its time.
+    refined_places: how many of the best places are refined to sub-pixel affine registration.
+    refined_from: a correlation at search_px from which refining is worth its time.
     least_overlap: share of the reference that a registered query must cover.
-    blank_below: standard deviation of band-passed root counts below which a field shows nothing.
+    blank_below: standard deviation of band-passed root counts below which a channel shows nothing.
     """
 
     size_px: int = 64
-    scales: tuple[float, ...] = (1.0, 0.95, 0.9, 0.85, 0.8)
+    search_px: int = 32
+    scales: tuple[float, ...] = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
+    strip_scales: tuple[float, ...] = (0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
     fine_px: float = 1.0
     coarse_px: float = 4.0
-    refined_turns: int = 2
+    refined_places: int = 2
     refined_from: float = 0.5
-    least_overlap: float = 0.5
+    least_overlap: float = 0.3
     blank_below: float = 0.01
+
+    @property
+    def window_shapes(self) -> tuple[tuple[float, float], ...]:
+        """Height and width of every window that is tried, as shares of the reference's side."""
+        strips = [shape for s in self.strip_scales for shape in ((s, 1.0), (1.0, s))]
+        return (*((s, s) for s in self.scales), *strips)
 
 
 @dataclass(frozen=True, kw_only=True)

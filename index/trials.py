@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.artifacts import Neighbours
-from atlas.edits import EDITS, plant
+from atlas.edits import EDITS, HARD_EDITS, plant
 from atlas.files import content_hash
 from index.index_folder import IndexFolder
 from index.promise import Trials
@@ -16,8 +16,6 @@ from index.vector_index import build_index
 from index.verification import Images
 
 TRIALS_AT_ONCE = 1000
-# An exact copy says nothing about a cut.
-PLANTED_EDITS = tuple(name for name in EDITS if name != "exact")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +53,20 @@ def source_of(planted_id: str) -> str:
     return planted_id.split(":", 1)[1]
 
 
-def plant_copies(ids: Sequence[str], sources: Images, *, count: int, seed: int) -> PlantedCopies:
+def planted_edits(channels: int) -> tuple[str, ...]:
+    """Names of the edits that copies are planted with; an exact copy says nothing about a cut."""
+    unfit = {"exact"} | ({"blank_channel"} if channels == 1 else set())
+    return tuple(name for name in EDITS | HARD_EDITS if name not in unfit)
+
+
+def plant_copies(
+    ids: Sequence[str], sources: Images, *, channels: int, count: int, seed: int
+) -> PlantedCopies:
     """Up to `count` copies, one of an image, so that each is a trial of its own; every kind of edit
     equally often."""
     order = np.random.default_rng(seed).permutation(len(ids))[:count]
-    planted = tuple(
-        f"{PLANTED_EDITS[n % len(PLANTED_EDITS)]}:{ids[position]}"
-        for n, position in enumerate(order)
-    )
+    edits = planted_edits(channels)
+    planted = tuple(f"{edits[n % len(edits)]}:{ids[at]}" for n, at in enumerate(order))
     return PlantedCopies(ids=planted, sources=sources, seed=seed)
 
 

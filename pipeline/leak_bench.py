@@ -143,7 +143,11 @@ def measure_same_image(bench: LeakBench) -> SameImageMeasurement:
     """Plants copies of the atlas's own images, and compares its images with one another."""
     settings, ids = bench.settings, bench.index.embeddings.ids
     copies = plant_copies(
-        ids, bench.stored("sources"), count=settings.planted_copies, seed=settings.seed
+        ids,
+        bench.stored("sources"),
+        channels=len(bench.index.spec.channels),
+        count=settings.planted_copies,
+        seed=settings.seed,
     )
     images = copies.images
     found = bench.candidates(bench.embedded(copies.ids, images), images)

@@ -69,11 +69,15 @@ def load_calibration(folder: Path) -> LeakCalibration:
             }
         ),
         settings=LeakSettings(**stored["settings"]),
-        registration=RegistrationSettings(
-            **{**stored["registration"], "scales": tuple(stored["registration"]["scales"])}
-        ),
+        registration=_registration(stored["registration"]),
         embedder=stored["embedder"],
     )
+
+
+def _registration(stored: dict[str, Any]) -> RegistrationSettings:
+    """JSON has lists where the settings have tuples."""
+    scales = {name: tuple(stored[name]) for name in ("scales", "strip_scales")}
+    return RegistrationSettings(**{**stored, **scales})
 
 
 def _promise(stored: dict[str, Any] | None) -> Promise | None:

@@ -23,7 +23,10 @@ from atlas.edits import (
     through_jpeg,
     to_the_power,
     turned,
+    window_along,
     with_noise,
+    with_scale_bar,
+    without_channel,
 )
 
 Hardness = Literal["easy", "middle", "hard"]
@@ -125,32 +128,18 @@ def aspect(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
 def strip(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
     """A window that is narrower along one axis only, left in its own shape."""
     share, axis = rng.uniform(*ASPECT), int(rng.integers(1, 3))
-    length = round(image.shape[axis] * share)
-    start = int(rng.integers(image.shape[axis] - length + 1))
-    window = np.take(image, np.arange(start, start + length), axis=axis)
-    return np.ascontiguousarray(window), {"strip": share, "axis": axis}
+    return window_along(image, share, axis, rng), {"strip": share, "axis": axis}
 
 
 def blank_channel(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
     channel = int(rng.integers(len(image)))
-    dark = image.copy()
-    dark[channel] = 0
-    return dark, {"channel": channel}
+    return without_channel(image, channel), {"channel": channel}
 
 
 def scale_bar(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
     """A white bar with a caption in one of the four corners, over all channels."""
     share, corner = rng.uniform(*BAR), int(rng.integers(4))
-    height, width = image.shape[1:]
-    length, thick, edge = round(width * share), max(2, height // 64), max(2, height // 32)
-    left = edge if corner % 2 == 0 else width - edge - length
-    top = 4 * edge if corner < 2 else height - edge - thick
-    pasted = [np.ascontiguousarray(plane) for plane in image.copy()]
-    for plane in pasted:
-        cv2.rectangle(plane, (left, top), (left + length, top + thick - 1), 255, cv2.FILLED)
-        caption = (left, top - edge // 2), cv2.FONT_HERSHEY_SIMPLEX, height / 600, 255
-        cv2.putText(plane, "20 um", *caption)
-    return np.stack(pasted), {"bar": share, "corner": corner}
+    return with_scale_bar(image, share, corner), {"bar": share, "corner": corner}
 
 
 def sixteen_bit(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:

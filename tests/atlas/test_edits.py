@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from atlas.cells import draw_field
-from atlas.edits import EDITS, inverse_turn, plant, turned
+from atlas.edits import EDITS, HARD_EDITS, inverse_turn, plant, turned
+
+EVERY = sorted(EDITS | HARD_EDITS)
 
 
 def random_image(channels: int, height: int, width: int, seed: int) -> NDArray[np.uint8]:
@@ -22,8 +24,8 @@ def correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
 
 
 @given(
-    name=st.sampled_from(sorted(EDITS)),
-    channels=st.integers(1, 6),
+    name=st.sampled_from(EVERY),
+    channels=st.integers(2, 6),
     height=st.integers(32, 70),
     width=st.integers(32, 70),
     seed=st.integers(0, 2**32),
@@ -42,7 +44,7 @@ def test_edits_keep_shape_and_type_repeat_and_leave_their_input_alone(
     np.testing.assert_array_equal(edited, plant(image, name, np.random.default_rng(seed)))
 
 
-@pytest.mark.parametrize("name", sorted(EDITS))
+@pytest.mark.parametrize("name", EVERY)
 def test_a_view_that_is_not_contiguous_is_edited_like_its_copy(name: str) -> None:
     view = random_image(40, 48, 3, 1).transpose(2, 0, 1)
     edited = plant(view, name, np.random.default_rng(5))
@@ -53,6 +55,11 @@ def test_a_view_that_is_not_contiguous_is_edited_like_its_copy(name: str) -> Non
 def test_an_unknown_edit_is_refused() -> None:
     with pytest.raises(KeyError, match="swirl"):
         plant(a_field(), "swirl", np.random.default_rng(0))
+
+
+def test_the_only_channel_is_not_taken_away() -> None:
+    with pytest.raises(ValueError, match="one channel"):
+        plant(random_image(1, 40, 40, 0), "blank_channel", np.random.default_rng(0))
 
 
 def test_exact_is_the_identity() -> None:

@@ -33,6 +33,15 @@ def test_undeclared_copies_among_the_natural_pairs_do_not_move_the_cut_much():
     assert among.suspected >= 48
 
 
+@pytest.mark.parametrize("twins", [0.2, 0.4])
+def test_a_gallery_full_of_twins_has_about_the_cut_of_one_without(twins):
+    planted, clean = scores(2.0, 0.5, 800, 0), scores(0.8, 0.2, 2000, 1)
+    copies = scores(2.0, 0.5, round(twins / (1 - twins) * 2000), 2)
+    without = calibrate_same_image(planted, clean, SETTINGS)
+    among = calibrate_same_image(planted, np.concatenate([clean, copies]), SETTINGS)
+    assert fisher_z(np.array(among.cut)) == pytest.approx(fisher_z(np.array(without.cut)), abs=0.15)
+
+
 def test_where_look_alikes_score_as_copies_precision_comes_first():
     planted, natural = scores(1.2, 0.3, 800, 0), scores(0.9, 0.25, 1000, 1)
     found = calibrate_same_image(planted, natural, SETTINGS)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas.edits import EDITS, plant, turned
+from atlas.edits import EDITS, HARD_EDITS, plant, turned
 from index.registration import (
     Registration,
     band_passed,
@@ -42,6 +42,33 @@ def evidence(query: np.ndarray, reference: np.ndarray) -> float:
 def test_every_planted_edit_is_recognised(seed, edit, channels):
     source = texture(seed, channels=channels)
     assert evidence(plant(source, edit, np.random.default_rng(seed)), source) > 0.85
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    edit=st.sampled_from(sorted(HARD_EDITS)),
+    channels=st.integers(2, 4),
+)
+def test_hard_edits_score_above_another_picture(seed, edit, channels):
+    source, other = texture(seed, channels=channels), texture(seed + 20_000, channels=channels)
+    copy = plant(source, edit, np.random.default_rng(seed))
+    assert evidence(copy, source) > max(0.7, evidence(copy, other) + 0.1)
+
+
+def test_a_channel_that_is_blank_in_one_field_does_not_count():
+    source = texture(11, channels=3)
+    dark = source.copy()
+    dark[1] = 0
+    assert evidence(dark, source) == pytest.approx(evidence(source, source), abs=1e-3)
+    assert evidence(source, dark) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_fields_that_share_no_channel_match_nothing():
+    source = texture(12)
+    first, second = source.copy(), source.copy()
+    first[0], second[1] = 0, 0
+    assert evidence(first, second) == -1.0
 
 
 @settings(max_examples=40, deadline=None)

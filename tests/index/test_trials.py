@@ -4,10 +4,10 @@ from hypothesis import strategies as st
 
 from atlas.artifacts import Neighbours
 from index.trials import (
-    PLANTED_EDITS,
     edit_of,
     one_of_each,
     plant_copies,
+    planted_edits,
     sample_ids,
     source_of,
     sources_only,
@@ -26,10 +26,10 @@ SOURCES = Images(what="sources", read=read, keys=lambda ids: [f"pixels of {i}" f
 
 
 def test_planted_copies_are_the_same_whenever_they_are_read():
-    copies = plant_copies([str(n) for n in range(20)], SOURCES, count=20, seed=1)
+    copies = plant_copies([str(n) for n in range(20)], SOURCES, channels=1, count=20, seed=1)
     one_by_one = np.concatenate([copies.read([i]) for i in copies.ids])
     np.testing.assert_array_equal(copies.read(copies.ids), one_by_one)
-    other = plant_copies([str(n) for n in range(20)], SOURCES, count=20, seed=2)
+    other = plant_copies([str(n) for n in range(20)], SOURCES, channels=1, count=20, seed=2)
     assert other.ids != copies.ids
     keys = copies.images.keys(copies.ids)
     assert all(source_of(i) in key for i, key in zip(copies.ids, keys, strict=True))
@@ -37,14 +37,20 @@ def test_planted_copies_are_the_same_whenever_they_are_read():
 
 
 def test_each_copy_has_a_source_of_its_own_and_edits_are_even():
-    copies = plant_copies([str(n) for n in range(40)], SOURCES, count=32, seed=0)
-    assert len({source_of(i) for i in copies.ids}) == 32
-    counts = [sum(edit_of(i) == edit for i in copies.ids) for edit in PLANTED_EDITS]
-    assert set(counts) == {4}
+    copies = plant_copies([str(n) for n in range(40)], SOURCES, channels=1, count=36, seed=0)
+    assert len({source_of(i) for i in copies.ids}) == 36
+    counts = [sum(edit_of(i) == edit for i in copies.ids) for edit in planted_edits(1)]
+    assert set(counts) == {3}
+
+
+def test_a_lost_channel_is_planted_only_where_another_is_left():
+    assert "blank_channel" not in planted_edits(1)
+    assert "blank_channel" in planted_edits(2)
+    assert "exact" not in planted_edits(2)
 
 
 def test_a_small_atlas_gives_as_many_as_it_has():
-    assert len(plant_copies(["1", "2"], SOURCES, count=1000, seed=0).ids) == 2
+    assert len(plant_copies(["1", "2"], SOURCES, channels=1, count=1000, seed=0).ids) == 2
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=20), st.integers(0, 5))
