@@ -7,7 +7,8 @@ from typing import Any
 from atlas.errors import UserError
 from atlas.files import read_json, write_json
 from classify.losses.terms import LossSum, LossTerm
-from classify.network import ClassifierNetwork, empty_network
+from classify.network import empty_network
+from classify.networks.base import ClassifierNetwork
 from classify.settings import ClassifierSettings
 from engine.settings import TrainingSettings
 from engine.weights import load_weights, save_weights, weights_hash
@@ -53,7 +54,7 @@ def load_classifier(folder: Path, *, made_by: str) -> Classifier:
     card = read_json(folder / CARD_FILE, made_by=made_by)
     settings = _settings(card["settings"])
     channels, labels = tuple(card["channels"]), tuple(card["labels"])
-    network = empty_network(settings, channels=len(channels), labels=len(labels))
+    network = empty_network(settings, channels=channels, labels=len(labels))
     load_weights(folder / WEIGHTS_FILE, network)
     if weights_hash(network) != card["weights_hash"]:
         raise UserError(f"{folder / WEIGHTS_FILE} is not what {CARD_FILE} describes; train again")

@@ -12,22 +12,21 @@ from atlas.files import content_hash
 from atlas.store import ImageStore
 from classify.classifier import Classifier
 from classify.kept import kept_rows
-from classify.network import ClassifierNetwork
+from classify.networks.base import ClassifierNetwork
 
 
-class UnitLength(nn.Module):
-    def forward(self, features_ND: torch.Tensor) -> torch.Tensor:
-        return functional.normalize(features_ND, dim=1)
-
-
-def feature_network(network: ClassifierNetwork) -> nn.Module:
+class Features(nn.Module):
     """uint8 N x C x H x W -> the input of the last Linear layer, N x D of unit length.
 
     It shares the classifier's layers.
     """
-    return nn.Sequential(
-        network.normalise, network.trunk, network.pool, *network.head[:-1], UnitLength()
-    )
+
+    def __init__(self, network: ClassifierNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        return functional.normalize(self.network.last_layer_input(images_NCHW), dim=1)
 
 
 def embed_store(
@@ -38,7 +37,7 @@ def embed_store(
     store: of the classifier's channels, at its image size.
     """
     vectors_ND = kept_rows(
-        classifier, feature_network(classifier.network), store, ids,
+        classifier, Features(classifier.network), store, ids,
         folder=folder, description="embedding",
     )  # fmt: skip
     provenance = {

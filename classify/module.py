@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from classify.losses.choose import Phases
-from classify.network import ClassifierNetwork
+from classify.networks.base import ClassifierNetwork
 from classify.settings import ClassifierSettings
 from classify.thresholds import best_overall_cut
 from engine.rates import adam
@@ -29,9 +29,16 @@ class ClassifierModule(L.LightningModule):
         self.network, self.settings, self.losses = network, settings, losses
         self.validated: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def training_step(self, batch: Any, batch_index: int) -> torch.Tensor:
+    def training_step(self, batch: Any, batch_index: int) -> torch.Tensor | dict[str, torch.Tensor]:
+        """The loss; of a network with a second one both parts beside their weighted sum."""
         images_NCHW, targets_NC, _ = batch
-        return self._loss(self.network(images_NCHW), targets_NC)
+        maps = self.network.maps(images_NCHW)
+        first = self._loss(self.network.classify(maps), targets_NC)
+        second = self.network.auxiliary_loss(maps, images_NCHW, targets_NC)
+        if second is None:
+            return first
+        loss = first + self.settings.auxiliary_weight * second
+        return {"loss": loss, "classification": first.detach(), "auxiliary": second.detach()}
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
         images_NCHW, targets_NC, _ = batch

@@ -1,70 +1,85 @@
-"""The network of a classifier. Axes: N images, C channels, L labels, H x W pixels."""
+"""The network of a classifier, by its settings. Axes: C stored channels, K seen, L labels."""
 
 import torch
-from torch import nn
 
+from classify.channels import Mixing, mixing_of
+from classify.networks.base import ClassifierNetwork, Inputs
+from classify.networks.dual_decoder import dual_decoder
+from classify.networks.dual_segmentation import dual_segmentation
+from classify.networks.finetune import finetune
+from classify.networks.gapnet import gapnet
+from classify.networks.gapnet_pl import gapnet_pl, gapnet_pl_trunk
+from classify.networks.trunk_and_head import trunk_and_head
 from classify.settings import ClassifierSettings
-from engine.heads import AvgMaxPool, winner_head
-from engine.normalisation import ChannelStatistics, Normalise
-from engine.trunks import Trunk, build_trunk, empty_trunk
+from engine.normalisation import ChannelStatistics
+from engine.trunks import PROBE_PX, Trunk, build_trunk, empty_trunk
 
-
-class ClassifierNetwork(nn.Module):
-    """uint8 N x C x H x W -> logits N x L."""
-
-    def __init__(
-        self,
-        trunk: Trunk,
-        statistics: ChannelStatistics,
-        *,
-        labels: int,
-        hidden: int,
-        dropouts: tuple[float, float],
-    ) -> None:
-        super().__init__()
-        self.normalise = Normalise(statistics)
-        self.trunk = trunk.module
-        self.pool = AvgMaxPool()
-        self.head = winner_head(
-            2 * trunk.features, hidden, labels, dropouts=dropouts, last_batchnorm=False
-        )
-
-    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.head(self.pool(self.trunk(self.normalise(images_NCHW))))
-        return logits
+NETWORKS = {
+    "trunk": trunk_and_head,
+    "gapnet_pl": gapnet_pl,
+    "gapnet": gapnet,
+    "dual_decoder": dual_decoder,
+    "dual_segmentation": dual_segmentation,
+    "finetune": finetune,
+}
 
 
 def build_network(
-    settings: ClassifierSettings, statistics: ChannelStatistics, *, labels: int
+    settings: ClassifierSettings,
+    statistics: ChannelStatistics,
+    *,
+    channels: tuple[str, ...],
+    labels: int,
 ) -> tuple[ClassifierNetwork, str]:
-    """A network to train, and what its trunk started from. Raises UserError for the trunk.
+    """A network to train, and what its trunk started from.
 
-    Drawn weights follow from settings.training.seed alone.
+    statistics: of the K channels that it sees. channels: names of the C stored ones.
+    Drawn weights follow from settings.training.seed alone. Raises UserError for a trunk or weights
+    that cannot serve, and for channels that the recipe asks for and the atlas lacks.
     """
-    seed = settings.training.seed
-    trunk = build_trunk(
-        settings.trunk,
-        channels=len(statistics.mean_C),
-        stem=settings.stem,
-        weights=settings.weights,
-        seed=seed,
-    )
+    mixing = mixing_of(settings.channel_recipe, channels)
+    trunk = _trunk(settings, mixing)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = _network(trunk, statistics, settings, labels)
+        torch.manual_seed(settings.training.seed)
+        network = _network(trunk, mixing, statistics, settings, labels)
     return network, trunk.started_from
 
 
-def empty_network(settings: ClassifierSettings, *, channels: int, labels: int) -> ClassifierNetwork:
+def empty_network(
+    settings: ClassifierSettings, *, channels: tuple[str, ...], labels: int
+) -> ClassifierNetwork:
     """A network whose weights, channel statistics among them, will be loaded next."""
-    statistics = ChannelStatistics(mean_C=(0.0,) * channels, std_C=(1.0,) * channels)
-    trunk = empty_trunk(settings.trunk, channels=channels)
-    return _network(trunk, statistics, settings, labels)
+    mixing = mixing_of(settings.channel_recipe, channels)
+    statistics = ChannelStatistics(mean_C=(0.0,) * mixing.seen, std_C=(1.0,) * mixing.seen)
+    if settings.network == "gapnet_pl":
+        trunk = gapnet_pl_trunk(mixing.seen, seed=0)
+    else:
+        trunk = empty_trunk(settings.trunk, channels=mixing.seen, image_px=_image_px(settings))
+    return _network(trunk, mixing, statistics, settings, labels)
+
+
+def _trunk(settings: ClassifierSettings, mixing: Mixing) -> Trunk:
+    if settings.network == "gapnet_pl":
+        return gapnet_pl_trunk(mixing.seen, seed=settings.training.seed)
+    return build_trunk(
+        settings.trunk,
+        channels=mixing.seen,
+        stem=settings.stem,
+        weights=settings.weights,
+        seed=settings.training.seed,
+        image_px=_image_px(settings),
+    )
 
 
 def _network(
-    trunk: Trunk, statistics: ChannelStatistics, settings: ClassifierSettings, labels: int
+    trunk: Trunk,
+    mixing: Mixing,
+    statistics: ChannelStatistics,
+    settings: ClassifierSettings,
+    labels: int,
 ) -> ClassifierNetwork:
-    return ClassifierNetwork(
-        trunk, statistics, labels=labels, hidden=settings.hidden, dropouts=settings.dropouts
-    )
+    return NETWORKS[settings.network](Inputs(mixing, statistics), trunk, settings, labels=labels)
+
+
+def _image_px(settings: ClassifierSettings) -> int:
+    return settings.image_size_px or PROBE_PX

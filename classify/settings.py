@@ -5,10 +5,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from classify.channels import AS_STORED
 from classify.losses.terms import LossSum, LossTerm, parse_loss, term_problems
 from engine.settings import TrainingSettings, training_problems
 
 SMALLEST_SIZE_PX = 32
+
+NetworkKind = Literal[
+    "trunk", "gapnet_pl", "gapnet", "dual_decoder", "dual_segmentation", "finetune"
+]
+WITH_SECOND_LOSS = ("dual_decoder", "dual_segmentation")
+OWN_TRUNK = "gapnet_pl"  # the one network whose trunk is not timm's, under its own name
 
 WINNER_LOSS: LossSum = (
     LossTerm(name="focal", weight=0.5),
@@ -23,12 +30,17 @@ FOCAL_AND_LOVASZ: LossSum = (
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierSettings:
-    """One classifier: a trunk, the winner's head, a loss and a training run.
+    """One classifier: a network, a loss and a training run.
 
-    trunk: timm's name of a convolutional network.
-    weights: "auto" (pretrained where they can be had), "none", or a safetensors file.
+    network: what is built on the trunk, see classify/networks/; "trunk" is the winner's head alone.
+    trunk: timm's name of a convolutional network; gapnet_pl has its own, of that name.
+    weights: "auto" (pretrained where they can be had), "none", a safetensors file, or the folder of
+        another run, whose trunk is taken.
     stem: how filters of three channels become filters of all.
-    hidden: width of the head's inner layer; dropouts: before each of its two Linear layers.
+    channel_recipe: which mixtures of the stored channels it sees, see classify/channels.py.
+    hidden: width of the head's inner layer; dropouts: at each of its two Linear layers.
+    auxiliary_weight: of the network's own second loss, beside the loss with weight 1.
+    protein_channel: which one dual_segmentation follows; None takes green, or else the first.
     image_size_px: None takes the atlas's own size, at most 512.
     loss: a weighted sum. later_loss: takes its place from later_loss_from_epoch on, counted from 0.
     positive_weight: how often a positive counts in weighted_bce: a number for all classes, or
@@ -37,11 +49,15 @@ class ClassifierSettings:
     kept_epoch: "best" by macro F1 on the hold-out, or "last", which the hold-out has no say in.
     """
 
+    network: NetworkKind = "trunk"
     trunk: str
     weights: str = "auto"
     stem: Literal["winner", "scaled"] = "winner"
+    channel_recipe: str = AS_STORED
     hidden: int = 1024
     dropouts: tuple[float, float] = (0.5, 0.5)
+    auxiliary_weight: float = 0.0
+    protein_channel: str | None = None
     image_size_px: int | None = None
     loss: LossSum = FOCAL_AND_LOVASZ
     later_loss: LossSum = ()
@@ -50,32 +66,6 @@ class ClassifierSettings:
     hold_out_share: float = 0.2
     kept_epoch: Literal["best", "last"] = "best"
     training: TrainingSettings
-
-
-RECIPES = {
-    # The winner's single model, but for its crops.
-    "densenet121": ClassifierSettings(
-        trunk="densenet121",
-        loss=WINNER_LOSS,
-        training=TrainingSettings(
-            epochs=45,
-            batch_size=32,
-            learning_rate=3e-4,
-            lr_steps=((25, 1.5e-4), (30, 7.5e-5), (35, 3e-5), (40, 1e-5)),
-        ),
-    ),
-    # Small enough for two cores and no GPU; shows that a folder works before hours are spent.
-    "smoke": ClassifierSettings(
-        trunk="test_resnet",
-        stem="scaled",
-        hidden=256,
-        dropouts=(0.1, 0.25),
-        image_size_px=64,
-        training=TrainingSettings(
-            epochs=30, batch_size=16, learning_rate=2e-3, lr_steps=((20, 5e-4),)
-        ),
-    ),
-}
 
 
 NO_LATER_LOSS: dict[str, Any] = {
@@ -91,7 +81,11 @@ class ClassifierOptions:
 
     Args:
         image_size_px: Side that stored images are resized to.
+        network: What is built on the trunk.
         trunk: The timm network to start from.
+        channel_recipe: as_stored, rgby, rgb, 0_g_0, r+y_g+y_b, b+y_r+y_g, or one channel's name.
+        protein_channel: The channel that dual_segmentation follows.
+        auxiliary_weight: Of the second loss of dual_decoder and dual_segmentation.
         weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
             of another run.
         hold_out_share: Share of the groups of each label that is held out.
@@ -104,7 +98,11 @@ class ClassifierOptions:
     """
 
     image_size_px: int | None = None
+    network: NetworkKind | None = None
     trunk: str | None = None
+    channel_recipe: str | None = None
+    protein_channel: str | None = None
+    auxiliary_weight: float | None = None
     weights: str | None = None
     hold_out_share: float | None = None
     kept_epoch: Literal["best", "last"] | None = None
@@ -127,6 +125,7 @@ def problems(settings: ClassifierSettings) -> Iterator[str]:
     """What cannot be done, a line each."""
     size_px = settings.image_size_px
     yield from training_problems(settings.training)
+    yield from _network_problems(settings)
     if size_px is not None and size_px < SMALLEST_SIZE_PX:
         yield f"image size {size_px} px: at least {SMALLEST_SIZE_PX} px, or a trunk sees nothing"
     if not 0 < settings.hold_out_share < 1:
@@ -156,3 +155,17 @@ def _positive_weight_problems(settings: ClassifierSettings) -> Iterator[str]:
         yield f"positive weight {weight} belongs to weighted_bce, which is in no loss; leave it out"
     if isinstance(weight, (int, float)) and not 0 < weight < math.inf:
         yield f"positive weight {weight}: must be above 0"
+
+
+def _network_problems(settings: ClassifierSettings) -> Iterator[str]:
+    network, weight = settings.network, settings.auxiliary_weight
+    if (network == OWN_TRUNK) != (settings.trunk == OWN_TRUNK):
+        yield f"network {network} on trunk {settings.trunk}: {OWN_TRUNK} goes with its own trunk"
+    if network == OWN_TRUNK and settings.weights not in ("auto", "none"):
+        yield f"weights {settings.weights}: {OWN_TRUNK} starts from random weights only"
+    if network in WITH_SECOND_LOSS and not 0 < weight < math.inf:
+        yield f"auxiliary weight {weight}: {network} needs one above 0; else take network trunk"
+    if network not in WITH_SECOND_LOSS and weight != 0:
+        yield f"auxiliary weight {weight}: network {network} has no second loss; leave it at 0"
+    if network != "dual_segmentation" and settings.protein_channel is not None:
+        yield f"protein channel {settings.protein_channel}: only dual_segmentation follows one"

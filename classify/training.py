@@ -11,6 +11,7 @@ from atlas.files import content_hash
 from atlas.manifest import Manifest
 from atlas.split import HoldOut, hold_out
 from atlas.store import ImageStore
+from classify.channels import mixing_of
 from classify.classifier import Classifier, save_classifier
 from classify.held_out import PREDICTED_FOLDER, TrainedClassifier, finish_run, truth_of
 from classify.losses.choose import build_phases
@@ -57,8 +58,11 @@ def train_on(
     The other side is measured after every epoch, and chooses the epoch where the settings say so.
     A stopped run goes on, a finished one is only read; UserError as for `train_classifier`.
     """
-    statistics = measure_channels(store, manifest.labelled.ids)
-    network, started_from = build_network(settings, statistics, labels=len(manifest.spec.labels))
+    mixing = mixing_of(settings.channel_recipe, store.channels)
+    statistics = measure_channels(store, manifest.labelled.ids, weights_KC=mixing.weights_KC)
+    network, started_from = build_network(
+        settings, statistics, channels=store.channels, labels=len(manifest.spec.labels)
+    )
     decides = what_decides(settings, manifest, statistics, started_from)
     sides = (*split.training_ids, "held out", *split.validation_ids)
     claim_folder(folder, {**decides, "hold_out": content_hash(*sides)})

@@ -1,4 +1,7 @@
-"""Channel statistics of an atlas, measured once. Axes: N images, C channels, H x W pixels."""
+"""Channel statistics of an atlas, measured once.
+
+Axes: N images, C channels, K mixtures of them, H x W pixels, P pixels in a row.
+"""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from atlas.files import content_hash
 from atlas.store import ImageStore
@@ -51,21 +55,45 @@ class NormaliseEach(nn.Module):
         return (images - mean) / (std + LEAST_STD)
 
 
-def measure_channels(store: ImageStore, ids: Sequence[str]) -> ChannelStatistics:
+class MixChannels(nn.Module):
+    """uint8 or float N x C x H x W -> float32 N x K x H x W, each a weighted sum of the channels.
+
+    weights_KC: kept with the network's weights.
+    """
+
+    weights: torch.Tensor
+
+    def __init__(self, weights_KC: Sequence[Sequence[float]]) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.tensor(weights_KC, dtype=torch.float32))
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        # Halves of gray levels are exact in 32 bits; in the 16 of mixed precision they are not.
+        with torch.autocast(images_NCHW.device.type, enabled=False):
+            return functional.conv2d(images_NCHW.float(), self.weights.float()[:, :, None, None])
+
+
+def measure_channels(
+    store: ImageStore, ids: Sequence[str], *, weights_KC: Sequence[Sequence[float]] | None = None
+) -> ChannelStatistics:
     """Over at most 1,000 of the images, chosen by the hash of their ids; give labelled ones.
 
+    weights_KC: measures these mixtures of the channels; None the channels themselves.
     Sums are of whole numbers, so the order of reading cannot change the result.
     """
     chosen = sorted(ids, key=content_hash)[:MOST_IMAGES]
-    pixels, total_C, squares_C = 0, np.zeros(len(store.channels)), np.zeros(len(store.channels))
+    count = len(store.channels)
+    total_C, products_CC = np.zeros(count), np.zeros((count, count))
     for start in range(0, len(chosen), IMAGES_PER_READ):
-        images = store.read(chosen[start : start + IMAGES_PER_READ])
-        pixels += images.shape[0] * images.shape[2] * images.shape[3]
-        total_C += images.sum((0, 2, 3), dtype=np.uint64)
-        squares_C += np.square(images, dtype=np.uint16).sum((0, 2, 3), dtype=np.uint64)
-    mean_C = total_C / pixels
-    variance_C = squares_C / pixels - mean_C**2
+        for image_CHW in store.read(chosen[start : start + IMAGES_PER_READ]):
+            values_CP = image_CHW.reshape(count, -1).astype(np.float64)
+            total_C += values_CP.sum(1)
+            products_CC += values_CP @ values_CP.T
+    pixels = len(chosen) * store.size_px**2
+    mix_KC = np.eye(count) if weights_KC is None else np.array(weights_KC, np.float64)
+    mean_K = mix_KC @ total_C / pixels
+    variance_K = ((mix_KC @ products_CC) * mix_KC).sum(1) / pixels - mean_K**2
     return ChannelStatistics(
-        mean_C=tuple(float(m) for m in mean_C),
-        std_C=tuple(max(LEAST_STD, math.sqrt(max(0.0, v))) for v in variance_C),
+        mean_C=tuple(float(m) for m in mean_K),
+        std_C=tuple(max(LEAST_STD, math.sqrt(max(0.0, v))) for v in variance_K),
     )

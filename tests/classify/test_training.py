@@ -17,7 +17,8 @@ from classify.held_out import TrainedClassifier
 from classify.losses.terms import LossTerm
 from classify.network import build_network
 from classify.prediction import predict
-from classify.settings import RECIPES, ClassifierSettings, problems
+from classify.recipes import RECIPES
+from classify.settings import ClassifierSettings, problems
 from classify.thresholds import load_thresholds, predict_labels
 from classify.training import train_classifier, train_on
 from engine.normalisation import ChannelStatistics
@@ -202,7 +203,8 @@ def test_recipes_are_possible(recipe: str) -> None:
 @pytest.mark.parametrize(("channels", "labels"), [(1, 1), (4, 28), (6, 3)])
 def test_any_number_of_channels_and_labels(channels: int, labels: int) -> None:
     statistics = ChannelStatistics(mean_C=(30.0,) * channels, std_C=(9.0,) * channels)
-    network, _ = build_network(TINY, statistics, labels=labels)
+    names = tuple(f"channel{c}" for c in range(channels))
+    network, _ = build_network(TINY, statistics, channels=names, labels=labels)
     images = torch.zeros(2, channels, 40, 40, dtype=torch.uint8)
     assert network(images).shape == (2, labels)
 
@@ -210,8 +212,8 @@ def test_any_number_of_channels_and_labels(channels: int, labels: int) -> None:
 def test_equal_seeds_draw_equal_weights() -> None:
     statistics = ChannelStatistics(mean_C=(30.0,), std_C=(9.0,))
     torch.manual_seed(1)
-    first, _ = build_network(TINY, statistics, labels=3)
+    first, _ = build_network(TINY, statistics, channels=("gray",), labels=3)
     torch.manual_seed(2)
-    second, _ = build_network(TINY, statistics, labels=3)
+    second, _ = build_network(TINY, statistics, channels=("gray",), labels=3)
     pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)

@@ -37,3 +37,12 @@ def test_normalised_images_have_mean_0_and_deviation_1(tmp_path: Path) -> None:
         torch.testing.assert_close(
             normal.std((0, 2, 3), correction=0), torch.ones(4), atol=1e-4, rtol=0
         )
+
+
+def test_statistics_of_mixtures_are_measured_on_mixed_pixels(tmp_path: Path) -> None:
+    store = tiny_store(tmp_path, count=7)
+    weights = ((0.5, 0, 0, 0.5), (0, 0, 0, 0), (0, 1, 0, 0))
+    measured = measure_channels(store, store.ids, weights_KC=weights)
+    pixels = np.einsum("kc,nchw->nkhw", weights, store.read(store.ids).astype(np.float64))
+    assert measured.mean_C == pytest.approx(pixels.mean((0, 2, 3)))
+    assert measured.std_C == pytest.approx(np.maximum(1, pixels.std((0, 2, 3))))

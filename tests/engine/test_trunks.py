@@ -175,3 +175,9 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
         build_trunk(
             TRUNK, channels=3, stem="winner", weights=str(tmp_path / "other.safetensors"), seed=0
         )
+
+
+def test_vggs_dense_layers_are_no_part_of_a_trunk() -> None:
+    trunk = build_trunk("vgg11", channels=3, stem="winner", weights="none", seed=0)
+    assert trunk.features == 512
+    assert trunk.module.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 512, 2, 2)

@@ -85,7 +85,7 @@ def save_random_embedder(folder: Path, held_out: HeldOut = HELD_OUT, *, seed: in
 
 
 def save_random_classifier(folder: Path) -> Path:
-    network, started_from = build_network(TINY, STATISTICS, labels=len(LABELS))
+    network, started_from = build_network(TINY, STATISTICS, channels=("gray",), labels=len(LABELS))
     classifier = Classifier(
         network=network,
         settings=TINY,

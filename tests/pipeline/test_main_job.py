@@ -12,7 +12,7 @@ import pytest
 from atlas.drawn_atlas import draw_atlas
 from atlas.drawn_plan import DrawnAtlasSettings
 from atlas.errors import DataError, MissingStageError, ProvenanceError, UserError
-from classify import settings as classifier_settings
+from classify import recipes as classifier_recipes
 from index.index_folder import load_index
 from index.settings import LeakSettings, RegistrationSettings
 from pipeline.classifier_training import train_classifier
@@ -43,7 +43,7 @@ def whole_job(data: Path, run: Path) -> None:
     train_embedder(data, run / "embedder", one_epoch(embedder_settings.RECIPES["smoke"]))
     build_index_of(data, str(run / "embedder"), run / "index")
     find_leaks_of(data, run / "index", run / "leaks", LEAKS, RegistrationSettings())
-    train_classifier(data, run / "classifier", one_epoch(classifier_settings.RECIPES["smoke"]))
+    train_classifier(data, run / "classifier", one_epoch(classifier_recipes.RECIPES["smoke"]))
     make_submission_of(data, run / "leaks", run / "classifier", run / "submission")
 
 

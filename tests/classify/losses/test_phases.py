@@ -46,7 +46,7 @@ class Stopped(ClassifierModule):
 
     stop_before: int | None = None
 
-    def training_step(self, batch: Any, batch_index: int) -> torch.Tensor:
+    def training_step(self, batch: Any, batch_index: int) -> Any:
         if self.current_epoch * BATCHES + batch_index == self.stop_before:
             raise RuntimeError("stopped")
         return super().training_step(batch, batch_index)
@@ -60,7 +60,8 @@ def train(
     store = fill_store(manifest, data.parent / "store", size_px=32)
     labels = [row.labels or () for row in manifest.rows]
     targets_NC = torch.from_numpy(label_matrix(labels, 3)).float()
-    network, _ = build_network(settings, measure_channels(store, store.ids), labels=3)
+    statistics = measure_channels(store, store.ids)
+    network, _ = build_network(settings, statistics, channels=store.channels, labels=3)
     module = Stopped(network, settings, build_phases(settings, targets_NC))
     module.stop_before = stop_before
     ids = tuple(row.id for row in manifest.rows)

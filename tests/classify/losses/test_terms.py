@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from atlas.errors import UserError
 from classify.losses.choose import build_loss
 from classify.losses.terms import NAMES, LossSum, LossTerm, parse_loss
-from classify.settings import RECIPES, WINNER_LOSS, ClassifierOptions, ClassifierSettings, problems
+from classify.recipes import RECIPES
+from classify.settings import WINNER_LOSS, ClassifierOptions, ClassifierSettings, problems
 from tests.classify.atlases import TINY
 from tests.classify.losses.batches import Batch, batches, loss_named, tensors
 

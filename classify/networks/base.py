@@ -1,0 +1,73 @@
+"""What every network of a classifier has in common.
+
+Axes: N images, C stored channels, K channels seen, H x W pixels, F features, L labels, h x w a map.
+"""
+
+import torch
+from torch import nn
+
+from classify.channels import Mixing
+from engine.normalisation import ChannelStatistics, MixChannels, Normalise
+
+
+class Inputs(nn.Module):
+    """uint8 N x C x H x W -> float N x K x H x W: mixed, then with mean 0 and deviation 1.
+
+    statistics: of the K mixed channels. stored: names of the C channels.
+    """
+
+    def __init__(self, mixing: Mixing, statistics: ChannelStatistics) -> None:
+        super().__init__()
+        self.stored, self.seen = mixing.stored, mixing.seen
+        self.mix = nn.Identity() if mixing.changes_nothing else MixChannels(mixing.weights_KC)
+        self.normalise = Normalise(statistics)
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        normal: torch.Tensor = self.normalise(self.mix(images_NCHW))
+        return normal
+
+    def in_unit_range(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Mixed, 0..1: what a decoder has to give back."""
+        mixed: torch.Tensor = self.mix(images_NCHW)
+        return mixed.float() / 255
+
+
+class ClassifierNetwork(nn.Module):
+    """uint8 N x C x H x W -> logits N x L, by maps, their pooled features and a head.
+
+    This one is a trunk, a pool of its last map, and a head whose last layer is Linear; others take
+    more maps, pool otherwise, or have a second loss.
+    """
+
+    def __init__(
+        self, inputs: Inputs, trunk: nn.Module, pool: nn.Module, head: nn.Sequential
+    ) -> None:
+        super().__init__()
+        self.inputs, self.trunk, self.pool, self.head = inputs, trunk, pool, head
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        return self.classify(self.maps(images_NCHW))
+
+    def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
+        """N x F x h x w each, the deepest last."""
+        return [self.trunk(self.inputs(images_NCHW))]
+
+    def pooled(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        """N x F."""
+        pooled_NF: torch.Tensor = self.pool(maps[-1])
+        return pooled_NF
+
+    def classify(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        logits_NL: torch.Tensor = self.head(self.pooled(maps))
+        return logits_NL
+
+    def last_layer_input(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """N x D: what the head makes of an image before its last layer."""
+        features_ND: torch.Tensor = self.head[:-1](self.pooled(self.maps(images_NCHW)))
+        return features_ND
+
+    def auxiliary_loss(
+        self, maps: list[torch.Tensor], images_NCHW: torch.Tensor, targets_NL: torch.Tensor
+    ) -> torch.Tensor | None:
+        """A network's own second loss, a scalar, for training alone; None where it has none."""
+        return None

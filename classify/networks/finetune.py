@@ -1,0 +1,53 @@
+"""The student baseline of HPA 2018: a trunk whose whole last map goes into dense layers.
+
+Axes: N images, K channels seen, F features, L labels, h x w a map.
+
+BatchNorm of the input, trunk, 1 x 1 convolution to 32 with ReLU, flattened, dropout, Linear to
+1024, ReLU, dropout, Linear. At their 299 px the last map of ResNet50 is 10 x 10, of VGG16 9 x 9
+and of InceptionResNetV2 8 x 8 in timm as in Keras, so the three parts of the head have the
+published weights: 65,568 / 3,277,824 / 28,700, 16,416 / 2,655,232 / 28,700 and 49,184 / 2,098,176 /
+28,700. No padding had to be changed. The head fits images of one size only.
+"""
+
+import torch
+from torch import nn
+
+from atlas.errors import UserError
+from classify.networks.base import ClassifierNetwork, Inputs
+from classify.settings import ClassifierSettings
+from engine.trunks import Trunk, map_shape
+
+FILTERS = 32
+
+
+class FineTune(ClassifierNetwork):
+    """Normalises the input once more, by what it learns."""
+
+    def __init__(
+        self, inputs: Inputs, trunk: nn.Module, pool: nn.Module, head: nn.Sequential
+    ) -> None:
+        super().__init__(inputs, trunk, pool, head)
+        self.input_norm = nn.BatchNorm2d(inputs.seen)
+
+    def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
+        return [self.trunk(self.input_norm(self.inputs(images_NCHW)))]
+
+
+def finetune(
+    inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
+) -> ClassifierNetwork:
+    """Raises UserError where the settings have no image size: the head depends on it."""
+    if settings.image_size_px is None:
+        raise UserError("network finetune needs an image size: give --image-size-px")
+    _, features, height, width = map_shape(
+        trunk.module, channels=inputs.seen, image_px=settings.image_size_px
+    )
+    pool = nn.Sequential(nn.Conv2d(features, FILTERS, 1), nn.ReLU(), nn.Flatten())
+    head = nn.Sequential(
+        nn.Dropout(settings.dropouts[0]),
+        nn.Linear(FILTERS * height * width, settings.hidden),
+        nn.ReLU(),
+        nn.Dropout(settings.dropouts[1]),
+        nn.Linear(settings.hidden, labels),
+    )
+    return FineTune(inputs, trunk.module, pool, head)

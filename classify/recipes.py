@@ -1,0 +1,109 @@
+"""Named classifiers, each with the training its authors used as far as it is known."""
+
+from classify.losses.terms import LossSum, LossTerm
+from classify.settings import WINNER_LOSS, ClassifierSettings
+from engine.settings import TrainingSettings
+
+BCE: LossSum = (LossTerm(name="bce"),)
+# The 4th place took 4 times the cross-entropy, with positives times 10, less the logarithm of F1.
+WEIGHTED_BCE_AND_F1: LossSum = (
+    LossTerm(name="weighted_bce", weight=4.0),
+    LossTerm(name="soft_f1"),
+)
+POSITIVES_TIMES = 10.0
+
+FINETUNE_TRAINING = TrainingSettings(epochs=20, batch_size=12, learning_rate=1e-4)
+
+RECIPES: dict[str, ClassifierSettings] = {
+    # The winner's single model, but for its crops.
+    "densenet121": ClassifierSettings(
+        trunk="densenet121",
+        loss=WINNER_LOSS,
+        training=TrainingSettings(
+            epochs=45,
+            batch_size=32,
+            learning_rate=3e-4,
+            lr_steps=((25, 1.5e-4), (30, 7.5e-5), (35, 3e-5), (40, 1e-5)),
+        ),
+    ),
+    # Rumetshofer et al. 2019, whose SGD ran for 500 epochs of crops of 1,024 px.
+    "gapnet_pl": ClassifierSettings(
+        network="gapnet_pl",
+        trunk="gapnet_pl",
+        hidden=256,
+        dropouts=(0.3, 0.3),
+        loss=BCE,
+        training=TrainingSettings(epochs=100, batch_size=40, learning_rate=1e-3, schedule="cosine"),
+    ),
+    # The 4th place's single model.
+    "gapnet": ClassifierSettings(
+        network="gapnet",
+        trunk="resnet18",
+        channel_recipe="rgb",
+        hidden=256,
+        loss=WEIGHTED_BCE_AND_F1,
+        positive_weight=POSITIVES_TIMES,
+        training=TrainingSettings(epochs=20, batch_size=32, learning_rate=5e-4, schedule="cosine"),
+    ),
+    # The 4th place's other network in its first reading: draw the image again.
+    "dual_decoder": ClassifierSettings(
+        network="dual_decoder",
+        trunk="resnet34",
+        channel_recipe="rgb",
+        hidden=256,
+        auxiliary_weight=10.0,
+        image_size_px=256,
+        loss=WEIGHTED_BCE_AND_F1,
+        positive_weight=POSITIVES_TIMES,
+        training=TrainingSettings(epochs=20, batch_size=32, learning_rate=1e-4, schedule="cosine"),
+    ),
+    # And in its second: 32 x 32 maps of the protein, which 128 filters give at 256 px.
+    "dual_segmentation": ClassifierSettings(
+        network="dual_segmentation",
+        trunk="resnet34",
+        channel_recipe="rgb",
+        hidden=256,
+        auxiliary_weight=5.0,
+        image_size_px=256,
+        loss=WEIGHTED_BCE_AND_F1,
+        positive_weight=POSITIVES_TIMES,
+        training=TrainingSettings(epochs=20, batch_size=16, learning_rate=5e-4, schedule="cosine"),
+    ),
+    # The student baseline's three trunks, with its first recipe of channels.
+    "finetune_resnet50": ClassifierSettings(
+        network="finetune",
+        trunk="resnet50",
+        channel_recipe="r+y_g+y_b",
+        image_size_px=299,
+        loss=BCE,
+        training=FINETUNE_TRAINING,
+    ),
+    "finetune_vgg16": ClassifierSettings(
+        network="finetune",
+        trunk="vgg16",
+        channel_recipe="r+y_g+y_b",
+        image_size_px=299,
+        loss=BCE,
+        training=FINETUNE_TRAINING,
+    ),
+    # Their best: this trunk and this recipe of channels.
+    "finetune_inception_resnet_v2": ClassifierSettings(
+        network="finetune",
+        trunk="inception_resnet_v2",
+        channel_recipe="b+y_r+y_g",
+        image_size_px=299,
+        loss=BCE,
+        training=FINETUNE_TRAINING,
+    ),
+    # Small enough for two cores and no GPU; shows that a folder works before hours are spent.
+    "smoke": ClassifierSettings(
+        trunk="test_resnet",
+        stem="scaled",
+        hidden=256,
+        dropouts=(0.1, 0.25),
+        image_size_px=64,
+        training=TrainingSettings(
+            epochs=30, batch_size=16, learning_rate=2e-3, lr_steps=((20, 5e-4),)
+        ),
+    ),
+}
