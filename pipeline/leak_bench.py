@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,20 @@ from index.trials import (
     sibling_trials,
     sources_only,
 )
-from index.vector_index import build_index
+from index.vector_index import VectorIndex, build_index
 from index.verification import Images, examine
 from retrieval.embedder import Embedder
 from retrieval.embedder_files import load_embedder
 from retrieval.embedding import embed_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """What is asked for candidates; hashes: None where none are asked."""
+
+    embeddings: EmbeddingSet
+    vectors: VectorIndex
+    hashes: HashIndex | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,27 +77,41 @@ class LeakBench:
             description=f"embedding {images.what}",
         )
 
+    @cached_property
+    def gallery(self) -> Gallery:
+        """The labelled images of the index."""
+        return self._gallery(self.index.embeddings, self.index.search_index)
+
+    def gallery_of(self, embeddings: EmbeddingSet) -> Gallery:
+        """Of stored images other than those of the index."""
+        return self._gallery(embeddings, build_index(embeddings))
+
     def candidates(
-        self, queries: EmbeddingSet, images: Images, *, among: EmbeddingSet | None = None
+        self, queries: EmbeddingSet, images: Images, *, among: Gallery | None = None
     ) -> Neighbours:
         """What the embedder and the hashes propose; the queries are read from `images`.
 
-        among: stored images other than those of the index.
+        among: the index's own gallery where it is None.
         """
-        references = self.index.embeddings if among is None else among
-        search_index = self.index.search_index if among is None else build_index(among)
-        found = search_index.search(queries, self.settings.neighbours)
+        gallery = among or self.gallery
+        found = gallery.vectors.search(queries, self.settings.neighbours)
         kind = self.settings.hash_kind
-        if kind is None:
+        if kind is None or gallery.hashes is None:
             return found
-        codes_MTCB = self._hashes(kind, references.ids, self.stored("references"))
-        hashed_NK = HashIndex(ids=references.ids, upright_MCB=codes_MTCB[:, 0]).nearest(
+        hashed_NK = gallery.hashes.nearest(
             queries.ids,
             self._hashes(kind, queries.ids, images),
             self.settings.hash_candidates,
             limits_C=self._limits(),
         )
-        return with_hashed(found, hashed_NK, queries, references)
+        return with_hashed(found, hashed_NK, queries, gallery.embeddings)
+
+    def _gallery(self, embeddings: EmbeddingSet, vectors: VectorIndex) -> Gallery:
+        kind, hashes = self.settings.hash_kind, None
+        if kind is not None:
+            codes_MTCB = self._hashes(kind, embeddings.ids, self.stored("references"))
+            hashes = HashIndex(ids=embeddings.ids, upright_MCB=codes_MTCB[:, 0])
+        return Gallery(embeddings=embeddings, vectors=vectors, hashes=hashes)
 
     def _hashes(self, kind: HashKind, ids: Sequence[str], images: Images) -> NDArray[np.uint8]:
         return hash_images(ids, images, kind, folder=self.work / "hashes")

@@ -116,7 +116,7 @@ def _find(bench: LeakBench, manifest: Manifest, calibration: LeakCalibration) ->
     known = find_matches(
         neighbours, evidence_NK, same_image, sibling, splits=splits, identities=index.identities
     )
-    among = bench.candidates(tests, images, among=tests)
+    among = bench.candidates(tests, images, among=bench.gallery_of(tests))
     one_another = find_matches(
         among, bench.evidence(among, images), same_image,
         no_siblings("test images have no known identity"), splits=splits, identities={},

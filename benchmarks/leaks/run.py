@@ -18,6 +18,7 @@ from benchmarks.leaks.cosine import run_cosine
 from benchmarks.leaks.ours import run_ours
 from benchmarks.leaks.plant import Kind, plant_atlas
 from benchmarks.leaks.plot import save_plot
+from benchmarks.leaks.sampling import sample_atlas
 from benchmarks.leaks.tables import save_scores
 from scripts.console import run
 
@@ -29,13 +30,17 @@ MOST_COPIES_OF_ONE = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """copies: in each cell, but at most MOST_COPIES_OF_ONE of a labelled image."""
+    """copies: in each cell, but at most MOST_COPIES_OF_ONE of a labelled image.
+
+    most_labelled: of a larger bench so many by lot.
+    """
 
     benches: tuple[str, ...]
     hardnesses: tuple[Kind, ...]
     out: Path
     copies: int
     drawn_identities: int
+    most_labelled: int
     seed: int
 
 
@@ -45,6 +50,7 @@ def main(
     hardnesses: tuple[Kind, ...] = ("easy", "middle", "hard", "special"),
     copies: int = 400,
     drawn_identities: int = 200,
+    most_labelled: int = 1200,
     seed: int = 0,
 ) -> None:
     """Plant, run ours and the rivals, score. What is finished is kept.
@@ -55,18 +61,19 @@ def main(
         hardnesses: which sets of edits.
         copies: planted in each cell, at most two of a labelled image.
         drawn_identities: antibodies of the drawn atlas; six labelled fields of each.
+        most_labelled: labelled images of a bench, and novel test images; of more so many by lot.
         seed: of what is drawn and planted.
     """
     plan = Plan(
         benches=benches, hardnesses=hardnesses, out=out, copies=copies,
-        drawn_identities=drawn_identities, seed=seed,
+        drawn_identities=drawn_identities, most_labelled=most_labelled, seed=seed,
     )  # fmt: skip
     if not RIVALS_PYTHON.exists():
         raise UserError(
             f"{RIVALS_PYTHON} is missing: make the rivals' environment as README.md there says"
         )
     for bench in benches:
-        data = drawn(plan) if bench == DRAWN else Path(bench)
+        data = drawn(plan) if bench == DRAWN else sampled(plan, Path(bench))
         for hardness in hardnesses:
             cell = out / data.name / hardness
             try:
@@ -92,6 +99,15 @@ def drawn(plan: Plan) -> Path:
         copies=0,
     )
     draw_atlas(settings, folder, jobs=os.cpu_count() or 1)
+    return folder
+
+
+def sampled(plan: Plan, data: Path) -> Path:
+    """The bench itself, or a sample of one that is too large."""
+    if len(read_labels(data)) <= plan.most_labelled:
+        return data
+    folder = plan.out / "atlases" / data.name
+    sample_atlas(data, folder, labelled=plan.most_labelled, seed=plan.seed)
     return folder
 
 

@@ -11,6 +11,7 @@ from atlas.manifest import read_manifest
 from benchmarks.leaks.composites import composite
 from benchmarks.leaks.edits import EDITS, from_words
 from benchmarks.leaks.plant import plant_atlas
+from benchmarks.leaks.sampling import sample_atlas
 from pipeline.truth import read_truth
 
 Write = Callable[..., Path]
@@ -137,3 +138,16 @@ def test_composites_show_red_green_and_blue() -> None:
     np.testing.assert_array_equal(shown[:, :, 0], field[3])
     np.testing.assert_array_equal(shown[:, :, 2], field[1])
     assert (composite(field[:1], ("gray",)) == field[0][:, :, None]).all()
+
+
+def test_a_sample_is_an_atlas_of_so_many_images(source: Path, tmp_path: Path) -> None:
+    sample_atlas(source, tmp_path / "part", labelled=2, seed=0)
+    manifest = read_manifest(tmp_path / "part")
+    assert len(manifest.labelled.ids) == 2
+    assert set(manifest.labelled.ids) <= {f"g{n}" for n in range(24)}
+    assert len(manifest.of("test").ids) == 2
+    assert set(manifest.of("test").ids) <= {"t1", "t2", "t5"}  # the novel ones
+    assert read_truth(tmp_path / "part", manifest) is not None
+    sample_atlas(source, tmp_path / "part", labelled=2, seed=0)  # is there already
+    with pytest.raises(UserError, match="another sample"):
+        sample_atlas(source, tmp_path / "part", labelled=2, seed=1)

@@ -1,0 +1,51 @@
+"""A part of a large atlas, so that a benchmark of it ends today."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from atlas.artifact_files import save_table
+from atlas.errors import UserError
+from atlas.files import folder_written_beside, read_json, write_json
+from atlas.manifest import ImageRow
+from atlas.tables import TABLES
+from benchmarks.leaks.planting import NOVEL, open_source
+
+SAMPLE_FILE = "sample.json"
+
+
+def sample_atlas(data: Path, out: Path, *, labelled: int, seed: int) -> None:
+    """Writes an atlas of so many labelled images of `data` by lot, and of as many novel test images
+    at most, with truth.csv; or leaves it where it is there already.
+
+    Raises UserError for a folder of anything else, DataError where `data` has no truth.csv.
+    """
+    source = open_source(data, seed)
+    stated = {"tables": source.manifest.table_hash, "labelled": labelled, "seed": seed}
+    if (out / SAMPLE_FILE).exists():
+        if read_json(out / SAMPLE_FILE, made_by="") != stated:
+            raise UserError(f"{out}: holds another sample; name another folder or remove this one")
+        return
+    kept = set(source.order(source.gallery, "sample")[:labelled])
+    novel = set(source.order(source.test_ids(NOVEL), "sample")[:labelled])
+    with folder_written_beside(out, holds=SAMPLE_FILE) as folder:
+        if (data / "atlas.toml").exists():
+            shutil.copyfile(data / "atlas.toml", folder / "atlas.toml")
+        for row in source.manifest.rows:
+            if row.id in kept | novel:
+                _copy_image(row, folder)
+        for name in ("train", "external"):
+            if (data / TABLES[name]).exists():
+                table = pd.read_csv(data / TABLES[name], dtype=str, keep_default_na=False)
+                save_table(folder / TABLES[name], table[table["Id"].isin(kept)])
+        truth = source.truth[source.truth["Id"].isin(novel)]
+        save_table(folder / "truth.csv", truth)
+        save_table(folder / TABLES["test"], pd.DataFrame({"Id": truth["Id"], "Predicted": 0}))
+        write_json(folder / SAMPLE_FILE, stated)
+
+
+def _copy_image(row: ImageRow, folder: Path) -> None:
+    (folder / row.split).mkdir(exist_ok=True)
+    for file in row.files:
+        shutil.copyfile(file, folder / row.split / file.name)
