@@ -6,6 +6,7 @@ findTransformECC) refines it to a sub-pixel affine map. Axes: C channels, H rows
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -69,13 +70,13 @@ class Window:
     pixels: FloatArray
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a window fits best. score: correlation at search_px; warp_23: at size_px."""
+class Place(NamedTuple):
+    """Where a window fits best: correlation and upper left corner, at search_px."""
 
     score: float
-    turn: int
-    warp_23: FloatArray
+    window: Window
+    x: int
+    y: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ def register(query: Query, reference: FloatArray, settings: RegistrationSettings
     if not query.windows or is_blank(reference, settings):
         return NOTHING
     searched = _searched(reference, settings)
-    places = [_best_place(window, searched, settings) for window in query.windows]
+    places = [_best_place(window, searched) for window in query.windows]
     places.sort(key=lambda place: -place.score)
     best = [
         _refined(query.banded, reference, place, settings)
@@ -144,29 +145,34 @@ def _window(flat: FloatArray, number: int, shape: tuple[float, float]) -> Window
     )
 
 
-def _best_place(window: Window, searched: FloatArray, settings: RegistrationSettings) -> Place:
+def _best_place(window: Window, searched: FloatArray) -> Place:
     """Of this window over all shifts."""
     scores = cv2.matchTemplate(searched, window.pixels, cv2.TM_CCOEFF_NORMED)
     _, score, _, (x, y) = cv2.minMaxLoc(scores)
+    return Place(score, window, x, y)
+
+
+def _warp(place: Place, settings: RegistrationSettings) -> FloatArray:
+    """From pixels of the reference to those of the whole turned query, 2 x 3, at size_px."""
     larger = settings.size_px / settings.search_px
     middle = (larger - 1) / 2  # of the pixels that one pixel was made of
-    (zoom_y, zoom_x), (top, left) = window.zoom_yx, window.margin_yx
-    shift_x = (larger * (left - x) - middle) * zoom_x + middle
-    shift_y = (larger * (top - y) - middle) * zoom_y + middle
-    warp = np.array([[zoom_x, 0, shift_x], [0, zoom_y, shift_y]], np.float32)
-    return Place(score=score, turn=window.turn, warp_23=warp)
+    (zoom_y, zoom_x), (top, left) = place.window.zoom_yx, place.window.margin_yx
+    shift_x = (larger * (left - place.x) - middle) * zoom_x + middle
+    shift_y = (larger * (top - place.y) - middle) * zoom_y + middle
+    return np.array([[zoom_x, 0, shift_x], [0, zoom_y, shift_y]], np.float32)
 
 
 def _refined(
     query: FloatArray, reference: FloatArray, place: Place, settings: RegistrationSettings
 ) -> Registration:
-    laid = _turned(query, place.turn)
+    turn, coarse = place.window.turn, _warp(place, settings)
+    laid = _turned(query, turn)
 
     def at(warp_23: FloatArray) -> Registration:
         evidence = overlap_correlation(laid, reference, warp_23, settings)
-        return Registration(evidence=evidence, turn=place.turn, warp_23=warp_23)
+        return Registration(evidence=evidence, turn=turn, warp_23=warp_23)
 
-    found = at(place.warp_23)
+    found = at(coarse)
     if place.score < settings.refined_from:
         return found
     flat_reference = _composite(reference)
@@ -174,9 +180,8 @@ def _refined(
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
     try:
         _, warp = cv2.findTransformECC(
-            flat_reference, _composite(laid), place.warp_23.copy(), cv2.MOTION_AFFINE, stop,
-            everywhere, 3,
-        )  # fmt: skip
+            flat_reference, _composite(laid), coarse.copy(), cv2.MOTION_AFFINE, stop, everywhere, 3
+        )
     except cv2.error:  # it did not converge; the coarse place stands
         return found
     finer = at(np.asarray(warp, np.float32))
