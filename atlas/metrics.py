@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
+Floats = NDArray[np.float64]
+
 
 def label_matrix(labels: list[tuple[int, ...]], class_count: int) -> NDArray[np.uint8]:
     """Label tuples as a 0/1 matrix N x C."""
@@ -19,10 +21,15 @@ def macro_f1(truth_NC: NDArray[np.uint8], predicted_NC: NDArray[np.uint8]) -> fl
     Both N x C of 0 and 1. scikit-learn's f1_score gives the same, but takes a matrix of one class
     for a binary problem of two.
     """
+    return float(np.mean(f1_by_class(truth_NC, predicted_NC)))
+
+
+def f1_by_class(truth_NC: NDArray[np.uint8], predicted_NC: NDArray[np.uint8]) -> Floats:
+    """F1 of each class, 0 for a class without truth and prediction. Both N x C of 0 and 1."""
     truth, predicted = truth_NC.astype(bool), predicted_NC.astype(bool)
     hits_C = (truth & predicted).sum(axis=0)
     all_C = truth.sum(axis=0) + predicted.sum(axis=0)
-    return float(np.mean(2 * hits_C / np.maximum(all_C, 1)))
+    return np.asarray(2 * hits_C / np.maximum(all_C, 1), np.float64)
 
 
 def exact_interval(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float]:

@@ -15,9 +15,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from atlas.artifact_files import load_probabilities
 from atlas.manifest import read_labels
 from atlas.metrics import label_matrix, macro_f1
+from classify.run_files import load_held_out
 from classify.thresholds import choose_thresholds, predict_labels
 from index.transfer_worth import learn, weigh
 
@@ -36,7 +36,7 @@ def main(
 
     leaked: share of the images that have a match.
     """
-    found = load_probabilities(classifier / "validation_probabilities.h5", made_by="")
+    found = load_held_out(classifier, made_by="")
     labels = read_labels(data)
     truth_NC = label_matrix([labels[i] for i in found.ids], found.probabilities_NC.shape[1])
     table = Table("wrong", "made of", "ours", "classifier", "copied", "ours - better of both",

@@ -38,7 +38,7 @@ def embed_store(
     """
     vectors_ND = kept_rows(
         classifier, Features(classifier.network), store, ids,
-        folder=folder, description="embedding",
+        folder=folder, made_by={"gives": "features"}, description="embedding",
     )  # fmt: skip
     provenance = {
         "images": content_hash(*ids, *store.keys(ids)),

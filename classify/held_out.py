@@ -11,20 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.artifact_files import save_probabilities
+from atlas.artifacts import ProbabilitySet
 from atlas.files import write_json
 from atlas.manifest import Manifest
 from atlas.metrics import label_matrix, macro_f1
 from atlas.split import HoldOut
 from atlas.store import ImageStore
 from classify.classifier import Classifier
-from classify.prediction import predict
+from classify.mistakes import find_mistakes, save_mistakes
+from classify.prediction import PLAIN, predict
+from classify.prediction_settings import PredictionSettings
+from classify.run_files import HOLD_OUT_FILE, TEST_FILE, THRESHOLDS_FILE, VALIDATION_FILE
 from classify.thresholds import Thresholds, choose_thresholds, predict_labels, save_thresholds
-
-THRESHOLDS_FILE = "thresholds.json"
-HOLD_OUT_FILE = "hold_out.json"
-VALIDATION_FILE = "validation_probabilities.h5"
-TEST_FILE = "test_probabilities.h5"
-PREDICTED_FOLDER = Path("store") / "probabilities"  # beside the run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +44,7 @@ class TrainedClassifier:
 
     classifier: Classifier
     split: HoldOut
+    held_out: ProbabilitySet
     thresholds: Thresholds
     scores: HoldOutScores
     test_images: int
@@ -60,19 +59,20 @@ def finish_run(
     *,
     kept: Path,
     chosen_by: dict[str, Any],
+    prediction: PredictionSettings = PLAIN,
 ) -> TrainedClassifier:
     """Predicts what was held out and the test images, and chooses thresholds; fills `folder`.
 
     kept: where probabilities are kept row by row. chosen_by: how the hold-out was chosen.
     """
-    validation = predict(classifier, store, split.validation_ids, folder=kept)
+    validation = predict(
+        classifier, store, split.validation_ids, folder=kept, prediction=prediction
+    )
     save_probabilities(folder / VALIDATION_FILE, validation)
-    truth_NC = truth_of(manifest, split.validation_ids)
-    thresholds = choose_thresholds(validation.probabilities_NC, truth_NC)
-    save_thresholds(folder / THRESHOLDS_FILE, thresholds, manifest.spec.labels)
-    scores = scores_at(validation.probabilities_NC, truth_NC, thresholds)
+    thresholds, scores = judge(validation, manifest, folder)
     about = {
         **chosen_by,
+        "kept_epoch": classifier.settings.kept_epoch,
         "training_images": len(split.training_ids),
         "macro_f1": asdict(scores),
         "validation_ids": split.validation_ids,
@@ -81,20 +81,42 @@ def finish_run(
     return TrainedClassifier(
         classifier=classifier,
         split=split,
+        held_out=validation,
         thresholds=thresholds,
         scores=scores,
-        test_images=predict_test(classifier, manifest, store, folder, kept=kept),
+        test_images=predict_test(
+            classifier, manifest, store, folder, kept=kept, prediction=prediction
+        ),
     )
 
 
+def judge(
+    held_out: ProbabilitySet, manifest: Manifest, folder: Path
+) -> tuple[Thresholds, HoldOutScores]:
+    """Chooses cuts on labelled images that were not learned, and keeps them and what they make of
+    these images in `folder`: thresholds.json and the tables of mistakes."""
+    truth_NC, names = truth_of(manifest, held_out.ids), manifest.spec.labels
+    thresholds = choose_thresholds(held_out.probabilities_NC, truth_NC)
+    save_thresholds(folder / THRESHOLDS_FILE, thresholds, names)
+    save_mistakes(folder, find_mistakes(held_out, truth_NC, thresholds, names))
+    return thresholds, scores_at(held_out.probabilities_NC, truth_NC, thresholds)
+
+
 def predict_test(
-    classifier: Classifier, manifest: Manifest, store: ImageStore, folder: Path, *, kept: Path
+    classifier: Classifier,
+    manifest: Manifest,
+    store: ImageStore,
+    folder: Path,
+    *,
+    kept: Path,
+    prediction: PredictionSettings = PLAIN,
 ) -> int:
     """Writes the probabilities of the test images to the run's folder, where there are any; how
     many there are. What is known of images that stayed as they were is not made again."""
     ids = manifest.of("test").ids
     if ids:
-        save_probabilities(folder / TEST_FILE, predict(classifier, store, ids, folder=kept))
+        tests = predict(classifier, store, ids, folder=kept, prediction=prediction)
+        save_probabilities(folder / TEST_FILE, tests)
     return len(ids)
 
 

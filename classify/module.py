@@ -1,11 +1,13 @@
 """The training loop's view of a classifier. Axes: N images, C classes, H x W pixels."""
 
+import math
 from typing import Any
 
 import lightning.pytorch as L
 import numpy as np
 import torch
 
+from atlas.metrics import f1_by_class
 from classify.losses.choose import Phases
 from classify.networks.base import ClassifierNetwork
 from classify.settings import ClassifierSettings
@@ -28,6 +30,8 @@ class ClassifierModule(L.LightningModule):
         super().__init__()
         self.network, self.settings, self.losses = network, settings, losses
         self.validated: list[tuple[torch.Tensor, torch.Tensor]] = []
+        # Of the last validation; NaN for a class that no image there carries.
+        self.cut, self.f1_C = math.nan, np.full(0, math.nan)
 
     def training_step(self, batch: Any, batch_index: int) -> torch.Tensor | dict[str, torch.Tensor]:
         """The loss; of a network with a second one both parts beside their weighted sum."""
@@ -48,9 +52,13 @@ class ClassifierModule(L.LightningModule):
         self.validated.append((logits_NC.float().sigmoid().cpu(), targets_NC.cpu()))
 
     def on_validation_epoch_end(self) -> None:
-        scores_NC, truth_NC = (torch.cat(rows) for rows in zip(*self.validated, strict=True))
+        scores, targets = (torch.cat(rows) for rows in zip(*self.validated, strict=True))
         self.validated.clear()
-        _, best = best_overall_cut(scores_NC.numpy(), truth_NC.numpy().astype(np.uint8))
+        scores_NC, truth_NC = scores.double().numpy(), targets.numpy().astype(np.uint8)
+        self.cut, best = best_overall_cut(scores_NC, truth_NC)
+        predicted_NC = (scores_NC >= self.cut).astype(np.uint8)
+        carried_C = truth_NC.any(axis=0)
+        self.f1_C = np.where(carried_C, f1_by_class(truth_NC, predicted_NC), np.nan)
         self.log(SELECTED_BY, best, prog_bar=True)
 
     def configure_optimizers(self) -> Any:

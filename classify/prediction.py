@@ -1,31 +1,48 @@
 """Probabilities of stored images. Axes: N images, C classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from atlas.artifacts import ProbabilitySet
-from atlas.errors import ProvenanceError
+from atlas.errors import ProvenanceError, UserError
 from atlas.store import ImageStore
 from classify.classifier import Classifier
 from classify.kept import kept_rows
+from classify.prediction_settings import PredictionSettings, prediction_problems
+from classify.views import OverViews
+
+PLAIN = PredictionSettings()  # each image as it is
 
 
 def predict(
-    classifier: Classifier, store: ImageStore, ids: Sequence[str], *, folder: Path
+    classifier: Classifier,
+    store: ImageStore,
+    ids: Sequence[str],
+    *,
+    folder: Path,
+    prediction: PredictionSettings = PLAIN,
 ) -> ProbabilitySet:
     """Probabilities of the images, in the order of ids; kept below `folder`, row by row.
 
-    Raises ProvenanceError where the store's channels or size are not the classifier's.
+    Raises ProvenanceError where the store's channels or size are not the classifier's, UserError
+    where it cannot predict so.
     """
     _require_same_images(classifier, store)
-    network = nn.Sequential(classifier.network, nn.Sigmoid())
+    if wrong := "; ".join(prediction_problems(prediction, image_size_px=store.size_px)):
+        raise UserError(wrong)
     rows_NC = np.empty((0, len(classifier.labels)), np.float32)
     if ids:
         rows_NC = kept_rows(
-            classifier, network, store, ids, folder=folder, description="predicting"
+            classifier,
+            OverViews(classifier.network, prediction),
+            store,
+            ids,
+            folder=folder,
+            made_by={"gives": "probabilities", **asdict(prediction)},
+            description="predicting",
         )
     return ProbabilitySet(
         ids=tuple(ids),
@@ -36,7 +53,22 @@ def predict(
             "images_hash": store.content_hash,
             "image_size_px": store.size_px,
             "labels": classifier.labels,
+            "prediction": asdict(prediction),
         },
+    )
+
+
+def mean_over(sets: Mapping[str, ProbabilitySet]) -> ProbabilitySet:
+    """The mean of what several classifiers say of the same ids, by name; at least one.
+
+    Raises UserError for ids that one of them has no row of.
+    """
+    first = next(iter(sets.values()))
+    rows_FNC = np.stack([one.aligned_to(first.ids).probabilities_NC for one in sets.values()])
+    return ProbabilitySet(
+        ids=first.ids,
+        probabilities_NC=rows_FNC.mean(axis=0, dtype=np.float64).astype(np.float32),
+        provenance={"mean_of": {name: one.provenance for name, one in sets.items()}},
     )
 
 

@@ -12,11 +12,13 @@ from atlas.manifest import Manifest
 from atlas.split import HoldOut, hold_out
 from atlas.store import ImageStore
 from classify.channels import mixing_of
+from classify.class_table import ClassTable
 from classify.classifier import Classifier, save_classifier
-from classify.held_out import PREDICTED_FOLDER, TrainedClassifier, finish_run, truth_of
+from classify.held_out import TrainedClassifier, finish_run, truth_of
 from classify.losses.choose import build_phases
 from classify.module import SELECTED_BY, ClassifierModule
 from classify.network import build_network
+from classify.run_files import PREDICTED_FOLDER
 from classify.settings import ClassifierSettings
 from engine.loaders import training_loader, validation_loader
 from engine.normalisation import measure_channels
@@ -102,6 +104,7 @@ def _fit(
         training=training,
         monitor=SELECTED_BY,
         mode="max",
+        tables=[ClassTable(folder, manifest.spec.labels)],
     )
     return best if settings.kept_epoch == "best" else last_checkpoint(folder)
 

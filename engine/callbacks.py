@@ -101,18 +101,22 @@ class EpochMeans(Callback):
             pl_module.log(f"train_{name}", total / self.images, prog_bar=True, sync_dist=True)
 
 
-class MetricsTable(Callback):
-    """One row an epoch of everything that was logged; rows after a checkpoint are written anew."""
+class EpochTable(Callback):
+    """A CSV with one row an epoch; rows after a checkpoint are written anew."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def figures(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, float]:
+        """Of the epoch that has just ended, by column; of others than `epoch`."""
+        raise NotImplementedError
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         row = {"epoch": str(trainer.current_epoch)}
-        for name, value in sorted(trainer.callback_metrics.items()):
-            row[name] = f"{float(value):.6g}"
+        for name, value in self.figures(trainer, pl_module).items():
+            row[name] = f"{value:.6g}"
         rows = [old for old in self._rows() if int(old["epoch"]) < trainer.current_epoch]
         with written_beside(self.path) as beside, beside.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
@@ -124,6 +128,13 @@ class MetricsTable(Callback):
             return []
         with self.path.open(newline="") as file:
             return list(csv.DictReader(file))
+
+
+class MetricsTable(EpochTable):
+    """Everything that was logged."""
+
+    def figures(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, float]:
+        return {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
 
 
 class EventFiles(Callback):

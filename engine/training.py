@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from atlas.errors import UserError
 from atlas.files import json_text, remove_left_over, written_beside
 from atlas.manifest import Manifest
-from engine.callbacks import EpochMeans, EventFiles, EveryStep, MetricsTable
+from engine.callbacks import EpochMeans, EpochTable, EventFiles, EveryStep, MetricsTable
 from engine.checkpoints import Checkpoints, WrittenBeside
 from engine.loaders import Sample
 from engine.memory import keep_freed_memory
@@ -40,11 +40,13 @@ def fit(
     monitor: str,
     mode: Literal["max", "min"],
     checkpoint_minutes: float = 5.0,
+    tables: Sequence[EpochTable] = (),
 ) -> Path:
     """Trains and returns the checkpoint of the best epoch by the validation metric `monitor`.
 
     module: has `network.trunk`; its `training_step` returns the loss, or a dict with `loss`; its
         optimizer is `engine.rates.adam`.
+    tables: written beside metrics.csv, which has a row of everything logged for each epoch.
     Goes on behind checkpoints/last.ckpt, which is written at least every `checkpoint_minutes`: on
     one device to the same bits as if it had not been stopped. A finished run is not repeated. Call
     `claim_folder` before, so that nobody goes on with other settings. Writes folder/metrics.csv, a
@@ -65,6 +67,7 @@ def fit(
             training,
             folder,
             Checkpoints(checkpoints, monitor=monitor, mode=mode, minutes=checkpoint_minutes),
+            [MetricsTable(folder / "metrics.csv"), *tables],
         )
         try:
             trainer.fit(
@@ -144,7 +147,12 @@ def epochs_done(path: Path) -> int:
     return int(progress["current"]["processed"])
 
 
-def _trainer(training: TrainingSettings, folder: Path, checkpoints: Checkpoints) -> L.Trainer:
+def _trainer(
+    training: TrainingSettings,
+    folder: Path,
+    checkpoints: Checkpoints,
+    tables: Sequence[EpochTable],
+) -> L.Trainer:
     return L.Trainer(
         max_epochs=training.epochs,
         accumulate_grad_batches=training.accumulate_batches,
@@ -161,7 +169,7 @@ def _trainer(training: TrainingSettings, folder: Path, checkpoints: Checkpoints)
         callbacks=[
             EveryStep(training),
             EpochMeans(),
-            MetricsTable(folder / "metrics.csv"),
+            *tables,
             EventFiles(folder / LOGS),
             checkpoints,
             # A log file wants a line now and then, not one a step.

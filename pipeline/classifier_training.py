@@ -4,12 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from atlas.errors import UserError
-from atlas.manifest import read_manifest
-from atlas.store import fill_store, native_size_px
+from atlas.manifest import Manifest, read_manifest
+from atlas.store import ImageStore, fill_store, native_size_px
 from classify import training
 from classify.channels import mixing_of
 from classify.held_out import TrainedClassifier
 from classify.settings import ClassifierSettings, problems
+from pipeline.classifier_curves import draw_curves
 
 
 def train_classifier(data: Path, out: Path, settings: ClassifierSettings) -> TrainedClassifier:
@@ -18,6 +19,20 @@ def train_classifier(data: Path, out: Path, settings: ClassifierSettings) -> Tra
     Raises DataError for the data folder, UserError for settings that cannot work and where `out`
     holds another run.
     """
+    manifest, store, settings = atlas_to_classify(data, out, settings)
+    trained = training.train_classifier(manifest, store, settings, out)
+    draw_curves(out, {out.name: out})
+    print("\n".join(summary(trained, out)))
+    return trained
+
+
+def atlas_to_classify(
+    data: Path, out: Path, settings: ClassifierSettings
+) -> tuple[Manifest, ImageStore, ClassifierSettings]:
+    """The atlas, its store beside `out`, and the settings with its size.
+
+    Raises DataError for the data folder, UserError for settings that cannot work.
+    """
     wrong = list(problems(settings))
     if wrong:
         raise UserError("; ".join(wrong))
@@ -25,10 +40,7 @@ def train_classifier(data: Path, out: Path, settings: ClassifierSettings) -> Tra
     mixing_of(settings.channel_recipe, manifest.spec.channels)  # refused before any image is read
     size_px = settings.image_size_px or native_size_px(manifest)
     store = fill_store(manifest, out.parent / "store", size_px=size_px)
-    settings = replace(settings, image_size_px=size_px)
-    trained = training.train_classifier(manifest, store, settings, out)
-    print("\n".join(summary(trained, out)))
-    return trained
+    return manifest, store, replace(settings, image_size_px=size_px)
 
 
 def summary(trained: TrainedClassifier, out: Path) -> list[str]:
@@ -44,6 +56,6 @@ def summary(trained: TrainedClassifier, out: Path) -> list[str]:
         f"  {scores.at_overall_cut:.4f}  one cut for all labels, {trained.thresholds.overall:.4f}",
         f"  {scores.at_class_cuts:.4f}  a cut for each label (optimistic: these same images chose "
         f"the cuts{f'; {bare} labels are not among them' if bare else ''})",
-        f"wrote {out}: weights, thresholds and probabilities of the hold-out"
+        f"wrote {out}: weights, thresholds, curves, mistakes and probabilities of the hold-out"
         + (f" and of {trained.test_images} test images" if trained.test_images else ""),
     ]

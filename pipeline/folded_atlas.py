@@ -17,7 +17,7 @@ from atlas.manifest import ImageRow, Manifest
 from atlas.split import kin_of
 from atlas.store import ImageStore
 from pipeline.embedder_training import atlas_to_train_on
-from pipeline.settings import GAP, FoldSettings
+from pipeline.settings import GAP, GAP_NEEDS_BLOCKS, FoldSettings
 from retrieval import training
 from retrieval.embedder import Embedder
 from retrieval.settings import EmbedderSettings
@@ -118,5 +118,5 @@ def _folds(
         gap = GAP if how.gap is None else how.gap
         return block_folds(ids_by_class, folds=how.fold_count, gap=gap, group_of=ties)
     if how.gap is not None:
-        raise UserError("a gap belongs to blocks of neighbouring ids: leave it, or take blocks")
+        raise UserError(GAP_NEEDS_BLOCKS)
     return random_folds(ids_by_class, folds=how.fold_count, seed=seed, group_of=ties)

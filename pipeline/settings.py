@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 GAP = 20
+GAP_NEEDS_BLOCKS = "a gap belongs to blocks of neighbouring ids: leave it, or take blocks"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,21 @@ class FoldSettings:
 
     folds: Literal["blocks", "random"] = "blocks"
     fold_count: int = 5
+    gap: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierFolds:
+    """How labelled images are divided for classifiers; see `atlas/label_folds.py`.
+
+    Args:
+        folds: Parts that are tested one after the other.
+        by: labels takes a share of every label, blocks keeps neighbouring ids of a label together.
+        gap: Ids of a label on either side of a test block that train nothing; 20, only of blocks.
+    """
+
+    folds: int = 5
+    by: Literal["labels", "blocks"] = "labels"
     gap: int | None = None
 
 

@@ -24,6 +24,7 @@ from atlas.manifest import read_labels, read_test_ids
 from atlas.metrics import label_matrix
 from atlas.spec import read_spec
 from atlas.tables import GROUPS_TABLE
+from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_held_out
 from classify.thresholds import load_thresholds, predict_labels
 from index.transfer import ABSTAIN, TRANSFER
 from pipeline.overrides import Override, Overrides, weigh_overrides
@@ -55,9 +56,9 @@ def make_submission_of(
     check_replaceable(out, holds=SUMMARY_FILE)
     leaks = load_leaks(leaks_folder / "leaks.csv", made_by=LEAKS_BY)
     groups = load_table(leaks_folder / GROUPS_TABLE, made_by=LEAKS_BY)
-    tests = load_probabilities(classifier_folder / "test_probabilities.h5", made_by=CLASSIFIER_BY)
+    tests = load_probabilities(classifier_folder / TEST_FILE, made_by=CLASSIFIER_BY)
     thresholds = load_thresholds(
-        classifier_folder / "thresholds.json", read_spec(data).labels, made_by=CLASSIFIER_BY
+        classifier_folder / THRESHOLDS_FILE, read_spec(data).labels, made_by=CLASSIFIER_BY
     )
     ids = read_test_ids(data)
     if not ids:
@@ -108,9 +109,7 @@ def shared_by_copies(tests: ProbabilitySet, group_of: Mapping[str, str]) -> Prob
 
 def _held_out(data: Path, classifier_folder: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """Probabilities and truth of the images that the classifier did not train on."""
-    found = load_probabilities(
-        classifier_folder / "validation_probabilities.h5", made_by=CLASSIFIER_BY
-    )
+    found = load_held_out(classifier_folder, made_by=CLASSIFIER_BY)
     labels = read_labels(data)
     if missing := set(found.ids) - set(labels):
         raise ProvenanceError(

@@ -7,7 +7,8 @@ from atlas.errors import MissingStageError
 from atlas.manifest import read_manifest
 from atlas.store import fill_store
 from classify.classifier import CARD_FILE, load_classifier
-from classify.held_out import PREDICTED_FOLDER, predict_test
+from classify.held_out import predict_test
+from classify.run_files import PREDICTED_FOLDER
 from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, MADE_BY, load_index
 from pipeline.index_building import build_index_of
 from pipeline.leak_calibration import CALIBRATION_FILE

@@ -10,6 +10,7 @@ from torch.nn import functional
 from engine.heads import AvgMaxPool, winner_head
 from engine.normalisation import ChannelStatistics, Normalise, NormaliseEach
 from engine.trunks import Trunk
+from engine.views import turned_view
 from retrieval.settings import EmbedderSettings, FrozenSettings
 
 DROPOUTS = (0.25, 0.5)
@@ -80,12 +81,6 @@ class DeviationPool(nn.Module):
 
     def forward(self, features_NFhw: torch.Tensor) -> torch.Tensor:
         return features_NFhw.std((2, 3), correction=0)
-
-
-def turned_view(images_NCHW: torch.Tensor, view: int) -> torch.Tensor:
-    """One of the 8 flips and turns: `view % 4` quarter turns, mirrored from 4 on."""
-    quarter = torch.rot90(images_NCHW, view % 4, (2, 3))
-    return quarter.flip(3) if view >= 4 else quarter
 
 
 def trained_network(

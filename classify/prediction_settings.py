@@ -1,0 +1,31 @@
+"""Over which views of an image a classifier predicts. Only the standard library here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionSettings:
+    """Views of each image, and what becomes of their probabilities.
+
+    Args:
+        views: 1 takes images as they are, 8 all flips and turns.
+        crops: Of each image: 1 in the middle, 4 in the corners, 5 both, 9 in a grid.
+        view_px: Side of a crop; whole images, unless given.
+        combine: Of the probabilities of all views: mean, max or median.
+    """
+
+    views: Literal[1, 8] = 1
+    crops: Literal[1, 4, 5, 9] = 1
+    view_px: int | None = None
+    combine: Literal["mean", "max", "median"] = "mean"
+
+
+def prediction_problems(prediction: PredictionSettings, *, image_size_px: int) -> Iterator[str]:
+    """What cannot be done with a classifier of images of that side, a line each."""
+    side_px = prediction.view_px
+    if side_px is None and prediction.crops > 1:
+        yield f"{prediction.crops} crops of whole images would all be alike: give --view-px"
+    if side_px is not None and not 1 <= side_px <= image_size_px:
+        yield f"crops of {side_px} px: the classifier's images have {image_size_px} px"
