@@ -121,6 +121,8 @@ def test_a_run_that_was_stopped_ends_where_it_would_have(
     resumed = train(data, folder, for_epochs(2))
     assert resumed.classifier.weights_hash == run[1].classifier.weights_hash
     assert resumed.scores == run[1].scores
+    for table in ("metrics.csv", "class_f1.csv", "missed_and_added.csv"):
+        assert (folder / table).read_bytes() == (run[0] / table).read_bytes()
 
 
 def test_the_last_epoch_is_kept_whatever_the_held_out_images_say(
@@ -184,6 +186,8 @@ def test_the_pipeline_prints_start_scores_and_files(
     printed = capsys.readouterr().out
     for part in ("started from random weights", "cut for each label (optimistic", str(out)):
         assert part in printed
+    assert (out / "curves.png").exists()
+    assert (out / "per_class_f1.png").exists()
     assert (tmp_path / "runs" / "store").is_dir()
 
 
