@@ -1,6 +1,6 @@
 """Probabilities of stored images. Axes: N images, C classes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def predict(
     where it cannot predict so.
     """
     _require_same_images(classifier, store)
-    if wrong := "; ".join(prediction_problems(prediction, image_size_px=store.size_px)):
+    if wrong := "; ".join(_problems(prediction, classifier)):
         raise UserError(wrong)
     rows_NC = np.empty((0, len(classifier.labels)), np.float32)
     if ids:
@@ -69,6 +69,12 @@ def mean_over(sets: Mapping[str, ProbabilitySet]) -> ProbabilitySet:
         ids=first.ids,
         probabilities_NC=rows_FNC.mean(axis=0, dtype=np.float64).astype(np.float32),
         provenance={"mean_of": {name: one.provenance for name, one in sets.items()}},
+    )
+
+
+def _problems(prediction: PredictionSettings, classifier: Classifier) -> Iterator[str]:
+    return prediction_problems(
+        prediction, classifier.settings, image_size_px=classifier.image_size_px
     )
 
 

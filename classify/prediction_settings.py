@@ -1,8 +1,10 @@
-"""Over which views of an image a classifier predicts. Only the standard library here."""
+"""Over which views of an image a classifier predicts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+from classify.settings import ClassifierSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +24,14 @@ class PredictionSettings:
     combine: Literal["mean", "max", "median"] = "mean"
 
 
-def prediction_problems(prediction: PredictionSettings, *, image_size_px: int) -> Iterator[str]:
-    """What cannot be done with a classifier of images of that side, a line each."""
+def prediction_problems(
+    prediction: PredictionSettings, settings: ClassifierSettings, *, image_size_px: int
+) -> Iterator[str]:
+    """What cannot be done with such a classifier of images of that side, a line each."""
     side_px = prediction.view_px
     if side_px is None and prediction.crops > 1:
         yield f"{prediction.crops} crops of whole images would all be alike: give --view-px"
     if side_px is not None and not 1 <= side_px <= image_size_px:
         yield f"crops of {side_px} px: the classifier's images have {image_size_px} px"
+    if side_px not in (None, image_size_px) and settings.network == "finetune":
+        yield f"a fine-tuned network takes whole images of {image_size_px} px: leave out --view-px"

@@ -1,8 +1,15 @@
 """Named classifiers, each with the training its authors used as far as it is known."""
 
+from typing import Literal
+
 from classify.losses.terms import LossSum, LossTerm
 from classify.settings import WINNER_LOSS, ClassifierSettings
 from engine.settings import TrainingSettings
+
+Recipe = Literal[
+    "densenet121", "gapnet_pl", "gapnet", "dual_decoder", "dual_segmentation", "finetune_resnet50",
+    "finetune_vgg16", "finetune_inception_resnet_v2", "smoke",
+]  # fmt: skip
 
 BCE: LossSum = (LossTerm(name="bce"),)
 # The 4th place took 4 times the cross-entropy, with positives times 10, less the logarithm of F1.
@@ -14,7 +21,7 @@ POSITIVES_TIMES = 10.0
 
 FINETUNE_TRAINING = TrainingSettings(epochs=20, batch_size=12, learning_rate=1e-4)
 
-RECIPES: dict[str, ClassifierSettings] = {
+RECIPES: dict[Recipe, ClassifierSettings] = {
     # The winner's single model, but for its crops.
     "densenet121": ClassifierSettings(
         trunk="densenet121",

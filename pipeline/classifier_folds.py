@@ -58,8 +58,9 @@ def train_folds(
     run.
     """
     manifest, store, settings = atlas_to_classify(data, out, settings)
-    if wrong := "; ".join(prediction_problems(prediction, image_size_px=store.size_px)):
-        raise UserError(wrong)
+    wrong = list(prediction_problems(prediction, settings, image_size_px=store.size_px))
+    if wrong:
+        raise UserError("; ".join(wrong))
     folds = folds_of(manifest, how, seed=settings.training.seed)
     claim = {"folds": asdict(how), "tables": manifest.labelled.table_hash}
     chosen = chosen_folds(only, [fold.name for fold in folds])

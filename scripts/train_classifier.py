@@ -2,19 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from classify.recipes import RECIPES
+from classify.recipes import RECIPES, Recipe
 from classify.settings import ClassifierOptions
 from engine.settings import TrainingOptions
 from scripts.console import run
-
-Recipe = Literal[
-    "densenet121", "gapnet_pl", "gapnet", "dual_decoder", "dual_segmentation", "finetune_resnet50",
-    "finetune_vgg16", "finetune_inception_resnet_v2", "smoke",
-]  # fmt: skip
 
 
 def main(

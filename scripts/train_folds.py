@@ -1,19 +1,19 @@
 """Train a classifier for each fold of the labelled images."""
 
 from pathlib import Path
-from typing import Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
 from classify.prediction_settings import PredictionSettings
-from classify.settings import RECIPES, ClassifierOptions
+from classify.recipes import RECIPES, Recipe
+from classify.settings import ClassifierOptions
 from engine.settings import TrainingOptions
 from pipeline.settings import ClassifierFolds
 from scripts.console import run
 
 
 def main(
-    recipe: Positional[Literal["densenet121", "smoke"]] = "densenet121",
+    recipe: Positional[Recipe] = "densenet121",
     data: Path = Path("data"),
     out: Path = Path("runs/folds"),
     only: str | None = None,

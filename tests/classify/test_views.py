@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> ImageStore:
 @pytest.fixture
 def classifier(store: ImageStore) -> Classifier:
     statistics = ChannelStatistics(mean_C=(100.0, 120.0), std_C=(60.0, 50.0))
-    network, _ = build_network(TINY, statistics, labels=3)
+    network, _ = build_network(TINY, statistics, channels=store.channels, labels=3)
     return Classifier(
         network=network,
         settings=TINY,
