@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import gaussian_kde, norm
 
 from atlas.errors import UserError
-from index.promise import Promise, Trials, make_promise
+from index.promise import Promise, Trials, make_promise, precision_bound
 from index.settings import LeakSettings
 
 FEWEST_NATURAL = 10
@@ -132,11 +132,15 @@ class SiblingCalibration:
     """The cut of `sibling`; without trials there is neither cut nor promise, and note says why.
 
     scores, precisions: claims of at least this similarity, and their expected precision, rising.
+    bounds, recalls: the precision of these claims that holds with 95 %, and their share of the
+        fields whose identity is known.
     """
 
     cut: float | None
     scores: tuple[float, ...]
     precisions: tuple[float, ...]
+    bounds: tuple[float, ...]
+    recalls: tuple[float, ...]
     recall_at_cut: float
     known_count: int
     unknown_count: int
@@ -152,7 +156,8 @@ class SiblingCalibration:
 def no_siblings(note: str) -> SiblingCalibration:
     """Where no sibling can be claimed."""
     return SiblingCalibration(
-        cut=None, scores=(0.0, 1.0), precisions=(0.0, 0.0), recall_at_cut=0.0,
+        cut=None, scores=(0.0, 1.0), precisions=(0.0, 0.0), bounds=(0.0, 0.0),
+        recalls=(0.0, 0.0), recall_at_cut=0.0,
         known_count=0, unknown_count=0, promise=None, note=note,
     )  # fmt: skip
 
@@ -186,6 +191,8 @@ def calibrate_sibling(trials: Trials, settings: LeakSettings) -> SiblingCalibrat
         scores=tuple(scores.tolist()),
         # A claim that scores more is not taken to be less sure because fewer trials reach it.
         precisions=tuple(np.maximum.accumulate(precision).tolist()),
+        bounds=tuple(precision_bound(trials, scores, s).tolist()),
+        recalls=tuple(hits.tolist()),
         recall_at_cut=float(np.mean(correct & (known >= promise.cut))),
         known_count=len(known),
         unknown_count=len(unknown),

@@ -15,6 +15,7 @@ from pipeline.leak_bench import SameImageMeasurement
 
 CALIBRATION_FILE = "calibration.json"
 SUSPECTED_FILE = "suspected_copies.csv"
+SIBLING_CURVES = ("scores", "precisions", "bounds", "recalls")
 MADE_BY = "python scripts/find_leaks.py"
 
 
@@ -63,8 +64,7 @@ def load_calibration(folder: Path) -> LeakCalibration:
         sibling=SiblingCalibration(
             **{
                 **sibling,
-                "scores": tuple(sibling["scores"]),
-                "precisions": tuple(sibling["precisions"]),
+                **{name: tuple(sibling[name]) for name in SIBLING_CURVES},
                 "promise": _promise(sibling["promise"]),
             }
         ),

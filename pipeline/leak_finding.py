@@ -158,6 +158,7 @@ def _write(folder: Path, found: LeakFinding, bench: LeakBench) -> None:
         found.leaks,
         bench.store,
         same_image=same_image.calibration,
+        sibling=found.calibration.sibling,
         natural=same_image.natural,
         best=found.best_evidence_N,
         suspected=same_image.suspected,

@@ -23,12 +23,17 @@ from index.promise import Promise
 from index.settings import RegistrationSettings
 from index.transfer import TRANSFER
 from pipeline.leak_calibration import LeakCalibration
+from pipeline.leak_pictures import COPY_PLOT, SIBLING_PLOT
 from pipeline.pair_difference import lay_over
 from report.leak_page import Claim, LeakPage, Relation, save_leak_page
 from report.leak_tiles import difference_uri, sheet_uri, tile_side_px
 
 SCORES = ["similarity", "evidence", "confidence"]
 CLAIMS_READ_AT_ONCE = 32
+PLOTS = {
+    "What the cut of same_image rests on": COPY_PLOT,
+    "What the cut of sibling rests on": SIBLING_PLOT,
+}
 
 Labels = tuple[int, ...]
 Row = Mapping[Hashable, Any]
@@ -43,7 +48,7 @@ def save_leak_report(
     spec: AtlasSpec,
     test_images: int,
 ) -> None:
-    """Writes report.html, leaks.parquet and leaks.json to `folder`, which holds calibration.png.
+    """Writes report.html, leaks.parquet and leaks.json to `folder`, which holds the plots.
 
     Labels before the transfer are those of the submission that lies beside, where there is one.
     """
@@ -60,7 +65,7 @@ def save_leak_report(
             same_image_in_words(table, calibration.same_image.calibration),
             sibling_in_words(table, calibration.sibling),
         ),
-        plots={"What the cut of same_image rests on": folder / "calibration.png"},
+        plots={title: folder / name for title, name in PLOTS.items() if (folder / name).exists()},
         channels=store.channels,
         labels=spec.labels,
         tile_px=tile_px,

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from atlas.artifacts import LeakReport
 from atlas.store import ImageStore
-from index.calibration import SameImageCalibration
-from report.calibration_plot import save_calibration_plot
+from index.calibration import SameImageCalibration, SiblingCalibration
+from index.promise import Trials, precision_bound
+from report.calibration_plot import Curves, save_calibration_plot, save_curves_plot
 from report.pictures import save_grid, to_rgb
 
 SHOWN = 12
 PAIRS_ACROSS = 2
+COPY_PLOT, SIBLING_PLOT = "calibration.png", "sibling_calibration.png"
+CUTS_DRAWN = 401
 
 
 def save_leak_pictures(
@@ -23,18 +26,23 @@ def save_leak_pictures(
     store: ImageStore,
     *,
     same_image: SameImageCalibration,
+    sibling: SiblingCalibration,
     natural: NDArray[np.float64],
     best: NDArray[np.float32],
     suspected: pd.DataFrame,
 ) -> None:
-    """calibration.png; the surest and the least sure claims of each relation; suspected copies."""
+    """Plots of both calibrations; the surest and the least sure claims of each relation; suspected
+    copies."""
     save_calibration_plot(
-        folder / "calibration.png",
+        folder / COPY_PLOT,
         planted=np.array(same_image.planted),
         natural=natural,
         queries=best.astype(float),
+        curves=_copy_curves(same_image, natural),
         cut=same_image.cut,
     )
+    if sibling.cut is not None:
+        save_curves_plot(folder / SIBLING_PLOT, curves=_sibling_curves(sibling), cut=sibling.cut)
     for relation, score in (("same_image", "evidence"), ("sibling", "similarity")):
         claims = leaks.table[leaks.table["relation"] == relation].sort_values(score)
         if claims.empty:
@@ -53,6 +61,27 @@ def save_leak_pictures(
         ]
         title = f"suspected copies within the labelled images: {len(suspected)} pairs"
         save_pairs(folder / "suspected_copies.png", pairs, store, title=title)
+
+
+def _copy_curves(same_image: SameImageCalibration, natural: NDArray[np.float64]) -> Curves:
+    scores_T = np.linspace(-0.2, 1.0, CUTS_DRAWN)
+    planted = np.array(same_image.planted)
+    trials = Trials(known_K=planted, unknown_U=natural)
+    return Curves(
+        scores_T=scores_T,
+        precision_T=same_image.confidence(scores_T),
+        bound_T=precision_bound(trials, scores_T, same_image.copy_share),
+        recall_T=(planted[:, None] >= scores_T).mean(axis=0),
+    )
+
+
+def _sibling_curves(sibling: SiblingCalibration) -> Curves:
+    return Curves(
+        scores_T=np.array(sibling.scores),
+        precision_T=np.array(sibling.precisions),
+        bound_T=np.array(sibling.bounds),
+        recall_T=np.array(sibling.recalls),
+    )
 
 
 def save_pairs(

@@ -16,8 +16,9 @@ SAME = SameImageCalibration(
     natural_count=100, suspected=0, copy_share=0.026, promise=PROMISE, note="",
 )  # fmt: skip
 SIBLING = SiblingCalibration(
-    cut=0.6, scores=(0.0, 0.6, 1.0), precisions=(0.0, 0.95, 1.0), recall_at_cut=0.5,
-    known_count=1000, unknown_count=1000, promise=PROMISE, note="",
+    cut=0.6, scores=(0.0, 0.6, 1.0), precisions=(0.0, 0.95, 1.0), bounds=(0.0, 0.9, 0.9),
+    recalls=(1.0, 0.5, 0.0), recall_at_cut=0.5, known_count=1000, unknown_count=1000,
+    promise=PROMISE, note="",
 )  # fmt: skip
 LABELS = {"a": (1,), "b": (2, 0), "c": (1,), "d": (3,), "e": (3,)}
 IDENTITIES = {"a": None, "b": "B", "c": "B", "d": "D", "e": "D"}

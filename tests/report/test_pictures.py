@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
-from report.calibration_plot import save_calibration_plot
+from report.calibration_plot import Curves, save_calibration_plot, save_curves_plot
 from report.pictures import save_grid, to_rgb
 
 
@@ -32,11 +34,28 @@ def test_grids_take_rows_of_any_length_and_equal_grids_are_equal_files(tmp_path)
     assert picture.std() > 10  # something was drawn
 
 
+CURVES = Curves(
+    scores_T=np.linspace(0, 1, 5),
+    precision_T=np.linspace(0, 1, 5),
+    bound_T=np.linspace(0, 0.8, 5),
+    recall_T=np.linspace(1, 0, 5),
+)
+
+
+def test_curves_that_differ_are_drawn_differently(tmp_path):
+    save_curves_plot(tmp_path / "a.png", curves=CURVES, cut=0.5)
+    bare = replace(CURVES, bound_T=np.zeros(5))
+    save_curves_plot(tmp_path / "b.png", curves=bare, cut=0.5)
+    a, b = (cv2.imread(str(tmp_path / name)) for name in ("a.png", "b.png"))
+    assert (a != b).any()
+
+
 def test_the_calibration_plot_shows_where_the_scores_lie(tmp_path):
     rng = np.random.default_rng(0)
     scores = {"planted": rng.uniform(0.9, 1, 50), "natural": rng.uniform(0, 0.4, 50)}
     for name, cut in (("a.png", 0.7), ("b.png", 0.2)):
-        save_calibration_plot(tmp_path / name, **scores, queries=rng.uniform(0, 1, 9), cut=cut)
+        queries = rng.uniform(0, 1, 9)
+        save_calibration_plot(tmp_path / name, **scores, queries=queries, curves=CURVES, cut=cut)
     a, b = (cv2.imread(str(tmp_path / name)) for name in ("a.png", "b.png"))
     assert a.shape == b.shape
     assert (a != b).any()
