@@ -141,6 +141,12 @@ def last_checkpoint(folder: Path) -> Path:
     return folder / CHECKPOINTS / "last.ckpt"
 
 
+def best_score(stored: dict[str, Any], monitor: str) -> float:
+    """The best value of a run's validation metric, as a checkpoint of it keeps it."""
+    states = [state for state in stored["callbacks"].values() if state.get("monitor") == monitor]
+    return float(states[0]["best_model_score"])
+
+
 def epochs_done(path: Path) -> int:
     """Epochs that a checkpoint has wholly behind it."""
     progress = read_checkpoint(path)["loops"]["fit_loop"]["epoch_progress"]

@@ -17,7 +17,7 @@ from atlas.parts import fill_parts, rows_that_fit
 from atlas.store import ImageStore
 from engine.loaders import Sample, training_loader, validation_loader
 from engine.normalisation import measure_channels
-from engine.training import claim_folder, fit, read_checkpoint, what_decides
+from engine.training import best_score, claim_folder, fit, read_checkpoint, what_decides
 from engine.trunks import build_trunk
 from retrieval.classes import TrainingClasses, edited_copy, training_classes
 from retrieval.embedder import Embedder
@@ -158,12 +158,6 @@ def _provenance(
         "classes": classes.class_count,
         "class_is": classes.kind,
         "best_epoch": int(stored["epoch"]),
-        SELECTED_BY: _best_score(stored),
+        SELECTED_BY: round(best_score(stored, SELECTED_BY), 6),
         "versions": {name: version(name) for name in ("torch", "timm", "lightning")},
     }
-
-
-def _best_score(stored: dict[str, Any]) -> float:
-    """As the checkpoint callback keeps it."""
-    states = [s for s in stored["callbacks"].values() if s.get("monitor") == SELECTED_BY]
-    return round(float(states[0]["best_model_score"]), 6)

@@ -1,0 +1,68 @@
+"""A trunk that learns to keep what an image is made of, without labels.
+
+Axes: N images, C stored channels, K channels seen, F features, Z latent, h x w a map.
+
+Source: Kingma & Welling, Auto-Encoding Variational Bayes (2014), appendix B, for the variational
+one; here each place of the trunk's last map has Z numbers of its own.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from classify.networks.base import Inputs
+from classify.networks.decoder import Decoder
+
+LATENT = 64  # numbers drawn at each place
+LARGEST_LOG_VARIANCE = 10.0  # its exponential stays a number, also in 16 bits
+
+
+class DrawnMap(nn.Module):
+    """N x F x h x w -> N x Z x h x w, drawn while training, else its mean; and the divergence."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.to_mean = nn.Conv2d(features, LATENT, 1)
+        self.to_log_variance = nn.Conv2d(features, LATENT, 1)
+
+    def forward(self, map_NFhw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean = self.to_mean(map_NFhw).float()
+        log_variance = self.to_log_variance(map_NFhw).float()
+        log_variance = log_variance.clamp(-LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
+        divergence = kl_divergence(mean, log_variance)
+        if not self.training:
+            return mean, divergence
+        return mean + torch.randn_like(mean) * (log_variance / 2).exp(), divergence
+
+
+class AutoEncoder(nn.Module):
+    """uint8 N x C x H x W -> N x K x H x W in 0..1, the mixed channels drawn again.
+
+    bottleneck: None gives the decoder the trunk's map as it is.
+    """
+
+    def __init__(
+        self, inputs: Inputs, trunk: nn.Module, bottleneck: DrawnMap | None, decoder: Decoder
+    ) -> None:
+        super().__init__()
+        self.inputs, self.trunk = inputs, trunk
+        self.bottleneck, self.decoder = bottleneck, decoder
+
+    def forward(self, images_NCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """And the divergence, where there is a bottleneck."""
+        map_NFhw, divergence = self.trunk(self.inputs(images_NCHW)), None
+        if self.bottleneck is not None:
+            map_NFhw, divergence = self.bottleneck(map_NFhw)
+        height, width = images_NCHW.shape[2:]
+        return self.decoder(map_NFhw, (height, width)), divergence
+
+    def errors(self, images_NCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Mean squared error over all pixels of the mixed channels in 0..1; and the divergence."""
+        drawn_NKHW, divergence = self(images_NCHW)
+        wanted_NKHW = self.inputs.in_unit_range(images_NCHW)
+        return functional.mse_loss(drawn_NKHW.float(), wanted_NKHW), divergence
+
+
+def kl_divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """Of normal distributions from the standard one, mean over all of them; a scalar."""
+    return (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2

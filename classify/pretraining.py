@@ -1,0 +1,164 @@
+"""Pre-training a trunk as an auto-encoder, so that a classifier can start from it.
+
+Axes: N images, C stored channels, K channels seen.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+
+from atlas.files import write_json
+from atlas.manifest import Manifest
+from atlas.metrics import label_matrix
+from atlas.split import HoldOut, hold_out
+from atlas.store import ImageStore
+from classify.channels import mixing_of
+from classify.networks.autoencoder import LATENT, AutoEncoder, DrawnMap
+from classify.networks.base import Inputs
+from classify.networks.decoder import Decoder
+from classify.pretraining_settings import PretrainingSettings
+from engine.loaders import training_loader, validation_loader
+from engine.normalisation import ChannelStatistics, measure_channels
+from engine.rates import adam
+from engine.training import best_score, claim_folder, fit, read_checkpoint, what_decides
+from engine.trunks import PROBE_PX, RUN_WEIGHTS, build_trunk
+from engine.weights import save_weights, weights_hash
+
+CARD_FILE = "pretraining.json"
+SELECTED_BY = "validation_mse"
+
+
+class PretrainingModule(L.LightningModule):
+    """Logs the squared error and the divergence, and validation_mse without what is drawn."""
+
+    def __init__(self, network: AutoEncoder, settings: PretrainingSettings) -> None:
+        super().__init__()
+        self.network, self.settings = network, settings
+
+    def training_step(self, batch: Any, batch_index: int) -> torch.Tensor | dict[str, torch.Tensor]:
+        error, divergence = self.network.errors(batch[0])
+        if divergence is None:
+            return error
+        loss = error + self.settings.kl_weight * divergence
+        return {"loss": loss, "mse": error.detach(), "kl": divergence.detach()}
+
+    def validation_step(self, batch: Any, batch_index: int) -> None:
+        error, _ = self.network.errors(batch[0])
+        self.log(SELECTED_BY, error, batch_size=len(batch[0]), prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        return adam(self, self.network.trunk, self.settings.training)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedTrunk:
+    """What a run made; its folder is what `--weights` takes.
+
+    mse: of held-out images, pixels in 0..1. mse_of_means: of drawing every channel's mean alone.
+    """
+
+    started_from: str
+    trunk_hash: str
+    split: HoldOut
+    mse: float
+    mse_of_means: float
+
+
+def pretrain_trunk(
+    manifest: Manifest, store: ImageStore, settings: PretrainingSettings, folder: Path
+) -> PretrainedTrunk:
+    """Learns from the labelled images, but not their labels, and fills `folder`.
+
+    What is held out is what a classifier of the same share and seed holds out. A stopped run goes
+    on, a finished one is only read. Raises UserError where the folder holds a run with other
+    settings or other images.
+    """
+    mixing = mixing_of(settings.channel_recipe, store.channels)
+    statistics = measure_channels(store, manifest.labelled.ids, weights_KC=mixing.weights_KC)
+    network, started_from = build_autoencoder(settings, statistics, store.channels)
+    claim_folder(folder, what_decides(settings, manifest, statistics, started_from))
+    split = hold_out(manifest, share=settings.hold_out_share, seed=settings.training.seed)
+    module = PretrainingModule(network, settings)
+    stored = read_checkpoint(_fit(module, manifest, store, split, folder))
+    module.load_state_dict(stored["state_dict"])
+    made = PretrainedTrunk(
+        started_from=started_from,
+        trunk_hash=weights_hash(network.trunk),
+        split=split,
+        mse=best_score(stored, SELECTED_BY),
+        mse_of_means=sum((std / 255) ** 2 for std in statistics.std_C) / mixing.seen,
+    )
+    _save(folder, network, settings, store, made)
+    return made
+
+
+def build_autoencoder(
+    settings: PretrainingSettings, statistics: ChannelStatistics, channels: tuple[str, ...]
+) -> tuple[AutoEncoder, str]:
+    """One to train, and what its trunk started from; see `classify.network.build_network`."""
+    inputs = Inputs(mixing_of(settings.channel_recipe, channels), statistics)
+    seed = settings.training.seed
+    trunk = build_trunk(
+        settings.trunk,
+        channels=inputs.seen,
+        stem=settings.stem,
+        weights=settings.weights,
+        seed=seed,
+        image_px=settings.image_size_px or PROBE_PX,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        variational = settings.kl_weight > 0
+        bottleneck = DrawnMap(trunk.features) if variational else None
+        decoder = Decoder(LATENT if variational else trunk.features, inputs.seen)
+    return AutoEncoder(inputs, trunk.module, bottleneck, decoder), trunk.started_from
+
+
+def _fit(
+    module: PretrainingModule,
+    manifest: Manifest,
+    store: ImageStore,
+    split: HoldOut,
+    folder: Path,
+) -> Path:
+    training = module.settings.training
+    learned, held_out = split.training_ids, split.validation_ids
+    return fit(
+        module,
+        training_loader(store, learned, _labels(manifest, learned), training),
+        validation_loader(store, held_out, _labels(manifest, held_out), training),
+        folder=folder,
+        training=training,
+        monitor=SELECTED_BY,
+        mode="min",
+    )
+
+
+def _labels(manifest: Manifest, ids: tuple[str, ...]) -> torch.Tensor:
+    """For a sampler that balances them; nothing else looks."""
+    labels = [manifest.by_id[image_id].labels or () for image_id in ids]
+    return torch.from_numpy(label_matrix(labels, len(manifest.spec.labels))).float()
+
+
+def _save(
+    folder: Path,
+    network: AutoEncoder,
+    settings: PretrainingSettings,
+    store: ImageStore,
+    made: PretrainedTrunk,
+) -> None:
+    save_weights(folder / RUN_WEIGHTS, network)
+    card = {
+        "settings": asdict(settings),
+        "channels": store.channels,
+        "image_size_px": store.size_px,
+        "started_from": made.started_from,
+        "trunk_hash": made.trunk_hash,
+        "mse": made.mse,
+        "mse_of_means": made.mse_of_means,
+        "held_out_ids": made.split.validation_ids,
+    }
+    write_json(folder / CARD_FILE, card)
