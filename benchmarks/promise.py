@@ -1,13 +1,14 @@
-"""Is a promised precision kept? Calibration and scoring redrawn many times from one drawn atlas.
+r"""Is a promised precision kept? Calibration and scoring redrawn many times from one drawn atlas.
 
 Queries without a copy are the test images of a drawn atlas; copies are planted, one of an image.
 Each redraw parts both by lot into what calibrates and what is scored, 5 % of which are copies. A
 promise is kept where the claims of the scored part are as precise as asked. The oracle is the
 lowest cut that is precise enough on the scored part itself.
 
-python scripts/draw_atlas.py --out D --test-fields-per-identity 6 --novel-identities 1500 --copies 0
+python scripts/draw_atlas.py --out D --identities 200 --test-fields-per-identity 6 \
+  --novel-identities 1980 --copies 0
 python scripts/build_index.py --data D --embedder frozen --out R/index
-python benchmarks/promise.py --data D --index R/index --out R/promise
+python benchmarks/promise.py --data D --index R/index --neighbours 10 --out R/promise
 """
 
 from dataclasses import dataclass, replace
@@ -44,9 +45,16 @@ class Pool:
         return Pool(best=self.best[places], right=self.right[places])
 
 
-def main(data: Path, index: Path, out: Path, redraws: int = 200, copies: int = 3000) -> None:
+def main(
+    data: Path,
+    index: Path,
+    out: Path,
+    redraws: int = 200,
+    copies: int = 1500,
+    neighbours: int = LeakSettings().neighbours,
+) -> None:
     """Measures once, redraws many times; writes promise.csv with a row for each redraw."""
-    others, planted = pools(data, index, copies)
+    others, planted = pools(data, index, copies, replace(LeakSettings(), neighbours=neighbours))
     print(f"{len(others.best)} queries without a copy, {len(planted.best)} planted copies")
     rows = [redraw(others, planted, asked, seed) for asked in ASKED for seed in range(redraws)]
     table = pd.DataFrame(rows)
@@ -54,12 +62,11 @@ def main(data: Path, index: Path, out: Path, redraws: int = 200, copies: int = 3
     show(table)
 
 
-def pools(data: Path, index_folder: Path, copies: int) -> tuple[Pool, Pool]:
+def pools(data: Path, index_folder: Path, copies: int, settings: LeakSettings) -> tuple[Pool, Pool]:
     """Queries without a copy, and planted copies."""
     manifest, index = open_atlas_index(data, index_folder)
-    bench = open_bench(
-        manifest, index, index_folder.parent / "store", LeakSettings(), RegistrationSettings()
-    )
+    work = index_folder.parent / "store"
+    bench = open_bench(manifest, index, work, settings, RegistrationSettings())
     truth = pd.read_csv(data / "truth.csv", dtype=str, keep_default_na=False)
     copied = set(truth.loc[truth["relation"] == "same_image", "Id"])
     new_ids = [i for i in manifest.of("test").ids if i not in copied]
