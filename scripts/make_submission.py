@@ -16,7 +16,7 @@ def main(
     Args:
         data: the atlas folder; its sample_submission.csv gives the rows and their order.
         leaks: what find_leaks.py wrote.
-        classifier: what train_classifier.py wrote.
+        classifier: what train_classifier.py or train_folds.py wrote.
         out: where submission.csv, origins.csv and summary.json go.
     """
     from pipeline.submission import make_submission_of

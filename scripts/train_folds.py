@@ -48,7 +48,9 @@ def main(
     table = Table(*heading, title="macro F1", title_justify="left")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    terminal = Console()
+    terminal = terminal if terminal.is_terminal else Console(width=120)
+    terminal.print(table)
     print("\n".join(summary_lines(made, out)))
 
 
