@@ -12,7 +12,7 @@ from classify.losses.choose import Phases
 from classify.networks.base import ClassifierNetwork
 from classify.settings import ClassifierSettings
 from classify.thresholds import best_overall_cut
-from engine.rates import adam
+from engine.optimizers import build_optimizer
 
 SELECTED_BY = "validation_macro_f1"
 
@@ -62,7 +62,7 @@ class ClassifierModule(L.LightningModule):
         self.log(SELECTED_BY, best, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        return adam(self, self.network.trunk, self.settings.training)
+        return build_optimizer(self, self.network.trunk, self.settings.training)
 
     def _loss(self, logits_NC: torch.Tensor, targets_NC: torch.Tensor) -> torch.Tensor:
         return self.losses.at(self.current_epoch)(logits_NC, targets_NC)

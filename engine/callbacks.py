@@ -2,7 +2,7 @@
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as L
 import torch
@@ -11,27 +11,33 @@ from tensorboardX import SummaryWriter
 
 from atlas.files import written_beside
 from engine.loaders import EpochBatches, seed_of
-from engine.rates import rate_at
+from engine.rates import plateau_share, rate_at
 from engine.settings import TrainingSettings
 
 
 class EveryStep(Callback):
-    """Sets what a step depends on from (epoch, batch) alone: which batches come, the seed of its
-    dropout, the rate of each group, whether the trunk learns.
+    """Sets what a step depends on from (epoch, batch, scores of earlier epochs) alone: which
+    batches come, the seed of its dropout, the rate of each group, whether the trunk learns.
 
     So a run that was stopped anywhere goes on as if it had not been: all it needs to know is how
-    many batches of its epoch are done.
+    many batches of its epoch are done, and those scores.
     """
 
-    def __init__(self, training: TrainingSettings) -> None:
+    def __init__(
+        self, training: TrainingSettings, *, monitor: str, mode: Literal["max", "min"]
+    ) -> None:
         self.training = training
+        self.monitor, self.mode = monitor, mode
         self.epoch, self.batches_done = 0, 0
+        self.scores: list[float] = []
+        self.plateau_share = 1.0
 
-    def state_dict(self) -> dict[str, int]:
-        return {"epoch": self.epoch, "batches_done": self.batches_done}
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "batches_done": self.batches_done, "scores": self.scores}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epoch, self.batches_done = state_dict["epoch"], state_dict["batches_done"]
+        self.scores = state_dict["scores"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Here too: Lightning starts no epoch that is resumed in the middle."""
@@ -42,6 +48,7 @@ class EveryStep(Callback):
         batches: EpochBatches = loader.batch_sampler
         resumed = trainer.current_epoch == self.epoch
         batches.start(trainer.current_epoch, self.batches_done if resumed else 0)
+        self.plateau_share = plateau_share(self.training, self.scores, self.mode)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -52,7 +59,7 @@ class EveryStep(Callback):
         # The middle of the batch: at its start the first of a warm-up would learn nothing.
         rate = rate_at(training, epoch + (batch_idx + 0.5) / trainer.num_training_batches)
         for group in trainer.optimizers[0].param_groups:
-            group["lr"] = rate * group["rate_share"]
+            group["lr"] = rate * self.plateau_share * group["rate_share"]
         if training.frozen_trunk_epochs:
             learns = epoch >= training.frozen_trunk_epochs
             pl_module.get_submodule("network.trunk").requires_grad_(learns).train(learns)
@@ -62,6 +69,11 @@ class EveryStep(Callback):
         batch_idx: int,
     ) -> None:  # fmt: skip
         self.epoch, self.batches_done = trainer.current_epoch, batch_idx + 1
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Several processes must agree, or their rates would differ.
+        score = trainer.strategy.broadcast(float(trainer.callback_metrics[self.monitor]))
+        self.scores = [*self.scores[: trainer.current_epoch], score]
 
 
 class EpochMeans(Callback):

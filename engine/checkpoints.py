@@ -36,7 +36,8 @@ class Checkpoints(Checkpoint):
         self, folder: Path, *, monitor: str, mode: Literal["max", "min"], minutes: float
     ) -> None:
         self.best, self.last = folder / "best.ckpt", folder / "last.ckpt"
-        self.monitor, self.sign, self.seconds = monitor, 1 if mode == "max" else -1, 60 * minutes
+        self.monitor, self.mode, self.seconds = monitor, mode, 60 * minutes
+        self.sign = 1 if mode == "max" else -1
         self.best_model_score: float | None = None
         self.saved_at = 0.0
 

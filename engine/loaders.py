@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from atlas.errors import UserError
 from atlas.store import ImageStore
-from engine.augmentation import Augment
-from engine.orders import class_members, epoch_batches, repeats
+from engine.augmentation import Augment, middle
+from engine.mixing import ExternalShare, mixed_batches, pools_of
+from engine.orders import epoch_batches, members_to_draw, repeats
 from engine.settings import TrainingSettings
 
 MEMORY_BOUND_BYTES = 2 * 1024**3
@@ -28,7 +29,8 @@ Place = tuple[int, int, int]  # index in the ids, epoch, how often it was shown 
 class FieldDataset(Dataset[Sample]):
     """Fields with their targets.
 
-    Item (index, epoch, repeat) is (uint8 C x H x W, target, index). Stores of at most 2 GiB are
+    Item (index, epoch, repeat) is (uint8 C x H x W, target, index). Where settings ask for crops,
+    training sees a random window and validation the one in the middle. Stores of at most 2 GiB are
     held in memory; of larger ones each batch is read as it is asked for.
     """
 
@@ -43,8 +45,12 @@ class FieldDataset(Dataset[Sample]):
     ) -> None:
         if len(ids) != len(targets):
             raise ValueError(f"{len(ids)} ids but {len(targets)} targets")
+        crop_px = training.crop_px
+        if crop_px is not None and crop_px > store.size_px:
+            raise UserError(f"crops of {crop_px} px: the stored images have {store.size_px} px")
         self.store, self.ids, self.targets, self.seed = store, tuple(ids), targets, training.seed
-        self.augment = Augment(training.augmentation if augment else "none")
+        self.augment = Augment(training.augmentation, crop_px=crop_px) if augment else None
+        self.crop_px = crop_px
         bytes_each = len(store.channels) * store.size_px**2
         in_memory = bytes_each * len(self.ids) <= MEMORY_BOUND_BYTES
         self.held_NCHW = store.read(self.ids) if in_memory else None
@@ -58,11 +64,16 @@ class FieldDataset(Dataset[Sample]):
     def __getitems__(self, places: Sequence[Place]) -> list[Sample]:
         """A whole batch: torch's loader asks for it so, and the store reads it at once."""
         indices = [index for index, _, _ in places]
-        shown = map(self.augment, self._read(indices), map(self._seed, places))
+        shown = map(self._shown, self._read(indices), places)
         return [
             (torch.from_numpy(field), self.targets[index], index)
             for field, index in zip(shown, indices, strict=True)
         ]
+
+    def _shown(self, field: NDArray[np.uint8], place: Place) -> NDArray[np.uint8]:
+        if self.augment is None:
+            return middle(field, self.crop_px)
+        return self.augment(field, self._seed(place))
 
     def _read(self, indices: list[int]) -> NDArray[np.uint8]:
         if self.held_NCHW is not None:
@@ -82,13 +93,18 @@ class EpochBatches(Sampler[list[Place]]):
     of an epoch, fewer batches than processes, is not shown.
     """
 
-    def __init__(self, targets: torch.Tensor, training: TrainingSettings) -> None:
+    def __init__(
+        self,
+        targets: torch.Tensor,
+        training: TrainingSettings,
+        external: ExternalShare | None = None,
+    ) -> None:
         if len(targets) < 2:
             raise UserError(f"{len(targets)} image(s) to train on: at least 2 are needed")
         self.count, self.training = len(targets), training
-        self.members = class_members(targets.numpy()) if training.sampler != "shuffled" else []
-        if training.sampler != "shuffled" and not self.members:
-            raise UserError(f"sampler {training.sampler}: no image carries a label; take shuffled")
+        self.pools = pools_of(targets.numpy(), external, training.sampler) if external else ()
+        drawn = training.sampler != "shuffled"
+        self.members = members_to_draw(targets.numpy(), training.sampler) if drawn else []
         self.start(0)
         self.batches = len(self._all())
 
@@ -108,7 +124,11 @@ class EpochBatches(Sampler[list[Place]]):
 
     def _all(self) -> list[list[Place]]:
         rng = np.random.default_rng(seed_of(self.training.seed, self.epoch))
-        batches = epoch_batches(self.members, self.count, self.training, rng)
+        batches = (
+            mixed_batches(self.pools, self.training, rng)
+            if self.pools
+            else epoch_batches(self.members, self.count, self.training, rng)
+        )
         shown_before = iter(repeats(np.concatenate(batches)))
         return [[(int(n), self.epoch, next(shown_before)) for n in batch] for batch in batches]
 
@@ -127,15 +147,19 @@ class InOrder(Sampler[Place]):
 
 
 def training_loader(
-    store: ImageStore, ids: Sequence[str], targets: torch.Tensor, training: TrainingSettings
+    store: ImageStore,
+    ids: Sequence[str],
+    targets: torch.Tensor,
+    training: TrainingSettings,
+    external: ExternalShare | None = None,
 ) -> DataLoader[Sample]:
     """Augmented batches of (uint8 N x C x H x W, targets N x ..., indices N), by the sampler.
 
     targets: class numbers, N, or N x L with 1 where an image carries a label. Raises UserError
-    where there are too few for a batch.
+    where there are too few for a batch, or crops are larger than what is stored.
     """
     dataset = FieldDataset(store, ids, targets, training, augment=True)
-    return DataLoader(dataset, batch_sampler=EpochBatches(targets, training))
+    return DataLoader(dataset, batch_sampler=EpochBatches(targets, training, external))
 
 
 def validation_loader(

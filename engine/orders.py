@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.settings import TrainingSettings
+from atlas.errors import UserError
+from engine.settings import Sampler, TrainingSettings
 
 Order = NDArray[np.int64]
 
@@ -28,6 +29,14 @@ def class_members(targets: NDArray[np.generic]) -> list[Order]:
     return np.split(by_class, starts)
 
 
+def members_to_draw(targets: NDArray[np.generic], sampler: Sampler) -> list[Order]:
+    """The same for a sampler that draws by class. Raises UserError where no image has one."""
+    members = class_members(targets)
+    if not members:
+        raise UserError(f"sampler {sampler}: no image carries a label; take shuffled")
+    return members
+
+
 def epoch_batches(
     members: Sequence[Order], count: int, training: TrainingSettings, rng: np.random.Generator
 ) -> list[Order]:
@@ -39,8 +48,13 @@ def epoch_batches(
         return m_per_class(members, count, training, rng)
     shuffled = training.sampler == "shuffled"
     order = rng.permutation(count) if shuffled else balanced(members, count, rng)
-    batches = np.split(order, range(training.batch_size, count, training.batch_size))
-    return [batch for batch in batches if len(batch) > 1]  # BatchNorm cannot learn from one image
+    return in_batches(order, training.batch_size)
+
+
+def in_batches(order: Order, batch_size: int) -> list[Order]:
+    """Cut into batches; none of a single image, from which BatchNorm cannot learn."""
+    batches = np.split(order, range(batch_size, len(order), batch_size))
+    return [batch for batch in batches if len(batch) > 1]
 
 
 def balanced(members: Sequence[Order], count: int, rng: np.random.Generator) -> Order:

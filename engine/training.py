@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, TQDMProgressBar
 from torch.utils.data import DataLoader
 
 from atlas.errors import UserError
 from atlas.files import json_text, remove_left_over, written_beside
 from atlas.manifest import Manifest
+from engine.averaging import EpochWeights, averaged_checkpoint
 from engine.callbacks import EpochMeans, EpochTable, EventFiles, EveryStep, MetricsTable
 from engine.checkpoints import Checkpoints, WrittenBeside
 from engine.loaders import Sample
@@ -42,10 +43,11 @@ def fit(
     checkpoint_minutes: float = 5.0,
     tables: Sequence[EpochTable] = (),
 ) -> Path:
-    """Trains and returns the checkpoint of the best epoch by the validation metric `monitor`.
+    """Trains and returns the checkpoint whose `state_dict` is the result: that of the best epoch by
+    the validation metric `monitor`, or the average that the settings ask for.
 
     module: has `network.trunk`; its `training_step` returns the loss, or a dict with `loss`; its
-        optimizer is `engine.rates.adam`.
+        optimizer is `engine.optimizers.build_optimizer`.
     tables: written beside metrics.csv, which has a row of everything logged for each epoch.
     Goes on behind checkpoints/last.ckpt, which is written at least every `checkpoint_minutes`: on
     one device to the same bits as if it had not been stopped. A finished run is not repeated. Call
@@ -55,33 +57,47 @@ def fit(
     """
     checkpoints = folder / CHECKPOINTS
     last, best = last_checkpoint(folder), checkpoints / "best.ckpt"
-    if best.exists() and last.exists() and epochs_done(last) >= training.epochs:
-        return best
-    _check_machine(training, batches=len(train_loader))
-    remove_left_over(checkpoints, ".*.part.ckpt")
     keep_freed_memory()
     # As images lie: else torch turns every filter round at every step, a third of the time.
     module.to(memory_format=torch.channels_last)
     with _quiet():
-        trainer = _trainer(
-            training,
-            folder,
-            Checkpoints(checkpoints, monitor=monitor, mode=mode, minutes=checkpoint_minutes),
-            [MetricsTable(folder / "metrics.csv"), *tables],
-        )
-        try:
-            trainer.fit(
-                module,
-                train_loader,
-                validation_loader,
-                ckpt_path=last if last.exists() else None,
-                weights_only=True,
+        if not (best.exists() and last.exists() and epochs_done(last) >= training.epochs):
+            _check_machine(training, batches=len(train_loader))
+            remove_left_over(checkpoints, ".*.part.ckpt")
+            written = Checkpoints(
+                checkpoints, monitor=monitor, mode=mode, minutes=checkpoint_minutes
             )
-        except SystemExit:  # how Lightning ends on Ctrl-C, without a word
-            raise KeyboardInterrupt from None
+            trainer = _trainer(
+                training, folder, written, [MetricsTable(folder / "metrics.csv"), *tables]
+            )
+            _run(trainer, module, train_loader, validation_loader, last)
+        if training.averaged_checkpoints:
+            return averaged_checkpoint(
+                module, train_loader, validation_loader,
+                folder=checkpoints, training=training, monitor=monitor,
+            )  # fmt: skip
+    return best
+
+
+def _run(
+    trainer: L.Trainer,
+    module: L.LightningModule,
+    train_loader: DataLoader[Sample],
+    validation_loader: Iterable[Any],
+    last: Path,
+) -> None:
+    try:
+        trainer.fit(
+            module,
+            train_loader,
+            validation_loader,
+            ckpt_path=last if last.exists() else None,
+            weights_only=True,
+        )
+    except SystemExit:  # how Lightning ends on Ctrl-C, without a word
+        raise KeyboardInterrupt from None
     if trainer.interrupted:
         raise KeyboardInterrupt
-    return best
 
 
 def what_decides(
@@ -173,15 +189,23 @@ def _trainer(
         default_root_dir=folder,
         plugins=[WrittenBeside()],
         callbacks=[
-            EveryStep(training),
+            EveryStep(training, monitor=checkpoints.monitor, mode=checkpoints.mode),
             EpochMeans(),
             *tables,
             EventFiles(folder / LOGS),
+            *_averaging(training, checkpoints.last.parent),
             checkpoints,
             # A log file wants a line now and then, not one a step.
             TQDMProgressBar(refresh_rate=1 if sys.stdout.isatty() else 200),
         ],
     )
+
+
+def _averaging(training: TrainingSettings, folder: Path) -> list[Callback]:
+    if training.ema_decay:
+        # It validates, and puts into every checkpoint, the average: of BatchNorm statistics too.
+        return [EMAWeightAveraging(decay=training.ema_decay)]
+    return [EpochWeights(training, folder)] if training.averaged_checkpoints else []
 
 
 def _strategy(training: TrainingSettings) -> str:

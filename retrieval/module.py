@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.loaders import Sample
-from engine.rates import adam
+from engine.optimizers import build_optimizer
 from engine.settings import TrainingSettings
 from retrieval.losses.metric_loss import MetricLoss
 from retrieval.metrics import top1
@@ -60,7 +60,7 @@ class EmbedderModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """All parameters: those of the loss are the class vectors."""
-        return adam(self, self.network.trunk, self.training_settings)
+        return build_optimizer(self, self.network.trunk, self.training_settings)
 
     def _collected(self, which: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
         vectors, targets = zip(*self._seen[which], strict=True)

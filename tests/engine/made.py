@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from engine.loaders import training_loader, validation_loader
-from engine.rates import adam
+from engine.optimizers import build_optimizer
 from engine.settings import TrainingSettings
 from engine.training import fit
 from tests.engine.stores import tiny_store
@@ -64,7 +64,7 @@ class TinyModule(L.LightningModule):
         self.log("error", (self.network(batch[0]) - batch[1]).abs().mean(), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        return adam(self, self.network.trunk, self.training_settings)
+        return build_optimizer(self, self.network.trunk, self.training_settings)
 
 
 def train_tiny(

@@ -1,17 +1,20 @@
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
-from engine.rates import adam, rate_at
+from engine.rates import plateau_share, rate_at
 from engine.settings import TrainingSettings
 
 CONSTANT = TrainingSettings(epochs=10, batch_size=2, learning_rate=0.4)
 STEPPED = replace(CONSTANT, lr_steps=((3, 0.1), (7, 0.01)))
 COSINE = replace(CONSTANT, schedule="cosine")
+ONE_CYCLE = replace(CONSTANT, schedule="one_cycle")
+PLATEAU = replace(CONSTANT, schedule="plateau", plateau_factor=0.5, plateau_patience=2)
 
 
 @pytest.mark.parametrize(
@@ -66,13 +69,44 @@ def test_a_rate_stays_within_its_bounds_rises_first_and_falls_then(
         assert rate >= then
 
 
-def test_every_parameter_is_in_one_group_with_its_share() -> None:
-    module = nn.ModuleDict(
-        {"trunk": nn.Linear(2, 3), "head": nn.Linear(3, 1), "class_vectors": nn.Linear(1, 5)}
+def test_one_cycle_is_torchs() -> None:
+    """Torch counts steps where this counts epochs, so they meet where there are many steps."""
+    total = 4000
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.4, total_steps=total, cycle_momentum=False
     )
-    optimizer = adam(module, module["trunk"], replace(CONSTANT, trunk_rate_share=0.1))
-    trunk, new = optimizer.param_groups
-    assert (trunk["rate_share"], new["rate_share"]) == (0.1, 1.0)
-    assert {id(p) for p in trunk["params"]} == {id(p) for p in module["trunk"].parameters()}
-    both = [id(p) for group in (trunk, new) for p in group["params"]]
-    assert sorted(both) == sorted(id(p) for p in module.parameters())
+    for step in range(total):
+        rate = rate_at(ONE_CYCLE, 10 * step / (total - 1))
+        assert rate == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-3 * 0.4)
+        optimizer.step()
+        if step < total - 1:
+            theirs.step()
+
+
+@pytest.mark.parametrize(
+    ("progress", "rate"), [(0, 0.016), (1.5, 0.208), (3, 0.4), (6.5, 0.2000008), (10, 1.6e-6)]
+)
+def test_one_cycle_by_hand(progress: float, rate: float) -> None:
+    """From a 25th up to the rate at .3 of the epochs, down to a 10,000th of the start."""
+    assert rate_at(ONE_CYCLE, progress) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("scores", "mode", "share"),
+    [
+        ([], "max", 1.0),
+        ([0.1, 0.2, 0.3, 0.4], "max", 1.0),
+        ([0.5, 0.4, 0.5], "max", 1.0),  # two epochs are waited for
+        ([0.5, 0.4, 0.5, 0.3], "max", 0.5),
+        ([0.5, 0.4, 0.5, 0.3, 0.2, 0.2, 0.2], "max", 0.25),
+        ([0.5, 0.4, 0.5, 0.6, 0.6, 0.6], "max", 1.0),
+        ([0.5, 0.50001, 0.50002, 0.50003], "max", 0.5),  # by too little
+        ([0.4, 0.3, 0.2, 0.1], "min", 1.0),
+        ([0.1, 0.2, 0.3, 0.4], "min", 0.5),
+        ([float("nan")] * 4, "max", 0.5),
+    ],
+)
+def test_a_plateau_lowers_the_rate(scores: list[float], mode: Any, share: float) -> None:
+    assert plateau_share(PLATEAU, scores, mode) == share
+    assert plateau_share(CONSTANT, scores, mode) == 1.0

@@ -15,6 +15,10 @@ def test_usual_settings_have_no_problems() -> None:
         accumulate_batches=4, frozen_trunk_epochs=3, devices=2,
     )  # fmt: skip
     assert list(training_problems(many)) == []
+    averaged = replace(FINE, optimizer="sgd", momentum=0.9, weight_decay=1e-4, crop_px=64)
+    assert list(training_problems(replace(averaged, averaged_checkpoints=3))) == []
+    plateau = replace(averaged, schedule="plateau", plateau_factor=0.5, plateau_patience=2)
+    assert list(training_problems(replace(plateau, ema_decay=0.999, warmup_epochs=1))) == []
     # A recipe's later steps stay when a user asks for fewer epochs.
     assert list(training_problems(replace(FINE, lr_steps=((1, 1e-4), (9, 1e-5))))) == []
 
@@ -38,6 +42,22 @@ def test_usual_settings_have_no_problems() -> None:
         ({"lr_steps": ((1, 0.0),)}, "must be above 0"),
         ({"sampler": "m_per_class", "images_per_class": 1}, "a pair needs at least 2"),
         ({"sampler": "m_per_class", "images_per_class": 5}, "holds no two classes of 5"),
+        ({"weight_decay": -0.1}, "weight decay -0.1"),
+        ({"optimizer": "sgd", "momentum": 1.0}, "momentum 1.0"),
+        ({"momentum": 0.9}, "momentum belongs to sgd; adam has its own"),
+        ({"optimizer": "adamw", "momentum": 0.9}, "adamw has its own"),
+        ({"schedule": "one_cycle", "warmup_epochs": 1}, "one_cycle rises by itself"),
+        ({"schedule": "one_cycle", "lr_steps": ((1, 1e-4),)}, "schedule, not with one_cycle"),
+        ({"schedule": "plateau", "plateau_factor": 1.0}, "plateau factor 1.0"),
+        ({"schedule": "plateau", "plateau_patience": -1}, "plateau patience -1"),
+        ({"schedule": "cosine", "plateau_patience": 3}, "go with schedule plateau, not cosine"),
+        ({"crop_px": 0}, "crops of 0 px"),
+        ({"ema_decay": 1.0}, "EMA decay 1.0"),
+        ({"averaged_checkpoints": -1}, "-1 averaged checkpoints"),
+        ({"averaged_checkpoints": 2, "ema_decay": 0.9}, "take one"),
+        ({"averaged_checkpoints": 4}, "only 3 epochs"),
+        ({"averaged_checkpoints": 2, "frozen_trunk_epochs": 2}, "only 1 epochs"),
+        ({"averaged_checkpoints": 1, "frozen_trunk_epochs": 9}, "only 0 epochs"),
         ({"seed": -1}, "seed -1"),
         ({"devices": 0}, "0 devices"),
     ],

@@ -42,7 +42,12 @@ def events(folder: Path) -> list[Event]:
 
 
 def assert_equal_runs(one: Path, other: Path) -> None:
-    for name in BOTH:
+    names = [
+        {path.name for path in (folder / "run" / "checkpoints").iterdir()}
+        for folder in (one, other)
+    ]
+    assert names[0] == names[1] >= set(BOTH)
+    for name in names[0]:
         first, second = state(one, name), state(other, name)
         assert first.keys() == second.keys()
         assert all(torch.equal(first[key], second[key]) for key in first)
@@ -89,6 +94,48 @@ def test_a_run_stopped_before_every_step_ends_as_if_it_had_not_been(
     assert last.steps[0] == (training.epochs - 1, in_epoch - in_epoch % accumulate_batches)
     assert last.seen == whole.seen[-len(last.seen) :]
     assert_equal_runs(tmp_path / "whole", tmp_path / "stopped")
+
+
+class GettingWorse(TinyModule):
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("error", float(self.current_epoch))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ema_decay": 0.7},
+        {"ema_decay": 0.7, "accumulate_batches": 2, "frozen_trunk_epochs": 1},
+        {"averaged_checkpoints": 2},
+        {"schedule": "plateau", "plateau_factor": 0.5, "plateau_patience": 0},
+        {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01, "schedule": "one_cycle"},
+        {"optimizer": "adamw", "weight_decay": 0.1},
+    ],
+    ids=lambda changes: " ".join(changes),
+)
+def test_every_way_of_training_resumes_at_every_step(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """Each attempt comes two batches further, so that some begin within an epoch."""
+    training = replace(TRAINING, **changes)
+    train_tiny(tmp_path / "whole", training, kind=GettingWorse)
+    for step in range(1, training.epochs * BATCHES, 2):
+        with pytest.raises(RuntimeError, match="stopped"):
+            train_tiny(tmp_path / "stopped", training, stop_before=step, kind=GettingWorse)
+    train_tiny(tmp_path / "stopped", training, kind=GettingWorse)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_the_rate_falls_where_the_metric_does_not_get_better(tmp_path: Path) -> None:
+    """Epoch 0 is the best; one epoch is waited for, so the rate falls behind epoch 2 and 4."""
+    training = replace(
+        TRAINING, epochs=6, schedule="plateau", plateau_factor=0.5, plateau_patience=1,
+        trunk_rate_share=0.1,
+    )  # fmt: skip
+    rates = train_tiny(tmp_path, training, kind=GettingWorse).rates
+    expected = [rate for rate in (1e-2, 1e-2, 1e-2, 5e-3, 5e-3, 2.5e-3) for _ in range(BATCHES)]
+    assert [new for _, new in rates] == pytest.approx(expected)
+    assert [trunk for trunk, _ in rates] == pytest.approx([0.1 * rate for rate in expected])
 
 
 class NotANumberAtFirst(TinyModule):

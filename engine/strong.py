@@ -1,0 +1,122 @@
+"""The strong augmentation of an HPA 2018 student baseline, under albumentations' present names.
+
+Axes: H x W pixels, C channels. Its list names transforms that albumentations has dropped since:
+Flip is one of three flips here, ShiftScaleRotate is Affine, RandomContrast and RandomBrightness are
+halves of RandomBrightnessContrast, and imgaug's (IAA...) are AdditiveNoise, ThinPlateSpline,
+Sharpen and Emboss with imgaug's ranges. Edges are mirrored, as they were then.
+
+All of them but CLAHE take any number of channels and treat each by itself; GaussNoise alone draws
+another noise for each.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at import otherwise
+import albumentations
+
+MIRRORED = cv2.BORDER_REFLECT_101
+# Variances of 10 to 50 counts, as the old GaussNoise had by default; standard deviations of white.
+GAUSS_STD = (10**0.5 / 255, 50**0.5 / 255)
+LIGHT = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """With this probability one of the choices is made; their own p are what each is drawn by."""
+
+    probability: float
+    choices: dict[str, albumentations.BasicTransform]
+
+    def as_transform(self) -> albumentations.OneOf:
+        return albumentations.OneOf(list(self.choices.values()), p=self.probability)
+
+
+class ClaheEach(albumentations.CLAHE):  # type: ignore[misc]
+    """CLAHE of each channel by itself, all to one limit.
+
+    Albumentations' own takes one channel or three, and of three it equalises their common
+    lightness, which would mix stains.
+    """
+
+    def apply(self, img: NDArray[Any], clip_limit: float, **params: Any) -> NDArray[Any]:
+        planes = np.moveaxis(img, 2, 0)[..., None]
+        done = [super(ClaheEach, self).apply(np.ascontiguousarray(p), clip_limit) for p in planes]
+        return np.stack([plane.reshape(img.shape[:2]) for plane in done], axis=2)
+
+
+def strong_steps() -> list[Step]:
+    """In their order, with the source's probabilities."""
+    return [
+        Step(probability=0.5, choices={"quarter turns": albumentations.RandomRotate90(p=1)}),
+        Step(probability=0.5, choices=_flips()),
+        Step(probability=0.5, choices={"transpose": albumentations.Transpose(p=1)}),
+        Step(probability=0.2, choices=_noises()),
+        Step(probability=0.2, choices=_blurs()),
+        Step(probability=0.2, choices={"shift, scale, rotate": _shift_scale_rotate()}),
+        Step(probability=0.2, choices=_distortions()),
+        Step(probability=0.3, choices=_sharpness_and_light()),
+    ]
+
+
+def _flips() -> dict[str, albumentations.BasicTransform]:
+    across, over = albumentations.HorizontalFlip(p=1), albumentations.VerticalFlip(p=1)
+    both = albumentations.Sequential([across, over], p=1)
+    return {"flip left-right": across, "flip up-down": over, "flip both": both}
+
+
+def _noises() -> dict[str, albumentations.BasicTransform]:
+    alike = albumentations.AdditiveNoise(
+        noise_type="gaussian",
+        spatial_mode="shared",
+        noise_params={"mean_range": (0.0, 0.0), "std_range": (0.01, 0.05)},
+    )
+    return {"noise, all alike": alike, "noise": albumentations.GaussNoise(std_range=GAUSS_STD)}
+
+
+def _blurs() -> dict[str, albumentations.BasicTransform]:
+    return {
+        "motion blur": albumentations.MotionBlur(blur_limit=(3, 7), p=0.2),
+        "median blur": albumentations.MedianBlur(blur_limit=(3, 3), p=0.1),
+        "blur": albumentations.Blur(blur_limit=(3, 3), p=0.1),
+    }
+
+
+def _shift_scale_rotate() -> albumentations.BasicTransform:
+    return albumentations.Affine(
+        translate_percent=(-0.0625, 0.0625), scale=(0.8, 1.2), keep_ratio=True, rotate=(-45, 45),
+        border_mode=MIRRORED, p=1,
+    )  # fmt: skip
+
+
+def _distortions() -> dict[str, albumentations.BasicTransform]:
+    # For IAAPiecewiseAffine: its 4 x 4 points, moved by .03 to .05 of the side (the spline counts
+    # in tenths). Albumentations' PiecewiseAffine takes 6 s for 512 px and weighs positions by
+    # distance where it should lie between three points, which pulls everything to the points.
+    spline = albumentations.ThinPlateSpline(
+        scale_range=(0.3, 0.5), num_control_points=4, border_mode=MIRRORED, p=0.3
+    )
+    return {
+        "optical distortion": albumentations.OpticalDistortion(border_mode=MIRRORED, p=0.3),
+        "grid distortion": albumentations.GridDistortion(border_mode=MIRRORED, p=0.1),
+        "spline": spline,
+    }
+
+
+def _sharpness_and_light() -> dict[str, albumentations.BasicTransform]:
+    return {
+        "CLAHE": ClaheEach(clip_limit=2.0),
+        "sharpen": albumentations.Sharpen(alpha=(0.2, 0.5), lightness=(0.5, 1.0)),
+        "emboss": albumentations.Emboss(alpha=(0.2, 0.5), strength=(0.2, 0.7)),
+        "contrast": albumentations.RandomBrightnessContrast(
+            brightness_limit=0.0, contrast_limit=LIGHT
+        ),
+        "brightness": albumentations.RandomBrightnessContrast(
+            brightness_limit=LIGHT, contrast_limit=0.0
+        ),
+    }
