@@ -82,4 +82,4 @@ def _network(
 
 
 def _image_px(settings: ClassifierSettings) -> int:
-    return settings.image_size_px or PROBE_PX
+    return settings.seen_px or PROBE_PX

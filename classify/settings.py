@@ -45,6 +45,8 @@ class ClassifierSettings:
     loss: a weighted sum. later_loss: takes its place from later_loss_from_epoch on, counted from 0.
     positive_weight: how often a positive counts in weighted_bce: a number for all classes, or
         "counts", the negatives over the positives of each class among the training images.
+    external_share: of the images that an epoch shows, those of external.csv, see engine/mixing.py;
+        None shows each image of either table as the sampler says.
     hold_out_share: of the groups of labelled images, for validation and thresholds.
     kept_epoch: "best" by macro F1 on the hold-out, or "last", which the hold-out has no say in.
     """
@@ -63,9 +65,15 @@ class ClassifierSettings:
     later_loss: LossSum = ()
     later_loss_from_epoch: int | None = None
     positive_weight: float | Literal["counts"] | None = None
+    external_share: float | None = None
     hold_out_share: float = 0.2
     kept_epoch: Literal["best", "last"] = "best"
     training: TrainingSettings
+
+    @property
+    def seen_px(self) -> int | None:
+        """Side of what the network is shown."""
+        return self.training.crop_px or self.image_size_px
 
 
 NO_LATER_LOSS: dict[str, Any] = {
@@ -88,6 +96,7 @@ class ClassifierOptions:
         auxiliary_weight: Of the second loss of dual_decoder and dual_segmentation.
         weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
             of another run.
+        external_share: Share of an epoch's images that is external; every image once otherwise.
         hold_out_share: Share of the groups of each label that is held out.
         kept_epoch: best by macro F1 on what is held out, or last.
         loss: A weighted sum, such as "0.5 focal + 0.5 symmetric_lovasz"; in place of all that the
@@ -104,6 +113,7 @@ class ClassifierOptions:
     protein_channel: str | None = None
     auxiliary_weight: float | None = None
     weights: str | None = None
+    external_share: float | None = None
     hold_out_share: float | None = None
     kept_epoch: Literal["best", "last"] | None = None
     loss: str | None = None
@@ -123,14 +133,33 @@ class ClassifierOptions:
 
 def problems(settings: ClassifierSettings) -> Iterator[str]:
     """What cannot be done, a line each."""
-    size_px = settings.image_size_px
     yield from training_problems(settings.training)
     yield from _network_problems(settings)
-    if size_px is not None and size_px < SMALLEST_SIZE_PX:
-        yield f"image size {size_px} px: at least {SMALLEST_SIZE_PX} px, or a trunk sees nothing"
+    yield from _size_problems(settings)
     if not 0 < settings.hold_out_share < 1:
         yield f"hold-out share {settings.hold_out_share}: must lie between 0 and 1"
+    if settings.kept_epoch == "best" and settings.training.averaged_checkpoints:
+        yield "averaged checkpoints are of the last epochs, not of the best: give --kept-epoch last"
+    yield from _external_problems(settings)
     yield from _loss_problems(settings)
+
+
+def _size_problems(settings: ClassifierSettings) -> Iterator[str]:
+    size_px, crop_px = settings.image_size_px, settings.training.crop_px
+    if size_px is not None and size_px < SMALLEST_SIZE_PX:
+        yield f"image size {size_px} px: at least {SMALLEST_SIZE_PX} px, or a trunk sees nothing"
+    if crop_px is not None and 0 < crop_px < SMALLEST_SIZE_PX:
+        yield f"crops of {crop_px} px: at least {SMALLEST_SIZE_PX} px, or a trunk sees nothing"
+    if size_px is not None and crop_px is not None and crop_px > size_px:
+        yield f"crops of {crop_px} px: larger than the images of {size_px} px"
+
+
+def _external_problems(settings: ClassifierSettings) -> Iterator[str]:
+    share = settings.external_share
+    if share is not None and not 0 < share < 1:
+        yield f"external share {share}: must lie between 0 and 1"
+    if share is not None and settings.training.sampler == "m_per_class":
+        yield "external share: m_per_class fills its batches by class alone; take another sampler"
 
 
 def _loss_problems(settings: ClassifierSettings) -> Iterator[str]:

@@ -5,6 +5,7 @@ Axes: N images, C classes.
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from atlas.files import content_hash
@@ -21,6 +22,7 @@ from classify.network import build_network
 from classify.run_files import PREDICTED_FOLDER
 from classify.settings import ClassifierSettings
 from engine.loaders import training_loader, validation_loader
+from engine.mixing import ExternalShare
 from engine.normalisation import measure_channels
 from engine.training import claim_folder, fit, last_checkpoint, read_checkpoint, what_decides
 from engine.weights import weights_hash
@@ -96,9 +98,10 @@ def _fit(
     """The checkpoint to keep."""
     training = settings.training
     learned, held_out = split.training_ids, split.validation_ids
-    best = fit(
+    external = _external_share(manifest, learned, settings.external_share)
+    result = fit(
         module,
-        training_loader(store, learned, _targets(manifest, learned), training),
+        training_loader(store, learned, _targets(manifest, learned), training, external),
         validation_loader(store, held_out, _targets(manifest, held_out), training),
         folder=folder,
         training=training,
@@ -106,7 +109,18 @@ def _fit(
         mode="max",
         tables=[ClassTable(folder, manifest.spec.labels)],
     )
-    return best if settings.kept_epoch == "best" else last_checkpoint(folder)
+    if settings.kept_epoch == "best" or training.averaged_checkpoints:
+        return result
+    return last_checkpoint(folder)
+
+
+def _external_share(
+    manifest: Manifest, ids: tuple[str, ...], share: float | None
+) -> ExternalShare | None:
+    if share is None:
+        return None
+    external = [manifest.by_id[image_id].split == "external" for image_id in ids]
+    return ExternalShare(external_N=np.array(external, bool), share=share)
 
 
 def _targets(manifest: Manifest, ids: tuple[str, ...]) -> torch.Tensor:

@@ -174,6 +174,8 @@ def problems(settings: EmbedderSettings) -> Iterator[str]:
         size_px = getattr(settings, name)
         if size_px is not None and size_px < SMALLEST_SIZE_PX:
             yield f"{name} {size_px}: at least {SMALLEST_SIZE_PX}, or a trunk sees nothing"
+    if settings.training.crop_px is not None:
+        yield "crops: an embedder sees whole images, as it will be asked about them; leave them out"
     if not 0 < settings.held_out_share < 1:
         yield f"held_out_share {settings.held_out_share}: must lie between 0 and 1"
     if not 0 <= settings.unseen_identity_share < 1:

@@ -37,10 +37,10 @@ def finetune(
     inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
 ) -> ClassifierNetwork:
     """Raises UserError where the settings have no image size: the head depends on it."""
-    if settings.image_size_px is None:
+    if settings.seen_px is None:
         raise UserError("network finetune needs an image size: give --image-size-px")
     _, features, height, width = map_shape(
-        trunk.module, channels=inputs.seen, image_px=settings.image_size_px
+        trunk.module, channels=inputs.seen, image_px=settings.seen_px
     )
     pool = nn.Sequential(nn.Conv2d(features, FILTERS, 1), nn.ReLU(), nn.Flatten())
     head = nn.Sequential(

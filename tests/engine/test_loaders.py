@@ -66,6 +66,27 @@ def test_validation_is_in_order_and_unturned(tmp_path: Path) -> None:
     )
 
 
+def test_training_sees_random_crops_and_validation_the_middle(tmp_path: Path) -> None:
+    store, training = tiny_store(tmp_path), replace(TRAINING, crop_px=20, augmentation="none")
+    fields = store.read(store.ids)
+    validated = [images for images, _, _ in validation_loader(
+        store, store.ids, torch.arange(12), training
+    )]  # fmt: skip
+    assert np.array_equal(torch.cat(validated).numpy(), fields[:, :, 6:26, 6:26])
+    loader = training_loader(store, store.ids, torch.arange(12), training)
+    for images, _, index in batches(loader, 0):
+        for image, n in zip(images.numpy(), index, strict=True):
+            windows = np.lib.stride_tricks.sliding_window_view(fields[n], (20, 20), axis=(1, 2))
+            assert (windows.transpose(1, 2, 0, 3, 4) == image).all((2, 3, 4)).any()
+    assert not equal(batches(loader, 0), batches(loader, 1))
+
+
+def test_crops_larger_than_what_is_stored_are_refused(tmp_path: Path) -> None:
+    store = tiny_store(tmp_path)
+    with pytest.raises(UserError, match=r"crops of 33 px: the stored images have 32 px"):
+        training_loader(store, store.ids, torch.arange(12), replace(TRAINING, crop_px=33))
+
+
 def test_a_store_too_large_for_memory_gives_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
