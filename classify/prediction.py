@@ -11,10 +11,14 @@ from atlas.errors import ProvenanceError, UserError
 from atlas.store import ImageStore
 from classify.classifier import Classifier
 from classify.kept import kept_rows
-from classify.prediction_settings import PredictionSettings, prediction_problems
+from classify.prediction_settings import (
+    PredictionSettings,
+    as_trained,
+    prediction_problems,
+)
 from classify.views import OverViews
 
-PLAIN = PredictionSettings()  # each image as it is
+PLAIN = PredictionSettings()  # each image as it is, or its middle where training saw crops
 
 
 def predict(
@@ -33,6 +37,7 @@ def predict(
     _require_same_images(classifier, store)
     if wrong := "; ".join(_problems(prediction, classifier)):
         raise UserError(wrong)
+    prediction = as_trained(prediction, classifier.settings)
     rows_NC = np.empty((0, len(classifier.labels)), np.float32)
     if ids:
         rows_NC = kept_rows(

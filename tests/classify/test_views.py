@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from atlas.errors import UserError
 from atlas.store import ImageStore
 from classify.classifier import Classifier
+from classify.features import Features
 from classify.network import build_network
 from classify.prediction import PLAIN, mean_over, predict
 from classify.prediction_settings import PredictionSettings
@@ -144,6 +145,35 @@ def test_each_way_of_predicting_keeps_rows_of_its_own(
     assert all(np.array_equal(a, b) for a, b in zip(rows, again, strict=True))
     assert sorted(tmp_path.glob("*/part-*.h5")) == parts
     assert [path.stat().st_mtime_ns for path in parts] == before
+
+
+def test_what_learned_from_crops_is_shown_their_middle(
+    classifier: Classifier, store: ImageStore, tmp_path: Path
+) -> None:
+    """Unless told otherwise: corners of the same side, or another side."""
+    training = replace(classifier.settings.training, crop_px=32)
+    cropped = replace(classifier, settings=replace(classifier.settings, training=training))
+    asked = [
+        (classifier, replace(PLAIN, view_px=32)), (cropped, PLAIN), (cropped, EIGHT),
+        (cropped, replace(PLAIN, crops=4)), (cropped, replace(PLAIN, view_px=SIZE_PX)),
+        (classifier, PLAIN),
+    ]  # fmt: skip
+    rows = [
+        predict(one, store, store.ids, folder=tmp_path / f"{n}", prediction=how).probabilities_NC
+        for n, (one, how) in enumerate(asked)
+    ]
+    assert np.array_equal(rows[0], rows[1])
+    assert not np.array_equal(rows[1], rows[2])
+    assert not np.array_equal(rows[1], rows[3])
+    assert np.array_equal(rows[4], rows[5])
+
+
+def test_features_too_are_of_the_middle(classifier: Classifier) -> None:
+    images = torch.randint(0, 256, (4, 2, SIZE_PX, SIZE_PX), dtype=torch.uint8)
+    network = classifier.network.eval()
+    with torch.inference_mode():
+        middles = Features(network)(images[:, :, 4:36, 4:36])
+        assert torch.equal(Features(network, crop_px=32)(images), middles)
 
 
 @pytest.mark.parametrize(
