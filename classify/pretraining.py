@@ -22,7 +22,7 @@ from classify.networks.decoder import Decoder
 from classify.pretraining_settings import PretrainingSettings
 from engine.loaders import training_loader, validation_loader
 from engine.normalisation import ChannelStatistics, measure_channels
-from engine.rates import adam
+from engine.optimizers import build_optimizer
 from engine.training import best_score, claim_folder, fit, read_checkpoint, what_decides
 from engine.trunks import PROBE_PX, RUN_WEIGHTS, build_trunk
 from engine.weights import save_weights, weights_hash
@@ -50,7 +50,7 @@ class PretrainingModule(L.LightningModule):
         self.log(SELECTED_BY, error, batch_size=len(batch[0]), prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        return adam(self, self.network.trunk, self.settings.training)
+        return build_optimizer(self, self.network.trunk, self.settings.training)
 
 
 @dataclass(frozen=True, kw_only=True)
