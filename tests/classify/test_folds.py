@@ -1,6 +1,7 @@
 """Folds trained on a small atlas, and what they say together."""
 
 import csv
+import time
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from classify.prediction_settings import PredictionSettings
 from classify.run_files import load_held_out
 from classify.thresholds import choose_thresholds, load_thresholds, predict_labels
 from tests.classify.atlases import LABELS, TINY, draw_folder
+from tests.engine.processes import FORKED, LIMIT_S, finished
 
 NAMES = ("fold1", "fold2", "fold3")
 SETTINGS = replace(TINY, kept_epoch="last", training=replace(TINY.training, epochs=1))
@@ -51,6 +53,14 @@ def run_folds(
 
 def folds_of(data: Path) -> list[Fold]:
     return stratified_folds(read_manifest(data), folds=3)
+
+
+def assert_equal_folders(first: Path, second: Path) -> None:
+    names = [
+        "out_of_fold_probabilities.h5", "test_probabilities.h5", "summary.csv", "thresholds.json",
+        "missed_and_added.csv", "fold1/class_f1.csv", "fold2/weights.safetensors",
+    ]  # fmt: skip
+    assert [n for n in names if (first / n).read_bytes() != (second / n).read_bytes()] == []
 
 
 def probabilities(path: Path):
@@ -151,9 +161,27 @@ def test_folds_may_be_trained_one_by_one_and_end_as_if_at_once(
     found = probabilities(folder / "out_of_fold_probabilities.h5")
     assert set(found.ids) == set(folds_of(data)[1].test_ids)
     run_folds(data, folder, chosen=["fold1", "fold3"])
-    for name in ("out_of_fold_probabilities.h5", "test_probabilities.h5", "summary.csv",
-                 "thresholds.json", "missed_and_added.csv"):  # fmt: skip
-        assert (folder / name).read_bytes() == (run[0] / name).read_bytes()
+    assert_equal_folders(folder, run[0])
+
+
+@pytest.mark.slow
+def test_folds_that_are_killed_again_and_again_end_as_if_they_had_not_been(
+    run: tuple[Path, pd.DataFrame], data: Path, tmp_path: Path
+) -> None:
+    """In training, when a fold's weights are kept, and when its images are predicted."""
+    folder = tmp_path / "R" / "folds"
+    for mark in ("fold1/checkpoints/last.ckpt", "fold2/weights.safetensors",
+                 "fold3/validation_probabilities.h5"):  # fmt: skip
+        process = FORKED.Process(target=run_folds, args=(data, folder))
+        process.start()
+        limit = time.monotonic() + LIMIT_S
+        while not (folder / mark).exists() and time.monotonic() < limit:
+            time.sleep(0.001)
+        process.kill()
+        finished(process)
+        assert (folder / mark).exists()
+    run_folds(data, folder)
+    assert_equal_folders(folder, run[0])
 
 
 def test_a_finished_fold_is_not_trained_again_and_may_be_seen_otherwise(
