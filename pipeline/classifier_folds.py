@@ -33,12 +33,19 @@ def fold_settings(
 ) -> ClassifierSettings:
     """A recipe with options; the last epoch is kept unless they say otherwise.
 
-    Raises UserError for a share to hold out: the folds say what is held out.
+    Raises UserError for a share to hold out, which is the folds' to say, and for a rate that
+    follows the tested images where these are to have no say.
     """
     if classifier.hold_out_share is not None:
         raise UserError("a hold-out share goes with one training: folds hold out a part each")
     settings = classifier.applied_to(replace(recipe, kept_epoch="last"))
-    return replace(settings, training=training.applied_to(settings.training))
+    settings = replace(settings, training=training.applied_to(settings.training))
+    if settings.training.schedule == "plateau" and settings.kept_epoch == "last":
+        raise UserError(
+            "schedule plateau follows the tested images of a fold, which are to choose nothing: "
+            "take another, or --kept-epoch best and optimistic scores"
+        )
+    return settings
 
 
 def train_folds(

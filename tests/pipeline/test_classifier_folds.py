@@ -128,6 +128,10 @@ def test_options_that_cannot_be_honoured_are_refused(run) -> None:
     manifest = read_manifest(run[0])
     with pytest.raises(UserError, match="folds hold out a part each"):
         fold_settings(TINY, ClassifierOptions(hold_out_share=0.1), TrainingOptions())
+    plateau = TrainingOptions(schedule="plateau")
+    with pytest.raises(UserError, match="plateau follows the tested images"):
+        fold_settings(TINY, ClassifierOptions(), plateau)
+    assert fold_settings(TINY, ClassifierOptions(kept_epoch="best"), plateau)
     with pytest.raises(UserError, match="belongs to blocks"):
         folds_of(manifest, ClassifierFolds(gap=3), seed=0)
     with pytest.raises(UserError, match="would all be alike"):
