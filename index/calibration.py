@@ -19,6 +19,7 @@ FEWEST_NATURAL = 10
 LARGEST_CORRELATION = 0.9999
 CUTS_TRIED = 2000
 TIMES_SURER = 10
+SPREADS_UP = (1.0, 1.645)  # standard deviations at which quantiles are looked at
 MIXTURE_STEPS = 30
 LEAST_SPREAD_Z = 0.05
 TINY = 1e-300
@@ -206,22 +207,30 @@ def _bulk(natural_z: NDArray[np.float64], copies_z: NDArray[np.float64]) -> tupl
 
     Some of them may be copies, scattered as the planted ones are: how many, and how likely each, is
     found by expectation maximisation. What is likely a copy counts less in the median and in the
-    quantile that the spread is taken from.
+    quantiles that the spread is taken from; of two the wider counts, for sparse fields that agree
+    by chance make a heavy tail.
     """
     copy_density = gaussian_kde(copies_z)(natural_z) if np.ptp(copies_z) > 0 else 0 * natural_z
     below = natural_z < np.median(copies_z)
     distinct = below.astype(float) if below.any() else np.ones(len(natural_z))
     for _ in range(MIXTURE_STEPS):
-        centre, upper = np.quantile(
-            natural_z, [0.5, norm.cdf(1)], weights=distinct, method="inverted_cdf"
-        )
-        spread = max(upper - centre, LEAST_SPREAD_Z)
+        centre, spread = _upper_spread(natural_z, distinct, 1.0)
         share = 1 - distinct.mean()
         copy = share * copy_density
         other = (1 - share) * norm.pdf(natural_z, centre, spread)
         # Below the centre the planted ones' low tail must not take away what is surely distinct.
         distinct = np.where(natural_z > centre, other / (copy + other + TINY), 1.0)
-    return float(centre), float(spread)
+    return max(_upper_spread(natural_z, distinct, deviations) for deviations in SPREADS_UP)
+
+
+def _upper_spread(
+    z: NDArray[np.float64], weights: NDArray[np.float64], deviations: float
+) -> tuple[float, float]:
+    """Weighted median, and the standard deviation by the quantile so many of them above it."""
+    centre, upper = np.quantile(
+        z, [0.5, norm.cdf(deviations)], weights=weights, method="inverted_cdf"
+    )
+    return float(centre), float(max((upper - centre) / deviations, LEAST_SPREAD_Z))
 
 
 def _expected_precision(
