@@ -107,7 +107,7 @@ def build_autoencoder(
         stem=settings.stem,
         weights=settings.weights,
         seed=seed,
-        image_px=settings.image_size_px or PROBE_PX,
+        image_px=settings.training.crop_px or settings.image_size_px or PROBE_PX,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from classify.channels import AS_STORED
-from classify.settings import OWN_TRUNK, SMALLEST_SIZE_PX
+from classify.settings import OWN_TRUNK, size_problems
 from engine.settings import TrainingSettings, training_problems
 
 
@@ -64,12 +64,10 @@ class PretrainingOptions:
 
 def problems(settings: PretrainingSettings) -> Iterator[str]:
     """What cannot be done, a line each."""
-    size_px = settings.image_size_px
     yield from training_problems(settings.training)
+    yield from size_problems(settings.image_size_px, settings.training.crop_px)
     if settings.trunk == OWN_TRUNK:
         yield f"trunk {OWN_TRUNK} starts from random weights only; pre-train one of timm's"
-    if size_px is not None and size_px < SMALLEST_SIZE_PX:
-        yield f"image size {size_px} px: at least {SMALLEST_SIZE_PX} px, or a trunk sees nothing"
     if not 0 <= settings.kl_weight < math.inf:
         yield f"KL weight {settings.kl_weight}: must not be negative"
     if not 0 < settings.hold_out_share < 1:

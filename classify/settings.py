@@ -135,7 +135,7 @@ def problems(settings: ClassifierSettings) -> Iterator[str]:
     """What cannot be done, a line each."""
     yield from training_problems(settings.training)
     yield from _network_problems(settings)
-    yield from _size_problems(settings)
+    yield from size_problems(settings.image_size_px, settings.training.crop_px)
     if not 0 < settings.hold_out_share < 1:
         yield f"hold-out share {settings.hold_out_share}: must lie between 0 and 1"
     if settings.kept_epoch == "best" and settings.training.averaged_checkpoints:
@@ -144,8 +144,8 @@ def problems(settings: ClassifierSettings) -> Iterator[str]:
     yield from _loss_problems(settings)
 
 
-def _size_problems(settings: ClassifierSettings) -> Iterator[str]:
-    size_px, crop_px = settings.image_size_px, settings.training.crop_px
+def size_problems(size_px: int | None, crop_px: int | None) -> Iterator[str]:
+    """Of stored images and of what is cut from them."""
     if size_px is not None and size_px < SMALLEST_SIZE_PX:
         yield f"image size {size_px} px: at least {SMALLEST_SIZE_PX} px, or a trunk sees nothing"
     if crop_px is not None and 0 < crop_px < SMALLEST_SIZE_PX:

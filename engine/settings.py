@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine", "one_cycle", "plateau"]
@@ -125,11 +125,18 @@ class TrainingOptions:
     devices: int | None = None
 
     def applied_to(self, training: TrainingSettings) -> TrainingSettings:
-        """One rate that is given replaces all of the recipe's."""
+        """One rate that is given replaces all of the recipe's; a schedule or an optimizer that is
+        given, what the recipe says of its own alone."""
         given = {name: value for name, value in vars(self).items() if value is not None}
+        dropped: dict[str, Any] = {}
         if "learning_rate" in given or "schedule" in given:
-            given["lr_steps"] = ()
-        return replace(training, **given)
+            dropped["lr_steps"] = ()
+        if "schedule" in given:
+            dropped["plateau_factor"] = TrainingSettings.plateau_factor
+            dropped["plateau_patience"] = TrainingSettings.plateau_patience
+        if "optimizer" in given:
+            dropped["momentum"] = TrainingSettings.momentum
+        return replace(training, **{**dropped, **given})
 
 
 def training_problems(training: TrainingSettings) -> Iterator[str]:
