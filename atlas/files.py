@@ -58,15 +58,33 @@ def folder_written_beside(folder: Path, *, holds: str) -> Iterator[Path]:
     beside.mkdir()
     try:
         yield beside
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-            os.replace(folder, old)
-            os.replace(beside, folder)
-            shutil.rmtree(old)
-        else:
-            os.replace(beside, folder)
+        _put_in_place(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def folder_filled_beside(folder: Path, *, holds: str, key: str) -> Iterator[Path]:
+    """Like `folder_written_beside`, but what a stopped run has filled is given again to the next of
+    the same key, which says what it is made from: for work of many files and minutes."""
+    folder = folder.resolve()
+    check_replaceable(folder, holds=holds)
+    beside = folder.with_name(f".{folder.name}.{key}.part")
+    beside.mkdir(parents=True, exist_ok=True)
+    os.utime(beside)
+    remove_left_over(folder.parent, f".{glob.escape(folder.name)}.*.part")
+    yield beside
+    _put_in_place(beside, folder)
+
+
+def _put_in_place(beside: Path, folder: Path) -> None:
+    if not folder.exists():
+        os.replace(beside, folder)
+        return
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    os.replace(folder, old)
+    os.replace(beside, folder)
+    shutil.rmtree(old)
 
 
 def remove_left_over(folder: Path, pattern: str) -> None:

@@ -1,7 +1,10 @@
-"""Folds for what learns labels: every labelled image is tested once.
+"""Folds for what learns labels: every labelled image is tested once, but for images that were made
+from others, which train beside these and are never tested.
 
 Axes: G groups that no fold may part, C labels, K folds.
 """
+
+from dataclasses import replace
 
 import numpy as np
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
@@ -10,7 +13,7 @@ from numpy.typing import NDArray
 from atlas.errors import UserError
 from atlas.folds import Fold, block_folds, require_several, require_tested
 from atlas.manifest import Manifest
-from atlas.split import grouped_ids, ids_of, kin_of, labels_of_groups
+from atlas.split import grouped_ids, ids_of, kin_of, labels_of_groups, originals
 
 Groups = NDArray[np.int64]
 Labels = NDArray[np.bool_]
@@ -38,7 +41,7 @@ def stratified_folds(manifest: Manifest, *, folds: int = 5, seed: int = 0) -> li
         Fold(
             name=f"fold{k + 1}",
             training_ids=ids_of(groups, fold_of_G != k),
-            test_ids=ids_of(groups, fold_of_G == k),
+            test_ids=originals(manifest, ids_of(groups, fold_of_G == k)),
         )
         for k in range(folds)
     ]
@@ -59,7 +62,8 @@ def label_blocks(manifest: Manifest, *, folds: int = 5, gap: int = 20) -> list[F
                 "take stratified folds"
             )
         ids_by_label.setdefault(manifest.spec.labels[row.labels[0]], []).append(row.id)
-    return block_folds(ids_by_label, folds=folds, gap=gap, group_of=kin_of(manifest))
+    made = block_folds(ids_by_label, folds=folds, gap=gap, group_of=kin_of(manifest))
+    return [replace(fold, test_ids=originals(manifest, fold.test_ids)) for fold in made]
 
 
 def not_learned(manifest: Manifest, fold: Fold) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from atlas.tables import (
     Draft,
     Split,
     id_problems,
+    parent_problems,
     read_groups,
     read_labelled,
     read_test,
@@ -86,7 +87,8 @@ class Manifest:
 
 def _said_of(row: ImageRow) -> str:
     group = "" if row.group is None else f"|{row.group}"
-    return f"{row.id}|{row.split}|{row.labels}|{row.identity}{group}"
+    parent = "" if row.parent is None else f"|made from {row.parent}"
+    return f"{row.id}|{row.split}|{row.labels}|{row.identity}{group}{parent}"
 
 
 def read_manifest(data: Path) -> Manifest:
@@ -101,6 +103,7 @@ def read_manifest(data: Path) -> Manifest:
     problems: list[str] = []
     drafts = _read_tables(data, spec, problems)
     problems += id_problems(drafts)
+    problems += parent_problems(drafts)
     groups = read_groups(data / GROUPS_TABLE, {draft.id for draft in drafts}, problems)
     found = find_files(data, spec, drafts, problems)
     sizes = check_all(found, spec, problems)
@@ -109,7 +112,7 @@ def read_manifest(data: Path) -> Manifest:
     rows = [
         ImageRow(
             id=draft.id, split=draft.split, files=files, labels=draft.labels,
-            identity=draft.identity, group=groups.get(draft.id, draft.group),
+            identity=draft.identity, group=groups.get(draft.id, draft.group), parent=draft.parent,
             width_px=width, height_px=height,
         )
         for (draft, files), (width, height) in zip(found, sizes, strict=True)
@@ -129,11 +132,18 @@ def read_test_ids(data: Path) -> tuple[str, ...]:
 
 def read_labels(data: Path) -> dict[str, tuple[int, ...]]:
     """Labels by id of the labelled tables alone; no image is looked at. Raises DataError."""
+    drafts = read_labelled_tables(data)
+    return {draft.id: draft.labels for draft in drafts if draft.labels is not None}
+
+
+def read_labelled_tables(data: Path) -> list[Draft]:
+    """The rows of train.csv and external.csv; no image is looked at. Raises DataError."""
     problems: list[str] = []
     drafts = _read_tables(data, read_spec(data), problems)
+    problems += parent_problems(drafts)
     if problems:
         raise DataError(str(data), problems)
-    return {draft.id: draft.labels for draft in drafts if draft.labels is not None}
+    return [draft for draft in drafts if draft.split in LABELLED]
 
 
 def _read_tables(data: Path, spec: AtlasSpec, problems: list[str]) -> list[Draft]:

@@ -19,7 +19,8 @@ from atlas.manifest import ImageRow, Manifest
 
 @dataclass(frozen=True, kw_only=True)
 class HoldOut:
-    """Ids of the labelled images, sorted; each is on one side."""
+    """Ids of the labelled images, sorted; each is on one side, but for images made from what is
+    held out: those are on none."""
 
     training_ids: tuple[str, ...]
     validation_ids: tuple[str, ...]
@@ -45,8 +46,14 @@ def hold_out(manifest: Manifest, *, share: float, seed: int) -> HoldOut:
             "no label has two groups; add images"
         )
     return HoldOut(
-        training_ids=ids_of(groups, ~held_out_G), validation_ids=ids_of(groups, held_out_G)
+        training_ids=ids_of(groups, ~held_out_G),
+        validation_ids=originals(manifest, ids_of(groups, held_out_G)),
     )
+
+
+def originals(manifest: Manifest, ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that were not made from others: what measures, where all may train."""
+    return tuple(image_id for image_id in ids if manifest.by_id[image_id].parent is None)
 
 
 def grouped_ids(manifest: Manifest) -> list[tuple[str, ...]]:

@@ -80,7 +80,7 @@ def fill_store(manifest: Manifest, folder: Path, *, size_px: int) -> ImageStore:
             "size_px": size_px,
         },
         description="decoding",
-        keys=[_fingerprint(row) for row in manifest.rows],
+        keys=[fingerprint(row) for row in manifest.rows],
         rows_per_part=rows_that_fit(len(manifest.spec.channels) * size_px**2),
     )
     store = ImageStore(parts=parts, channels=manifest.spec.channels, size_px=size_px)
@@ -120,7 +120,7 @@ def report_disagreements(store: ImageStore) -> None:
         )
 
 
-def _fingerprint(row: ImageRow) -> str:
+def fingerprint(row: ImageRow) -> str:
     """Changes when a file does, without reading it."""
     stats = [file.stat() for file in row.files]
     return "".join(f"|{stat.st_size},{stat.st_mtime_ns}" for stat in stats)

@@ -34,12 +34,14 @@ class Draft:
     labels: tuple[int, ...] | None = None
     identity: str | None = None
     group: str | None = None
+    parent: str | None = None
 
 
 def read_labelled(
     path: Path, split: Split, label_count: int, problems: list[str], *, hpa_ids: bool
 ) -> Iterator[Draft]:
-    """The rows of a table with Id, Target and perhaps Identity; external.csv may have none.
+    """The rows of a table with Id, Target and perhaps Identity and Parent; external.csv may have
+    none.
 
     hpa_ids: whether ids are read as those of HPA v18. Without a column Identity it is then the
     antibody. An identity ties its fields, those of a well among them; where there is none the well
@@ -55,6 +57,7 @@ def read_labelled(
             labels=_labels(row["Target"], where, label_count, problems),
             identity=identity or None,
             group=named.specimen if named and not identity else None,
+            parent=row.get("Parent") or None,
         )
 
 
@@ -98,6 +101,19 @@ def id_problems(drafts: Sequence[Draft]) -> Iterator[str]:
             yield f"{draft.where}: id {draft.id} stands already in {seen[draft.id]}; keep one"
         else:
             seen[draft.id] = draft.where
+
+
+def parent_problems(drafts: Sequence[Draft]) -> Iterator[str]:
+    """Parents that are no labelled image, or the row itself: they would tie nothing."""
+    labelled = {draft.id for draft in drafts if draft.split != "test"}
+    for draft in drafts:
+        if draft.parent == draft.id:
+            yield f"{draft.where}: id {draft.id} is its own Parent; an original has none"
+        elif draft.parent is not None and draft.parent not in labelled:
+            yield (
+                f"{draft.where}: Parent {draft.parent!r} is no labelled image; "
+                "leave out what was made from it too"
+            )
 
 
 def names_a_file(image_id: str) -> bool:

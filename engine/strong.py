@@ -2,8 +2,8 @@
 
 Axes: H x W pixels, C channels. Its list names transforms that albumentations has dropped since:
 Flip is one of three flips here, ShiftScaleRotate is Affine, RandomContrast and RandomBrightness are
-halves of RandomBrightnessContrast, and imgaug's (IAA...) are AdditiveNoise, ThinPlateSpline,
-Sharpen and Emboss with imgaug's ranges. Edges are mirrored, as they were then.
+halves of RandomBrightnessContrast, and imgaug's (IAA...) are AdditiveNoise, MovedGrid, Sharpen
+and Emboss with imgaug's ranges. Edges are mirrored, as they were then.
 
 All of them but CLAHE take any number of channels and treat each by itself; GaussNoise alone draws
 another noise for each.
@@ -24,6 +24,7 @@ MIRRORED = cv2.BORDER_REFLECT_101
 # Variances of 10 to 50 counts, as the old GaussNoise had by default; standard deviations of white.
 GAUSS_STD = (10**0.5 / 255, 50**0.5 / 255)
 LIGHT = 0.2
+GRID_POINTS, GRID_SHIFT = 4, (0.03, 0.05)  # a side; standard deviations, in shares of the side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,28 @@ class ClaheEach(albumentations.CLAHE):  # type: ignore[misc]
         planes = np.moveaxis(img, 2, 0)[..., None]
         done = [super(ClaheEach, self).apply(np.ascontiguousarray(p), clip_limit) for p in planes]
         return np.stack([plane.reshape(img.shape[:2]) for plane in done], axis=2)
+
+
+class MovedGrid(albumentations.GridDistortion):  # type: ignore[misc]
+    """imgaug's PiecewiseAffine: the points of a 4 x 4 grid move by .03 to .05 of the side, and what
+    lies between them with them.
+
+    Albumentations' own takes 6 s for 512 px, and weighs all points by their distance, which pulls
+    everything to them; its ThinPlateSpline solves for another kernel than it applies, and tears.
+    """
+
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
+        height, width = params["shape"][:2]
+        deviation = self.py_random.uniform(*GRID_SHIFT)
+        shifts = self.random_generator.normal(0, deviation, (GRID_POINTS, GRID_POINTS, 2))
+        shift_HW2 = np.asarray(cv2.resize(shifts.astype(np.float32), (width, height)))
+        rows, columns = np.mgrid[:height, :width].astype(np.float32)
+        return {
+            "map_x": columns + shift_HW2[:, :, 0] * np.float32(width),
+            "map_y": rows + shift_HW2[:, :, 1] * np.float32(height),
+        }
 
 
 def strong_steps() -> list[Step]:
@@ -95,16 +118,10 @@ def _shift_scale_rotate() -> albumentations.BasicTransform:
 
 
 def _distortions() -> dict[str, albumentations.BasicTransform]:
-    # For IAAPiecewiseAffine: its 4 x 4 points, moved by .03 to .05 of the side (the spline counts
-    # in tenths). Albumentations' PiecewiseAffine takes 6 s for 512 px and weighs positions by
-    # distance where it should lie between three points, which pulls everything to the points.
-    spline = albumentations.ThinPlateSpline(
-        scale_range=(0.3, 0.5), num_control_points=4, border_mode=MIRRORED, p=0.3
-    )
     return {
         "optical distortion": albumentations.OpticalDistortion(border_mode=MIRRORED, p=0.3),
         "grid distortion": albumentations.GridDistortion(border_mode=MIRRORED, p=0.1),
-        "spline": spline,
+        "moved grid": MovedGrid(border_mode=MIRRORED, p=0.3),
     }
 
 

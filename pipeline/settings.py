@@ -50,3 +50,18 @@ class ComparisonSettings:
     rows: str = "all"
     seeds: int = 3
     first_folds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RareSettings:
+    """How images of rare labels are multiplied; see `pipeline/rare_plan.py`.
+
+    Args:
+        least: Images that each label should have.
+        augmentation: What changes them: strong, photometric or d4.
+        seed: Of the draws.
+    """
+
+    least: int
+    augmentation: Literal["strong", "photometric", "d4"] = "strong"
+    seed: int = 0

@@ -17,12 +17,15 @@ from matplotlib.figure import Figure
 GRAY = (1.0, 1.0, 1.0)
 
 
-def stretched(field: NDArray[np.uint8]) -> NDArray[np.float32]:
+def stretched(
+    field: NDArray[np.uint8], *, as_of: NDArray[np.uint8] | None = None
+) -> NDArray[np.float32]:
     """Each channel divided by its 99.8th percentile, C x H x W; 1 is white, little lies above.
 
+    as_of: a field whose percentiles are taken, so that brightness can be compared with it.
     For the eye only: fluorescence is dim, and no number is ever computed from this.
     """
-    white_C = np.maximum(np.percentile(field, 99.8, axis=(1, 2)), 1.0)
+    white_C = np.maximum(np.percentile(field if as_of is None else as_of, 99.8, axis=(1, 2)), 1.0)
     return field.astype(np.float32) / white_C.astype(np.float32)[:, None, None]
 
 
@@ -31,10 +34,12 @@ def colour_of(channel: str) -> tuple[float, float, float]:
     return DISPLAY_COLOURS.get(channel, GRAY)
 
 
-def to_rgb(field: NDArray[np.uint8], channels: Sequence[str]) -> NDArray[np.float32]:
+def to_rgb(
+    field: NDArray[np.uint8], channels: Sequence[str], *, as_of: NDArray[np.uint8] | None = None
+) -> NDArray[np.float32]:
     """A field as H x W x 3 in 0..1, every channel stretched and in its colour."""
     rgb = np.zeros((*field.shape[1:], 3), np.float32)
-    for plane, channel in zip(stretched(field), channels, strict=True):
+    for plane, channel in zip(stretched(field, as_of=as_of), channels, strict=True):
         rgb += plane[:, :, None] * np.array(colour_of(channel), np.float32)
     return np.clip(rgb, 0.0, 1.0)
 

@@ -57,12 +57,17 @@ def split_or_none(manifest: Manifest, share: float = 0.3, seed: int = 0) -> Hold
 
 @SOME
 @given(manifest=manifests(), share=st.floats(0.1, 0.6), seed=st.integers(0, 5))
-def test_every_labelled_image_is_on_one_side(manifest: Manifest, share: float, seed: int) -> None:
+def test_every_original_is_on_one_side_and_what_is_made_never_measures(
+    manifest: Manifest, share: float, seed: int
+) -> None:
     if split := split_or_none(manifest, share, seed):
         assert split.training_ids
         assert split.validation_ids
-        both = (*split.training_ids, *split.validation_ids)
-        assert sorted(both) == sorted(manifest.labelled.ids)
+        made = {r.id for r in manifest.labelled.rows if r.parent}
+        assert not made & set(split.validation_ids)
+        both = [*split.training_ids, *split.validation_ids]
+        assert len(set(both)) == len(both)
+        assert set(both) | made == set(manifest.labelled.ids)
 
 
 @SOME

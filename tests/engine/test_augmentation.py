@@ -111,6 +111,20 @@ def test_clahe_of_one_channel_is_that_of_albumentations() -> None:
     assert np.array_equal(own(image=four)["image"], np.repeat(expected, 4, axis=2))
 
 
+def test_a_moved_grid_moves_by_shares_of_the_side_and_tears_nothing() -> None:
+    """Pixels that tell their place: they move by a few hundredths of the side, in order."""
+    side = 200
+    ramp = np.repeat(np.arange(side, dtype=np.uint8)[None, :], side, axis=0)
+    place = np.stack([ramp, ramp.T]).astype(int)
+    inner, moves = slice(40, 160), []
+    for seed in range(20):
+        moved = changed(place.astype(np.uint8), alone("moved grid"), seed).astype(int)
+        moves.append((moved - place)[:, inner, inner] / side)
+        assert (np.diff(moved[0], axis=1)[inner, inner] >= 0).mean() > 0.99
+    # Half-way between points that move by .04 independently of one another they move by half.
+    assert 0.015 < np.std(moves) < 0.05
+
+
 def test_strong_steps_have_the_probabilities_of_the_source() -> None:
     """A step of p .2 with choices of p .2, .1, .1 makes the first with probability .1."""
     steps = strong_steps()

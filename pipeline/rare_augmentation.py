@@ -1,0 +1,199 @@
+"""An atlas with more images of its rare labels: the same tables and images, and changed copies.
+
+Axes: C channels, H x W pixels.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from atlas.artifact_files import save_table
+from atlas.errors import DataError, UserError
+from atlas.files import (
+    content_hash,
+    folder_filled_beside,
+    json_text,
+    read_json,
+    write_json,
+    written_beside,
+)
+from atlas.images import ImageProblem, read_field
+from atlas.manifest import ImageRow, Manifest, read_labelled_tables, read_manifest
+from atlas.metrics import label_matrix
+from atlas.spec import AtlasSpec, read_spec
+from atlas.store import fingerprint
+from atlas.tables import TABLES, Draft
+from engine.augmentation import Augment
+from engine.loaders import seed_of
+from pipeline.rare_plan import RarePlan, plan_rare
+from pipeline.settings import RareSettings
+
+NOTES_FILE = "augmented.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """An image to make."""
+
+    id: str
+    parent: ImageRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class RareAugmentation:
+    """labels: names. already_there: the folder held this very atlas."""
+
+    plan: RarePlan
+    labels: tuple[str, ...]
+    images: int
+    already_there: bool = False
+
+
+def plan_of(data: Path, settings: RareSettings) -> RareAugmentation:
+    """What would be made, from the tables alone: no image needs to be there. Raises DataError."""
+    labels = read_spec(data).labels
+    rows = read_labelled_tables(data)
+    return RareAugmentation(
+        plan=_plan(rows, len(labels), settings), labels=labels, images=len(rows)
+    )
+
+
+def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentation:
+    """Writes the atlas folder `out`: whole or not at all; what a stopped run made is kept.
+
+    Images of `data` are linked, or copied where they cannot be. Made ones stand behind the others
+    in their parent's table, with its columns and their Parent. Raises DataError for `data`,
+    UserError where `out` holds anything else.
+    """
+    _require(settings, data, out)
+    manifest = read_manifest(data)
+    rows = manifest.labelled.rows
+    plan = _plan(rows, len(manifest.spec.labels), settings)
+    made = _images_to_make(manifest, plan)
+    key = _key(manifest, settings)
+    done = RareAugmentation(plan=plan, labels=manifest.spec.labels, images=len(rows))
+    if _made_from(out) == key:
+        return RareAugmentation(**{**vars(done), "already_there": True})
+    with folder_filled_beside(out, holds=NOTES_FILE, key=key) as folder:
+        for row in manifest.rows:
+            for file in row.files:
+                _link(file, folder / row.split / file.name)
+        _make(made, manifest.spec, settings, folder)
+        _write_tables(data, folder, made)
+        notes = {"made_from": key, "least": settings.least, "seed": settings.seed}
+        notes |= {"augmentation": settings.augmentation, "made": len(made)}
+        write_json(folder / NOTES_FILE, notes)
+    return done
+
+
+def _require(settings: RareSettings, data: Path, out: Path) -> None:
+    if settings.least < 1:
+        raise UserError(f"--least {settings.least}: at least 1 image")
+    if settings.seed < 0:
+        raise UserError(f"--seed {settings.seed}: must not be negative")
+    if out.resolve() == data.resolve():
+        raise UserError(f"{out} is the atlas itself; give --out another folder")
+
+
+def _plan(
+    rows: Sequence[ImageRow] | Sequence[Draft], label_count: int, settings: RareSettings
+) -> RarePlan:
+    carries_NL = label_matrix([row.labels or () for row in rows], label_count).astype(bool)
+    original_N = np.array([row.parent is None for row in rows], bool)
+    return plan_rare(carries_NL, original_N, least=settings.least, seed=settings.seed)
+
+
+def _images_to_make(manifest: Manifest, plan: RarePlan) -> list[Made]:
+    """Each with an id of its own, numbered behind what is there already."""
+    taken, made = set(manifest.ids), []
+    for row, copies in zip(manifest.labelled.rows, plan.copies_N.tolist(), strict=True):
+        number = 0
+        for _ in range(copies):
+            number += 1
+            while (name := f"{row.id}_augmented_{number}") in taken:
+                number += 1
+            made.append(Made(id=name, parent=row))
+    return made
+
+
+def _key(manifest: Manifest, settings: RareSettings) -> str:
+    """Of tables, files and settings."""
+    return content_hash(manifest.table_hash, *map(fingerprint, manifest.rows), json_text(settings))
+
+
+def _made_from(out: Path) -> str | None:
+    notes = out / NOTES_FILE
+    found = read_json(notes, made_by="") if notes.is_file() else {}
+    key = found.get("made_from")
+    return None if key is None else str(key)
+
+
+def _link(file: Path, place: Path) -> None:
+    if place.exists():
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(file.resolve(), place)
+    except OSError:  # another disk, or a file system without links
+        with written_beside(place) as beside:
+            shutil.copy2(file, beside)
+
+
+def _make(made: Sequence[Made], spec: AtlasSpec, settings: RareSettings, folder: Path) -> None:
+    augment = Augment(settings.augmentation)
+    for image in tqdm(made, desc="augmenting", unit="img"):
+        split = folder / image.parent.split
+        places = [split / f"{spec.file_stem(image.id, channel)}.png" for channel in spec.channels]
+        if all(place.exists() for place in places):
+            continue
+        field = _field(image.parent, spec)
+        changed = augment(field, seed_of("rare", settings.seed, image.id))
+        for place, plane in zip(places, _counts(changed, spec.max_value), strict=True):
+            with written_beside(place) as beside:
+                beside.write_bytes(cv2.imencode(".png", plane)[1].tobytes())
+
+
+def _field(row: ImageRow, spec: AtlasSpec) -> NDArray[np.uint8]:
+    try:
+        return read_field(row.files, spec.channels, max_value=spec.max_value)
+    except ImageProblem as problem:
+        raise DataError(str(row.files[0].parent), [str(problem)]) from problem
+
+
+def _counts(field_CHW: NDArray[np.uint8], max_value: int | None) -> NDArray[np.generic]:
+    """As the atlas's files hold them: what is white there is white again when it is read."""
+    if max_value is None:
+        return field_CHW
+    counts = np.rint(field_CHW * (max_value / 255))
+    return np.asarray(counts, np.uint16 if max_value > 255 else np.uint8)
+
+
+def _write_tables(data: Path, folder: Path, made: Sequence[Made]) -> None:
+    for file in data.iterdir():
+        if file.is_file() and file.name not in (TABLES["train"], TABLES["external"]):
+            with written_beside(folder / file.name) as beside:
+                shutil.copy2(file, beside)
+    for split in ("train", "external"):
+        path = data / TABLES[split]
+        if path.exists():
+            own = [image for image in made if image.parent.split == split]
+            save_table(folder / path.name, _longer(path, own))
+
+
+def _longer(path: Path, made: Sequence[Made]) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = table.set_index(table["Id"].str.strip())
+    if "Parent" not in table:
+        table["Parent"] = ""
+    added = table.loc[[image.parent.id for image in made]].copy()
+    added["Parent"] = added.index
+    added["Id"] = [image.id for image in made]
+    return pd.concat([table, added])
