@@ -63,7 +63,7 @@ def fit(
     with _quiet():
         if not (best.exists() and last.exists() and epochs_done(last) >= training.epochs):
             _check_machine(training, batches=len(train_loader))
-            remove_left_over(checkpoints, ".*.part.ckpt")
+            remove_left_over(checkpoints, ".*.part.*")
             written = Checkpoints(
                 checkpoints, monitor=monitor, mode=mode, minutes=checkpoint_minutes
             )

@@ -37,9 +37,14 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path: Pat
     rng = np.random.default_rng(0)
     settings = [
         replace(
-            TRAINING, epochs=2, schedule="cosine", warmup_epochs=0.5, accumulate_batches=batches
+            TRAINING,
+            epochs=2,
+            schedule="cosine",
+            warmup_epochs=0.5,
+            accumulate_batches=batches,
+            **averaged,
         )
-        for batches in (1, 2)
+        for batches, averaged in ((1, {"averaged_checkpoints": 2}), (2, {"ema_decay": 0.7}))
     ]
     whole_s = [seconds_of_training(tmp_path / f"whole{n}", s) for n, s in enumerate(settings)]
     epochs_at_kill = []

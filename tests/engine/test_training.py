@@ -43,7 +43,7 @@ def events(folder: Path) -> list[Event]:
 
 def assert_equal_runs(one: Path, other: Path) -> None:
     names = [
-        {path.name for path in (folder / "run" / "checkpoints").iterdir()}
+        {path.name for path in (folder / "run" / "checkpoints").glob("[!.]*")}
         for folder in (one, other)
     ]
     assert names[0] == names[1] >= set(BOTH)
