@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import gaussian_kde, norm
+from scipy.stats import gaussian_kde, gumbel_r, norm
 
 from atlas.errors import UserError
 from index.promise import Promise, Trials, make_promise, precision_bound
@@ -18,8 +18,7 @@ from index.settings import LeakSettings
 FEWEST_NATURAL = 10
 LARGEST_CORRELATION = 0.9999
 CUTS_TRIED = 2000
-TIMES_SURER = 10
-SPREADS_UP = (1.0, 1.645)  # standard deviations at which quantiles are looked at
+TIMES_RARER = 10
 MIXTURE_STEPS = 30
 LEAST_SPREAD_Z = 0.05
 TINY = 1e-300
@@ -77,9 +76,9 @@ def calibrate_same_image(
 
     An atlas may hold copies that nobody declared, so the far tail of `natural` cannot be trusted:
     its bulk gives the false rate. Where the cut that this rate asks for lies below what keeps the
-    planted copies, the cut goes up into the gap, until false claims are TIMES_SURER rarer than
-    asked, and to its middle at most: copies may be harder than the planted ones. Else precision
-    comes first.
+    planted copies, the cut goes up into the gap, until false claims are TIMES_RARER rarer than
+    asked also by a heavier tail (`_rare_z`), and to its middle at most: copies may be harder than
+    the planted ones. Else precision comes first.
     """
     if not (planted > -1.0).any():
         raise UserError(
@@ -91,19 +90,15 @@ def calibrate_same_image(
     centre, spread = _bulk(fisher_z(natural), fisher_z(examined)) if enough else (0.0, 0.25)
     cuts_z = np.linspace(centre, fisher_z(np.array(1.0)), CUTS_TRIED)
     expected = _expected_precision(np.tanh(cuts_z), planted, centre, spread, settings.copy_share)
-
-    def lowest_z(precision: float) -> float:
-        """The last cut stands where none is good enough: then next to nothing is claimed."""
-        reached = np.flatnonzero(expected >= precision)
-        return float(cuts_z[reached[0]] if len(reached) else cuts_z[-1])
-
-    precise_z = lowest_z(settings.copy_precision)
-    surer_z = lowest_z(1 - (1 - settings.copy_precision) / TIMES_SURER)
+    # The last cut stands where none is good enough: then next to nothing is claimed.
+    reached = np.flatnonzero(expected >= settings.copy_precision)
+    precise_z = float(cuts_z[reached[0]] if len(reached) else cuts_z[-1])
+    rare_z = _rare_z(centre, spread, _false_rate(settings) / TIMES_RARER)
     # No cut brings back a copy that was no candidate, so those do not speak here.
     keeping_z = float(np.quantile(fisher_z(examined), 1 - settings.copy_recall_kept))
     promise = make_promise(
         Trials(known_K=planted, unknown_U=natural),
-        wanted_cut=float(np.tanh(max(precise_z, min(surer_z, (precise_z + keeping_z) / 2)))),
+        wanted_cut=float(np.tanh(max(precise_z, min(rare_z, (precise_z + keeping_z) / 2)))),
         precision=settings.copy_precision,
         share=settings.copy_share,
         seed=settings.seed,
@@ -207,30 +202,33 @@ def _bulk(natural_z: NDArray[np.float64], copies_z: NDArray[np.float64]) -> tupl
 
     Some of them may be copies, scattered as the planted ones are: how many, and how likely each, is
     found by expectation maximisation. What is likely a copy counts less in the median and in the
-    quantiles that the spread is taken from; of two the wider counts, for sparse fields that agree
-    by chance make a heavy tail.
+    quantile that the spread is taken from.
     """
     copy_density = gaussian_kde(copies_z)(natural_z) if np.ptp(copies_z) > 0 else 0 * natural_z
     below = natural_z < np.median(copies_z)
     distinct = below.astype(float) if below.any() else np.ones(len(natural_z))
     for _ in range(MIXTURE_STEPS):
-        centre, spread = _upper_spread(natural_z, distinct, 1.0)
+        centre, upper = np.quantile(
+            natural_z, [0.5, norm.cdf(1)], weights=distinct, method="inverted_cdf"
+        )
+        spread = max(upper - centre, LEAST_SPREAD_Z)
         share = 1 - distinct.mean()
         copy = share * copy_density
         other = (1 - share) * norm.pdf(natural_z, centre, spread)
         # Below the centre the planted ones' low tail must not take away what is surely distinct.
         distinct = np.where(natural_z > centre, other / (copy + other + TINY), 1.0)
-    return max(_upper_spread(natural_z, distinct, deviations) for deviations in SPREADS_UP)
+    return float(centre), float(spread)
 
 
-def _upper_spread(
-    z: NDArray[np.float64], weights: NDArray[np.float64], deviations: float
-) -> tuple[float, float]:
-    """Weighted median, and the standard deviation by the quantile so many of them above it."""
-    centre, upper = np.quantile(
-        z, [0.5, norm.cdf(deviations)], weights=weights, method="inverted_cdf"
-    )
-    return float(centre), float(max((upper - centre) / deviations, LEAST_SPREAD_Z))
+def _rare_z(centre: float, spread: float, false_rate: float) -> float:
+    """Fisher's z that so few distinct pairs reach, by the law of maxima.
+
+    Of each image the best of many candidates is looked at, so the tail is Gumbel's, which is
+    heavier than a normal one; matched to median and upper standard deviation (`_bulk`).
+    """
+    median, upper = gumbel_r.ppf(norm.cdf([0, 1]))
+    scale = spread / (upper - median)
+    return float(gumbel_r.isf(false_rate, loc=centre - median * scale, scale=scale))
 
 
 def _expected_precision(
@@ -246,6 +244,12 @@ def _expected_precision(
     false_rate = norm.sf((fisher_z(evidence) - centre_z) / spread_z)
     claims = copy_share * recall
     return np.asarray(claims / (claims + (1.0 - copy_share) * false_rate))
+
+
+def _false_rate(settings: LeakSettings) -> float:
+    """Of distinct pairs, at which claims of all copies have the precision that is asked."""
+    odds = settings.copy_share / (1 - settings.copy_share)
+    return odds * (1 - settings.copy_precision) / settings.copy_precision
 
 
 def _surest(trials: int) -> float:

@@ -21,9 +21,10 @@ FloatArray = NDArray[np.float64]
 RISK = 0.05  # that a promise does not hold
 # Few false claims are what is hard to show, so their bound gets most of the risk.
 RISK_OF_FALSE, RISK_OF_RIGHT, RISK_OF_WRONG = 0.8 * RISK, 0.1 * RISK, 0.1 * RISK
+RISK_OF_HOPE = 1e-6  # two standard deviations more than RISK_OF_RIGHT
 STEPS = 50
 NOT_EXAMINED = -1.0
-# Testing starts where half of the true cases are claimed: above, recall is too small to show much.
+# Cuts above that keep half of the true cases are not tried: recall is too small to show much.
 FIRST_RECALL = 0.5
 
 
@@ -100,10 +101,12 @@ class Promise:
         )
 
 
-def precision_bound(trials: Trials, cuts_T: FloatArray, share: float) -> FloatArray:
+def precision_bound(
+    trials: Trials, cuts_T: FloatArray, share: float, *, risk_of_right: float = RISK_OF_RIGHT
+) -> FloatArray:
     """Lower bound of the precision of claims from each cut on, T; holds with 95 % at one cut."""
     known = len(trials.known_K)
-    right = _lower(_count_from(trials.right_K, cuts_T), known, RISK_OF_RIGHT)
+    right = _lower(_count_from(trials.right_K, cuts_T), known, risk_of_right)
     false = _upper(_count_from(trials.unknown_U, cuts_T), len(trials.unknown_U), RISK_OF_FALSE)
     wrong = np.zeros(len(cuts_T))
     if trials.correct_K is not None:
@@ -125,6 +128,7 @@ def make_promise(
     proof = Trials(known_K=proof.known_K, correct_K=proof.correct_K, unknown_U=trials.unknown_U)
     lowest = highest = None
     cuts_T = _sequence(steps, wanted_cut)
+    cuts_T = cuts_T[_first_hopeful(steps, cuts_T, precision, share) :]
     for cut, bound in zip(cuts_T, precision_bound(proof, cuts_T, share), strict=True):
         if bound < precision:
             break
@@ -155,6 +159,17 @@ def _sequence(steps: Trials, wanted_cut: float) -> FloatArray:
     cuts_T = np.quantile(scores, 1 - np.linspace(FIRST_RECALL, 1.0, STEPS))
     below = np.linspace(cuts_T[-1], min(wanted_cut, cuts_T[-1]), STEPS)
     return np.concatenate([cuts_T, below[1:]])
+
+
+def _first_hopeful(steps: Trials, cuts_T: FloatArray, precision: float, share: float) -> int:
+    """Where testing starts: the highest cut at which the precision would be shown if no query
+    without a true match were claimed, by so much that another half of the known ones agrees; else
+    that of the best recall. A test that cannot succeed would end the sequence before it began.
+    """
+    clean = replace(steps, unknown_U=np.full(len(steps.unknown_U), NOT_EXAMINED))
+    bound_T = precision_bound(clean, cuts_T, share, risk_of_right=RISK_OF_HOPE)
+    hopeful = np.flatnonzero(bound_T >= precision)
+    return int(hopeful[0]) if len(hopeful) else STEPS - 1
 
 
 def _count_from(values: FloatArray, cuts_T: FloatArray) -> NDArray[np.int64]:

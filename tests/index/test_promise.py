@@ -67,6 +67,18 @@ def test_three_hundred_clean_queries_promise_99_percent_at_half_but_not_at_the_s
     assert make_promise(trials([1.0] * 2000, [0.0] * 13_000), share=0.026, **ask).reached
 
 
+def test_a_precision_that_needs_nearly_all_copies_is_shown_where_nearly_all_are_found():
+    """At 5 % copies and 6,500 clean queries .99 wants a recall above .9: at half of it none holds,
+    and testing must not begin there."""
+    rng = np.random.default_rng(0)
+    trials = Trials(known_K=rng.uniform(0.7, 1.0, 800), unknown_U=rng.uniform(0.0, 0.5, 6500))
+    promise = make_promise(trials, wanted_cut=0.6, precision=0.99, share=0.05, seed=0)
+    assert promise.reached
+    assert promise.lowest == promise.cut == 0.6
+    assert promise.highest is not None
+    assert np.mean(trials.known_K >= promise.highest) > 0.9
+
+
 def test_the_promise_breaks_no_more_often_than_it_says():
     """Planted truth: Gaussian scores, whose true precision at every cut is known."""
     share, asked, redraws = 0.3, 0.95, 400
