@@ -9,25 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import gaussian_kde, gumbel_r, norm
+from scipy.stats import norm
 
 from atlas.errors import UserError
+from index.distinct_pairs import bulk, fisher_z, rare_z
 from index.promise import Promise, Trials, make_promise, precision_bound
 from index.settings import LeakSettings
 
 FEWEST_NATURAL = 10
-LARGEST_CORRELATION = 0.9999
 CUTS_TRIED = 2000
 TIMES_RARER = 10
-MIXTURE_STEPS = 30
-LEAST_SPREAD_Z = 0.05
-TINY = 1e-300
 FEW_KEPT = 0.9  # of the planted copies: below that the user is told
-
-
-def fisher_z(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fisher's transform: correlations of one pair of fields scatter evenly in it."""
-    return np.arctanh(np.clip(correlation, -LARGEST_CORRELATION, LARGEST_CORRELATION))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +69,7 @@ def calibrate_same_image(
     An atlas may hold copies that nobody declared, so the far tail of `natural` cannot be trusted:
     its bulk gives the false rate. Where the cut that this rate asks for lies below what keeps the
     planted copies, the cut goes up into the gap, until false claims are TIMES_RARER rarer than
-    asked also by a heavier tail (`_rare_z`), and to its middle at most: copies may be harder than
+    asked also by a heavier tail (`rare_z`), and to its middle at most: copies may be harder than
     the planted ones. Else precision comes first.
     """
     if not (planted > -1.0).any():
@@ -87,18 +79,18 @@ def calibrate_same_image(
     planted = np.sort(planted)
     examined = planted[planted > -1.0]
     enough = len(natural) >= FEWEST_NATURAL
-    centre, spread = _bulk(fisher_z(natural), fisher_z(examined)) if enough else (0.0, 0.25)
+    centre, spread = bulk(fisher_z(natural), fisher_z(examined)) if enough else (0.0, 0.25)
     cuts_z = np.linspace(centre, fisher_z(np.array(1.0)), CUTS_TRIED)
     expected = _expected_precision(np.tanh(cuts_z), planted, centre, spread, settings.copy_share)
     # The last cut stands where none is good enough: then next to nothing is claimed.
     reached = np.flatnonzero(expected >= settings.copy_precision)
     precise_z = float(cuts_z[reached[0]] if len(reached) else cuts_z[-1])
-    rare_z = _rare_z(centre, spread, _false_rate(settings) / TIMES_RARER)
+    rarer_z = rare_z(centre, spread, _false_rate(settings) / TIMES_RARER)
     # No cut brings back a copy that was no candidate, so those do not speak here.
     keeping_z = float(np.quantile(fisher_z(examined), 1 - settings.copy_recall_kept))
     promise = make_promise(
         Trials(known_K=planted, unknown_U=natural),
-        wanted_cut=float(np.tanh(max(precise_z, min(rare_z, (precise_z + keeping_z) / 2)))),
+        wanted_cut=float(np.tanh(max(precise_z, min(rarer_z, (precise_z + keeping_z) / 2)))),
         precision=settings.copy_precision,
         share=settings.copy_share,
         seed=settings.seed,
@@ -195,40 +187,6 @@ def calibrate_sibling(trials: Trials, settings: LeakSettings) -> SiblingCalibrat
         promise=promise,
         note="",
     )
-
-
-def _bulk(natural_z: NDArray[np.float64], copies_z: NDArray[np.float64]) -> tuple[float, float]:
-    """Centre and upper standard deviation of the natural pairs that are distinct.
-
-    Some of them may be copies, scattered as the planted ones are: how many, and how likely each, is
-    found by expectation maximisation. What is likely a copy counts less in the median and in the
-    quantile that the spread is taken from.
-    """
-    copy_density = gaussian_kde(copies_z)(natural_z) if np.ptp(copies_z) > 0 else 0 * natural_z
-    below = natural_z < np.median(copies_z)
-    distinct = below.astype(float) if below.any() else np.ones(len(natural_z))
-    for _ in range(MIXTURE_STEPS):
-        centre, upper = np.quantile(
-            natural_z, [0.5, norm.cdf(1)], weights=distinct, method="inverted_cdf"
-        )
-        spread = max(upper - centre, LEAST_SPREAD_Z)
-        share = 1 - distinct.mean()
-        copy = share * copy_density
-        other = (1 - share) * norm.pdf(natural_z, centre, spread)
-        # Below the centre the planted ones' low tail must not take away what is surely distinct.
-        distinct = np.where(natural_z > centre, other / (copy + other + TINY), 1.0)
-    return float(centre), float(spread)
-
-
-def _rare_z(centre: float, spread: float, false_rate: float) -> float:
-    """Fisher's z that so few distinct pairs reach, by the law of maxima.
-
-    Of each image the best of many candidates is looked at, so the tail is Gumbel's, which is
-    heavier than a normal one; matched to median and upper standard deviation (`_bulk`).
-    """
-    median, upper = gumbel_r.ppf(norm.cdf([0, 1]))
-    scale = spread / (upper - median)
-    return float(gumbel_r.isf(false_rate, loc=centre - median * scale, scale=scale))
 
 
 def _expected_precision(

@@ -4,7 +4,6 @@ import csv
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +30,7 @@ from engine.weights import weights_hash
 from pipeline import classifier_training, trunk_pretraining
 from tests.classify.atlases import TINY, draw_folder
 from tests.classify.networks.made import made, noise
+from tests.engine.stopping import StopsBefore
 
 SIZE_PX = 32
 PLAIN = PretrainingSettings(
@@ -101,15 +101,8 @@ def test_extreme_divergences_have_finite_gradients() -> None:
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
 
-class Stopped(PretrainingModule):
-    """`stop_before` is the step (of all epochs) that never happens."""
-
-    stop_before: int | None = None
-
-    def training_step(self, batch: Any, batch_index: int) -> Any:
-        if self.current_epoch * BATCHES + batch_index == self.stop_before:
-            raise RuntimeError("stopped")
-        return super().training_step(batch, batch_index)
+class Stopped(StopsBefore, PretrainingModule):
+    batches = BATCHES
 
 
 def train(

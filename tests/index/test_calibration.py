@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.errors import UserError
-from index.calibration import calibrate_same_image, calibrate_sibling, fisher_z
+from index.calibration import calibrate_same_image, calibrate_sibling
+from index.distinct_pairs import fisher_z
 from index.promise import Trials
 from index.settings import LeakSettings
 from tests.reference import precision_at

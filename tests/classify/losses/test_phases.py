@@ -3,7 +3,6 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -22,6 +21,7 @@ from engine.loaders import training_loader, validation_loader
 from engine.normalisation import measure_channels
 from engine.training import fit, read_checkpoint
 from tests.classify.atlases import TINY, draw_folder
+from tests.engine.stopping import StopsBefore
 
 # So heavy that a look at the number tells which loss it is of: soft_f1 is at most 1.
 HEAVY_BCE = parse_loss("1000 bce", option="")
@@ -41,15 +41,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_folder(tmp_path_factory.mktemp("atlas") / "data", train=40, test=0)
 
 
-class Stopped(ClassifierModule):
-    """`stop_before` is the step (of all epochs) that never happens."""
-
-    stop_before: int | None = None
-
-    def training_step(self, batch: Any, batch_index: int) -> Any:
-        if self.current_epoch * BATCHES + batch_index == self.stop_before:
-            raise RuntimeError("stopped")
-        return super().training_step(batch, batch_index)
+class Stopped(StopsBefore, ClassifierModule):
+    batches = BATCHES
 
 
 def train(
