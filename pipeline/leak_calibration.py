@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from atlas.artifact_files import load_table, save_table
+from atlas.errors import UserError
 from atlas.files import read_json, write_json
 from index.calibration import SameImageCalibration, SiblingCalibration
 from index.promise import Promise
@@ -49,8 +51,18 @@ def save_calibration(folder: Path, calibration: LeakCalibration) -> None:
 
 
 def load_calibration(folder: Path) -> LeakCalibration:
-    """Raises MissingStageError naming the command that makes it."""
-    stored = read_json(folder / CALIBRATION_FILE, made_by=MADE_BY)
+    """Raises MissingStageError naming the command that makes it, UserError for one of an earlier
+    version."""
+    path = folder / CALIBRATION_FILE
+    stored = read_json(path, made_by=MADE_BY)
+    suspected = load_table(folder / SUSPECTED_FILE, made_by=MADE_BY)
+    try:
+        return _restored(stored, suspected)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: of an earlier version ({error}); run  {MADE_BY}") from error
+
+
+def _restored(stored: dict[str, Any], suspected: pd.DataFrame) -> LeakCalibration:
     same, sibling = stored["same_image"], stored["sibling"]
     return LeakCalibration(
         same_image=SameImageMeasurement(
@@ -59,7 +71,7 @@ def load_calibration(folder: Path) -> LeakCalibration:
             ),
             planted_recall=stored["planted_recall"],
             natural=np.array(stored["natural"], float),
-            suspected=load_table(folder / SUSPECTED_FILE, made_by=MADE_BY),
+            suspected=suspected,
         ),
         sibling=SiblingCalibration(
             **{
