@@ -101,7 +101,7 @@ def write_atlas(
 ) -> dict[str, int]:
     """kept: test images of the source that stay as they are."""
     by_id = source.manifest.by_id
-    _copy_files([*source.manifest.labelled.rows, *(by_id[i] for i in kept)], folder)
+    copy_files([*source.manifest.labelled.rows, *(by_id[i] for i in kept)], folder)
     for image in planted:
         write_image(folder / image.split, image.id, image.pixels, source.manifest.spec)
     if (source.data / "atlas.toml").exists():
@@ -142,7 +142,8 @@ def write_image(folder: Path, image_id: str, pixels: Pixels, spec: AtlasSpec) ->
             raise OSError(f"{path}: cannot be written")
 
 
-def _copy_files(rows: Iterable[ImageRow], folder: Path) -> None:
+def copy_files(rows: Iterable[ImageRow], folder: Path) -> None:
+    """The images as they are, to the folders of their splits."""
     for row in rows:
         (folder / row.split).mkdir(exist_ok=True)
         for file in row.files:

@@ -8,8 +8,8 @@ import pandas as pd
 from atlas.artifact_files import save_table
 from atlas.errors import UserError
 from atlas.files import folder_written_beside, read_json, write_json
-from atlas.manifest import ImageRow
 from atlas.tables import TABLES
+from benchmarks.leaks.plant import copy_files
 from benchmarks.leaks.planting import NOVEL, open_source
 
 SAMPLE_FILE = "sample.json"
@@ -32,9 +32,7 @@ def sample_atlas(data: Path, out: Path, *, labelled: int, seed: int) -> None:
     with folder_written_beside(out, holds=SAMPLE_FILE) as folder:
         if (data / "atlas.toml").exists():
             shutil.copyfile(data / "atlas.toml", folder / "atlas.toml")
-        for row in source.manifest.rows:
-            if row.id in kept | novel:
-                _copy_image(row, folder)
+        copy_files((row for row in source.manifest.rows if row.id in kept | novel), folder)
         for name in ("train", "external"):
             if (data / TABLES[name]).exists():
                 table = pd.read_csv(data / TABLES[name], dtype=str, keep_default_na=False)
@@ -43,9 +41,3 @@ def sample_atlas(data: Path, out: Path, *, labelled: int, seed: int) -> None:
         save_table(folder / "truth.csv", truth)
         save_table(folder / TABLES["test"], pd.DataFrame({"Id": truth["Id"], "Predicted": 0}))
         write_json(folder / SAMPLE_FILE, stated)
-
-
-def _copy_image(row: ImageRow, folder: Path) -> None:
-    (folder / row.split).mkdir(exist_ok=True)
-    for file in row.files:
-        shutil.copyfile(file, folder / row.split / file.name)
