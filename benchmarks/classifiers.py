@@ -37,6 +37,7 @@ from classify.network import empty_network
 from classify.recipes import RECIPES
 from classify.settings import ClassifierOptions
 from classify.thresholds import choose_thresholds, predict_labels
+from engine.settings import Precision
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "train_folds.py"
 Comparison = Literal["recipes", "losses", "channels"]
@@ -86,6 +87,7 @@ def main(
     folds: int = 3,
     seeds: int = 1,
     image_size_px: int = 96,
+    precision: Precision = "32-true",
 ) -> None:
     """Train what is missing, then write table.csv and print it.
 
@@ -99,9 +101,11 @@ def main(
         folds: into which the labelled images are divided.
         seeds: trainings of every row.
         image_size_px: of every row.
+        precision: of every row's training.
     """
     common = ("--data", str(data), "--epochs", str(epochs), "--folds", str(folds),
-              "--image-size-px", str(image_size_px), "--schedule", "cosine")  # fmt: skip
+              "--image-size-px", str(image_size_px), "--schedule", "cosine",
+              "--precision", precision)  # fmt: skip
     told = []
     for row in rows_of(comparison, recipe):
         if only and row.name not in only:
