@@ -34,3 +34,19 @@ def precision_at(cut: float, share: float, hits: list[float], claims: list[float
     made = sum(c >= cut for c in claims) / len(claims)
     wrong = (sum(f >= cut for f in false_claims) + 1) / (len(false_claims) + 1)
     return share * right / (share * made + (1 - share) * wrong)
+
+
+def resampled_macro_f1(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], groups: list[str],
+                       rng: np.random.Generator) -> float:  # fmt: skip
+    """Macro F1 of one resample of whole groups: mean of the classes it holds, as many as all."""
+    names = sorted(set(groups))
+    drawn = [names[k] for k in rng.integers(len(names), size=len(names))]
+    rows = [row for name in drawn for row, group in enumerate(groups) if group == name]
+    scores = []
+    for c in range(truth.shape[1]):
+        true, given = truth[rows, c], predicted[rows, c]
+        hits = sum(t and p for t, p in zip(true, given, strict=True))
+        if sum(true):
+            scores.append(2 * hits / (sum(true) + sum(given)))
+    held = sum(1 for c in range(truth.shape[1]) if sum(truth[:, c]))
+    return sum(scores) / max(len(scores), 1) * held / truth.shape[1]
