@@ -47,7 +47,9 @@ def read_labelled(
     antibody. An identity ties its fields, those of a well among them; where there is none the well
     is the group.
     """
-    for where, row in _rows(path, ("Id", "Target"), problems, may_be_empty=split == "external"):
+    for where, row in table_rows(
+        path, ("Id", "Target"), problems, may_be_empty=split == "external"
+    ):
         named = parse_hpa_id(row["Id"]) if hpa_ids else None
         identity = row.get("Identity", named.antibody if named else None)
         yield Draft(
@@ -64,7 +66,7 @@ def read_labelled(
 def read_test(path: Path, problems: list[str]) -> Iterator[Draft]:
     """The rows of sample_submission.csv; none where there is no such table."""
     if path.exists():
-        for where, row in _rows(path, ("Id",), problems):
+        for where, row in table_rows(path, ("Id",), problems):
             yield Draft(where=where, id=row["Id"], split="test")
 
 
@@ -72,7 +74,7 @@ def read_groups(path: Path, known_ids: Collection[str], problems: list[str]) -> 
     """Id -> Group of groups.csv, which may be empty; nothing where there is no such table."""
     groups: dict[str, str] = {}
     seen: dict[str, str] = {}
-    rows = _rows(path, ("Id", "Group"), problems, may_be_empty=True) if path.exists() else ()
+    rows = table_rows(path, ("Id", "Group"), problems, may_be_empty=True) if path.exists() else ()
     for where, row in rows:
         image_id = row["Id"]
         if image_id not in known_ids:
@@ -121,10 +123,13 @@ def names_a_file(image_id: str) -> bool:
     return bool(image_id) and image_id.isprintable() and not set(image_id) & {"/", "\\"}
 
 
-def _rows(
+def table_rows(
     path: Path, columns: tuple[str, ...], problems: list[str], *, may_be_empty: bool = False
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """(where, row) of each line that is not blank; fields without the white space around them."""
+    """(where, row) of each line that is not blank; fields without the white space around them.
+
+    What is wrong with the file as a table is added to `problems`.
+    """
     text = _text(path, columns, problems)
     if text is None:
         return

@@ -5,16 +5,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from atlas.artifact_files import load_leaks, load_table
+from atlas.artifact_files import load_leaks, load_table, save_table
 from atlas.artifacts import LeakReport
 from atlas.errors import DataError
 from atlas.files import write_json
-from atlas.labels import parse_labels
-from atlas.metrics import exact_interval, label_matrix, macro_f1
+from atlas.metrics import exact_interval
 from atlas.spec import read_spec
 from index.leaks import SAME_IMAGE, SIBLING
+from pipeline.label_scores import TwinScore, class_scores, read_answers, twin_scores
+from pipeline.submission_checking import check_submission_of
 
 UNSURE = "unsure"
+SCORE_FILE = "score.json"
+CLASS_FILE = "score_by_class.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +56,19 @@ class LeakScore:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelScore:
-    """Macro F1 over all test images in both worlds."""
+    """twins: macro F1 in both worlds, of all and by relation; by_class: CLASS_COLUMNS."""
 
-    with_transfer: float
-    without_transfer: float
+    twins: list[TwinScore]
+    by_class: pd.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunScore:
+    """labels: None where nothing was submitted. written: the files."""
+
+    leaks: LeakScore
+    labels: LabelScore | None
+    written: tuple[Path, ...]
 
 
 def score_leaks(
@@ -92,10 +104,11 @@ def score_leaks(
     )
 
 
-def score_run(data: Path, run: Path) -> tuple[LeakScore, LabelScore | None]:
+def score_run(data: Path, run: Path) -> RunScore:
     """Scores RUN/leaks, and RUN/submission where it is, against DATA/truth.csv.
 
-    Writes RUN/score.json. Raises MissingStageError naming what is not there.
+    Writes RUN/score.json and, of a submission, RUN/score_by_class.csv. Raises MissingStageError
+    naming what is not there, DataError for a truth.csv or a submission that is none.
     """
     if not (data / "truth.csv").exists():
         raise DataError(str(data), ["no truth.csv (Id,relation,source,edit,Target) to score by"])
@@ -106,23 +119,20 @@ def score_run(data: Path, run: Path) -> tuple[LeakScore, LabelScore | None]:
     by_edit = not pd.to_numeric(truth["edit"], errors="coerce").notna().any()
     leak_score = score_leaks(leaks, truth, identities, by_edit=by_edit)
     label_score = None
+    written = [run / SCORE_FILE]
     if (run / "submission" / "submission.csv").exists():
-        label_score = _score_labels(data, run / "submission", truth)
-    write_json(run / "score.json", {"leaks": leak_score, "labels": label_score})
-    return leak_score, label_score
+        label_score = _score_labels(data, run / "submission", truth, identities)
+        save_table(run / CLASS_FILE, label_score.by_class)
+        written.append(run / CLASS_FILE)
+    twins = label_score.twins if label_score else None
+    write_json(run / SCORE_FILE, {"leaks": leak_score, "labels": twins})
+    return RunScore(leaks=leak_score, labels=label_score, written=tuple(written))
 
 
-def _score_labels(data: Path, submission: Path, truth: pd.DataFrame) -> LabelScore:
-    made_by = "python scripts/make_submission.py"
-    classes = len(read_spec(data).labels)
-    right = label_matrix([parse_labels(text) for text in truth["Target"]], classes)
-
-    def score(name: str) -> float:
-        table = load_table(submission / name, made_by=made_by).set_index("Id")["Predicted"]
-        rows = [parse_labels(str(table[i])) for i in truth["Id"]]
-        return macro_f1(right, label_matrix(rows, classes))
-
-    return LabelScore(
-        with_transfer=score("submission.csv"),
-        without_transfer=score("submission_without_transfer.csv"),
-    )
+def _score_labels(
+    data: Path, submission: Path, truth: pd.DataFrame, identities: dict[str, str]
+) -> LabelScore:
+    check_submission_of(data, submission / "submission.csv")
+    names = read_spec(data).labels
+    answers = read_answers(submission, truth, identities, len(names))
+    return LabelScore(twins=twin_scores(answers), by_class=class_scores(answers, names))

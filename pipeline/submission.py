@@ -17,17 +17,19 @@ from atlas.artifacts import (
     ProbabilitySet,
     Submission,
 )
-from atlas.errors import DataError, ProvenanceError
+from atlas.errors import ProvenanceError
 from atlas.files import check_replaceable, folder_written_beside, write_json
 from atlas.labels import format_labels
-from atlas.manifest import read_labels, read_test_ids
+from atlas.manifest import read_labels
 from atlas.metrics import label_matrix
 from atlas.spec import read_spec
+from atlas.submission_check import check_submission
 from atlas.tables import GROUPS_TABLE
 from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_held_out
 from classify.thresholds import load_thresholds, predict_labels
 from index.transfer import ABSTAIN, TRANSFER
 from pipeline.overrides import Override, Overrides, weigh_overrides
+from pipeline.submission_checking import asked_of
 
 CLASSIFIER = "classifier"
 SUMMARY_FILE = "summary.json"
@@ -60,9 +62,8 @@ def make_submission_of(
     thresholds = load_thresholds(
         classifier_folder / THRESHOLDS_FILE, read_spec(data).labels, made_by=CLASSIFIER_BY
     )
-    ids = read_test_ids(data)
-    if not ids:
-        raise DataError(str(data), ["sample_submission.csv names no test images"])
+    asked = asked_of(data)
+    ids = asked.ids
     if foreign := set(leaks.table["Id"]) - set(ids):
         raise ProvenanceError(
             f"{leaks_folder}: {min(foreign)} is no test image of {data}; run  {LEAKS_BY}  again"
@@ -82,6 +83,8 @@ def make_submission_of(
         save_table(folder / "submission.csv", submission.predicted)
         save_table(folder / "origins.csv", submission.origins)
         save_table(folder / "submission_without_transfer.csv", without)
+        for name in ("submission.csv", "submission_without_transfer.csv"):
+            check_submission(folder / name, ids, asked.label_count)
         summary = {
             "rows": len(ids),
             "by_origin": by_origin,

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from scripts.console import run
 
+SHOWN_CHANGES = 8
+
 
 def main(data: Path = Path("data"), runs: Path = Path("runs")) -> None:
     """Score the leaks and the submission of a run against DATA/truth.csv.
@@ -15,22 +17,40 @@ def main(data: Path = Path("data"), runs: Path = Path("runs")) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from pipeline.label_scores import top_changes
     from pipeline.scoring import score_run
 
-    leaks, labels = score_run(data, runs)
+    scored = score_run(data, runs)
+    leaks, labels = scored.leaks, scored.labels
+    terminal = Console() if Console().is_terminal else Console(width=140)
     table = Table("measure", "count (share; exact 95 % interval)")
     for edit, share in leaks.copies_by_edit.items():
         table.add_row(f"copies found: {edit}", str(share))
     table.add_row("false same_image claims", str(leaks.false_copies))
     table.add_row("sibling claims that are right", str(leaks.sibling_precision))
     table.add_row("siblings found", str(leaks.sibling_recall))
-    if labels:
-        table.add_row("macro F1 with transferred labels", f"{labels.with_transfer:.4f}")
-        table.add_row("macro F1 without", f"{labels.without_transfer:.4f}")
-    Console().print(table)
+    terminal.print(table)
     if leaks.false_copy_ids:
         print("false same_image claims: " + " ".join(leaks.false_copy_ids))
-    print(f"wrote {runs / 'score.json'}")
+    if labels:
+        heads = ("images", "groups", "labels", "without transfer", "with transfer", "difference")
+        table = Table("test images", *heads, title="macro F1 (95 % by bootstrap over groups)")
+        for twin in labels.twins:
+            counts = (str(twin.images), str(twin.groups), str(twin.labels))
+            scores = (str(twin.without_transfer), str(twin.with_transfer), twin.difference.signed)
+            table.add_row(twin.relation, *counts, *scores)
+        terminal.print(table)
+        changes = top_changes(labels.by_class, SHOWN_CHANGES)
+        table = Table("label", "images", "F1 without", "F1 with", "difference")
+        table.title = f"labels that transfer changes most ({len(changes)} shown)"
+        for change in changes.to_dict("records"):
+            name = f"{change['label']} {change['name']}"
+            without, with_transfer = f"{change['f1_without']:.3f}", f"{change['f1_with']:.3f}"
+            difference = f"{change['difference']:+.3f}"
+            table.add_row(name, str(change["images"]), without, with_transfer, difference)
+        terminal.print(table)
+    for path in scored.written:
+        print(f"wrote {path}")
 
 
 if __name__ == "__main__":

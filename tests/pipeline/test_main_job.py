@@ -57,7 +57,7 @@ def job(tmp_path_factory) -> tuple[Path, Path]:
 
 
 def test_copies_are_found_and_nothing_is_claimed_falsely(job):
-    leaks, _ = score_run(*job)
+    leaks = score_run(*job).leaks
     assert leaks.copies_by_edit["all"].count >= 17
     assert leaks.false_copies.count == 0
 
