@@ -39,7 +39,7 @@ def hold_out(manifest: Manifest, *, share: float, seed: int) -> HoldOut:
     labels_GC = labels_of_groups(manifest, groups)
     if len(groups) < 2:
         raise UserError("the labelled images are all of one group: none can be held out")
-    held_out_G = _held_out(labels_GC, share, seed)
+    held_out_G = held_out_groups(labels_GC, share, seed)
     if not held_out_G.any():
         raise UserError(
             f"none of {len(groups)} groups of labelled images can be held out: "
@@ -98,7 +98,8 @@ def labels_of_groups(manifest: Manifest, groups: list[tuple[str, ...]]) -> NDArr
     return labels_GC
 
 
-def _held_out(labels_GC: NDArray[np.bool_], share: float, seed: int) -> NDArray[np.bool_]:
+def held_out_groups(labels_GC: NDArray[np.bool_], share: float, seed: int) -> NDArray[np.bool_]:
+    """Of two groups or more, about `share` of each label's; one of each label stays."""
     count = min(max(1, round(share * len(labels_GC))), len(labels_GC) - 1)
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=count, random_state=seed)
     _, rows = next(splitter.split(labels_GC, labels_GC))

@@ -1,22 +1,16 @@
-"""An atlas with more images of its rare labels: the same tables and images, and changed copies.
+"""An atlas with more images of its rare labels: the same tables and images, and changed copies."""
 
-Axes: C channels, H x W pixels.
-"""
-
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from atlas.artifact_files import save_table
-from atlas.errors import DataError, UserError
+from atlas.errors import UserError
 from atlas.files import (
     content_hash,
     folder_filled_beside,
@@ -25,7 +19,7 @@ from atlas.files import (
     write_json,
     written_beside,
 )
-from atlas.images import ImageProblem, read_field
+from atlas.image_files import link_or_copy, png_places, read_row, write_field
 from atlas.manifest import ImageRow, Manifest, read_labelled_tables, read_manifest
 from atlas.metrics import label_matrix
 from atlas.spec import AtlasSpec, read_spec
@@ -85,7 +79,7 @@ def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentat
     with folder_filled_beside(out, holds=NOTES_FILE, key=key) as folder:
         for row in manifest.rows:
             for file in row.files:
-                _link(file, folder / row.split / file.name)
+                link_or_copy(file, folder / row.split / file.name)
         _make(made, manifest.spec, settings, folder)
         _write_tables(data, folder, made)
         notes = {"made_from": key, "least": settings.least, "seed": settings.seed}
@@ -136,44 +130,15 @@ def _made_from(out: Path) -> str | None:
     return None if key is None else str(key)
 
 
-def _link(file: Path, place: Path) -> None:
-    if place.exists():
-        return
-    place.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(file.resolve(), place)
-    except OSError:  # another disk, or a file system without links
-        with written_beside(place) as beside:
-            shutil.copy2(file, beside)
-
-
 def _make(made: Sequence[Made], spec: AtlasSpec, settings: RareSettings, folder: Path) -> None:
     augment = Augment(settings.augmentation)
     for image in tqdm(made, desc="augmenting", unit="img"):
-        split = folder / image.parent.split
-        places = [split / f"{spec.file_stem(image.id, channel)}.png" for channel in spec.channels]
+        places = png_places(folder / image.parent.split, image.id, spec)
         if all(place.exists() for place in places):
             continue
-        field = _field(image.parent, spec)
+        field = read_row(image.parent, spec)
         changed = augment(field, seed_of("rare", settings.seed, image.id))
-        for place, plane in zip(places, _counts(changed, spec.max_value), strict=True):
-            with written_beside(place) as beside:
-                beside.write_bytes(cv2.imencode(".png", plane)[1].tobytes())
-
-
-def _field(row: ImageRow, spec: AtlasSpec) -> NDArray[np.uint8]:
-    try:
-        return read_field(row.files, spec.channels, max_value=spec.max_value)
-    except ImageProblem as problem:
-        raise DataError(str(row.files[0].parent), [str(problem)]) from problem
-
-
-def _counts(field_CHW: NDArray[np.uint8], max_value: int | None) -> NDArray[np.generic]:
-    """As the atlas's files hold them: what is white there is white again when it is read."""
-    if max_value is None:
-        return field_CHW
-    counts = np.rint(field_CHW * (max_value / 255))
-    return np.asarray(counts, np.uint16 if max_value > 255 else np.uint8)
+        write_field(places, changed, spec)
 
 
 def _write_tables(data: Path, folder: Path, made: Sequence[Made]) -> None:

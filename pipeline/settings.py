@@ -1,7 +1,9 @@
-"""Settings that cross rooms. Only the standard library here, so that `--help` is instant."""
+"""Settings that cross rooms. Nothing heavy is imported here, so that `--help` is instant."""
 
 from dataclasses import dataclass
 from typing import Literal
+
+from atlas.errors import UserError
 
 GAP = 20
 GAP_NEEDS_BLOCKS = "a gap belongs to blocks of neighbouring ids: leave it, or take blocks"
@@ -65,3 +67,28 @@ class RareSettings:
     least: int
     augmentation: Literal["strong", "photometric", "d4"] = "strong"
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationSettings:
+    """What a simulated test holds; see `pipeline/simulated_plan.py`. Shares of 2018 by default.
+
+    Args:
+        test_share: Test images, as a share of the labelled images.
+        copies_share: Test images that are edited copies of labelled ones.
+        siblings_share: Test images whose antibody keeps labelled images.
+        seed: Of what is held out, copied and edited.
+    """
+
+    test_share: float = 0.2
+    copies_share: float = 0.026
+    siblings_share: float = 0.07
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.test_share < 1:
+            raise UserError(f"--test-share {self.test_share}: more than 0 and less than 1")
+        if min(self.copies_share, self.siblings_share, self.seed) < 0:
+            raise UserError("--copies-share, --siblings-share and --seed cannot be negative")
+        if self.copies_share + self.siblings_share >= 1:
+            raise UserError("--copies-share and --siblings-share leave no others; give less")
