@@ -4,6 +4,7 @@ Everything that can be wrong with a data folder is found here, at once; later co
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from atlas.tables import (
 )
 
 LABELLED: tuple[Split, ...] = ("train", "external")
+SPLITS: tuple[Split, ...] = (*LABELLED, "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class ImageRow:
     identity: what the metric model's classes are (the antibody); None where unknown.
     group: rows that must not be parted by a split; None stands for a group of its own.
     parent: the image this one was made from; None for an original.
-    files: one for each channel.
+    files: one for each channel; none where only tables were read.
     width_px, height_px: as on disk.
     """
 
@@ -91,12 +93,38 @@ def _said_of(row: ImageRow) -> str:
     return f"{row.id}|{row.split}|{row.labels}|{row.identity}{group}{parent}"
 
 
-def read_manifest(data: Path) -> Manifest:
-    """The manifest of a data folder.
+def read_manifest(data: Path, splits: Sequence[Split] = SPLITS) -> Manifest:
+    """The manifest of a data folder, or of some of its splits.
 
     Raises DataError with every problem of the tables and of the images' headers: unknown labels,
     ids that occur twice, channel files that are missing, unreadable, of other sizes or modes.
     """
+    spec, drafts, groups, problems = _read_all(data)
+    wanted = [draft for draft in drafts if draft.split in splits]
+    found = find_files(data, spec, wanted, problems)
+    sizes = check_all(found, spec, problems)
+    if problems:
+        raise DataError(str(data), problems)
+    rows = [
+        _row(draft, groups, files, *size) for (draft, files), size in zip(found, sizes, strict=True)
+    ]
+    return Manifest(spec=spec, rows=tuple(rows))
+
+
+def read_tables(data: Path) -> Manifest:
+    """What the tables say, no image is looked at: rows without files, of size 0.
+
+    Raises DataError with every problem of the tables.
+    """
+    spec, drafts, groups, problems = _read_all(data)
+    if problems:
+        raise DataError(str(data), problems)
+    rows = tuple(_row(draft, groups, (), 0, 0) for draft in drafts)
+    return Manifest(spec=spec, rows=rows)
+
+
+def _read_all(data: Path) -> tuple[AtlasSpec, list[Draft], dict[str, str], list[str]]:
+    """Rows and groups of the tables, and what is wrong with them."""
     if not data.is_dir():
         raise DataError(str(data), ["no such folder; give --data a folder with train.csv"])
     spec = read_spec(data)
@@ -105,19 +133,17 @@ def read_manifest(data: Path) -> Manifest:
     problems += id_problems(drafts)
     problems += parent_problems(drafts)
     groups = read_groups(data / GROUPS_TABLE, {draft.id for draft in drafts}, problems)
-    found = find_files(data, spec, drafts, problems)
-    sizes = check_all(found, spec, problems)
-    if problems:
-        raise DataError(str(data), problems)
-    rows = [
-        ImageRow(
-            id=draft.id, split=draft.split, files=files, labels=draft.labels,
-            identity=draft.identity, group=groups.get(draft.id, draft.group), parent=draft.parent,
-            width_px=width, height_px=height,
-        )
-        for (draft, files), (width, height) in zip(found, sizes, strict=True)
-    ]  # fmt: skip
-    return Manifest(spec=spec, rows=tuple(rows))
+    return spec, drafts, groups, problems
+
+
+def _row(
+    draft: Draft, groups: dict[str, str], files: tuple[Path, ...], width_px: int, height_px: int
+) -> ImageRow:
+    return ImageRow(
+        id=draft.id, split=draft.split, files=files, labels=draft.labels,
+        identity=draft.identity, group=groups.get(draft.id, draft.group), parent=draft.parent,
+        width_px=width_px, height_px=height_px,
+    )  # fmt: skip
 
 
 def read_test_ids(data: Path) -> tuple[str, ...]:

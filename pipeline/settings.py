@@ -92,3 +92,17 @@ class SimulationSettings:
             raise UserError("--copies-share, --siblings-share and --seed cannot be negative")
         if self.copies_share + self.siblings_share >= 1:
             raise UserError("--copies-share and --siblings-share leave no others; give less")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplorationSettings:
+    """What an exploration measures.
+
+    folds: the folds that rare labels are told for. rare_below: labels of fewer images are rare.
+    sample: so many images are decoded, drawn by seed; None: all.
+    """
+
+    folds: int = 5
+    rare_below: int = 100
+    sample: int | None = None
+    seed: int = 0
