@@ -54,7 +54,7 @@ def _copies(found: ImageExploration) -> Iterator[Finding]:
         yield Finding(
             lead=f"{grouped(found.alike)} pairs look alike to a perceptual hash",
             told=f"the nearest {grouped(COMPARED_PAIRS)} were compared by their pixels. Where so "
-            "many look alike the hash does not tell images apart; remove_duplicates.py looks closer.",
+            "many look alike the hash does not tell images apart: remove_duplicates.py does.",
         )
 
 

@@ -113,7 +113,7 @@ def _rare(found: LabelExploration) -> Iterator[Finding]:
         fewest = rare.sort_values(["groups", "images"], kind="stable").iloc[0]
         weight = f", and {percent(len(rare) / len(found.names))} of macro F1"
         yield Finding(
-            lead=f"{counted(len(rare), 'label')} on fewer than {found.rare_below} images",
+            lead=f"{counted(len(rare), 'label')} on fewer than {found.rare_below} labelled images",
             told=f"{listed}{more}: {grouped(rare['images'].sum())} occurrences together"
             f"{weight if len(rare) < len(found.names) else ''}. {_fold_sentence(found, fewest)}",
         )
