@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.artifact_files import save_table
-from atlas.errors import UserError
 from atlas.files import check_replaceable, folder_written_beside
 from atlas.manifest import SPLITS, Manifest, read_manifest, read_tables
 from pipeline.exploration_image_sections import image_sections, scanned_in_words
@@ -43,9 +42,8 @@ def explore(data: Path, out: Path, settings: ExplorationSettings) -> Exploration
     """Writes the page, its tables and its plots to `out`; `data` is left as it is.
 
     A split is explored by its images where its folder is there, else by its table alone. Raises
-    UserError for bad settings, and for tables or images with problems.
+    UserError for tables or images with problems, and where `out` is no older result.
     """
-    _check(settings)
     check_replaceable(out, holds=PAGE_FILE)
     tables = read_tables(data)
     labels = explore_labels(tables, folds=settings.folds, rare_below=settings.rare_below)
@@ -62,13 +60,6 @@ def explore(data: Path, out: Path, settings: ExplorationSettings) -> Exploration
     with folder_written_beside(out, holds=PAGE_FILE) as folder:
         _write(folder, explored)
     return explored
-
-
-def _check(settings: ExplorationSettings) -> None:
-    if settings.folds < 2:
-        raise UserError(f"--folds {settings.folds}: give 2 or more")
-    if settings.sample is not None and settings.sample < 1:
-        raise UserError(f"--sample {settings.sample}: at least one image has to be looked at")
 
 
 def _images(

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.images import read_field, resize_field
+from atlas.image_files import read_row
+from atlas.images import resize_field
 from atlas.manifest import ImageRow, Manifest
 from pipeline.exploration_label_sections import written
 from pipeline.image_exploration import COMPARED_PAIRS, COPY_EVIDENCE, ImageExploration, value_table
@@ -56,9 +57,8 @@ def _examples(manifest: Manifest) -> Iterator[Tile]:
 
 
 def _picture(row: ImageRow, manifest: Manifest) -> NDArray[np.float32]:
-    spec = manifest.spec
-    field = read_field(row.files, spec.channels, max_value=spec.max_value)
-    return to_rgb(resize_field(field, TILE_PX), spec.channels)
+    field = read_row(row, manifest.spec)
+    return to_rgb(resize_field(field, TILE_PX), manifest.spec.channels)
 
 
 def _sizes(folder: Path, found: ImageExploration) -> Section:

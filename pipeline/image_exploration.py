@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from atlas.images import read_field
+from atlas.image_files import read_row
 from atlas.manifest import SPLITS, Manifest
 from atlas.pixel_counts import VALUES, channel_table
 from index.look_alikes import EQUAL, alike_images, equal_images
@@ -129,8 +129,7 @@ def _with_evidence(pairs: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     settings = RegistrationSettings()
 
     def banded(image_id: str) -> FloatArray:
-        files, spec = manifest.by_id[image_id].files, manifest.spec
-        return band_passed(read_field(files, spec.channels, max_value=spec.max_value), settings)
+        return band_passed(read_row(manifest.by_id[image_id], manifest.spec), settings)
 
     def evidence(image_id: str, other: str) -> float:
         return register(prepare(banded(image_id), settings), banded(other), settings).evidence

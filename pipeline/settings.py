@@ -98,11 +98,22 @@ class SimulationSettings:
 class ExplorationSettings:
     """What an exploration measures.
 
-    folds: the folds that rare labels are told for. rare_below: labels of fewer images are rare.
-    sample: so many images are decoded, drawn by seed; None: all.
+    Args:
+        folds: How many folds rare labels are told for.
+        rare_below: Labels of fewer images are rare.
+        sample: So many images are decoded, drawn by seed; all, unless given.
+        seed: Of that draw.
     """
 
     folds: int = 5
     rare_below: int = 100
     sample: int | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise UserError(f"--folds {self.folds}: give 2 or more")
+        if self.sample is not None and self.sample < 1:
+            raise UserError(f"--sample {self.sample}: at least one image has to be looked at")
+        if min(self.rare_below, self.seed) < 0:
+            raise UserError("--rare-below and --seed cannot be negative")

@@ -227,12 +227,12 @@ def test_rare_labels_are_told_with_what_folds_can_do(write_atlas: Writer, tmp_pa
     assert told(found, "One label is on no image") == "two."
 
 
-@pytest.mark.parametrize("settings", [ExplorationSettings(folds=1), ExplorationSettings(sample=0)])
-def test_settings_that_make_no_sense_are_refused(
-    write_atlas: Writer, tmp_path: Path, settings: ExplorationSettings
-) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"folds": 1}, {"sample": 0}, {"rare_below": -1}, {"seed": -1}]
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(UserError, match="--"):
-        explore(write_atlas(), tmp_path / "out", settings)
+        ExplorationSettings(**settings)
 
 
 def test_the_command_says_what_it_found_and_where(write_atlas: Writer, tmp_path: Path) -> None:
