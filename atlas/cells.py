@@ -3,9 +3,10 @@
 An antibody's seed gives a style, a field's seed its cells and its exposure. What differs between
 the fields of one antibody is as large as what differs between antibodies, as on a microscope.
 
-Legend: K cells, P outline points, F fibres a cell, S side of the canvas in px.
+Legend: L labels, S side of the canvas in px.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,38 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.labels import HPA_LABELS
+from atlas.layout import CellStyle, lay_out
 from atlas.patterns import PATTERNS
-from atlas.scene import Map, Points, ProteinStyle, Scene, clouds, spots, strokes
+from atlas.scene import Map, ProteinStyle, Scene, clouds
 
-OUTLINE = 24
 SUPERSAMPLING = 2
-MAX_CELLS = 40
+LEAST_BRIGHT = 0.3  # of a pattern's brightest pixel: clouds are within, a whole cell's haze is not
 # Standard deviation of the logarithm of the gain: between antibodies, between their fields.
 ANTIBODY_GAIN_SPREAD = 0.25
 FIELD_GAIN_SPREAD = 0.25
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellStyle:
-    """What the fields of one antibody share outside green: the cell line and the staining.
-
-    Radii are shares of the field's side; a ratio is long over short axis.
-    """
-
-    radius: float
-    nucleus_share: float
-    nucleus_ratio: float
-    body_ratio: float
-    raggedness: float
-    crowding: float
-    chromatin_grain: float
-    nucleoli: float
-    fibres: float
-    fibre_curl: float
-    er_reach: float
-    er_grain: float
-    gains_4: tuple[float, float, float, float]
-    protein_variation: float
 
 
 def draw_field(
@@ -55,22 +33,62 @@ def draw_field(
     labels: numbers of `HPA_LABELS`; the green patterns of several add up. Equal arguments give
     equal pixels; the same seeds at another size show the same cells.
     """
+    field = _field(antibody_seed, field_seed, size_px)
+    exposure = np.random.default_rng([antibody_seed, field_seed, 2])
+    several = 1 + 0.35 * (len(set(labels)) - 1)
+    shares = {label: float(field.weights_L[label]) / several for label in sorted(set(labels))}
+    stains = [
+        _microtubules(field.scene, field.style, field.rng),
+        _protein(field, shares),
+        _nuclei(field.scene, field.style, field.rng),
+        _reticulum(field.scene, field.style, field.rng),
+    ]
+    return _expose(stains, np.array(field.style.gains_4), exposure, size_px)
+
+
+def protein_places(
+    *, antibody_seed: int, field_seed: int, labels: tuple[int, ...], size_px: int
+) -> dict[int, NDArray[np.bool_]]:
+    """Where the protein of each label lies in the field that `draw_field` draws of the same: bool
+    (size_px, size_px), at least LEAST_BRIGHT as bright as the label's pattern is anywhere.
+
+    Before focus, haze and noise: what was meant, not what the microscope makes of it.
+    """
+    field = _field(antibody_seed, field_seed, size_px)
+    size = (size_px, size_px)
+    places = {}
+    for label, pattern in _patterns(field, sorted(set(labels))):
+        seen = cv2.resize(pattern, size, interpolation=cv2.INTER_AREA)
+        places[label] = np.asarray(seen > LEAST_BRIGHT * seen.max(), dtype=np.bool_)
+    return places
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Field:
+    """What stains are drawn from. weights_L: of each label in green; green_rng: of its patterns
+    alone, which are drawn in the order of their labels."""
+
+    style: CellStyle
+    protein: ProteinStyle
+    weights_L: NDArray[np.float64]
+    scene: Scene
+    rng: np.random.Generator
+    green_rng: np.random.Generator
+
+
+def _field(antibody_seed: int, field_seed: int, size_px: int) -> _Field:
     antibody = np.random.default_rng([antibody_seed, 0])
     style, protein = cell_style(antibody), protein_style(antibody)
-    weights = antibody.uniform(0.5, 1.0, len(HPA_LABELS))
-    field = np.random.default_rng([antibody_seed, field_seed, 1])
-    exposure = np.random.default_rng([antibody_seed, field_seed, 2])
-    green = np.random.default_rng([antibody_seed, field_seed, 3])
-    scene = lay_out(style, field, size_px * SUPERSAMPLING)
-    several = 1 + 0.35 * (len(set(labels)) - 1)
-    shares = {label: float(weights[label]) / several for label in sorted(set(labels))}
-    stains = [
-        _microtubules(scene, style, field),
-        _protein(scene, style, protein, shares, green),
-        _nuclei(scene, style, field),
-        _reticulum(scene, style, field),
-    ]
-    return _expose(stains, np.array(style.gains_4), exposure, size_px)
+    weights_L = antibody.uniform(0.5, 1.0, len(HPA_LABELS))
+    rng = np.random.default_rng([antibody_seed, field_seed, 1])
+    return _Field(
+        style=style,
+        protein=protein,
+        weights_L=weights_L,
+        scene=lay_out(style, rng, size_px * SUPERSAMPLING),
+        rng=rng,
+        green_rng=np.random.default_rng([antibody_seed, field_seed, 3]),
+    )
 
 
 def cell_style(rng: np.random.Generator) -> CellStyle:
@@ -107,149 +125,6 @@ def protein_style(rng: np.random.Generator) -> ProteinStyle:
     )
 
 
-def lay_out(style: CellStyle, rng: np.random.Generator, side_px: int) -> Scene:
-    """Places the cells of one field and draws the maps that all stains share."""
-    radius_px = style.radius * side_px * float(np.exp(rng.normal(0, 0.04)))
-    centres = _places(style, rng, radius_px / side_px) * side_px
-    cells, angles = len(centres), rng.uniform(0, np.pi, len(centres))
-    sizes = radius_px * np.exp(rng.normal(0, 0.12, cells))
-    bodies = _outlines(centres, sizes, angles, style.body_ratio, style.raggedness, rng)
-    inner = sizes * style.nucleus_share * np.exp(rng.normal(0, 0.08, cells))
-    nuclei = _outlines(centres, inner, angles, style.nucleus_ratio, 0.035, rng)
-    cell_of, nucleus_of = _painted(bodies, nuclei, side_px)
-    mtoc = nuclei[np.arange(cells), rng.integers(OUTLINE, size=cells)]
-    mtoc = centres + (mtoc - centres) * 1.25
-    fibres = _fibres(style, nuclei, bodies, mtoc, rng)
-    bare = Scene(
-        radius_px=radius_px,
-        centres_K2=centres,
-        angles_K=angles,
-        nuclei_KP2=nuclei,
-        bodies_KP2=bodies,
-        mtoc_K2=mtoc,
-        cell_of=cell_of,
-        nucleus=(nucleus_of > 0).astype(np.float32),
-        body=(cell_of > 0).astype(np.float32),
-        inside_nucleus=_depth(nucleus_of, radius_px),
-        outside_nucleus=_depth((nucleus_of == 0).astype(np.uint8), radius_px),
-        to_edge=_depth(_without_borders(cell_of), radius_px),
-        nucleoli=np.zeros(cell_of.shape, np.float32),
-        nucleoli_N2=_nucleoli(style, centres, nuclei, rng),
-        fibres=np.zeros(cell_of.shape, np.float32),
-        fibre_ends_N2=fibres[:, -1],
-    )
-    return _with_maps(bare, fibres)
-
-
-def _with_maps(scene: Scene, fibres_NP2: Points) -> Scene:
-    known = {**vars(scene)}
-    known["nucleoli"] = np.minimum(spots(scene, scene.nucleoli_N2, 0.075), 1) * scene.nucleus
-    known["fibres"] = strokes(scene, fibres_NP2, 0.016)
-    return Scene(**known)
-
-
-def _places(style: CellStyle, rng: np.random.Generator, radius: float) -> Points:
-    """Centres on a jittered, turned hexagonal grid, thinned colony by colony; the field is 0..1."""
-    pitch = 1.75 * radius
-    steps = np.arange(-np.ceil(0.95 / pitch), np.ceil(0.95 / pitch) + 1)
-    x, y = np.meshgrid(steps, steps)
-    grid = np.stack([(x + 0.5 * (y % 2)).ravel(), (y * 0.866).ravel()], 1) * pitch
-    turn = rng.uniform(0, np.pi)
-    grid = grid @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    points = (
-        0.5 + grid + rng.uniform(-0.5, 0.5, 2) * pitch + rng.normal(0, 0.13 * pitch, grid.shape)
-    )
-    points = points[(np.abs(points - 0.5) < 0.5 + 0.7 * radius).all(axis=1)]
-    wave = np.sin(points @ rng.normal(0, 5.0, 2) + rng.uniform(0, 2 * np.pi))
-    lonely = wave + rng.normal(0, 1.2, len(points))
-    share = min(1.0, style.crowding * float(np.exp(rng.normal(0, 0.1))))
-    kept = int(np.clip(round(share * len(points)), min(3, len(points)), MAX_CELLS))
-    return np.asarray(points[np.argsort(lonely)[:kept]])
-
-
-def _outlines(
-    centres_K2: Points,
-    radii_K: Points,
-    angles_K: Points,
-    ratio: float,
-    raggedness: float,
-    rng: np.random.Generator,
-) -> Points:
-    """Star-shaped outlines (K, P, 2): ellipses of equal area with a few low harmonics."""
-    turn = np.linspace(0, 2 * np.pi, OUTLINE, endpoint=False)[None]
-    ratios = ratio * np.exp(rng.normal(0, 0.1, (len(centres_K2), 1)))
-    relative = turn - angles_K[:, None]
-    radius = 1 / np.sqrt(ratios * np.sin(relative) ** 2 + np.cos(relative) ** 2 / ratios)
-    order = np.arange(2, 6)[:, None, None]
-    height = rng.normal(0, raggedness, (4, len(centres_K2), 1)) / np.sqrt(order - 1)
-    phase = rng.uniform(0, 2 * np.pi, height.shape)
-    waves = (height * np.cos(order * turn[None] + phase)).sum(axis=0)
-    radius = radii_K[:, None] * radius * np.clip(1 + waves, 0.55, 1.6)
-    unit = np.stack([np.cos(turn), np.sin(turn)], -1)
-    return np.asarray(centres_K2[:, None] + radius[..., None] * unit)
-
-
-def _painted(
-    bodies_KP2: Points, nuclei_KP2: Points, side_px: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The number of the cell (k + 1) at each px, of its body and of its nucleus; 0 is neither."""
-    cell_of = np.zeros((side_px, side_px), np.uint8)
-    nucleus_of = np.zeros((side_px, side_px), np.uint8)
-    for number, body in enumerate(np.rint(bodies_KP2).astype(np.int32), start=1):
-        cv2.fillPoly(cell_of, [body], number)
-    for number, nucleus in enumerate(np.rint(nuclei_KP2).astype(np.int32), start=1):
-        cv2.fillPoly(cell_of, [nucleus], number)
-        cv2.fillPoly(nucleus_of, [nucleus], number)
-    return cell_of, nucleus_of
-
-
-def _without_borders(cell_of: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    changes = cv2.morphologyEx(cell_of, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    return np.where(changes > 0, 0, cell_of).astype(np.uint8)
-
-
-def _depth(inside: NDArray[np.uint8], radius_px: float) -> Map:
-    """Distance to the nearest zero, in radii."""
-    return (cv2.distanceTransform(inside, cv2.DIST_L2, 3) / np.float32(radius_px)).astype(
-        np.float32
-    )
-
-
-def _fibres(
-    style: CellStyle,
-    nuclei_KP2: Points,
-    bodies_KP2: Points,
-    mtoc_K2: Points,
-    rng: np.random.Generator,
-) -> Points:
-    """Bent fibres from beside the nucleus to the cell's edge: quadratic Bezier curves (N, 7, 2)."""
-    cells, each = len(nuclei_KP2), round(style.fibres)
-    row, ends = np.arange(cells)[:, None], rng.integers(OUTLINE, size=(cells, each))
-    twist = rng.integers(-5, 6, size=ends.shape)
-    rim = nuclei_KP2[row, (ends + twist) % OUTLINE]
-    start = mtoc_K2[:, None] + rng.uniform(0.3, 1.0, (cells, each, 1)) * (rim - mtoc_K2[:, None])
-    end = rim + rng.uniform(0.5, 1.05, (cells, each, 1)) * (bodies_KP2[row, ends] - rim)
-    across = np.stack([start[..., 1] - end[..., 1], end[..., 0] - start[..., 0]], -1)
-    bend = (start + end) / 2 + across * rng.normal(0, style.fibre_curl, (cells, each, 1))
-    t = np.linspace(0, 1, 7)[None, None, :, None]
-    curves = (
-        (1 - t) ** 2 * start[:, :, None]
-        + 2 * t * (1 - t) * bend[:, :, None]
-        + t**2 * end[:, :, None]
-    )
-    return np.asarray(curves.reshape(-1, 7, 2))
-
-
-def _nucleoli(
-    style: CellStyle, centres_K2: Points, nuclei_KP2: Points, rng: np.random.Generator
-) -> Points:
-    each = max(1, round(style.nucleoli))
-    angle = rng.integers(OUTLINE, size=(len(centres_K2), each))
-    rim = nuclei_KP2[np.arange(len(centres_K2))[:, None], angle]
-    share = rng.uniform(0.1, 0.65, (*angle.shape, 1))
-    return np.asarray((centres_K2[:, None] * (1 - share) + rim * share).reshape(-1, 2))
-
-
 def _by_cell(scene: Scene, spread: float, rng: np.random.Generator) -> Map:
     """A brightness for each cell, painted over it."""
     levels_256 = np.exp(rng.normal(0, spread, 256)).astype(np.float32)
@@ -277,17 +152,18 @@ def _reticulum(scene: Scene, style: CellStyle, rng: np.random.Generator) -> Map:
     return np.asarray(cloudy * _by_cell(scene, 0.25, rng), dtype=np.float32)
 
 
-def _protein(
-    scene: Scene,
-    style: CellStyle,
-    protein: ProteinStyle,
-    shares: dict[int, float],
-    rng: np.random.Generator,
-) -> Map:
-    total = np.float32(protein.haze) * scene.faint
-    for label, share in shares.items():
-        total = total + np.float32(share) * PATTERNS[HPA_LABELS[label]](scene, protein, rng)
-    return (total * _by_cell(scene, style.protein_variation, rng)).astype(np.float32)
+def _patterns(field: _Field, labels: Sequence[int]) -> Iterator[tuple[int, Map]]:
+    """The labels' patterns, one after the other from one stream of random numbers."""
+    for label in labels:
+        yield label, PATTERNS[HPA_LABELS[label]](field.scene, field.protein, field.green_rng)
+
+
+def _protein(field: _Field, shares: Mapping[int, float]) -> Map:
+    total = np.float32(field.protein.haze) * field.scene.faint
+    for label, pattern in _patterns(field, list(shares)):
+        total = total + np.float32(shares[label]) * pattern
+    by_cell = _by_cell(field.scene, field.style.protein_variation, field.green_rng)
+    return (total * by_cell).astype(np.float32)
 
 
 def _expose(

@@ -89,6 +89,17 @@ def fill_store(manifest: Manifest, folder: Path, *, size_px: int) -> ImageStore:
     return store
 
 
+def read_images(manifest: Manifest, ids: Sequence[str], *, size_px: int) -> NDArray[np.uint8]:
+    """A few images as a store of that size has them, without one: uint8 N x C x size x size.
+
+    Raises DataError with every file whose pixels cannot be read.
+    """
+    fields, problems = _decode(manifest, ids, size_px)
+    if problems:
+        raise DataError(str(_data_folder(manifest)), problems)
+    return fields
+
+
 def report_disagreements(store: ImageStore) -> None:
     """Writes `disagreements.csv` beside the parts: id, channel, score, the least score first.
 

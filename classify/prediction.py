@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atlas.artifacts import ProbabilitySet
 from atlas.errors import ProvenanceError, UserError
@@ -17,6 +18,7 @@ from classify.prediction_settings import (
     prediction_problems,
 )
 from classify.views import OverViews
+from engine.inference import forward_rows
 
 PLAIN = PredictionSettings()  # each image as it is, or its middle where training saw crops
 
@@ -60,6 +62,18 @@ def predict(
             "labels": classifier.labels,
             "prediction": asdict(prediction),
         },
+    )
+
+
+def predict_images(classifier: Classifier, images_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Probabilities of a few images, N x C, each as it is; nothing is kept.
+
+    images_NCHW: as stored, of the classifier's channels and size.
+    """
+    network = OverViews(classifier.network, as_trained(PLAIN, classifier.settings))
+    by_name = {str(n): image for n, image in enumerate(images_NCHW)}
+    return forward_rows(
+        network, lambda ids: np.stack([by_name[name] for name in ids]), tuple(by_name)
     )
 
 

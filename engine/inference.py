@@ -28,37 +28,37 @@ def forward_rows(
     them the order of sums, by the shape of what they are given.
     """
     rows = []
-    with _inferring(network) as device:
+    with evaluating(network) as device, torch.inference_mode():
         for start in range(0, len(ids), batch_size):
             images = read(ids[start : start + batch_size])
-            output = network(_on_device(_padded(images, batch_size), device))
+            output = network(on_device(padded(images, batch_size), device))
             rows.append(output[: len(images)].float().cpu().numpy())
     return np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
 
 
 @contextmanager
-def _inferring(network: nn.Module) -> Iterator[torch.device]:
+def evaluating(network: nn.Module) -> Iterator[torch.device]:
+    """The network as it predicts, on the device that it gives; as it was before, afterwards."""
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     was_training = network.training
     network.eval().to(device).to(memory_format=torch.channels_last)
     try:
-        with (
-            torch.inference_mode(),
-            torch.backends.cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False),
-        ):
+        with torch.backends.cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False):
             yield device
     finally:
         network.train(was_training)
 
 
-def _padded(images_NCHW: NDArray[np.uint8], batch_size: int) -> NDArray[np.uint8]:
+def padded(images_NCHW: NDArray[np.uint8], batch_size: int) -> NDArray[np.uint8]:
+    """At most a batch of images as a whole one: the last comes again."""
     missing = batch_size - len(images_NCHW)
     if missing == 0:
         return images_NCHW
     return np.concatenate([images_NCHW, np.repeat(images_NCHW[-1:], missing, axis=0)])
 
 
-def _on_device(images_NCHW: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+def on_device(images_NCHW: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    """Laid out as the network is."""
     tensor = torch.from_numpy(images_NCHW).to(device)
     return tensor.contiguous(memory_format=torch.channels_last)

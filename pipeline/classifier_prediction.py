@@ -46,7 +46,7 @@ def predict_part(
     where there is no classifier, UserError for what cannot be done.
     """
     _check_replaceable(out)
-    folders = _classifier_folders(source, folds)
+    folders = classifier_folders(source, folds)
     manifest = read_manifest(data)
     ids = _ids_of(part, manifest)
     work = out.resolve().parent
@@ -59,14 +59,15 @@ def predict_part(
         )
     probabilities = mean_over(sets)
     save_probabilities(out, probabilities)
-    unseen = [_not_learned(folder) for folder in folders.values()]
+    unseen = [not_learned(folder) for folder in folders.values()]
     labelled = set(manifest.labelled.ids)
     learned = sum(i in labelled and any(i not in own for own in unseen) for i in ids)
     return Predicted(probabilities=probabilities, classifiers=tuple(folders), learned=learned)
 
 
-def _classifier_folders(source: Path, folds: str | None) -> dict[str, Path]:
-    """By name; in the order of their numbers."""
+def classifier_folders(source: Path, folds: str | None) -> dict[str, Path]:
+    """By name; in the order of their numbers. Raises MissingStageError where there is none, and
+    UserError for folds that are not there."""
     if (source / CARD_FILE).exists():
         if folds is not None:
             raise UserError(f"{source} is one classifier without folds: leave out --folds")
@@ -91,7 +92,8 @@ def _ids_of(part: Part, manifest: Manifest) -> tuple[str, ...]:
     return ids
 
 
-def _not_learned(folder: Path) -> set[str]:
+def not_learned(folder: Path) -> set[str]:
+    """The labelled images that a classifier in this folder was measured by."""
     return set(read_json(folder / HOLD_OUT_FILE, made_by=MADE_BY)["validation_ids"])
 
 

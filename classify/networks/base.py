@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from classify.channels import Mixing
+from classify.networks.stages import stage_layers
 from engine.normalisation import ChannelStatistics, MixChannels, Normalise
 
 
@@ -65,6 +66,10 @@ class ClassifierNetwork(nn.Module):
         """N x D: what the head makes of an image before its last layer."""
         features_ND: torch.Tensor = self.head[:-1](self.pooled(self.maps(images_NCHW)))
         return features_ND
+
+    def stages(self) -> list[nn.Module]:
+        """The layers that give the maps of the trunk's stages, the deepest last."""
+        return stage_layers(self.trunk)
 
     def auxiliary_loss(
         self, maps: list[torch.Tensor], images_NCHW: torch.Tensor, targets_NL: torch.Tensor

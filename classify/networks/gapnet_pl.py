@@ -53,6 +53,9 @@ class GapNetPL(ClassifierNetwork):
     def pooled(self, maps: list[torch.Tensor]) -> torch.Tensor:
         return torch.cat([features_NFhw.mean((2, 3)) for features_NFhw in maps], dim=1)
 
+    def stages(self) -> list[nn.Module]:
+        return list(self.trunk.children())
+
 
 def gapnet_pl_trunk(channels: int, *, seed: int) -> Trunk:
     """Weights follow from the seed: there are none to start from."""

@@ -31,3 +31,15 @@ def stage_strides(trunk: nn.Module) -> list[int]:
     """How many pixels of the image lie between two places of each stage's map."""
     network: Any = trunk
     return [int(stage["reduction"]) for stage in network.feature_info]
+
+
+def stage_layers(trunk: nn.Module) -> list[nn.Module]:
+    """The layer behind every stage's map, the trunk's last one last; the trunk itself where it goes
+    on behind its last stage, or does not say which layers these are."""
+    network: Any = trunk
+    layers = dict(trunk.named_modules())
+    stages = list(getattr(network, "feature_info", []))
+    found = [layers[stage["module"]] for stage in stages if stage["module"] in layers]
+    if not found or stages[-1]["num_chs"] != network.num_features:
+        found.append(trunk)
+    return found

@@ -4,7 +4,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from atlas.cells import draw_field
+from atlas.cells import draw_field, protein_places
 from atlas.channels import HPA_CHANNELS
 from atlas.drawn_plan import DrawnAtlasSettings, plan_atlas
 from atlas.labels import HPA_LABELS
@@ -117,3 +117,27 @@ def test_histograms_alone_do_not_find_the_antibody() -> None:
         np.fill_diagonal(distances, np.inf)
         top_1 = (names[distances.argmin(axis=1)] == names).mean()
         assert 20 * chance < top_1 < 0.30, metric
+
+
+def test_the_places_of_a_protein_are_where_its_green_is() -> None:
+    """Each label by itself: its place is much brighter than the rest of the field."""
+    for label, name in enumerate(HPA_LABELS):
+        seeds = {"antibody_seed": 5, "field_seed": 3, "labels": (label,), "size_px": 128}
+        place, green = protein_places(**seeds)[label], draw_field(**seeds)[GREEN].astype(float)
+        assert place.shape == green.shape
+        assert 0 < place.mean() < 0.6, name
+        assert green[place].mean() > 1.5 * green[~place].mean(), name
+
+
+def test_a_label_has_its_place_beside_others() -> None:
+    """In one field of two: none is missing, and what is bright in both places is the field's."""
+    nucleus, membrane = HPA_LABELS.index("Nucleoplasm"), HPA_LABELS.index("Plasma membrane")
+    seeds = {"antibody_seed": 5, "field_seed": 3, "labels": (membrane, nucleus), "size_px": 128}
+    places, drawn = protein_places(**seeds), draw_field(**seeds)
+    assert set(places) == {nucleus, membrane}
+    blue = drawn[BLUE] > 40
+    assert blue[places[nucleus]].mean() > 0.9
+    assert blue[places[membrane]].mean() < 0.3
+    nowhere = ~places[nucleus] & ~places[membrane]
+    for place in places.values():
+        assert drawn[GREEN][place].mean() > 1.5 * drawn[GREEN][nowhere].mean()

@@ -1,0 +1,94 @@
+"""Where a classifier's network looks: Grad-CAM.
+
+Axes: N images, each with one label; C channels, H x W pixels, F features, h x w a stage's map.
+
+Source: Selvaraju et al., Grad-CAM (ICCV 2017), equations 1 and 2: each of a layer's F maps weighted
+by the mean gradient of the label's logit over it, summed, negative values cut off. They take the
+last convolutional layer, 14 x 14 of 224 px by their VGG16. Of small images it is too coarse to
+point at anything: 3 x 3 of 80 px by a ResNet. So the deepest stage is taken whose map has
+LEAST_SIDE places a side, which at 512 px is the last one. Measured on drawn cells of 64 px
+(benchmarks/pointing_game.py), the last two stages point no better than chance.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from captum.attr import LayerGradCam
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from classify.classifier import Classifier
+from classify.networks.base import ClassifierNetwork
+from engine.inference import BATCH_SIZE, evaluating, on_device, padded
+from engine.views import crops_of
+
+LEAST_SIDE = 14
+
+
+def activation_maps(
+    classifier: Classifier, images_NCHW: NDArray[np.uint8], labels_N: Sequence[int]
+) -> NDArray[np.float32]:
+    """What speaks for the label in each image: float32 N x H x W, 0..1, 1 at a map's maximum.
+
+    images_NCHW: as stored, of the classifier's channels and size. labels_N: the number of a label
+    for each; an image with several labels is given as often. A map is all 0 where nothing speaks
+    for the label, and 0 outside the middle that a classifier of crops looks at. An image's map is
+    the same bit for bit in every run and beside any others.
+    """
+    if len(labels_N) != len(images_NCHW):
+        raise ValueError(f"{len(labels_N)} labels for {len(images_NCHW)} images")
+    size_px = images_NCHW.shape[2]
+    seen_px = classifier.settings.training.crop_px or size_px
+    (seen,) = crops_of(torch.from_numpy(images_NCHW), 1, seen_px)
+    border_px = (size_px - seen_px) // 2
+    maps = np.zeros((len(labels_N), size_px, size_px), np.float32)
+    inner = slice(border_px, border_px + seen_px)
+    maps[:, inner, inner] = _grad_cam(classifier.network, seen.numpy(), labels_N)
+    return maps
+
+
+def stage_to_look_at(network: ClassifierNetwork, image_1CHW: torch.Tensor) -> nn.Module:
+    """The layer of the deepest stage whose map has LEAST_SIDE places a side, else of the finest."""
+    layers = network.stages()
+    sides = dict.fromkeys(layers, 0)
+
+    def measure(layer: nn.Module, _: object, output: object) -> None:
+        if isinstance(output, torch.Tensor) and output.ndim == 4:  # some stages give several maps
+            sides[layer] = min(output.shape[2:])
+
+    hooks = [layer.register_forward_hook(measure) for layer in layers]
+    try:
+        with torch.inference_mode():
+            network.maps(image_1CHW)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    fine = [layer for layer in layers if sides[layer] >= LEAST_SIDE]
+    return fine[-1] if fine else max(layers, key=lambda layer: sides[layer])
+
+
+def _grad_cam(
+    network: ClassifierNetwork, images_NCHW: NDArray[np.uint8], labels_N: Sequence[int]
+) -> NDArray[np.float32]:
+    maps = np.zeros((len(images_NCHW), *images_NCHW.shape[2:]), np.float32)
+    if not len(maps):
+        return maps
+    with evaluating(network) as device:
+        layer = stage_to_look_at(network, on_device(images_NCHW[:1], device))
+        method = LayerGradCam(network, layer)
+        for start in range(0, len(maps), BATCH_SIZE):
+            part = slice(start, start + BATCH_SIZE)
+            images = on_device(padded(images_NCHW[part], BATCH_SIZE), device)
+            labels = torch.from_numpy(padded(np.asarray(labels_N[part]), BATCH_SIZE)).to(device)
+            found = method.attribute(images, target=labels, relu_attributions=True)
+            maps[part] = _in_unit_range(found, images.shape[2:])[: len(maps[part])].cpu().numpy()
+    return maps
+
+
+def _in_unit_range(map_N1hw: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """N x H x W; each divided by its own maximum."""
+    at_size = functional.interpolate(map_N1hw.detach(), tuple(size), mode="bilinear")[:, 0]
+    highest = at_size.amax((1, 2), keepdim=True)
+    return torch.where(highest > 0, at_size / highest, 0.0)
