@@ -83,7 +83,7 @@ def _counts(
     if images:
         yield "images that were decoded", f"{len(images.scanned.rows):,}"
         yield "equal images", f"{len(images.equal):,}"
-        yield "pairs of one field, other pixels", f"{len(images.near):,}"
+        yield "pairs likely of one field, other pixels", f"{len(images.near):,}"
 
 
 def _notes(tables: Manifest, images: ImageExploration | None) -> Iterator[str]:

@@ -46,8 +46,8 @@ def _copies(found: ImageExploration) -> Iterator[Finding]:
     near = found.near
     if len(near):
         yield Finding(
-            lead=f"{counted(len(near), 'pair')} of one field, but not of equal pixels{among}",
-            told=f"registered pixels correlate by {COPY_EVIDENCE} or more: {_between(near)}"
+            lead=f"{counted(len(near), 'pair')} likely of one field, with other pixels{among}",
+            told=f"their registered pixels correlate by {COPY_EVIDENCE} or more: {_between(near)}"
             f"{_disagreements(near)}.",
         )
     if found.alike > COMPARED_PAIRS:

@@ -54,7 +54,7 @@ class ImageExploration:
 
     @property
     def near(self) -> pd.DataFrame:
-        """What is surely the same field, though not the same pixels."""
+        """What most likely shows one field, though not by the same pixels."""
         return self.compared[self.compared["evidence"] >= COPY_EVIDENCE]
 
 
