@@ -67,16 +67,10 @@ def find_leaks(
     labels, identities: of the reference images, by id. unproven: relations whose precision is not
     shown to be as asked; their claims abstain.
     """
-    claimed = matches.table[matches.table["relation"] != ""]
-    ordered = claimed.sort_values(
-        ["query_id", "relation", "confidence", "evidence", "similarity", "match_id"],
-        ascending=[True, True, False, False, False, True],  # "same_image" < "sibling"
-        kind="stable",
-    )
     rows = []
-    for query_id, group in ordered.groupby("query_id", sort=True):
+    for query_id, group in best_first(matches.table).groupby("query_id", sort=True):
         best = group.iloc[0]
-        rivals = group[group["relation"] == best["relation"]]
+        rivals = rivals_of(group)
         verdict = decide(
             rivals, labels=labels, identities=identities,
             proven=best["relation"] not in unproven,
@@ -89,3 +83,19 @@ def find_leaks(
             }
         )
     return LeakReport(table=pd.DataFrame(rows, columns=list(LEAK_COLUMNS)))
+
+
+def best_first(matches: pd.DataFrame) -> pd.DataFrame:
+    """The claims among them, by query and then as they count: same_image first, then confidence."""
+    return matches[matches["relation"] != ""].sort_values(
+        ["query_id", "relation", "confidence", "evidence", "similarity", "match_id"],
+        ascending=[True, True, False, False, False, True],  # "same_image" < "sibling"
+        kind="stable",
+    )
+
+
+def rivals_of(claims: pd.DataFrame) -> pd.DataFrame:
+    """Of one query's claims, best first, those of the best one's relation: they vote."""
+    best: str = claims["relation"].iloc[0]
+    rivals: pd.DataFrame = claims[claims["relation"] == best]
+    return rivals

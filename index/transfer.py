@@ -26,9 +26,7 @@ def decide(
     and the claim abstains, as it does where the relation's precision is not proven.
     """
     best = rivals.iloc[0]
-    votes: defaultdict[tuple[int, ...], float] = defaultdict(float)
-    for match_id, confidence in zip(rivals["match_id"], rivals["confidence"], strict=True):
-        votes[tuple(sorted(labels[match_id]))] += float(confidence)
+    votes = votes_of(rivals, labels)
     winner = tuple(sorted(labels[best["match_id"]]))
     total = sum(votes.values())
     share = votes[winner] / total if total > 0 else 0.0
@@ -44,6 +42,16 @@ def decide(
     others = " / ".join(format_labels(other) for other in votes if other != winner)
     reason = f"{told}; but the matches disagree: {numbers} against {others}"
     return {"labels": numbers, "decision": ABSTAIN, "reason": reason}
+
+
+def votes_of(
+    rivals: pd.DataFrame, labels: Mapping[str, tuple[int, ...]]
+) -> dict[tuple[int, ...], float]:
+    """What the matches say, each with its confidence, by label set in the order of labels."""
+    votes: defaultdict[tuple[int, ...], float] = defaultdict(float)
+    for match_id, confidence in zip(rivals["match_id"], rivals["confidence"], strict=True):
+        votes[tuple(sorted(labels[match_id]))] += float(confidence)
+    return dict(votes)
 
 
 def _claim_in_words(best: pd.Series, count: int, identities: Mapping[str, str | None]) -> str:

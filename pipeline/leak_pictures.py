@@ -42,7 +42,7 @@ def save_leak_pictures(
         cut=same_image.cut,
     )
     if sibling.cut is not None:
-        save_curves_plot(folder / SIBLING_PLOT, curves=_sibling_curves(sibling), cut=sibling.cut)
+        save_curves_plot(folder / SIBLING_PLOT, curves=sibling_curves(sibling), cut=sibling.cut)
     for relation, score in (("same_image", "evidence"), ("sibling", "similarity")):
         claims = leaks.table[leaks.table["relation"] == relation].sort_values(score)
         if claims.empty:
@@ -75,7 +75,7 @@ def _copy_curves(same_image: SameImageCalibration, natural: NDArray[np.float64])
     )
 
 
-def _sibling_curves(sibling: SiblingCalibration) -> Curves:
+def sibling_curves(sibling: SiblingCalibration) -> Curves:
     return Curves(
         scores_T=np.array(sibling.scores),
         precision_T=np.array(sibling.precisions),

@@ -13,6 +13,7 @@ from atlas.errors import UserError
 from atlas.images import ImageProblem, read_field, resize_field
 from atlas.labels import format_labels
 from atlas.queries import find_query
+from atlas.spec import AtlasSpec
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.registration import band_passed, prepare, register
 from index.settings import RegistrationSettings
@@ -49,19 +50,7 @@ def look_up(
         index = replace(index, data=data)
     if not index.data.is_dir():
         raise UserError(f"the atlas is not at {index.data} any more; give its place by --data")
-    embedder = load_embedder(index_folder / EMBEDDER_FOLDER)
-    names = tuple(dict.fromkeys(queries))
-    fields = np.stack([_field(name, index) for name in names])
-    vectors = EmbeddingSet(
-        ids=names,
-        vectors_ND=embed_images(embedder, fields),
-        provenance={"embedder": embedder.fingerprint},
-    )
-    found = index.search_index.search(vectors, k)
-    answers = [
-        _Answer(name=name, field=field, hits=_hits(found, n, index))
-        for n, (name, field) in enumerate(zip(names, fields, strict=True))
-    ]
+    answers = nearest_known(tuple(dict.fromkeys(queries)), index, k)
     rows = [row for answer in answers for row in _rows(answer, index)]
     pictures = [_picture_row(answer, index) for answer in answers[:PICTURED_QUERIES]]
     save_grid(montage, pictures, title=f"nearest in {index_folder}")
@@ -69,41 +58,61 @@ def look_up(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Hit:
+class Hit:
     id: str
     similarity: float
     field: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Answer:
+class Answer:
     """One query and its hits, best first."""
 
     name: str
     field: NDArray[np.uint8]
-    hits: list[_Hit]
+    hits: list[Hit]
 
 
-def _hits(found: Neighbours, n: int, index: IndexFolder) -> list[_Hit]:
+def nearest_known(names: Sequence[str], index: IndexFolder, k: int) -> list[Answer]:
+    """The k nearest references of each image; fields C x H x W at the index's size."""
+    embedder = load_embedder(index.folder / EMBEDDER_FOLDER)
+    fields = np.stack([_field(name, index) for name in names])
+    vectors = EmbeddingSet(
+        ids=tuple(names),
+        vectors_ND=embed_images(embedder, fields),
+        provenance={"embedder": embedder.fingerprint},
+    )
+    found = index.search_index.search(vectors, k)
+    return [
+        Answer(name=name, field=field, hits=_hits(found, n, index))
+        for n, (name, field) in enumerate(zip(names, fields, strict=True))
+    ]
+
+
+def _hits(found: Neighbours, n: int, index: IndexFolder) -> list[Hit]:
     pairs = zip(found.reference_ids_NK[n], found.similarity_NK[n], strict=True)
     return [
-        _Hit(id=str(match), similarity=float(cosine), field=_field(str(match), index))
+        Hit(id=str(match), similarity=float(cosine), field=_field(str(match), index))
         for match, cosine in pairs
         if match
     ]
 
 
 def _field(name: str, index: IndexFolder) -> NDArray[np.uint8]:
-    spec = index.spec
-    query = find_query(name, spec, index.data)
+    return field_of(name, index.spec, index.data, index.image_size_px)
+
+
+def field_of(name: str, spec: AtlasSpec, data: Path, size_px: int) -> NDArray[np.uint8]:
+    """C x size x size, of an id of the atlas or the path of an image. Raises UserError."""
+    query = find_query(name, spec, data)
     try:
         field = read_field(query.files, spec.channels, max_value=spec.max_value)
     except ImageProblem as problem:
         raise UserError(str(problem)) from problem
-    return resize_field(field, index.image_size_px)
+    return resize_field(field, size_px)
 
 
-def _rows(answer: _Answer, index: IndexFolder) -> list[dict[str, object]]:
+def _rows(answer: Answer, index: IndexFolder) -> list[dict[str, object]]:
     settings = RegistrationSettings()
     query = prepare(band_passed(answer.field, settings), settings)
     return [
@@ -120,7 +129,7 @@ def _rows(answer: _Answer, index: IndexFolder) -> list[dict[str, object]]:
     ]
 
 
-def _picture_row(answer: _Answer, index: IndexFolder) -> list[tuple[NDArray[np.float32], str]]:
+def _picture_row(answer: Answer, index: IndexFolder) -> list[tuple[NDArray[np.float32], str]]:
     channels = index.spec.channels
     row = [(to_rgb(answer.field, channels), f"query\n{Path(answer.name).name[:22]}")]
     for hit in answer.hits[:PICTURED]:

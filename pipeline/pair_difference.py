@@ -24,11 +24,12 @@ class LaidOver:
     """A query as it lies over its match.
 
     laid_23: from the query to the match, both of side 1. difference_SS: in standard deviations,
-    NaN where the two do not overlap.
+    NaN where the two do not overlap. evidence: correlation of the registered pixels.
     """
 
     laid_23: FloatArray
     difference_SS: FloatArray
+    evidence: float
 
 
 def lay_over(
@@ -41,7 +42,16 @@ def lay_over(
     return LaidOver(
         laid_23=_of_side_1(map_23, settings.size_px),
         difference_SS=difference(banded, reference, map_23),
+        evidence=found.evidence,
     )
+
+
+def warped(rgb: FloatArray, laid_23: FloatArray) -> FloatArray:
+    """A square picture S x S x 3 of the query as it lies over its match; black beside it."""
+    side, linear = rgb.shape[0], laid_23[:, :2].astype(float)
+    half = np.full(2, 0.5)
+    map_23 = np.column_stack([linear, laid_23[:, 2] * side + linear @ half - half])
+    return np.asarray(cv2.warpAffine(rgb, map_23, (side, side)), np.float32)
 
 
 def query_to_match(found: Registration, size_px: int) -> FloatArray:

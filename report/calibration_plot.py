@@ -44,7 +44,7 @@ def save_calibration_plot(
         axis.set_yscale("symlog", linthresh=1)
         axis.set_ylabel("images")
         axis.legend(fontsize=8, loc="upper left")
-    _draw_curves(axes[2], curves)
+    draw_curves(axes[2], curves)
     for axis in axes:
         axis.axvline(cut, color="black", linestyle="--", linewidth=1)
     axes[2].set_xlabel(f"correlation of registered pixels (cut at {cut:.3f})")
@@ -54,13 +54,14 @@ def save_calibration_plot(
 def save_curves_plot(path: Path, *, curves: Curves, cut: float) -> None:
     """What follows for each cut of a similarity."""
     figure, axis = plt.subplots(figsize=(7, 2.6), layout="constrained")
-    _draw_curves(axis, curves)
+    draw_curves(axis, curves)
     axis.axvline(cut, color="black", linestyle="--", linewidth=1)
     axis.set_xlabel(f"similarity (cut at {cut:.3f})")
     save_figure(path, figure)
 
 
-def _draw_curves(axis: Axes, curves: Curves) -> None:
+def draw_curves(axis: Axes, curves: Curves) -> None:
+    """Precision, its bound and recall of claims from each score on."""
     axis.plot(curves.scores_T, curves.precision_T, label="precision, estimated")
     axis.plot(curves.scores_T, curves.bound_T, label="precision that holds with 95 %")
     axis.plot(curves.scores_T, curves.recall_T, label="recall", color="0.5")
