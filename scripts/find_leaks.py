@@ -16,6 +16,7 @@ def main(
     copy_share: float = LeakSettings.copy_share,
     sibling_precision: float = LeakSettings.sibling_precision,
     sibling_share: float = LeakSettings.sibling_share,
+    planted_copies: int = LeakSettings.planted_copies,
     natural_queries: int = LeakSettings.natural_queries,
     accept_unproven: bool = LeakSettings.accept_unproven,
     seed: int = LeakSettings.seed,
@@ -33,6 +34,7 @@ def main(
         copy_share: share of test images expected to be copies; precision is meant at it.
         sibling_precision: precision that sibling claims should have.
         sibling_share: share of test images expected to be siblings.
+        planted_copies: edited copies of labelled images that are planted and looked for.
         natural_queries: labelled images that are examined as queries without a copy; the more,
             the more precision can be promised.
         accept_unproven: transfer labels also where the precision asked for is not proven.
@@ -48,6 +50,7 @@ def main(
         copy_share=copy_share,
         sibling_precision=sibling_precision,
         sibling_share=sibling_share,
+        planted_copies=planted_copies,
         natural_queries=natural_queries,
         accept_unproven=accept_unproven,
         seed=seed,
