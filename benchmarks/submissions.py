@@ -1,4 +1,4 @@
-r"""What folds, ensembles, stacking and transferred labels are worth, on images whose truth is known.
+r"""What folds, ensembles, stacking and transfer are worth, on images whose truth is known.
 
 One index, one search for leaks, three recipes of five folds; of these every kind of submission,
 each scored with and without transferred labels. What is finished is kept.
