@@ -3,9 +3,9 @@ r"""What folds, ensembles, stacking and transfer are worth, on images whose trut
 One index, one search for leaks, three recipes of five folds; of these every kind of submission,
 each scored with and without transferred labels. What is finished is kept.
 
-python scripts/draw_atlas.py --out D --identities 500 --fields-per-identity 6 --size-px 64 \
-  --test-fields-per-identity 0 --novel-identities 0 --copies 0
-python scripts/simulate_test.py --data D --out S
+python scripts/draw_atlas.py --out D --identities 400 --fields-per-identity 6 --size-px 64 \
+  --test-fields-per-identity 1 --novel-identities 1 --copies 0
+python scripts/simulate_test.py --data D --out S --test-share .3
 python benchmarks/submissions.py --data S --out R
 """
 
