@@ -12,7 +12,7 @@ from atlas.artifact_files import save_table
 from atlas.artifacts import ProbabilitySet
 from atlas.labels import format_labels
 from atlas.metrics import f1_by_class
-from classify.thresholds import Thresholds, predict_labels
+from classify.thresholds import Thresholds, decide
 
 IMAGES_FILE = "missed_and_added.csv"
 CLASSES_FILE = "by_class.csv"
@@ -35,8 +35,8 @@ class Mistakes:
 def find_mistakes(
     probabilities: ProbabilitySet, truth_NC: Labels, thresholds: Thresholds, names: Sequence[str]
 ) -> Mistakes:
-    """names: of the classes. Labels are given by `predict_labels`."""
-    predicted_NC = predict_labels(probabilities.probabilities_NC, thresholds.per_class_C)
+    """names: of the classes. Labels are given by `decide`."""
+    predicted_NC = decide(probabilities.probabilities_NC, thresholds)
     missed_NC, added_NC = truth_NC > predicted_NC, predicted_NC > truth_NC
     rows = [
         _image_row(image_id, scores_C, thresholds, truth_C, missed_C, added_C)

@@ -4,6 +4,7 @@ Cuts are exact, not from a grid: F1 changes only where a cut passes a score, so 
 each two neighbouring scores is every cut there is. A label is given where probability >= cut.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ from atlas.files import read_json, write_json
 Floats = NDArray[np.floating[Any]]
 Truth = NDArray[np.uint8]
 
+RULES = {
+    True: "probability >= cut, and always the likeliest class",
+    False: "probability >= cut; an image may have no label (keep_top is off)",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
@@ -25,11 +31,13 @@ class Thresholds:
     per_class: one cut a class, float64.
     overall: the one cut for all classes that has the best macro F1.
     without_positives: classes that no validation image carries; theirs is the overall cut.
+    keep_top: whether the likeliest class of an image is given whatever its cut.
     """
 
     per_class: tuple[float, ...]
     overall: float
     without_positives: tuple[int, ...]
+    keep_top: bool = True
 
     @property
     def per_class_C(self) -> NDArray[np.float64]:
@@ -38,10 +46,17 @@ class Thresholds:
 
 def choose_thresholds(probabilities_NC: Floats, truth_NC: Truth) -> Thresholds:
     """The cuts with the best F1 on these images; the same images then flatter them."""
+    return with_cuts_of_classes(probabilities_NC, truth_NC, lambda *pair: best_cut(*pair)[0])
+
+
+def with_cuts_of_classes(
+    probabilities_NC: Floats, truth_NC: Truth, cut: Callable[[Floats, Truth], float]
+) -> Thresholds:
+    """cut: of one class's scores and truth; a class without positives takes the overall one."""
     overall, _ = best_overall_cut(probabilities_NC, truth_NC)
     bare = np.flatnonzero(truth_NC.sum(axis=0) == 0)
     per_class = [
-        overall if c in bare else best_cut(probabilities_NC[:, c], truth_NC[:, c])[0]
+        overall if c in bare else cut(probabilities_NC[:, c], truth_NC[:, c])
         for c in range(truth_NC.shape[1])
     ]
     return Thresholds(
@@ -71,18 +86,28 @@ def best_overall_cut(probabilities_NC: Floats, truth_NC: Truth) -> tuple[float, 
     return _best(-falling_N.ravel()[walk], macro)
 
 
-def predict_labels(probabilities_NC: Floats, thresholds_C: Floats) -> Truth:
-    """0/1, N x C. The likeliest class of an image is kept whatever its cut: no row is empty."""
+def decide(probabilities_NC: Floats, thresholds: Thresholds) -> Truth:
+    """0/1, N x C, by the cuts and the rule of `thresholds`."""
+    return predict_labels(probabilities_NC, thresholds.per_class_C, keep_top=thresholds.keep_top)
+
+
+def predict_labels(
+    probabilities_NC: Floats, thresholds_C: Floats, *, keep_top: bool = True
+) -> Truth:
+    """0/1, N x C. keep_top: the likeliest class of an image is kept whatever its cut, so that no
+    row is empty."""
     # float64, because a cut between two neighbouring float32 scores is neither of them.
     predicted_NC = (probabilities_NC.astype(np.float64) >= thresholds_C).astype(np.uint8)
-    predicted_NC[np.arange(len(predicted_NC)), probabilities_NC.argmax(axis=1)] = 1
+    if keep_top:
+        predicted_NC[np.arange(len(predicted_NC)), probabilities_NC.argmax(axis=1)] = 1
     return predicted_NC
 
 
 def save_thresholds(path: Path, thresholds: Thresholds, label_names: tuple[str, ...]) -> None:
     """JSON with the names of the labels beside their cuts."""
     text = {
-        "rule": "probability >= cut, and always the likeliest class",
+        "rule": RULES[thresholds.keep_top],
+        "keep_top": thresholds.keep_top,
         "overall": thresholds.overall,
         "per_class": list(thresholds.per_class),
         "labels": list(label_names),
@@ -103,6 +128,7 @@ def load_thresholds(path: Path, label_names: tuple[str, ...], *, made_by: str) -
         per_class=tuple(text["per_class"]),
         overall=text["overall"],
         without_positives=tuple(text["without_positives"]["classes"]),
+        keep_top=text.get("keep_top", True),  # files without it keep the likeliest class
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from classify.thresholds import predict_labels
+from classify.thresholds import decide
 from pipeline.explanation_drawing import Draw
 from pipeline.run_reading import Classified, Leaks
 from report.explanation_page import Bar, Classifier
@@ -17,7 +17,7 @@ def said_by(name: str, classified: Classified, leaks: Leaks | None, draw: Draw) 
     cuts_C = classified.thresholds.per_class_C
     own_1C = classified.own.aligned_to([name]).probabilities_NC
     shared_1C = classified.shared.aligned_to([name]).probabilities_NC
-    given_C = predict_labels(shared_1C, cuts_C)[0]
+    given_C = decide(shared_1C, classified.thresholds)[0]
     bars = [
         Bar(
             label=label,
@@ -29,7 +29,7 @@ def said_by(name: str, classified: Classified, leaks: Leaks | None, draw: Draw) 
         )
         for label in range(len(cuts_C))
     ]
-    alone = np.flatnonzero(predict_labels(own_1C, cuts_C)[0])
+    alone = np.flatnonzero(decide(own_1C, classified.thresholds)[0])
     return Classifier(
         folder=classified.folder.name,
         bars=sorted(bars, key=lambda bar: (not bar.given, -bar.probability)),

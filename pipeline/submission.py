@@ -26,7 +26,7 @@ from atlas.spec import read_spec
 from atlas.submission_check import check_submission
 from atlas.tables import GROUPS_TABLE
 from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_held_out
-from classify.thresholds import load_thresholds, predict_labels
+from classify.thresholds import decide, load_thresholds
 from index.transfer import ABSTAIN, TRANSFER
 from pipeline.overrides import Override, Overrides, weigh_overrides
 from pipeline.submission_checking import asked_of
@@ -71,7 +71,7 @@ def make_submission_of(
     shared = shared_by_copies(
         tests.aligned_to(ids), dict(zip(groups["Id"], groups["Group"], strict=True))
     )
-    predicted_NC = predict_labels(shared.probabilities_NC, thresholds.per_class_C)
+    predicted_NC = decide(shared.probabilities_NC, thresholds)
     overrides = weigh_overrides(
         leaks, shared, predicted_NC, _held_out(data, classifier_folder), seed=seed
     )
