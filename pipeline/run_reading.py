@@ -110,13 +110,13 @@ class RunSoFar:
 def read_run(data: Path, runs: Path, classifier: Path | None = None) -> RunSoFar:
     """Raises DataError for the data folder, UserErrors for stages that are damaged.
 
-    classifier: a folder of a classifier or of folds; by default `classifier` or else `folds` of
-    the run.
+    classifier: the folder of a classifier, of folds or of an ensemble; by default the one in the
+    run that the submission was made of, or else `classifier` or `folds`.
     """
     spec, test_ids = read_spec(data), read_test_ids(data)
     if not test_ids:
         raise DataError(str(data), ["sample_submission.csv names no test images"])
-    leaks = _leaks(runs / "leaks")
+    leaks, submitted = _leaks(runs / "leaks"), _submitted(runs / "submission")
     truth = data / TRUTH_FILE
     return RunSoFar(
         data=data,
@@ -124,15 +124,23 @@ def read_run(data: Path, runs: Path, classifier: Path | None = None) -> RunSoFar
         test_ids=test_ids,
         index=load_index(runs / "index") if (runs / "index" / INDEX_FILE).exists() else None,
         leaks=leaks,
-        classified=_classified(classifier or _classifier_of(runs), spec, test_ids, leaks),
-        submitted=_submitted(runs / "submission"),
+        classified=_classified(
+            classifier or _classifier_of(runs, submitted), spec, test_ids, leaks
+        ),
+        submitted=submitted,
         truth_of=_by_id(load_table(truth, made_by="")) if truth.exists() else {},
     )
 
 
-def _classifier_of(runs: Path) -> Path:
-    folders = (runs / "classifier", runs / "folds")
-    return next((folder for folder in folders if (folder / TEST_FILE).exists()), folders[0])
+def _classifier_of(runs: Path, submitted: Submitted | None) -> Path:
+    usual = (runs / "classifier", runs / "folds")
+    others = sorted(path.parent for path in runs.glob(f"*/{TEST_FILE}"))
+    there = [folder for folder in (*usual, *others) if (folder / TEST_FILE).exists()]
+    for folder in there if submitted else ():
+        said = load_probabilities(folder / TEST_FILE, made_by=CLASSIFIER_BY)
+        if submitted and said.provenance == submitted.classifier:
+            return folder
+    return next(iter(there), usual[0])
 
 
 def _leaks(folder: Path) -> Leaks | None:

@@ -25,7 +25,7 @@ def main(
         ids: test images, as sample_submission.csv names them.
         data: the atlas folder.
         runs: the folder that holds index, leaks, classifier (or folds) and submission.
-        classifier: whose probabilities are shown, if it is not the run's classifier or folds.
+        classifier: whose probabilities are shown, if not those that the submission was made of.
         out: an .html file for one image, or a folder; RUNS/explanations by default.
     """
     from pipeline.explanation import explain

@@ -9,7 +9,7 @@ import tyro
 from scripts.console import run as run_command
 
 
-def main(file: tyro.conf.Positional[Path], dry_run: bool = False) -> None:
+def main(file: tyro.conf.Positional[Path] = Path("run.toml"), dry_run: bool = False) -> None:
     """Do all that a run file asks for and that is not done yet, in order.
 
     The same file again does only what is left; a stopped run goes on where it was.
