@@ -28,14 +28,19 @@ LEAST_SIDE = 14
 
 
 def activation_maps(
-    classifier: Classifier, images_NCHW: NDArray[np.uint8], labels_N: Sequence[int]
+    classifier: Classifier,
+    images_NCHW: NDArray[np.uint8],
+    labels_N: Sequence[int],
+    *,
+    stage: int | None = None,
 ) -> NDArray[np.float32]:
     """What speaks for the label in each image: float32 N x H x W, 0..1, 1 at a map's maximum.
 
     images_NCHW: as stored, of the classifier's channels and size. labels_N: the number of a label
-    for each; an image with several labels is given as often. A map is all 0 where nothing speaks
-    for the label, and 0 outside the middle that a classifier of crops looks at. An image's map is
-    the same bit for bit in every run and beside any others.
+    for each; an image with several labels is given as often. stage: one of the network's `stages`;
+    None takes `stage_to_look_at`. A map is all 0 where nothing speaks for the label, and 0 outside
+    the middle that a classifier of crops looks at. An image's map is the same bit for bit in every
+    run and beside any others.
     """
     if len(labels_N) != len(images_NCHW):
         raise ValueError(f"{len(labels_N)} labels for {len(images_NCHW)} images")
@@ -45,7 +50,7 @@ def activation_maps(
     border_px = (size_px - seen_px) // 2
     maps = np.zeros((len(labels_N), size_px, size_px), np.float32)
     inner = slice(border_px, border_px + seen_px)
-    maps[:, inner, inner] = _grad_cam(classifier.network, seen.numpy(), labels_N)
+    maps[:, inner, inner] = _grad_cam(classifier.network, seen.numpy(), labels_N, stage=stage)
     return maps
 
 
@@ -70,13 +75,20 @@ def stage_to_look_at(network: ClassifierNetwork, image_1CHW: torch.Tensor) -> nn
 
 
 def _grad_cam(
-    network: ClassifierNetwork, images_NCHW: NDArray[np.uint8], labels_N: Sequence[int]
+    network: ClassifierNetwork,
+    images_NCHW: NDArray[np.uint8],
+    labels_N: Sequence[int],
+    *,
+    stage: int | None,
 ) -> NDArray[np.float32]:
     maps = np.zeros((len(images_NCHW), *images_NCHW.shape[2:]), np.float32)
     if not len(maps):
         return maps
     with evaluating(network) as device:
-        layer = stage_to_look_at(network, on_device(images_NCHW[:1], device))
+        if stage is None:
+            layer = stage_to_look_at(network, on_device(images_NCHW[:1], device))
+        else:
+            layer = network.stages()[stage]
         method = LayerGradCam(network, layer)
         for start in range(0, len(maps), BATCH_SIZE):
             part = slice(start, start + BATCH_SIZE)

@@ -6,9 +6,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-BOX_SHARE = 0.5  # of the map's maximum
-LEAST_AREA = 0.001  # of the image
-
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
@@ -26,9 +23,7 @@ class Box:
     mass: float
 
 
-def boxes_of(
-    map_HW: NDArray[np.float32], *, share: float = BOX_SHARE, least_area: float = LEAST_AREA
-) -> list[Box]:
+def boxes_of(map_HW: NDArray[np.float32], *, share: float, least_area: float) -> list[Box]:
     """A box for each place where the map reaches `share` of its maximum, the highest peak first.
 
     Pixels that touch, by a corner too, are one place. least_area: smaller ones, as shares of the

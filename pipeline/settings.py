@@ -117,3 +117,25 @@ class ExplorationSettings:
             raise UserError(f"--sample {self.sample}: at least one image has to be looked at")
         if min(self.rare_below, self.seed) < 0:
             raise UserError("--rare-below and --seed cannot be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapSettings:
+    """What is looked at; see `pipeline/activation_choice.py`.
+
+    Args:
+        labels: Numbers or names; all, unless given.
+        ids: These images, instead of the likeliest of each label; without labels, under those that
+            the classifier or the tables give them.
+        split: The likeliest of the images that it did not learn (of folds: all), or of test images.
+        images: So many for each label.
+        box_share: A box is drawn where the map reaches this share of its maximum.
+        least_box_area: Boxes of smaller places, as shares of the image, are left out.
+    """
+
+    labels: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    split: Literal["held-out", "test"] = "held-out"
+    images: int = 9
+    box_share: float = 0.5
+    least_box_area: float = 0.001

@@ -12,7 +12,7 @@ def test_boxes_by_hand() -> None:
     found[7, 8], found[8, 9] = 0.5, 0.4  # they touch by a corner
     found[5, 0] = 0.2
     total = 8 * 0.25 + 0.5 + 0.4 + 0.2
-    first, second = boxes_of(found)
+    first, second = boxes_of(found, share=0.5, least_area=0.001)
     assert (first.x0, first.y0, first.x1, first.y1, first.peak) == (8, 7, 10, 9, 1.0)
     assert (second.x0, second.y0, second.x1, second.y1, second.peak) == (2, 1, 6, 3, 0.5)
     np.testing.assert_allclose([first.mass, second.mass], [0.9 / total, 2.0 / total], rtol=1e-6)
@@ -21,13 +21,13 @@ def test_boxes_by_hand() -> None:
 def test_small_places_are_left_out_but_for_the_peaks_own() -> None:
     found = np.zeros((20, 20), np.float32)
     found[3, 3], found[10:14, 10:14], found[0, 19] = 1.0, 0.8, 0.9
-    boxes = boxes_of(found, least_area=0.01)
+    boxes = boxes_of(found, share=0.5, least_area=0.01)
     assert [(box.x0, box.x1) for box in boxes] == [(3, 4), (10, 14)]
-    assert len(boxes_of(found, least_area=0)) == 3
+    assert len(boxes_of(found, share=0.5, least_area=0)) == 3
 
 
 def test_an_empty_map_has_no_box() -> None:
-    assert boxes_of(np.zeros((8, 8), np.float32)) == []
+    assert boxes_of(np.zeros((8, 8), np.float32), share=0.5, least_area=0) == []
 
 
 @given(
