@@ -93,7 +93,6 @@ def test_maps_point_at_the_protein_far_more_often_than_chance() -> None:
     labels = [numbers.index(label) for label in asking.labels_N]
     maps = activation_maps(classifier, asking.images_NCHW, labels)
     table = by_label(asking, {"maps": hits_of(maps, asking.places_NHW), **rivals(asking)})
-    print(table.to_string())
     assert (table["n"] == 25).all()
-    assert table["maps"].mean() > table["random point"].mean() + 0.25
-    assert (table["maps"] > table["random point"] + 0.1).all()
+    assert table["maps"].mean() > table["random point"].mean() + 0.35
+    assert (table["maps"] > table["random point"] + 0.2).all()

@@ -39,16 +39,9 @@ def test_boxes_hold_all_that_is_bright(found: np.ndarray, share: float) -> None:
     inside = np.zeros(found.shape, bool)
     for box in boxes:
         part = found[box.y0 : box.y1, box.x0 : box.x1]
-        assert part.size
-        np.testing.assert_allclose(box.peak * found.max(), box_peak(box, found, share), rtol=1e-5)
+        assert np.isclose(part, box.peak * found.max(), rtol=1e-5, atol=0).any()
         inside[box.y0 : box.y1, box.x0 : box.x1] = True
     if found.max() > 0:
         assert inside[found >= share * found.max()].all()
         assert boxes[0].peak == 1
     assert sum(box.mass for box in boxes) <= 1 + 1e-6
-
-
-def box_peak(box: Box, found: np.ndarray, share: float) -> float:
-    """The value in the box that is nearest to what it claims."""
-    part = found[box.y0 : box.y1, box.x0 : box.x1]
-    return float(part.flat[np.abs(part - box.peak * found.max()).argmin()])
