@@ -10,6 +10,7 @@ from atlas.errors import UserError
 from atlas.labels import parse_labels
 from pipeline.explanation_classifier import said_by
 from pipeline.explanation_drawing import draw_of
+from pipeline.explanation_maps import maps_of_given
 from pipeline.explanation_match import candidates, claim_of, neighbour, plots, rests_on
 from pipeline.run_reading import RunSoFar, Submitted, read_run
 from report.explanation_page import Decision, Explanation, Truth, save_explanation
@@ -61,6 +62,7 @@ def explanation_of(name: str, run: RunSoFar) -> Explanation:
     """What the run has made of one test image so far."""
     draw = draw_of(name, run)
     leaks, classified, submitted = run.leaks, run.classified, run.submitted
+    said = said_by(name, classified, leaks, draw) if classified else None
     return Explanation(
         id=name,
         atlas=run.spec.name,
@@ -72,8 +74,8 @@ def explanation_of(name: str, run: RunSoFar) -> Explanation:
         claim=claim_of(name, leaks, draw) if leaks else None,
         rests_on=rests_on(leaks) if leaks else (),
         plots=plots(name, leaks) if leaks else (),
-        classifier=said_by(name, classified, leaks, draw) if classified else None,
-        maps=(),
+        classifier=said,
+        maps=maps_of_given(name, classified, said.bars, draw) if classified and said else (),
         decision=_decision(name, submitted) if submitted else None,
         truth=_truth(name, run),
         missing=run.missing,

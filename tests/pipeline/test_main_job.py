@@ -17,9 +17,11 @@ from index.index_folder import load_index
 from index.settings import LeakSettings, RegistrationSettings
 from pipeline.classifier_training import train_classifier
 from pipeline.embedder_training import train_embedder
+from pipeline.explanation import explanation_of
 from pipeline.index_building import build_index_of
 from pipeline.leak_finding import find_leaks_of
 from pipeline.lookup import look_up
+from pipeline.run_reading import read_run
 from pipeline.scoring import score_run
 from pipeline.submission import make_submission_of
 from pipeline.update import update_run
@@ -70,6 +72,20 @@ def test_the_submission_has_the_asked_rows_in_their_order_none_empty(job):
     assert list(made["Id"]) == list(origins["Id"]) == list(asked["Id"])
     assert (made["Predicted"] != "").all()
     assert (origins["reason"] != "").all()
+
+
+def test_a_row_is_explained_up_to_where_the_classifier_looked(job):
+    data, run = job
+    truth = pd.read_csv(data / "truth.csv", dtype=str).set_index("Id")["source"]
+    leaks = pd.read_csv(run / "leaks" / "leaks.csv", dtype=str).query("relation == 'same_image'")
+    image_id = leaks["Id"].iloc[0]
+    page = explanation_of(image_id, read_run(data, run))
+    assert page.missing == {}
+    assert page.neighbours[0].id == truth[image_id]
+    given = [bar.label for bar in page.classifier.bars if bar.given]
+    assert [int(picture.said.split()[0]) for picture in page.maps] == given
+    without = pd.read_csv(run / "submission" / "submission_without_transfer.csv", dtype=str)
+    assert set(without.set_index("Id")["Predicted"][image_id].split()) == set(map(str, given))
 
 
 def test_a_transferred_row_carries_the_labels_of_its_match(job):
