@@ -13,6 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from atlas.images import ENDINGS
+from atlas.profiling import stage
 from atlas.spec import AtlasSpec
 from atlas.tables import Draft, names_a_file
 
@@ -49,7 +50,7 @@ def check_all(
     found: Sequence[Found], spec: AtlasSpec, problems: list[str]
 ) -> list[tuple[int, int]]:
     """Width and height of each row; (0, 0) where it has a problem."""
-    with ThreadPoolExecutor() as pool:
+    with stage("checking headers", items=len(found)), ThreadPoolExecutor() as pool:
         checks = pool.map(lambda row: check_headers(row[1], max_value=spec.max_value), found)
         shown = tqdm(
             checks, total=len(found), desc="checking headers", unit="img",

@@ -4,14 +4,17 @@ Axes: C channels, H rows, W columns.
 """
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from atlas.channels import TINT_PLANES
+from atlas.profiling import stage
 
 WHITE: dict[np.dtype[np.generic], int] = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
+Counts = NDArray[np.integer[Any] | np.floating[Any]]  # uint8, or float32 of what has more bits
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
@@ -20,39 +23,64 @@ class ImageProblem(ValueError):
 
 
 def read_field(
-    files: tuple[Path, ...], channels: tuple[str, ...], *, max_value: int | None = None
+    files: tuple[Path, ...],
+    channels: tuple[str, ...],
+    *,
+    max_value: int | None = None,
+    size_px: int | None = None,
 ) -> NDArray[np.uint8]:
-    """One field, uint8 C x H x W at its own size. Raises ImageProblem.
+    """One field, uint8 C x H x W. Raises ImageProblem.
 
     files: one for each channel, in order.
     max_value: the count that becomes 255; None takes the range of the file's type, so images stay
         comparable (never image by image).
+    size_px: side that it is brought to, see `resize_field`; None leaves its own size. Counts of 16
+        bit are rounded to 8 afterwards.
     """
-    planes = [
-        read_channel(file, channel, max_value=max_value)
-        for file, channel in zip(files, channels, strict=True)
-    ]
-    sizes = {plane.shape for plane in planes}
+    with stage("decoding", items=1):
+        planes = [
+            _read_counts(file, channel, max_value)
+            for file, channel in zip(files, channels, strict=True)
+        ]
+    sizes = {counts.shape for counts, _ in planes}
     if len(sizes) > 1:
         listed = ", ".join(
-            f"{channel} {plane.shape[1]}x{plane.shape[0]}"
-            for channel, plane in zip(channels, planes, strict=True)
+            f"{channel} {counts.shape[1]}x{counts.shape[0]}"
+            for channel, (counts, _) in zip(channels, planes, strict=True)
         )
         raise ImageProblem(f"{files[0].name}: channels of different sizes: {listed}")
-    return np.stack(planes)
+    with stage("resizing", items=1):
+        return np.stack(
+            [
+                _as_bytes(counts if size_px is None else _resized(counts, size_px), white)
+                for counts, white in planes
+            ]
+        )
 
 
 def read_channel(file: Path, channel: str, *, max_value: int | None = None) -> NDArray[np.uint8]:
     """One channel, uint8 H x W. Raises ImageProblem."""
+    return _as_bytes(*_read_counts(file, channel, max_value))
+
+
+def _read_counts(file: Path, channel: str, max_value: int | None) -> tuple[Counts, int]:
+    """With the count that becomes 255; uint8 where that is 255 already."""
     pixels = decode(file)
     if pixels.ndim == 3:
         pixels = _plane_of_tinted(pixels, file, channel)
-    if pixels.dtype == np.uint8 and max_value is None:
-        return np.asarray(pixels, dtype=np.uint8)
     if pixels.dtype not in WHITE:
         raise ImageProblem(f"{file.name}: {pixels.dtype} pixels; 8 or 16 bit integers are read")
     white = WHITE[pixels.dtype] if max_value is None else max_value
-    scaled = np.minimum(pixels.astype(np.float32) * (255.0 / white), 255.0)
+    if pixels.dtype == np.uint8 and white == 255:
+        return np.asarray(pixels, dtype=np.uint8), white
+    return np.minimum(pixels, white, dtype=np.float32), white
+
+
+def _as_bytes(counts: Counts, white: int) -> NDArray[np.uint8]:
+    if counts.dtype == np.uint8:
+        return np.asarray(counts, np.uint8)
+    # Enlarging overshoots at edges.
+    scaled = np.clip(counts * np.float32(255.0 / white), 0.0, 255.0)
     return np.asarray(np.rint(scaled), dtype=np.uint8)
 
 
@@ -100,7 +128,14 @@ def resize_field(field: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     """
     if field.shape[1:] == (size_px, size_px):
         return field
-    shrinks = field.shape[1] * field.shape[2] > size_px * size_px
+    return np.stack([np.asarray(_resized(plane, size_px), np.uint8) for plane in field])
+
+
+def _resized(plane: Counts, size_px: int) -> Counts:
+    # Plane by plane, as they are decoded: putting the channels side by side first costs OpenCV
+    # more than resizing them at once saves.
+    if plane.shape == (size_px, size_px):
+        return plane
+    shrinks = plane.shape[0] * plane.shape[1] > size_px * size_px
     how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    planes = [cv2.resize(plane, (size_px, size_px), interpolation=how) for plane in field]
-    return np.asarray(np.stack(planes), dtype=np.uint8)
+    return np.asarray(cv2.resize(plane, (size_px, size_px), interpolation=how), plane.dtype)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from atlas.files import content_hash, json_text, remove_left_over, written_beside
+from atlas.profiling import stage
 
 ROWS_PER_PART = 1000
 PART_BYTES = 64 * 2**20
@@ -146,8 +147,12 @@ def _write_part(
 ) -> dict[RowName, Place]:
     """Named by what it holds, so that two runs that write at once never overwrite one another."""
     path = folder / f"part-{content_hash(*('|'.join(name) for name in names))}.h5"
-    hashes = [content_hash(row) for row in rows]
-    with written_beside(path) as beside, h5py.File(beside, "w") as file:
+    with (
+        stage("writing parts", items=len(rows)),
+        written_beside(path) as beside,
+        h5py.File(beside, "w") as file,
+    ):
+        hashes = [content_hash(row) for row in rows]
         for column, texts in zip(("ids", "keys"), zip(*names, strict=True), strict=True):
             file[column] = np.array([text.encode() for text in texts], dtype="S")
         file["hashes"] = np.array([text.encode() for text in hashes])

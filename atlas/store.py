@@ -3,7 +3,6 @@
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +14,15 @@ from atlas.artifact_files import save_table
 from atlas.coherence import LEAST_SCORE, coherence_scores
 from atlas.errors import DataError
 from atlas.files import content_hash
-from atlas.images import ImageProblem, read_field, resize_field
+from atlas.images import ImageProblem, read_field
 from atlas.manifest import ImageRow, Manifest
 from atlas.parts import PartStore, fill_parts, rows_that_fit
+from atlas.profiling import stage
+from atlas.threads import DECODING_THREADS, by_threads
+
+Scores = dict[str, NDArray[np.float64]]  # by id, of each channel
 
 LARGEST_PX = 512  # what the fields of 2018 have; larger ones are reduced unless asked otherwise
-DECODING_THREADS = 4  # decoding releases the GIL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,8 @@ class ImageStore:
         """uint8 N x C x size x size, in the order of ids. Raises KeyError for an unknown id."""
         if not ids:
             return np.empty((0, len(self.channels), self.size_px, self.size_px), np.uint8)
-        return np.asarray(self.parts.read(ids), dtype=np.uint8)
+        with stage("reading the store", items=len(ids)):
+            return np.asarray(self.parts.read(ids), dtype=np.uint8)
 
 
 def native_size_px(manifest: Manifest, *, at_most_px: int = LARGEST_PX) -> int:
@@ -64,8 +67,10 @@ def fill_store(manifest: Manifest, folder: Path, *, size_px: int) -> ImageStore:
     field's channels do not seem to belong together.
     """
 
+    scores: Scores = {}
+
     def make_rows(ids: Sequence[str]) -> NDArray[np.uint8]:
-        fields, problems = _decode(manifest, ids, size_px)
+        fields, problems = _decode(manifest, ids, size_px, scores)
         if problems:
             raise DataError(str(_data_folder(manifest)), _every_problem(manifest, size_px))
         return fields
@@ -78,6 +83,7 @@ def fill_store(manifest: Manifest, folder: Path, *, size_px: int) -> ImageStore:
             "atlas": manifest.spec.name,
             "channels": manifest.spec.channels,
             "size_px": size_px,
+            "rounded": "after resizing",
         },
         description="decoding",
         keys=[fingerprint(row) for row in manifest.rows],
@@ -85,7 +91,7 @@ def fill_store(manifest: Manifest, folder: Path, *, size_px: int) -> ImageStore:
     )
     store = ImageStore(parts=parts, channels=manifest.spec.channels, size_px=size_px)
     if len(store.channels) > 1 and store.ids:
-        report_disagreements(store)
+        report_disagreements(store, scores)
     return store
 
 
@@ -100,16 +106,23 @@ def read_images(manifest: Manifest, ids: Sequence[str], *, size_px: int) -> NDAr
     return fields
 
 
-def report_disagreements(store: ImageStore) -> None:
+def report_disagreements(store: ImageStore, scores: Scores) -> None:
     """Writes `disagreements.csv` beside the parts: id, channel, score, the least score first.
 
-    Each field is scored once and kept; what is found is said when the table is another.
+    scores: those that are known; other fields are scored now. They are kept, and what is found is
+    said when the table is another.
     """
+
+    def make_rows(ids: Sequence[str]) -> NDArray[np.float64]:
+        return np.stack(
+            [scores[i] if i in scores else coherence_scores(store.read([i])[0]) for i in ids]
+        )
+
     path = store.parts.folder / "disagreements.csv"
     scores_NC = fill_parts(
         store.parts.folder / "coherence",
         store.ids,
-        lambda ids: np.stack([coherence_scores(field) for field in store.read(ids)]),
+        make_rows,
         provenance={"channels": store.channels},
         description="comparing channels",
         keys=store.keys(store.ids),
@@ -138,23 +151,30 @@ def fingerprint(row: ImageRow) -> str:
 
 
 def _decode(
-    manifest: Manifest, ids: Sequence[str], size_px: int
+    manifest: Manifest, ids: Sequence[str], size_px: int, scores: Scores | None = None
 ) -> tuple[NDArray[np.uint8], list[str]]:
-    """Fields, N x C x size x size, and a line for each that cannot be read."""
+    """Fields, N x C x size x size, and a line for each that cannot be read.
+
+    scores: is given those of each field with several channels, while it is at hand.
+    """
     spec = manifest.spec
     fields = np.zeros((len(ids), len(spec.channels), size_px, size_px), np.uint8)
 
     def decode(n: int) -> str:
         row = manifest.by_id[ids[n]]
         try:
-            field = read_field(row.files, spec.channels, max_value=spec.max_value)
+            fields[n] = read_field(
+                row.files, spec.channels, max_value=spec.max_value, size_px=size_px
+            )
         except ImageProblem as problem:
             return f"{row.split}/{problem}"
-        fields[n] = resize_field(field, size_px)
+        if scores is not None and len(spec.channels) > 1:
+            with stage("comparing channels", items=1):
+                scores[row.id] = coherence_scores(fields[n])
         return ""
 
-    with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        return fields, [problem for problem in pool.map(decode, range(len(ids))) if problem]
+    said = by_threads(decode, range(len(ids)), threads=DECODING_THREADS)
+    return fields, [problem for problem in said if problem]
 
 
 def _every_problem(manifest: Manifest, size_px: int) -> list[str]:

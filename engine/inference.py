@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from atlas.profiling import stage
 from engine.memory import keep_freed_memory
 
 BATCH_SIZE = 16
@@ -31,8 +32,9 @@ def forward_rows(
     with evaluating(network) as device, torch.inference_mode():
         for start in range(0, len(ids), batch_size):
             images = read(ids[start : start + batch_size])
-            output = network(on_device(padded(images, batch_size), device))
-            rows.append(output[: len(images)].float().cpu().numpy())
+            with stage("network", items=len(images)):
+                output = network(on_device(padded(images, batch_size), device))
+                rows.append(output[: len(images)].float().cpu().numpy())
     return np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
 
 

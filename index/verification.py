@@ -3,9 +3,7 @@
 Axes: N queries, K candidates, C channels, H rows, W columns.
 """
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +13,8 @@ from numpy.typing import NDArray
 from atlas.artifacts import Neighbours
 from atlas.files import content_hash, json_text
 from atlas.parts import fill_parts
+from atlas.profiling import stage
+from atlas.threads import by_threads
 from index.registration import FloatArray, band_passed, prepare, register
 from index.settings import RegistrationSettings
 
@@ -100,22 +100,24 @@ def _examine_block(
     references = _banded(wanted, read_references, settings)
 
     def evidence_of(query_id: str) -> list[float]:
-        query = prepare(queries[query_id], settings)
-        return [
-            register(query, references[str(r)], settings).evidence if r else -1.0
-            for r in candidates[query_id]
-        ]
+        with stage("comparing pixels", items=len(candidates[query_id])):
+            query = prepare(queries[query_id], settings)
+            return [
+                register(query, references[str(r)], settings).evidence if r else -1.0
+                for r in candidates[query_id]
+            ]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # OpenCV lets go of the interpreter
-        return np.array(list(pool.map(evidence_of, query_ids)), np.float32)
+    return np.array(by_threads(evidence_of, query_ids), np.float32)
 
 
 def _banded(
     ids: Sequence[str], read: ReadFields, settings: RegistrationSettings
 ) -> dict[str, FloatArray]:
-    banded = {}
+    banded: dict[str, FloatArray] = {}
     for start in range(0, len(ids), FIELDS_READ_AT_ONCE):
         chunk = ids[start : start + FIELDS_READ_AT_ONCE]
-        for image_id, field in zip(chunk, read(chunk), strict=True):
-            banded[image_id] = band_passed(field, settings)
+        fields = read(chunk)
+        with stage("band-passing", items=len(chunk)):
+            passed = by_threads(lambda field: band_passed(field, settings), fields)
+        banded.update(zip(chunk, passed, strict=True))
     return banded

@@ -4,7 +4,6 @@ Axes: N images, C channels, V the 256 values of a pixel, T turns, B bytes of a h
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from atlas.manifest import ImageRow, Manifest
 from atlas.parts import fill_parts
 from atlas.pixel_counts import VALUES, value_counts
 from atlas.spec import AtlasSpec
-from atlas.store import DECODING_THREADS, fingerprint
+from atlas.store import fingerprint
+from atlas.threads import DECODING_THREADS, by_threads
 from index.hashes import BYTES, TURNS, hash_field
 from index.settings import HashKind
 
@@ -94,8 +94,8 @@ def _scan(rows: Sequence[ImageRow], spec: AtlasSpec, kind: np.dtype[np.void]) ->
         made_N[n]["hashes"] = hash_field(resize_field(field, HASHED_PX), HASH_KIND)
         return ""
 
-    with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        problems = [problem for problem in pool.map(look, range(len(rows))) if problem]
+    said = by_threads(look, range(len(rows)), threads=DECODING_THREADS)
+    problems = [problem for problem in said if problem]
     if problems:
         raise DataError(str(rows[0].files[0].parent.parent), problems)
     return made_N.view(np.uint8).reshape(len(rows), -1)

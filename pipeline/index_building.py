@@ -6,6 +6,7 @@ from pathlib import Path
 from atlas.errors import DataError
 from atlas.files import check_replaceable, folder_written_beside
 from atlas.manifest import read_manifest
+from atlas.profiling import stage
 from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, IndexFolder, load_index, save_index
 from pipeline.vectors import embedder_and_store
 from retrieval.embedder_files import save_embedder
@@ -34,7 +35,7 @@ def build_index_of(data: Path, embedder: str, out: Path) -> BuiltIndex:
     embeddings = embed_store(
         ready, store, references.ids, folder=out.parent / "store" / "embeddings"
     )
-    with folder_written_beside(out, holds=INDEX_FILE) as folder:
+    with stage("saving"), folder_written_beside(out, holds=INDEX_FILE) as folder:
         save_embedder(folder / EMBEDDER_FOLDER, ready)
         save_index(folder, embeddings, references, data=data, image_size_px=store.size_px)
     return BuiltIndex(index=load_index(out), started_from=ready.started_from)

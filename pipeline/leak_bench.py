@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from atlas.artifacts import EmbeddingSet, Neighbours
 from atlas.errors import UserError
 from atlas.manifest import Manifest
+from atlas.profiling import stage
 from atlas.store import ImageStore, fill_store
 from index.calibration import (
     SameImageCalibration,
@@ -94,7 +95,8 @@ class LeakBench:
         among: the index's own gallery where it is None.
         """
         gallery = among or self.gallery
-        found = gallery.vectors.search(queries, self.settings.neighbours)
+        with stage("searching", items=len(queries.ids)):
+            found = gallery.vectors.search(queries, self.settings.neighbours)
         kind = self.settings.hash_kind
         if kind is None or gallery.hashes is None:
             return found

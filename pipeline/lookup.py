@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from atlas.artifacts import EmbeddingSet, Neighbours
 from atlas.errors import UserError
-from atlas.images import ImageProblem, read_field, resize_field
+from atlas.images import ImageProblem, read_field
 from atlas.labels import format_labels
 from atlas.queries import find_query
 from atlas.spec import AtlasSpec
@@ -106,10 +106,9 @@ def field_of(name: str, spec: AtlasSpec, data: Path, size_px: int) -> NDArray[np
     """C x size x size, of an id of the atlas or the path of an image. Raises UserError."""
     query = find_query(name, spec, data)
     try:
-        field = read_field(query.files, spec.channels, max_value=spec.max_value)
+        return read_field(query.files, spec.channels, max_value=spec.max_value, size_px=size_px)
     except ImageProblem as problem:
         raise UserError(str(problem)) from problem
-    return resize_field(field, size_px)
 
 
 def _rows(answer: Answer, index: IndexFolder) -> list[dict[str, object]]:

@@ -11,6 +11,7 @@ import numpy as np
 from atlas.artifacts import EmbeddingSet
 from atlas.errors import DataError, MissingStageError, UserError
 from atlas.manifest import Manifest
+from atlas.profiling import stage
 from atlas.store import ImageStore, fill_store, native_size_px
 from classify import features
 from classify.classifier import CARD_FILE, load_classifier
@@ -77,7 +78,8 @@ def embedder_and_store(source: str, manifest: Manifest, work: Path) -> tuple[Emb
             f"{source} is not there: run first  python scripts/train_embedder.py  "
             "(or give --embedder frozen, which needs no training)"
         )
-    trained = load_embedder(Path(source))
+    with stage("loading the embedder"):
+        trained = load_embedder(Path(source))
     _require_channels(source, trained.channels, manifest)
     return trained, fill_store(manifest, work, size_px=trained.image_size_px)
 

@@ -12,8 +12,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import eigh
-from sklearn.covariance import ledoit_wolf
-from sklearn.decomposition import PCA
 from torch import nn
 from torch.nn import functional
 
@@ -34,6 +32,8 @@ def whitening_of(features_NF: NDArray[np.float32]) -> nn.Linear:
     dimension = _dimension(features_NF)
     if dimension < FEWEST_DIMENSIONS:
         return _unchanged(features_NF)
+    from sklearn.decomposition import PCA  # takes a second to load, and trained embedders need none
+
     pca = PCA(dimension, svd_solver="full").fit(features_NF.astype(np.float64))
     deviation_D = np.sqrt(np.maximum(pca.explained_variance_, np.finfo(np.float32).tiny))
     return _centred(pca.components_ / deviation_D[:, None], pca.mean_)
@@ -47,6 +47,8 @@ def class_whitening_of(features_NF: NDArray[np.float32], classes: Sequence[Hasha
     pooled over classes and shrunk (Ledoit & Wolf 2004), for a class has few images. Classes of
     one image count for nothing; with too few images, the features stay as they are.
     """
+    from sklearn.covariance import ledoit_wolf  # see whitening_of
+
     counts = Counter(classes)
     number = {name: n for n, (name, count) in enumerate(counts.items()) if count > 1}
     repeated = [n for n, name in enumerate(classes) if name in number]
@@ -60,6 +62,8 @@ def class_whitening_of(features_NF: NDArray[np.float32], classes: Sequence[Hasha
     variance_F, direction_FF = eigh(within_FF)
     floor = max(variance_F[-1] * np.finfo(np.float32).eps, np.finfo(np.float32).tiny)
     whitener_FF = direction_FF / np.sqrt(np.maximum(variance_F, floor))
+    from sklearn.decomposition import PCA  # takes a second to load, and trained embedders need none
+
     pca = PCA(dimension, svd_solver="full").fit(kept_NF @ whitener_FF)
     return _centred(pca.components_ @ whitener_FF.T, kept_NF.mean(0))
 

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from scripts.console import run
+from atlas.profiling import stage
+from scripts.console import profiled, run
 
 
 def main(
     data: Path = Path("data"),
     embedder: str = "runs/embedder",
     out: Path = Path("runs/index"),
+    profile: bool = False,
 ) -> None:
     """Embed the labelled images of an atlas and fill the index.
 
@@ -16,10 +18,12 @@ def main(
         data: the atlas folder.
         embedder: what train_embedder.py wrote, or "frozen" for a pretrained trunk without training.
         out: where the index goes; it holds all that a query needs.
+        profile: print what each stage took, and which one holds the rest.
     """
-    from pipeline.index_building import build_index_of
-
-    built = build_index_of(data, embedder, out)
+    with profiled(profile):
+        with stage("loading libraries"):
+            from pipeline.index_building import build_index_of
+        built = build_index_of(data, embedder, out)
     index = built.index
     identities = {name for name in index.identities.values() if name}
     print(f"embedder {embedder}, which started from {built.started_from}")

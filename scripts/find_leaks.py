@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from atlas.profiling import stage
 from index.settings import HashChoice, LeakSettings, RegistrationSettings
-from scripts.console import run
+from scripts.console import profiled, run
 
 
 def main(
@@ -20,6 +21,7 @@ def main(
     natural_queries: int = LeakSettings.natural_queries,
     accept_unproven: bool = LeakSettings.accept_unproven,
     seed: int = LeakSettings.seed,
+    profile: bool = False,
 ) -> None:
     """Find the test images that are already known, and what labels follow.
 
@@ -39,10 +41,8 @@ def main(
             the more precision can be promised.
         accept_unproven: transfer labels also where the precision asked for is not proven.
         seed: which images are planted and examined for the calibration.
+        profile: print what each stage took, and which one holds the rest.
     """
-    from pipeline.leak_finding import find_leaks_of
-    from pipeline.leak_telling import told
-
     settings = LeakSettings(
         neighbours=neighbours,
         hashes=hashes,
@@ -55,7 +55,11 @@ def main(
         accept_unproven=accept_unproven,
         seed=seed,
     )
-    found = find_leaks_of(data, index, out, settings, RegistrationSettings())
+    with profiled(profile):
+        with stage("loading libraries"):
+            from pipeline.leak_finding import find_leaks_of
+            from pipeline.leak_telling import told
+        found = find_leaks_of(data, index, out, settings, RegistrationSettings())
     print("\n".join(told(found)))
     print(f"wrote {out}")
 

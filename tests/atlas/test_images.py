@@ -149,3 +149,42 @@ def test_resizing(plane: Pixels) -> None:
 def test_shrinking_averages() -> None:
     board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
     assert set(resize_field(board[None], 32).ravel().tolist()) <= {127, 128}
+
+
+@pytest.mark.parametrize(
+    ("block", "max_value", "expected"),
+    [
+        # 128 counts of 65535 are .498 of a gray level: rounded first they would all be 0.
+        ([128, 128, 128, 132], None, 1),
+        # What is brighter than white is white before it is averaged: 1000 / 4 of 1000.
+        ([65535, 0, 0, 0], 1000, 64),
+    ],
+)
+def test_16_bits_are_kept_until_the_image_is_resized(
+    tmp_path: Path, block: list[int], max_value: int | None, expected: int
+) -> None:
+    path = tmp_path / "x.png"
+    cv2.imwrite(str(path), np.tile(np.array(block, np.uint16).reshape(2, 2), (8, 8)))
+    field = read_field((path,), ("gray",), max_value=max_value, size_px=8)
+    np.testing.assert_array_equal(field, np.full((1, 8, 8), expected))
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_enlarging_an_edge_leaves_black_and_white(tmp_path: Path, depth: type) -> None:
+    path = tmp_path / "x.png"
+    edge = np.zeros((8, 8), depth)
+    edge[:, 4:] = np.iinfo(depth).max
+    cv2.imwrite(str(path), edge)
+    (enlarged,) = read_field((path,), ("gray",), size_px=32)
+    assert (enlarged[:, :16] < 128).all()
+    assert (enlarged[:, 16:] > 127).all()
+
+
+@pytest.mark.parametrize("size_px", [8, 24, 64])
+def test_8_bits_are_resized_as_they_are(tmp_path: Path, plane: Pixels, size_px: int) -> None:
+    path = tmp_path / "x.png"
+    cv2.imwrite(str(path), plane)
+    own_size = read_field((path,), ("gray",))
+    np.testing.assert_array_equal(
+        read_field((path,), ("gray",), size_px=size_px), resize_field(own_size, size_px)
+    )

@@ -1,0 +1,70 @@
+"""An embedder folder of a ResNet50 that learned nothing, which is as fast as a trained one.
+
+python benchmarks/untrained.py --data DATA --out EMBEDDER --size-px 256
+python scripts/build_index.py --data DATA --embedder EMBEDDER --out RUN/index
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import tyro
+from torch import nn
+
+from atlas.files import folder_written_beside
+from atlas.spec import read_spec
+from engine.normalisation import ChannelStatistics
+from engine.trunks import build_trunk
+from retrieval.embedder import Embedder
+from retrieval.embedder_files import ABOUT_FILE, save_embedder
+from retrieval.network import trained_network
+from retrieval.settings import RECIPES
+
+TRUNK = "resnet50"
+# About what fields of the Human Protein Atlas have, in gray levels.
+MEAN, DEVIATION = 20.0, 30.0
+
+
+def main(data: Path, out: Path, size_px: int = 256, seed: int = 0) -> None:
+    """Writes the embedder for the channels of `data`."""
+    embedder = untrained_embedder(read_spec(data).channels, size_px, seed=seed)
+    with folder_written_beside(out, holds=ABOUT_FILE) as folder:
+        save_embedder(folder, embedder)
+    print(f"wrote {out}: {embedder.started_from}")
+
+
+def untrained_embedder(channels: tuple[str, ...], size_px: int, *, seed: int = 0) -> Embedder:
+    """The card's network with weights by lot."""
+    settings = replace(RECIPES["card"], weights="none", image_size_px=size_px, trunk=TRUNK)
+    trunk = build_trunk(
+        TRUNK, channels=len(channels), stem=settings.stem, weights="none", seed=seed
+    )
+    perturb(trunk.module, seed)
+    statistics = ChannelStatistics(
+        mean_C=(MEAN,) * len(channels), std_C=(DEVIATION,) * len(channels)
+    )
+    return Embedder(
+        network=trained_network(settings, statistics, trunk),
+        settings=settings,
+        channels=channels,
+        image_size_px=size_px,
+        provenance={"started_from": f"{trunk.started_from}, norms perturbed"},
+    )
+
+
+def perturb(network: nn.Module, seed: int) -> None:
+    """Gives every normalisation a scale and a shift by lot, in place.
+
+    timm starts the last one of each block at zero, which makes an untrained residual network nearly
+    linear: rounding errors would then look smaller than they are.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for layer in network.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.weight.uniform_(0.2, 0.8)
+                layer.bias.normal_(0.0, 0.1)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
