@@ -4,19 +4,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from atlas.artifacts import EmbeddingSet, Neighbours
 from atlas.errors import ProvenanceError, UserError
+from index.nearest import MakePropose, Propose, Vectors, flat_proposals, nearest
 
-try:
-    import faiss
-except ImportError as error:  # the two wheels exclude each other, so neither is a plain requirement
-    raise UserError(
-        "faiss is not installed: pip install '.[cpu]', or '.[gpu]' on a CUDA machine"
-    ) from error
-
-QUERIES_AT_ONCE = 2048  # faiss Flat is much slower per query in small batches
+QUERIES_AT_ONCE = 2048  # faiss is much slower per query in small batches
 
 
 class VectorIndex(Protocol):
@@ -30,78 +23,71 @@ class VectorIndex(Protocol):
 
 
 class FlatIndex:
-    """Exact search with faiss. Holds vectors of one embedder only.
+    """All vectors side by side. Holds those of one embedder only.
 
     embedder: the fingerprint that the provenance of every added and asked vector must carry.
+    make_propose: who proposes neighbours; asked again once vectors have come or gone.
     """
 
-    def __init__(self, *, dimension: int, embedder: str) -> None:
+    def __init__(
+        self, *, dimension: int, embedder: str, make_propose: MakePropose = flat_proposals
+    ) -> None:
         self.embedder = embedder
         self.dimension = dimension
-        self._ids = np.empty(0, dtype=object)
-        self._flat = faiss.IndexFlatIP(dimension)
+        self._make_propose = make_propose
+        self._propose: Propose | None = None
+        self._hold((), np.empty((0, dimension), np.float32))
 
     def __len__(self) -> int:
-        return len(self._ids)
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return tuple(self._ids)
+        return len(self.ids)
 
     def add(self, embeddings: EmbeddingSet) -> None:
         """Raises UserError where an id is there already, ProvenanceError for other vectors."""
         self._check(embeddings)
-        known = set(self._ids)
-        twice = [i for i in embeddings.ids if i in known]
+        twice = [i for i in embeddings.ids if i in self._position]
         if twice or len(set(embeddings.ids)) < len(embeddings.ids):
             raise UserError(f"the index holds {(twice or ['an id given twice'])[0]} already")
-        self._flat.add(np.ascontiguousarray(embeddings.vectors_ND, np.float32))
-        self._ids = np.concatenate([self._ids, np.array([*embeddings.ids, None], object)[:-1]])
+        added = np.ascontiguousarray(embeddings.vectors_ND, np.float32)
+        vectors = np.concatenate([self._vectors_ND, added]) if self.ids else added
+        self._hold((*self.ids, *embeddings.ids), vectors)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Raises UserError naming an id that is not there."""
-        unknown = set(ids) - set(self._ids)
+        unknown = set(ids) - set(self._position)
         if unknown:
             raise UserError(f"the index does not hold {min(unknown)}")
-        gone = np.isin(self._ids, list(ids))
-        self._flat.remove_ids(faiss.IDSelectorBatch(np.flatnonzero(gone).astype(np.int64)))
-        self._ids = self._ids[~gone]
+        gone = set(ids)
+        kept = [n for n, image_id in enumerate(self.ids) if image_id not in gone]
+        self._hold(tuple(self.ids[n] for n in kept), self._vectors_ND[kept])
 
     def search(self, queries: EmbeddingSet, k: int) -> Neighbours:
         """The k most similar ids of each query, never the query's own id; ties in order of ids."""
         self._check(queries)
-        blocks = [
-            self._search_block(queries, slice(start, start + QUERIES_AT_ONCE), k)
-            for start in range(0, len(queries.ids), QUERIES_AT_ONCE)
-        ]
-        ids_QK = [ids for ids, _ in blocks] or [np.empty((0, k), object)]
-        similarity_QK = [cosines for _, cosines in blocks] or [np.empty((0, k), np.float32)]
+        if self._propose is None:
+            self._propose = self._make_propose(self._vectors_ND)
+        names = np.array([*self.ids, ""], dtype=object)  # position -1 is the last
+        own_Q = np.array([self._position.get(i, -1) for i in queries.ids], np.int64)
+        ids_QK = np.full((len(queries.ids), k), "", dtype=object)
+        similarity_QK = np.full((len(queries.ids), k), -np.inf, np.float32)
+        for start in range(0, len(queries.ids), QUERIES_AT_ONCE):
+            block = slice(start, start + QUERIES_AT_ONCE)
+            vectors_QD = np.ascontiguousarray(queries.vectors_ND[block], np.float32)
+            positions_QK, similarity_QK[block] = nearest(
+                self._propose, self._vectors_ND, vectors_QD, k,
+                rank_N=self._rank_N, own_Q=own_Q[block],
+            )  # fmt: skip
+            ids_QK[block] = names[positions_QK]
         return Neighbours(
-            query_ids=queries.ids,
-            reference_ids_NK=np.concatenate(ids_QK),
-            similarity_NK=np.concatenate(similarity_QK),
+            query_ids=queries.ids, reference_ids_NK=ids_QK, similarity_NK=similarity_QK
         )
 
-    def _search_block(
-        self, queries: EmbeddingSet, block: slice, k: int
-    ) -> tuple[NDArray[np.object_], NDArray[np.float32]]:
-        vectors = np.ascontiguousarray(queries.vectors_ND[block], np.float32)
-        query_ids = queries.ids[block]
-        found_ids = np.full((len(query_ids), k), "", dtype=object)
-        found = np.full((len(query_ids), k), -np.inf, dtype=np.float32)
-        open_rows = np.arange(len(query_ids))
-        wanted = k + 2  # the query itself, and one more to see whether a tie goes on
-        while len(open_rows) and len(self):
-            wanted = min(wanted, len(self))
-            similarity, positions = self._flat.search(vectors[open_rows], wanted)
-            still_open = []
-            for row, cosines, where in zip(open_rows, similarity, positions, strict=True):
-                ids, best, complete = _ordered(self._ids[where], cosines, query_ids[row], k)
-                found_ids[row, : len(ids)], found[row, : len(ids)] = ids, best
-                if not complete and wanted < len(self):
-                    still_open.append(row)
-            open_rows, wanted = np.array(still_open, dtype=np.int64), wanted * 4
-        return found_ids, found
+    def _hold(self, ids: tuple[str, ...], vectors_ND: Vectors) -> None:
+        self.ids = ids
+        self._vectors_ND = vectors_ND
+        self._position = {image_id: n for n, image_id in enumerate(ids)}
+        self._rank_N = np.empty(len(ids), np.int64)
+        self._rank_N[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
+        self._propose = None
 
     def _check(self, embeddings: EmbeddingSet) -> None:
         theirs = embeddings.provenance.get("embedder")
@@ -117,25 +103,12 @@ class FlatIndex:
             )
 
 
-def _ordered(
-    ids: NDArray[np.object_], cosines: NDArray[np.float32], query_id: str, k: int
-) -> tuple[NDArray[np.object_], NDArray[np.float32], bool]:
-    """One query's candidates without itself, by (similarity down, id up), and whether that is sure.
-
-    It is not where the last candidate ties with the k-th: another of that similarity and an earlier
-    id may have been left out.
-    """
-    others = ids != query_id
-    kept_ids, kept = ids[others], np.minimum(cosines[others], np.float32(1.0))
-    order = np.lexsort((kept_ids.astype(str), -kept))[:k]
-    complete = len(order) == k and bool(kept[order[-1]] > kept.min())
-    return kept_ids[order], kept[order], complete
-
-
-def build_index(embeddings: EmbeddingSet) -> FlatIndex:
+def build_index(embeddings: EmbeddingSet, make_propose: MakePropose = flat_proposals) -> FlatIndex:
     """An index of these vectors, bound to their embedder."""
     index = FlatIndex(
-        dimension=embeddings.vectors_ND.shape[1], embedder=str(embeddings.provenance["embedder"])
+        dimension=embeddings.vectors_ND.shape[1],
+        embedder=str(embeddings.provenance["embedder"]),
+        make_propose=make_propose,
     )
     index.add(embeddings)
     return index
