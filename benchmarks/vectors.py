@@ -100,7 +100,8 @@ def reduced(features_NF: NDArray[np.float16], dimension: int) -> Vectors:
 
 
 def unit(vectors_ND: Vectors) -> Vectors:
-    return vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+    length = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+    return np.asarray(vectors_ND / length, np.float32)
 
 
 def clustered(count: int, queries: int, dimension: int, seed: int = 0) -> tuple[Vectors, Vectors]:

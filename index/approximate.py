@@ -7,7 +7,7 @@ D dimensions, Q queries, M proposals.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,20 @@ import numpy as np
 
 from atlas.artifacts import EmbeddingSet, Neighbours
 from atlas.errors import UserError
-from atlas.files import read_json, write_json, written_beside
-from index.nearest import Positions, Propose, Vectors
-from index.vector_index import FlatIndex, VectorIndex, build_index
+from atlas.files import read_json, write_json
+from index.nearest import Positions, Vectors
+from index.vector_index import VectorIndex, build_index
 
-INDEX_FILE, ABOUT_FILE = "search.faiss", "search.json"
+MADE_BY = "python scripts/build_index.py"
+
+SEARCH_FILE, ABOUT_FILE = "search.faiss", "search.json"
 QUERIES = 1000  # of the atlas, by which recall and speed are measured
 NEIGHBOURS = 10
+MANY = 50_000  # vectors, from which on only a part of them need be looked at
 # Growing effort of each kind: faiss parameters, and proposals for each neighbour wanted.
-EFFORTS: dict[str, list[tuple[str, int]]] = {
-    "PQ": [("", 2), ("", 4), ("", 8), ("", 16), ("", 32), ("", 64)],
-    "IVF": [(f"nprobe={n}", f) for n, f in ((8, 4), (16, 8), (32, 8), (64, 16), (128, 16), (256, 32))],
-    "HNSW": [(f"efSearch={n}", 1) for n in (32, 64, 128, 256, 512)],
-}  # fmt: skip
+CODES = [("", 1), ("", 2), ("", 4), ("", 8), ("", 16), ("", 32), ("", 64)]
+LISTS = [(f"nprobe={n}", m) for n, m in ((8, 4), (16, 8), (32, 8), (64, 16), (128, 16), (256, 32))]
+GRAPH = [(f"efSearch={n}", 1) for n in (32, 64, 128, 256, 512)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class FactoryProposals:
     def __init__(self, index: faiss.Index, parameters: str, proposals: int) -> None:
         self._index, self._proposals = index, proposals
         if parameters:
-            faiss.ParameterSpace().set_index_parameters(index, parameters)
+            faiss.ParameterSpace().set_index_parameters(index, parameters)  # type: ignore[arg-type]
 
     def __call__(self, queries_QD: Vectors, count: int) -> tuple[Positions, Vectors]:
         wanted = min(count * self._proposals, self._index.ntotal)
@@ -60,15 +61,18 @@ class FactoryProposals:
         return positions_QM, np.full(len(queries_QD), -np.inf, np.float32)
 
 
-def factories(count: int, dimension: int) -> tuple[str, ...]:
-    """What is tried for so many vectors: all of them compressed, parts of them, a graph.
+def factories(count: int, dimension: int) -> dict[str, list[tuple[str, int]]]:
+    """What is tried for so many vectors, with growing effort: all of them compressed, parts of
+    them, a graph.
 
     4-bit codes of 4 dimensions each, which processors compare 32 at a time (Andre, Kermarrec and
     Le Scouarnec, Cache locality is not enough, VLDB 2015).
     """
     codes = f"PQ{max(1, dimension // 4)}x4fs"
+    if count < MANY:
+        return {codes: CODES}
     lists = 2 ** int(np.log2(4 * np.sqrt(count)))
-    return (codes, f"IVF{lists},{codes}", "HNSW16") if count >= 200_000 else (codes, "HNSW32")
+    return {codes: CODES, f"IVF{lists},{codes}": LISTS, "HNSW16": GRAPH}
 
 
 def tune(
@@ -82,20 +86,28 @@ def tune(
 ) -> tuple[faiss.Index, Tuned]:
     """The quickest way that reaches the recall within so much memory.
 
-    tell: hears of each way that reaches it. Raises UserError where none does.
+    tell: hears of each kind, with the least effort that reached it, or else the most. Raises
+    UserError where none does.
     """
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(embeddings.ids), min(QUERIES, len(embeddings.ids)), replace=False)
     queries = embeddings.aligned_to([embeddings.ids[n] for n in sorted(chosen)])
     truth = exact.search(queries, NEIGHBOURS)
     best: tuple[faiss.Index, Tuned] | None = None
-    for factory in factories(*embeddings.vectors_ND.shape):
+    for factory, efforts in factories(*embeddings.vectors_ND.shape).items():
         index = trained(factory, embeddings.vectors_ND)
-        found = _reaching(index, factory, embeddings, queries, truth, recall)
-        if found is None or found.mib > mib:
-            continue
+        for parameters, proposals in efforts:
+            way = FactoryProposals(index, parameters, proposals)
+            reached, speed = _measured(way, embeddings, queries, truth)
+            if reached >= recall:
+                break
+        found = Tuned(
+            factory=factory, parameters=parameters, proposals=proposals, recall=reached,
+            queries_per_second=speed, mib=_mib(index),
+        )  # fmt: skip
         tell(found)
-        if best is None or found.queries_per_second > best[1].queries_per_second:
+        fits = found.recall >= recall and found.mib <= mib
+        if fits and (best is None or speed > best[1].queries_per_second):
             best = index, found
     if best is None:
         raise UserError(
@@ -118,24 +130,38 @@ def recall_of(found: Neighbours, truth: Neighbours) -> float:
     return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in pairs]))
 
 
-def _reaching(
-    index: faiss.Index, factory: str, embeddings: EmbeddingSet, queries: EmbeddingSet,
-    truth: Neighbours, recall: float,
-) -> Tuned | None:  # fmt: skip
-    """The least effort of this kind that reaches the recall."""
-    for parameters, proposals in EFFORTS[factory[: factory.index(next(filter(str.isdigit, factory)))]]:  # fmt: skip
-        propose = FactoryProposals(index, parameters, proposals)
-        searched = build_index(embeddings, lambda _, propose=propose: propose)
-        start = time.perf_counter()
-        reached = recall_of(searched.search(queries, NEIGHBOURS), truth)
-        seconds = time.perf_counter() - start
-        if reached >= recall:
-            return Tuned(
-                factory=factory,
-                parameters=parameters,
-                proposals=proposals,
-                recall=reached,
-                queries_per_second=len(queries.ids) / seconds,
-                mib=_mib(index),
-            )
-    return None
+def save_search(
+    folder: Path, index: faiss.Index, tuned: Tuned, *, wanted: Mapping[str, Any]
+) -> None:
+    """wanted: what it was tuned for, so that the same can be tuned again."""
+    faiss.write_index(index, str(folder / SEARCH_FILE))
+    write_json(folder / ABOUT_FILE, {"wanted": wanted, "tuned": asdict(tuned)})
+
+
+def load_search(folder: Path) -> FactoryProposals | None:
+    """None where search is exact. What lies on disk is read as it is needed, not at once."""
+    if not (folder / ABOUT_FILE).exists():
+        return None
+    tuned = Tuned(**read_json(folder / ABOUT_FILE, made_by=MADE_BY)["tuned"])
+    index = faiss.read_index(str(folder / SEARCH_FILE), faiss.IO_FLAG_MMAP_IFC)
+    return FactoryProposals(index, tuned.parameters, tuned.proposals)
+
+
+def wanted_search(folder: Path) -> dict[str, Any]:
+    """What the search of an index folder was tuned for; nothing where it is exact."""
+    path = folder / ABOUT_FILE
+    return dict(read_json(path, made_by=MADE_BY)["wanted"]) if path.exists() else {}
+
+
+def _measured(
+    way: FactoryProposals, embeddings: EmbeddingSet, queries: EmbeddingSet, truth: Neighbours
+) -> tuple[float, float]:
+    """Recall, and queries a second."""
+    searched = build_index(embeddings, lambda _: way)
+    start = time.perf_counter()
+    found = searched.search(queries, truth.reference_ids_NK.shape[1])
+    return recall_of(found, truth), len(queries.ids) / (time.perf_counter() - start)
+
+
+def _mib(index: faiss.Index) -> float:
+    return float(len(faiss.serialize_index(index))) / 2**20

@@ -1,7 +1,7 @@
 """`RUN/index`: vectors, ids, labels, settings and a reference to the atlas they come from.
 
-The faiss index itself is made anew from the vectors at every start: for an exact index that is a
-copy in memory, and the vectors then have one owner.
+Exact search needs the vectors alone; what an approximate one was tuned to lies beside them
+(`index/approximate.py`).
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,6 @@ from atlas.files import read_json, write_json
 from atlas.labels import format_labels, parse_labels
 from atlas.manifest import ImageRow, Manifest
 from atlas.spec import AtlasSpec, spec_of
-from index.vector_index import VectorIndex, build_index
 
 MADE_BY = "python scripts/build_index.py"
 EMBEDDER_FOLDER = "embedder"
@@ -41,10 +40,6 @@ class IndexFolder:
     table_hash: str
     table: pd.DataFrame
     embeddings: EmbeddingSet
-
-    @cached_property
-    def search_index(self) -> VectorIndex:
-        return build_index(self.embeddings)
 
     @cached_property
     def labels(self) -> dict[str, tuple[int, ...]]:

@@ -7,7 +7,10 @@ from atlas.errors import DataError
 from atlas.files import check_replaceable, folder_written_beside
 from atlas.manifest import read_manifest
 from atlas.profiling import stage
+from index.approximate import Tuned
 from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, IndexFolder, load_index, save_index
+from pipeline.search import tune_search
+from pipeline.settings import SearchSettings
 from pipeline.vectors import embedder_and_store
 from retrieval.embedder_files import save_embedder
 from retrieval.embedding import embed_store
@@ -15,13 +18,17 @@ from retrieval.embedding import embed_store
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltIndex:
-    """index: as loaded back from disk; started_from: where the embedder's weights came from."""
+    """index: as loaded back from disk; started_from: where the embedder's weights came from;
+    search: None where it is exact."""
 
     index: IndexFolder
     started_from: str
+    search: Tuned | None
 
 
-def build_index_of(data: Path, embedder: str, out: Path) -> BuiltIndex:
+def build_index_of(
+    data: Path, embedder: str, out: Path, search: SearchSettings = SearchSettings()
+) -> BuiltIndex:
     """Embeds the labelled images of `data` and writes the index to `out`.
 
     embedder: a folder that `train_embedder.py` wrote, or "frozen" for a pretrained trunk as it is.
@@ -38,4 +45,5 @@ def build_index_of(data: Path, embedder: str, out: Path) -> BuiltIndex:
     with stage("saving"), folder_written_beside(out, holds=INDEX_FILE) as folder:
         save_embedder(folder / EMBEDDER_FOLDER, ready)
         save_index(folder, embeddings, references, data=data, image_size_px=store.size_px)
-    return BuiltIndex(index=load_index(out), started_from=ready.started_from)
+        tuned = tune_search(folder, embeddings, search)
+    return BuiltIndex(index=load_index(out), started_from=ready.started_from, search=tuned)

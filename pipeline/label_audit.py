@@ -15,6 +15,7 @@ from index.label_audit import audit_labels
 from pipeline.atlas_index import open_atlas_index
 from pipeline.label_audit_telling import Telling, audit_table, page_case
 from pipeline.label_audit_trial import AuditTrial, try_audit
+from pipeline.search import search_of
 from report.label_audit_page import save_audit_page
 
 AUDIT_FILE = "audit.csv"
@@ -52,7 +53,7 @@ def audit_labels_of(
     check_replaceable(out, holds=AUDIT_FILE)
     manifest, index = open_atlas_index(data, index_folder)
     kin = kin_of(manifest)  # what got its labels together
-    neighbours = index.search_index.search(index.embeddings, settings.neighbours)
+    neighbours = search_of(index).search(index.embeddings, settings.neighbours)
     count = len(manifest.spec.labels)
     audit = audit_labels(
         neighbours, index.labels, label_count=count, kin=kin, wrong_share=settings.wrong_share

@@ -38,8 +38,9 @@ from index.trials import (
     sibling_trials,
     sources_only,
 )
-from index.vector_index import VectorIndex, build_index
+from index.vector_index import VectorIndex
 from index.verification import Images, examine
+from pipeline.search import exact_search, search_of
 from retrieval.embedder import Embedder
 from retrieval.embedder_files import load_embedder
 from retrieval.embedding import embed_rows
@@ -81,11 +82,11 @@ class LeakBench:
     @cached_property
     def gallery(self) -> Gallery:
         """The labelled images of the index."""
-        return self._gallery(self.index.embeddings, self.index.search_index)
+        return self._gallery(self.index.embeddings, search_of(self.index))
 
     def gallery_of(self, embeddings: EmbeddingSet) -> Gallery:
         """Of stored images other than those of the index."""
-        return self._gallery(embeddings, build_index(embeddings))
+        return self._gallery(embeddings, exact_search(embeddings))
 
     def candidates(
         self, queries: EmbeddingSet, images: Images, *, among: Gallery | None = None

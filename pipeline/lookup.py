@@ -17,6 +17,7 @@ from atlas.spec import AtlasSpec
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.registration import band_passed, prepare, register
 from index.settings import RegistrationSettings
+from pipeline.search import search_of
 from report.pictures import save_grid, to_rgb
 from retrieval.embedder_files import load_embedder
 from retrieval.embedding import embed_images
@@ -82,7 +83,7 @@ def nearest_known(names: Sequence[str], index: IndexFolder, k: int) -> list[Answ
         vectors_ND=embed_images(embedder, fields),
         provenance={"embedder": embedder.fingerprint},
     )
-    found = index.search_index.search(vectors, k)
+    found = search_of(index).search(vectors, k)
     return [
         Answer(name=name, field=field, hits=_hits(found, n, index))
         for n, (name, field) in enumerate(zip(names, fields, strict=True))

@@ -1,12 +1,57 @@
-"""The search of an index, the fastest exact one that this machine has."""
+"""The search of an index: what it was tuned to, or else the fastest exact one of this machine."""
+
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
 
 from atlas.artifacts import EmbeddingSet
+from atlas.errors import UserError
 from engine.products import Bfloat16Proposals, products_pay
+from index.approximate import Tuned, load_search, save_search, tune, wanted_search
+from index.index_folder import IndexFolder
 from index.nearest import flat_proposals
 from index.vector_index import VectorIndex, build_index
+from pipeline.settings import SearchSettings
 
 
-def search_of(embeddings: EmbeddingSet) -> VectorIndex:
+def search_of(index: IndexFolder) -> VectorIndex:
+    propose = load_search(index.folder)
+    if propose is None:
+        return exact_search(index.embeddings)
+    return build_index(index.embeddings, lambda _: propose)
+
+
+def exact_search(embeddings: EmbeddingSet) -> VectorIndex:
     """Answers are the same whatever proposes."""
     pays = products_pay(len(embeddings.ids))
     return build_index(embeddings, Bfloat16Proposals if pays else flat_proposals)
+
+
+def tune_search(folder: Path, embeddings: EmbeddingSet, settings: SearchSettings) -> Tuned | None:
+    """Writes into an index folder what its search was tuned to; None for exact search.
+
+    Raises UserError where the recall cannot be reached.
+    """
+    if not 0 < settings.recall <= 1:
+        raise UserError(f"--recall {settings.recall}: a share above 0, and 1 for exact search")
+    if settings.recall == 1:
+        return None
+    mib = math.inf if settings.search_mib is None else settings.search_mib
+    exact = exact_search(embeddings)
+    index, tuned = tune(embeddings, exact, recall=settings.recall, mib=mib, tell=_tell)
+    save_search(folder, index, tuned, wanted=asdict(settings))
+    return tuned
+
+
+def search_settings_of(folder: Path) -> SearchSettings:
+    """Those that an index folder was made with."""
+    return SearchSettings(**wanted_search(folder))
+
+
+def _tell(tuned: Tuned) -> None:
+    print(
+        f"search {tuned.factory} {tuned.parameters}: recall {tuned.recall:.4f}, "
+        f"{tuned.queries_per_second:.0f} queries/s, {tuned.mib:.0f} MiB",
+        file=sys.stderr,
+    )

@@ -139,3 +139,17 @@ class MapSettings:
     images: int = 9
     box_share: float = 0.5
     least_box_area: float = 0.001
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """How an index is searched; see `index/approximate.py`.
+
+    Args:
+        recall: Share of the 10 nearest that has to be found, measured on images of the atlas; 1 is
+            exact search, which below about a million images is quick enough.
+        search_mib: What the search may take beside the vectors; no limit, unless given.
+    """
+
+    recall: float = 1.0
+    search_mib: float | None = None

@@ -13,6 +13,7 @@ from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, MADE_BY, load_index
 from pipeline.index_building import build_index_of
 from pipeline.leak_calibration import CALIBRATION_FILE
 from pipeline.leak_finding import LeakFinding, find_leaks_again
+from pipeline.search import search_settings_of
 from pipeline.submission import CLASSIFIER_BY, SUMMARY_FILE, SubmissionSummary, make_submission_of
 
 
@@ -36,7 +37,9 @@ def update_run(data: Path, run: Path) -> Updated:
     if not (index_folder / INDEX_FILE).exists():
         raise MissingStageError(f"{run} holds no index: run first  {MADE_BY}")
     before = set(load_index(index_folder).embeddings.ids)
-    built = build_index_of(data, str(index_folder / EMBEDDER_FOLDER), index_folder)
+    built = build_index_of(
+        data, str(index_folder / EMBEDDER_FOLDER), index_folder, search_settings_of(index_folder)
+    )
     after = set(built.index.embeddings.ids)
     leaks = submission = None
     if (run / "leaks" / CALIBRATION_FILE).exists():

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from tyro.conf import OmitArgPrefixes
+
 from atlas.profiling import stage
+from pipeline.settings import SearchSettings
 from scripts.console import profiled, run
 
 
@@ -11,6 +14,7 @@ def main(
     embedder: str = "runs/embedder",
     out: Path = Path("runs/index"),
     profile: bool = False,
+    search: OmitArgPrefixes[SearchSettings] = SearchSettings(),
 ) -> None:
     """Embed the labelled images of an atlas and fill the index.
 
@@ -19,11 +23,12 @@ def main(
         embedder: what train_embedder.py wrote, or "frozen" for a pretrained trunk without training.
         out: where the index goes; it holds all that a query needs.
         profile: print what each stage took, and which one holds the rest.
+        search: exact, or as quick as a recall allows.
     """
     with profiled(profile):
         with stage("loading libraries"):
             from pipeline.index_building import build_index_of
-        built = build_index_of(data, embedder, out)
+        built = build_index_of(data, embedder, out, search)
     index = built.index
     identities = {name for name in index.identities.values() if name}
     print(f"embedder {embedder}, which started from {built.started_from}")
@@ -31,6 +36,11 @@ def main(
         f"{len(index.embeddings.ids)} images of {index.image_size_px} px, "
         f"{index.embeddings.vectors_ND.shape[1]} dimensions, {len(identities)} repeated identities"
     )
+    if built.search:
+        print(
+            f"search by {built.search.factory} finds {built.search.recall:.4f} of the 10 nearest, "
+            f"{built.search.queries_per_second:.0f} queries/s"
+        )
     print(f"wrote {out}")
 
 

@@ -23,6 +23,7 @@ from pipeline.leak_finding import find_leaks_of
 from pipeline.lookup import look_up
 from pipeline.run_reading import read_run
 from pipeline.scoring import score_run
+from pipeline.search import search_of
 from pipeline.submission import make_submission_of
 from pipeline.update import update_run
 from retrieval import settings as embedder_settings
@@ -151,7 +152,7 @@ def test_stored_and_single_embeddings_are_equal_bit_for_bit(job, tmp_path):
         alone = look_up([image_id], job[1] / "index", k=2, montage=tmp_path / "m.png").table
         same = together[together["query"] == image_id].reset_index(drop=True)
         pd.testing.assert_frame_equal(alone, same)
-    stored = index.search_index.search(index.embeddings.aligned_to(ids), 2).similarity_NK
+    stored = search_of(index).search(index.embeddings.aligned_to(ids), 2).similarity_NK
     np.testing.assert_array_equal(
         together["similarity"].to_numpy(np.float32).reshape(stored.shape), stored
     )
