@@ -23,7 +23,7 @@ from pipeline.search import search_of
 def main(data: Path, index: Path, share: float = 0.05, seed: int = 0, k: int = 40) -> None:
     """Prints what each way finds; `kin unknown` is the audit of a table without Identity."""
     manifest, opened = open_atlas_index(data, index)
-    neighbours = search_of(opened).search(opened.embeddings, k)
+    neighbours = search_of(opened).vectors.search(opened.embeddings, k)
     count = len(manifest.spec.labels)
     table = Table("way", "found of flipped (precision = recall)", "average precision")
     kins = {"audit": kin_of(manifest), "audit, kin unknown": {}}

@@ -4,8 +4,10 @@
 mean and the deviation of the network's stages over the crop's part of their maps, reduced to D
 dimensions by principal components and brought to unit length. They are kept: a million of them
 take a while. `clustered`: six siblings around each of N / 6 middles, which lie in a subspace of 64
-dimensions, as embeddings do. `spread`: independent normal numbers, where every neighbour is far and
-nearly as far as the next. Axes: N vectors, F features, D dimensions; C x H x W maps.
+dimensions, as embeddings do. `decaying`: no clusters, but a falling spectrum. `spread`: independent
+normal numbers, where every neighbour is far and nearly as far as the next.
+
+Axes: N vectors, F features, D dimensions; C x H x W maps.
 Run: python benchmarks/vectors.py --count 1000000 --dimension 256 --out crops.npy
 """
 
@@ -115,6 +117,16 @@ def clustered(count: int, queries: int, dimension: int, seed: int = 0) -> tuple[
         return unit(middles[of] + 0.6 / np.sqrt(dimension) * noise)
 
     return siblings(np.arange(count) // 6), siblings(rng.integers(0, len(middles), queries))
+
+
+def decaying(count: int, queries: int, dimension: int, seed: int = 0) -> tuple[Vectors, Vectors]:
+    """Standard deviations fall as 1 / sqrt(n) from one direction to the next."""
+    rng = np.random.default_rng(seed)
+    deviations = (1 / np.sqrt(np.arange(1, dimension + 1))).astype(np.float32)
+    normal = rng.standard_normal((count + queries, dimension)).astype(np.float32)
+    turn = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0].astype(np.float32)
+    both = unit(normal * deviations @ turn)
+    return both[:count], both[count:]
 
 
 def spread(count: int, queries: int, dimension: int, seed: int = 0) -> tuple[Vectors, Vectors]:

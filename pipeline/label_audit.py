@@ -13,6 +13,7 @@ from atlas.split import kin_of
 from atlas.store import fill_store
 from index.label_audit import audit_labels
 from pipeline.atlas_index import open_atlas_index
+from pipeline.kept_neighbours import kept_neighbours
 from pipeline.label_audit_telling import Telling, audit_table, page_case
 from pipeline.label_audit_trial import AuditTrial, try_audit
 from pipeline.search import search_of
@@ -53,7 +54,10 @@ def audit_labels_of(
     check_replaceable(out, holds=AUDIT_FILE)
     manifest, index = open_atlas_index(data, index_folder)
     kin = kin_of(manifest)  # what got its labels together
-    neighbours = search_of(index).search(index.embeddings, settings.neighbours)
+    neighbours = kept_neighbours(
+        search_of(index), index.embeddings, settings.neighbours,
+        folder=out.parent / "store" / "neighbours",
+    )  # fmt: skip
     count = len(manifest.spec.labels)
     audit = audit_labels(
         neighbours, index.labels, label_count=count, kin=kin, wrong_share=settings.wrong_share

@@ -38,9 +38,9 @@ from index.trials import (
     sibling_trials,
     sources_only,
 )
-from index.vector_index import VectorIndex
 from index.verification import Images, examine
-from pipeline.search import exact_search, search_of
+from pipeline.kept_neighbours import kept_neighbours
+from pipeline.search import Search, exact_search, search_of
 from retrieval.embedder import Embedder
 from retrieval.embedder_files import load_embedder
 from retrieval.embedding import embed_rows
@@ -50,8 +50,7 @@ from retrieval.embedding import embed_rows
 class Gallery:
     """What is asked for candidates; hashes: None where none are asked."""
 
-    embeddings: EmbeddingSet
-    vectors: VectorIndex
+    search: Search
     hashes: HashIndex | None
 
 
@@ -82,11 +81,11 @@ class LeakBench:
     @cached_property
     def gallery(self) -> Gallery:
         """The labelled images of the index."""
-        return self._gallery(self.index.embeddings, search_of(self.index))
+        return self._gallery(search_of(self.index))
 
     def gallery_of(self, embeddings: EmbeddingSet) -> Gallery:
         """Of stored images other than those of the index."""
-        return self._gallery(embeddings, exact_search(embeddings))
+        return self._gallery(exact_search(embeddings))
 
     def candidates(
         self, queries: EmbeddingSet, images: Images, *, among: Gallery | None = None
@@ -97,7 +96,9 @@ class LeakBench:
         """
         gallery = among or self.gallery
         with stage("searching", items=len(queries.ids)):
-            found = gallery.vectors.search(queries, self.settings.neighbours)
+            found = kept_neighbours(
+                gallery.search, queries, self.settings.neighbours, folder=self.work / "neighbours"
+            )
         kind = self.settings.hash_kind
         if kind is None or gallery.hashes is None:
             return found
@@ -107,14 +108,15 @@ class LeakBench:
             self.settings.hash_candidates,
             limits_C=self._limits(),
         )
-        return with_hashed(found, hashed_NK, queries, gallery.embeddings)
+        return with_hashed(found, hashed_NK, queries, gallery.search.known)
 
-    def _gallery(self, embeddings: EmbeddingSet, vectors: VectorIndex) -> Gallery:
+    def _gallery(self, search: Search) -> Gallery:
+        embeddings = search.known
         kind, hashes = self.settings.hash_kind, None
         if kind is not None:
             codes_MTCB = self._hashes(kind, embeddings.ids, self.stored("references"))
             hashes = HashIndex(ids=embeddings.ids, upright_MCB=codes_MTCB[:, 0])
-        return Gallery(embeddings=embeddings, vectors=vectors, hashes=hashes)
+        return Gallery(search=search, hashes=hashes)
 
     def _hashes(self, kind: HashKind, ids: Sequence[str], images: Images) -> NDArray[np.uint8]:
         return hash_images(ids, images, kind, folder=self.work / "hashes")

@@ -83,7 +83,7 @@ def nearest_known(names: Sequence[str], index: IndexFolder, k: int) -> list[Answ
         vectors_ND=embed_images(embedder, fields),
         provenance={"embedder": embedder.fingerprint},
     )
-    found = search_of(index).search(vectors, k)
+    found = search_of(index).vectors.search(vectors, k)
     return [
         Answer(name=name, field=field, hits=_hits(found, n, index))
         for n, (name, field) in enumerate(zip(names, fields, strict=True))

@@ -2,8 +2,10 @@
 
 import math
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from atlas.artifacts import EmbeddingSet
 from atlas.errors import UserError
@@ -15,17 +17,31 @@ from index.vector_index import VectorIndex, build_index
 from pipeline.settings import SearchSettings
 
 
-def search_of(index: IndexFolder) -> VectorIndex:
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """known: the vectors that are searched. tuned_for: nothing where search is exact."""
+
+    vectors: VectorIndex
+    known: EmbeddingSet
+    tuned_for: Mapping[str, Any]
+
+
+def search_of(index: IndexFolder) -> Search:
     propose = load_search(index.folder)
     if propose is None:
         return exact_search(index.embeddings)
-    return build_index(index.embeddings, lambda _: propose)
+    return Search(
+        vectors=build_index(index.embeddings, lambda _: propose),
+        known=index.embeddings,
+        tuned_for=wanted_search(index.folder),
+    )
 
 
-def exact_search(embeddings: EmbeddingSet) -> VectorIndex:
+def exact_search(embeddings: EmbeddingSet) -> Search:
     """Answers are the same whatever proposes."""
     pays = products_pay(len(embeddings.ids))
-    return build_index(embeddings, Bfloat16Proposals if pays else flat_proposals)
+    vectors = build_index(embeddings, Bfloat16Proposals if pays else flat_proposals)
+    return Search(vectors=vectors, known=embeddings, tuned_for={})
 
 
 def tune_search(folder: Path, embeddings: EmbeddingSet, settings: SearchSettings) -> Tuned | None:
@@ -38,7 +54,7 @@ def tune_search(folder: Path, embeddings: EmbeddingSet, settings: SearchSettings
     if settings.recall == 1:
         return None
     mib = math.inf if settings.search_mib is None else settings.search_mib
-    exact = exact_search(embeddings)
+    exact = exact_search(embeddings).vectors
     index, tuned = tune(embeddings, exact, recall=settings.recall, mib=mib, tell=_tell)
     save_search(folder, index, tuned, wanted=asdict(settings))
     return tuned

@@ -1,0 +1,79 @@
+"""The 10 nearest of each of very many vectors: seconds, memory, and the same after a kill.
+
+The search runs in a process of its own, is killed in the middle, begins again, and is compared with
+one that was left alone. Memory is that of the process beyond its vectors, and beyond what it had
+taken before the search began (libraries).
+Run: python benchmarks/all_pairs.py --out R
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from atlas.files import content_hash
+from benchmarks.search_speed import K, named
+from benchmarks.vectors import clustered
+from pipeline.kept_neighbours import QUERIES_AT_ONCE, kept_neighbours
+from pipeline.search import exact_search
+
+
+def main(out: Path, count: int = 200_000, dimension: int = 512, worker: Path | None = None) -> None:
+    """Prints what it took. worker: not to be given by hand."""
+    if worker:
+        search(worker, np.load(out / "vectors.npy"))
+    else:
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        np.save(out / "vectors.npy", clustered(count, 1, dimension)[0])
+        compare_with_killed(out, half=count // QUERIES_AT_ONCE // 2)
+
+
+def compare_with_killed(out: Path, *, half: int) -> None:
+    """half: parts that are finished when it is killed."""
+    print("left alone:", _start(out / "whole", out).communicate()[0].strip())
+    killed = _start(out / "killed", out)
+    while len(_parts(out / "killed")) < half:
+        time.sleep(0.05)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    kept = len(_parts(out / "killed"))
+    again = _start(out / "killed", out).communicate()[0].strip()
+    print(f"killed after {kept} parts and begun again:", again)
+
+
+def search(folder: Path, vectors_ND: NDArray[np.float32]) -> None:
+    known = named("image", vectors_ND)
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    found = kept_neighbours(exact_search(known), known, K, folder=folder)
+    seconds = time.perf_counter() - start
+    more = (getrusage(RUSAGE_SELF).ru_maxrss - before) / 2**20
+    answer = content_hash(found.similarity_NK, found.reference_ids_NK.astype("S"))
+    print(
+        f"{seconds:.0f} s, {len(known.ids) / seconds:.0f} vectors/s, {more:.2f} GiB more, "
+        f"answer {answer}"
+    )
+
+
+def _parts(folder: Path) -> list[Path]:
+    return list(folder.glob("*/part-*.h5"))
+
+
+def _start(folder: Path, out: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "benchmarks.all_pairs", "--out", out, "--worker", folder]
+    return subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

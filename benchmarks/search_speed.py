@@ -1,0 +1,130 @@
+"""Queries per second of search, beside faiss: exact, approximate, and what our layer adds.
+
+Both sides ask in blocks of 2,048, for the 10 nearest. `clustered` vectors are easy, `spread` ones
+as hard as any, `decaying` ones between: no clusters, but a spectrum that falls as that of
+embeddings does. Told beside the rates: the share of queries whose nearest is found, and of the 10
+nearest that are found, against float32 products of all pairs.
+Run: python benchmarks/search_speed.py --out benchmarks/results
+     python benchmarks/vectors.py --out crops.npy
+     python benchmarks/search_speed.py --out benchmarks/results --crops crops.npy
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from atlas.artifacts import EmbeddingSet
+from atlas.errors import UserError
+from benchmarks.side_by_side import Comparison, compare, rate_of, save
+from benchmarks.vectors import clustered, decaying, spread
+from index.approximate import FactoryProposals, trained, tune
+from index.vector_index import QUERIES_AT_ONCE, build_index
+from pipeline.search import exact_search
+
+Vectors = NDArray[np.float32]
+K = 10
+RECALL = 0.99
+OF_2018 = (111_072, 11_702, 512)  # train and HPA v18, test, dimensions
+RIVAL = ("PQ{}x4fs,RFlat", 16)  # codes of 4 dimensions, and proposals for each neighbour
+
+
+def main(
+    out: Path, crops: Path | None = None, rounds: int = 5, queries: int | None = None,
+    recall: float = RECALL,
+) -> None:  # fmt: skip
+    """Writes search_speed or search_speed_crops to `out`: .csv, .md and .png.
+
+    Args:
+        crops: Vectors that benchmarks/vectors.py wrote: asked by a part of them.
+        queries: Fewer of them, where time is short.
+        recall: What approximate search is tuned to.
+    """
+    if crops:
+        vectors = np.load(crops)
+        asked = queries or 2000
+        chosen = np.random.default_rng(0).permutation(len(vectors))
+        sets = {"crops": (vectors[chosen[asked:]], vectors[chosen[:asked]])}
+    else:
+        count, most, dimension = OF_2018
+        sets = {
+            make.__name__: make(count, queries or most, dimension)
+            for make in (clustered, decaying, spread)
+        }
+    done = [compare_on(name, *both, recall=recall, rounds=rounds) for name, both in sets.items()]
+    name = "search_speed_crops" if crops else "search_speed"
+    save(out, name, done, packages=["faiss-cpu", "torch"])
+
+
+def compare_on(
+    name: str, vectors_ND: Vectors, queries_QD: Vectors, *, recall: float, rounds: int
+) -> Comparison:
+    known, queries = named("known", vectors_ND), named("query", queries_QD)
+    raw = faiss.IndexFlatIP(vectors_ND.shape[1])
+    raw.add(vectors_ND)
+    factory, more = RIVAL
+    rival = trained(factory.format(vectors_ND.shape[1] // 4), vectors_ND)
+    rival.k_factor = more
+    exact, flat = exact_search(known).vectors, build_index(known)
+    searches: dict[str, Callable[[EmbeddingSet], Any]] = {
+        "faiss Flat": asking(raw),
+        "ours, float32 proposals": lambda q: flat.search(q, K).reference_ids_NK,
+        "ours, exact": lambda q: exact.search(q, K).reference_ids_NK,
+        f"faiss {factory}, {more} x": asking(rival),
+    }
+    try:
+        index, tuned = tune(known, exact, recall=recall, mib=np.inf, tell=print)
+        way = FactoryProposals(index, tuned.parameters, tuned.proposals)
+        approximate = build_index(known, lambda _: way)
+        searches[f"ours, {tuned.factory} {tuned.parameters}, {tuned.proposals} x"] = lambda q: (
+            approximate.search(q, K).reference_ids_NK
+        )
+    except UserError as none_reaches:
+        print(none_reaches)
+    truth = flat.search(queries, K).reference_ids_NK
+    ways = {
+        f"{label}; finds {found(search(queries), truth)}": rating(search, queries)
+        for label, search in searches.items()
+    }
+    title = f"{name}: {len(queries_QD):,} queries among {len(vectors_ND):,} x {vectors_ND.shape[1]}"
+    return compare(title, ways, unit="queries/s", rounds=rounds)
+
+
+def named(what: str, vectors_ND: Vectors) -> EmbeddingSet:
+    ids = tuple(f"{what}{n:07d}" for n in range(len(vectors_ND)))
+    return EmbeddingSet(ids=ids, vectors_ND=vectors_ND, provenance={"embedder": "benchmark"})
+
+
+def asking(index: faiss.Index) -> Callable[[EmbeddingSet], NDArray[np.object_]]:
+    """The bare library; names stand for positions, as `named` gives them."""
+
+    def search(queries: EmbeddingSet) -> NDArray[np.object_]:
+        vectors = queries.vectors_ND
+        blocks = [
+            index.search(vectors[start : start + QUERIES_AT_ONCE], K)[1]
+            for start in range(0, len(vectors), QUERIES_AT_ONCE)
+        ]
+        return np.concatenate(blocks)
+
+    return search
+
+
+def rating(search: Callable[[EmbeddingSet], Any], queries: EmbeddingSet) -> Callable[[], float]:
+    return lambda: rate_of(len(queries.ids), lambda: search(queries))
+
+
+def found(answers_QK: NDArray[Any], truth_QK: NDArray[np.object_]) -> str:
+    """Shares of the nearest, and of all K."""
+    if answers_QK.dtype != object:
+        answers_QK = np.char.mod("known%07d", answers_QK).astype(object)
+    first = np.mean(answers_QK[:, 0] == truth_QK[:, 0])
+    every = np.mean([len(set(a) & set(b)) / K for a, b in zip(answers_QK, truth_QK, strict=True)])
+    return f"{first:.4f} / {every:.4f}"
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
