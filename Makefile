@@ -10,7 +10,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 # OpenMP's threads spin while they wait, which on a busy machine costs several times the work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint
+.PHONY: demo test lint bench
 .DEFAULT_GOAL := demo
 
 demo: $(INSTALLED)
@@ -19,6 +19,11 @@ demo: $(INSTALLED)
 # The tests come last, so that the last line is pytest's own.
 test: lint
 	$(VENV)/bin/python -m pytest
+
+# Speed, beside rivals and limits: about half an hour, while nothing else should run.
+bench: $(INSTALLED)
+	$(VENV)/bin/python -m pip install --quiet --editable '.[cpu,dev,bench]'
+	$(VENV)/bin/python -m benchmarks.run_all --out benchmarks/results
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -10,7 +10,8 @@ import cv2
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-CORES = os.cpu_count() or 1
+# Of those that this process may use, where the system tells.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 DECODING_THREADS = max(4, CORES)  # while some wait for the disk, others decode
 
 

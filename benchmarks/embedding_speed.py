@@ -1,120 +1,76 @@
-"""Images per second of embedding beside the loop a user would write, in alternation.
+"""From a decoded store to embeddings: the loop a user would write beside the project's.
 
-Both start from the same four-channel PNGs and give ResNet50 features on the CPU or GPU at hand:
-the loop takes one image at a time through PIL, torchvision's transforms and the eager network;
-the project fills its store and embeds from it (store and embedding timed together, then embedding
-alone). Run: python benchmarks/embedding_speed.py --data DATA
+python scripts/draw_atlas.py --out D --identities 16 --size-px 256
+python -m benchmarks.embedding_speed --data D --out R
+
+All have the same network, a ResNet50 that learned nothing, and the same images: the loop as torch
+runs it, then with the allocator told to keep what is freed, then the project with each runtime.
 """
 
-import tempfile
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from multiprocessing import get_context
+import os
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 import tyro
-from PIL import Image
-from rich.console import Console
-from rich.table import Table
-from torchvision.transforms import v2
 
 from atlas.manifest import Manifest, read_manifest
 from atlas.store import ImageStore, fill_store
-from engine.normalisation import ChannelStatistics
-from engine.trunks import build_trunk
+from benchmarks.side_by_side import ROUNDS, compare, own_process, rate_of, save
+from benchmarks.untrained import untrained_embedder
 from retrieval.embedder import Embedder
 from retrieval.embedding import embed_store
-from retrieval.network import trained_network
-from retrieval.settings import RECIPES
+
+BATCH_SIZE = 16
+KEPT = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
 
 
-def main(data: Path, images: int = 24, size_px: int = 256, rounds: int = 5) -> None:
-    """Prints the median and range over rounds of each way, and their ratios round by round."""
-    speeds: dict[str, list[float]] = {"plain loop": [], "from files": [], "from the store": []}
+def main(data: Path, out: Path, images: int = 96, size_px: int = 256, rounds: int = ROUNDS) -> None:
+    """Measures images a second of each way; the store is filled below `out` beforehand."""
+    source = (data, out, images, size_px)
+    threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
     # A process for each: the project tells the allocator to keep memory, which helps any loop.
     with (
-        ProcessPoolExecutor(1, get_context("spawn")) as theirs,
-        ProcessPoolExecutor(1, get_context("spawn")) as ours,
+        own_process(**threads) as loop,
+        own_process(**threads, **KEPT) as kept,
+        own_process(**threads) as ours,
     ):
-        for number in range(rounds + 1):  # the first round warms up and does not count
-            plain = theirs.submit(time_plain_loop, data, images, size_px).result()
-            from_files, from_store = ours.submit(time_project, data, images, size_px).result()
-            for name, seconds in zip(speeds, (plain, from_files, from_store), strict=True):
-                if number:
-                    speeds[name].append(images / seconds)
-    _print(speeds, images, size_px)
+        ways = {
+            "eager loop": partial(loop, eager_rate, source),
+            "eager loop, memory kept": partial(kept, eager_rate, source),
+            "ours": partial(ours, project_rate, source),
+        }
+        title = f"Embedding {size_px} px, {images} images"
+        made = compare(title, ways, unit="images/s", rounds=rounds)
+    save(out, "embedding_speed", [made], packages=["torch", "timm"])
 
 
-def time_plain_loop(data: Path, images: int, size_px: int) -> float:
-    manifest, embedder = _prepared(data, images, size_px)
-    return _seconds(lambda: plain_loop(manifest, embedder, size_px))
+Source = tuple[Path, Path, int, int]  # data, out, images, size_px
 
 
-def time_project(data: Path, images: int, size_px: int) -> tuple[float, float]:
-    """Seconds from files to embeddings with the store made on the way, and from the store alone."""
-    manifest, embedder = _prepared(data, images, size_px)
-    with tempfile.TemporaryDirectory() as folder:
-
-        def fill() -> ImageStore:
-            return fill_store(manifest, Path(folder), size_px=size_px)
-
-        filling = _seconds(fill)
-        store = fill()
-        embedding = _seconds(lambda: embed_store(embedder, store, manifest.ids, folder=None))
-    return filling + embedding, embedding
-
-
-def plain_loop(manifest: Manifest, embedder: Embedder, size_px: int) -> torch.Tensor:
-    """One image at a time, as a user would write it."""
+def eager_rate(source: Source) -> float:
+    embedder, store, ids = opened(source)
     network = embedder.network.eval()
-    transform = v2.Compose([v2.ToImage(), v2.Resize((size_px, size_px)), v2.ToDtype(torch.float32)])
-    rows = []
-    with torch.no_grad():
-        for row in manifest.rows:
-            planes = [np.asarray(Image.open(file).convert("L")) for file in row.files]
-            pixels = transform(np.stack(planes, axis=2))
-            rows.append(network(pixels[None]))
-    return torch.cat(rows)
+
+    def embed() -> None:
+        with torch.no_grad():
+            for start in range(0, len(ids), BATCH_SIZE):
+                network(torch.from_numpy(store.read(ids[start : start + BATCH_SIZE])))
+
+    return rate_of(len(ids), embed)
 
 
-def _prepared(data: Path, images: int, size_px: int) -> tuple[Manifest, Embedder]:
-    whole = read_manifest(data)
-    channels = whole.spec.channels
-    settings = replace(RECIPES["card"], weights="none", image_size_px=size_px)
-    trunk = build_trunk("resnet50", channels=len(channels), stem="scaled", weights="none", seed=0)
-    gray = ChannelStatistics(mean_C=(20.0,) * len(channels), std_C=(30.0,) * len(channels))
-    embedder = Embedder(
-        network=trained_network(settings, gray, trunk),
-        settings=settings,
-        channels=channels,
-        image_size_px=size_px,
-        provenance={"started_from": trunk.started_from},
-    )
-    return Manifest(spec=whole.spec, rows=whole.rows[:images]), embedder
+def project_rate(source: Source) -> float:
+    embedder, store, ids = opened(source)
+    return rate_of(len(ids), lambda: embed_store(embedder, store, ids, folder=None))
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def _print(speeds: dict[str, list[float]], images: int, size_px: int) -> None:
-    table = Table("way", "images/s (median; range)", "ratio to the plain loop (median; range)")
-    for name, values in speeds.items():
-        ratios = np.array(values) / np.array(speeds["plain loop"])
-        table.add_row(name, _spread(np.array(values)), _spread(ratios))
-    console = Console()
-    console.print(f"{images} images of {size_px} px, {torch.get_num_threads()} threads")
-    console.print(table)
-
-
-def _spread(values: np.ndarray) -> str:
-    return f"{np.median(values):.2f} ({values.min():.2f} to {values.max():.2f})"
+def opened(source: Source) -> tuple[Embedder, ImageStore, tuple[str, ...]]:
+    data, out, images, size_px = source
+    whole = read_manifest(data).labelled
+    manifest = Manifest(spec=whole.spec, rows=whole.rows[:images])
+    store = fill_store(manifest, out / "store", size_px=size_px)
+    return untrained_embedder(store.channels, size_px), store, manifest.ids
 
 
 if __name__ == "__main__":

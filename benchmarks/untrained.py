@@ -1,6 +1,6 @@
 """An embedder folder of a ResNet50 that learned nothing, which is as fast as a trained one.
 
-python benchmarks/untrained.py --data DATA --out EMBEDDER --size-px 256
+python -m benchmarks.untrained --data DATA --out EMBEDDER --size-px 256
 python scripts/build_index.py --data DATA --embedder EMBEDDER --out RUN/index
 """
 

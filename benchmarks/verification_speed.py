@@ -1,15 +1,16 @@
-"""How many candidate pairs a second are compared by their pixels, in all 8 turns.
+"""How many candidate pairs a second are compared by their pixels, in all 8 turns, on one core and
+on all.
 
 Pairs are labelled images with others by lot, as most candidates are: no copies. The stored images
 are read and the pairs compared as `find_leaks.py` does it.
 
 python scripts/draw_atlas.py --out D --identities 200 --size-px 128 --copies 0
-python benchmarks/verification_speed.py --data D --size-px 128 --out R
+python -m benchmarks.verification_speed --data D --size-px 128 --out R
 """
 
 import os
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,27 +19,41 @@ import tyro
 from atlas.artifacts import Neighbours
 from atlas.manifest import read_manifest
 from atlas.store import fill_store
+from benchmarks.side_by_side import ROUNDS, compare, own_process, rate_of, save
 from index.settings import LeakSettings, RegistrationSettings
 from index.verification import Images, examine
 
 CANDIDATES = LeakSettings().neighbours + LeakSettings().hash_candidates
 
 
-def main(data: Path, out: Path, pairs: int = 100_000, size_px: int = 128, seed: int = 0) -> None:
-    """Prints pairs, seconds and pairs a second; the store is made below `out` beforehand."""
-    manifest = read_manifest(data)
+def main(
+    data: Path,
+    out: Path,
+    pairs: int = 10_000,
+    size_px: int = 128,
+    seed: int = 0,
+    rounds: int = ROUNDS,
+) -> None:
+    """Measures pairs a second; the store is made below `out` beforehand."""
+    cores = os.cpu_count() or 1
+    with own_process(cores=1) as on_one, own_process(cores=cores) as on_all:
+        ways = {
+            name: partial(ask, pair_rate, data, out, pairs, size_px, seed)
+            for name, ask in (("one core", on_one), (f"{cores} cores", on_all))
+        }
+        title = f"Comparing pixels of {size_px} px, {pairs} pairs"
+        made = compare(title, ways, unit="pairs/s", rounds=rounds)
+    save(out, "verification_speed", [made], packages=["opencv-python-headless", "numpy"])
+
+
+def pair_rate(data: Path, out: Path, pairs: int, size_px: int, seed: int) -> float:
+    manifest = read_manifest(data).labelled
     store = fill_store(manifest, out / "store", size_px=size_px)
     images = Images(what="pairs", read=store.read, keys=store.keys)
-    drawn = pairs_by_lot(manifest.labelled.ids, pairs, seed)
-    start, cpu = time.perf_counter(), time.process_time()
+    drawn = pairs_by_lot(manifest.ids, pairs, seed)
     with tempfile.TemporaryDirectory() as folder:
-        evidence = examine(drawn, images, images, RegistrationSettings(), folder=Path(folder))
-    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
-    print(
-        f"{evidence.size} pairs of {len(store.channels)} x {size_px} px in {seconds:.0f} s on "
-        f"{os.cpu_count()} cores ({cpu_seconds:.0f} s of processor): "
-        f"{evidence.size / seconds:.0f} pairs/s"
-    )
+        work = partial(examine, drawn, images, images, RegistrationSettings(), folder=Path(folder))
+        return rate_of(drawn.reference_ids_NK.size, work)
 
 
 def pairs_by_lot(ids: tuple[str, ...], pairs: int, seed: int) -> Neighbours:

@@ -14,6 +14,7 @@ from torch import distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from atlas.errors import UserError
+from atlas.profiling import stage
 from atlas.store import ImageStore
 from engine.augmentation import Augment, middle
 from engine.mixing import ExternalShare, mixed_batches, pools_of
@@ -21,6 +22,7 @@ from engine.orders import epoch_batches, members_to_draw, repeats
 from engine.settings import TrainingSettings
 
 MEMORY_BOUND_BYTES = 2 * 1024**3
+LOADING, LOADING_HELD_OUT = "loading batches", "loading held-out batches"  # stages
 
 Sample = tuple[torch.Tensor, torch.Tensor, int]
 Place = tuple[int, int, int]  # index in the ids, epoch, how often it was shown in it before
@@ -64,11 +66,12 @@ class FieldDataset(Dataset[Sample]):
     def __getitems__(self, places: Sequence[Place]) -> list[Sample]:
         """A whole batch: torch's loader asks for it so, and the store reads it at once."""
         indices = [index for index, _, _ in places]
-        shown = map(self._shown, self._read(indices), places)
-        return [
-            (torch.from_numpy(field), self.targets[index], index)
-            for field, index in zip(shown, indices, strict=True)
-        ]
+        with stage(LOADING if self.augment else LOADING_HELD_OUT, items=len(places)):
+            shown = map(self._shown, self._read(indices), places)
+            return [
+                (torch.from_numpy(field), self.targets[index], index)
+                for field, index in zip(shown, indices, strict=True)
+            ]
 
     def _shown(self, field: NDArray[np.uint8], place: Place) -> NDArray[np.uint8]:
         if self.augment is None:

@@ -1,0 +1,123 @@
+"""From PNGs to an index, as whole commands with their start: ours beside what a user would write.
+
+python scripts/draw_atlas.py --out D --identities 100 --fields-per-identity 4 --size-px 512 \
+  --novel-identities 0 --copies 0
+python -m benchmarks.build_from_files --data D --out R
+
+Cold: nothing is there, so PNGs are decoded into a store. Warm: the store is there, and nothing
+else. imagededup is measured where leaks/README.md has installed it, and left out elsewhere.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import tyro
+
+from atlas.manifest import read_manifest
+from benchmarks.leaks.composites import write_composites
+from benchmarks.side_by_side import ROUNDS, Measure, compare, rate_of, save
+from benchmarks.untrained import main as write_embedder
+
+HERE = Path(__file__).resolve().parent
+RIVALS_PYTHON = HERE / "leaks" / ".venv" / "bin" / "python"
+
+
+def main(
+    data: Path,
+    out: Path,
+    size_px: int = 256,
+    rounds: int = ROUNDS,
+    rivals_python: Path = RIVALS_PYTHON,
+) -> None:
+    """Measures images a second of each command.
+
+    Args:
+        data: an atlas of four channels; its images in train/ are taken.
+        out: where the results go, and the runs in the folder `work`.
+        size_px: that images are brought to.
+        rounds: that count.
+        rivals_python: the interpreter that has imagededup.
+    """
+    work = out / "work"
+    embedder = work / f"embedder{size_px}"
+    images = link_training_images(data, work / "atlas")
+    data = work / "atlas"
+    write_embedder(data, embedder, size_px)
+    ways = {
+        "a user's script": partial(user_rate, images, data, size_px, work / "vectors.npy"),
+        "build_index.py, cold": partial(cold_rate, images, data, embedder, work / "cold"),
+        "build_index.py, warm": partial(warm_rate, images, data, embedder, work / "warm"),
+        **rivals(images, data, work / "composites", rivals_python),
+    }
+    title = f"From PNGs to an index, {images} images, {size_px} px"
+    made = compare(title, ways, unit="images/s", rounds=rounds)
+    save(out, "build_from_files", [made], packages=["torch", "torchvision", "timm", "pillow"])
+
+
+def link_training_images(data: Path, atlas: Path) -> int:
+    """An atlas of train/ alone, as the user's script looks at nothing else; how many they are."""
+    shutil.rmtree(atlas, ignore_errors=True)
+    atlas.mkdir(parents=True)
+    for name in ("atlas.toml", "train.csv"):
+        if (data / name).exists():
+            shutil.copy2(data / name, atlas)
+    (atlas / "train").symlink_to((data / "train").resolve())
+    return len(read_manifest(atlas).rows)
+
+
+def user_rate(images: int, data: Path, size_px: int, vectors: Path) -> float:
+    script = str(HERE / "user_script.py")
+    arguments = [str(data / "train"), str(data / "train.csv"), str(size_px), str(vectors)]
+    return command_rate(images, [sys.executable, script, *arguments])
+
+
+def cold_rate(images: int, data: Path, embedder: Path, run: Path) -> float:
+    shutil.rmtree(run, ignore_errors=True)
+    return command_rate(images, build_command(data, embedder, run))
+
+
+def warm_rate(images: int, data: Path, embedder: Path, run: Path) -> float:
+    """The first call fills the store, unmeasured."""
+    if not run.exists():
+        command_rate(images, build_command(data, embedder, run))
+    shutil.rmtree(run / "store" / "embeddings")
+    return command_rate(images, build_command(data, embedder, run))
+
+
+def build_command(data: Path, embedder: Path, run: Path) -> list[str]:
+    script = str(HERE.parent / "scripts" / "build_index.py")
+    return [sys.executable, script, "--data", str(data), "--embedder", str(embedder),
+            "--out", str(run / "index")]  # fmt: skip
+
+
+def rivals(images: int, data: Path, composites: Path, python: Path) -> dict[str, Measure]:
+    """Their images are made beforehand, and not measured."""
+    if not python.exists():
+        print(f"imagededup is left out: no {python}; see benchmarks/leaks/README.md")
+        return {}
+    write_composites(data, composites)
+    script, folder = str(HERE / "rival_script.py"), str(composites / "images")
+    return {
+        f"imagededup, {method}": partial(command_rate, images, [str(python), script, name, folder])
+        for method, name in (("CNN (ResNet50)", "cnn"), ("PHash", "phash"))
+    }
+
+
+def command_rate(images: int, command: list[str]) -> float:
+    """Of all that the command takes, its start too. Threads are those that libraries choose."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+
+    def run() -> None:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"error: {' '.join(command)} failed\n{done.stderr[-2000:]}")
+
+    return rate_of(images, run)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
