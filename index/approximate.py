@@ -28,7 +28,7 @@ QUERIES = 1000  # of the atlas, by which recall and speed are measured
 NEIGHBOURS = 10
 MANY = 50_000  # vectors, from which on only a part of them need be looked at
 # Growing effort of each kind: faiss parameters, and proposals for each neighbour wanted.
-CODES = [("", 1), ("", 2), ("", 4), ("", 8), ("", 16), ("", 32), ("", 64)]
+CODES = [("", n) for n in (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96)]
 LISTS = [(f"nprobe={n}", m) for n, m in ((8, 4), (16, 8), (32, 8), (64, 16), (128, 16), (256, 32))]
 GRAPH = [(f"efSearch={n}", 1) for n in (32, 64, 128, 256, 512)]
 

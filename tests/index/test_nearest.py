@@ -64,6 +64,26 @@ def test_bfloat16_proposals_lose_no_neighbour(seed, count, k, dimension):
     assert np.isneginf(products[:, count:]).all()
 
 
+def test_many_proposals_are_sorted_like_few():
+    """Among all vectors, many of one product."""
+    rng = np.random.default_rng(3)
+    vectors = np.eye(6, dtype=np.float32)[rng.integers(0, 6, 500)]
+    vectors[:100] = unit(rng, 100, 6)
+    everything = np.arange(500)
+
+    def propose(queries_QD, count):
+        shuffled = np.stack([rng.permutation(everything) for _ in queries_QD])
+        return shuffled, np.full(len(queries_QD), -np.inf, np.float32)
+
+    queries = np.concatenate([unit(rng, 20, 6), np.eye(6, dtype=np.float32)])
+    positions, products = nearest(
+        propose, vectors, queries, 9, rank_N=everything, own_Q=np.full(26, -1)
+    )
+    expected, values = naive(vectors, queries, 9)
+    np.testing.assert_array_equal(positions, expected)
+    np.testing.assert_array_equal(products, values)
+
+
 @MAKERS
 def test_nothing_that_is_left_out_exceeds_what_is_told(make):
     rng = np.random.default_rng(1)
