@@ -1,49 +1,40 @@
 """Rows of equal shape in HDF5 parts: what images, embeddings and evidence are stored in.
 
 A row is known by its id and its key, which says what it was made from. What is stored once is never
-made again: later calls add parts for what is new, wherever it stands among the ids. A part is
-written beside and renamed when complete, so a killed run loses at most one. Axis N: rows.
+made again: later calls add parts for what is new, wherever it stands among the ids. Axis N: rows.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from atlas.files import content_hash, json_text, remove_left_over, written_beside
+from atlas.files import content_hash, remove_left_over
+from atlas.part_files import PartWriter, Place, RowName, Tell, known_rows
 from atlas.profiling import stage
 
 ROWS_PER_PART = 1000
-PART_BYTES = 64 * 2**20
+PART_BYTES = 32 * 2**20
+SHOWN_AFTER_S = 0.5
 
 MakeRows = Callable[[Sequence[str]], NDArray[Any]]
-RowName = tuple[str, str]  # id and key
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a row lies. row_hash: of its content."""
-
-    path: Path
-    offset: int
-    row_hash: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartStore:
-    """The rows of some ids, all there. provenance: what they were made from."""
+    """The rows of some ids. provenance: what they were made from; places: by id."""
 
     folder: Path
     ids: tuple[str, ...]
     provenance: dict[str, Any]
-    places: dict[str, Place]
+    places: Mapping[str, Place]
 
     def read(self, ids: Sequence[str]) -> NDArray[Any]:
         """The rows of these ids, in their order, N x ...; raises KeyError for an id not stored."""
@@ -51,22 +42,14 @@ class PartStore:
         for n, image_id in enumerate(ids):
             place = self.places[image_id]
             wanted[place.path].append((n, place.offset))
-        rows: NDArray[Any] | None = None
-        for path, from_part in wanted.items():
-            with h5py.File(path, "r") as file:
-                stored = file["rows"]
-                if rows is None:
-                    rows = np.empty((len(ids), *stored.shape[1:]), stored.dtype)
-                # One read_direct a row: h5py's list indexing is some 50 times slower.
-                for n, offset in from_part:
-                    stored.read_direct(rows, np.s_[offset], np.s_[n])
-        if rows is None:
+        if not wanted:
             raise KeyError("no ids asked for")
-        return rows
+        with stage("reading parts", items=len(ids)):
+            return _rows_of(wanted, len(ids))
 
-    def row_hashes(self, ids: Sequence[str]) -> list[str]:
-        """Of the content of each; KeyError for an id not stored."""
-        return [self.places[image_id].row_hash for image_id in ids]
+    def row_hashes(self, ids: Sequence[str]) -> "RowHashes":
+        """Of the content of each; looking at one raises KeyError for an id not stored."""
+        return RowHashes(self.places, ids)
 
     @cached_property
     def content_hash(self) -> str:
@@ -74,8 +57,29 @@ class PartStore:
         return content_hash(*self.ids, *self.row_hashes(self.ids))
 
 
+class RowHashes(Sequence[str]):
+    """Looked up when they are looked at, as rows may still be in the making."""
+
+    def __init__(self, places: Mapping[str, Place], ids: Sequence[str]) -> None:
+        self._places, self._ids = places, ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> "RowHashes": ...
+
+    def __getitem__(self, at: "int | slice") -> "str | RowHashes":
+        if isinstance(at, slice):
+            return RowHashes(self._places, self._ids[at])
+        return self._places[self._ids[at]].row_hash
+
+
 def rows_that_fit(row_bytes: int) -> int:
-    """Rows of a part: no more than fit into PART_BYTES, as a part is held in memory."""
+    """Rows of a part: no more than fit into PART_BYTES, as two parts are held in memory."""
     return max(1, min(ROWS_PER_PART, PART_BYTES // row_bytes))
 
 
@@ -88,79 +92,71 @@ def fill_parts(
     description: str,
     keys: Sequence[str] | None = None,
     rows_per_part: int = ROWS_PER_PART,
+    rows_at_once: int | None = None,
+    tell: Tell = lambda places: None,
 ) -> PartStore:
     """Makes the rows that are not there yet and returns the store of all.
 
-    make_rows: ids of one part -> its rows, N x ...
+    make_rows: ids -> their rows, N x ...
     provenance: what all rows are made from; parts of another one in the folder are removed.
-    keys: what each row is made from besides; nothing else, unless given.
+    keys: what each row is made from besides; nothing else, unless given. They are looked at as
+        their rows come up, so those of later ones may still be in the making.
     rows_per_part: see `rows_that_fit`.
+    rows_at_once: that are asked for; a divisor of a part's. None asks for a part's.
+    tell: is given the places of rows as soon as they are there, by any thread.
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_left_over(folder, ".part-*.part.h5")
-    names = list(zip(ids, [""] * len(ids) if keys is None else keys, strict=True))
-    known = _known_rows(folder, provenance)
-    missing = [name for name in dict.fromkeys(names) if name not in known]
-    with tqdm(total=len(ids), desc=description, unit="img", disable=not missing) as bar:
-        bar.update(len(ids) - len(missing))
-        for start in range(0, len(missing), rows_per_part):
-            block = missing[start : start + rows_per_part]
-            # Not held by a name here: the next part would be made beside it in memory.
-            known |= _write_part(folder, block, make_rows([i for i, _ in block]), provenance)
-            bar.update(len(block))
-    return PartStore(
-        folder=folder,
-        ids=tuple(ids),
-        provenance=provenance,
-        places={name[0]: known[name] for name in names},
-    )
+    names = zip(ids, [""] * len(ids) if keys is None else keys, strict=True)
+    known = known_rows(folder, provenance)
+    places: dict[str, Place] = {}
 
+    def note(found: Mapping[str, Place]) -> None:
+        places.update(found)
+        tell(found)
 
-def _known_rows(folder: Path, provenance: dict[str, Any]) -> dict[RowName, Place]:
-    """Of all sound parts; what is cut off or was made otherwise is removed."""
-    known: dict[RowName, Place] = {}
-    for path in sorted(folder.glob("part-*.h5")):
-        found = _places_in(path, provenance)
-        if found is None:
-            path.unlink(missing_ok=True)
-        else:
-            known |= found
-    return known
-
-
-def _places_in(path: Path, provenance: dict[str, Any]) -> dict[RowName, Place] | None:
-    try:
-        with h5py.File(path, "r") as file:
-            if str(file.attrs["provenance"]) != json_text(provenance):
-                return None
-            columns = [[text.decode() for text in file[c][:]] for c in ("ids", "keys", "hashes")]
-    except (OSError, KeyError):
-        return None
-    return {
-        (image_id, key): Place(path=path, offset=offset, row_hash=row_hash)
-        for offset, (image_id, key, row_hash) in enumerate(zip(*columns, strict=True))
-    }
-
-
-def _write_part(
-    folder: Path, names: Sequence[RowName], rows: NDArray[Any], provenance: dict[str, Any]
-) -> dict[RowName, Place]:
-    """Named by what it holds, so that two runs that write at once never overwrite one another."""
-    path = folder / f"part-{content_hash(*('|'.join(name) for name in names))}.h5"
     with (
-        stage("writing parts", items=len(rows)),
-        written_beside(path) as beside,
-        h5py.File(beside, "w") as file,
+        # Shown only where it takes time.
+        tqdm(total=len(ids), desc=description, unit="img", delay=SHOWN_AFTER_S) as bar,
+        PartWriter(folder, provenance, rows_per_part, note) as writer,
     ):
-        hashes = [content_hash(row) for row in rows]
-        for column, texts in zip(("ids", "keys"), zip(*names, strict=True), strict=True):
-            file[column] = np.array([text.encode() for text in texts], dtype="S")
-        file["hashes"] = np.array([text.encode() for text in hashes])
-        # Images are read one by one, so each is a chunk; short rows lie one behind the other.
-        chunks = (1, *rows.shape[1:]) if rows.ndim > 2 else None
-        file.create_dataset("rows", data=rows, chunks=chunks)
-        file.attrs["provenance"] = json_text(provenance)
-    return {
-        name: Place(path=path, offset=offset, row_hash=row_hash)
-        for offset, (name, row_hash) in enumerate(zip(names, hashes, strict=True))
-    }
+        at_once = min(rows_at_once or rows_per_part, rows_per_part)
+        for block in _missing(names, known, note, bar, at_once):
+            writer.add(block, make_rows([image_id for image_id, _ in block]))
+            bar.update(len(block))
+    return PartStore(folder=folder, ids=tuple(ids), provenance=provenance, places=places)
+
+
+def _missing(
+    names: Iterable[RowName], known: dict[RowName, Place], note: Tell, bar: Any, at_once: int
+) -> Iterator[list[RowName]]:
+    """Names of rows that are to be made, each once; of the others it is noted where they are."""
+    block: dict[RowName, None] = {}
+    made: set[RowName] = set()
+    for name in names:
+        if name in known:
+            note({name[0]: known[name]})
+            bar.update()
+        elif name not in made:
+            block[name] = None
+            made.add(name)
+        if len(block) == at_once:
+            yield list(block)
+            block.clear()
+    if block:
+        yield list(block)
+
+
+def _rows_of(wanted: Mapping[Path, Sequence[tuple[int, int]]], count: int) -> NDArray[Any]:
+    """wanted: of each part which of its rows is to be which, as (n, offset)."""
+    rows: NDArray[Any] | None = None
+    for path, from_part in wanted.items():
+        with h5py.File(path, "r") as file:
+            stored = file["rows"]
+            if rows is None:
+                rows = np.empty((count, *stored.shape[1:]), stored.dtype)
+            # One read_direct a row: h5py's list indexing is some 50 times slower.
+            for n, offset in from_part:
+                stored.read_direct(rows, np.s_[offset], np.s_[n])
+    assert rows is not None
+    return rows

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from atlas.errors import DataError
 from atlas.files import content_hash
 from atlas.images import ImageProblem, read_field
 from atlas.manifest import ImageRow, Manifest
+from atlas.part_files import Tell
 from atlas.parts import PartStore, fill_parts, rows_that_fit
 from atlas.profiling import stage
 from atlas.threads import DECODING_THREADS, by_threads
@@ -41,16 +43,15 @@ class ImageStore:
     def content_hash(self) -> str:
         return self.parts.content_hash
 
-    def keys(self, ids: Sequence[str]) -> list[str]:
-        """Of each image's pixels. Raises KeyError for an unknown id."""
+    def keys(self, ids: Sequence[str]) -> Sequence[str]:
+        """Of each image's pixels; looking at one raises KeyError for an unknown id."""
         return self.parts.row_hashes(ids)
 
     def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
         """uint8 N x C x size x size, in the order of ids. Raises KeyError for an unknown id."""
         if not ids:
             return np.empty((0, len(self.channels), self.size_px, self.size_px), np.uint8)
-        with stage("reading the store", items=len(ids)):
-            return np.asarray(self.parts.read(ids), dtype=np.uint8)
+        return np.asarray(self.parts.read(ids), dtype=np.uint8)
 
 
 def native_size_px(manifest: Manifest, *, at_most_px: int = LARGEST_PX) -> int:
@@ -59,14 +60,15 @@ def native_size_px(manifest: Manifest, *, at_most_px: int = LARGEST_PX) -> int:
     return min(at_most_px, max(sides, key=lambda side: (sides[side], side), default=at_most_px))
 
 
-def fill_store(manifest: Manifest, folder: Path, *, size_px: int) -> ImageStore:
+def fill_store(
+    manifest: Manifest, folder: Path, *, size_px: int, tell: Tell = lambda places: None
+) -> ImageStore:
     """The store of a manifest, made or completed below `folder`: what is there is kept.
 
     Stores of other sizes lie beside it under other names. Raises DataError with every file whose
     pixels cannot be read. Beside the parts it writes `disagreements.csv`, and says so where a
-    field's channels do not seem to belong together.
+    field's channels do not seem to belong together. tell: see `fill_parts`.
     """
-
     scores: Scores = {}
 
     def make_rows(ids: Sequence[str]) -> NDArray[np.uint8]:
@@ -76,23 +78,34 @@ def fill_store(manifest: Manifest, folder: Path, *, size_px: int) -> ImageStore:
         return fields
 
     parts = fill_parts(
-        folder / f"{size_px}px-{content_hash(repr(manifest.spec))}",
+        parts_folder(manifest, folder, size_px=size_px),
         manifest.ids,
         make_rows,
-        provenance={
-            "atlas": manifest.spec.name,
-            "channels": manifest.spec.channels,
-            "size_px": size_px,
-            "rounded": "after resizing",
-        },
+        provenance=provenance_of(manifest, size_px=size_px),
         description="decoding",
         keys=[fingerprint(row) for row in manifest.rows],
         rows_per_part=rows_that_fit(len(manifest.spec.channels) * size_px**2),
+        tell=tell,
     )
     store = ImageStore(parts=parts, channels=manifest.spec.channels, size_px=size_px)
     if len(store.channels) > 1 and store.ids:
         report_disagreements(store, scores)
     return store
+
+
+def parts_folder(manifest: Manifest, folder: Path, *, size_px: int) -> Path:
+    """Where `fill_store` keeps the parts."""
+    return folder / f"{size_px}px-{content_hash(repr(manifest.spec))}"
+
+
+def provenance_of(manifest: Manifest, *, size_px: int) -> dict[str, Any]:
+    """Of the parts of a store."""
+    return {
+        "atlas": manifest.spec.name,
+        "channels": manifest.spec.channels,
+        "size_px": size_px,
+        "rounded": "after resizing",
+    }
 
 
 def read_images(manifest: Manifest, ids: Sequence[str], *, size_px: int) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from index.approximate import Tuned
 from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, IndexFolder, load_index, save_index
 from pipeline.search import tune_search
 from pipeline.settings import SearchSettings
-from pipeline.vectors import embedder_and_store
+from pipeline.vectors import embedder_and_coming_store
 from retrieval.embedder_files import save_embedder
 from retrieval.embedding import embed_store
 
@@ -38,10 +38,9 @@ def build_index_of(
     references = manifest.labelled
     if not references.rows:
         raise DataError(str(data), ["no labelled images: train.csv has no rows"])
-    ready, store = embedder_and_store(embedder, manifest, out.parent / "store")
-    embeddings = embed_store(
-        ready, store, references.ids, folder=out.parent / "store" / "embeddings"
-    )
+    work = out.parent / "store"
+    with embedder_and_coming_store(embedder, manifest, work) as (ready, store):
+        embeddings = embed_store(ready, store, references.ids, folder=work / "embeddings")
     with stage("saving"), folder_written_beside(out, holds=INDEX_FILE) as folder:
         save_embedder(folder / EMBEDDER_FOLDER, ready)
         save_index(folder, embeddings, references, data=data, image_size_px=store.size_px)

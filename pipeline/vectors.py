@@ -1,6 +1,7 @@
 """One door to vectors of an atlas's images, whatever makes them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from atlas.artifacts import EmbeddingSet
 from atlas.errors import DataError, MissingStageError, UserError
+from atlas.filling import store_being_filled
 from atlas.manifest import Manifest
 from atlas.profiling import stage
 from atlas.store import ImageStore, fill_store, native_size_px
@@ -70,9 +72,20 @@ def open_vectors(
 
 def embedder_and_store(source: str, manifest: Manifest, work: Path) -> tuple[Embedder, ImageStore]:
     """An embedder, and the atlas's images at its size and kept below `work`."""
+    with embedder_and_coming_store(source, manifest, work) as (embedder, store):
+        pass
+    return embedder, fill_store(manifest, work, size_px=store.size_px)
+
+
+@contextmanager
+def embedder_and_coming_store(
+    source: str, manifest: Manifest, work: Path
+) -> Iterator[tuple[Embedder, ImageStore]]:
+    """The same while the store is still being filled: the network needs not wait for all images."""
     if source == FROZEN:
-        store = fill_store(manifest, work, size_px=native_size_px(manifest))
-        return frozen_embedder(store, manifest.labelled.ids), store
+        with store_being_filled(manifest, work, size_px=native_size_px(manifest)) as store:
+            yield frozen_embedder(store, manifest.labelled.ids), store
+        return
     if not Path(source).exists():
         raise MissingStageError(
             f"{source} is not there: run first  python scripts/train_embedder.py  "
@@ -81,7 +94,8 @@ def embedder_and_store(source: str, manifest: Manifest, work: Path) -> tuple[Emb
     with stage("loading the embedder"):
         trained = load_embedder(Path(source))
     _require_channels(source, trained.channels, manifest)
-    return trained, fill_store(manifest, work, size_px=trained.image_size_px)
+    with store_being_filled(manifest, work, size_px=trained.image_size_px) as store:
+        yield trained, store
 
 
 def with_views(embedder: Embedder, views: Views) -> Embedder:

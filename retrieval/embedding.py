@@ -23,6 +23,7 @@ from retrieval.embedder import Embedder
 # Views of images that pass the network together: more are no faster on a CPU, and a single query
 # pays for all of them.
 INPUTS_AT_ONCE = 8
+IMAGES_AT_ONCE = 100  # are embedded as soon as they are decoded
 
 
 def embed_store(
@@ -59,6 +60,7 @@ def embed_rows(
             provenance=made_by,
             description=description,
             keys=keys,
+            rows_at_once=IMAGES_AT_ONCE,
         )
         vectors_ND = parts.read(ids).astype(np.float32, copy=False)
     provenance = {"images": content_hash(*ids, *keys), **made_by}

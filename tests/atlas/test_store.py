@@ -106,17 +106,17 @@ def test_channels_of_different_sizes_are_named_although_headers_were_read_before
         fill_store(manifest, tmp_path / "store", size_px=16)
 
 
-def test_a_store_of_large_images_holds_no_more_than_a_part(
+def test_a_store_of_large_images_holds_no_more_than_two_parts(
     write_atlas: WriteAtlas, tmp_path: Path
 ) -> None:
     size_px = 2048
     manifest = read_manifest(write_atlas(train={str(n): "0" for n in range(60)}))
-    assert len(manifest.rows) * size_px**2 > 3 * PART_BYTES
+    assert len(manifest.rows) * size_px**2 > 6 * PART_BYTES
     tracemalloc.start()
     fill_store(manifest, tmp_path / "store", size_px=size_px)
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak_bytes < 2 * PART_BYTES
+    assert peak_bytes < 3 * PART_BYTES
 
 
 def test_native_size(write_atlas: WriteAtlas) -> None:
