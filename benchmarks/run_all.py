@@ -27,6 +27,7 @@ def main(out: Path) -> None:
          "--size-px", "128"),
         ("benchmarks.limits", "--out", out),
         ("benchmarks.decoders", "--out", out, "--images", large / "train"),
+        ("benchmarks.store_reads", "--out", out, "--data", large),
         ("benchmarks.embedding_speed", "--out", out, "--data", large),
         ("benchmarks.build_from_files", "--out", out, "--data", large),
         ("benchmarks.verification_speed", "--out", out, "--data", small, "--pairs", "5000"),
