@@ -133,7 +133,7 @@ def _write(folder: Path, found: DuplicateFinding, bench: LeakBench, data: Path) 
         "planted_recall": found.same_image.planted_recall,
         "settings": asdict(bench.settings),
         "registration": asdict(bench.registration),
-        "embedder": bench.embedder.fingerprint,
+        "embedder": bench.embedder.maker,
         "images": bench.store.content_hash,
     }
     write_json(folder / "calibration.json", calibration)

@@ -65,7 +65,7 @@ def find_leaks_of(
         sibling=measure_sibling(bench),
         settings=settings,
         registration=registration,
-        embedder=bench.embedder.fingerprint,
+        embedder=bench.embedder.maker,
     )
     return _found(bench, manifest, calibration, out)
 
@@ -77,7 +77,7 @@ def find_leaks_again(data: Path, index_folder: Path, out: Path) -> LeakFinding:
     """
     calibration = load_calibration(out)
     manifest, bench = _open(data, index_folder, out, calibration.settings, calibration.registration)
-    if calibration.embedder != bench.embedder.fingerprint:
+    if calibration.embedder != bench.embedder.maker:
         raise ProvenanceError(
             f"{out} was calibrated for another embedder than that of {index_folder}: run  {MADE_BY}"
         )

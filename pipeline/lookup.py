@@ -20,7 +20,7 @@ from index.settings import RegistrationSettings
 from pipeline.search import search_of
 from report.pictures import save_grid, to_rgb
 from retrieval.embedder_files import load_embedder
-from retrieval.embedding import embed_images
+from retrieval.embedding import about, embed_images
 
 PICTURED = 6
 PICTURED_QUERIES = 20
@@ -81,7 +81,7 @@ def nearest_known(names: Sequence[str], index: IndexFolder, k: int) -> list[Answ
     vectors = EmbeddingSet(
         ids=tuple(names),
         vectors_ND=embed_images(embedder, fields),
-        provenance={"embedder": embedder.fingerprint},
+        provenance=about(embedder),
     )
     found = search_of(index).vectors.search(vectors, k)
     return [

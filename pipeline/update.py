@@ -37,9 +37,9 @@ def update_run(data: Path, run: Path) -> Updated:
     if not (index_folder / INDEX_FILE).exists():
         raise MissingStageError(f"{run} holds no index: run first  {MADE_BY}")
     before = set(load_index(index_folder).embeddings.ids)
-    built = build_index_of(
-        data, str(index_folder / EMBEDDER_FOLDER), index_folder, search_settings_of(index_folder)
-    )
+    embedder = str(index_folder / EMBEDDER_FOLDER)
+    search = search_settings_of(index_folder)
+    built = build_index_of(data, embedder, index_folder, search, runtime=None)
     after = set(built.index.embeddings.ids)
     leaks = submission = None
     if (run / "leaks" / CALIBRATION_FILE).exists():

@@ -99,14 +99,15 @@ def embedder_and_coming_store(
 
 
 def with_views(embedder: Embedder, views: Views) -> Embedder:
-    """The embedder over so many flips and turns; its network is changed in place.
+    """The embedder over so many flips and turns, on torch; its network is changed in place.
 
     Raises UserError for a frozen one, whose whitening was measured over all eight.
     """
     if isinstance(embedder.settings, FrozenSettings):
         raise UserError("a frozen embedder is whitened over all 8 views: leave out --views")
     embedder.network.views = views
-    return replace(embedder, settings=replace(embedder.settings, views=views))
+    settings = replace(embedder.settings, views=views)
+    return replace(embedder, settings=settings, runtime=None)  # an export has its own views
 
 
 def joined(sets: Sequence[EmbeddingSet]) -> EmbeddingSet:

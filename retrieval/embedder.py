@@ -2,12 +2,20 @@
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from atlas.files import content_hash, json_text
+from engine.inference import Runner
+from engine.runtime_settings import TORCH_FLOAT32, RuntimeChoice
+from engine.runtimes import open_runner
 from engine.weights import weights_hash
 from retrieval.network import EmbeddingNetwork
 from retrieval.settings import EmbedderSettings, FrozenSettings
+
+# Views of images that pass the network together: more are no faster on a CPU, and a single query
+# pays for all of them.
+INPUTS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +31,26 @@ class HeldOut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmbedderRuntime:
+    """What an embedder was chosen to run on.
+
+    model: folder of the exported network; None where torch runs it. model_hash: of a model that
+    does not follow from the weights alone. checks: what was measured on the way to the choice, as
+    JSON can say it.
+    """
+
+    choice: RuntimeChoice
+    model: Path | None = None
+    model_hash: str = ""
+    checks: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Embedder:
     """channels: what its input's axis C means. image_size_px: side of the images it was made for.
 
     provenance: how it came to be, as JSON can say it; `started_from` is always there.
+    runtime: None for torch in float32, which nobody had to choose.
     """
 
     network: EmbeddingNetwork
@@ -35,6 +59,7 @@ class Embedder:
     image_size_px: int
     provenance: dict[str, Any]
     held_out: HeldOut = field(default_factory=HeldOut)
+    runtime: EmbedderRuntime | None = None
 
     @property
     def started_from(self) -> str:
@@ -42,6 +67,27 @@ class Embedder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the weights and of the settings: embeddings of equal fingerprints may be compared."""
+        """Of the weights and of the settings."""
         about = json_text([asdict(self.settings), self.channels, self.image_size_px])
         return content_hash(weights_hash(self.network), about)
+
+    @property
+    def choice(self) -> RuntimeChoice:
+        return self.runtime.choice if self.runtime else TORCH_FLOAT32
+
+    @property
+    def images_at_once(self) -> int:
+        return INPUTS_AT_ONCE // self.settings.views
+
+    @cached_property
+    def maker(self) -> str:
+        """What makes its embeddings: those of equal makers may be compared."""
+        if self.runtime is None or self.choice == TORCH_FLOAT32:
+            return self.fingerprint
+        return " ".join([self.fingerprint, str(self.choice), self.runtime.model_hash]).strip()
+
+    @cached_property
+    def runner(self) -> Runner:
+        """Raises UserError where this machine cannot run it as it was chosen to."""
+        model = self.runtime.model if self.runtime else None
+        return open_runner(self.network, self.choice, batch_size=self.images_at_once, model=model)

@@ -1,11 +1,10 @@
 """Embeddings of images. Axes: N images, C channels, H x W pixels, D dimensions.
 
-A network sees the same number of inputs at a time here whatever is asked for, so an image's
+An embedder sees the same number of inputs at a time here whatever is asked for, so an image's
 embedding is the same bit for bit in every run, alone or among others.
 """
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,11 @@ from atlas.artifacts import EmbeddingSet
 from atlas.files import content_hash
 from atlas.parts import fill_parts
 from atlas.store import ImageStore
-from engine.inference import ReadImages, forward_rows
+from engine.inference import ReadImages, rows_of
+from engine.runtimes import versions
 from retrieval.embedder import Embedder
 
-# Views of images that pass the network together: more are no faster on a CPU, and a single query
-# pays for all of them.
-INPUTS_AT_ONCE = 8
-IMAGES_AT_ONCE = 100  # are embedded as soon as they are decoded
+IMAGES_AT_ONCE = 128  # are embedded as soon as they are decoded: whole batches
 
 
 def embed_store(
@@ -54,7 +51,7 @@ def embed_rows(
         vectors_ND = _forward(embedder, read, ids, description)
     else:
         parts = fill_parts(
-            folder / content_hash(embedder.fingerprint),
+            folder / content_hash(embedder.maker),
             ids,
             lambda part_ids: _forward(embedder, read, part_ids, description),
             provenance=made_by,
@@ -70,15 +67,15 @@ def embed_rows(
 def embed_images(embedder: Embedder, images_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
     """float32 N x D of a few images at hand."""
     places = [str(n) for n in range(len(images_NCHW))]
-    return _rows(embedder, lambda some: images_NCHW[[int(n) for n in some]], places)
+    return rows_of(embedder.runner, lambda some: images_NCHW[[int(n) for n in some]], places)
 
 
 def about(embedder: Embedder) -> dict[str, Any]:
     """What goes into the provenance of its embeddings; other versions round in other ways."""
     return {
-        "embedder": embedder.fingerprint,
+        "embedder": embedder.maker,
         "started_from": embedder.started_from,
-        "versions": {name: version(name) for name in ("torch", "timm")},
+        "versions": versions(embedder.choice),
     }
 
 
@@ -91,11 +88,4 @@ def _forward(
             bar.update(len(some))
             return read(some)
 
-        return _rows(embedder, read_and_tell, ids)
-
-
-def _rows(embedder: Embedder, read: ReadImages, ids: Sequence[str]) -> NDArray[np.float32]:
-    if not ids:
-        return np.empty((0, 0), np.float32)
-    images_at_once = INPUTS_AT_ONCE // embedder.settings.views
-    return forward_rows(embedder.network, read, ids, batch_size=images_at_once)
+        return rows_of(embedder.runner, read_and_tell, ids)

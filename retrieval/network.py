@@ -43,7 +43,7 @@ class EmbeddingNetwork(nn.Module):
         if self.training:
             return self.one_view(images_NCHW)
         vectors_ND = self.one_view(images_NCHW) if self.views == 1 else self._mean(images_NCHW)
-        return functional.normalize(self.after(vectors_ND), dim=1)
+        return functional.normalize(_in_float32(self.after, vectors_ND), dim=1)
 
     def _mean(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         turned = torch.cat([turned_view(images_NCHW, view) for view in range(self.views)])
@@ -57,8 +57,11 @@ class EmbeddingNetwork(nn.Module):
         """Before they have unit length: what losses take, as not all of them are of cosines."""
         inputs = self._sized(self.normalise(images_NCHW))
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        features_ND: torch.Tensor = self.head(self.trunk(inputs))
-        return features_ND
+        maps_NFhw = self.trunk(inputs)
+        if self.training:
+            features_ND: torch.Tensor = self.head(maps_NFhw)
+            return features_ND
+        return _in_float32(self.head, maps_NFhw)
 
     def _sized(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         if self.input_px is None or images_NCHW.shape[2:] == (self.input_px, self.input_px):
@@ -70,6 +73,13 @@ class EmbeddingNetwork(nn.Module):
             align_corners=False,
             antialias=True,
         )
+
+
+def _in_float32(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Of a trunk in bfloat16 too: the rest costs nothing, and gives what cosines are taken of."""
+    with torch.autocast(inputs.device.type, enabled=False):
+        outputs: torch.Tensor = module(inputs.float())
+    return outputs
 
 
 class DeviationPool(nn.Module):

@@ -5,6 +5,7 @@ from pathlib import Path
 from tyro.conf import OmitArgPrefixes
 
 from atlas.profiling import stage
+from engine.runtime_settings import AUTO, RuntimeOptions
 from pipeline.settings import SearchSettings
 from scripts.console import profiled, run
 
@@ -14,6 +15,7 @@ def main(
     embedder: str = "runs/embedder",
     out: Path = Path("runs/index"),
     profile: bool = False,
+    embedding: OmitArgPrefixes[RuntimeOptions] = AUTO,
     search: OmitArgPrefixes[SearchSettings] = SearchSettings(),
 ) -> None:
     """Embed the labelled images of an atlas and fill the index.
@@ -23,15 +25,18 @@ def main(
         embedder: what train_embedder.py wrote, or "frozen" for a pretrained trunk without training.
         out: where the index goes; it holds all that a query needs.
         profile: print what each stage took, and which one holds the rest.
+        embedding: what embeds; queries are embedded alike.
         search: exact, or as quick as a recall allows.
     """
     with profiled(profile):
         with stage("loading libraries"):
             from pipeline.index_building import build_index_of
-        built = build_index_of(data, embedder, out, search)
+        built = build_index_of(data, embedder, out, search, embedding)
     index = built.index
     identities = {name for name in index.identities.values() if name}
     print(f"embedder {embedder}, which started from {built.started_from}")
+    for line in built.runtime_told:
+        print(line)
     print(
         f"{len(index.embeddings.ids)} images of {index.image_size_px} px, "
         f"{index.embeddings.vectors_ND.shape[1]} dimensions, {len(identities)} repeated identities"

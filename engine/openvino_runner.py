@@ -1,0 +1,153 @@
+"""Networks on OpenVINO: exported once to a file, then run from that file alone.
+
+A model that is still in memory from its conversion gives other bits than the same one read from its
+file, so everything is run from files. Axes: B images of a batch, C channels, H x W pixels.
+"""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from atlas.errors import UserError
+from atlas.files import content_hash, folder_written_beside
+from atlas.profiling import stage
+from engine.runtime_settings import Precision
+
+MODEL_FILE, WEIGHTS_FILE = "model.xml", "model.bin"
+HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+CAPABILITIES: dict[Precision, str] = {"float32": "FP32", "bfloat16": "BF16", "int8": "INT8"}
+
+
+def installed(package: str = "openvino") -> bool:
+    return find_spec(package) is not None
+
+
+def has_precision(precision: Precision) -> bool:
+    """Whether the processor has it, by OpenVINO's own list."""
+    found = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return CAPABILITIES[precision] in found
+
+
+class OpenVinoRunner:
+    """Batches of the shape that the model in `folder` was exported for, several at a time."""
+
+    def __init__(self, folder: Path, precision: Precision) -> None:
+        self._model = _core().compile_model(
+            str(folder / MODEL_FILE),
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": HINTS[precision],
+                "PERFORMANCE_HINT": "THROUGHPUT",
+                "ENABLE_CPU_PINNING": False,  # other work may want the same core
+            },
+        )
+
+    @property
+    def batch_size(self) -> int:
+        return int(self._model.input(0).shape[0])
+
+    def run(self, batches_BCHW: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        from openvino import AsyncInferQueue
+
+        rows: dict[int, NDArray[np.float32]] = {}  # they need not end in order
+
+        def keep(request: Any, begun: tuple[int, ExitStack]) -> None:
+            number, span = begun
+            rows[number] = request.get_output_tensor(0).data.copy()
+            span.close()
+
+        queue = AsyncInferQueue(self._model)
+        queue.set_callback(keep)
+        try:
+            for number, images in enumerate(batches_BCHW):
+                queue.get_idle_request_id()  # waits for one
+                span = ExitStack()
+                span.enter_context(stage("network", items=len(images)))
+                queue.start_async({0: images}, (number, span))
+        finally:
+            queue.wait_all()
+        return np.concatenate([rows[n] for n in range(len(rows))])
+
+
+def export(network: nn.Module, folder: Path, *, shape_BCHW: tuple[int, int, int, int]) -> None:
+    """Writes a network that takes uint8 batches of this shape, in float32.
+
+    Raises UserError for a network that OpenVINO cannot take.
+    """
+    import openvino
+
+    was_training = network.training
+    batch = torch.zeros(shape_BCHW, dtype=torch.uint8)
+    try:
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracing tells what it takes for constant: all may be
+            model = openvino.convert_model(
+                network.eval().cpu(),
+                example_input=batch,
+                input=[(list(shape_BCHW), openvino.Type.u8)],
+            )
+    except Exception as error:  # of a dozen kinds, in many lines
+        raise UserError(f"OpenVINO cannot take this network ({_first_line(error)})") from error
+    finally:
+        network.train(was_training)
+    _save(model, folder)
+
+
+def quantise(
+    source: Path, folder: Path, batches_BCHW: Sequence[NDArray[np.uint8]], *, part: str
+) -> None:
+    """Writes the exported model `source` with one part of it in 8 bits, whose ranges are measured
+    on these batches.
+
+    part: the network's attribute that does nearly all of the work. The rest stays exact.
+    """
+    core = _core()
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    # Operations are named by the attribute they were traced in, or by torch's own name outside.
+    rest = nncf.IgnoredScope(patterns=[rf"^(aten::|__module\.(?!{part})).*"], validate=False)
+    model = nncf.quantize(
+        core.read_model(str(source / MODEL_FILE)),
+        nncf.Dataset(batches_BCHW),
+        subset_size=len(batches_BCHW),
+        ignored_scope=rest,
+    )
+    _save(model, folder)
+
+
+def model_hash(folder: Path) -> str:
+    return content_hash(*((folder / name).read_bytes() for name in (MODEL_FILE, WEIGHTS_FILE)))
+
+
+def _save(model: Any, folder: Path) -> None:
+    import openvino
+
+    with folder_written_beside(folder, holds=MODEL_FILE) as beside:
+        openvino.save_model(model, str(beside / MODEL_FILE), compress_to_fp16=False)
+
+
+@cache
+def _core() -> Any:
+    # Conversion and quantisation report their use over the network, unless the package that does
+    # it cannot be imported.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino.Core()
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__

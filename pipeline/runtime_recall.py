@@ -1,0 +1,110 @@
+"""What an embedder finds of an atlas's own images: the guard of embeddings in few bits."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from atlas.artifacts import EmbeddingSet
+from atlas.files import content_hash
+from atlas.manifest import Manifest
+from atlas.store import ImageStore
+from index.trials import PlantedCopies, plant_copies, source_of
+from index.vector_index import VectorIndex, build_index
+from index.verification import Images
+from retrieval.embedder import Embedder
+from retrieval.embedding import embed_rows
+
+LEAST_COPIES = 2000
+GALLERY_IMAGES = 2000
+LARGEST_FALL = 0.005  # of either recall, against float32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """Shares of queries whose nearest image is the right one; 0 where nothing was asked.
+
+    copies: planted ones, which should find their source. siblings: images that share an identity
+    with another, which should find one of it.
+    """
+
+    copies: float
+    copy_count: int
+    siblings: float
+    sibling_count: int
+
+
+def recall_of(
+    embedder: Embedder, store: ImageStore, references: Manifest, *, folder: Path
+) -> Recall:
+    """Among at least 2,000 of the references, by whole identities, or all of them.
+
+    2,000 edited copies are planted, several of an image where there are fewer. Embeddings are kept
+    below `folder`.
+    """
+    identities = {row.id: row.identity for row in references.rows}
+    gallery_ids = _gallery(identities)
+
+    def embedded(ids: Sequence[str], images: Images) -> EmbeddingSet:
+        return embed_rows(
+            embedder, images.read, ids,
+            keys=images.keys(ids), folder=folder, description=f"checking {images.what}",
+        )  # fmt: skip
+
+    stored = Images(what="references", read=store.read, keys=store.keys)
+    gallery = embedded(gallery_ids, stored)
+    index = build_index(gallery)
+    hits = [
+        hit
+        for copies in _planted(gallery_ids, stored, channels=len(store.channels))
+        for hit in _found(index, embedded(copies.ids, copies.images))
+    ]
+    known = _with_siblings(gallery_ids, identities)
+    nearest = _nearest(index, gallery.aligned_to(known)) if known else []
+    same = [identities[one] == identities[other] for one, other in zip(known, nearest, strict=True)]
+    return Recall(
+        copies=float(np.mean(hits)),
+        copy_count=len(hits),
+        siblings=float(np.mean(same)) if same else 0.0,
+        sibling_count=len(same),
+    )
+
+
+def _gallery(identities: dict[str, str | None]) -> list[str]:
+    """Images of one identity are all in or all out."""
+    groups: dict[str, list[str]] = {}
+    for image_id, identity in identities.items():
+        groups.setdefault(f"identity {identity}" if identity else image_id, []).append(image_id)
+    chosen: list[str] = []
+    for name in sorted(groups, key=content_hash):
+        if len(chosen) >= GALLERY_IMAGES:
+            break
+        chosen += groups[name]
+    return chosen
+
+
+def _planted(ids: Sequence[str], stored: Images, *, channels: int) -> list[PlantedCopies]:
+    """Rounds of at most one copy of an image, each with other edits."""
+    rounds: list[PlantedCopies] = []
+    left = LEAST_COPIES
+    while left > 0:
+        copies = plant_copies(ids, stored, channels=channels, count=left, seed=len(rounds))
+        rounds.append(copies)
+        left -= len(copies.ids)
+    return rounds
+
+
+def _found(index: VectorIndex, copies: EmbeddingSet) -> list[bool]:
+    nearest = _nearest(index, copies)
+    return [source_of(one) == other for one, other in zip(copies.ids, nearest, strict=True)]
+
+
+def _with_siblings(ids: Sequence[str], identities: dict[str, str | None]) -> list[str]:
+    sizes = Counter(identities[image_id] for image_id in ids)
+    return [i for i in ids if identities[i] and sizes[identities[i]] > 1]
+
+
+def _nearest(index: VectorIndex, queries: EmbeddingSet) -> list[str]:
+    return [str(name) for name in index.search(queries, 1).reference_ids_NK[:, 0]]
