@@ -5,6 +5,7 @@ file, so everything is run from files. Axes: B images of a batch, C channels, H 
 """
 
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -58,8 +59,6 @@ class OpenVinoRunner:
         return int(self._model.input(0).shape[0])
 
     def run(self, batches_BCHW: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        from openvino import AsyncInferQueue
-
         rows: dict[int, NDArray[np.float32]] = {}  # they need not end in order
 
         def keep(request: Any, begun: tuple[int, ExitStack]) -> None:
@@ -67,7 +66,7 @@ class OpenVinoRunner:
             rows[number] = request.get_output_tensor(0).data.copy()
             span.close()
 
-        queue = AsyncInferQueue(self._model)
+        queue = _openvino().AsyncInferQueue(self._model)
         queue.set_callback(keep)
         try:
             for number, images in enumerate(batches_BCHW):
@@ -85,8 +84,7 @@ def export(network: nn.Module, folder: Path, *, shape_BCHW: tuple[int, int, int,
 
     Raises UserError for a network that OpenVINO cannot take.
     """
-    import openvino
-
+    openvino = _openvino()
     was_training = network.training
     batch = torch.zeros(shape_BCHW, dtype=torch.uint8)
     try:
@@ -132,20 +130,33 @@ def model_hash(folder: Path) -> str:
 
 
 def _save(model: Any, folder: Path) -> None:
+    _number_names(model)
+    with folder_written_beside(folder, holds=MODEL_FILE) as beside:
+        _openvino().save_model(model, str(beside / MODEL_FILE), compress_to_fp16=False)
+
+
+def _number_names(model: Any) -> None:
+    """OpenVINO names by what a process has made so far: `Add_4711`; here by place in the model, so
+    that equal models are equal files."""
+    model.set_friendly_name("model")
+    for number, operation in enumerate(model.get_ordered_ops()):
+        own = re.sub(r"_\d+(?=$|/)", f"_n{number}", operation.get_friendly_name(), count=1)
+        operation.set_friendly_name(own)
+
+
+@cache
+def _openvino() -> Any:
+    # Conversion and quantisation report their use over the network, unless the package that does
+    # it cannot be imported.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
 
-    with folder_written_beside(folder, holds=MODEL_FILE) as beside:
-        openvino.save_model(model, str(beside / MODEL_FILE), compress_to_fp16=False)
+    return openvino
 
 
 @cache
 def _core() -> Any:
-    # Conversion and quantisation report their use over the network, unless the package that does
-    # it cannot be imported.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino.Core()
+    return _openvino().Core()
 
 
 def _first_line(error: Exception) -> str:

@@ -6,7 +6,6 @@ exact one where it fails. What was measured is kept below `work`, and goes into 
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from atlas.errors import UserError
 from atlas.files import content_hash, json_text, read_json, write_json
 from atlas.manifest import Manifest
+from atlas.profiling import stage
 from atlas.store import ImageStore
 from engine import openvino_runner
 from engine.openvino_runner import export, model_hash, quantise
@@ -105,23 +105,22 @@ class _Checker:
         if not (exact / openvino_runner.MODEL_FILE).exists():
             side_px, channels = self.store.size_px, len(self.store.channels)
             shape = (self.embedder.images_at_once, channels, side_px, side_px)
-            export(self.embedder.network, exact, shape_BCHW=shape)
+            with stage("exporting the network"):
+                export(self.embedder.network, exact, shape_BCHW=shape)
         if choice.precision != "int8":
             return EmbedderRuntime(choice=choice, model=exact)
         quantised = exact.with_name("model-int8")
         if not (quantised / openvino_runner.MODEL_FILE).exists():
-            quantise(exact, quantised, self._calibration_batches(), part=WORKING_PART)
+            batches = self._calibration_batches()
+            with stage("quantising"):
+                quantise(exact, quantised, batches, part=WORKING_PART)
         return EmbedderRuntime(choice=choice, model=quantised, model_hash=model_hash(quantised))
 
     def _calibration_batches(self) -> list[Any]:
         size = self.embedder.images_at_once
-        ids = self._in_hash_order[:CALIBRATION_IMAGES]
+        ids = sorted(self.references.ids, key=content_hash)[:CALIBRATION_IMAGES]
         ids += ids[:1] * (-len(ids) % size)
         return [self.store.read(ids[start : start + size]) for start in range(0, len(ids), size)]
-
-    @cached_property
-    def _in_hash_order(self) -> list[str]:
-        return sorted(self.references.ids, key=content_hash)
 
     def _measured(self, ready: Embedder) -> dict[str, Any]:
         cosines = self._cosines(ready)
@@ -139,9 +138,9 @@ class _Checker:
         return {**measured, **recalls, "passed": max(falls.values()) <= LARGEST_FALL}
 
     def _cosines(self, ready: Embedder) -> Any:
-        """To torch in float32, of a share of the images."""
+        """To torch in float32, of a share of the images: the first, which are decoded first."""
         count = round(SHARE_OF_ATLAS * len(self.references.ids))
-        ids = self._in_hash_order[: min(max(count, LEAST_IMAGES), MOST_IMAGES)]
+        ids = self.references.ids[: min(max(count, LEAST_IMAGES), MOST_IMAGES)]
         exact, own = (
             embed_store(each, self.store, ids, folder=None).vectors_ND
             for each in (self.embedder, ready)

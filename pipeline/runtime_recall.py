@@ -1,11 +1,12 @@
 """What an embedder finds of an atlas's own images: the guard of embeddings in few bits."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atlas.artifacts import EmbeddingSet
 from atlas.files import content_hash
@@ -56,11 +57,9 @@ def recall_of(
     stored = Images(what="references", read=store.read, keys=store.keys)
     gallery = embedded(gallery_ids, stored)
     index = build_index(gallery)
-    hits = [
-        hit
-        for copies in _planted(gallery_ids, stored, channels=len(store.channels))
-        for hit in _found(index, embedded(copies.ids, copies.images))
-    ]
+    copies = _Rounds(_planted(gallery_ids, stored, channels=len(store.channels)))
+    found = _nearest(index, embedded(copies.ids, copies.images))
+    hits = [_source(i) == other for i, other in zip(copies.ids, found, strict=True)]
     known = _with_siblings(gallery_ids, identities)
     nearest = _nearest(index, gallery.aligned_to(known)) if known else []
     same = [identities[one] == identities[other] for one, other in zip(known, nearest, strict=True)]
@@ -96,9 +95,28 @@ def _planted(ids: Sequence[str], stored: Images, *, channels: int) -> list[Plant
     return rounds
 
 
-def _found(index: VectorIndex, copies: EmbeddingSet) -> list[bool]:
-    nearest = _nearest(index, copies)
-    return [source_of(one) == other for one, other in zip(copies.ids, nearest, strict=True)]
+class _Rounds:
+    """Copies of several rounds as one set, by ids `round edit:source`."""
+
+    def __init__(self, rounds: list[PlantedCopies]) -> None:
+        self.rounds = rounds
+        self.ids = [f"{n} {image_id}" for n, each in enumerate(rounds) for image_id in each.ids]
+        self.images = Images(what="planted copies", read=self._read, keys=self._keys)
+
+    def _read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
+        return np.concatenate([of.read([image_id]) for of, image_id in self._apart(ids)])
+
+    def _keys(self, ids: Sequence[str]) -> list[str]:
+        return [key for of, image_id in self._apart(ids) for key in of.keys([image_id])]
+
+    def _apart(self, ids: Sequence[str]) -> Iterator[tuple[Images, str]]:
+        for name in ids:
+            number, image_id = name.split(" ", 1)
+            yield self.rounds[int(number)].images, image_id
+
+
+def _source(name: str) -> str:
+    return source_of(name.split(" ", 1)[1])
 
 
 def _with_siblings(ids: Sequence[str], identities: dict[str, str | None]) -> list[str]:

@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from atlas.files import content_hash, json_text
 from engine.inference import Runner
 from engine.runtime_settings import TORCH_FLOAT32, RuntimeChoice
@@ -14,8 +16,9 @@ from retrieval.network import EmbeddingNetwork
 from retrieval.settings import EmbedderSettings, FrozenSettings
 
 # Views of images that pass the network together: more are no faster on a CPU, and a single query
-# pays for all of them.
+# pays for all of them. A GPU would be idle with so few.
 INPUTS_AT_ONCE = 8
+INPUTS_AT_ONCE_ON_A_GPU = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,8 @@ class Embedder:
 
     @property
     def images_at_once(self) -> int:
-        return INPUTS_AT_ONCE // self.settings.views
+        on_gpu = self.choice.runtime == "torch" and torch.cuda.is_available()
+        return (INPUTS_AT_ONCE_ON_A_GPU if on_gpu else INPUTS_AT_ONCE) // self.settings.views
 
     @cached_property
     def maker(self) -> str:

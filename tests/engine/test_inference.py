@@ -1,3 +1,4 @@
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 from torch import nn
 
 from engine.heads import AvgMaxPool, winner_head
-from engine.inference import forward_rows
+from engine.inference import TorchRunner, forward_rows, rows_of
 from engine.normalisation import Normalise, measure_channels
 from engine.trunks import build_trunk
 from tests.engine.stores import tiny_store
@@ -58,3 +59,55 @@ def test_a_gpu_gives_the_same_twice_and_nearly_what_the_cpu_gives(made) -> None:
     with torch.inference_mode():
         on_cpu = network.cpu().eval()(torch.from_numpy(store.read(store.ids)))
     assert np.allclose(rows, on_cpu.numpy(), atol=1e-2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_gpu_in_bfloat16_gives_the_same_twice_and_nearly_what_float32_gives(made) -> None:
+    network, store = made
+    runner = TorchRunner(network, batch_size=8, bfloat16=True)
+    rows, exact = (
+        rows_of(runner, store.read, store.ids),
+        forward_rows(network, store.read, store.ids),
+    )
+    assert np.array_equal(rows, rows_of(runner, store.read, store.ids))
+    assert not np.array_equal(rows, exact)
+    assert np.allclose(rows, exact, atol=0.2)
+
+
+def test_bfloat16_is_another_precision_and_near(made) -> None:
+    network, store = made
+    exact = forward_rows(network, store.read, store.ids, batch_size=8)
+    rows = rows_of(TorchRunner(network, batch_size=8, bfloat16=True), store.read, store.ids)
+    assert rows.dtype == np.float32
+    assert not np.array_equal(rows, exact)
+    assert np.allclose(rows, exact, atol=0.2)
+
+
+def test_the_next_batch_is_read_while_the_network_works() -> None:
+    """The network does not end its first batch before the second is being read."""
+    second_read = threading.Event()
+
+    class Waiting(nn.Module):
+        def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+            assert second_read.wait(timeout=60)
+            return images_NCHW.float().mean((2, 3))
+
+    def read(ids):
+        if "2" in ids:
+            second_read.set()
+        return np.stack([np.full((1, 4, 4), int(i), np.uint8) for i in ids])
+
+    rows = forward_rows(Waiting(), read, list("01234"), batch_size=2)
+    assert rows.ravel().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_what_reading_raises_is_raised(made) -> None:
+    network, store = made
+
+    def read(ids):
+        if store.ids[9] in ids:
+            raise OSError("gone")
+        return store.read(ids)
+
+    with pytest.raises(OSError, match="gone"):
+        forward_rows(network, read, store.ids, batch_size=2)

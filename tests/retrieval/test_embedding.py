@@ -8,7 +8,7 @@ from atlas.edits import turned
 from atlas.parts import fill_parts
 from engine import hub, lite0
 from retrieval import embedding
-from retrieval.embedder import Embedder
+from retrieval.embedder import INPUTS_AT_ONCE, Embedder
 from retrieval.embedder_files import load_embedder, save_embedder
 from retrieval.embedding import embed_images, embed_rows, embed_store
 from retrieval.frozen import frozen_embedder
@@ -119,7 +119,7 @@ def test_a_frozen_embedder_says_what_it_is_and_loads_again(
 
 
 def test_every_batch_holds_the_same_number_of_views(frozen: Embedder) -> None:
-    assert embedding.INPUTS_AT_ONCE % frozen.settings.views == 0
+    assert frozen.images_at_once * frozen.settings.views % INPUTS_AT_ONCE == 0
 
 
 def test_a_frozen_embedding_does_not_depend_on_exposure(frozen: Embedder, tmp_path: Path) -> None:
