@@ -16,11 +16,11 @@ from typing import Any
 import faiss
 import numpy as np
 import tyro
-from benchmarks.side_by_side import Comparison, compare, rate_of, save
 from numpy.typing import NDArray
 
 from atlas.artifacts import EmbeddingSet
 from atlas.errors import UserError
+from benchmarks.side_by_side import Comparison, compare, rate_of, save
 from benchmarks.vectors import clustered, decaying, spread
 from index.approximate import FactoryProposals, trained, tune
 from index.vector_index import QUERIES_AT_ONCE, build_index
