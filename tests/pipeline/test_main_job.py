@@ -104,7 +104,8 @@ def test_equal_work_gives_equal_bytes(job, tmp_path):
     data, run = job
     whole_job(data, tmp_path / "again")
     names = [
-        "embedder/weights.safetensors", "index/embedder/runtime.json", "index/embeddings.h5", "index/references.csv",
+        "embedder/weights.safetensors", "index/embeddings.h5", "index/references.csv",
+        "index/embedder/runtime.json",
         "leaks/matches.csv", "leaks/leaks.csv", "leaks/calibration.json", "leaks/calibration.png",
         "classifier/test_probabilities.h5", "submission/submission.csv", "submission/origins.csv",
     ]  # fmt: skip
