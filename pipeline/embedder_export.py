@@ -1,0 +1,53 @@
+"""An embedder as one ONNX file."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from atlas.errors import UserError
+from engine.onnx_file import can_run, run_onnx, write_onnx
+from retrieval.embedder_files import load_embedder
+from retrieval.embedding import embed_images
+
+LEAST_COSINE = 0.9999
+CHECKED_IMAGES = 12  # an odd count of batches, none of which it was exported with
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """shape_CHW: of an image. least_cosine: to torch; None where nothing here can run the file."""
+
+    shape_CHW: tuple[int, int, int]
+    dimension: int
+    least_cosine: float | None
+
+
+def export_embedder(embedder: Path, out: Path) -> Export:
+    """Writes the float32 network of an embedder's folder, and compares it with torch.
+
+    Raises MissingStageError where there is none, UserError for a file that differs.
+    """
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; give the name of a file, such as model.onnx")
+    exact = replace(load_embedder(embedder), runtime=None)
+    side_px = exact.image_size_px
+    shape = (len(exact.channels), side_px, side_px)
+    about = {
+        "channels": ",".join(exact.channels),
+        "embedder": exact.fingerprint,
+        "started_from": exact.started_from,
+    }
+    write_onnx(exact.network, out, shape_CHW=shape, about=about)
+    rng = np.random.default_rng(0)
+    coarse = rng.gamma(1.0, 30.0, (CHECKED_IMAGES, len(exact.channels), 8, 8))
+    repeated = coarse.repeat(-(-side_px // 8), axis=2).repeat(-(-side_px // 8), axis=3)
+    images = repeated[:, :, :side_px, :side_px].clip(0, 255).astype(np.uint8)
+    vectors_ND = embed_images(exact, images)
+    least = None
+    if can_run():
+        least = float((run_onnx(out, images) * vectors_ND).sum(1).min())
+        if least < LEAST_COSINE:
+            out.unlink()
+            raise UserError(f"{embedder}: as ONNX it gives other vectors (cosine {least:.5f})")
+    return Export(shape_CHW=shape, dimension=vectors_ND.shape[1], least_cosine=least)
