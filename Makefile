@@ -37,5 +37,5 @@ $(INSTALLED): pyproject.toml
 		|| { echo 'python 3.11 or newer is needed: make PYTHON=python3.12 ...' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --upgrade pip
-	$(VENV)/bin/python -m pip install --editable '.[cpu,dev,fast]'
+	$(VENV)/bin/python -m pip install --editable '.[cpu,dev,fast,onnx]'
 	@touch $(INSTALLED)

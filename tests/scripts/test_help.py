@@ -13,7 +13,9 @@ COMMANDS = sorted(
     path.stem for path in (PROJECT / "scripts").glob("*.py") if path.stem not in NOT_COMMANDS
 )
 # Each takes a second or more to import.
-HEAVY = {"torch", "torchvision", "lightning", "timm", "albumentations", "faiss", "sklearn"}
+HEAVY = {
+    "torch", "torchvision", "lightning", "timm", "albumentations", "faiss", "sklearn", "openvino", "nncf",
+}  # fmt: skip
 
 
 def test_there_are_commands() -> None:
