@@ -14,7 +14,8 @@ COMMANDS = sorted(
 )
 # Each takes a second or more to import.
 HEAVY = {
-    "torch", "torchvision", "lightning", "timm", "albumentations", "faiss", "sklearn", "openvino", "nncf",
+    "torch", "torchvision", "lightning", "timm", "albumentations", "faiss", "sklearn",
+    "openvino", "nncf", "onnxruntime",
 }  # fmt: skip
 
 
