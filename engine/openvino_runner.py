@@ -111,6 +111,8 @@ def quantise(
     part: the network's attribute that does nearly all of the work. The rest stays exact.
     """
     core = _core()
+    # It asks torch for CUDA's compiler, and torch warns where there is none.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import nncf
 
     nncf.set_log_level(logging.ERROR)
