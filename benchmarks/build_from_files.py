@@ -4,7 +4,8 @@ python scripts/draw_atlas.py --out D --identities 100 --fields-per-identity 4 --
   --novel-identities 0 --copies 0
 python -m benchmarks.build_from_files --data D --out R
 
-Cold: nothing is there, so PNGs are decoded into a store. Warm: the store is there, and nothing
+Cold: no store is there, so PNGs are decoded into one; the check of a precision, which is made once
+for an embedder, is there. Warm: the store is there, and nothing
 else. imagededup is measured where leaks/README.md has installed it, and left out elsewhere.
 """
 
@@ -23,6 +24,7 @@ from benchmarks.side_by_side import ROUNDS, Measure, compare, rate_of, save
 from benchmarks.untrained import main as write_embedder
 
 HERE = Path(__file__).resolve().parent
+PRECISIONS = ("bfloat16", "int8")
 RIVALS_PYTHON = HERE / "leaks" / ".venv" / "bin" / "python"
 
 
@@ -49,13 +51,23 @@ def main(
     write_embedder(data, embedder, size_px)
     ways = {
         "a user's script": partial(user_rate, images, data, size_px, work / "vectors.npy"),
-        "build_index.py, cold": partial(cold_rate, images, data, embedder, work / "cold"),
-        "build_index.py, warm": partial(warm_rate, images, data, embedder, work / "warm"),
+        **{
+            f"build_index.py, {precision}, {name}": partial(
+                rate, images, data, embedder, work / name / precision, precision
+            )
+            for precision in PRECISIONS
+            for name, rate in (("cold", cold_rate), ("warm", warm_rate))
+        },
         **rivals(images, data, work / "composites", rivals_python),
     }
     title = f"From PNGs to an index, {images} images, {size_px} px"
     made = compare(title, ways, unit="images/s", rounds=rounds)
-    save(out, "build_from_files", [made], packages=["torch", "torchvision", "timm", "pillow"])
+    save(
+        out,
+        "build_from_files",
+        [made],
+        packages=["torch", "torchvision", "timm", "openvino", "pillow"],
+    )
 
 
 def link_training_images(data: Path, atlas: Path) -> int:
@@ -75,23 +87,31 @@ def user_rate(images: int, data: Path, size_px: int, vectors: Path) -> float:
     return command_rate(images, [sys.executable, script, *arguments])
 
 
-def cold_rate(images: int, data: Path, embedder: Path, run: Path) -> float:
-    shutil.rmtree(run, ignore_errors=True)
-    return command_rate(images, build_command(data, embedder, run))
-
-
-def warm_rate(images: int, data: Path, embedder: Path, run: Path) -> float:
-    """The first call fills the store, unmeasured."""
+def cold_rate(images: int, data: Path, embedder: Path, run: Path, precision: str) -> float:
+    """From PNGs; a precision is checked once for an embedder, which the first call does."""
+    command = build_command(data, embedder, run, precision)
     if not run.exists():
-        command_rate(images, build_command(data, embedder, run))
+        command_rate(images, command)
+    shutil.rmtree(run / "index")
+    for folder in (run / "store").iterdir():
+        if folder.name != "runtimes":
+            shutil.rmtree(folder)
+    return command_rate(images, command)
+
+
+def warm_rate(images: int, data: Path, embedder: Path, run: Path, precision: str) -> float:
+    """The first call fills the store, unmeasured."""
+    command = build_command(data, embedder, run, precision)
+    if not run.exists():
+        command_rate(images, command)
     shutil.rmtree(run / "store" / "embeddings")
-    return command_rate(images, build_command(data, embedder, run))
+    return command_rate(images, command)
 
 
-def build_command(data: Path, embedder: Path, run: Path) -> list[str]:
+def build_command(data: Path, embedder: Path, run: Path, precision: str) -> list[str]:
     script = str(HERE.parent / "scripts" / "build_index.py")
     return [sys.executable, script, "--data", str(data), "--embedder", str(embedder),
-            "--out", str(run / "index")]  # fmt: skip
+            "--out", str(run / "index"), "--precision", precision]  # fmt: skip
 
 
 def rivals(images: int, data: Path, composites: Path, python: Path) -> dict[str, Measure]:

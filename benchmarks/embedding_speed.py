@@ -4,7 +4,8 @@ python scripts/draw_atlas.py --out D --identities 16 --size-px 256
 python -m benchmarks.embedding_speed --data D --out R
 
 All have the same network, a ResNet50 that learned nothing, and the same images: the loop as torch
-runs it, then with the allocator told to keep what is freed, then the project with each runtime.
+runs it, then with the allocator told to keep what is freed, then the project with each runtime that
+passes its check.
 """
 
 import os
@@ -14,14 +15,20 @@ from pathlib import Path
 import torch
 import tyro
 
-from atlas.manifest import Manifest, read_manifest
+from atlas.manifest import read_manifest
 from atlas.store import ImageStore, fill_store
 from benchmarks.side_by_side import ROUNDS, compare, own_process, rate_of, save
 from benchmarks.untrained import untrained_embedder
+from engine.runtime_settings import Precision, RuntimeName, RuntimeOptions
+from pipeline.runtime_choice import with_runtime
 from retrieval.embedder import Embedder
 from retrieval.embedding import embed_store
 
 BATCH_SIZE = 16
+WAYS: tuple[tuple[RuntimeName, Precision], ...] = (
+    ("torch", "float32"), ("torch", "bfloat16"),
+    ("openvino", "float32"), ("openvino", "bfloat16"), ("openvino", "int8"),
+)  # fmt: skip
 KEPT = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
 
 
@@ -38,11 +45,14 @@ def main(data: Path, out: Path, images: int = 96, size_px: int = 256, rounds: in
         ways = {
             "eager loop": partial(loop, eager_rate, source),
             "eager loop, memory kept": partial(kept, eager_rate, source),
-            "ours": partial(ours, project_rate, source),
+            **{
+                ours(chosen, source, *way): partial(ours, project_rate, source, *way)
+                for way in WAYS
+            },
         }
         title = f"Embedding {size_px} px, {images} images"
         made = compare(title, ways, unit="images/s", rounds=rounds)
-    save(out, "embedding_speed", [made], packages=["torch", "timm"])
+    save(out, "embedding_speed", [made], packages=["torch", "timm", "openvino", "nncf"])
 
 
 Source = tuple[Path, Path, int, int]  # data, out, images, size_px
@@ -60,17 +70,33 @@ def eager_rate(source: Source) -> float:
     return rate_of(len(ids), embed)
 
 
-def project_rate(source: Source) -> float:
-    embedder, store, ids = opened(source)
+def chosen(source: Source, runtime: RuntimeName, precision: Precision) -> str:
+    """What was asked for, or what took its place, checked once for all rounds."""
+    embedder, _, _ = checked(source, runtime, precision)
+    asked = f"{runtime} {precision}"
+    return f"ours, {asked}" + ("" if str(embedder.choice) == asked else f" ({embedder.choice})")
+
+
+def project_rate(source: Source, runtime: RuntimeName, precision: Precision) -> float:
+    embedder, store, ids = checked(source, runtime, precision)
+    embed_store(embedder, store, ids[:BATCH_SIZE], folder=None)  # compiles
     return rate_of(len(ids), lambda: embed_store(embedder, store, ids, folder=None))
+
+
+def checked(
+    source: Source, runtime: RuntimeName, precision: Precision
+) -> tuple[Embedder, ImageStore, tuple[str, ...]]:
+    data, out, _, _ = source
+    embedder, store, ids = opened(source)
+    options = RuntimeOptions(runtime=runtime, precision=precision)
+    return with_runtime(embedder, options, store, read_manifest(data).labelled, out), store, ids
 
 
 def opened(source: Source) -> tuple[Embedder, ImageStore, tuple[str, ...]]:
     data, out, images, size_px = source
     whole = read_manifest(data).labelled
-    manifest = Manifest(spec=whole.spec, rows=whole.rows[:images])
-    store = fill_store(manifest, out / "store", size_px=size_px)
-    return untrained_embedder(store.channels, size_px), store, manifest.ids
+    store = fill_store(whole, out / "store", size_px=size_px)
+    return untrained_embedder(store.channels, size_px), store, whole.ids[:images]
 
 
 if __name__ == "__main__":
