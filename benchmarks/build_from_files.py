@@ -31,6 +31,7 @@ RIVALS_PYTHON = HERE / "leaks" / ".venv" / "bin" / "python"
 def main(
     data: Path,
     out: Path,
+    embedder: Path | None = None,
     size_px: int = 256,
     rounds: int = ROUNDS,
     rivals_python: Path = RIVALS_PYTHON,
@@ -40,15 +41,17 @@ def main(
     Args:
         data: an atlas of four channels; its images in train/ are taken.
         out: where the results go, and the runs in the folder `work`.
+        embedder: a trained one with a ResNet50; else one by lot, see embedding_speed.py.
         size_px: that images are brought to.
         rounds: that count.
         rivals_python: the interpreter that has imagededup.
     """
     work = out / "work"
-    embedder = work / f"embedder{size_px}"
     images = link_training_images(data, work / "atlas")
     data = work / "atlas"
-    write_embedder(data, embedder, size_px)
+    if embedder is None:
+        embedder = work / f"embedder{size_px}"
+        write_embedder(data, embedder, size_px)
     ways = {
         "a user's script": partial(user_rate, images, data, size_px, work / "vectors.npy"),
         **{

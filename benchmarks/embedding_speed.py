@@ -3,7 +3,7 @@
 python scripts/draw_atlas.py --out D --identities 16 --size-px 256
 python -m benchmarks.embedding_speed --data D --out R
 
-All have the same network, a ResNet50 that learned nothing, and the same images: the loop as torch
+All have the same network, a ResNet50, and the same images: the loop as torch
 runs it, then with the allocator told to keep what is freed, then the project with each runtime that
 passes its check.
 """
@@ -22,6 +22,7 @@ from benchmarks.untrained import untrained_embedder
 from engine.runtime_settings import Precision, RuntimeName, RuntimeOptions
 from pipeline.runtime_choice import with_runtime
 from retrieval.embedder import Embedder
+from retrieval.embedder_files import load_embedder
 from retrieval.embedding import embed_store
 
 BATCH_SIZE = 16
@@ -32,9 +33,16 @@ WAYS: tuple[tuple[RuntimeName, Precision], ...] = (
 KEPT = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
 
 
-def main(data: Path, out: Path, images: int = 96, size_px: int = 256, rounds: int = ROUNDS) -> None:
-    """Measures images a second of each way; the store is filled below `out` beforehand."""
-    source = (data, out, images, size_px)
+def main(
+    data: Path, out: Path, embedder: Path | None = None, images: int = 96, size_px: int = 256,
+    rounds: int = ROUNDS,
+) -> None:  # fmt: skip
+    """Measures images a second of each way; the store is filled below `out` beforehand.
+
+    embedder: a trained one, of images of that size; else a ResNet50 by lot, of which nobody can say
+    what 8 bits cost, as all its embeddings are much alike.
+    """
+    source = (data, out, embedder, images, size_px)
     threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
     # A process for each: the project tells the allocator to keep memory, which helps any loop.
     with (
@@ -55,7 +63,7 @@ def main(data: Path, out: Path, images: int = 96, size_px: int = 256, rounds: in
     save(out, "embedding_speed", [made], packages=["torch", "timm", "openvino", "nncf"])
 
 
-Source = tuple[Path, Path, int, int]  # data, out, images, size_px
+Source = tuple[Path, Path, Path | None, int, int]  # as the arguments of main
 
 
 def eager_rate(source: Source) -> float:
@@ -86,17 +94,18 @@ def project_rate(source: Source, runtime: RuntimeName, precision: Precision) -> 
 def checked(
     source: Source, runtime: RuntimeName, precision: Precision
 ) -> tuple[Embedder, ImageStore, tuple[str, ...]]:
-    data, out, _, _ = source
+    data, out, *_ = source
     embedder, store, ids = opened(source)
     options = RuntimeOptions(runtime=runtime, precision=precision)
     return with_runtime(embedder, options, store, read_manifest(data).labelled, out), store, ids
 
 
 def opened(source: Source) -> tuple[Embedder, ImageStore, tuple[str, ...]]:
-    data, out, images, size_px = source
+    data, out, folder, images, size_px = source
     whole = read_manifest(data).labelled
     store = fill_store(whole, out / "store", size_px=size_px)
-    return untrained_embedder(store.channels, size_px), store, whole.ids[:images]
+    embedder = load_embedder(folder) if folder else untrained_embedder(store.channels, size_px)
+    return embedder, store, whole.ids[:images]
 
 
 if __name__ == "__main__":
