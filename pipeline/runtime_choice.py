@@ -133,9 +133,8 @@ class _Checker:
         if least is not None:
             return {**measured, "passed": measured["cosine_percentile_1"] >= least}
         exact, own = self._recall(self._most_exact()), self._recall(ready)
-        falls = {"copies": exact.copies - own.copies, "siblings": exact.siblings - own.siblings}
         recalls = {"recall_float32": asdict(exact), "recall": asdict(own)}
-        return {**measured, **recalls, "passed": max(falls.values()) <= LARGEST_FALL}
+        return {**measured, **recalls, "passed": exact.fall_to(own) <= LARGEST_FALL}
 
     def _cosines(self, ready: Embedder) -> Any:
         """To torch in float32, of a share of the images: the first, which are decoded first."""

@@ -36,6 +36,10 @@ class Recall:
     siblings: float
     sibling_count: int
 
+    def fall_to(self, other: "Recall") -> float:
+        """How much less the other finds of either, without the noise of its last digits."""
+        return round(max(self.copies - other.copies, self.siblings - other.siblings), 9)
+
 
 def recall_of(
     embedder: Embedder, store: ImageStore, references: Manifest, *, folder: Path
