@@ -66,8 +66,8 @@ def compare_on(
     known, queries = named("known", vectors_ND), named("query", queries_QD)
     raw = faiss.IndexFlatIP(vectors_ND.shape[1])
     raw.add(vectors_ND)
-    factory, more = RIVAL
-    rival = trained(factory.format(vectors_ND.shape[1] // 4), vectors_ND)
+    factory, more = RIVAL[0].format(vectors_ND.shape[1] // 4), RIVAL[1]
+    rival = trained(factory, vectors_ND)
     rival.k_factor = more
     exact, flat = exact_search(known).vectors, build_index(known)
     searches: dict[str, Callable[[EmbeddingSet], Any]] = {
@@ -80,8 +80,8 @@ def compare_on(
         index, tuned = tune(known, exact, recall=recall, mib=np.inf, tell=print)
         way = FactoryProposals(index, tuned.parameters, tuned.proposals)
         approximate = build_index(known, lambda _: way)
-        searches[f"ours, {tuned.factory} {tuned.parameters}, {tuned.proposals} x"] = lambda q: (
-            approximate.search(q, K).reference_ids_NK
+        searches[" ".join(["ours,", tuned.factory, tuned.parameters, f"{tuned.proposals} x"])] = (
+            lambda q: approximate.search(q, K).reference_ids_NK
         )
     except UserError as none_reaches:
         print(none_reaches)
