@@ -1,7 +1,7 @@
 """The 10 nearest of each of very many vectors: seconds, memory, and the same after a kill.
 
 The search runs in a process of its own, is killed in the middle, begins again, and is compared with
-one that was left alone. Memory is the peak of the whole process, libraries too, but for its vectors.
+one that was left alone. Memory is the peak of the process, libraries too, without its vectors.
 Run: python benchmarks/all_pairs.py --out R
 """
 
