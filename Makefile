@@ -20,7 +20,7 @@ demo: $(INSTALLED)
 test: lint
 	$(VENV)/bin/python -m pytest
 
-# Speed, beside rivals and limits: about half an hour, while nothing else should run.
+# Speed, beside rivals and limits: about an hour, while nothing else should run.
 bench: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --editable '.[cpu,dev,bench]'
 	$(VENV)/bin/python -m benchmarks.run_all --out benchmarks/results

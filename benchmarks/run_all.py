@@ -1,4 +1,4 @@
-"""All benchmarks of speed, one by one, at sizes that take about half an hour on two cores.
+"""All benchmarks of speed, one by one, at sizes that take about an hour on two cores.
 
 python -m benchmarks.run_all --out benchmarks/results
 
@@ -29,6 +29,8 @@ def main(out: Path) -> None:
         ("benchmarks.decoders", "--out", out, "--images", large / "train"),
         ("benchmarks.store_reads", "--out", out, "--data", large),
         ("benchmarks.embedding_speed", "--out", out, "--data", large),
+        ("benchmarks.search_speed", "--out", out, "--queries", "2048"),
+        ("benchmarks.all_pairs", "--out", out / "all_pairs", "--count", "50000"),
         ("benchmarks.build_from_files", "--out", out, "--data", large),
         ("benchmarks.verification_speed", "--out", out, "--data", small, "--pairs", "5000"),
         ("benchmarks.training_speed", "--out", out, "--data", small),
