@@ -6,6 +6,9 @@ one is the nearest, if exact products of these few are looked at afterwards. Axe
 D dimensions, Q queries, M proposals, G groups.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,6 +26,18 @@ def products_pay(count: int) -> bool:
     can = torch.cpu.get_capabilities()
     has = torch.cuda.is_available() or can.get("avx512_bf16") or can.get("amx_bf16")
     return bool(has) and count >= PAYS_FROM
+
+
+@contextmanager
+def _sums_in_float32() -> Iterator[None]:
+    """A GPU may otherwise add up parts of a sum in bfloat16, which the bound does not allow for."""
+    settings = torch.backends.cuda.matmul
+    before = settings.allow_bf16_reduced_precision_reduction
+    settings.allow_bf16_reduced_precision_reduction = False
+    try:
+        yield
+    finally:
+        settings.allow_bf16_reduced_precision_reduction = before
 
 
 class Bfloat16Proposals:
@@ -56,7 +71,7 @@ class Bfloat16Proposals:
         if count > wanted:  # fewer groups than proposals asked for: all there are
             return self._everything(len(queries_QD))
         step = max(64, min(MOST_QUERIES, SCORE_BYTES // (2 * len(self._rounded))))
-        with torch.inference_mode():
+        with torch.inference_mode(), _sums_in_float32():
             blocks = [
                 self._block(torch.from_numpy(queries_QD[start : start + step]), wanted)
                 for start in range(0, len(queries_QD), step)

@@ -19,8 +19,6 @@ from PIL import Image
 from atlas.artifacts import EmbeddingSet, Neighbours, positions_of
 from atlas.edits import turned
 from atlas.parts import fill_parts
-from atlas.profiling import stage
-from atlas.threads import by_threads
 from index.settings import HashKind
 from index.verification import Images
 
@@ -35,7 +33,6 @@ HASHES: dict[HashKind, Callable[[Image.Image], imagehash.ImageHash]] = {
 BYTES = 8  # of a hash of 8 x 8 bits
 TURNS = 8
 QUERIES_AT_ONCE = 2048
-FIELDS_READ_AT_ONCE = 64
 
 
 def hash_field(field: NDArray[np.uint8], kind: HashKind) -> Codes:
@@ -51,9 +48,7 @@ def hash_images(ids: Sequence[str], images: Images, kind: HashKind, *, folder: P
     """N x T x C x B; kept below `folder`, where a killed run goes on."""
 
     def make_rows(part_ids: Sequence[str]) -> Codes:
-        blocks = range(0, len(part_ids), FIELDS_READ_AT_ONCE)
-        read = (images.read(part_ids[n : n + FIELDS_READ_AT_ONCE]) for n in blocks)
-        return np.stack([codes for fields in read for codes in _hashed(fields, kind)])
+        return np.stack(images.made_of(part_ids, lambda f: hash_field(f, kind), said="hashing"))
 
     store = fill_parts(
         folder / kind,
@@ -64,11 +59,6 @@ def hash_images(ids: Sequence[str], images: Images, kind: HashKind, *, folder: P
         keys=images.keys(ids),
     )
     return np.asarray(store.read(ids), np.uint8)
-
-
-def _hashed(fields_NCHW: NDArray[np.uint8], kind: HashKind) -> list[Codes]:
-    with stage("hashing", items=len(fields_NCHW)):
-        return by_threads(lambda field: hash_field(field, kind), fields_NCHW)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,28 +68,17 @@ def nearest(
     *,
     rank_N: NDArray[np.int64],
     own_Q: NDArray[np.int64],
+    count: int | None = None,
 ) -> tuple[Positions, Vectors]:
     """Positions Q x K, best first, -1 where there are no more; and their products, -inf there.
 
     rank_N: among vectors of equal product that of lower rank comes first. own_Q: the position of
-    the query itself, which is no neighbour; -1 where it is not among the vectors.
+    the query itself, which is no neighbour; -1 where it is not among the vectors. count: so many
+    proposals are asked for at first; enough where nothing is in doubt, unless given.
     """
-    return _nearest(propose, vectors_ND, queries_QD, k, rank_N, own_Q, k + 1)
-
-
-def _nearest(
-    propose: Propose,
-    vectors_ND: Vectors,
-    queries_QD: Vectors,
-    k: int,
-    rank_N: NDArray[np.int64],
-    own_Q: NDArray[np.int64],
-    count: int,
-) -> tuple[Positions, Vectors]:
-    """count: so many proposals are asked for at first."""
+    count = min(count or k + 1, len(vectors_ND))
     positions_QK = np.full((len(queries_QD), k), -1, np.int64)
     products_QK = np.full((len(queries_QD), k), -np.inf, np.float32)
-    count = min(count, len(vectors_ND))
     if not (count and len(queries_QD)):
         return positions_QK, products_QK
     proposed, outside = propose(queries_QD, count)
@@ -104,9 +93,10 @@ def _nearest(
         at_once = max(1, MOST_PROPOSALS // (WIDER * count))
         for start in range(0, len(doubtful), at_once):
             rows = doubtful[start : start + at_once]
-            positions_QK[rows], products_QK[rows] = _nearest(
-                propose, vectors_ND, queries_QD[rows], k, rank_N, own_Q[rows], WIDER * count
-            )
+            positions_QK[rows], products_QK[rows] = nearest(
+                propose, vectors_ND, queries_QD[rows], k,
+                rank_N=rank_N, own_Q=own_Q[rows], count=WIDER * count,
+            )  # fmt: skip
     return positions_QK, products_QK
 
 

@@ -1,6 +1,7 @@
 """Vectors by id: add, delete, search. Axes: N vectors, D dimensions, Q queries, K neighbours."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Protocol
 
 import numpy as np
@@ -65,7 +66,6 @@ class FlatIndex:
         self._check(queries)
         if self._propose is None:
             self._propose = self._make_propose(self._vectors_ND)
-        names = np.array([*self.ids, ""], dtype=object)  # position -1 is the last
         own_Q = np.array([self._position.get(i, -1) for i in queries.ids], np.int64)
         ids_QK = np.full((len(queries.ids), k), "", dtype=object)
         similarity_QK = np.full((len(queries.ids), k), -np.inf, np.float32)
@@ -76,14 +76,21 @@ class FlatIndex:
                 self._propose, self._vectors_ND, vectors_QD, k,
                 rank_N=self._rank_N, own_Q=own_Q[block],
             )  # fmt: skip
-            ids_QK[block] = names[positions_QK]
+            ids_QK[block] = self._names[positions_QK]
         return Neighbours(
             query_ids=queries.ids, reference_ids_NK=ids_QK, similarity_NK=similarity_QK
         )
 
+    def proposing(self, make_propose: MakePropose) -> "FlatIndex":
+        """The same vectors, which are not copied, with another one who proposes."""
+        other = copy(self)
+        other._make_propose, other._propose = make_propose, None
+        return other
+
     def _hold(self, ids: tuple[str, ...], vectors_ND: Vectors) -> None:
         self.ids = ids
         self._vectors_ND = vectors_ND
+        self._names = np.array([*ids, ""], dtype=object)  # position -1 is the last
         self._position = {image_id: n for n, image_id in enumerate(ids)}
         self._rank_N = np.empty(len(ids), np.int64)
         self._rank_N[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))

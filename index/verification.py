@@ -6,6 +6,7 @@ Axes: N queries, K candidates, C channels, H rows, W columns.
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from index.registration import FloatArray, band_passed, prepare, register
 from index.settings import RegistrationSettings
 
 ReadFields = Callable[[Sequence[str]], NDArray[np.uint8]]
+Made = TypeVar("Made")
 
 # Band-passed fields of so many queries and their candidates are held at a time.
 QUERIES_AT_ONCE = 128
@@ -33,6 +35,20 @@ class Images:
     what: str
     read: ReadFields
     keys: Callable[[Sequence[str]], Sequence[str]]
+
+    def made_of(
+        self, ids: Sequence[str], work: Callable[[NDArray[np.uint8]], Made], *, said: str
+    ) -> list[Made]:
+        """What `work` makes of each C x H x W, by threads; few are in memory at a time.
+
+        said: the stage that it is.
+        """
+        made: list[Made] = []
+        for start in range(0, len(ids), FIELDS_READ_AT_ONCE):
+            fields = self.read(ids[start : start + FIELDS_READ_AT_ONCE])
+            with stage(said, items=len(fields)):
+                made += by_threads(work, fields)
+        return made
 
 
 def examine(
@@ -53,7 +69,7 @@ def examine(
         blocks = [
             _examine_block(
                 query_ids[start : start + QUERIES_AT_ONCE],
-                candidates, queries.read, references.read, settings,
+                candidates, queries, references, settings,
             )
             for start in range(0, len(query_ids), QUERIES_AT_ONCE)
         ]  # fmt: skip
@@ -91,13 +107,13 @@ def _pair_keys(neighbours: Neighbours, queries: Images, references: Images) -> l
 def _examine_block(
     query_ids: Sequence[str],
     candidates: dict[str, NDArray[np.object_]],
-    read_queries: ReadFields,
-    read_references: ReadFields,
+    query_images: Images,
+    reference_images: Images,
     settings: RegistrationSettings,
 ) -> NDArray[np.float32]:
-    queries = _banded(query_ids, read_queries, settings)
+    queries = _banded(query_ids, query_images, settings)
     wanted = sorted({str(r) for q in query_ids for r in candidates[q] if r})
-    references = _banded(wanted, read_references, settings)
+    references = _banded(wanted, reference_images, settings)
 
     def evidence_of(query_id: str) -> list[float]:
         with stage("comparing pixels", items=len(candidates[query_id])):
@@ -111,13 +127,7 @@ def _examine_block(
 
 
 def _banded(
-    ids: Sequence[str], read: ReadFields, settings: RegistrationSettings
+    ids: Sequence[str], images: Images, settings: RegistrationSettings
 ) -> dict[str, FloatArray]:
-    banded: dict[str, FloatArray] = {}
-    for start in range(0, len(ids), FIELDS_READ_AT_ONCE):
-        chunk = ids[start : start + FIELDS_READ_AT_ONCE]
-        fields = read(chunk)
-        with stage("band-passing", items=len(chunk)):
-            passed = by_threads(lambda field: band_passed(field, settings), fields)
-        banded.update(zip(chunk, passed, strict=True))
-    return banded
+    passed = images.made_of(ids, lambda field: band_passed(field, settings), said="band-passing")
+    return dict(zip(ids, passed, strict=True))

@@ -111,7 +111,7 @@ def held_out_rows(
     )
 
 
-def test_rows(manifest: Manifest, members: Mapping[str, Member]) -> AskedRows:
+def asked_rows(manifest: Manifest, members: Mapping[str, Member]) -> AskedRows:
     """In the manifest's order; perhaps none."""
     ids = manifest.of("test").ids
     return AskedRows(

@@ -34,10 +34,10 @@ from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE, THRESHOLDS_FILE
 from classify.thresholds import save_thresholds
 from pipeline.ensemble_members import (
     Member,
+    asked_rows,
     held_out_rows,
     load_members,
     names_of,
-    test_rows,
 )
 
 SUMMARY_FILE = "summary.csv"
@@ -71,7 +71,7 @@ def make_ensemble(
     members = load_members(manifest, names_of(folders))
     rows = held_out_rows(manifest, members, folds=settings.folds, seed=settings.seed)
     scorer = _Scorer(rows=rows, settings=settings, wanted_C=_wanted(settings, manifest.spec.labels))
-    fitted = cross_fit(rows, test_rows(manifest, members), settings.how, seed=settings.seed)
+    fitted = cross_fit(rows, asked_rows(manifest, members), settings.how, seed=settings.seed)
     chosen = scorer.honest(fitted, settings)
     table = pd.DataFrame([
         scorer.row("all", settings, chosen),

@@ -67,7 +67,7 @@ def explanation_of(name: str, run: RunSoFar) -> Explanation:
         id=name,
         atlas=run.spec.name,
         label_names=run.spec.labels,
-        large=draw.picture(name, "all channels"),
+        large=draw.shown(draw.own, "all channels"),
         channels=draw.channels(),
         neighbours=[neighbour(row, draw) for row in candidates(name, run).to_dict("records")],
         examined=leaks is not None,

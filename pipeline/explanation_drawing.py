@@ -29,7 +29,10 @@ class Draw:
         return to_rgb(field, self.run.spec.channels)
 
     def picture(self, image_id: str, said: str) -> Picture:
-        return Picture(said=said, uri=picture_uri(self.rgb(self.field(image_id))))
+        return self.shown(self.field(image_id), said)
+
+    def shown(self, field: Field, said: str) -> Picture:
+        return Picture(said=said, uri=picture_uri(self.rgb(field)))
 
     def channels(self) -> list[Picture]:
         """Each by itself, gray; none where there is one."""

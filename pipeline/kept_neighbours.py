@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from atlas.artifacts import EmbeddingSet, Neighbours
 from atlas.files import content_hash, json_text
 from atlas.parts import fill_parts
-from pipeline.search import Search
+from atlas.profiling import stage
+from pipeline.search import Search, vectors_hash
 
 QUERIES_AT_ONCE = 4096
 
@@ -26,14 +27,15 @@ def kept_neighbours(search: Search, queries: EmbeddingSet, k: int, *, folder: Pa
     position_of = {image_id: n for n, image_id in enumerate((*known.ids, ""))}
     about = {
         "k": k,
-        "known": vectors_hash(known),
+        "known": search.known_hash,
         "queries": vectors_hash(queries),
         "tuned_for": search.tuned_for,
     }
 
     def make_rows(ids: Sequence[str]) -> NDArray[np.float64]:
         """Positions among `known` and similarities, n x 2 x K."""
-        found = search.vectors.search(queries.aligned_to(ids), k)
+        with stage("searching", items=len(ids)):
+            found = search.vectors.search(queries.aligned_to(ids), k)
         positions = [[position_of[i] for i in row] for row in found.reference_ids_NK]
         return np.stack([np.array(positions, np.float64), found.similarity_NK], axis=1)
 
@@ -51,8 +53,3 @@ def kept_neighbours(search: Search, queries: EmbeddingSet, k: int, *, folder: Pa
         reference_ids_NK=names[kept_N2K[:, 0].astype(np.int64)],
         similarity_NK=kept_N2K[:, 1].astype(np.float32),
     )
-
-
-def vectors_hash(embeddings: EmbeddingSet) -> str:
-    """Of ids and vectors."""
-    return content_hash(*embeddings.ids, embeddings.vectors_ND)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from atlas.artifacts import EmbeddingSet, Neighbours
 from atlas.errors import UserError
 from atlas.manifest import Manifest
-from atlas.profiling import stage
 from atlas.store import ImageStore, fill_store
 from index.calibration import (
     SameImageCalibration,
@@ -95,10 +94,9 @@ class LeakBench:
         among: the index's own gallery where it is None.
         """
         gallery = among or self.gallery
-        with stage("searching", items=len(queries.ids)):
-            found = kept_neighbours(
-                gallery.search, queries, self.settings.neighbours, folder=self.work / "neighbours"
-            )
+        found = kept_neighbours(
+            gallery.search, queries, self.settings.neighbours, folder=self.work / "neighbours"
+        )
         kind = self.settings.hash_kind
         if kind is None or gallery.hashes is None:
             return found

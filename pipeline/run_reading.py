@@ -18,11 +18,11 @@ from atlas.tables import GROUPS_TABLE, Draft
 from classify.run_files import TEST_FILE, THRESHOLDS_FILE
 from classify.thresholds import Thresholds, load_thresholds
 from index.index_folder import INDEX_FILE, IndexFolder, load_index
+from index.index_folder import MADE_BY as INDEX_BY
 from pipeline.leak_calibration import CALIBRATION_FILE, LeakCalibration, load_calibration
 from pipeline.submission import CLASSIFIER_BY, LEAKS_BY, SUMMARY_FILE, shared_by_copies
 from pipeline.truth import TRUTH_FILE
 
-INDEX_BY = "python scripts/build_index.py"
 SUBMISSION_BY = "python scripts/make_submission.py"
 
 Row = Mapping[Hashable, Any]

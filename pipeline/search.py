@@ -4,11 +4,13 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from atlas.artifacts import EmbeddingSet
 from atlas.errors import UserError
+from atlas.files import content_hash
 from engine.products import Bfloat16Proposals, products_pay
 from index.approximate import Tuned, load_search, save_search, tune, wanted_search
 from index.index_folder import IndexFolder
@@ -24,6 +26,15 @@ class Search:
     vectors: VectorIndex
     known: EmbeddingSet
     tuned_for: Mapping[str, Any]
+
+    @cached_property
+    def known_hash(self) -> str:
+        return vectors_hash(self.known)
+
+
+def vectors_hash(embeddings: EmbeddingSet) -> str:
+    """Of ids and vectors."""
+    return content_hash(*embeddings.ids, embeddings.vectors_ND)
 
 
 def search_of(index: IndexFolder) -> Search:

@@ -72,9 +72,9 @@ def open_vectors(
 
 def embedder_and_store(source: str, manifest: Manifest, work: Path) -> tuple[Embedder, ImageStore]:
     """An embedder, and the atlas's images at its size and kept below `work`."""
-    with embedder_and_coming_store(source, manifest, work) as (embedder, store):
-        pass
-    return embedder, fill_store(manifest, work, size_px=store.size_px)
+    size_px, embedder_of = _opened(source, manifest)
+    store = fill_store(manifest, work, size_px=size_px)
+    return embedder_of(store), store
 
 
 @contextmanager
@@ -82,10 +82,16 @@ def embedder_and_coming_store(
     source: str, manifest: Manifest, work: Path
 ) -> Iterator[tuple[Embedder, ImageStore]]:
     """The same while the store is still being filled: the network needs not wait for all images."""
+    size_px, embedder_of = _opened(source, manifest)
+    with store_being_filled(manifest, work, size_px=size_px) as store:
+        yield embedder_of(store), store
+
+
+def _opened(source: str, manifest: Manifest) -> tuple[int, Callable[[ImageStore], Embedder]]:
+    """The side of an embedder's images, and what gives it: a frozen one looks at images first."""
     if source == FROZEN:
-        with store_being_filled(manifest, work, size_px=native_size_px(manifest)) as store:
-            yield frozen_embedder(store, manifest.labelled.ids), store
-        return
+        references = manifest.labelled.ids
+        return native_size_px(manifest), lambda store: frozen_embedder(store, references)
     if not Path(source).exists():
         raise MissingStageError(
             f"{source} is not there: run first  python scripts/train_embedder.py  "
@@ -94,8 +100,7 @@ def embedder_and_coming_store(
     with stage("loading the embedder"):
         trained = load_embedder(Path(source))
     _require_channels(source, trained.channels, manifest)
-    with store_being_filled(manifest, work, size_px=trained.image_size_px) as store:
-        yield trained, store
+    return trained.image_size_px, lambda _: trained
 
 
 def with_views(embedder: Embedder, views: Views) -> Embedder:
