@@ -26,6 +26,7 @@ SEARCH_FILE, ABOUT_FILE = "search.faiss", "search.json"
 QUERIES = 1000  # of the atlas, by which recall and speed are measured
 NEIGHBOURS = 10
 MANY = 50_000  # vectors, from which on only a part of them need be looked at
+QUERY_BY_QUERY = 15  # way of comparing codes; 1.3 times as quick as several queries at a time
 # Growing effort of each kind: faiss parameters, and proposals for each neighbour wanted.
 CODES = [("", n) for n in (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96)]
 LISTS = [(f"nprobe={n}", m) for n, m in ((8, 4), (16, 8), (32, 8), (64, 16), (128, 16), (256, 32))]
@@ -64,14 +65,18 @@ def factories(count: int, dimension: int) -> dict[str, list[tuple[str, int]]]:
     """What is tried for so many vectors, with growing effort: all of them compressed, parts of
     them, a graph.
 
-    4-bit codes of 4 dimensions each, which processors compare 32 at a time (Andre, Kermarrec and
-    Le Scouarnec, Cache locality is not enough, VLDB 2015).
+    Of the first 3/8 or 1/2 of the principal components, turned at random, every two have a code of
+    4 bits; processors compare 32 codes at a time (Andre, Kermarrec and Le Scouarnec, Cache locality
+    is not enough, VLDB 2015).
     """
-    codes = f"PQ{max(1, dimension // 4)}x4fs"
+    less, more = (max(1, dimension * eighths // 16) for eighths in (3, 4))
+    codes = [(f"PCAR{2 * n}", f"PQ{n}x4fs") for n in (less, more)]
+    tried = {",".join(code): CODES for code in codes}
     if count < MANY:
-        return {codes: CODES}
-    lists = 2 ** int(np.log2(4 * np.sqrt(count)))
-    return {codes: CODES, f"IVF{lists},{codes}": LISTS, "HNSW16": GRAPH}
+        return tried
+    lists = f"IVF{2 ** int(np.log2(4 * np.sqrt(count)))}"
+    components, code = codes[-1]
+    return {**tried, f"{components},{lists},{code}": LISTS, "HNSW16": GRAPH}
 
 
 def tune(
@@ -120,6 +125,9 @@ def trained(factory: str, vectors_ND: Vectors) -> faiss.Index:
     index = faiss.index_factory(vectors_ND.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
     index.train(vectors_ND)
     index.add(vectors_ND)
+    innermost = faiss.downcast_index(getattr(index, "index", index))  # behind what turns vectors
+    if isinstance(innermost, faiss.IndexPQFastScan):
+        innermost.implem = QUERY_BY_QUERY
     return index
 
 
