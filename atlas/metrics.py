@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 Floats = NDArray[np.float64]
 Binary = NDArray[np.uint8]
@@ -45,8 +45,8 @@ def exact_interval(successes: int, trials: int, *, confidence: float = 0.95) -> 
     if trials == 0:
         return 0.0, 1.0
     tail, missed = (1 - confidence) / 2, trials - successes
-    low = beta.ppf(tail, successes, missed + 1) if successes else 0.0
-    high = beta.ppf(1 - tail, successes + 1, missed) if missed else 1.0
+    low = betaincinv(successes, missed + 1, tail) if successes else 0.0
+    high = betaincinv(successes + 1, missed, 1 - tail) if missed else 1.0
     return float(low), float(high)
 
 

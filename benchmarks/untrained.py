@@ -16,7 +16,8 @@ from atlas.spec import read_spec
 from engine.normalisation import ChannelStatistics
 from engine.trunks import build_trunk
 from retrieval.embedder import Embedder
-from retrieval.embedder_files import ABOUT_FILE, save_embedder
+from retrieval.embedder_about import ABOUT_FILE
+from retrieval.embedder_files import save_embedder
 from retrieval.network import trained_network
 from retrieval.settings import RECIPES
 

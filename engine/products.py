@@ -6,9 +6,6 @@ one is the nearest, if exact products of these few are looked at afterwards. Axe
 D dimensions, Q queries, M proposals, G groups.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,46 +14,29 @@ LEAST_PROPOSALS = 64  # more of them leave fewer neighbours in doubt, and cost l
 GROUP = 16  # vectors of which only the best product is sorted at first
 SCORE_BYTES = 512 * 2**20  # products that are held at a time
 MOST_QUERIES = 2048
-PAYS_FROM = 20_000  # vectors; below, plain search takes no time either
 OUTPUT_ROUNDING = 2.0**-8  # of a product in bfloat16
 
 
-def products_pay(count: int) -> bool:
-    """Whether this machine multiplies bfloat16 faster, and there are enough vectors."""
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies it itself."""
     can = torch.cpu.get_capabilities()
-    has = torch.cuda.is_available() or can.get("avx512_bf16") or can.get("amx_bf16")
-    return bool(has) and count >= PAYS_FROM
-
-
-@contextmanager
-def _sums_in_float32() -> Iterator[None]:
-    """A GPU may otherwise add up parts of a sum in bfloat16, which the bound does not allow for."""
-    settings = torch.backends.cuda.matmul
-    before = settings.allow_bf16_reduced_precision_reduction
-    settings.allow_bf16_reduced_precision_reduction = False
-    try:
-        yield
-    finally:
-        settings.allow_bf16_reduced_precision_reduction = before
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
 
 
 class Bfloat16Proposals:
-    """Proposes positions of vectors, on the GPU where there is one. Called as `index.nearest` asks.
+    """Proposes positions of vectors, on the processor. Called as `index.nearest` asks.
 
     vectors_ND: float32, of unit length or less.
     """
 
     def __init__(self, vectors_ND: NDArray[np.float32]) -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._count = len(vectors_ND)
         self._groups = -(-self._count // GROUP)
         dimension = vectors_ND.shape[1]
-        self._rounded = torch.zeros(
-            (self._groups * GROUP, dimension), dtype=torch.bfloat16, device=self._device
-        )
+        self._rounded = torch.zeros((self._groups * GROUP, dimension), dtype=torch.bfloat16)
         self._lost = 0.0  # the longest that a vector lost by rounding
         for start in range(0, self._count, MOST_QUERIES):
-            part = torch.from_numpy(vectors_ND[start : start + MOST_QUERIES]).to(self._device)
+            part = torch.from_numpy(vectors_ND[start : start + MOST_QUERIES])
             rounded = self._rounded[start : start + len(part)]
             rounded.copy_(part)
             self._lost = max(self._lost, float((part - rounded.float()).norm(dim=1).max()))
@@ -71,18 +51,17 @@ class Bfloat16Proposals:
         if count > wanted:  # fewer groups than proposals asked for: all there are
             return self._everything(len(queries_QD))
         step = max(64, min(MOST_QUERIES, SCORE_BYTES // (2 * len(self._rounded))))
-        with torch.inference_mode(), _sums_in_float32():
+        with torch.inference_mode():
             blocks = [
                 self._block(torch.from_numpy(queries_QD[start : start + step]), wanted)
                 for start in range(0, len(queries_QD), step)
             ]
-        positions, outside = (torch.cat(some).cpu().numpy() for some in zip(*blocks, strict=True))
+        positions, outside = (torch.cat(some).numpy() for some in zip(*blocks, strict=True))
         return positions, outside
 
     def _block(self, queries_QD: torch.Tensor, wanted: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The best groups hold the best products: others have none above the least of these."""
-        exact = queries_QD.to(self._device)
-        rounded = exact.bfloat16()
+        rounded = queries_QD.bfloat16()
         scores = self._room(len(rounded))
         torch.mm(rounded, self._rounded.T, out=scores)
         scores[:, self._count :] = -torch.inf  # what fills up the last group
@@ -93,14 +72,14 @@ class Bfloat16Proposals:
         best, at = torch.topk(members, wanted, dim=1)
         positions = at // wanted * self._groups + group_QM.gather(1, at % wanted)
         least = best[:, -1].float()
-        lost = (exact - rounded.float()).norm(dim=1) + self._lost * (1 + OUTPUT_ROUNDING)
+        lost = (queries_QD - rounded.float()).norm(dim=1) + self._lost * (1 + OUTPUT_ROUNDING)
         return positions, least + least.abs() * OUTPUT_ROUNDING + lost + self._summing
 
     def _room(self, queries: int) -> torch.Tensor:
         """Memory for products, the same again: fresh memory would cost as much as multiplying."""
         if self._scores is None or len(self._scores) < queries:
             shape = (queries, len(self._rounded))
-            self._scores = torch.empty(shape, dtype=torch.bfloat16, device=self._device)
+            self._scores = torch.empty(shape, dtype=torch.bfloat16)
         return self._scores[:queries]
 
     def _everything(self, queries: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 FloatArray = NDArray[np.float64]
 
@@ -179,10 +179,10 @@ def _count_from(values: FloatArray, cuts_T: FloatArray) -> NDArray[np.int64]:
 
 def _lower(count_T: NDArray[np.int64], of: int, risk: float) -> FloatArray:
     """Clopper-Pearson, one side."""
-    bound = beta.ppf(risk, np.maximum(count_T, 1), of - count_T + 1) if of else 0.0
+    bound = betaincinv(np.maximum(count_T, 1), of - count_T + 1, risk) if of else 0.0
     return np.where(count_T > 0, bound, 0.0)
 
 
 def _upper(count_T: NDArray[np.int64], of: int, risk: float) -> FloatArray:
-    bound = beta.ppf(1 - risk, count_T + 1, np.maximum(of - count_T, 1)) if of else 1.0
+    bound = betaincinv(count_T + 1, np.maximum(of - count_T, 1), 1 - risk) if of else 1.0
     return np.where(count_T < of, bound, 1.0)

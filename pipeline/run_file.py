@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import DataError, UserError
+from pipeline.settings import FROZEN
 from pipeline.truth import TRUTH_FILE
 
 TOP_LEVEL = ("data", "out", "seed")
-FROZEN = "frozen"
 PLAIN_STAGES = ("embedder", "index", "leaks", "ensemble", "submission")
 CLASSIFIERS = "classifiers"
 # Folders of a run that no classifier can have.

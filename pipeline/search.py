@@ -8,15 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import faiss
+
 from atlas.artifacts import EmbeddingSet
 from atlas.errors import UserError
 from atlas.files import content_hash
-from engine.products import Bfloat16Proposals, products_pay
+from engine.products import Bfloat16Proposals, has_bfloat16
 from index.approximate import Tuned, load_search, save_search, tune, wanted_search
+from index.float16 import gpu_proposals
 from index.index_folder import IndexFolder
-from index.nearest import flat_proposals
+from index.nearest import MakePropose, flat_proposals
 from index.vector_index import VectorIndex, build_index
 from pipeline.settings import SearchSettings
+
+PAYS_FROM = 20_000  # vectors; below, plain search takes no time either
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +55,17 @@ def search_of(index: IndexFolder) -> Search:
 
 def exact_search(embeddings: EmbeddingSet) -> Search:
     """Answers are the same whatever proposes."""
-    pays = products_pay(len(embeddings.ids))
-    vectors = build_index(embeddings, Bfloat16Proposals if pays else flat_proposals)
+    vectors = build_index(embeddings, _fastest(len(embeddings.ids)))
     return Search(vectors=vectors, known=embeddings, tuned_for={})
+
+
+def _fastest(count: int) -> MakePropose:
+    """What proposes among so many vectors; of few all are quick."""
+    if count < PAYS_FROM:
+        return flat_proposals
+    if faiss.get_num_gpus():
+        return gpu_proposals
+    return Bfloat16Proposals if has_bfloat16() else flat_proposals
 
 
 def tune_search(folder: Path, embeddings: EmbeddingSet, settings: SearchSettings) -> Tuned | None:

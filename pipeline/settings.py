@@ -8,6 +8,8 @@ from atlas.errors import UserError
 GAP = 20
 GAP_NEEDS_BLOCKS = "a gap belongs to blocks of neighbouring ids: leave it, or take blocks"
 
+FROZEN = "frozen"  # in place of an embedder: a pretrained trunk as it is
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoldSettings:

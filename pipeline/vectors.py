@@ -1,7 +1,6 @@
 """One door to vectors of an atlas's images, whatever makes them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,20 +9,21 @@ from typing import Literal
 import numpy as np
 
 from atlas.artifacts import EmbeddingSet
-from atlas.errors import DataError, MissingStageError, UserError
+from atlas.errors import UserError
 from atlas.filling import store_being_filled
 from atlas.manifest import Manifest
 from atlas.profiling import stage
-from atlas.store import ImageStore, fill_store, native_size_px
+from atlas.store import ImageStore, fill_store
 from classify import features
 from classify.classifier import CARD_FILE, load_classifier
+from pipeline.embedder_sources import embedded_size_px, require_channels
+from pipeline.settings import FROZEN
 from retrieval.embedder import Embedder, HeldOut
 from retrieval.embedder_files import load_embedder
 from retrieval.embedding import embed_store
 from retrieval.frozen import frozen_embedder
 from retrieval.settings import FrozenSettings
 
-FROZEN = "frozen"
 Views = Literal[1, 8]
 
 
@@ -72,35 +72,18 @@ def open_vectors(
 
 def embedder_and_store(source: str, manifest: Manifest, work: Path) -> tuple[Embedder, ImageStore]:
     """An embedder, and the atlas's images at its size and kept below `work`."""
-    size_px, embedder_of = _opened(source, manifest)
-    store = fill_store(manifest, work, size_px=size_px)
-    return embedder_of(store), store
-
-
-@contextmanager
-def embedder_and_coming_store(
-    source: str, manifest: Manifest, work: Path
-) -> Iterator[tuple[Embedder, ImageStore]]:
-    """The same while the store is still being filled: the network needs not wait for all images."""
-    size_px, embedder_of = _opened(source, manifest)
+    size_px = embedded_size_px(source, manifest)
     with store_being_filled(manifest, work, size_px=size_px) as store:
-        yield embedder_of(store), store
+        embedder = open_embedder(source, store, manifest.labelled)
+    return embedder, store
 
 
-def _opened(source: str, manifest: Manifest) -> tuple[int, Callable[[ImageStore], Embedder]]:
-    """The side of an embedder's images, and what gives it: a frozen one looks at images first."""
+def open_embedder(source: str, store: ImageStore, references: Manifest) -> Embedder:
+    """A frozen one looks at the images of `references` first, which the store may still lack."""
     if source == FROZEN:
-        references = manifest.labelled.ids
-        return native_size_px(manifest), lambda store: frozen_embedder(store, references)
-    if not Path(source).exists():
-        raise MissingStageError(
-            f"{source} is not there: run first  python scripts/train_embedder.py  "
-            "(or give --embedder frozen, which needs no training)"
-        )
+        return frozen_embedder(store, references.ids)
     with stage("loading the embedder"):
-        trained = load_embedder(Path(source))
-    _require_channels(source, trained.channels, manifest)
-    return trained.image_size_px, lambda _: trained
+        return load_embedder(Path(source))
 
 
 def with_views(embedder: Embedder, views: Views) -> Embedder:
@@ -127,7 +110,7 @@ def joined(sets: Sequence[EmbeddingSet]) -> EmbeddingSet:
 
 def _of_classifier(folder: Path, manifest: Manifest, work: Path) -> VectorSource:
     classifier = load_classifier(folder, made_by="python scripts/train_classifier.py")
-    _require_channels(str(folder), classifier.channels, manifest)
+    require_channels(str(folder), classifier.channels, manifest)
     store = fill_store(manifest, work, size_px=classifier.image_size_px)
     return VectorSource(
         kind="classifier",
@@ -135,9 +118,3 @@ def _of_classifier(folder: Path, manifest: Manifest, work: Path) -> VectorSource
         embed=partial(features.embed_store, classifier, store, folder=work / "embeddings"),
         started_from=classifier.started_from,
     )
-
-
-def _require_channels(source: str, channels: tuple[str, ...], manifest: Manifest) -> None:
-    if channels != manifest.spec.channels:
-        own, given = ", ".join(channels), ", ".join(manifest.spec.channels)
-        raise DataError(source, [f"trained on channels {own}; the data has {given}"])

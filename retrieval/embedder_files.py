@@ -21,15 +21,14 @@ from engine.settings import TrainingSettings
 from engine.trunks import empty_trunk
 from engine.weights import load_weights, save_weights
 from retrieval.embedder import Embedder, EmbedderRuntime, HeldOut
+from retrieval.embedder_about import ABOUT_FILE, MADE_BY, damaged, read_about
 from retrieval.network import EmbeddingNetwork, frozen_network, trained_network
 from retrieval.settings import EmbedderSettings, FrozenSettings, LossSettings
 
-ABOUT_FILE = "embedder.json"
 HELD_OUT_FILE = "held_out.json"
 WEIGHTS_FILE = "weights.safetensors"
 RUNTIME_FILE = "runtime.json"
 MODEL_FOLDER = "model"
-MADE_BY = "python scripts/train_embedder.py"
 INDEX_BY = "python scripts/build_index.py"
 
 
@@ -55,26 +54,25 @@ def save_embedder(folder: Path, embedder: Embedder) -> None:
 def load_embedder(folder: Path) -> Embedder:
     """Raises MissingStageError where there is none, UserError where it is damaged, or where this
     machine does not have the runtime that its index was made with."""
+    about = read_about(folder)
     try:
-        about = read_json(folder / ABOUT_FILE, made_by=MADE_BY)
         embedder, fingerprint = _embedder(folder, about), about["fingerprint"]
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / ABOUT_FILE} is damaged; make it again: {MADE_BY}") from error
+        raise damaged(folder) from error
     if embedder.fingerprint != fingerprint:
         raise UserError(f"{folder}: its weights are not those it was saved with; run  {MADE_BY}")
     return embedder
 
 
 def _embedder(folder: Path, about: dict[str, Any]) -> Embedder:
-    channels = tuple(about["channels"])
     held_out = read_json(folder / HELD_OUT_FILE, made_by=MADE_BY)
-    network, settings = _empty_network(about["kind"], about["settings"], len(channels))
+    network, settings = _empty_network(about["kind"], about["settings"], len(about["channels"]))
     load_weights(folder / WEIGHTS_FILE, network)
     return Embedder(
         network=network,
         settings=settings,
-        channels=channels,
-        image_size_px=int(about["image_size_px"]),
+        channels=about["channels"],
+        image_size_px=about["image_size_px"],
         provenance=about["provenance"],
         held_out=HeldOut(
             held_out_ids=tuple(held_out["held_out_ids"]),

@@ -1,14 +1,26 @@
 """Neighbours by proposals, against all products in float64."""
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.products import Bfloat16Proposals
+from index.float16 import float16_proposals, gpu_proposals
 from index.nearest import flat_proposals, inner_products, nearest
 
-MAKERS = pytest.mark.parametrize("make", [flat_proposals, Bfloat16Proposals])
+
+def in_float16(vectors, most=64):
+    """As on a GPU, which finds so many neighbours at most."""
+    index = faiss.IndexScalarQuantizer(
+        vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+    )
+    index.add(vectors)
+    return float16_proposals(index, vectors, most=most)
+
+
+MAKERS = pytest.mark.parametrize("make", [flat_proposals, Bfloat16Proposals, in_float16])
 
 
 def unit(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
@@ -53,15 +65,26 @@ def test_neighbours_are_the_naive_ones_however_near_they_lie(make, spread):
     seed=st.integers(0, 10_000), count=st.integers(1, 1500), k=st.integers(1, 30),
     dimension=st.integers(1, 40),
 )  # fmt: skip
-def test_bfloat16_proposals_lose_no_neighbour(seed, count, k, dimension):
+@pytest.mark.parametrize("make", [Bfloat16Proposals, in_float16])
+def test_rounded_proposals_lose_no_neighbour(make, seed, count, k, dimension):
     rng = np.random.default_rng(seed)
     vectors, queries = unit(rng, count, dimension), unit(rng, 7, dimension)
-    positions, products = ask(Bfloat16Proposals, vectors, queries, k)
+    positions, products = ask(make, vectors, queries, k)
     expected, values = naive(vectors, queries, k)
     np.testing.assert_array_equal(positions[:, :count], expected)
     np.testing.assert_array_equal(products[:, :count], values)
     assert (positions[:, count:] == -1).all()
     assert np.isneginf(products[:, count:]).all()
+
+
+@pytest.mark.skipif(faiss.get_num_gpus() == 0, reason="there is no GPU here, or faiss-cpu")
+def test_gpus_find_what_the_processor_finds():
+    rng = np.random.default_rng(5)
+    vectors = unit(rng, 30_000, 64)
+    positions, products = ask(gpu_proposals, vectors, vectors[:300], 10, own=np.arange(300))
+    expected, values = ask(flat_proposals, vectors, vectors[:300], 10, own=np.arange(300))
+    np.testing.assert_array_equal(positions, expected)
+    np.testing.assert_array_equal(products, values)
 
 
 def test_many_proposals_are_sorted_like_few():
