@@ -93,7 +93,8 @@ def save(
     packages: whose versions are told.
     """
     save_table(folder / f"{name}.csv", measurements(comparisons))
-    text = "\n\n".join([f"# {name}", about_machine(packages), *map(markdown, comparisons)]) + "\n"
+    about = f"{about_machine(packages)} Medians, and least and most, of rounds in alternation."
+    text = "\n\n".join([f"# {name}", about, *map(markdown, comparisons)]) + "\n"
     with written_beside(folder / f"{name}.md") as beside:
         beside.write_text(text, encoding="utf-8")
     with written_beside(folder / f"{name}.png") as beside:
@@ -150,7 +151,7 @@ def about_machine(packages: Sequence[str]) -> str:
         f"{info.get('model name', platform.processor() or platform.machine())}, "
         f"{os.cpu_count()} cores ({', '.join(features)}), {memory_gib:.0f} GiB, "
         f"{platform.system()} {platform.release()}, Python {platform.python_version()}, "
-        f"{versions}. Medians, and least and most, of rounds in alternation."
+        f"{versions}."
     )
 
 

@@ -3,7 +3,7 @@
 Axes: N images, C stored channels, K channels seen.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from classify.networks.autoencoder import LATENT, AutoEncoder, DrawnMap
 from classify.networks.base import Inputs
 from classify.networks.decoder import Decoder
 from classify.pretraining_settings import PretrainingSettings
+from engine.bfloat16 import with_own_precision
 from engine.loaders import training_loader, validation_loader
 from engine.normalisation import ChannelStatistics, measure_channels
 from engine.optimizers import build_optimizer
@@ -76,6 +77,7 @@ def pretrain_trunk(
     on, a finished one is only read. Raises UserError where the folder holds a run with other
     settings or other images.
     """
+    settings = replace(settings, training=with_own_precision(settings.training))
     mixing = mixing_of(settings.channel_recipe, store.channels)
     statistics = measure_channels(store, manifest.labelled.ids, weights_KC=mixing.weights_KC)
     network, started_from = build_autoencoder(settings, statistics, store.channels)

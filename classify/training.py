@@ -3,6 +3,7 @@
 Axes: N images, C classes.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from classify.module import SELECTED_BY, ClassifierModule
 from classify.network import build_network
 from classify.run_files import PREDICTED_FOLDER
 from classify.settings import ClassifierSettings
+from engine.bfloat16 import with_own_precision
 from engine.loaders import training_loader, validation_loader
 from engine.mixing import ExternalShare
 from engine.normalisation import measure_channels
@@ -62,6 +64,7 @@ def train_on(
     The other side is measured after every epoch, and chooses the epoch where the settings say so.
     A stopped run goes on, a finished one is only read; UserError as for `train_classifier`.
     """
+    settings = replace(settings, training=with_own_precision(settings.training))
     mixing = mixing_of(settings.channel_recipe, store.channels)
     statistics = measure_channels(store, manifest.labelled.ids, weights_KC=mixing.weights_KC)
     network, started_from = build_network(

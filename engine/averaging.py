@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 from torch.utils.data import DataLoader
 
+from engine.bfloat16 import own_precision
 from engine.checkpoints import WrittenBeside
 from engine.loaders import EpochBatches, Sample, seed_of
 from engine.settings import TrainingSettings
@@ -104,7 +105,7 @@ def _score(
     monitor: str,
 ) -> float:
     trainer = L.Trainer(
-        accelerator="auto", devices=1, precision=training.precision, logger=False,
+        accelerator="auto", devices=1, precision=own_precision(training), logger=False,
         enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
     )  # fmt: skip
     trainer.validate(module, validation_loader, verbose=False)

@@ -17,12 +17,6 @@ MOST_QUERIES = 2048
 OUTPUT_ROUNDING = 2.0**-8  # of a product in bfloat16
 
 
-def has_bfloat16() -> bool:
-    """Whether the processor multiplies it itself."""
-    can = torch.cpu.get_capabilities()
-    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
-
-
 class Bfloat16Proposals:
     """Proposes positions of vectors, on the processor. Called as `index.nearest` asks.
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from atlas.errors import UserError
 from engine import openvino_runner
+from engine.bfloat16 import gpu_has_bfloat16
 from engine.inference import Runner, TorchRunner
 from engine.openvino_runner import OpenVinoRunner
 from engine.runtime_settings import (
@@ -85,7 +86,7 @@ def _own_runtime(options: RuntimeOptions) -> RuntimeName:
 def _own_precision(runtime: RuntimeName) -> Precision:
     """On a processor torch gains from bfloat16 too, but OpenVINO gains more."""
     if runtime == "torch":
-        has_it = torch.cuda.is_available() and _gpu_has_bfloat16()
+        has_it = gpu_has_bfloat16()
     else:
         has_it = not problem(RuntimeChoice(runtime="openvino", precision="bfloat16"))
     return "bfloat16" if has_it else "float32"
@@ -94,10 +95,6 @@ def _own_precision(runtime: RuntimeName) -> Precision:
 def _torch_problem(precision: Precision) -> str:
     if precision == "int8":
         return "int8 is OpenVINO's; give --runtime openvino"
-    if precision == "bfloat16" and torch.cuda.is_available() and not _gpu_has_bfloat16():
+    if precision == "bfloat16" and torch.cuda.is_available() and not gpu_has_bfloat16():
         return "this GPU has no bfloat16; give --precision float32"
     return ""
-
-
-def _gpu_has_bfloat16() -> bool:
-    return bool(torch.cuda.is_bf16_supported(including_emulation=False))

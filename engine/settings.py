@@ -8,7 +8,7 @@ Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine", "one_cycle", "plateau"]
 Sampler = Literal["shuffled", "balanced", "m_per_class"]
 Augmentation = Literal["d4", "photometric", "strong", "none"]
-Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
+Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,8 @@ class TrainingSettings:
     averaged_checkpoints: the trained weights are the mean of those at the end of so many last
         epochs; 0 takes those of the best epoch.
     seed: of weights that are drawn, of the order of images, of augmentation and of dropout.
-    precision: Lightning's name for it, such as "32-true" or "16-mixed".
+    precision: Lightning's name for it, such as "32-true" or "16-mixed"; "auto" is "bf16-mixed"
+        where the GPU, or else the processor, computes in bfloat16 itself, and "32-true" elsewhere.
     devices: GPUs, or processes on a CPU; each takes batches of its own.
     """
 
@@ -66,7 +67,7 @@ class TrainingSettings:
     ema_decay: float = 0.0
     averaged_checkpoints: int = 0
     seed: int = 0
-    precision: Precision = "32-true"
+    precision: Precision = "auto"
     devices: int = 1
 
 
@@ -97,7 +98,7 @@ class TrainingOptions:
         ema_decay: Share that the running average of the weights keeps at each step.
         averaged_checkpoints: Last epochs whose weights are averaged.
         seed: Of weights, order of images, augmentation, dropout and what is held out.
-        precision: 32-true, 16-mixed or bf16-mixed.
+        precision: 32-true, 16-mixed, bf16-mixed, or auto: bf16-mixed where the machine has it.
         devices: GPUs, or processes on a CPU.
     """
 

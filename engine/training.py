@@ -19,6 +19,7 @@ from atlas.errors import UserError
 from atlas.files import json_text, remove_left_over, written_beside
 from atlas.manifest import Manifest
 from engine.averaging import EpochWeights, averaged_checkpoint
+from engine.bfloat16 import own_precision
 from engine.callbacks import EpochMeans, EpochTable, EventFiles, EveryStep, MetricsTable
 from engine.checkpoints import Checkpoints, WrittenBeside
 from engine.loaders import Sample
@@ -182,7 +183,7 @@ def _trainer(
         devices=training.devices,
         strategy=_strategy(training),
         use_distributed_sampler=False,  # EpochBatches deals them out itself
-        precision=training.precision,
+        precision=own_precision(training),
         logger=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -13,7 +13,8 @@ import faiss
 from atlas.artifacts import EmbeddingSet
 from atlas.errors import UserError
 from atlas.files import content_hash
-from engine.products import Bfloat16Proposals, has_bfloat16
+from engine.bfloat16 import processor_has_bfloat16
+from engine.products import Bfloat16Proposals
 from index.approximate import Tuned, load_search, save_search, tune, wanted_search
 from index.float16 import gpu_proposals
 from index.index_folder import IndexFolder
@@ -65,7 +66,7 @@ def _fastest(count: int) -> MakePropose:
         return flat_proposals
     if faiss.get_num_gpus():
         return gpu_proposals
-    return Bfloat16Proposals if has_bfloat16() else flat_proposals
+    return Bfloat16Proposals if processor_has_bfloat16() else flat_proposals
 
 
 def tune_search(folder: Path, embeddings: EmbeddingSet, settings: SearchSettings) -> Tuned | None:

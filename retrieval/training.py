@@ -15,6 +15,7 @@ from atlas.files import content_hash
 from atlas.manifest import Manifest
 from atlas.parts import fill_parts, rows_that_fit
 from atlas.store import ImageStore
+from engine.bfloat16 import with_own_precision
 from engine.loaders import Sample, training_loader, validation_loader
 from engine.normalisation import measure_channels
 from engine.training import best_score, claim_folder, fit, read_checkpoint, what_decides
@@ -46,7 +47,11 @@ def train_embedder(
     A stopped run goes on behind its last epoch, a finished one is only read. Raises UserError
     where the folder holds a run with other settings or other images.
     """
-    settings = replace(settings, image_size_px=store.size_px)
+    settings = replace(
+        settings,
+        image_size_px=store.size_px,
+        training=with_own_precision(settings.training),
+    )
     classes = training_classes(manifest, settings)
     statistics = measure_channels(store, manifest.labelled.ids)
     trunk = build_trunk(

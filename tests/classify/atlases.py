@@ -19,7 +19,7 @@ TINY = ClassifierSettings(
     dropouts=(0.0, 0.1),
     image_size_px=32,
     hold_out_share=0.25,
-    training=TrainingSettings(epochs=2, batch_size=8, learning_rate=1e-3),
+    training=TrainingSettings(epochs=2, batch_size=8, learning_rate=1e-3, precision="32-true"),
 )
 
 

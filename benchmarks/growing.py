@@ -1,0 +1,60 @@
+"""What grows with the size of a task: a table of measurements, and lines over that size."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from atlas.artifact_files import save_table
+from atlas.files import written_beside
+from benchmarks.side_by_side import about_machine
+
+
+def save_growth(
+    folder: Path,
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    lines: str,
+    heights: Sequence[str],
+    packages: Sequence[str],
+) -> None:
+    """Writes name.csv, name.md and name.png, and prints the second. Sizes are in the first column.
+
+    lines: the column that names a line of the plot. heights: columns that are drawn, a panel each.
+    packages: whose versions are told.
+    """
+    table = pd.DataFrame(rows)
+    save_table(folder / f"{name}.csv", table)
+    text = "\n\n".join([f"# {name}", about_machine(packages), markdown(table)]) + "\n"
+    with written_beside(folder / f"{name}.md") as beside:
+        beside.write_text(text, encoding="utf-8")
+    with written_beside(folder / f"{name}.png") as beside:
+        plot(table, lines, heights).savefig(beside, dpi=100, metadata={"Software": None})
+    print(text)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    rows = [[_text(value) for value in row] for row in table.itertuples(index=False)]
+    under = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [list(table), under, *rows])
+
+
+def plot(table: pd.DataFrame, lines: str, heights: Sequence[str]) -> Figure:
+    size = table.columns[0]
+    figure = Figure(figsize=(4 * len(heights), 3.2), layout="constrained")
+    for axis, height in zip(figure.subplots(1, len(heights)), heights, strict=True):
+        for label, rows in table.groupby(lines, sort=False):
+            axis.plot(rows[size], rows[height], marker="o", label=label)
+        axis.set(xscale="log", yscale="log", xlabel=size, ylabel=height)
+        axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.4g}"

@@ -1,0 +1,106 @@
+"""Search among ever more vectors: what an index of them takes to make, to hold and to ask.
+
+python -m benchmarks.vectors --out crops.npy
+python -m benchmarks.growth --vectors crops.npy --out R
+
+Each row is a process of its own, so that its peak memory is its own; libraries are part of it.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from atlas.artifacts import EmbeddingSet
+from benchmarks.all_pairs import peak_bytes
+from benchmarks.growing import save_growth
+from benchmarks.search_speed import K, named
+from index.approximate import FactoryProposals, recall_of, tune
+from index.vector_index import VectorIndex, build_index
+from pipeline.search import exact_search
+
+QUERIES = 2000
+WAYS = ("float32", "exact", "approximate")
+
+
+def main(
+    vectors: Path,
+    out: Path,
+    counts: tuple[int, ...] = (10_000, 100_000, 1_000_000),
+    recall: float = 0.99,
+    worker: tuple[int, str] | None = None,
+) -> None:
+    """Writes growth.csv, .md and .png.
+
+    Args:
+        vectors: what benchmarks/vectors.py wrote; the first ones are searched, the last ask.
+        out: where the results go.
+        counts: of the vectors that are searched.
+        recall: what approximate search is tuned to.
+        worker: not to be given by hand.
+    """
+    if worker:
+        print(json.dumps(measured(np.load(vectors, mmap_mode="r"), *worker, recall)))
+        return
+    rows = []
+    for count in counts:
+        for way in WAYS:
+            options = ("--vectors", vectors, "--out", out, "--recall", recall)
+            command = ("-m", "benchmarks.growth", *options, "--worker", count, way)
+            done = subprocess.run(
+                [sys.executable, *map(str, command)], stdout=subprocess.PIPE, text=True, check=True
+            )
+            rows.append(json.loads(done.stdout.splitlines()[-1]))
+            print(rows[-1], flush=True)
+    save_growth(
+        out,
+        "growth",
+        rows,
+        lines="way",
+        heights=["queries/s", "peak GiB"],
+        packages=["torch", "faiss-cpu"],
+    )
+
+
+def measured(stored_ND: Any, count: int, way: str, recall: float) -> dict[str, Any]:
+    """Rates are of the second of two times that all queries ask."""
+    start = time.perf_counter()
+    known = named("known", np.array(stored_ND[: min(count, len(stored_ND) - QUERIES)]))
+    queries = named("query", np.array(stored_ND[-QUERIES:]))
+    index, how = ready(known, way, recall)
+    index.search(queries, K)
+    ready_s = time.perf_counter() - start
+    start = time.perf_counter()
+    found = index.search(queries, K)
+    seconds = time.perf_counter() - start
+    return {
+        "vectors": len(known.ids),
+        "way": way,
+        "s until ready": ready_s,
+        "queries/s": QUERIES / seconds,
+        "peak GiB": peak_bytes() / 2**30,
+        "of the 10 nearest": recall_of(found, build_index(known).search(queries, K)),
+        "tuned to": how,
+    }
+
+
+def ready(known: EmbeddingSet, way: str, recall: float) -> tuple[VectorIndex, str]:
+    """And what it was tuned to."""
+    if way == "float32":
+        return build_index(known), ""
+    exact = exact_search(known).vectors
+    if way == "exact":
+        return exact, ""
+    index, tuned = tune(known, exact, recall=recall, mib=np.inf)
+    proposals = FactoryProposals(index, tuned.parameters, tuned.proposals)
+    how = f"{tuned.factory} {tuned.parameters} {tuned.proposals} x, {tuned.mib:.0f} MiB"
+    return build_index(known, lambda _: proposals), how
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

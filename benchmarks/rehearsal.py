@@ -1,0 +1,113 @@
+"""The whole chain from PNGs to a submission on ever larger parts of one atlas: what each command
+takes, and its peak memory.
+
+python scripts/draw_atlas.py --train-table train.csv --test-table sample_submission.csv \
+  --size-px 128 --out D
+python -m benchmarks.rehearsal --data D --embedder E --out R
+
+Nothing is there beforehand: images are decoded on the way, and a part is a folder of its own. What
+each command says, with the stages of its `--profile`, is kept beside its run.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from atlas.artifact_files import save_table
+from atlas.tables import TABLES
+from benchmarks.growing import save_growth
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+ALL = 0  # images
+
+
+def main(
+    data: Path,
+    embedder: Path,
+    out: Path,
+    sizes: tuple[int, ...] = (1000, 10_000, ALL),
+    seed: int = 0,
+) -> None:
+    """Writes rehearsal.csv, .md and .png, and the runs in folders named by their size.
+
+    Args:
+        data: an atlas with train and test images, and nothing beside them.
+        embedder: what train_embedder.py wrote for images of that kind.
+        out: where all goes.
+        sizes: images of a part, labelled and test ones in the atlas's own proportion; 0 for all.
+        seed: which images a part has.
+    """
+    rows = []
+    for size in sizes:
+        part = out / (str(size) if size else "all")
+        images = write_part(data, part / "data", size, seed)
+        for command in chain(part, embedder):
+            seconds, peak_gib = measured(command, part / f"{command[0]}.txt")
+            cost = {"seconds": seconds, "peak GiB": peak_gib, "images/s": images / seconds}
+            rows.append({"images": images, "command": command[0], **cost})
+            print(rows[-1], flush=True)
+    save_growth(
+        out,
+        "rehearsal",
+        rows,
+        lines="command",
+        heights=["seconds", "peak GiB"],
+        packages=["torch", "openvino", "faiss-cpu"],
+    )
+
+
+def write_part(data: Path, folder: Path, size: int, seed: int) -> int:
+    """An atlas of `size` images by lot, which are linked; how many they are."""
+    tables = {
+        name: pd.read_csv(data / name, dtype=str) for name in (TABLES["train"], TABLES["test"])
+    }
+    whole = sum(map(len, tables.values()))
+    share = size / whole if size else 1.0
+    if share > 1:
+        raise SystemExit(f"error: {data} has {whole} images, not {size}")
+    folder.mkdir(parents=True)
+    for name, table in tables.items():
+        chosen = np.random.default_rng(seed).permutation(len(table))[: round(share * len(table))]
+        save_table(folder / name, table.iloc[np.sort(chosen)])
+    for split in ("train", "test"):
+        (folder / split).symlink_to((data / split).resolve())
+    return size or whole
+
+
+def chain(part: Path, embedder: Path) -> Iterator[tuple[str, ...]]:
+    data, index, leaks = part / "data", part / "index", part / "leaks"
+    classifier, submission = part / "classifier", part / "submission"
+    for command in (
+        ("build_index", "--data", data, "--embedder", embedder, "--out", index, "--profile"),
+        ("find_leaks", "--data", data, "--index", index, "--out", leaks, "--profile"),
+        ("train_classifier", "smoke", "--epochs", "1", "--data", data, "--out", classifier),
+        ("make_submission", "--data", data, "--leaks", leaks, "--classifier", classifier,
+         "--out", submission),
+    ):  # fmt: skip
+        yield tuple(map(str, command))
+
+
+def measured(command: tuple[str, ...], said: Path) -> tuple[float, float]:
+    """Seconds and peak GiB of a command, which writes to `said`."""
+    script, *arguments = command
+    start = time.perf_counter()
+    with said.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            [sys.executable, str(SCRIPTS / f"{script}.py"), *arguments],
+            stdout=file, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "120"},
+        )  # fmt: skip
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"error: {script} failed; see {said}")
+    return time.perf_counter() - start, usage.ru_maxrss / 2**20
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
