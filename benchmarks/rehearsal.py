@@ -23,6 +23,7 @@ import tyro
 from atlas.artifact_files import save_table
 from atlas.tables import TABLES
 from benchmarks.growing import save_growth
+from benchmarks.untrained import main as write_embedder
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 ALL = 0  # images
@@ -30,8 +31,9 @@ ALL = 0  # images
 
 def main(
     data: Path,
-    embedder: Path,
     out: Path,
+    embedder: Path | None = None,
+    size_px: int = 128,
     sizes: tuple[int, ...] = (1000, 10_000, ALL),
     seed: int = 0,
 ) -> None:
@@ -39,11 +41,15 @@ def main(
 
     Args:
         data: an atlas with train and test images, and nothing beside them.
-        embedder: what train_embedder.py wrote for images of that kind.
         out: where all goes.
+        embedder: what train_embedder.py wrote for images of that kind; else a ResNet50 by lot.
+        size_px: that images are brought to by one by lot.
         sizes: images of a part, labelled and test ones in the atlas's own proportion; 0 for all.
         seed: which images a part has.
     """
+    if embedder is None:
+        embedder = out / "embedder"
+        write_embedder(data, embedder, size_px)
     rows = []
     for size in sizes:
         part = out / (str(size) if size else "all")

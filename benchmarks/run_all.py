@@ -32,6 +32,11 @@ def main(out: Path) -> None:
         ("benchmarks.search_speed", "--out", out, "--queries", "2048"),
         ("benchmarks.all_pairs", "--out", out / "all_pairs", "--count", "50000"),
         ("benchmarks.build_from_files", "--out", out, "--data", large),
+        ("benchmarks.vectors", "--count", "102000", "--out", out / "crops.npy"),
+        ("benchmarks.growth", "--out", out, "--vectors", out / "crops.npy",
+         "--counts", "10000", "100000"),
+        ("benchmarks.rehearsal", "--out", out / "rehearsal", "--data", small,
+         "--sizes", "100", "0"),
         ("benchmarks.verification_speed", "--out", out, "--data", small, "--pairs", "5000"),
         ("benchmarks.training_speed", "--out", out, "--data", small),
     ):  # fmt: skip
