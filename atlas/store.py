@@ -1,6 +1,7 @@
 """The image store: every field decoded and resized once, uint8 C x H x W."""
 
 import sys
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -172,6 +173,7 @@ def _decode(
     """
     spec = manifest.spec
     fields = np.zeros((len(ids), len(spec.channels), size_px, size_px), np.uint8)
+    one_at_a_time = threading.Lock()
 
     def decode(n: int) -> str:
         row = manifest.by_id[ids[n]]
@@ -182,7 +184,8 @@ def _decode(
         except ImageProblem as problem:
             return f"{row.split}/{problem}"
         if scores is not None and len(spec.channels) > 1:
-            with stage("comparing channels", items=1):
+            # It holds the interpreter: threads that wait for it here do not slow one another down.
+            with one_at_a_time, stage("comparing channels", items=1):
                 scores[row.id] = coherence_scores(fields[n])
         return ""
 

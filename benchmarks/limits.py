@@ -17,8 +17,8 @@ import torch
 import tyro
 from torch.nn import functional
 
+from atlas.memory import keep_freed_memory
 from benchmarks.side_by_side import ROUNDS, compare, rate_of, save
-from engine.memory import keep_freed_memory
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # As in the middle of a ResNet50 at 256 px, whose cost is mostly there.

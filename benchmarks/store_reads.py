@@ -21,9 +21,9 @@ import tyro
 from numpy.typing import NDArray
 
 from atlas.manifest import read_manifest
+from atlas.memory import keep_freed_memory
 from atlas.store import fill_store
 from benchmarks.side_by_side import ROUNDS, Measure, compare, rate_of, save
-from engine.memory import keep_freed_memory
 
 Images = NDArray[np.uint8]
 BATCH_SIZE = 16

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from atlas.memory import keep_freed_memory
 from atlas.profiling import stage
-from engine.memory import keep_freed_memory
 
 BATCH_SIZE = 16
 BATCHES_AHEAD = 2  # read while the network is busy

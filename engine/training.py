@@ -18,12 +18,12 @@ from torch.utils.data import DataLoader
 from atlas.errors import UserError
 from atlas.files import json_text, remove_left_over, written_beside
 from atlas.manifest import Manifest
+from atlas.memory import keep_freed_memory
 from engine.averaging import EpochWeights, averaged_checkpoint
 from engine.bfloat16 import own_precision
 from engine.callbacks import EpochMeans, EpochTable, EventFiles, EveryStep, MetricsTable
 from engine.checkpoints import Checkpoints, WrittenBeside
 from engine.loaders import Sample
-from engine.memory import keep_freed_memory
 from engine.normalisation import ChannelStatistics
 from engine.settings import TrainingSettings
 

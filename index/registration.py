@@ -5,6 +5,7 @@ OpenCV's enhanced correlation coefficient (Evangelidis & Psarakis 2008,
 findTransformECC) refines it to a sub-pixel affine map. Axes: C channels, H rows, W columns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -83,12 +84,13 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """A band-passed query with its windows, which every reference is asked for in turn.
+    """A band-passed query with its windows, which every reference is asked for.
 
-    templates: None of a blank query.
+    turns: the query in each of its flips and turns, C x size x size. templates: None of a blank
+    query.
     """
 
-    banded: FloatArray
+    turns: tuple[FloatArray, ...]
     windows: tuple[Window, ...]
     templates: Templates | None
 
@@ -96,13 +98,15 @@ class Query:
 def prepare(banded: FloatArray, settings: RegistrationSettings) -> Query:
     """All turns and window shapes of a band-passed query, C x size x size; none of a blank one."""
     if is_blank(banded, settings):
-        return Query(banded=banded, windows=(), templates=None)
-    turns = [(number, _searched(_turned(banded, number), settings)) for number in range(8)]
+        return Query(turns=(), windows=(), templates=None)
+    turns = tuple(_turned(banded, number) for number in range(8))
     windows = [
-        _window(flat, number, shape) for number, flat in turns for shape in settings.window_shapes
+        _window(flat, number, shape)
+        for number, flat in enumerate(_searched(laid, settings) for laid in turns)
+        for shape in settings.window_shapes
     ]
     matched = templates([window.pixels for window in windows], settings.search_px)
-    return Query(banded=banded, windows=tuple(windows), templates=matched)
+    return Query(turns=turns, windows=tuple(windows), templates=matched)
 
 
 def register(query: Query, reference: FloatArray, settings: RegistrationSettings) -> Registration:
@@ -110,13 +114,28 @@ def register(query: Query, reference: FloatArray, settings: RegistrationSettings
 
     A blank field matches nothing: evidence -1.
     """
-    if query.templates is None or is_blank(reference, settings):
-        return NOTHING
-    score_W, x_W, y_W = best_shifts(query.templates, _searched(reference, settings))
-    first = np.argsort(-score_W, kind="stable")[: settings.refined_places]
-    places = [Place(float(score_W[n]), query.windows[n], int(x_W[n]), int(y_W[n])) for n in first]
-    best = [_refined(query.banded, reference, place, settings) for place in places]
-    return max(best, key=lambda registration: registration.evidence)
+    return register_all(query, [reference], settings)[0]
+
+
+def register_all(
+    query: Query, references: Sequence[FloatArray], settings: RegistrationSettings
+) -> list[Registration]:
+    """As `register`, over each of some references; together they take less time."""
+    found = [NOTHING] * len(references)
+    showing = [n for n, reference in enumerate(references) if not is_blank(reference, settings)]
+    if query.templates is None or not showing:
+        return found
+    searched = np.stack([_searched(references[n], settings) for n in showing])
+    score_KW, x_KW, y_KW = best_shifts(query.templates, searched)
+    first_KR = np.argsort(-score_KW, axis=1, kind="stable")[:, : settings.refined_places]
+    for k, n in enumerate(showing):
+        places = [
+            Place(float(score_KW[k, w]), query.windows[w], int(x_KW[k, w]), int(y_KW[k, w]))
+            for w in first_KR[k]
+        ]
+        best = [_refined(query, references[n], place, settings) for place in places]
+        found[n] = max(best, key=lambda registration: registration.evidence)
+    return found
 
 
 def _turned(banded: FloatArray, number: int) -> FloatArray:
@@ -160,10 +179,10 @@ def _warp(place: Place, settings: RegistrationSettings) -> FloatArray:
 
 
 def _refined(
-    query: FloatArray, reference: FloatArray, place: Place, settings: RegistrationSettings
+    query: Query, reference: FloatArray, place: Place, settings: RegistrationSettings
 ) -> Registration:
     turn, coarse = place.window.turn, _warp(place, settings)
-    laid = _turned(query, turn)
+    laid = query.turns[turn]
 
     def at(warp_23: FloatArray) -> Registration:
         evidence = overlap_correlation(laid, reference, warp_23, settings)
@@ -194,23 +213,32 @@ def overlap_correlation(
     either field says nothing about the other, and does not count.
     """
     side = settings.size_px
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    inside = cv2.warpAffine(np.ones((side, side), np.float32), warp_23, (side, side), flags=flags)
-    edge = side // 32  # the band-pass mirrors at the border, and a crop has another border
-    seen = np.zeros((side, side), bool)
-    seen[edge : side - edge, edge : side - edge] = True
-    seen &= inside > 0.99
-    if seen.sum() < settings.least_overlap * side * side:
+    seen = np.flatnonzero(_seen(warp_23, side))
+    if len(seen) < settings.least_overlap * side * side:
         return -1.0
-    product = query_power = reference_power = 0.0
-    for plane, other in zip(laid, reference, strict=True):
-        if is_blank(plane, settings) or is_blank(other, settings):
-            continue
-        a = cv2.warpAffine(plane, warp_23, (side, side), flags=flags)[seen]
-        b = other[seen]
-        a, b = a - a.mean(), b - b.mean()
-        product += float(a @ b)
-        query_power += float(a @ a)
-        reference_power += float(b @ b)
-    power = np.sqrt(query_power * reference_power)
-    return float(np.clip(product / power, -1.0, 1.0)) if power > 0 else -1.0
+    showing = [
+        (plane, other)
+        for plane, other in zip(laid, reference, strict=True)
+        if not (is_blank(plane, settings) or is_blank(other, settings))
+    ]
+    if not showing:
+        return -1.0
+    both = np.stack([(_warped(plane, warp_23), other) for plane, other in showing])
+    pairs_C2N = both.reshape(len(showing), 2, -1)[:, :, seen]
+    pairs_C2N -= pairs_C2N.mean(axis=2, keepdims=True)
+    a, b = pairs_C2N[:, 0].ravel(), pairs_C2N[:, 1].ravel()
+    power = np.sqrt(float(a @ a) * float(b @ b))
+    return float(np.clip(float(a @ b) / power, -1.0, 1.0)) if power > 0 else -1.0
+
+
+def _warped(plane: FloatArray, warp_23: FloatArray) -> FloatArray:
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(plane, warp_23, plane.shape[::-1], flags=flags), np.float32)
+
+
+def _seen(warp_23: FloatArray, side: int) -> NDArray[np.bool_]:
+    """Pixels that both fields show."""
+    seen = _warped(np.ones((side, side), np.float32), warp_23) > 0.99
+    edge = side // 32  # the band-pass mirrors at the border, and a crop has another border
+    seen[:edge] = seen[side - edge :] = seen[:, :edge] = seen[:, side - edge :] = False
+    return seen

@@ -1,13 +1,14 @@
-"""Where each of many windows fits best on one image: normalised correlation over every shift.
+"""Where each of many windows fits best on each of some images: normalised correlation over every
+shift.
 
-The scores are those of OpenCV's TM_CCOEFF_NORMED. All windows of a query are matched at once, by
-products of spectra (Lewis 1995, Fast normalized cross-correlation), which takes a quarter of the
-time of as many calls of OpenCV. Axes: W windows, S shapes of windows, P x P pixels of the image,
-Y x X shifts.
+The scores are those of OpenCV's TM_CCOEFF_NORMED. All windows are matched at once, by products of
+spectra and tables of sums (Lewis 1995, Fast normalized cross-correlation), which takes a quarter of
+the time of as many calls of OpenCV. Axes: W windows, K images, P x P pixels, Y x X shifts.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,66 +20,82 @@ FloatArray = NDArray[np.float32]
 LEAST_POWER = 1e-10
 
 
+class Group(NamedTuple):
+    """Windows of one shape: they stand side by side, from `first` to before `end`."""
+
+    height: int
+    width: int
+    first: int
+    end: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Templates:
-    """Windows as spectra: conjugate, of unit length without their mean, at the image's size.
+    """Windows as conjugate spectra at the images' size, of unit length without their mean.
 
-    boxes_SPF: of windows that are 1 everywhere, one for each shape. pixels_S: of that shape.
-    outside_SYX: -inf where such a window would stand out of the image, else 0.
+    They stand by shape: order_W says which window is where. groups: of equal shape.
     """
 
     spectra_WPF: NDArray[np.complex64]
-    shape_W: NDArray[np.intp]
-    boxes_SPF: NDArray[np.complex128]
-    pixels_S: NDArray[np.float64]
-    outside_SYX: FloatArray
+    order_W: NDArray[np.intp]
+    groups: tuple[Group, ...]
 
 
 def templates(windows: Sequence[FloatArray], side: int) -> Templates:
     """For images of side x side. The windows may differ in shape."""
-    shapes = sorted({window.shape for window in windows})
-    shape_W = np.array([shapes.index(window.shape) for window in windows], np.intp)
-    boxes_SPP = np.zeros((len(shapes), side, side), np.float32)
-    outside_SYX = np.full(boxes_SPP.shape, -np.inf, np.float32)
-    for box, outside, (height, width) in zip(boxes_SPP, outside_SYX, shapes, strict=True):
-        box[:height, :width] = 1
-        outside[: side - height + 1, : side - width + 1] = 0
-    pixels_S = boxes_SPP.sum((1, 2), dtype=np.float64)
+    order = sorted(range(len(windows)), key=lambda n: windows[n].shape)
     padded_WPP = np.zeros((len(windows), side, side), np.float32)
-    for place, window in zip(padded_WPP, windows, strict=True):
-        place[: window.shape[0], : window.shape[1]] = window
-    mean_W = padded_WPP.sum((1, 2), dtype=np.float64) / pixels_S[shape_W]
-    padded_WPP -= mean_W[:, None, None].astype(np.float32) * boxes_SPP[shape_W]
-    length_W = np.sqrt(np.einsum("wyx,wyx->w", padded_WPP, padded_WPP))
-    padded_WPP /= np.where(length_W > 0, length_W, 1)[:, None, None]
+    groups: list[Group] = []
+    while (first := groups[-1].end if groups else 0) < len(order):
+        height, width = windows[order[first]].shape
+        alike = [windows[n] for n in order[first:] if windows[n].shape == (height, width)]
+        centred = np.stack(alike) - np.mean(alike, axis=(1, 2), dtype=np.float64, keepdims=True)
+        length = np.sqrt(np.sum(centred**2, axis=(1, 2), keepdims=True))
+        groups.append(Group(height, width, first, first + len(alike)))
+        padded_WPP[first : groups[-1].end, :height, :width] = centred / np.where(length, length, 1)
     return Templates(
         spectra_WPF=np.conj(rfft2(padded_WPP)),
-        shape_W=shape_W,
-        boxes_SPF=np.conj(rfft2(boxes_SPP.astype(np.float64))),
-        pixels_S=pixels_S,
-        outside_SYX=outside_SYX,
+        order_W=np.array(order, np.intp),
+        groups=tuple(groups),
     )
 
 
 def best_shifts(
-    of: Templates, image_PP: FloatArray
+    of: Templates, images_KPP: FloatArray
 ) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
-    """Of each window: its best score, -1..1, and x and y of its upper left corner there."""
-    centred_PP = image_PP - image_PP.mean(dtype=np.float64).astype(np.float32)
-    products_WYX = irfft2(rfft2(centred_PP) * of.spectra_WPF, s=image_PP.shape)
-    scores_WYX = products_WYX * _inverse_lengths(of, centred_PP)[of.shape_W]
-    scores_WYX += of.outside_SYX[of.shape_W]
-    best_W = scores_WYX.reshape(len(scores_WYX), -1).argmax(1)
-    y_W, x_W = np.divmod(best_W, len(image_PP))
-    return scores_WYX[np.arange(len(best_W)), y_W, x_W], x_W, y_W
+    """Of each window on each image: its best score, -1..1, and x and y of its upper left corner
+    there, K x W."""
+    exact = images_KPP - images_KPP.mean((1, 2), dtype=np.float64, keepdims=True)
+    spectra_KPF = rfft2(exact.astype(np.float32))
+    sums, squares = _sums_from_corner(exact), _sums_from_corner(exact**2)
+    shape_KW = (len(images_KPP), len(of.order_W))
+    score_KW = np.empty(shape_KW, np.float32)
+    x_KW, y_KW = np.empty(shape_KW, np.intp), np.empty(shape_KW, np.intp)
+    for height, width, first, end in of.groups:
+        power_KYX = _below(squares, height, width) - _below(sums, height, width) ** 2 / (
+            height * width
+        )
+        least_K = np.maximum(LEAST_POWER * squares[:, -1, -1], np.finfo(float).tiny)[:, None, None]
+        inverse_KYX = np.where(power_KYX > least_K, np.maximum(power_KYX, least_K) ** -0.5, 0)
+        rows, columns = inverse_KYX.shape[1:]
+        # Group by group, so that the processor's cache holds what is made.
+        spectra = spectra_KPF[:, None] * of.spectra_WPF[first:end]
+        inside = irfft2(spectra, s=images_KPP.shape[1:])[:, :, :rows, :columns]
+        scores = (inside * inverse_KYX[:, None].astype(np.float32)).reshape(*inside.shape[:2], -1)
+        best = scores.argmax(2)
+        places = of.order_W[first:end]
+        score_KW[:, places] = np.take_along_axis(scores, best[..., None], axis=2)[..., 0]
+        y_KW[:, places], x_KW[:, places] = np.divmod(best, columns)
+    return score_KW, x_KW, y_KW
 
 
-def _inverse_lengths(of: Templates, image_PP: FloatArray) -> FloatArray:
-    """S x Y x X: of what lies below a window, without its mean; 0 where that is flat."""
-    exact_PP = image_PP.astype(np.float64)
-    both = rfft2(np.stack([exact_PP, exact_PP**2]))[:, None] * of.boxes_SPF
-    sums_SYX, squares_SYX = irfft2(both, s=image_PP.shape)
-    power_SYX = squares_SYX - sums_SYX**2 / of.pixels_S[:, None, None]
-    least = LEAST_POWER * np.sum(exact_PP**2)
-    inverse_SYX = 1 / np.sqrt(np.maximum(power_SYX, max(least, np.finfo(float).tiny)))
-    return np.where(power_SYX > least, inverse_SYX, 0).astype(np.float32)
+def _sums_from_corner(values_KPP: NDArray[np.float64]) -> NDArray[np.float64]:
+    """K x (P + 1) x (P + 1): at [y, x] the sum of all values above y and left of x."""
+    return np.pad(values_KPP.cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
+
+
+def _below(sums: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
+    """K x Y x X: the sum of what lies below a window of this shape at each shift."""
+    upper, lower = sums[:, :-height], sums[:, height:]
+    strip = lower - upper
+    return np.asarray(strip[:, :, width:] - strip[:, :, :-width])

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from atlas.artifacts import Neighbours
 from atlas.files import content_hash, json_text
 from atlas.parts import fill_parts
+from atlas.processes import in_parallel
 from atlas.profiling import stage
 from atlas.threads import by_threads
-from index.registration import FloatArray, band_passed, prepare, register
+from index.registration import NOTHING, FloatArray, band_passed, prepare, register_all
 from index.settings import RegistrationSettings
 
 ReadFields = Callable[[Sequence[str]], NDArray[np.uint8]]
@@ -24,6 +25,9 @@ Made = TypeVar("Made")
 
 # Band-passed fields of so many queries and their candidates are held at a time.
 QUERIES_AT_ONCE = 128
+QUERIES_A_TASK = 8
+PAIRS_WORTH_PROCESSES = 1000
+FIELDS_WORTH_PROCESSES = 250
 FIELDS_READ_AT_ONCE = 64
 
 
@@ -37,17 +41,27 @@ class Images:
     keys: Callable[[Sequence[str]], Sequence[str]]
 
     def made_of(
-        self, ids: Sequence[str], work: Callable[[NDArray[np.uint8]], Made], *, said: str
+        self,
+        ids: Sequence[str],
+        work: Callable[[NDArray[np.uint8]], Made],
+        *,
+        said: str,
+        holds_interpreter: bool = False,
     ) -> list[Made]:
-        """What `work` makes of each C x H x W, by threads; few are in memory at a time.
+        """What `work` makes of each C x H x W, by all cores; few are in memory at a time.
 
-        said: the stage that it is.
+        said: the stage that it is. holds_interpreter: `work` does, so that many images are worth
+        processes; it is then a function of a module.
         """
+        many = len(ids) >= FIELDS_WORTH_PROCESSES
         made: list[Made] = []
         for start in range(0, len(ids), FIELDS_READ_AT_ONCE):
             fields = self.read(ids[start : start + FIELDS_READ_AT_ONCE])
             with stage(said, items=len(fields)):
-                made += by_threads(work, fields)
+                if holds_interpreter:
+                    made += in_parallel(work, [(field,) for field in fields], processes=many)
+                else:
+                    made += by_threads(work, fields)
         return made
 
 
@@ -111,23 +125,42 @@ def _examine_block(
     reference_images: Images,
     settings: RegistrationSettings,
 ) -> NDArray[np.float32]:
+    ids_QK = np.stack([candidates[query_id] for query_id in query_ids])
+    wanted = sorted({str(r) for r in ids_QK.ravel() if r})
+    position = {"": -1, **{image_id: n for n, image_id in enumerate(wanted)}}
+    at_QK = np.array([[position[str(r)] for r in row] for row in ids_QK], np.int64)
     queries = _banded(query_ids, query_images, settings)
-    wanted = sorted({str(r) for q in query_ids for r in candidates[q] if r})
     references = _banded(wanted, reference_images, settings)
-
-    def evidence_of(query_id: str) -> list[float]:
-        with stage("comparing pixels", items=len(candidates[query_id])):
-            query = prepare(queries[query_id], settings)
-            return [
-                register(query, references[str(r)], settings).evidence if r else -1.0
-                for r in candidates[query_id]
-            ]
-
-    return np.array(by_threads(evidence_of, query_ids), np.float32)
+    tasks = [
+        (queries[start : start + QUERIES_A_TASK], references,
+         at_QK[start : start + QUERIES_A_TASK], settings)
+        for start in range(0, len(query_ids), QUERIES_A_TASK)
+    ]  # fmt: skip
+    with stage("comparing pixels", items=int(np.sum(at_QK >= 0))):
+        blocks = in_parallel(evidence_of, tasks, processes=at_QK.size >= PAIRS_WORTH_PROCESSES)
+    return np.concatenate(blocks)
 
 
-def _banded(
-    ids: Sequence[str], images: Images, settings: RegistrationSettings
-) -> dict[str, FloatArray]:
+def evidence_of(
+    queries_QCPP: FloatArray,
+    references_RCPP: FloatArray,
+    at_QK: NDArray[np.int64],
+    settings: RegistrationSettings,
+) -> NDArray[np.float32]:
+    """Q x K, of band-passed queries with the references at these positions; -1 where none is."""
+    evidence_QK = np.full(at_QK.shape, NOTHING.evidence, np.float32)
+    for row, banded, at in zip(evidence_QK, queries_QCPP, at_QK, strict=True):
+        there = references_RCPP[at[at >= 0]]
+        found = register_all(prepare(banded, settings), list(there), settings)
+        row[at >= 0] = [registration.evidence for registration in found]
+    return evidence_QK
+
+
+def _banded(ids: Sequence[str], images: Images, settings: RegistrationSettings) -> FloatArray:
+    """N x C x size x size."""
     passed = images.made_of(ids, lambda field: band_passed(field, settings), said="band-passing")
-    return dict(zip(ids, passed, strict=True))
+    return (
+        np.stack(passed)
+        if passed
+        else np.empty((0, 1, settings.size_px, settings.size_px), np.float32)
+    )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from atlas.artifacts import EmbeddingSet, Neighbours
 from atlas.edits import plant, turned
@@ -32,6 +33,16 @@ def distances(query: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Bits over all channels between the nearest turn of a query and each reference, M."""
     pairs = np.unpackbits(query[:, None] ^ references[None], axis=-1)
     return pairs.sum(axis=(2, 3)).min(axis=0)
+
+
+@pytest.mark.parametrize("kind", sorted(HASHES))
+def test_each_turn_has_the_very_hash_of_the_turned_image(kind):
+    noisy = np.random.default_rng(0).integers(0, 256, (2, 50, 50), dtype=np.uint8)
+    for image in (noisy, field(3)):
+        for turn, codes in enumerate(hash_field(image, kind)):
+            planes = [Image.fromarray(plane) for plane in turned(image, turn)]
+            expected = [HASHES[kind](plane).hash.ravel() for plane in planes]
+            np.testing.assert_array_equal(np.unpackbits(codes, axis=-1).astype(bool), expected)
 
 
 @pytest.mark.parametrize("kind", sorted(HASHES))
