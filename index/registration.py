@@ -86,11 +86,12 @@ class Place(NamedTuple):
 class Query:
     """A band-passed query with its windows, which every reference is asked for.
 
-    turns: the query in each of its flips and turns, C x size x size. templates: None of a blank
-    query.
+    turns: the query in each of its flips and turns, C x size x size. shown_C: channels that are not
+    blank. templates: None of a blank query.
     """
 
     turns: tuple[FloatArray, ...]
+    shown_C: NDArray[np.bool_]
     windows: tuple[Window, ...]
     templates: Templates | None
 
@@ -98,7 +99,7 @@ class Query:
 def prepare(banded: FloatArray, settings: RegistrationSettings) -> Query:
     """All turns and window shapes of a band-passed query, C x size x size; none of a blank one."""
     if is_blank(banded, settings):
-        return Query(turns=(), windows=(), templates=None)
+        return Query(turns=(), shown_C=_shown(banded, settings), windows=(), templates=None)
     turns = tuple(_turned(banded, number) for number in range(8))
     windows = [
         _window(flat, number, shape)
@@ -106,7 +107,12 @@ def prepare(banded: FloatArray, settings: RegistrationSettings) -> Query:
         for shape in settings.window_shapes
     ]
     matched = templates([window.pixels for window in windows], settings.search_px)
-    return Query(turns=turns, windows=tuple(windows), templates=matched)
+    return Query(
+        turns=turns,
+        shown_C=_shown(banded, settings),
+        windows=tuple(windows),
+        templates=matched,
+    )
 
 
 def register(query: Query, reference: FloatArray, settings: RegistrationSettings) -> Registration:
@@ -133,9 +139,14 @@ def register_all(
             Place(float(score_KW[k, w]), query.windows[w], int(x_KW[k, w]), int(y_KW[k, w]))
             for w in first_KR[k]
         ]
-        best = [_refined(query, references[n], place, settings) for place in places]
+        shown_C = query.shown_C & _shown(references[n], settings)
+        best = [_refined(query, references[n], shown_C, place, settings) for place in places]
         found[n] = max(best, key=lambda registration: registration.evidence)
     return found
+
+
+def _shown(banded: FloatArray, settings: RegistrationSettings) -> NDArray[np.bool_]:
+    return np.array([not is_blank(plane, settings) for plane in banded], bool)
 
 
 def _turned(banded: FloatArray, number: int) -> FloatArray:
@@ -179,13 +190,17 @@ def _warp(place: Place, settings: RegistrationSettings) -> FloatArray:
 
 
 def _refined(
-    query: Query, reference: FloatArray, place: Place, settings: RegistrationSettings
+    query: Query,
+    reference: FloatArray,
+    shown_C: NDArray[np.bool_],
+    place: Place,
+    settings: RegistrationSettings,
 ) -> Registration:
     turn, coarse = place.window.turn, _warp(place, settings)
     laid = query.turns[turn]
 
     def at(warp_23: FloatArray) -> Registration:
-        evidence = overlap_correlation(laid, reference, warp_23, settings)
+        evidence = overlap_correlation(laid[shown_C], reference[shown_C], warp_23, settings)
         return Registration(evidence=evidence, turn=turn, warp_23=warp_23)
 
     found = at(coarse)
@@ -210,25 +225,18 @@ def overlap_correlation(
     """Correlation over all channels of the pixels that both fields show; -1 for too few.
 
     Each channel loses its mean on its own; channels weigh by their contrast. One that is blank in
-    either field says nothing about the other, and does not count.
+    either field says nothing about the other: leave it out.
     """
     side = settings.size_px
     seen = np.flatnonzero(_seen(warp_23, side))
-    if len(seen) < settings.least_overlap * side * side:
+    if not len(laid) or len(seen) < settings.least_overlap * side * side:
         return -1.0
-    showing = [
-        (plane, other)
-        for plane, other in zip(laid, reference, strict=True)
-        if not (is_blank(plane, settings) or is_blank(other, settings))
-    ]
-    if not showing:
-        return -1.0
-    both = np.stack([(_warped(plane, warp_23), other) for plane, other in showing])
-    pairs_C2N = both.reshape(len(showing), 2, -1)[:, :, seen]
-    pairs_C2N -= pairs_C2N.mean(axis=2, keepdims=True)
-    a, b = pairs_C2N[:, 0].ravel(), pairs_C2N[:, 1].ravel()
-    power = np.sqrt(float(a @ a) * float(b @ b))
-    return float(np.clip(float(a @ b) / power, -1.0, 1.0)) if power > 0 else -1.0
+    warped = np.stack([_warped(plane, warp_23) for plane in laid])
+    a, b = (np.reshape(planes, (len(planes), -1))[:, seen] for planes in (warped, reference))
+    a -= a.mean(axis=1, keepdims=True)
+    b -= b.mean(axis=1, keepdims=True)
+    product, powers = float(np.vdot(a, b)), float(np.vdot(a, a)) * float(np.vdot(b, b))
+    return float(np.clip(product / np.sqrt(powers), -1.0, 1.0)) if powers > 0 else -1.0
 
 
 def _warped(plane: FloatArray, warp_23: FloatArray) -> FloatArray:
