@@ -5,6 +5,7 @@ Axes: N queries, K candidates, C channels, H rows, W columns.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from atlas.artifacts import Neighbours
 from atlas.files import content_hash, json_text
-from atlas.parts import fill_parts
+from atlas.parts import PartStore, fill_parts
 from atlas.processes import in_parallel
 from atlas.profiling import stage
 from atlas.threads import by_threads
@@ -29,6 +30,8 @@ QUERIES_A_TASK = 8
 PAIRS_WORTH_PROCESSES = 1000
 FIELDS_WORTH_PROCESSES = 250
 FIELDS_READ_AT_ONCE = 64
+BANDED_FOLDER = "band_passed"
+BANDED_ROWS_PER_PART = 500  # of 64 KiB each where there are four channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +78,21 @@ def examine(
 ) -> NDArray[np.float32]:
     """Evidence of every candidate, N x K: the correlation of registered pixels, -1 where none.
 
-    folder: what is finished is kept there, query by query.
+    folder: what is finished is kept there, query by query; and the references as they are compared,
+    for each is the candidate of many.
     """
     candidates = dict(zip(neighbours.query_ids, neighbours.reference_ids_NK, strict=True))
+
+    @cache
+    def banded_references() -> PartStore:
+        wanted = sorted(set(neighbours.reference_ids_NK.ravel().tolist()) - {""})
+        return _kept_banded(wanted, references, settings, folder / BANDED_FOLDER)
 
     def make_rows(query_ids: Sequence[str]) -> NDArray[np.float32]:
         blocks = [
             _examine_block(
                 query_ids[start : start + QUERIES_AT_ONCE],
-                candidates, queries, references, settings,
+                candidates, queries, banded_references(), settings,
             )
             for start in range(0, len(query_ids), QUERIES_AT_ONCE)
         ]  # fmt: skip
@@ -121,18 +130,18 @@ def _pair_keys(neighbours: Neighbours, queries: Images, references: Images) -> l
 def _examine_block(
     query_ids: Sequence[str],
     candidates: dict[str, NDArray[np.object_]],
-    query_images: Images,
-    reference_images: Images,
+    images: Images,
+    references: PartStore,
     settings: RegistrationSettings,
 ) -> NDArray[np.float32]:
     ids_QK = np.stack([candidates[query_id] for query_id in query_ids])
     wanted = sorted({str(r) for r in ids_QK.ravel() if r})
     position = {"": -1, **{image_id: n for n, image_id in enumerate(wanted)}}
     at_QK = np.array([[position[str(r)] for r in row] for row in ids_QK], np.int64)
-    queries = _banded(query_ids, query_images, settings)
-    references = _banded(wanted, reference_images, settings)
+    queries = _banded(query_ids, images, settings)
+    compared = references.read(wanted) if wanted else queries[:0]
     tasks = [
-        (queries[start : start + QUERIES_A_TASK], references,
+        (queries[start : start + QUERIES_A_TASK], compared,
          at_QK[start : start + QUERIES_A_TASK], settings)
         for start in range(0, len(query_ids), QUERIES_A_TASK)
     ]  # fmt: skip
@@ -157,10 +166,20 @@ def evidence_of(
 
 
 def _banded(ids: Sequence[str], images: Images, settings: RegistrationSettings) -> FloatArray:
-    """N x C x size x size."""
-    passed = images.made_of(ids, lambda field: band_passed(field, settings), said="band-passing")
-    return (
-        np.stack(passed)
-        if passed
-        else np.empty((0, 1, settings.size_px, settings.size_px), np.float32)
+    """N x C x size x size, of at least one image."""
+    work = partial(band_passed, settings=settings)
+    return np.stack(images.made_of(ids, work, said="band-passing"))
+
+
+def _kept_banded(
+    ids: Sequence[str], images: Images, settings: RegistrationSettings, folder: Path
+) -> PartStore:
+    return fill_parts(
+        folder,
+        ids,
+        lambda some: _banded(some, images, settings),
+        provenance={"registration": asdict(settings)},
+        description=f"band-passing {images.what}",
+        keys=images.keys(ids),
+        rows_per_part=BANDED_ROWS_PER_PART,
     )

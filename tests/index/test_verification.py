@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from atlas.artifacts import Neighbours
+from index import verification
 from index.registration import band_passed, prepare, register
 from index.settings import RegistrationSettings
 from index.verification import Images, examine
@@ -37,6 +38,40 @@ def test_equals_pair_by_pair(tmp_path):
             expected = register(prepare(one, SETTINGS), other, SETTINGS).evidence
             assert evidence[n, k] == pytest.approx(expected, abs=1e-6)
     assert evidence[0, 0] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_without_candidates_there_is_no_evidence(tmp_path):
+    nobody = Neighbours(
+        query_ids=("0", "1"),
+        reference_ids_NK=np.full((2, 3), "", dtype=object),
+        similarity_NK=np.zeros((2, 3), np.float32),
+    )
+    evidence = examine(nobody, images(), images(), SETTINGS, folder=tmp_path)
+    np.testing.assert_array_equal(evidence, -1.0)
+
+
+def test_many_pairs_are_compared_by_processes_to_the_same_evidence(tmp_path, monkeypatch):
+    few = examine(found(), images(), images(), SETTINGS, folder=tmp_path / "few")
+    monkeypatch.setattr(verification, "PAIRS_WORTH_PROCESSES", 1)
+    many = examine(found(), images(), images(), SETTINGS, folder=tmp_path / "many")
+    np.testing.assert_array_equal(few, many)
+
+
+def test_a_reference_is_read_once_however_many_ask(tmp_path):
+    asked = []
+
+    def remembered(ids):
+        asked.extend(ids)
+        return read(ids)
+
+    for query in ("0", "1", "2"):  # as three calls would, one after the other
+        one = Neighbours(
+            query_ids=(query,),
+            reference_ids_NK=np.array([["3", "4"]], dtype=object),
+            similarity_NK=np.zeros((1, 2), np.float32),
+        )
+        examine(one, images(), images(remembered), SETTINGS, folder=tmp_path)
+    assert asked == ["3", "4"]
 
 
 def test_what_is_finished_is_not_done_again(tmp_path):
