@@ -11,7 +11,7 @@ Run: python benchmarks/search_speed.py --out benchmarks/results
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import faiss
 import numpy as np
@@ -28,6 +28,7 @@ from pipeline.search import exact_search
 
 Vectors = NDArray[np.float32]
 K = 10
+KINDS = ("clustered", "decaying", "spread")
 RECALL = 0.99
 OF_2018 = (111_072, 11_702, 512)  # train and HPA v18, test, dimensions
 RIVAL = ("PQ{}x4fs,RFlat", 16)  # codes of 4 dimensions, and proposals for each neighbour
@@ -35,7 +36,7 @@ RIVAL = ("PQ{}x4fs,RFlat", 16)  # codes of 4 dimensions, and proposals for each 
 
 def main(
     out: Path, crops: Path | None = None, rounds: int = 5, queries: int | None = None,
-    recall: float = RECALL,
+    recall: float = RECALL, kinds: tuple[Literal["clustered", "decaying", "spread"], ...] = KINDS,
 ) -> None:  # fmt: skip
     """Writes search_speed or search_speed_crops to `out`: .csv, .md and .png.
 
@@ -43,6 +44,7 @@ def main(
         crops: Vectors that benchmarks/vectors.py wrote: asked by a part of them.
         queries: Fewer of them, where time is short.
         recall: What approximate search is tuned to.
+        kinds: Of vectors, where `crops` is not given.
     """
     if crops:
         vectors = np.load(crops)
@@ -51,10 +53,8 @@ def main(
         sets = {"crops": (vectors[chosen[asked:]], vectors[chosen[:asked]])}
     else:
         count, most, dimension = OF_2018
-        sets = {
-            make.__name__: make(count, queries or most, dimension)
-            for make in (clustered, decaying, spread)
-        }
+        makers = {"clustered": clustered, "decaying": decaying, "spread": spread}
+        sets = {kind: makers[kind](count, queries or most, dimension) for kind in kinds}
     done = [compare_on(name, *both, recall=recall, rounds=rounds) for name, both in sets.items()]
     name = "search_speed_crops" if crops else "search_speed"
     save(out, name, done, packages=["faiss-cpu", "torch"])
