@@ -10,6 +10,7 @@ from atlas.memory import keep_freed_memory
 from atlas.threads import CORES
 
 Result = TypeVar("Result")
+IDLE_SECONDS = 15
 
 
 def in_parallel(
@@ -18,9 +19,12 @@ def in_parallel(
     """What `work(*task)` gives for each, in their order.
 
     processes: whether the tasks are worth starting some, which takes a second; they stay for the
-    next call. An array of more than 1 MB is shared with them through memory, and cannot be written.
+    next call, and end by themselves when none comes, as when this process was killed. An array of
+    more than 1 MB is shared with them through memory, and cannot be written.
     """
-    parallel = Parallel(n_jobs=CORES if processes else 1, mmap_mode="r")
+    parallel = Parallel(
+        n_jobs=CORES if processes else 1, mmap_mode="r", idle_worker_timeout=IDLE_SECONDS
+    )
     return list(parallel(delayed(_alone)(work, task) for task in tasks))
 
 

@@ -18,7 +18,8 @@ from index.index_folder import load_index
 from index.trials import plant_copies
 from index.verification import Images
 from pipeline import runtime_choice, runtime_recall
-from pipeline.index_building import BuiltIndex, build_index_of
+from pipeline.index_building import build_index_of
+from pipeline.index_making import BuiltIndex
 from pipeline.lookup import look_up
 from pipeline.runtime_recall import recall_of
 from pipeline.search import search_of
