@@ -38,7 +38,7 @@ def main(
     """Writes growth.csv, .md and .png.
 
     Args:
-        vectors: what benchmarks/vectors.py wrote; the first ones are searched, the last ask.
+        vectors: what benchmarks/vectors.py wrote; some by lot are searched, others ask.
         out: where the results go.
         counts: of the vectors that are searched.
         recall: what approximate search is tuned to.
@@ -70,8 +70,9 @@ def main(
 def measured(stored_ND: Any, count: int, way: str, recall: float) -> dict[str, Any]:
     """Rates are of the second of two times that all queries ask."""
     start = time.perf_counter()
-    known = named("known", np.array(stored_ND[: min(count, len(stored_ND) - QUERIES)]))
-    queries = named("query", np.array(stored_ND[-QUERIES:]))
+    chosen = np.random.default_rng(0).permutation(len(stored_ND))[: count + QUERIES]
+    known = named("known", stored_ND[np.sort(chosen[QUERIES:])])
+    queries = named("query", stored_ND[chosen[:QUERIES]])
     index, how = ready(known, way, recall)
     index.search(queries, K)
     ready_s = time.perf_counter() - start

@@ -80,11 +80,11 @@ def compare_on(
         index, tuned = tune(known, exact, recall=recall, mib=np.inf, tell=print)
         way = FactoryProposals(index, tuned.parameters, tuned.proposals)
         approximate = build_index(known, lambda _: way)
-        name = " ".join([tuned.factory, tuned.parameters, f"{tuned.proposals} x"])
+        way_name = " ".join([tuned.factory, tuned.parameters, f"{tuned.proposals} x"])
         bare = faiss.IndexRefineFlat(index, faiss.swig_ptr(vectors_ND))
         bare.k_factor = tuned.proposals
-        searches[f"ours, {name}"] = lambda q: approximate.search(q, K).reference_ids_NK
-        searches[f"faiss {name}, refined"] = asking(bare)
+        searches[f"ours, {way_name}"] = lambda q: approximate.search(q, K).reference_ids_NK
+        searches[f"faiss {way_name}, refined"] = asking(bare)
     except UserError as none_reaches:
         print(none_reaches)
     truth = flat.search(queries, K).reference_ids_NK
