@@ -7,9 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from atlas.artifact_files import save_table
-from atlas.files import written_beside
-from benchmarks.side_by_side import about_machine
+from benchmarks.side_by_side import about_machine, save_report
 
 
 def save_growth(
@@ -27,13 +25,8 @@ def save_growth(
     packages: whose versions are told.
     """
     table = pd.DataFrame(rows)
-    save_table(folder / f"{name}.csv", table)
-    text = "\n\n".join([f"# {name}", about_machine(packages), markdown(table)]) + "\n"
-    with written_beside(folder / f"{name}.md") as beside:
-        beside.write_text(text, encoding="utf-8")
-    with written_beside(folder / f"{name}.png") as beside:
-        plot(table, lines, heights).savefig(beside, dpi=100, metadata={"Software": None})
-    print(text)
+    parts = [about_machine(packages), markdown(table)]
+    save_report(folder, name, table, parts, plot(table, lines, heights))
 
 
 def markdown(table: pd.DataFrame) -> str:

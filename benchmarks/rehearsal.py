@@ -23,7 +23,6 @@ import tyro
 from atlas.artifact_files import save_table
 from atlas.tables import TABLES
 from benchmarks.growing import save_growth
-from benchmarks.untrained import main as write_embedder
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 ALL = 0  # images
@@ -49,7 +48,10 @@ def main(
     """
     if embedder is None:
         embedder = out / "embedder"
-        write_embedder(data, embedder, size_px)
+        # Not here: a command's peak memory begins at that of the process which starts it.
+        options = ("--data", data, "--out", embedder, "--size-px", size_px)
+        untrained = [sys.executable, "-m", "benchmarks.untrained", *map(str, options)]
+        subprocess.run(untrained, check=True)
     rows = []
     for size in sizes:
         part = out / (str(size) if size else "all")
@@ -101,7 +103,7 @@ def chain(part: Path, embedder: Path) -> Iterator[tuple[str, ...]]:
 
 
 def measured(command: tuple[str, ...], said: Path) -> tuple[float, float]:
-    """Seconds and peak GiB of a command, which writes to `said`."""
+    """Seconds and peak GiB of a command, which writes to `said`; not of processes it starts."""
     script, *arguments = command
     start = time.perf_counter()
     with said.open("w", encoding="utf-8") as file:

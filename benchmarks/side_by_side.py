@@ -92,13 +92,23 @@ def save(
 
     packages: whose versions are told.
     """
-    save_table(folder / f"{name}.csv", measurements(comparisons))
     about = f"{about_machine(packages)} Medians, and least and most, of rounds in alternation."
-    text = "\n\n".join([f"# {name}", about, *map(markdown, comparisons)]) + "\n"
+    save_report(
+        folder, name, measurements(comparisons), [about, *map(markdown, comparisons)],
+        plot(comparisons),
+    )  # fmt: skip
+
+
+def save_report(
+    folder: Path, name: str, table: pd.DataFrame, parts: Sequence[str], figure: Figure
+) -> None:
+    """Writes name.csv, name.md and name.png, and prints the second."""
+    save_table(folder / f"{name}.csv", table)
+    text = "\n\n".join([f"# {name}", *parts]) + "\n"
     with written_beside(folder / f"{name}.md") as beside:
         beside.write_text(text, encoding="utf-8")
     with written_beside(folder / f"{name}.png") as beside:
-        plot(comparisons).savefig(beside, dpi=100, metadata={"Software": None})
+        figure.savefig(beside, dpi=100, metadata={"Software": None})
     print(text)
 
 

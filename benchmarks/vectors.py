@@ -27,6 +27,7 @@ from atlas.files import written_beside
 from engine.inference import evaluating, on_device
 from engine.stems import widen_stem
 from engine.trunks import build_trunk
+from index.template_matching import sums_from_corner
 
 FIELD_PX = 256
 STAGES = (2, 3, 4)  # of the trunk: 1/8, 1/16 and 1/32 of the side
@@ -79,7 +80,7 @@ def over_crops(
     area = np.prod(end - start, axis=1)
 
     def mean_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        sums = np.pad(values.cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
+        sums = sums_from_corner(values)
         (top, left), (bottom, right) = start.T, end.T
         total = sums[:, bottom, right] - sums[:, top, right] - sums[:, bottom, left]
         return np.asarray((total + sums[:, top, left]) / area).T

@@ -1,8 +1,8 @@
 """Laying one field over another: which of the 8 flips and turns, which scale, which shift.
 
 Template matching finds the coarse place (its normalised correlation over every shift is exact),
-OpenCV's enhanced correlation coefficient (Evangelidis & Psarakis 2008,
-findTransformECC) refines it to a sub-pixel affine map. Axes: C channels, H rows, W columns.
+OpenCV's enhanced correlation coefficient (Evangelidis & Psarakis 2008, findTransformECC) refines it
+to a sub-pixel affine map. Axes: C channels, H rows, W columns.
 """
 
 from collections.abc import Sequence
@@ -98,8 +98,9 @@ class Query:
 
 def prepare(banded: FloatArray, settings: RegistrationSettings) -> Query:
     """All turns and window shapes of a band-passed query, C x size x size; none of a blank one."""
+    shown_C = _shown(banded, settings)
     if is_blank(banded, settings):
-        return Query(turns=(), shown_C=_shown(banded, settings), windows=(), templates=None)
+        return Query(turns=(), shown_C=shown_C, windows=(), templates=None)
     turns = tuple(_turned(banded, number) for number in range(8))
     windows = [
         _window(flat, number, shape)
@@ -107,12 +108,7 @@ def prepare(banded: FloatArray, settings: RegistrationSettings) -> Query:
         for shape in settings.window_shapes
     ]
     matched = templates([window.pixels for window in windows], settings.search_px)
-    return Query(
-        turns=turns,
-        shown_C=_shown(banded, settings),
-        windows=tuple(windows),
-        templates=matched,
-    )
+    return Query(turns=turns, shown_C=shown_C, windows=tuple(windows), templates=matched)
 
 
 def register(query: Query, reference: FloatArray, settings: RegistrationSettings) -> Registration:
@@ -198,9 +194,10 @@ def _refined(
 ) -> Registration:
     turn, coarse = place.window.turn, _warp(place, settings)
     laid = query.turns[turn]
+    compared, with_these = laid[shown_C], reference[shown_C]
 
     def at(warp_23: FloatArray) -> Registration:
-        evidence = overlap_correlation(laid[shown_C], reference[shown_C], warp_23, settings)
+        evidence = overlap_correlation(compared, with_these, warp_23, settings)
         return Registration(evidence=evidence, turn=turn, warp_23=warp_23)
 
     found = at(coarse)

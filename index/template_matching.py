@@ -87,7 +87,7 @@ def best_shifts(
     exact = images_KPP - images_KPP.mean((1, 2), dtype=np.float64, keepdims=True)
     spectra_FPK = np.ascontiguousarray(rfft2(exact.astype(np.float32)).transpose(2, 1, 0))
     down_FRK = of.rows_FRP @ spectra_FPK
-    sums, squares = _sums_from_corner(exact), _sums_from_corner(exact**2)
+    sums, squares = sums_from_corner(exact), sums_from_corner(exact**2)
     least_K = np.maximum(LEAST_POWER * squares[:, -1, -1], np.finfo(float).tiny)
     shape_KW = (len(images_KPP), len(of.order_W))
     score_KW = np.empty(shape_KW, np.float32)
@@ -138,7 +138,7 @@ def _inverse_lengths(
     return np.where(power_KYX > least_K11, inverse_KYX, 0).astype(np.float32)
 
 
-def _sums_from_corner(values_KPP: NDArray[np.float64]) -> NDArray[np.float64]:
+def sums_from_corner(values_KPP: NDArray[np.float64]) -> NDArray[np.float64]:
     """K x (P + 1) x (P + 1): at [y, x] the sum of all values above y and left of x."""
     return np.pad(values_KPP.cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
 

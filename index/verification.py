@@ -78,14 +78,14 @@ def examine(
 ) -> NDArray[np.float32]:
     """Evidence of every candidate, N x K: the correlation of registered pixels, -1 where none.
 
-    folder: what is finished is kept there, query by query; and the references as they are compared,
-    for each is the candidate of many.
+    folder: what is finished is kept there, query by query; and references as they are compared, as
+    each is the candidate of many queries.
     """
     candidates = dict(zip(neighbours.query_ids, neighbours.reference_ids_NK, strict=True))
 
     @cache
     def banded_references() -> PartStore:
-        wanted = sorted(set(neighbours.reference_ids_NK.ravel().tolist()) - {""})
+        wanted = _named(neighbours.reference_ids_NK)
         return _kept_banded(wanted, references, settings, folder / BANDED_FOLDER)
 
     def make_rows(query_ids: Sequence[str]) -> NDArray[np.float32]:
@@ -115,9 +115,14 @@ def examine(
     return np.asarray(store.read(neighbours.query_ids), np.float32)
 
 
+def _named(ids_NK: NDArray[np.object_]) -> list[str]:
+    """Each candidate once."""
+    return sorted(set(ids_NK.ravel().tolist()) - {""})
+
+
 def _pair_keys(neighbours: Neighbours, queries: Images, references: Images) -> list[str]:
     """Of the pixels of each query and of all its candidates."""
-    wanted = sorted(set(neighbours.reference_ids_NK.ravel().tolist()) - {""})
+    wanted = _named(neighbours.reference_ids_NK)
     key_of = {"": "", **dict(zip(wanted, references.keys(wanted), strict=True))}
     return [
         content_hash(key, *(f"{i}|{key_of[i]}" for i in ids))
@@ -135,9 +140,9 @@ def _examine_block(
     settings: RegistrationSettings,
 ) -> NDArray[np.float32]:
     ids_QK = np.stack([candidates[query_id] for query_id in query_ids])
-    wanted = sorted({str(r) for r in ids_QK.ravel() if r})
+    wanted = _named(ids_QK)
     position = {"": -1, **{image_id: n for n, image_id in enumerate(wanted)}}
-    at_QK = np.array([[position[str(r)] for r in row] for row in ids_QK], np.int64)
+    at_QK = np.array([[position[r] for r in row] for row in ids_QK], np.int64)
     queries = _banded(query_ids, images, settings)
     compared = references.read(wanted) if wanted else queries[:0]
     tasks = [
