@@ -10,6 +10,8 @@ from classify.losses.terms import LossSum, LossTerm
 from classify.network import empty_network
 from classify.networks.base import ClassifierNetwork
 from classify.settings import ClassifierSettings
+from engine.bfloat16 import machine_has_bfloat16
+from engine.runtime_settings import Precision
 from engine.settings import TrainingSettings
 from engine.weights import load_weights, save_weights, weights_hash
 
@@ -34,6 +36,12 @@ class Classifier:
     image_size_px: int
     started_from: str
     weights_hash: str
+
+    @property
+    def precision(self) -> Precision:
+        """It predicts in the one that it was trained in, where this machine has it."""
+        learned = self.settings.training.precision
+        return "bfloat16" if learned == "bf16-mixed" and machine_has_bfloat16() else "float32"
 
 
 def save_classifier(folder: Path, classifier: Classifier) -> None:

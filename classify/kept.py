@@ -28,13 +28,15 @@ def kept_rows(
     """Outputs of `network`, made of the classifier's layers, N x ...
 
     Kept below `folder`, so that a killed run goes on and images that did not change cost nothing.
-    made_by: what the rows follow from beside weights and images; rows of another are kept apart.
+    made_by: what the rows follow from beside weights, precision and images; rows of another are
+    kept apart.
     """
-    made_by = {"classifier": classifier.weights_hash, **made_by}
+    precision = classifier.precision
+    made_by = {"classifier": classifier.weights_hash, "precision": precision, **made_by}
     parts = fill_parts(
         folder / content_hash(json_text(made_by)),
         ids,
-        lambda part_ids: forward_rows(network, store.read, part_ids),
+        lambda part_ids: forward_rows(network, store.read, part_ids, precision=precision),
         provenance=made_by,
         description=description,
         keys=store.keys(ids),

@@ -61,6 +61,7 @@ def predict(
             "image_size_px": store.size_px,
             "labels": classifier.labels,
             "prediction": asdict(prediction),
+            "precision": classifier.precision,
         },
     )
 
@@ -73,7 +74,10 @@ def predict_images(classifier: Classifier, images_NCHW: NDArray[np.uint8]) -> ND
     network = OverViews(classifier.network, as_trained(PLAIN, classifier.settings))
     by_name = {str(n): image for n, image in enumerate(images_NCHW)}
     return forward_rows(
-        network, lambda ids: np.stack([by_name[name] for name in ids]), tuple(by_name)
+        network,
+        lambda ids: np.stack([by_name[name] for name in ids]),
+        tuple(by_name),
+        precision=classifier.precision,
     )
 
 

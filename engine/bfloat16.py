@@ -17,6 +17,10 @@ def gpu_has_bfloat16() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def machine_has_bfloat16() -> bool:
+    return gpu_has_bfloat16() if torch.cuda.is_available() else processor_has_bfloat16()
+
+
 def with_own_precision(training: TrainingSettings) -> TrainingSettings:
     """With the faster precision of this machine in place of "auto"."""
     return replace(training, precision=own_precision(training))
@@ -25,5 +29,4 @@ def with_own_precision(training: TrainingSettings) -> TrainingSettings:
 def own_precision(training: TrainingSettings) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
     if training.precision != "auto":
         return training.precision
-    has_it = gpu_has_bfloat16() if torch.cuda.is_available() else processor_has_bfloat16()
-    return "bf16-mixed" if has_it else "32-true"
+    return "bf16-mixed" if machine_has_bfloat16() else "32-true"

@@ -4,6 +4,14 @@ import torch
 from torch import nn
 
 
+def in_float32(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Of a trunk in bfloat16 too: the rest costs nothing, and gives what cosines, thresholds and
+    ranks are taken of."""
+    with torch.autocast(inputs.device.type, enabled=False):
+        outputs: torch.Tensor = module(inputs.float())
+    return outputs
+
+
 class AvgMaxPool(nn.Module):
     """Average and maximum side by side: N x F x h x w -> N x 2F."""
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from atlas.memory import keep_freed_memory
 from atlas.profiling import stage
+from engine.runtime_settings import Precision
 
 BATCH_SIZE = 16
 BATCHES_AHEAD = 2  # read while the network is busy
@@ -39,10 +40,13 @@ class Runner(Protocol):
 
 
 class TorchRunner:
-    """On a GPU where there is one. bfloat16: what autocast computes in it."""
+    """On a GPU where there is one. precision: float32, or bfloat16 for what autocast computes in
+    it."""
 
-    def __init__(self, network: nn.Module, *, batch_size: int, bfloat16: bool = False) -> None:
-        self.network, self.bfloat16 = network, bfloat16
+    def __init__(
+        self, network: nn.Module, *, batch_size: int, precision: Precision = "float32"
+    ) -> None:
+        self.network, self.bfloat16 = network, precision == "bfloat16"
         self._batch_size = batch_size
 
     @property
@@ -77,10 +81,15 @@ def rows_of(runner: Runner, read: ReadImages, ids: Sequence[str]) -> NDArray[np.
 
 
 def forward_rows(
-    network: nn.Module, read: ReadImages, ids: Sequence[str], *, batch_size: int = BATCH_SIZE
+    network: nn.Module,
+    read: ReadImages,
+    ids: Sequence[str],
+    *,
+    batch_size: int = BATCH_SIZE,
+    precision: Precision = "float32",
 ) -> NDArray[np.float32]:
-    """As `rows_of`, of a torch network in float32."""
-    return rows_of(TorchRunner(network, batch_size=batch_size), read, ids)
+    """As `rows_of`, of a torch network."""
+    return rows_of(TorchRunner(network, batch_size=batch_size, precision=precision), read, ids)
 
 
 def _read_ahead(

@@ -71,7 +71,7 @@ def open_runner(
     if wrong := problem(choice):
         raise UserError(f"{choice}: {wrong}")
     if choice.runtime == "torch":
-        return TorchRunner(network, batch_size=batch_size, bfloat16=choice.precision == "bfloat16")
+        return TorchRunner(network, batch_size=batch_size, precision=choice.precision)
     if model is None:
         raise ValueError("OpenVINO runs exported networks only")
     return OpenVinoRunner(model, choice.precision)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from engine.heads import AvgMaxPool, winner_head
+from engine.heads import AvgMaxPool, in_float32, winner_head
 from engine.normalisation import ChannelStatistics, Normalise, NormaliseEach
 from engine.trunks import Trunk
 from engine.views import turned_view
@@ -43,7 +43,7 @@ class EmbeddingNetwork(nn.Module):
         if self.training:
             return self.one_view(images_NCHW)
         vectors_ND = self.one_view(images_NCHW) if self.views == 1 else self._mean(images_NCHW)
-        return functional.normalize(_in_float32(self.after, vectors_ND), dim=1)
+        return functional.normalize(in_float32(self.after, vectors_ND), dim=1)
 
     def _mean(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         turned = torch.cat([turned_view(images_NCHW, view) for view in range(self.views)])
@@ -61,7 +61,7 @@ class EmbeddingNetwork(nn.Module):
         if self.training:
             features_ND: torch.Tensor = self.head(maps_NFhw)
             return features_ND
-        return _in_float32(self.head, maps_NFhw)
+        return in_float32(self.head, maps_NFhw)
 
     def _sized(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         if self.input_px is None or images_NCHW.shape[2:] == (self.input_px, self.input_px):
@@ -73,13 +73,6 @@ class EmbeddingNetwork(nn.Module):
             align_corners=False,
             antialias=True,
         )
-
-
-def _in_float32(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """Of a trunk in bfloat16 too: the rest costs nothing, and gives what cosines are taken of."""
-    with torch.autocast(inputs.device.type, enabled=False):
-        outputs: torch.Tensor = module(inputs.float())
-    return outputs
 
 
 class DeviationPool(nn.Module):

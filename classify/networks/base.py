@@ -8,6 +8,7 @@ from torch import nn
 
 from classify.channels import Mixing
 from classify.networks.stages import stage_layers
+from engine.heads import in_float32
 from engine.normalisation import ChannelStatistics, MixChannels, Normalise
 
 
@@ -59,13 +60,11 @@ class ClassifierNetwork(nn.Module):
         return pooled_NF
 
     def classify(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        logits_NL: torch.Tensor = self.head(self.pooled(maps))
-        return logits_NL
+        return self._through(self.head, maps)
 
     def last_layer_input(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """N x D: what the head makes of an image before its last layer."""
-        features_ND: torch.Tensor = self.head[:-1](self.pooled(self.maps(images_NCHW)))
-        return features_ND
+        return self._through(self.head[:-1], self.maps(images_NCHW))
 
     def stages(self) -> list[nn.Module]:
         """The layers that give the maps of the trunk's stages, the deepest last."""
@@ -76,3 +75,11 @@ class ClassifierNetwork(nn.Module):
     ) -> torch.Tensor | None:
         """A network's own second loss, a scalar, for training alone; None where it has none."""
         return None
+
+    def _through(self, layers: nn.Module, maps: list[torch.Tensor]) -> torch.Tensor:
+        """In bfloat16 many images would have the same probability, and no order among them."""
+        pooled_NF = self.pooled(maps)
+        outputs: torch.Tensor = (
+            layers(pooled_NF) if self.training else in_float32(layers, pooled_NF)
+        )
+        return outputs

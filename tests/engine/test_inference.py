@@ -64,7 +64,7 @@ def test_a_gpu_gives_the_same_twice_and_nearly_what_the_cpu_gives(made) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 def test_a_gpu_in_bfloat16_gives_the_same_twice_and_nearly_what_float32_gives(made) -> None:
     network, store = made
-    runner = TorchRunner(network, batch_size=8, bfloat16=True)
+    runner = TorchRunner(network, batch_size=8, precision="bfloat16")
     rows, exact = (
         rows_of(runner, store.read, store.ids),
         forward_rows(network, store.read, store.ids),
@@ -77,7 +77,7 @@ def test_a_gpu_in_bfloat16_gives_the_same_twice_and_nearly_what_float32_gives(ma
 def test_bfloat16_is_another_precision_and_near(made) -> None:
     network, store = made
     exact = forward_rows(network, store.read, store.ids, batch_size=8)
-    rows = rows_of(TorchRunner(network, batch_size=8, bfloat16=True), store.read, store.ids)
+    rows = rows_of(TorchRunner(network, batch_size=8, precision="bfloat16"), store.read, store.ids)
     assert rows.dtype == np.float32
     assert not np.array_equal(rows, exact)
     assert np.allclose(rows, exact, atol=0.2)
