@@ -24,8 +24,8 @@ from tqdm import tqdm
 from atlas.cells import draw_field
 from atlas.drawn_plan import DrawnAtlasSettings, plan_atlas
 from atlas.files import written_beside
-from engine.inference import evaluating, on_device
 from engine.stems import widen_stem
+from engine.torch_runner import evaluating, on_device
 from engine.trunks import build_trunk
 from index.template_matching import sums_from_corner
 

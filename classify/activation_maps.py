@@ -21,7 +21,8 @@ from torch.nn import functional
 
 from classify.classifier import Classifier
 from classify.networks.base import ClassifierNetwork
-from engine.inference import BATCH_SIZE, evaluating, on_device, padded
+from engine.inference import BATCH_SIZE, padded
+from engine.torch_runner import evaluating, on_device
 from engine.views import crops_of
 
 LEAST_SIDE = 14

@@ -12,7 +12,7 @@ from atlas.files import content_hash, json_text
 from atlas.parts import fill_parts
 from atlas.store import ImageStore
 from classify.classifier import Classifier
-from engine.inference import forward_rows
+from engine.torch_runner import forward_rows
 
 
 def kept_rows(

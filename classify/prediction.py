@@ -18,7 +18,7 @@ from classify.prediction_settings import (
     prediction_problems,
 )
 from classify.views import OverViews
-from engine.inference import forward_rows
+from engine.torch_runner import forward_rows
 
 PLAIN = PredictionSettings()  # each image as it is, or its middle where training saw crops
 

@@ -1,15 +1,15 @@
-"""Which runtimes this machine has, and a network on the one that was chosen."""
+"""Which runtimes this machine has, and a network on the one that was chosen.
+
+torch, whose loading takes seconds, is imported where it is needed: exported networks are not.
+"""
 
 from importlib.metadata import version
 from pathlib import Path
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from atlas.errors import UserError
 from engine import openvino_runner
-from engine.bfloat16 import gpu_has_bfloat16
-from engine.inference import Runner, TorchRunner
+from engine.inference import Runner
 from engine.openvino_runner import OpenVinoRunner
 from engine.runtime_settings import (
     TORCH_FLOAT32,
@@ -18,6 +18,9 @@ from engine.runtime_settings import (
     RuntimeName,
     RuntimeOptions,
 )
+
+if TYPE_CHECKING:
+    from torch import nn
 
 EXACTER: tuple[Precision, ...] = ("int8", "bfloat16", "float32")
 
@@ -62,7 +65,7 @@ def versions(choice: RuntimeChoice) -> dict[str, str]:
 
 
 def open_runner(
-    network: nn.Module, choice: RuntimeChoice, *, batch_size: int, model: Path | None
+    network: "nn.Module", choice: RuntimeChoice, *, batch_size: int, model: Path | None
 ) -> Runner:
     """model: the folder of the exported network, which OpenVINO runs in place of `network`.
 
@@ -71,6 +74,8 @@ def open_runner(
     if wrong := problem(choice):
         raise UserError(f"{choice}: {wrong}")
     if choice.runtime == "torch":
+        from engine.torch_runner import TorchRunner
+
         return TorchRunner(network, batch_size=batch_size, precision=choice.precision)
     if model is None:
         raise ValueError("OpenVINO runs exported networks only")
@@ -80,12 +85,16 @@ def open_runner(
 def _own_runtime(options: RuntimeOptions) -> RuntimeName:
     if options.precision == "int8":
         return "openvino"
+    import torch
+
     return "torch" if torch.cuda.is_available() or not openvino_runner.installed() else "openvino"
 
 
 def _own_precision(runtime: RuntimeName) -> Precision:
     """On a processor torch gains from bfloat16 too, but OpenVINO gains more."""
     if runtime == "torch":
+        from engine.bfloat16 import gpu_has_bfloat16
+
         has_it = gpu_has_bfloat16()
     else:
         has_it = not problem(RuntimeChoice(runtime="openvino", precision="bfloat16"))
@@ -95,6 +104,10 @@ def _own_precision(runtime: RuntimeName) -> Precision:
 def _torch_problem(precision: Precision) -> str:
     if precision == "int8":
         return "int8 is OpenVINO's; give --runtime openvino"
+    import torch
+
+    from engine.bfloat16 import gpu_has_bfloat16
+
     if precision == "bfloat16" and torch.cuda.is_available() and not gpu_has_bfloat16():
         return "this GPU has no bfloat16; give --precision float32"
     return ""

@@ -19,8 +19,8 @@ from index.registration import band_passed, prepare, register
 from index.settings import RegistrationSettings
 from pipeline.search import search_of
 from report.pictures import save_grid, to_rgb
-from retrieval.embedder_files import load_embedder
 from retrieval.embedding import about, embed_images
+from retrieval.exported import load_for_queries
 
 PICTURED = 6
 PICTURED_QUERIES = 20
@@ -76,14 +76,14 @@ class Answer:
 
 def nearest_known(names: Sequence[str], index: IndexFolder, k: int) -> list[Answer]:
     """The k nearest references of each image; fields C x H x W at the index's size."""
-    embedder = load_embedder(index.folder / EMBEDDER_FOLDER)
+    embedder = load_for_queries(index.folder / EMBEDDER_FOLDER)
     fields = np.stack([_field(name, index) for name in names])
     vectors = EmbeddingSet(
         ids=tuple(names),
         vectors_ND=embed_images(embedder, fields),
         provenance=about(embedder),
     )
-    found = search_of(index).vectors.search(vectors, k)
+    found = search_of(index, few_queries=True).vectors.search(vectors, k)
     return [
         Answer(name=name, field=field, hits=_hits(found, n, index))
         for n, (name, field) in enumerate(zip(names, fields, strict=True))

@@ -17,12 +17,13 @@ from atlas.manifest import Manifest
 from atlas.profiling import stage
 from atlas.store import ImageStore
 from engine import openvino_runner
-from engine.openvino_runner import export, model_hash, quantise
+from engine.openvino_export import export, quantise
+from engine.openvino_runner import model_hash
 from engine.runtime_settings import TORCH_FLOAT32, RuntimeChoice, RuntimeOptions
 from engine.runtimes import candidates, versions
 from pipeline.runtime_recall import LARGEST_FALL, Recall, recall_of
-from retrieval.embedder import Embedder, EmbedderRuntime
-from retrieval.embedder_files import INDEX_BY
+from retrieval.embedder import Embedder
+from retrieval.embedder_runtime import INDEX_BY, EmbedderRuntime
 from retrieval.embedding import embed_store
 
 LEAST_IMAGES, MOST_IMAGES, SHARE_OF_ATLAS = 64, 1000, 0.02

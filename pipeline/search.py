@@ -13,8 +13,6 @@ import faiss
 from atlas.artifacts import EmbeddingSet
 from atlas.errors import UserError
 from atlas.files import content_hash
-from engine.bfloat16 import processor_has_bfloat16
-from engine.products import Bfloat16Proposals
 from index.approximate import Tuned, load_search, save_search, tune, wanted_search
 from index.float16 import gpu_proposals
 from index.index_folder import IndexFolder
@@ -43,10 +41,11 @@ def vectors_hash(embeddings: EmbeddingSet) -> str:
     return content_hash(*embeddings.ids, embeddings.vectors_ND)
 
 
-def search_of(index: IndexFolder) -> Search:
+def search_of(index: IndexFolder, *, few_queries: bool = False) -> Search:
+    """few_queries: so few that nothing is prepared for them."""
     propose = load_search(index.folder)
     if propose is None:
-        return exact_search(index.embeddings)
+        return exact_search(index.embeddings, few_queries=few_queries)
     return Search(
         vectors=build_index(index.embeddings, lambda _: propose),
         known=index.embeddings,
@@ -54,18 +53,20 @@ def search_of(index: IndexFolder) -> Search:
     )
 
 
-def exact_search(embeddings: EmbeddingSet) -> Search:
+def exact_search(embeddings: EmbeddingSet, *, few_queries: bool = False) -> Search:
     """Answers are the same whatever proposes."""
-    vectors = build_index(embeddings, _fastest(len(embeddings.ids)))
+    plain = few_queries or len(embeddings.ids) < PAYS_FROM
+    vectors = build_index(embeddings, flat_proposals if plain else _fastest())
     return Search(vectors=vectors, known=embeddings, tuned_for={})
 
 
-def _fastest(count: int) -> MakePropose:
-    """What proposes among so many vectors; of few all are quick."""
-    if count < PAYS_FROM:
-        return flat_proposals
+def _fastest() -> MakePropose:
+    """What proposes among many vectors; of few all are quick."""
     if faiss.get_num_gpus():
         return gpu_proposals
+    from engine.bfloat16 import processor_has_bfloat16  # they load torch, which takes seconds
+    from engine.products import Bfloat16Proposals
+
     return Bfloat16Proposals if processor_has_bfloat16() else flat_proposals
 
 

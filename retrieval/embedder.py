@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from engine.inference import Runner
 from engine.runtime_settings import TORCH_FLOAT32, RuntimeChoice
 from engine.runtimes import open_runner
 from engine.weights import weights_hash
+from retrieval.embedder_runtime import EmbedderRuntime
 from retrieval.network import EmbeddingNetwork
 from retrieval.settings import EmbedderSettings, FrozenSettings
 
@@ -31,21 +31,6 @@ class HeldOut:
 
     held_out_ids: tuple[str, ...] = ()
     unseen_identity_ids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbedderRuntime:
-    """What an embedder was chosen to run on.
-
-    model: folder of the exported network; None where torch runs it. model_hash: of a model that
-    does not follow from the weights alone. checks: what was measured on the way to the choice, as
-    JSON can say it.
-    """
-
-    choice: RuntimeChoice
-    model: Path | None = None
-    model_hash: str = ""
-    checks: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +71,7 @@ class Embedder:
     @cached_property
     def maker(self) -> str:
         """What makes its embeddings: those of equal makers may be compared."""
-        if self.runtime is None or self.choice == TORCH_FLOAT32:
-            return self.fingerprint
-        return " ".join([self.fingerprint, str(self.choice), self.runtime.model_hash]).strip()
+        return self.fingerprint if self.runtime is None else self.runtime.maker(self.fingerprint)
 
     @cached_property
     def runner(self) -> Runner:

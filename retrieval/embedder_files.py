@@ -1,10 +1,8 @@
 """An embedder as a folder: embedder.json, held_out.json, weights.safetensors.
 
-One that a runtime was chosen for, as that of an index, has runtime.json too, and the exported
-network in `model/`.
+And what `embedder_runtime` adds, where a runtime was chosen for it.
 """
 
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,23 +11,18 @@ from torch import nn
 
 from atlas.errors import UserError
 from atlas.files import read_json, write_json
-from engine import openvino_runner
 from engine.normalisation import ChannelStatistics
-from engine.runtime_settings import RuntimeChoice
-from engine.runtimes import problem
 from engine.settings import TrainingSettings
 from engine.trunks import empty_trunk
 from engine.weights import load_weights, save_weights
-from retrieval.embedder import Embedder, EmbedderRuntime, HeldOut
+from retrieval.embedder import Embedder, HeldOut
 from retrieval.embedder_about import ABOUT_FILE, MADE_BY, damaged, read_about
+from retrieval.embedder_runtime import load_runtime, save_runtime
 from retrieval.network import EmbeddingNetwork, frozen_network, trained_network
 from retrieval.settings import EmbedderSettings, FrozenSettings, LossSettings
 
 HELD_OUT_FILE = "held_out.json"
 WEIGHTS_FILE = "weights.safetensors"
-RUNTIME_FILE = "runtime.json"
-MODEL_FOLDER = "model"
-INDEX_BY = "python scripts/build_index.py"
 
 
 def save_embedder(folder: Path, embedder: Embedder) -> None:
@@ -37,7 +30,7 @@ def save_embedder(folder: Path, embedder: Embedder) -> None:
     save_weights(folder / WEIGHTS_FILE, embedder.network)
     write_json(folder / HELD_OUT_FILE, embedder.held_out)
     if embedder.runtime is not None:
-        _save_runtime(folder, embedder.runtime)
+        save_runtime(folder, embedder.runtime)
     write_json(
         folder / ABOUT_FILE,
         {
@@ -78,32 +71,7 @@ def _embedder(folder: Path, about: dict[str, Any]) -> Embedder:
             held_out_ids=tuple(held_out["held_out_ids"]),
             unseen_identity_ids=tuple(held_out["unseen_identity_ids"]),
         ),
-        runtime=_load_runtime(folder) if (folder / RUNTIME_FILE).exists() else None,
-    )
-
-
-def _save_runtime(folder: Path, runtime: EmbedderRuntime) -> None:
-    if runtime.model is not None:
-        shutil.copytree(runtime.model, folder / MODEL_FOLDER, dirs_exist_ok=True)
-    about = {"model_hash": runtime.model_hash, "checks": runtime.checks}
-    write_json(folder / RUNTIME_FILE, {**asdict(runtime.choice), **about})
-
-
-def _load_runtime(folder: Path) -> EmbedderRuntime:
-    stored = read_json(folder / RUNTIME_FILE, made_by=INDEX_BY)
-    choice = RuntimeChoice(runtime=stored["runtime"], precision=stored["precision"])
-    if wrong := problem(choice):
-        raise UserError(
-            f"{folder} embeds by {choice}: {wrong}, or make vectors of all images anew: {INDEX_BY}"
-        )
-    model = folder / MODEL_FOLDER
-    if stored["model_hash"] and openvino_runner.model_hash(model) != stored["model_hash"]:
-        raise UserError(f"{model} is not the model it was saved with; run  {INDEX_BY}")
-    return EmbedderRuntime(
-        choice=choice,
-        model=None if choice.runtime == "torch" else model,
-        model_hash=stored["model_hash"],
-        checks=tuple(stored["checks"]),
+        runtime=load_runtime(folder),
     )
 
 

@@ -6,7 +6,7 @@ embedding is the same bit for bit in every run, alone or among others.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,34 @@ from atlas.artifacts import EmbeddingSet
 from atlas.files import content_hash
 from atlas.parts import fill_parts
 from atlas.store import ImageStore
-from engine.inference import ReadImages, rows_of
+from engine.inference import ReadImages, Runner, rows_of
+from engine.runtime_settings import RuntimeChoice
 from engine.runtimes import versions
-from retrieval.embedder import Embedder
 
 IMAGES_AT_ONCE = 128  # are embedded as soon as they are decoded: whole batches
 
 
+class Embeds(Protocol):
+    """An embedder as far as embedding needs it, which may be without torch.
+
+    maker: what makes its embeddings: those of equal makers may be compared.
+    started_from: where its first weights were from.
+    """
+
+    @property
+    def maker(self) -> str: ...
+    @property
+    def started_from(self) -> str: ...
+    @property
+    def choice(self) -> RuntimeChoice: ...
+    @property
+    def runner(self) -> Runner:
+        """Raises UserError where this machine cannot run it as it was chosen to."""
+        ...
+
+
 def embed_store(
-    embedder: Embedder, store: ImageStore, ids: Sequence[str], *, folder: Path | None
+    embedder: Embeds, store: ImageStore, ids: Sequence[str], *, folder: Path | None
 ) -> EmbeddingSet:
     """The embeddings of stored images; kept below `folder`, where a killed run goes on."""
     return embed_rows(
@@ -33,7 +52,7 @@ def embed_store(
 
 
 def embed_rows(
-    embedder: Embedder,
+    embedder: Embeds,
     read: ReadImages,
     ids: Sequence[str],
     *,
@@ -64,13 +83,13 @@ def embed_rows(
     return EmbeddingSet(ids=tuple(ids), vectors_ND=vectors_ND, provenance=provenance)
 
 
-def embed_images(embedder: Embedder, images_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+def embed_images(embedder: Embeds, images_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
     """float32 N x D of a few images at hand."""
     places = [str(n) for n in range(len(images_NCHW))]
     return rows_of(embedder.runner, lambda some: images_NCHW[[int(n) for n in some]], places)
 
 
-def about(embedder: Embedder) -> dict[str, Any]:
+def about(embedder: Embeds) -> dict[str, Any]:
     """What goes into the provenance of its embeddings; other versions round in other ways."""
     return {
         "embedder": embedder.maker,
@@ -80,7 +99,7 @@ def about(embedder: Embedder) -> dict[str, Any]:
 
 
 def _forward(
-    embedder: Embedder, read: ReadImages, ids: Sequence[str], description: str
+    embedder: Embeds, read: ReadImages, ids: Sequence[str], description: str
 ) -> NDArray[np.float32]:
     with tqdm(total=len(ids), desc=description, unit="img", leave=False, position=1) as bar:
 

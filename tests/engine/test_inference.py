@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from engine.heads import AvgMaxPool, winner_head
-from engine.inference import TorchRunner, forward_rows, rows_of
+from engine.inference import rows_of
 from engine.normalisation import Normalise, measure_channels
+from engine.torch_runner import TorchRunner, forward_rows
 from engine.trunks import build_trunk
 from tests.engine.stores import tiny_store
 

@@ -7,16 +7,16 @@ from torch import nn
 
 from atlas.errors import UserError
 from engine.heads import AvgMaxPool, winner_head
-from engine.inference import forward_rows, rows_of
+from engine.inference import rows_of
 from engine.normalisation import Normalise, measure_channels
+from engine.openvino_export import export, quantise
 from engine.openvino_runner import (
     OpenVinoRunner,
-    export,
     has_precision,
     installed,
     model_hash,
-    quantise,
 )
+from engine.torch_runner import forward_rows
 from engine.trunks import build_trunk
 from tests.engine.stirred import stirred
 from tests.engine.stores import tiny_store

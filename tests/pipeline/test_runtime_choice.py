@@ -2,10 +2,14 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from atlas.errors import ProvenanceError, UserError
@@ -25,6 +29,7 @@ from pipeline.runtime_recall import recall_of
 from pipeline.search import search_of
 from retrieval.embedder_files import load_embedder
 from retrieval.embedding import embed_images, embed_store
+from retrieval.exported import load_for_queries
 from tests.pipeline.evaluated import SIZE_PX, save_random_embedder, write_evaluated_atlas
 
 pytestmark = pytest.mark.skipif(not openvino_runner.installed(), reason="OpenVINO is not installed")
@@ -150,6 +155,43 @@ def test_an_index_is_refused_where_its_runtime_is_not(made: Path, tmp_path: Path
     monkeypatch.setattr(openvino_runner, "installed", lambda package="openvino": False)
     with pytest.raises(UserError, match=r"openvino is not installed; pip install '.\[fast\]'"):
         look_up(["field0_0"], made / "run" / "index", k=1, montage=tmp_path / "m.png")
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # an import of it fails from here on
+from pathlib import Path
+from pipeline.lookup import look_up
+query, index, picture = sys.argv[1:]
+found = look_up([query], Path(index), k=3, montage=Path(picture))
+print(found.table.to_json())
+"""
+
+
+def test_a_lookup_needs_no_torch(made: Path, tmp_path: Path) -> None:
+    """Loading it would take longer than all the rest; answers are those of the whole embedder."""
+    index, picture = made / "run" / "index", tmp_path / "lookup.png"
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, "field0_0", index, picture],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = pd.read_json(StringIO(done.stdout))
+    embedder, opened = load_embedder(index / "embedder"), load_index(index)
+    queries = opened.embeddings.aligned_to(["field0_0"])
+    nearest = search_of(opened).vectors.search(queries, 3)
+    assert load_for_queries(index / "embedder").maker == embedder.maker
+    assert found["match"].tolist() == nearest.reference_ids_NK[0].tolist()
+    np.testing.assert_allclose(found["similarity"], nearest.similarity_NK[0], atol=1e-6)
+    assert picture.stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ["model.xml", "model.bin"])
+def test_a_damaged_exported_network_is_told_in_a_line(made: Path, tmp_path: Path, name: str):
+    shutil.copytree(made / "run" / "index", tmp_path / "index")
+    damaged = tmp_path / "index" / "embedder" / "model" / name
+    damaged.write_bytes(damaged.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"model: this exported network is damaged .* again$"):
+        look_up(["field0_0"], tmp_path / "index", k=1, montage=tmp_path / "m.png")
 
 
 def naive_recall(embedder, store, ids, identities) -> tuple[float, float]:
