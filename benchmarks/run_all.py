@@ -29,6 +29,7 @@ def main(out: Path) -> None:
         ("benchmarks.decoders", "--out", out, "--images", large / "train"),
         ("benchmarks.store_reads", "--out", out, "--data", large),
         ("benchmarks.embedding_speed", "--out", out, "--data", large),
+        ("benchmarks.prediction_speed", "--out", out, "--data", large),
         ("benchmarks.search_speed", "--out", out, "--queries", "2048"),
         ("benchmarks.all_pairs", "--out", out / "all_pairs", "--count", "50000"),
         ("benchmarks.build_from_files", "--out", out, "--data", large),

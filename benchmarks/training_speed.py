@@ -29,12 +29,11 @@ from atlas.profiling import Span, recorded
 from atlas.split import hold_out
 from atlas.store import fill_store
 from benchmarks.side_by_side import ROUNDS, compare, own_process, save
-from benchmarks.untrained import untrained_embedder
+from benchmarks.untrained import untrained_embedder, usual_statistics
 from classify import training as classifier_training
 from classify.network import build_network
 from classify.recipes import RECIPES as CLASSIFIERS
 from engine.loaders import LOADING
-from engine.normalisation import ChannelStatistics
 from engine.settings import Precision, TrainingSettings
 from retrieval import training as embedder_training
 from retrieval.settings import RECIPES as EMBEDDERS
@@ -110,10 +109,11 @@ def rate_of_steps(spans: Sequence[Span]) -> float:
 def plain_classifier_rate(source: Source) -> float:
     manifest = read_manifest(source[0]).labelled
     channels = manifest.spec.channels
-    gray = ChannelStatistics(mean_C=(20.0,) * len(channels), std_C=(30.0,) * len(channels))
     settings = replace(CLASSIFIERS["densenet121"], weights="none")
     labels = len(manifest.spec.labels)
-    network, _ = build_network(settings, gray, channels=channels, labels=labels)
+    network, _ = build_network(
+        settings, usual_statistics(len(channels)), channels=channels, labels=labels
+    )
     targets = torch.from_numpy(label_matrix([row.labels or () for row in manifest.rows], labels))
     return plain_rate(network, nn.BCEWithLogitsLoss(), manifest, targets.float(), source)
 

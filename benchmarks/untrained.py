@@ -41,16 +41,17 @@ def untrained_embedder(channels: tuple[str, ...], size_px: int, *, seed: int = 0
         TRUNK, channels=len(channels), stem=settings.stem, weights="none", seed=seed
     )
     perturb(trunk.module, seed)
-    statistics = ChannelStatistics(
-        mean_C=(MEAN,) * len(channels), std_C=(DEVIATION,) * len(channels)
-    )
     return Embedder(
-        network=trained_network(settings, statistics, trunk),
+        network=trained_network(settings, usual_statistics(len(channels)), trunk),
         settings=settings,
         channels=channels,
         image_size_px=size_px,
         provenance={"started_from": f"{trunk.started_from}, norms perturbed"},
     )
+
+
+def usual_statistics(channels: int) -> ChannelStatistics:
+    return ChannelStatistics(mean_C=(MEAN,) * channels, std_C=(DEVIATION,) * channels)
 
 
 def perturb(network: nn.Module, seed: int) -> None:

@@ -1,0 +1,89 @@
+"""From a decoded store to probabilities: the loop a user would write beside the project's.
+
+python scripts/draw_atlas.py --out D --identities 16 --size-px 256
+python -m benchmarks.prediction_speed --data D --out R
+
+All have the same DenseNet121 with weights by lot, and the same images: the loop as torch runs it,
+then the project's prediction of classifiers that were trained in float32 and in bfloat16.
+"""
+
+import os
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+import tyro
+
+from atlas.manifest import read_manifest
+from atlas.store import ImageStore, fill_store
+from benchmarks.side_by_side import ROUNDS, compare, own_process, rate_of, save
+from benchmarks.untrained import perturb, usual_statistics
+from classify.classifier import Classifier
+from classify.network import build_network
+from classify.prediction import predict
+from classify.recipes import RECIPES
+from engine.inference import BATCH_SIZE
+from engine.settings import Precision
+from engine.weights import weights_hash
+
+
+def main(data: Path, out: Path, images: int = 96, size_px: int = 256, rounds: int = ROUNDS) -> None:
+    """Measures images a second, each seen once; the store is filled below `out` beforehand."""
+    source = (data, out, images, size_px)
+    threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
+    # The project tells the allocator to keep memory, which would help the loop too.
+    with own_process(**threads) as loop, own_process(**threads) as ours:
+        ways = {
+            "eager loop": partial(loop, eager_rate, source),
+            "ours, float32": partial(ours, project_rate, source, "32-true"),
+            "ours, bfloat16": partial(ours, project_rate, source, "bf16-mixed"),
+        }
+        title = f"Predicting {size_px} px by a DenseNet121, {images} images"
+        made = compare(title, ways, unit="images/s", rounds=rounds)
+    save(out, "prediction_speed", [made], packages=["torch", "timm"])
+
+
+Source = tuple[Path, Path, int, int]  # as the arguments of main
+
+
+def eager_rate(source: Source) -> float:
+    classifier, store, ids = opened(source, "32-true")
+    network = classifier.network.eval()
+
+    def predict_all() -> None:
+        with torch.no_grad():
+            for start in range(0, len(ids), BATCH_SIZE):
+                network(torch.from_numpy(store.read(ids[start : start + BATCH_SIZE]))).sigmoid()
+
+    return rate_of(len(ids), predict_all)
+
+
+def project_rate(source: Source, precision: Precision) -> float:
+    classifier, store, ids = opened(source, precision)
+    with tempfile.TemporaryDirectory() as folder:
+        return rate_of(len(ids), lambda: predict(classifier, store, ids, folder=Path(folder)))
+
+
+def opened(source: Source, precision: Precision) -> tuple[Classifier, ImageStore, tuple[str, ...]]:
+    data, out, images, size_px = source
+    whole = read_manifest(data).labelled
+    channels, labels = whole.spec.channels, whole.spec.labels
+    recipe = RECIPES["densenet121"]
+    training = replace(recipe.training, precision=precision, crop_px=None)
+    settings = replace(recipe, weights="none", training=training)
+    network, started_from = build_network(
+        settings, usual_statistics(len(channels)), channels=channels, labels=len(labels)
+    )
+    perturb(network, seed=0)
+    classifier = Classifier(
+        network=network, settings=settings, channels=channels, labels=labels, image_size_px=size_px,
+        started_from=started_from, weights_hash=weights_hash(network),
+    )  # fmt: skip
+    store = fill_store(whole, out / "store", size_px=size_px)
+    return classifier, store, whole.ids[:images]
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
