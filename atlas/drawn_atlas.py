@@ -172,15 +172,15 @@ def _write(
 
 
 def _tables(train: list[Drawing], test: list[Drawing]) -> dict[str, str]:
-    """The text of each CSV table by its file's name."""
+    """The text of each CSV table by its file's name; without test images train.csv alone."""
     known = [(d.id, d.target, d.antibody.name) for d in train]
     wanted = [(d.id, 0) for d in test]
     truth = [(d.id, d.relation, d.source, d.edit, d.target) for d in test]
-    tables = {
-        "train.csv": pd.DataFrame(known, columns=["Id", "Target", "Identity"]),
-        "sample_submission.csv": pd.DataFrame(wanted, columns=["Id", "Predicted"]),
-        "truth.csv": pd.DataFrame(truth, columns=["Id", "relation", "source", "edit", "Target"]),
-    }
+    tables = {"train.csv": pd.DataFrame(known, columns=["Id", "Target", "Identity"])}
+    if test:
+        columns = ["Id", "relation", "source", "edit", "Target"]
+        tables["sample_submission.csv"] = pd.DataFrame(wanted, columns=["Id", "Predicted"])
+        tables["truth.csv"] = pd.DataFrame(truth, columns=columns)
     return {name: t.to_csv(index=False, lineterminator="\n") for name, t in tables.items()}
 
 

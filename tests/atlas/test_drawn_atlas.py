@@ -14,6 +14,7 @@ from atlas.edits import EDITS, turned
 from atlas.errors import DataError, UserError
 from atlas.images import read_field
 from atlas.labels import HPA_LABELS
+from atlas.manifest import read_manifest
 from atlas.spec import HPA_2018, read_spec
 
 SMALL = DrawnAtlasSettings(
@@ -127,6 +128,14 @@ def test_an_atlas_that_is_there_is_left_alone(folder: Path) -> None:
     assert again.already_there
     assert (again.train_images, again.test_images) == (90, 88)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_an_atlas_without_test_images_is_one_too(tmp_path: Path) -> None:
+    known = replace(SMALL, test_fields_per_identity=0, novel_identities=0, copies=0)
+    drawn = draw_atlas(known, tmp_path / "atlas", jobs=1)
+    assert drawn.test_images == 0
+    manifest = read_manifest(drawn.folder)
+    assert (len(manifest.labelled.ids), manifest.of("test").ids) == (90, ())
 
 
 def test_another_folder_is_refused_and_kept(folder: Path, tmp_path: Path) -> None:
