@@ -16,13 +16,17 @@ class DataError(UserError):
     """
 
     def __init__(self, where: str, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.where, self.problems = where, tuple(problems)
         shown = [f"  {problem}" for problem in self.problems[:SHOWN_PROBLEMS]]
         if len(self.problems) > SHOWN_PROBLEMS:
             shown.append(f"  ... and {len(self.problems) - SHOWN_PROBLEMS} more")
         count = len(self.problems)
         noun = "problem" if count == 1 else "problems"
         super().__init__("\n".join([f"{where}: {count} {noun} to mend before going on:", *shown]))
+
+    def __reduce__(self) -> tuple[type["DataError"], tuple[str, tuple[str, ...]]]:
+        """From a process that reads to the one that asked: as it was made, not from its text."""
+        return type(self), (self.where, self.problems)
 
 
 class ProvenanceError(UserError):
