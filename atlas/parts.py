@@ -6,7 +6,7 @@ made again: later calls add parts for what is new, wherever it stands among the 
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -46,6 +46,11 @@ class PartStore:
             raise KeyError("no ids asked for")
         with stage("reading parts", items=len(ids)):
             return _rows_of(wanted, len(ids))
+
+    def only(self, ids: Sequence[str]) -> "PartStore":
+        """Of these ids alone: little to send to another process, which reads them itself. Raises
+        KeyError for an id not stored."""
+        return replace(self, ids=tuple(ids), places={i: self.places[i] for i in ids})
 
     def row_hashes(self, ids: Sequence[str]) -> "RowHashes":
         """Of the content of each; looking at one raises KeyError for an id not stored."""

@@ -24,9 +24,7 @@ from index.settings import RegistrationSettings
 ReadFields = Callable[[Sequence[str]], NDArray[np.uint8]]
 Made = TypeVar("Made")
 
-# Band-passed fields of so many queries and their candidates are held at a time.
-QUERIES_AT_ONCE = 128
-QUERIES_A_TASK = 8
+QUERIES_A_TASK = 32  # whose candidates, 64 KiB each, a process reads and holds at a time
 PAIRS_WORTH_PROCESSES = 1000
 FIELDS_WORTH_PROCESSES = 250
 FIELDS_READ_AT_ONCE = 64
@@ -89,14 +87,17 @@ def examine(
         return _kept_banded(wanted, references, settings, folder / BANDED_FOLDER)
 
     def make_rows(query_ids: Sequence[str]) -> NDArray[np.float32]:
-        blocks = [
-            _examine_block(
-                query_ids[start : start + QUERIES_AT_ONCE],
-                candidates, queries, banded_references(), settings,
-            )
-            for start in range(0, len(query_ids), QUERIES_AT_ONCE)
+        banded = _banded(query_ids, queries, settings)
+        ids_NK = np.stack([candidates[query_id] for query_id in query_ids])
+        tasks = [
+            (banded[start : start + QUERIES_A_TASK], banded_references().only(_named(ids_QK)),
+             ids_QK, settings)
+            for start in range(0, len(query_ids), QUERIES_A_TASK)
+            for ids_QK in [ids_NK[start : start + QUERIES_A_TASK]]
         ]  # fmt: skip
-        return np.concatenate(blocks)
+        with stage("comparing pixels", items=int(np.sum(ids_NK != ""))):
+            processes = ids_NK.size >= PAIRS_WORTH_PROCESSES
+            return np.concatenate(in_parallel(evidence_of, tasks, processes=processes))
 
     provenance = {
         "registration": asdict(settings),
@@ -132,41 +133,22 @@ def _pair_keys(neighbours: Neighbours, queries: Images, references: Images) -> l
     ]
 
 
-def _examine_block(
-    query_ids: Sequence[str],
-    candidates: dict[str, NDArray[np.object_]],
-    images: Images,
-    references: PartStore,
-    settings: RegistrationSettings,
-) -> NDArray[np.float32]:
-    ids_QK = np.stack([candidates[query_id] for query_id in query_ids])
-    wanted = _named(ids_QK)
-    position = {"": -1, **{image_id: n for n, image_id in enumerate(wanted)}}
-    at_QK = np.array([[position[r] for r in row] for row in ids_QK], np.int64)
-    queries = _banded(query_ids, images, settings)
-    compared = references.read(wanted) if wanted else queries[:0]
-    tasks = [
-        (queries[start : start + QUERIES_A_TASK], compared,
-         at_QK[start : start + QUERIES_A_TASK], settings)
-        for start in range(0, len(query_ids), QUERIES_A_TASK)
-    ]  # fmt: skip
-    with stage("comparing pixels", items=int(np.sum(at_QK >= 0))):
-        blocks = in_parallel(evidence_of, tasks, processes=at_QK.size >= PAIRS_WORTH_PROCESSES)
-    return np.concatenate(blocks)
-
-
 def evidence_of(
     queries_QCPP: FloatArray,
-    references_RCPP: FloatArray,
-    at_QK: NDArray[np.int64],
+    references: PartStore,
+    ids_QK: NDArray[np.object_],
     settings: RegistrationSettings,
 ) -> NDArray[np.float32]:
-    """Q x K, of band-passed queries with the references at these positions; -1 where none is."""
-    evidence_QK = np.full(at_QK.shape, NOTHING.evidence, np.float32)
-    for row, banded, at in zip(evidence_QK, queries_QCPP, at_QK, strict=True):
-        there = references_RCPP[at[at >= 0]]
-        found = register_all(prepare(banded, settings), list(there), settings)
-        row[at >= 0] = [registration.evidence for registration in found]
+    """Q x K, of band-passed queries with these of the band-passed references; -1 where none is."""
+    evidence_QK = np.full(ids_QK.shape, NOTHING.evidence, np.float32)
+    if not references.ids:
+        return evidence_QK
+    banded = dict(zip(references.ids, references.read(references.ids), strict=True))
+    for row, query, ids in zip(evidence_QK, queries_QCPP, ids_QK, strict=True):
+        there = ids != ""
+        compared = [banded[i] for i in ids[there]]
+        found = register_all(prepare(query, settings), compared, settings)
+        row[there] = [registration.evidence for registration in found]
     return evidence_QK
 
 
