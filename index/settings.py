@@ -51,6 +51,8 @@ class LeakSettings:
     hashes: perceptual hash that proposes candidates beside them, or "none"; "rule_2018" is phash
         with the limits of RULE_2018_BITS. hash_candidates: how many of each query.
     planted_copies, natural_queries: how many images of the atlas itself calibrate `same_image`.
+        At the other values below and a recall of .9, .99 is shown by 13,300 of the latter where
+        none is claimed, by 20,700 where one is.
     sibling_queries: how many held-out fields, and how many of new identities, calibrate `sibling`.
     copy_share, sibling_share: shares of the queries assumed to be copies (2.6 % of the test set of
         2018) and siblings, at which a precision is meant.
@@ -64,7 +66,7 @@ class LeakSettings:
     hashes: HashChoice = "dhash"
     hash_candidates: int = 5
     planted_copies: int = 800
-    natural_queries: int = 12_000
+    natural_queries: int = 24_000
     sibling_queries: int = 5000
     copy_share: float = 0.026
     copy_precision: float = 0.99

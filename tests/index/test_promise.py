@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from index.promise import RISK, Trials, make_promise, precision_bound
+from index.settings import LeakSettings
 
 
 def trials(known: list[float], unknown: list[float], correct: list[bool] | None = None) -> Trials:
@@ -34,6 +35,22 @@ def test_the_bound_by_hand_where_nothing_false_was_seen():
     false = 1 - 0.04 ** (1 / 300)
     expected = 0.5 * right / (0.5 * (right + wrong) + 0.5 * false)
     assert precision_bound(clean, np.array([0.5]), 0.5)[0] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("false", [0, 1])
+def test_the_default_numbers_of_trials_can_show_the_default_precision(false: int) -> None:
+    """With nine of ten copies found and one stranger taken for a copy; else nobody who has images
+    enough would ever be promised anything."""
+    asked = LeakSettings()
+    copies, strangers = asked.planted_copies, asked.natural_queries
+    found = round(0.92 * copies)
+    some = trials(
+        [0.9] * found + [0.2] * (copies - found), [0.9] * false + [0.2] * (strangers - false)
+    )
+    promise = make_promise(
+        some, wanted_cut=0.6, precision=asked.copy_precision, share=asked.copy_share, seed=0
+    )
+    assert promise.reached
 
 
 def test_the_bound_counts_what_reaches_the_cut_and_wrong_matches_against_it():
