@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 import tyro
+from torch import nn
 
 from atlas.manifest import read_manifest
 from atlas.store import ImageStore, fill_store
@@ -68,14 +69,19 @@ Source = tuple[Path, Path, Path | None, int, int]  # as the arguments of main
 
 def eager_rate(source: Source) -> float:
     embedder, store, ids = opened(source)
-    network = embedder.network.eval()
+    return loop_rate(embedder.network, store, ids)
 
-    def embed() -> None:
+
+def loop_rate(network: nn.Module, store: ImageStore, ids: tuple[str, ...]) -> float:
+    """Images a second of the loop that a user would write."""
+    network.eval()
+
+    def run() -> None:
         with torch.no_grad():
             for start in range(0, len(ids), BATCH_SIZE):
                 network(torch.from_numpy(store.read(ids[start : start + BATCH_SIZE])))
 
-    return rate_of(len(ids), embed)
+    return rate_of(len(ids), run)
 
 
 def chosen(source: Source, runtime: RuntimeName, precision: Precision) -> str:

@@ -13,18 +13,18 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import torch
 import tyro
+from torch import nn
 
 from atlas.manifest import read_manifest
 from atlas.store import ImageStore, fill_store
+from benchmarks.embedding_speed import loop_rate
 from benchmarks.side_by_side import ROUNDS, compare, own_process, rate_of, save
 from benchmarks.untrained import perturb, usual_statistics
 from classify.classifier import Classifier
 from classify.network import build_network
 from classify.prediction import predict
 from classify.recipes import RECIPES
-from engine.inference import BATCH_SIZE
 from engine.settings import Precision
 from engine.weights import weights_hash
 
@@ -50,14 +50,7 @@ Source = tuple[Path, Path, int, int]  # as the arguments of main
 
 def eager_rate(source: Source) -> float:
     classifier, store, ids = opened(source, "32-true")
-    network = classifier.network.eval()
-
-    def predict_all() -> None:
-        with torch.no_grad():
-            for start in range(0, len(ids), BATCH_SIZE):
-                network(torch.from_numpy(store.read(ids[start : start + BATCH_SIZE]))).sigmoid()
-
-    return rate_of(len(ids), predict_all)
+    return loop_rate(nn.Sequential(classifier.network, nn.Sigmoid()), store, ids)
 
 
 def project_rate(source: Source, precision: Precision) -> float:
