@@ -17,11 +17,11 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from atlas.files import content_hash
+from atlas.core.files import content_hash
 from benchmarks.search_speed import K, named
 from benchmarks.vectors import clustered
-from pipeline.kept_neighbours import QUERIES_AT_ONCE, kept_neighbours
-from pipeline.search import exact_search
+from index.search.chosen import exact_search
+from index.search.kept_neighbours import QUERIES_AT_ONCE, kept_neighbours
 
 
 def main(out: Path, count: int = 200_000, dimension: int = 512, worker: Path | None = None) -> None:

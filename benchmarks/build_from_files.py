@@ -18,7 +18,7 @@ from pathlib import Path
 
 import tyro
 
-from atlas.manifest import read_manifest
+from atlas.dataset.manifest import read_manifest
 from benchmarks.leaks.composites import write_composites
 from benchmarks.side_by_side import ROUNDS, Measure, compare, rate_of, save
 from benchmarks.untrained import main as write_embedder

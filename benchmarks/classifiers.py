@@ -27,17 +27,17 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from atlas.artifact_files import save_table
-from atlas.files import read_json, write_json
-from atlas.label_folds import stratified_folds
-from atlas.manifest import read_manifest
-from atlas.metrics import label_matrix, macro_f1
-from atlas.store import fill_store
-from classify.network import empty_network
+from atlas.core.files import read_json, write_json
+from atlas.dataset.artifact_files import save_table
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.metrics import label_matrix, macro_f1
+from atlas.dataset.splits.label_folds import stratified_folds
+from atlas.dataset.store import fill_store
+from atlas.training.settings import Precision
+from classify.decisions.thresholds import choose_thresholds, predict_labels
+from classify.networks.factory import empty_network
 from classify.recipes import RECIPES
 from classify.settings import ClassifierOptions
-from classify.thresholds import choose_thresholds, predict_labels
-from engine.settings import Precision
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "train_folds.py"
 Comparison = Literal["recipes", "losses", "channels"]

@@ -15,8 +15,8 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from atlas import images as project
-from atlas.threads import by_threads
+from atlas.core.parallel import by_threads
+from atlas.dataset import images as project
 from benchmarks.side_by_side import ROUNDS, Comparison, compare, rate_of, save
 
 Decode = Callable[[Path], NDArray[np.generic]]

@@ -16,12 +16,12 @@ import torch
 import tyro
 from torch import nn
 
-from atlas.manifest import read_manifest
-from atlas.store import ImageStore, fill_store
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.store import ImageStore, fill_store
+from atlas.inference.settings import Precision, RuntimeName, RuntimeOptions
+from atlas.workflows.embed.runtime_choice import with_runtime
 from benchmarks.side_by_side import ROUNDS, compare, own_process, rate_of, save
 from benchmarks.untrained import untrained_embedder
-from engine.runtime_settings import Precision, RuntimeName, RuntimeOptions
-from pipeline.runtime_choice import with_runtime
 from retrieval.embedder import Embedder
 from retrieval.embedder_files import load_embedder
 from retrieval.embedding import embed_store

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import tyro
 
-from atlas.artifacts import EmbeddingSet
+from atlas.dataset.artifacts import EmbeddingSet
 from benchmarks.all_pairs import peak_bytes
 from benchmarks.growing import save_growth
 from benchmarks.search_speed import K, named
-from index.approximate import FactoryProposals, recall_of, tune
-from index.vector_index import VectorIndex, build_index
-from pipeline.search import exact_search
+from index.search.approximate import FactoryProposals, recall_of, tune
+from index.search.chosen import exact_search
+from index.search.vector_index import VectorIndex, build_index
 
 QUERIES = 2000
 WAYS = ("float32", "exact", "approximate")

@@ -12,12 +12,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from atlas.artifacts import Neighbours, positions_of
-from atlas.metrics import label_matrix
-from atlas.split import kin_of
-from pipeline.atlas_index import open_atlas_index
-from pipeline.label_audit_trial import AuditTrial, flip_labels, measured, try_audit
-from pipeline.search import search_of
+from atlas.dataset.artifacts import Neighbours, positions_of
+from atlas.dataset.metrics import label_matrix
+from atlas.dataset.splits.hold_out import kin_of
+from atlas.workflows.curate.label_audit import AuditTrial, flip_labels, measured, try_audit
+from atlas.workflows.embed.atlas_index import open_atlas_index
+from index.search.chosen import search_of
 
 
 def main(data: Path, index: Path, share: float = 0.05, seed: int = 0, k: int = 40) -> None:

@@ -17,7 +17,7 @@ import torch
 import tyro
 from torch.nn import functional
 
-from atlas.memory import keep_freed_memory
+from atlas.core.parallel import keep_freed_memory
 from benchmarks.side_by_side import ROUNDS, compare, rate_of, save
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from atlas.cells import draw_field, protein_places
-from atlas.channels import HPA_CHANNELS
-from atlas.drawn_plan import Drawing, DrawnAtlasSettings, plan_atlas
-from atlas.files import read_json
-from atlas.labels import HPA_LABELS
+from atlas.core.files import read_json
+from atlas.dataset.hpa import HPA_CHANNELS
+from atlas.dataset.labels import HPA_LABELS
+from atlas.synthetic.cells import draw_field, protein_places
+from atlas.synthetic.drawn_plan import Drawing, DrawnAtlasSettings, plan_atlas
+from atlas.workflows.classify.prediction import MADE_BY, not_learned
 from classify.activation_maps import activation_maps
 from classify.classifier import load_classifier
-from pipeline.classifier_prediction import MADE_BY, not_learned
 
 TOLERANCE = 0.03  # of the side
 GREEN = HPA_CHANNELS.index("green")

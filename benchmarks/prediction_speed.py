@@ -16,17 +16,17 @@ from pathlib import Path
 import tyro
 from torch import nn
 
-from atlas.manifest import read_manifest
-from atlas.store import ImageStore, fill_store
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.store import ImageStore, fill_store
+from atlas.training.settings import Precision
+from atlas.training.weights import weights_hash
 from benchmarks.embedding_speed import loop_rate
 from benchmarks.side_by_side import ROUNDS, compare, own_process, rate_of, save
 from benchmarks.untrained import perturb, usual_statistics
 from classify.classifier import Classifier
-from classify.network import build_network
+from classify.networks.factory import build_network
 from classify.prediction import predict
 from classify.recipes import RECIPES
-from engine.settings import Precision
-from engine.weights import weights_hash
 
 
 def main(data: Path, out: Path, images: int = 96, size_px: int = 256, rounds: int = ROUNDS) -> None:

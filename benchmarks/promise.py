@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from atlas.artifact_files import save_table
-from atlas.metrics import exact_interval
-from index.calibration import calibrate_same_image
+from atlas.dataset.artifact_files import save_table
+from atlas.dataset.metrics import exact_interval
+from atlas.workflows.embed.atlas_index import open_atlas_index
+from atlas.workflows.leaks.measurement import LeakBench, open_bench
+from index.copies.calibration import calibrate_same_image
+from index.copies.trials import plant_copies, source_of
+from index.copies.verification import Images
 from index.settings import LeakSettings, RegistrationSettings
-from index.trials import plant_copies, source_of
-from index.verification import Images
-from pipeline.atlas_index import open_atlas_index
-from pipeline.leak_bench import LeakBench, open_bench
 
 COPY_SHARE = 0.05
 ASKED = (0.95, 0.99)

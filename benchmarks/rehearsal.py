@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from atlas.artifact_files import save_table
-from atlas.tables import TABLES
+from atlas.dataset.artifact_files import save_table
+from atlas.dataset.tables import TABLES
 from benchmarks.growing import save_growth
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"

@@ -18,13 +18,13 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from atlas.artifacts import EmbeddingSet
-from atlas.errors import UserError
+from atlas.core.errors import UserError
+from atlas.dataset.artifacts import EmbeddingSet
 from benchmarks.side_by_side import Comparison, compare, rate_of, save
 from benchmarks.vectors import clustered, decaying, spread
-from index.approximate import FactoryProposals, trained, tune
-from index.vector_index import QUERIES_AT_ONCE, build_index
-from pipeline.search import exact_search
+from index.search.approximate import FactoryProposals, trained, tune
+from index.search.chosen import exact_search
+from index.search.vector_index import QUERIES_AT_ONCE, build_index
 
 Vectors = NDArray[np.float32]
 K = 10

@@ -21,8 +21,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from atlas.artifact_files import save_table
-from atlas.files import written_beside
+from atlas.core.files import written_beside
+from atlas.dataset.artifact_files import save_table
 
 ROUNDS = 5
 Measure = Callable[[], float]

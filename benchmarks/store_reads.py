@@ -20,9 +20,9 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from atlas.manifest import read_manifest
-from atlas.memory import keep_freed_memory
-from atlas.store import fill_store
+from atlas.core.parallel import keep_freed_memory
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.store import fill_store
 from benchmarks.side_by_side import ROUNDS, Measure, compare, rate_of, save
 
 Images = NDArray[np.uint8]

@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 import tyro
 
-from atlas.artifact_files import save_table
-from pipeline.scoring import score_run
+from atlas.dataset.artifact_files import save_table
+from atlas.workflows.submit.score import score_run
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 RECIPES = {

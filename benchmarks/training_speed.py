@@ -23,18 +23,18 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from atlas.manifest import Manifest, read_manifest
-from atlas.metrics import label_matrix
-from atlas.profiling import Span, recorded
-from atlas.split import hold_out
-from atlas.store import fill_store
+from atlas.core.timing import Span, recorded
+from atlas.dataset.manifest import Manifest, read_manifest
+from atlas.dataset.metrics import label_matrix
+from atlas.dataset.splits.hold_out import hold_out
+from atlas.dataset.store import fill_store
+from atlas.training.loaders import LOADING
+from atlas.training.settings import Precision, TrainingSettings
 from benchmarks.side_by_side import ROUNDS, compare, own_process, save
 from benchmarks.untrained import untrained_embedder, usual_statistics
 from classify import training as classifier_training
-from classify.network import build_network
+from classify.networks.factory import build_network
 from classify.recipes import RECIPES as CLASSIFIERS
-from engine.loaders import LOADING
-from engine.settings import Precision, TrainingSettings
 from retrieval import training as embedder_training
 from retrieval.settings import RECIPES as EMBEDDERS
 

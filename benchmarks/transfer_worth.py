@@ -15,11 +15,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from atlas.manifest import read_labels
-from atlas.metrics import label_matrix, macro_f1
+from atlas.dataset.manifest import read_labels
+from atlas.dataset.metrics import label_matrix, macro_f1
+from classify.decisions.thresholds import choose_thresholds, predict_labels
 from classify.run_files import load_held_out
-from classify.thresholds import choose_thresholds, predict_labels
-from index.transfer_worth import learn, weigh
+from index.claims.expected_gain import learn, weigh
 
 CONFIDENCE = 0.99  # that a match is one: what find_leaks.py promises
 WAYS = ("ours", "classifier", "copied")

@@ -11,13 +11,13 @@ import torch
 import tyro
 from torch import nn
 
-from atlas.files import folder_written_beside
-from atlas.spec import read_spec
-from engine.normalisation import ChannelStatistics
-from engine.trunks import build_trunk
+from atlas.core.files import folder_written_beside
+from atlas.dataset.spec import read_spec
+from atlas.training.backbones import build_trunk
+from atlas.training.layers import ChannelStatistics
 from retrieval.embedder import Embedder
-from retrieval.embedder_about import ABOUT_FILE
 from retrieval.embedder_files import save_embedder
+from retrieval.embedder_source import ABOUT_FILE
 from retrieval.network import trained_network
 from retrieval.settings import RECIPES
 

@@ -21,13 +21,12 @@ import tyro
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from atlas.cells import draw_field
-from atlas.drawn_plan import DrawnAtlasSettings, plan_atlas
-from atlas.files import written_beside
-from engine.stems import widen_stem
-from engine.torch_runner import evaluating, on_device
-from engine.trunks import build_trunk
-from index.template_matching import sums_from_corner
+from atlas.core.files import written_beside
+from atlas.inference.torch_runner import evaluating, on_device
+from atlas.synthetic.cells import draw_field
+from atlas.synthetic.drawn_plan import DrawnAtlasSettings, plan_atlas
+from atlas.training.backbones import build_trunk, widen_stem
+from index.copies.template_matching import sums_from_corner
 
 FIELD_PX = 256
 STAGES = (2, 3, 4)  # of the trunk: 1/8, 1/16 and 1/32 of the side

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from atlas.artifacts import Neighbours
-from atlas.manifest import read_manifest
-from atlas.store import fill_store
+from atlas.dataset.artifacts import Neighbours
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.store import fill_store
 from benchmarks.side_by_side import ROUNDS, compare, own_process, rate_of, save
+from index.copies.verification import Images, examine
 from index.settings import LeakSettings, RegistrationSettings
-from index.verification import Images, examine
 
 CANDIDATES = LeakSettings().neighbours + LeakSettings().hash_candidates
 

@@ -7,7 +7,7 @@ what it is given, before anything else.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from atlas.errors import UserError
+from atlas.core.errors import UserError
 
 AS_STORED = "as_stored"
 

@@ -4,16 +4,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from atlas.errors import UserError
-from atlas.files import read_json, write_json
+from atlas.core.errors import UserError
+from atlas.core.files import read_json, write_json
+from atlas.inference.settings import Precision
+from atlas.training.precision import machine_has_bfloat16
+from atlas.training.settings import TrainingSettings
+from atlas.training.weights import load_weights, save_weights, weights_hash
 from classify.losses.terms import LossSum, LossTerm
-from classify.network import empty_network
 from classify.networks.base import ClassifierNetwork
+from classify.networks.factory import empty_network
 from classify.settings import ClassifierSettings
-from engine.bfloat16 import machine_has_bfloat16
-from engine.runtime_settings import Precision
-from engine.settings import TrainingSettings
-from engine.weights import load_weights, save_weights, weights_hash
 
 CARD_FILE = "classifier.json"
 WEIGHTS_FILE = "weights.safetensors"

@@ -1,27 +1,29 @@
 """A classifier for each fold, and what they say together. Axis N: images."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from atlas.artifact_files import load_probabilities, save_probabilities, save_table
-from atlas.artifacts import ProbabilitySet
-from atlas.folds import Fold
-from atlas.label_folds import not_learned
-from atlas.manifest import Manifest
-from atlas.split import HoldOut
-from atlas.store import ImageStore
+from atlas.dataset.artifact_files import load_probabilities, save_probabilities, save_table
+from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.manifest import Manifest
+from atlas.dataset.metrics import macro_f1
+from atlas.dataset.splits.folds import Fold
+from atlas.dataset.splits.hold_out import HoldOut
+from atlas.dataset.splits.label_folds import not_learned
+from atlas.dataset.store import ImageStore
 from classify.classifier import CARD_FILE, Classifier, load_classifier
-from classify.fold_scores import fold_summary
-from classify.held_out import TrainedClassifier, finish_run, judge
+from classify.decisions.thresholds import choose_thresholds, predict_labels
+from classify.held_out import HoldOutScores, TrainedClassifier, finish_run, judge, truth_of
 from classify.prediction import mean_over
-from classify.prediction_settings import PredictionSettings
 from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE
-from classify.settings import ClassifierSettings
+from classify.settings import ClassifierSettings, PredictionSettings
 from classify.training import train_on
 
 MADE_BY = "python scripts/train_folds.py"
@@ -109,3 +111,68 @@ def _out_of_fold(manifest: Manifest, finished: Mapping[str, TrainedClassifier]) 
     )
     tested = set(joined.ids)
     return joined.aligned_to([image_id for image_id in manifest.ids if image_id in tested])
+
+
+# Macro F1 of folds, one by one and together. Axes: N images, C classes.
+
+
+OTHERS = "at_cuts_of_others"
+SCORES = {
+    "at_half": "cuts of .5",
+    "at_overall_cut": "one cut",
+    "at_class_cuts": "a cut a label",
+    OTHERS: "others' cuts",
+}
+
+
+def fold_summary(
+    manifest: Manifest, finished: Mapping[str, TrainedClassifier], together: HoldOutScores
+) -> pd.DataFrame:
+    """A row for each fold, then `out_of_fold`, and mean and standard deviation of the folds.
+
+    finished: by name, at least one. together: of all tested images at cuts chosen on them.
+    Scores as in `HoldOutScores`, and `at_cuts_of_others`: a cut for each class, chosen on what the
+    other folds test, so that no image has a say in its own; empty for a single fold.
+    """
+    truths = [truth_of(manifest, run.held_out.ids) for run in finished.values()]
+    others, others_together = _at_cuts_of_others(list(finished.values()), truths)
+    rows = [
+        {
+            "fold": name,
+            "kept_epoch": run.classifier.settings.kept_epoch,
+            "training_images": len(run.split.training_ids),
+            "tested_images": len(run.split.validation_ids),
+            **asdict(run.scores),
+            OTHERS: score,
+        }
+        for (name, run), score in zip(finished.items(), others, strict=True)
+    ]
+    table = pd.DataFrame(rows)
+    out_of_fold = {
+        "fold": "out_of_fold",
+        "tested_images": table["tested_images"].sum(),
+        **asdict(together),
+        OTHERS: others_together,
+    }
+    figures = table[list(SCORES)].astype(float)
+    spread = [{"fold": name, **figures.agg(name)} for name in ("mean", "std")]
+    whole = pd.DataFrame([*rows, out_of_fold, *spread])
+    return whole.astype({"training_images": "Int64", "tested_images": "Int64"})
+
+
+def _at_cuts_of_others(
+    runs: list[TrainedClassifier], truths: list[NDArray[np.uint8]]
+) -> tuple[list[float], float]:
+    """Macro F1 of each fold and of all together, where other folds chose the cuts."""
+    if len(runs) < 2:
+        return [math.nan], math.nan
+    predicted = []
+    for n, run in enumerate(runs):
+        others = [m for m in range(len(runs)) if m != n]
+        thresholds = choose_thresholds(
+            np.concatenate([runs[m].held_out.probabilities_NC for m in others]),
+            np.concatenate([truths[m] for m in others]),
+        )
+        predicted.append(predict_labels(run.held_out.probabilities_NC, thresholds.per_class_C))
+    each = [macro_f1(*pair) for pair in zip(truths, predicted, strict=True)]
+    return each, macro_f1(np.concatenate(truths), np.concatenate(predicted))

@@ -10,19 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.artifact_files import save_probabilities
-from atlas.artifacts import ProbabilitySet
-from atlas.files import write_json
-from atlas.manifest import Manifest
-from atlas.metrics import label_matrix, macro_f1
-from atlas.split import HoldOut
-from atlas.store import ImageStore
+from atlas.core.files import write_json
+from atlas.dataset.artifact_files import save_probabilities
+from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.manifest import Manifest
+from atlas.dataset.metrics import label_matrix, macro_f1
+from atlas.dataset.splits.hold_out import HoldOut
+from atlas.dataset.store import ImageStore
 from classify.classifier import Classifier
-from classify.mistakes import find_mistakes, save_mistakes
+from classify.decisions.mistakes import find_mistakes, save_mistakes
+from classify.decisions.thresholds import (
+    Thresholds,
+    choose_thresholds,
+    predict_labels,
+    save_thresholds,
+)
 from classify.prediction import PLAIN, predict
-from classify.prediction_settings import PredictionSettings
 from classify.run_files import HOLD_OUT_FILE, TEST_FILE, THRESHOLDS_FILE, VALIDATION_FILE
-from classify.thresholds import Thresholds, choose_thresholds, predict_labels, save_thresholds
+from classify.settings import PredictionSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,23 +10,22 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 
-from atlas.files import write_json
-from atlas.manifest import Manifest
-from atlas.metrics import label_matrix
-from atlas.split import HoldOut, hold_out
-from atlas.store import ImageStore
+from atlas.core.files import write_json
+from atlas.dataset.manifest import Manifest
+from atlas.dataset.metrics import label_matrix
+from atlas.dataset.splits.hold_out import HoldOut, hold_out
+from atlas.dataset.store import ImageStore
+from atlas.training.backbones import PROBE_PX, RUN_WEIGHTS, build_trunk
+from atlas.training.layers import ChannelStatistics, measure_channels
+from atlas.training.loaders import training_loader, validation_loader
+from atlas.training.loop import best_score, claim_folder, fit, read_checkpoint, what_decides
+from atlas.training.optimization import build_optimizer
+from atlas.training.precision import with_own_precision
+from atlas.training.weights import save_weights, weights_hash
 from classify.channels import mixing_of
-from classify.networks.autoencoder import LATENT, AutoEncoder, DrawnMap
+from classify.networks.autoencoder import LATENT, AutoEncoder, Decoder, DrawnMap
 from classify.networks.base import Inputs
-from classify.networks.decoder import Decoder
-from classify.pretraining_settings import PretrainingSettings
-from engine.bfloat16 import with_own_precision
-from engine.loaders import training_loader, validation_loader
-from engine.normalisation import ChannelStatistics, measure_channels
-from engine.optimizers import build_optimizer
-from engine.training import best_score, claim_folder, fit, read_checkpoint, what_decides
-from engine.trunks import PROBE_PX, RUN_WEIGHTS, build_trunk
-from engine.weights import save_weights, weights_hash
+from classify.settings import PretrainingSettings
 
 CARD_FILE = "pretraining.json"
 SELECTED_BY = "validation_mse"

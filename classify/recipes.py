@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Literal
 
+from atlas.training.settings import TrainingSettings
 from classify.losses.terms import LossSum, LossTerm
 from classify.settings import WINNER_LOSS, ClassifierSettings
-from engine.settings import TrainingSettings
 
 Recipe = Literal[
     "densenet121", "gapnet_pl", "gapnet", "dual_decoder", "dual_segmentation", "finetune_resnet50",

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from atlas.artifact_files import load_probabilities
-from atlas.artifacts import ProbabilitySet
+from atlas.dataset.artifact_files import load_probabilities
+from atlas.dataset.artifacts import ProbabilitySet
 
 THRESHOLDS_FILE = "thresholds.json"
 HOLD_OUT_FILE = "hold_out.json"

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from atlas.training.settings import TrainingSettings, training_problems
 from classify.channels import AS_STORED
 from classify.losses.terms import LossSum, LossTerm, parse_loss, term_problems
-from engine.settings import TrainingSettings, training_problems
 
 SMALLEST_SIZE_PX = 32
 
@@ -45,7 +45,8 @@ class ClassifierSettings:
     loss: a weighted sum. later_loss: takes its place from later_loss_from_epoch on, counted from 0.
     positive_weight: how often a positive counts in weighted_bce: a number for all classes, or
         "counts", the negatives over the positives of each class among the training images.
-    external_share: of the images that an epoch shows, those of external.csv, see engine/mixing.py;
+    external_share: of the images that an epoch shows, those of external.csv, see
+        `atlas/training/samplers.py`;
         None shows each image of either table as the sampler says.
     hold_out_share: of the groups of labelled images, for validation and thresholds.
     kept_epoch: "best" by macro F1 on the hold-out, or "last", which the hold-out has no say in.
@@ -198,3 +199,111 @@ def _network_problems(settings: ClassifierSettings) -> Iterator[str]:
         yield f"auxiliary weight {weight}: network {network} has no second loss; leave it at 0"
     if network != "dual_segmentation" and settings.protein_channel is not None:
         yield f"protein channel {settings.protein_channel}: only dual_segmentation follows one"
+
+
+# Over which views of an image a classifier predicts.
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionSettings:
+    """Views of each image, and what becomes of their probabilities.
+
+    Args:
+        views: 1 takes images as they are, 8 all flips and turns.
+        crops: Of each image: 1 in the middle, 4 in the corners, 5 both, 9 in a grid.
+        view_px: Side of a crop; that of the crops in training, or whole images, unless given.
+        combine: Of the probabilities of all views: mean, max or median.
+    """
+
+    views: Literal[1, 8] = 1
+    crops: Literal[1, 4, 5, 9] = 1
+    view_px: int | None = None
+    combine: Literal["mean", "max", "median"] = "mean"
+
+
+def as_trained(prediction: PredictionSettings, settings: ClassifierSettings) -> PredictionSettings:
+    """With crops of the side that training saw, where none is given."""
+    if prediction.view_px is not None:
+        return prediction
+    return replace(prediction, view_px=settings.training.crop_px)
+
+
+def prediction_problems(
+    prediction: PredictionSettings, settings: ClassifierSettings, *, image_size_px: int
+) -> Iterator[str]:
+    """What cannot be done with such a classifier of images of that side, a line each."""
+    side_px = as_trained(prediction, settings).view_px
+    seen_px = settings.training.crop_px or image_size_px
+    if side_px is None and prediction.crops > 1:
+        yield f"{prediction.crops} crops of whole images would all be alike: give --view-px"
+    if side_px is not None and not 1 <= side_px <= image_size_px:
+        yield f"crops of {side_px} px: the classifier's images have {image_size_px} px"
+    if side_px not in (None, seen_px) and settings.network == "finetune":
+        yield f"a fine-tuned network takes nothing but {seen_px} px: leave out --view-px"
+
+
+# How a trunk is pre-trained. Only the standard library here, so that `--help` is instant.
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingSettings:
+    """An auto-encoder: a trunk, and a small decoder that draws the image again from its last map.
+
+    trunk, weights, stem, channel_recipe, image_size_px: as of a classifier; give both the same.
+    kl_weight: 0 is a plain auto-encoder. Above, the decoder is given what is drawn from a normal
+        distribution for each place, and their divergence from the standard one is added with this
+        weight, as a mean over all numbers that are drawn.
+    hold_out_share: of the groups of labelled images, to choose the epoch by.
+    """
+
+    trunk: str = "resnet34"
+    weights: str = "auto"
+    stem: Literal["winner", "scaled"] = "winner"
+    channel_recipe: str = AS_STORED
+    image_size_px: int | None = None
+    kl_weight: float = 0.0
+    hold_out_share: float = 0.2
+    training: TrainingSettings
+
+
+USUAL = PretrainingSettings(
+    training=TrainingSettings(epochs=20, batch_size=32, learning_rate=1e-3, schedule="cosine")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingOptions:
+    """What a command may put in place of the usual settings; None keeps them.
+
+    Args:
+        trunk: The timm network to pre-train.
+        weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
+            of another run.
+        channel_recipe: as_stored, rgby, rgb, 0_g_0, r+y_g+y_b, b+y_r+y_g, or one channel's name.
+        image_size_px: Side that stored images are resized to.
+        kl_weight: Of the divergence of a variational auto-encoder; 0 is a plain one.
+        hold_out_share: Share of the groups of each label that is held out.
+    """
+
+    trunk: str | None = None
+    weights: str | None = None
+    channel_recipe: str | None = None
+    image_size_px: int | None = None
+    kl_weight: float | None = None
+    hold_out_share: float | None = None
+
+    def applied_to(self, settings: PretrainingSettings) -> PretrainingSettings:
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(settings, **given)
+
+
+def pretraining_problems(settings: PretrainingSettings) -> Iterator[str]:
+    """What cannot be done, a line each."""
+    yield from training_problems(settings.training)
+    yield from size_problems(settings.image_size_px, settings.training.crop_px)
+    if settings.trunk == OWN_TRUNK:
+        yield f"trunk {OWN_TRUNK} starts from random weights only; pre-train one of timm's"
+    if not 0 <= settings.kl_weight < math.inf:
+        yield f"KL weight {settings.kl_weight}: must not be negative"
+    if not 0 < settings.hold_out_share < 1:
+        yield f"hold-out share {settings.hold_out_share}: must lie between 0 and 1"

@@ -3,31 +3,39 @@
 Axes: N images, C classes.
 """
 
+from __future__ import annotations
+
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import lightning.pytorch as L
 import numpy as np
 import torch
 
-from atlas.files import content_hash
-from atlas.manifest import Manifest
-from atlas.split import HoldOut, hold_out
-from atlas.store import ImageStore
+from atlas.core.files import content_hash
+from atlas.dataset.manifest import Manifest
+from atlas.dataset.metrics import f1_by_class
+from atlas.dataset.splits.hold_out import HoldOut, hold_out
+from atlas.dataset.store import ImageStore
+from atlas.training.callbacks import EpochTable
+from atlas.training.layers import measure_channels
+from atlas.training.loaders import training_loader, validation_loader
+from atlas.training.loop import claim_folder, fit, last_checkpoint, read_checkpoint, what_decides
+from atlas.training.optimization import build_optimizer
+from atlas.training.precision import with_own_precision
+from atlas.training.samplers import ExternalShare
+from atlas.training.weights import weights_hash
 from classify.channels import mixing_of
-from classify.class_table import ClassTable
 from classify.classifier import Classifier, save_classifier
+from classify.decisions.thresholds import best_overall_cut
 from classify.held_out import TrainedClassifier, finish_run, truth_of
-from classify.losses.choose import build_phases
-from classify.module import SELECTED_BY, ClassifierModule
-from classify.network import build_network
-from classify.run_files import PREDICTED_FOLDER
+from classify.losses.factory import Phases, build_phases
+from classify.networks.base import ClassifierNetwork
+from classify.networks.factory import build_network
+from classify.run_files import CLASS_F1_FILE, PREDICTED_FOLDER
 from classify.settings import ClassifierSettings
-from engine.bfloat16 import with_own_precision
-from engine.loaders import training_loader, validation_loader
-from engine.mixing import ExternalShare
-from engine.normalisation import measure_channels
-from engine.training import claim_folder, fit, last_checkpoint, read_checkpoint, what_decides
-from engine.weights import weights_hash
 
 
 def train_classifier(
@@ -128,3 +136,79 @@ def _external_share(
 
 def _targets(manifest: Manifest, ids: tuple[str, ...]) -> torch.Tensor:
     return torch.from_numpy(truth_of(manifest, ids)).float()
+
+
+# The training loop's view of a classifier. Axes: N images, C classes, H x W pixels.
+
+
+SELECTED_BY = "validation_macro_f1"
+
+
+class ClassifierModule(L.LightningModule):
+    """Logs validation_loss, of the phase in force, and validation_macro_f1, each once an epoch.
+
+    Epochs are compared by macro F1 at the one cut that is best for all classes: a cut for each
+    class would reward luck with the few images of a rare class.
+    """
+
+    def __init__(
+        self, network: ClassifierNetwork, settings: ClassifierSettings, losses: Phases
+    ) -> None:
+        super().__init__()
+        self.network, self.settings, self.losses = network, settings, losses
+        self.validated: list[tuple[torch.Tensor, torch.Tensor]] = []
+        # Of the last validation; NaN for a class that no image there carries.
+        self.cut, self.f1_C = math.nan, np.full(0, math.nan)
+
+    def training_step(self, batch: Any, batch_index: int) -> torch.Tensor | dict[str, torch.Tensor]:
+        """The loss; of a network with a second one both parts beside their weighted sum."""
+        images_NCHW, targets_NC, _ = batch
+        maps = self.network.maps(images_NCHW)
+        first = self._loss(self.network.classify(maps), targets_NC)
+        second = self.network.auxiliary_loss(maps, images_NCHW, targets_NC)
+        if second is None:
+            return first
+        loss = first + self.settings.auxiliary_weight * second
+        return {"loss": loss, "classification": first.detach(), "auxiliary": second.detach()}
+
+    def validation_step(self, batch: Any, batch_index: int) -> None:
+        images_NCHW, targets_NC, _ = batch
+        logits_NC = self.network(images_NCHW)
+        loss = self._loss(logits_NC, targets_NC)
+        self.log("validation_loss", loss, batch_size=len(images_NCHW))
+        self.validated.append((logits_NC.float().sigmoid().cpu(), targets_NC.cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        scores, targets = (torch.cat(rows) for rows in zip(*self.validated, strict=True))
+        self.validated.clear()
+        scores_NC, truth_NC = scores.double().numpy(), targets.numpy().astype(np.uint8)
+        self.cut, best = best_overall_cut(scores_NC, truth_NC)
+        predicted_NC = (scores_NC >= self.cut).astype(np.uint8)
+        carried_C = truth_NC.any(axis=0)
+        self.f1_C = np.where(carried_C, f1_by_class(truth_NC, predicted_NC), np.nan)
+        self.log(SELECTED_BY, best, prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        return build_optimizer(self, self.network.trunk, self.settings.training)
+
+    def _loss(self, logits_NC: torch.Tensor, targets_NC: torch.Tensor) -> torch.Tensor:
+        return self.losses.at(self.current_epoch)(logits_NC, targets_NC)
+
+
+# class_f1.csv: how well each class was told after every epoch.
+
+
+class ClassTable(EpochTable):
+    """The best overall cut of each epoch, and every class's F1 on the hold-out there.
+
+    Columns of classes are their number and name, so that equal names stay apart.
+    """
+
+    def __init__(self, folder: Path, labels: tuple[str, ...]) -> None:
+        super().__init__(folder / CLASS_F1_FILE)
+        self.columns = [f"{number} {name}" for number, name in enumerate(labels)]
+
+    def figures(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, float]:
+        assert isinstance(pl_module, ClassifierModule)
+        f1 = dict(zip(self.columns, map(float, pl_module.f1_C), strict=True))
+        return {"cut": pl_module.cut, **f1}

@@ -1,7 +1,7 @@
 """`RUN/index`: vectors, ids, labels, settings and a reference to the atlas they come from.
 
 Exact search needs the vectors alone; what an approximate one was tuned to lies beside them
-(`index/approximate.py`).
+(`index/search/approximate.py`).
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from atlas.artifact_files import load_embeddings, load_table, save_embeddings, save_table
-from atlas.artifacts import EmbeddingSet
-from atlas.errors import ProvenanceError
-from atlas.files import read_json, write_json
-from atlas.labels import format_labels, parse_labels
-from atlas.manifest import ImageRow, Manifest
-from atlas.spec import AtlasSpec, spec_of
+from atlas.core.errors import ProvenanceError
+from atlas.core.files import read_json, write_json
+from atlas.dataset.artifact_files import load_embeddings, load_table, save_embeddings, save_table
+from atlas.dataset.artifacts import EmbeddingSet
+from atlas.dataset.labels import format_labels, parse_labels
+from atlas.dataset.manifest import ImageRow, Manifest
+from atlas.dataset.spec import AtlasSpec, spec_of
 
 MADE_BY = "python scripts/build_index.py"
 EMBEDDER_FOLDER = "embedder"

@@ -95,3 +95,17 @@ def problems(settings: LeakSettings) -> Iterator[str]:
         if not 0 < getattr(settings, name) < 1:
             flag = name.replace("_", "-")
             yield f"--{flag} {getattr(settings, name):g}: between 0 and 1, without the two"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """How an index is searched; see `index/search/approximate.py`.
+
+    Args:
+        recall: Share of the 10 nearest that has to be found, measured on images of the atlas; 1 is
+            exact search, which below about a million images is quick enough.
+        search_mib: What the search may take beside the vectors; no limit, unless given.
+    """
+
+    recall: float = 1.0
+    search_mib: float | None = None

@@ -15,12 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.edits import EDITS, plant
-from atlas.errors import UserError
-from atlas.manifest import Manifest
-from atlas.metrics import label_matrix
-from atlas.split import hold_out
-from engine.loaders import seed_of
+from atlas.core.errors import UserError
+from atlas.dataset.manifest import Manifest
+from atlas.dataset.metrics import label_matrix
+from atlas.dataset.splits.hold_out import hold_out
+from atlas.synthetic.edits import EDITS, plant
+from atlas.training.loaders import seed_of
 from retrieval.embedder import HeldOut
 from retrieval.settings import EmbedderSettings
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from atlas.files import content_hash, json_text
-from engine.inference import Runner
-from engine.runtime_settings import TORCH_FLOAT32, RuntimeChoice
-from engine.runtimes import open_runner
-from engine.weights import weights_hash
+from atlas.core.files import content_hash, json_text
+from atlas.inference.runner import Runner
+from atlas.inference.runtimes import open_runner
+from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice
+from atlas.training.weights import weights_hash
 from retrieval.embedder_runtime import EmbedderRuntime
 from retrieval.network import EmbeddingNetwork
 from retrieval.settings import EmbedderSettings, FrozenSettings

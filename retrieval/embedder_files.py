@@ -9,15 +9,15 @@ from typing import Any
 
 from torch import nn
 
-from atlas.errors import UserError
-from atlas.files import read_json, write_json
-from engine.normalisation import ChannelStatistics
-from engine.settings import TrainingSettings
-from engine.trunks import empty_trunk
-from engine.weights import load_weights, save_weights
+from atlas.core.errors import UserError
+from atlas.core.files import read_json, write_json
+from atlas.training.backbones import empty_trunk
+from atlas.training.layers import ChannelStatistics
+from atlas.training.settings import TrainingSettings
+from atlas.training.weights import load_weights, save_weights
 from retrieval.embedder import Embedder, HeldOut
-from retrieval.embedder_about import ABOUT_FILE, MADE_BY, damaged, read_about
 from retrieval.embedder_runtime import load_runtime, save_runtime
+from retrieval.embedder_source import ABOUT_FILE, MADE_BY, damaged, read_about
 from retrieval.network import EmbeddingNetwork, frozen_network, trained_network
 from retrieval.settings import EmbedderSettings, FrozenSettings, LossSettings
 

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from atlas.errors import UserError
-from atlas.files import read_json, write_json
-from engine import openvino_runner
-from engine.runtime_settings import TORCH_FLOAT32, RuntimeChoice
-from engine.runtimes import problem
+from atlas.core.errors import UserError
+from atlas.core.files import read_json, write_json
+from atlas.inference import openvino_runner
+from atlas.inference.runtimes import problem
+from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice
 
 RUNTIME_FILE = "runtime.json"
 MODEL_FOLDER = "model"

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from atlas.artifacts import EmbeddingSet
-from atlas.files import content_hash
-from atlas.parts import fill_parts
-from atlas.store import ImageStore
-from engine.inference import ReadImages, Runner, rows_of
-from engine.runtime_settings import RuntimeChoice
-from engine.runtimes import versions
+from atlas.core.files import content_hash
+from atlas.core.row_cache import fill_parts
+from atlas.dataset.artifacts import EmbeddingSet
+from atlas.dataset.store import ImageStore
+from atlas.inference.runner import ReadImages, Runner, rows_of
+from atlas.inference.runtimes import versions
+from atlas.inference.settings import RuntimeChoice
 
 IMAGES_AT_ONCE = 128  # are embedded as soon as they are decoded: whole batches
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from engine.inference import Runner
-from engine.openvino_runner import OpenVinoRunner
-from engine.runtime_settings import RuntimeChoice
-from retrieval.embedder_about import damaged, read_about
+from atlas.inference.openvino_runner import OpenVinoRunner
+from atlas.inference.runner import Runner
+from atlas.inference.settings import RuntimeChoice
 from retrieval.embedder_runtime import load_runtime
+from retrieval.embedder_source import damaged, read_about
 from retrieval.embedding import Embeds
 
 

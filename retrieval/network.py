@@ -7,10 +7,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from engine.heads import AvgMaxPool, in_float32, winner_head
-from engine.normalisation import ChannelStatistics, Normalise, NormaliseEach
-from engine.trunks import Trunk
-from engine.views import turned_view
+from atlas.training.backbones import Trunk
+from atlas.training.layers import (
+    AvgMaxPool,
+    ChannelStatistics,
+    Normalise,
+    NormaliseEach,
+    in_float32,
+    turned_view,
+    winner_head,
+)
 from retrieval.settings import EmbedderSettings, FrozenSettings
 
 DROPOUTS = (0.25, 0.5)

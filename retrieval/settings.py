@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from engine.settings import TrainingSettings, training_problems
+from atlas.training.settings import TrainingSettings, training_problems
 
 SMALLEST_SIZE_PX = 32
 SIMILARITY_LOSS: Literal["supervised_contrastive"] = "supervised_contrastive"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from scripts.console import run
+from atlas.cli.console import run
 
 
 def main(
@@ -25,8 +25,7 @@ def main(
         held_out: The embedder whose held-out fields are asked for, for "frozen".
         classes: What counts as right; auto takes identities where any occurs twice.
     """
-    from pipeline.ablation import ablate_retrieval
-    from pipeline.ablation_text import winners
+    from atlas.workflows.evaluate.ablation import ablate_retrieval, winners
 
     table = ablate_retrieval(data, embedder, out, held_out=held_out, classes=classes)
     print(f"best by MAP@R, and its gain over {table['combination'].iloc[0]}:")

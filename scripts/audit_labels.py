@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from scripts.console import run
+from atlas.cli.console import run
 
 SHOWN = 10
 
@@ -34,7 +34,7 @@ def main(
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.label_audit import AuditSettings, audit_labels_of, trial_in_words
+    from atlas.workflows.curate.label_audit import AuditSettings, audit_labels_of, trial_in_words
 
     settings = AuditSettings(neighbours=k, wrong_share=wrong_share, seed=seed)
     audited = audit_labels_of(data, index, out, settings)

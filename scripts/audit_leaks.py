@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from scripts.console import run
+from atlas.cli.console import run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +40,7 @@ def main(
     """
     from rich.console import Console
 
-    from pipeline.leak_table_audit import audit_leak_tables
-    from pipeline.leak_table_telling import columns_in_words
+    from atlas.workflows.curate.leak_tables import audit_leak_tables, columns_in_words
 
     audited = audit_leak_tables(tables, out, data=data, labels=labels)
     terminal = Console()

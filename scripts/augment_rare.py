@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes
 
-from pipeline.settings import RareSettings
-from scripts.console import run
+from atlas.cli.console import run
+from atlas.workflows.settings import RareSettings
 
 
 def main(
@@ -25,8 +25,7 @@ def main(
         out: The atlas folder to write.
         dry_run: Only tell what would be made; the tables suffice for that.
     """
-    from pipeline.rare_augmentation import augment_rare, plan_of
-    from pipeline.rare_telling import told
+    from atlas.workflows.curate.rare_augmentation import augment_rare, plan_of, told
 
     found = plan_of(data, settings) if dry_run else augment_rare(data, out, settings)
     print("\n".join(told(found, None if dry_run else out)))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes
 
-from atlas.profiling import stage
-from engine.runtime_settings import AUTO, RuntimeOptions
-from pipeline.settings import SearchSettings
-from scripts.console import profiled, run
+from atlas.cli.console import profiled, run
+from atlas.core.timing import stage
+from atlas.inference.settings import AUTO, RuntimeOptions
+from index.settings import SearchSettings
 
 
 def main(
@@ -30,7 +30,7 @@ def main(
     """
     with profiled(profile):
         with stage("loading libraries"):
-            from pipeline.index_building import build_index_of
+            from atlas.workflows.embed.index_building import build_index_of
         built = build_index_of(data, embedder, out, search, embedding)
     index = built.index
     identities = {name for name in index.identities.values() if name}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from scripts.console import run
+from atlas.cli.console import run
 
 
 def main(
@@ -18,7 +18,7 @@ def main(
         submission: a CSV file with the columns Id and Predicted.
         data: the atlas folder, with sample_submission.csv.
     """
-    from pipeline.submission_checking import check_submission_of
+    from atlas.workflows.submit.check import check_submission_of
 
     asked = check_submission_of(data, submission)
     print(

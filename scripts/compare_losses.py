@@ -6,11 +6,11 @@ from typing import Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from atlas.errors import UserError
-from engine.settings import TrainingOptions
-from pipeline.settings import ComparisonSettings, FoldSettings
+from atlas.cli.console import run
+from atlas.core.errors import UserError
+from atlas.training.settings import TrainingOptions
+from atlas.workflows.settings import ComparisonSettings, FoldSettings
 from retrieval.settings import RECIPES, EmbedderOptions
-from scripts.console import run
 
 
 def main(
@@ -41,7 +41,7 @@ def main(
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.loss_comparison import compare_losses, table_cells
+    from atlas.workflows.evaluate.loss_comparison import compare_losses, table_cells
 
     if embedder.loss is not None:
         raise UserError("--loss: a comparison takes its losses from --rows; leave --loss")

@@ -6,10 +6,10 @@ from typing import Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from engine.settings import TrainingOptions
-from pipeline.settings import FoldSettings
+from atlas.cli.console import run
+from atlas.training.settings import TrainingOptions
+from atlas.workflows.settings import FoldSettings
 from retrieval.settings import RECIPES, EmbedderOptions
-from scripts.console import run
 
 
 def main(
@@ -36,7 +36,7 @@ def main(
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.cross_validation import cross_validate, table_cells
+    from atlas.workflows.evaluate.cross_validation import cross_validate, table_cells
 
     settings = embedder.applied_to(RECIPES[recipe])
     settings = replace(settings, training=training.applied_to(settings.training))

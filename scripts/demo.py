@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scripts.console import run
+from atlas.cli.console import run
 
 
 def main(out: Path = Path("runs/demo"), seed: int = 1) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scripts.console import run
+from atlas.cli.console import run
 
 
 def main(
@@ -36,9 +36,9 @@ def main(
         test_table: CSV table with Id, such as sample_submission.csv.
         jobs: Processes.
     """
-    from atlas.drawn_atlas import draw_atlas, draw_for_tables, read_id_tables
-    from atlas.drawn_plan import DrawnAtlasSettings
-    from atlas.errors import UserError
+    from atlas.core.errors import UserError
+    from atlas.synthetic.drawn_atlas import draw_atlas, draw_for_tables, read_id_tables
+    from atlas.synthetic.drawn_plan import DrawnAtlasSettings
 
     if train_table is not None and test_table is not None:
         table, test_ids = read_id_tables(train_table, test_table)

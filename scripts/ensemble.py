@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes
 
-from classify.decision_settings import DecisionSettings
-from scripts.console import run
+from atlas.cli.console import run
+from classify.decisions.settings import DecisionSettings
 
 
 def main(
@@ -30,7 +30,7 @@ def main(
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.ensembling import make_ensemble
+    from atlas.workflows.classify.ensemble import make_ensemble
 
     made = make_ensemble(data, members, out, settings, compare=compare)
     heads = ("members", "joined by", "cuts", "priors", "nested (95 %)", "optimistic", "optimism")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from scripts.console import run
+from atlas.cli.console import run
 
 
 def main(
@@ -29,8 +29,8 @@ def main(
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.embedder_evaluation import evaluate_embedder
-    from pipeline.evaluation_text import text_tables
+    from atlas.workflows.evaluate.embedder import evaluate_embedder
+    from atlas.workflows.evaluate.text import text_tables
 
     evaluation = evaluate_embedder(
         data, embedder, out, held_out=held_out, classes=classes, views=views, seed=seed

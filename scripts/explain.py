@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from scripts.console import run
+from atlas.cli.console import run
 
 
 def main(
@@ -28,7 +28,7 @@ def main(
         classifier: whose probabilities are shown, if not those that the submission was made of.
         out: an .html file for one image, or a folder; RUNS/explanations by default.
     """
-    from pipeline.explanation import explain
+    from atlas.workflows.explain.explanation import explain
 
     for path in explain(ids, data, runs, out, classifier=classifier):
         print(f"wrote {path}")

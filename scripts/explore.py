@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pipeline.settings import ExplorationSettings
-from scripts.console import run
+from atlas.cli.console import run
+from atlas.workflows.settings import ExplorationSettings
 
 
 def main(
@@ -29,7 +29,7 @@ def main(
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.exploration import PAGE_FILE, explore
+    from atlas.workflows.explore.exploration import PAGE_FILE, explore
 
     settings = ExplorationSettings(folds=folds, rare_below=rare_below, sample=sample, seed=seed)
     explored = explore(data, out, settings)

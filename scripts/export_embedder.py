@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scripts.console import run
+from atlas.cli.console import run
 
 
 def main(embedder: Path = Path("runs/embedder"), out: Path = Path("runs/embedder.onnx")) -> None:
@@ -12,7 +12,7 @@ def main(embedder: Path = Path("runs/embedder"), out: Path = Path("runs/embedder
         embedder: what train_embedder.py wrote, or the folder `embedder` of an index.
         out: the file; uint8 images in, vectors of unit length out, for any number of images.
     """
-    from pipeline.embedder_export import export_embedder
+    from atlas.workflows.embed.embedder import export_embedder
 
     made = export_embedder(embedder, out)
     channels, height, width = made.shape_CHW

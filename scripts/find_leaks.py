@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from atlas.profiling import stage
+from atlas.cli.console import profiled, run
+from atlas.core.timing import stage
 from index.settings import HashChoice, LeakSettings, RegistrationSettings
-from scripts.console import profiled, run
 
 
 def main(
@@ -57,8 +57,8 @@ def main(
     )
     with profiled(profile):
         with stage("loading libraries"):
-            from pipeline.leak_finding import find_leaks_of
-            from pipeline.leak_telling import told
+            from atlas.workflows.leaks.finding import find_leaks_of
+            from atlas.workflows.leaks.telling import told
         found = find_leaks_of(data, index, out, settings, RegistrationSettings())
     print("\n".join(told(found)))
     print(f"wrote {out}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from scripts.console import run
+from atlas.cli.console import run
 
 
 def main(
@@ -27,7 +27,7 @@ def main(
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.lookup import look_up
+    from atlas.workflows.embed.lookup import look_up
 
     found = look_up(queries, index, k=k, montage=montage, data=data)
     table = Table()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scripts.console import run
+from atlas.cli.console import run
 
 
 def main(
@@ -19,7 +19,7 @@ def main(
         classifier: what train_classifier.py or train_folds.py wrote.
         out: where submission.csv, origins.csv and summary.json go.
     """
-    from pipeline.submission import make_submission_of
+    from atlas.workflows.submit.submission import make_submission_of
 
     made = make_submission_of(data, leaks, classifier, out)
     for origin, count in sorted(made.by_origin.items()):

@@ -5,8 +5,8 @@ from typing import Literal
 
 from tyro.conf import OmitArgPrefixes
 
-from classify.prediction_settings import PredictionSettings
-from scripts.console import run
+from atlas.cli.console import run
+from classify.settings import PredictionSettings
 
 
 def main(
@@ -29,7 +29,7 @@ def main(
         out: The HDF5 file to write.
         prediction: Over which views of an image.
     """
-    from pipeline.classifier_prediction import predict_part
+    from atlas.workflows.classify.prediction import predict_part
 
     made = predict_part(data, classifier, out, prediction, part=split, folds=folds)
     count = len(made.probabilities.ids)

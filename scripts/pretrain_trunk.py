@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes
 
-from classify.pretraining_settings import USUAL, PretrainingOptions
-from engine.settings import TrainingOptions
-from scripts.console import run
+from atlas.cli.console import run
+from atlas.training.settings import TrainingOptions
+from classify.settings import USUAL, PretrainingOptions
 
 
 def main(
@@ -27,7 +27,7 @@ def main(
         pretraining: What is learned.
         training: How it is learned.
     """
-    from pipeline.trunk_pretraining import pretrain_trunk
+    from atlas.workflows.classify.training import pretrain_trunk
 
     settings = pretraining.applied_to(USUAL)
     settings = replace(settings, training=training.applied_to(settings.training))

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from atlas.cli.console import run
 from index.settings import LeakSettings, RegistrationSettings
-from scripts.console import run
 
 SHOWN = 20
 NATURAL_QUERIES = 1000  # enough for a cut; more would only prove more
@@ -35,7 +35,7 @@ def main(
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.duplicates import CLEANED_FOLDER, find_duplicates_of
+    from atlas.workflows.curate.duplicates import CLEANED_FOLDER, find_duplicates_of
 
     settings = LeakSettings(
         neighbours=neighbours, copy_precision=copy_precision, copy_share=copy_share, seed=seed,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from scripts.console import run as run_command
+from atlas.cli.console import run as run_command
 
 
 def main(file: tyro.conf.Positional[Path] = Path("run.toml"), dry_run: bool = False) -> None:
@@ -18,8 +18,8 @@ def main(file: tyro.conf.Positional[Path] = Path("run.toml"), dry_run: bool = Fa
         file: a TOML that names the atlas, embedder, classifiers, ensemble and their options.
         dry_run: only show what would be done.
     """
-    from pipeline.run_file import read_run_file
-    from pipeline.run_stages import do_run, plan_run
+    from atlas.workflows.runs.run_file import read_run_file
+    from atlas.workflows.runs.stages import do_run, plan_run
 
     run = read_run_file(file)
     for stage in run.stages:

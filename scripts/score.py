@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scripts.console import run
+from atlas.cli.console import run
 
 SHOWN_CHANGES = 8
 
@@ -17,8 +17,8 @@ def main(data: Path = Path("data"), runs: Path = Path("runs")) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.label_scores import top_changes
-    from pipeline.scoring import score_run
+    from atlas.workflows.submit.label_scores import top_changes
+    from atlas.workflows.submit.score import score_run
 
     scored = score_run(data, runs)
     leaks, labels = scored.leaks, scored.labels

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scripts.console import run
+from atlas.cli.console import run
 
 
 def main(
@@ -19,7 +19,7 @@ def main(
         image: An id of the atlas; the first, unless given.
         seed: Of the draws.
     """
-    from pipeline.augmentation_picture import show_augmentation
+    from atlas.workflows.classify.augmentation_picture import show_augmentation
 
     shown = show_augmentation(data, out, image_id=image, seed=seed)
     print(f"wrote {out}: what is drawn of {shown} in training")

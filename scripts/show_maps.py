@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes
 
-from pipeline.settings import MapSettings
-from scripts.console import run
+from atlas.cli.console import run
+from atlas.workflows.settings import MapSettings
 
 
 def main(
@@ -23,7 +23,7 @@ def main(
         out: The folder to write: a PNG for each label, and boxes.csv.
         maps: Which images, and what makes a box.
     """
-    from pipeline.activation_pictures import show_maps
+    from atlas.workflows.classify.activation_pictures import show_maps
 
     made = show_maps(data, classifier, out, maps)
     print(f"{made.maps} maps of {made.labels} labels, {made.boxes} boxes in px of {made.size_px}")

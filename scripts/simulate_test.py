@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes
 
-from pipeline.settings import SimulationSettings
-from scripts.console import run
+from atlas.cli.console import run
+from atlas.workflows.settings import SimulationSettings
 
 
 def main(
@@ -24,8 +24,7 @@ def main(
         data: The atlas folder; its own test images play no part.
         out: The atlas folder to write; images are linked or copied.
     """
-    from pipeline.simulation import simulate_test
-    from pipeline.simulation_telling import told
+    from atlas.workflows.simulate.simulation import simulate_test, told
 
     print("\n".join(told(simulate_test(data, out, settings), out)))
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes, Positional
 
+from atlas.cli.console import run
+from atlas.training.settings import TrainingOptions
 from classify.recipes import RECIPES, Recipe
 from classify.settings import ClassifierOptions
-from engine.settings import TrainingOptions
-from scripts.console import run
 
 
 def main(
@@ -30,7 +30,7 @@ def main(
         classifier: What is learned from what.
         training: How it is learned.
     """
-    from pipeline.classifier_training import train_classifier
+    from atlas.workflows.classify.training import train_classifier
 
     settings = classifier.applied_to(RECIPES[recipe])
     train_classifier(data, out, replace(settings, training=training.applied_to(settings.training)))

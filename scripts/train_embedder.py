@@ -6,9 +6,9 @@ from typing import Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from engine.settings import TrainingOptions
+from atlas.cli.console import run
+from atlas.training.settings import TrainingOptions
 from retrieval.settings import RECIPES, EmbedderOptions
-from scripts.console import run
 
 
 def main(
@@ -29,7 +29,7 @@ def main(
         embedder: What is learned from what.
         training: How it is learned.
     """
-    from pipeline.embedder_training import train_embedder
+    from atlas.workflows.embed.embedder import train_embedder
 
     settings = embedder.applied_to(RECIPES[recipe])
     train_embedder(data, out, replace(settings, training=training.applied_to(settings.training)))

@@ -4,12 +4,11 @@ from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from classify.prediction_settings import PredictionSettings
+from atlas.cli.console import run
+from atlas.training.settings import TrainingOptions
+from atlas.workflows.settings import ClassifierFolds
 from classify.recipes import RECIPES, Recipe
-from classify.settings import ClassifierOptions
-from engine.settings import TrainingOptions
-from pipeline.settings import ClassifierFolds
-from scripts.console import run
+from classify.settings import ClassifierOptions, PredictionSettings
 
 
 def main(
@@ -40,7 +39,12 @@ def main(
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline.classifier_folds import fold_settings, summary_lines, table_cells, train_folds
+    from atlas.workflows.classify.folds import (
+        fold_settings,
+        summary_lines,
+        table_cells,
+        train_folds,
+    )
 
     settings = fold_settings(RECIPES[recipe], classifier, training)
     made = train_folds(data, out, settings, folds, prediction, only=only, tell=print)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scripts.console import run as run_command
+from atlas.cli.console import run as run_command
 
 
 def main(data: Path = Path("data"), run: Path = Path("runs")) -> None:
@@ -14,7 +14,7 @@ def main(data: Path = Path("data"), run: Path = Path("runs")) -> None:
         data: the atlas folder, whose tables name the images there are now.
         run: the folder that holds index, and perhaps leaks, classifier and submission.
     """
-    from pipeline.update import update_run
+    from atlas.workflows.runs.update import update_run
 
     updated = update_run(data, run)
     print(f"labelled images: {len(updated.added)} more, {len(updated.removed)} fewer")

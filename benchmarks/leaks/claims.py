@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.files import read_json, write_json, written_beside
+from atlas.core.files import read_json, write_json, written_beside
 
 OURS, COSINE = "ours", "cosine"
 HASHES = ("phash", "dhash", "ahash", "whash")

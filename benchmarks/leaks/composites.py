@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.artifact_files import save_table
-from atlas.edits import Image
-from atlas.files import folder_written_beside
-from atlas.images import read_field
-from atlas.manifest import read_manifest
+from atlas.core.files import folder_written_beside
+from atlas.dataset.artifact_files import save_table
+from atlas.dataset.images import read_field
+from atlas.dataset.manifest import read_manifest
+from atlas.synthetic.edits import Image
 
 TABLE = "images.csv"
 SHOWN = ("red", "green", "blue")

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.manifest import read_manifest
-from atlas.store import fill_store
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.store import fill_store
+from atlas.workflows.embed.vectors import joined
 from benchmarks.leaks.claims import COSINE, About, best_matches, save_claims
 from benchmarks.leaks.ours import build_index
 from index.index_folder import load_index
-from pipeline.vectors import joined
 from retrieval.embedder_files import load_embedder
 from retrieval.embedding import embed_store
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.edits import (
+from atlas.synthetic.edits import (
     ALL_TURNS,
     SHAPE_KEEPING_TURNS,
     Image,

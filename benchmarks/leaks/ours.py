@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from atlas.artifact_files import load_matches, load_table
-from atlas.files import read_json
-from atlas.manifest import read_manifest
-from atlas.store import fill_store
+from atlas.core.files import read_json
+from atlas.dataset.artifact_files import load_matches, load_table
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.store import fill_store
 from benchmarks.leaks.claims import COLUMNS, DECIMALS, OURS, About, save_claims
+from index.copies.registration import band_passed, prepare, register
 from index.index_folder import load_index
-from index.registration import band_passed, prepare, register
 from index.settings import RegistrationSettings
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"

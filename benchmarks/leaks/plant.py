@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from atlas.artifact_files import load_table, save_table
-from atlas.errors import UserError
-from atlas.files import folder_written_beside, read_json, write_json
-from atlas.manifest import ImageRow
-from atlas.spec import AtlasSpec
-from atlas.tables import TABLES
+from atlas.cli.console import run
+from atlas.core.errors import UserError
+from atlas.core.files import folder_written_beside, read_json, write_json
+from atlas.dataset.artifact_files import load_table, save_table
+from atlas.dataset.manifest import ImageRow
+from atlas.dataset.spec import AtlasSpec
+from atlas.dataset.tables import TABLES
 from benchmarks.leaks.edits import Hardness, Pixels, in_words
 from benchmarks.leaks.planting import (
     NOVEL,
@@ -29,7 +30,6 @@ from benchmarks.leaks.planting import (
     open_source,
 )
 from benchmarks.leaks.special import special_cases
-from scripts.console import run
 
 PLANTED_FILE = "planted.json"
 Kind = Literal[Hardness, "special"]

@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from atlas.artifact_files import load_table
-from atlas.edits import Image
-from atlas.errors import DataError
-from atlas.files import content_hash
-from atlas.images import read_field
-from atlas.labels import format_labels
-from atlas.manifest import Manifest, read_manifest
+from atlas.core.errors import DataError
+from atlas.core.files import content_hash
+from atlas.dataset.artifact_files import load_table
+from atlas.dataset.images import read_field
+from atlas.dataset.labels import format_labels
+from atlas.dataset.manifest import Manifest, read_manifest
+from atlas.synthetic.edits import Image
 from benchmarks.leaks.edits import RANGES, Edit, Hardness, Pixels, Said, edits_of
 
 Split = Literal["train", "test"]

@@ -6,7 +6,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 
-from atlas.files import written_beside
+from atlas.core.files import written_beside
 
 matplotlib.use("Agg")  # files only: no window, no display
 from matplotlib import pyplot as plt

@@ -8,10 +8,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from atlas.drawn_atlas import draw_atlas
-from atlas.drawn_plan import DrawnAtlasSettings
-from atlas.errors import UserError
-from atlas.manifest import read_labels
+from atlas.cli.console import run
+from atlas.core.errors import UserError
+from atlas.dataset.manifest import read_labels
+from atlas.synthetic.drawn_atlas import draw_atlas
+from atlas.synthetic.drawn_plan import DrawnAtlasSettings
 from benchmarks.leaks.claims import COSINE, OURS, RIVALS, is_done
 from benchmarks.leaks.composites import TABLE, write_composites
 from benchmarks.leaks.cosine import run_cosine
@@ -20,7 +21,6 @@ from benchmarks.leaks.plant import Kind, plant_atlas
 from benchmarks.leaks.plot import save_plot
 from benchmarks.leaks.sampling import sample_atlas
 from benchmarks.leaks.tables import save_scores
-from scripts.console import run
 
 HERE = Path(__file__).resolve().parent
 RIVALS_PYTHON = HERE / ".venv" / "bin" / "python"

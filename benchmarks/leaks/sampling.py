@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from atlas.artifact_files import save_table
-from atlas.errors import UserError
-from atlas.files import folder_written_beside, read_json, write_json
-from atlas.tables import TABLES
+from atlas.core.errors import UserError
+from atlas.core.files import folder_written_beside, read_json, write_json
+from atlas.dataset.artifact_files import save_table
+from atlas.dataset.tables import TABLES
 from benchmarks.leaks.plant import copy_files
 from benchmarks.leaks.planting import NOVEL, open_source
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from atlas.workflows.submit.score import UNSURE, Share
 from benchmarks.leaks.claims import About
 from benchmarks.leaks.planting import SAME_IMAGE
 from benchmarks.leaks.special import BLANK, CONFLICT, CONSTANT, TEST_TEST
-from pipeline.scoring import UNSURE, Share
 
 PRECISION = 0.99
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from atlas.edits import Image
-from atlas.labels import parse_labels
+from atlas.dataset.labels import parse_labels
+from atlas.synthetic.edits import Image
 from benchmarks.leaks.edits import EDITS, Edit, Edited, Ranges
 from benchmarks.leaks.planting import NOVEL, Planted, Source, Split, copy_of, opaque
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from atlas.artifact_files import load_leaks, load_matches, load_table, save_table
-from atlas.files import written_beside
+from atlas.core.files import written_beside
+from atlas.dataset.artifact_files import load_leaks, load_matches, load_table, save_table
+from atlas.workflows.submit.score import Share
 from benchmarks.leaks.claims import OURS, About, load_claims
 from benchmarks.leaks.scoring import (
     LeakScore,
@@ -19,7 +20,6 @@ from benchmarks.leaks.scoring import (
     score,
     special_counts,
 )
-from pipeline.scoring import Share
 
 Row = dict[str, object]
 HEADER = (

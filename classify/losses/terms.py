@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from atlas.errors import UserError
+from atlas.core.errors import UserError
 
 LossName = Literal[
     "bce", "weighted_bce", "focal", "lovasz_hinge", "lovasz_flat", "symmetric_lovasz",

@@ -12,10 +12,10 @@ published weights: 65,568 / 3,277,824 / 28,700, 16,416 / 2,655,232 / 28,700 and 
 import torch
 from torch import nn
 
-from atlas.errors import UserError
+from atlas.core.errors import UserError
+from atlas.training.backbones import Trunk, map_shape
 from classify.networks.base import ClassifierNetwork, Inputs
 from classify.settings import ClassifierSettings
-from engine.trunks import Trunk, map_shape
 
 FILTERS = 32
 

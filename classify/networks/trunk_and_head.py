@@ -2,10 +2,10 @@
 
 from torch import nn
 
+from atlas.training.backbones import Trunk
+from atlas.training.layers import AvgMaxPool, winner_head
 from classify.networks.base import ClassifierNetwork, Inputs
 from classify.settings import ClassifierSettings
-from engine.heads import AvgMaxPool, winner_head
-from engine.trunks import Trunk
 
 
 def trunk_and_head(

@@ -16,9 +16,9 @@ from typing import Literal
 
 import pandas as pd
 
-from atlas.files import content_hash
-from atlas.labels import parse_labels
-from atlas.manifest import ImageRow, Manifest
+from atlas.core.files import content_hash
+from atlas.dataset.labels import parse_labels
+from atlas.dataset.manifest import ImageRow, Manifest
 from retrieval.embedder import HeldOut
 
 ClassKind = Literal["identity", "label-set"]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.similarity import Similarities
+from retrieval.postprocessing.similarity import Similarities
 
 CUTOFFS = (1, 2, 4, 8, 10)
 CMC_RANKS = tuple(range(1, 51))

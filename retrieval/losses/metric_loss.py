@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from atlas.errors import UserError
+from atlas.core.errors import UserError
 from retrieval.losses.angular_terms import angular_triplet, inter, intra, plain_cosine
 from retrieval.settings import LossSettings
 

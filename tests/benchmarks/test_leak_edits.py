@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from atlas.cells import draw_field
+from atlas.synthetic.cells import draw_field
 from benchmarks.leaks.edits import (
     EDITS,
     RANGES,

@@ -5,14 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atlas.errors import DataError, UserError
-from atlas.images import read_field
-from atlas.manifest import read_manifest
+from atlas.core.errors import DataError, UserError
+from atlas.dataset.images import read_field
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.truth import read_truth
 from benchmarks.leaks.composites import composite
 from benchmarks.leaks.edits import EDITS, from_words
 from benchmarks.leaks.plant import plant_atlas
 from benchmarks.leaks.sampling import sample_atlas
-from pipeline.truth import read_truth
 
 Write = Callable[..., Path]
 CHANNELS = ("red", "green", "blue", "yellow")

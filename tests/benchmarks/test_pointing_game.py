@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from atlas.drawn_plan import Antibody, Drawing
-from atlas.labels import HPA_LABELS
+from atlas.dataset.labels import HPA_LABELS
+from atlas.synthetic.drawn_plan import Antibody, Drawing
+from atlas.training.layers import turned_view
 from benchmarks.pointing_game import (
     Questions,
     by_label,
@@ -20,7 +21,6 @@ from benchmarks.pointing_game import (
 from classify.activation_maps import activation_maps
 from classify.classifier import Classifier
 from classify.recipes import RECIPES
-from engine.views import turned_view
 from tests.classify.networks.made import STORED, made
 
 PLACES = ("Nucleoplasm", "Nucleoli", "Golgi apparatus", "Plasma membrane")

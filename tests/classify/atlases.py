@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from atlas.training.settings import TrainingSettings
 from classify.settings import ClassifierSettings
-from engine.settings import TrainingSettings
 from tests.conftest import write_field
 
 LABELS = ("bright", "striped", "dark corner")

@@ -8,15 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from atlas.training.layers import ChannelStatistics, turned_view
+from atlas.training.weights import weights_hash
 from classify.activation_maps import activation_maps, stage_to_look_at
 from classify.channels import mixing_of
 from classify.classifier import Classifier
 from classify.networks.base import ClassifierNetwork, Inputs
 from classify.recipes import RECIPES, Recipe
 from classify.settings import ClassifierSettings
-from engine.normalisation import ChannelStatistics
-from engine.views import turned_view
-from engine.weights import weights_hash
 from tests.classify.atlases import TINY
 from tests.classify.networks.made import KINDS, STORED, made, noise
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from atlas.errors import UserError
+from atlas.core.errors import UserError
+from atlas.training.layers import MixChannels
 from classify.channels import AS_STORED, CHANNEL_RECIPES, mixing_of
-from engine.normalisation import MixChannels
 from tests.classify.networks.made import KINDS, MEAN, STD, made, noise
 
 # Not in the order of the recipes: names decide, not places.

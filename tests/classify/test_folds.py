@@ -10,20 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atlas.artifact_files import load_probabilities
-from atlas.folds import Fold
-from atlas.label_folds import stratified_folds
-from atlas.manifest import read_manifest
-from atlas.metrics import macro_f1
-from atlas.store import fill_store
-from classify.fold_scores import SCORES
-from classify.folds import FoldRun, train_folds
+from atlas.dataset.artifact_files import load_probabilities
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.metrics import macro_f1
+from atlas.dataset.splits.folds import Fold
+from atlas.dataset.splits.label_folds import stratified_folds
+from atlas.dataset.store import fill_store
+from classify.decisions.thresholds import choose_thresholds, load_thresholds, predict_labels
+from classify.folds import SCORES, FoldRun, train_folds
 from classify.held_out import truth_of
-from classify.prediction_settings import PredictionSettings
 from classify.run_files import load_held_out
-from classify.thresholds import choose_thresholds, load_thresholds, predict_labels
+from classify.settings import PredictionSettings
+from tests.atlas.training.processes import FORKED, LIMIT_S, finished
 from tests.classify.atlases import LABELS, TINY, draw_folder
-from tests.engine.processes import FORKED, LIMIT_S, finished
 
 NAMES = ("fold1", "fold2", "fold3")
 SETTINGS = replace(TINY, kept_epoch="last", training=replace(TINY.training, epochs=1))

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from classify.map_boxes import boxes_of
+from classify.activation_maps import boxes_of
 
 
 def test_boxes_by_hand() -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atlas.manifest import read_manifest
-from atlas.store import ImageStore, fill_store
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.store import ImageStore, fill_store
+from atlas.training.layers import ChannelStatistics
 from classify import classifier as classifiers
 from classify.classifier import Classifier
-from classify.network import build_network
+from classify.networks.factory import build_network
 from classify.prediction import predict, predict_images
-from engine.normalisation import ChannelStatistics
 from tests.classify.atlases import LABELS, TINY, draw_folder
 
 CHANNELS = ("channel0", "channel1")

@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from atlas.errors import UserError
-from atlas.files import read_json
-from atlas.manifest import Manifest, read_manifest
-from atlas.split import hold_out
-from atlas.store import ImageStore, fill_store
+from atlas.core.errors import UserError
+from atlas.core.files import read_json
+from atlas.dataset.manifest import Manifest, read_manifest
+from atlas.dataset.splits.hold_out import hold_out
+from atlas.dataset.store import ImageStore, fill_store
+from atlas.training.layers import ChannelStatistics, measure_channels
+from atlas.training.loaders import training_loader, validation_loader
+from atlas.training.loop import fit
+from atlas.training.settings import TrainingSettings
+from atlas.training.weights import weights_hash
+from atlas.workflows.classify import training as classifier_training
+from atlas.workflows.classify import training as trunk_pretraining
 from classify.networks.autoencoder import AutoEncoder, kl_divergence
 from classify.pretraining import (
     SELECTED_BY,
@@ -21,16 +28,10 @@ from classify.pretraining import (
     build_autoencoder,
     pretrain_trunk,
 )
-from classify.pretraining_settings import USUAL, PretrainingSettings, problems
-from engine.loaders import training_loader, validation_loader
-from engine.normalisation import ChannelStatistics, measure_channels
-from engine.settings import TrainingSettings
-from engine.training import fit
-from engine.weights import weights_hash
-from pipeline import classifier_training, trunk_pretraining
+from classify.settings import USUAL, PretrainingSettings, pretraining_problems
+from tests.atlas.training.stopping import StopsBefore
 from tests.classify.atlases import TINY, draw_folder
 from tests.classify.networks.made import made, noise
-from tests.engine.stopping import StopsBefore
 
 SIZE_PX = 32
 PLAIN = PretrainingSettings(
@@ -195,8 +196,8 @@ def test_it_learns_to_draw(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_done_is_named_at_once() -> None:
-    assert not list(problems(USUAL))
+    assert not list(pretraining_problems(USUAL))
     wrong = replace(USUAL, trunk="gapnet_pl", image_size_px=8, kl_weight=-1.0, hold_out_share=1.0)
-    said = "; ".join(problems(wrong))
+    said = "; ".join(pretraining_problems(wrong))
     for part in ("gapnet_pl", "8 px", "KL weight -1.0", "share 1.0"):
         assert part in said

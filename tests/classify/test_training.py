@@ -6,24 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from atlas.artifact_files import load_probabilities
-from atlas.errors import ProvenanceError, UserError
-from atlas.files import read_json, write_json
-from atlas.manifest import Manifest, read_manifest
-from atlas.split import HoldOut
-from atlas.store import fill_store
+from atlas.core.errors import ProvenanceError, UserError
+from atlas.core.files import read_json, write_json
+from atlas.dataset.artifact_files import load_probabilities
+from atlas.dataset.manifest import Manifest, read_manifest
+from atlas.dataset.splits.hold_out import HoldOut
+from atlas.dataset.store import fill_store
+from atlas.training.layers import ChannelStatistics
+from atlas.training.settings import TrainingOptions
+from atlas.workflows.classify import training as classifier_training
 from classify.classifier import load_classifier
+from classify.decisions.thresholds import load_thresholds, predict_labels
 from classify.held_out import TrainedClassifier
 from classify.losses.terms import LossTerm
-from classify.network import build_network
+from classify.networks.factory import build_network
 from classify.prediction import predict
 from classify.recipes import RECIPES
 from classify.settings import ClassifierSettings, problems
-from classify.thresholds import load_thresholds, predict_labels
 from classify.training import train_classifier, train_on
-from engine.normalisation import ChannelStatistics
-from engine.settings import TrainingOptions
-from pipeline import classifier_training
 from tests.classify.atlases import LABELS, TINY, draw_folder
 
 

@@ -12,19 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from atlas.errors import UserError
-from atlas.store import ImageStore
+from atlas.core.errors import UserError
+from atlas.dataset.store import ImageStore
+from atlas.inference.runner import BATCH_SIZE
+from atlas.training.layers import ChannelStatistics
+from atlas.training.weights import weights_hash
 from classify.classifier import Classifier
-from classify.features import Features
-from classify.network import build_network
-from classify.prediction import PLAIN, mean_over, predict
-from classify.prediction_settings import PredictionSettings
-from classify.views import OverViews, combined
-from engine.inference import BATCH_SIZE
-from engine.normalisation import ChannelStatistics
-from engine.weights import weights_hash
+from classify.networks.factory import build_network
+from classify.prediction import PLAIN, Features, OverViews, combined, mean_over, predict
+from classify.settings import PredictionSettings
+from tests.atlas.training.stores import tiny_store
 from tests.classify.atlases import TINY
-from tests.engine.stores import tiny_store
 
 SIZE_PX, COUNT = 40, 19
 EIGHT = PredictionSettings(views=8)

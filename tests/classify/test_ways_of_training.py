@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from atlas.errors import UserError
-from atlas.files import read_json
-from atlas.manifest import read_manifest
-from atlas.store import fill_store
+from atlas.core.errors import UserError
+from atlas.core.files import read_json
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.store import fill_store
 from classify.classifier import load_classifier
 from classify.settings import problems
 from classify.training import TrainedClassifier, train_classifier

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from atlas.leak_columns import Columns
-from atlas.leak_tables import LeakRow, LeakTable
+from index.audit.leak_tables import Columns, LeakRow, LeakTable
 
 COLUMNS = Columns(id="Id", labels="Target", match=None, doubt=None, distances=(), unread=())
 

@@ -5,7 +5,7 @@ from math import exp, log, log1p
 
 import numpy as np
 
-from atlas.artifacts import Neighbours
+from atlas.dataset.artifacts import Neighbours
 
 Labels = Mapping[str, tuple[int, ...]]
 

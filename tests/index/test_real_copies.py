@@ -5,9 +5,9 @@ import csv
 import numpy as np
 import pytest
 
-from atlas.manifest import read_manifest
-from atlas.store import fill_store, native_size_px
-from index.registration import band_passed, prepare, register
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.store import fill_store, native_size_px
+from index.copies.registration import band_passed, prepare, register
 from index.settings import RegistrationSettings
 
 SETTINGS = RegistrationSettings()

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from atlas.manifest import ImageRow, Manifest
-from atlas.spec import AtlasSpec
-from atlas.store import ImageStore
-from engine.settings import TrainingSettings
+from atlas.dataset.manifest import ImageRow, Manifest
+from atlas.dataset.spec import AtlasSpec
+from atlas.dataset.store import ImageStore
+from atlas.training.settings import TrainingSettings
 from retrieval.settings import EmbedderSettings
-from tests.engine.stores import store_of
+from tests.atlas.training.stores import store_of
 
 SIZE_PX = 32
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from atlas.errors import UserError
+from atlas.core.errors import UserError
 from retrieval.classes import edited_copy, training_classes
 from tests.retrieval.made import antibodies, manifest, settings
 

@@ -4,23 +4,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atlas.edits import turned
-from atlas.parts import fill_parts
-from engine import hub, lite0
+from atlas.core.row_cache import fill_parts
+from atlas.synthetic.edits import turned
+from atlas.training import pretrained
 from retrieval import embedding
 from retrieval.embedder import INPUTS_AT_ONCE, Embedder
 from retrieval.embedder_files import load_embedder, save_embedder
 from retrieval.embedding import embed_images, embed_rows, embed_store
 from retrieval.frozen import frozen_embedder
-from tests.engine.stores import tiny_store
+from tests.atlas.training.stores import tiny_store
 
 
 @pytest.fixture(scope="module")
 def frozen(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
-        if lite0.packaged_file() is None and hub.pretrained_file("resnet50") is None:
-            pytest.skip(f"{lite0.PACKAGE} is not installed")
+        if pretrained.packaged_file() is None and pretrained.pretrained_file("resnet50") is None:
+            pytest.skip(f"{pretrained.PACKAGE} is not installed")
         images = tiny_store(tmp_path_factory.mktemp("frozen"), count=5)
         return frozen_embedder(images, images.ids)
 

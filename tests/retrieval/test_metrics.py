@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from retrieval import metrics
-from retrieval.metrics import top1
+from retrieval import training as metrics
+from retrieval.training import top1
 
 
 def test_by_hand() -> None:

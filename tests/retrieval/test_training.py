@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from atlas.errors import MissingStageError, UserError
-from engine.training import read_checkpoint
-from engine.weights import weights_hash
+from atlas.core.errors import MissingStageError, UserError
+from atlas.training.loop import read_checkpoint
+from atlas.training.weights import weights_hash
 from retrieval.embedder_files import load_embedder
 from retrieval.embedding import embed_images, embed_store
 from retrieval.settings import EmbedderSettings, LossSettings

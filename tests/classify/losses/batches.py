@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from classify.losses.choose import Loss, build_loss
+from classify.losses.factory import Loss, build_loss
 from classify.losses.terms import LossName, LossTerm
 
 Batch = tuple[list[list[float]], list[list[int]]]

@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from classify.losses.choose import build_loss
+from classify.losses.factory import build_loss
 from classify.losses.terms import NAMES, LossName
 from classify.settings import WINNER_LOSS
 from tests.classify.losses.batches import loss_named, value_and_gradient

@@ -7,21 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from atlas.manifest import read_manifest
-from atlas.metrics import label_matrix
-from atlas.store import fill_store
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.metrics import label_matrix
+from atlas.dataset.store import fill_store
+from atlas.training.layers import measure_channels
+from atlas.training.loaders import training_loader, validation_loader
+from atlas.training.loop import fit, read_checkpoint
 from classify.classifier import load_classifier
-from classify.losses.choose import build_phases
+from classify.losses.factory import build_phases
 from classify.losses.terms import parse_loss
-from classify.module import SELECTED_BY, ClassifierModule
-from classify.network import build_network
+from classify.networks.factory import build_network
 from classify.settings import ClassifierSettings
-from classify.training import train_classifier
-from engine.loaders import training_loader, validation_loader
-from engine.normalisation import measure_channels
-from engine.training import fit, read_checkpoint
+from classify.training import SELECTED_BY, ClassifierModule, train_classifier
+from tests.atlas.training.stopping import StopsBefore
 from tests.classify.atlases import TINY, draw_folder
-from tests.engine.stopping import StopsBefore
 
 # So heavy that a look at the number tells which loss it is of: soft_f1 is at most 1.
 HEAVY_BCE = parse_loss("1000 bce", option="")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.errors import UserError
-from classify.losses.choose import build_loss
+from atlas.core.errors import UserError
+from classify.losses.factory import build_loss
 from classify.losses.terms import NAMES, LossSum, LossTerm, parse_loss
 from classify.recipes import RECIPES
 from classify.settings import WINNER_LOSS, ClassifierOptions, ClassifierSettings, problems

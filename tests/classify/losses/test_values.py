@@ -8,11 +8,9 @@ import torch
 from hypothesis import given, settings
 from timm.loss import AsymmetricLossMultiLabel
 
-from classify.losses.choose import build_loss
-from classify.losses.cross_entropy import hard_negative_bce, positive_weights
-from classify.losses.focusing import asymmetric
-from classify.losses.lovasz import lovasz_flat, lovasz_hinge, symmetric_lovasz
-from classify.losses.soft_f1 import soft_f1
+from classify.losses.cross_entropy import asymmetric, hard_negative_bce, positive_weights
+from classify.losses.factory import build_loss
+from classify.losses.overlap import lovasz_flat, lovasz_hinge, soft_f1, symmetric_lovasz
 from classify.losses.terms import NAMES, LossName, LossTerm
 from classify.settings import WINNER_LOSS
 from tests.classify import reference

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import torch
 
+from atlas.training.layers import ChannelStatistics
 from classify.channels import mixing_of
-from classify.network import build_network
 from classify.networks.base import ClassifierNetwork
+from classify.networks.factory import build_network
 from classify.settings import ClassifierSettings
-from engine.normalisation import ChannelStatistics
 from tests.classify.atlases import TINY
 
 KINDS = {

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from atlas.errors import UserError
+from atlas.core.errors import UserError
+from atlas.training.weights import save_weights, weights_hash
 from classify.classifier import Classifier, load_classifier, save_classifier
-from classify.features import Features
 from classify.networks.base import ClassifierNetwork
-from classify.networks.gapnet_pl import gapnet_pl_trunk
+from classify.networks.gapnet import gapnet_pl_trunk
+from classify.prediction import Features
 from classify.settings import ClassifierSettings, problems
-from engine.weights import save_weights, weights_hash
 from tests.classify.networks.made import KINDS, STORED, made, noise
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from atlas.training.backbones import build_trunk
 from classify.networks.base import ClassifierNetwork
 from classify.networks.finetune import FineTune
 from classify.recipes import RECIPES
-from engine.trunks import build_trunk
 from tests.classify.networks.made import made, noise, parameters
 
 

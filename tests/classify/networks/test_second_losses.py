@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from classify.networks.dual_segmentation import protein_channel
+from classify.networks.dual import protein_channel
 from classify.settings import ClassifierSettings
 from tests.classify.networks.made import KINDS, made, noise
 

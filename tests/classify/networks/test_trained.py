@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from atlas.errors import UserError
-from atlas.files import read_json
-from atlas.manifest import read_manifest
-from atlas.store import fill_store
+from atlas.core.errors import UserError
+from atlas.core.files import read_json
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.store import fill_store
+from atlas.workflows.classify import training as classifier_training
 from classify.classifier import load_classifier
 from classify.held_out import TrainedClassifier
 from classify.settings import ClassifierSettings
 from classify.training import train_classifier
-from pipeline import classifier_training
 from tests.classify.atlases import draw_folder
 from tests.classify.networks.made import KINDS
 

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.artifacts import EmbeddingSet
+from atlas.dataset.artifacts import EmbeddingSet
 
 
 class GivenSimilarities:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from retrieval.evaluation.open_set import identify
+from retrieval.evaluation.measurement import identify
 from retrieval.evaluation.ranking import QueryScores, rank_queries
-from retrieval.similarity import CosineSimilarities
+from retrieval.postprocessing.similarity import CosineSimilarities
 from tests.retrieval.evaluation.reference import embeddings, identified_at
 
 

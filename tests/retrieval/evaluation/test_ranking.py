@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
-from atlas.artifacts import EmbeddingSet
+from atlas.dataset.artifacts import EmbeddingSet
 from retrieval.evaluation.ranking import by_group, rank_queries, ranking_keys, summarise
-from retrieval.similarity import CosineSimilarities
+from retrieval.postprocessing.similarity import CosineSimilarities
 from tests.retrieval.evaluation.reference import GivenSimilarities, scores_of
 
 METRICS = {

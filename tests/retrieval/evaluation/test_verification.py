@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from retrieval.evaluation.pairs import cosines_of, draw_pairs
-from retrieval.evaluation.verification import verification_of, verify
+from retrieval.evaluation.verification import cosines_of, draw_pairs, verification_of, verify
 from tests.retrieval.evaluation.reference import accepted_at, all_pairs, embeddings
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from retrieval.losses.choose import build_loss
+from retrieval.losses.factory import build_loss
 from retrieval.losses.metric_loss import MetricLoss
 from retrieval.settings import LossSettings
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from retrieval.losses.options import CLASS_VECTOR_LOSSES
+from retrieval.losses.factory import CLASS_VECTOR_LOSSES
 from retrieval.settings import NAMED_LOSSES, LossName, LossSettings
 from tests.retrieval import reference
 from tests.retrieval.losses.made import made_batch, made_loss, vectors_of, with_vectors

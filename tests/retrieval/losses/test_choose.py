@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from atlas.errors import UserError
-from retrieval.losses.choose import build_loss
-from retrieval.losses.options import CLASS_VECTOR_LOSSES
+from atlas.core.errors import UserError
+from retrieval.losses.factory import CLASS_VECTOR_LOSSES, build_loss
 from retrieval.settings import NAMED_LOSSES, LossName, LossSettings
 from tests.retrieval.losses.made import made_batch, vectors_of
 

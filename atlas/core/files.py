@@ -1,0 +1,149 @@
+"""Writing so that a killed run leaves no broken file, and equal work gives equal bytes."""
+
+import glob
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.core.errors import MissingStageError, UserError
+
+LEFT_OVER_SECONDS = 24 * 3600
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Gives a path beside `path`, with the same ending; renames it when all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def check_replaceable(folder: Path, *, holds: str) -> None:
+    """Raises UserError unless `folder` is new, empty, or an older one that holds the file `holds`.
+
+    Call it before long work: a folder of anything else is never replaced.
+    """
+    if folder.is_dir() and ((folder / holds).is_file() or not any(folder.iterdir())):
+        return
+    if folder.exists():
+        what = f"it holds no {holds}" if folder.is_dir() else "it is no folder"
+        raise UserError(
+            f"{folder} exists and was not written by this command ({what}); give --out another name"
+        )
+
+
+@contextmanager
+def folder_written_beside(folder: Path, *, holds: str) -> Iterator[Path]:
+    """Like `written_beside` for a folder; an older one that holds `holds` too is replaced."""
+    folder = folder.resolve()
+    check_replaceable(folder, holds=holds)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_left_over(folder.parent, f".{glob.escape(folder.name)}.*.part")
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    try:
+        yield beside
+        _put_in_place(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def folder_filled_beside(folder: Path, *, holds: str, key: str) -> Iterator[Path]:
+    """Like `folder_written_beside`, but what a stopped run has filled is given again to the next of
+    the same key, which says what it is made from: for work of many files and minutes."""
+    folder = folder.resolve()
+    check_replaceable(folder, holds=holds)
+    beside = folder.with_name(f".{folder.name}.{key}.part")
+    beside.mkdir(parents=True, exist_ok=True)
+    os.utime(beside)
+    remove_left_over(folder.parent, f".{glob.escape(folder.name)}.*.part")
+    yield beside
+    _put_in_place(beside, folder)
+
+
+def _put_in_place(beside: Path, folder: Path) -> None:
+    if not folder.exists():
+        os.replace(beside, folder)
+        return
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    os.replace(folder, old)
+    os.replace(beside, folder)
+    shutil.rmtree(old)
+
+
+def remove_left_over(folder: Path, pattern: str) -> None:
+    """Removes what killed runs left beside.
+
+    Only what nobody has touched for a day: another process may be writing the same thing now.
+    """
+    for path in folder.glob(pattern):
+        try:
+            if time.time() - path.stat().st_mtime < LEFT_OVER_SECONDS:
+                continue
+        except FileNotFoundError:
+            continue  # another process has just finished it
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def json_text(value: Any) -> str:
+    """JSON with sorted keys: equal values are equal text. Dataclasses and paths may nest."""
+    return json.dumps(value, indent=1, sort_keys=True, default=_plain, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def write_json(path: Path, value: Any) -> None:
+    with written_beside(path) as beside:
+        beside.write_text(json_text(value), encoding="utf-8")
+
+
+def read_json(path: Path, *, made_by: str) -> Any:
+    """Reads JSON that an earlier stage wrote. Raises MissingStageError naming `made_by`."""
+    if not path.exists():
+        raise MissingStageError(f"{path} is not there: run first  {made_by}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); make it again: {made_by}") from error
+
+
+def content_hash(*parts: str | bytes | NDArray[Any]) -> str:
+    """SHA-256 (16 hex digits) of texts and arrays; an array counts with its type and shape."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(part.encode() if isinstance(part, str) else part)
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]

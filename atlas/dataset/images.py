@@ -1,0 +1,141 @@
+"""One field of view from its files: PNG, JPEG or TIFF, 8 or 16 bit, gray or tinted.
+
+Axes: C channels, H rows, W columns.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.core.timing import stage
+from atlas.dataset.hpa import TINT_PLANES
+
+WHITE: dict[np.dtype[np.generic], int] = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
+Counts = NDArray[np.integer[Any] | np.floating[Any]]  # uint8, or float32 of what has more bits
+ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+
+class ImageProblem(ValueError):
+    """A file that cannot serve as this channel; the text says which file and why."""
+
+
+def read_field(
+    files: tuple[Path, ...],
+    channels: tuple[str, ...],
+    *,
+    max_value: int | None = None,
+    size_px: int | None = None,
+) -> NDArray[np.uint8]:
+    """One field, uint8 C x H x W. Raises ImageProblem.
+
+    files: one for each channel, in order.
+    max_value: the count that becomes 255; None takes the range of the file's type, so images stay
+        comparable (never image by image).
+    size_px: side that it is brought to, see `resize_field`; None leaves its own size. Counts of 16
+        bit are rounded to 8 afterwards.
+    """
+    with stage("decoding", items=1):
+        planes = [
+            _read_counts(file, channel, max_value)
+            for file, channel in zip(files, channels, strict=True)
+        ]
+    sizes = {counts.shape for counts, _ in planes}
+    if len(sizes) > 1:
+        listed = ", ".join(
+            f"{channel} {counts.shape[1]}x{counts.shape[0]}"
+            for channel, (counts, _) in zip(channels, planes, strict=True)
+        )
+        raise ImageProblem(f"{files[0].name}: channels of different sizes: {listed}")
+    with stage("resizing", items=1):
+        return np.stack(
+            [
+                _as_bytes(counts if size_px is None else _resized(counts, size_px), white)
+                for counts, white in planes
+            ]
+        )
+
+
+def read_channel(file: Path, channel: str, *, max_value: int | None = None) -> NDArray[np.uint8]:
+    """One channel, uint8 H x W. Raises ImageProblem."""
+    return _as_bytes(*_read_counts(file, channel, max_value))
+
+
+def _read_counts(file: Path, channel: str, max_value: int | None) -> tuple[Counts, int]:
+    """With the count that becomes 255; uint8 where that is 255 already."""
+    pixels = decode(file)
+    if pixels.ndim == 3:
+        pixels = _plane_of_tinted(pixels, file, channel)
+    if pixels.dtype not in WHITE:
+        raise ImageProblem(f"{file.name}: {pixels.dtype} pixels; 8 or 16 bit integers are read")
+    white = WHITE[pixels.dtype] if max_value is None else max_value
+    if pixels.dtype == np.uint8 and white == 255:
+        return np.asarray(pixels, dtype=np.uint8), white
+    return np.minimum(pixels, white, dtype=np.float32), white
+
+
+def _as_bytes(counts: Counts, white: int) -> NDArray[np.uint8]:
+    if counts.dtype == np.uint8:
+        return np.asarray(counts, np.uint8)
+    # Enlarging overshoots at edges.
+    scaled = np.clip(counts * np.float32(255.0 / white), 0.0, 255.0)
+    return np.asarray(np.rint(scaled), dtype=np.uint8)
+
+
+def decode(file: Path) -> NDArray[np.generic]:
+    """The file's pixels as they are: H x W, or H x W x 3 in the order R, G, B.
+
+    Raises ImageProblem.
+    """
+    try:
+        encoded = np.fromfile(file, dtype=np.uint8)
+    except OSError as error:
+        raise ImageProblem(f"{file.name}: cannot be read ({error.strerror})") from error
+    try:
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if len(encoded) else None
+    except cv2.error as error:  # more pixels than OpenCV reads, for one
+        raise ImageProblem(f"{file.name}: cannot be decoded ({error.err})") from error
+    if pixels is None:
+        raise ImageProblem(f"{file.name}: not a readable PNG, JPEG or TIFF")
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        return np.asarray(pixels[:, :, 0])
+    if pixels.ndim == 3:
+        if pixels.shape[2] != 3:
+            raise ImageProblem(
+                f"{file.name}: {pixels.shape[2]} planes (RGBA?); gray or RGB is read"
+            )
+        return np.asarray(pixels[:, :, ::-1])
+    return np.asarray(pixels)
+
+
+def _plane_of_tinted(pixels: NDArray[np.generic], file: Path, channel: str) -> NDArray[np.generic]:
+    if channel in TINT_PLANES:
+        planes = pixels[:, :, TINT_PLANES[channel]]
+        if planes.shape[2] == 1:
+            return np.asarray(planes[:, :, 0])
+        return np.asarray(np.rint(planes.mean(axis=2)).astype(pixels.dtype))
+    if not (pixels == pixels[:, :, :1]).all():
+        raise ImageProblem(f"{file.name}: a colour image, and channel {channel!r} names no colour")
+    return np.asarray(pixels[:, :, 0])
+
+
+def resize_field(field: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    """C x H x W to C x size x size; area averaging where it shrinks, cubic where it grows.
+
+    Other aspects become square: a copy that was stretched is then a copy still.
+    """
+    if field.shape[1:] == (size_px, size_px):
+        return field
+    return np.stack([np.asarray(_resized(plane, size_px), np.uint8) for plane in field])
+
+
+def _resized(plane: Counts, size_px: int) -> Counts:
+    # Plane by plane, as they are decoded: putting the channels side by side first costs OpenCV
+    # more than resizing them at once saves.
+    if plane.shape == (size_px, size_px):
+        return plane
+    shrinks = plane.shape[0] * plane.shape[1] > size_px * size_px
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(plane, (size_px, size_px), interpolation=how), plane.dtype)

@@ -1,0 +1,295 @@
+"""The image store: every field decoded and resized once, uint8 C x H x W."""
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from atlas.core.errors import DataError
+from atlas.core.files import content_hash
+from atlas.core.parallel import DECODING_THREADS, by_threads
+from atlas.core.row_cache import PartStore, Place, Tell, fill_parts, rows_that_fit
+from atlas.core.timing import stage
+from atlas.dataset.artifact_files import save_table
+from atlas.dataset.coherence import LEAST_SCORE, coherence_scores
+from atlas.dataset.images import ImageProblem, read_field
+from atlas.dataset.manifest import ImageRow, Manifest
+
+Scores = dict[str, NDArray[np.float64]]  # by id, of each channel
+
+LARGEST_PX = 512  # what the fields of 2018 have; larger ones are reduced unless asked otherwise
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageStore:
+    """Fields of one atlas at one size. channels name axis C."""
+
+    parts: PartStore
+    channels: tuple[str, ...]
+    size_px: int
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return self.parts.ids
+
+    @property
+    def content_hash(self) -> str:
+        return self.parts.content_hash
+
+    def keys(self, ids: Sequence[str]) -> Sequence[str]:
+        """Of each image's pixels; looking at one raises KeyError for an unknown id."""
+        return self.parts.row_hashes(ids)
+
+    def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
+        """uint8 N x C x size x size, in the order of ids. Raises KeyError for an unknown id."""
+        if not ids:
+            return np.empty((0, len(self.channels), self.size_px, self.size_px), np.uint8)
+        return np.asarray(self.parts.read(ids), dtype=np.uint8)
+
+
+def native_size_px(manifest: Manifest, *, at_most_px: int = LARGEST_PX) -> int:
+    """The commonest longer side of the atlas's images, bounded."""
+    sides = Counter(max(row.width_px, row.height_px) for row in manifest.rows)
+    return min(at_most_px, max(sides, key=lambda side: (sides[side], side), default=at_most_px))
+
+
+def fill_store(
+    manifest: Manifest, folder: Path, *, size_px: int, tell: Tell = lambda places: None
+) -> ImageStore:
+    """The store of a manifest, made or completed below `folder`: what is there is kept.
+
+    Stores of other sizes lie beside it under other names. Raises DataError with every file whose
+    pixels cannot be read. Beside the parts it writes `disagreements.csv`, and says so where a
+    field's channels do not seem to belong together. tell: see `fill_parts`.
+    """
+    scores: Scores = {}
+
+    def make_rows(ids: Sequence[str]) -> NDArray[np.uint8]:
+        fields, problems = _decode(manifest, ids, size_px, scores)
+        if problems:
+            raise DataError(str(_data_folder(manifest)), _every_problem(manifest, size_px))
+        return fields
+
+    parts = fill_parts(
+        parts_folder(manifest, folder, size_px=size_px),
+        manifest.ids,
+        make_rows,
+        provenance=provenance_of(manifest, size_px=size_px),
+        description="decoding",
+        keys=[fingerprint(row) for row in manifest.rows],
+        rows_per_part=rows_that_fit(len(manifest.spec.channels) * size_px**2),
+        tell=tell,
+    )
+    store = ImageStore(parts=parts, channels=manifest.spec.channels, size_px=size_px)
+    if len(store.channels) > 1 and store.ids:
+        report_disagreements(store, scores)
+    return store
+
+
+def parts_folder(manifest: Manifest, folder: Path, *, size_px: int) -> Path:
+    """Where `fill_store` keeps the parts."""
+    return folder / f"{size_px}px-{content_hash(repr(manifest.spec))}"
+
+
+def provenance_of(manifest: Manifest, *, size_px: int) -> dict[str, Any]:
+    """Of the parts of a store."""
+    return {
+        "atlas": manifest.spec.name,
+        "channels": manifest.spec.channels,
+        "size_px": size_px,
+        "rounded": "after resizing",
+    }
+
+
+def read_images(manifest: Manifest, ids: Sequence[str], *, size_px: int) -> NDArray[np.uint8]:
+    """A few images as a store of that size has them, without one: uint8 N x C x size x size.
+
+    Raises DataError with every file whose pixels cannot be read.
+    """
+    fields, problems = _decode(manifest, ids, size_px)
+    if problems:
+        raise DataError(str(_data_folder(manifest)), problems)
+    return fields
+
+
+def report_disagreements(store: ImageStore, scores: Scores) -> None:
+    """Writes `disagreements.csv` beside the parts: id, channel, score, the least score first.
+
+    scores: those that are known; other fields are scored now. They are kept, and what is found is
+    said when the table is another.
+    """
+
+    def make_rows(ids: Sequence[str]) -> NDArray[np.float64]:
+        return np.stack(
+            [scores[i] if i in scores else coherence_scores(store.read([i])[0]) for i in ids]
+        )
+
+    path = store.parts.folder / "disagreements.csv"
+    scores_NC = fill_parts(
+        store.parts.folder / "coherence",
+        store.ids,
+        make_rows,
+        provenance={"channels": store.channels},
+        description="comparing channels",
+        keys=store.keys(store.ids),
+        rows_per_part=rows_that_fit(len(store.channels) * store.size_px**2),
+    ).read(store.ids)
+    low = [(float(scores_NC[n, c]), n, c) for n, c in np.argwhere(scores_NC < LEAST_SCORE)]
+    table = pd.DataFrame(
+        [(store.ids[n], store.channels[c], score) for score, n, c in sorted(low)],
+        columns=["id", "channel", "score"],
+    )
+    before = path.read_bytes() if path.exists() else b""
+    save_table(path, table)
+    if low and path.read_bytes() != before:
+        count = table["id"].nunique()
+        print(
+            f"{count} of {len(store.ids)} fields have a channel that does not seem to belong: "
+            f"{path}",
+            file=sys.stderr,
+        )
+
+
+def fingerprint(row: ImageRow) -> str:
+    """Changes when a file does, without reading it."""
+    stats = [file.stat() for file in row.files]
+    return "".join(f"|{stat.st_size},{stat.st_mtime_ns}" for stat in stats)
+
+
+def _decode(
+    manifest: Manifest, ids: Sequence[str], size_px: int, scores: Scores | None = None
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """Fields, N x C x size x size, and a line for each that cannot be read.
+
+    scores: is given those of each field with several channels, while it is at hand.
+    """
+    spec = manifest.spec
+    fields = np.zeros((len(ids), len(spec.channels), size_px, size_px), np.uint8)
+    one_at_a_time = threading.Lock()
+
+    def decode(n: int) -> str:
+        row = manifest.by_id[ids[n]]
+        try:
+            fields[n] = read_field(
+                row.files, spec.channels, max_value=spec.max_value, size_px=size_px
+            )
+        except ImageProblem as problem:
+            return f"{row.split}/{problem}"
+        if scores is not None and len(spec.channels) > 1:
+            # It holds the interpreter: threads that wait for it here do not slow one another down.
+            with one_at_a_time, stage("comparing channels", items=1):
+                scores[row.id] = coherence_scores(fields[n])
+        return ""
+
+    said = by_threads(decode, range(len(ids)), threads=DECODING_THREADS)
+    return fields, [problem for problem in said if problem]
+
+
+def _every_problem(manifest: Manifest, size_px: int) -> list[str]:
+    """Decodes all images, storing none, so that the user hears of every broken one at once."""
+    step = rows_that_fit(len(manifest.spec.channels) * size_px**2)
+    blocks = (manifest.ids[start : start + step] for start in range(0, len(manifest.ids), step))
+    return [line for block in blocks for line in _decode(manifest, block, size_px)[1]]
+
+
+def _data_folder(manifest: Manifest) -> Path:
+    return manifest.rows[0].files[0].parent.parent
+
+
+# A store that another thread is still filling: who asks for an image waits until it is there.
+
+
+class _Stopped(Exception):
+    """Ends the filling between two parts, where nobody wants the rest."""
+
+
+class PlacesToCome(Mapping[str, Place]):
+    """Places of rows by id. Looking at one waits for it; after a failure that error is raised."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, Place] = {}
+        self._news = threading.Condition()
+        self._over = self._unwanted = False
+        self._error: BaseException | None = None
+
+    def add(self, places: Mapping[str, Place]) -> None:
+        with self._news:
+            if self._unwanted:
+                raise _Stopped
+            self._places.update(places)
+            self._news.notify_all()
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """No more will come."""
+        with self._news:
+            self._over, self._error = True, error
+            self._news.notify_all()
+
+    def stop(self) -> None:
+        """No more is wanted."""
+        with self._news:
+            self._unwanted = True
+
+    def wait(self) -> None:
+        """Until all is there; raises what went wrong."""
+        with self._news:
+            self._news.wait_for(lambda: self._over)
+            if self._error:
+                raise self._error
+
+    def __getitem__(self, image_id: str) -> Place:
+        with self._news:
+            self._news.wait_for(lambda: image_id in self._places or self._over)
+            if image_id not in self._places and self._error:
+                raise self._error
+            return self._places[image_id]
+
+    def __iter__(self) -> Iterator[str]:
+        self.wait()
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        self.wait()
+        return len(self._places)
+
+
+@contextmanager
+def store_being_filled(manifest: Manifest, folder: Path, *, size_px: int) -> Iterator[ImageStore]:
+    """As `fill_store`, at once. At the end of the block all is there, or what went wrong is raised.
+
+    An error of the block ends the filling behind the part that is being made.
+    """
+    places = PlacesToCome()
+
+    def fill() -> None:
+        try:
+            fill_store(manifest, folder, size_px=size_px, tell=places.add)
+        except BaseException as error:
+            places.finish(error)
+        else:
+            places.finish()
+
+    thread = threading.Thread(target=fill, name="filling the store")
+    thread.start()
+    parts = PartStore(
+        folder=parts_folder(manifest, folder, size_px=size_px),
+        ids=manifest.ids,
+        provenance=provenance_of(manifest, size_px=size_px),
+        places=places,
+    )
+    try:
+        yield ImageStore(parts=parts, channels=manifest.spec.channels, size_px=size_px)
+        places.wait()
+    except BaseException:
+        places.stop()
+        raise
+    finally:
+        thread.join()

@@ -1,0 +1,181 @@
+"""The tables of a data folder: rows that say where they stand, and what is wrong with them.
+
+Nothing is raised here: problems gather, so that a user hears of all of them at once.
+"""
+
+import csv
+import io
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from atlas.dataset.hpa import parse_hpa_id
+from atlas.dataset.labels import parse_labels
+
+Split = Literal["train", "external", "test"]
+
+# Where the rows of each split stand.
+TABLES: dict[Split, str] = {
+    "train": "train.csv",
+    "external": "external.csv",
+    "test": "sample_submission.csv",
+}
+GROUPS_TABLE = "groups.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A table's row before its files are known. where: table and line, for messages."""
+
+    where: str
+    id: str
+    split: Split
+    labels: tuple[int, ...] | None = None
+    identity: str | None = None
+    group: str | None = None
+    parent: str | None = None
+
+
+def read_labelled(
+    path: Path, split: Split, label_count: int, problems: list[str], *, hpa_ids: bool
+) -> Iterator[Draft]:
+    """The rows of a table with Id, Target and perhaps Identity and Parent; external.csv may have
+    none.
+
+    hpa_ids: whether ids are read as those of HPA v18. Without a column Identity it is then the
+    antibody. An identity ties its fields, those of a well among them; where there is none the well
+    is the group.
+    """
+    for where, row in table_rows(
+        path, ("Id", "Target"), problems, may_be_empty=split == "external"
+    ):
+        named = parse_hpa_id(row["Id"]) if hpa_ids else None
+        identity = row.get("Identity", named.antibody if named else None)
+        yield Draft(
+            where=where,
+            id=row["Id"],
+            split=split,
+            labels=_labels(row["Target"], where, label_count, problems),
+            identity=identity or None,
+            group=named.specimen if named and not identity else None,
+            parent=row.get("Parent") or None,
+        )
+
+
+def read_test(path: Path, problems: list[str]) -> Iterator[Draft]:
+    """The rows of sample_submission.csv; none where there is no such table."""
+    if path.exists():
+        for where, row in table_rows(path, ("Id",), problems):
+            yield Draft(where=where, id=row["Id"], split="test")
+
+
+def read_groups(path: Path, known_ids: Collection[str], problems: list[str]) -> dict[str, str]:
+    """Id -> Group of groups.csv, which may be empty; nothing where there is no such table."""
+    groups: dict[str, str] = {}
+    seen: dict[str, str] = {}
+    rows = table_rows(path, ("Id", "Group"), problems, may_be_empty=True) if path.exists() else ()
+    for where, row in rows:
+        image_id = row["Id"]
+        if image_id not in known_ids:
+            problems.append(f"{where}: id {image_id!r} stands in no other table; leave it out")
+        elif image_id in seen:
+            problems.append(f"{where}: id {image_id} stands already in {seen[image_id]}; keep one")
+        elif not row["Group"]:
+            problems.append(f"{where}: no Group; leave out what is in none")
+        else:
+            seen[image_id], groups[image_id] = where, row["Group"]
+    return groups
+
+
+def id_problems(drafts: Sequence[Draft]) -> Iterator[str]:
+    """Ids that are empty, cannot name a file, or occur twice, within a table or across them."""
+    seen: dict[str, str] = {}
+    for draft in drafts:
+        if not draft.id:
+            yield f"{draft.where}: no Id"
+        elif not names_a_file(draft.id):
+            yield (
+                f"{draft.where}: id {draft.id!r} cannot be part of a file's name "
+                "(a path separator or an unprintable character)"
+            )
+        elif draft.id in seen:
+            yield f"{draft.where}: id {draft.id} stands already in {seen[draft.id]}; keep one"
+        else:
+            seen[draft.id] = draft.where
+
+
+def parent_problems(drafts: Sequence[Draft]) -> Iterator[str]:
+    """Parents that are no labelled image, or the row itself: they would tie nothing."""
+    labelled = {draft.id for draft in drafts if draft.split != "test"}
+    for draft in drafts:
+        if draft.parent == draft.id:
+            yield f"{draft.where}: id {draft.id} is its own Parent; an original has none"
+        elif draft.parent is not None and draft.parent not in labelled:
+            yield (
+                f"{draft.where}: Parent {draft.parent!r} is no labelled image; "
+                "leave out what was made from it too"
+            )
+
+
+def names_a_file(image_id: str) -> bool:
+    """Whether an id may stand in a file's name: it never leads out of its folder."""
+    return bool(image_id) and image_id.isprintable() and not set(image_id) & {"/", "\\"}
+
+
+def table_rows(
+    path: Path, columns: tuple[str, ...], problems: list[str], *, may_be_empty: bool = False
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """(where, row) of each line that is not blank; fields without the white space around them.
+
+    What is wrong with the file as a table is added to `problems`.
+    """
+    text = _text(path, columns, problems)
+    if text is None:
+        return
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    count = 0
+    try:
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        if missing:
+            header = ", ".join(repr(name) for name in reader.fieldnames or ()) or "nothing"
+            problems.append(f"{path.name} line 1: no column {', '.join(missing)} in {header}")
+            return
+        for count, row in enumerate(reader, start=1):  # noqa: B007
+            where = f"{path.name} line {reader.line_num}"
+            if row.pop(None, None):
+                problems.append(f"{where}: more fields than columns; labels are joined by spaces")
+            yield where, {name: (value or "").strip() for name, value in row.items()}
+    except csv.Error as error:
+        problems.append(f"{path.name} line {reader.line_num}: {error}")
+        return
+    if not count and not may_be_empty:
+        problems.append(f"{path.name} has no rows")
+
+
+def _text(path: Path, columns: tuple[str, ...], problems: list[str]) -> str | None:
+    try:
+        encoded = path.read_bytes()
+    except OSError:
+        problems.append(f"{path.name} is missing; it needs the columns {', '.join(columns)}")
+        return None
+    try:
+        return encoded.decode("utf-8-sig")  # spreadsheets put a byte-order mark in front
+    except UnicodeDecodeError as error:
+        line = encoded[: error.start].count(b"\n") + 1
+        problems.append(f"{path.name} line {line}: not UTF-8 text; save the table as UTF-8")
+        return None
+
+
+def _labels(text: str, where: str, label_count: int, problems: list[str]) -> tuple[int, ...]:
+    try:
+        labels = parse_labels(text)
+    except ValueError:
+        problems.append(f"{where}: Target {text!r} is not numbers joined by spaces")
+        return ()
+    if not labels:
+        problems.append(f"{where}: no label; a labelled image has at least one")
+    for label in labels:
+        if not 0 <= label < label_count:
+            problems.append(f"{where}: label {label} is not one of 0..{label_count - 1}")
+    return tuple(dict.fromkeys(labels))  # written twice means the same as once

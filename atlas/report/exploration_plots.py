@@ -1,0 +1,171 @@
+"""Plots of an atlas explored. Axes: C labels; V the 256 values of a pixel."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import FuncNorm, LogNorm, Normalize
+from matplotlib.ticker import StrMethodFormatter
+from numpy.typing import NDArray
+
+from atlas.report.pictures import GRAY, colour_of, save_figure, shortened
+
+COLOURS = ("#1f5f8b", "#d1802b")  # of the first split and the second
+NAME_LETTERS = 30
+MAPPED_LABELS = 60  # more have no room for their names
+NUMBERED_LABELS = 32
+EMPTY = "#eceff1"
+INK_TURNS = 0.55  # of the colour scale: numbers on darker cells are white
+
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+def save_label_counts(path: Path, counts_C: Mapping[str, Counts], names: Sequence[str]) -> None:
+    """A bar for each label and split, the commonest label of all at the top. By split."""
+    order = np.argsort(-np.sum(list(counts_C.values()), axis=0), kind="stable")
+    figure, axis = plt.subplots(figsize=(9.8, 1.0 + 0.265 * len(names)), layout="constrained")
+    height = 0.76 / len(counts_C)
+    for n, (split, counts) in enumerate(counts_C.items()):
+        places = np.arange(len(names)) + (n - (len(counts_C) - 1) / 2) * height
+        drawn = counts[order]
+        axis.barh(places, drawn, height, color=COLOURS[n], label=split)
+        for place, count in zip(places, drawn, strict=True):
+            axis.annotate(f"{count:,}", (max(count, 0.7), place), xytext=(4, 0), fontsize=7.5,
+                          textcoords="offset points", va="center", color="0.25")  # fmt: skip
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set_xlim(0.7, 2.2 * max(int(counts.max()) for counts in counts_C.values()))
+    axis.set_yticks(range(len(names)), [_named(names, k) for k in order], fontsize=8.5)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_xlabel("images, on a logarithmic scale", fontsize=8.5)
+    if len(counts_C) > 1:
+        axis.legend(fontsize=8.5, frameon=False, loc="lower right")
+    _dress(axis, "x")
+    save_figure(path, figure)
+
+
+def save_labels_per_image(path: Path, images: Mapping[str, Mapping[int, float]]) -> None:
+    """By split: percent of the images by how many labels they carry."""
+    sizes = sorted({size for percent in images.values() for size in percent})
+    figure, axis = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
+    width = 0.76 / len(images)
+    for n, (split, percent) in enumerate(images.items()):
+        places = np.arange(len(sizes)) + (n - (len(images) - 1) / 2) * width
+        heights = [percent.get(size, 0.0) for size in sizes]
+        axis.bar(places, heights, width * 0.94, color=COLOURS[n], label=split)
+        for place, share in zip(places, heights, strict=True):
+            axis.annotate(f"{share:.3g} %", (place, share), xytext=(0, 3), fontsize=8.5,
+                          textcoords="offset points", ha="center", color="0.25")  # fmt: skip
+    axis.set_xticks(range(len(sizes)), [str(size) for size in sizes], fontsize=8.5)
+    axis.set_xlabel("labels on an image", fontsize=8.5)
+    axis.set_ylabel("percent of images", fontsize=8.5)
+    axis.margins(y=0.14)
+    if len(images) > 1:
+        axis.legend(fontsize=8.5, frameon=False)
+    _dress(axis, "y")
+    save_figure(path, figure)
+
+
+def save_cooccurrence(path: Path, both_CC: Counts, names: Sequence[str]) -> None:
+    """Images with both labels, on the diagonal with the one; the colours are logarithmic."""
+    shown = np.where(both_CC > 0, both_CC, np.nan).astype(np.float64)
+    norm = LogNorm(1, max(10, both_CC.max(initial=1)))
+    numbers = [[f"{n}" if n else "" for n in row] for row in both_CC]
+    _heat_map(path, shown, names, norm, "Blues", numbers, "images with both labels")
+
+
+def save_correlation(path: Path, phi_CC: Floats, names: Sequence[str]) -> None:
+    """Phi of each two labels; the colours rise by the root, so that weak ones can be told."""
+    shown = phi_CC.copy()
+    np.fill_diagonal(shown, np.nan)
+    norm = FuncNorm((_signed_root, _signed_square), -1, 1)
+    numbers = [[_hundredths(v) if abs(v) >= 0.045 else "" for v in row] for row in shown]
+    _heat_map(path, shown, names, norm, "RdBu_r", numbers, "phi (Pearson correlation)")
+
+
+def save_pixel_values(path: Path, counts_CV: Mapping[str, Counts], channels: Sequence[str]) -> None:
+    """A panel for each split: how often each value occurs, a line for each channel. By split."""
+    figure, panels = plt.subplots(
+        1, len(counts_CV), figsize=(9.8, 3.2), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, (split, counts) in zip(panels[0], counts_CV.items(), strict=True):
+        for channel, counts_V in zip(channels, counts, strict=True):
+            percent_V = np.where(counts_V > 0, 100 * counts_V / counts_V.sum(), np.nan)
+            axis.plot(percent_V, color=_line_colour(channel), linewidth=1.4, label=channel)
+        axis.set_title(f"{split} images", fontsize=9)
+        axis.set_yscale("log")
+        axis.set_xlim(-2, 257)
+        axis.set_xlabel("value of a pixel, 255 is white", fontsize=8.5)
+        _dress(axis, "both")
+    panels[0][0].set_ylabel("percent of pixels", fontsize=8.5)
+    panels[0][-1].legend(fontsize=8.5, frameon=False)
+    save_figure(path, figure)
+
+
+def _heat_map(
+    path: Path, values_CC: Floats, names: Sequence[str], norm: Normalize, colours: str,
+    numbers: Sequence[Sequence[str]], said: str,
+) -> None:  # fmt: skip
+    count = len(names)
+    shown = [_named(names, k) for k in range(count)]
+    side, names_side = 0.29 * count, 0.4 + 0.067 * max(map(len, shown))
+    size = (max(side, 2.4) + names_side + 1.0, max(side, 2.4) + names_side)
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    painted = mpl.colormaps[colours].with_extremes(bad=EMPTY)
+    image = axis.imshow(values_CC, norm=norm, cmap=painted)
+    dark_CC = _darkness(painted(norm(values_CC))) > INK_TURNS
+    for (row, column), dark in np.ndenumerate(dark_CC):
+        if count <= NUMBERED_LABELS and numbers[row][column]:
+            axis.text(column, row, numbers[row][column], ha="center", va="center", fontsize=6,
+                      color="white" if dark else "0.15")  # fmt: skip
+    axis.set_xticks(range(count), shown, rotation=90, fontsize=8)
+    axis.set_yticks(range(count), shown, fontsize=8)
+    axis.set_xticks(np.arange(count + 1) - 0.5, minor=True)
+    axis.set_yticks(np.arange(count + 1) - 0.5, minor=True)
+    axis.grid(which="minor", color="white", linewidth=0.8)
+    axis.tick_params(which="both", length=0)
+    axis.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=axis, shrink=0.6, pad=0.015)
+    bar.set_label(said, fontsize=8.5)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
+    save_figure(path, figure)
+
+
+def _darkness(rgba_CC4: NDArray[np.floating[Any]]) -> Floats:
+    return np.asarray(1 - rgba_CC4[..., :3] @ (0.299, 0.587, 0.114), np.float64)
+
+
+def _signed_root(x: Floats) -> Floats:
+    return np.sign(x) * np.sqrt(np.abs(x))
+
+
+def _signed_square(x: Floats) -> Floats:
+    return np.sign(x) * np.square(x)
+
+
+def _hundredths(value: float) -> str:
+    """-0.19 as "-.19": cells are narrow."""
+    return f"{value:.2f}".replace("0.", ".", 1)
+
+
+def _named(names: Sequence[str], label: int) -> str:
+    return f"{shortened(names[label], NAME_LETTERS)}  {label}"
+
+
+def _line_colour(channel: str) -> tuple[float, ...] | str:
+    """That of the channel, darkened to be seen on white."""
+    colour = colour_of(channel)
+    return "0.3" if colour == GRAY else tuple(0.78 * part / max(colour) for part in colour)
+
+
+def _dress(axis: Axes, grid: str) -> None:
+    axis.grid(axis=grid, color="0.91", linewidth=0.7)  # type: ignore[arg-type]
+    axis.set_axisbelow(True)
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)

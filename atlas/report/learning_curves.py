@@ -1,0 +1,94 @@
+"""How losses and F1 went epoch by epoch, of one run or of several folds side by side."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from atlas.report.pictures import save_figure, shortened
+
+LOSSES = {"train_loss": "training", "validation_loss": "held out"}
+COLOURS = {"train_loss": "tab:blue", "validation_loss": "tab:orange"}
+F1_COLUMN, F1_COLOUR = "validation_macro_f1", "tab:green"
+PANELS_ACROSS = 7
+TITLE_LETTERS = 28
+Tables = Mapping[str, pd.DataFrame]
+
+
+def save_curves(path: Path, runs: Tables) -> None:
+    """Losses on the left, macro F1 at each epoch's best single cut on the right.
+
+    runs: by name, as metrics.csv. Of several each is a thin line, and their mean a thick one.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for column, name in LOSSES.items():
+        _lines(left, runs, column, COLOURS[column], name)
+    _lines(right, runs, F1_COLUMN, F1_COLOUR, "held out")
+    _dress(left, "loss")
+    _dress(right, "macro F1 at the best single cut")
+    left.set_ylim(bottom=min(0.0, left.get_ylim()[0]))
+    right.set_ylim(0, 1)
+    for axis in (left, right):
+        axis.set_xlabel("epochs done", fontsize=8)
+        axis.legend(fontsize=8, frameon=False)
+    figure.suptitle(_whose(runs), fontsize=9)
+    save_figure(path, figure)
+
+
+def save_class_curves(path: Path, runs: Tables) -> None:
+    """A panel for each class, its F1 on the held-out images at each epoch's best single cut.
+
+    runs: by name, as class_f1.csv: `epoch`, `cut`, then a column for each class; not a number where
+    no held-out image carries it.
+    """
+    classes = list(dict.fromkeys(c for table in runs.values() for c in table.columns[2:]))
+    across = min(PANELS_ACROSS, len(classes))
+    down = -(-len(classes) // across)
+    figure, panels = plt.subplots(
+        down, across, figsize=(0.4 + 1.7 * across, 0.8 + 1.3 * down), sharex=True, sharey=True,
+        squeeze=False, layout="constrained",
+    )  # fmt: skip
+    for axis in panels.flat:
+        axis.set_visible(False)
+    for axis, name in zip(panels.flat, classes, strict=False):
+        axis.set_visible(True)
+        _lines(axis, runs, name, F1_COLOUR, "")
+        _dress(axis, shortened(name, TITLE_LETTERS))
+        axis.set_ylim(0, 1)
+        if not axis.lines:
+            axis.text(0.5, 0.5, "none held out", transform=axis.transAxes, ha="center", fontsize=7)
+    figure.suptitle(f"F1 of each class on held-out images, {_whose(runs)}", fontsize=9)
+    figure.supxlabel("epochs done", fontsize=8)
+    save_figure(path, figure)
+
+
+def _lines(axis: Axes, runs: Tables, column: str, colour: str, label: str) -> None:
+    series = [t.set_index("epoch")[column].dropna() for t in runs.values() if column in t.columns]
+    drawn = [one for one in series if len(one)]
+    thin = len(drawn) > 1
+    for one in drawn:
+        width, alpha = (0.7, 0.45) if thin else (1.6, 1.0)
+        axis.plot(one.index + 1, one, color=colour, linewidth=width, alpha=alpha,
+                  label="" if thin else label)  # fmt: skip
+        if len(one) == 1:  # a line of one point cannot be seen
+            axis.plot(one.index + 1, one, ".", color=colour)
+    if thin:
+        mean = pd.concat(drawn, axis=1).mean(axis=1)
+        axis.plot(mean.index + 1, mean, color=colour, linewidth=2, label=label)
+
+
+def _dress(axis: Axes, title: str) -> None:
+    axis.set_title(title, fontsize=8)
+    axis.tick_params(labelsize=7)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axis.grid(color="0.9", linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _whose(runs: Tables) -> str:
+    names = list(runs)
+    return names[0] if len(names) == 1 else f"{len(names)} folds and their mean (thick)"

@@ -1,0 +1,231 @@
+"""Whole atlases of drawn cells whose every relation is known: for tests, benchmarks, rehearsals.
+
+A drawn folder looks like a real one and also holds `truth.csv` and `drawn.json`: its settings and
+a hash of its decoded pixels and tables. Equal settings give equal bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from atlas.core.errors import DataError, UserError
+from atlas.core.files import content_hash, folder_written_beside, json_text
+from atlas.dataset.hpa import HPA_CHANNELS
+from atlas.dataset.labels import HPA_LABELS
+from atlas.synthetic.cells import draw_field
+from atlas.synthetic.drawn_plan import (
+    Drawing,
+    DrawnAtlasSettings,
+    plan_atlas,
+    plan_test_ids,
+    plan_train_table,
+)
+from atlas.synthetic.edits import plant
+
+DRAWING = 2  # raised whenever equal settings would give other pixels
+CHUNK = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnAtlas:
+    """What lies in a drawn folder; `already_there` says that nothing had to be drawn."""
+
+    folder: Path
+    content_hash: str
+    train_images: int
+    test_images: int
+    already_there: bool
+
+
+def draw_atlas(settings: DrawnAtlasSettings, folder: Path, *, jobs: int) -> DrawnAtlas:
+    """Draws an atlas folder, all of it or nothing; one that is already there is left as it is.
+
+    jobs: processes. Raises UserError if `folder` exists and is not this very atlas.
+    """
+    stated = {"drawing": DRAWING, "kind": "atlas", **asdict(settings)}
+    present = _already_there(folder, stated)
+    if present is not None:
+        return present
+    train, test = plan_atlas(settings)
+    train, test = sorted(train, key=lambda d: d.id), sorted(test, key=lambda d: d.id)
+    name = f"Drawn cells, seed {settings.seed}"
+    return _write(folder, train, test, stated, settings.size_px, jobs, {"atlas.toml": _toml(name)})
+
+
+def draw_for_tables(
+    train_table: pd.DataFrame,
+    test_ids: Sequence[str],
+    folder: Path,
+    *,
+    size_px: int,
+    seed: int,
+    copies_share: float = 0.026,
+    siblings_share: float = 0.08,
+    jobs: int,
+) -> DrawnAtlas:
+    """A rehearsal: draws an image for every id of real tables, in the layout of HPA 2018.
+
+    train_table: columns Id and Target. Train images of equal label sets are dealt to antibodies of
+    about five fields; of `test_ids` the given shares become copies and siblings of train images,
+    the rest are of novel antibodies with the labels of random train images.
+    Raises DataError for a table that cannot be drawn, UserError as `draw_atlas`.
+    """
+    _check_tables(train_table, test_ids)
+    tables = content_hash(*train_table["Id"], *train_table["Target"], "test", *test_ids)
+    shares = {"copies_share": copies_share, "siblings_share": siblings_share}
+    stated = {"drawing": DRAWING, "kind": "tables", "size_px": size_px, "seed": seed}
+    stated |= {"tables": tables, **shares}
+    present = _already_there(folder, stated)
+    if present is not None:
+        return present
+    rng = np.random.default_rng([seed, 1])
+    train = plan_train_table(train_table, seed, rng)
+    copies, siblings = (round(share * len(test_ids)) for share in shares.values())
+    test = plan_test_ids(test_ids, train, copies, siblings, seed, rng)
+    return _write(folder, train, test, stated, size_px, jobs, {})
+
+
+def read_id_tables(train_csv: Path, test_csv: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The tables of `draw_for_tables` from CSV files. Raises DataError naming missing columns."""
+    tables = []
+    for path, columns in ((train_csv, ["Id", "Target"]), (test_csv, ["Id"])):
+        if not path.is_file():
+            raise DataError(str(path), ["there is no such file; name a CSV table with a column Id"])
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        missing = [f"column {column} is missing" for column in columns if column not in table]
+        if missing:
+            raise DataError(str(path), missing)
+        tables.append(table[columns])
+    return tables[0], tables[1]["Id"].tolist()
+
+
+def _check_tables(train: pd.DataFrame, test_ids: Sequence[str]) -> None:
+    problems = [] if len(train) else ["the train table has no rows"]
+    for line, (image, target) in enumerate(zip(train["Id"], train["Target"], strict=True), start=2):
+        words = str(target).split()
+        if not words or not all(w.isdecimal() and int(w) < len(HPA_LABELS) for w in words):
+            problems.append(f"train line {line}: {image}: Target {target!r} is not of 0..27")
+    ids = pd.Series([*train["Id"], *test_ids], dtype=str)
+    problems += [f"id {image} occurs twice" for image in ids[ids.duplicated()]]
+    unsafe = ids[~ids.str.fullmatch(r"[\w.-]+")]
+    problems += [f"id {image!r} cannot be a file name" for image in unsafe]
+    if problems:
+        raise DataError("tables to draw", problems)
+
+
+def _already_there(folder: Path, stated: Mapping[str, object]) -> DrawnAtlas | None:
+    if not folder.exists():
+        return None
+    notes = folder / "drawn.json"
+    found = json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else {}
+    if found.get("settings") != stated:
+        what = "other settings drew it" if found else "it is no finished drawn atlas"
+        raise UserError(f"{folder}: exists and {what}; name another folder or remove this one")
+    return DrawnAtlas(
+        folder=folder,
+        content_hash=found["content_hash"],
+        train_images=found["train_images"],
+        test_images=found["test_images"],
+        already_there=True,
+    )
+
+
+def _write(
+    folder: Path,
+    train: list[Drawing],
+    test: list[Drawing],
+    stated: Mapping[str, object],
+    size_px: int,
+    jobs: int,
+    texts: Mapping[str, str],
+) -> DrawnAtlas:
+    tables = _tables(train, test)
+    with folder_written_beside(folder, holds="drawn.json") as beside:
+        for split in ("train", "test"):
+            (beside / split).mkdir()
+        pixels = _draw_all([*train, *test], beside, size_px, jobs)
+        in_id_order = [f"{image} {pixels[image]}" for image in sorted(pixels)]
+        notes = {
+            "settings": stated,
+            "content_hash": content_hash(*in_id_order, *tables.values(), *texts.values()),
+            "train_images": len(train),
+            "test_images": len(test),
+        }
+        for name, text in {**tables, **texts, "drawn.json": json_text(notes)}.items():
+            (beside / name).write_text(text, encoding="utf-8")
+    return DrawnAtlas(
+        folder=folder,
+        content_hash=str(notes["content_hash"]),
+        train_images=len(train),
+        test_images=len(test),
+        already_there=False,
+    )
+
+
+def _tables(train: list[Drawing], test: list[Drawing]) -> dict[str, str]:
+    """The text of each CSV table by its file's name; without test images train.csv alone."""
+    known = [(d.id, d.target, d.antibody.name) for d in train]
+    wanted = [(d.id, 0) for d in test]
+    truth = [(d.id, d.relation, d.source, d.edit, d.target) for d in test]
+    tables = {"train.csv": pd.DataFrame(known, columns=["Id", "Target", "Identity"])}
+    if test:
+        columns = ["Id", "relation", "source", "edit", "Target"]
+        tables["sample_submission.csv"] = pd.DataFrame(wanted, columns=["Id", "Predicted"])
+        tables["truth.csv"] = pd.DataFrame(truth, columns=columns)
+    return {name: t.to_csv(index=False, lineterminator="\n") for name, t in tables.items()}
+
+
+def _draw_all(drawings: list[Drawing], folder: Path, size_px: int, jobs: int) -> dict[str, str]:
+    """Draws and writes every image; the hash of each one's pixels by its id."""
+    chunks = [drawings[start : start + CHUNK] for start in range(0, len(drawings), CHUNK)]
+    work = (delayed(_draw_chunk)(chunk, folder, size_px) for chunk in chunks)
+    pixels: dict[str, str] = {}
+    with tqdm(total=len(drawings), desc="draw", unit="field", disable=None) as bar:
+        for done in Parallel(n_jobs=jobs, return_as="generator")(work):
+            pixels |= done
+            bar.update(len(done))
+    return pixels
+
+
+def _draw_chunk(chunk: list[Drawing], folder: Path, size_px: int) -> dict[str, str]:
+    hashes = {}
+    for drawing in chunk:
+        image = _image(drawing, size_px)
+        for channel, plane in zip(HPA_CHANNELS, image, strict=True):
+            path = folder / drawing.split / f"{drawing.id}_{channel}.png"
+            if not cv2.imwrite(str(path), plane):
+                raise OSError(f"{path}: cannot be written")
+        hashes[drawing.id] = content_hash(image)
+    return hashes
+
+
+def _image(drawing: Drawing, size_px: int) -> NDArray[np.uint8]:
+    image = draw_field(
+        antibody_seed=drawing.antibody.seed,
+        field_seed=drawing.field_seed,
+        labels=drawing.antibody.labels,
+        size_px=size_px,
+    )
+    if not drawing.edit:
+        return image
+    # The copy's id is its seed: a source that is copied twice by one edit gives two images.
+    seed = hashlib.sha256(drawing.id.encode()).digest()
+    return plant(image, drawing.edit, np.random.default_rng(list(seed)))
+
+
+def _toml(name: str) -> str:
+    # A JSON string of plain text is a TOML string too.
+    listed = "".join(f"  {json.dumps(label)},\n" for label in HPA_LABELS)
+    return (
+        f"name = {json.dumps(name)}\nchannels = {json.dumps(HPA_CHANNELS)}\n"
+        f'file_pattern = "{{id}}_{{channel}}.png"\nlabels = [\n{listed}]\n'
+    )

@@ -1,0 +1,208 @@
+"""What a training image goes through, drawn anew for each showing. Axes: C channels, H x W pixels.
+
+Colours are stains here: gamma, gain and focus change alike in all channels, because what one stain
+says against another must stay; only noise differs, as a camera's does.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at import otherwise
+import albumentations
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.training.settings import Augmentation
+
+# The strengths of `atlas.edits`, which copies are made with.
+GAMMA_PERCENT = (65, 160)
+GAIN = (1 / 1.5, 1.5)
+NOISE_SHARE = (4 / 255, 12 / 255)
+BLUR_SIGMA_PX = (0.4, 1.2)
+
+
+class Augment:
+    """uint8 C x H x W -> the same, of any number of channels; square ones keep their size.
+
+    crop_px: side of the random window that is taken first; None takes the whole field.
+    """
+
+    def __init__(self, augmentation: Augmentation, *, crop_px: int | None = None) -> None:
+        steps = _steps(augmentation)
+        if crop_px is not None:
+            steps = [albumentations.RandomCrop(crop_px, crop_px, p=1), *steps]
+        self.transforms = albumentations.Compose(steps) if steps else None
+
+    def __call__(self, field_CHW: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+        """A pure function of field and seed."""
+        if self.transforms is None:
+            return field_CHW
+        return changed(field_CHW, self.transforms, seed)
+
+
+def changed(
+    field_CHW: NDArray[np.uint8], transforms: albumentations.Compose, seed: int
+) -> NDArray[np.uint8]:
+    """A field behind these transforms, whose draws follow from the seed alone."""
+    transforms.set_random_seed(seed)
+    changed_HWC = transforms(image=field_CHW.transpose(1, 2, 0))["image"]
+    return np.ascontiguousarray(changed_HWC.transpose(2, 0, 1))
+
+
+def middle(images: NDArray[np.uint8], crop_px: int | None) -> NDArray[np.uint8]:
+    """The window in the middle of images ... x H x W, of this side; a view. None: all of them."""
+    if crop_px is None:
+        return images
+    top, left = ((side - crop_px) // 2 for side in images.shape[-2:])
+    return images[..., top : top + crop_px, left : left + crop_px]
+
+
+def photometric_choices() -> dict[str, albumentations.ImageOnlyTransform]:
+    """Each with its probability."""
+    return {
+        "gamma": albumentations.RandomGamma(gamma_limit=GAMMA_PERCENT, p=0.5),
+        "gain": albumentations.MultiplicativeNoise(multiplier=GAIN, p=0.5),
+        "focus": albumentations.GaussianBlur(blur_limit=0, sigma_limit=BLUR_SIGMA_PX, p=0.25),
+        "camera noise": albumentations.GaussNoise(std_range=NOISE_SHARE, p=0.25),
+    }
+
+
+def _steps(augmentation: Augmentation) -> list[albumentations.BasicTransform]:
+    if augmentation == "strong":
+        return [step.as_transform() for step in strong_steps()]
+    turns = [] if augmentation == "none" else [albumentations.D4(p=1)]
+    return [*turns, *(photometric_choices().values() if augmentation == "photometric" else ())]
+
+
+# The strong augmentation of an HPA 2018 student baseline, under albumentations' present names.
+#
+# Axes: H x W pixels, C channels. Its list names transforms that albumentations has dropped
+# since: Flip is one of three flips here, ShiftScaleRotate is Affine, RandomContrast and
+# RandomBrightness are halves of RandomBrightnessContrast, and imgaug's (IAA...) are
+# AdditiveNoise, MovedGrid, Sharpen and Emboss with imgaug's ranges. Edges are mirrored, as they
+# were then.
+#
+# All of them but CLAHE take any number of channels and treat each by itself; GaussNoise alone draws
+# another noise for each.
+
+
+MIRRORED = cv2.BORDER_REFLECT_101
+# Variances of 10 to 50 counts, as the old GaussNoise had by default; standard deviations of white.
+GAUSS_STD = (10**0.5 / 255, 50**0.5 / 255)
+LIGHT = 0.2
+GRID_POINTS, GRID_SHIFT = 4, (0.03, 0.05)  # a side; standard deviations, in shares of the side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """With this probability one of the choices is made; their own p are what each is drawn by."""
+
+    probability: float
+    choices: dict[str, albumentations.BasicTransform]
+
+    def as_transform(self) -> albumentations.OneOf:
+        return albumentations.OneOf(list(self.choices.values()), p=self.probability)
+
+
+class ClaheEach(albumentations.CLAHE):  # type: ignore[misc]
+    """CLAHE of each channel by itself, all to one limit.
+
+    Albumentations' own takes one channel or three, and of three it equalises their common
+    lightness, which would mix stains.
+    """
+
+    def apply(self, img: NDArray[Any], clip_limit: float, **params: Any) -> NDArray[Any]:
+        planes = np.moveaxis(img, 2, 0)[..., None]
+        done = [super(ClaheEach, self).apply(np.ascontiguousarray(p), clip_limit) for p in planes]
+        return np.stack([plane.reshape(img.shape[:2]) for plane in done], axis=2)
+
+
+class MovedGrid(albumentations.GridDistortion):  # type: ignore[misc]
+    """imgaug's PiecewiseAffine: the points of a 4 x 4 grid move by .03 to .05 of the side, and what
+    lies between them with them.
+
+    Albumentations' own takes 6 s for 512 px, and weighs all points by their distance, which pulls
+    everything to them; its ThinPlateSpline solves for another kernel than it applies, and tears.
+    """
+
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
+        height, width = params["shape"][:2]
+        deviation = self.py_random.uniform(*GRID_SHIFT)
+        shifts = self.random_generator.normal(0, deviation, (GRID_POINTS, GRID_POINTS, 2))
+        shift_HW2 = np.asarray(cv2.resize(shifts.astype(np.float32), (width, height)))
+        rows, columns = np.mgrid[:height, :width].astype(np.float32)
+        return {
+            "map_x": columns + shift_HW2[:, :, 0] * np.float32(width),
+            "map_y": rows + shift_HW2[:, :, 1] * np.float32(height),
+        }
+
+
+def strong_steps() -> list[Step]:
+    """In their order, with the source's probabilities."""
+    return [
+        Step(probability=0.5, choices={"quarter turns": albumentations.RandomRotate90(p=1)}),
+        Step(probability=0.5, choices=_flips()),
+        Step(probability=0.5, choices={"transpose": albumentations.Transpose(p=1)}),
+        Step(probability=0.2, choices=_noises()),
+        Step(probability=0.2, choices=_blurs()),
+        Step(probability=0.2, choices={"shift, scale, rotate": _shift_scale_rotate()}),
+        Step(probability=0.2, choices=_distortions()),
+        Step(probability=0.3, choices=_sharpness_and_light()),
+    ]
+
+
+def _flips() -> dict[str, albumentations.BasicTransform]:
+    across, over = albumentations.HorizontalFlip(p=1), albumentations.VerticalFlip(p=1)
+    both = albumentations.Sequential([across, over], p=1)
+    return {"flip left-right": across, "flip up-down": over, "flip both": both}
+
+
+def _noises() -> dict[str, albumentations.BasicTransform]:
+    alike = albumentations.AdditiveNoise(
+        noise_type="gaussian",
+        spatial_mode="shared",
+        noise_params={"mean_range": (0.0, 0.0), "std_range": (0.01, 0.05)},
+    )
+    return {"noise, all alike": alike, "noise": albumentations.GaussNoise(std_range=GAUSS_STD)}
+
+
+def _blurs() -> dict[str, albumentations.BasicTransform]:
+    return {
+        "motion blur": albumentations.MotionBlur(blur_limit=(3, 7), p=0.2),
+        "median blur": albumentations.MedianBlur(blur_limit=(3, 3), p=0.1),
+        "blur": albumentations.Blur(blur_limit=(3, 3), p=0.1),
+    }
+
+
+def _shift_scale_rotate() -> albumentations.BasicTransform:
+    return albumentations.Affine(
+        translate_percent=(-0.0625, 0.0625), scale=(0.8, 1.2), keep_ratio=True, rotate=(-45, 45),
+        border_mode=MIRRORED, p=1,
+    )  # fmt: skip
+
+
+def _distortions() -> dict[str, albumentations.BasicTransform]:
+    return {
+        "optical distortion": albumentations.OpticalDistortion(border_mode=MIRRORED, p=0.3),
+        "grid distortion": albumentations.GridDistortion(border_mode=MIRRORED, p=0.1),
+        "moved grid": MovedGrid(border_mode=MIRRORED, p=0.3),
+    }
+
+
+def _sharpness_and_light() -> dict[str, albumentations.BasicTransform]:
+    return {
+        "CLAHE": ClaheEach(clip_limit=2.0),
+        "sharpen": albumentations.Sharpen(alpha=(0.2, 0.5), lightness=(0.5, 1.0)),
+        "emboss": albumentations.Emboss(alpha=(0.2, 0.5), strength=(0.2, 0.7)),
+        "contrast": albumentations.RandomBrightnessContrast(
+            brightness_limit=0.0, contrast_limit=LIGHT
+        ),
+        "brightness": albumentations.RandomBrightnessContrast(
+            brightness_limit=LIGHT, contrast_limit=0.0
+        ),
+    }

@@ -1,0 +1,183 @@
+"""What happens around each step and epoch of training."""
+
+import csv
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from tensorboardX import SummaryWriter
+
+from atlas.core.files import written_beside
+from atlas.training.loaders import EpochBatches, seed_of
+from atlas.training.optimization import plateau_share, rate_at
+from atlas.training.settings import TrainingSettings
+
+
+class EveryStep(Callback):
+    """Sets what a step depends on from (epoch, batch, scores of earlier epochs) alone: which
+    batches come, the seed of its dropout, the rate of each group, whether the trunk learns.
+
+    So a run that was stopped anywhere goes on as if it had not been: all it needs to know is how
+    many batches of its epoch are done, and those scores.
+    """
+
+    def __init__(
+        self, training: TrainingSettings, *, monitor: str, mode: Literal["max", "min"]
+    ) -> None:
+        self.training = training
+        self.monitor, self.mode = monitor, mode
+        self.epoch, self.batches_done = 0, 0
+        self.scores: list[float] = []
+        self.plateau_share = 1.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "batches_done": self.batches_done, "scores": self.scores}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epoch, self.batches_done = state_dict["epoch"], state_dict["batches_done"]
+        self.scores = state_dict["scores"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Here too: Lightning starts no epoch that is resumed in the middle."""
+        self.on_train_epoch_start(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        loader: Any = trainer.train_dataloader
+        batches: EpochBatches = loader.batch_sampler
+        resumed = trainer.current_epoch == self.epoch
+        batches.start(trainer.current_epoch, self.batches_done if resumed else 0)
+        self.plateau_share = plateau_share(self.training, self.scores, self.mode)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        epoch, training = trainer.current_epoch, self.training
+        of_all_processes = batch_idx * trainer.world_size + trainer.global_rank
+        torch.manual_seed(seed_of("step", training.seed, epoch, of_all_processes))
+        # The middle of the batch: at its start the first of a warm-up would learn nothing.
+        rate = rate_at(training, epoch + (batch_idx + 0.5) / trainer.num_training_batches)
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = rate * self.plateau_share * group["rate_share"]
+        if training.frozen_trunk_epochs:
+            learns = epoch >= training.frozen_trunk_epochs
+            pl_module.get_submodule("network.trunk").requires_grad_(learns).train(learns)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
+        self.epoch, self.batches_done = trainer.current_epoch, batch_idx + 1
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Several processes must agree, or their rates would differ.
+        score = trainer.strategy.broadcast(float(trainer.callback_metrics[self.monitor]))
+        self.scores = [*self.scores[: trainer.current_epoch], score]
+
+
+class EpochMeans(Callback):
+    """Logs the mean over an epoch's images of what `training_step` returns: its loss, or a dict of
+    numbers with `loss` among them, each as `train_` and its name.
+
+    Lightning's own means are in no checkpoint. Where several processes train, an epoch that is
+    resumed goes on in all of them with the sums of the first.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[str, torch.Tensor] = {}
+        self.images = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": self.sums, "images": self.images}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.sums, self.images = state_dict["sums"], state_dict["images"]
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.sums, self.images = {}, 0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
+        count = len(batch[0])
+        # Lightning has divided the loss, and nothing else, for the batches that make one step.
+        loss = outputs["loss"] * trainer.accumulate_grad_batches
+        for name, mean in {**outputs, "loss": loss}.items():
+            self.sums[name] = self.sums.get(name, 0) + mean.detach().float() * count
+        self.images += count
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for name, total in self.sums.items():
+            pl_module.log(f"train_{name}", total / self.images, prog_bar=True, sync_dist=True)
+
+
+class EpochTable(Callback):
+    """A CSV with one row an epoch; rows after a checkpoint are written anew."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def figures(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, float]:
+        """Of the epoch that has just ended, by column; of others than `epoch`."""
+        raise NotImplementedError
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        row = {"epoch": str(trainer.current_epoch)}
+        for name, value in self.figures(trainer, pl_module).items():
+            row[name] = f"{value:.6g}"
+        rows = [old for old in self._rows() if int(old["epoch"]) < trainer.current_epoch]
+        with written_beside(self.path) as beside, beside.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows([*rows, row])
+
+    def _rows(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+
+class MetricsTable(EpochTable):
+    """Everything that was logged."""
+
+    def figures(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, float]:
+        return {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+
+
+class EventFiles(Callback):
+    """The same, and the rate of what is new, for TensorBoard."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.writer: SummaryWriter | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero:
+            # Hides what a stopped run wrote of the epochs that come again. The suffix keeps two
+            # files that are begun in the same second apart.
+            epoch = trainer.current_epoch
+            self.writer = SummaryWriter(
+                str(self.folder), purge_step=epoch, filename_suffix=f".from_epoch_{epoch}"
+            )
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.writer is None:
+            return
+        rate = trainer.optimizers[0].param_groups[-1]["lr"]
+        for name, value in {**trainer.callback_metrics, "learning_rate": rate}.items():
+            self.writer.add_scalar(name, float(value), trainer.current_epoch)
+        self.writer.flush()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        self.teardown(trainer, pl_module, "fit")

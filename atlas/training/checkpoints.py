@@ -1,0 +1,187 @@
+"""When and how a run keeps what it needs to go on."""
+
+import math
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as L
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, update_bn
+from torch.utils.data import DataLoader
+
+from atlas.core.files import written_beside
+from atlas.training.loaders import EpochBatches, Sample, seed_of
+from atlas.training.precision import own_precision
+from atlas.training.settings import TrainingSettings
+from atlas.training.weights import load_weights, save_weights
+
+
+class WrittenBeside(TorchCheckpointIO):
+    """Whole or not at all: Lightning's own way moves a file from the system's temporary folder,
+    which is a copy where that is another disk."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        # An open file: given a path, torch writes its name into the archive.
+        with written_beside(Path(path)) as beside, beside.open("wb") as file:
+            torch.save(checkpoint, file)
+
+
+class Checkpoints(Checkpoint):
+    """best.ckpt at the end of the best epoch by `monitor`; last.ckpt at the end of every epoch, and
+    `minutes` after the one before, between two steps of the optimizer.
+
+    Lightning's own has no notion of such steps, and forgets the best where a folder has moved.
+    """
+
+    def __init__(
+        self, folder: Path, *, monitor: str, mode: Literal["max", "min"], minutes: float
+    ) -> None:
+        self.best, self.last = folder / "best.ckpt", folder / "last.ckpt"
+        self.monitor, self.mode, self.seconds = monitor, mode, 60 * minutes
+        self.sign = 1 if mode == "max" else -1
+        self.best_model_score: float | None = None
+        self.saved_at = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"monitor": self.monitor, "best_model_score": self.best_model_score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_model_score = state_dict["best_model_score"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.saved_at = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
+        """Gradients that wait for more batches are in no checkpoint, so none is written then."""
+        done = batch_idx + 1
+        stepped = done % trainer.accumulate_grad_batches == 0
+        if stepped and done < trainer.num_training_batches and self._due(trainer):
+            self._save(trainer, self.last)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The best first: so the last knows it."""
+        # Several processes must agree, or some would wait for the others for ever.
+        score = trainer.strategy.broadcast(float(trainer.callback_metrics[self.monitor]))
+        if self._is_best(score):
+            self.best_model_score = score
+            self._save(trainer, self.best)
+        self._save(trainer, self.last)
+
+    def _due(self, trainer: L.Trainer) -> bool:
+        due = time.monotonic() - self.saved_at >= self.seconds
+        return bool(trainer.strategy.reduce_boolean_decision(due, all=False))
+
+    def _is_best(self, score: float) -> bool:
+        best = self.best_model_score
+        return best is None or math.isnan(best) or self.sign * score > self.sign * best
+
+    def _save(self, trainer: L.Trainer, path: Path) -> None:
+        trainer.save_checkpoint(path, weights_only=False)
+        self.saved_at = time.monotonic()
+
+
+# The mean of the weights at the end of the last epochs.
+#
+# Sources: Izmailov et al., Averaging Weights Leads to Wider Optima (2018), algorithm 1; the
+# third of HPA 2018 averaged its last ten checkpoints.
+
+
+AVERAGED_FILE = "averaged.ckpt"
+
+
+class EpochWeights(Callback):
+    """Keeps the weights at the end of each epoch that will be averaged."""
+
+    def __init__(self, training: TrainingSettings, folder: Path) -> None:
+        self.training, self.folder = training, folder
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Before last.ckpt: an epoch that it has behind it has its file."""
+        if trainer.is_global_zero and trainer.current_epoch in _epochs(self.training):
+            save_weights(_file(self.folder, trainer.current_epoch), pl_module)
+
+
+def averaged_checkpoint(
+    module: L.LightningModule,
+    train_loader: DataLoader[Sample],
+    validation_loader: Iterable[Any],
+    *,
+    folder: Path,
+    training: TrainingSettings,
+    monitor: str,
+) -> Path:
+    """Averages what `EpochWeights` kept, measures it, and gives its checkpoint, of the same form as
+    that of an epoch.
+
+    A function of those files alone, so a killed run makes it again; they are removed afterwards.
+    The statistics of BatchNorm are none of weights that never ran: they are measured anew, in one
+    pass over an epoch of training images.
+    """
+    path = folder / AVERAGED_FILE
+    files = [_file(folder, epoch) for epoch in _epochs(training)]
+    if not path.exists():
+        _load_mean(module, files)
+        _measure_batchnorm(module.get_submodule("network"), train_loader, training)
+        score = _score(module, validation_loader, training, monitor)
+        stored = {
+            "state_dict": {name: tensor.cpu() for name, tensor in module.state_dict().items()},
+            "epoch": training.epochs - 1,
+            "callbacks": {"averaged": {"monitor": monitor, "best_model_score": score}},
+        }
+        WrittenBeside().save_checkpoint(stored, path)
+    for file in files:
+        file.unlink(missing_ok=True)
+    return path
+
+
+def _epochs(training: TrainingSettings) -> range:
+    return range(training.epochs - training.averaged_checkpoints, training.epochs)
+
+
+def _file(folder: Path, epoch: int) -> Path:
+    return folder / f"epoch_{epoch}.safetensors"
+
+
+def _load_mean(module: L.LightningModule, files: list[Path]) -> None:
+    average = AveragedModel(module)
+    for file in files:
+        load_weights(file, module)
+        average.update_parameters(module)
+    module.load_state_dict(average.module.state_dict())
+
+
+def _measure_batchnorm(
+    network: nn.Module, train_loader: DataLoader[Sample], training: TrainingSettings
+) -> None:
+    """Over the epoch behind the last, with the dropout of training."""
+    batches: Any = train_loader.batch_sampler
+    assert isinstance(batches, EpochBatches)
+    batches.start(training.epochs)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_of("averaged", training.seed))
+        update_bn(train_loader, network.to(device), device)
+
+
+def _score(
+    module: L.LightningModule,
+    validation_loader: Iterable[Any],
+    training: TrainingSettings,
+    monitor: str,
+) -> float:
+    trainer = L.Trainer(
+        accelerator="auto", devices=1, precision=own_precision(training), logger=False,
+        enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
+    )  # fmt: skip
+    trainer.validate(module, validation_loader, verbose=False)
+    return float(trainer.callback_metrics[monitor])

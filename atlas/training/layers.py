@@ -1,0 +1,177 @@
+"""Pooling and heads. Axes: N images, F features, h x w the feature map."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from atlas.core.files import content_hash
+from atlas.dataset.store import ImageStore
+
+
+def in_float32(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Of a trunk in bfloat16 too: the rest costs nothing, and gives what cosines, thresholds and
+    ranks are taken of."""
+    with torch.autocast(inputs.device.type, enabled=False):
+        outputs: torch.Tensor = module(inputs.float())
+    return outputs
+
+
+class AvgMaxPool(nn.Module):
+    """Average and maximum side by side: N x F x h x w -> N x 2F."""
+
+    def forward(self, features_NFhw: torch.Tensor) -> torch.Tensor:
+        return torch.cat([features_NFhw.mean((2, 3)), features_NFhw.amax((2, 3))], dim=1)
+
+
+def winner_head(
+    in_features: int,
+    hidden: int,
+    out_features: int,
+    *,
+    dropouts: tuple[float, float],
+    last_batchnorm: bool,
+) -> nn.Sequential:
+    """The head of the HPA 2018 winner: N x in_features -> N x out_features.
+
+    BatchNorm, dropout, Linear, ReLU, BatchNorm, dropout, Linear; the metric model ends in another
+    BatchNorm, the classifier does not.
+    """
+    layers: list[nn.Module] = [
+        nn.BatchNorm1d(in_features),
+        nn.Dropout(dropouts[0]),
+        nn.Linear(in_features, hidden),
+        nn.ReLU(),
+        nn.BatchNorm1d(hidden),
+        nn.Dropout(dropouts[1]),
+        nn.Linear(hidden, out_features),
+    ]
+    if last_batchnorm:
+        layers.append(nn.BatchNorm1d(out_features))
+    return nn.Sequential(*layers)
+
+
+# Channel statistics of an atlas, measured once.
+#
+# Axes: N images, C channels, K mixtures of them, H x W pixels, P pixels in a row.
+
+
+MOST_IMAGES = 1000
+IMAGES_PER_READ = 100
+LEAST_STD = 1.0  # gray levels; a constant channel must not be blown up
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelStatistics:
+    """Mean and standard deviation of each channel over all pixels, in gray levels 0..255."""
+
+    mean_C: tuple[float, ...]
+    std_C: tuple[float, ...]
+
+
+class Normalise(nn.Module):
+    """uint8 or float N x C x H x W in 0..255 -> float with mean 0 and deviation 1 per channel."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, statistics: ChannelStatistics) -> None:
+        super().__init__()
+        for name, values in (("mean", statistics.mean_C), ("std", statistics.std_C)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1))
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        return (images_NCHW.to(self.mean.dtype) - self.mean) / self.std
+
+
+class NormaliseEach(nn.Module):
+    """Like `Normalise`, by each image's own statistics: blind to exposure, and nothing to measure.
+
+    For networks that did not learn what another exposure looks like.
+    """
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        images = images_NCHW.float()
+        std, mean = torch.std_mean(images, (2, 3), correction=0, keepdim=True)
+        return (images - mean) / (std + LEAST_STD)
+
+
+class MixChannels(nn.Module):
+    """uint8 or float N x C x H x W -> float32 N x K x H x W, each a weighted sum of the channels.
+
+    weights_KC: kept with the network's weights.
+    """
+
+    weights: torch.Tensor
+
+    def __init__(self, weights_KC: Sequence[Sequence[float]]) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.tensor(weights_KC, dtype=torch.float32))
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        # Halves of gray levels are exact in 32 bits; in the 16 of mixed precision they are not.
+        with torch.autocast(images_NCHW.device.type, enabled=False):
+            return functional.conv2d(images_NCHW.float(), self.weights.float()[:, :, None, None])
+
+
+def measure_channels(
+    store: ImageStore, ids: Sequence[str], *, weights_KC: Sequence[Sequence[float]] | None = None
+) -> ChannelStatistics:
+    """Over at most 1,000 of the images, chosen by the hash of their ids; give labelled ones.
+
+    weights_KC: measures these mixtures of the channels; None the channels themselves.
+    Sums are of whole numbers, so the order of reading cannot change the result.
+    """
+    chosen = sorted(ids, key=content_hash)[:MOST_IMAGES]
+    count = len(store.channels)
+    total_C, products_CC = np.zeros(count), np.zeros((count, count))
+    for start in range(0, len(chosen), IMAGES_PER_READ):
+        for image_CHW in store.read(chosen[start : start + IMAGES_PER_READ]):
+            values_CP = image_CHW.reshape(count, -1).astype(np.float64)
+            total_C += values_CP.sum(1)
+            products_CC += values_CP @ values_CP.T
+    pixels = len(chosen) * store.size_px**2
+    mix_KC = np.eye(count) if weights_KC is None else np.array(weights_KC, np.float64)
+    mean_K = mix_KC @ total_C / pixels
+    variance_K = ((mix_KC @ products_CC) * mix_KC).sum(1) / pixels - mean_K**2
+    return ChannelStatistics(
+        mean_C=tuple(float(m) for m in mean_K),
+        std_C=tuple(max(LEAST_STD, math.sqrt(max(0.0, v))) for v in variance_K),
+    )
+
+
+# Views of images: flips, turns and crops. Axes: N images, C channels, H x W pixels.
+
+
+def turned_view(images_NCHW: torch.Tensor, view: int) -> torch.Tensor:
+    """One of the 8 flips and turns: `view % 4` quarter turns, mirrored from 4 on."""
+    quarter = torch.rot90(images_NCHW, view % 4, (2, 3))
+    return quarter.flip(3) if view >= 4 else quarter
+
+
+def crops_of(images_NCHW: torch.Tensor, crops: int, side_px: int) -> Iterator[torch.Tensor]:
+    """Square crops of square images, one after the other: views of the same memory.
+
+    crops: 1, 4 or 9 stand in a grid that reaches from edge to edge (1 in the middle); 5 are the
+    four of the corners and the one in the middle.
+    """
+    room_px = images_NCHW.shape[3] - side_px
+    if room_px < 0:
+        raise ValueError(f"crops of {side_px} px from images of {images_NCHW.shape[3]} px")
+    for top, left in _corners(crops, room_px):
+        yield images_NCHW[:, :, top : top + side_px, left : left + side_px]
+
+
+def _corners(crops: int, room_px: int) -> list[tuple[int, int]]:
+    middle = room_px // 2
+    if crops == 1:
+        return [(middle, middle)]
+    if crops == 5:
+        return [*_corners(4, room_px), (middle, middle)]
+    starts = {4: (0, room_px), 9: (0, middle, room_px)}[crops]
+    return list(product(starts, starts))

@@ -1,0 +1,192 @@
+"""Batches of stored fields. Axes: C channels, H x W pixels, N images, L labels.
+
+The order of images and the augmentation of each are pure functions of (seed, epoch, image id), so
+that a run that is resumed sees what it would have seen.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import distributed
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from atlas.core.errors import UserError
+from atlas.core.timing import stage
+from atlas.dataset.store import ImageStore
+from atlas.training.augmentation import Augment, middle
+from atlas.training.samplers import (
+    ExternalShare,
+    epoch_batches,
+    members_to_draw,
+    mixed_batches,
+    pools_of,
+    repeats,
+)
+from atlas.training.settings import TrainingSettings
+
+MEMORY_BOUND_BYTES = 2 * 1024**3
+LOADING, LOADING_HELD_OUT = "loading batches", "loading held-out batches"  # stages
+
+Sample = tuple[torch.Tensor, torch.Tensor, int]
+Place = tuple[int, int, int]  # index in the ids, epoch, how often it was shown in it before
+
+
+class FieldDataset(Dataset[Sample]):
+    """Fields with their targets.
+
+    Item (index, epoch, repeat) is (uint8 C x H x W, target, index). Where settings ask for crops,
+    training sees a random window and validation the one in the middle. Stores of at most 2 GiB are
+    held in memory; of larger ones each batch is read as it is asked for.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        ids: Sequence[str],
+        targets: torch.Tensor,
+        training: TrainingSettings,
+        *,
+        augment: bool = True,
+    ) -> None:
+        if len(ids) != len(targets):
+            raise ValueError(f"{len(ids)} ids but {len(targets)} targets")
+        crop_px = training.crop_px
+        if crop_px is not None and crop_px > store.size_px:
+            raise UserError(f"crops of {crop_px} px: the stored images have {store.size_px} px")
+        self.store, self.ids, self.targets, self.seed = store, tuple(ids), targets, training.seed
+        self.augment = Augment(training.augmentation, crop_px=crop_px) if augment else None
+        self.crop_px = crop_px
+        bytes_each = len(store.channels) * store.size_px**2
+        in_memory = bytes_each * len(self.ids) <= MEMORY_BOUND_BYTES
+        self.held_NCHW = store.read(self.ids) if in_memory else None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, place: Place) -> Sample:
+        return self.__getitems__([place])[0]
+
+    def __getitems__(self, places: Sequence[Place]) -> list[Sample]:
+        """A whole batch: torch's loader asks for it so, and the store reads it at once."""
+        indices = [index for index, _, _ in places]
+        with stage(LOADING if self.augment else LOADING_HELD_OUT, items=len(places)):
+            shown = map(self._shown, self._read(indices), places)
+            return [
+                (torch.from_numpy(field), self.targets[index], index)
+                for field, index in zip(shown, indices, strict=True)
+            ]
+
+    def _shown(self, field: NDArray[np.uint8], place: Place) -> NDArray[np.uint8]:
+        if self.augment is None:
+            return middle(field, self.crop_px)
+        return self.augment(field, self._seed(place))
+
+    def _read(self, indices: list[int]) -> NDArray[np.uint8]:
+        if self.held_NCHW is not None:
+            return self.held_NCHW[indices]
+        return self.store.read([self.ids[index] for index in indices])
+
+    def _seed(self, place: Place) -> int:
+        index, epoch, repeat = place
+        again = (repeat,) if repeat else ()
+        return seed_of(self.seed, epoch, self.ids[index], *again)
+
+
+class EpochBatches(Sampler[list[Place]]):
+    """The batches of one epoch, from the next one on.
+
+    Where several processes train together each takes its own, all equally many; what is left over
+    of an epoch, fewer batches than processes, is not shown.
+    """
+
+    def __init__(
+        self,
+        targets: torch.Tensor,
+        training: TrainingSettings,
+        external: ExternalShare | None = None,
+    ) -> None:
+        if len(targets) < 2:
+            raise UserError(f"{len(targets)} image(s) to train on: at least 2 are needed")
+        self.count, self.training = len(targets), training
+        self.pools = pools_of(targets.numpy(), external, training.sampler) if external else ()
+        drawn = training.sampler != "shuffled"
+        self.members = members_to_draw(targets.numpy(), training.sampler) if drawn else []
+        self.start(0)
+        self.batches = len(self._all())
+
+    def start(self, epoch: int, batches_done: int = 0) -> None:
+        self.epoch, self.batches_done = epoch, batches_done
+
+    def __len__(self) -> int:
+        """Of a whole epoch, for this process."""
+        return self.batches // _processes()[1]
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        # A generator, which looks at the epoch only when it is asked for the first batch: Lightning
+        # takes its iterator before it starts the epoch.
+        rank, processes = _processes()
+        own = self._all()[rank::processes][: len(self)]
+        yield from own[self.batches_done :]
+
+    def _all(self) -> list[list[Place]]:
+        rng = np.random.default_rng(seed_of(self.training.seed, self.epoch))
+        batches = (
+            mixed_batches(self.pools, self.training, rng)
+            if self.pools
+            else epoch_batches(self.members, self.count, self.training, rng)
+        )
+        shown_before = iter(repeats(np.concatenate(batches)))
+        return [[(int(n), self.epoch, next(shown_before)) for n in batch] for batch in batches]
+
+
+class InOrder(Sampler[Place]):
+    """Every image once, in the order of the ids, always alike: for validation."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Place]:
+        return ((index, 0, 0) for index in range(self.count))
+
+
+def training_loader(
+    store: ImageStore,
+    ids: Sequence[str],
+    targets: torch.Tensor,
+    training: TrainingSettings,
+    external: ExternalShare | None = None,
+) -> DataLoader[Sample]:
+    """Augmented batches of (uint8 N x C x H x W, targets N x ..., indices N), by the sampler.
+
+    targets: class numbers, N, or N x L with 1 where an image carries a label. Raises UserError
+    where there are too few for a batch, or crops are larger than what is stored.
+    """
+    dataset = FieldDataset(store, ids, targets, training, augment=True)
+    return DataLoader(dataset, batch_sampler=EpochBatches(targets, training, external))
+
+
+def validation_loader(
+    store: ImageStore, ids: Sequence[str], targets: torch.Tensor, training: TrainingSettings
+) -> DataLoader[Sample]:
+    """The same without augmentation, in the order of ids; each process sees all of them."""
+    dataset = FieldDataset(store, ids, targets, training, augment=False)
+    return DataLoader(dataset, batch_size=training.batch_size, sampler=InOrder(len(dataset)))
+
+
+def seed_of(*parts: int | str) -> int:
+    """A number below 2**32 that depends on every part, alike on every machine."""
+    digest = hashlib.sha256("|".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def _processes() -> tuple[int, int]:
+    """Which of the processes that train together this one is, and how many they are."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1

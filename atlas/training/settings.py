@@ -1,0 +1,225 @@
+"""How a network is trained: what every room's settings share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+Optimizer = Literal["adam", "adamw", "sgd"]
+Schedule = Literal["constant", "cosine", "one_cycle", "plateau"]
+Sampler = Literal["shuffled", "balanced", "m_per_class"]
+Augmentation = Literal["d4", "photometric", "strong", "none"]
+Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """One training run.
+
+    batch_size: images that pass the network together. accumulate_batches: so many of them make one
+        step of the optimizer.
+    learning_rate: of what is new (head, class vectors).
+    optimizer: torch's. weight_decay: of all parameters; for "adam" it is an L2 penalty, for the
+        others decay (Loshchilov & Hutter 2019). momentum: of "sgd" alone.
+    trunk_rate_share: the trunk learns at this share of it; a pretrained trunk wants less.
+    frozen_trunk_epochs: for so many epochs the trunk keeps its weights and BatchNorm statistics.
+    warmup_epochs: the rate rises linearly from 0 over so many epochs.
+    schedule: "constant"; "cosine" down to 0 at the end of the last epoch; "one_cycle" up from a
+        25th of the rate over .3 of the epochs and down to next to nothing; "plateau" multiplies
+        the rate by `plateau_factor` where the validation metric has not risen for more than
+        `plateau_patience` epochs.
+    lr_steps: pairs of the epoch (counted from 0) from which on a rate holds, in rising order; only
+        with a constant schedule.
+    sampler: "shuffled" shows every image once an epoch; "balanced" draws as many images, every
+        class equally often; "m_per_class" gives batches of `images_per_class` images a class.
+    augmentation: "d4" turns by 90 degrees and flips; "photometric" does so and changes gamma,
+        gain, focus and noise too; "strong" adds shifts, distortions and sharpening, see
+        `atlas/training/augmentation.py`; "none" leaves images as they are.
+    crop_px: side of the random window of each stored image that training sees; validation and
+        prediction see the one in the middle. None shows images whole.
+    ema_decay: after each step the average of the weights keeps this share of itself; it is what is
+        validated and kept. 0 turns it off.
+    averaged_checkpoints: the trained weights are the mean of those at the end of so many last
+        epochs; 0 takes those of the best epoch.
+    seed: of weights that are drawn, of the order of images, of augmentation and of dropout.
+    precision: Lightning's name for it, such as "32-true" or "16-mixed"; "auto" is "bf16-mixed"
+        where the GPU, or else the processor, computes in bfloat16 itself, and "32-true" elsewhere.
+    devices: GPUs, or processes on a CPU; each takes batches of its own.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    optimizer: Optimizer = "adam"
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    accumulate_batches: int = 1
+    trunk_rate_share: float = 1.0
+    frozen_trunk_epochs: int = 0
+    warmup_epochs: float = 0.0
+    schedule: Schedule = "constant"
+    plateau_factor: float = 0.1
+    plateau_patience: int = 10
+    lr_steps: tuple[tuple[int, float], ...] = ()
+    sampler: Sampler = "shuffled"
+    images_per_class: int = 4
+    augmentation: Augmentation = "d4"
+    crop_px: int | None = None
+    ema_decay: float = 0.0
+    averaged_checkpoints: int = 0
+    seed: int = 0
+    precision: Precision = "auto"
+    devices: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """What a command may put in place of a recipe's training settings; None keeps the recipe's.
+
+    Args:
+        epochs: Times that every image is seen.
+        batch_size: Images that pass the network together.
+        accumulate_batches: Batches of one step of the optimizer.
+        learning_rate: In place of the recipe's rate and of its steps.
+        optimizer: adam, adamw or sgd.
+        weight_decay: Of all parameters.
+        momentum: Of sgd.
+        schedule: constant, cosine down to 0, one_cycle (up and down), or plateau (down where the
+            validation metric does not rise).
+        plateau_factor: What a plateau multiplies the rate by.
+        plateau_patience: Epochs without a better metric that are waited for.
+        warmup_epochs: Epochs over which the rate rises from 0.
+        trunk_rate_share: The trunk learns at this share of the rate.
+        frozen_trunk_epochs: Epochs in which the trunk does not learn.
+        sampler: shuffled, balanced (every class equally often), or m_per_class.
+        images_per_class: Images of one class in a batch of m_per_class.
+        augmentation: d4 (turns and flips), photometric (and gamma, gain, focus, noise), strong
+            (and shifts, distortions, sharpening), or none.
+        crop_px: Side of the window of each stored image that is seen.
+        ema_decay: Share that the running average of the weights keeps at each step.
+        averaged_checkpoints: Last epochs whose weights are averaged.
+        seed: Of weights, order of images, augmentation, dropout and what is held out.
+        precision: 32-true, 16-mixed, bf16-mixed, or auto: bf16-mixed where the machine has it.
+        devices: GPUs, or processes on a CPU.
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    accumulate_batches: int | None = None
+    learning_rate: float | None = None
+    optimizer: Optimizer | None = None
+    weight_decay: float | None = None
+    momentum: float | None = None
+    schedule: Schedule | None = None
+    plateau_factor: float | None = None
+    plateau_patience: int | None = None
+    warmup_epochs: float | None = None
+    trunk_rate_share: float | None = None
+    frozen_trunk_epochs: int | None = None
+    sampler: Sampler | None = None
+    images_per_class: int | None = None
+    augmentation: Augmentation | None = None
+    crop_px: int | None = None
+    ema_decay: float | None = None
+    averaged_checkpoints: int | None = None
+    seed: int | None = None
+    precision: Precision | None = None
+    devices: int | None = None
+
+    def applied_to(self, training: TrainingSettings) -> TrainingSettings:
+        """One rate that is given replaces all of the recipe's; a schedule or an optimizer that is
+        given, what the recipe says of its own alone."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        dropped: dict[str, Any] = {}
+        if "learning_rate" in given or "schedule" in given:
+            dropped["lr_steps"] = ()
+        if "schedule" in given:
+            dropped["plateau_factor"] = TrainingSettings.plateau_factor
+            dropped["plateau_patience"] = TrainingSettings.plateau_patience
+        if "optimizer" in given:
+            dropped["momentum"] = TrainingSettings.momentum
+        return replace(training, **{**dropped, **given})
+
+
+def training_problems(training: TrainingSettings) -> Iterator[str]:
+    """What cannot be done, a line each."""
+    if training.epochs < 1:
+        yield f"{training.epochs} epochs: at least 1 is needed"
+    if training.batch_size < 2:
+        yield f"batch size {training.batch_size}: BatchNorm needs at least 2 images"
+    if training.accumulate_batches < 1:
+        yield f"{training.accumulate_batches} accumulated batches: at least 1 makes a step"
+    if training.seed < 0:
+        yield f"seed {training.seed}: must not be negative"
+    if training.devices < 1:
+        yield f"{training.devices} devices: at least 1 is needed"
+    if training.crop_px is not None and training.crop_px < 1:
+        yield f"crops of {training.crop_px} px: must be above 0"
+    if training.sampler == "m_per_class":
+        yield from _class_batch_problems(training)
+    yield from _optimizer_problems(training)
+    yield from _rate_problems(training)
+    yield from _schedule_problems(training)
+    yield from _average_problems(training)
+
+
+def _optimizer_problems(training: TrainingSettings) -> Iterator[str]:
+    if not training.weight_decay >= 0:
+        yield f"weight decay {training.weight_decay}: must not be negative"
+    if not 0 <= training.momentum < 1:
+        yield f"momentum {training.momentum}: must lie from 0 to below 1"
+    elif training.momentum and training.optimizer != "sgd":
+        yield f"momentum belongs to sgd; {training.optimizer} has its own"
+
+
+def _rate_problems(training: TrainingSettings) -> Iterator[str]:
+    if not training.learning_rate > 0:
+        yield f"learning rate {training.learning_rate}: must be above 0"
+    if not 0 < training.trunk_rate_share <= 1:
+        yield f"trunk rate share {training.trunk_rate_share}: must be above 0 and at most 1"
+    if training.frozen_trunk_epochs < 0:
+        yield f"{training.frozen_trunk_epochs} epochs with a frozen trunk: must not be negative"
+    if not 0 <= training.warmup_epochs < max(1, training.epochs):
+        yield f"warm-up over {training.warmup_epochs} of {training.epochs} epochs: must be shorter"
+    if training.lr_steps and training.schedule != "constant":
+        yield f"rates by epoch go with a constant schedule, not with {training.schedule}"
+    starts = [start for start, _ in training.lr_steps]
+    if any(start < 0 for start in starts) or starts != sorted(set(starts)):
+        yield f"rates by epoch start at {starts}: must rise from 0 on"
+    if any(not rate > 0 for _, rate in training.lr_steps):
+        yield "rates by epoch must be above 0"
+
+
+def _schedule_problems(training: TrainingSettings) -> Iterator[str]:
+    if training.warmup_epochs and training.schedule == "one_cycle":
+        yield "one_cycle rises by itself: leave the warm-up out"
+    if training.schedule != "plateau":
+        usual = (TrainingSettings.plateau_factor, TrainingSettings.plateau_patience)
+        if (training.plateau_factor, training.plateau_patience) != usual:
+            yield f"plateau factor and patience go with schedule plateau, not {training.schedule}"
+    elif not 0 < training.plateau_factor < 1:
+        yield f"plateau factor {training.plateau_factor}: must lie between 0 and 1"
+    elif training.plateau_patience < 0:
+        yield f"plateau patience {training.plateau_patience}: must not be negative"
+
+
+def _average_problems(training: TrainingSettings) -> Iterator[str]:
+    averaged = training.averaged_checkpoints
+    learning = max(0, training.epochs - training.frozen_trunk_epochs)
+    if not 0 <= training.ema_decay < 1:
+        yield f"EMA decay {training.ema_decay}: must lie from 0 to below 1"
+    if averaged < 0:
+        yield f"{averaged} averaged checkpoints: must not be negative"
+    elif averaged and training.ema_decay:
+        yield "an EMA and averaged checkpoints both average: take one"
+    elif averaged > learning:
+        yield f"{averaged} averaged checkpoints: only {learning} epochs train the whole network"
+
+
+def _class_batch_problems(training: TrainingSettings) -> Iterator[str]:
+    if training.images_per_class < 2:
+        yield f"{training.images_per_class} images per class: a pair needs at least 2"
+    if training.batch_size < 2 * training.images_per_class:
+        yield (
+            f"batch size {training.batch_size}: holds no two classes of "
+            f"{training.images_per_class} images each"
+        )

@@ -1,0 +1,135 @@
+"""Where a classifier looked, for images of an atlas, by one classifier or by folds.
+
+Of folds those are asked that did not learn the image, which for a test image are all; where all
+learned it, all of them. Of several the mean is taken.
+
+Axes: N questions, each an image and a label; C channels, H x W pixels.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.core.errors import ProvenanceError, UserError
+from atlas.dataset.manifest import Manifest, read_manifest
+from atlas.dataset.store import read_images
+from atlas.workflows.classify.prediction import MADE_BY, classifier_folders, not_learned
+from classify.activation_maps import activation_maps
+from classify.classifier import Classifier, load_classifier
+from classify.prediction import predict_images
+
+Maps = Mapping[tuple[str, int], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One classifier, and the labelled images that it did not learn."""
+
+    classifier: Classifier
+    held_out: frozenset[str]
+
+
+def maps_of(
+    data: Path, classifier: Path, labels_by_id: Mapping[str, Sequence[int]]
+) -> dict[tuple[str, int], NDArray[np.float32]]:
+    """What speaks for each label in each image, float32 H x W in 0..1, by (id, label).
+
+    classifier: the folder of a classifier, or of folds. H and W are the side of the images that it
+    learned from; see `activation_maps`. Raises DataError for the data folder and files that cannot
+    be read, MissingStageError where there is no classifier, UserError for an id or label that the
+    atlas lacks, ProvenanceError for a classifier of other channels or labels.
+    """
+    manifest = read_manifest(data)
+    asked = open_classifiers(classifier, manifest)
+    return mean_maps(asked, images_of(asked, manifest, list(labels_by_id)), labels_by_id)
+
+
+def open_classifiers(source: Path, manifest: Manifest) -> tuple[Asked, ...]:
+    """All that lie in the folder; errors as `maps_of`."""
+    folders = classifier_folders(source, None).values()
+    asked = tuple(
+        Asked(
+            classifier=load_classifier(folder, made_by=MADE_BY),
+            held_out=frozenset(not_learned(folder)),
+        )
+        for folder in folders
+    )
+    spec = manifest.spec
+    for one in asked:
+        if (one.classifier.channels, one.classifier.labels) != (spec.channels, spec.labels):
+            raise ProvenanceError(
+                f"{source} learned other channels or labels than the atlas has; give --classifier "
+                "one that was trained on it"
+            )
+    return asked
+
+
+def images_of(
+    asked: Sequence[Asked], manifest: Manifest, ids: Sequence[str]
+) -> dict[str, NDArray[np.uint8]]:
+    """Images C x H x W by id, at the size that the classifiers learned from."""
+    unknown = [image_id for image_id in ids if image_id not in manifest.by_id]
+    if unknown:
+        raise UserError(f"{', '.join(unknown[:5])}: no image of the atlas; see its tables for ids")
+    size_px = asked[0].classifier.image_size_px
+    return dict(zip(ids, read_images(manifest, ids, size_px=size_px), strict=True))
+
+
+def mean_maps(
+    asked: Sequence[Asked],
+    images: Mapping[str, NDArray[np.uint8]],
+    labels_by_id: Mapping[str, Sequence[int]],
+) -> dict[tuple[str, int], NDArray[np.float32]]:
+    """As `maps_of`; each map's maximum is 1, also of a mean, unless nothing speaks for it."""
+    pairs = [(i, label) for i, labels in labels_by_id.items() for label in dict.fromkeys(labels)]
+    count = len(asked[0].classifier.labels)
+    if wrong := sorted({label for _, label in pairs if not 0 <= label < count}):
+        raise UserError(f"label {wrong[0]} is not one of 0..{count - 1}")
+
+    def ask(classifier: Classifier, rows: Sequence[int]) -> NDArray[np.float32]:
+        fields_NCHW = np.stack([images[pairs[n][0]] for n in rows])
+        return activation_maps(classifier, fields_NCHW, [pairs[n][1] for n in rows])
+
+    maps_NHW = _mean(asked, [image_id for image_id, _ in pairs], ask)
+    return {
+        pair: map_HW / max(map_HW.max(), np.finfo(np.float32).tiny)
+        for pair, map_HW in zip(pairs, maps_NHW, strict=True)
+    }
+
+
+def mean_probabilities(
+    asked: Sequence[Asked], images: Mapping[str, NDArray[np.uint8]]
+) -> dict[str, NDArray[np.float32]]:
+    """Of all labels by id, of each image as it is, which is what the maps explain."""
+    ids = tuple(images)
+
+    def ask(classifier: Classifier, rows: Sequence[int]) -> NDArray[np.float32]:
+        return predict_images(classifier, np.stack([images[ids[n]] for n in rows]))
+
+    return dict(zip(ids, _mean(asked, ids, ask), strict=True))
+
+
+def _mean(
+    asked: Sequence[Asked],
+    ids_N: Sequence[str],
+    ask: Callable[[Classifier, Sequence[int]], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """Of what those say of each row that are to be asked about its image."""
+    sums: NDArray[np.float32] | None = None
+    asked_N = np.zeros(len(ids_N), np.float32)
+    fresh = [{n for n, i in enumerate(ids_N) if i in one.held_out} for one in asked]
+    learned_by_all = set(range(len(ids_N))) - set().union(*fresh)
+    for one, own in zip(asked, fresh, strict=True):
+        rows = sorted(own | learned_by_all)
+        if not rows:
+            continue
+        said = ask(one.classifier, rows)
+        sums = np.zeros((len(ids_N), *said.shape[1:]), np.float32) if sums is None else sums
+        sums[rows] += said
+        asked_N[rows] += 1
+    if sums is None:
+        return np.empty((0, 0, 0), np.float32)
+    return sums / asked_N.reshape(-1, *[1] * (sums.ndim - 1))

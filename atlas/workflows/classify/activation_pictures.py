@@ -1,0 +1,191 @@
+"""Where a classifier looked, label by label: pictures and a table of boxes."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from atlas.core.errors import UserError
+from atlas.core.files import check_replaceable, folder_written_beside
+from atlas.dataset.artifact_files import load_probabilities, save_table
+from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.manifest import Manifest, read_manifest
+from atlas.report.activation_montage import LookedAt, Truth, save_montage
+from atlas.workflows.classify.activation_maps import (
+    Asked,
+    images_of,
+    mean_maps,
+    mean_probabilities,
+    open_classifiers,
+)
+from atlas.workflows.classify.prediction import MADE_BY
+from atlas.workflows.settings import MapSettings
+from classify.activation_maps import Box, boxes_of
+from classify.decisions.thresholds import load_thresholds, predict_labels
+from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_held_out
+
+BOXES_FILE = "boxes.csv"
+BOX_COLUMNS = (
+    "Id", "label", "name", "truth", "probability", "box", "x0", "y0", "x1", "y1", "peak", "mass",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownMaps:
+    """What was drawn. empty: maps of labels that nothing in the image speaks for. size_px: side of
+    the images that the boxes are of."""
+
+    labels: int
+    maps: int
+    empty: int
+    boxes: int
+    size_px: int
+
+
+def show_maps(data: Path, source: Path, out: Path, wanted: MapSettings) -> ShownMaps:
+    """Writes `out`: a PNG for each label, and boxes.csv.
+
+    source: the folder of a classifier, or of folds. Raises DataError for the data folder,
+    MissingStageError where there is no classifier or no probabilities of the images, UserError for
+    what cannot be shown.
+    """
+    if not 0 < wanted.box_share <= 1 or wanted.images < 1:
+        raise UserError("maps need --images of 1 or more and a --box-share in 0..1, above 0")
+    check_replaceable(out, holds=BOXES_FILE)
+    manifest = read_manifest(data)
+    asked = open_classifiers(source, manifest)
+    ids_by_label = chosen_images(wanted, source, asked, manifest)
+    rows: list[tuple[object, ...]] = []
+    maps = empty = 0
+    with folder_written_beside(out, holds=BOXES_FILE) as beside:
+        for label, ids in tqdm(ids_by_label.items(), desc="looking", unit="label", disable=None):
+            found = _look(label, ids, asked, manifest, wanted)
+            name = manifest.spec.labels[label]
+            rows += [row for one, boxes in found for row in _rows(one, boxes, label, name)]
+            maps, empty = maps + len(found), empty + sum(not boxes for _, boxes in found)
+            save_montage(
+                beside / picture_name(label, name),
+                [one for one, _ in found],
+                channels=manifest.spec.channels,
+                title=f"{label} {name}: probability, and what speaks for it",
+            )
+        save_table(beside / BOXES_FILE, pd.DataFrame(rows, columns=list(BOX_COLUMNS)))
+    return ShownMaps(
+        labels=len(ids_by_label),
+        maps=maps,
+        empty=empty,
+        boxes=len(rows),
+        size_px=asked[0].classifier.image_size_px,
+    )
+
+
+def picture_name(label: int, name: str) -> str:
+    """A label's name may hold what a file's name may not."""
+    plain = re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
+    return f"{label:02d}_{plain}.png"
+
+
+def _look(
+    label: int,
+    ids: Sequence[str],
+    asked: Sequence[Asked],
+    manifest: Manifest,
+    wanted: MapSettings,
+) -> list[tuple[LookedAt, list[Box]]]:
+    """The images for one label, highest probability first."""
+    images = images_of(asked, manifest, ids)
+    maps = mean_maps(asked, images, {image_id: [label] for image_id in ids})
+    probabilities = mean_probabilities(asked, images)
+    found = []
+    for image_id in sorted(ids, key=lambda image_id: (-probabilities[image_id][label], image_id)):
+        map_HW = maps[image_id, label]
+        boxes = boxes_of(map_HW, share=wanted.box_share, least_area=wanted.least_box_area)
+        one = LookedAt(
+            image_id=image_id,
+            field_CHW=images[image_id],
+            map_HW=map_HW,
+            boxes=[(box.x0, box.y0, box.x1, box.y1) for box in boxes],
+            probability=float(probabilities[image_id][label]),
+            truth=_truth(manifest, image_id, label),
+        )
+        found.append((one, boxes))
+    return found
+
+
+def _truth(manifest: Manifest, image_id: str, label: int) -> Truth:
+    labels = manifest.by_id[image_id].labels
+    if labels is None:
+        return "unknown"
+    return "right" if label in labels else "wrong"
+
+
+def _rows(one: LookedAt, boxes: Sequence[Box], label: int, name: str) -> list[tuple[object, ...]]:
+    """As BOX_COLUMNS."""
+    about = (one.image_id, label, name, one.truth, one.probability)
+    return [(*about, number, *astuple(box)) for number, box in enumerate(boxes, start=1)]
+
+
+# Which images are looked at for which labels.
+
+
+def chosen_images(
+    wanted: MapSettings, source: Path, asked: Sequence[Asked], manifest: Manifest
+) -> dict[int, tuple[str, ...]]:
+    """Ids by label: those that were asked for, or the likeliest by the probabilities that lie in
+    `source`. Raises MissingStageError where there are none, UserError for unknown labels and ids.
+    """
+    names = manifest.spec.labels
+    labels = sorted({label_number(text, names) for text in wanted.labels})
+    if not wanted.ids:
+        kept = _kept(wanted, source)
+        return likeliest(kept, labels or range(len(names)), wanted.images)
+    ids = tuple(dict.fromkeys(wanted.ids))
+    return dict.fromkeys(labels, ids) if labels else _said_of(ids, source, asked, manifest)
+
+
+def label_number(text: str, names: Sequence[str]) -> int:
+    """Of a label's number or its name, in any case. Raises UserError."""
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    lower = [name.lower() for name in names]
+    if text.lower() in lower:
+        return lower.index(text.lower())
+    raise UserError(f"label {text!r} is neither one of 0..{len(names) - 1} nor a label's name")
+
+
+def likeliest(
+    kept: ProbabilitySet, labels: Sequence[int], images: int
+) -> dict[int, tuple[str, ...]]:
+    """For each label the ids of highest probability, highest first, ties in the order of ids."""
+    by_id = sorted(range(len(kept.ids)), key=lambda n: kept.ids[n])
+    by_label = {}
+    for label in labels:
+        order = np.argsort(-kept.probabilities_NC[by_id, label], kind="stable")[:images]
+        by_label[label] = tuple(kept.ids[by_id[n]] for n in order)
+    return by_label
+
+
+def _kept(wanted: MapSettings, source: Path) -> ProbabilitySet:
+    if wanted.split == "test":
+        return load_probabilities(source / TEST_FILE, made_by=f"{MADE_BY}  (with test images)")
+    return load_held_out(source, made_by=MADE_BY)
+
+
+def _said_of(
+    ids: Sequence[str], source: Path, asked: Sequence[Asked], manifest: Manifest
+) -> dict[int, tuple[str, ...]]:
+    """The images by every label that the classifier or the tables give them."""
+    probabilities = mean_probabilities(asked, images_of(asked, manifest, ids))
+    cuts = load_thresholds(source / THRESHOLDS_FILE, manifest.spec.labels, made_by=MADE_BY)
+    given_NC = predict_labels(np.stack([probabilities[i] for i in ids]), cuts.per_class_C)
+    carried = {
+        image_id: {int(label) for label in np.flatnonzero(given_C)}
+        | set(manifest.by_id[image_id].labels or ())
+        for image_id, given_C in zip(ids, given_NC, strict=True)
+    }
+    labels = sorted(set().union(*carried.values()))
+    return {label: tuple(i for i in ids if label in carried[i]) for label in labels}

@@ -1,0 +1,71 @@
+"""Every transform of the augmentations, on one image of an atlas."""
+
+from pathlib import Path
+
+import albumentations
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.core.errors import UserError
+from atlas.dataset.images import read_field, resize_field
+from atlas.dataset.manifest import ImageRow, Manifest, read_manifest
+from atlas.report.pictures import save_augmentations
+from atlas.training.augmentation import Augment, changed, photometric_choices, strong_steps
+from atlas.training.loaders import seed_of
+
+Field = NDArray[np.uint8]
+COLUMNS = 6
+LARGEST_PX = 512
+
+
+def show_augmentation(data: Path, out: Path, *, image_id: str | None, seed: int) -> str:
+    """Writes a PNG, and gives the id of the image it shows: the first of train, unless given.
+
+    Transforms that are drawn with some probability are shown as if they were drawn. Raises
+    DataError for the data folder, UserError for an id that is not there.
+    """
+    manifest = read_manifest(data)
+    row = _row(manifest, image_id)
+    field = read_field(row.files, manifest.spec.channels, max_value=manifest.spec.max_value)
+    field = resize_field(field, min(LARGEST_PX, max(field.shape[1:])))
+    save_augmentations(
+        out, field, _rows(field, seed), channels=manifest.spec.channels,
+        title=f"{row.id}: each transform by itself, then draws of all together",
+    )  # fmt: skip
+    return row.id
+
+
+def _row(manifest: Manifest, image_id: str | None) -> ImageRow:
+    if image_id is None:
+        return manifest.rows[0]
+    if image_id not in manifest.by_id:
+        raise UserError(f"{image_id} is no image of the atlas; leave --image out for the first")
+    return manifest.by_id[image_id]
+
+
+def _rows(field: Field, seed: int) -> list[dict[str, Field]]:
+    single = {**photometric_choices(), **_strong_choices()}
+    tiles = {name: _alone(field, transform, name, seed) for name, transform in single.items()}
+    tiles = {"as it is": field, **tiles}
+    window = Augment("none", crop_px=field.shape[1] * 2 // 3)
+    drawn = range(1, COLUMNS + 1)
+    names = list(tiles)
+    return [
+        *(
+            {name: tiles[name] for name in names[start : start + COLUMNS]}
+            for start in range(0, len(names), COLUMNS)
+        ),
+        {f"crop of 2/3, draw {n}": window(field, seed_of(seed, "crop", n)) for n in drawn},
+        {f"d4, draw {n}": Augment("d4")(field, seed_of(seed, "d4", n)) for n in drawn},
+        {f"photometric {n}": Augment("photometric")(field, seed_of(seed, n)) for n in drawn},
+        {f"strong {n}": Augment("strong")(field, seed_of(seed, n)) for n in drawn},
+    ]
+
+
+def _strong_choices() -> dict[str, albumentations.BasicTransform]:
+    return {name: t for step in strong_steps() for name, t in step.choices.items()}
+
+
+def _alone(field: Field, transform: albumentations.BasicTransform, name: str, seed: int) -> Field:
+    always = albumentations.Compose([albumentations.OneOf([transform], p=1)])
+    return changed(field, always, seed_of(seed, name))

@@ -1,0 +1,208 @@
+"""From run folders to one that decides for all of them, with a score that nothing flatters.
+
+Axes: N held-out images, C classes.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from atlas.core.errors import UserError
+from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.dataset.artifact_files import load_table, save_probabilities, save_table
+from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.manifest import Manifest, read_manifest
+from atlas.dataset.metrics import f1_by_class
+from atlas.workflows.classify.members import (
+    Member,
+    asked_rows,
+    held_out_rows,
+    load_members,
+    names_of,
+)
+from classify.decisions.cross_fitting import (
+    CrossFitted,
+    Decided,
+    Honest,
+    cross_fit,
+    decided,
+    honest_scores,
+)
+from classify.decisions.layers import HeldOutRows
+from classify.decisions.mistakes import find_mistakes, save_mistakes
+from classify.decisions.settings import CUTS, HOWS, DecisionSettings, Prior, decision_problems
+from classify.decisions.thresholds import save_thresholds
+from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE, THRESHOLDS_FILE
+
+SUMMARY_FILE = "summary.csv"
+ABOUT_FILE = "ensemble.json"
+CLASSES_FILE = "f1_by_class.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    """summary: the rows of summary.csv; the chosen way is the first. without: labels of too few
+    images to fit anything to; they take the members' mean."""
+
+    summary: pd.DataFrame
+    without: tuple[str, ...]
+
+
+def make_ensemble(
+    data: Path, folders: Sequence[Path], out: Path, settings: DecisionSettings, *, compare: bool
+) -> Ensemble:
+    """Joins what run folders say, and writes a folder that goes wherever theirs go.
+
+    Beside the chosen way the summary has each member alone, the way without priors and with each
+    of them; with `compare` every way of joining with every way of choosing cuts.
+    Raises UserError for settings that cannot work and members that do not go together, DataError
+    for the data folder.
+    """
+    if wrong := "; ".join(decision_problems(settings)):
+        raise UserError(wrong)
+    check_replaceable(out, holds=ABOUT_FILE)
+    manifest = read_manifest(data)
+    members = load_members(manifest, names_of(folders))
+    rows = held_out_rows(manifest, members, folds=settings.folds, seed=settings.seed)
+    scorer = _Scorer(rows=rows, settings=settings, wanted_C=_wanted(settings, manifest.spec.labels))
+    fitted = cross_fit(rows, asked_rows(manifest, members), settings.how, seed=settings.seed)
+    chosen = scorer.honest(fitted, settings)
+    table = pd.DataFrame([
+        scorer.row("all", settings, chosen),
+        *scorer.priors(fitted),
+        *scorer.members(),
+        *(scorer.comparison() if compare else ()),
+    ])  # fmt: skip
+    made = decided(fitted, settings.cuts, settings.priors, wanted_C=scorer.wanted_C)
+    with folder_written_beside(out, holds=ABOUT_FILE) as folder:
+        _write(folder, manifest, members, rows, fitted, made, chosen, settings)
+        save_table(folder / SUMMARY_FILE, table)
+    names = manifest.spec.labels
+    return Ensemble(summary=table, without=tuple(names[c] for c in fitted.combiner.without))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scorer:
+    """Rows of the summary. wanted_C: of thresholds `shares`."""
+
+    rows: HeldOutRows
+    settings: DecisionSettings
+    wanted_C: NDArray[np.float64] | None
+
+    def honest(self, fitted: CrossFitted, settings: DecisionSettings) -> Honest:
+        return honest_scores(
+            fitted, settings.cuts, settings.priors,
+            wanted_C=self.wanted_C if settings.cuts.thresholds == "shares" else None,
+            resamples=settings.resamples, seed=settings.seed,
+        )  # fmt: skip
+
+    def row(self, members: str, settings: DecisionSettings, score: Honest) -> dict[str, Any]:
+        return {
+            "members": members,
+            "how": settings.how,
+            "thresholds": settings.cuts.thresholds,
+            "priors": " ".join(settings.priors),
+            "nested": score.nested,
+            "low": score.low,
+            "high": score.high,
+            "optimistic": score.optimistic,
+            "optimism": score.optimism,
+        }
+
+    def priors(self, fitted: CrossFitted) -> Iterator[dict[str, Any]]:
+        """The chosen way without any, and with each by itself, where priors are asked for."""
+        alone: list[tuple[Prior, ...]] = [(), *((prior,) for prior in self.settings.priors)]
+        for priors in alone:
+            if self.settings.priors not in ((), priors):
+                way = replace(self.settings, priors=priors)
+                yield self.row("all", way, self.honest(fitted, way))
+
+    def members(self) -> Iterator[dict[str, Any]]:
+        """Each by itself, without priors, where there are several."""
+        way = replace(self.settings, how="mean", priors=())
+        for m, name in enumerate(self.rows.names if len(self.rows.names) > 1 else ()):
+            own = self.rows.of_member(m)
+            yield self.row(name, way, self.honest(self._fitted(own, way), way))
+
+    def comparison(self) -> Iterator[dict[str, Any]]:
+        """All ways of joining and of choosing cuts; without priors."""
+        for how in HOWS if len(self.rows.names) > 1 else ("mean",):
+            joined = replace(self.settings, how=how, priors=())
+            fitted = self._fitted(self.rows, joined)
+            for cuts in CUTS:
+                way = replace(joined, cuts=replace(self.settings.cuts, thresholds=cuts))
+                if way != self.settings:
+                    yield self.row("all", way, self.honest(fitted, way))
+
+    def _fitted(self, rows: HeldOutRows, way: DecisionSettings) -> CrossFitted:
+        return cross_fit(rows, rows.asked(), way.how, seed=way.seed)
+
+
+def _write(
+    folder: Path,
+    manifest: Manifest,
+    members: Mapping[str, Member],
+    rows: HeldOutRows,
+    fitted: CrossFitted,
+    made: Decided,
+    chosen: Honest,
+    settings: DecisionSettings,
+) -> None:
+    names = manifest.spec.labels
+    provenance = {
+        "ensemble": json.loads(json.dumps(asdict(settings), default=str)),
+        "members": {name: member.about() for name, member in members.items()},
+    }
+    held_out = ProbabilitySet(
+        ids=rows.ids, probabilities_NC=made.held_out_NC, provenance=provenance
+    )
+    save_probabilities(folder / OUT_OF_FOLD_FILE, held_out)
+    tests = manifest.of("test").ids
+    if tests:
+        asked = ProbabilitySet(ids=tests, probabilities_NC=made.asked_QC, provenance=provenance)
+        save_probabilities(folder / TEST_FILE, asked)
+    save_thresholds(folder / THRESHOLDS_FILE, made.thresholds, names)
+    save_mistakes(folder, find_mistakes(held_out, rows.truth_NC, made.thresholds, names))
+    save_table(folder / CLASSES_FILE, _by_class(rows, chosen, names))
+    learned = {"combiner": fitted.combiner.kept, **made.kept}
+    write_json(folder / ABOUT_FILE, {**provenance, "learned": learned})
+
+
+def _by_class(rows: HeldOutRows, chosen: Honest, names: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "label": range(len(names)),
+            "name": names,
+            "images": rows.truth_NC.sum(axis=0, dtype=np.int64),
+            "nested": f1_by_class(rows.truth_NC, chosen.nested_NC),
+            "optimistic": f1_by_class(rows.truth_NC, chosen.optimistic_NC),
+        }
+    )
+
+
+def _wanted(settings: DecisionSettings, names: Sequence[str]) -> NDArray[np.float64] | None:
+    """Shares of the labels in their order. Raises UserError where a file does not give them all."""
+    path = settings.cuts.wanted_shares
+    if path is None:
+        return None
+    try:
+        if path.suffix == ".json":
+            shares = {str(k): float(v) for k, v in json.loads(path.read_text("utf-8")).items()}
+        else:
+            table = load_table(path, made_by="your own hand")
+            shares = dict(zip(table["label"], table["share"].astype(float), strict=True))
+        wanted_C = np.array([shares[str(c)] for c in range(len(names))])
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"{path}: give a share for each label number 0..{len(names) - 1}, as a CSV with the "
+            f"columns label and share or as a JSON object ({error})"
+        ) from None
+    if not ((wanted_C >= 0) & (wanted_C <= 1)).all():
+        raise UserError(f"{path}: shares lie from 0 to 1")
+    return wanted_C

@@ -1,0 +1,147 @@
+"""The members of an ensemble: run folders, what they said of held-out and of test images.
+
+Axes: M members, N held-out images, Q test images, C classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from atlas.core.errors import ProvenanceError, UserError
+from atlas.core.files import content_hash
+from atlas.dataset.artifact_files import load_probabilities
+from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.manifest import Manifest
+from atlas.dataset.splits.hold_out import grouped_ids
+from atlas.dataset.splits.label_folds import stratified_folds
+from classify.decisions.layers import AskedRows, HeldOutRows
+from classify.decisions.thresholds import load_thresholds
+from classify.held_out import truth_of
+from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_held_out
+
+MADE_BY = "python scripts/train_classifier.py  or  python scripts/train_folds.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """What a run folder says: of labelled images that it did not learn, and of the test images;
+    without any where the atlas has none."""
+
+    held_out: ProbabilitySet
+    test: ProbabilitySet
+
+    def about(self) -> dict[str, Any]:
+        """For the files of what is made of it: hashes of its probabilities, and their making."""
+        return {
+            name: {
+                "hash": content_hash(*said.ids, said.probabilities_NC),
+                "provenance": said.provenance,
+            }
+            for name, said in (("held_out", self.held_out), ("test", self.test))
+        }
+
+
+def names_of(folders: Sequence[Path]) -> dict[str, Path]:
+    """Folders by their names, or by their paths where names are alike.
+
+    Raises UserError without a folder, and where one is given twice.
+    """
+    if not folders:
+        raise UserError("an ensemble needs members: give --members RUN/folds ...")
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UserError("--members names a folder twice: give each once")
+    names = [folder.resolve().name for folder in folders]
+    alike = {name for name in names if names.count(name) > 1}
+    return {
+        str(folder) if name in alike else name: folder
+        for name, folder in zip(names, folders, strict=True)
+    }
+
+
+def load_members(manifest: Manifest, folders: Mapping[str, Path]) -> dict[str, Member]:
+    """All with the same held-out images, and the atlas's test images.
+
+    Raises MissingStageError where a folder lacks a file, DataError for one of other labels,
+    ProvenanceError for one of another atlas, and UserError that names each member with missing rows
+    and how many these are.
+    """
+    members = {}
+    for name, folder in folders.items():
+        load_thresholds(folder / THRESHOLDS_FILE, manifest.spec.labels, made_by=MADE_BY)
+        members[name] = Member(
+            held_out=load_held_out(folder, made_by=MADE_BY), test=_test(manifest, folder)
+        )
+        if foreign := set(members[name].held_out.ids) - set(manifest.labelled.ids):
+            raise ProvenanceError(
+                f"{folder}: {min(foreign)} is no labelled image of this atlas; give --data its own"
+            )
+    held_out = {i for member in members.values() for i in member.held_out.ids}
+    _require_rows({n: m.held_out for n, m in members.items()}, held_out, "held-out")
+    _require_rows({n: m.test for n, m in members.items()}, set(manifest.of("test").ids), "test")
+    return members
+
+
+def held_out_rows(
+    manifest: Manifest, members: Mapping[str, Member], *, folds: int, seed: int
+) -> HeldOutRows:
+    """In the manifest's order, in folds that take a share of every label and part no group.
+
+    Raises UserError for fewer groups than folds.
+    """
+    said = set(next(iter(members.values())).held_out.ids)
+    own = Manifest(spec=manifest.spec, rows=tuple(r for r in manifest.rows if r.id in said))
+    fold_of = {
+        image_id: k
+        for k, fold in enumerate(stratified_folds(own, folds=folds, seed=seed))
+        for image_id in fold.test_ids
+    }
+    group_of = {image_id: ids[0] for ids in grouped_ids(own) for image_id in ids}
+    ids = tuple(image_id for image_id in own.ids if image_id in fold_of)  # all but made images
+    return HeldOutRows(
+        ids=ids,
+        names=tuple(members),
+        members_MNC=_stacked([member.held_out for member in members.values()], ids),
+        truth_NC=truth_of(manifest, ids),
+        fold_N=np.array([fold_of[i] for i in ids]),
+        group_N=tuple(group_of[i] for i in ids),
+        size_N=_sizes(manifest, ids),
+    )
+
+
+def asked_rows(manifest: Manifest, members: Mapping[str, Member]) -> AskedRows:
+    """In the manifest's order; perhaps none."""
+    ids = manifest.of("test").ids
+    return AskedRows(
+        ids=ids,
+        members_MQC=_stacked([member.test for member in members.values()], ids),
+        size_Q=_sizes(manifest, ids),
+    )
+
+
+def _test(manifest: Manifest, folder: Path) -> ProbabilitySet:
+    if manifest.of("test").ids:
+        return load_probabilities(folder / TEST_FILE, made_by=MADE_BY)
+    none = np.empty((0, len(manifest.spec.labels)), np.float32)
+    return ProbabilitySet(ids=(), probabilities_NC=none, provenance={})
+
+
+def _require_rows(said: Mapping[str, ProbabilitySet], ids: set[str], what: str) -> None:
+    missing = {name: len(ids - set(one.ids)) for name, one in said.items()}
+    if any(missing.values()):
+        lacking = ", ".join(f"{name} has no row of {n}" for name, n in missing.items() if n)
+        raise UserError(
+            f"members must speak of the same {what} images; of {len(ids)} {lacking}: "
+            "train them on the same folds, or leave them out"
+        )
+
+
+def _stacked(said: Sequence[ProbabilitySet], ids: tuple[str, ...]) -> np.ndarray:
+    return np.stack([one.aligned_to(ids).probabilities_NC for one in said])
+
+
+def _sizes(manifest: Manifest, ids: tuple[str, ...]) -> np.ndarray:
+    rows = [manifest.by_id[image_id] for image_id in ids]
+    return np.array([f"{row.width_px} x {row.height_px}" for row in rows], np.str_)

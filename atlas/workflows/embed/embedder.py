@@ -1,0 +1,100 @@
+"""From a data folder to a trained embedder."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from atlas.core.errors import UserError
+from atlas.dataset.manifest import Manifest, read_manifest
+from atlas.dataset.store import ImageStore, fill_store, native_size_px
+from atlas.inference.onnx_file import can_run, run_onnx, write_onnx
+from retrieval import training
+from retrieval.embedder import Embedder
+from retrieval.embedder_files import load_embedder
+from retrieval.embedding import embed_images
+from retrieval.settings import EmbedderSettings, problems
+from retrieval.training import SELECTED_BY
+
+
+def train_embedder(data: Path, out: Path, settings: EmbedderSettings) -> Embedder:
+    """Reads the atlas, fills its store beside `out`, trains there, and prints what came of it.
+
+    Raises DataError for the data folder, UserError for settings that cannot work and where `out`
+    holds another run.
+    """
+    manifest, store, settings = atlas_to_train_on(data, out, settings)
+    embedder = training.train_embedder(manifest, store, settings, out, tell=print)
+    print("\n".join(summary(embedder, out)))
+    return embedder
+
+
+def atlas_to_train_on(
+    data: Path, out: Path, settings: EmbedderSettings
+) -> tuple[Manifest, ImageStore, EmbedderSettings]:
+    """The atlas, its store beside `out`, and the settings with the store's size.
+
+    Raises DataError for the data folder, UserError for settings that cannot work.
+    """
+    if wrong := "; ".join(problems(settings)):
+        raise UserError(wrong)
+    manifest = read_manifest(data)
+    size_px = settings.image_size_px or native_size_px(manifest)
+    store = fill_store(manifest, out.parent / "store", size_px=size_px)
+    return manifest, store, replace(settings, image_size_px=size_px)
+
+
+def summary(embedder: Embedder, out: Path) -> list[str]:
+    """The lines to print: result, files."""
+    said = embedder.provenance
+    return [
+        f"{embedder.image_size_px} px, {len(embedder.channels)} channels; "
+        f"best epoch {said['best_epoch'] + 1}: top-1 {said[SELECTED_BY]:.4f} on what was held out",
+        f"wrote {out}: weights, settings, metrics and held-out ids",
+    ]
+
+
+# An embedder as one ONNX file.
+
+
+LEAST_COSINE = 0.9999
+CHECKED_IMAGES = 12  # an odd count of batches, none of which it was exported with
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """shape_CHW: of an image. least_cosine: to torch; None where nothing here can run the file."""
+
+    shape_CHW: tuple[int, int, int]
+    dimension: int
+    least_cosine: float | None
+
+
+def export_embedder(embedder: Path, out: Path) -> Export:
+    """Writes the float32 network of an embedder's folder, and compares it with torch.
+
+    Raises MissingStageError where there is none, UserError for a file that differs.
+    """
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; give the name of a file, such as model.onnx")
+    exact = replace(load_embedder(embedder), runtime=None)
+    side_px = exact.image_size_px
+    shape = (len(exact.channels), side_px, side_px)
+    about = {
+        "channels": ",".join(exact.channels),
+        "embedder": exact.fingerprint,
+        "started_from": exact.started_from,
+    }
+    write_onnx(exact.network, out, shape_CHW=shape, about=about)
+    rng = np.random.default_rng(0)
+    coarse = rng.gamma(1.0, 30.0, (CHECKED_IMAGES, len(exact.channels), 8, 8))
+    repeated = coarse.repeat(-(-side_px // 8), axis=2).repeat(-(-side_px // 8), axis=3)
+    images = repeated[:, :, :side_px, :side_px].clip(0, 255).astype(np.uint8)
+    vectors_ND = embed_images(exact, images)
+    least = None
+    if can_run():
+        least = float((run_onnx(out, images) * vectors_ND).sum(1).min())
+        if least < LEAST_COSINE:
+            out.unlink()
+            raise UserError(f"{embedder}: as ONNX it gives other vectors (cosine {least:.5f})")
+    return Export(shape_CHW=shape, dimension=vectors_ND.shape[1], least_cosine=least)

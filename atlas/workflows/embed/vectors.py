@@ -1,0 +1,118 @@
+"""One door to vectors of an atlas's images, whatever makes them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from atlas.core.errors import UserError
+from atlas.core.timing import stage
+from atlas.dataset.artifacts import EmbeddingSet
+from atlas.dataset.manifest import Manifest
+from atlas.dataset.store import ImageStore, fill_store, store_being_filled
+from classify import prediction
+from classify.classifier import CARD_FILE, load_classifier
+from retrieval.embedder import Embedder, HeldOut
+from retrieval.embedder_files import load_embedder
+from retrieval.embedder_source import FROZEN, embedded_size_px, require_channels
+from retrieval.embedding import embed_store
+from retrieval.frozen import frozen_embedder
+from retrieval.settings import FrozenSettings
+
+Views = Literal[1, 8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorSource:
+    """What gives vectors, and the images as it sees them.
+
+    embed: ids -> their vectors of unit length; what is embedded is kept, so a killed run goes on.
+    started_from: where its weights came from. held_out: what its training did not see, where it
+        says so.
+    """
+
+    kind: Literal["frozen", "embedder", "classifier"]
+    store: ImageStore
+    embed: Callable[[Sequence[str]], EmbeddingSet]
+    started_from: str
+    held_out: HeldOut = field(default_factory=HeldOut)
+
+
+def open_vectors(
+    source: str, manifest: Manifest, work: Path, *, views: Views | None = None
+) -> VectorSource:
+    """Images and vectors are kept below `work`.
+
+    source: "frozen" for a pretrained trunk as it is, or the folder of an embedder or classifier.
+    A classifier gives its last layer's input. views: in place of the embedder's own.
+    Raises MissingStageError where there is none, DataError where it learned from other channels,
+    UserError for views of what is no trained embedder.
+    """
+    folder = Path(source)
+    if source != FROZEN and (folder / CARD_FILE).exists():
+        if views is not None:
+            raise UserError(f"{source} is a classifier, which has one view: leave out --views")
+        return _of_classifier(folder, manifest, work)
+    embedder, store = embedder_and_store(source, manifest, work)
+    if views is not None:
+        embedder = with_views(embedder, views)
+    return VectorSource(
+        kind="frozen" if source == FROZEN else "embedder",
+        store=store,
+        embed=partial(embed_store, embedder, store, folder=work / "embeddings"),
+        started_from=embedder.started_from,
+        held_out=embedder.held_out,
+    )
+
+
+def embedder_and_store(source: str, manifest: Manifest, work: Path) -> tuple[Embedder, ImageStore]:
+    """An embedder, and the atlas's images at its size and kept below `work`."""
+    size_px = embedded_size_px(source, manifest)
+    with store_being_filled(manifest, work, size_px=size_px) as store:
+        embedder = open_embedder(source, store, manifest.labelled)
+    return embedder, store
+
+
+def open_embedder(source: str, store: ImageStore, references: Manifest) -> Embedder:
+    """A frozen one looks at the images of `references` first, which the store may still lack."""
+    if source == FROZEN:
+        return frozen_embedder(store, references.ids)
+    with stage("loading the embedder"):
+        return load_embedder(Path(source))
+
+
+def with_views(embedder: Embedder, views: Views) -> Embedder:
+    """The embedder over so many flips and turns, on torch; its network is changed in place.
+
+    Raises UserError for a frozen one, whose whitening was measured over all eight.
+    """
+    if isinstance(embedder.settings, FrozenSettings):
+        raise UserError("a frozen embedder is whitened over all 8 views: leave out --views")
+    embedder.network.views = views
+    settings = replace(embedder.settings, views=views)
+    return replace(embedder, settings=settings, runtime=None)  # an export has its own views
+
+
+def joined(sets: Sequence[EmbeddingSet]) -> EmbeddingSet:
+    """One set of the rows of several, all of one making; empty ones may be among them."""
+    filled = [one for one in sets if one.ids]
+    return EmbeddingSet(
+        ids=tuple(image_id for one in filled for image_id in one.ids),
+        vectors_ND=np.concatenate([one.vectors_ND for one in filled]),
+        provenance=filled[0].provenance,
+    )
+
+
+def _of_classifier(folder: Path, manifest: Manifest, work: Path) -> VectorSource:
+    classifier = load_classifier(folder, made_by="python scripts/train_classifier.py")
+    require_channels(str(folder), classifier.channels, manifest)
+    store = fill_store(manifest, work, size_px=classifier.image_size_px)
+    return VectorSource(
+        kind="classifier",
+        store=store,
+        embed=partial(prediction.embed_store, classifier, store, folder=work / "embeddings"),
+        started_from=classifier.started_from,
+    )

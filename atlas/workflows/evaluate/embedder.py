@@ -1,0 +1,127 @@
+"""From an atlas and whatever gives vectors of its images to figures, tables and pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from atlas.core.errors import UserError
+from atlas.core.files import check_replaceable, folder_written_beside
+from atlas.dataset.artifacts import EmbeddingSet
+from atlas.dataset.manifest import Manifest, read_manifest
+from atlas.dataset.truth import TRUTH_FILE, read_truth
+from atlas.workflows.embed.vectors import VectorSource, Views, joined, open_vectors
+from atlas.workflows.evaluate.pictures import save_pictures
+from atlas.workflows.evaluate.tables import save_tables
+from retrieval.embedder import HeldOut
+from retrieval.embedder_files import load_embedder
+from retrieval.evaluation.measurement import Measurement, measure
+from retrieval.evaluation.protocols import (
+    ClassKind,
+    Protocol,
+    class_kind,
+    labelled_protocols,
+    truth_protocols,
+)
+
+EVALUATION_FILE = "evaluation.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """notes: what the figures do not mean."""
+
+    measurements: tuple[Measurement, ...]
+    started_from: str
+    notes: tuple[str, ...]
+
+
+def evaluate_embedder(
+    data: Path,
+    embedder: str,
+    out: Path,
+    *,
+    held_out: Path | None = None,
+    classes: Literal["auto"] | ClassKind = "auto",
+    views: Views | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Measures every protocol that data and embedder allow, and writes the folder `out`.
+
+    embedder: see `open_vectors`. held_out: the embedder whose held-out fields are asked for, for
+    one that keeps no such lists. classes: what a class is, but for test images.
+    Images and vectors are kept in the folder `store` beside `out`, so that a killed run goes on.
+    Raises DataError, MissingStageError, and UserError where there is nothing to measure.
+    """
+    check_replaceable(out, holds=EVALUATION_FILE)
+    manifest = read_manifest(data)
+    truth = read_truth(data, manifest)
+    source = open_vectors(embedder, manifest, out.parent / "store", views=views)
+    lists, notes = held_out_lists(source.held_out, held_out), _notes(source, held_out)
+    kind = class_kind(manifest, classes)
+    untrained = source.kind == "frozen"
+    labelled = labelled_protocols(manifest, kind, lists, untrained=untrained, seed=seed)
+    protocols = with_truth(labelled, manifest, truth)
+    vectors = _vectors(source, manifest, with_test=truth is not None)
+    measured = tuple(measure(protocol, vectors, seed=seed) for protocol in protocols)
+    about: dict[str, Any] = {
+        "embedder": embedder,
+        "started_from": source.started_from,
+        "vectors": vectors.provenance,
+        "dimension": vectors.vectors_ND.shape[1],
+        "classes": kind,
+        "seed": seed,
+        "notes": notes,
+    }
+    with folder_written_beside(out, holds=EVALUATION_FILE) as folder:
+        save_pictures(folder, measured, vectors, source.store, manifest.spec, seed=seed)
+        save_tables(folder, EVALUATION_FILE, measured, about)
+    return Evaluation(measurements=measured, started_from=source.started_from, notes=notes)
+
+
+def _notes(source: VectorSource, borrowed: Path | None) -> tuple[str, ...]:
+    if borrowed is None:
+        return ()
+    notes = (f"held-out fields are those of {borrowed}",)
+    if source.kind != "frozen" and source.held_out == HeldOut():
+        return (*notes, "what is evaluated may have trained on them")
+    return notes
+
+
+def _vectors(source: VectorSource, manifest: Manifest, *, with_test: bool) -> EmbeddingSet:
+    """Labelled and test images apart, as the other commands embed and keep them."""
+    wanted = [manifest.labelled.ids]
+    if with_test:
+        wanted.append(manifest.of("test").ids)
+    return joined([source.embed(ids) for ids in wanted])
+
+
+# What an embedder is asked for: images that training held out, and test images.
+
+
+def held_out_lists(own: HeldOut, borrowed: Path | None) -> HeldOut:
+    """An embedder's own lists, or those of the embedder in the folder `borrowed`.
+
+    Raises UserError where it has lists of its own and would be asked for others.
+    """
+    if borrowed is None:
+        return own
+    lists = load_embedder(borrowed).held_out
+    if own not in (HeldOut(), lists):
+        raise UserError("the embedder keeps lists of its own held-out fields: leave out --held-out")
+    return lists
+
+
+def with_truth(
+    made: list[Protocol], manifest: Manifest, truth: pd.DataFrame | None
+) -> list[Protocol]:
+    """What is made already, then the test images. Raises UserError where that is nothing."""
+    if truth is not None:
+        made = [*made, *truth_protocols(manifest, truth)]
+    if not made:
+        raise UserError(
+            "nothing to measure by: no field of this data was held out, and there is no "
+            f"{TRUTH_FILE}; give --held-out an embedder that was trained on this data"
+        )
+    return made

@@ -1,0 +1,247 @@
+"""Losses side by side: the rows of the ArcFace paper's Table 2, on an atlas's folds.
+
+Every run of a seed starts from the same trunk and head, whatever the loss, and sees the same
+images in the same order. Class vectors are drawn from the seed too, alike for all losses but
+softmax, which starts as a linear layer does. Learning rate, epochs, sampler and all else are the
+recipe's for every loss and tuned for none: a loss that wants another rate is at a disadvantage,
+and so are triplets where batches hold few images of a class.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass, replace
+from os import devnull
+from pathlib import Path
+
+import pandas as pd
+import torch
+from joblib import Parallel, delayed, parallel_config
+from threadpoolctl import threadpool_limits
+
+from atlas.core.errors import UserError
+from atlas.core.files import written_beside
+from atlas.dataset.artifact_files import save_table
+from atlas.dataset.splits.folds import Fold
+from atlas.report.evaluation_plots import save_comparison_plot
+from atlas.training.loop import claim_folder
+from atlas.workflows.evaluate.cross_validation import METRICS, Figures, figures_of, spread_text
+from atlas.workflows.evaluate.folded_atlas import FoldedAtlas, fold_atlas, train_on
+from atlas.workflows.settings import ComparisonSettings, FoldSettings
+from retrieval.embedding import embed_store
+from retrieval.settings import EmbedderSettings, LossSettings
+
+RUNS_FILE = "losses.csv"
+KEY = ("loss", "seed", "fold")
+Finished = dict[tuple[str, int, str], Figures]
+
+# Deng et al., ArcFace (CVPR 2019), Table 2, in its order; margins are those in the brackets. The
+# paper adds the angular terms as they stand in its equations 5 and 6, so they weigh 1; of the
+# triplet's weight beside ArcFace it says nothing, and it weighs 1 too.
+TABLE_2: dict[str, LossSettings] = {
+    "ArcFace (0.4)": LossSettings(name="arcface", margin_radians=0.4),
+    "ArcFace (0.45)": LossSettings(name="arcface", margin_radians=0.45),
+    "ArcFace (0.5)": LossSettings(name="arcface", margin_radians=0.5),
+    "ArcFace (0.55)": LossSettings(name="arcface", margin_radians=0.55),
+    "SphereFace (1.35)": LossSettings(name="sphereface", angle_factor=1.35),
+    "CosFace (0.35)": LossSettings(name="cosface", margin_cosine=0.35),
+    "CM1 (1, 0.3, 0.2)": LossSettings(
+        name="combined_margin", angle_factor=1.0, margin_radians=0.3, margin_cosine=0.2
+    ),
+    "CM2 (0.9, 0.4, 0.15)": LossSettings(
+        name="combined_margin", angle_factor=0.9, margin_radians=0.4, margin_cosine=0.15
+    ),
+    "Softmax": LossSettings(name="softmax"),
+    "Norm-Softmax (NS)": LossSettings(name="norm_softmax"),
+    "NS+Intra": LossSettings(name="norm_softmax", intra_weight=1.0),
+    "NS+Inter": LossSettings(name="norm_softmax", inter_weight=1.0),
+    "NS+Intra+Inter": LossSettings(name="norm_softmax", intra_weight=1.0, inter_weight=1.0),
+    "Triplet (0.35)": LossSettings(name="triplet", margin_radians=0.35),
+    "ArcFace+Intra": LossSettings(name="arcface", margin_radians=0.5, intra_weight=1.0),
+    "ArcFace+Inter": LossSettings(name="arcface", margin_radians=0.5, inter_weight=1.0),
+    "ArcFace+Intra+Inter": LossSettings(
+        name="arcface", margin_radians=0.5, intra_weight=1.0, inter_weight=1.0
+    ),
+    "ArcFace+Triplet": LossSettings(name="arcface", margin_radians=0.5, triplet_weight=1.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training. loss: a row of TABLE_2."""
+
+    loss: str
+    seed: int
+    fold: Fold
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        return self.loss, self.seed, self.fold.name
+
+    @property
+    def folder_name(self) -> str:
+        plain = re.sub(r"[^a-z0-9.]+", "-", self.loss.lower()).strip("-")
+        return f"{plain}-seed{self.seed}-{self.fold.name}"
+
+
+def compare_losses(
+    data: Path,
+    out: Path,
+    settings: EmbedderSettings,
+    how: FoldSettings,
+    compared: ComparisonSettings,
+    *,
+    jobs: int,
+    tell: Callable[[str], None],
+) -> pd.DataFrame:
+    """Trains every asked-for loss with every seed on every fold; gives the rows of table.csv.
+
+    Writes losses.csv (a row a run, as they finish), table.csv, table.md and losses.png. Runs that
+    are in losses.csv are not repeated, so a stopped comparison goes on and a finished one may
+    grow; weights of finished runs are not kept. jobs: processes; no figure depends on them.
+    Raises DataError for the data folder, UserError where `out` holds another comparison.
+    """
+    losses = losses_named(compared.rows)
+    if settings.classes == "label-similarity":
+        raise UserError("label-similarity has no classes, which these losses need; take label-set")
+    atlas, settings = fold_atlas(data, out, settings, how)
+    wanted = _runs(atlas, settings.training.seed, losses, compared)
+    claim_folder(out, atlas.about(how) | {"embedder": asdict(settings), "losses": TABLE_2})
+    finished = _read_runs(out / RUNS_FILE)
+    missing = [run for run in wanted if run.key not in finished]
+    tell(f"{len(wanted)} runs, {len(wanted) - len(missing)} of them finished before")
+    for run, figures in _trained(atlas, missing, settings, out, jobs):
+        finished[run.key] = figures
+        save_table(out / RUNS_FILE, _frame(finished))
+        shutil.rmtree(out / run.folder_name)
+        tell(f"{run.loss}, seed {run.seed}, {run.fold.name}: top-1 {figures['top1']:.4f}")
+    # From the file, so that a comparison in one go and one in several give the same bytes.
+    written = _read_runs(out / RUNS_FILE)
+    return _report(out, _frame({run.key: written[run.key] for run in wanted}))
+
+
+def losses_named(rows: str) -> list[str]:
+    """Names of TABLE_2 in its order, from names with commas between them; "all" are all.
+
+    Large letters and spaces do not count. Raises UserError naming what there is.
+    """
+    if rows == "all":
+        return list(TABLE_2)
+    known = {_plain(name): name for name in TABLE_2}
+    asked = {_plain(name): name for name in re.split(r",(?![^(]*\))", rows)}  # not in brackets
+    unknown = [name.strip() for plain, name in asked.items() if plain not in known]
+    if unknown:
+        raise UserError(f"no row {unknown[0]!r}; there are: {'; '.join(TABLE_2)}")
+    return [name for plain, name in known.items() if plain in asked]
+
+
+def table_of(runs: pd.DataFrame) -> pd.DataFrame:
+    """Of each loss: runs, and mean and sample standard deviation of each of METRICS over them."""
+    losses = runs.groupby("loss", sort=False)
+    table = pd.DataFrame({"runs": losses.size()})
+    for metric in METRICS:
+        table[f"{metric}_mean"] = losses[metric].mean()
+        table[f"{metric}_std"] = losses[metric].std()
+    return table.reset_index()
+
+
+def table_cells(table: pd.DataFrame) -> list[list[str]]:
+    """For people: a heading, then a row of texts for each loss."""
+    rows = [["loss", "runs", *METRICS.values()]]
+    for _, row in table.iterrows():
+        figures = [spread_text(row[f"{name}_mean"], row[f"{name}_std"]) for name in METRICS]
+        rows.append([str(row["loss"]), str(row["runs"]), *figures])
+    return rows
+
+
+def _runs(
+    atlas: FoldedAtlas, first_seed: int, losses: list[str], compared: ComparisonSettings
+) -> list[Run]:
+    """Losses innermost, so that a comparison that is stopped has compared something."""
+    folds = atlas.folds[: compared.first_folds]
+    if compared.seeds < 1 or not folds:
+        raise UserError("a comparison needs one seed and one fold at least")
+    seeds = range(first_seed, first_seed + compared.seeds)
+    return [
+        Run(loss=loss, seed=seed, fold=fold) for seed in seeds for fold in folds for loss in losses
+    ]
+
+
+def _trained(
+    atlas: FoldedAtlas, runs: list[Run], settings: EmbedderSettings, out: Path, jobs: int
+) -> Iterator[tuple[Run, Figures]]:
+    """Runs with their figures, as they finish."""
+    with parallel_config("loky", inner_max_num_threads=1):
+        parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
+        yield from parallel(delayed(_train_and_measure)(atlas, r, settings, out) for r in runs)
+
+
+def _train_and_measure(
+    atlas: FoldedAtlas, run: Run, settings: EmbedderSettings, out: Path
+) -> tuple[Run, Figures]:
+    folder, fold = out / run.folder_name, run.fold
+    own = replace(
+        settings, loss=TABLE_2[run.loss], training=replace(settings.training, seed=run.seed)
+    )
+    with _one_thread(), _silence():
+        embedder = train_on(atlas, fold, own, folder, tell=lambda _: None)
+        ids = (*fold.training_ids, *fold.test_ids)
+        embeddings = embed_store(embedder, atlas.store, ids, folder=folder / "embeddings")
+        return run, figures_of(embeddings, fold, atlas.class_of)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """More would add in another order, and figures would depend on the number of processes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Hundreds of runs, some side by side: their progress bars would bury what is told."""
+    with open(devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
+
+
+def _read_runs(path: Path) -> Finished:
+    """Figures of the runs that were written."""
+    if not path.exists():
+        return {}
+    rows = pd.read_csv(path, dtype={"loss": str, "fold": str}).to_dict("records")
+    return {
+        (row["loss"], row["seed"], row["fold"]): {name: row[name] for name in METRICS}
+        for row in rows
+    }
+
+
+def _frame(finished: Finished) -> pd.DataFrame:
+    """A row for each run, by loss as in TABLE_2, seed and fold."""
+    places = {loss: n for n, loss in enumerate(TABLE_2)}
+    keys = sorted(finished, key=lambda key: (places[key[0]], key[1], len(key[2]), key[2]))
+    return pd.DataFrame(
+        [dict(zip(KEY, key, strict=True)) | finished[key] for key in keys],
+        columns=[*KEY, *METRICS],
+    )
+
+
+def _report(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
+    table = table_of(runs)
+    save_table(out / "table.csv", table)
+    heading, *rows = table_cells(table)
+    lines = [heading, ["---"] * len(heading), *rows]
+    with written_beside(out / "table.md") as beside:
+        text = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+        beside.write_text(text, encoding="utf-8")
+    save_comparison_plot(out / "losses.png", runs, kind="loss", metrics=METRICS)
+    return table
+
+
+def _plain(name: str) -> str:
+    return "".join(name.lower().split())

@@ -1,0 +1,152 @@
+"""What an embedder finds alike, drawn."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
+
+from atlas.core.files import content_hash
+from atlas.dataset.artifacts import EmbeddingSet
+from atlas.dataset.spec import AtlasSpec
+from atlas.dataset.store import ImageStore
+from atlas.report.embedding_map import save_embedding_map
+from atlas.report.evaluation_plots import (
+    Confusion,
+    SimilarityPanel,
+    save_confusions,
+    save_similarity_histogram,
+)
+from atlas.report.pictures import to_rgb
+from retrieval.evaluation.measurement import Measurement
+from retrieval.evaluation.ranking import QueryScores
+
+CONFUSIONS = 18
+MOST_MAPPED = 2000
+MAPPED = ("open", "all", "test", "closed")  # the first that was measured; few of `closed` are alike
+
+
+def save_pictures(
+    folder: Path,
+    measured: Sequence[Measurement],
+    vectors: EmbeddingSet,
+    store: ImageStore,
+    spec: AtlasSpec,
+    *,
+    seed: int,
+) -> None:
+    """similarities.png, confusions.png of the first protocol, map.png; each where there is any."""
+    _save_similarities(folder / "similarities.png", measured)
+    _save_confusions(folder / "confusions.png", measured[0], store, spec)
+    mapped = sorted(
+        (one for one in measured if one.protocol.name in MAPPED),
+        key=lambda one: MAPPED.index(one.protocol.name),
+    )
+    if mapped:
+        _save_map(folder / "map.png", mapped[0], vectors, store, spec, seed)
+
+
+def _save_similarities(path: Path, measured: Sequence[Measurement]) -> None:
+    panels = [
+        SimilarityPanel(
+            title=f"{one.protocol.name}: class is the {one.protocol.class_is}",
+            same=one.verification.same_P,
+            different=one.verification.different_P,
+            threshold=one.verification.threshold,
+        )
+        for one in measured
+        if one.verification
+    ]
+    if panels:
+        save_similarity_histogram(path, panels)
+
+
+def _save_confusions(path: Path, measured: Measurement, store: ImageStore, spec: AtlasSpec) -> None:
+    scores, classes = measured.scores, measured.protocol.classes
+    confusions = [
+        Confusion(
+            query=_picture(store, query_id),
+            query_id=query_id,
+            query_class=_class_name(query_id, classes, spec),
+            nearest=_picture(store, nearest_id),
+            nearest_id=nearest_id,
+            nearest_class=_class_name(nearest_id, classes, spec),
+            similarity=similarity,
+        )
+        for query_id, nearest_id, similarity in worst_confusions(scores)[:CONFUSIONS]
+    ]
+    if confusions:
+        wrong, asked = (scores.first_rank_Q > 1).sum(), (scores.relevant_Q > 0).sum()
+        title = (
+            f"{measured.protocol.name}: {wrong} of {asked} queries are nearest to another class; "
+            "the most alike first"
+        )
+        save_confusions(path, confusions, title=title)
+
+
+def worst_confusions(scores: QueryScores) -> list[tuple[str, str, float]]:
+    """Queries with the image of another class that is nearest to them, the most alike first.
+
+    Two that are nearest to one another are told once.
+    """
+    wrong = np.flatnonzero(scores.first_rank_Q > 1)
+    found: dict[frozenset[str], tuple[str, str, float]] = {}
+    for n in wrong[np.argsort(-scores.nearest_similarity_Q[wrong], kind="stable")]:
+        pair = scores.query_ids[n], scores.nearest_ids[n]
+        found.setdefault(frozenset(pair), (*pair, float(scores.nearest_similarity_Q[n])))
+    return list(found.values())
+
+
+def _save_map(
+    path: Path,
+    measured: Measurement,
+    vectors: EmbeddingSet,
+    store: ImageStore,
+    spec: AtlasSpec,
+    seed: int,
+) -> None:
+    protocol = measured.protocol
+    ids = sorted(protocol.query_ids, key=lambda i: content_hash(str(seed), i))[:MOST_MAPPED]
+    if len(ids) < FEWEST_VECTORS:
+        return
+    save_embedding_map(
+        path,
+        on_a_plane(vectors.aligned_to(ids).vectors_ND, seed=seed),
+        [_class_name(image_id, protocol.classes, spec) for image_id in ids],
+        lambda n: _picture(store, ids[n]),
+        title=f"{protocol.name}: {len(ids)} images by t-SNE; colour is the {protocol.class_is}",
+    )
+
+
+def _picture(store: ImageStore, image_id: str) -> NDArray[np.float32]:
+    return to_rgb(store.read([image_id])[0], store.channels)
+
+
+def _class_name(image_id: str, classes: Mapping[str, Hashable], spec: AtlasSpec) -> str:
+    name = classes.get(image_id, "no class")
+    return ", ".join(spec.labels[n] for n in name) if isinstance(name, tuple) else str(name)
+
+
+# Embeddings on a plane, for the eye. Axes: N vectors, D dimensions.
+
+
+PERPLEXITY = 30.0
+FEWEST_VECTORS = 10
+
+
+def on_a_plane(vectors_ND: NDArray[np.float32], *, seed: int) -> NDArray[np.float32]:
+    """t-SNE by cosine (van der Maaten & Hinton 2008): float32 N x 2, of at least ten vectors.
+
+    Who lies beside whom means something; distances between far groups and their sizes do not.
+    """
+    tsne = TSNE(
+        perplexity=min(PERPLEXITY, (len(vectors_ND) - 1) / 3),
+        metric="cosine",
+        init="pca",
+        random_state=seed,
+    )
+    # A thousand short steps: threads wait for one another for longer than they work.
+    with threadpool_limits(limits=1):
+        return np.asarray(tsne.fit_transform(vectors_ND), np.float32)

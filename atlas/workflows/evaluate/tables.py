@@ -1,0 +1,180 @@
+"""The files of an evaluation, and its tables for people."""
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from atlas.core.files import write_json
+from atlas.dataset.artifact_files import save_table
+from atlas.dataset.metrics import exact_interval
+from retrieval.evaluation.measurement import Identification, Measurement
+from retrieval.evaluation.ranking import (
+    CMC_RANKS,
+    QueryScores,
+    RankingSummary,
+    by_group,
+    summarise,
+)
+from retrieval.evaluation.verification import Verification
+
+
+def save_tables(
+    folder: Path, name: str, measured: Sequence[Measurement], about: dict[str, Any]
+) -> None:
+    """per_class.csv, cmc.csv, verification.csv, and last the JSON file `name` with all figures."""
+    per_class = pd.concat([_per_class(one) for one in measured], ignore_index=True)
+    save_table(folder / "per_class.csv", per_class)
+    save_table(folder / "cmc.csv", pd.DataFrame(row for one in measured for row in _cmc(one)))
+    curves = [_curve(one.protocol.name, one.verification) for one in measured if one.verification]
+    columns = ["protocol", "false_accept_rate", "true_accept_rate", "threshold"]
+    save_table(
+        folder / "verification.csv",
+        pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=columns),
+    )
+    protocols = {one.protocol.name: _figures(one) for one in measured}
+    write_json(folder / name, {**about, "protocols": protocols})
+
+
+def class_text(name: Hashable) -> str:
+    """A class as tables hold it: an identity, or label numbers joined by spaces."""
+    return " ".join(map(str, name)) if isinstance(name, tuple) else str(name)
+
+
+def _figures(measured: Measurement) -> dict[str, Any]:
+    protocol, scores = measured.protocol, measured.scores
+    figures = {
+        "class_is": protocol.class_is,
+        "references": len(protocol.reference_ids),
+        **_ranking(summarise(scores)),
+        "mean_of_classes": _mean_of_classes(measured),
+        "verification": _verification(measured.verification),
+        "identification": _identification(measured.identification),
+    }
+    if protocol.relations is not None:
+        groups = by_group(scores, protocol.relations)
+        figures["by_relation"] = {
+            str(relation): _ranking(summarise(own)) for relation, own in groups.items()
+        }
+    return figures
+
+
+def _ranking(summary: RankingSummary) -> dict[str, Any]:
+    return {
+        "queries": summary.queries,
+        "queries_without_a_relevant_reference": summary.left_out,
+        "recall_at": {str(k): _share(hits, summary.queries) for k, hits in summary.hits_at.items()},
+        "r_precision": _number(summary.r_precision),
+        "map_at_r": _number(summary.map_at_r),
+        "mean_reciprocal_rank": _number(summary.mean_reciprocal_rank),
+    }
+
+
+def _mean_of_classes(measured: Measurement) -> dict[str, Any]:
+    """Every class weighs alike, however many queries it has."""
+    table = _per_class(measured)
+    table = table[table["queries"] > 0]
+    columns = ("recall_at_1", "r_precision", "map_at_r")
+    return {"classes": len(table), **{name: _number(table[name].mean()) for name in columns}}
+
+
+def _verification(found: Verification | None) -> dict[str, Any]:
+    if found is None:
+        return {"note": "fewer than 10 pairs of queries of the same class, or of different ones"}
+    return {
+        "same_pairs": len(found.same_P),
+        "different_pairs": len(found.different_P),
+        "accuracy_mean": found.accuracy_mean,
+        "accuracy_standard_deviation": found.accuracy_deviation,
+        "threshold": found.threshold,
+        "roc_auc": found.roc_auc,
+        "true_accept_rate_at": {
+            f"{point.false_accept_rate:g}": {
+                "threshold": point.threshold,
+                **_share(point.accepted, point.of),
+            }
+            if point.accepted is not None and point.of is not None
+            else {"note": f"fewer than {10 / point.false_accept_rate:.0f} different pairs"}
+            for point in found.operating_points
+        },
+        "note": "images occur in several pairs, so intervals of true accept rates are too narrow",
+    }
+
+
+def _identification(found: Identification | None) -> dict[str, Any]:
+    if found is None:
+        return {"note": "fewer than 100 impostors among the queries, or nobody else"}
+    return {
+        **asdict(found),
+        "detection_and_identification_rate": _share(found.identified, found.genuine),
+        "recall_at_1": _share(found.nearest_right, found.genuine),
+        "false_alarm_share": _share(found.false_alarms, found.impostors),
+    }
+
+
+def _per_class(measured: Measurement) -> pd.DataFrame:
+    classes = measured.protocol.classes
+    rows = []
+    for name, scores in by_group(measured.scores, classes).items():
+        summary = summarise(scores, cutoffs=(1,))
+        wrong, count = _most_confused(measured, scores)
+        rows.append(
+            {
+                "protocol": measured.protocol.name,
+                "class": class_text(name),
+                "queries": summary.queries,
+                "recall_at_1": summary.hits_at[1] / summary.queries if summary.queries else np.nan,
+                "r_precision": summary.r_precision,
+                "map_at_r": summary.map_at_r,
+                "most_confused_with": wrong,
+                "confused": count,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _most_confused(measured: Measurement, scores: QueryScores) -> tuple[str, int]:
+    """The class that its queries' nearest reference has most often instead, and how often."""
+    classes = measured.protocol.classes
+    wrong = Counter(
+        class_text(classes.get(scores.nearest_ids[n], "no class"))
+        for n in np.flatnonzero(scores.first_rank_Q > 1)
+    )
+    return max(wrong.items(), key=lambda pair: (pair[1], pair[0]), default=("", 0))
+
+
+def _cmc(measured: Measurement) -> Iterator[dict[str, Any]]:
+    summary = summarise(measured.scores, CMC_RANKS)
+    if summary.queries:
+        for rank, hits in summary.hits_at.items():
+            yield {
+                "protocol": measured.protocol.name,
+                "rank": rank,
+                **_share(hits, summary.queries),
+            }
+
+
+def _curve(protocol: str, found: Verification) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "protocol": protocol,
+            "false_accept_rate": found.curve.false_accept_K,
+            "true_accept_rate": found.curve.true_accept_K,
+            "threshold": found.curve.threshold_K,
+        }
+    )
+
+
+def _share(count: int, of: int) -> dict[str, Any]:
+    """With its exact 95 % interval (Clopper-Pearson)."""
+    low, high = exact_interval(count, of)
+    return {"share": count / of if of else None, "low": low, "high": high, "count": count, "of": of}
+
+
+def _number(value: float) -> float | None:
+    """JSON knows no NaN."""
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,206 @@
+"""How rows of a submission came to be: every stage's part in them, as pages."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from atlas.core.errors import MissingStageError, UserError
+from atlas.dataset.labels import parse_labels
+from atlas.dataset.manifest import ImageRow, Manifest
+from atlas.dataset.queries import find_query
+from atlas.report.activation_montage import heated
+from atlas.report.explanation_page import (
+    Bar,
+    Classifier,
+    Decision,
+    Explanation,
+    Picture,
+    Truth,
+    picture_uri,
+    save_explanation,
+)
+from atlas.workflows.classify.activation_maps import images_of, mean_maps, open_classifiers
+from atlas.workflows.explain.drawing import Draw, draw_of
+from atlas.workflows.explain.match import candidates, claim_of, neighbour, plots, rests_on
+from atlas.workflows.runs.run_folder import Classified, Leaks, RunSoFar, Submitted, read_run
+from classify.decisions.thresholds import decide
+
+NEAR_IDS = 3
+
+
+def explain(
+    ids: Sequence[str], data: Path, runs: Path, out: Path | None, *, classifier: Path | None = None
+) -> list[Path]:
+    """Writes a page for each test image; to `out` itself where there is one image.
+
+    out: an .html file, or a folder where there are several images; RUNS/explanations by default.
+    Raises UserError for an id that is no test image, naming ids that are like it.
+    """
+    run = read_run(data, runs, classifier)
+    names = tuple(dict.fromkeys(ids))
+    _require_test_ids(names, run)
+    paths = _places(names, out or runs / "explanations")
+    for name, path in zip(names, paths, strict=True):
+        save_explanation(path, explanation_of(name, run))
+    return paths
+
+
+def _require_test_ids(names: Sequence[str], run: RunSoFar) -> None:
+    if not names:
+        raise UserError("nothing to explain; give ids of sample_submission.csv")
+    known = set(run.test_ids)
+    for name in names:
+        if name in known:
+            continue
+        if name in run.labels:
+            raise UserError(f"{name} is a labelled image, which no submission has a row for; "
+                            f"scripts/lookup.py shows its neighbours")  # fmt: skip
+        near = difflib.get_close_matches(name, run.test_ids, n=NEAR_IDS, cutoff=0.5)
+        meant = f"did you mean {', '.join(near)}?" if near else "see sample_submission.csv"
+        raise UserError(f"{name}: no test image of {run.data} has that id; {meant}")
+
+
+def _places(names: Sequence[str], out: Path) -> list[Path]:
+    if out.suffix.lower() != ".html":
+        return [out / f"{name}.html" for name in names]
+    if len(names) > 1:
+        raise UserError(f"--out {out}: {len(names)} images need a folder")
+    return [out]
+
+
+def explanation_of(name: str, run: RunSoFar) -> Explanation:
+    """What the run has made of one test image so far."""
+    draw = draw_of(name, run)
+    leaks, classified, submitted = run.leaks, run.classified, run.submitted
+    said = said_by(name, classified, leaks, draw) if classified else None
+    return Explanation(
+        id=name,
+        atlas=run.spec.name,
+        label_names=run.spec.labels,
+        large=draw.shown(draw.own, "all channels"),
+        channels=draw.channels(),
+        neighbours=[neighbour(row, draw) for row in candidates(name, run).to_dict("records")],
+        examined=leaks is not None,
+        claim=claim_of(name, leaks, draw) if leaks else None,
+        rests_on=rests_on(leaks) if leaks else (),
+        plots=plots(name, leaks) if leaks else (),
+        classifier=said,
+        maps=maps_of_given(name, classified, said.bars, draw) if classified and said else (),
+        decision=_decision(name, submitted) if submitted else None,
+        truth=_truth(name, run),
+        missing=run.missing,
+        notes=tuple(_notes(run)),
+    )
+
+
+def _decision(name: str, submitted: Submitted) -> Decision | None:
+    row = submitted.origin_of.get(name)
+    if row is None:
+        return None
+    return Decision(
+        final=parse_labels(submitted.labels[name]),
+        without=parse_labels(submitted.without[name]),
+        origin=row["origin"],
+        match_id=row["match_id"],
+        final_decision=row["final_decision"],
+        gain=None if pd.isna(row["expected_gain"]) else row["expected_gain"],
+        reason=row["reason"],
+    )
+
+
+def _truth(name: str, run: RunSoFar) -> Truth | None:
+    row = run.truth_of.get(name)
+    if row is None:
+        return None
+    relation, source = row.get("relation", ""), row.get("source", "")
+    return Truth(labels=parse_labels(row["Target"]), relation=relation, source=source)
+
+
+def _notes(run: RunSoFar) -> list[str]:
+    """What does not belong together."""
+    classified, submitted = run.classified, run.submitted
+    if classified and submitted and submitted.classifier != classified.own.provenance:
+        return [
+            f"The submission was made of another classifier than {classified.folder.name}: name "
+            "its folder by --classifier, or make the submission again."
+        ]
+    return []
+
+
+# What the classifier says of a test image. Axes: 1 image, C labels.
+
+
+SHOWN_COPIES = 8
+
+
+def said_by(name: str, classified: Classified, leaks: Leaks | None, draw: Draw) -> Classifier:
+    """Probabilities against cuts, the given labels first, then the likeliest."""
+    cuts_C = classified.thresholds.per_class_C
+    own_1C = classified.own.aligned_to([name]).probabilities_NC
+    shared_1C = classified.shared.aligned_to([name]).probabilities_NC
+    given_C = decide(shared_1C, classified.thresholds)[0]
+    bars = [
+        Bar(
+            label=label,
+            probability=float(shared_1C[0, label]),
+            own=float(own_1C[0, label]),
+            cut=float(cuts_C[label]),
+            given=bool(given_C[label]),
+            carried=label not in classified.thresholds.without_positives,
+        )
+        for label in range(len(cuts_C))
+    ]
+    alone = np.flatnonzero(decide(own_1C, classified.thresholds)[0])
+    return Classifier(
+        folder=classified.folder.name,
+        bars=sorted(bars, key=lambda bar: (not bar.given, -bar.probability)),
+        copies=[draw.picture(i, i) for i in _shown_the_same(name, leaks, draw.run.test_ids)],
+        alone=tuple(int(label) for label in alone),
+    )
+
+
+def _shown_the_same(name: str, leaks: Leaks | None, test_ids: Sequence[str]) -> list[str]:
+    group = leaks.group_of.get(name) if leaks else None
+    if leaks is None or group is None:
+        return []
+    same = [i for i in test_ids if leaks.group_of.get(i) == group and i != name]
+    return same[:SHOWN_COPIES]
+
+
+# Where the classifier looked for the labels that it gives. Axes: H rows, W columns.
+
+
+def maps_of_given(
+    name: str, classified: Classified, bars: Sequence[Bar], draw: Draw
+) -> list[Picture]:
+    """A picture for each label that is given; none where the classifier's weights are not there."""
+    given = [bar for bar in bars if bar.given]
+    manifest = _manifest_of(name, draw.run)
+    try:
+        asked = open_classifiers(classified.folder, manifest)
+    except MissingStageError:  # probabilities may come from elsewhere
+        return []
+    images = images_of(asked, manifest, [name])
+    maps = mean_maps(asked, images, {name: [bar.label for bar in given]})
+    picture = draw.rgb(images[name])
+    return [_picture(bar, draw.run.spec.labels, picture, maps[name, bar.label]) for bar in given]
+
+
+def _manifest_of(name: str, run: RunSoFar) -> Manifest:
+    """Of this image alone: reading the whole atlas would take a minute for one page."""
+    files = find_query(name, run.spec, run.data).files
+    row = ImageRow(id=name, split="test", files=files, width_px=0, height_px=0)
+    return Manifest(spec=run.spec, rows=(row,))
+
+
+def _picture(
+    bar: Bar, names: Sequence[str], picture: NDArray[np.float32], map_HW: NDArray[np.float32]
+) -> Picture:
+    said = f"{bar.label} {names[bar.label]}"
+    if not map_HW.any():
+        said += ": nothing speaks for it"
+    return Picture(said=said, uri=picture_uri(heated(picture, map_HW)))

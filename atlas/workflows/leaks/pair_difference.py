@@ -1,0 +1,94 @@
+"""Where a registered query differs from its match. Axes: C channels, S rows and columns, P pixels.
+
+Maps are 2 x 3 and affine, between the centres of pixels unless said otherwise.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from index.copies.registration import Registration, band_passed, prepare, register
+from index.settings import RegistrationSettings
+
+FloatArray = NDArray[np.float32]
+
+# Image coordinates (x to the right, y down) about the middle: what `atlas.edits.turned` does.
+QUARTER = np.array([[0.0, 1.0], [-1.0, 0.0]])
+MIRROR = np.array([[-1.0, 0.0], [0.0, 1.0]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaidOver:
+    """A query as it lies over its match.
+
+    laid_23: from the query to the match, both of side 1. difference_SS: in standard deviations,
+    NaN where the two do not overlap. evidence: correlation of the registered pixels.
+    """
+
+    laid_23: FloatArray
+    difference_SS: FloatArray
+    evidence: float
+
+
+def lay_over(
+    query: NDArray[np.uint8], match: NDArray[np.uint8], settings: RegistrationSettings
+) -> LaidOver:
+    """Registers a query C x H x W over its match, and compares them as `register` sees them."""
+    banded, reference = band_passed(query, settings), band_passed(match, settings)
+    found = register(prepare(banded, settings), reference, settings)
+    map_23 = query_to_match(found, settings.size_px)
+    return LaidOver(
+        laid_23=_of_side_1(map_23, settings.size_px),
+        difference_SS=difference(banded, reference, map_23),
+        evidence=found.evidence,
+    )
+
+
+def warped(rgb: FloatArray, laid_23: FloatArray) -> FloatArray:
+    """A square picture S x S x 3 of the query as it lies over its match; black beside it."""
+    side, linear = rgb.shape[0], laid_23[:, :2].astype(float)
+    half = np.full(2, 0.5)
+    map_23 = np.column_stack([linear, laid_23[:, 2] * side + linear @ half - half])
+    return np.asarray(cv2.warpAffine(rgb, map_23, (side, side)), np.float32)
+
+
+def query_to_match(found: Registration, size_px: int) -> FloatArray:
+    """The turn, and what undoes the warp, in one map of pixels."""
+    turn = np.linalg.matrix_power(QUARTER, found.turn % 4)
+    turn = MIRROR @ turn if found.turn >= 4 else turn
+    middle = np.full(2, (size_px - 1) / 2)
+    turn_23 = np.column_stack([turn, middle - turn @ middle])
+    unwarp_23 = cv2.invertAffineTransform(found.warp_23.astype(float))
+    return np.asarray(unwarp_23 @ np.vstack([turn_23, [0, 0, 1]]), np.float32)
+
+
+def difference(banded: FloatArray, reference: FloatArray, map_23: FloatArray) -> FloatArray:
+    """S x S in standard deviations over all channels, of band-passed fields at equal contrast.
+
+    Each channel loses its mean, so the mean square is 2 (1 - correlation); NaN where `reference`
+    is not covered.
+    """
+    side = reference.shape[1]
+    covering = np.concatenate([banded, np.ones((1, side, side), np.float32)])
+    planes = [cv2.warpAffine(plane, map_23, (side, side)) for plane in covering]
+    laid = np.asarray(np.stack(planes), np.float32)
+    seen = laid[-1] > 0.99
+    apart_CP = _equal_contrast(laid[:-1][:, seen]) - _equal_contrast(reference[:, seen])
+    shown = np.full((side, side), np.nan, np.float32)
+    shown[seen] = np.sqrt(np.mean(apart_CP**2, axis=0))
+    return shown
+
+
+def _equal_contrast(pixels_CP: FloatArray) -> FloatArray:
+    centred_CP = pixels_CP - pixels_CP.mean(axis=1, keepdims=True)
+    spread = float(np.sqrt(np.mean(centred_CP**2)))
+    return np.asarray(centred_CP / spread if spread > 0 else centred_CP, np.float32)
+
+
+def _of_side_1(map_23: FloatArray, size_px: int) -> FloatArray:
+    """Between corners instead of centres of pixels, in sides instead of pixels."""
+    linear, shift = map_23[:, :2], map_23[:, 2]
+    half = np.full(2, 0.5, np.float32)
+    return np.column_stack([linear, (shift + half - linear @ half) / size_px]).astype(np.float32)

@@ -1,0 +1,179 @@
+"""The report of a leak run: its page, and its claims as Parquet and JSON."""
+
+import os
+from collections.abc import Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from atlas.core.files import write_json, written_beside
+from atlas.dataset.artifact_files import load_table
+from atlas.dataset.artifacts import LeakReport
+from atlas.dataset.labels import parse_labels
+from atlas.dataset.spec import AtlasSpec
+from atlas.dataset.store import ImageStore
+from atlas.report.leak_page import (
+    Claim,
+    LeakPage,
+    Relation,
+    difference_uri,
+    save_leak_page,
+    sheet_uri,
+    tile_side_px,
+)
+from atlas.workflows.leaks.calibration import LeakCalibration
+from atlas.workflows.leaks.pair_difference import lay_over
+from atlas.workflows.leaks.pictures import COPY_PLOT, SIBLING_PLOT
+from index.claims.leaks import SAME_IMAGE, SIBLING, TRANSFER
+from index.copies.calibration import SameImageCalibration, SiblingCalibration
+from index.copies.guarantee import Promise
+from index.settings import RegistrationSettings
+
+SCORES = ["similarity", "evidence", "confidence"]
+CLAIMS_READ_AT_ONCE = 32
+PLOTS = {
+    "What the cut of same_image rests on": COPY_PLOT,
+    "What the cut of sibling rests on": SIBLING_PLOT,
+}
+
+Labels = tuple[int, ...]
+Row = Mapping[Hashable, Any]
+
+
+def save_leak_report(
+    folder: Path,
+    leaks: LeakReport,
+    store: ImageStore,
+    calibration: LeakCalibration,
+    *,
+    spec: AtlasSpec,
+    test_images: int,
+) -> None:
+    """Writes report.html, leaks.parquet and leaks.json to `folder`, which holds the plots.
+
+    Labels before the transfer are those of the submission that lies beside, where there is one.
+    """
+    table = as_written(leaks)
+    with written_beside(folder / "leaks.parquet") as beside:
+        table.to_parquet(beside, engine="pyarrow", index=False)
+    write_json(folder / "leaks.json", _records(table))
+    before = labels_before(folder.parent / "submission")
+    tile_px = tile_side_px(len(table), len(store.channels))
+    page = LeakPage(
+        title=f"Known test images of {spec.name}",
+        test_images=test_images,
+        relations=(
+            same_image_in_words(table, calibration.same_image.calibration),
+            sibling_in_words(table, calibration.sibling),
+        ),
+        plots={title: folder / name for title, name in PLOTS.items() if (folder / name).exists()},
+        channels=store.channels,
+        labels=spec.labels,
+        tile_px=tile_px,
+        claims=_claims(table, store, before, calibration.registration, tile_px),
+    )
+    save_leak_page(folder / "report.html", page)
+
+
+def as_written(leaks: LeakReport) -> pd.DataFrame:
+    """The table as `leaks.csv` holds it: texts, and numbers with 6 decimals."""
+    types = {name: float if name in SCORES else "str" for name in leaks.table.columns}
+    return leaks.table.astype(types).round(6)
+
+
+def labels_before(submission: Path) -> dict[str, Labels]:
+    """The classifier's labels by test image; none where nothing was submitted yet."""
+    path = submission / "submission_without_transfer.csv"
+    if not path.exists():
+        return {}
+    table = load_table(path, made_by="python scripts/make_submission.py")
+    return {i: parse_labels(t) for i, t in zip(table["Id"], table["Predicted"], strict=True)}
+
+
+def same_image_in_words(table: pd.DataFrame, measured: SameImageCalibration) -> Relation:
+    kept = f"{measured.recall_at_cut:.3f} of {len(measured.planted)} planted copies reach it"
+    told = f"evidence, the correlation of registered pixels: {kept}"
+    return _relation(table, SAME_IMAGE, measured.cut, told, measured.promise, measured.note)
+
+
+def sibling_in_words(table: pd.DataFrame, measured: SiblingCalibration) -> Relation:
+    told = "similarity of embeddings"
+    if measured.cut is not None:
+        told += f": finds {measured.recall_at_cut:.3f} of {measured.known_count} held-out fields"
+    return _relation(table, SIBLING, measured.cut, told, measured.promise, measured.note)
+
+
+def _relation(
+    table: pd.DataFrame, name: str, cut: float | None, told: str, promise: Promise | None, note: str
+) -> Relation:
+    said = (told, promise.in_words() if promise else "", note)
+    claimed = table["relation"] == name
+    return Relation(
+        name=name,
+        claims=int(claimed.sum()),
+        transfers=int((claimed & (table["decision"] == TRANSFER)).sum()),
+        cut=cut,
+        said=tuple(sentence[0].upper() + sentence[1:] for sentence in said if sentence),
+    )
+
+
+def _claims(
+    table: pd.DataFrame,
+    store: ImageStore,
+    before: Mapping[str, Labels],
+    registration: RegistrationSettings,
+    tile_px: int,
+) -> list[Claim]:
+    """The least sure first."""
+    rows = _records(table.sort_values(["confidence", "evidence", "similarity"], kind="stable"))
+    claims: list[Claim] = []
+
+    def claim(row: Row, query: NDArray[np.uint8], match: NDArray[np.uint8]) -> Claim:
+        return _claim(row, query, match, before.get(row["Id"]), registration, tile_px)
+
+    with (
+        tqdm(total=len(rows), desc="drawing claims", unit="img", disable=not rows) as bar,
+        ThreadPoolExecutor(os.cpu_count()) as pool,  # OpenCV lets go of the interpreter
+    ):
+        for start in range(0, len(rows), CLAIMS_READ_AT_ONCE):
+            block = rows[start : start + CLAIMS_READ_AT_ONCE]
+            fields = (store.read([row[name] for row in block]) for name in ("Id", "match_id"))
+            claims += pool.map(claim, block, *fields)
+            bar.update(len(block))
+    return claims
+
+
+def _claim(
+    row: Row,
+    query: NDArray[np.uint8],
+    match: NDArray[np.uint8],
+    before: Labels | None,
+    registration: RegistrationSettings,
+    tile_px: int,
+) -> Claim:
+    over = lay_over(query, match, registration)
+    return Claim(
+        id=row["Id"],
+        match_id=row["match_id"],
+        relation=row["relation"],
+        similarity=row["similarity"],
+        evidence=row["evidence"],
+        confidence=row["confidence"],
+        labels=parse_labels(row["labels"]),
+        before=before,
+        decision=row["decision"],
+        reason=row["reason"],
+        sheet=sheet_uri(query, match, tile_px),
+        difference=difference_uri(over.difference_SS),
+        laid_23=tuple(round(float(x), 5) for x in over.laid_23.flat),
+    )
+
+
+def _records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    """Rows; what is unknown is None, which JSON calls null."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")

@@ -1,0 +1,226 @@
+"""A run as a file: one TOML names the stages, each of which is a command with its options.
+
+```toml
+data = "data"            # paths are those of the folder that the command is run in
+out = "runs/mine"        # runs/NAME of NAME.toml, unless given
+seed = 0                 # of every stage that has none of its own
+
+[embedder]               # left out, or recipe = "frozen": a pretrained trunk without training
+recipe = "winner"        # and any option of train_embedder.py, with _ for -
+
+[leaks]                  # any option of find_leaks.py; so for [index] and [submission]
+copy_precision = 0.99
+
+[classifiers.dense]      # one by one; with `folds` any option of train_folds.py,
+recipe = "densenet121"   # without any of train_classifier.py
+folds = 5
+
+[ensemble]               # of all classifiers, needed where there are several
+how = "mean"             # any option of ensemble.py
+```
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from atlas.core.errors import DataError, UserError
+from retrieval.embedder_source import FROZEN
+from atlas.dataset.truth import TRUTH_FILE
+
+TOP_LEVEL = ("data", "out", "seed")
+PLAIN_STAGES = ("embedder", "index", "leaks", "ensemble", "submission")
+CLASSIFIERS = "classifiers"
+# Folders of a run that no classifier can have.
+TAKEN = (*PLAIN_STAGES, "store", "score")
+SEEDED = ("train_embedder", "find_leaks", "train_classifier", "train_folds", "ensemble")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A command of a run.
+
+    name: as the file's table is named. script: without its ending. options: in words, as they are
+    typed, without those of `places`. places: --data, --out and what other stages wrote; they say
+    where a run lies, not what it does. folder: what it writes; done: the files there that are
+    complete once it has finished. needs: stages whose files it reads. tables: of the atlas folder,
+    beside those of all stages.
+    """
+
+    name: str
+    script: str
+    options: tuple[str, ...]
+    places: tuple[str, ...]
+    folder: Path
+    done: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is typed behind the script's name."""
+        return (*self.options, *self.places)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFile:
+    """path: of the TOML. data: the atlas folder. out: the run folder. stages: in their order."""
+
+    path: Path
+    data: Path
+    out: Path
+    stages: tuple[Stage, ...]
+
+
+def read_run_file(path: Path) -> RunFile:
+    """Raises DataError with everything that is wrong with the file, UserError without one.
+
+    Whether options exist is the commands' to say.
+    """
+    text = _read(path)
+    if problems := list(_problems(text)):
+        raise DataError(str(path), problems)
+    data, out = Path(text["data"]), Path(text.get("out", Path("runs") / path.stem))
+    seed = text.get("seed", 0)
+    stages = [_with_seed(stage, seed) for stage in _stages(text, data, out)]
+    return RunFile(path=path, data=data, out=out, stages=tuple(stages))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there; give the name of a run file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no TOML: {error}") from None
+
+
+def _problems(text: Mapping[str, Any]) -> Iterator[str]:
+    known = (*TOP_LEVEL, *PLAIN_STAGES, CLASSIFIERS)
+    for name in text:
+        if name not in known:
+            yield f"{name} is not one of {', '.join(known)}"
+    if not isinstance(text.get("data"), str):
+        yield 'data is missing: the atlas folder, such as data = "data"'
+    if not isinstance(text.get("out", ""), str):
+        yield f"out {text['out']!r}: the path of a folder, in quotes"
+    if not isinstance(text.get("seed", 0), int):
+        yield f"seed {text['seed']!r}: a whole number"
+    tables = {name: text[name] for name in PLAIN_STAGES if name in text}
+    classifiers = text.get(CLASSIFIERS, {})
+    if not isinstance(classifiers, dict) or not classifiers:
+        yield "no classifier: write a table [classifiers.NAME] with its recipe"
+        classifiers = {}
+    for name in classifiers:
+        if name in TAKEN:
+            yield f"[classifiers.{name}]: the run has another folder of that name"
+    if len(classifiers) > 1 and "ensemble" not in text:
+        yield "several classifiers and no table [ensemble] that says how they decide together"
+    tables |= {f"{CLASSIFIERS}.{name}": table for name, table in classifiers.items()}
+    for name, table in tables.items():
+        yield from _table_problems(name, table)
+
+
+def _table_problems(name: str, table: object) -> Iterator[str]:
+    if not isinstance(table, dict):
+        yield f"[{name}]: must be a table of options"
+        return
+    for option, value in table.items():
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(each, str | int | float) for each in values):
+            yield f"[{name}] {option} = {value!r}: a number, a text, true, false, or a list of them"
+    if name.startswith(CLASSIFIERS) and not isinstance(table.get("recipe"), str):
+        yield f'[{name}]: recipe is missing, such as recipe = "densenet121"'
+
+
+def _stages(text: Mapping[str, Any], data: Path, out: Path) -> Iterator[Stage]:
+    embedder = dict(text.get("embedder", {}))
+    frozen = embedder.get("recipe", FROZEN) == FROZEN
+    if frozen and len(embedder) > 1:
+        raise UserError("[embedder]: nothing is trained with recipe frozen; leave its options out")
+    if not frozen:
+        yield Stage(
+            name="embedder", script="train_embedder", options=_options(embedder),
+            places=_places(data, out / "embedder"), folder=out / "embedder",
+            done=("embedder.json",),
+        )  # fmt: skip
+    yield Stage(
+        name="index", script="build_index",
+        options=(*(("--embedder", FROZEN) if frozen else ()), *_options(text.get("index", {}))),
+        places=_places(
+            data, out / "index", **({} if frozen else {"embedder": out / "embedder"})
+        ),
+        folder=out / "index", done=("index.json",), needs=() if frozen else ("embedder",),
+    )  # fmt: skip
+    yield Stage(
+        name="leaks", script="find_leaks", options=_options(text.get("leaks", {})),
+        places=_places(data, out / "leaks", index=out / "index"), folder=out / "leaks",
+        done=("calibration.json", "leaks.csv", "groups.csv"), needs=("index",),
+    )  # fmt: skip
+    yield from _deciding(text, data, out)
+
+
+def _deciding(text: Mapping[str, Any], data: Path, out: Path) -> Iterator[Stage]:
+    """Classifiers, what they say together, submission, and its score where the truth is known."""
+    names = list(text[CLASSIFIERS])
+    yield from (_classifier(name, text[CLASSIFIERS][name], data, out) for name in names)
+    last = names[0]
+    if "ensemble" in text:
+        last = "ensemble"
+        yield Stage(
+            name=last, script="ensemble", options=_options(text["ensemble"]),
+            places=("--members", *(str(out / name) for name in names), *_places(data, out / last)),
+            folder=out / last, done=("thresholds.json", "test_probabilities.h5"),
+            needs=tuple(f"{CLASSIFIERS}.{name}" for name in names),
+        )  # fmt: skip
+    deciding = last if last == "ensemble" else f"{CLASSIFIERS}.{last}"
+    yield Stage(
+        name="submission", script="make_submission",
+        options=_options(text.get("submission", {})),
+        places=_places(data, out / "submission", leaks=out / "leaks", classifier=out / last),
+        folder=out / "submission", done=("submission.csv", "origins.csv", "summary.json"),
+        needs=("leaks", deciding),
+    )  # fmt: skip
+    if (data / TRUTH_FILE).exists():
+        yield Stage(
+            name="score", script="score", options=(),
+            places=("--data", str(data), "--runs", str(out)), folder=out, done=("score.json",),
+            needs=("leaks", "submission"), tables=(TRUTH_FILE,),
+        )  # fmt: skip
+
+
+def _classifier(name: str, table: Mapping[str, Any], data: Path, out: Path) -> Stage:
+    return Stage(
+        name=f"{CLASSIFIERS}.{name}",
+        script="train_folds" if "folds" in table else "train_classifier",
+        options=_options(table),
+        places=_places(data, out / name),
+        folder=out / name,
+        done=("thresholds.json", "test_probabilities.h5"),
+    )
+
+
+def _places(data: Path, out: Path, **others: Path) -> tuple[str, ...]:
+    places = {"data": data, **others, "out": out}
+    return tuple(word for name, path in places.items() for word in (f"--{name}", str(path)))
+
+
+def _options(table: Mapping[str, Any]) -> tuple[str, ...]:
+    """As words of a command line; a recipe goes first, without a name."""
+    words = [str(table["recipe"])] if "recipe" in table else []
+    for option, value in table.items():
+        flag = option.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif option != "recipe":
+            values = value if isinstance(value, list) else [value]
+            words += [f"--{flag}", *map(str, values)]
+    return tuple(words)
+
+
+def _with_seed(stage: Stage, seed: int) -> Stage:
+    if stage.script not in SEEDED or "--seed" in stage.options:
+        return stage
+    return replace(stage, options=(*stage.options, "--seed", str(seed)))

@@ -1,0 +1,133 @@
+"""The stages of a run file: which are done, and doing the others, each as a command of its own.
+
+`RUN/run.json` keeps of each finished stage what it was made from and a hash of what it wrote. A
+stage is done while both still hold; so a stage is repeated where its options, the atlas or a stage
+before it changed, or where somebody wrote over its files, and nothing else is.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from atlas.core.errors import UserError
+from atlas.core.files import content_hash, read_json, write_json
+from atlas.dataset.tables import GROUPS_TABLE, TABLES
+from atlas.workflows.runs.run_file import RunFile, Stage
+
+RUN_FILE = "run.json"
+SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
+ATLAS_TABLES = ("atlas.toml", GROUPS_TABLE, *TABLES.values())
+
+State = Literal["done", "to do", "goes on", "again"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """state: "goes on" where its folder is there but not finished by this run; "again" where it is
+    done and what it was made from has changed, or will."""
+
+    stage: Stage
+    state: State
+
+    @property
+    def command(self) -> str:
+        return " ".join(
+            ["python", f"scripts/{self.stage.script}.py", *map(shlex.quote, self.stage.words)]
+        )
+
+
+def plan_run(run: RunFile) -> list[Planned]:
+    """What running the file would do now."""
+    atlas, kept = _atlas_key(run.data), _kept(run)
+    planned: dict[str, Planned] = {}
+    for stage in run.stages:
+        before = [planned[name].state for name in stage.needs]
+        state = _state(stage, kept.get(stage.name), _made_from(run, stage, atlas))
+        if state == "done" and any(other != "done" for other in before):
+            state = "again"
+        planned[stage.name] = Planned(stage=stage, state=state)
+    return list(planned.values())
+
+
+def do_run(run: RunFile, *, tell: Callable[[str], None]) -> list[Stage]:
+    """Does what is not done, in order, and gives the stages that were.
+
+    A stopped run goes on where it was. Raises UserError naming the stage where a command fails; it
+    has said why.
+    """
+    atlas, did = _atlas_key(run.data), []
+    for number, stage in enumerate(run.stages, 1):
+        made_from, kept = _made_from(run, stage, atlas), _kept(run)
+        planned = Planned(stage=stage, state=_state(stage, kept.get(stage.name), made_from))
+        heading = f"[{number}/{len(run.stages)}] {stage.name}"
+        if planned.state == "done":
+            tell(f"{heading}: done")
+            continue
+        tell(f"{heading}\n$ {planned.command}")
+        _call(run, stage)
+        written = {"made_from": made_from, "wrote": _hashes(stage)}
+        write_json(run.out / RUN_FILE, {**kept, stage.name: written})
+        did.append(stage)
+    return did
+
+
+def _call(run: RunFile, stage: Stage) -> None:
+    sys.stdout.flush()
+    script = SCRIPTS / f"{stage.script}.py"
+    finished = subprocess.run([sys.executable, str(script), *stage.words], check=False)
+    if finished.returncode:
+        raise UserError(
+            f"{run.path}: [{stage.name}] did not finish; mend what it says and run the file again, "
+            "which goes on from here"
+        )
+
+
+def _state(stage: Stage, kept: dict[str, Any] | None, made_from: dict[str, str]) -> State:
+    if kept is None:
+        return "goes on" if stage.name != "score" and stage.folder.exists() else "to do"
+    if kept["made_from"] == made_from and kept["wrote"] == _hashes(stage):
+        return "done"
+    return "again"
+
+
+def _made_from(run: RunFile, stage: Stage, atlas: str) -> dict[str, str]:
+    """Where a run lies is not what it is made from."""
+    stages = {each.name: each for each in run.stages}
+    before = [repr(sorted(_hashes(stages[name]).items())) for name in stage.needs]
+    return {
+        "command": " ".join([stage.script, *stage.options]),
+        "atlas": content_hash(atlas, *(_file_hash(run.data / name) for name in stage.tables)),
+        "stages": content_hash(*before),
+    }
+
+
+def _hashes(stage: Stage) -> dict[str, str]:
+    return {name: _file_hash(stage.folder / name) for name in stage.done}
+
+
+def _file_hash(path: Path) -> str:
+    return content_hash(path.read_bytes()) if path.is_file() else ""
+
+
+def _atlas_key(data: Path) -> str:
+    """Of the tables' bytes, and of the names, sizes and times of the images."""
+    tables = [_file_hash(data / name) for name in ATLAS_TABLES]
+    return content_hash(*tables, *(line for split in TABLES for line in _files_of(data / split)))
+
+
+def _files_of(folder: Path) -> Iterator[str]:
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                about = entry.stat()
+                yield f"{entry.name}|{about.st_size}|{about.st_mtime_ns}"
+
+
+def _kept(run: RunFile) -> dict[str, Any]:
+    path = run.out / RUN_FILE
+    return dict(read_json(path, made_by="python scripts/run.py")) if path.exists() else {}

@@ -1,0 +1,141 @@
+"""Settings that cross rooms. Nothing heavy is imported here, so that `--help` is instant."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from atlas.core.errors import UserError
+
+GAP = 20
+GAP_NEEDS_BLOCKS = "a gap belongs to blocks of neighbouring ids: leave it, or take blocks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldSettings:
+    """How labelled images are divided into folds; see `atlas/dataset/splits/folds.py`.
+
+    Args:
+        folds: blocks keeps neighbouring ids together, random takes a share of every class.
+        fold_count: Parts that are tested one after the other.
+        gap: Ids of a class on either side of a test block that train nothing; 20, only of blocks.
+    """
+
+    folds: Literal["blocks", "random"] = "blocks"
+    fold_count: int = 5
+    gap: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierFolds:
+    """How labelled images are divided for classifiers; see `atlas/dataset/splits/label_folds.py`.
+
+    Args:
+        folds: Parts that are tested one after the other.
+        by: labels takes a share of every label, blocks keeps neighbouring ids of a label together.
+        gap: Ids of a label on either side of a test block that train nothing; 20, only of blocks.
+    """
+
+    folds: int = 5
+    by: Literal["labels", "blocks"] = "labels"
+    gap: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSettings:
+    """Which runs a comparison of losses is made of.
+
+    Args:
+        rows: all, or names of rows with commas between them, such as "softmax, arcface (0.5)".
+        seeds: Runs of each loss on each fold; the seeds count from --seed.
+        first_folds: So many of the folds are used; all, unless given.
+    """
+
+    rows: str = "all"
+    seeds: int = 3
+    first_folds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RareSettings:
+    """How images of rare labels are multiplied; see `atlas/workflows/curate/rare_augmentation.py`.
+
+    Args:
+        least: Images that each label should have.
+        augmentation: What changes them: strong, photometric or d4.
+        seed: Of the draws.
+    """
+
+    least: int
+    augmentation: Literal["strong", "photometric", "d4"] = "strong"
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationSettings:
+    """What a simulated test holds; by default with the shares of 2018.
+
+    Args:
+        test_share: Test images, as a share of the labelled images.
+        copies_share: Test images that are edited copies of labelled ones.
+        siblings_share: Test images whose antibody keeps labelled images.
+        seed: Of what is held out, copied and edited.
+    """
+
+    test_share: float = 0.2
+    copies_share: float = 0.026
+    siblings_share: float = 0.07
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.test_share < 1:
+            raise UserError(f"--test-share {self.test_share}: more than 0 and less than 1")
+        if min(self.copies_share, self.siblings_share, self.seed) < 0:
+            raise UserError("--copies-share, --siblings-share and --seed cannot be negative")
+        if self.copies_share + self.siblings_share >= 1:
+            raise UserError("--copies-share and --siblings-share leave no others; give less")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplorationSettings:
+    """What an exploration measures.
+
+    Args:
+        folds: How many folds rare labels are told for.
+        rare_below: Labels of fewer images are rare.
+        sample: So many images are decoded, drawn by seed; all, unless given.
+        seed: Of that draw.
+    """
+
+    folds: int = 5
+    rare_below: int = 100
+    sample: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise UserError(f"--folds {self.folds}: give 2 or more")
+        if self.sample is not None and self.sample < 1:
+            raise UserError(f"--sample {self.sample}: at least one image has to be looked at")
+        if min(self.rare_below, self.seed) < 0:
+            raise UserError("--rare-below and --seed cannot be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapSettings:
+    """What is looked at; see `atlas/workflows/classify/activation_pictures.py`.
+
+    Args:
+        labels: Numbers or names; all, unless given.
+        ids: These images, instead of the likeliest of each label; without labels, under those that
+            the classifier or the tables give them.
+        split: The likeliest of the images that it did not learn (of folds: all), or of test images.
+        images: So many for each label.
+        box_share: A box is drawn where the map reaches this share of its maximum.
+        least_box_area: Boxes of smaller places, as shares of the image, are left out.
+    """
+
+    labels: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    split: Literal["held-out", "test"] = "held-out"
+    images: int = 9
+    box_share: float = 0.5
+    least_box_area: float = 0.001

@@ -1,0 +1,236 @@
+"""Which labelled images become a test whose relations are known.
+
+Axes: G groups of images that go together, C labels.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.core.errors import UserError
+from atlas.dataset.manifest import ImageRow, Manifest
+from atlas.dataset.splits.hold_out import grouped_ids, held_out_groups, ids_of, labels_of_groups
+from atlas.dataset.splits.label_folds import spread
+from atlas.synthetic.edits import EDITS
+from atlas.workflows.settings import SimulationSettings
+from index.claims.leaks import SAME_IMAGE, SIBLING
+
+NOVEL = "novel"
+KEPT_OF_IDENTITY = 2  # an identity that occurs once counts as none
+LEAST_SIDE_PX = 32  # of what `atlas.edits` takes
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestImage:
+    """A test image of the simulation. original: the labelled image that it is, or is a copy of.
+
+    relation, source, edit: as truth.csv has them.
+    """
+
+    id: str
+    original: str
+    relation: str
+    source: str
+    edit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationPlan:
+    """test: in the order of ids. training_ids: the labelled images that stay, sorted.
+
+    said: what could not be met, in sentences.
+    """
+
+    test: tuple[TestImage, ...]
+    training_ids: tuple[str, ...]
+    said: tuple[str, ...]
+
+    def count(self, relation: str) -> int:
+        return sum(image.relation == relation for image in self.test)
+
+
+def plan_simulation(manifest: Manifest, settings: SimulationSettings) -> SimulationPlan:
+    """A function of ids, labels, identities, groups and settings.
+
+    The others are whole groups, so that nothing of their identity stays; fewer than wanted by
+    less than a group's images where none fits. A sibling is in no group of its own duplicates and
+    its identity keeps two images. A copy's source stays. Each label that can be on both sides is.
+    Raises UserError where images were made from others, or no others can be taken out.
+    """
+    _require_originals(manifest)
+    wanted = _wanted(manifest, settings)
+    rng = np.random.default_rng([settings.seed, 2])
+    others = _others(manifest, wanted[NOVEL], settings.seed, rng)
+    in_order = sorted(manifest.labelled.rows, key=lambda row: row.id)
+    left = _without(in_order, others)
+    siblings = _siblings(left, wanted[SIBLING], manifest, rng)
+    stay = _without(left, siblings)
+    sources = _sources(stay, wanted[SAME_IMAGE], rng)
+    test = [_held_out(manifest.by_id[i], NOVEL, settings.seed) for i in others]
+    test += [_held_out(manifest.by_id[i], SIBLING, settings.seed) for i in siblings]
+    test += [_copy(number, image, settings.seed) for number, image in enumerate(sources)]
+    found = {NOVEL: len(others), SIBLING: len(siblings), SAME_IMAGE: len(sources)}
+    return SimulationPlan(
+        test=tuple(sorted(test, key=lambda image: image.id)),
+        training_ids=tuple(row.id for row in stay),
+        said=tuple(_said(manifest, wanted, found)),
+    )
+
+
+def _require_originals(manifest: Manifest) -> None:
+    made = [row for row in manifest.labelled.rows if row.parent is not None]
+    if made:
+        raise UserError(
+            f"{made[0].id} was made from {made[0].parent} (and {len(made) - 1} more images from "
+            "others): simulate a test of the atlas without them, then make them anew"
+        )
+
+
+def _wanted(manifest: Manifest, settings: SimulationSettings) -> dict[str, int]:
+    total = round(settings.test_share * len(manifest.labelled.rows))
+    copies = round(settings.copies_share * total)
+    siblings = round(settings.siblings_share * total) if manifest.repeated_identities else 0
+    return {SAME_IMAGE: copies, SIBLING: siblings, NOVEL: total - copies - siblings}
+
+
+def _without(rows: Sequence[ImageRow], ids: Sequence[str]) -> list[ImageRow]:
+    gone = set(ids)
+    return [row for row in rows if row.id not in gone]
+
+
+def _others(
+    manifest: Manifest, wanted: int, seed: int, rng: np.random.Generator
+) -> tuple[str, ...]:
+    groups = grouped_ids(manifest)
+    if wanted < 1 or len(groups) < 2:
+        raise UserError(
+            f"{wanted} images of {len(groups)} groups cannot be taken out and leave others: "
+            "give another share, or more images"
+        )
+    labels_GC = labels_of_groups(manifest, groups)
+    sizes_G = np.array([len(ids) for ids in groups])
+    out_G = held_out_groups(labels_GC, wanted / sizes_G.sum(), seed)
+    out_G = spread(out_G.astype(np.int64), labels_GC, 2).astype(bool)
+    out_G = fitted(out_G, sizes_G, labels_GC, wanted, rng.permutation(len(groups)))
+    if not out_G.any():
+        raise UserError(
+            f"none of {len(groups)} groups can be taken out: the test should hold {wanted} images "
+            f"of them, the smallest group has {sizes_G.min()}, and labels must stay; give a larger "
+            "--test-share"
+        )
+    return ids_of(groups, out_G)
+
+
+def fitted(
+    out_G: Mask,
+    sizes_G: NDArray[np.int64],
+    labels_GC: Mask,
+    wanted: int,
+    order: Sequence[int] | NDArray[np.int64],
+) -> Mask:
+    """Groups taken out, of `wanted` images or as few less as can be.
+
+    First come back those that take no label's last group along, then any; then those go out that
+    fit and leave each of their labels a group.
+    """
+    out_G = out_G.copy()
+    for sparing in (True, False):
+        for g in order:
+            if not out_G[g] or sizes_G[out_G].sum() <= wanted:
+                continue
+            if not (sparing and _has_a_last_label(g, out_G, labels_GC)):
+                out_G[g] = False
+    room = wanted - int(sizes_G[out_G].sum())
+    for g in order:
+        if not out_G[g] and sizes_G[g] <= room and not _has_a_last_label(g, ~out_G, labels_GC):
+            out_G[g] = True
+            room -= int(sizes_G[g])
+    return out_G
+
+
+def _has_a_last_label(g: int, side_G: Mask, labels_GC: Mask) -> bool:
+    """Whether a label of the group is carried by no other group of its side."""
+    return bool((labels_GC[side_G][:, labels_GC[g]].sum(axis=0) == 1).any())
+
+
+def _siblings(
+    left: Sequence[ImageRow], wanted: int, manifest: Manifest, rng: np.random.Generator
+) -> list[str]:
+    """One of each identity, then a second one of each, and so on."""
+    duplicates = Counter(row.group for row in manifest.labelled.rows if row.group)
+    stay_of_identity = Counter(row.identity for row in left)
+    stay_of_label = Counter(label for row in left for label in row.labels or ())
+    free = [row for row in left if row.identity and duplicates.get(row.group or "", 0) < 2]
+    found: list[str] = []
+    for row in _by_turns([free[n] for n in rng.permutation(len(free))]):
+        keeps = stay_of_identity[row.identity] > KEPT_OF_IDENTITY
+        labels_stay = all(stay_of_label[label] > 1 for label in row.labels or ())
+        if len(found) < wanted and keeps and labels_stay:
+            found.append(row.id)
+            stay_of_identity[row.identity] -= 1
+            stay_of_label.subtract(row.labels or ())
+    return found
+
+
+def _by_turns(rows: Sequence[ImageRow]) -> list[ImageRow]:
+    """The first of each identity, then the second of each, and so on."""
+    met: Counter[str | None] = Counter()
+    turns = []
+    for row in rows:
+        turns.append(met[row.identity])
+        met[row.identity] += 1
+    return [rows[n] for n in np.argsort(turns, kind="stable")]
+
+
+def _sources(stay: Sequence[ImageRow], wanted: int, rng: np.random.Generator) -> list[str]:
+    """Different images, until all were taken once."""
+    large = [row.id for row in stay if min(row.width_px, row.height_px) >= LEAST_SIDE_PX]
+    order = rng.permutation(len(large))
+    return [large[order[n % len(large)]] for n in range(wanted if large else 0)]
+
+
+def _held_out(row: ImageRow, relation: str, seed: int) -> TestImage:
+    return TestImage(
+        id=opaque_id(seed, "image", row.id), original=row.id, relation=relation,
+        source=row.identity or "",
+    )  # fmt: skip
+
+
+def _copy(number: int, source: str, seed: int) -> TestImage:
+    return TestImage(
+        id=opaque_id(seed, "copy", number), original=source, relation=SAME_IMAGE, source=source,
+        edit=list(EDITS)[number % len(EDITS)],
+    )  # fmt: skip
+
+
+def opaque_id(seed: int, *what: object) -> str:
+    """16 hex digits that say nothing about what they stand for."""
+    return hashlib.sha256("/".join(map(str, ("simulated", seed, *what))).encode()).hexdigest()[:16]
+
+
+def _said(manifest: Manifest, wanted: dict[str, int], found: dict[str, int]) -> list[str]:
+    said = []
+    if not manifest.repeated_identities:
+        said.append("no identity is known of two images: there are no siblings, and each of the "
+                    "others is new by itself, which its antibody may not be")  # fmt: skip
+    elif unknown := sum(row.identity is None for row in manifest.labelled.rows):
+        said.append(f"{unknown} images have no identity: each counts as one of its own")
+    for relation, count in wanted.items():
+        if found[relation] < count:
+            said.append(f"{relation}: {found[relation]} images where {count} were wanted; "
+                        f"{_why(relation)}")  # fmt: skip
+    return said
+
+
+def _why(relation: str) -> str:
+    if relation == SIBLING:
+        return f"an identity must keep {KEPT_OF_IDENTITY} images, and every label one"
+    if relation == SAME_IMAGE:
+        return f"images below {LEAST_SIDE_PX} px are not edited"
+    return "groups go as a whole"

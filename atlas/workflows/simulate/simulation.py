@@ -1,0 +1,156 @@
+"""An atlas whose test relations are known, made of the labelled images of another."""
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from atlas.core.errors import UserError
+from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.dataset.artifact_files import save_table
+from atlas.dataset.image_files import link_or_copy, png_places, read_row, write_field
+from atlas.dataset.labels import format_labels
+from atlas.dataset.manifest import LABELLED, Manifest, read_manifest
+from atlas.dataset.tables import GROUPS_TABLE, TABLES
+from atlas.dataset.truth import TRUTH_FILE
+from atlas.synthetic.edits import plant
+from atlas.workflows.settings import SimulationSettings
+from atlas.workflows.simulate.plan import NOVEL, SimulationPlan, TestImage, plan_simulation
+from index.claims.leaks import SAME_IMAGE, SIBLING
+
+NOTES_FILE = "simulated.json"
+SPEC_FILE = "atlas.toml"
+TRUTH_COLUMNS = ("Id", "relation", "source", "edit", "Target")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """labels_in: images of each label that stay and that are tested, by the label's name."""
+
+    plan: SimulationPlan
+    labels_in: dict[str, tuple[int, int]]
+
+
+def simulate_test(data: Path, out: Path, settings: SimulationSettings) -> Simulation:
+    """Writes the atlas folder `out`, with truth.csv and simulated.json: whole or not at all.
+
+    Images are linked, or copied where they cannot be; copies are PNG. Raises DataError for `data`,
+    UserError where `out` holds anything else or nothing can be planned.
+    """
+    if out.resolve() == data.resolve():
+        raise UserError(f"{out} is the atlas itself; give --out another folder")
+    check_replaceable(out, holds=NOTES_FILE)
+    manifest = read_manifest(data)
+    plan = plan_simulation(manifest, settings)
+    done = Simulation(plan=plan, labels_in=_labels_in(manifest, plan))
+    with folder_written_beside(out, holds=NOTES_FILE) as folder:
+        _write_tables(data, folder, manifest, plan)
+        _write_images(folder, manifest, plan)
+        notes = {
+            "settings": settings,
+            "source_tables": manifest.table_hash,
+            "images": {relation: plan.count(relation) for relation in _relations(plan)},
+            "labelled_images": len(plan.training_ids),
+            "labels_trained_and_tested": done.labels_in,
+            "said": plan.said,
+            "original_of": {image.id: image.original for image in plan.test},
+        }
+        write_json(folder / NOTES_FILE, notes)
+    return done
+
+
+def _relations(plan: SimulationPlan) -> list[str]:
+    return sorted({image.relation for image in plan.test})
+
+
+def _labels_in(manifest: Manifest, plan: SimulationPlan) -> dict[str, tuple[int, int]]:
+    def counts(ids: Sequence[str]) -> Counter[int]:
+        return Counter(label for i in ids for label in manifest.by_id[i].labels or ())
+
+    trained, tested = counts(plan.training_ids), counts([image.original for image in plan.test])
+    return {name: (trained[n], tested[n]) for n, name in enumerate(manifest.spec.labels)}
+
+
+def _write_tables(data: Path, folder: Path, manifest: Manifest, plan: SimulationPlan) -> None:
+    stay = set(plan.training_ids)
+    if (data / SPEC_FILE).exists():
+        shutil.copyfile(data / SPEC_FILE, folder / SPEC_FILE)
+    for name in (*(TABLES[split] for split in LABELLED), GROUPS_TABLE):
+        if (data / name).exists():
+            save_table(folder / name, _rows_of(data / name, stay))
+    ids = [image.id for image in plan.test]
+    save_table(folder / TABLES["test"], pd.DataFrame({"Id": ids, "Predicted": 0}))
+    truth = [_truth(image, manifest) for image in plan.test]
+    save_table(folder / TRUTH_FILE, pd.DataFrame(truth, columns=list(TRUTH_COLUMNS)))
+
+
+def _rows_of(path: Path, ids: Collection[str]) -> pd.DataFrame:
+    """The rows of these ids, with all their columns."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    return table[table["Id"].str.strip().isin(ids)]
+
+
+def _truth(image: TestImage, manifest: Manifest) -> tuple[str, ...]:
+    target = format_labels(manifest.by_id[image.original].labels or ())
+    return image.id, image.relation, image.source, image.edit, target
+
+
+def _write_images(folder: Path, manifest: Manifest, plan: SimulationPlan) -> None:
+    for split in (*LABELLED, "test"):
+        if (folder / TABLES[split]).exists():
+            (folder / split).mkdir()
+    for image_id in tqdm(plan.training_ids, desc="linking", unit="img", disable=None):
+        row = manifest.by_id[image_id]
+        for file in row.files:
+            link_or_copy(file, folder / row.split / file.name)
+    for image in tqdm(plan.test, desc="test images", unit="img", disable=None):
+        if image.relation == SAME_IMAGE:
+            _write_copy(image, manifest, folder / "test")
+        else:
+            _link_test(image, manifest, folder / "test")
+
+
+def _link_test(image: TestImage, manifest: Manifest, folder: Path) -> None:
+    spec = manifest.spec
+    files = manifest.by_id[image.original].files
+    for channel, file in zip(spec.channels, files, strict=True):
+        link_or_copy(file, folder / f"{spec.file_stem(image.id, channel)}{file.suffix}")
+
+
+def _write_copy(image: TestImage, manifest: Manifest, folder: Path) -> None:
+    spec = manifest.spec
+    field = read_row(manifest.by_id[image.original], spec)
+    # The copy's id is its seed: a source that is copied twice by one edit gives two images.
+    seed = hashlib.sha256(image.id.encode()).digest()
+    edited = plant(field, image.edit, np.random.default_rng(list(seed)))
+    write_field(png_places(folder, image.id, spec), edited, spec)
+
+
+# A simulated test in lines for people.
+
+
+MEANING = {
+    SAME_IMAGE: "edited copies of labelled images",
+    SIBLING: "antibodies that keep other labelled images",
+    NOVEL: "no labelled image of their antibody",
+}
+
+
+def told(made: Simulation, out: Path) -> Iterator[str]:
+    plan = made.plan
+    yield f"{len(plan.training_ids)} images stay labelled, {len(plan.test)} are tested:"
+    for relation, meaning in MEANING.items():
+        count = plan.count(relation)
+        yield f"  {relation:<10} {count:>6} ({count / len(plan.test):.1%})  {meaning}"
+    yield from plan.said
+    if bare := [name for name, (trained, _) in made.labels_in.items() if not trained]:
+        yield f"labels that no labelled image has: {', '.join(bare)}"
+    if bare := [name for name, (_, tested) in made.labels_in.items() if not tested]:
+        yield f"labels that no test image has: {', '.join(bare)}"
+    yield f"wrote {out}"

@@ -1,0 +1,101 @@
+"""Any submission file against the atlas that it is for."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from atlas.core.errors import DataError
+from atlas.dataset.artifacts import SUBMISSION_COLUMNS
+from atlas.dataset.labels import parse_labels
+from atlas.dataset.manifest import read_test_ids
+from atlas.dataset.spec import read_spec
+from atlas.dataset.tables import table_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a submission for an atlas holds: these ids in this order, labels 0..label_count - 1."""
+
+    ids: tuple[str, ...]
+    label_count: int
+
+
+def asked_of(data: Path) -> Asked:
+    """By sample_submission.csv and the atlas's labels. Raises DataError where no test is named."""
+    ids = read_test_ids(data)
+    if not ids:
+        raise DataError(str(data), ["sample_submission.csv names no test images"])
+    return Asked(ids=ids, label_count=len(read_spec(data).labels))
+
+
+def check_submission_of(data: Path, path: Path) -> Asked:
+    """What was asked; raises DataError with every problem of the file at `path`."""
+    asked = asked_of(data)
+    check_submission(path, asked.ids, asked.label_count)
+    return asked
+
+
+# Whether a file is a submission: the rows asked for, in their order, with labels of the atlas.
+
+
+SHOWN_IDS = 5
+
+
+def check_submission(path: Path, ids: Sequence[str], label_count: int) -> None:
+    """Raises DataError with everything that is wrong with `path`, all at once.
+
+    ids: of sample_submission.csv in its order. Each must have one row, in that order, with at
+    least one label; labels are numbers in 0..label_count - 1, none of them twice in a row.
+    """
+    problems: list[str] = []
+    rows = list(table_rows(path, SUBMISSION_COLUMNS, problems))
+    if rows:
+        problems += _column_problems(path, rows[0][1])
+        problems += _id_problems(path, [(where, row["Id"]) for where, row in rows], ids)
+        for where, row in rows:
+            problems += (f"{where}: {said}" for said in _label_problems(row, label_count))
+    if problems:
+        raise DataError(str(path), problems)
+
+
+def _column_problems(path: Path, row: dict[str, str]) -> Iterator[str]:
+    if extra := [repr(name) for name in row if name not in SUBMISSION_COLUMNS]:
+        yield f"{path.name} line 1: {', '.join(extra)}: only Id and Predicted are asked for"
+
+
+def _id_problems(path: Path, found: Sequence[tuple[str, str]], ids: Sequence[str]) -> Iterator[str]:
+    asked, seen = set(ids), dict[str, str]()
+    for where, image_id in found:
+        if image_id not in asked:
+            yield f"{where}: id {image_id!r} is not one of sample_submission.csv"
+        elif image_id in seen:
+            yield f"{where}: id {image_id} stands already in {seen[image_id]}"
+        else:
+            seen[image_id] = where
+    if missing := [image_id for image_id in ids if image_id not in seen]:
+        shown = ", ".join(missing[:SHOWN_IDS]) + (", ..." if len(missing) > SHOWN_IDS else "")
+        yield f"{path.name}: {len(missing)} of {len(ids)} asked ids have no row: {shown}"
+    wanted = (image_id for image_id in ids if image_id in seen)
+    for (image_id, where), expected in zip(seen.items(), wanted, strict=True):
+        if image_id != expected:
+            yield (
+                f"{where}: id {image_id} stands where sample_submission.csv has {expected}; "
+                "its order is asked for"
+            )
+            return
+
+
+def _label_problems(row: dict[str, str], label_count: int) -> Iterator[str]:
+    image_id, text = row["Id"], row["Predicted"]
+    try:
+        labels = parse_labels(text)
+    except ValueError:
+        yield f"{image_id}: Predicted {text!r} is not numbers joined by spaces"
+        return
+    if not labels:
+        yield f"{image_id}: no label"
+    for label in dict.fromkeys(labels):
+        if not 0 <= label < label_count:
+            yield f"{image_id}: label {label} is not one of 0..{label_count - 1}"
+        if labels.count(label) > 1:
+            yield f"{image_id}: label {label} stands there {labels.count(label)} times"

@@ -1,0 +1,227 @@
+"""The leak-aware submission: transferred labels where decided, the classifier elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from atlas.core.errors import ProvenanceError
+from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.dataset.artifact_files import load_leaks, load_probabilities, load_table, save_table
+from atlas.dataset.artifacts import (
+    ORIGIN_COLUMNS,
+    SUBMISSION_COLUMNS,
+    LeakReport,
+    ProbabilitySet,
+    Submission,
+    positions_of,
+)
+from atlas.dataset.labels import format_labels, parse_labels
+from atlas.dataset.manifest import read_labels
+from atlas.dataset.metrics import label_matrix
+from atlas.dataset.spec import read_spec
+from atlas.dataset.tables import GROUPS_TABLE
+from atlas.workflows.submit.check import asked_of, check_submission
+from classify.decisions.thresholds import decide, load_thresholds
+from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_held_out
+from index.claims.expected_gain import weigh_with_errors
+from index.claims.leaks import ABSTAIN, TRANSFER
+
+CLASSIFIER = "classifier"
+SUMMARY_FILE = "summary.json"
+LEAKS_BY = "python scripts/find_leaks.py"
+CLASSIFIER_BY = "python scripts/train_classifier.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionSummary:
+    """by_origin: rows of each origin; changed: rows whose labels the transfer changed."""
+
+    folder: Path
+    submission: Submission
+    by_origin: dict[str, int]
+    changed: int
+    overrides: Overrides
+
+
+def make_submission_of(
+    data: Path, leaks_folder: Path, classifier_folder: Path, out: Path, *, seed: int = 0
+) -> SubmissionSummary:
+    """Writes submission.csv, origins.csv, submission_without_transfer.csv and summary.json.
+
+    seed: of what the worth of an override is estimated by.
+    """
+    check_replaceable(out, holds=SUMMARY_FILE)
+    leaks = load_leaks(leaks_folder / "leaks.csv", made_by=LEAKS_BY)
+    groups = load_table(leaks_folder / GROUPS_TABLE, made_by=LEAKS_BY)
+    tests = load_probabilities(classifier_folder / TEST_FILE, made_by=CLASSIFIER_BY)
+    thresholds = load_thresholds(
+        classifier_folder / THRESHOLDS_FILE, read_spec(data).labels, made_by=CLASSIFIER_BY
+    )
+    asked = asked_of(data)
+    ids = asked.ids
+    if foreign := set(leaks.table["Id"]) - set(ids):
+        raise ProvenanceError(
+            f"{leaks_folder}: {min(foreign)} is no test image of {data}; run  {LEAKS_BY}  again"
+        )
+    shared = shared_by_copies(
+        tests.aligned_to(ids), dict(zip(groups["Id"], groups["Group"], strict=True))
+    )
+    predicted_NC = decide(shared.probabilities_NC, thresholds)
+    overrides = weigh_overrides(
+        leaks, shared, predicted_NC, _held_out(data, classifier_folder), seed=seed
+    )
+    submission = merge(ids, predicted_NC, leaks, overrides)
+    without = pd.DataFrame({"Id": ids, "Predicted": _texts(predicted_NC)})
+    by_origin = dict(Counter(submission.origins["origin"]))
+    changed = int((submission.predicted["Predicted"] != without["Predicted"]).sum())
+    with folder_written_beside(out, holds=SUMMARY_FILE) as folder:
+        save_table(folder / "submission.csv", submission.predicted)
+        save_table(folder / "origins.csv", submission.origins)
+        save_table(folder / "submission_without_transfer.csv", without)
+        for name in ("submission.csv", "submission_without_transfer.csv"):
+            check_submission(folder / name, ids, asked.label_count)
+        summary = {
+            "rows": len(ids),
+            "by_origin": by_origin,
+            "changed_by_transfer": changed,
+            "wrong_share_of_matched_labels": overrides.wrong_share,
+            "images_of_class": {
+                "with_transfer": _class_counts(submission.predicted["Predicted"]),
+                "without_transfer": _class_counts(without["Predicted"]),
+            },
+            "classifier": tests.provenance,
+        }
+        write_json(folder / SUMMARY_FILE, summary)
+    return SubmissionSummary(
+        folder=out, submission=submission, by_origin=by_origin, changed=changed,
+        overrides=overrides,
+    )  # fmt: skip
+
+
+def shared_by_copies(tests: ProbabilitySet, group_of: Mapping[str, str]) -> ProbabilitySet:
+    """Test images that show the same get the mean of their probabilities."""
+    names = [group_of.get(image_id, image_id) for image_id in tests.ids]
+    means = pd.DataFrame(tests.probabilities_NC).groupby(np.array(names, object)).transform("mean")
+    return replace(tests, probabilities_NC=means.to_numpy(np.float32))
+
+
+def _held_out(data: Path, classifier_folder: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Probabilities and truth of the images that the classifier did not train on."""
+    found = load_held_out(classifier_folder, made_by=CLASSIFIER_BY)
+    labels = read_labels(data)
+    if missing := set(found.ids) - set(labels):
+        raise ProvenanceError(
+            f"{classifier_folder}: {min(missing)} has no labels in {data}; run  {CLASSIFIER_BY}"
+        )
+    truth_NC = label_matrix([labels[i] for i in found.ids], found.probabilities_NC.shape[1])
+    return found.probabilities_NC.astype(float), truth_NC
+
+
+def merge(
+    ids: Sequence[str], predicted_NC: NDArray[np.uint8], leaks: LeakReport, overrides: Overrides
+) -> Submission:
+    """Exactly the ids in their order; where an override is made a row takes its match's labels."""
+    claims = {str(claim["Id"]): claim for claim in leaks.table.to_dict("records")}
+    rows = [_origin(i, claims.get(i), overrides.by_id.get(i)) for i in ids]
+    labels = [
+        claims[i]["labels"] if row["final_decision"] == TRANSFER else predicted
+        for i, row, predicted in zip(ids, rows, _texts(predicted_NC), strict=True)
+    ]
+    return Submission(
+        predicted=pd.DataFrame({"Id": ids, "Predicted": labels}, columns=list(SUBMISSION_COLUMNS)),
+        origins=pd.DataFrame(rows, columns=list(ORIGIN_COLUMNS)),
+    )
+
+
+def _origin(
+    image_id: str, claim: Mapping[Hashable, object] | None, override: Override | None
+) -> dict[str, object]:
+    """override: of a claim whose decision is to transfer."""
+    if claim is None:
+        return {
+            "Id": image_id, "origin": CLASSIFIER, "match_id": "", "confidence": np.nan,
+            "final_decision": "", "expected_gain": np.nan, "reason": "no known image matches",
+        }  # fmt: skip
+    made = override is not None and override.made
+    return {
+        "Id": image_id,
+        "origin": claim["relation"] if made else CLASSIFIER,
+        "match_id": claim["match_id"],
+        "confidence": claim["confidence"],
+        "final_decision": TRANSFER if made else ABSTAIN,
+        "expected_gain": override.gain if override else np.nan,
+        "reason": f"{claim['reason']}; {override.in_words()}" if override else claim["reason"],
+    }
+
+
+def _texts(predicted_NC: NDArray[np.uint8]) -> list[str]:
+    return [format_labels(tuple(int(c) for c in np.flatnonzero(row))) for row in predicted_NC]
+
+
+def _class_counts(predicted: pd.Series) -> dict[str, int]:
+    counts = Counter(label for text in predicted for label in text.split())
+    return {label: counts[label] for label in sorted(counts, key=int)}
+
+
+# Which transferred labels go into the submission, knowing the classifier. N images, C classes.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Override:
+    """What it is worth to put a match's labels in place of the classifier's, in macro F1."""
+
+    made: bool
+    right: float
+    gain: float
+    error: float
+
+    def in_words(self) -> str:
+        expected = f"expected to change macro F1 by {self.gain:+.1e} (sd {self.error:.1e})"
+        sure = f"its labels are right with probability {self.right:.2f}, {expected}"
+        return sure if self.made else f"not made: {sure}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """by_id: of each test image whose match may give its labels. wrong_share: of those labels that
+    is wrong, as the classifier sees it."""
+
+    by_id: dict[str, Override]
+    wrong_share: float
+
+
+def weigh_overrides(
+    leaks: LeakReport,
+    tests: ProbabilitySet,
+    predicted_NC: NDArray[np.uint8],
+    held_out: tuple[NDArray[np.float64], NDArray[np.uint8]],
+    *,
+    seed: int,
+) -> Overrides:
+    """held_out: probabilities and truth of images that the classifier did not train on."""
+    claims = leaks.table[leaks.table["decision"] == TRANSFER]
+    labels = [parse_labels(text) for text in claims["labels"]]
+    worth = weigh_with_errors(
+        held_out,
+        tests.probabilities_NC.astype(float),
+        predicted_NC,
+        positions_of(tests.ids, list(claims["Id"]), what="probabilities"),
+        label_matrix(labels, predicted_NC.shape[1]),
+        claims["confidence"].to_numpy(float),
+        seed=seed,
+    )
+    columns = (worth.made_R, worth.right_R, worth.gain_R, worth.error_R)
+    return Overrides(
+        by_id={
+            str(i): Override(made=bool(made), right=float(right), gain=float(gain), error=float(sd))
+            for i, made, right, gain, sd in zip(claims["Id"], *columns, strict=True)
+        },
+        wrong_share=worth.wrong_share,
+    )

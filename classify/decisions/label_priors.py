@@ -1,0 +1,200 @@
+"""What is known of labels beside what the members say of an image: its size, its other labels.
+
+Each prior is learned from labelled rows and changes probabilities; `classify/decisions/layers.py`
+describes how no labelled row has a say in its own.
+
+Axes: N labelled rows, Q asked rows, C classes, S sizes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+
+from classify.decisions.layers import (
+    Change,
+    Labels,
+    Layer,
+    Learner,
+    Probabilities,
+    changed,
+    classes_to_fit,
+    logits,
+)
+from classify.decisions.settings import Prior
+from classify.decisions.threshold_ways import f1_at_cuts_of_others
+
+Floats = NDArray[np.float64]
+Sizes = NDArray[np.str_]
+
+ORDER: tuple[Prior, ...] = ("size", "cooccurrence", "test_shares")
+COUPLING_WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0)
+
+
+def with_priors(
+    layer: Layer, priors: Sequence[Prior], *, keep_top: bool = True
+) -> tuple[Layer, Mapping[str, Any]]:
+    """The layer with each of the priors, always in the same order, and what they learned of all
+    labelled rows, as JSON holds it."""
+    kept: dict[str, Any] = {}
+    for prior in ORDER:
+        if prior in priors:
+            learner: Learner
+            if prior == "size":
+                learner = learn_sizes
+            elif prior == "cooccurrence":
+                learner = couplings_of(best_coupling_weight(layer, keep_top=keep_top))
+            else:
+                learner = learn_shares
+            layer, change = changed(layer, learner)
+            kept[prior] = change.kept
+    return layer, kept
+
+
+def learn_sizes(_: Probabilities, truth_NC: Labels, size_N: Sizes) -> Change:
+    """Adds to each logit log P(size | label) - log P(size | no label).
+
+    Smoothed as by Laplace, but the S images that are added to either side have the sizes of all
+    rows together: a label of few images then says next to nothing, where equal parts would make
+    every common size speak against it. A size that no row has says nothing.
+    """
+    sizes, at_N = np.unique(size_N, return_inverse=True)
+    counts_SC = np.zeros((len(sizes), truth_NC.shape[1]))
+    np.add.at(counts_SC, at_N, truth_NC)
+    all_S = np.bincount(at_N).astype(np.float64)
+    ratio_SC = _log_share(counts_SC, all_S) - _log_share(all_S[:, None] - counts_SC, all_S)
+
+    def apply(probabilities_QC: Probabilities, size_Q: Sizes) -> Probabilities:
+        at_Q = np.searchsorted(sizes, size_Q).clip(max=len(sizes) - 1)
+        known_Q = sizes[at_Q] == size_Q
+        return _shifted(probabilities_QC, np.where(known_Q[:, None], ratio_SC[at_Q], 0))
+
+    kept = {str(size): ratio_C.tolist() for size, ratio_C in zip(sizes, ratio_SC, strict=True)}
+    return Change(apply=apply, kept={"log_likelihood_ratio": kept})
+
+
+def _log_share(counts_SC: Floats, all_S: Floats) -> Floats:
+    added_S1 = (all_S / all_S.sum() * len(all_S))[:, None]
+    return np.asarray(np.log((counts_SC + added_S1) / (counts_SC.sum(axis=0) + len(all_S))))
+
+
+def couplings_of(weight: float) -> Learner:
+    """Adds to each logit weight x the sum over other labels of their log odds ratio with it times
+    how much likelier than usual they are here.
+
+    A step of the mean-field update of a pairwise model (Ising), whose couplings are the log odds
+    ratios of co-occurrence, each count + .5 (Haldane 1956); pairwise co-occurrence as context:
+    Rabinovich et al., Objects in Context (2007).
+    """
+
+    def learn(probabilities_NC: Probabilities, truth_NC: Labels, _: Sizes) -> Change:
+        couplings_CC = log_odds_ratios(truth_NC)
+        usual_C = probabilities_NC.mean(axis=0, dtype=np.float64)
+
+        def apply(probabilities_QC: Probabilities, _: Sizes) -> Probabilities:
+            return _shifted(probabilities_QC, weight * (probabilities_QC - usual_C) @ couplings_CC)
+
+        kept = {
+            "weight": weight, "log_odds_ratios": couplings_CC.tolist(), "usual": usual_C.tolist()
+        }  # fmt: skip
+        return Change(apply=apply, kept=kept)
+
+    return learn
+
+
+def log_odds_ratios(truth_NC: Labels) -> Floats:
+    """Of each two classes, C x C; 0 of a class with itself."""
+    truth = truth_NC.astype(np.float64)
+    both_CC = truth.T @ truth
+    one_C = truth.sum(axis=0)
+    only_CC = one_C[:, None] - both_CC
+    neither_CC = len(truth) - one_C[:, None] - one_C[None, :] + both_CC
+    ratio_CC = np.log((both_CC + 0.5) * (neither_CC + 0.5))
+    ratio_CC -= np.log((only_CC + 0.5) * (only_CC.T + 0.5))
+    np.fill_diagonal(ratio_CC, 0)
+    return np.asarray(ratio_CC)
+
+
+def best_coupling_weight(layer: Layer, *, keep_top: bool) -> float:
+    """Of COUPLING_WEIGHTS the one with the best macro F1 where other folds taught couplings and
+    cuts; of equal ones the smallest."""
+
+    def score(weight: float) -> tuple[float, float]:
+        coupled, _ = changed(layer, couplings_of(weight))
+        return f1_at_cuts_of_others(coupled, keep_top=keep_top), -weight
+
+    return max(COUPLING_WEIGHTS, key=score)
+
+
+def _shifted(probabilities: Probabilities, by: Floats) -> Probabilities:
+    return np.asarray(expit(logits(probabilities) + by), np.float32)
+
+
+# Shares of labels among unlabelled images, estimated from their probabilities alone.
+#
+# Saerens, Latinne & Decaestecker, Adjusting the Outputs of a Classifier to New a Priori
+# Probabilities (2002): expectation maximisation, of each class by itself. It needs posteriors that
+# mean what they say, so they are calibrated first (Platt 1999).
+#
+# Axes: N labelled rows, Q asked rows, C classes.
+
+
+STEPS, CLOSE = 300, 1e-7
+
+
+def learn_shares(probabilities_NC: Probabilities, truth_NC: Labels, _: NDArray[np.str_]) -> Change:
+    """Calibrates each class, then moves it to the share that a batch of asked rows seems to have.
+
+    What is asked together is one batch: of it all, and of no label, the shares are estimated.
+    Classes of too few images, and those whose probabilities are worth nothing, stay as they are.
+    """
+    lines = {c: _platt(probabilities_NC[:, c], truth_NC[:, c]) for c in classes_to_fit(truth_NC)}
+    slopes = {c: line for c, line in lines.items() if line[0] > 0}  # else the order would turn
+    told = sorted(slopes)
+    slope, offset = np.array([slopes[c] for c in told]).reshape(-1, 2).T
+    before = truth_NC[:, told].mean(axis=0)
+
+    def apply(probabilities_QC: Probabilities, _: NDArray[np.str_]) -> Probabilities:
+        posterior = expit(slope * logits(probabilities_QC[:, told]) + offset)
+        after = shares_of(posterior, before)
+        moved = probabilities_QC.copy()
+        moved[:, told] = moved_to(posterior, before, after)
+        return moved
+
+    kept = {
+        "classes": told, "slope": slope.tolist(), "offset": offset.tolist(),
+        "share_among_labelled": before.tolist(),
+    }  # fmt: skip
+    return Change(apply=apply, kept=kept)
+
+
+def shares_of(posterior_QC: Floats, before_C: Floats) -> Floats:
+    """The likeliest share of each class among these rows.
+
+    posterior_QC: calibrated where the shares are before_C. Never exactly 0 or 1.
+    """
+    edge = 1 / (len(posterior_QC) + 2)
+    share_C = before_C.clip(edge, 1 - edge)
+    for _ in range(STEPS):
+        last_C = share_C
+        share_C = moved_to(posterior_QC, before_C, share_C).mean(axis=0).clip(edge, 1 - edge)
+        if np.abs(share_C - last_C).max(initial=0) < CLOSE:
+            break
+    return share_C
+
+
+def moved_to(posterior_QC: Floats, before_C: Floats, after_C: Floats) -> Floats:
+    """The posteriors where shares are after_C instead of before_C (equation 2.4)."""
+    has_QC = posterior_QC * (after_C / before_C)
+    lacks_QC = (1 - posterior_QC) * ((1 - after_C) / (1 - before_C))
+    return np.asarray(has_QC / (has_QC + lacks_QC))
+
+
+def _platt(scores_N: Probabilities, truth_N: Labels) -> tuple[float, float]:
+    """Slope and offset of the logit."""
+    model = LogisticRegression(C=1e3, solver="newton-cholesky")
+    model.fit(logits(scores_N)[:, None], truth_N)
+    return float(model.coef_[0, 0]), float(model.intercept_[0])

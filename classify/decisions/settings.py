@@ -1,0 +1,72 @@
+"""How probabilities become labels. Only the standard library here, so that `--help` is instant."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+How = Literal["mean", "weighted", "rank_mean", "logistic", "boosting", "recurrent"]
+Cuts = Literal["best_f1", "grid", "overall", "shares", "shrunk"]
+Prior = Literal["size", "cooccurrence", "test_shares"]
+HOWS: tuple[How, ...] = get_args(How)
+CUTS: tuple[Cuts, ...] = get_args(Cuts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdSettings:
+    """How cuts are chosen; see `classify/decisions/threshold_ways.py`.
+
+    Args:
+        thresholds: best_f1 takes the exact cut of each label, grid the best of 10000 points,
+            overall one cut for all labels, shares meets a share of each label, shrunk draws the
+            cuts of rare labels toward the overall one.
+        keep_top: Whether the likeliest label of an image is given whatever its cut.
+        wanted_shares: Of shares: CSV (label,share) or JSON with a share of each label; those of
+            the labelled images, unless given.
+        shrink: Of shrunk: the images of a label that weigh as much as the overall cut; chosen by
+            cross-fitting, unless given.
+    """
+
+    thresholds: Cuts = "best_f1"
+    keep_top: bool = True
+    wanted_shares: Path | None = None
+    shrink: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionSettings:
+    """Everything between the members' probabilities and labels.
+
+    Args:
+        how: How members are joined; see `classify/decisions/ensembles.py`.
+        priors: What is known beside the members' probabilities: size (of the files),
+            cooccurrence (of labels), test_shares (of labels among the test images, estimated).
+        folds: Parts of the held-out images; nothing that is learned sees the one it is asked about.
+        seed: Of the folds, the stackers and the bootstrap.
+        resamples: Of the bootstrap.
+        cuts: How cuts are chosen.
+    """
+
+    how: How = "mean"
+    priors: tuple[Prior, ...] = ()
+    folds: int = 5
+    seed: int = 0
+    resamples: int = 1000
+    cuts: ThresholdSettings = ThresholdSettings()
+
+
+def decision_problems(settings: DecisionSettings) -> Iterator[str]:
+    """What cannot be honoured, a line each."""
+    cuts = settings.cuts
+    if settings.folds < 3:
+        yield f"{settings.folds} folds: what is learned inside needs two others, give 3 or more"
+    if settings.resamples < 1:
+        yield f"{settings.resamples} resamples give no interval: give 1 or more"
+    if len(set(settings.priors)) < len(settings.priors):
+        yield f"priors {' '.join(settings.priors)}: name each once"
+    if cuts.wanted_shares is not None and cuts.thresholds != "shares":
+        yield f"wanted shares go with thresholds shares, not with {cuts.thresholds}"
+    if cuts.shrink is not None and cuts.thresholds != "shrunk":
+        yield f"a shrinkage goes with thresholds shrunk, not with {cuts.thresholds}"
+    if cuts.shrink is not None and cuts.shrink < 0:
+        yield f"a shrinkage of {cuts.shrink} is below 0"

@@ -1,0 +1,218 @@
+"""Labels that the neighbours contradict.
+
+An image and its neighbour share a label either because they look alike or by chance. With the
+chance p of label c, and with kappa, the share of pairs of that similarity whose labels agree beyond
+chance (Cohen 1960), a neighbour that has c speaks for it by the likelihood ratio
+(kappa + (1 - kappa) p) / ((1 - kappa) p), one that lacks it by
+(1 - kappa) (1 - p) / (kappa + (1 - kappa) (1 - p)). Both p and kappa are measured on the atlas.
+
+Kin, fields of one identity or group, got their labels together: among an image's neighbours they
+are heard as one, and where the image's own kin agree with it that says nothing.
+
+Wrong labels come in two ways, taken to be equally common: an image got the labels of another, or
+one label is wrong or missing. The first is judged by all labels together, the second one by one.
+
+Axes: N images, K neighbours, C labels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_expit, logit, logsumexp
+from sklearn.isotonic import IsotonicRegression
+
+from atlas.dataset.artifacts import Neighbours, positions_of
+from atlas.dataset.metrics import label_matrix
+
+FloatArray = NDArray[np.float64]
+
+LARGEST_KAPPA = 0.99  # no pair is taken to be surer than that
+FADINGS = (0.0, 0.25, 0.5, 0.75, 1.0)
+PAIRS_OF_A_STEP = 200  # fewer do not show how often such pairs agree
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelAudit:
+    """What the neighbours say of every label of every image.
+
+    labels_NC: bool, as in the tables.
+    suspicion_N: probability that the labels of an image are wrong in one of the two ways.
+    wrong_NC: probability that an image has a label wrongly, or lacks it wrongly.
+    likely_NC: log-odds that an image should have a label, whatever its table says.
+    """
+
+    ids: tuple[str, ...]
+    labels_NC: NDArray[np.bool_]
+    suspicion_N: FloatArray
+    wrong_NC: FloatArray
+    likely_NC: FloatArray
+
+    def suggested(self, n: int) -> tuple[int, ...]:
+        """Its labels, or where those are likelier wrong than right what its neighbours make likely:
+        the labels likelier there than not, or the likeliest one."""
+        doubted = self.suspicion_N[n] > 0.5
+        chosen = np.flatnonzero(self.likely_NC[n] > 0 if doubted else self.labels_NC[n])
+        return tuple(chosen.tolist()) or (int(self.likely_NC[n].argmax()),)
+
+
+def audit_labels(
+    neighbours: Neighbours,
+    labels: Mapping[str, tuple[int, ...]],
+    *,
+    label_count: int,
+    kin: Mapping[str, str],
+    wrong_share: float,
+) -> LabelAudit:
+    """Compares each image's labels with those of its neighbours, itself not among them.
+
+    labels: of every query and reference, by id. kin: the name of what an image is tied to others
+    by, an identity or a group; none for an image by itself.
+    wrong_share: of the images, and of the labels that are there, so many are taken to be wrong
+    before looking, and as many labels to be missing. It moves probabilities, and hardly the order.
+    """
+    votes = _votes(neighbours, labels, label_count, kin)
+    labels_NC = votes.labels_NC
+    chance_C = (labels_NC.sum(axis=0) + 0.5) / (len(labels_NC) + 1)
+    kin_NC, strangers_FNC = _likelihood_ratios(votes, chance_C)
+    strangers_NC = _trusted(strangers_FNC, labels_NC, chance_C)
+    against_NC = np.where(labels_NC, np.minimum(kin_NC, 0), np.maximum(kin_NC, 0))
+    evidence_NC = strangers_NC + against_NC
+    missing_C = np.minimum(wrong_share * chance_C / (1 - chance_C), 0.5)
+    odds_NC = np.where(labels_NC, logit(wrong_share) - evidence_NC, logit(missing_C) + evidence_NC)
+    return LabelAudit(
+        ids=neighbours.query_ids,
+        labels_NC=labels_NC,
+        suspicion_N=_suspicion(odds_NC, evidence_NC, labels_NC, chance_C, wrong_share),
+        wrong_NC=expit(odds_NC),
+        likely_NC=logit(chance_C) + strangers_NC + kin_NC,
+    )
+
+
+def _suspicion(
+    odds_NC: FloatArray,
+    evidence_NC: FloatArray,
+    labels_NC: NDArray[np.bool_],
+    chance_C: FloatArray,
+    wrong_share: float,
+) -> FloatArray:
+    """N. If the labels are those of another image they are there by chance; else as expected."""
+    sign_NC = np.where(labels_NC, 1, -1)
+    by_chance_N = log_expit(sign_NC * logit(chance_C)).sum(axis=1)
+    as_expected_N = log_expit(sign_NC * (logit(chance_C) + evidence_NC)).sum(axis=1)
+    another_N = logit(wrong_share) + by_chance_N - as_expected_N
+    return np.asarray(expit(np.logaddexp(another_N, logsumexp(odds_NC, axis=1)) - np.log(2)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Votes:
+    """at_NK: the row of each neighbour in known_MC, the labels of all images that are spoken of.
+
+    weight_NK: 0 where there is no neighbour. own_NK: whether it is kin of the image.
+    """
+
+    labels_NC: NDArray[np.bool_]
+    known_MC: NDArray[np.bool_]
+    at_NK: NDArray[np.int64]
+    similarity_NK: FloatArray
+    weight_NK: FloatArray
+    own_NK: NDArray[np.bool_]
+
+
+def _votes(
+    neighbours: Neighbours,
+    labels: Mapping[str, tuple[int, ...]],
+    label_count: int,
+    kin: Mapping[str, str],
+) -> _Votes:
+    ids = tuple(labels)
+    known_MC = label_matrix([labels[i] for i in ids], label_count).astype(bool)
+    names = {name: n for n, name in enumerate(dict.fromkeys(kin.values()))}
+    kin_M = np.array([names.get(kin.get(i, ""), -1 - n) for n, i in enumerate(ids)], np.int64)
+    query_N = positions_of(ids, neighbours.query_ids, what="labels")
+    there_NK = neighbours.reference_ids_NK != ""
+    at_NK = np.zeros(there_NK.shape, np.int64)
+    at_NK[there_NK] = positions_of(ids, neighbours.reference_ids_NK[there_NK], what="labels")
+    heard_NK = np.where(there_NK, kin_M[at_NK], np.iinfo(np.int64).max)
+    alike_NK = sum((heard_NK == heard_NK[:, k : k + 1]).astype(int) for k in range(at_NK.shape[1]))
+    return _Votes(
+        labels_NC=known_MC[query_N],
+        known_MC=known_MC,
+        at_NK=at_NK,
+        similarity_NK=np.where(there_NK, neighbours.similarity_NK, 0).astype(float),
+        weight_NK=there_NK / np.maximum(alike_NK, 1),
+        own_NK=there_NK & (heard_NK == kin_M[query_N][:, None]),
+    )
+
+
+def _likelihood_ratios(votes: _Votes, chance_C: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Logarithms, summed over the neighbours: of kin, N x C, and of strangers, F x N x C, in which
+    the k-th neighbour counts 1 / k^f for each f of FADINGS."""
+    kappa_NK = _kappas(votes, chance_C)
+    kin_NC = np.zeros(votes.labels_NC.shape)
+    strangers_FNC = np.zeros((len(FADINGS), *kin_NC.shape))
+    for k in range(votes.at_NK.shape[1]):  # one neighbour at a time: N x K x C would not fit
+        odds_N1 = (kappa_NK[:, k] / (1 - kappa_NK[:, k]))[:, None]
+        ratio_NC = votes.weight_NK[:, k, None] * np.where(
+            votes.known_MC[votes.at_NK[:, k]],
+            np.log1p(odds_N1 / chance_C),
+            -np.log1p(odds_N1 / (1 - chance_C)),
+        )
+        own_N1 = votes.own_NK[:, k, None]
+        kin_NC += np.where(own_N1, ratio_NC, 0)
+        ratio_NC[votes.own_NK[:, k]] = 0
+        for strangers_NC, fading in zip(strangers_FNC, FADINGS, strict=True):
+            strangers_NC += ratio_NC / (k + 1) ** fading
+    return kin_NC, strangers_FNC
+
+
+def _kappas(votes: _Votes, chance_C: FloatArray) -> FloatArray:
+    """Agreement beyond chance to be expected of each pair, N x K: of kin by their mean, of
+    strangers by their similarity, which it never falls with."""
+    agreement_NK = _agreement(votes, chance_C)
+    kappa_NK = np.zeros(agreement_NK.shape)
+    own, strange = votes.own_NK, (votes.weight_NK > 0) & ~votes.own_NK
+    kappa_NK[own] = agreement_NK[own].mean() if own.any() else 0.0
+    kappa_NK[strange] = _rising(votes.similarity_NK[strange], agreement_NK[strange])
+    return np.clip(kappa_NK, 0, LARGEST_KAPPA)
+
+
+def _agreement(votes: _Votes, chance_C: FloatArray) -> FloatArray:
+    """Of each pair, N x K; its mean over pairs is their kappa: 1 for equal labels, 0 by chance."""
+    centred_MC = votes.known_MC - chance_C
+    own_NC = votes.labels_NC - chance_C
+    columns = [np.einsum("nc,nc->n", own_NC, centred_MC[at_N]) for at_N in votes.at_NK.T]
+    return np.asarray(np.stack(columns, axis=1) / (chance_C * (1 - chance_C)).sum())
+
+
+def _rising(similarity_P: FloatArray, agreement_P: FloatArray) -> FloatArray:
+    """Mean agreement of pairs P as a function of similarity that never falls."""
+    if not len(similarity_P):
+        return np.zeros(0)
+    steps = max(1, len(similarity_P) // PAIRS_OF_A_STEP)
+    blocks = np.array_split(np.argsort(similarity_P, kind="stable"), steps)
+    centres = [similarity_P[block].mean() for block in blocks]
+    means = [agreement_P[block].mean() for block in blocks]
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(centres, means)
+    return np.asarray(fitted.predict(similarity_P), float)
+
+
+def _trusted(
+    strangers_FNC: FloatArray, labels_NC: NDArray[np.bool_], chance_C: FloatArray
+) -> FloatArray:
+    """What the evidence of strangers is worth, N x C.
+
+    Neighbours are alike one another, so their votes repeat, those of further ones most: the fading
+    and the factor 0..1 are those that make the labels as they are likeliest.
+    """
+
+    def surprise(factor: float, evidence_NC: FloatArray) -> float:
+        odds_NC = logit(chance_C) + factor * evidence_NC
+        return float(np.logaddexp(0, np.where(labels_NC, -odds_NC, odds_NC)).mean())
+
+    how = {"bounds": (0, 1), "method": "bounded", "options": {"xatol": 1e-6}}
+    found = [minimize_scalar(surprise, args=(some_NC,), **how) for some_NC in strangers_FNC]
+    best = min(range(len(found)), key=lambda f: found[f].fun)
+    return np.asarray(found[best].x * strangers_FNC[best])

@@ -1,0 +1,279 @@
+"""How far each leak table repeats the consensus of the others, and which to distrust.
+
+Tables were copied from one another, so their number proves nothing: tables that hardly ever differ
+are one voice with one vote, and never confirm each other. The consensus is weighted by trust, and
+trust is how often a table repeats the consensus; the two are found in turns, as in truth discovery
+(Yin, Han and Yu 2008). Whoever agrees with the rest may still be wrong with the rest.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isclose
+
+import numpy as np
+import pandas as pd
+from scipy.sparse.csgraph import connected_components
+
+from atlas.dataset.labels import format_labels
+from atlas.dataset.metrics import exact_interval
+from index.audit.agreement import agreement_table, all_ids, answer_text, answers_for, fields_in
+from index.audit.leak_tables import Labels, LeakRow, LeakTable
+
+ONE_VOICE = 0.95  # tables are one voice where they surely agree on so much of what they share
+DOUBTED = 0.5  # what a row counts that its own author doubts
+ROUNDS = 20
+DIFFERENCE_COLUMNS = ("label", "added", "lacking")
+
+Voices = Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """equal: ids on which the table repeats the consensus, of those where there is one and the
+    table has one label set that its author does not doubt."""
+
+    equal: int
+    of: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Exact, 95 %."""
+        return exact_interval(self.equal, self.of)
+
+    @property
+    def weight(self) -> float:
+        """Laplace's rule of succession: a half where nothing is known, and never 0 or 1."""
+        return (self.equal + 1) / (self.of + 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Tables that are heard together. voices, trust: by the table's name."""
+
+    tables: tuple[LeakTable, ...]
+    voices: Voices
+    trust: Mapping[str, Trust]
+
+    def weight(self, table: LeakTable, image_id: str) -> float:
+        doubt = DOUBTED if image_id in table.doubted else 1.0
+        return self.trust[table.name].weight * doubt
+
+    def others(self, table: LeakTable) -> "Panel":
+        """The panel without the table's voice."""
+        voice = self.voices[table.name]
+        return replace(self, tables=tuple(t for t in self.tables if self.voices[t.name] != voice))
+
+    def votes(self, image_id: str) -> dict[Labels, float]:
+        """Votes by label set. A voice's vote is shared by its tables that know the image, and a
+        table's by its label sets."""
+        speaking = [table for table in self.tables if image_id in table.answers]
+        crowd = Counter(self.voices[table.name] for table in speaking)
+        votes: dict[Labels, float] = defaultdict(float)
+        for table in speaking:
+            answer = table.answers[image_id]
+            share = self.weight(table, image_id) / crowd[self.voices[table.name]] / len(answer)
+            for labels in answer:
+                votes[labels] += share
+        return dict(votes)
+
+
+def voices_of(tables: Sequence[LeakTable]) -> dict[str, int]:
+    """The number of the voice of each table, from 0 in the order of the tables.
+
+    One voice: the exact interval of their agreement lies above ONE_VOICE, or all is equal.
+    """
+    return _together(tables, "equal")
+
+
+def sources_of(tables: Sequence[LeakTable]) -> dict[str, int]:
+    """As `voices_of`, but tables belong together where one holds what the other says.
+
+    A table made from another by adding candidates speaks for itself, and is no second source.
+    """
+    return _together(tables, "held")
+
+
+def panel_of(tables: Sequence[LeakTable], voices: Voices) -> Panel:
+    """With the trust that the tables find in one another; the rounds end where nothing changes."""
+    nothing = {table.name: Trust(equal=0, of=0) for table in tables}
+    panel = Panel(tables=tuple(tables), voices=voices, trust=nothing)
+    for _ in range(ROUNDS):
+        found = {table.name: _trust(table, consensus_of_others(table, panel)) for table in tables}
+        if found == panel.trust:
+            break
+        panel = replace(panel, trust=found)
+    return panel
+
+
+def distrusted(panel: Panel) -> tuple[str, ...]:
+    """Tables whose interval lies below that of every table of most of the other voices.
+
+    None where there are fewer than three voices: of two that differ nobody knows which is right.
+    """
+    trust, voices = panel.trust, panel.voices
+    numbers = set(voices.values())
+    if len(numbers) < 3:
+        return ()
+
+    def lies_below(name: str, voice: int) -> bool:
+        high = trust[name].interval[1]
+        return all(high < trust[other].interval[0] for other in trust if voices[other] == voice)
+
+    return tuple(
+        name
+        for name in trust
+        if sum(lies_below(name, v) for v in numbers - {voices[name]}) > (len(numbers) - 1) / 2
+    )
+
+
+def leading(votes: Mapping[Labels, float]) -> list[Labels]:
+    """The label sets with the most votes: several in a tie, none without votes."""
+    most = max(votes.values(), default=0.0)
+    return [labels for labels, count in votes.items() if isclose(count, most, rel_tol=1e-9)]
+
+
+def consensus_of_others(table: LeakTable, panel: Panel) -> dict[str, Labels]:
+    """By id, what the other voices say of the table's images; nothing where they are in a tie."""
+    others = panel.others(table)
+    found = {image_id: leading(others.votes(image_id)) for image_id in table.answers}
+    return {image_id: labels[0] for image_id, labels in found.items() if len(labels) == 1}
+
+
+def judged_ids(table: LeakTable, consensus: Mapping[str, Labels]) -> list[str]:
+    """Where the table says one thing, which its author does not doubt, and the others do too."""
+    return [i for i in consensus if len(table.answers[i]) == 1 and i not in table.doubted]
+
+
+def class_differences(table: LeakTable, consensus: Mapping[str, Labels]) -> pd.DataFrame:
+    """DIFFERENCE_COLUMNS, the most frequent first: what the table adds to the consensus of the
+    others, and what it lacks, in ids."""
+    added: Counter[int] = Counter()
+    lacking: Counter[int] = Counter()
+    for image_id in judged_ids(table, consensus):
+        (own,) = table.answers[image_id]
+        added.update(own - consensus[image_id])
+        lacking.update(consensus[image_id] - own)
+    labels = sorted(added.keys() | lacking.keys(), key=lambda c: (-added[c] - lacking[c], c))
+    rows = [(label, added[label], lacking[label]) for label in labels]
+    return pd.DataFrame(rows, columns=list(DIFFERENCE_COLUMNS))
+
+
+def _trust(table: LeakTable, consensus: Mapping[str, Labels]) -> Trust:
+    judged = judged_ids(table, consensus)
+    equal = sum(table.answers[i] == frozenset([consensus[i]]) for i in judged)
+    return Trust(equal=equal, of=len(judged))
+
+
+def _together(tables: Sequence[LeakTable], counted: str) -> dict[str, int]:
+    """counted: the column of the agreement table whose share of the shared ids ties two tables."""
+    at = {table.name: n for n, table in enumerate(tables)}
+    tied_TT = np.eye(len(tables), dtype=bool)
+    for pair in agreement_table(tables).to_dict("records"):
+        a, b = at[pair["table"]], at[pair["other"]]
+        low, _ = exact_interval(pair[counted], pair["shared"])
+        tied_TT[a, b] = low >= ONE_VOICE or tables[a].answers == tables[b].answers
+    _, component_T = connected_components(tied_TT, directed=False)
+    number: dict[int, int] = {}
+    return {
+        table.name: number.setdefault(int(component), len(number))
+        for table, component in zip(tables, component_T, strict=True)
+    }
+
+
+# One table of several: labels by vote, and for each row who says so and who does not.
+
+
+MERGED_COLUMNS = (
+    "Id", "labels", "confidence", "tables", "disagree", "other_labels", "match_id", "match_labels",
+    "other_matches", "distances", "questioned_by",
+)  # fmt: skip
+
+
+def merged_table(panel: Panel, labelled: Mapping[str, Labels]) -> pd.DataFrame:
+    """MERGED_COLUMNS, a row for each test id that has labels in some table.
+
+    confidence: the trust of the best table that says so, times the share of the votes. It does not
+    rise with the number of tables, which repeat one another. labelled: by field, the labels of
+    matches that are known.
+    """
+    rows = [
+        _row(panel, image_id, labelled)
+        for image_id in all_ids(panel.tables)
+        if answers_for(panel.tables, image_id)
+    ]
+    return pd.DataFrame(rows, columns=list(MERGED_COLUMNS))
+
+
+def _row(panel: Panel, image_id: str, labelled: Mapping[str, Labels]) -> tuple[str | float, ...]:
+    labels, confidence = _vote(panel, image_id)
+    fields = _fields(panel, image_id)
+    field = fields[0] if fields else ""
+    return (
+        image_id, _text(labels), confidence, *_sides(panel, image_id, labels),
+        _fullest(panel, image_id, field), _text(labelled.get(field, frozenset())),
+        " ".join(_fullest(panel, image_id, other) for other in fields[1:]),
+        _distances(panel, image_id, field),
+        " ".join(table.name for table in panel.tables if image_id in table.doubted),
+    )  # fmt: skip
+
+
+def _vote(panel: Panel, image_id: str) -> tuple[Labels, float]:
+    """The labels with the most votes, in a tie those of the table given first; confidence."""
+    votes = panel.votes(image_id)
+    weights: dict[Labels, list[float]] = defaultdict(list)
+    for table in panel.tables:
+        for labels in sorted(table.answers.get(image_id, ()), key=sorted):
+            weights[labels].append(panel.weight(table, image_id))
+    first = leading(votes)
+    winner = next(labels for labels in weights if labels in first)
+    return winner, max(weights[winner]) * votes[winner] / sum(votes.values())
+
+
+def _sides(panel: Panel, image_id: str, labels: Labels) -> tuple[str, str, str]:
+    """Who says so, who says something else, and what. A table may stand on both sides."""
+    answers = answers_for(panel.tables, image_id)
+    others = {name: answer - {labels} for name, answer in answers.items() if answer - {labels}}
+    return (
+        " ".join(name for name, answer in answers.items() if labels in answer),
+        " ".join(others),
+        "; ".join(f"{name}: {answer_text(answer)}" for name, answer in others.items()),
+    )
+
+
+def _fields(panel: Panel, image_id: str) -> list[str]:
+    """That the tables match: the one with the most weight first, in a tie in the order of names."""
+    votes: dict[str, float] = defaultdict(float)
+    for table in panel.tables:
+        named = fields_in(table, image_id)
+        for field in named:
+            votes[field] += panel.weight(table, image_id) / len(named)
+    return sorted(votes, key=lambda field: (-votes[field], field))
+
+
+def _fullest(panel: Panel, image_id: str, field: str) -> str:
+    """The match as the tables write it most fully: with its antibody, and its gene."""
+    names = {row.match for rows in _rows(panel, image_id, field).values() for row in rows}
+    return max(sorted(names), key=len, default="")
+
+
+def _distances(panel: Panel, image_id: str, field: str) -> str:
+    """`test_matches: SimR 10, SimG 6; leak_v4: Hash diff 2.0`: of the match, as written."""
+    told = {
+        name: ", ".join(f"{what} {number}" for what, number in rows[0].distances)
+        for name, rows in _rows(panel, image_id, field).items()
+    }
+    return "; ".join(f"{name}: {numbers}" for name, numbers in told.items() if numbers)
+
+
+def _rows(panel: Panel, image_id: str, field: str) -> dict[str, list[LeakRow]]:
+    """By table, of the tables that name this field for the image; "": that name none."""
+    found = {
+        table.name: [row for row in table.by_id.get(image_id, ()) if row.field == field]
+        for table in panel.tables
+    }
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _text(labels: Labels) -> str:
+    return format_labels(tuple(sorted(labels)))

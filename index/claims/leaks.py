@@ -1,0 +1,166 @@
+"""From examined candidates to claims: which test images are known, and what labels follow."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from atlas.dataset.artifacts import LEAK_COLUMNS, MATCH_COLUMNS, LeakReport, Matches, Neighbours
+from atlas.dataset.labels import format_labels
+from index.copies.calibration import SameImageCalibration, SiblingCalibration
+
+SAME_IMAGE, SIBLING = "same_image", "sibling"
+
+
+def find_matches(
+    neighbours: Neighbours,
+    evidence_NK: NDArray[np.float32],
+    same_image: SameImageCalibration,
+    sibling: SiblingCalibration,
+    *,
+    splits: Mapping[str, str],
+    identities: Mapping[str, str | None],
+) -> Matches:
+    """A row for each examined pair; relation is "" where none is claimed.
+
+    evidence_NK: correlation of registered pixels; splits, identities: by image id. A sibling needs
+    a match whose identity is known, and a query that shows something (evidence above -1).
+    """
+    found = neighbours.reference_ids_NK != ""
+    rows, columns = np.nonzero(found)
+    similarity = neighbours.similarity_NK[rows, columns].astype(float)
+    evidence = evidence_NK[rows, columns].astype(float)
+    query_ids = np.array([*neighbours.query_ids, ""], dtype=object)[rows]
+    match_ids = neighbours.reference_ids_NK[rows, columns]
+    is_copy = evidence >= same_image.cut
+    known = np.array([identities.get(str(i)) is not None for i in match_ids], dtype=bool)
+    is_sibling = ~is_copy & known & (evidence > -1.0)
+    is_sibling &= similarity >= (np.inf if sibling.cut is None else sibling.cut)
+    confidence = np.where(
+        is_copy,
+        same_image.confidence(evidence),
+        np.where(is_sibling, sibling.confidence(similarity), np.nan),
+    )
+    columns_of = {
+        "query_id": query_ids,
+        "query_split": [splits[str(i)] for i in query_ids],
+        "match_id": match_ids,
+        "match_split": [splits[str(i)] for i in match_ids],
+        "similarity": similarity,
+        "evidence": np.where(is_sibling, np.nan, evidence),
+        "relation": np.select([is_copy, is_sibling], [SAME_IMAGE, SIBLING], ""),
+        "confidence": confidence,
+    }
+    return Matches(table=pd.DataFrame(columns_of, columns=list(MATCH_COLUMNS)))
+
+
+def find_leaks(
+    matches: Matches,
+    *,
+    labels: Mapping[str, tuple[int, ...]],
+    identities: Mapping[str, str | None],
+    unproven: Collection[str] = (),
+) -> LeakReport:
+    """A row for each query with a claim, by its best match: same_image first, then confidence.
+
+    labels, identities: of the reference images, by id. unproven: relations whose precision is not
+    shown to be as asked; their claims abstain.
+    """
+    rows = []
+    for query_id, group in best_first(matches.table).groupby("query_id", sort=True):
+        best = group.iloc[0]
+        rivals = rivals_of(group)
+        verdict = decide(
+            rivals, labels=labels, identities=identities,
+            proven=best["relation"] not in unproven,
+        )  # fmt: skip
+        rows.append(
+            {
+                "Id": query_id,
+                **{name: best[name] for name in LEAK_COLUMNS[1:6]},
+                **verdict,
+            }
+        )
+    return LeakReport(table=pd.DataFrame(rows, columns=list(LEAK_COLUMNS)))
+
+
+def best_first(matches: pd.DataFrame) -> pd.DataFrame:
+    """The claims among them, by query and then as they count: same_image first, then confidence."""
+    return matches[matches["relation"] != ""].sort_values(
+        ["query_id", "relation", "confidence", "evidence", "similarity", "match_id"],
+        ascending=[True, True, False, False, False, True],  # "same_image" < "sibling"
+        kind="stable",
+    )
+
+
+def rivals_of(claims: pd.DataFrame) -> pd.DataFrame:
+    """Of one query's claims, best first, those of the best one's relation: they vote."""
+    best: str = claims["relation"].iloc[0]
+    rivals: pd.DataFrame = claims[claims["relation"] == best]
+    return rivals
+
+
+# What the labels of the matches are worth: transfer or abstain, and why, in one sentence.
+
+
+TRANSFER, ABSTAIN = "transfer", "abstain"
+LEAST_AGREEMENT = 0.5
+
+
+def decide(
+    rivals: pd.DataFrame,
+    *,
+    labels: Mapping[str, tuple[int, ...]],
+    identities: Mapping[str, str | None],
+    proven: bool = True,
+) -> dict[str, str]:
+    """Labels, decision and reason for one query.
+
+    rivals: its claims of one relation, best first, with the columns of `matches.csv`.
+    The matches vote with their confidence for their whole label set. The best match's set is
+    transferred where it holds more than half of the votes; else the matches contradict one another
+    and the claim abstains, as it does where the relation's precision is not proven.
+    """
+    best = rivals.iloc[0]
+    votes = votes_of(rivals, labels)
+    winner = tuple(sorted(labels[best["match_id"]]))
+    total = sum(votes.values())
+    share = votes[winner] / total if total > 0 else 0.0
+    told = _claim_in_words(best, len(rivals), identities)
+    numbers = format_labels(labels[best["match_id"]])
+    if share > LEAST_AGREEMENT:
+        agreeing = "" if len(rivals) == 1 else f", with {share:.0%} of the votes"
+        reason = f"{told}; its labels are {numbers}{agreeing}"
+        if proven:
+            return {"labels": numbers, "decision": TRANSFER, "reason": reason}
+        reason += "; not transferred, for the precision asked of such claims is not proven here"
+        return {"labels": numbers, "decision": ABSTAIN, "reason": reason}
+    others = " / ".join(format_labels(other) for other in votes if other != winner)
+    reason = f"{told}; but the matches disagree: {numbers} against {others}"
+    return {"labels": numbers, "decision": ABSTAIN, "reason": reason}
+
+
+def votes_of(
+    rivals: pd.DataFrame, labels: Mapping[str, tuple[int, ...]]
+) -> dict[tuple[int, ...], float]:
+    """What the matches say, each with its confidence, by label set in the order of labels."""
+    votes: defaultdict[tuple[int, ...], float] = defaultdict(float)
+    for match_id, confidence in zip(rivals["match_id"], rivals["confidence"], strict=True):
+        votes[tuple(sorted(labels[match_id]))] += float(confidence)
+    return dict(votes)
+
+
+def _claim_in_words(best: pd.Series, count: int, identities: Mapping[str, str | None]) -> str:
+    among = "" if count == 1 else f" (best of {count} matches)"
+    sure = f"confidence {best['confidence']:.3f}"
+    if best["relation"] == "same_image":
+        return (
+            f"the same picture as {best['match_id']}{among}: "
+            f"registered pixels correlate {best['evidence']:.3f}, {sure}"
+        )
+    return (
+        f"a sibling of {best['match_id']}{among}, identity {identities[best['match_id']]}: "
+        f"similarity {best['similarity']:.3f}, {sure}"
+    )

@@ -1,0 +1,270 @@
+"""Cuts measured on the atlas itself, and how sure a claim is that scores so much.
+
+A score counts for a query by its best candidate over the whole gallery. Precision is meant at a
+stated share of true cases among the queries; with share s, recall R and rate of false claims F at
+a cut it is s R / (s R + (1 - s) F).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import gaussian_kde, gumbel_r, norm
+
+from atlas.core.errors import UserError
+from index.copies.guarantee import Promise, Trials, make_promise, precision_bound
+from index.settings import LeakSettings
+
+FEWEST_NATURAL = 10
+CUTS_TRIED = 2000
+TIMES_RARER = 10
+FEW_KEPT = 0.9  # of the planted copies: below that the user is told
+
+
+@dataclass(frozen=True, kw_only=True)
+class SameImageCalibration:
+    """The cut of `same_image` and what it rests on.
+
+    cut: evidence from which a pair is claimed.
+    centre_z, spread_z: the bulk of natural distinct pairs in Fisher's z.
+    planted: evidence of planted copies with their source, sorted; -1 where not a candidate.
+    natural_count: images whose nearest other image was examined.
+    suspected: how many of those reach the cut: copies within the atlas, or look-alikes.
+    copy_share: share of copies among the queries at which confidence is meant.
+    promise: what the planted copies and the natural pairs, all counted as distinct, show.
+    """
+
+    cut: float
+    centre_z: float
+    spread_z: float
+    planted: tuple[float, ...]
+    natural_count: int
+    suspected: int
+    copy_share: float
+    promise: Promise
+    note: str
+
+    def confidence(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Expected precision of claims that score at least so much, any shape in, same out.
+
+        An estimate by a model of the natural pairs, not a bound; never surer than n / (n + 1),
+        n being the pairs it was measured on.
+        """
+        sure = _expected_precision(
+            evidence, np.array(self.planted), self.centre_z, self.spread_z, self.copy_share
+        )
+        return np.minimum(sure, _surest(self.natural_count))
+
+    @property
+    def recall_at_cut(self) -> float:
+        return float(np.mean(np.array(self.planted) >= self.cut))
+
+
+def calibrate_same_image(
+    planted: NDArray[np.float64], natural: NDArray[np.float64], settings: LeakSettings
+) -> SameImageCalibration:
+    """From evidence of planted copies and of each image's nearest distinct one.
+
+    An atlas may hold copies that nobody declared, so the far tail of `natural` cannot be trusted:
+    its bulk gives the false rate. Where the cut that this rate asks for lies below what keeps the
+    planted copies, the cut goes up into the gap, until false claims are TIMES_RARER rarer than
+    asked also by a heavier tail (`rare_z`), and to its middle at most: copies may be harder than
+    the planted ones. Else precision comes first.
+    """
+    if not (planted > -1.0).any():
+        raise UserError(
+            "no planted copy of the atlas's own images was found: this embedder cannot serve"
+        )
+    planted = np.sort(planted)
+    examined = planted[planted > -1.0]
+    enough = len(natural) >= FEWEST_NATURAL
+    centre, spread = bulk(fisher_z(natural), fisher_z(examined)) if enough else (0.0, 0.25)
+    cuts_z = np.linspace(centre, fisher_z(np.array(1.0)), CUTS_TRIED)
+    expected = _expected_precision(np.tanh(cuts_z), planted, centre, spread, settings.copy_share)
+    # The last cut stands where none is good enough: then next to nothing is claimed.
+    reached = np.flatnonzero(expected >= settings.copy_precision)
+    precise_z = float(cuts_z[reached[0]] if len(reached) else cuts_z[-1])
+    rarer_z = rare_z(centre, spread, _false_rate(settings) / TIMES_RARER)
+    # No cut brings back a copy that was no candidate, so those do not speak here.
+    keeping_z = float(np.quantile(fisher_z(examined), 1 - settings.copy_recall_kept))
+    promise = make_promise(
+        Trials(known_K=planted, unknown_U=natural),
+        wanted_cut=float(np.tanh(max(precise_z, min(rarer_z, (precise_z + keeping_z) / 2)))),
+        precision=settings.copy_precision,
+        share=settings.copy_share,
+        seed=settings.seed,
+    )
+    cut = promise.cut
+    note = "" if enough else f"only {len(natural)} natural pairs: their spread is assumed"
+    if (kept := float(np.mean(examined >= cut))) < FEW_KEPT:
+        note = (
+            f"only {kept:.2f} of the planted copies among the candidates reach the cut: the "
+            "atlas's own images look too alike, or many are copies of one another"
+        )
+    return SameImageCalibration(
+        cut=cut,
+        centre_z=centre,
+        spread_z=spread,
+        planted=tuple(planted.tolist()),
+        natural_count=len(natural),
+        suspected=int(np.sum(natural >= cut)),
+        copy_share=settings.copy_share,
+        promise=promise,
+        note=note,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiblingCalibration:
+    """The cut of `sibling`; without trials there is neither cut nor promise, and note says why.
+
+    scores, precisions: claims of at least this similarity, and their expected precision, rising.
+    bounds, recalls: the precision of these claims that holds with 95 %, and their share of the
+        fields whose identity is known.
+    """
+
+    cut: float | None
+    scores: tuple[float, ...]
+    precisions: tuple[float, ...]
+    bounds: tuple[float, ...]
+    recalls: tuple[float, ...]
+    recall_at_cut: float
+    known_count: int
+    unknown_count: int
+    promise: Promise | None
+    note: str
+
+    def confidence(self, similarity: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Like `SameImageCalibration.confidence`, from counts instead of a model."""
+        sure = np.interp(similarity, self.scores, self.precisions)
+        return np.minimum(sure, _surest(self.unknown_count))
+
+
+def no_siblings(note: str) -> SiblingCalibration:
+    """Where no sibling can be claimed."""
+    return SiblingCalibration(
+        cut=None, scores=(0.0, 1.0), precisions=(0.0, 0.0), bounds=(0.0, 0.0),
+        recalls=(0.0, 0.0), recall_at_cut=0.0,
+        known_count=0, unknown_count=0, promise=None, note=note,
+    )  # fmt: skip
+
+
+def calibrate_sibling(trials: Trials, settings: LeakSettings) -> SiblingCalibration:
+    """From held-out fields asked of the index; unknown ones are asked with their identity left out.
+
+    The cut that is wanted is the lowest whose measured precision is as asked, or else the one of
+    the best precision.
+    """
+    if not len(trials.known_K) or not len(trials.unknown_U):
+        return no_siblings("no held-out fields of repeated identities to measure on")
+    known, unknown = trials.known_K, trials.unknown_U
+    correct = np.ones(len(known), bool) if trials.correct_K is None else trials.correct_K
+    scores = np.unique(np.concatenate([known, unknown]))
+    s = settings.sibling_share
+    hits = _share_from(known[correct], scores) * correct.mean()
+    # One false claim more than was seen (Laplace): few trials cannot show a small rate.
+    false_rate = (_share_from(unknown, scores) * len(unknown) + 1) / (len(unknown) + 1)
+    precision = s * hits / (s * _share_from(known, scores) + (1 - s) * false_rate)
+    reached = np.flatnonzero(precision >= settings.sibling_precision)
+    promise = make_promise(
+        trials,
+        wanted_cut=float(scores[reached[0] if len(reached) else precision.argmax()]),
+        precision=settings.sibling_precision,
+        share=s,
+        seed=settings.seed,
+    )
+    return SiblingCalibration(
+        cut=promise.cut,
+        scores=tuple(scores.tolist()),
+        # A claim that scores more is not taken to be less sure because fewer trials reach it.
+        precisions=tuple(np.maximum.accumulate(precision).tolist()),
+        bounds=tuple(precision_bound(trials, scores, s).tolist()),
+        recalls=tuple(hits.tolist()),
+        recall_at_cut=float(np.mean(correct & (known >= promise.cut))),
+        known_count=len(known),
+        unknown_count=len(unknown),
+        promise=promise,
+        note="",
+    )
+
+
+def _expected_precision(
+    evidence: NDArray[np.float64],
+    planted: NDArray[np.float64],
+    centre_z: float,
+    spread_z: float,
+    copy_share: float,
+) -> NDArray[np.float64]:
+    """Of claims from each evidence on. planted: sorted; the false rate is the natural bulk's."""
+    below = np.searchsorted(planted, evidence, side="left")
+    recall = np.maximum(1.0 - below / len(planted), 1.0 / (len(planted) + 1))
+    false_rate = norm.sf((fisher_z(evidence) - centre_z) / spread_z)
+    claims = copy_share * recall
+    return np.asarray(claims / (claims + (1.0 - copy_share) * false_rate))
+
+
+def _false_rate(settings: LeakSettings) -> float:
+    """Of distinct pairs, at which claims of all copies have the precision that is asked."""
+    odds = settings.copy_share / (1 - settings.copy_share)
+    return odds * (1 - settings.copy_precision) / settings.copy_precision
+
+
+def _surest(trials: int) -> float:
+    return trials / (trials + 1)
+
+
+def _share_from(values: NDArray[np.float64], cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of values at or above each cut; 0 without values."""
+    if not len(values):
+        return np.zeros(len(cuts))
+    return 1.0 - np.searchsorted(np.sort(values), cuts, side="left") / len(values)
+
+
+# How alike distinct images look: the bulk of their correlations, and the tail behind it.
+#
+# Axis N: images, each by the best of its candidates.
+
+
+LARGEST_CORRELATION = 0.9999
+LEAST_SPREAD_Z = 0.05
+MIXTURE_STEPS = 30
+TINY = 1e-300
+
+
+def fisher_z(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fisher's transform: correlations of one pair of fields scatter evenly in it."""
+    return np.arctanh(np.clip(correlation, -LARGEST_CORRELATION, LARGEST_CORRELATION))
+
+
+def bulk(natural_N: NDArray[np.float64], copies: NDArray[np.float64]) -> tuple[float, float]:
+    """Centre and upper standard deviation of the distinct ones of natural pairs, all in Fisher's z.
+
+    copies: of planted ones. Some natural pairs may be copies, scattered as these are: how many, and
+    how likely each, is found by expectation maximisation. What is likely a copy counts less in the
+    median and in the quantile that the spread is taken from.
+    """
+    copy_density_N = gaussian_kde(copies)(natural_N) if np.ptp(copies) > 0 else 0 * natural_N
+    below = natural_N < np.median(copies)
+    distinct_N = below.astype(float) if below.any() else np.ones(len(natural_N))
+    for _ in range(MIXTURE_STEPS):
+        centre, upper = np.quantile(
+            natural_N, [0.5, norm.cdf(1)], weights=distinct_N, method="inverted_cdf"
+        )
+        spread = max(upper - centre, LEAST_SPREAD_Z)
+        share = 1 - distinct_N.mean()
+        copy_N = share * copy_density_N
+        other_N = (1 - share) * norm.pdf(natural_N, centre, spread)
+        # Below the centre the planted ones' low tail must not take away what is surely distinct.
+        distinct_N = np.where(natural_N > centre, other_N / (copy_N + other_N + TINY), 1.0)
+    return float(centre), float(spread)
+
+
+def rare_z(centre: float, spread: float, false_rate: float) -> float:
+    """Fisher's z that so few distinct pairs reach, by the law of maxima.
+
+    Of each image the best of many candidates is looked at, so the tail is Gumbel's, which is
+    heavier than a normal one; matched to the median and upper standard deviation of `bulk`.
+    """
+    median, upper = gumbel_r.ppf(norm.cdf([0, 1]))
+    scale = spread / (upper - median)
+    return float(gumbel_r.isf(false_rate, loc=centre - median * scale, scale=scale))

@@ -1,0 +1,204 @@
+"""Perceptual hashes: candidates for copies that no embedder has to propose.
+
+Each channel is hashed by itself. References are hashed as they are, queries in all 8 flips and
+turns, and the nearest turn counts: so a turned copy is found as well as an upright one.
+Axes: N images, T turns, C channels, B bytes of a hash, M references, K candidates.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import faiss
+import imagehash
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from atlas.core.row_cache import fill_parts
+from atlas.dataset.artifacts import EmbeddingSet, Neighbours, positions_of
+from atlas.synthetic.edits import turned
+from index.copies.verification import Images
+from index.settings import HashKind
+
+Codes = NDArray[np.uint8]
+
+HASHES: dict[HashKind, Callable[[Image.Image], imagehash.ImageHash]] = {
+    "ahash": imagehash.average_hash,
+    "dhash": imagehash.dhash,
+    "phash": imagehash.phash,
+    "whash": imagehash.whash,
+}
+BYTES = 8  # of a hash of 8 x 8 bits
+TURNS = 8
+PHASH_PX = 32  # side of the image that a phash of 8 x 8 bits is made of
+QUERIES_AT_ONCE = 2048
+
+
+def hash_field(field: NDArray[np.uint8], kind: HashKind) -> Codes:
+    """One image, C x H x W, in all 8 flips and turns: T x C x B."""
+    seen = [_shrunk(laid) if kind == "phash" else laid for laid in (field, turned(field, 1))]
+    bits = [
+        [
+            HASHES[kind](Image.fromarray(plane)).hash.ravel()
+            for plane in turned(seen[turn % 2], turn - turn % 2)
+        ]
+        for turn in range(TURNS)
+    ]
+    return np.packbits(np.array(bits, bool), axis=-1)
+
+
+def _shrunk(field: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """As phash does it, which takes most of its time. Its flips, but not its quarter turns, are
+    those of the field to the bit: Pillow shrinks rows first and rounds in between."""
+    sides = (PHASH_PX, PHASH_PX)
+    small = [Image.fromarray(p).resize(sides, Image.Resampling.LANCZOS) for p in field]
+    return np.stack([np.asarray(plane) for plane in small])
+
+
+def hash_images(ids: Sequence[str], images: Images, kind: HashKind, *, folder: Path) -> Codes:
+    """N x T x C x B; kept below `folder`, where a killed run goes on."""
+
+    def make_rows(part_ids: Sequence[str]) -> Codes:
+        work = partial(hash_field, kind=kind)
+        return np.stack(images.made_of(part_ids, work, said="hashing", holds_interpreter=True))
+
+    store = fill_parts(
+        folder / kind,
+        ids,
+        make_rows,
+        provenance={"hash": kind, "imagehash": imagehash.__version__},
+        description=f"hashing {images.what}",
+        keys=images.keys(ids),
+    )
+    return np.asarray(store.read(ids), np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HashIndex:
+    """Exact search by Hamming distance, summed over channels. upright_MCB: of the references."""
+
+    ids: tuple[str, ...]
+    upright_MCB: Codes
+
+    @cached_property
+    def _flat(self) -> faiss.IndexBinaryFlat:
+        codes = self.upright_MCB.reshape(len(self.ids), -1)
+        flat = faiss.IndexBinaryFlat(8 * codes.shape[1])
+        flat.add(np.ascontiguousarray(codes))
+        return flat
+
+    def nearest(
+        self,
+        query_ids: Sequence[str],
+        turned_NTCB: Codes,
+        k: int,
+        *,
+        limits_C: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.object_]:
+        """Ids of the k nearest references, N x K, nearest first, ties in the order of ids; a query
+        never finds its own id, and "" stands where there are fewer.
+
+        limits_C: bits of each channel; a reference that is farther in any one is no candidate.
+        """
+        found_NK = np.full((len(query_ids), k), "", dtype=object)
+        wanted = min(k + 1, len(self.ids))  # the query itself may be among them
+        for start in range(0, len(query_ids), QUERIES_AT_ONCE):
+            codes_NTCB = turned_NTCB[start : start + QUERIES_AT_ONCE]
+            codes = np.ascontiguousarray(codes_NTCB.reshape(-1, self._flat.d // 8))
+            bits, at = self._flat.search(codes, wanted)
+            bits_NTK, at_NTK = (x.reshape(-1, TURNS, wanted) for x in (bits, at))
+            for n, codes_TCB in enumerate(codes_NTCB):
+                near_TK = self._within(codes_TCB, at_NTK[n], limits_C)
+                names = np.array(self.ids, dtype=object)[at_NTK[n][near_TK]]
+                order = np.lexsort((names.astype(str), bits_NTK[n][near_TK]))
+                ranked = [i for i in dict.fromkeys(names[order]) if i != query_ids[start + n]][:k]
+                found_NK[start + n, : len(ranked)] = ranked
+        return found_NK
+
+    def _within(
+        self, codes_TCB: Codes, at_TK: NDArray[np.int64], limits_C: NDArray[np.int64] | None
+    ) -> NDArray[np.bool_]:
+        if limits_C is None:
+            return np.ones(at_TK.shape, bool)
+        bits_TKC = np.bitwise_count(codes_TCB[:, None] ^ self.upright_MCB[at_TK]).sum(axis=-1)
+        return np.asarray((bits_TKC <= limits_C).all(axis=-1))
+
+
+def with_hashed(
+    neighbours: Neighbours,
+    hashed_NK: NDArray[np.object_],
+    queries: EmbeddingSet,
+    references: EmbeddingSet,
+) -> Neighbours:
+    """The neighbours and, behind them, what hashes propose beside; similarity is still cosine."""
+    known = [set(row) for row in neighbours.reference_ids_NK]
+    new_NK = np.array(
+        [["" if i in known[n] else i for i in row] for n, row in enumerate(hashed_NK)], object
+    ).reshape(hashed_NK.shape)
+    similarity_NK = np.full(new_NK.shape, -np.inf, np.float32)
+    rows, columns = np.nonzero(new_NK != "")
+    at = positions_of(references.ids, list(new_NK[rows, columns]), what="embeddings")
+    cosines = np.einsum("pd,pd->p", queries.vectors_ND[rows], references.vectors_ND[at])
+    similarity_NK[rows, columns] = np.minimum(cosines, 1.0)
+    return Neighbours(
+        query_ids=neighbours.query_ids,
+        reference_ids_NK=np.hstack([neighbours.reference_ids_NK, new_NK]),
+        similarity_NK=np.hstack([neighbours.similarity_NK, similarity_NK]),
+    )
+
+
+# Images that are equal, or look alike to a perceptual hash, without an embedder.
+#
+# Equal is sure; alike is a hint: of cells that fill their picture many look alike and are distinct.
+# Axes: N images, T turns, C channels, B bytes of a hash.
+
+
+EQUAL, ALIKE = "equal", "alike"
+LOOK_ALIKE_COLUMNS = ("kind", "id", "other", "bits")
+ALIKE_BITS = 4  # of the 64 of a channel: what re-encoding and changed brightness cost
+ALIKE_EACH = 5
+
+
+def equal_images(ids: Sequence[str], digests: Sequence[str]) -> pd.DataFrame:
+    """Each image beside the first of the ids whose pixels have the same digest."""
+    first: dict[str, str] = {}
+    pairs = [
+        (EQUAL, image_id, first[digest], 0)
+        for image_id, digest in zip(ids, digests, strict=True)
+        if first.setdefault(digest, image_id) != image_id
+    ]
+    return pd.DataFrame(pairs, columns=list(LOOK_ALIKE_COLUMNS))
+
+
+def alike_images(ids: Sequence[str], turned_NTCB: NDArray[np.uint8]) -> pd.DataFrame:
+    """Pairs of images whose hashes differ by ALIKE_BITS at most in every channel, in some turn.
+
+    bits: of the channel that differs most. The least bits come first, then the order of ids; of
+    each image its ALIKE_EACH nearest are looked at.
+    """
+    place = {image_id: n for n, image_id in enumerate(ids)}
+    index = HashIndex(ids=tuple(ids), upright_MCB=turned_NTCB[:, 0])
+    limits_C = np.full(turned_NTCB.shape[2], ALIKE_BITS, np.int64)
+    found_NK = index.nearest(ids, turned_NTCB, ALIKE_EACH, limits_C=limits_C)
+    pairs = {
+        (max(n, place[other]), min(n, place[other]))
+        for n, row in enumerate(found_NK)
+        for other in row
+        if other
+    }
+    rows = [
+        (_bits(turned_NTCB[later], turned_NTCB[earlier]), later, earlier)
+        for later, earlier in sorted(pairs)
+    ]
+    table = [(ALIKE, ids[later], ids[earlier], bits) for bits, later, earlier in sorted(rows)]
+    return pd.DataFrame(table, columns=list(LOOK_ALIKE_COLUMNS))
+
+
+def _bits(one_TCB: NDArray[np.uint8], other_TCB: NDArray[np.uint8]) -> int:
+    """Either one turned over the other upright: a hash of gradients tells these apart."""
+    xor_2TCB = np.stack([one_TCB ^ other_TCB[0], other_TCB ^ one_TCB[0]])
+    bits_2TC = np.bitwise_count(xor_2TCB).sum(axis=-1, dtype=np.int64)
+    return int(bits_2TC.max(axis=-1).min())

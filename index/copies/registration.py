@@ -1,0 +1,252 @@
+"""Laying one field over another: which of the 8 flips and turns, which scale, which shift.
+
+Template matching finds the coarse place (its normalised correlation over every shift is exact),
+OpenCV's enhanced correlation coefficient (Evangelidis & Psarakis 2008, findTransformECC) refines it
+to a sub-pixel affine map. Axes: C channels, H rows, W columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.synthetic.edits import turned
+from index.copies.template_matching import Templates, best_shifts, templates
+from index.settings import RegistrationSettings
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """How a query lies over a reference.
+
+    evidence: correlation of the overlapping band-passed pixels over all channels, -1..1.
+    turn: number 0..7 of the flip or turn that was applied to the query first.
+    warp_23: affine map from pixels of the reference to those of the turned query, at size_px.
+    """
+
+    evidence: float
+    turn: int
+    warp_23: FloatArray
+
+
+NOTHING = Registration(evidence=-1.0, turn=0, warp_23=np.eye(2, 3, dtype=np.float32))
+
+
+def band_passed(field: NDArray[np.uint8], settings: RegistrationSettings) -> FloatArray:
+    """A field ready to compare, float32 C x size x size.
+
+    The root makes the noise of photon counts the same everywhere (Anscombe 1948) and tempers
+    gamma changes; the band-pass takes away shading above and pixel noise below.
+    """
+    side = settings.size_px
+    planes = []
+    for plane in field:
+        small = cv2.resize(plane.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+        root = np.sqrt(small)
+        fine = cv2.GaussianBlur(root, (0, 0), settings.fine_px)
+        planes.append(fine - cv2.GaussianBlur(root, (0, 0), settings.coarse_px))
+    return np.stack(planes).astype(np.float32)
+
+
+def is_blank(banded: FloatArray, settings: RegistrationSettings) -> bool:
+    """Whether a field, or one channel of it, shows nothing that could be recognised."""
+    _, std = cv2.meanStdDev(banded.reshape(-1, banded.shape[-1]))  # ten times as quick as numpy's
+    return float(std[0, 0]) < settings.blank_below
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The middle of one turn of a query, of one shape, at search_px.
+
+    zoom_yx: query pixels for one of the reference; margin_yx: pixels cut off on each side, as room
+    for a shift.
+    """
+
+    turn: int
+    zoom_yx: tuple[float, float]
+    margin_yx: tuple[int, int]
+    pixels: FloatArray
+
+
+class Place(NamedTuple):
+    """Where a window fits best: correlation and upper left corner, at search_px."""
+
+    score: float
+    window: Window
+    x: int
+    y: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """A band-passed query with its windows, which every reference is asked for.
+
+    turns: the query in each of its flips and turns, C x size x size. shown_C: channels that are not
+    blank. templates: None of a blank query.
+    """
+
+    turns: tuple[FloatArray, ...]
+    shown_C: NDArray[np.bool_]
+    windows: tuple[Window, ...]
+    templates: Templates | None
+
+
+def prepare(banded: FloatArray, settings: RegistrationSettings) -> Query:
+    """All turns and window shapes of a band-passed query, C x size x size; none of a blank one."""
+    shown_C = _shown(banded, settings)
+    if is_blank(banded, settings):
+        return Query(turns=(), shown_C=shown_C, windows=(), templates=None)
+    turns = tuple(_turned(banded, number) for number in range(8))
+    windows = [
+        _window(flat, number, shape)
+        for number, flat in enumerate(_searched(laid, settings) for laid in turns)
+        for shape in settings.window_shapes
+    ]
+    matched = templates([window.pixels for window in windows], settings.search_px)
+    return Query(turns=turns, shown_C=shown_C, windows=tuple(windows), templates=matched)
+
+
+def register(query: Query, reference: FloatArray, settings: RegistrationSettings) -> Registration:
+    """The best place of a query over a band-passed reference, C x size x size.
+
+    A blank field matches nothing: evidence -1.
+    """
+    return register_all(query, [reference], settings)[0]
+
+
+def register_all(
+    query: Query, references: Sequence[FloatArray], settings: RegistrationSettings
+) -> list[Registration]:
+    """As `register`, over each of some references; together they take less time."""
+    found = [NOTHING] * len(references)
+    showing = [n for n, reference in enumerate(references) if not is_blank(reference, settings)]
+    if query.templates is None or not showing:
+        return found
+    searched = np.stack([_searched(references[n], settings) for n in showing])
+    score_KW, x_KW, y_KW = best_shifts(query.templates, searched)
+    first_KR = np.argsort(-score_KW, axis=1, kind="stable")[:, : settings.refined_places]
+    for k, n in enumerate(showing):
+        places = [
+            Place(float(score_KW[k, w]), query.windows[w], int(x_KW[k, w]), int(y_KW[k, w]))
+            for w in first_KR[k]
+        ]
+        shown_C = query.shown_C & _shown(references[n], settings)
+        best = [_refined(query, references[n], shown_C, place, settings) for place in places]
+        found[n] = max(best, key=lambda registration: registration.evidence)
+    return found
+
+
+def _shown(banded: FloatArray, settings: RegistrationSettings) -> NDArray[np.bool_]:
+    return np.array([not is_blank(plane, settings) for plane in banded], bool)
+
+
+def _turned(banded: FloatArray, number: int) -> FloatArray:
+    return np.asarray(turned(banded, number), np.float32)  # type: ignore[arg-type]
+
+
+def _composite(banded: FloatArray) -> FloatArray:
+    """All channels as one image, so that alignment costs the same for any number of them."""
+    return np.asarray(np.ascontiguousarray(banded.sum(axis=0)), np.float32)
+
+
+def _searched(banded: FloatArray, settings: RegistrationSettings) -> FloatArray:
+    return _resized(_composite(banded), settings.search_px, settings.search_px)
+
+
+def _resized(plane: FloatArray, height: int, width: int) -> FloatArray:
+    return np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _window(flat: FloatArray, number: int, shape: tuple[float, float]) -> Window:
+    side = len(flat)
+    height, width = (round(side * share) for share in shape)
+    top, left = (max(0, round(side * 0.05) - (side - length) // 2) for length in (height, width))
+    inner = _resized(flat, height, width)[top : height - top, left : width - left]
+    return Window(
+        turn=number,
+        zoom_yx=(side / height, side / width),
+        margin_yx=(top, left),
+        pixels=np.ascontiguousarray(inner),
+    )
+
+
+def _warp(place: Place, settings: RegistrationSettings) -> FloatArray:
+    """From pixels of the reference to those of the whole turned query, 2 x 3, at size_px."""
+    larger = settings.size_px / settings.search_px
+    middle = (larger - 1) / 2  # of the pixels that one pixel was made of
+    (zoom_y, zoom_x), (top, left) = place.window.zoom_yx, place.window.margin_yx
+    shift_x = (larger * (left - place.x) - middle) * zoom_x + middle
+    shift_y = (larger * (top - place.y) - middle) * zoom_y + middle
+    return np.array([[zoom_x, 0, shift_x], [0, zoom_y, shift_y]], np.float32)
+
+
+def _refined(
+    query: Query,
+    reference: FloatArray,
+    shown_C: NDArray[np.bool_],
+    place: Place,
+    settings: RegistrationSettings,
+) -> Registration:
+    turn, coarse = place.window.turn, _warp(place, settings)
+    laid = query.turns[turn]
+    compared, with_these = laid[shown_C], reference[shown_C]
+
+    def at(warp_23: FloatArray) -> Registration:
+        evidence = overlap_correlation(compared, with_these, warp_23, settings)
+        return Registration(evidence=evidence, turn=turn, warp_23=warp_23)
+
+    found = at(coarse)
+    if place.score < settings.refined_from:
+        return found
+    flat_reference = _composite(reference)
+    everywhere = np.ones(flat_reference.shape, np.uint8)
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
+    try:
+        _, warp = cv2.findTransformECC(
+            flat_reference, _composite(laid), coarse.copy(), cv2.MOTION_AFFINE, stop, everywhere, 3
+        )
+    except cv2.error:  # it did not converge; the coarse place stands
+        return found
+    finer = at(np.asarray(warp, np.float32))
+    return finer if finer.evidence > found.evidence else found
+
+
+def overlap_correlation(
+    laid: FloatArray, reference: FloatArray, warp_23: FloatArray, settings: RegistrationSettings
+) -> float:
+    """Correlation over all channels of the pixels that both fields show; -1 for too few.
+
+    Each channel loses its mean on its own; channels weigh by their contrast. One that is blank in
+    either field says nothing about the other: leave it out.
+    """
+    side = settings.size_px
+    seen_P = _seen(warp_23, side).ravel().astype(np.float32)
+    count = np.count_nonzero(seen_P)
+    if not len(laid) or count < settings.least_overlap * side * side:
+        return -1.0
+    warped = [_warped(plane, warp_23) for plane in laid]
+    # Zeros where nothing is compared: three times as quick as taking the other pixels out.
+    both = np.concatenate([warped, reference]).reshape(2 * len(laid), -1)
+    both -= (both @ seen_P / count)[:, None]
+    both *= seen_P
+    a, b = both[: len(laid)].ravel(), both[len(laid) :].ravel()
+    product, powers = float(a @ b), float(a @ a) * float(b @ b)
+    return float(np.clip(product / np.sqrt(powers), -1.0, 1.0)) if powers > 0 else -1.0
+
+
+def _warped(plane: FloatArray, warp_23: FloatArray) -> FloatArray:
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(plane, warp_23, plane.shape[::-1], flags=flags), np.float32)
+
+
+def _seen(warp_23: FloatArray, side: int) -> NDArray[np.bool_]:
+    """Pixels that both fields show."""
+    seen = _warped(np.ones((side, side), np.float32), warp_23) > 0.99
+    edge = side // 32  # the band-pass mirrors at the border, and a crop has another border
+    seen[:edge] = seen[side - edge :] = seen[:, :edge] = seen[:, side - edge :] = False
+    return seen

@@ -1,0 +1,151 @@
+"""The trials that calibration measures on: planted copies, natural pairs, held-out fields."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.core.files import content_hash
+from atlas.dataset.artifacts import Neighbours
+from atlas.synthetic.edits import EDITS, HARD_EDITS, plant
+from index.copies.guarantee import Trials
+from index.copies.verification import Images
+from index.index_folder import IndexFolder
+from index.search.vector_index import build_index
+
+TRIALS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlantedCopies:
+    """Edited copies of references, made anew whenever they are read: nothing large is held.
+
+    ids: `edit:source`; read and keys as of `Images`.
+    """
+
+    ids: tuple[str, ...]
+    sources: Images
+    seed: int
+
+    @property
+    def images(self) -> Images:
+        return Images(what="planted copies", read=self.read, keys=self._keys)
+
+    def _keys(self, ids: Sequence[str]) -> list[str]:
+        return [f"{key}|{self.seed}" for key in self.sources.keys([source_of(i) for i in ids])]
+
+    def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
+        sources = self.sources.read([source_of(i) for i in ids])
+        return np.stack([self._planted(i, field) for i, field in zip(ids, sources, strict=True)])
+
+    def _planted(self, planted_id: str, field: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        number = int(content_hash(planted_id, str(self.seed)), 16)
+        return plant(field, edit_of(planted_id), np.random.default_rng(number))
+
+
+def edit_of(planted_id: str) -> str:
+    return planted_id.split(":", 1)[0]
+
+
+def source_of(planted_id: str) -> str:
+    return planted_id.split(":", 1)[1]
+
+
+def planted_edits(channels: int) -> tuple[str, ...]:
+    """Names of the edits that copies are planted with; an exact copy says nothing about a cut."""
+    unfit = {"exact"} | ({"blank_channel"} if channels == 1 else set())
+    return tuple(name for name in EDITS | HARD_EDITS if name not in unfit)
+
+
+def plant_copies(
+    ids: Sequence[str], sources: Images, *, channels: int, count: int, seed: int
+) -> PlantedCopies:
+    """Up to `count` copies, one of an image, so that each is a trial of its own; every kind of edit
+    equally often."""
+    order = np.random.default_rng(seed).permutation(len(ids))[:count]
+    edits = planted_edits(channels)
+    planted = tuple(f"{edits[n % len(edits)]}:{ids[at]}" for n, at in enumerate(order))
+    return PlantedCopies(ids=planted, sources=sources, seed=seed)
+
+
+def sources_only(neighbours: Neighbours) -> Neighbours:
+    """Of planted copies' candidates only the source, if it is among them."""
+    sources = np.array([source_of(i) for i in neighbours.query_ids], dtype=object)[:, None]
+    is_source = neighbours.reference_ids_NK == sources
+    found = is_source.any(axis=1, keepdims=True)
+    return Neighbours(
+        query_ids=neighbours.query_ids,
+        reference_ids_NK=np.where(found, sources, "").astype(object),
+        similarity_NK=np.where(is_source, neighbours.similarity_NK, -np.inf).max(
+            axis=1, keepdims=True
+        ),
+    )
+
+
+def sample_ids(ids: Sequence[str], *, count: int, seed: int) -> tuple[str, ...]:
+    """Some of the ids, in their order."""
+    if len(ids) <= count:
+        return tuple(ids)
+    chosen = np.random.default_rng(seed).choice(len(ids), count, replace=False)
+    return tuple(ids[n] for n in np.sort(chosen))
+
+
+def one_of_each(
+    ids: Sequence[str], identities: Mapping[str, str | None], *, seed: int
+) -> tuple[str, ...]:
+    """One image of each identity by lot, in the order of ids."""
+    order = np.random.default_rng(seed).permutation(len(ids))
+    chosen = {identities[ids[n]]: n for n in order}
+    return tuple(ids[n] for n in sorted(chosen.values()))
+
+
+def sibling_trials(
+    index: IndexFolder, *, known_ids: Sequence[str], unknown_ids: Sequence[str]
+) -> Trials:
+    """Asks the index for fields it holds, each without itself.
+
+    known_ids: fields whose identity the index holds in other fields too.
+    unknown_ids: their own identity is left out of the answer, as if it were new.
+    """
+    known = _best_matches(index, known_ids, without_own=False)
+    unknown = _best_matches(index, unknown_ids, without_own=True)
+    return Trials(
+        known_K=np.array([similarity for similarity, _ in known], float),
+        correct_K=np.array([same for _, same in known], bool),
+        unknown_U=np.array([similarity for similarity, _ in unknown], float),
+    )
+
+
+def _best_matches(
+    index: IndexFolder, ids: Sequence[str], *, without_own: bool
+) -> list[tuple[float, bool]]:
+    """Similarity of each field's best match of a known identity, and whether it is its own."""
+    if not ids:
+        return []
+    identities = index.identities
+    sizes = Counter(name for name in identities.values() if name)
+    references = [image_id for image_id, name in identities.items() if name]
+    among = build_index(index.embeddings.aligned_to(references))
+    best = []
+    for start in range(0, len(ids), TRIALS_AT_ONCE):
+        block = ids[start : start + TRIALS_AT_ONCE]
+        # So deep that another identity is among them, if there is one.
+        found = among.search(index.embeddings.aligned_to(block), max(sizes.values()) + 1)
+        for image_id, matches, cosines in zip(
+            block, found.reference_ids_NK, found.similarity_NK, strict=True
+        ):
+            own = identities[image_id]
+            names = [identities[str(match)] if match else None for match in matches]
+            best.append(
+                next(
+                    (
+                        (float(cosine), name == own)
+                        for name, cosine in zip(names, cosines, strict=True)
+                        if name and not (without_own and name == own)
+                    ),
+                    (-1.0, False),
+                )
+            )
+    return best

@@ -1,0 +1,171 @@
+"""Candidates examined by their pixels.
+
+Axes: N queries, K candidates, C channels, H rows, W columns.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.core.files import content_hash, json_text
+from atlas.core.parallel import by_threads, in_parallel
+from atlas.core.row_cache import PartStore, fill_parts
+from atlas.core.timing import stage
+from atlas.dataset.artifacts import Neighbours
+from index.copies.registration import NOTHING, FloatArray, band_passed, prepare, register_all
+from index.settings import RegistrationSettings
+
+ReadFields = Callable[[Sequence[str]], NDArray[np.uint8]]
+Made = TypeVar("Made")
+
+QUERIES_A_TASK = 32  # whose candidates, 64 KiB each, a process reads and holds at a time
+PAIRS_WORTH_PROCESSES = 1000
+FIELDS_WORTH_PROCESSES = 250
+FIELDS_READ_AT_ONCE = 64
+BANDED_FOLDER = "band_passed"
+BANDED_ROWS_PER_PART = 500  # of 64 KiB each where there are four channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Images by id. what: as a progress bar names them; read: ids -> uint8 N x C x H x W; keys: of
+    the pixels of each, so that what was measured of them is kept."""
+
+    what: str
+    read: ReadFields
+    keys: Callable[[Sequence[str]], Sequence[str]]
+
+    def made_of(
+        self,
+        ids: Sequence[str],
+        work: Callable[[NDArray[np.uint8]], Made],
+        *,
+        said: str,
+        holds_interpreter: bool = False,
+    ) -> list[Made]:
+        """What `work` makes of each C x H x W, by all cores; few are in memory at a time.
+
+        said: the stage that it is. holds_interpreter: `work` does, so that many images are worth
+        processes; it is then a function of a module.
+        """
+        many = len(ids) >= FIELDS_WORTH_PROCESSES
+        made: list[Made] = []
+        for start in range(0, len(ids), FIELDS_READ_AT_ONCE):
+            fields = self.read(ids[start : start + FIELDS_READ_AT_ONCE])
+            with stage(said, items=len(fields)):
+                if holds_interpreter:
+                    made += in_parallel(work, [(field,) for field in fields], processes=many)
+                else:
+                    made += by_threads(work, fields)
+        return made
+
+
+def examine(
+    neighbours: Neighbours,
+    queries: Images,
+    references: Images,
+    settings: RegistrationSettings,
+    *,
+    folder: Path,
+) -> NDArray[np.float32]:
+    """Evidence of every candidate, N x K: the correlation of registered pixels, -1 where none.
+
+    folder: what is finished is kept there, query by query; and references as they are compared, as
+    each is the candidate of many queries.
+    """
+    candidates = dict(zip(neighbours.query_ids, neighbours.reference_ids_NK, strict=True))
+
+    @cache
+    def banded_references() -> PartStore:
+        wanted = _named(neighbours.reference_ids_NK)
+        return _kept_banded(wanted, references, settings, folder / BANDED_FOLDER)
+
+    def make_rows(query_ids: Sequence[str]) -> NDArray[np.float32]:
+        banded = _banded(query_ids, queries, settings)
+        ids_NK = np.stack([candidates[query_id] for query_id in query_ids])
+        tasks = [
+            (banded[start : start + QUERIES_A_TASK], banded_references().only(_named(ids_QK)),
+             ids_QK, settings)
+            for start in range(0, len(query_ids), QUERIES_A_TASK)
+            for ids_QK in [ids_NK[start : start + QUERIES_A_TASK]]
+        ]  # fmt: skip
+        with stage("comparing pixels", items=int(np.sum(ids_NK != ""))):
+            processes = ids_NK.size >= PAIRS_WORTH_PROCESSES
+            return np.concatenate(in_parallel(evidence_of, tasks, processes=processes))
+
+    provenance = {
+        "registration": asdict(settings),
+        "candidates": neighbours.reference_ids_NK.shape[1],
+    }
+    store = fill_parts(
+        folder / content_hash(json_text(provenance)),
+        neighbours.query_ids,
+        make_rows,
+        provenance=provenance,
+        description=f"comparing {queries.what}",
+        keys=_pair_keys(neighbours, queries, references),
+    )
+    if not neighbours.query_ids:
+        return np.zeros(neighbours.reference_ids_NK.shape, np.float32)
+    return np.asarray(store.read(neighbours.query_ids), np.float32)
+
+
+def _named(ids_NK: NDArray[np.object_]) -> list[str]:
+    """Each candidate once."""
+    return sorted(set(ids_NK.ravel().tolist()) - {""})
+
+
+def _pair_keys(neighbours: Neighbours, queries: Images, references: Images) -> list[str]:
+    """Of the pixels of each query and of all its candidates."""
+    wanted = _named(neighbours.reference_ids_NK)
+    key_of = {"": "", **dict(zip(wanted, references.keys(wanted), strict=True))}
+    return [
+        content_hash(key, *(f"{i}|{key_of[i]}" for i in ids))
+        for key, ids in zip(
+            queries.keys(neighbours.query_ids), neighbours.reference_ids_NK, strict=True
+        )
+    ]
+
+
+def evidence_of(
+    queries_QCPP: FloatArray,
+    references: PartStore,
+    ids_QK: NDArray[np.object_],
+    settings: RegistrationSettings,
+) -> NDArray[np.float32]:
+    """Q x K, of band-passed queries with these of the band-passed references; -1 where none is."""
+    evidence_QK = np.full(ids_QK.shape, NOTHING.evidence, np.float32)
+    if not references.ids:
+        return evidence_QK
+    banded = dict(zip(references.ids, references.read(references.ids), strict=True))
+    for row, query, ids in zip(evidence_QK, queries_QCPP, ids_QK, strict=True):
+        there = ids != ""
+        compared = [banded[i] for i in ids[there]]
+        found = register_all(prepare(query, settings), compared, settings)
+        row[there] = [registration.evidence for registration in found]
+    return evidence_QK
+
+
+def _banded(ids: Sequence[str], images: Images, settings: RegistrationSettings) -> FloatArray:
+    """N x C x size x size, of at least one image."""
+    work = partial(band_passed, settings=settings)
+    return np.stack(images.made_of(ids, work, said="band-passing"))
+
+
+def _kept_banded(
+    ids: Sequence[str], images: Images, settings: RegistrationSettings, folder: Path
+) -> PartStore:
+    return fill_parts(
+        folder,
+        ids,
+        lambda some: _banded(some, images, settings),
+        provenance={"registration": asdict(settings)},
+        description=f"band-passing {images.what}",
+        keys=images.keys(ids),
+        rows_per_part=BANDED_ROWS_PER_PART,
+    )

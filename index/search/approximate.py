@@ -1,0 +1,178 @@
+"""Quick search that may miss a neighbour now and then, as often as was asked for.
+
+Compressed vectors propose, exact products of the proposals decide (`index/search/nearest.py`): what
+is found has its true similarity, and only what is missed is lost. How many proposals are needed for
+a recall is measured on vectors of the atlas itself, against exact search. Axes: N vectors,
+D dimensions, Q queries, M proposals.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from atlas.core.errors import UserError
+from atlas.core.files import read_json, write_json
+from atlas.dataset.artifacts import EmbeddingSet, Neighbours
+from index.index_folder import MADE_BY
+from index.search.nearest import Positions, Vectors
+from index.search.vector_index import FlatIndex, VectorIndex, build_index
+
+SEARCH_FILE, ABOUT_FILE = "search.faiss", "search.json"
+QUERIES = 1000  # of the atlas, by which recall and speed are measured
+NEIGHBOURS = 10
+MANY = 50_000  # vectors, from which on only a part of them need be looked at
+QUERY_BY_QUERY = 15  # way of comparing codes; 1.4 times as quick as faiss's own choice
+# Growing effort of each kind: faiss parameters, and proposals for each neighbour wanted.
+CODES = [("", n) for n in (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96)]
+LISTS = [(f"nprobe={n}", m) for n, m in ((8, 4), (16, 8), (32, 8), (64, 16), (128, 16), (256, 32))]
+GRAPH = [(f"efSearch={n}", 1) for n in (32, 64, 128, 256, 512)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """A way to search and what it reached. factory, parameters: as faiss reads them. proposals: so
+    many for each neighbour wanted. recall: share of the exact 10 nearest among those found.
+    mib: of the index, beside the vectors."""
+
+    factory: str
+    parameters: str
+    proposals: int
+    recall: float
+    queries_per_second: float
+    mib: float
+
+
+class FactoryProposals:
+    """Called as `index.nearest` asks; promises nothing about what it leaves out."""
+
+    def __init__(self, index: faiss.Index, parameters: str, proposals: int) -> None:
+        self._index, self._proposals = index, proposals
+        if parameters:
+            faiss.ParameterSpace().set_index_parameters(index, parameters)  # type: ignore[arg-type]
+
+    def __call__(self, queries_QD: Vectors, count: int) -> tuple[Positions, Vectors]:
+        wanted = min(count * self._proposals, self._index.ntotal)
+        _, positions_QM = self._index.search(queries_QD, wanted)
+        return positions_QM, np.full(len(queries_QD), -np.inf, np.float32)
+
+
+def factories(count: int, dimension: int) -> dict[str, list[tuple[str, int]]]:
+    """What is tried for so many vectors, with growing effort: all of them compressed, parts of
+    them, a graph.
+
+    Of the first 3/8 or 1/2 of the principal components, turned at random, every two have a code of
+    4 bits; processors compare 32 codes at a time (Andre, Kermarrec and Le Scouarnec, Cache locality
+    is not enough, VLDB 2015).
+    """
+    less, more = (max(1, dimension * eighths // 16) for eighths in (3, 4))
+    codes = [(f"PCAR{2 * n}", f"PQ{n}x4fs") for n in (less, more)]
+    tried = {",".join(code): CODES for code in codes}
+    if count < MANY:
+        return tried
+    lists = f"IVF{2 ** int(np.log2(4 * np.sqrt(count)))}"
+    components, code = codes[-1]
+    return {**tried, f"{components},{lists},{code}": LISTS, "HNSW16": GRAPH}
+
+
+def tune(
+    embeddings: EmbeddingSet,
+    exact: VectorIndex,
+    *,
+    recall: float,
+    mib: float,
+    seed: int = 0,
+    tell: Callable[[Tuned], None] = lambda tuned: None,
+) -> tuple[faiss.Index, Tuned]:
+    """The quickest way that reaches the recall within so much memory.
+
+    tell: hears of each kind, with the least effort that reached it, or else the most. Raises
+    UserError where none does.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(embeddings.ids), min(QUERIES, len(embeddings.ids)), replace=False)
+    queries = embeddings.aligned_to([embeddings.ids[n] for n in sorted(chosen)])
+    truth, vectors = exact.search(queries, NEIGHBOURS), build_index(embeddings)
+    best: tuple[faiss.Index, Tuned] | None = None
+    for factory, efforts in factories(*embeddings.vectors_ND.shape).items():
+        index = trained(factory, embeddings.vectors_ND)
+        for parameters, proposals in efforts:
+            way = FactoryProposals(index, parameters, proposals)
+            reached, speed = _measured(way, vectors, queries, truth)
+            if reached >= recall:
+                break
+        found = Tuned(
+            factory=factory, parameters=parameters, proposals=proposals, recall=reached,
+            queries_per_second=speed, mib=_mib(index),
+        )  # fmt: skip
+        tell(found)
+        fits = found.recall >= recall and found.mib <= mib
+        if fits and (best is None or speed > best[1].queries_per_second):
+            best = index, found
+    if best is None:
+        raise UserError(
+            f"no search reaches a recall of {recall} within {mib:.0f} MiB here: lower --recall, "
+            "raise --search-mib, or leave both out for exact search"
+        )
+    return best
+
+
+def trained(factory: str, vectors_ND: Vectors) -> faiss.Index:
+    index = faiss.index_factory(vectors_ND.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors_ND)
+    index.add(vectors_ND)
+    innermost = faiss.downcast_index(getattr(index, "index", index))  # behind what turns vectors
+    if isinstance(innermost, faiss.IndexPQFastScan):
+        innermost.implem = QUERY_BY_QUERY
+    return index
+
+
+def recall_of(found: Neighbours, truth: Neighbours) -> float:
+    """Share of the true neighbours that were found."""
+    pairs = zip(found.reference_ids_NK, truth.reference_ids_NK, strict=True)
+    return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in pairs]))
+
+
+def save_search(
+    folder: Path, index: faiss.Index, tuned: Tuned, *, wanted: Mapping[str, Any]
+) -> None:
+    """wanted: what it was tuned for, so that the same can be tuned again."""
+    faiss.write_index(index, str(folder / SEARCH_FILE))
+    write_json(folder / ABOUT_FILE, {"wanted": wanted, "tuned": asdict(tuned)})
+
+
+def load_search(folder: Path) -> FactoryProposals | None:
+    """None where search is exact. What lies on disk is read as it is needed, not at once."""
+    if not (folder / ABOUT_FILE).exists():
+        return None
+    tuned = Tuned(**read_json(folder / ABOUT_FILE, made_by=MADE_BY)["tuned"])
+    index = faiss.read_index(str(folder / SEARCH_FILE), faiss.IO_FLAG_MMAP_IFC)
+    return FactoryProposals(index, tuned.parameters, tuned.proposals)
+
+
+def wanted_search(folder: Path) -> dict[str, Any]:
+    """What the search of an index folder was tuned for; nothing where it is exact."""
+    path = folder / ABOUT_FILE
+    return dict(read_json(path, made_by=MADE_BY)["wanted"]) if path.exists() else {}
+
+
+def _measured(
+    way: FactoryProposals, vectors: FlatIndex, queries: EmbeddingSet, truth: Neighbours
+) -> tuple[float, float]:
+    """Recall, and queries a second."""
+    searched = vectors.proposing(lambda _: way)
+    start = time.perf_counter()
+    found = searched.search(queries, truth.reference_ids_NK.shape[1])
+    return recall_of(found, truth), len(queries.ids) / (time.perf_counter() - start)
+
+
+def _mib(index: faiss.Index) -> float:
+    """Counted as it would be written: in memory it would stand a second time."""
+    sizes: list[int] = []
+    writer = faiss.PyCallbackIOWriter(lambda part: sizes.append(len(part)))  # type: ignore[attr-defined]
+    faiss.write_index(index, writer)
+    return sum(sizes) / 2**20

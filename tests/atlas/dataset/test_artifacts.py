@@ -1,0 +1,126 @@
+"""Artifacts join by id, refuse what does not fit, and survive their files."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas.core.errors import MissingStageError, UserError
+from atlas.dataset.artifact_files import (
+    load_embeddings,
+    load_leaks,
+    load_matches,
+    load_probabilities,
+    load_table,
+    save_embeddings,
+    save_probabilities,
+    save_table,
+)
+from atlas.dataset.artifacts import (
+    LEAK_COLUMNS,
+    MATCH_COLUMNS,
+    ORIGIN_COLUMNS,
+    EmbeddingSet,
+    LeakReport,
+    Matches,
+    ProbabilitySet,
+    Submission,
+    positions_of,
+)
+
+IDS = ("b", "a", "00001", "NA", "é x")
+VECTORS = np.arange(10, dtype=np.float32).reshape(5, 2) / 7
+
+
+def embeddings() -> EmbeddingSet:
+    return EmbeddingSet(ids=IDS, vectors_ND=VECTORS, provenance={"seed": 1, "sizes": [64]})
+
+
+@given(st.lists(st.sampled_from(IDS), unique=True))
+def test_alignment_is_by_id(wanted: list[str]) -> None:
+    aligned = embeddings().aligned_to(wanted)
+    assert aligned.ids == tuple(wanted)
+    for image_id, vector in zip(aligned.ids, aligned.vectors_ND, strict=True):
+        np.testing.assert_array_equal(vector, VECTORS[IDS.index(image_id)])
+
+
+def test_ids_without_a_row_are_named() -> None:
+    with pytest.raises(UserError, match=r"embeddings: 2 of 3 images have no row: x, y"):
+        embeddings().aligned_to(["a", "x", "y"])
+    with pytest.raises(UserError, match=r"7 of 7 images have no row: 0, 1, 2, 3, 4, \.\.\."):
+        positions_of(IDS, [str(n) for n in range(7)], what="rows")
+
+
+@pytest.mark.parametrize("ids", [("a",), ("a", "a")])
+def test_each_id_has_one_row(ids: tuple[str, ...]) -> None:
+    rows = np.zeros((2, 3), np.float32)
+    with pytest.raises(ValueError, match="2 rows"):
+        EmbeddingSet(ids=ids, vectors_ND=rows, provenance={})
+    with pytest.raises(ValueError, match="2 rows"):
+        ProbabilitySet(ids=ids, probabilities_NC=rows, provenance={})
+
+
+def test_arrays_survive_their_files(tmp_path: Path) -> None:
+    save_embeddings(tmp_path / "e.h5", embeddings())
+    loaded = load_embeddings(tmp_path / "e.h5", made_by="embed")
+    assert (loaded.ids, loaded.provenance) == (IDS, embeddings().provenance)
+    np.testing.assert_array_equal(loaded.vectors_ND, VECTORS)
+    empty = ProbabilitySet(ids=(), probabilities_NC=np.empty((0, 3), np.float32), provenance={})
+    save_probabilities(tmp_path / "p.h5", empty)
+    assert load_probabilities(tmp_path / "p.h5", made_by="x").probabilities_NC.shape == (0, 3)
+
+
+def test_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_embeddings(tmp_path / name, embeddings())
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_missing_and_foreign_files_name_the_command(tmp_path: Path) -> None:
+    path = tmp_path / "e.h5"
+    for load in (load_embeddings, load_probabilities, load_table, load_matches, load_leaks):
+        with pytest.raises(MissingStageError, match="run first  make it"):
+            load(path, made_by="make it")
+    path.write_text("not HDF5")
+    with pytest.raises(MissingStageError, match="make it by  make it"):
+        load_embeddings(path, made_by="make it")
+
+
+def test_tables_keep_texts_and_numbers(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        [
+            ("00001", "test", "NA", "train", 0.9, 0.25, "same_image", 1.0),
+            ("b", "test", "a", "train", -1.0, float("nan"), "sibling", 0.5),
+        ],
+        columns=list(MATCH_COLUMNS),
+    )
+    save_table(tmp_path / "matches.csv", table)
+    loaded = load_matches(tmp_path / "matches.csv", made_by="x").table
+    assert loaded["query_id"].tolist() == ["00001", "b"]
+    assert loaded["match_id"].tolist() == ["NA", "a"]
+    assert loaded["similarity"].tolist() == [0.9, -1.0]
+    assert loaded["evidence"].isna().tolist() == [False, True]
+    lines = (tmp_path / "matches.csv").read_text().splitlines()
+    assert lines[2] == "b,test,a,train,-1.000000,,sibling,0.500000"
+
+
+def test_empty_tables_keep_their_columns(tmp_path: Path) -> None:
+    save_table(tmp_path / "leaks.csv", pd.DataFrame(columns=list(LEAK_COLUMNS)))
+    loaded = load_leaks(tmp_path / "leaks.csv", made_by="x").table
+    assert len(loaded) == 0
+    assert loaded["confidence"].dtype == float
+
+
+def test_other_columns_are_refused() -> None:
+    wrong = pd.DataFrame({"Id": []})
+    right = pd.DataFrame({"Id": ["a"], "Predicted": ["0"]})
+    for make in (Matches, LeakReport):
+        with pytest.raises(ValueError, match="columns"):
+            make(table=wrong)
+    with pytest.raises(ValueError, match="origins: columns"):
+        Submission(predicted=right, origins=wrong)
+    origins = pd.DataFrame(columns=list(ORIGIN_COLUMNS))
+    assert Submission(predicted=right, origins=origins).ids == ("a",)

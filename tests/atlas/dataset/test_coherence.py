@@ -1,0 +1,120 @@
+"""Channels of one field belong together; a channel of another field stands out."""
+
+from itertools import pairwise, permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from atlas.dataset.coherence import LEAST_SCORE, SIDE_PX, channel_disagreement, coherence_scores
+from atlas.dataset.hpa import HPA_CHANNELS
+from atlas.dataset.images import read_field
+from atlas.dataset.manifest import read_manifest
+from atlas.synthetic.cells import draw_field
+
+Field = NDArray[np.uint8]
+STRUCTURES = (0, 2, 3)  # microtubules, nucleus, ER: wherever there are cells
+
+
+def drawn(seed: int, size_px: int = 64) -> Field:
+    return draw_field(antibody_seed=seed, field_seed=0, labels=(25,), size_px=size_px)
+
+
+def with_channel_of(field: Field, other: Field, channel: int) -> Field:
+    swapped = field.copy()
+    swapped[channel] = other[channel]
+    return swapped
+
+
+@pytest.mark.parametrize("size_px", [64, 128])
+def test_drawn_fields_are_coherent_and_swapped_ones_are_not(size_px: int) -> None:
+    fields = [drawn(seed, size_px) for seed in range(12)]
+    own = np.array([coherence_scores(field) for field in fields])
+    assert (own[:, STRUCTURES] > 10 * LEAST_SCORE).all()
+    swapped = [
+        coherence_scores(with_channel_of(a, b, channel))[channel]
+        for channel in STRUCTURES
+        for a, b in pairwise(fields)
+    ]
+    assert np.mean(np.array(swapped) < LEAST_SCORE) > 0.8
+
+
+def test_a_displaced_channel_is_a_foreign_one() -> None:
+    for seed in range(6):
+        field = drawn(seed)
+        field[2] = np.roll(field[2], (SIDE_PX // 2, SIDE_PX // 3), axis=(0, 1))
+        assert channel_disagreement(field)[0].channel == 2
+
+
+def test_turns_and_brightness_change_little() -> None:
+    field = drawn(3)
+    scores = coherence_scores(field)
+    np.testing.assert_allclose(coherence_scores(field[:, ::-1, :]), scores, rtol=1e-3)
+    np.testing.assert_allclose(coherence_scores(field.transpose(0, 2, 1)), scores, rtol=1e-3)
+    dim = coherence_scores((field * 0.6).astype(np.uint8))
+    np.testing.assert_allclose(dim, scores, rtol=0.2)
+
+
+def test_what_cannot_be_judged_is_not() -> None:
+    field = drawn(1)
+    assert channel_disagreement(field[:1]) == ()
+    assert channel_disagreement(np.zeros((4, 64, 64), np.uint8)) == ()
+    assert channel_disagreement(field[:, :16, :16]) == ()
+    empty = field.copy()
+    empty[3] = 5
+    scores = coherence_scores(empty)
+    assert np.isnan(scores[3])
+    assert (scores[[0, 2]] > LEAST_SCORE).all()
+    assert np.isnan(coherence_scores(with_channel_of(np.zeros_like(field), field, 0))).all()
+
+
+def test_equal_channels_and_other_shapes() -> None:
+    plane = drawn(2)[0]
+    same = np.stack([plane] * 3)
+    assert (coherence_scores(same) > LEAST_SCORE).all()
+    assert (coherence_scores(drawn(2)[:, :40, :]) > LEAST_SCORE)[list(STRUCTURES)].all()
+
+
+def test_of_two_channels_both_are_named() -> None:
+    """Nearly always: one pair of strangers in some dozens fits by chance."""
+    pairs = [np.stack([drawn(seed)[0], drawn(seed + 1)[3]]) for seed in range(12)]
+    named = [channel_disagreement(pair) for pair in pairs]
+    assert sum({each.channel for each in found} == {0, 1} for found in named) >= 10
+    for first, second in (found for found in named if found):
+        assert first.score <= second.score < LEAST_SCORE
+
+
+def real_quad(folder: Path, image_id: str) -> Field:
+    files = tuple(folder / f"{image_id}_{channel}.png" for channel in HPA_CHANNELS)
+    return read_field(files, HPA_CHANNELS)
+
+
+@pytest.mark.real
+def test_the_broken_quad_is_reported(shared: Path) -> None:
+    named = channel_disagreement(real_quad(shared / "broken_quad", "10008_57_F11_1"))
+    assert [found.channel for found in named] == [3]
+
+
+@pytest.mark.real
+def test_whole_real_fields_are_coherent_and_swapped_ones_are_not(shared: Path) -> None:
+    folder = shared / "quads_512"
+    ids = sorted(path.name.removesuffix("_red.png") for path in folder.glob("*_red.png"))
+    fields = [real_quad(folder, image_id) for image_id in ids]
+    assert len(fields) == 4
+    assert [channel_disagreement(field) for field in fields] == [()] * 4
+    for channel in STRUCTURES:
+        for a, b in permutations(fields, 2):
+            named = channel_disagreement(with_channel_of(a, b, channel))
+            assert channel in {found.channel for found in named}
+
+
+@pytest.mark.real
+def test_few_real_tiles_are_reported(shared: Path) -> None:
+    """Tiles hold one or two cells and planted edits, so some give too little to go by."""
+    rows = read_manifest(shared / "benches" / "hpa_tiles").rows
+    named = [channel_disagreement(read_field(row.files, HPA_CHANNELS)) for row in rows]
+    reported = [row.split for row, found in zip(rows, named, strict=True) if found]
+    assert reported.count("train") == 0
+    assert reported.count("test") <= 6
+    assert {found.channel for several in named for found in several} <= {1, 2}

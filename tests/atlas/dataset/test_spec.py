@@ -1,0 +1,80 @@
+"""`atlas.toml`: what it says, what it may leave out, and every mistake in it at once."""
+
+from pathlib import Path
+
+import pytest
+
+from atlas.core.errors import DataError
+from atlas.dataset.spec import HPA_2018, read_spec
+
+SOUND = {
+    "channels": '["a", "b"]',
+    "file_pattern": '"{id}_{channel}.tif"',
+    "labels": '["one"]',
+}
+
+
+def write(folder: Path, **keys: str) -> Path:
+    (folder / "atlas.toml").write_text("".join(f"{k} = {v}\n" for k, v in keys.items()))
+    return folder
+
+
+def problems_of(folder: Path) -> tuple[str, ...]:
+    with pytest.raises(DataError) as caught:
+        read_spec(folder)
+    return caught.value.problems
+
+
+def test_without_a_file_it_is_hpa(tmp_path: Path) -> None:
+    assert read_spec(tmp_path) == HPA_2018
+    assert len(HPA_2018.labels) == 28
+    assert HPA_2018.file_stem("x", "red") == "x_red"
+
+
+def test_a_sound_file(tmp_path: Path) -> None:
+    spec = read_spec(write(tmp_path, **SOUND, max_value="4095"))
+    assert (spec.name, spec.channels, spec.labels) == (tmp_path.name, ("a", "b"), ("one",))
+    assert spec.max_value == 4095
+    assert spec.file_stem("1.2", "a") == "1.2_a"
+
+
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    write(
+        tmp_path, colour='"x"', name="3", channels='["a", "a"]', labels="[]", max_value="true",
+    )  # fmt: skip
+    said = "\n".join(problems_of(tmp_path))
+    for part in ("'colour' is unknown", "name must", "name twice: a", "labels must", "max_value"):
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("channels", '"red"', "channels must be a list"),
+        ("channels", "[1]", "channels must hold names"),
+        ("labels", '["a", ""]', "labels must hold names"),
+        ("max_value", "0", "1..65535"),
+        ("max_value", "65536", "1..65535"),
+        ("file_pattern", "3", "must be a file name"),
+        ("file_pattern", '"{id"', "is not a file name"),
+        ("file_pattern", '"{id.x}_{channel}.png"', "is not a file name"),
+        ("file_pattern", '"{id}_{plate}_{channel}.png"', "is not a file name"),
+        ("file_pattern", '"{id}_{}.png"', "is not a file name"),
+        ("file_pattern", '"{id[0]}_{channel}.png"', "must hold {id}"),
+        ("file_pattern", '"{channel}.png"', "must hold {id}"),
+        ("file_pattern", '"{id}.png"', "must hold {channel}"),
+        ("file_pattern", '"{id}/{channel}.png"', "another folder"),
+        ("file_pattern", '"{id}_{channel}.bmp"', "must end in"),
+        ("file_pattern", '"{id}_{channel}"', "must end in"),
+    ],
+)
+def test_one_mistake(tmp_path: Path, key: str, value: str, said: str) -> None:
+    problems = problems_of(write(tmp_path, **{**SOUND, key: value}))
+    assert len(problems) == 1
+    assert said in problems[0]
+
+
+@pytest.mark.parametrize("content", [b"channels = [", b'name = "\xff"'])
+def test_what_is_not_toml(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "atlas.toml").write_bytes(content)
+    assert "not valid TOML" in problems_of(tmp_path)[0]

@@ -1,0 +1,156 @@
+"""The image store: what it holds, when it is made anew, and what it says of broken images."""
+
+import os
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from atlas.core.errors import DataError
+from atlas.core.row_cache import PART_BYTES
+from atlas.dataset import store as store_module
+from atlas.dataset.hpa import HPA_CHANNELS
+from atlas.dataset.images import read_field, resize_field
+from atlas.dataset.manifest import read_manifest
+from atlas.dataset.store import fill_store, native_size_px
+from atlas.synthetic.cells import draw_field
+from tests.conftest import write_field, write_tiny_atlas
+
+WriteAtlas = Callable[..., Path]
+
+
+def damage(path: Path) -> None:
+    """The header and the end are sound; the pixels are not."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("channels", [("gray",), ("red", "green", "blue", "yellow")])
+def test_fields_are_those_of_the_files(
+    write_atlas: WriteAtlas, tmp_path: Path, channels: tuple[str, ...]
+) -> None:
+    manifest = read_manifest(write_atlas(test=["t"], channels=channels, size=(40, 60)))
+    store = fill_store(manifest, tmp_path / "store", size_px=16)
+    assert (store.ids, store.channels, store.size_px) == (manifest.ids, channels, 16)
+    for row in manifest.rows:
+        expected = resize_field(read_field(row.files, channels), 16)
+        np.testing.assert_array_equal(store.read([row.id])[0], expected)
+    assert store.read([]).shape == (0, len(channels), 16, 16)
+    with pytest.raises(KeyError):
+        store.read(["nobody"])
+
+
+def test_the_second_run_decodes_nothing(
+    write_atlas: WriteAtlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = read_manifest(write_atlas())
+    first = fill_store(manifest, tmp_path / "store", size_px=8)
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(store_module, "read_field", never)
+    again = fill_store(manifest, tmp_path / "store", size_px=8)
+    assert again.content_hash == first.content_hash
+
+
+def test_a_changed_file_is_decoded_again_and_another_size_is_another_store(
+    write_atlas: WriteAtlas, tmp_path: Path
+) -> None:
+    data = write_atlas()
+    manifest = read_manifest(data)
+    before = fill_store(manifest, tmp_path / "store", size_px=16)
+    path = data / "train" / "a.png"
+    modified = path.stat().st_mtime_ns
+    cv2.imwrite(str(path), np.full((16, 16), 7, np.uint8))
+    os.utime(path, ns=(modified, modified + 1))
+    after = fill_store(manifest, tmp_path / "store", size_px=16)
+    assert after.content_hash != before.content_hash
+    assert (after.read(["a"]) == 7).all()
+    assert not (before.read(["a"]) == 7).all()
+    same = [a == b for a, b in zip(before.keys(before.ids), after.keys(after.ids), strict=True)]
+    assert [i for i, is_same in zip(after.ids, same, strict=True) if not is_same] == ["a"]
+    smaller = fill_store(manifest, tmp_path / "store", size_px=8)
+    assert smaller.size_px == 8
+    assert smaller.parts.folder != before.parts.folder
+
+
+def test_every_broken_image_is_named_at_once(
+    write_atlas: WriteAtlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "rows_that_fit", lambda row_bytes: 2)
+    data = write_atlas(train=dict.fromkeys("abcdef", "0"), test=["t"], size=(64, 64))
+    for path in (data / "train" / "c.png", data / "train" / "f.png", data / "test" / "t.png"):
+        damage(path)
+    cv2.imwrite(str(data / "train" / "e.png"), np.random.default_rng(0).integers(0, 9, (8, 8, 3)))
+    with pytest.raises(DataError) as caught:
+        fill_store(read_manifest(data), tmp_path / "store", size_px=16)
+    assert [line.split(":")[0] for line in caught.value.problems] == [
+        "train/c.png", "train/e.png", "train/f.png", "test/t.png",
+    ]  # fmt: skip
+    assert str(data) in str(caught.value)
+    assert len(list(tmp_path.glob("store/*/*"))) == 1
+
+
+def test_channels_of_different_sizes_are_named_although_headers_were_read_before(
+    write_atlas: WriteAtlas, tmp_path: Path
+) -> None:
+    data = write_atlas(channels=("red", "green"))
+    manifest = read_manifest(data)
+    cv2.imwrite(str(data / "train" / "a_green.png"), np.zeros((4, 4), np.uint8))
+    with pytest.raises(DataError, match="channels of different sizes: red 16x16, green 4x4"):
+        fill_store(manifest, tmp_path / "store", size_px=16)
+
+
+def test_a_store_of_large_images_holds_no_more_than_two_parts(
+    write_atlas: WriteAtlas, tmp_path: Path
+) -> None:
+    size_px = 2048
+    manifest = read_manifest(write_atlas(train={str(n): "0" for n in range(60)}))
+    assert len(manifest.rows) * size_px**2 > 6 * PART_BYTES
+    tracemalloc.start()
+    fill_store(manifest, tmp_path / "store", size_px=size_px)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 3 * PART_BYTES
+
+
+def test_native_size(write_atlas: WriteAtlas) -> None:
+    manifest = read_manifest(write_atlas(size=(40, 60)))
+    assert native_size_px(manifest, at_most_px=512) == 60
+    assert native_size_px(manifest, at_most_px=32) == 32
+    assert native_size_px(manifest.of("test"), at_most_px=32) == 32
+
+
+def test_fields_with_a_foreign_channel_are_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = dict.fromkeys("abcdef", "0")
+    data = write_tiny_atlas(tmp_path / "data", train=names, channels=HPA_CHANNELS)
+    fields = {
+        name: draw_field(antibody_seed=n, field_seed=0, labels=(25,), size_px=64)
+        for n, name in enumerate(names)
+    }
+    foreign = fields["b"].copy()
+    foreign[3] = fields["c"][3]
+    for name, field in {**fields, "b": foreign}.items():
+        write_field(data / "train", name, field, HPA_CHANNELS)
+    manifest = read_manifest(data)
+    store = fill_store(manifest, tmp_path / "store", size_px=64)
+    path = store.parts.folder / "disagreements.csv"
+    header, *lines = path.read_text().splitlines()
+    assert header == "id,channel,score"
+    assert [line.rsplit(",", 1)[0] for line in lines] == ["b,yellow"]
+    said = capsys.readouterr().err
+    assert f"1 of 6 fields have a channel that does not seem to belong: {path}" in said
+    fill_store(manifest, tmp_path / "store", size_px=64)
+    assert "seem to belong" not in capsys.readouterr().err
+
+
+def test_one_channel_has_nothing_to_disagree_with(write_atlas: WriteAtlas, tmp_path: Path) -> None:
+    store = fill_store(read_manifest(write_atlas()), tmp_path / "store", size_px=16)
+    assert not (store.parts.folder / "disagreements.csv").exists()

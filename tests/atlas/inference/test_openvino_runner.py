@@ -1,0 +1,139 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from atlas.core.errors import UserError
+from atlas.inference.openvino_export import export, quantise
+from atlas.inference.openvino_runner import OpenVinoRunner, has_precision, installed, model_hash
+from atlas.inference.runner import rows_of
+from atlas.inference.torch_runner import forward_rows
+from atlas.training.backbones import build_trunk
+from atlas.training.layers import AvgMaxPool, Normalise, measure_channels, winner_head
+from tests.atlas.training.stirred import stirred
+from tests.atlas.training.stores import tiny_store
+
+pytestmark = pytest.mark.skipif(not installed(), reason="OpenVINO is not installed")
+
+BATCH, SIZE_PX = 4, 48
+# Untrained, the other one blows up whatever its input has too much or too little.
+STEADY = pytest.mark.parametrize("made", ["resnet10t"], indirect=True)
+
+
+class Network(nn.Module):
+    def __init__(self, normalise: nn.Module, trunk: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.normalise, self.trunk, self.head = normalise, trunk, head
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        return nn.functional.normalize(self.head(self.trunk(self.normalise(images_NCHW))), dim=1)
+
+
+@pytest.fixture(scope="module", params=["resnet10t", "tf_efficientnet_lite0"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    """A network, a store of 18 images, what torch gives of them, and the exported network."""
+    folder = tmp_path_factory.mktemp("made")
+    store = tiny_store(folder / "store", count=18, size_px=SIZE_PX)
+    trunk = build_trunk(request.param, channels=4, stem="winner", weights="none", seed=0)
+    torch.manual_seed(0)
+    head = winner_head(2 * trunk.features, 64, 32, dropouts=(0.25, 0.5), last_batchnorm=True)
+    normalise = Normalise(measure_channels(store, store.ids))
+    whole = Network(normalise, trunk.module, nn.Sequential(AvgMaxPool(), *head))
+    network = stirred(whole, torch.from_numpy(store.read(store.ids)))
+    export(network, folder / "model", shape_BCHW=(BATCH, 4, SIZE_PX, SIZE_PX))
+    rows = forward_rows(network, store.read, store.ids)
+    assert (rows @ rows.T)[~np.eye(18, dtype=bool)].max() < 0.9  # or a cosine says nothing
+    return network, store, rows, folder / "model"
+
+
+def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return (one * other).sum(1)
+
+
+def test_float32_gives_what_torch_gives(made) -> None:
+    _, store, rows, model = made
+    own = rows_of(OpenVinoRunner(model, "float32"), store.read, store.ids)
+    assert own.dtype == np.float32
+    assert np.allclose(own, rows, atol=1e-4)
+
+
+@STEADY
+def test_bfloat16_is_another_precision_and_near(made) -> None:
+    if not has_precision("bfloat16"):
+        pytest.skip("this processor has no bfloat16")
+    _, store, rows, model = made
+    own, exact = (
+        rows_of(OpenVinoRunner(model, precision), store.read, store.ids)
+        for precision in ("bfloat16", "float32")
+    )
+    assert cosines(own, rows).min() > 0.98
+    assert np.abs(own - exact).max() > 1e-4
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_rows_are_the_same_bit_for_bit_whatever_their_mates(made, precision) -> None:
+    """In any order, alone, twice, and by the model loaded again."""
+    if not has_precision(precision):
+        pytest.skip(f"this processor has no {precision}")
+    _, store, _, model = made
+    runner, again = OpenVinoRunner(model, precision), OpenVinoRunner(model, precision)
+    rows = rows_of(runner, store.read, store.ids)
+    assert np.array_equal(rows, rows_of(runner, store.read, store.ids))
+    assert np.array_equal(rows, rows_of(again, store.read, store.ids))
+    shuffled = np.random.default_rng(0).permutation(18)
+    assert np.array_equal(
+        rows_of(again, store.read, [store.ids[n] for n in shuffled]), rows[shuffled]
+    )
+    for n in (0, 7, 17):
+        assert np.array_equal(rows_of(runner, store.read, [store.ids[n]])[0], rows[n])
+
+
+def test_an_export_leaves_the_network_as_it_was_and_reports_to_nobody(made, tmp_path) -> None:
+    network, _, _, _ = made
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.train()
+    export(network, tmp_path / "model", shape_BCHW=(1, 4, SIZE_PX, SIZE_PX))
+    assert network.training
+    network.eval()
+    assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
+    assert sys.modules["openvino_telemetry"] is None
+
+
+def test_equal_exports_are_equal_files(made, tmp_path) -> None:
+    network, _, _, model = made
+    export(network, tmp_path / "again", shape_BCHW=(BATCH, 4, SIZE_PX, SIZE_PX))
+    assert model_hash(tmp_path / "again") == model_hash(model)
+
+
+def test_a_network_that_openvino_does_not_know_is_refused_in_one_line(tmp_path) -> None:
+    class Strange(nn.Module):
+        def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+            return torch.linalg.eigvals(images_NCHW.float()[:, 0]).real
+
+    with pytest.raises(UserError, match="OpenVINO cannot take this network") as refused:
+        export(Strange(), tmp_path / "model", shape_BCHW=(1, 4, 8, 8))
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "model").exists()
+
+
+@STEADY
+@pytest.mark.skipif(not installed("nncf"), reason="nncf is not installed")
+def test_the_trunk_in_8_bits_is_near_and_the_rest_stays_exact(made, tmp_path) -> None:
+    _, store, rows, model = made
+    batches = [store.read(store.ids[start : start + BATCH]) for start in (0, 4, 8, 12)]
+    quantise(model, tmp_path / "int8", batches, part="trunk")
+    quantise(model, tmp_path / "again", batches, part="trunk")
+    assert model_hash(tmp_path / "int8") == model_hash(tmp_path / "again") != model_hash(model)
+    from openvino import Core  # after ours: it would load what reports over the network
+
+    operations = Core().read_model(str(tmp_path / "int8" / "model.xml")).get_ops()
+    quantisers = [o for o in operations if o.get_type_name() == "FakeQuantize"]
+    assert len(quantisers) > 5
+    assert not [o for o in quantisers if "__module.head" in o.get_friendly_name()]
+    runner = OpenVinoRunner(tmp_path / "int8", "int8")
+    own = rows_of(runner, store.read, store.ids)
+    # As sure as it gets with statistics of noise: each row is nearest to its own.
+    assert np.array_equal((own @ rows.T).argmax(1), np.arange(18))
+    assert np.array_equal(own[5], rows_of(runner, store.read, [store.ids[5]])[0])

@@ -1,0 +1,113 @@
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from atlas.inference.runner import rows_of
+from atlas.inference.torch_runner import TorchRunner, forward_rows
+from atlas.training.backbones import build_trunk
+from atlas.training.layers import AvgMaxPool, Normalise, measure_channels, winner_head
+from tests.atlas.training.stores import tiny_store
+
+
+@pytest.fixture(params=["resnet10t", "tf_efficientnet_lite0"])
+def made(request: pytest.FixtureRequest, tmp_path: Path):
+    """A network with a head and a store of 19 images."""
+    store = tiny_store(tmp_path, count=19, size_px=48)
+    trunk = build_trunk(request.param, channels=4, stem="winner", weights="none", seed=0)
+    torch.manual_seed(0)
+    head = winner_head(2 * trunk.features, 64, 32, dropouts=(0.25, 0.5), last_batchnorm=True)
+    normalise = Normalise(measure_channels(store, store.ids))
+    return nn.Sequential(normalise, trunk.module, AvgMaxPool(), head), store
+
+
+def test_rows_are_the_same_bit_for_bit_whatever_their_mates(made) -> None:
+    network, store = made
+    rows = forward_rows(network, store.read, store.ids)
+    assert rows.dtype == np.float32
+    assert rows.shape == (19, 32)
+    assert np.array_equal(rows, forward_rows(network, store.read, store.ids))
+    shuffled = np.random.default_rng(0).permutation(19)
+    again = forward_rows(network, store.read, [store.ids[n] for n in shuffled])
+    assert np.array_equal(again, rows[shuffled])
+    for n in (0, 7, 18):
+        assert np.array_equal(forward_rows(network, store.read, [store.ids[n]])[0], rows[n])
+
+
+def test_it_infers_and_gives_the_network_back_as_it_was(made) -> None:
+    network, store = made
+    network.train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    forward_rows(network, store.read, store.ids)
+    assert network.training
+    assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
+
+
+def test_no_ids_give_no_rows(made) -> None:
+    network, store = made
+    assert len(forward_rows(network, store.read, [])) == 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_gpu_gives_the_same_twice_and_nearly_what_the_cpu_gives(made) -> None:
+    network, store = made
+    rows = forward_rows(network, store.read, store.ids)
+    assert np.array_equal(rows, forward_rows(network, store.read, store.ids))
+    with torch.inference_mode():
+        on_cpu = network.cpu().eval()(torch.from_numpy(store.read(store.ids)))
+    assert np.allclose(rows, on_cpu.numpy(), atol=1e-2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_gpu_in_bfloat16_gives_the_same_twice_and_nearly_what_float32_gives(made) -> None:
+    network, store = made
+    runner = TorchRunner(network, batch_size=8, precision="bfloat16")
+    rows, exact = (
+        rows_of(runner, store.read, store.ids),
+        forward_rows(network, store.read, store.ids),
+    )
+    assert np.array_equal(rows, rows_of(runner, store.read, store.ids))
+    assert not np.array_equal(rows, exact)
+    assert np.allclose(rows, exact, atol=0.2)
+
+
+def test_bfloat16_is_another_precision_and_near(made) -> None:
+    network, store = made
+    exact = forward_rows(network, store.read, store.ids, batch_size=8)
+    rows = rows_of(TorchRunner(network, batch_size=8, precision="bfloat16"), store.read, store.ids)
+    assert rows.dtype == np.float32
+    assert not np.array_equal(rows, exact)
+    assert np.allclose(rows, exact, atol=0.2)
+
+
+def test_the_next_batch_is_read_while_the_network_works() -> None:
+    """The network does not end its first batch before the second is being read."""
+    second_read = threading.Event()
+
+    class Waiting(nn.Module):
+        def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+            assert second_read.wait(timeout=60)
+            return images_NCHW.float().mean((2, 3))
+
+    def read(ids):
+        if "2" in ids:
+            second_read.set()
+        return np.stack([np.full((1, 4, 4), int(i), np.uint8) for i in ids])
+
+    rows = forward_rows(Waiting(), read, list("01234"), batch_size=2)
+    assert rows.ravel().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_what_reading_raises_is_raised(made) -> None:
+    network, store = made
+
+    def read(ids):
+        if store.ids[9] in ids:
+            raise OSError("gone")
+        return store.read(ids)
+
+    with pytest.raises(OSError, match="gone"):
+        forward_rows(network, read, store.ids, batch_size=2)

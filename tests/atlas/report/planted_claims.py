@@ -1,0 +1,71 @@
+"""Claims as a leak run's page shows them, made up."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from atlas.report.leak_page import (
+    Claim,
+    LeakPage,
+    Relation,
+    difference_uri,
+    save_leak_page,
+    sheet_uri,
+)
+
+SIDE = 32
+LABELS = ("Nucleoplasm", "Golgi apparatus", "Cytosol</script><b>")
+QUARTER_TURN = (0.0, 1.0, 0.0, -1.0, 0.0, 1.0)  # (x, y) -> (y, 1 - x): to the left
+
+
+def field(red: int, green: int) -> np.ndarray:
+    """Two even channels, but for a white corner that the contrast is stretched to."""
+    planes = np.stack([np.full((SIDE, SIDE), value, np.uint8) for value in (red, green)])
+    planes[:, :4, :4] = 255
+    return planes
+
+
+SHEET = sheet_uri(field(200, 0), field(0, 200), SIDE)
+DIFFERENCE = difference_uri(np.full((SIDE, SIDE), 0.5, np.float32))
+
+
+def claim(image_id: str, **changes: object) -> Claim:
+    told = {
+        "id": image_id, "match_id": f"m{image_id}", "relation": "same_image", "similarity": 0.9,
+        "evidence": 0.95, "confidence": 0.99, "labels": (1,), "before": (0, 1),
+        "decision": "transfer", "reason": f"why {image_id}", "sheet": SHEET,
+        "difference": DIFFERENCE, "laid_23": QUARTER_TURN,
+    }  # fmt: skip
+    return Claim(**{**told, **changes})
+
+
+CLAIMS = [
+    claim("a", similarity=0.91, evidence=0.80, confidence=0.991),
+    claim("b", similarity=0.70, evidence=0.97, confidence=0.999, before=None),
+    claim("c", similarity=0.85, evidence=None, confidence=0.96, relation="sibling", labels=(0, 2)),
+    claim("d", similarity=0.60, evidence=0.90, confidence=0.995, decision="abstain"),
+    claim("<i>e</i>", similarity=0.99, evidence=0.99, confidence=0.992, labels=(2,), before=(2,)),
+]
+
+
+def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE) -> Path:
+    plot = path.with_name("plot.png")
+    cv2.imwrite(str(plot), np.zeros((4, 4), np.uint8))
+    relations = [
+        Relation(
+            name=name,
+            claims=sum(c.relation == name for c in claims),
+            transfers=sum(c.relation == name and c.decision == "transfer" for c in claims),
+            cut=cut,
+            said=(f"{name} rests on this",),
+        )
+        for name, cut in (("same_image", 0.784), ("sibling", None))
+    ]
+    page = LeakPage(
+        title="Known images of <drawn>", test_images=50, relations=relations,
+        plots={"the cut": plot}, channels=("red", "green"), labels=LABELS, tile_px=tile_px,
+        claims=claims,
+    )  # fmt: skip
+    save_leak_page(path, page)
+    return path

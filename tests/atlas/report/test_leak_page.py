@@ -1,0 +1,221 @@
+"""The page of a leak run, opened in a browser on planted claims."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from atlas.report.leak_page import PAGE_BYTES, sheet_uri, tile_side_px
+from tests.atlas.report.planted_claims import CLAIMS, claim, saved
+
+UNKNOWN = "\N{EN DASH}"
+
+
+@pytest.fixture
+def opened(page: Page, tmp_path: Path) -> Page:
+    page.goto(saved(tmp_path / "report.html", CLAIMS).as_uri())
+    return page
+
+
+def column(page: Page, name: str) -> list[str]:
+    return page.locator(f"#claims tbody tr:not(.spacer) .{name}").all_inner_texts()
+
+
+def ids(page: Page) -> list[str]:
+    return column(page, "id")
+
+
+def until(page: Page, condition: str, argument: str = "") -> None:
+    """Playwright's own waiting asks again by eval, which the page's policy forbids."""
+    for _ in range(200):
+        if page.evaluate(condition, argument):
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(f"it never came true: {condition}")
+
+
+def pixel(page: Page, canvas: str, x: float, y: float) -> list[int]:
+    """Red, green and blue at shares of the width and height, once the picture is drawn."""
+    until(
+        page,
+        "q => document.querySelector(q).getContext('2d').getImageData(1, 1, 1, 1).data[3] > 0",
+        canvas,
+    )
+    return page.evaluate(
+        """([q, x, y]) => { const c = document.querySelector(q); return [...c.getContext('2d')
+           .getImageData(x * c.width, y * c.height, 1, 1).data].slice(0, 3); }""",
+        [canvas, x, y],
+    )
+
+
+def test_the_summary_says_counts_cuts_and_what_they_rest_on(opened: Page) -> None:
+    assert opened.locator("h1").inner_text() == "Known images of <drawn>"
+    counts = dict(
+        zip(
+            opened.locator(".counts dt").all_inner_texts(),
+            opened.locator(".counts dd").all_inner_texts(),
+            strict=True,
+        )
+    )
+    assert counts == {
+        "test images": "50", "claimed": "5", "labels transferred": "4", "abstained": "1"
+    }  # fmt: skip
+    rows = opened.locator(".relations tbody tr").all_inner_texts()
+    assert [" ".join(row.split()) for row in rows] == [
+        "same_image 4 3 1 0.784 same_image rests on this",
+        "sibling 1 1 0 none sibling rests on this",
+    ]
+    assert opened.evaluate("document.querySelector('.plots img').naturalWidth") == 4
+
+
+def test_a_row_tells_everything_of_a_claim(opened: Page) -> None:
+    row = opened.locator("#claims tbody tr", has_text="why a")
+    assert row.locator(".match").inner_text() == "→ ma"
+    assert row.locator("td.number").all_inner_texts() == ["0.910", "0.800", "0.991"]
+    assert row.locator(".chip").all_inner_texts() == ["same_image", "transfer"]
+    assert row.locator(".before li").all_inner_texts() == ["0 Nucleoplasm", "1 Golgi apparatus"]
+    assert row.locator(".before .dropped").all_inner_texts() == ["0 Nucleoplasm"]
+    assert row.locator(".after li").all_inner_texts() == ["1 Golgi apparatus"]
+    assert row.locator(".after .added").count() == 0
+    sibling = opened.locator("#claims tbody tr", has_text="why c")
+    assert sibling.locator("td.number").nth(1).inner_text() == UNKNOWN
+    assert sibling.locator(".after .added").all_inner_texts() == ["2 Cytosol</script><b>"]
+    abstained = opened.locator("#claims tbody tr", has_text="why d")
+    assert abstained.locator(".after li").all_inner_texts() == [
+        "not transferred:", "1 Golgi apparatus"
+    ]  # fmt: skip
+    unknown = opened.locator("#claims tbody tr", has_text="why b")
+    assert unknown.locator(".before li").all_inner_texts() == [UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("score", "rising"),
+    [
+        ("similarity", "d b c a <i>e</i>"),
+        ("evidence", "a d b <i>e</i> c"),
+        ("confidence", "c a <i>e</i> d b"),
+    ],
+)
+def test_every_score_sorts_both_ways_and_what_is_unknown_comes_last(
+    opened: Page, score: str, rising: str
+) -> None:
+    head = opened.locator(f"th[data-key={score}]")
+    order = rising.split()
+    if score != "confidence":  # which the page starts with
+        head.locator(".sort").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert ids(opened) == order
+    head.locator(".sort").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    falling = [i for i in reversed(order) if i != "c"]
+    assert [i for i in ids(opened) if i != "c"] == falling
+    assert ids(opened)[-1] == ("c" if score == "evidence" else order[0])
+
+
+def test_filters_work_together_and_are_reset(opened: Page) -> None:
+    count = opened.locator("#count")
+    opened.locator("[name=relation]").select_option("same_image")
+    assert sorted(ids(opened)) == ["<i>e</i>", "a", "b", "d"]
+    opened.locator("[name=decision]").select_option("transfer")
+    assert sorted(ids(opened)) == ["<i>e</i>", "a", "b"]
+    opened.locator("[name=similarity-min]").fill("0.91")
+    assert sorted(ids(opened)) == ["<i>e</i>", "a"]
+    opened.locator("[name=similarity-max]").fill("0.95")
+    assert ids(opened) == ["a"]
+    assert count.inner_text() == "1 of 5"
+    opened.locator("[name=text]").fill("nobody")
+    assert ids(opened) == []
+    assert opened.locator("#nothing").is_visible()
+    opened.locator("button[type=reset]").click()
+    expect(count).to_have_text("5 of 5")
+    assert len(ids(opened)) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("MB", "b"), ("golgi", "a b c d"), ("2 cytosol", "c <i>e</i>"), ("<i>", "<i>e</i>")],
+)
+def test_the_search_finds_ids_and_labels(opened: Page, text: str, found: str) -> None:
+    opened.locator("[name=text]").fill(text)
+    assert sorted(ids(opened)) == sorted(found.split())
+
+
+def test_a_score_that_is_unknown_is_in_no_range(opened: Page) -> None:
+    opened.locator("[name=evidence-min]").fill("-1")
+    assert "c" not in ids(opened)
+    assert len(ids(opened)) == 4
+
+
+def test_pictures_show_all_channels_in_colour_or_one_in_gray(opened: Page) -> None:
+    query, match = (f"#claims tbody tr:nth-child(2) td:nth-child({n}) canvas" for n in (1, 2))
+    red, green, blue = pixel(opened, query, 0.6, 0.6)
+    assert red > 150 > 60 > green + blue
+    red, green, blue = pixel(opened, match, 0.6, 0.6)
+    assert green > 150 > 60 > red + blue
+    opened.locator("#filters .channel").select_option("green")
+    until(
+        opened,
+        """q => { const [r, g, b] = document.querySelector(q).getContext('2d')
+           .getImageData(60, 60, 1, 1).data; return r > 150 && r === g && g === b; }""",
+        match,
+    )
+    assert max(pixel(opened, query, 0.6, 0.6)) < 60
+
+
+def test_the_keyboard_goes_from_row_to_row_and_opens_the_large_view(opened: Page) -> None:
+    opened.locator("#claims tbody tr", has_text="why c").focus()
+    opened.keyboard.press("ArrowDown")
+    opened.keyboard.press("Enter")
+    title = opened.locator("#large-id")
+    assert title.inner_text() == "a → ma"
+    assert opened.locator("#large .reason").inner_text() == "why a"
+    assert opened.locator("#large .evidence").inner_text() == "0.800"
+    opened.keyboard.press("ArrowRight")
+    assert title.inner_text() == "<i>e</i> → m<i>e</i>"
+    opened.keyboard.press("Escape")
+    assert not opened.locator("#large").is_visible()
+    until(opened, "() => document.activeElement.claim?.id === '<i>e</i>'")
+    opened.keyboard.press("/")
+    opened.keyboard.type("why")  # reasons are not searched
+    assert ids(opened) == []
+
+
+def test_the_large_view_lays_the_query_over_the_match(opened: Page) -> None:
+    """The query's white corner, upper left, is turned to the left: to the lower left."""
+    opened.locator("#claims tbody tr", has_text="why a").click()
+    query, laid = (f"#large figure:nth-child({n}) canvas" for n in (1, 2))
+    assert min(pixel(opened, query, 0.05, 0.05)[:2]) > 150
+    assert pixel(opened, query, 0.05, 0.95)[1] < 60
+    assert pixel(opened, laid, 0.05, 0.05)[1] < 60
+    assert min(pixel(opened, laid, 0.05, 0.95)[:2]) > 150
+
+
+def test_five_thousand_claims_scroll_to_the_last_and_stay_small(page: Page, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    px = tile_side_px(5000, 4)
+    fields = [
+        np.stack([cv2.GaussianBlur(p, (0, 0), 2) for p in rng.integers(0, 256, (4, 96, 96))
+                  .astype(np.uint8)]) for _ in range(11)
+    ]  # fmt: skip
+    sheets = [sheet_uri(a, b, px) for a, b in pairwise(fields)]
+    claims = [
+        claim(f"i{n:04d}", confidence=n / 5000, sheet=sheets[n % len(sheets)]) for n in range(5000)
+    ]
+    path = saved(tmp_path / "report.html", claims, tile_px=px)
+    assert path.stat().st_size < 1.1 * PAGE_BYTES
+    page.goto(path.as_uri())
+    assert ids(page)[0] == "i0000"
+    assert len(ids(page)) < 30
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    last = page.locator("#claims tbody tr", has_text="why i4999")
+    last.wait_for()
+    assert last.get_attribute("aria-rowindex") == "5001"
+    assert len(ids(page)) < 30
+    pixel(page, "#claims tbody tr:nth-last-child(2) td:nth-child(2) canvas", 0.5, 0.5)
+    page.locator("#claims tbody tr", has_text="why i4998").focus()
+    page.keyboard.press("Home")
+    assert page.evaluate("document.activeElement.claim.id") == "i0000"
+    assert page.locator("#claims tbody tr", has_text="why i0000").is_visible()

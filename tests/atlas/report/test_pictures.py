@@ -1,0 +1,61 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from atlas.report.evidence_plots import Curves, save_calibration_plot, save_curves_plot
+from atlas.report.pictures import save_grid, to_rgb
+
+
+def test_channels_show_in_their_colours_and_dim_ones_are_stretched():
+    field = np.zeros((4, 8, 8), np.uint8)
+    field[0, :4], field[2, 4:] = 3, 200  # dim red above, bright blue below
+    rgb = to_rgb(field, ("red", "green", "blue", "yellow"))
+    np.testing.assert_allclose(rgb[0, 0], (1, 0, 0))
+    np.testing.assert_allclose(rgb[7, 7], (0, 0, 1))
+
+
+def test_an_unnamed_channel_is_gray_and_a_blank_one_black():
+    ramp = np.arange(64, dtype=np.uint8).reshape(1, 8, 8)
+    rgb = to_rgb(ramp, ("whatever",))
+    assert (rgb[:, :, 0] == rgb[:, :, 2]).all()
+    assert rgb.max() == 1.0
+    assert to_rgb(np.zeros((1, 8, 8), np.uint8), ("gray",)).max() == 0.0
+
+
+def test_grids_take_rows_of_any_length_and_equal_grids_are_equal_files(tmp_path):
+    tile = (np.ones((8, 8, 3), np.float32) * 0.5, "a tile")
+    for name in ("one.png", "two.png"):
+        save_grid(tmp_path / name, [[tile, tile], [tile]], title="tiles")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    picture = cv2.imread(str(tmp_path / "one.png"))
+    assert picture is not None
+    assert picture.shape[0] > picture.shape[1]
+    assert picture.std() > 10  # something was drawn
+
+
+CURVES = Curves(
+    scores_T=np.linspace(0, 1, 5),
+    precision_T=np.linspace(0, 1, 5),
+    bound_T=np.linspace(0, 0.8, 5),
+    recall_T=np.linspace(1, 0, 5),
+)
+
+
+def test_curves_that_differ_are_drawn_differently(tmp_path):
+    save_curves_plot(tmp_path / "a.png", curves=CURVES, cut=0.5)
+    bare = replace(CURVES, bound_T=np.zeros(5))
+    save_curves_plot(tmp_path / "b.png", curves=bare, cut=0.5)
+    a, b = (cv2.imread(str(tmp_path / name)) for name in ("a.png", "b.png"))
+    assert (a != b).any()
+
+
+def test_the_calibration_plot_shows_where_the_scores_lie(tmp_path):
+    rng = np.random.default_rng(0)
+    scores = {"planted": rng.uniform(0.9, 1, 50), "natural": rng.uniform(0, 0.4, 50)}
+    for name, cut in (("a.png", 0.7), ("b.png", 0.2)):
+        queries = rng.uniform(0, 1, 9)
+        save_calibration_plot(tmp_path / name, **scores, queries=queries, curves=CURVES, cut=cut)
+    a, b = (cv2.imread(str(tmp_path / name)) for name in ("a.png", "b.png"))
+    assert a.shape == b.shape
+    assert (a != b).any()

@@ -1,0 +1,35 @@
+"""Small image stores for tests, without files to decode."""
+
+from pathlib import Path
+
+import numpy as np
+
+from atlas.core.row_cache import fill_parts
+from atlas.dataset.store import ImageStore
+
+
+def tiny_store(
+    folder: Path, *, count: int = 12, channels: int = 4, size_px: int = 32, seed: int = 0
+) -> ImageStore:
+    """Noise, other in every image and with other means in every channel."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 120, (count, channels, size_px, size_px), dtype=np.uint8)
+    images += (20 * np.arange(channels, dtype=np.uint8))[:, None, None]
+    return store_of(folder, {f"image{n:02d}": image for n, image in enumerate(images)})
+
+
+def store_of(folder: Path, images: dict[str, np.ndarray]) -> ImageStore:
+    """A store of these C x H x W images."""
+    first = next(iter(images.values()))
+    parts = fill_parts(
+        folder,
+        list(images),
+        lambda ids: np.stack([images[image_id] for image_id in ids]),
+        provenance={"made": "for a test"},
+        description="tiny",
+    )
+    return ImageStore(
+        parts=parts,
+        channels=tuple(f"c{n}" for n in range(len(first))),
+        size_px=first.shape[1],
+    )

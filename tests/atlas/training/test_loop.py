@@ -1,0 +1,287 @@
+import csv
+import pickle
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboardX.proto.event_pb2 import Event
+
+from atlas.core.errors import UserError
+from atlas.training.loaders import training_loader
+from atlas.training.loop import claim_folder, differences, epochs_done, read_checkpoint
+from atlas.training.optimization import rate_at
+from tests.atlas.training.made import BATCHES, TRAINING, TinyModule, train_tiny
+from tests.atlas.training.processes import train_with_two_processes
+from tests.atlas.training.stores import tiny_store
+
+BOTH = ("best.ckpt", "last.ckpt")
+
+
+def state(folder: Path, name: str) -> dict[str, torch.Tensor]:
+    return read_checkpoint(folder / "run" / "checkpoints" / name)["state_dict"]
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "run" / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def events(folder: Path) -> list[Event]:
+    """As TensorBoard reads them: length, checksum, event, checksum."""
+    found = []
+    for path in sorted((folder / "run" / "logs").iterdir()):
+        data = path.read_bytes()
+        while data:
+            length = int.from_bytes(data[:8], "little")
+            found.append(Event.FromString(data[12 : 12 + length]))
+            data = data[16 + length :]
+    return found
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    names = [
+        {path.name for path in (folder / "run" / "checkpoints").glob("[!.]*")}
+        for folder in (one, other)
+    ]
+    assert names[0] == names[1] >= set(BOTH)
+    for name in names[0]:
+        first, second = state(one, name), state(other, name)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first)
+    tables = [(folder / "run" / "metrics.csv").read_text() for folder in (one, other)]
+    assert tables[0] == tables[1]
+
+
+def test_a_run_leaves_a_table_and_two_checkpoints_that_need_no_pickle(tmp_path: Path) -> None:
+    train_tiny(tmp_path)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert {path.name for path in checkpoints.iterdir()} == set(BOTH)
+    assert epochs_done(checkpoints / "last.ckpt") == 3
+    rows = table(tmp_path)
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert list(rows[0]) == ["epoch", "error", "train_loss"]
+    errors = [float(row["error"]) for row in rows]
+    best = torch.load(checkpoints / "best.ckpt", weights_only=True)
+    assert best["epoch"] == errors.index(min(errors))
+
+
+def test_the_logged_loss_is_the_mean_over_the_epochs_images(tmp_path: Path) -> None:
+    module = train_tiny(tmp_path, replace(TRAINING, epochs=1, accumulate_batches=2))
+    images = [len(seen) for seen in module.seen]
+    assert set(images) == {2, 3}  # the last batch is smaller
+    mean = sum(n * loss for n, loss in zip(images, module.losses, strict=True)) / sum(images)
+    assert float(table(tmp_path)[0]["train_loss"]) == pytest.approx(mean, rel=1e-5)
+
+
+@pytest.mark.parametrize("accumulate_batches", [1, 2, 3])
+def test_a_run_stopped_before_every_step_ends_as_if_it_had_not_been(
+    tmp_path: Path, accumulate_batches: int
+) -> None:
+    """Each attempt comes one batch further, and begins at the last step of the optimizer."""
+    training = replace(
+        TRAINING, epochs=2, accumulate_batches=accumulate_batches, schedule="cosine",
+        warmup_epochs=0.5, frozen_trunk_epochs=1,
+    )  # fmt: skip
+    whole = train_tiny(tmp_path / "whole", training)
+    for step in range(training.epochs * BATCHES):
+        with pytest.raises(RuntimeError, match="stopped"):
+            train_tiny(tmp_path / "stopped", training, stop_before=step)
+    last = train_tiny(tmp_path / "stopped", training)
+    in_epoch = BATCHES - 1
+    assert last.steps[0] == (training.epochs - 1, in_epoch - in_epoch % accumulate_batches)
+    assert last.seen == whole.seen[-len(last.seen) :]
+    assert_equal_runs(tmp_path / "whole", tmp_path / "stopped")
+
+
+class GettingWorse(TinyModule):
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("error", float(self.current_epoch))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ema_decay": 0.7},
+        {"ema_decay": 0.7, "accumulate_batches": 2, "frozen_trunk_epochs": 1},
+        {"averaged_checkpoints": 2},
+        {"schedule": "plateau", "plateau_factor": 0.5, "plateau_patience": 0},
+        {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01, "schedule": "one_cycle"},
+        {"optimizer": "adamw", "weight_decay": 0.1},
+    ],
+    ids=lambda changes: " ".join(changes),
+)
+def test_every_way_of_training_resumes_at_every_step(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """Each attempt comes two batches further, so that some begin within an epoch."""
+    training = replace(TRAINING, **changes)
+    train_tiny(tmp_path / "whole", training, kind=GettingWorse)
+    for step in range(1, training.epochs * BATCHES, 2):
+        with pytest.raises(RuntimeError, match="stopped"):
+            train_tiny(tmp_path / "stopped", training, stop_before=step, kind=GettingWorse)
+    train_tiny(tmp_path / "stopped", training, kind=GettingWorse)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_the_rate_falls_where_the_metric_does_not_get_better(tmp_path: Path) -> None:
+    """Epoch 0 is the best; one epoch is waited for, so the rate falls behind epoch 2 and 4."""
+    training = replace(
+        TRAINING, epochs=6, schedule="plateau", plateau_factor=0.5, plateau_patience=1,
+        trunk_rate_share=0.1,
+    )  # fmt: skip
+    rates = train_tiny(tmp_path, training, kind=GettingWorse).rates
+    expected = [rate for rate in (1e-2, 1e-2, 1e-2, 5e-3, 5e-3, 2.5e-3) for _ in range(BATCHES)]
+    assert [new for _, new in rates] == pytest.approx(expected)
+    assert [trunk for trunk, _ in rates] == pytest.approx([0.1 * rate for rate in expected])
+
+
+class NotANumberAtFirst(TinyModule):
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("error", [float("nan"), 2.0, 3.0][self.current_epoch])
+
+
+def test_an_epoch_without_a_score_is_the_best_only_until_another_has_one(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="stopped"):
+        train_tiny(tmp_path, stop_before=BATCHES, kind=NotANumberAtFirst)
+    best = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    assert read_checkpoint(best)["epoch"] == 0
+    train_tiny(tmp_path, kind=NotANumberAtFirst)
+    assert read_checkpoint(best)["epoch"] == 1
+
+
+def test_without_a_checkpoint_in_between_an_epoch_begins_anew(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="stopped"):
+        train_tiny(tmp_path, stop_before=BATCHES + 2, checkpoint_minutes=60)
+    assert train_tiny(tmp_path, checkpoint_minutes=60).steps[0] == (1, 0)
+
+
+def test_a_run_goes_on_in_a_folder_that_was_moved(tmp_path: Path) -> None:
+    train_tiny(tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="stopped"):
+        train_tiny(tmp_path / "here", stop_before=2 * BATCHES)
+    (tmp_path / "here").rename(tmp_path / "there")
+    train_tiny(tmp_path / "there")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "there")
+
+
+@pytest.mark.parametrize("sampler", ["balanced", "m_per_class"])
+def test_other_samplers_resume_too(tmp_path: Path, sampler: str) -> None:
+    training = replace(TRAINING, batch_size=4, images_per_class=2, sampler=sampler, epochs=2)
+    whole = train_tiny(tmp_path / "whole", training)
+    with pytest.raises(RuntimeError, match="stopped"):
+        train_tiny(tmp_path / "stopped", training, stop_before=len(whole.steps) - 1)
+    train_tiny(tmp_path / "stopped", training)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
+    train_tiny(tmp_path)
+    assert train_tiny(tmp_path).steps == []
+
+
+def test_each_batch_has_the_rate_of_its_middle(tmp_path: Path) -> None:
+    training = replace(TRAINING, schedule="cosine", warmup_epochs=1, trunk_rate_share=0.1)
+    module = train_tiny(tmp_path, training)
+    expected = [rate_at(training, (n + 0.5) / BATCHES) for n in range(3 * BATCHES)]
+    assert [new for _, new in module.rates] == pytest.approx(expected)
+    assert [trunk for trunk, _ in module.rates] == pytest.approx([0.1 * r for r in expected])
+
+
+def test_a_frozen_trunk_stands_still_and_learns_afterwards(tmp_path: Path) -> None:
+    """Its BatchNorm statistics too; also where the run was stopped in between."""
+    training = replace(TRAINING, frozen_trunk_epochs=2)
+    with pytest.raises(RuntimeError, match="stopped"):
+        train_tiny(tmp_path, training, stop_before=BATCHES + 1)
+    states = train_tiny(tmp_path, training).trunk_states
+    start = TinyModule(training).network.trunk.state_dict()
+    unfrozen = BATCHES - 1  # steps of epoch 1 that were left
+    for name, tensor in start.items():
+        assert all(torch.equal(state[name], tensor) for state in states[: unfrozen + 1])
+        assert not torch.equal(states[unfrozen + 1][name], tensor)
+
+
+def test_accumulated_batches_make_one_step(tmp_path: Path) -> None:
+    """5 batches by twos: steps after the 2nd, the 4th and, as the epoch ends, the 5th."""
+    states = train_tiny(tmp_path, replace(TRAINING, accumulate_batches=2)).trunk_states
+    weights = [state["0.weight"] for state in states]
+    changed = [not torch.equal(a, b) for a, b in pairwise(weights)]
+    assert changed[:BATCHES] == [False, True, False, True, True]
+
+
+def test_tensorboard_is_told_each_epochs_metrics_and_rate(tmp_path: Path) -> None:
+    training = replace(TRAINING, schedule="cosine")
+    with pytest.raises(RuntimeError, match="stopped"):
+        train_tiny(tmp_path, training, stop_before=2 * BATCHES + 1)
+    train_tiny(tmp_path, training)
+    told = {
+        (value.tag, event.step): value.simple_value
+        for event in events(tmp_path)
+        for value in event.summary.value
+    }
+    assert set(told) == {
+        (tag, epoch) for tag in ("error", "train_loss", "learning_rate") for epoch in range(3)
+    }
+    for epoch, row in enumerate(table(tmp_path)):
+        assert told["error", epoch] == pytest.approx(float(row["error"]), rel=1e-5)
+        rate = rate_at(training, epoch + (BATCHES - 0.5) / BATCHES)
+        assert told["learning_rate", epoch] == pytest.approx(rate)
+
+
+def test_a_damaged_checkpoint_is_told_in_one_line(tmp_path: Path) -> None:
+    train_tiny(tmp_path, replace(TRAINING, epochs=1))
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"broken")
+    with pytest.raises(UserError, match="damaged"):
+        train_tiny(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"devices": 9}, "9 devices"), ({"precision": "16-mixed"}, "16-mixed needs a GPU")],
+)
+def test_what_this_machine_cannot_do_is_refused(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UserError, match=said):
+        train_tiny(tmp_path, replace(TRAINING, **changes))
+
+
+def test_bf16_trains(tmp_path: Path) -> None:
+    train_tiny(tmp_path, replace(TRAINING, epochs=1, precision="bf16-mixed"))
+    assert float(table(tmp_path)[0]["train_loss"]) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frozen_trunk_epochs", [0, 1])
+def test_two_processes_train_one_network(tmp_path: Path, frozen_trunk_epochs: int) -> None:
+    training = replace(TRAINING, epochs=2, frozen_trunk_epochs=frozen_trunk_epochs)
+    assert train_with_two_processes(tmp_path, training) == 0
+    assert epochs_done(tmp_path / "run" / "checkpoints" / "last.ckpt") == 2
+    assert [row["epoch"] for row in table(tmp_path)] == ["0", "1"]
+    stored = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    # 5 batches: two for each process, so two steps an epoch
+    assert stored["global_step"] == 4
+
+
+def test_what_is_sent_to_other_processes_can_be(tmp_path: Path) -> None:
+    store = tiny_store(tmp_path, count=4, channels=1, size_px=8)
+    loader = training_loader(store, store.ids, torch.arange(4), TRAINING)
+    sent = pickle.loads(pickle.dumps((TinyModule(TRAINING), loader)))
+    assert torch.equal(next(iter(sent[1]))[0], next(iter(loader))[0])
+
+
+def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    claim_folder(tmp_path, replace(TRAINING, lr_steps=((2, 1e-3),)))
+    claim_folder(tmp_path, replace(TRAINING, lr_steps=((2, 1e-3),)))
+    with pytest.raises(UserError, match=r"lr_steps was .*seed was 3, is 4"):
+        claim_folder(tmp_path, replace(TRAINING, seed=4))
+
+
+def test_differences_name_nested_settings() -> None:
+    assert list(differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})) == [
+        "a.b was 1, is 3"
+    ]

@@ -1,0 +1,141 @@
+"""From run folders to a folder that decides for all of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from atlas.core.errors import UserError
+from atlas.dataset.artifact_files import load_probabilities, save_probabilities
+from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.manifest import read_manifest
+from atlas.workflows.classify.ensemble import make_ensemble
+from classify.decisions.settings import DecisionSettings, ThresholdSettings
+from classify.decisions.thresholds import Thresholds, decide, load_thresholds, save_thresholds
+from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE, THRESHOLDS_FILE, load_held_out
+
+LABELS = ("zero", "one", "two")
+IDS = tuple(f"i{n:02}" for n in range(60))
+TESTS = ("t1", "t2", "t3")
+
+
+def member(folder: Path, seed: int, ids=IDS, tests=TESTS) -> Path:
+    rng = np.random.default_rng(seed)
+    for name, some in ((OUT_OF_FOLD_FILE, ids), (TEST_FILE, tests)):
+        said = rng.random((len(some), 3)).astype(np.float32)
+        if name == OUT_OF_FOLD_FILE:
+            said[np.arange(len(some)), [IDS.index(i) % 3 for i in some]] += 1
+        save_probabilities(
+            folder / name,
+            ProbabilitySet(ids=tuple(some), probabilities_NC=said / 2, provenance={"seed": seed}),
+        )
+    save_thresholds(
+        folder / THRESHOLDS_FILE,
+        Thresholds(per_class=(0.5,) * 3, overall=0.5, without_positives=()), LABELS,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def data(write_atlas) -> Path:
+    return write_atlas(train={i: str(n % 3) for n, i in enumerate(IDS)}, test=TESTS)
+
+
+@pytest.fixture
+def folders(tmp_path) -> list[Path]:
+    # The second in another order: rows are joined by id.
+    return [member(tmp_path / "a", 1), member(tmp_path / "b", 2, ids=IDS[::-1], tests=TESTS[::-1])]
+
+
+SETTINGS = DecisionSettings(folds=3, resamples=20)
+
+
+def test_the_mean_is_of_the_same_images_and_the_folder_is_a_classifiers(data, folders, tmp_path):
+    made = make_ensemble(data, folders, tmp_path / "out", SETTINGS, compare=False)
+    said = load_probabilities(tmp_path / "out" / TEST_FILE, made_by="")
+    own = [
+        load_probabilities(folder / TEST_FILE, made_by="").aligned_to(TESTS) for folder in folders
+    ]
+    assert said.ids == TESTS
+    np.testing.assert_allclose(
+        said.probabilities_NC, np.mean([one.probabilities_NC for one in own], axis=0), atol=1e-6
+    )
+    assert set(load_held_out(tmp_path / "out", made_by="").ids) == set(IDS)
+    assert list(made.summary["members"]) == ["all", "a", "b"]
+    assert made.summary["nested"].between(0, 1).all()
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "out" / "summary.csv", keep_default_na=False),
+        made.summary, atol=1e-6, rtol=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["weighted", "logistic", "boosting", "recurrent"])
+def test_equal_work_gives_equal_bytes(data, folders, tmp_path, how):
+    settings = DecisionSettings(how=how, folds=3, resamples=20, priors=("cooccurrence",))
+    for name in ("one", "two"):
+        make_ensemble(data, folders, tmp_path / name, settings, compare=False)
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert {"ensemble.json", "f1_by_class.csv", "by_class.csv", TEST_FILE} <= set(files)
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_members_with_missing_rows_are_named_with_their_count(data, folders, tmp_path):
+    short = member(tmp_path / "short", 3, ids=IDS[:50])
+    with pytest.raises(UserError, match="of 60 short has no row of 10"):
+        make_ensemble(data, [*folders, short], tmp_path / "out", SETTINGS, compare=False)
+    short = member(tmp_path / "short", 3, tests=TESTS[:1])
+    with pytest.raises(UserError, match="test images; of 3 short has no row of 2"):
+        make_ensemble(data, [*folders, short], tmp_path / "out", SETTINGS, compare=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_keep_top_off_goes_with_the_cuts(data, folders, tmp_path):
+    settings = DecisionSettings(
+        folds=3, resamples=20, cuts=ThresholdSettings(thresholds="overall", keep_top=False)
+    )
+    make_ensemble(data, folders, tmp_path / "out", settings, compare=False)
+    cuts = load_thresholds(tmp_path / "out" / THRESHOLDS_FILE, LABELS, made_by="")
+    assert decide(np.zeros((1, 3), np.float32), cuts).sum() == 0
+    assert "no label" in (tmp_path / "out" / THRESHOLDS_FILE).read_text()
+
+
+def test_wanted_shares_are_met_on_the_test_images(data, folders, tmp_path):
+    (tmp_path / "wanted.csv").write_text("label,share\n0,0\n1,1\n2,0.334\n")
+    settings = DecisionSettings(
+        folds=3, resamples=20,
+        cuts=ThresholdSettings(
+            thresholds="shares", wanted_shares=tmp_path / "wanted.csv", keep_top=False
+        ),
+    )  # fmt: skip
+    make_ensemble(data, folders, tmp_path / "out", settings, compare=False)
+    cuts = load_thresholds(tmp_path / "out" / THRESHOLDS_FILE, LABELS, made_by="")
+    said = load_probabilities(tmp_path / "out" / TEST_FILE, made_by="")
+    assert decide(said.probabilities_NC, cuts).sum(axis=0).tolist() == [0, 3, 1]
+
+
+def test_shares_that_are_none_are_one_line(data, folders, tmp_path):
+    (tmp_path / "wanted.csv").write_text("label,share\n0,0.5\n")
+    settings = DecisionSettings(
+        cuts=ThresholdSettings(thresholds="shares", wanted_shares=tmp_path / "wanted.csv")
+    )
+    with pytest.raises(UserError, match="a share for each label number"):
+        make_ensemble(data, folders, tmp_path / "out", settings, compare=False)
+
+
+def test_a_comparison_has_every_way_once(data, folders, tmp_path):
+    made = make_ensemble(data, folders, tmp_path / "out", SETTINGS, compare=True)
+    ways = made.summary[made.summary["members"] == "all"][["how", "thresholds"]]
+    assert len(ways) == len(ways.drop_duplicates()) == 6 * 5
+
+
+def test_a_labelled_image_of_another_atlas_is_refused(data, tmp_path):
+    stranger = member(tmp_path / "stranger", 1)
+    save_probabilities(
+        stranger / OUT_OF_FOLD_FILE,
+        ProbabilitySet(ids=("x",), probabilities_NC=np.ones((1, 3), np.float32), provenance={}),
+    )
+    with pytest.raises(UserError, match="x is no labelled image"):
+        make_ensemble(data, [stranger], tmp_path / "out", SETTINGS, compare=False)
+    assert read_manifest(data).ids  # and the atlas itself is whole

@@ -1,0 +1,181 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from atlas.core.errors import UserError
+from atlas.workflows.evaluate.embedder import Evaluation, evaluate_embedder
+from atlas.workflows.evaluate.pictures import worst_confusions
+from atlas.workflows.evaluate.text import text_tables
+from retrieval.embedder import HeldOut
+from retrieval.evaluation.ranking import rank_queries
+from tests.atlas.workflows.evaluate.evaluated import (
+    FIELDS,
+    IDENTITIES,
+    TRAINED,
+    save_random_classifier,
+    save_random_embedder,
+    write_evaluated_atlas,
+)
+from tests.retrieval.evaluation.reference import GivenSimilarities
+
+UNSEEN = IDENTITIES - TRAINED
+TABLES = {"evaluation.json", "per_class.csv", "cmc.csv", "verification.csv"}
+PICTURES = {"similarities.png", "confusions.png", "map.png"}
+
+
+def figures(out: Path) -> dict:
+    return json.loads((out / "evaluation.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Evaluation]:
+    """The data, and a run with an embedder and its evaluation."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    data = write_evaluated_atlas(folder / "data")
+    save_random_embedder(folder / "run" / "embedder")
+    embedder = str(folder / "run" / "embedder")
+    return data, folder / "run", evaluate_embedder(data, embedder, folder / "run" / "evaluation")
+
+
+def test_what_is_plain_to_see_is_found_by_every_protocol(run) -> None:
+    protocols = figures(run[1] / "evaluation")["protocols"]
+    queries = {
+        "closed": TRAINED, "open": UNSEEN * FIELDS, "open_set": UNSEEN // 2,
+        "test": IDENTITIES + 3, "same_image": 2, "sibling": IDENTITIES,
+    }  # fmt: skip
+    assert {name: one["queries"] for name, one in protocols.items()} == queries
+    for name, count in queries.items():
+        if name != "test":
+            found = protocols[name]["recall_at"]["1"]
+            assert (found["count"], found["of"]) == (count, count)
+            assert found["low"] < found["share"] == found["high"] == 1.0
+    assert protocols["closed"]["references"] == TRAINED * (FIELDS - 1)
+    assert protocols["open"]["map_at_r"] == 1.0
+    # Nothing but the very field counts for a copy, and strangers count on neither side.
+    assert protocols["same_image"]["r_precision"] == 1.0
+    assert protocols["same_image"]["queries_without_a_relevant_reference"] == IDENTITIES + 1
+
+
+def test_test_images_are_measured_by_relation_too(run) -> None:
+    test = figures(run[1] / "evaluation")["protocols"]["test"]
+    counts = {name: one["queries"] for name, one in test["by_relation"].items()}
+    assert counts == {"sibling": IDENTITIES, "novel": 1, "same_image": 2}
+    assert test["by_relation"]["sibling"]["recall_at"]["1"]["share"] == 1.0
+
+
+def test_verification_is_of_pairs_of_queries_or_says_why_not(run) -> None:
+    protocols = figures(run[1] / "evaluation")["protocols"]
+    opened = protocols["open"]["verification"]
+    assert opened["same_pairs"] == UNSEEN * FIELDS * (FIELDS - 1) // 2
+    assert opened["accuracy_mean"] > 0.9
+    assert opened["true_accept_rate_at"]["0.001"] == {"note": "fewer than 10000 different pairs"}
+    # One held-out field of each identity makes no pair of the same class.
+    assert "fewer than 10 pairs" in protocols["closed"]["verification"]["note"]
+    assert "fewer than 100 impostors" in protocols["open_set"]["identification"]["note"]
+
+
+def test_the_tables_say_what_the_figures_say(run) -> None:
+    out = run[1] / "evaluation"
+    protocols = figures(out)["protocols"]
+    cmc = pd.read_csv(out / "cmc.csv").set_index(["protocol", "rank"])
+    assert cmc.groupby(level=0).size().to_dict() == dict.fromkeys(protocols, 50)
+    for name, one in protocols.items():
+        for k, share in one["recall_at"].items():
+            assert cmc.loc[(name, int(k)), "count"] == share["count"]
+    assert cmc.groupby(level=0)["share"].is_monotonic_increasing.all()
+    classes = pd.read_csv(out / "per_class.csv", dtype={"class": str})
+    counted = classes.groupby("protocol")["queries"].sum().to_dict()
+    assert counted == {name: one["queries"] for name, one in protocols.items()}
+    assert set(classes[classes["protocol"] == "test"]["class"]) == {"0", "1"}
+    assert set(classes[classes["protocol"] == "closed"]["class"]) == {
+        f"identity{a}" for a in range(TRAINED)
+    }
+    curve = pd.read_csv(out / "verification.csv")
+    assert curve.groupby("protocol")["false_accept_rate"].max().eq(1).all()
+
+
+def test_tables_for_people_name_every_protocol(run) -> None:
+    ranking, verification = text_tables(run[2].measurements)
+    assert [row[0] for row in ranking.rows if not row[0].startswith(" ")] == [
+        "closed", "open", "open_set", "test", "same_image", "sibling",
+    ]  # fmt: skip
+    assert {len(row) for row in ranking.rows} == {len(ranking.columns)}
+    assert {len(row) for row in verification.rows} == {len(verification.columns)}
+    assert ranking.rows[0][5].startswith("1.000 (0.398 to 1.000)")  # 4 of 4: .025 ** (1 / 4)
+
+
+def test_pictures_are_drawn_and_equal_work_gives_equal_bytes(run) -> None:
+    data, folder, _ = run
+    evaluate_embedder(data, str(folder / "embedder"), folder / "once_more")
+    out = folder / "evaluation"
+    names = {path.name for path in out.iterdir()}
+    assert TABLES <= names <= TABLES | PICTURES
+    assert {"similarities.png", "map.png"} <= names
+    for name in names:
+        assert (out / name).read_bytes() == (folder / "once_more" / name).read_bytes(), name
+    assert cv2.imread(str(out / "map.png")).std() > 20
+
+
+def test_without_a_truth_table_the_labelled_images_are_measured_alone(tmp_path: Path) -> None:
+    data = write_evaluated_atlas(tmp_path / "data")
+    (data / "truth.csv").unlink()
+    embedder = save_random_embedder(tmp_path / "embedder")
+    measured = evaluate_embedder(data, str(embedder), tmp_path / "out", classes="label-set")
+    assert [one.protocol.name for one in measured.measurements] == ["closed", "open", "open_set"]
+    assert measured.measurements[0].protocol.class_is == "label set"
+    assert figures(tmp_path / "out")["classes"] == "label-set"
+
+
+def test_a_classifier_borrows_held_out_fields_and_it_is_said(run) -> None:
+    data, folder, _ = run
+    classifier = save_random_classifier(folder / "classifier")
+    alone = evaluate_embedder(data, str(classifier), folder / "of_classifier")
+    names = [one.protocol.name for one in alone.measurements]
+    assert names == ["test", "same_image", "sibling"]
+    found = evaluate_embedder(
+        data, str(classifier), folder / "borrowed", held_out=folder / "embedder"
+    )
+    assert [one.protocol.name for one in found.measurements][:3] == ["closed", "open", "open_set"]
+    assert found.notes[1] == "what is evaluated may have trained on them"
+    assert figures(folder / "borrowed")["dimension"] == 16
+
+
+def test_an_embedder_with_lists_of_its_own_borrows_no_others(run, tmp_path: Path) -> None:
+    data, folder, _ = run
+    other = save_random_embedder(tmp_path / "other", HeldOut(held_out_ids=("field0_3",)))
+    with pytest.raises(UserError, match="leave out --held-out"):
+        evaluate_embedder(data, str(folder / "embedder"), tmp_path / "out", held_out=other)
+
+
+def test_nothing_to_measure_by_is_told_with_the_next_step(tmp_path: Path) -> None:
+    data = write_evaluated_atlas(tmp_path / "data")
+    (data / "truth.csv").unlink()
+    embedder = save_random_embedder(tmp_path / "embedder", HeldOut())
+    with pytest.raises(UserError, match=r"no truth.csv; give --held-out"):
+        evaluate_embedder(data, str(embedder), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_something_else_is_not_replaced(run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds no evaluation.json"):
+        evaluate_embedder(run[0], str(run[1] / "embedder"), tmp_path)
+
+
+def test_confusions_are_told_once_the_most_alike_first() -> None:
+    # a and b are nearest to one another, c is nearest to a; all are of other classes. d is right.
+    similarity = np.array(
+        [[0, 0.9, 0.2, 0, 0], [0.9, 0, 0.1, 0, 0], [0.5, 0.3, 0, 0, 0], [0, 0, 0, 0, 0.99]],
+        np.float32,
+    )
+    classes = {"a": 1, "b": 2, "c": 3, "d": 4, "A": 4}
+    ids = ["a", "b", "c", "d"]
+    classes |= {"x": 1, "y": 2, "z": 3}
+    with_mates = np.concatenate([similarity, np.full((4, 3), -0.5, np.float32)], axis=1)
+    scores = rank_queries(GivenSimilarities(ids, [*ids, "A", "x", "y", "z"], with_mates), classes)
+    told = [(query, nearest, round(alike, 3)) for query, nearest, alike in worst_confusions(scores)]
+    assert told == [("a", "b", 0.9), ("c", "a", 0.5)]

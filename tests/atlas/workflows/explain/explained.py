@@ -1,0 +1,94 @@
+"""A run made by hand: t0 is a turned copy of a, shown by t1 too; t2 is nothing known."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from atlas.core.files import write_json
+from atlas.dataset.artifact_files import save_probabilities, save_table
+from atlas.dataset.artifacts import LEAK_COLUMNS, MATCH_COLUMNS, ORIGIN_COLUMNS, ProbabilitySet
+from atlas.synthetic.edits import turned
+from atlas.workflows.leaks.calibration import LeakCalibration, save_calibration
+from atlas.workflows.leaks.measurement import SameImageMeasurement
+from classify.decisions.thresholds import Thresholds, save_thresholds
+from index.copies.calibration import calibrate_same_image, no_siblings
+from index.settings import LeakSettings, RegistrationSettings
+from tests.conftest import write_field, write_tiny_atlas
+from tests.index.copies.test_registration import texture
+
+TESTS = ("t0", "t1", "t2")
+LABELS = ("zero", "one", "<two>")
+CHANNELS = ("red", "green")
+REASON = "the same picture as a: registered pixels correlate 0.990"
+PROVENANCE = {"of": "this classifier"}
+
+
+def write_data(folder: Path) -> Path:
+    data = write_tiny_atlas(
+        folder, test=TESTS, channels=CHANNELS, labels=LABELS, size=(96, 96),
+        identities={"a": "antibody 1", "c": "antibody 1"},
+    )  # fmt: skip
+    write_field(data / "train", "a", texture(1), CHANNELS)
+    write_field(data / "test", "t0", turned(texture(1), 3), CHANNELS)
+    return data
+
+
+def write_leaks(run: Path) -> None:
+    rng = np.random.default_rng(0)
+    planted, natural = rng.uniform(0.9, 0.99, 50), rng.uniform(0.1, 0.4, 60)
+    calibration = LeakCalibration(
+        same_image=SameImageMeasurement(
+            calibration=calibrate_same_image(planted, natural, LeakSettings()),
+            planted_recall={},
+            natural=natural,
+            suspected=pd.DataFrame(columns=["query_id", "match_id", "evidence"]),
+        ),
+        sibling=no_siblings("no identity occurs twice"),
+        settings=LeakSettings(),
+        registration=RegistrationSettings(),
+        embedder="made by hand",
+    )
+    save_calibration(run / "leaks", calibration)
+    matches = [
+        ("t0", "test", "b", "train", 0.95, 0.2, "", np.nan),
+        ("t0", "test", "a", "train", 0.9, 0.99, "same_image", 0.9),
+        ("t0", "test", "c", "train", 0.8, 0.97, "same_image", 0.6),
+        ("t0", "test", "t1", "test", 0.99, 0.98, "same_image", 0.9),
+        ("t2", "test", "b", "train", 0.4, 0.1, "", np.nan),
+    ]
+    save_table(run / "leaks" / "matches.csv", pd.DataFrame(matches, columns=list(MATCH_COLUMNS)))
+    claims = [("t0", "a", "same_image", 0.9, 0.99, 0.9, "0", "transfer", REASON)]
+    save_table(run / "leaks" / "leaks.csv", pd.DataFrame(claims, columns=list(LEAK_COLUMNS)))
+    groups = pd.DataFrame({"Id": ["t0", "t1", "a"], "Group": "a"})
+    save_table(run / "leaks" / "groups.csv", groups)
+
+
+def write_classifier(folder: Path) -> None:
+    rows = np.array([[0.1, 0.9, 0.2], [0.5, 0.3, 0.2], [0.1, 0.2, 0.15]], np.float32)
+    saved = ProbabilitySet(ids=TESTS, probabilities_NC=rows, provenance=PROVENANCE)
+    save_probabilities(folder / "test_probabilities.h5", saved)
+    cuts = Thresholds(per_class=(0.3, 0.7, 0.5), overall=0.5, without_positives=(2,))
+    save_thresholds(folder / "thresholds.json", cuts, LABELS)
+
+
+def write_submission(run: Path) -> None:
+    folder = run / "submission"
+    for name, first in (("submission.csv", "0"), ("submission_without_transfer.csv", "0 1")):
+        table = pd.DataFrame({"Id": TESTS, "Predicted": [first, "0", "1"]})
+        save_table(folder / name, table)
+    origins = [
+        ("t0", "same_image", "a", 0.9, "transfer", 0.0123, REASON),
+        ("t1", "classifier", "", np.nan, "", np.nan, "no known image matches"),
+        ("t2", "classifier", "", np.nan, "", np.nan, "no known image matches"),
+    ]
+    save_table(folder / "origins.csv", pd.DataFrame(origins, columns=list(ORIGIN_COLUMNS)))
+    write_json(folder / "summary.json", {"classifier": PROVENANCE})
+
+
+def write_run(folder: Path) -> tuple[Path, Path]:
+    data, run = write_data(folder / "data"), folder / "run"
+    write_leaks(run)
+    write_classifier(run / "classifier")
+    write_submission(run)
+    return data, run

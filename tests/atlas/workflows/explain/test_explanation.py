@@ -1,0 +1,140 @@
+"""Every stage's part in a row, from a run made by hand; stages that are missing; the page."""
+
+import html
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from atlas.core.errors import UserError
+from atlas.report.explanation_page import Explanation
+from atlas.workflows.explain.explanation import explain, explanation_of
+from atlas.workflows.runs.run_folder import read_run
+from tests.atlas.workflows.explain.explained import REASON, write_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> tuple[Path, Path]:
+    return write_run(tmp_path)
+
+
+def of(name: str, run: tuple[Path, Path]) -> Explanation:
+    return explanation_of(name, read_run(*run))
+
+
+def text_of(path: Path) -> str:
+    body = path.read_text().split("</style>")[1]
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def test_neighbours_claims_first_with_what_votes(run: tuple[Path, Path]) -> None:
+    near = of("t0", run).neighbours
+    assert [(n.id, n.relation, n.votes) for n in near] == [
+        ("a", "same_image", True), ("c", "same_image", True), ("b", "", False)
+    ]  # fmt: skip
+    assert [n.evidence for n in near] == [0.99, 0.97, 0.2]
+    assert (near[0].labels, near[0].identity) == ((0,), "antibody 1")
+    assert near[2].labels == (1, 2)
+
+
+def test_the_claim_its_votes_and_its_pictures(run: tuple[Path, Path]) -> None:
+    claim = of("t0", run).claim
+    assert claim is not None
+    assert (claim.match_id, claim.decision, claim.reason) == ("a", "transfer", REASON)
+    assert [(v.labels, v.matches) for v in claim.votes] == [((0,), 1), ((2,), 1)]
+    assert [v.share for v in claim.votes] == pytest.approx([0.6, 0.4])
+    assert [p.said for p in claim.pair] == [
+        "this image", "laid over the match", "best match a", "difference"
+    ]  # fmt: skip
+    assert of("t2", run).claim is None
+
+
+def test_the_classifier_before_and_after_copies_share(run: tuple[Path, Path]) -> None:
+    found = of("t0", run).classifier
+    assert found is not None
+    bars = {bar.label: bar for bar in found.bars}
+    # Means of (.1, .9, .2) and (.5, .3, .2) against cuts of .3, .7 and .5.
+    assert [bars[c].probability for c in range(3)] == pytest.approx([0.3, 0.6, 0.2], abs=1e-6)
+    assert [bars[c].own for c in range(3)] == pytest.approx([0.1, 0.9, 0.2], abs=1e-6)
+    assert [bars[c].given for c in range(3)] == [True, True, False]
+    assert bars[1].only_likeliest
+    assert not bars[0].only_likeliest
+    assert [bars[c].carried for c in range(3)] == [True, True, False]
+    assert [bar.label for bar in found.bars] == [1, 0, 2]
+    assert [picture.said for picture in found.copies] == ["t1"]
+    assert found.alone == (1,)
+
+
+def test_the_decision(run: tuple[Path, Path]) -> None:
+    decision = of("t0", run).decision
+    assert decision is not None
+    assert (decision.final, decision.without, decision.gain) == ((0,), (0, 1), 0.0123)
+    other = of("t2", run).decision
+    assert other is not None
+    assert (other.origin, other.gain) == ("classifier", None)
+
+
+def test_the_page_tells_it_all_and_is_the_same_again(run: tuple[Path, Path]) -> None:
+    (path,) = explain(["t0"], *run, None)
+    assert path == run[1] / "explanations" / "t0.html"
+    text = text_of(path)
+    for said in (
+        "They are those of a, of which it is claimed to be a copy", REASON, "+1.2e-02",
+        "0 zero 1 60 % 2 <two> 1 40 %", "here 1 one is given only for that",
+        "by itself would have been given 1 one", "Precision 0.99 cannot be promised",
+    ):  # fmt: skip
+        assert said in text
+    assert "Not made yet" not in text
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", path.read_text())
+    first = path.read_bytes()
+    explain(["t0"], *run, None)
+    assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("stage", "command"),
+    [
+        ("submission", "make_submission.py"),
+        ("leaks", "find_leaks.py"),
+        ("classifier", "train_classifier.py"),
+    ],
+)
+def test_a_missing_stage_is_named_with_its_command(
+    run: tuple[Path, Path], stage: str, command: str
+) -> None:
+    shutil.rmtree(run[1] / stage)
+    (path,) = explain(["t0"], *run, None)
+    said = re.findall(r"Not made yet: .*? python scripts/(\w+\.py)", text_of(path))
+    # Without leaks the neighbours would come from the index, which is not there either.
+    assert said == [command] + (["build_index.py"] if stage == "leaks" else [])
+
+
+def test_truth_is_shown_where_it_is_known(run: tuple[Path, Path]) -> None:
+    (run[0] / "truth.csv").write_text("Id,relation,source,edit,Target\nt0,same_image,c,d4,0 2\n")
+    paths = explain(["t0", "t2"], *run, run[1] / "pages")
+    assert [path.name for path in paths] == ["t0.html", "t2.html"]
+    assert "same_image c Missed: 2 <two>." in text_of(paths[0])
+    assert "What is true" not in text_of(paths[1])
+
+
+def test_another_classifier_than_the_submission_s_is_told(run: tuple[Path, Path]) -> None:
+    (run[1] / "submission" / "summary.json").write_text('{"classifier": {"of": "another"}}')
+    assert "made of another classifier" in of("t0", run).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("ids", "out", "said"),
+    [
+        (["t"], None, "t: no test image .*did you mean t"),
+        (["nothing like it"], None, "see sample_submission.csv"),
+        (["a"], None, "a is a labelled image"),
+        (["t0", "t1"], "page.html", "2 images need a folder"),
+        ([], None, "nothing to explain"),
+    ],
+)
+def test_what_cannot_be_explained(
+    run: tuple[Path, Path], ids: list[str], out: str | None, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        explain(ids, *run, Path(out) if out else None)

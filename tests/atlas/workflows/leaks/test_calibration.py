@@ -1,0 +1,60 @@
+"""What a leak run measured is read back as it was."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from atlas.core.errors import UserError
+from atlas.workflows.leaks.calibration import LeakCalibration, load_calibration, save_calibration
+from atlas.workflows.leaks.measurement import SameImageMeasurement
+from index.copies.calibration import calibrate_same_image, calibrate_sibling
+from index.copies.guarantee import Trials
+from index.settings import LeakSettings, RegistrationSettings
+
+
+@pytest.fixture
+def calibration() -> LeakCalibration:
+    rng = np.random.default_rng(0)
+    planted, natural = rng.uniform(0.8, 0.99, 60), rng.uniform(0.1, 0.4, 80)
+    trials = Trials(
+        known_K=planted, correct_K=np.arange(60) % 9 > 0, unknown_U=rng.uniform(0.1, 0.9, 50)
+    )
+    return LeakCalibration(
+        same_image=SameImageMeasurement(
+            calibration=calibrate_same_image(planted, natural, LeakSettings()),
+            planted_recall={"crop": 0.75},
+            natural=natural,
+            suspected=pd.DataFrame(columns=["query_id", "match_id", "evidence"]),
+        ),
+        sibling=calibrate_sibling(trials, LeakSettings()),
+        settings=LeakSettings(neighbours=7),
+        registration=RegistrationSettings(scales=(1.0, 0.8)),
+        embedder="some weights",
+    )
+
+
+def test_it_is_read_back_as_it_was(calibration: LeakCalibration, tmp_path: Path) -> None:
+    save_calibration(tmp_path, calibration)
+    again = load_calibration(tmp_path)
+    assert again.same_image.calibration == calibration.same_image.calibration
+    assert again.sibling == calibration.sibling
+    assert again.settings == calibration.settings
+    assert again.registration == calibration.registration
+    assert again.embedder == calibration.embedder
+    np.testing.assert_array_equal(again.same_image.natural, calibration.same_image.natural)
+
+
+@pytest.mark.parametrize(("part", "name"), [("sibling", "bounds"), ("registration", "search_px")])
+def test_one_of_an_earlier_version_is_refused_in_one_line(
+    calibration: LeakCalibration, tmp_path: Path, part: str, name: str
+) -> None:
+    save_calibration(tmp_path, calibration)
+    path = tmp_path / "calibration.json"
+    stored = json.loads(path.read_text())
+    stored[part]["of_old"] = stored[part].pop(name)
+    path.write_text(json.dumps(stored))
+    with pytest.raises(UserError, match=r"earlier version .*find_leaks\.py"):
+        load_calibration(tmp_path)

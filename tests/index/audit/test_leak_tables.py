@@ -1,0 +1,170 @@
+"""Leak tables as people wrote them: what is read, and what is refused in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from atlas.core.errors import UserError
+from index.audit.leak_tables import LeakTable, field_of, read_leak_table, read_leak_tables
+
+IMAGE, OTHER = "00070df0-bbc3-11e8-b2bc-ac1f6b6435d0", "000a6c98-bb9b-11e8-b2b9-ac1f6b6435d0"
+
+
+def read(
+    tmp_path: Path, text: str | bytes, *, test_ids: tuple[str, ...] = (), hpa_ids: bool = True
+) -> LeakTable:
+    path = tmp_path / "leaks.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_leak_table(path, label_count=28, test_ids=test_ids, hpa_ids=hpa_ids)
+
+
+def test_a_table_of_ids_and_labels(tmp_path: Path) -> None:
+    leaks = read(tmp_path, f"Id,Target,Questionable\n{IMAGE},7 1,0\n{OTHER},0,1\n")
+    assert [row.labels for row in leaks.rows] == [(7, 1), (0,)]
+    assert leaks.answers == {
+        IMAGE: frozenset([frozenset({1, 7})]),
+        OTHER: frozenset([frozenset({0})]),
+    }
+    assert leaks.doubted == {OTHER}
+
+
+def test_an_unnamed_column_of_ids_beside_a_candidate_and_a_distance(tmp_path: Path) -> None:
+    text = f",Candidate,Hash diff,Site Parsed Labels\r\n{IMAGE},800_E1_1,2.0,16 14\r\n"
+    leaks = read(tmp_path, text)
+    (row,) = leaks.rows
+    assert (row.id, row.match, row.field) == (IMAGE, "800_E1_1", "800_E1_1")
+    assert row.distances == (("Hash diff", "2.0"),)
+    assert row.labels == (16, 14)
+
+
+def test_distances_that_could_be_labels_are_none(tmp_path: Path) -> None:
+    text = (
+        "Extra,Test,SimR,SimG,SimB,Target,Target_noisey\n"
+        f"ENSG00000001497_44431_556_B9_1,{IMAGE},10,6,2,25 18 0,18 17\n"
+    )
+    leaks = read(tmp_path, text)
+    (row,) = leaks.rows
+    assert row.labels == (25, 18, 0)
+    assert row.distances == (("SimR", "10"), ("SimG", "6"), ("SimB", "2"))
+    assert row.field == "556_B9_1"
+    assert leaks.columns.unread == ("Target_noisey",)
+
+
+def test_columns_are_known_by_what_they_hold(tmp_path: Path) -> None:
+    text = f"kaggle,found,where,classes\n{IMAGE},3.5,44431_556_B9_1,0 25\n{OTHER},4,,7\n"
+    columns = read(tmp_path, text).columns
+    assert (columns.id, columns.labels, columns.match) == ("kaggle", "classes", "where")
+    assert columns.distances == ("found",)
+
+
+def test_the_atlas_says_which_ids_are_meant(tmp_path: Path) -> None:
+    text = "Id,copy,Target\nx,a,0\ny,b,1\nz,c,2\n"
+    leaks = read(tmp_path, text, test_ids=("a", "c", "d"))
+    assert (leaks.columns.id, set(leaks.by_id), leaks.strangers) == ("copy", {"a", "c"}, 1)
+    assert read(tmp_path, text).columns.id == "Id"
+
+
+@pytest.mark.parametrize("written", ["0 7", " 7;0 ", "[0, 7]", "0|7", "0 7 7"])
+def test_labels_are_joined_in_many_ways(tmp_path: Path, written: str) -> None:
+    leaks = read(tmp_path, f'Id,Target\n{IMAGE},"{written}"\n')
+    assert leaks.answers[IMAGE] == frozenset([frozenset({0, 7})])
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_separators_marks_and_blank_lines(tmp_path: Path, separator: str) -> None:
+    text = f"\ufeffId,Target\n\n{IMAGE},7 1\n\n".replace(",", separator)
+    assert read(tmp_path, text).rows[0].labels == (7, 1)
+
+
+def test_candidates_that_differ_are_several_answers_and_empty_labels_none(tmp_path: Path) -> None:
+    leaks = read(tmp_path, f"Id,Target\n{IMAGE},1 2\n{OTHER},\n{IMAGE},2 1\n{IMAGE},3\n")
+    assert len(leaks.by_id[IMAGE]) == 3
+    assert leaks.answers == {IMAGE: frozenset([frozenset({1, 2}), frozenset({3})])}
+    assert set(leaks.by_id) == {IMAGE, OTHER}
+
+
+def test_a_row_that_nobody_doubts_silences_one_that_is_doubted(tmp_path: Path) -> None:
+    leaks = read(tmp_path, f"Id,Target,Questionable\n{IMAGE},1,yes\n{IMAGE},2,no\n{OTHER},3,1\n")
+    assert leaks.answers[IMAGE] == frozenset([frozenset({2})])
+    assert leaks.answers[OTHER] == frozenset([frozenset({3})])
+    assert leaks.doubted == {OTHER}
+
+
+def test_row_numbers_are_no_ids_and_no_distances(tmp_path: Path) -> None:
+    leaks = read(tmp_path, f",Image,Target\n0,{IMAGE},3\n1,{OTHER},4\n")
+    assert (leaks.columns.id, leaks.columns.distances) == ("Image", ())
+    assert leaks.columns.unread == ("",)
+
+
+def test_a_field_is_one_whatever_stands_around_it() -> None:
+    spelled = ("ENSG00000001497_44431_556_B9_1", "44431_556_B9_1", "556_B9_1")
+    assert {field_of(match, hpa_ids=True) for match in spelled} == {"556_B9_1"}
+    assert {field_of(match, hpa_ids=False) for match in spelled} == set(spelled)
+    assert field_of("img7", hpa_ids=True) == "img7"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no rows"),
+        ("Id,Target\n", "no rows"),
+        ("Id,Target\na,28\n", r"leaks.csv line 2: Target '28' .* 0\.\.27; mend it"),
+        ("Id,Target\na,0\nb,x\n", r"line 3: Target 'x'"),
+        ("Id,Target\na,0\n,1\n", r"line 3: no test id in 'Id'"),
+        ("Id,Target\na,0,1\n", r"line 2: 3 fields below a header of 2; put quotes"),
+        ("Id,Target\na\n", r"line 2: 1 fields below a header of 2"),
+        ("Id,Id,Target\na,b,0\n", r"several columns are called 'Id'; rename"),
+        ('Id,Target\na,"0\n', r"line 3?.*; mend the quotes"),
+        ("Id,Name\na,b\n", r"none of the columns 'Id', 'Name' holds labels; call that .* Target"),
+        ("Id,my labels,site labels\na,0,1\n", r"'my labels', 'site labels' could all .* Target"),
+        ("one,two,Target\na,b,0\n", r"none of the columns 'one', 'two' .*; call that column Id"),
+        ("number,Target\n1,0\n", r"call that column Id"),
+        ("Id,Target\na,\n", r"column 'Target' is empty"),
+        ("Id,Target,Questionable\na,0,maybe\n", r"questionable reads 'maybe'; write 1 or 0"),
+        (b"Id,Target\na,0\n\xff,1\n", r"line 3: not UTF-8"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_one_line(
+    tmp_path: Path, text: str | bytes, said: str
+) -> None:
+    with pytest.raises(UserError, match=said) as refused:
+        read(tmp_path, text)
+    assert "leaks.csv" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_ids_of_another_atlas_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds ids of the atlas's test images; .* --data"):
+        read(tmp_path, "Id,Target\na,0\n", test_ids=("z",))
+
+
+def test_tables_need_paths_and_names_of_their_own(tmp_path: Path) -> None:
+    def read_all(*paths: Path) -> None:
+        read_leak_tables(paths, label_count=28, test_ids=(), hpa_ids=True)
+
+    with pytest.raises(UserError, match="no table"):
+        read_all()
+    with pytest.raises(UserError, match="two tables are called leaks"):
+        read_all(tmp_path / "a" / "leaks.csv", tmp_path / "b" / "leaks.csv")
+    with pytest.raises(UserError, match=r"nothing.csv: No such file.*; give the path"):
+        read_all(tmp_path / "nothing.csv")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "counts", "columns"),
+    [
+        ("leak2d", (276, 276, 0, 4), ("Id", "Target", None)),
+        ("leak_v4", (301, 299, 0, 0), ("", "Site Parsed Labels", "Candidate")),
+        ("pudae_leak", (385, 258, 52, 0), ("Id", "Target", None)),
+        ("test_matches", (259, 257, 0, 0), ("Test", "Target", "Extra")),
+    ],
+)
+def test_the_tables_of_2018(
+    shared: Path, name: str, counts: tuple[int, ...], columns: tuple[str | None, ...]
+) -> None:
+    path = shared / "labels" / f"{name}.csv"
+    leaks = read_leak_table(path, label_count=28, test_ids=(), hpa_ids=True)
+    several = sum(len(answer) > 1 for answer in leaks.answers.values())
+    assert (len(leaks.rows), len(leaks.by_id), several, len(leaks.doubted)) == counts
+    assert (leaks.columns.id, leaks.columns.labels, leaks.columns.match) == columns

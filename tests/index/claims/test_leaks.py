@@ -1,0 +1,104 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from atlas.dataset.artifacts import Neighbours
+from index.claims.leaks import find_leaks, find_matches
+from index.copies.calibration import SameImageCalibration, SiblingCalibration, no_siblings
+from index.copies.guarantee import Trials, make_promise
+
+PROMISE = make_promise(
+    Trials(known_K=np.full(100, 0.9), unknown_U=np.full(100, 0.1)),
+    wanted_cut=0.8, precision=0.5, share=0.5, seed=0,
+)  # fmt: skip
+SAME = SameImageCalibration(
+    cut=0.8, centre_z=0.3, spread_z=0.1, planted=tuple(np.linspace(0.85, 0.99, 50)),
+    natural_count=100, suspected=0, copy_share=0.026, promise=PROMISE, note="",
+)  # fmt: skip
+SIBLING = SiblingCalibration(
+    cut=0.6, scores=(0.0, 0.6, 1.0), precisions=(0.0, 0.95, 1.0), bounds=(0.0, 0.9, 0.9),
+    recalls=(1.0, 0.5, 0.0), recall_at_cut=0.5, known_count=1000, unknown_count=1000,
+    promise=PROMISE, note="",
+)  # fmt: skip
+LABELS = {"a": (1,), "b": (2, 0), "c": (1,), "d": (3,), "e": (3,)}
+IDENTITIES = {"a": None, "b": "B", "c": "B", "d": "D", "e": "D"}
+SPLITS = {**dict.fromkeys(LABELS, "train"), "q": "test", "r": "test"}
+
+
+def claims(
+    candidates: list[tuple[str, float, float]],
+    *,
+    sibling: SiblingCalibration = SIBLING,
+    unproven: tuple[str, ...] = (),
+):
+    """One query q with (id, similarity, evidence) candidates; r finds nothing."""
+    count = len(candidates)
+    neighbours = Neighbours(
+        query_ids=("q", "r"),
+        reference_ids_NK=np.array([[c[0] for c in candidates], [""] * count], dtype=object),
+        similarity_NK=np.array([[c[1] for c in candidates], [-np.inf] * count], np.float32),
+    )
+    evidence = np.array([[c[2] for c in candidates], [-1.0] * count], np.float32)
+    matches = find_matches(
+        neighbours, evidence, SAME, sibling, splits=SPLITS, identities=IDENTITIES
+    )
+    leaks = find_leaks(matches, labels=LABELS, identities=IDENTITIES, unproven=unproven)
+    return matches, leaks.table
+
+
+def test_a_copy_goes_before_a_more_similar_sibling():
+    matches, leaks = claims([("b", 0.99, 0.2), ("a", 0.7, 0.93)])
+    assert len(matches.table) == 2  # every examined pair, none for the query without candidates
+    row = leaks.iloc[0]
+    assert (row["Id"], row["match_id"], row["relation"]) == ("q", "a", "same_image")
+    assert (row["labels"], row["decision"]) == ("1", "transfer")
+    assert "correlate 0.930" in row["reason"]
+    assert len(leaks) == 1
+
+
+def test_a_claim_whose_precision_is_not_proven_abstains_and_says_so():
+    candidates = [("a", 0.7, 0.93)]
+    row = claims(candidates, unproven=("same_image",))[1].iloc[0]
+    assert (row["relation"], row["labels"], row["decision"]) == ("same_image", "1", "abstain")
+    assert "not proven" in row["reason"]
+    assert claims(candidates, unproven=("sibling",))[1].iloc[0]["decision"] == "transfer"
+
+
+def test_siblings_carry_no_evidence_and_need_an_identity():
+    _, leaks = claims([("a", 0.95, 0.1), ("d", 0.7, 0.3), ("e", 0.65, 0.1)])
+    row = leaks.iloc[0]
+    assert (row["match_id"], row["relation"]) == ("d", "sibling")
+    assert pd.isna(row["evidence"])
+    assert row["confidence"] == pytest.approx(0.9625)
+    assert "identity D" in row["reason"]
+
+
+def test_contradicting_copies_abstain_and_say_so():
+    _, leaks = claims([("a", 0.9, 0.95), ("b", 0.9, 0.94)])
+    row = leaks.iloc[0]
+    assert row["decision"] == "abstain"
+    assert "disagree" in row["reason"]
+    assert "0 2" in row["reason"]
+
+
+def test_a_majority_of_agreeing_matches_transfers():
+    _, leaks = claims([("a", 0.9, 0.95), ("b", 0.9, 0.94), ("c", 0.8, 0.93)])
+    assert leaks.iloc[0]["decision"] == "transfer"
+    assert leaks.iloc[0]["labels"] == "1"
+
+
+def test_equal_claims_are_ordered_by_id():
+    _, leaks = claims([("c", 0.9, 0.95), ("a", 0.9, 0.95)])
+    assert leaks.iloc[0]["match_id"] == "a"
+
+
+def test_nothing_is_claimed_below_the_cuts_or_of_a_blank_query():
+    _, leaks = claims([("a", 0.99, 0.79), ("b", 0.59, 0.1)])
+    assert leaks.empty
+    _, leaks = claims([("d", 0.99, -1.0)])
+    assert leaks.empty
+
+
+def test_without_repeated_identities_no_sibling_is_claimed():
+    _, leaks = claims([("d", 0.99, 0.1)], sibling=no_siblings("none"))
+    assert leaks.empty

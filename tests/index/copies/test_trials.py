@@ -1,0 +1,82 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas.dataset.artifacts import Neighbours
+from index.copies.trials import (
+    edit_of,
+    one_of_each,
+    plant_copies,
+    planted_edits,
+    sample_ids,
+    source_of,
+    sources_only,
+)
+from index.copies.verification import Images
+
+
+def read(ids):
+    """A field that its id decides, uint8 N x 1 x 32 x 32."""
+    return np.stack(
+        [np.random.default_rng(int(i)).integers(0, 255, (1, 32, 32), dtype=np.uint8) for i in ids]
+    )
+
+
+SOURCES = Images(what="sources", read=read, keys=lambda ids: [f"pixels of {i}" for i in ids])
+
+
+def test_planted_copies_are_the_same_whenever_they_are_read():
+    copies = plant_copies([str(n) for n in range(20)], SOURCES, channels=1, count=20, seed=1)
+    one_by_one = np.concatenate([copies.read([i]) for i in copies.ids])
+    np.testing.assert_array_equal(copies.read(copies.ids), one_by_one)
+    other = plant_copies([str(n) for n in range(20)], SOURCES, channels=1, count=20, seed=2)
+    assert other.ids != copies.ids
+    keys = copies.images.keys(copies.ids)
+    assert all(source_of(i) in key for i, key in zip(copies.ids, keys, strict=True))
+    assert not set(keys) & set(other.images.keys(other.ids))
+
+
+def test_each_copy_has_a_source_of_its_own_and_edits_are_even():
+    copies = plant_copies([str(n) for n in range(40)], SOURCES, channels=1, count=36, seed=0)
+    assert len({source_of(i) for i in copies.ids}) == 36
+    counts = [sum(edit_of(i) == edit for i in copies.ids) for edit in planted_edits(1)]
+    assert set(counts) == {3}
+
+
+def test_a_lost_channel_is_planted_only_where_another_is_left():
+    assert "blank_channel" not in planted_edits(1)
+    assert "blank_channel" in planted_edits(2)
+    assert "exact" not in planted_edits(2)
+
+
+def test_a_small_atlas_gives_as_many_as_it_has():
+    assert len(plant_copies(["1", "2"], SOURCES, channels=1, count=1000, seed=0).ids) == 2
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=20), st.integers(0, 5))
+def test_one_image_of_each_identity_is_chosen(names, seed):
+    ids = [f"{n:02d}" for n in range(len(names))]
+    identities = dict(zip(ids, names, strict=True))
+    chosen = one_of_each(ids, identities, seed=seed)
+    assert sorted(identities[i] for i in chosen) == sorted(set(names))
+    assert list(chosen) == sorted(chosen)
+
+
+def test_only_the_source_is_kept_of_the_candidates():
+    found = sources_only(
+        Neighbours(
+            query_ids=("crop:a", "crop:b"),
+            reference_ids_NK=np.array([["x", "a"], ["x", "y"]], dtype=object),
+            similarity_NK=np.array([[0.9, 0.8], [0.7, 0.6]], np.float32),
+        )
+    )
+    assert found.reference_ids_NK.tolist() == [["a"], [""]]
+    np.testing.assert_allclose(found.similarity_NK, [[0.8], [-np.inf]])
+
+
+def test_samples_keep_order_and_size():
+    ids = [f"{n:03d}" for n in range(100)]
+    sample = sample_ids(ids, count=10, seed=0)
+    assert list(sample) == sorted(sample)
+    assert len(set(sample)) == 10
+    assert sample_ids(ids, count=1000, seed=0) == tuple(ids)

@@ -1,0 +1,272 @@
+"""The main job from end to end on a small drawn atlas, by the functions that the commands call."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from atlas.core.errors import DataError, MissingStageError, ProvenanceError, UserError
+from atlas.synthetic.drawn_atlas import draw_atlas
+from atlas.synthetic.drawn_plan import DrawnAtlasSettings
+from atlas.workflows.classify.training import train_classifier
+from atlas.workflows.embed.embedder import train_embedder
+from atlas.workflows.embed.index_building import build_index_of
+from atlas.workflows.embed.lookup import look_up
+from atlas.workflows.explain.explanation import explanation_of
+from atlas.workflows.leaks.finding import find_leaks_of
+from atlas.workflows.runs.run_folder import read_run
+from atlas.workflows.runs.update import update_run
+from atlas.workflows.submit.score import score_run
+from atlas.workflows.submit.submission import make_submission_of
+from classify import recipes as classifier_recipes
+from index.index_folder import load_index
+from index.search.chosen import search_of
+from index.settings import LeakSettings, RegistrationSettings
+from retrieval import settings as embedder_settings
+
+pytestmark = pytest.mark.slow
+
+DRAWN = DrawnAtlasSettings(
+    identities=20, fields_per_identity=4, size_px=64, seed=5, test_fields_per_identity=1,
+    novel_identities=10, copies=18,
+)  # fmt: skip
+# After one epoch the embedder orders little, so all references are examined.
+LEAKS = LeakSettings(neighbours=80, planted_copies=80, natural_queries=80, accept_unproven=True)
+
+
+def one_epoch(settings):
+    return replace(settings, training=replace(settings.training, epochs=1))
+
+
+def whole_job(data: Path, run: Path) -> None:
+    train_embedder(data, run / "embedder", one_epoch(embedder_settings.RECIPES["smoke"]))
+    build_index_of(data, str(run / "embedder"), run / "index")
+    find_leaks_of(data, run / "index", run / "leaks", LEAKS, RegistrationSettings())
+    train_classifier(data, run / "classifier", one_epoch(classifier_recipes.RECIPES["smoke"]))
+    make_submission_of(data, run / "leaks", run / "classifier", run / "submission")
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory) -> tuple[Path, Path]:
+    """A drawn atlas and a finished run on it."""
+    folder = tmp_path_factory.mktemp("job")
+    draw_atlas(DRAWN, folder / "data", jobs=1)
+    whole_job(folder / "data", folder / "run")
+    return folder / "data", folder / "run"
+
+
+def test_copies_are_found_and_nothing_is_claimed_falsely(job):
+    leaks = score_run(*job).leaks
+    assert leaks.copies_by_edit["all"].count >= 17
+    assert leaks.false_copies.count == 0
+
+
+def test_the_submission_has_the_asked_rows_in_their_order_none_empty(job):
+    data, run = job
+    asked = pd.read_csv(data / "sample_submission.csv", dtype=str)
+    made = pd.read_csv(run / "submission" / "submission.csv", dtype=str, keep_default_na=False)
+    origins = pd.read_csv(run / "submission" / "origins.csv", dtype=str, keep_default_na=False)
+    assert list(made["Id"]) == list(origins["Id"]) == list(asked["Id"])
+    assert (made["Predicted"] != "").all()
+    assert (origins["reason"] != "").all()
+
+
+def test_a_row_is_explained_up_to_where_the_classifier_looked(job):
+    data, run = job
+    truth = pd.read_csv(data / "truth.csv", dtype=str).set_index("Id")["source"]
+    leaks = pd.read_csv(run / "leaks" / "leaks.csv", dtype=str).query("relation == 'same_image'")
+    image_id = leaks["Id"].iloc[0]
+    page = explanation_of(image_id, read_run(data, run))
+    assert page.missing == {}
+    assert page.neighbours[0].id == truth[image_id]
+    given = [bar.label for bar in page.classifier.bars if bar.given]
+    assert [int(picture.said.split()[0]) for picture in page.maps] == given
+    without = pd.read_csv(run / "submission" / "submission_without_transfer.csv", dtype=str)
+    assert set(without.set_index("Id")["Predicted"][image_id].split()) == set(map(str, given))
+
+
+def test_a_transferred_row_carries_the_labels_of_its_match(job):
+    data, run = job
+    train = pd.read_csv(data / "train.csv", dtype=str).set_index("Id")["Target"]
+    made = pd.read_csv(run / "submission" / "submission.csv", dtype=str).set_index("Id")
+    origins = pd.read_csv(run / "submission" / "origins.csv", dtype=str, keep_default_na=False)
+    copies = origins[origins["origin"] == "same_image"]
+    assert len(copies) >= 17
+    for row in copies.itertuples():
+        assert made.at[row.Id, "Predicted"].split() == train[row.match_id].split()
+
+
+def test_equal_work_gives_equal_bytes(job, tmp_path):
+    data, run = job
+    whole_job(data, tmp_path / "again")
+    names = [
+        "embedder/weights.safetensors", "index/embeddings.h5", "index/references.csv",
+        "index/embedder/runtime.json",
+        "leaks/matches.csv", "leaks/leaks.csv", "leaks/calibration.json", "leaks/calibration.png",
+        "classifier/test_probabilities.h5", "submission/submission.csv", "submission/origins.csv",
+    ]  # fmt: skip
+    differing = [
+        n for n in names if (run / n).read_bytes() != (tmp_path / "again" / n).read_bytes()
+    ]
+    assert differing == []
+
+
+def test_nothing_in_a_run_is_pickled_but_training_checkpoints(job):
+    others = ("checkpoints", "logs")  # TensorBoard's own format in the second
+    endings = {p.suffix for p in job[1].rglob("*") if p.is_file() and p.parent.name not in others}
+    a_model = {".xml", ".bin"}  # OpenVINO's: a description and plain numbers
+    assert endings <= {
+        ".safetensors", ".h5", ".json", ".csv", ".png", ".html", ".parquet", *a_model,
+    }  # fmt: skip
+
+
+def test_an_index_needs_nothing_but_itself_and_its_atlas(job, tmp_path):
+    data, run = job
+    shutil.copytree(run / "index", tmp_path / "index")
+    truth = pd.read_csv(data / "truth.csv", dtype=str).set_index("Id")
+    copy = truth[truth["edit"] == "exact"].index[0]
+    found = look_up([copy], tmp_path / "index", k=3, montage=tmp_path / "m.png")
+    first = found.table.iloc[0]
+    assert first["match"] == truth.at[copy, "source"]
+    assert first["evidence"] > 0.9
+    assert len(found.table) == 3
+    assert cv2.imread(str(found.montage)) is not None
+
+
+def test_a_path_is_looked_up_as_its_id_is_but_may_find_itself(job, tmp_path):
+    data, run = job
+    image_id = load_index(run / "index").embeddings.ids[0]
+    path = str(next((data / "train").glob(f"{image_id}_green.png")))
+    by_path = look_up([path], run / "index", k=1, montage=tmp_path / "m.png").table.iloc[0]
+    assert by_path["match"] == image_id
+    assert by_path["similarity"] == pytest.approx(1.0, abs=1e-6)
+    by_id = look_up([image_id], run / "index", k=1, montage=tmp_path / "m.png").table.iloc[0]
+    assert by_id["match"] != image_id
+
+
+def test_stored_and_single_embeddings_are_equal_bit_for_bit(job, tmp_path):
+    index = load_index(job[1] / "index")
+    ids = list(index.embeddings.ids[:5])
+    together = look_up(ids, job[1] / "index", k=2, montage=tmp_path / "m.png").table
+    for image_id in ids:
+        alone = look_up([image_id], job[1] / "index", k=2, montage=tmp_path / "m.png").table
+        same = together[together["query"] == image_id].reset_index(drop=True)
+        pd.testing.assert_frame_equal(alone, same)
+    stored = search_of(index).vectors.search(index.embeddings.aligned_to(ids), 2).similarity_NK
+    np.testing.assert_array_equal(
+        together["similarity"].to_numpy(np.float32).reshape(stored.shape), stored
+    )
+
+
+def test_mistakes_name_the_next_step(job, tmp_path):
+    data, run = job
+    with pytest.raises(MissingStageError, match=r"train_embedder\.py"):
+        build_index_of(data, str(tmp_path / "none"), tmp_path / "index")
+    with pytest.raises(MissingStageError, match=r"build_index\.py"):
+        find_leaks_of(data, tmp_path / "none", tmp_path / "l", LEAKS, RegistrationSettings())
+    with pytest.raises(MissingStageError, match=r"find_leaks\.py"):
+        make_submission_of(data, tmp_path, run / "classifier", tmp_path / "s")
+    with pytest.raises(MissingStageError, match=r"train_classifier\.py"):
+        make_submission_of(data, run / "leaks", tmp_path, tmp_path / "s")
+    with pytest.raises(UserError, match="no image of that id"):
+        look_up(["nobody"], run / "index", k=1, montage=tmp_path / "m.png")
+
+
+def test_an_index_of_other_data_is_refused(job, write_atlas, tmp_path):
+    other = write_atlas(channels=("red", "green", "blue", "yellow"), test=("t",), size=(64, 64))
+    with pytest.raises(ProvenanceError, match="not made from this data"):
+        find_leaks_of(other, job[1] / "index", tmp_path / "l", LEAKS, RegistrationSettings())
+    gray = write_atlas("gray", test=("t",), size=(64, 64))
+    with pytest.raises(DataError, match="trained on channels"):
+        build_index_of(gray, str(job[1] / "embedder"), tmp_path / "index")
+
+
+def test_labels_that_changed_since_the_index_was_made_are_refused(job, tmp_path):
+    data, run = job
+    shutil.copytree(data, tmp_path / "data")
+    table = pd.read_csv(tmp_path / "data" / "train.csv", dtype=str)
+    table.loc[0, "Target"] = "27" if table.loc[0, "Target"] != "27" else "26"
+    table.to_csv(tmp_path / "data" / "train.csv", index=False)
+    with pytest.raises(ProvenanceError, match=r"labels or groups have changed.*build_index\.py"):
+        find_leaks_of(
+            tmp_path / "data", run / "index", tmp_path / "l", LEAKS, RegistrationSettings()
+        )
+
+
+def test_leaks_of_other_test_images_are_refused(job, tmp_path):
+    data, run = job
+    shutil.copytree(run / "leaks", tmp_path / "leaks")
+    leaks = pd.read_csv(tmp_path / "leaks" / "leaks.csv", dtype=str, keep_default_na=False)
+    leaks["Id"] = "other" + leaks["Id"]
+    leaks.to_csv(tmp_path / "leaks" / "leaks.csv", index=False)
+    with pytest.raises(ProvenanceError, match="is no test image"):
+        make_submission_of(data, tmp_path / "leaks", run / "classifier", tmp_path / "s")
+
+
+def test_an_atlas_that_moved_is_asked_for(job, tmp_path):
+    data, run = job
+    shutil.copytree(run / "index", tmp_path / "index")
+    about = tmp_path / "index" / "index.json"
+    about.write_text(about.read_text().replace(str(data), str(tmp_path / "gone")))
+    image_id = load_index(run / "index").embeddings.ids[0]
+    with pytest.raises(UserError, match="--data"):
+        look_up([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png")
+    found = look_up([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png", data=data)
+    assert len(found.table) == 1
+
+
+def test_nothing_but_an_older_result_is_replaced(job, tmp_path):
+    data, run = job
+    for out in (data, run):
+        with pytest.raises(UserError, match="not written by this command"):
+            make_submission_of(data, run / "leaks", run / "classifier", out)
+    assert (data / "train.csv").exists()
+    assert (run / "embedder" / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"neighbours": 0}, {"seed": -1}, {"copy_share": 2.0}, {"sibling_precision": float("nan")}],
+)
+def test_settings_that_cannot_work_are_refused(job, tmp_path, wrong):
+    data, run = job
+    with pytest.raises(UserError, match="--"):
+        find_leaks_of(
+            data, run / "index", tmp_path / "l", replace(LEAKS, **wrong), RegistrationSettings()
+        )
+
+
+def test_one_image_more_and_one_fewer_end_as_a_full_run_with_the_same_calibration(job, tmp_path):
+    """A labelled image goes, a test image with a copy in train goes, and both come back."""
+    data, run = job
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(run, tmp_path / "run")
+    tables = {name: (data / name).read_text() for name in ("train.csv", "sample_submission.csv")}
+    for name, text in tables.items():
+        head, _, *rest = text.splitlines()
+        (tmp_path / "data" / name).write_text("\n".join([head, *rest]) + "\n")
+    fewer = update_run(tmp_path / "data", tmp_path / "run")
+    assert (len(fewer.added), len(fewer.removed)) == (0, 1)
+    assert len(fewer.submission.submission.ids) == len(tables["sample_submission.csv"].split()) - 2
+    for name, text in tables.items():
+        (tmp_path / "data" / name).write_text(text)
+    again = update_run(tmp_path / "data", tmp_path / "run")
+    assert (len(again.added), len(again.removed)) == (1, 0)
+    names = [
+        "index/references.csv", "leaks/matches.csv", "leaks/leaks.csv", "leaks/groups.csv",
+        "leaks/calibration.json", "submission/submission.csv", "submission/origins.csv",
+    ]  # fmt: skip
+    assert [n for n in names if (tmp_path / "run" / n).read_bytes() != (run / n).read_bytes()] == []
+    vectors = [
+        load_index(folder / "index").embeddings.vectors_ND for folder in (tmp_path / "run", run)
+    ]
+    assert np.array_equal(*vectors)
+
+
+def test_an_update_needs_an_index(tmp_path):
+    with pytest.raises(MissingStageError, match="build_index"):
+        update_run(tmp_path, tmp_path / "run")

@@ -1,0 +1,210 @@
+"""Run files: what they mean, what they refuse, and that a run goes on, repeats nothing and gives
+the same bytes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from atlas.core.errors import DataError, UserError
+from atlas.workflows.runs.run_file import read_run_file
+from atlas.workflows.runs.stages import plan_run
+from tests.conftest import PROJECT, write_tiny_atlas
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def commands(path: Path) -> dict[str, str]:
+    return {stage.name: " ".join(stage.words) for stage in read_run_file(path).stages}
+
+
+ONE = '[classifiers.a]\nrecipe = "smoke"\n'
+
+
+def test_tables_become_the_words_of_commands(tmp_path):
+    path = written(
+        tmp_path,
+        'data = "d"\nout = "r"\nseed = 3\n[embedder]\nrecipe = "winner"\nlearning_rate = 1e-4\n'
+        "[leaks]\naccept_unproven = true\nseed = 7\n"
+        '[classifiers.a]\nrecipe = "smoke"\nfolds = 3\nviews = 8\n'
+        '[classifiers.b]\nrecipe = "gapnet"\nloss = "bce + soft_f1"\n'
+        '[ensemble]\nhow = "mean"\n',
+    )
+    run = read_run_file(path)
+    assert [(stage.name, stage.script) for stage in run.stages] == [
+        ("embedder", "train_embedder"), ("index", "build_index"), ("leaks", "find_leaks"),
+        ("classifiers.a", "train_folds"), ("classifiers.b", "train_classifier"),
+        ("ensemble", "ensemble"), ("submission", "make_submission"),
+    ]  # fmt: skip
+    said = commands(path)
+    assert said["embedder"] == "winner --learning-rate 0.0001 --seed 3 --data d --out r/embedder"
+    assert said["index"] == "--data d --embedder r/embedder --out r/index"
+    assert said["leaks"] == "--accept-unproven --seed 7 --data d --index r/index --out r/leaks"
+    assert said["classifiers.a"] == "smoke --folds 3 --views 8 --seed 3 --data d --out r/a"
+    assert said["ensemble"] == "--how mean --seed 3 --members r/a r/b --data d --out r/ensemble"
+    assert said["submission"].endswith("--leaks r/leaks --classifier r/ensemble --out r/submission")
+
+
+def test_without_an_embedder_a_frozen_one_is_taken(tmp_path):
+    said = commands(written(tmp_path, f'data = "d"\n{ONE}'))
+    assert list(said) == ["index", "leaks", "classifiers.a", "submission"]
+    assert said["index"].startswith("--embedder frozen")
+    assert "--classifier runs/mine/a" in said["submission"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('data = "d"\n', "no classifier"),
+        (ONE, "data is missing"),
+        (f'data = "d"\nsed = 1\n{ONE}', "sed is not one of data, out, seed"),
+        (f'data = "d"\nseed = "x"\n{ONE}', "seed 'x'"),
+        (f'data = "d"\n{ONE}[classifiers.b]\nrecipe = "smoke"\n', "no table [ensemble]"),
+        ('data = "d"\n[classifiers.store]\nrecipe = "smoke"\n', "another folder of that name"),
+        ('data = "d"\n[classifiers.a]\nepochs = 3\n', "[classifiers.a]: recipe is missing"),
+        (f'data = "d"\nleaks = 3\n{ONE}', "[leaks]: must be a table"),
+        (f'data = "d"\n{ONE}epochs = 2020-01-01\n', "[classifiers.a] epochs"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(tmp_path, text, said):
+    with pytest.raises(DataError, match=r"mine\.toml") as error:
+        read_run_file(written(tmp_path, text))
+    assert said in str(error.value)
+
+
+def test_every_mistake_is_said_at_once(tmp_path):
+    with pytest.raises(DataError) as error:
+        read_run_file(written(tmp_path, 'sed = 1\n[classifiers.a]\nepochs = "3"\n'))
+    assert len(error.value.problems) == 3
+
+
+@pytest.mark.parametrize("text", ["data = ", "data = 'd'\ndata = 'e'"])
+def test_no_toml_is_one_line(tmp_path, text):
+    with pytest.raises(UserError, match=r"mine\.toml is no TOML: .*\(at "):
+        read_run_file(written(tmp_path, text))
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"nothing\.toml is not there"):
+        read_run_file(tmp_path / "nothing.toml")
+
+
+def run_command(path: Path, *more: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "scripts/run.py", str(path), *more],
+        cwd=PROJECT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_an_option_that_no_command_has_stops_before_anything_is_done(tmp_path):
+    write_tiny_atlas(tmp_path / "data", test=["t"])
+    path = written(tmp_path, f'data = "{tmp_path}/data"\nout = "{tmp_path}/run"\n{ONE}epchs = 3\n')
+    done = run_command(path)
+    assert done.returncode == 2
+    assert "[classifiers.a] is not understood by scripts/train_classifier.py" in done.stdout
+    assert "--epochs" in done.stdout + done.stderr  # what was meant
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A folder with an atlas, a run file and its run."""
+    folder = tmp_path_factory.mktemp("run_file")
+    ids = [f"i{number:02}" for number in range(24)]
+    write_tiny_atlas(
+        folder / "data", size=(64, 64), test=["t1", "t2", "t3"],
+        train={image_id: str(number % 3) for number, image_id in enumerate(ids)},
+    )  # fmt: skip
+    truth = "Id,relation,source,edit,Target\nt1,novel,,,0\nt2,novel,,,1\nt3,novel,,,2\n"
+    (folder / "data" / "truth.csv").write_text(truth)
+    done = run_command(written(folder, run_text(folder, "run")))
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+def run_text(folder: Path, out: str, leaks: str = "") -> str:
+    return (
+        f'data = "{folder}/data"\nout = "{folder}/{out}"\n'
+        f"[leaks]\nplanted_copies = 30\nnatural_queries = 24\naccept_unproven = true\n{leaks}"
+        '[classifiers.a]\nrecipe = "smoke"\nepochs = 1\nfolds = 2\n'
+    )
+
+
+def states(path: Path) -> dict[str, str]:
+    return {planned.stage.name: planned.state for planned in plan_run(read_run_file(path))}
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_not_done_again(finished):
+    assert set(states(finished / "mine.toml").values()) == {"done"}
+    before = {path: path.stat().st_mtime_ns for path in (finished / "run").rglob("*")}
+    done = run_command(finished / "mine.toml")
+    assert done.returncode == 0
+    assert "0 stages done now" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in (finished / "run").rglob("*")} == before
+
+
+@pytest.mark.slow
+def test_a_changed_option_repeats_its_stage_and_what_follows(finished, tmp_path):
+    path = written(tmp_path, run_text(finished, "run", leaks="copy_precision = 0.9\n"))
+    assert states(path) == {
+        "index": "done", "leaks": "again", "classifiers.a": "done", "submission": "again",
+        "score": "again",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_what_somebody_wrote_over_is_made_again(finished):
+    submission = finished / "run" / "submission" / "submission.csv"
+    right = submission.read_bytes()
+    submission.write_text("Id,Predicted\n")
+    assert states(finished / "mine.toml")["submission"] == "again"
+    assert run_command(finished / "mine.toml").returncode == 0
+    assert submission.read_bytes() == right
+
+
+def without_the_classifier(finished: Path, name: str) -> None:
+    """A copy of the run as it was before its classifier was trained; where it lies says nothing."""
+    run = shutil.copytree(finished / "run", finished / name)
+    for folder in ("a", "submission"):
+        shutil.rmtree(run / folder)
+    (run / "score.json").unlink()
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_to_the_same_bytes(finished, tmp_path):
+    without_the_classifier(finished, "stopped")
+    path = written(tmp_path, run_text(finished, "stopped"))
+    with subprocess.Popen(
+        [sys.executable, "scripts/run.py", str(path)], cwd=PROJECT, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        assert any("fold2: " in line for line in running.stdout)  # the first fold is trained
+        os.killpg(running.pid, signal.SIGKILL)
+    assert states(path)["leaks"] == "done"
+    assert states(path)["submission"] != "done"
+    again = run_command(path)
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert "leaks: done" in again.stdout
+    for name in ("submission/submission.csv", "submission/origins.csv", "score.json"):
+        assert (finished / "stopped" / name).read_bytes() == (finished / "run" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_failing_stage_says_which_and_keeps_what_is_done(finished, tmp_path):
+    without_the_classifier(finished, "failing")
+    text = run_text(finished, "failing").replace("epochs = 1", "epochs = 0")
+    done = run_command(written(tmp_path, text))
+    assert done.returncode == 1
+    assert done.stderr.rstrip().splitlines()[-1].startswith("error: ")
+    assert "[classifiers.a] did not finish" in done.stderr
+    assert "leaks: done" in run_command(written(tmp_path, text)).stdout
