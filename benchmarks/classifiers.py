@@ -140,7 +140,7 @@ def trained(row: Row, seed: int, common: tuple[str, ...], folder: Path) -> dict[
         write_json(done, {"seconds": seconds, "peak_mib": usage.ru_maxrss / 1024})
     summary = pd.read_csv(folder / "folds" / "summary.csv").set_index("fold")
     scores = summary.loc["out_of_fold", [OTHERS, "at_half"]].to_dict()
-    return {**scores, **read_json(done, made_by="")}
+    return {**scores, **read_json(done)}
 
 
 def parameters(recipe: str, data: Path, image_size_px: int) -> int:

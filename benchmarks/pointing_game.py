@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from atlas.core.errors import Stage
 from atlas.core.files import read_json
 from atlas.dataset.hpa import HPA_CHANNELS
 from atlas.dataset.labels import HPA_LABELS
 from atlas.synthetic.cells import draw_field, protein_places
 from atlas.synthetic.drawn_plan import Drawing, DrawnAtlasSettings, plan_atlas
-from atlas.workflows.classify.prediction import MADE_BY, not_learned
+from atlas.workflows.classify.prediction import not_learned
 from classify.activation_maps import activation_maps
 from classify.classifier import load_classifier
 
@@ -47,9 +48,9 @@ class Questions:
 
 def main(data: Path, classifier: Path) -> None:
     """Prints the game by stage of the network, and by label as maps are made by default."""
-    settings = read_json(data / "drawn.json", made_by="python scripts/draw_atlas.py")["settings"]
+    settings = read_json(data / "drawn.json", stage=Stage.DRAWING)["settings"]
     settings = {k: v for k, v in settings.items() if k not in ("drawing", "kind")}
-    asked, held_out = load_classifier(classifier, made_by=MADE_BY), not_learned(classifier)
+    asked, held_out = load_classifier(classifier, stage=Stage.CLASSIFIER), not_learned(classifier)
     drawings = [d for d in plan_atlas(DrawnAtlasSettings(**settings))[0] if d.id in held_out]
     asking = questions_of(drawings, size_px=asked.image_size_px)
 

@@ -36,7 +36,7 @@ def main(
 
     leaked: share of the images that have a match.
     """
-    found = load_held_out(classifier, made_by="")
+    found = load_held_out(classifier)
     labels = read_labels(data)
     truth_NC = label_matrix([labels[i] for i in found.ids], found.probabilities_NC.shape[1])
     table = Table("wrong", "made of", "ours", "classifier", "copied", "ours - better of both",

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from atlas.core.errors import UserError
+from atlas.core.errors import Stage, UserError
 from atlas.core.files import read_json, write_json
 from atlas.inference.settings import Precision
 from atlas.training.precision import machine_has_bfloat16
@@ -57,9 +57,9 @@ def save_classifier(folder: Path, classifier: Classifier) -> None:
     write_json(folder / CARD_FILE, card)
 
 
-def load_classifier(folder: Path, *, made_by: str) -> Classifier:
-    """Raises MissingStageError naming `made_by`, UserError where files do not belong together."""
-    card = read_json(folder / CARD_FILE, made_by=made_by)
+def load_classifier(folder: Path, stage: Stage | None = None) -> Classifier:
+    """Read a classifier; raises UserError where its files do not belong together."""
+    card = read_json(folder / CARD_FILE, stage=stage)
     settings = _settings(card["settings"])
     channels, labels = tuple(card["channels"]), tuple(card["labels"])
     network = empty_network(settings, channels=channels, labels=len(labels))

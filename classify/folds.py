@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atlas.core.errors import Stage
 from atlas.dataset.artifact_files import load_probabilities, save_probabilities, save_table
 from atlas.dataset.artifacts import ProbabilitySet
 from atlas.dataset.manifest import Manifest
@@ -26,7 +27,6 @@ from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE
 from classify.settings import ClassifierSettings, PredictionSettings
 from classify.training import train_on
 
-MADE_BY = "python scripts/train_folds.py"
 SUMMARY_FILE = "summary.csv"
 
 
@@ -81,7 +81,7 @@ def _classifier(
     """Trained now or before; None for a fold that is to wait."""
     if fold.name not in how.chosen:
         finished = (folder / CARD_FILE).exists()
-        return load_classifier(folder, made_by=MADE_BY) if finished else None
+        return load_classifier(folder, stage=Stage.CLASSIFIER) if finished else None
     how.tell(f"{fold.name}: {len(fold.training_ids)} images train, {len(fold.test_ids)} are tested")
     if bare := not_learned(manifest, fold):
         names = ", ".join(manifest.spec.labels[label] for label in bare)
@@ -95,7 +95,10 @@ def _sides(fold: Fold) -> HoldOut:
 
 def _mean_of_tests(folder: Path, finished: Mapping[str, TrainedClassifier]) -> ProbabilitySet:
     return mean_over(
-        {name: load_probabilities(folder / name / TEST_FILE, made_by=MADE_BY) for name in finished}
+        {
+            name: load_probabilities(folder / name / TEST_FILE, stage=Stage.CLASSIFIER)
+            for name in finished
+        }
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from atlas.core.files import content_hash
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.metrics import f1_by_class
 from atlas.dataset.splits.hold_out import HoldOut, hold_out
@@ -55,7 +56,7 @@ def train_classifier(
         store,
         split,
         folder,
-        kept=folder.parent / PREDICTED_FOLDER,
+        kept=cache_folder(folder) / PREDICTED_FOLDER,
         chosen_by={"share_of_groups": share, "seed": seed},
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from atlas.core.errors import ProvenanceError
+from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import read_json, write_json
 from atlas.dataset.artifact_files import load_embeddings, load_table, save_embeddings, save_table
 from atlas.dataset.artifacts import EmbeddingSet
@@ -20,7 +20,6 @@ from atlas.dataset.labels import format_labels, parse_labels
 from atlas.dataset.manifest import ImageRow, Manifest
 from atlas.dataset.spec import AtlasSpec, spec_of
 
-MADE_BY = "python scripts/build_index.py"
 EMBEDDER_FOLDER = "embedder"
 INDEX_FILE = "index.json"
 
@@ -73,11 +72,13 @@ def save_index(
 
 def load_index(folder: Path) -> IndexFolder:
     """Raises MissingStageError naming the command that makes it, ProvenanceError if torn apart."""
-    about = read_json(folder / INDEX_FILE, made_by=MADE_BY)
-    embeddings = load_embeddings(folder / "embeddings.h5", made_by=MADE_BY)
-    table = load_table(folder / "references.csv", made_by=MADE_BY)
+    about = read_json(folder / INDEX_FILE, stage=Stage.INDEX)
+    embeddings = load_embeddings(folder / "embeddings.h5", stage=Stage.INDEX)
+    table = load_table(folder / "references.csv", stage=Stage.INDEX)
     if tuple(table["Id"]) != embeddings.ids or about["provenance"] != embeddings.provenance:
-        raise ProvenanceError(f"{folder}: its files are not of one making: run again  {MADE_BY}")
+        raise ProvenanceError(
+            f"{folder}: its files are not of one making: run again  {Stage.INDEX.command}"
+        )
     return IndexFolder(
         folder=folder,
         spec=spec_of(about["atlas"]),

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from atlas.core.errors import UserError
+from atlas.core.errors import Stage, UserError
 from atlas.core.files import read_json, write_json
 from atlas.training.backbones import empty_trunk
 from atlas.training.layers import ChannelStatistics
@@ -17,7 +17,7 @@ from atlas.training.settings import TrainingSettings
 from atlas.training.weights import load_weights, save_weights
 from retrieval.embedder import Embedder, HeldOut
 from retrieval.embedder_runtime import load_runtime, save_runtime
-from retrieval.embedder_source import ABOUT_FILE, MADE_BY, damaged, read_about
+from retrieval.embedder_source import ABOUT_FILE, damaged, read_about
 from retrieval.network import EmbeddingNetwork, frozen_network, trained_network
 from retrieval.settings import EmbedderSettings, FrozenSettings, LossSettings
 
@@ -53,12 +53,14 @@ def load_embedder(folder: Path) -> Embedder:
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(folder) from error
     if embedder.fingerprint != fingerprint:
-        raise UserError(f"{folder}: its weights are not those it was saved with; run  {MADE_BY}")
+        raise UserError(
+            f"{folder}: its weights are not those it was saved with; run  {Stage.EMBEDDER.command}"
+        )
     return embedder
 
 
 def _embedder(folder: Path, about: dict[str, Any]) -> Embedder:
-    held_out = read_json(folder / HELD_OUT_FILE, made_by=MADE_BY)
+    held_out = read_json(folder / HELD_OUT_FILE, stage=Stage.EMBEDDER)
     network, settings = _empty_network(about["kind"], about["settings"], len(about["channels"]))
     load_weights(folder / WEIGHTS_FILE, network)
     return Embedder(

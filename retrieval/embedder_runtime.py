@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from atlas.core.errors import UserError
+from atlas.core.errors import Stage, UserError
 from atlas.core.files import read_json, write_json
 from atlas.inference import openvino_runner
 from atlas.inference.runtimes import problem
@@ -14,7 +14,6 @@ from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice
 
 RUNTIME_FILE = "runtime.json"
 MODEL_FOLDER = "model"
-INDEX_BY = "python scripts/build_index.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +49,16 @@ def load_runtime(folder: Path) -> EmbedderRuntime | None:
     the model is not the one that was saved."""
     if not (folder / RUNTIME_FILE).exists():
         return None
-    stored = read_json(folder / RUNTIME_FILE, made_by=INDEX_BY)
+    stored = read_json(folder / RUNTIME_FILE, stage=Stage.INDEX)
     choice = RuntimeChoice(runtime=stored["runtime"], precision=stored["precision"])
     if wrong := problem(choice):
         raise UserError(
-            f"{folder} embeds by {choice}: {wrong}, or make vectors of all images anew: {INDEX_BY}"
+            f"{folder} embeds by {choice}: {wrong}, or make vectors of all images anew: "
+            f"{Stage.INDEX.command}"
         )
     model = folder / MODEL_FOLDER
     if stored["model_hash"] and openvino_runner.model_hash(model) != stored["model_hash"]:
-        raise UserError(f"{model} is not the model it was saved with; run  {INDEX_BY}")
+        raise UserError(f"{model} is not the model it was saved with; run  {Stage.INDEX.command}")
     return EmbedderRuntime(
         choice=choice,
         model=None if choice.runtime == "torch" else model,

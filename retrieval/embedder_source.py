@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from atlas.core.errors import DataError, MissingStageError, UserError
+from atlas.core.errors import DataError, MissingStageError, Stage, UserError
 from atlas.core.files import read_json
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import native_size_px
 
 ABOUT_FILE = "embedder.json"
 FROZEN = "frozen"  # in place of an embedder: a pretrained backbone as it is
-MADE_BY = "python scripts/train_embedder.py"
 
 
 def read_about(folder: Path) -> dict[str, Any]:
@@ -18,7 +17,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 
     Raises MissingStageError where there is no embedder, UserError where it is damaged.
     """
-    about = read_json(folder / ABOUT_FILE, made_by=MADE_BY)
+    about = read_json(folder / ABOUT_FILE, stage=Stage.EMBEDDER)
     try:
         about["channels"] = tuple(about["channels"])
         about["image_size_px"] = int(about["image_size_px"])
@@ -28,7 +27,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def damaged(folder: Path) -> UserError:
-    return UserError(f"{folder / ABOUT_FILE} is damaged; make it again: {MADE_BY}")
+    return UserError(f"{folder / ABOUT_FILE} is damaged; make it again: {Stage.EMBEDDER.command}")
 
 
 # What embeds, as a user names it: "frozen", or the folder of an embedder; without torch.
@@ -44,8 +43,7 @@ def embedded_size_px(source: str, manifest: Manifest) -> int:
         return native_size_px(manifest)
     if not Path(source).exists():
         raise MissingStageError(
-            f"{source} is not there: run first  {MADE_BY}  "
-            "(or give --embedder frozen, which needs no training)"
+            source, Stage.EMBEDDER, hint="or give --embedder frozen, which needs no training"
         )
     about = read_about(Path(source))
     require_channels(source, about["channels"], manifest)

@@ -1,12 +1,39 @@
-"""What a user did that cannot work, said in one line: where, what, and the next step."""
+"""Errors that a user can fix, with the place, the problem and the command that comes next.
+
+UserError
+├── DataError            a data folder has problems; all of them are listed at once
+├── ProvenanceError      two artifacts do not belong together
+└── MissingStageError    the output of an earlier stage is missing
+"""
 
 from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
 
 SHOWN_PROBLEMS = 50
 
 
+class Stage(Enum):
+    """A stage whose output other stages read; the values are the names of its commands."""
+
+    DRAWING = ("draw_atlas",)
+    EMBEDDER = ("train_embedder",)
+    INDEX = ("build_index",)
+    LEAKS = ("find_leaks",)
+    CLASSIFIER = ("train_classifier", "train_folds")
+    PREDICTIONS = ("predict",)
+    SUBMISSION = ("make_submission",)
+    CROSS_VALIDATION = ("cross_validate",)
+    RUN = ("run",)
+
+    @property
+    def command(self) -> str:
+        """What a user types to run the stage."""
+        return "  or  ".join(f"python scripts/{name}.py" for name in self.value)
+
+
 class UserError(Exception):
-    """A mistake the user can mend. Commands print its text and exit with 1, without a traceback."""
+    """A mistake that the user can fix: commands print its text and exit with status 1."""
 
 
 class DataError(UserError):
@@ -34,4 +61,14 @@ class ProvenanceError(UserError):
 
 
 class MissingStageError(UserError):
-    """A stage's input is not there yet; the text names the command that makes it."""
+    """A stage's output is missing; the text names the command that makes it.
+
+    Args:
+        path: The file or folder that is missing.
+        stage: The stage that writes it, or None where no command does.
+        hint: Another way out, which follows the command in parentheses.
+    """
+
+    def __init__(self, path: Path | str, stage: Stage | None = None, *, hint: str = "") -> None:
+        command = f": run first  {stage.command}" if stage else ""
+        super().__init__(f"{path} is not there{command}" + (f"  ({hint})" if hint else ""))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.core.errors import MissingStageError, UserError
+from atlas.core.errors import MissingStageError, Stage, UserError
 
 LEFT_OVER_SECONDS = 24 * 3600
 
@@ -126,14 +126,15 @@ def write_json(path: Path, value: Any) -> None:
         beside.write_text(json_text(value), encoding="utf-8")
 
 
-def read_json(path: Path, *, made_by: str) -> Any:
-    """Reads JSON that an earlier stage wrote. Raises MissingStageError naming `made_by`."""
+def read_json(path: Path, stage: Stage | None = None) -> Any:
+    """Read the JSON that `stage` wrote; raises MissingStageError where it is missing."""
     if not path.exists():
-        raise MissingStageError(f"{path} is not there: run first  {made_by}")
+        raise MissingStageError(path, stage)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); make it again: {made_by}") from error
+        again = f"; make it again: {stage.command}" if stage else ""
+        raise UserError(f"{path} is damaged ({error}){again}") from error
 
 
 def content_hash(*parts: str | bytes | NDArray[Any]) -> str:

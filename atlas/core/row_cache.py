@@ -25,6 +25,7 @@ from atlas.core.timing import stage
 ROWS_PER_PART = 1000
 PART_BYTES = 32 * 2**20
 SHOWN_AFTER_S = 0.5
+CACHE_NAME = "store"
 
 MakeRows = Callable[[Sequence[str]], NDArray[Any]]
 
@@ -83,6 +84,11 @@ class RowHashes(Sequence[str]):
         if isinstance(at, slice):
             return RowHashes(self._places, self._ids[at])
         return self._places[self._ids[at]].row_hash
+
+
+def cache_folder(out: Path) -> Path:
+    """Return the folder in which work on `out` is kept row by row: `store`, beside `out`."""
+    return out.parent / CACHE_NAME
 
 
 def rows_that_fit(row_bytes: int) -> int:

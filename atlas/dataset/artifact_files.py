@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.core.errors import MissingStageError
+from atlas.core.errors import MissingStageError, Stage, UserError
 from atlas.core.files import json_text, written_beside
 from atlas.dataset.artifacts import EmbeddingSet, LeakReport, Matches, ProbabilitySet
 
@@ -18,9 +18,9 @@ def save_embeddings(path: Path, embeddings: EmbeddingSet) -> None:
     _save(path, embeddings.ids, embeddings.vectors_ND, embeddings.provenance)
 
 
-def load_embeddings(path: Path, *, made_by: str) -> EmbeddingSet:
-    """Raises MissingStageError naming `made_by`, the command that makes the file."""
-    ids, rows, provenance = _load(path, made_by)
+def load_embeddings(path: Path, stage: Stage | None = None) -> EmbeddingSet:
+    """Raises MissingStageError naming the command of `stage`."""
+    ids, rows, provenance = _load(path, stage)
     return EmbeddingSet(ids=ids, vectors_ND=rows, provenance=provenance)
 
 
@@ -28,9 +28,9 @@ def save_probabilities(path: Path, probabilities: ProbabilitySet) -> None:
     _save(path, probabilities.ids, probabilities.probabilities_NC, probabilities.provenance)
 
 
-def load_probabilities(path: Path, *, made_by: str) -> ProbabilitySet:
-    """Raises MissingStageError naming `made_by`, the command that makes the file."""
-    ids, rows, provenance = _load(path, made_by)
+def load_probabilities(path: Path, stage: Stage | None = None) -> ProbabilitySet:
+    """Raises MissingStageError naming the command of `stage`."""
+    ids, rows, provenance = _load(path, stage)
     return ProbabilitySet(ids=ids, probabilities_NC=rows, provenance=provenance)
 
 
@@ -40,10 +40,10 @@ def save_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(beside, index=False, float_format="%.6f", lineterminator="\n")
 
 
-def load_table(path: Path, *, made_by: str) -> pd.DataFrame:
-    """Ids and texts stay texts. Raises MissingStageError naming `made_by`."""
+def load_table(path: Path, stage: Stage | None = None) -> pd.DataFrame:
+    """Ids and texts stay texts. Raises MissingStageError naming the command of `stage`."""
     if not path.exists():
-        raise MissingStageError(f"{path} is not there: run first  {made_by}")
+        raise MissingStageError(path, stage)
     numbers = ("similarity", "evidence", "confidence", "expected_gain")
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     for column in table.columns.intersection(list(numbers)):
@@ -51,12 +51,12 @@ def load_table(path: Path, *, made_by: str) -> pd.DataFrame:
     return table
 
 
-def load_matches(path: Path, *, made_by: str) -> Matches:
-    return Matches(table=load_table(path, made_by=made_by))
+def load_matches(path: Path, stage: Stage | None = None) -> Matches:
+    return Matches(table=load_table(path, stage=stage))
 
 
-def load_leaks(path: Path, *, made_by: str) -> LeakReport:
-    return LeakReport(table=load_table(path, made_by=made_by))
+def load_leaks(path: Path, stage: Stage | None = None) -> LeakReport:
+    return LeakReport(table=load_table(path, stage=stage))
 
 
 def _save(
@@ -68,15 +68,16 @@ def _save(
         file.attrs["provenance"] = json_text(provenance)
 
 
-def _load(path: Path, made_by: str) -> tuple[tuple[str, ...], NDArray[np.float32], dict[str, Any]]:
+def _load(
+    path: Path, stage: Stage | None
+) -> tuple[tuple[str, ...], NDArray[np.float32], dict[str, Any]]:
     if not path.exists():
-        raise MissingStageError(f"{path} is not there: run first  {made_by}")
+        raise MissingStageError(path, stage)
     try:
         with h5py.File(path, "r") as file:
             ids = tuple(name.decode() for name in file["ids"][:])
             rows = np.asarray(file["rows"][:], np.float32)
             return ids, rows, json.loads(file.attrs["provenance"])
     except (OSError, KeyError) as error:
-        raise MissingStageError(
-            f"{path} is not a file of this project: make it by  {made_by}"
-        ) from (error)
+        again = f": make it by  {stage.command}" if stage else ""
+        raise UserError(f"{path} is not a file of this project{again}") from error

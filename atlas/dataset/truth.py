@@ -21,7 +21,7 @@ def read_truth(data: Path, manifest: Manifest) -> pd.DataFrame | None:
     """
     if not (data / TRUTH_FILE).exists():
         return None
-    truth = load_table(data / TRUTH_FILE, made_by="")
+    truth = load_table(data / TRUTH_FILE)
     problems = list(_problems(truth, manifest))
     if problems:
         raise DataError(str(data), problems)

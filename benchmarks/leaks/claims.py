@@ -64,7 +64,7 @@ def load_claims(folder: Path) -> Iterator[tuple[About, pd.DataFrame]]:
     """Of the methods that are done, in the order of METHODS."""
     for method in METHODS:
         if is_done(folder, method):
-            about = read_json(folder / f"{method}.json", made_by="python -m benchmarks.leaks.run")
+            about = read_json(folder / f"{method}.json")
             yield About(**about), pd.read_csv(folder / f"{method}.csv", dtype=TYPES)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from atlas.core.errors import Stage
 from atlas.core.files import read_json
 from atlas.dataset.artifact_files import load_matches, load_table
 from atlas.dataset.manifest import read_manifest
@@ -18,7 +19,6 @@ from index.index_folder import load_index
 from index.settings import RegistrationSettings
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-MADE_BY = "python scripts/find_leaks.py"
 
 
 def run_ours(data: Path, run: Path, claims: Path) -> None:
@@ -31,7 +31,9 @@ def run_ours(data: Path, run: Path, claims: Path) -> None:
     _script("find_leaks", "--index", run / "index", "--data", data, "--out", run / "leaks",
             "--accept-unproven")  # fmt: skip
     seconds = time.perf_counter() - start
-    cut = float(read_json(run / "leaks" / "calibration.json", made_by=MADE_BY)["same_image"]["cut"])
+    cut = float(
+        read_json(run / "leaks" / "calibration.json", stage=Stage.LEAKS)["same_image"]["cut"]
+    )
     # Tables hold six decimals, rounded: the cut must not lie above what reached it.
     claims_from = np.floor(cut * 10**DECIMALS) / 10**DECIMALS
     about = About(method=OURS, claims_from=claims_from, seconds=seconds if fresh else None)
@@ -45,12 +47,12 @@ def build_index(data: Path, run: Path) -> None:
 def claims_of(data: Path, run: Path) -> pd.DataFrame:
     """Each test image's best match by evidence, in the gallery and among test images; and the
     pairs of labelled images that reach the cut."""
-    matches = load_matches(run / "leaks" / "matches.csv", made_by=MADE_BY).table
+    matches = load_matches(run / "leaks" / "matches.csv", stage=Stage.LEAKS).table
     _tell_of_siblings(matches, data, run)
     examined = matches[matches["evidence"] > -1].rename(columns={"evidence": "score"})
     among = examined.assign(test=examined["match_split"] == "test").groupby(["query_id", "test"])
     best = examined[examined["score"] == among["score"].transform("max")]
-    suspected = load_table(run / "leaks" / "suspected_copies.csv", made_by=MADE_BY)
+    suspected = load_table(run / "leaks" / "suspected_copies.csv", stage=Stage.LEAKS)
     within = suspected.rename(columns={"evidence": "score"})
     return pd.concat([best[COLUMNS], within[COLUMNS]], ignore_index=True)
 

@@ -153,13 +153,13 @@ def copy_files(rows: Iterable[ImageRow], folder: Path) -> None:
 def _labelled_tables(folder: Path, source: Source, twins: Sequence[Planted]) -> None:
     if (source.data / TABLES["external"]).exists():
         shutil.copyfile(source.data / TABLES["external"], folder / TABLES["external"])
-    table = load_table(source.data / TABLES["train"], made_by="")
+    table = load_table(source.data / TABLES["train"])
     more = pd.DataFrame({"Id": [p.id for p in twins], "Target": [p.target for p in twins]})
     save_table(folder / TABLES["train"], pd.concat([table, more]).fillna(""))
 
 
 def _counts_there(out: Path, stated: dict[str, object]) -> dict[str, int]:
-    there = read_json(out / PLANTED_FILE, made_by="python -m benchmarks.leaks.plant")
+    there = read_json(out / PLANTED_FILE)
     if there["settings"] != stated:
         raise UserError(f"{out}: other settings planted it; name another folder or remove this one")
     return dict(there["counts"])

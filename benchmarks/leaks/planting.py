@@ -78,7 +78,7 @@ def open_source(data: Path, seed: int) -> Source:
         raise DataError(str(data), ["no truth.csv: which test images are novel is not known"])
     if manifest.spec.max_value is not None:
         raise DataError(str(data), ["atlas.toml has a max_value; edits are made on 8 bits"])
-    truth = load_table(data / "truth.csv", made_by="")
+    truth = load_table(data / "truth.csv")
     return Source(data=data, manifest=manifest, truth=truth, seed=seed)
 
 

@@ -24,7 +24,7 @@ def sample_atlas(data: Path, out: Path, *, labelled: int, seed: int) -> None:
     source = open_source(data, seed)
     stated = {"tables": source.manifest.table_hash, "labelled": labelled, "seed": seed}
     if (out / SAMPLE_FILE).exists():
-        if read_json(out / SAMPLE_FILE, made_by="") != stated:
+        if read_json(out / SAMPLE_FILE) != stated:
             raise UserError(f"{out}: holds another sample; name another folder or remove this one")
         return
     kept = set(source.order(source.gallery, "sample")[:labelled])

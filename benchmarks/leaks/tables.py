@@ -71,10 +71,10 @@ def _in_order(claims: Path) -> tuple[str, int]:
 def _score_cell(cell: Path) -> Iterator[tuple[str, Row]]:
     """The table that each row is of, and the row."""
     truth = Truth(
-        table=load_table(cell / "data" / "truth.csv", made_by=""),
-        planted=load_table(cell / "data" / "planted.csv", made_by=""),
+        table=load_table(cell / "data" / "truth.csv"),
+        planted=load_table(cell / "data" / "planted.csv"),
     )
-    matches = load_matches(cell / "run" / "leaks" / "matches.csv", made_by="").table
+    matches = load_matches(cell / "run" / "leaks" / "matches.csv").table
     for (edit, where), share in losses_by_edit(matches, truth).items():
         yield "losses", {"method": f"ours: {where}", "edit": edit} | _counted(share)
     for about, claims in load_claims(cell / "claims"):
@@ -85,7 +85,7 @@ def _score_cell(cell: Path) -> Iterator[tuple[str, Row]]:
         if cell.name == SPECIAL:
             counts = special_counts(claims, truth, about)
             if about.method == OURS:
-                leaks = load_leaks(cell / "run" / "leaks" / "leaks.csv", made_by="").table
+                leaks = load_leaks(cell / "run" / "leaks" / "leaks.csv").table
                 counts["contradictory labels withheld"] = labels_withheld(leaks, truth)
             for case, share in counts.items():
                 yield "special", {"method": about.method, "case": case} | _counted(share)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.core.errors import DataError
+from atlas.core.errors import DataError, Stage
 from atlas.core.files import read_json, write_json
 
 Floats = NDArray[np.floating[Any]]
@@ -119,9 +119,11 @@ def save_thresholds(path: Path, thresholds: Thresholds, label_names: tuple[str, 
     write_json(path, text)
 
 
-def load_thresholds(path: Path, label_names: tuple[str, ...], *, made_by: str) -> Thresholds:
-    """Raises MissingStageError naming `made_by`, DataError where the labels are others."""
-    text = read_json(path, made_by=made_by)
+def load_thresholds(
+    path: Path, label_names: tuple[str, ...], stage: Stage | None = None
+) -> Thresholds:
+    """Read thresholds; raises DataError where they are of other labels."""
+    text = read_json(path, stage=stage)
     if tuple(text["labels"]) != label_names:
         raise DataError(str(path), ["made for other labels than the atlas has; train again"])
     return Thresholds(

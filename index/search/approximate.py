@@ -15,10 +15,9 @@ from typing import Any
 import faiss
 import numpy as np
 
-from atlas.core.errors import UserError
+from atlas.core.errors import Stage, UserError
 from atlas.core.files import read_json, write_json
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
-from index.index_folder import MADE_BY
 from index.search.nearest import Positions, Vectors
 from index.search.vector_index import FlatIndex, VectorIndex, build_index
 
@@ -149,7 +148,7 @@ def load_search(folder: Path) -> FactoryProposals | None:
     """None where search is exact. What lies on disk is read as it is needed, not at once."""
     if not (folder / ABOUT_FILE).exists():
         return None
-    tuned = Tuned(**read_json(folder / ABOUT_FILE, made_by=MADE_BY)["tuned"])
+    tuned = Tuned(**read_json(folder / ABOUT_FILE, stage=Stage.INDEX)["tuned"])
     index = faiss.read_index(str(folder / SEARCH_FILE), faiss.IO_FLAG_MMAP_IFC)
     return FactoryProposals(index, tuned.parameters, tuned.proposals)
 
@@ -157,7 +156,7 @@ def load_search(folder: Path) -> FactoryProposals | None:
 def wanted_search(folder: Path) -> dict[str, Any]:
     """What the search of an index folder was tuned for; nothing where it is exact."""
     path = folder / ABOUT_FILE
-    return dict(read_json(path, made_by=MADE_BY)["wanted"]) if path.exists() else {}
+    return dict(read_json(path, stage=Stage.INDEX)["wanted"]) if path.exists() else {}
 
 
 def _measured(

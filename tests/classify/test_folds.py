@@ -63,7 +63,7 @@ def assert_equal_folders(first: Path, second: Path) -> None:
 
 
 def probabilities(path: Path):
-    return load_probabilities(path, made_by="")
+    return load_probabilities(path)
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +91,8 @@ def test_every_labelled_image_is_predicted_by_the_fold_that_did_not_learn_it(
         assert together.provenance["out_of_fold"][fold.name] == own.provenance
     weights = [one["weights_hash"] for one in together.provenance["out_of_fold"].values()]
     assert len(set(weights)) == 3
-    assert load_held_out(folder, made_by="").ids == together.ids
-    assert load_held_out(folder / "fold1", made_by="").ids == folds_of(data)[0].test_ids
+    assert load_held_out(folder).ids == together.ids
+    assert load_held_out(folder / "fold1").ids == folds_of(data)[0].test_ids
 
 
 def test_test_images_get_the_mean_over_folds(run: tuple[Path, pd.DataFrame]) -> None:
@@ -109,7 +109,7 @@ def test_cuts_are_chosen_out_of_fold(run: tuple[Path, pd.DataFrame], data: Path)
     folder, _ = run
     together = probabilities(folder / "out_of_fold_probabilities.h5")
     truth = truth_of(read_manifest(data), together.ids)
-    chosen = load_thresholds(folder / "thresholds.json", LABELS, made_by="")
+    chosen = load_thresholds(folder / "thresholds.json", LABELS)
     assert chosen == choose_thresholds(together.probabilities_NC, truth)
 
 

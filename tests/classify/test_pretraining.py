@@ -146,7 +146,7 @@ def test_a_run_folder_holds_weights_card_and_metrics(
 ) -> None:
     manifest, store = atlas_of(data)
     first = pretrain_trunk(manifest, store, settings, tmp_path / "trunk")
-    card = read_json(tmp_path / "trunk" / "pretraining.json", made_by="")
+    card = read_json(tmp_path / "trunk" / "pretraining.json")
     assert card["trunk_hash"] == first.trunk_hash
     assert tuple(card["held_out_ids"]) == first.split.validation_ids
     with (tmp_path / "trunk" / "metrics.csv").open() as file:

@@ -52,21 +52,21 @@ def test_the_folder_holds_what_later_stages_need(
     run: tuple[Path, TrainedClassifier], data: Path
 ) -> None:
     folder, trained = run
-    validation = load_probabilities(folder / "validation_probabilities.h5", made_by="")
-    test = load_probabilities(folder / "test_probabilities.h5", made_by="")
+    validation = load_probabilities(folder / "validation_probabilities.h5")
+    test = load_probabilities(folder / "test_probabilities.h5")
     assert validation.ids == trained.split.validation_ids
     assert test.ids == tuple(f"test{n}" for n in range(5))
     assert test.provenance["weights_hash"] == trained.classifier.weights_hash
-    assert load_thresholds(folder / "thresholds.json", LABELS, made_by="") == trained.thresholds
-    assert read_json(folder / "settings.json", made_by="")["trunk"] == "test_resnet"
-    held_out = read_json(folder / "hold_out.json", made_by="")
+    assert load_thresholds(folder / "thresholds.json", LABELS) == trained.thresholds
+    assert read_json(folder / "settings.json")["trunk"] == "test_resnet"
+    held_out = read_json(folder / "hold_out.json")
     assert tuple(held_out["validation_ids"]) == trained.split.validation_ids
     with (folder / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
 
 
 def test_probabilities_are_probabilities(run: tuple[Path, TrainedClassifier]) -> None:
-    rows = load_probabilities(run[0] / "test_probabilities.h5", made_by="").probabilities_NC
+    rows = load_probabilities(run[0] / "test_probabilities.h5").probabilities_NC
     assert rows.shape == (5, 3)
     assert ((rows >= 0) & (rows <= 1)).all()
     assert predict_labels(rows, run[1].thresholds.per_class_C).any(axis=1).all()
@@ -77,8 +77,8 @@ def test_a_loaded_classifier_predicts_the_same_bits(
 ) -> None:
     folder, _ = run
     store = fill_store(read_manifest(data), data.parent / "store", size_px=32)
-    stored = load_probabilities(folder / "test_probabilities.h5", made_by="")
-    classifier = load_classifier(folder, made_by="")
+    stored = load_probabilities(folder / "test_probabilities.h5")
+    classifier = load_classifier(folder)
     again = predict(classifier, store, stored.ids, folder=tmp_path)
     assert np.array_equal(again.probabilities_NC, stored.probabilities_NC)
     assert classifier.settings == TINY
@@ -156,17 +156,17 @@ def test_weights_of_another_run_are_refused(data: Path, tmp_path: Path) -> None:
     other = (tmp_path / "two" / "weights.safetensors").read_bytes()
     (tmp_path / "one" / "weights.safetensors").write_bytes(other)
     with pytest.raises(UserError, match=r"not what classifier\.json describes"):
-        load_classifier(tmp_path / "one", made_by="")
+        load_classifier(tmp_path / "one")
 
 
 def test_a_classifier_of_another_version_is_refused_in_one_line(
     run: tuple[Path, TrainedClassifier], tmp_path: Path
 ) -> None:
-    card = read_json(run[0] / "classifier.json", made_by="")
+    card = read_json(run[0] / "classifier.json")
     card["settings"]["focal_weight"] = 0.5
     write_json(tmp_path / "classifier.json", card)
     with pytest.raises(UserError, match=r"settings of another version \(focal_weight\); train"):
-        load_classifier(tmp_path, made_by="")
+        load_classifier(tmp_path)
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def test_all_of_it_together_trains_and_is_kept(data: Path, tmp_path: Path) -> No
         image_size_px=40, external_share=0.5, kept_epoch="last",
     )  # fmt: skip
     trained = train(data, tmp_path / "run", settings)
-    assert load_classifier(tmp_path / "run", made_by="").settings == settings
+    assert load_classifier(tmp_path / "run").settings == settings
     again = train(data, tmp_path / "run", settings)  # only read
     assert again.classifier.weights_hash == trained.classifier.weights_hash
     best = train(data, tmp_path / "best", changed(
@@ -58,7 +58,7 @@ def test_all_of_it_together_trains_and_is_kept(data: Path, tmp_path: Path) -> No
         external_share=0.5, kept_epoch="last",
     ))  # fmt: skip
     assert best.classifier.weights_hash != trained.classifier.weights_hash
-    told = read_json(tmp_path / "run" / "settings.json", made_by="")
+    told = read_json(tmp_path / "run" / "settings.json")
     assert told["external_share"] == 0.5
     assert told["training"]["crop_px"] == 32
 

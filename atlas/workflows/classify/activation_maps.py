@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.core.errors import ProvenanceError, UserError
+from atlas.core.errors import ProvenanceError, Stage, UserError
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import read_images
-from atlas.workflows.classify.prediction import MADE_BY, classifier_folders, not_learned
+from atlas.workflows.classify.prediction import classifier_folders, not_learned
 from classify.activation_maps import activation_maps
 from classify.classifier import Classifier, load_classifier
 from classify.prediction import predict_images
@@ -52,7 +52,7 @@ def open_classifiers(source: Path, manifest: Manifest) -> tuple[Asked, ...]:
     folders = classifier_folders(source, None).values()
     asked = tuple(
         Asked(
-            classifier=load_classifier(folder, made_by=MADE_BY),
+            classifier=load_classifier(folder, stage=Stage.CLASSIFIER),
             held_out=frozenset(not_learned(folder)),
         )
         for folder in folders

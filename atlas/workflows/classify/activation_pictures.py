@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from atlas.core.errors import UserError
+from atlas.core.errors import Stage, UserError
 from atlas.core.files import check_replaceable, folder_written_beside
 from atlas.dataset.artifact_files import load_probabilities, save_table
 from atlas.dataset.artifacts import ProbabilitySet
@@ -22,7 +22,6 @@ from atlas.workflows.classify.activation_maps import (
     mean_probabilities,
     open_classifiers,
 )
-from atlas.workflows.classify.prediction import MADE_BY
 from atlas.workflows.settings import MapSettings
 from classify.activation_maps import Box, boxes_of
 from classify.decisions.thresholds import load_thresholds, predict_labels
@@ -171,8 +170,8 @@ def likeliest(
 
 def _kept(wanted: MapSettings, source: Path) -> ProbabilitySet:
     if wanted.split == "test":
-        return load_probabilities(source / TEST_FILE, made_by=f"{MADE_BY}  (with test images)")
-    return load_held_out(source, made_by=MADE_BY)
+        return load_probabilities(source / TEST_FILE, stage=Stage.CLASSIFIER)
+    return load_held_out(source, stage=Stage.CLASSIFIER)
 
 
 def _said_of(
@@ -180,7 +179,7 @@ def _said_of(
 ) -> dict[int, tuple[str, ...]]:
     """The images by every label that the classifier or the tables give them."""
     probabilities = mean_probabilities(asked, images_of(asked, manifest, ids))
-    cuts = load_thresholds(source / THRESHOLDS_FILE, manifest.spec.labels, made_by=MADE_BY)
+    cuts = load_thresholds(source / THRESHOLDS_FILE, manifest.spec.labels, stage=Stage.CLASSIFIER)
     given_NC = predict_labels(np.stack([probabilities[i] for i in ids]), cuts.per_class_C)
     carried = {
         image_id: {int(label) for label in np.flatnonzero(given_C)}

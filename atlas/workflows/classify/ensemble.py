@@ -195,7 +195,7 @@ def _wanted(settings: DecisionSettings, names: Sequence[str]) -> NDArray[np.floa
         if path.suffix == ".json":
             shares = {str(k): float(v) for k, v in json.loads(path.read_text("utf-8")).items()}
         else:
-            table = load_table(path, made_by="your own hand")
+            table = load_table(path)
             shares = dict(zip(table["label"], table["share"].astype(float), strict=True))
         wanted_C = np.array([shares[str(c)] for c in range(len(names))])
     except (OSError, ValueError, KeyError, AttributeError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.core.errors import UserError
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.splits.folds import Fold
 from atlas.dataset.splits.label_folds import label_blocks, stratified_folds
@@ -79,7 +80,7 @@ def train_folds(
         prediction=prediction,
         chosen=chosen,
         chosen_by={**asdict(how), "seed": settings.training.seed},
-        kept=out.parent / PREDICTED_FOLDER,
+        kept=cache_folder(out) / PREDICTED_FOLDER,
         tell=tell,
     )
     table = fold_training.train_folds(manifest, store, folds, run, out)

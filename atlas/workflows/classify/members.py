@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from atlas.core.errors import ProvenanceError, UserError
+from atlas.core.errors import ProvenanceError, Stage, UserError
 from atlas.core.files import content_hash
 from atlas.dataset.artifact_files import load_probabilities
 from atlas.dataset.artifacts import ProbabilitySet
@@ -21,8 +21,6 @@ from classify.decisions.layers import AskedRows, HeldOutRows
 from classify.decisions.thresholds import load_thresholds
 from classify.held_out import truth_of
 from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_held_out
-
-MADE_BY = "python scripts/train_classifier.py  or  python scripts/train_folds.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +68,9 @@ def load_members(manifest: Manifest, folders: Mapping[str, Path]) -> dict[str, M
     """
     members = {}
     for name, folder in folders.items():
-        load_thresholds(folder / THRESHOLDS_FILE, manifest.spec.labels, made_by=MADE_BY)
+        load_thresholds(folder / THRESHOLDS_FILE, manifest.spec.labels, stage=Stage.CLASSIFIER)
         members[name] = Member(
-            held_out=load_held_out(folder, made_by=MADE_BY), test=_test(manifest, folder)
+            held_out=load_held_out(folder, stage=Stage.CLASSIFIER), test=_test(manifest, folder)
         )
         if foreign := set(members[name].held_out.ids) - set(manifest.labelled.ids):
             raise ProvenanceError(
@@ -123,7 +121,7 @@ def asked_rows(manifest: Manifest, members: Mapping[str, Member]) -> AskedRows:
 
 def _test(manifest: Manifest, folder: Path) -> ProbabilitySet:
     if manifest.of("test").ids:
-        return load_probabilities(folder / TEST_FILE, made_by=MADE_BY)
+        return load_probabilities(folder / TEST_FILE, stage=Stage.CLASSIFIER)
     none = np.empty((0, len(manifest.spec.labels)), np.float32)
     return ProbabilitySet(ids=(), probabilities_NC=none, provenance={})
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from atlas.core.errors import MissingStageError, UserError
+from atlas.core.errors import MissingStageError, Stage, UserError
 from atlas.core.files import read_json
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifact_files import load_probabilities, save_probabilities
 from atlas.dataset.artifacts import ProbabilitySet
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -18,7 +19,6 @@ from classify.run_files import HOLD_OUT_FILE, PREDICTED_FOLDER
 from classify.settings import PredictionSettings
 
 Part = Literal["test", "train", "external", "labelled", "all"]
-MADE_BY = "python scripts/train_classifier.py  or  python scripts/train_folds.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +49,13 @@ def predict_part(
     folders = classifier_folders(source, folds)
     manifest = read_manifest(data)
     ids = _ids_of(part, manifest)
-    work = out.resolve().parent
+    cache = cache_folder(out.resolve())
     sets = {}
     for name, folder in folders.items():
-        classifier = load_classifier(folder, made_by=MADE_BY)
-        store = fill_store(manifest, work / "store", size_px=classifier.image_size_px)
+        classifier = load_classifier(folder, stage=Stage.CLASSIFIER)
+        store = fill_store(manifest, cache, size_px=classifier.image_size_px)
         sets[name] = predict(
-            classifier, store, ids, folder=work / PREDICTED_FOLDER, prediction=prediction
+            classifier, store, ids, folder=cache / PREDICTED_FOLDER, prediction=prediction
         )
     probabilities = mean_over(sets)
     save_probabilities(out, probabilities)
@@ -75,7 +75,7 @@ def classifier_folders(source: Path, folds: str | None) -> dict[str, Path]:
     cards = sorted(source.glob(f"fold*/{CARD_FILE}"), key=lambda card: _number(card.parent.name))
     names = [card.parent.name for card in cards]
     if not names:
-        raise MissingStageError(f"{source} holds no classifier: run first  {MADE_BY}")
+        raise MissingStageError(f"{source}: a classifier", Stage.CLASSIFIER)
     return {name: source / name for name in chosen_folds(folds, names)}
 
 
@@ -94,7 +94,7 @@ def _ids_of(part: Part, manifest: Manifest) -> tuple[str, ...]:
 
 def not_learned(folder: Path) -> set[str]:
     """The labelled images that a classifier in this folder was measured by."""
-    return set(read_json(folder / HOLD_OUT_FILE, made_by=MADE_BY)["validation_ids"])
+    return set(read_json(folder / HOLD_OUT_FILE, stage=Stage.CLASSIFIER)["validation_ids"])
 
 
 def _check_replaceable(out: Path) -> None:
@@ -102,7 +102,7 @@ def _check_replaceable(out: Path) -> None:
         raise UserError(f"{out}: probabilities are HDF5 files; give --out a name ending in .h5")
     if out.exists():
         try:
-            load_probabilities(out, made_by="python scripts/predict.py")
+            load_probabilities(out, stage=Stage.PREDICTIONS)
         except MissingStageError as error:
             raise UserError(
                 f"{out} exists and holds no probabilities; give --out another name"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.core.errors import UserError
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import ImageStore, fill_store, native_size_px
 from atlas.report.learning_curves import save_class_curves, save_curves
@@ -49,7 +50,7 @@ def atlas_to_classify(
     manifest = read_manifest(data)
     mixing_of(settings.channel_recipe, manifest.spec.channels)  # refused before any image is read
     size_px = settings.image_size_px or native_size_px(manifest)
-    store = fill_store(manifest, out.parent / "store", size_px=size_px)
+    store = fill_store(manifest, cache_folder(out), size_px=size_px)
     return manifest, store, replace(settings, image_size_px=size_px)
 
 
@@ -95,7 +96,7 @@ def pretrain_trunk(data: Path, out: Path, settings: PretrainingSettings) -> Pret
     manifest = read_manifest(data)
     mixing_of(settings.channel_recipe, manifest.spec.channels)  # refused before any image is read
     size_px = settings.image_size_px or native_size_px(manifest)
-    store = fill_store(manifest, out.parent / "store", size_px=size_px)
+    store = fill_store(manifest, cache_folder(out), size_px=size_px)
     settings = replace(settings, image_size_px=size_px)
     made = pretraining.pretrain_trunk(manifest, store, settings, out)
     print("\n".join(pretraining_summary(made, settings, out)))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifact_files import save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest
@@ -67,7 +68,7 @@ def find_duplicates_of(
     """
     check_replaceable(out, holds=DUPLICATES_FILE)
     manifest, index = open_atlas_index(data, index_folder)
-    bench = open_bench(manifest, index, out.parent / "store", settings, registration)
+    bench = open_bench(manifest, index, cache_folder(out), settings, registration)
     found = _find(bench, manifest)
     with folder_written_beside(out, holds=DUPLICATES_FILE) as folder:
         _write(folder, found, bench, data)

@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifact_files import save_table
 from atlas.dataset.artifacts import Neighbours
 from atlas.dataset.labels import format_labels
@@ -64,7 +65,7 @@ def audit_labels_of(
     kin = kin_of(manifest)  # what got its labels together
     neighbours = kept_neighbours(
         search_of(index), index.embeddings, settings.neighbours,
-        folder=out.parent / "store" / "neighbours",
+        folder=cache_folder(out) / "neighbours",
     )  # fmt: skip
     count = len(manifest.spec.labels)
     audit = audit_labels(
@@ -78,7 +79,7 @@ def audit_labels_of(
         audit=audit, neighbours=neighbours, labels=index.labels, spec=manifest.spec, kin=kin
     )
     table = audit_table(telling)
-    store = fill_store(manifest, out.parent / "store", size_px=index.image_size_px)
+    store = fill_store(manifest, cache_folder(out), size_px=index.image_size_px)
     about = {
         "settings": asdict(settings),
         "trial": asdict(trial),

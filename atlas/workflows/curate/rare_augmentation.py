@@ -127,7 +127,7 @@ def _key(manifest: Manifest, settings: RareSettings) -> str:
 
 def _made_from(out: Path) -> str | None:
     notes = out / NOTES_FILE
-    found = read_json(notes, made_by="") if notes.is_file() else {}
+    found = read_json(notes) if notes.is_file() else {}
     key = found.get("made_from")
     return None if key is None else str(key)
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from atlas.core.errors import ProvenanceError
+from atlas.core.errors import ProvenanceError, Stage
 from atlas.dataset.manifest import Manifest, read_manifest
-from index.index_folder import MADE_BY, IndexFolder, load_index
+from index.index_folder import IndexFolder, load_index
 
 
 def open_atlas_index(data: Path, index_folder: Path) -> tuple[Manifest, IndexFolder]:
@@ -14,6 +14,6 @@ def open_atlas_index(data: Path, index_folder: Path) -> tuple[Manifest, IndexFol
     if manifest.labelled.table_hash != index.table_hash:
         raise ProvenanceError(
             "the index was not made from this data, or its labelled images, labels or groups have "
-            f"changed since: run  {MADE_BY}  with the same --data"
+            f"changed since: run  {Stage.INDEX.command}  with the same --data"
         )
     return manifest, index

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from atlas.core.errors import UserError
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import ImageStore, fill_store, native_size_px
 from atlas.inference.onnx_file import can_run, run_onnx, write_onnx
@@ -40,7 +41,7 @@ def atlas_to_train_on(
         raise UserError(wrong)
     manifest = read_manifest(data)
     size_px = settings.image_size_px or native_size_px(manifest)
-    store = fill_store(manifest, out.parent / "store", size_px=size_px)
+    store = fill_store(manifest, cache_folder(out), size_px=size_px)
     return manifest, store, replace(settings, image_size_px=size_px)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from atlas.core.errors import DataError
 from atlas.core.files import check_replaceable
+from atlas.core.row_cache import cache_folder
 from atlas.core.timing import stage
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import store_being_filled
@@ -39,7 +40,7 @@ def build_index_of(
     references = manifest.labelled
     if not references.rows:
         raise DataError(str(data), ["no labelled images: train.csv has no rows"])
-    work = out.parent / "store"
+    work = cache_folder(out)
     size_px = embedded_size_px(embedder, manifest)
     with store_being_filled(manifest, work, size_px=size_px) as store:
         with stage("loading torch"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from atlas.core.errors import UserError
+from atlas.core.errors import Stage, UserError
 from atlas.core.files import content_hash, json_text, read_json, write_json
 from atlas.core.timing import stage
 from atlas.dataset.manifest import Manifest
@@ -23,7 +23,7 @@ from atlas.inference.runtimes import candidates, versions
 from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice, RuntimeOptions
 from atlas.workflows.embed.runtime_recall import LARGEST_FALL, Recall, recall_of
 from retrieval.embedder import Embedder
-from retrieval.embedder_runtime import INDEX_BY, EmbedderRuntime
+from retrieval.embedder_runtime import EmbedderRuntime
 from retrieval.embedding import embed_store
 
 LEAST_IMAGES, MOST_IMAGES, SHARE_OF_ATLAS = 64, 1000, 0.02
@@ -89,7 +89,7 @@ class _Checker:
         path = self._folder(choice) / f"check-{content_hash(ready.maker)}.json"
         if not path.exists():
             write_json(path, {**name, **self._measured(ready)})
-        return ready, read_json(path, made_by=INDEX_BY)
+        return ready, read_json(path, stage=Stage.INDEX)
 
     def _on(self, runtime: EmbedderRuntime) -> Embedder:
         return replace(self.embedder, runtime=runtime)

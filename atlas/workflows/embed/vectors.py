@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from atlas.core.errors import UserError
+from atlas.core.errors import Stage, UserError
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest
@@ -107,7 +107,7 @@ def joined(sets: Sequence[EmbeddingSet]) -> EmbeddingSet:
 
 
 def _of_classifier(folder: Path, manifest: Manifest, work: Path) -> VectorSource:
-    classifier = load_classifier(folder, made_by="python scripts/train_classifier.py")
+    classifier = load_classifier(folder, stage=Stage.CLASSIFIER)
     require_channels(str(folder), classifier.channels, manifest)
     store = fill_store(manifest, work, size_px=classifier.image_size_px)
     return VectorSource(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifact_files import save_table
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -76,7 +77,7 @@ def ablate_retrieval(
     check_replaceable(out, holds=TABLE_FILE)
     manifest = read_manifest(data)
     truth = read_truth(data, manifest)
-    ready, store = embedder_and_store(embedder, manifest, out.parent / "store")
+    ready, store = embedder_and_store(embedder, manifest, cache_folder(out))
     unseen = held_out_lists(ready.held_out, held_out)
     kind = class_kind(manifest, classes)
     made = trained_protocols(manifest, kind, unseen, seed=0)
@@ -88,7 +89,7 @@ def ablate_retrieval(
     )
     asked = manifest.labelled if truth is None else manifest
     vectors = {
-        variant.settings.views: _vectors(variant, store, asked, out.parent / "store" / "embeddings")
+        variant.settings.views: _vectors(variant, store, asked, cache_folder(out) / "embeddings")
         for variant in _variants(ready)
     }
     table = ablation_table(protocols, vectors, background)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from atlas.core.errors import Stage
 from atlas.core.files import read_json, write_json
 from atlas.dataset.artifact_files import save_table
 from atlas.dataset.artifacts import EmbeddingSet
@@ -29,7 +30,6 @@ METRICS = {
     "verification_accuracy": "verification accuracy",
 }
 EMBEDDERS = ("trained", "frozen")
-MADE_BY = "python scripts/cross_validate.py"
 
 Figures = dict[str, float | None]
 
@@ -122,7 +122,7 @@ def _fold_row(
         frozen = whiten(whitening_of(raw.aligned_to(fold.training_ids).vectors_ND), raw)
         both = {"trained": trained, "frozen": frozen}
         write_json(path, {k: figures_of(e, fold, atlas.class_of) for k, e in both.items()})
-    figures = read_json(path, made_by=MADE_BY)
+    figures = read_json(path, stage=Stage.CROSS_VALIDATION)
     return {
         "fold": fold.name,
         "training_images": len(fold.training_ids),

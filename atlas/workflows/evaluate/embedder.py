@@ -8,6 +8,7 @@ import pandas as pd
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.truth import TRUTH_FILE, read_truth
@@ -57,7 +58,7 @@ def evaluate_embedder(
     check_replaceable(out, holds=EVALUATION_FILE)
     manifest = read_manifest(data)
     truth = read_truth(data, manifest)
-    source = open_vectors(embedder, manifest, out.parent / "store", views=views)
+    source = open_vectors(embedder, manifest, cache_folder(out), views=views)
     lists, notes = held_out_lists(source.held_out, held_out), _notes(source, held_out)
     kind = class_kind(manifest, classes)
     untrained = source.kind == "frozen"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.core.files import check_replaceable, folder_written_beside
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifact_files import save_table
 from atlas.dataset.manifest import SPLITS, Manifest, read_manifest, read_tables
 from atlas.report.exploration_page import ExplorationPage, Finding, save_exploration_page
@@ -68,7 +69,7 @@ def _images(
     present = [split for split in SPLITS if tables.of(split).rows and (data / split).is_dir()]
     if not present:
         return None
-    return explore_images(read_manifest(data, present), out.parent / "store", settings)
+    return explore_images(read_manifest(data, present), cache_folder(out), settings)
 
 
 def _counts(

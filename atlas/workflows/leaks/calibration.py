@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from atlas.core.errors import UserError
+from atlas.core.errors import Stage, UserError
 from atlas.core.files import read_json, write_json
 from atlas.dataset.artifact_files import load_table, save_table
 from atlas.workflows.leaks.measurement import SameImageMeasurement
@@ -18,7 +18,6 @@ from index.settings import LeakSettings, RegistrationSettings
 CALIBRATION_FILE = "calibration.json"
 SUSPECTED_FILE = "suspected_copies.csv"
 SIBLING_CURVES = ("scores", "precisions", "bounds", "recalls")
-MADE_BY = "python scripts/find_leaks.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +53,14 @@ def load_calibration(folder: Path) -> LeakCalibration:
     """Raises MissingStageError naming the command that makes it, UserError for one of an earlier
     version."""
     path = folder / CALIBRATION_FILE
-    stored = read_json(path, made_by=MADE_BY)
-    suspected = load_table(folder / SUSPECTED_FILE, made_by=MADE_BY)
+    stored = read_json(path, stage=Stage.LEAKS)
+    suspected = load_table(folder / SUSPECTED_FILE, stage=Stage.LEAKS)
     try:
         return _restored(stored, suspected)
     except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: of an earlier version ({error}); run  {MADE_BY}") from error
+        raise UserError(
+            f"{path}: of an earlier version ({error}); run  {Stage.LEAKS.command}"
+        ) from error
 
 
 def _restored(stored: dict[str, Any], suspected: pd.DataFrame) -> LeakCalibration:

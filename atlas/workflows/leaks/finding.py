@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.core.errors import DataError, ProvenanceError
+from atlas.core.errors import DataError, ProvenanceError, Stage
 from atlas.core.files import check_replaceable, folder_written_beside
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifact_files import save_table
 from atlas.dataset.artifacts import LeakReport, Matches
 from atlas.dataset.manifest import Manifest
@@ -16,7 +17,6 @@ from atlas.dataset.tables import GROUPS_TABLE
 from atlas.workflows.embed.atlas_index import open_atlas_index
 from atlas.workflows.leaks.calibration import (
     CALIBRATION_FILE,
-    MADE_BY,
     LeakCalibration,
     load_calibration,
     save_calibration,
@@ -83,7 +83,8 @@ def find_leaks_again(data: Path, index_folder: Path, out: Path) -> LeakFinding:
     manifest, bench = _open(data, index_folder, out, calibration.settings, calibration.registration)
     if calibration.embedder != bench.embedder.maker:
         raise ProvenanceError(
-            f"{out} was calibrated for another embedder than that of {index_folder}: run  {MADE_BY}"
+            f"{out} was calibrated for another embedder than that of {index_folder}: "
+            f"run  {Stage.LEAKS.command}"
         )
     return _found(bench, manifest, calibration, out)
 
@@ -98,7 +99,7 @@ def _open(
     manifest, index = open_atlas_index(data, index_folder)
     if not manifest.of("test").rows:
         raise DataError(str(data), ["no test images: sample_submission.csv names none"])
-    return manifest, open_bench(manifest, index, out.parent / "store", settings, registration)
+    return manifest, open_bench(manifest, index, cache_folder(out), settings, registration)
 
 
 def _found(

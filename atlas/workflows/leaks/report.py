@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from atlas.core.errors import Stage
 from atlas.core.files import write_json, written_beside
 from atlas.dataset.artifact_files import load_table
 from atlas.dataset.artifacts import LeakReport
@@ -91,7 +92,7 @@ def labels_before(submission: Path) -> dict[str, Labels]:
     path = submission / "submission_without_transfer.csv"
     if not path.exists():
         return {}
-    table = load_table(path, made_by="python scripts/make_submission.py")
+    table = load_table(path, stage=Stage.SUBMISSION)
     return {i: parse_labels(t) for i, t in zip(table["Id"], table["Predicted"], strict=True)}
 
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from atlas.core.row_cache import CACHE_NAME
 from atlas.core.errors import DataError, UserError
 from retrieval.embedder_source import FROZEN
 from atlas.dataset.truth import TRUTH_FILE
@@ -34,12 +35,12 @@ TOP_LEVEL = ("data", "out", "seed")
 PLAIN_STAGES = ("embedder", "index", "leaks", "ensemble", "submission")
 CLASSIFIERS = "classifiers"
 # Folders of a run that no classifier can have.
-TAKEN = (*PLAIN_STAGES, "store", "score")
+TAKEN = (*PLAIN_STAGES, CACHE_NAME, "score")
 SEEDED = ("train_embedder", "find_leaks", "train_classifier", "train_folds", "ensemble")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class RunStage:
     """A command of a run.
 
     name: as the file's table is named. script: without its ending. options: in words, as they are
@@ -71,7 +72,7 @@ class RunFile:
     path: Path
     data: Path
     out: Path
-    stages: tuple[Stage, ...]
+    stages: tuple[RunStage, ...]
 
 
 def read_run_file(path: Path) -> RunFile:
@@ -135,18 +136,18 @@ def _table_problems(name: str, table: object) -> Iterator[str]:
         yield f'[{name}]: recipe is missing, such as recipe = "densenet121"'
 
 
-def _stages(text: Mapping[str, Any], data: Path, out: Path) -> Iterator[Stage]:
+def _stages(text: Mapping[str, Any], data: Path, out: Path) -> Iterator[RunStage]:
     embedder = dict(text.get("embedder", {}))
     frozen = embedder.get("recipe", FROZEN) == FROZEN
     if frozen and len(embedder) > 1:
         raise UserError("[embedder]: nothing is trained with recipe frozen; leave its options out")
     if not frozen:
-        yield Stage(
+        yield RunStage(
             name="embedder", script="train_embedder", options=_options(embedder),
             places=_places(data, out / "embedder"), folder=out / "embedder",
             done=("embedder.json",),
         )  # fmt: skip
-    yield Stage(
+    yield RunStage(
         name="index", script="build_index",
         options=(*(("--embedder", FROZEN) if frozen else ()), *_options(text.get("index", {}))),
         places=_places(
@@ -154,7 +155,7 @@ def _stages(text: Mapping[str, Any], data: Path, out: Path) -> Iterator[Stage]:
         ),
         folder=out / "index", done=("index.json",), needs=() if frozen else ("embedder",),
     )  # fmt: skip
-    yield Stage(
+    yield RunStage(
         name="leaks", script="find_leaks", options=_options(text.get("leaks", {})),
         places=_places(data, out / "leaks", index=out / "index"), folder=out / "leaks",
         done=("calibration.json", "leaks.csv", "groups.csv"), needs=("index",),
@@ -162,21 +163,21 @@ def _stages(text: Mapping[str, Any], data: Path, out: Path) -> Iterator[Stage]:
     yield from _deciding(text, data, out)
 
 
-def _deciding(text: Mapping[str, Any], data: Path, out: Path) -> Iterator[Stage]:
+def _deciding(text: Mapping[str, Any], data: Path, out: Path) -> Iterator[RunStage]:
     """Classifiers, what they say together, submission, and its score where the truth is known."""
     names = list(text[CLASSIFIERS])
     yield from (_classifier(name, text[CLASSIFIERS][name], data, out) for name in names)
     last = names[0]
     if "ensemble" in text:
         last = "ensemble"
-        yield Stage(
+        yield RunStage(
             name=last, script="ensemble", options=_options(text["ensemble"]),
             places=("--members", *(str(out / name) for name in names), *_places(data, out / last)),
             folder=out / last, done=("thresholds.json", "test_probabilities.h5"),
             needs=tuple(f"{CLASSIFIERS}.{name}" for name in names),
         )  # fmt: skip
     deciding = last if last == "ensemble" else f"{CLASSIFIERS}.{last}"
-    yield Stage(
+    yield RunStage(
         name="submission", script="make_submission",
         options=_options(text.get("submission", {})),
         places=_places(data, out / "submission", leaks=out / "leaks", classifier=out / last),
@@ -184,15 +185,15 @@ def _deciding(text: Mapping[str, Any], data: Path, out: Path) -> Iterator[Stage]
         needs=("leaks", deciding),
     )  # fmt: skip
     if (data / TRUTH_FILE).exists():
-        yield Stage(
+        yield RunStage(
             name="score", script="score", options=(),
             places=("--data", str(data), "--runs", str(out)), folder=out, done=("score.json",),
             needs=("leaks", "submission"), tables=(TRUTH_FILE,),
         )  # fmt: skip
 
 
-def _classifier(name: str, table: Mapping[str, Any], data: Path, out: Path) -> Stage:
-    return Stage(
+def _classifier(name: str, table: Mapping[str, Any], data: Path, out: Path) -> RunStage:
+    return RunStage(
         name=f"{CLASSIFIERS}.{name}",
         script="train_folds" if "folds" in table else "train_classifier",
         options=_options(table),
@@ -220,7 +221,7 @@ def _options(table: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _with_seed(stage: Stage, seed: int) -> Stage:
+def _with_seed(stage: RunStage, seed: int) -> RunStage:
     if stage.script not in SEEDED or "--seed" in stage.options:
         return stage
     return replace(stage, options=(*stage.options, "--seed", str(seed)))

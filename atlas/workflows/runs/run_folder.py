@@ -1,5 +1,6 @@
 """What a run folder holds so far, stage by stage, and which command makes what it lacks."""
 
+from atlas.core.errors import Stage
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,12 +19,10 @@ from atlas.dataset.tables import GROUPS_TABLE, Draft
 from classify.run_files import TEST_FILE, THRESHOLDS_FILE
 from classify.decisions.thresholds import Thresholds, load_thresholds
 from index.index_folder import INDEX_FILE, IndexFolder, load_index
-from index.index_folder import MADE_BY as INDEX_BY
 from atlas.workflows.leaks.calibration import CALIBRATION_FILE, LeakCalibration, load_calibration
-from atlas.workflows.submit.submission import CLASSIFIER_BY, LEAKS_BY, SUMMARY_FILE, shared_by_copies
+from atlas.workflows.submit.submission import SUMMARY_FILE, shared_by_copies
 from atlas.dataset.truth import TRUTH_FILE
 
-SUBMISSION_BY = "python scripts/make_submission.py"
 
 Row = Mapping[Hashable, Any]
 
@@ -99,12 +98,12 @@ class RunSoFar:
     def missing(self) -> dict[str, str]:
         """What is not there -> the command that makes it, in the order of the job."""
         stages = {
-            "the index of labelled images": (self.index, INDEX_BY),
-            "claims of known test images": (self.leaks, LEAKS_BY),
-            "the classifier's probabilities": (self.classified, CLASSIFIER_BY),
-            "the submission": (self.submitted, SUBMISSION_BY),
+            "the index of labelled images": (self.index, Stage.INDEX),
+            "claims of known test images": (self.leaks, Stage.LEAKS),
+            "the classifier's probabilities": (self.classified, Stage.CLASSIFIER),
+            "the submission": (self.submitted, Stage.SUBMISSION),
         }
-        return {what: command for what, (stage, command) in stages.items() if stage is None}
+        return {what: needed.command for what, (stage, needed) in stages.items() if stage is None}
 
 
 def read_run(data: Path, runs: Path, classifier: Path | None = None) -> RunSoFar:
@@ -128,7 +127,7 @@ def read_run(data: Path, runs: Path, classifier: Path | None = None) -> RunSoFar
             classifier or _classifier_of(runs, submitted), spec, test_ids, leaks
         ),
         submitted=submitted,
-        truth_of=_by_id(load_table(truth, made_by="")) if truth.exists() else {},
+        truth_of=_by_id(load_table(truth)) if truth.exists() else {},
     )
 
 
@@ -137,7 +136,7 @@ def _classifier_of(runs: Path, submitted: Submitted | None) -> Path:
     others = sorted(path.parent for path in runs.glob(f"*/{TEST_FILE}"))
     there = [folder for folder in (*usual, *others) if (folder / TEST_FILE).exists()]
     for folder in there if submitted else ():
-        said = load_probabilities(folder / TEST_FILE, made_by=CLASSIFIER_BY)
+        said = load_probabilities(folder / TEST_FILE, stage=Stage.CLASSIFIER)
         if submitted and said.provenance == submitted.classifier:
             return folder
     return next(iter(there), usual[0])
@@ -146,10 +145,10 @@ def _classifier_of(runs: Path, submitted: Submitted | None) -> Path:
 def _leaks(folder: Path) -> Leaks | None:
     if not (folder / CALIBRATION_FILE).exists():
         return None
-    groups = load_table(folder / GROUPS_TABLE, made_by=LEAKS_BY)
+    groups = load_table(folder / GROUPS_TABLE, stage=Stage.LEAKS)
     return Leaks(
-        matches=load_matches(folder / "matches.csv", made_by=LEAKS_BY).table,
-        claims=load_leaks(folder / "leaks.csv", made_by=LEAKS_BY).table,
+        matches=load_matches(folder / "matches.csv", stage=Stage.LEAKS).table,
+        claims=load_leaks(folder / "leaks.csv", stage=Stage.LEAKS).table,
         calibration=load_calibration(folder),
         group_of=dict(zip(groups["Id"], groups["Group"], strict=True)),
     )
@@ -160,12 +159,12 @@ def _classified(
 ) -> Classified | None:
     if not (folder / TEST_FILE).exists():
         return None
-    own = load_probabilities(folder / TEST_FILE, made_by=CLASSIFIER_BY).aligned_to(test_ids)
+    own = load_probabilities(folder / TEST_FILE, stage=Stage.CLASSIFIER).aligned_to(test_ids)
     return Classified(
         folder=folder,
         own=own,
         shared=shared_by_copies(own, leaks.group_of if leaks else {}),
-        thresholds=load_thresholds(folder / THRESHOLDS_FILE, spec.labels, made_by=CLASSIFIER_BY),
+        thresholds=load_thresholds(folder / THRESHOLDS_FILE, spec.labels, stage=Stage.CLASSIFIER),
     )
 
 
@@ -174,14 +173,14 @@ def _submitted(folder: Path) -> Submitted | None:
         return None
 
     def predicted(name: str) -> dict[str, str]:
-        table = load_table(folder / name, made_by=SUBMISSION_BY)
+        table = load_table(folder / name, stage=Stage.SUBMISSION)
         return dict(zip(table["Id"], table["Predicted"], strict=True))
 
     return Submitted(
         labels=predicted("submission.csv"),
         without=predicted("submission_without_transfer.csv"),
-        origin_of=_by_id(load_table(folder / "origins.csv", made_by=SUBMISSION_BY)),
-        classifier=read_json(folder / SUMMARY_FILE, made_by=SUBMISSION_BY).get("classifier"),
+        origin_of=_by_id(load_table(folder / "origins.csv", stage=Stage.SUBMISSION)),
+        classifier=read_json(folder / SUMMARY_FILE, stage=Stage.SUBMISSION).get("classifier"),
     )
 
 

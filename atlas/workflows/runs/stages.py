@@ -5,6 +5,7 @@ stage is done while both still hold; so a stage is repeated where its options, t
 before it changed, or where somebody wrote over its files, and nothing else is.
 """
 
+from atlas.core.errors import Stage
 import os
 import shlex
 import subprocess
@@ -17,7 +18,7 @@ from typing import Any, Literal
 from atlas.core.errors import UserError
 from atlas.core.files import content_hash, read_json, write_json
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
-from atlas.workflows.runs.run_file import RunFile, Stage
+from atlas.workflows.runs.run_file import RunFile, RunStage
 
 RUN_FILE = "run.json"
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
@@ -31,7 +32,7 @@ class Planned:
     """state: "goes on" where its folder is there but not finished by this run; "again" where it is
     done and what it was made from has changed, or will."""
 
-    stage: Stage
+    stage: RunStage
     state: State
 
     @property
@@ -54,7 +55,7 @@ def plan_run(run: RunFile) -> list[Planned]:
     return list(planned.values())
 
 
-def do_run(run: RunFile, *, tell: Callable[[str], None]) -> list[Stage]:
+def do_run(run: RunFile, *, tell: Callable[[str], None]) -> list[RunStage]:
     """Does what is not done, in order, and gives the stages that were.
 
     A stopped run goes on where it was. Raises UserError naming the stage where a command fails; it
@@ -76,7 +77,7 @@ def do_run(run: RunFile, *, tell: Callable[[str], None]) -> list[Stage]:
     return did
 
 
-def _call(run: RunFile, stage: Stage) -> None:
+def _call(run: RunFile, stage: RunStage) -> None:
     sys.stdout.flush()
     script = SCRIPTS / f"{stage.script}.py"
     finished = subprocess.run([sys.executable, str(script), *stage.words], check=False)
@@ -87,7 +88,7 @@ def _call(run: RunFile, stage: Stage) -> None:
         )
 
 
-def _state(stage: Stage, kept: dict[str, Any] | None, made_from: dict[str, str]) -> State:
+def _state(stage: RunStage, kept: dict[str, Any] | None, made_from: dict[str, str]) -> State:
     if kept is None:
         return "goes on" if stage.name != "score" and stage.folder.exists() else "to do"
     if kept["made_from"] == made_from and kept["wrote"] == _hashes(stage):
@@ -95,7 +96,7 @@ def _state(stage: Stage, kept: dict[str, Any] | None, made_from: dict[str, str])
     return "again"
 
 
-def _made_from(run: RunFile, stage: Stage, atlas: str) -> dict[str, str]:
+def _made_from(run: RunFile, stage: RunStage, atlas: str) -> dict[str, str]:
     """Where a run lies is not what it is made from."""
     stages = {each.name: each for each in run.stages}
     before = [repr(sorted(_hashes(stages[name]).items())) for name in stage.needs]
@@ -106,7 +107,7 @@ def _made_from(run: RunFile, stage: Stage, atlas: str) -> dict[str, str]:
     }
 
 
-def _hashes(stage: Stage) -> dict[str, str]:
+def _hashes(stage: RunStage) -> dict[str, str]:
     return {name: _file_hash(stage.folder / name) for name in stage.done}
 
 
@@ -130,4 +131,4 @@ def _files_of(folder: Path) -> Iterator[str]:
 
 def _kept(run: RunFile) -> dict[str, Any]:
     path = run.out / RUN_FILE
-    return dict(read_json(path, made_by="python scripts/run.py")) if path.exists() else {}
+    return dict(read_json(path, stage=Stage.RUN)) if path.exists() else {}

@@ -1,5 +1,7 @@
 """A run brought up to date with tables that gained or lost images; nothing is learned anew."""
 
+from atlas.core.row_cache import cache_folder
+from atlas.core.errors import Stage
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +11,12 @@ from atlas.dataset.store import fill_store
 from classify.classifier import CARD_FILE, load_classifier
 from classify.held_out import predict_test
 from classify.run_files import PREDICTED_FOLDER
-from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, MADE_BY, load_index
+from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, load_index
 from atlas.workflows.embed.index_building import build_index_of
 from atlas.workflows.leaks.calibration import CALIBRATION_FILE
 from atlas.workflows.leaks.finding import LeakFinding, find_leaks_again
 from index.search.chosen import search_settings_of
-from atlas.workflows.submit.submission import CLASSIFIER_BY, SUMMARY_FILE, SubmissionSummary, make_submission_of
+from atlas.workflows.submit.submission import SUMMARY_FILE, SubmissionSummary, make_submission_of
 
 @dataclass(frozen=True, kw_only=True)
 class Updated:
@@ -34,7 +36,7 @@ def update_run(data: Path, run: Path) -> Updated:
     """
     index_folder = run / "index"
     if not (index_folder / INDEX_FILE).exists():
-        raise MissingStageError(f"{run} holds no index: run first  {MADE_BY}")
+        raise MissingStageError(index_folder, Stage.INDEX)
     before = set(load_index(index_folder).embeddings.ids)
     embedder = str(index_folder / EMBEDDER_FOLDER)
     search = search_settings_of(index_folder)
@@ -59,6 +61,6 @@ def update_run(data: Path, run: Path) -> Updated:
 
 def _predict(data: Path, folder: Path) -> None:
     manifest = read_manifest(data)
-    classifier = load_classifier(folder, made_by=CLASSIFIER_BY)
-    store = fill_store(manifest, folder.parent / "store", size_px=classifier.image_size_px)
-    predict_test(classifier, manifest, store, folder, kept=folder.parent / PREDICTED_FOLDER)
+    classifier = load_classifier(folder, stage=Stage.CLASSIFIER)
+    store = fill_store(manifest, cache_folder(folder), size_px=classifier.image_size_px)
+    predict_test(classifier, manifest, store, folder, kept=cache_folder(folder) / PREDICTED_FOLDER)

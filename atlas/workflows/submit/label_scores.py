@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atlas.core.errors import Stage
 from atlas.dataset.artifact_files import load_table
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.metrics import (
@@ -98,7 +99,7 @@ def read_answers(
     """
 
     def predicted(name: str) -> Labels:
-        table = load_table(submission / name, made_by="python scripts/make_submission.py")
+        table = load_table(submission / name, stage=Stage.SUBMISSION)
         by_id = table.set_index("Id")["Predicted"]
         return label_matrix([parse_labels(str(by_id[i])) for i in truth["Id"]], label_count)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from atlas.core.errors import DataError
+from atlas.core.errors import DataError, Stage
 from atlas.core.files import write_json
 from atlas.dataset.artifact_files import load_leaks, load_table, save_table
 from atlas.dataset.artifacts import LeakReport
@@ -112,9 +112,9 @@ def score_run(data: Path, run: Path) -> RunScore:
     """
     if not (data / "truth.csv").exists():
         raise DataError(str(data), ["no truth.csv (Id,relation,source,edit,Target) to score by"])
-    truth = load_table(data / "truth.csv", made_by="")
-    leaks = load_leaks(run / "leaks" / "leaks.csv", made_by="python scripts/find_leaks.py")
-    train = load_table(run / "index" / "references.csv", made_by="python scripts/build_index.py")
+    truth = load_table(data / "truth.csv")
+    leaks = load_leaks(run / "leaks" / "leaks.csv", stage=Stage.LEAKS)
+    train = load_table(run / "index" / "references.csv", stage=Stage.INDEX)
     identities = dict(zip(train["Id"], train["Identity"], strict=True))
     by_edit = not pd.to_numeric(truth["edit"], errors="coerce").notna().any()
     leak_score = score_leaks(leaks, truth, identities, by_edit=by_edit)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.core.errors import ProvenanceError
+from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
 from atlas.dataset.artifact_files import load_leaks, load_probabilities, load_table, save_table
 from atlas.dataset.artifacts import (
@@ -35,8 +35,6 @@ from index.claims.leaks import ABSTAIN, TRANSFER
 
 CLASSIFIER = "classifier"
 SUMMARY_FILE = "summary.json"
-LEAKS_BY = "python scripts/find_leaks.py"
-CLASSIFIER_BY = "python scripts/train_classifier.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,17 +56,18 @@ def make_submission_of(
     seed: of what the worth of an override is estimated by.
     """
     check_replaceable(out, holds=SUMMARY_FILE)
-    leaks = load_leaks(leaks_folder / "leaks.csv", made_by=LEAKS_BY)
-    groups = load_table(leaks_folder / GROUPS_TABLE, made_by=LEAKS_BY)
-    tests = load_probabilities(classifier_folder / TEST_FILE, made_by=CLASSIFIER_BY)
+    leaks = load_leaks(leaks_folder / "leaks.csv", stage=Stage.LEAKS)
+    groups = load_table(leaks_folder / GROUPS_TABLE, stage=Stage.LEAKS)
+    tests = load_probabilities(classifier_folder / TEST_FILE, stage=Stage.CLASSIFIER)
     thresholds = load_thresholds(
-        classifier_folder / THRESHOLDS_FILE, read_spec(data).labels, made_by=CLASSIFIER_BY
+        classifier_folder / THRESHOLDS_FILE, read_spec(data).labels, stage=Stage.CLASSIFIER
     )
     asked = asked_of(data)
     ids = asked.ids
     if foreign := set(leaks.table["Id"]) - set(ids):
         raise ProvenanceError(
-            f"{leaks_folder}: {min(foreign)} is no test image of {data}; run  {LEAKS_BY}  again"
+            f"{leaks_folder}: {min(foreign)} is no test image of {data}; "
+            f"run  {Stage.LEAKS.command}  again"
         )
     shared = shared_by_copies(
         tests.aligned_to(ids), dict(zip(groups["Id"], groups["Group"], strict=True))
@@ -114,11 +113,12 @@ def shared_by_copies(tests: ProbabilitySet, group_of: Mapping[str, str]) -> Prob
 
 def _held_out(data: Path, classifier_folder: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """Probabilities and truth of the images that the classifier did not train on."""
-    found = load_held_out(classifier_folder, made_by=CLASSIFIER_BY)
+    found = load_held_out(classifier_folder, stage=Stage.CLASSIFIER)
     labels = read_labels(data)
     if missing := set(found.ids) - set(labels):
         raise ProvenanceError(
-            f"{classifier_folder}: {min(missing)} has no labels in {data}; run  {CLASSIFIER_BY}"
+            f"{classifier_folder}: {min(missing)} has no labels in {data}; "
+            f"run  {Stage.CLASSIFIER.command}"
         )
     truth_NC = label_matrix([labels[i] for i in found.ids], found.probabilities_NC.shape[1])
     return found.probabilities_NC.astype(float), truth_NC

@@ -85,9 +85,9 @@ def test_json_of_what_settings_hold() -> None:
 
 def test_json_files(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"a": [1]})
-    assert read_json(tmp_path / "x.json", made_by="make x") == {"a": [1]}
+    assert read_json(tmp_path / "x.json") == {"a": [1]}
     with pytest.raises(MissingStageError, match=r"y.json is not there: run first  make y"):
-        read_json(tmp_path / "y.json", made_by="make y")
+        read_json(tmp_path / "y.json")
 
 
 def test_hash_tells_apart_what_differs() -> None:

@@ -65,12 +65,12 @@ def test_each_id_has_one_row(ids: tuple[str, ...]) -> None:
 
 def test_arrays_survive_their_files(tmp_path: Path) -> None:
     save_embeddings(tmp_path / "e.h5", embeddings())
-    loaded = load_embeddings(tmp_path / "e.h5", made_by="embed")
+    loaded = load_embeddings(tmp_path / "e.h5")
     assert (loaded.ids, loaded.provenance) == (IDS, embeddings().provenance)
     np.testing.assert_array_equal(loaded.vectors_ND, VECTORS)
     empty = ProbabilitySet(ids=(), probabilities_NC=np.empty((0, 3), np.float32), provenance={})
     save_probabilities(tmp_path / "p.h5", empty)
-    assert load_probabilities(tmp_path / "p.h5", made_by="x").probabilities_NC.shape == (0, 3)
+    assert load_probabilities(tmp_path / "p.h5").probabilities_NC.shape == (0, 3)
 
 
 def test_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
@@ -83,10 +83,10 @@ def test_missing_and_foreign_files_name_the_command(tmp_path: Path) -> None:
     path = tmp_path / "e.h5"
     for load in (load_embeddings, load_probabilities, load_table, load_matches, load_leaks):
         with pytest.raises(MissingStageError, match="run first  make it"):
-            load(path, made_by="make it")
+            load(path)
     path.write_text("not HDF5")
     with pytest.raises(MissingStageError, match="make it by  make it"):
-        load_embeddings(path, made_by="make it")
+        load_embeddings(path)
 
 
 def test_tables_keep_texts_and_numbers(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_tables_keep_texts_and_numbers(tmp_path: Path) -> None:
         columns=list(MATCH_COLUMNS),
     )
     save_table(tmp_path / "matches.csv", table)
-    loaded = load_matches(tmp_path / "matches.csv", made_by="x").table
+    loaded = load_matches(tmp_path / "matches.csv").table
     assert loaded["query_id"].tolist() == ["00001", "b"]
     assert loaded["match_id"].tolist() == ["NA", "a"]
     assert loaded["similarity"].tolist() == [0.9, -1.0]
@@ -109,7 +109,7 @@ def test_tables_keep_texts_and_numbers(tmp_path: Path) -> None:
 
 def test_empty_tables_keep_their_columns(tmp_path: Path) -> None:
     save_table(tmp_path / "leaks.csv", pd.DataFrame(columns=list(LEAK_COLUMNS)))
-    loaded = load_leaks(tmp_path / "leaks.csv", made_by="x").table
+    loaded = load_leaks(tmp_path / "leaks.csv").table
     assert len(loaded) == 0
     assert loaded["confidence"].dtype == float
 

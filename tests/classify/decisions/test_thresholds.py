@@ -124,11 +124,11 @@ def test_the_file_gives_back_the_same_cuts(tmp_path: Path) -> None:
     scores = np.random.default_rng(0).random((3, 2)).astype(np.float32)
     thresholds = choose_thresholds(scores, truth)
     save_thresholds(path, thresholds, names)
-    assert load_thresholds(path, names, made_by="train") == thresholds
+    assert load_thresholds(path, names) == thresholds
     with pytest.raises(DataError, match="other labels"):
-        load_thresholds(path, ("a", "c"), made_by="train")
+        load_thresholds(path, ("a", "c"))
 
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(MissingStageError, match="train_classifier"):
-        load_thresholds(tmp_path / "no.json", ("a",), made_by="train_classifier.py")
+        load_thresholds(tmp_path / "no.json", ("a",))

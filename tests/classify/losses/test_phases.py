@@ -106,7 +106,7 @@ def test_the_settings_of_both_phases_are_kept_with_the_classifier(
     manifest = read_manifest(data)
     store = fill_store(manifest, data.parent / "store", size_px=32)
     train_classifier(manifest, store, PHASED, tmp_path / "run")
-    assert load_classifier(tmp_path / "run", made_by="").settings == PHASED
+    assert load_classifier(tmp_path / "run").settings == PHASED
 
 
 def test_the_phase_follows_from_the_epoch() -> None:

@@ -79,7 +79,7 @@ def test_a_saved_one_is_the_same_again(
         weights_hash=weights_hash(network),
     )
     save_classifier(tmp_path, classifier)
-    again = load_classifier(tmp_path, made_by="")
+    again = load_classifier(tmp_path)
     assert again.settings == settings
     assert weights_hash(again.network) == classifier.weights_hash
     with torch.inference_mode():

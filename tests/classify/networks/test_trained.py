@@ -47,7 +47,7 @@ def test_a_stopped_training_ends_where_it_would_have(kind: str, data: Path, tmp_
         (tmp_path / "stopped" / name).unlink()
     resumed = train(data, tmp_path / "stopped", settings_of(kind, 2))
     assert resumed.classifier.weights_hash == whole.classifier.weights_hash
-    loaded = load_classifier(tmp_path / "whole", made_by="")
+    loaded = load_classifier(tmp_path / "whole")
     assert loaded.weights_hash == whole.classifier.weights_hash
 
 
@@ -69,7 +69,7 @@ def test_both_losses_are_kept_and_validation_has_one(kind: str, data: Path, tmp_
 def test_card_and_weights_keep_the_recipe_of_channels(data: Path, tmp_path: Path) -> None:
     settings = replace(settings_of("trunk", 1), channel_recipe="channel1")
     train(data, tmp_path, settings)
-    card = read_json(tmp_path / "classifier.json", made_by="")
+    card = read_json(tmp_path / "classifier.json")
     assert card["settings"]["channel_recipe"] == "channel1"
     assert card["channels"] == ["channel0", "channel1"]
     weights = load_file(tmp_path / "weights.safetensors")

@@ -44,7 +44,7 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def one_map(data: Path, fold: Path, image_id: str, label: int) -> np.ndarray:
     images = read_images(read_manifest(data), [image_id], size_px=32)
-    return activation_maps(load_classifier(fold, made_by=""), images, [label])[0]
+    return activation_maps(load_classifier(fold), images, [label])[0]
 
 
 def test_a_classifiers_maps_come_by_id_and_label(atlas) -> None:

@@ -53,15 +53,13 @@ SETTINGS = DecisionSettings(folds=3, resamples=20)
 
 def test_the_mean_is_of_the_same_images_and_the_folder_is_a_classifiers(data, folders, tmp_path):
     made = make_ensemble(data, folders, tmp_path / "out", SETTINGS, compare=False)
-    said = load_probabilities(tmp_path / "out" / TEST_FILE, made_by="")
-    own = [
-        load_probabilities(folder / TEST_FILE, made_by="").aligned_to(TESTS) for folder in folders
-    ]
+    said = load_probabilities(tmp_path / "out" / TEST_FILE)
+    own = [load_probabilities(folder / TEST_FILE).aligned_to(TESTS) for folder in folders]
     assert said.ids == TESTS
     np.testing.assert_allclose(
         said.probabilities_NC, np.mean([one.probabilities_NC for one in own], axis=0), atol=1e-6
     )
-    assert set(load_held_out(tmp_path / "out", made_by="").ids) == set(IDS)
+    assert set(load_held_out(tmp_path / "out").ids) == set(IDS)
     assert list(made.summary["members"]) == ["all", "a", "b"]
     assert made.summary["nested"].between(0, 1).all()
     pd.testing.assert_frame_equal(
@@ -96,7 +94,7 @@ def test_keep_top_off_goes_with_the_cuts(data, folders, tmp_path):
         folds=3, resamples=20, cuts=ThresholdSettings(thresholds="overall", keep_top=False)
     )
     make_ensemble(data, folders, tmp_path / "out", settings, compare=False)
-    cuts = load_thresholds(tmp_path / "out" / THRESHOLDS_FILE, LABELS, made_by="")
+    cuts = load_thresholds(tmp_path / "out" / THRESHOLDS_FILE, LABELS)
     assert decide(np.zeros((1, 3), np.float32), cuts).sum() == 0
     assert "no label" in (tmp_path / "out" / THRESHOLDS_FILE).read_text()
 
@@ -110,8 +108,8 @@ def test_wanted_shares_are_met_on_the_test_images(data, folders, tmp_path):
         ),
     )  # fmt: skip
     make_ensemble(data, folders, tmp_path / "out", settings, compare=False)
-    cuts = load_thresholds(tmp_path / "out" / THRESHOLDS_FILE, LABELS, made_by="")
-    said = load_probabilities(tmp_path / "out" / TEST_FILE, made_by="")
+    cuts = load_thresholds(tmp_path / "out" / THRESHOLDS_FILE, LABELS)
+    said = load_probabilities(tmp_path / "out" / TEST_FILE)
     assert decide(said.probabilities_NC, cuts).sum(axis=0).tolist() == [0, 3, 1]
 
 

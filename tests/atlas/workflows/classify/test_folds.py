@@ -72,8 +72,8 @@ def test_folds_of_other_settings_do_not_mix(run) -> None:
 def test_the_same_images_are_predicted_as_the_folds_did(run, tmp_path) -> None:
     data, folds = run
     made = predict_part(data, folds, tmp_path / "p.h5", PLAIN, part="test", folds=None)
-    stored = load_probabilities(folds / "test_probabilities.h5", made_by="")
-    written = load_probabilities(tmp_path / "p.h5", made_by="")
+    stored = load_probabilities(folds / "test_probabilities.h5")
+    written = load_probabilities(tmp_path / "p.h5")
     assert made.classifiers == ("fold1", "fold2")
     assert np.array_equal(written.probabilities_NC, stored.probabilities_NC)
     assert written.provenance == stored.provenance
@@ -100,7 +100,7 @@ def test_images_that_a_classifier_learned_are_counted(run, tmp_path) -> None:
     both = predict_part(data, folds, tmp_path / "p.h5", PLAIN, part="labelled", folds=None)
     one = predict_part(data, folds, tmp_path / "p.h5", PLAIN, part="train", folds="1")
     assert both.learned == 30
-    tested_by_2 = load_probabilities(folds / "fold2" / "validation_probabilities.h5", made_by="")
+    tested_by_2 = load_probabilities(folds / "fold2" / "validation_probabilities.h5")
     assert one.learned == len(tested_by_2.ids)
 
 

@@ -51,7 +51,7 @@ def test_a_classifiers_features_are_what_its_last_layer_sees(made: Path) -> None
     source = open_vectors(str(made / "classifier"), manifest, made / "store")
     ids = manifest.ids[:5]
     vectors = source.embed(ids).vectors_ND
-    network = load_classifier(made / "classifier", made_by="").network.eval()
+    network = load_classifier(made / "classifier").network.eval()
     seen: list[torch.Tensor] = []
     network.head[-1].register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
     with torch.inference_mode():

@@ -100,7 +100,7 @@ def data_of(page: Path) -> dict:
 
 def test_csv_parquet_and_json_hold_the_same_rows(write_atlas, tmp_path, calibration):
     folder = reported(write_atlas, tmp_path / "run", calibration, LEAKS)
-    table = load_leaks(folder / "leaks.csv", made_by="").table
+    table = load_leaks(folder / "leaks.csv").table
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "leaks.parquet"), table)
     records = json.loads((folder / "leaks.json").read_text())
     assert [r["evidence"] for r in records] == [0.987654, None, 0.987654]
