@@ -22,8 +22,7 @@ from atlas.inference.settings import Precision, RuntimeName, RuntimeOptions
 from atlas.workflows.embed.runtime_choice import with_runtime
 from benchmarks.side_by_side import ROUNDS, compare, own_process, rate_of, save
 from benchmarks.untrained import untrained_embedder
-from retrieval.embedder import Embedder
-from retrieval.embedder_files import load_embedder
+from retrieval.embedder import Embedder, load_embedder
 from retrieval.embedding import embed_store
 
 BATCH_SIZE = 16

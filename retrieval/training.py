@@ -26,8 +26,7 @@ from atlas.training.optimization import build_optimizer
 from atlas.training.precision import with_own_precision
 from atlas.training.settings import TrainingSettings
 from retrieval.classes import TrainingClasses, edited_copy, training_classes
-from retrieval.embedder import Embedder
-from retrieval.embedder_files import save_embedder
+from retrieval.embedder import Embedder, save_embedder
 from retrieval.losses.factory import build_loss
 from retrieval.losses.metric_loss import MetricLoss
 from retrieval.network import EmbeddingNetwork, trained_network

@@ -8,8 +8,7 @@ from atlas.core.row_cache import fill_parts
 from atlas.synthetic.edits import turned
 from atlas.training import pretrained
 from retrieval import embedding
-from retrieval.embedder import INPUTS_AT_ONCE, Embedder
-from retrieval.embedder_files import load_embedder, save_embedder
+from retrieval.embedder import INPUTS_AT_ONCE, Embedder, load_embedder, save_embedder
 from retrieval.embedding import embed_images, embed_rows, embed_store
 from retrieval.frozen import frozen_embedder
 from tests.atlas.training.stores import tiny_store

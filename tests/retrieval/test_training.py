@@ -9,7 +9,7 @@ import torch
 from atlas.core.errors import MissingStageError, UserError
 from atlas.training.loop import read_checkpoint
 from atlas.training.weights import weights_hash
-from retrieval.embedder_files import load_embedder
+from retrieval.embedder import load_embedder
 from retrieval.embedding import embed_images, embed_store
 from retrieval.settings import EmbedderSettings, LossSettings
 from retrieval.training import train_embedder

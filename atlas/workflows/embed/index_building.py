@@ -17,7 +17,7 @@ from atlas.dataset.store import store_being_filled
 from atlas.inference.settings import AUTO, RuntimeOptions
 from index.index_folder import INDEX_FILE
 from index.settings import SearchSettings
-from retrieval.embedder_source import embedded_size_px
+from retrieval.embedder_folder import embedded_size_px
 
 if TYPE_CHECKING:
     from atlas.workflows.embed.index_making import BuiltIndex

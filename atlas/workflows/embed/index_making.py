@@ -15,8 +15,7 @@ from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, IndexFolder, load_in
 from index.search.approximate import Tuned
 from index.search.chosen import tune_search
 from index.settings import SearchSettings
-from retrieval.embedder import Embedder
-from retrieval.embedder_files import save_embedder
+from retrieval.embedder import Embedder, save_embedder
 from retrieval.embedding import embed_store
 
 

@@ -19,8 +19,7 @@ from index.copies.registration import band_passed, prepare, register
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.search.chosen import search_of
 from index.settings import RegistrationSettings
-from retrieval.embedding import about, embed_images
-from retrieval.exported import load_for_queries
+from retrieval.embedding import about, embed_images, load_for_queries
 
 PICTURED = 6
 PICTURED_QUERIES = 20

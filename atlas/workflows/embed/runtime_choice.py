@@ -23,7 +23,7 @@ from atlas.inference.runtimes import candidates, versions
 from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice, RuntimeOptions
 from atlas.workflows.embed.runtime_recall import LARGEST_FALL, Recall, recall_of
 from retrieval.embedder import Embedder
-from retrieval.embedder_runtime import EmbedderRuntime
+from retrieval.embedder_folder import EmbedderRuntime
 from retrieval.embedding import embed_store
 
 LEAST_IMAGES, MOST_IMAGES, SHARE_OF_ATLAS = 64, 1000, 0.02

@@ -15,9 +15,8 @@ from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore, fill_store, store_being_filled
 from classify import prediction
 from classify.classifier import CARD_FILE, load_classifier
-from retrieval.embedder import Embedder, HeldOut
-from retrieval.embedder_files import load_embedder
-from retrieval.embedder_source import FROZEN, embedded_size_px, require_channels
+from retrieval.embedder import Embedder, HeldOut, load_embedder
+from retrieval.embedder_folder import FROZEN, embedded_size_px, require_channels
 from retrieval.embedding import embed_store
 from retrieval.frozen import frozen_embedder
 from retrieval.settings import FrozenSettings

@@ -15,8 +15,7 @@ from atlas.dataset.truth import TRUTH_FILE, read_truth
 from atlas.workflows.embed.vectors import VectorSource, Views, joined, open_vectors
 from atlas.workflows.evaluate.pictures import save_pictures
 from atlas.workflows.evaluate.tables import save_tables
-from retrieval.embedder import HeldOut
-from retrieval.embedder_files import load_embedder
+from retrieval.embedder import HeldOut, load_embedder
 from retrieval.evaluation.measurement import Measurement, measure
 from retrieval.evaluation.protocols import (
     ClassKind,

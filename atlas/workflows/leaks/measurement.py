@@ -40,8 +40,7 @@ from index.settings import (
     RegistrationSettings,
     problems,
 )
-from retrieval.embedder import Embedder
-from retrieval.embedder_files import load_embedder
+from retrieval.embedder import Embedder, load_embedder
 from retrieval.embedding import embed_rows
 
 

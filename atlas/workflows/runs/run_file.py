@@ -28,7 +28,7 @@ from typing import Any
 
 from atlas.core.row_cache import CACHE_NAME
 from atlas.core.errors import DataError, UserError
-from retrieval.embedder_source import FROZEN
+from retrieval.embedder_folder import FROZEN
 from atlas.dataset.truth import TRUTH_FILE
 
 TOP_LEVEL = ("data", "out", "seed")

@@ -27,9 +27,8 @@ from index.copies.trials import plant_copies
 from index.copies.verification import Images
 from index.index_folder import load_index
 from index.search.chosen import search_of
-from retrieval.embedder_files import load_embedder
-from retrieval.embedding import embed_images, embed_store
-from retrieval.exported import load_for_queries
+from retrieval.embedder import load_embedder
+from retrieval.embedding import embed_images, embed_store, load_for_queries
 from tests.atlas.workflows.evaluate.evaluated import (
     SIZE_PX,
     save_random_embedder,
