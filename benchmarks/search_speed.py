@@ -23,7 +23,7 @@ from atlas.dataset.artifacts import EmbeddingSet
 from benchmarks.side_by_side import Comparison, compare, rate_of, save
 from benchmarks.vectors import clustered, decaying, spread
 from index.search.approximate import FactoryProposals, trained, tune
-from index.search.chosen import exact_search
+from index.search.open_search import exact_search
 from index.search.vector_index import QUERIES_AT_ONCE, build_index
 
 Vectors = NDArray[np.float32]

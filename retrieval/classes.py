@@ -61,25 +61,13 @@ class TrainingClasses:
         return np.array([self.class_of[image_id] for image_id in ids], np.int64)
 
     @property
-    def sentence(self) -> str:
-        """What a user is told."""
-        held_out, unseen = self.held_out.held_out_ids, self.held_out.unseen_identity_ids
-        if self.kind == "image":
-            return (
-                f"each of {self.class_count} labelled images is a class of its own, and epochs "
-                "are compared by one edited copy of each"
-            )
-        fields = f"{len(self.training_ids)} fields train, {len(held_out)} are held out"
-        if self.kind == "identity":
-            return (
-                f"{self.class_count} identities, {fields}; "
-                f"{len(unseen)} more are of identities that train nothing"
-            )
-        alone = sum(n == 1 for n in Counter(self.class_of.values()).values())
-        sets = f"{self.class_count} label sets ({alone} of one image, which is never held out)"
-        if self.kind == "label-set":
-            return f"{sets}, {fields}"
-        return f"similarity of {sets}, by shared labels; {fields}"
+    def summary(self) -> str:
+        """The classes and their images in numbers."""
+        return (
+            f"{self.class_count} classes ({self.kind}): {len(self.training_ids)} images train, "
+            f"{len(self.held_out.held_out_ids)} are held out, "
+            f"{len(self.held_out.unseen_identity_ids)} are of unseen identities"
+        )
 
 
 def training_classes(manifest: Manifest, settings: EmbedderSettings) -> TrainingClasses:

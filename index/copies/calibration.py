@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import gaussian_kde, gumbel_r, norm
 
 from atlas.core.errors import UserError
-from index.copies.guarantee import Promise, Trials, make_promise, precision_bound
+from index.copies.guarantee import Guarantee, Trials, measure_guarantee, precision_bound
 from index.settings import LeakSettings
 
 FEWEST_NATURAL = 10
@@ -41,7 +41,7 @@ class SameImageCalibration:
     natural_count: int
     suspected: int
     copy_share: float
-    promise: Promise
+    promise: Guarantee
     note: str
 
     def confidence(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,7 +87,7 @@ def calibrate_same_image(
     rarer_z = rare_z(centre, spread, _false_rate(settings) / TIMES_RARER)
     # No cut brings back a copy that was no candidate, so those do not speak here.
     keeping_z = float(np.quantile(fisher_z(examined), 1 - settings.copy_recall_kept))
-    promise = make_promise(
+    promise = measure_guarantee(
         Trials(known_K=planted, unknown_U=natural),
         wanted_cut=float(np.tanh(max(precise_z, min(rarer_z, (precise_z + keeping_z) / 2)))),
         precision=settings.copy_precision,
@@ -131,7 +131,7 @@ class SiblingCalibration:
     recall_at_cut: float
     known_count: int
     unknown_count: int
-    promise: Promise | None
+    promise: Guarantee | None
     note: str
 
     def confidence(self, similarity: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -166,7 +166,7 @@ def calibrate_sibling(trials: Trials, settings: LeakSettings) -> SiblingCalibrat
     false_rate = (_share_from(unknown, scores) * len(unknown) + 1) / (len(unknown) + 1)
     precision = s * hits / (s * _share_from(known, scores) + (1 - s) * false_rate)
     reached = np.flatnonzero(precision >= settings.sibling_precision)
-    promise = make_promise(
+    promise = measure_guarantee(
         trials,
         wanted_cut=float(scores[reached[0] if len(reached) else precision.argmax()]),
         precision=settings.sibling_precision,

@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from atlas.training.precision import processor_has_bfloat16
+from index.search.proposals import MakePropose, flat_proposals
+
 LEAST_PROPOSALS = 64  # more of them leave fewer neighbours in doubt, and cost little
 GROUP = 16  # vectors of which only the best product is sorted at first
 SCORE_BYTES = 512 * 2**20  # products that are held at a time
@@ -17,8 +20,12 @@ MOST_QUERIES = 2048
 OUTPUT_ROUNDING = 2.0**-8  # of a product in bfloat16
 
 
+def fastest_on_this_processor() -> MakePropose:
+    return Bfloat16Proposals if processor_has_bfloat16() else flat_proposals
+
+
 class Bfloat16Proposals:
-    """Proposes positions of vectors, on the processor. Called as `index.nearest` asks.
+    """Proposes positions of vectors on the processor, as `index.search.proposals.Propose` does.
 
     vectors_ND: float32, of unit length or less.
     """
@@ -34,7 +41,7 @@ class Bfloat16Proposals:
             rounded = self._rounded[start : start + len(part)]
             rounded.copy_(part)
             self._lost = max(self._lost, float((part - rounded.float()).norm(dim=1).max()))
-        self._summing = 2.0**-23 * dimension  # as for the flat proposals of `index.nearest`
+        self._summing = 2.0**-23 * dimension  # as for `flat_proposals`
         self._scores: torch.Tensor | None = None
 
     def __call__(

@@ -25,8 +25,7 @@ from atlas.report.label_audit_page import Case, Tile, save_audit_page
 from atlas.report.pictures import to_rgb
 from atlas.workflows.embed.atlas_index import open_atlas_index
 from index.audit.label_audit import LabelAudit, audit_labels
-from index.search.chosen import search_of
-from index.search.kept_neighbours import kept_neighbours
+from index.search.open_search import kept_neighbours, open_search
 
 AUDIT_FILE = "audit.csv"
 SHOWN = 50
@@ -64,7 +63,7 @@ def audit_labels_of(
     manifest, index = open_atlas_index(data, index_folder)
     kin = kin_of(manifest)  # what got its labels together
     neighbours = kept_neighbours(
-        search_of(index), index.embeddings, settings.neighbours,
+        open_search(index), index.embeddings, settings.neighbours,
         folder=cache_folder(out) / "neighbours",
     )  # fmt: skip
     count = len(manifest.spec.labels)

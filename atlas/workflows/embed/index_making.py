@@ -13,7 +13,7 @@ from atlas.workflows.embed.runtime_choice import runtime_told, with_runtime
 from atlas.workflows.embed.vectors import open_embedder
 from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, IndexFolder, load_index, save_index
 from index.search.approximate import Tuned
-from index.search.chosen import tune_search
+from index.search.open_search import tune_search
 from index.settings import SearchSettings
 from retrieval.embedder import Embedder, save_embedder
 from retrieval.embedding import embed_store

@@ -17,7 +17,7 @@ from atlas.dataset.spec import AtlasSpec
 from atlas.report.pictures import save_grid, to_rgb
 from index.copies.registration import band_passed, prepare, register
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
-from index.search.chosen import search_of
+from index.search.open_search import open_search
 from index.settings import RegistrationSettings
 from retrieval.embedding import about, embed_images, load_for_queries
 
@@ -82,7 +82,7 @@ def nearest_known(names: Sequence[str], index: IndexFolder, k: int) -> list[Answ
         vectors_ND=embed_images(embedder, fields),
         provenance=about(embedder),
     )
-    found = search_of(index, few_queries=True).vectors.search(vectors, k)
+    found = open_search(index, few_queries=True).vectors.search(vectors, k)
     return [
         Answer(name=name, field=field, hits=_hits(found, n, index))
         for n, (name, field) in enumerate(zip(names, fields, strict=True))

@@ -28,7 +28,7 @@ from atlas.dataset.manifest import SPLITS, ImageRow, Manifest
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.store import fingerprint
 from atlas.workflows.settings import ExplorationSettings
-from index.copies.hashes import BYTES, EQUAL, TURNS, alike_images, equal_images, hash_field
+from index.copies.hashes import BYTES, EQUAL, TURNS, equal_images, hash_field, near_duplicates
 from index.copies.registration import FloatArray, band_passed, prepare, register
 from index.settings import HashKind, RegistrationSettings
 
@@ -77,7 +77,7 @@ def explore_images(
     equal = equal_images(scan.ids, scan.digests)
     later = frozenset(equal["id"])
     firsts = [n for n, image_id in enumerate(scan.ids) if image_id not in later]
-    alike = alike_images([scan.ids[n] for n in firsts], scan.hashes_NTCB[firsts])
+    alike = near_duplicates([scan.ids[n] for n in firsts], scan.hashes_NTCB[firsts])
     compared = _with_evidence(alike[:COMPARED_PAIRS], scanned)
     split_counts = _counts_by_split(scanned, scan)
     return ImageExploration(

@@ -12,7 +12,7 @@ from atlas.core.files import read_json, write_json
 from atlas.dataset.artifact_files import load_table, save_table
 from atlas.workflows.leaks.measurement import SameImageMeasurement
 from index.copies.calibration import SameImageCalibration, SiblingCalibration
-from index.copies.guarantee import Promise
+from index.copies.guarantee import Guarantee
 from index.settings import LeakSettings, RegistrationSettings
 
 CALIBRATION_FILE = "calibration.json"
@@ -93,5 +93,5 @@ def _registration(stored: dict[str, Any]) -> RegistrationSettings:
     return RegistrationSettings(**{**stored, **scales})
 
 
-def _promise(stored: dict[str, Any] | None) -> Promise | None:
-    return None if stored is None else Promise(**stored)
+def _promise(stored: dict[str, Any] | None) -> Guarantee | None:
+    return None if stored is None else Guarantee(**stored)

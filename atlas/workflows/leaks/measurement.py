@@ -31,8 +31,7 @@ from index.copies.trials import (
 )
 from index.copies.verification import Images, examine
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder
-from index.search.chosen import Search, exact_search, search_of
-from index.search.kept_neighbours import kept_neighbours
+from index.search.open_search import Search, exact_search, kept_neighbours, open_search
 from index.settings import (
     RULE_2018_BITS,
     HashKind,
@@ -79,7 +78,7 @@ class LeakBench:
     @cached_property
     def gallery(self) -> Gallery:
         """The labelled images of the index."""
-        return self._gallery(search_of(self.index))
+        return self._gallery(open_search(self.index))
 
     def gallery_of(self, embeddings: EmbeddingSet) -> Gallery:
         """Of stored images other than those of the index."""

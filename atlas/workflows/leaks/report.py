@@ -32,7 +32,7 @@ from atlas.workflows.leaks.pair_difference import lay_over
 from atlas.workflows.leaks.pictures import COPY_PLOT, SIBLING_PLOT
 from index.claims.leaks import SAME_IMAGE, SIBLING, TRANSFER
 from index.copies.calibration import SameImageCalibration, SiblingCalibration
-from index.copies.guarantee import Promise
+from index.copies.guarantee import Guarantee
 from index.settings import RegistrationSettings
 
 SCORES = ["similarity", "evidence", "confidence"]
@@ -110,7 +110,12 @@ def sibling_in_words(table: pd.DataFrame, measured: SiblingCalibration) -> Relat
 
 
 def _relation(
-    table: pd.DataFrame, name: str, cut: float | None, told: str, promise: Promise | None, note: str
+    table: pd.DataFrame,
+    name: str,
+    cut: float | None,
+    told: str,
+    promise: Guarantee | None,
+    note: str,
 ) -> Relation:
     said = (told, promise.in_words() if promise else "", note)
     claimed = table["relation"] == name

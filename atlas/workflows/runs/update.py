@@ -15,7 +15,7 @@ from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, load_index
 from atlas.workflows.embed.index_building import build_index_of
 from atlas.workflows.leaks.calibration import CALIBRATION_FILE
 from atlas.workflows.leaks.finding import LeakFinding, find_leaks_again
-from index.search.chosen import search_settings_of
+from index.search.open_search import search_settings_of
 from atlas.workflows.submit.submission import SUMMARY_FILE, SubmissionSummary, make_submission_of
 
 @dataclass(frozen=True, kw_only=True)

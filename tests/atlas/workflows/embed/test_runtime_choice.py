@@ -26,7 +26,7 @@ from atlas.workflows.embed.runtime_recall import recall_of
 from index.copies.trials import plant_copies
 from index.copies.verification import Images
 from index.index_folder import load_index
-from index.search.chosen import search_of
+from index.search.open_search import open_search
 from retrieval.embedder import load_embedder
 from retrieval.embedding import embed_images, embed_store, load_for_queries
 from tests.atlas.workflows.evaluate.evaluated import (
@@ -83,7 +83,7 @@ def test_queries_are_embedded_bit_for_bit_as_the_index_was(made: Path, tmp_path:
     assert not np.array_equal(by_torch, expected)
     shutil.copytree(folder, tmp_path / "alone")  # with all that a query needs
     found = look_up([ids[0]], tmp_path / "alone", k=1, montage=tmp_path / "m.png").table
-    nearest = search_of(index).vectors.search(index.embeddings.aligned_to(ids[:1]), 1)
+    nearest = open_search(index).vectors.search(index.embeddings.aligned_to(ids[:1]), 1)
     assert found["match"][0] == nearest.reference_ids_NK[0, 0]
     assert np.float32(found["similarity"][0]) == nearest.similarity_NK[0, 0]
 
@@ -93,7 +93,7 @@ def test_vectors_of_another_precision_are_refused(made: Path, tmp_path: Path) ->
     store = fill_store(read_manifest(made / "data"), tmp_path / "store", size_px=SIZE_PX)
     by_torch = embed_store(load_embedder(made / "embedder"), store, store.ids[:2], folder=None)
     with pytest.raises(ProvenanceError, match="openvino float32"):
-        search_of(index).vectors.search(by_torch, 1)
+        open_search(index).vectors.search(by_torch, 1)
 
 
 def test_a_check_is_not_made_again(made: Path, tmp_path: Path, monkeypatch) -> None:
@@ -181,7 +181,7 @@ def test_a_lookup_needs_no_torch(made: Path, tmp_path: Path) -> None:
     found = pd.read_json(StringIO(done.stdout))
     embedder, opened = load_embedder(index / "embedder"), load_index(index)
     queries = opened.embeddings.aligned_to(["field0_0"])
-    nearest = search_of(opened).vectors.search(queries, 3)
+    nearest = open_search(opened).vectors.search(queries, 3)
     assert load_for_queries(index / "embedder").maker == embedder.maker
     assert found["match"].tolist() == nearest.reference_ids_NK[0].tolist()
     np.testing.assert_allclose(found["similarity"], nearest.similarity_NK[0], atol=1e-6)

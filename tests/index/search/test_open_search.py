@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
-from index.search import kept_neighbours as module
-from index.search.chosen import Search, exact_search
-from index.search.kept_neighbours import kept_neighbours
+from index.search import open_search as module
+from index.search.open_search import Search, exact_search, kept_neighbours
 from index.search.vector_index import FlatIndex, build_index
 
 
@@ -40,7 +39,7 @@ def searching(index: Failing, known: EmbeddingSet) -> Search:
 
 
 def test_what_was_found_before_a_stop_is_kept(embeddings, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "QUERIES_AT_ONCE", 20)
+    monkeypatch.setattr(module, "QUERIES_PER_PART", 20)
     index = build_index(embeddings)
     failing = Failing(index)
     with pytest.raises(KeyboardInterrupt):

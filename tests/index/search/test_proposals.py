@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.search.bfloat16 import Bfloat16Proposals
-from index.search.chosen import float16_proposals, gpu_proposals
-from index.search.nearest import flat_proposals, inner_products, nearest
+from index.search.proposals import flat_proposals, float16_proposals, gpu_proposals
+from index.search.vector_index import inner_products, nearest
 
 
 def in_float16(vectors, most=64):

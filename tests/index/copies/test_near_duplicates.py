@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.copies.hashes import ALIKE_BITS, TURNS, alike_images, equal_images, hash_field
+from index.copies.hashes import ALIKE_BITS, TURNS, equal_images, hash_field, near_duplicates
 from tests.index.copies.test_hashes import field
 
 
@@ -19,7 +19,7 @@ def test_every_repetition_is_paired_with_the_first() -> None:
 def test_a_turned_image_is_found_and_strangers_are_not() -> None:
     fields = [field(0), field(1), np.rot90(field(0), axes=(1, 2)).copy()]
     hashes = np.stack([hash_field(one, "dhash") for one in fields])
-    table = alike_images([*"abc"], hashes)
+    table = near_duplicates([*"abc"], hashes)
     assert table[["id", "other", "bits"]].to_numpy().tolist() == [["c", "a", 0]]
 
 
@@ -49,6 +49,6 @@ def test_alike_pairs_equal_the_naive_search(seed: int) -> None:
         for earlier, later in combinations(range(len(ids)), 2)
         if bits(later, earlier) <= ALIKE_BITS
     }
-    table = alike_images(ids, hashes)
+    table = near_duplicates(ids, hashes)
     assert {tuple(row) for row in table[["id", "other", "bits"]].to_numpy().tolist()} == expected
     assert table["bits"].is_monotonic_increasing
