@@ -23,7 +23,7 @@ from rich.table import Table
 
 from atlas.dataset.artifact_files import save_table
 from atlas.dataset.metrics import exact_interval
-from atlas.workflows.embed.atlas_index import open_atlas_index
+from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.measurement import LeakBench, open_bench
 from index.copies.calibration import calibrate_same_image
 from index.copies.trials import plant_copies, source_of

@@ -37,15 +37,15 @@ class TrainingClasses:
     class_of: the class of each id that trains, is held out or is looked in. gallery_ids: what
     validation looks in. held_out: validation's queries; where each image is a class of its own,
     they are edited copies of gallery images instead.
-    label_sets, label_count: of each such id and of the atlas, where label similarity takes the place
-        of classes.
+    label_sets, label_count: of each such id and of the atlas, where label similarity takes the
+        place of classes.
     """
 
     kind: Literal["identity", "image", "label-set", "label-similarity"]
     class_of: dict[str, int]
     training_ids: tuple[str, ...]
     gallery_ids: tuple[str, ...]
-    held_out: HeldOut = HeldOut()
+    held_out: HeldOut = field(default_factory=HeldOut)
     label_sets: dict[str, tuple[int, ...]] = field(default_factory=dict)
     label_count: int = 0
 

@@ -30,7 +30,7 @@ def main(
     """
     with profiled(profile):
         with stage("loading libraries"):
-            from atlas.workflows.embed.index_building import build_index_of
+            from atlas.workflows.embed.index import build_index_of
         built = build_index_of(data, embedder, out, search, embedding)
     index = built.index
     identities = {name for name in index.identities.values() if name}

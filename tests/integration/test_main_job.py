@@ -14,7 +14,7 @@ from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.drawn_plan import DrawnAtlasSettings
 from atlas.workflows.classify.training import train_classifier
 from atlas.workflows.embed.embedder import train_embedder
-from atlas.workflows.embed.index_building import build_index_of
+from atlas.workflows.embed.index import build_index_of
 from atlas.workflows.embed.lookup import look_up
 from atlas.workflows.explain.explanation import explanation_of
 from atlas.workflows.leaks.finding import find_leaks_of

@@ -12,7 +12,7 @@ from atlas.dataset.artifact_files import save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
-from atlas.workflows.embed.atlas_index import open_atlas_index
+from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.measurement import (
     LeakBench,
     SameImageMeasurement,

@@ -23,7 +23,7 @@ from atlas.dataset.splits.hold_out import kin_of
 from atlas.dataset.store import ImageStore, fill_store
 from atlas.report.label_audit_page import Case, Tile, save_audit_page
 from atlas.report.pictures import to_rgb
-from atlas.workflows.embed.atlas_index import open_atlas_index
+from atlas.workflows.embed.index import open_atlas_index
 from index.audit.label_audit import LabelAudit, audit_labels
 from index.search.open_search import kept_neighbours, open_search
 

@@ -14,7 +14,7 @@ from atlas.dataset.artifact_files import save_table
 from atlas.dataset.artifacts import LeakReport, Matches
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.tables import GROUPS_TABLE
-from atlas.workflows.embed.atlas_index import open_atlas_index
+from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.calibration import (
     CALIBRATION_FILE,
     LeakCalibration,

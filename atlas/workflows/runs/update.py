@@ -12,7 +12,7 @@ from classify.classifier import CARD_FILE, load_classifier
 from classify.held_out import predict_test
 from classify.run_files import PREDICTED_FOLDER
 from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, load_index
-from atlas.workflows.embed.index_building import build_index_of
+from atlas.workflows.embed.index import build_index_of
 from atlas.workflows.leaks.calibration import CALIBRATION_FILE
 from atlas.workflows.leaks.finding import LeakFinding, find_leaks_again
 from index.search.open_search import search_settings_of

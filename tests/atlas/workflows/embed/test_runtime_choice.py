@@ -19,8 +19,7 @@ from atlas.dataset.store import fill_store
 from atlas.inference import openvino_runner
 from atlas.inference.settings import RuntimeOptions
 from atlas.workflows.embed import runtime_choice, runtime_recall
-from atlas.workflows.embed.index_building import build_index_of
-from atlas.workflows.embed.index_making import BuiltIndex
+from atlas.workflows.embed.index import BuiltIndex, build_index_of
 from atlas.workflows.embed.lookup import look_up
 from atlas.workflows.embed.runtime_recall import recall_of
 from index.copies.trials import plant_copies
