@@ -159,7 +159,7 @@ def _empty_network(
         return frozen_network(frozen, trunk, nn.Linear(trunk.features, frozen.dimension)), frozen
     training = dict(fields["training"])
     training["lr_steps"] = tuple((int(e), float(r)) for e, r in training["lr_steps"])
-    loss, training = LossSettings(**fields["loss"]), TrainingSettings(**training)
-    settings = EmbedderSettings(**{**fields, "loss": loss, "training": training})
+    given = {"loss": LossSettings(**fields["loss"]), "training": TrainingSettings(**training)}
+    settings = EmbedderSettings(**{**fields, **given})
     statistics = ChannelStatistics(mean_C=(0.0,) * channels, std_C=(1.0,) * channels)
     return trained_network(settings, statistics, trunk), settings

@@ -3,7 +3,8 @@
 Axes: N images, D dimensions, L labels.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +36,7 @@ from retrieval.network import EmbeddingNetwork, trained_network
 from retrieval.postprocessing.similarity import CosineSimilarities
 from retrieval.settings import EmbedderSettings
 
+LOGGER = logging.getLogger(__name__)
 COPIES_FOLDER = "edited_copies"
 COPY_MARK = "~edited"
 SELECTED_BY = "validation_top1"
@@ -46,12 +48,9 @@ def train_embedder(
     store: ImageStore,
     settings: EmbedderSettings,
     folder: Path,
-    *,
-    tell: Callable[[str], None],
 ) -> Embedder:
     """Train on the labelled rows and fill `folder`; see `EmbedderSettings`.
 
-    tell: is called with what the run starts from and what its classes are, before the long work.
     A stopped run resumes after its last epoch, a finished one is only read. Raises UserError
     where the folder holds a run with other settings or other images.
     """
@@ -70,8 +69,8 @@ def train_embedder(
         seed=settings.training.seed,
     )
     claim_folder(folder, what_decides(settings, manifest, statistics, trunk.started_from))
-    tell(f"starting from {trunk.started_from}")
-    tell(classes.summary)
+    LOGGER.info(f"starting from {trunk.started_from}")
+    LOGGER.info(classes.summary)
     queries, query_ids = _queries(classes, store, settings, folder)
     module = EmbedderModule(
         trained_network(settings, statistics, trunk),
@@ -137,9 +136,9 @@ class EmbedderModule(L.LightningModule):
         """All parameters: those of the loss are the class vectors."""
         return build_optimizer(self, self.network.trunk, self.training_settings)
 
-    def _collected(self, which: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        vectors, targets = zip(*self._seen[which], strict=True)
-        return torch.cat(vectors).numpy(), torch.cat(targets).numpy()
+    def _collected(self, which: int, ids: tuple[str, ...]) -> tuple[EmbeddingSet, NDArray[Any]]:
+        vectors, targets = map(torch.cat, zip(*self._seen[which], strict=True))
+        return EmbeddingSet(ids=ids, vectors_ND=vectors.numpy(), provenance={}), targets.numpy()
 
 
 def top1(

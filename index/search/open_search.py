@@ -5,7 +5,6 @@ N queries, K neighbours.
 """
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,7 +15,6 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.core.errors import UserError
 from atlas.core.files import content_hash, json_text
 from atlas.core.row_cache import fill_parts
 from atlas.core.timing import stage
@@ -105,13 +103,11 @@ def tune_search(folder: Path, embeddings: EmbeddingSet, settings: SearchSettings
 
     Raises UserError where the recall cannot be reached.
     """
-    if not 0 < settings.recall <= 1:
-        raise UserError(f"--recall {settings.recall}: a share above 0, and 1 for exact search")
     if settings.recall == 1:
         return None
     mib = math.inf if settings.search_mib is None else settings.search_mib
     exact = exact_search(embeddings).vectors
-    index, tuned = tune(embeddings, exact, recall=settings.recall, mib=mib, tell=_tell)
+    index, tuned = tune(embeddings, exact, recall=settings.recall, mib=mib)
     save_search(folder, index, tuned, wanted=asdict(settings))
     return tuned
 
@@ -133,11 +129,3 @@ def _fastest() -> MakePropose:
     from index.search.bfloat16 import fastest_on_this_processor  # loads torch, which takes seconds
 
     return fastest_on_this_processor()
-
-
-def _tell(tuned: Tuned) -> None:
-    print(
-        f"search {tuned.factory} {tuned.parameters}: recall {tuned.recall:.4f}, "
-        f"{tuned.queries_per_second:.0f} queries/s, {tuned.mib:.0f} MiB",
-        file=sys.stderr,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,21 +24,12 @@ from atlas.dataset.store import ImageStore, fill_store
 from atlas.report.label_audit_page import Case, Tile, save_audit_page
 from atlas.report.pictures import to_rgb
 from atlas.workflows.embed.index import open_atlas_index
+from atlas.workflows.settings import AuditSettings
 from index.audit.label_audit import LabelAudit, audit_labels
 from index.search.open_search import kept_neighbours, open_search
 
 AUDIT_FILE = "audit.csv"
 SHOWN = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditSettings:
-    """neighbours: heard of each image. wrong_share: of the images taken to be labelled wrongly
-    before looking; so many are also flipped for the trial. seed: of the trial."""
-
-    neighbours: int
-    wrong_share: float
-    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +47,7 @@ class AuditedAtlas:
 def audit_labels_of(
     data: Path, index_folder: Path, out: Path, settings: AuditSettings
 ) -> AuditedAtlas:
-    """Writes audit.csv, audit.html and audit.json to `out`; raises UserError for bad settings."""
-    if wrong := "; ".join(_problems(settings)):
-        raise UserError(wrong)
+    """Writes audit.csv, audit.html and audit.json to `out`."""
     check_replaceable(out, holds=AUDIT_FILE)
     manifest, index = open_atlas_index(data, index_folder)
     kin = kin_of(manifest)  # what got its labels together
@@ -100,15 +89,6 @@ def trial_in_words(trial: AuditTrial) -> str:
         f"of a random other image, {trial.found:.1%} are among the {trial.flipped} most "
         f"suspicious (average precision {trial.average_precision:.3f})"
     )
-
-
-def _problems(settings: AuditSettings) -> Iterator[str]:
-    if settings.neighbours < 1:
-        yield f"-k {settings.neighbours}: at least one neighbour has to be heard"
-    if not 0 < settings.wrong_share < 0.5:
-        yield f"--wrong-share {settings.wrong_share:g}: between 0 and 0.5, without the two"
-    if settings.seed < 0:
-        yield f"--seed {settings.seed}: a seed is not negative"
 
 
 # What the audit of labels says, in a table, in sentences and in pictures.

@@ -5,7 +5,7 @@ Images are decoded from the start on, as loading torch takes seconds.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atlas.core.errors import DataError, ProvenanceError, Stage
 from atlas.core.files import check_replaceable, folder_written_beside
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class BuiltIndex:
     """index: as loaded back from disk; started_from: where the embedder's weights came from;
-    runtime_told: what embedded, and why that, a line each; search: None where it is exact."""
+    runtime_checks: of the runtimes that were tried, in order; search: None where it is exact."""
 
     index: IndexFolder
     started_from: str
-    runtime_told: tuple[str, ...]
+    runtime_checks: tuple[dict[str, Any], ...]
     search: "Tuned | None"
 
 
@@ -70,7 +70,7 @@ def build_index_of(
     size_px = embedded_size_px(embedder, manifest)
     with store_being_filled(manifest, work, size_px=size_px) as store:
         with stage("loading torch"):  # while images are decoded
-            from atlas.workflows.embed.runtime_choice import runtime_told, with_runtime
+            from atlas.workflows.embed.runtime_choice import with_runtime
             from atlas.workflows.embed.vectors import open_embedder
             from index.search.open_search import tune_search
             from retrieval.embedder import save_embedder
@@ -86,6 +86,6 @@ def build_index_of(
     return BuiltIndex(
         index=load_index(out),
         started_from=ready.started_from,
-        runtime_told=tuple(runtime_told(ready)),
+        runtime_checks=ready.runtime.checks if ready.runtime else (),
         search=tuned,
     )

@@ -18,10 +18,10 @@ from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from atlas.inference import openvino_runner
 from atlas.inference.settings import RuntimeOptions
-from atlas.workflows.embed import runtime_choice, runtime_recall
+from atlas.workflows.embed import runtime_choice
 from atlas.workflows.embed.index import BuiltIndex, build_index_of
 from atlas.workflows.embed.lookup import look_up
-from atlas.workflows.embed.runtime_recall import recall_of
+from atlas.workflows.embed.runtime_choice import LARGEST_FALL, Recall, recall_of
 from index.copies.trials import plant_copies
 from index.copies.verification import Images
 from index.index_folder import load_index
@@ -221,7 +221,7 @@ def naive_recall(embedder, store, ids, identities) -> tuple[float, float]:
 
 
 def test_recall_counts_planted_copies_and_siblings(made, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(runtime_recall, "LEAST_COPIES", COPIES)
+    monkeypatch.setattr(runtime_choice, "LEAST_COPIES", COPIES)
     manifest = read_manifest(made / "data").labelled
     store = fill_store(manifest, tmp_path / "store", size_px=SIZE_PX)
     embedder = load_embedder(made / "embedder")
@@ -267,3 +267,23 @@ def test_8_bits_are_taken_or_given_up_by_what_they_find(
     (tmp_path / "index" / "embedder" / "model" / "model.bin").write_bytes(b"another")
     with pytest.raises(UserError, match="not the model it was saved with"):
         load_embedder(tmp_path / "index" / "embedder")
+
+
+def recall(copies: int, siblings: int) -> Recall:
+    return Recall(copies=copies / 2000, copy_count=2000, siblings=siblings / 600, sibling_count=600)
+
+
+@pytest.mark.parametrize(
+    ("found", "passes"),
+    [
+        ((1353, 249), True),
+        ((1343, 249), True),  # 10 of 2,000 are half a point
+        ((1342, 249), False),
+        ((1353, 246), True),  # 3 of 600 are half a point
+        ((1353, 245), False),
+        ((1400, 300), True),
+        ((1400, 245), False),  # either counts
+    ],
+)
+def test_half_a_point_less_is_the_most(found: tuple[int, int], passes: bool) -> None:
+    assert (recall(1353, 249).fall_to(recall(*found)) <= LARGEST_FALL) == passes

@@ -9,8 +9,7 @@ import torch
 
 from atlas.core.errors import UserError
 from atlas.dataset.splits.folds import Fold
-from atlas.workflows.evaluate.cross_validation import METRICS
-from atlas.workflows.evaluate.folded_atlas import fold_atlas, train_on
+from atlas.workflows.evaluate.cross_validation import METRICS, fold_atlas, train_on
 from atlas.workflows.evaluate.loss_comparison import (
     TABLE_2,
     Run,
