@@ -19,7 +19,7 @@ from atlas.core.files import content_hash
 from atlas.core.parallel import DECODING_THREADS, by_threads
 from atlas.core.row_cache import OnStored, RowCache, StoredRow, fill_rows, rows_that_fit
 from atlas.core.timing import stage
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.coherence import LEAST_SCORE, coherence_scores
 from atlas.dataset.images import ImageProblem, read_field
 from atlas.dataset.manifest import ImageRow, Manifest

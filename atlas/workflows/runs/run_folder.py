@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from atlas.dataset.artifact_files import load_leaks, load_matches, load_probabilities, load_table
+from atlas.dataset.artifacts import load_leaks, load_matches, load_probabilities, load_table
 from atlas.dataset.artifacts import ProbabilitySet
 from atlas.core.errors import DataError
 from atlas.core.files import read_json
