@@ -19,8 +19,8 @@ from tests.atlas.training.stores import tiny_store
 def frozen(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
-        if pretrained.packaged_file() is None and pretrained.pretrained_file("resnet50") is None:
-            pytest.skip(f"{pretrained.PACKAGE} is not installed")
+        if pretrained.lite0_file() is None and pretrained.hub_file("resnet50") is None:
+            pytest.skip(f"{pretrained.LITE0_PACKAGE} is not installed")
         images = tiny_store(tmp_path_factory.mktemp("frozen"), count=5)
         return frozen_embedder(images, images.ids)
 
