@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.files import content_hash, json_text
-from atlas.core.row_cache import fill_parts
+from atlas.core.row_cache import fill_rows
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from index.index_folder import IndexFolder
@@ -26,7 +26,7 @@ from index.search.vector_index import VectorIndex, build_index
 from index.settings import SearchSettings
 
 PAYS_FROM = 20_000  # vectors; below, plain search takes no time either
-QUERIES_PER_PART = 4096
+QUERIES_PER_FILE = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +82,13 @@ def kept_neighbours(search: Search, queries: EmbeddingSet, k: int, *, folder: Pa
         positions = [[position_of[i] for i in row] for row in found.reference_ids_NK]
         return np.stack([np.array(positions, np.float64), found.similarity_NK], axis=1)
 
-    kept_N2K = fill_parts(
+    kept_N2K = fill_rows(
         folder / content_hash(json_text(about)),
         queries.ids,
         make_rows,
         provenance=about,
         description="nearest neighbours",
-        rows_per_part=QUERIES_PER_PART,
+        rows_per_file=QUERIES_PER_FILE,
     ).read(queries.ids)
     names = np.array([*known.ids, ""], dtype=object)
     return Neighbours(

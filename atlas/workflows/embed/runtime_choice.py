@@ -22,8 +22,7 @@ from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
 from atlas.inference import openvino_runner
-from atlas.inference.openvino_export import export, quantise
-from atlas.inference.openvino_runner import model_hash
+from atlas.inference.openvino_runner import export, model_hash, quantise
 from atlas.inference.runtimes import candidates, versions
 from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice, RuntimeOptions
 from index.copies.trials import PlantedCopies, plant_copies, source_of

@@ -15,8 +15,7 @@ import pandas as pd
 
 from atlas.core.errors import Stage
 from atlas.core.files import read_json, write_json
-from atlas.dataset.artifact_files import save_table
-from atlas.dataset.artifacts import EmbeddingSet
+from atlas.dataset.artifacts import EmbeddingSet, save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.splits.folds import Fold, block_folds, random_folds

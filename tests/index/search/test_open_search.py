@@ -39,7 +39,7 @@ def searching(index: Failing, known: EmbeddingSet) -> Search:
 
 
 def test_what_was_found_before_a_stop_is_kept(embeddings, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "QUERIES_PER_PART", 20)
+    monkeypatch.setattr(module, "QUERIES_PER_FILE", 20)
     index = build_index(embeddings)
     failing = Failing(index)
     with pytest.raises(KeyboardInterrupt):
