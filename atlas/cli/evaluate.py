@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from atlas.cli.console import show_table
+from atlas.cli.console import show_frame, show_table
 from atlas.core.errors import UserError
 from atlas.workflows.settings import ComparisonSettings, FoldSettings
 from retrieval.settings import RECIPES, EmbedderRecipe, EmbedderSettings
@@ -113,7 +113,7 @@ def compare_losses(
     table = loss_comparison.compare_losses(data, out, settings, folds, runs, jobs=jobs)
     columns, *rows = loss_comparison.table_cells(table)
     show_table(columns, rows)
-    print(f"wrote {out}: losses.csv (every run), table.csv, table.md, losses.png")
+    print(f"wrote {out}: losses.csv (every run), table.csv, losses.png")
 
 
 def ablate_retrieval(
@@ -138,10 +138,10 @@ def ablate_retrieval(
     from atlas.workflows.evaluate import ablation
 
     table = ablation.ablate_retrieval(data, embedder, out, held_out=held_out, classes=classes)
-    print(f"best by MAP@R, and its gain over {table['combination'].iloc[0]}:")
-    for protocol, rows in table.groupby("protocol", sort=False):
-        print(f"{protocol}: {ablation.winner(rows)}")
-    print(f"wrote {out}: ablation.csv, ablation.md, ablation.png, ablation.json")
+    gains = ["map_at_r", "map_at_r_gain", "map_at_r_gain_error"]
+    best = ablation.winners(table)[["protocol", "combination", "queries", *gains]]
+    show_frame(best, title="Best by MAP@R, and its gain over the first combination")
+    print(f"wrote {out}: ablation.csv, ablation.png, ablation.json")
 
 
 def fold_cells(table: "pd.DataFrame") -> list[list[str]]:

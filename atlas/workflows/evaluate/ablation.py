@@ -1,8 +1,9 @@
-"""What is worth doing after the network: views, whitening, score normalisation, re-ranking.
+"""What helps after the network: views, whitening, score normalisation and re-ranking.
 
 Score normalisation and re-ranking are not combined: re-ranking weighs a cosine against a share of
 neighbours, and how a normalised similarity, which has no bounds, should be scaled for that is one
-more choice, without a paper to take it from.
+more choice, without a paper to take it from. Re-ranking sees the other queries, as its paper does,
+though not their labels. Axis Q: queries.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -46,9 +47,7 @@ from retrieval.postprocessing.similarity import CosineSimilarities, Similarities
 from retrieval.postprocessing.whitening import class_whitening_of, whiten, whitening_of
 from retrieval.settings import FrozenSettings
 
-TABLE_FILE, TEXT_FILE, PLOT_FILE, ABOUT_FILE = (
-    "ablation.csv", "ablation.md", "ablation.png", "ablation.json",
-)  # fmt: skip
+TABLE_FILE, PLOT_FILE, ABOUT_FILE = "ablation.csv", "ablation.png", "ablation.json"
 VIEWS: tuple[Views, ...] = (1, 8)
 SETTINGS = {
     "cohort_nearest": COHORT_NEAREST,
@@ -56,6 +55,37 @@ SETTINGS = {
     "expansion_neighbours": EXPANSION_NEIGHBOURS,
     "cosine_weight": COSINE_WEIGHT,
 }
+Whitening = Literal["none", "PCA", "class"]
+Ranking = Literal["cosine", "score normalisation", "re-ranking"]
+WHITENINGS: tuple[Whitening, ...] = ("none", "PCA", "class")
+RANKINGS: tuple[Ranking, ...] = ("cosine", "score normalisation", "re-ranking")
+SELECTED_BY = "map_at_r"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combination:
+    """What is done, in this order. whitening "class": by the scatter within classes."""
+
+    views: Views
+    whitening: Whitening
+    ranking: Ranking
+
+    @property
+    def name(self) -> str:
+        done = (
+            (self.views > 1, f"{self.views} views"),
+            (self.whitening != "none", f"{self.whitening} whitening"),
+            (self.ranking != "cosine", self.ranking),
+        )
+        return " + ".join(name for is_done, name in done if is_done) or "nothing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Background:
+    """What whitening and cohort are learned from, never queries. classes: of ids that have one."""
+
+    ids: tuple[str, ...]
+    classes: Mapping[str, Hashable]
 
 
 def ablate_retrieval(
@@ -66,11 +96,11 @@ def ablate_retrieval(
     held_out: Path | None = None,
     classes: Literal["auto"] | ClassKind = "auto",
 ) -> pd.DataFrame:
-    """Writes ablation.csv, .md, .png and .json to `out`; gives the table.
+    """Write ablation.csv, .png and .json to `out`; return the table.
 
     embedder: a folder that `train_embedder.py` wrote, or "frozen". held_out: the embedder whose
     held-out images are asked for, for "frozen". With DATA/truth.csv, test images are asked for too.
-    Images and vectors are kept in the folder `store` beside `out`, so that a killed run goes on.
+    Images and vectors are kept in the folder `store` beside `out`, so that the run is resumable.
     Raises UserError where nothing can be asked for.
     """
     check_replaceable(out, holds=TABLE_FILE)
@@ -100,78 +130,11 @@ def ablate_retrieval(
         "learned_from_images": len(background.ids),
         **SETTINGS,
     }
-    _write(out, table, about, {p.name: p.class_is for p in protocols})
-    return table
-
-
-def _variants(embedder: Embedder) -> Iterator[Embedder]:
-    """Over one view and over eight, one at a time: they share a network. A frozen one has eight."""
-    if isinstance(embedder.settings, FrozenSettings):
-        yield embedder
-        return
-    for views in VIEWS:
-        yield with_views(embedder, views)
-
-
-def _vectors(
-    embedder: Embedder, store: ImageStore, manifest: Manifest, folder: Path
-) -> EmbeddingSet:
-    """Labelled and test images apart, as the other commands embed and keep them."""
-    splits = manifest.labelled.ids, manifest.of("test").ids
-    return joined([embed_store(embedder, store, ids, folder=folder) for ids in splits])
-
-
-def _training_ids(manifest: Manifest, held_out: HeldOut) -> tuple[str, ...]:
-    untrained = {*held_out.held_out_ids, *held_out.unseen_identity_ids}
-    return tuple(i for i in manifest.labelled.ids if i not in untrained)
-
-
-def _write(
-    out: Path, table: pd.DataFrame, about: dict[str, Any], class_is: Mapping[str, str]
-) -> None:
-    text = ablation_text(table, class_is, about["learned_from_images"])
     with folder_written_beside(out, holds=TABLE_FILE) as folder:
         write_json(folder / ABOUT_FILE, about)
-        (folder / TEXT_FILE).write_text(text, encoding="utf-8")
         save_gain_plot(folder / PLOT_FILE, table)
         save_table(folder / TABLE_FILE, table)
-
-
-# The figures of an ablation: every combination of what is done after the network.
-#
-# Axis Q: queries.
-
-
-Whitening = Literal["none", "PCA", "class"]
-Ranking = Literal["cosine", "score normalisation", "re-ranking"]
-WHITENINGS: tuple[Whitening, ...] = ("none", "PCA", "class")
-RANKINGS: tuple[Ranking, ...] = ("cosine", "score normalisation", "re-ranking")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Combination:
-    """What is done, in this order. whitening "class": by the scatter within classes."""
-
-    views: Views
-    whitening: Whitening
-    ranking: Ranking
-
-    @property
-    def name(self) -> str:
-        done = (
-            (self.views > 1, f"{self.views} views"),
-            (self.whitening != "none", f"{self.whitening} whitening"),
-            (self.ranking != "cosine", self.ranking),
-        )
-        return " + ".join(name for is_done, name in done if is_done) or "nothing"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Background:
-    """What whitening and cohort are learned from, never queries. classes: of ids that have one."""
-
-    ids: tuple[str, ...]
-    classes: Mapping[str, Hashable]
+    return table
 
 
 def ablation_table(
@@ -179,7 +142,7 @@ def ablation_table(
     vectors_by_views: Mapping[Views, EmbeddingSet],
     background: Background,
 ) -> pd.DataFrame:
-    """A row for each protocol and combination, the one that does least first.
+    """Return a row for each protocol and combination, the one that does least first.
 
     Columns: protocol, combination, its three parts, queries (those with a right answer), top1,
     r_precision, map_at_r, and of each of these `_gain` over the first combination with its standard
@@ -206,6 +169,37 @@ def ablation_table(
     if not found:
         raise UserError("nothing to measure by: no query has a reference of its class")
     return pd.DataFrame(found)
+
+
+def winners(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the row of each protocol with the highest MAP@R, the first of equal ones.
+
+    The winner is chosen on the queries that it is measured by, which flatters it; standard errors
+    take queries for independent.
+    """
+    return table.loc[table.groupby("protocol", sort=False)[SELECTED_BY].idxmax()]
+
+
+def _variants(embedder: Embedder) -> Iterator[Embedder]:
+    """Over one view and over eight, one at a time: they share a network. A frozen one has eight."""
+    if isinstance(embedder.settings, FrozenSettings):
+        yield embedder
+        return
+    for views in VIEWS:
+        yield with_views(embedder, views)
+
+
+def _vectors(
+    embedder: Embedder, store: ImageStore, manifest: Manifest, folder: Path
+) -> EmbeddingSet:
+    """Labelled and test images apart, as the other commands embed and keep them."""
+    splits = manifest.labelled.ids, manifest.of("test").ids
+    return joined([embed_store(embedder, store, ids, folder=folder) for ids in splits])
+
+
+def _training_ids(manifest: Manifest, held_out: HeldOut) -> tuple[str, ...]:
+    untrained = {*held_out.held_out_ids, *held_out.unseen_identity_ids}
+    return tuple(i for i in manifest.labelled.ids if i not in untrained)
 
 
 def _ranked(
@@ -263,47 +257,3 @@ def _gains(
         gains[f"{name}_gain"] = float(gain_Q.mean())
         gains[f"{name}_gain_error"] = float(gain_Q.std() / np.sqrt(max(len(gain_Q) - 1, 1)))
     return gains
-
-
-# The table of an ablation for people.
-
-
-SELECTED_BY = "map_at_r"
-TITLES = {"top1": "top-1", "r_precision": "R-precision", "map_at_r": "MAP@R"}
-NOTES = """\
-Gains are over the first row, with their standard error over queries as if those were independent;
-the winner is chosen on the queries that it is measured by, which flatters it. Whitening and the
-cohort of score normalisation are learned on {images} training images and no query. Re-ranking
-sees the other queries, as its paper does, though not their labels. Score normalisation and
-re-ranking are not combined: a normalised similarity has no scale to weigh against neighbours.
-"""
-
-
-def ablation_text(table: pd.DataFrame, class_is: Mapping[str, str], images: int) -> str:
-    """Markdown: for each protocol its winner and all its rows. images: what was learned from."""
-    parts = ["# After the network\n", NOTES.format(images=images)]
-    for protocol, rows in table.groupby("protocol", sort=False):
-        queries, name = rows["queries"].iloc[0], str(protocol)
-        parts += [f"## {name} ({queries} queries, a class is {class_is[name]})\n"]
-        parts += [f"Winner: {winner(rows)}.\n", _markdown(rows)]
-    return "\n".join(parts)
-
-
-def winner(rows: pd.DataFrame) -> str:
-    """Of one protocol: the highest MAP@R, the first of equal ones."""
-    best = rows.iloc[int(rows[SELECTED_BY].to_numpy(float).argmax())]
-    score, title = best[SELECTED_BY], TITLES[SELECTED_BY]
-    return f"{best['combination']}, {title} {score:.4f} ({_gain(best, SELECTED_BY)})"
-
-
-def _markdown(rows: pd.DataFrame) -> str:
-    headings = ["", *TITLES.values(), *(f"{TITLES[s]} gain" for s in (SELECTED_BY, "top1"))]
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
-    for _, row in rows.iterrows():
-        scores = [f"{row[score]:.4f}" for score in TITLES]
-        lines.append([row["combination"], *scores, _gain(row, SELECTED_BY), _gain(row, "top1")])
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def _gain(row: pd.Series, score: str) -> str:
-    return f"{row[f'{score}_gain']:+.4f} ± {row[f'{score}_gain_error']:.4f}"

@@ -22,7 +22,6 @@ from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from atlas.core.errors import UserError
-from atlas.core.files import written_beside
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.splits.folds import Fold
 from atlas.report.evaluation_plots import save_comparison_plot
@@ -105,7 +104,7 @@ def compare_losses(
 ) -> pd.DataFrame:
     """Trains every asked-for loss with every seed on every fold; gives the rows of table.csv.
 
-    Writes losses.csv (a row a run, as they finish), table.csv, table.md and losses.png. Runs that
+    Writes losses.csv (a row a run, as they finish), table.csv and losses.png. Runs that
     are in losses.csv are not repeated, so a stopped comparison goes on and a finished one may
     grow; weights of finished runs are not kept. jobs: processes; no figure depends on them.
     Raises DataError for the data folder, UserError where `out` holds another comparison.
@@ -243,11 +242,6 @@ def _frame(finished: Finished) -> pd.DataFrame:
 def _report(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
     table = table_of(runs)
     save_table(out / "table.csv", table)
-    heading, *rows = table_cells(table)
-    lines = [heading, ["---"] * len(heading), *rows]
-    with written_beside(out / "table.md") as beside:
-        text = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-        beside.write_text(text, encoding="utf-8")
     save_comparison_plot(out / "losses.png", runs, kind="loss", metrics=METRICS)
     return table
 
