@@ -8,25 +8,24 @@ though not their labels. Axis Q: queries.
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import EmbeddingSet, save_table
-from atlas.dataset.manifest import Manifest, read_manifest
-from atlas.dataset.store import ImageStore
+from atlas.dataset.manifest import read_manifest
 from atlas.dataset.truth import read_truth
 from atlas.report.evaluation_plots import save_gain_plot
-from atlas.workflows.embed.vectors import Views, embedder_and_store, joined, with_views
+from atlas.workflows.embed.vectors import Views, embed_splits, embedder_and_store, with_views
 from atlas.workflows.evaluate.embedder import held_out_lists, with_truth
-from retrieval.embedder import Embedder, HeldOut
+from retrieval.embedder import Embedder
 from retrieval.embedding import embed_store
 from retrieval.evaluation.protocols import (
     ClassKind,
@@ -113,12 +112,16 @@ def ablate_retrieval(
     # Whether a class is known at all is no matter of ranks.
     ranked = [protocol for protocol in made if protocol.name != "open_set"]
     protocols = with_truth(ranked, manifest, truth)
+    untrained = {*unseen.held_out_ids, *unseen.unseen_identity_ids}
     background = Background(
-        ids=_training_ids(manifest, unseen), classes=labelled_classes(manifest, kind)
+        ids=tuple(i for i in manifest.labelled.ids if i not in untrained),
+        classes=labelled_classes(manifest, kind),
     )
-    asked = manifest.labelled if truth is None else manifest
+    folder = cache_folder(out) / "embeddings"
     vectors = {
-        variant.settings.views: _vectors(variant, store, asked, cache_folder(out) / "embeddings")
+        variant.settings.views: embed_splits(
+            partial(embed_store, variant, store, folder=folder), manifest, test=truth is not None
+        )
         for variant in _variants(ready)
     }
     table = ablation_table(protocols, vectors, background)
@@ -149,26 +152,21 @@ def ablation_table(
     error, over queries as pairs. Protocols without a right answer have no rows.
     Raises UserError where none has one.
     """
-    rows: dict[str, list[dict[str, Any]]] = {protocol.name: [] for protocol in protocols}
-    first: dict[str, dict[str, NDArray[np.float64]]] = {}
+    rows = []
+    first: dict[str, pd.DataFrame] = {}
     for combination, protocol, scores in _ranked(protocols, vectors_by_views, background):
         of_queries = _of_queries(scores)
         base = first.setdefault(protocol.name, of_queries)
-        if len(of_queries["top1"]):
-            rows[protocol.name].append(
-                {
-                    "protocol": protocol.name,
-                    "combination": combination.name,
-                    **vars(combination),
-                    "queries": len(of_queries["top1"]),
-                    **{name: values_Q.mean() for name, values_Q in of_queries.items()},
-                    **_gains(of_queries, base),
-                }
-            )
-    found = [row for of_protocol in rows.values() for row in of_protocol]
-    if not found:
+        if len(of_queries):
+            about = {"protocol": protocol.name, "combination": combination.name}
+            counted = {**vars(combination), "queries": len(of_queries)}
+            rows.append({**about, **counted, **of_queries.mean(), **_gains(of_queries, base)})
+    if not rows:
         raise UserError("nothing to measure by: no query has a reference of its class")
-    return pd.DataFrame(found)
+    order = {protocol.name: n for n, protocol in enumerate(protocols)}
+    return pd.DataFrame(rows).sort_values(
+        "protocol", key=lambda names: names.map(order), kind="stable", ignore_index=True
+    )
 
 
 def winners(table: pd.DataFrame) -> pd.DataFrame:
@@ -187,19 +185,6 @@ def _variants(embedder: Embedder) -> Iterator[Embedder]:
         return
     for views in VIEWS:
         yield with_views(embedder, views)
-
-
-def _vectors(
-    embedder: Embedder, store: ImageStore, manifest: Manifest, folder: Path
-) -> EmbeddingSet:
-    """Labelled and test images apart, as the other commands embed and keep them."""
-    splits = manifest.labelled.ids, manifest.of("test").ids
-    return joined([embed_store(embedder, store, ids, folder=folder) for ids in splits])
-
-
-def _training_ids(manifest: Manifest, held_out: HeldOut) -> tuple[str, ...]:
-    untrained = {*held_out.held_out_ids, *held_out.unseen_identity_ids}
-    return tuple(i for i in manifest.labelled.ids if i not in untrained)
 
 
 def _ranked(
@@ -238,22 +223,20 @@ def _similarities(
     return CosineSimilarities(queries=queries, references=references)
 
 
-def _of_queries(scores: QueryScores) -> dict[str, NDArray[np.float64]]:
+def _of_queries(scores: QueryScores) -> pd.DataFrame:
     """The scores of each query that has a right answer."""
     counted = scores.at(np.flatnonzero(scores.relevant_Q > 0))
-    return {
-        "top1": (counted.first_rank_Q == 1).astype(np.float64),
-        "r_precision": counted.r_precision_Q,
-        "map_at_r": counted.average_precision_Q,
-    }
+    return pd.DataFrame(
+        {
+            "top1": (counted.first_rank_Q == 1).astype(np.float64),
+            "r_precision": counted.r_precision_Q,
+            "map_at_r": counted.average_precision_Q,
+        }
+    )
 
 
-def _gains(
-    of_queries: Mapping[str, NDArray[np.float64]], base: Mapping[str, NDArray[np.float64]]
-) -> dict[str, float]:
-    gains = {}
-    for name, values_Q in of_queries.items():
-        gain_Q = values_Q - base[name]
-        gains[f"{name}_gain"] = float(gain_Q.mean())
-        gains[f"{name}_gain_error"] = float(gain_Q.std() / np.sqrt(max(len(gain_Q) - 1, 1)))
-    return gains
+def _gains(of_queries: pd.DataFrame, base: pd.DataFrame) -> dict[str, float]:
+    gain = of_queries - base
+    error = gain.std(ddof=0) / np.sqrt(max(len(gain) - 1, 1))
+    columns = {"_gain": gain.mean(), "_gain_error": error}
+    return {f"{n}{end}": float(values[n]) for n in gain for end, values in columns.items()}

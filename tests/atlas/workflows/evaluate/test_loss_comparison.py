@@ -1,13 +1,14 @@
 """The loss table: its rows, its figures by hand, and that runs are equal but for the loss."""
 
-from dataclasses import logging
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import replace
 import torch
 
+from atlas.cli.evaluate import loss_cells
 from atlas.core.errors import UserError
 from atlas.dataset.splits.folds import Fold
 from atlas.workflows.evaluate.cross_validation import METRICS, fold_atlas, train_on
@@ -16,7 +17,6 @@ from atlas.workflows.evaluate.loss_comparison import (
     Run,
     compare_losses,
     losses_named,
-    table_cells,
     table_of,
 )
 from atlas.workflows.settings import ComparisonSettings, FoldSettings
@@ -78,7 +78,7 @@ def test_table_by_hand() -> None:
     assert table["runs"].tolist() == [2, 1]
     assert table["map_at_r_mean"].tolist() == pytest.approx([0.4, 0.5])
     assert table["map_at_r_std"][0] == pytest.approx(0.08**0.5)
-    assert table_cells(table)[1:] == [
+    assert loss_cells(table)[1:] == [
         ["b", "2", *["0.400 ± 0.283"] * 4], ["a", "1", *["0.500"] * 4],
     ]  # fmt: skip
 
