@@ -24,7 +24,8 @@ from tqdm import tqdm
 from atlas.core.files import written_beside
 from atlas.inference.torch_runner import evaluating, on_device
 from atlas.synthetic.cells import draw_field
-from atlas.synthetic.drawn_plan import DrawnAtlasSettings, plan_atlas
+from atlas.synthetic.drawn_plan import plan_atlas
+from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.training.backbones import build_trunk, widen_stem
 from index.copies.template_matching import sums_from_corner
 

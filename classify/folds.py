@@ -1,7 +1,8 @@
 """A classifier for each fold, and what they say together. Axis N: images."""
 
+import logging
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE
 from classify.settings import ClassifierSettings, PredictionSettings
 from classify.training import train_on
 
+LOGGER = logging.getLogger(__name__)
 SUMMARY_FILE = "summary.csv"
 
 
@@ -35,8 +37,7 @@ class FoldRun:
     """How folds are trained and predicted.
 
     chosen: names of the folds to train now; of the others what is finished is taken. chosen_by:
-    how the folds came about. kept: where probabilities are kept row by row. tell: is given a line
-    before each fold.
+    how the folds came about. kept: where probabilities are kept row by row.
     """
 
     settings: ClassifierSettings
@@ -44,7 +45,6 @@ class FoldRun:
     chosen: Collection[str]
     chosen_by: Mapping[str, Any]
     kept: Path
-    tell: Callable[[str], None]
 
 
 def train_folds(
@@ -82,10 +82,11 @@ def _classifier(
     if fold.name not in how.chosen:
         finished = (folder / CARD_FILE).exists()
         return load_classifier(folder, stage=Stage.CLASSIFIER) if finished else None
-    how.tell(f"{fold.name}: {len(fold.training_ids)} images train, {len(fold.test_ids)} are tested")
+    training, tested = len(fold.training_ids), len(fold.test_ids)
+    LOGGER.info(f"{fold.name}: {training} images train, {tested} are tested")
     if bare := not_learned(manifest, fold):
         names = ", ".join(manifest.spec.labels[label] for label in bare)
-        how.tell(f"{fold.name} cannot learn {names}: no training image of it carries them")
+        LOGGER.info(f"{fold.name} cannot learn {names}: no training image of it carries them")
     return train_on(manifest, store, how.settings, _sides(fold), folder)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +34,7 @@ from retrieval.losses.metric_loss import MetricLoss
 from retrieval.network import EmbeddingNetwork, trained_network
 from retrieval.settings import EmbedderSettings
 
+LOGGER = logging.getLogger(__name__)
 COPIES_FOLDER = "edited_copies"
 COPY_MARK = "~edited"
 
@@ -42,12 +44,9 @@ def train_embedder(
     store: ImageStore,
     settings: EmbedderSettings,
     folder: Path,
-    *,
-    tell: Callable[[str], None],
 ) -> Embedder:
     """Trains on the labelled rows and fills `folder`; see `EmbedderSettings`.
 
-    tell: is given what the run starts from and what its classes are, before the long work.
     A stopped run goes on behind its last epoch, a finished one is only read. Raises UserError
     where the folder holds a run with other settings or other images.
     """
@@ -66,8 +65,8 @@ def train_embedder(
         seed=settings.training.seed,
     )
     claim_folder(folder, what_decides(settings, manifest, statistics, trunk.started_from))
-    tell(f"starting from {trunk.started_from}")
-    tell(classes.sentence)
+    LOGGER.info(f"starting from {trunk.started_from}")
+    LOGGER.info(classes.sentence)
     queries, query_ids = _queries(classes, store, settings, folder)
     module = EmbedderModule(
         trained_network(settings, statistics, trunk),

@@ -1,6 +1,6 @@
 """The image store: every field decoded and resized once, uint8 C x H x W."""
 
-import sys
+import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +23,7 @@ from atlas.dataset.coherence import LEAST_SCORE, coherence_scores
 from atlas.dataset.images import ImageProblem, read_field
 from atlas.dataset.manifest import ImageRow, Manifest
 
+LOGGER = logging.getLogger(__name__)
 Scores = dict[str, NDArray[np.float64]]  # by id, of each channel
 
 LARGEST_PX = 512  # what the fields of 2018 have; larger ones are reduced unless asked otherwise
@@ -151,10 +152,9 @@ def report_disagreements(store: ImageStore, scores: Scores) -> None:
     save_table(path, table)
     if low and path.read_bytes() != before:
         count = table["id"].nunique()
-        print(
+        LOGGER.warning(
             f"{count} of {len(store.ids)} fields have a channel that does not seem to belong: "
-            f"{path}",
-            file=sys.stderr,
+            f"{path}"
         )
 
 

@@ -24,12 +24,12 @@ from atlas.dataset.labels import HPA_LABELS
 from atlas.synthetic.cells import draw_field
 from atlas.synthetic.drawn_plan import (
     Drawing,
-    DrawnAtlasSettings,
     plan_atlas,
     plan_test_ids,
     plan_train_table,
 )
 from atlas.synthetic.edits import plant
+from atlas.synthetic.settings import DrawnAtlasSettings
 
 DRAWING = 2  # raised whenever equal settings would give other pixels
 CHUNK = 64

@@ -12,7 +12,7 @@ from atlas.cli.console import run
 from atlas.core.errors import UserError
 from atlas.dataset.manifest import read_labels
 from atlas.synthetic.drawn_atlas import draw_atlas
-from atlas.synthetic.drawn_plan import DrawnAtlasSettings
+from atlas.synthetic.settings import DrawnAtlasSettings
 from benchmarks.leaks.claims import COSINE, OURS, RIVALS, is_done
 from benchmarks.leaks.composites import TABLE, write_composites
 from benchmarks.leaks.cosine import run_cosine

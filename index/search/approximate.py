@@ -6,8 +6,9 @@ a recall is measured on vectors of the atlas itself, against exact search. Axes:
 D dimensions, Q queries, M proposals.
 """
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from index.search.nearest import Positions, Vectors
 from index.search.vector_index import FlatIndex, VectorIndex, build_index
 
+LOGGER = logging.getLogger(__name__)
 SEARCH_FILE, ABOUT_FILE = "search.faiss", "search.json"
 QUERIES = 1000  # of the atlas, by which recall and speed are measured
 NEIGHBOURS = 10
@@ -85,12 +87,11 @@ def tune(
     recall: float,
     mib: float,
     seed: int = 0,
-    tell: Callable[[Tuned], None] = lambda tuned: None,
 ) -> tuple[faiss.Index, Tuned]:
     """The quickest way that reaches the recall within so much memory.
 
-    tell: hears of each kind, with the least effort that reached it, or else the most. Raises
-    UserError where none does.
+    Each kind is logged with the least effort that reached it, or else the most. Raises UserError
+    where none does.
     """
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(embeddings.ids), min(QUERIES, len(embeddings.ids)), replace=False)
@@ -108,7 +109,10 @@ def tune(
             factory=factory, parameters=parameters, proposals=proposals, recall=reached,
             queries_per_second=speed, mib=_mib(index),
         )  # fmt: skip
-        tell(found)
+        LOGGER.info(
+            f"search {factory} {parameters}: recall {reached:.4f}, {speed:.0f} queries/s, "
+            f"{found.mib:.0f} MiB"
+        )
         fits = found.recall >= recall and found.mib <= mib
         if fits and (best is None or speed > best[1].queries_per_second):
             best = index, found

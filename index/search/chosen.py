@@ -1,7 +1,6 @@
 """The search of an index: what it was tuned to, or else the fastest exact one of this machine."""
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -11,7 +10,6 @@ from typing import Any
 import faiss
 import numpy as np
 
-from atlas.core.errors import UserError
 from atlas.core.files import content_hash
 from atlas.dataset.artifacts import EmbeddingSet
 from index.index_folder import IndexFolder
@@ -75,13 +73,11 @@ def tune_search(folder: Path, embeddings: EmbeddingSet, settings: SearchSettings
 
     Raises UserError where the recall cannot be reached.
     """
-    if not 0 < settings.recall <= 1:
-        raise UserError(f"--recall {settings.recall}: a share above 0, and 1 for exact search")
     if settings.recall == 1:
         return None
     mib = math.inf if settings.search_mib is None else settings.search_mib
     exact = exact_search(embeddings).vectors
-    index, tuned = tune(embeddings, exact, recall=settings.recall, mib=mib, tell=_tell)
+    index, tuned = tune(embeddings, exact, recall=settings.recall, mib=mib)
     save_search(folder, index, tuned, wanted=asdict(settings))
     return tuned
 
@@ -89,14 +85,6 @@ def tune_search(folder: Path, embeddings: EmbeddingSet, settings: SearchSettings
 def search_settings_of(folder: Path) -> SearchSettings:
     """Those that an index folder was made with."""
     return SearchSettings(**wanted_search(folder))
-
-
-def _tell(tuned: Tuned) -> None:
-    print(
-        f"search {tuned.factory} {tuned.parameters}: recall {tuned.recall:.4f}, "
-        f"{tuned.queries_per_second:.0f} queries/s, {tuned.mib:.0f} MiB",
-        file=sys.stderr,
-    )
 
 
 # Likely neighbours by products of vectors in float16, as faiss keeps them on GPUs.

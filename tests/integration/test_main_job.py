@@ -11,7 +11,7 @@ import pytest
 
 from atlas.core.errors import DataError, MissingStageError, ProvenanceError, UserError
 from atlas.synthetic.drawn_atlas import draw_atlas
-from atlas.synthetic.drawn_plan import DrawnAtlasSettings
+from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.classify.training import train_classifier
 from atlas.workflows.embed.embedder import train_embedder
 from atlas.workflows.embed.index_building import build_index_of

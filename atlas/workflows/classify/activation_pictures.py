@@ -52,8 +52,6 @@ def show_maps(data: Path, source: Path, out: Path, wanted: MapSettings) -> Shown
     MissingStageError where there is no classifier or no probabilities of the images, UserError for
     what cannot be shown.
     """
-    if not 0 < wanted.box_share <= 1 or wanted.images < 1:
-        raise UserError("maps need --images of 1 or more and a --box-share in 0..1, above 0")
     check_replaceable(out, holds=BOXES_FILE)
     manifest = read_manifest(data)
     asked = open_classifiers(source, manifest)

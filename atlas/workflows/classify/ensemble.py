@@ -36,7 +36,7 @@ from classify.decisions.cross_fitting import (
 )
 from classify.decisions.layers import HeldOutRows
 from classify.decisions.mistakes import find_mistakes, save_mistakes
-from classify.decisions.settings import CUTS, HOWS, DecisionSettings, Prior, decision_problems
+from classify.decisions.settings import CUTS, HOWS, DecisionSettings, Prior
 from classify.decisions.thresholds import save_thresholds
 from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE, THRESHOLDS_FILE
 
@@ -64,8 +64,6 @@ def make_ensemble(
     Raises UserError for settings that cannot work and members that do not go together, DataError
     for the data folder.
     """
-    if wrong := "; ".join(decision_problems(settings)):
-        raise UserError(wrong)
     check_replaceable(out, holds=ABOUT_FILE)
     manifest = read_manifest(data)
     members = load_members(manifest, names_of(folders))

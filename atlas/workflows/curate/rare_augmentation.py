@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +69,8 @@ def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentat
     in their parent's table, with its columns and their Parent. Raises DataError for `data`,
     UserError where `out` holds anything else.
     """
-    _require(settings, data, out)
+    if out.resolve() == data.resolve():
+        raise UserError(f"{out} is the atlas itself; give --out another folder")
     manifest = read_manifest(data)
     rows = manifest.labelled.rows
     plan = _plan(rows, len(manifest.spec.labels), settings)
@@ -88,15 +89,6 @@ def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentat
         notes |= {"augmentation": settings.augmentation, "made": len(made)}
         write_json(folder / NOTES_FILE, notes)
     return done
-
-
-def _require(settings: RareSettings, data: Path, out: Path) -> None:
-    if settings.least < 1:
-        raise UserError(f"--least {settings.least}: at least 1 image")
-    if settings.seed < 0:
-        raise UserError(f"--seed {settings.seed}: must not be negative")
-    if out.resolve() == data.resolve():
-        raise UserError(f"{out} is the atlas itself; give --out another folder")
 
 
 def _plan(
@@ -224,22 +216,3 @@ def plan_rare(
         after_L=counts_L,
         out_of_reach=tuple(np.flatnonzero(counts_L < least).tolist()),
     )
-
-
-# What was made of rare labels, in lines for people.
-
-
-def told(found: RareAugmentation, out: Path | None) -> Iterator[str]:
-    """out: None where nothing was written."""
-    plan = found.plan
-    short = [label for label, count in enumerate(plan.before_L) if count < plan.least]
-    width = max([len(found.labels[label]) for label in short], default=0)
-    for label in short:
-        before, after = int(plan.before_L[label]), int(plan.after_L[label])
-        note = "  (no original carries it)" if label in plan.out_of_reach else ""
-        yield f"{found.labels[label]:<{width}}  {before:>6} -> {after:>6}{note}"
-    total = found.images + plan.made
-    verb = "would be made" if out is None else "made"
-    yield f"{plan.made} images {verb}: {found.images} -> {total} labelled images"
-    if out is not None:
-        yield f"{out} is already there" if found.already_there else f"wrote {out}"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from atlas.core.files import folder_written_beside
 from atlas.core.timing import stage
@@ -9,7 +10,7 @@ from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
 from atlas.inference.settings import RuntimeOptions
-from atlas.workflows.embed.runtime_choice import runtime_told, with_runtime
+from atlas.workflows.embed.runtime_choice import with_runtime
 from atlas.workflows.embed.vectors import open_embedder
 from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, IndexFolder, load_index, save_index
 from index.search.approximate import Tuned
@@ -23,11 +24,11 @@ from retrieval.embedding import embed_store
 @dataclass(frozen=True, kw_only=True)
 class BuiltIndex:
     """index: as loaded back from disk; started_from: where the embedder's weights came from;
-    runtime_told: what embedded, and why that, a line each; search: None where it is exact."""
+    runtime_checks: of what may embed, in the order they were tried; search: None where exact."""
 
     index: IndexFolder
     started_from: str
-    runtime_told: tuple[str, ...]
+    runtime_checks: tuple[dict[str, Any], ...]
     search: Tuned | None
 
 
@@ -64,6 +65,6 @@ def save(
     return BuiltIndex(
         index=load_index(out),
         started_from=embedder.started_from,
-        runtime_told=tuple(runtime_told(embedder)),
+        runtime_checks=embedder.runtime.checks if embedder.runtime else (),
         search=tuned,
     )

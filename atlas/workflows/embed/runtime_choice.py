@@ -4,7 +4,6 @@ Every way is checked against torch in float32 before it is taken, and gives way 
 exact one where it fails. What was measured is kept below `work`, and goes into the index.
 """
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,17 +54,6 @@ def with_runtime(
         if ready.runtime is not None and check["passed"]:
             return replace(ready, runtime=replace(ready.runtime, checks=tuple(checks)))
     raise AssertionError("torch in float32 is what the others are compared with")
-
-
-def runtime_told(embedder: Embedder) -> Iterator[str]:
-    """What was chosen and why, a line each; what gave way comes first."""
-    for check in embedder.runtime.checks if embedder.runtime else ():
-        way = f"{check['runtime']} {check['precision']}"
-        yield (
-            f"embeds by {way}{_because(check)}"
-            if check["passed"]
-            else (f"not by {way}{_because(check)}")
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,25 +142,3 @@ class _Checker:
 
     def _recall(self, embedder: Embedder) -> Recall:
         return recall_of(embedder, self.store, self.references, folder=self.work / "embeddings")
-
-
-def _because(check: dict[str, Any]) -> str:
-    if "problem" in check:
-        return f": {check['problem']}"
-    if "images" not in check:
-        return ""
-    said = (
-        f": cosine to torch float32 of {check['images']} images, 1st percentile "
-        f"{check['cosine_percentile_1']:.5f}"
-    )
-    if "recall" not in check:
-        return said
-    own, exact = check["recall"], check["recall_float32"]
-    said += (
-        f"; of {own['copy_count']} planted copies {own['copies']:.2%} found, by float32 "
-        f"{exact['copies']:.2%}"
-    )
-    if own["sibling_count"]:
-        said += f"; of {own['sibling_count']} siblings {own['siblings']:.2%} and "
-        said += f"{exact['siblings']:.2%}"
-    return said

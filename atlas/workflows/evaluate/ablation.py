@@ -286,18 +286,11 @@ def ablation_text(table: pd.DataFrame, class_is: Mapping[str, str], images: int)
     for protocol, rows in table.groupby("protocol", sort=False):
         queries, name = rows["queries"].iloc[0], str(protocol)
         parts += [f"## {name} ({queries} queries, a class is {class_is[name]})\n"]
-        parts += [f"Winner: {_winner(rows)}.\n", _markdown(rows)]
+        parts += [f"Winner: {winner(rows)}.\n", _markdown(rows)]
     return "\n".join(parts)
 
 
-def winners(table: pd.DataFrame) -> list[str]:
-    """A line for each protocol."""
-    return [
-        f"{protocol}: {_winner(rows)}" for protocol, rows in table.groupby("protocol", sort=False)
-    ]
-
-
-def _winner(rows: pd.DataFrame) -> str:
+def winner(rows: pd.DataFrame) -> str:
     """Of one protocol: the highest MAP@R, the first of equal ones."""
     best = rows.iloc[int(rows[SELECTED_BY].to_numpy(float).argmax())]
     score, title = best[SELECTED_BY], TITLES[SELECTED_BY]

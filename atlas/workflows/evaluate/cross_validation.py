@@ -1,6 +1,6 @@
 """An embedder trained and measured fold by fold, beside the frozen one."""
 
-from collections.abc import Callable
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from retrieval.postprocessing.similarity import CosineSimilarities
 from retrieval.postprocessing.whitening import whiten, whitening_of
 from retrieval.settings import EmbedderSettings
 
+LOGGER = logging.getLogger(__name__)
 METRICS = {
     "top1": "top-1",
     "r_precision": "R-precision",
@@ -39,8 +40,6 @@ def cross_validate(
     out: Path,
     settings: EmbedderSettings,
     how: FoldSettings,
-    *,
-    tell: Callable[[str], None],
 ) -> pd.DataFrame:
     """Trains and measures every fold, a run folder each below `out`; gives the rows of folds.csv.
 
@@ -51,7 +50,7 @@ def cross_validate(
     claim_folder(out, atlas.about(how) | {"embedder": asdict(settings)})
     raw = frozen_features(atlas, out / "frozen_features")
     table = pd.DataFrame(
-        [_fold_row(atlas, fold, settings, raw, out / fold.name, tell) for fold in atlas.folds]
+        [_fold_row(atlas, fold, settings, raw, out / fold.name) for fold in atlas.folds]
     )
     save_table(out / "folds.csv", table)
     write_json(out / "summary.json", summary_of(table))
@@ -85,20 +84,6 @@ def summary_of(table: pd.DataFrame) -> dict[str, dict[str, Figures]]:
     }
 
 
-def table_cells(table: pd.DataFrame) -> list[list[str]]:
-    """For people: a heading, then a row of texts for each embedder and fold, its mean and std."""
-    rows = [["embedder", "fold", "train/test", *METRICS.values()]]
-    for embedder, summary in summary_of(table).items():
-        for _, row in table.iterrows():
-            figures = [spread_text(row[f"{embedder}_{metric}"]) for metric in METRICS]
-            counts = f"{row['training_images']}/{row['test_images']}"
-            rows.append([embedder, str(row["fold"]), counts, *figures])
-        for name in ("mean", "std"):
-            spread = [spread_text(summary[metric][name]) for metric in METRICS]
-            rows.append([embedder, name, "", *spread])
-    return rows
-
-
 def spread_text(mean: float | None, std: float | None = None) -> str:
     """`0.912 ± 0.004`, without what is not known."""
     if mean is None or pd.isna(mean):
@@ -112,12 +97,12 @@ def _fold_row(
     settings: EmbedderSettings,
     raw: EmbeddingSet,
     folder: Path,
-    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     path = folder / "figures.json"
     if not path.exists():
-        tell(f"{fold.name}: {len(fold.training_ids)} images train, {len(fold.test_ids)} are tested")
-        embedder = train_on(atlas, fold, settings, folder, tell=tell)
+        training, tested = len(fold.training_ids), len(fold.test_ids)
+        LOGGER.info(f"{fold.name}: {training} images train, {tested} are tested")
+        embedder = train_on(atlas, fold, settings, folder)
         trained = embed_store(embedder, atlas.store, atlas.ids, folder=folder / "embeddings")
         frozen = whiten(whitening_of(raw.aligned_to(fold.training_ids).vectors_ND), raw)
         both = {"trained": trained, "frozen": frozen}

@@ -5,19 +5,17 @@ the same labels; images of a class of their own are in no fold.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from atlas.core.errors import UserError
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import ImageRow, Manifest
 from atlas.dataset.splits.folds import Fold, block_folds, random_folds
 from atlas.dataset.splits.hold_out import kin_of
 from atlas.dataset.store import ImageStore
 from atlas.workflows.embed.embedder import atlas_to_train_on
-from atlas.workflows.settings import GAP, GAP_NEEDS_BLOCKS, FoldSettings
+from atlas.workflows.settings import FoldSettings
 from retrieval import training
 from retrieval.embedder import Embedder
 from retrieval.settings import EmbedderSettings
@@ -77,13 +75,11 @@ def train_on(
     fold: Fold,
     settings: EmbedderSettings,
     folder: Path,
-    *,
-    tell: Callable[[str], None],
 ) -> Embedder:
     """Trains on a fold's training images alone; a stopped run goes on, see `train_embedder`."""
     rows = tuple(atlas.manifest.by_id[image_id] for image_id in fold.training_ids)
     manifest = Manifest(spec=atlas.manifest.spec, rows=rows)
-    return training.train_embedder(manifest, atlas.store, settings, folder, tell=tell)
+    return training.train_embedder(manifest, atlas.store, settings, folder)
 
 
 def _finds_identities(manifest: Manifest, settings: EmbedderSettings) -> bool:
@@ -115,8 +111,5 @@ def _folds(
     for image_id, name in class_of.items():
         ids_by_class[name].append(image_id)
     if how.folds == "blocks":
-        gap = GAP if how.gap is None else how.gap
-        return block_folds(ids_by_class, folds=how.fold_count, gap=gap, group_of=ties)
-    if how.gap is not None:
-        raise UserError(GAP_NEEDS_BLOCKS)
+        return block_folds(ids_by_class, folds=how.fold_count, gap=how.block_gap, group_of=ties)
     return random_folds(ids_by_class, folds=how.fold_count, seed=seed, group_of=ties)

@@ -7,9 +7,10 @@ recipe's for every loss and tuned for none: a loss that wants another rate is at
 and so are triplets where batches hold few images of a class.
 """
 
+import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from os import devnull
@@ -32,6 +33,7 @@ from atlas.workflows.settings import ComparisonSettings, FoldSettings
 from retrieval.embedding import embed_store
 from retrieval.settings import EmbedderSettings, LossSettings
 
+LOGGER = logging.getLogger(__name__)
 RUNS_FILE = "losses.csv"
 KEY = ("loss", "seed", "fold")
 Finished = dict[tuple[str, int, str], Figures]
@@ -93,7 +95,6 @@ def compare_losses(
     compared: ComparisonSettings,
     *,
     jobs: int,
-    tell: Callable[[str], None],
 ) -> pd.DataFrame:
     """Trains every asked-for loss with every seed on every fold; gives the rows of table.csv.
 
@@ -110,12 +111,13 @@ def compare_losses(
     claim_folder(out, atlas.about(how) | {"embedder": asdict(settings), "losses": TABLE_2})
     finished = _read_runs(out / RUNS_FILE)
     missing = [run for run in wanted if run.key not in finished]
-    tell(f"{len(wanted)} runs, {len(wanted) - len(missing)} of them finished before")
+    LOGGER.info(f"{len(wanted)} runs, {len(wanted) - len(missing)} of them finished before")
     for run, figures in _trained(atlas, missing, settings, out, jobs):
         finished[run.key] = figures
         save_table(out / RUNS_FILE, _frame(finished))
         shutil.rmtree(out / run.folder_name)
-        tell(f"{run.loss}, seed {run.seed}, {run.fold.name}: top-1 {figures['top1']:.4f}")
+        done = f"{run.loss}, seed {run.seed}, {run.fold.name}"
+        LOGGER.info(f"{done}: top-1 {figures['top1']:.4f}")
     # From the file, so that a comparison in one go and one in several give the same bytes.
     written = _read_runs(out / RUNS_FILE)
     return _report(out, _frame({run.key: written[run.key] for run in wanted}))
@@ -185,7 +187,7 @@ def _train_and_measure(
         settings, loss=TABLE_2[run.loss], training=replace(settings.training, seed=run.seed)
     )
     with _one_thread(), _silence():
-        embedder = train_on(atlas, fold, own, folder, tell=lambda _: None)
+        embedder = train_on(atlas, fold, own, folder)
         ids = (*fold.training_ids, *fold.test_ids)
         embeddings = embed_store(embedder, atlas.store, ids, folder=folder / "embeddings")
         return run, figures_of(embeddings, fold, atlas.class_of)

@@ -26,10 +26,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from atlas.core.row_cache import CACHE_NAME
 from atlas.core.errors import DataError, UserError
-from retrieval.embedder_source import FROZEN
+from atlas.core.row_cache import CACHE_NAME
 from atlas.dataset.truth import TRUTH_FILE
+from retrieval.embedder_source import FROZEN
 
 TOP_LEVEL = ("data", "out", "seed")
 PLAIN_STAGES = ("embedder", "index", "leaks", "ensemble", "submission")

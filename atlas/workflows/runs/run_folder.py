@@ -1,6 +1,5 @@
 """What a run folder holds so far, stage by stage, and which command makes what it lacks."""
 
-from atlas.core.errors import Stage
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,20 +8,19 @@ from typing import Any
 
 import pandas as pd
 
+from atlas.core.errors import DataError, Stage
+from atlas.core.files import read_json
 from atlas.dataset.artifact_files import load_leaks, load_matches, load_probabilities, load_table
 from atlas.dataset.artifacts import ProbabilitySet
-from atlas.core.errors import DataError
-from atlas.core.files import read_json
 from atlas.dataset.manifest import read_labelled_tables, read_test_ids
 from atlas.dataset.spec import AtlasSpec, read_spec
 from atlas.dataset.tables import GROUPS_TABLE, Draft
-from classify.run_files import TEST_FILE, THRESHOLDS_FILE
-from classify.decisions.thresholds import Thresholds, load_thresholds
-from index.index_folder import INDEX_FILE, IndexFolder, load_index
+from atlas.dataset.truth import TRUTH_FILE
 from atlas.workflows.leaks.calibration import CALIBRATION_FILE, LeakCalibration, load_calibration
 from atlas.workflows.submit.submission import SUMMARY_FILE, shared_by_copies
-from atlas.dataset.truth import TRUTH_FILE
-
+from classify.decisions.thresholds import Thresholds, load_thresholds
+from classify.run_files import TEST_FILE, THRESHOLDS_FILE
+from index.index_folder import INDEX_FILE, IndexFolder, load_index
 
 Row = Mapping[Hashable, Any]
 

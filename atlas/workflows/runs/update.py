@@ -1,22 +1,22 @@
 """A run brought up to date with tables that gained or lost images; nothing is learned anew."""
 
-from atlas.core.row_cache import cache_folder
-from atlas.core.errors import Stage
 from dataclasses import dataclass
 from pathlib import Path
 
-from atlas.core.errors import MissingStageError
+from atlas.core.errors import MissingStageError, Stage
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
+from atlas.workflows.embed.index_building import build_index_of
+from atlas.workflows.leaks.calibration import CALIBRATION_FILE
+from atlas.workflows.leaks.finding import LeakFinding, find_leaks_again
+from atlas.workflows.submit.submission import SUMMARY_FILE, SubmissionSummary, make_submission_of
 from classify.classifier import CARD_FILE, load_classifier
 from classify.held_out import predict_test
 from classify.run_files import PREDICTED_FOLDER
 from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, load_index
-from atlas.workflows.embed.index_building import build_index_of
-from atlas.workflows.leaks.calibration import CALIBRATION_FILE
-from atlas.workflows.leaks.finding import LeakFinding, find_leaks_again
 from index.search.chosen import search_settings_of
-from atlas.workflows.submit.submission import SUMMARY_FILE, SubmissionSummary, make_submission_of
+
 
 @dataclass(frozen=True, kw_only=True)
 class Updated:

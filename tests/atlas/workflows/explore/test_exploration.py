@@ -14,7 +14,7 @@ import pytest
 
 from atlas.core.errors import DataError, UserError
 from atlas.synthetic.drawn_atlas import draw_atlas
-from atlas.synthetic.drawn_plan import DrawnAtlasSettings
+from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.explore.exploration import PAGE_FILE, Exploration, explore
 from atlas.workflows.settings import ExplorationSettings
 from tests.atlas.workflows.shown_tables import shown_tables

@@ -12,7 +12,7 @@ from atlas.dataset.images import read_field
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.truth import read_truth
 from atlas.synthetic.drawn_atlas import draw_atlas
-from atlas.synthetic.drawn_plan import DrawnAtlasSettings
+from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.embed.index_building import build_index_of
 from atlas.workflows.leaks.finding import find_leaks_of
 from atlas.workflows.settings import SimulationSettings
