@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import load_texts, save_table
 from atlas.dataset.metrics import exact_interval
 from atlas.workflows.embed.atlas_index import open_atlas_index
 from atlas.workflows.leaks.measurement import LeakBench, open_bench
@@ -67,7 +67,7 @@ def pools(data: Path, index_folder: Path, copies: int, settings: LeakSettings) -
     manifest, index = open_atlas_index(data, index_folder)
     work = index_folder.parent / "store"
     bench = open_bench(manifest, index, work, settings, RegistrationSettings())
-    truth = pd.read_csv(data / "truth.csv", dtype=str, keep_default_na=False)
+    truth = load_texts(data / "truth.csv")
     copied = set(truth.loc[truth["relation"] == "same_image", "Id"])
     new_ids = [i for i in manifest.of("test").ids if i not in copied]
     planted = plant_copies(

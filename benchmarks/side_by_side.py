@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from atlas.core.files import written_beside
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 
 ROUNDS = 5
 Measure = Callable[[], float]

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import tyro
 
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.workflows.submit.score import score_run
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"

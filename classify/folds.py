@@ -12,8 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import Stage
-from atlas.dataset.artifact_files import load_probabilities, save_probabilities, save_table
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import (
+    ProbabilitySet,
+    load_probabilities,
+    save_probabilities,
+    save_table,
+)
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.metrics import macro_f1
 from atlas.dataset.splits.folds import Fold

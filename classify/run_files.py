@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from atlas.core.errors import Stage
-from atlas.dataset.artifact_files import load_probabilities
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, load_probabilities
 
 THRESHOLDS_FILE = "thresholds.json"
 HOLD_OUT_FILE = "hold_out.json"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from atlas.core.files import content_hash
-from atlas.core.row_cache import fill_parts
+from atlas.core.row_cache import fill_rows
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.store import ImageStore
 from atlas.inference.runner import ReadImages, Runner, rows_of
@@ -69,7 +69,7 @@ def embed_rows(
     if folder is None or not ids:
         vectors_ND = _forward(embedder, read, ids, description)
     else:
-        parts = fill_parts(
+        parts = fill_rows(
             folder / content_hash(embedder.maker),
             ids,
             lambda part_ids: _forward(embedder, read, part_ids, description),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from atlas.core.files import content_hash
-from atlas.core.row_cache import fill_parts, rows_that_fit
+from atlas.core.row_cache import fill_rows, rows_that_fit
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
 from atlas.training.backbones import build_trunk
@@ -119,16 +119,16 @@ def _edited_copies(store: ImageStore, ids: Sequence[str], seed: int, folder: Pat
             [edited_copy(image, i, seed) for image, i in zip(images, originals, strict=True)]
         )
 
-    parts = fill_parts(
+    cache = fill_rows(
         folder / COPIES_FOLDER,
         [image_id + COPY_MARK for image_id in ids],
         make_rows,
         provenance={"seed": seed},
         description="editing",
         keys=store.keys(ids),
-        rows_per_part=rows_that_fit(len(store.channels) * store.size_px**2),
+        rows_per_file=rows_that_fit(len(store.channels) * store.size_px**2),
     )
-    return ImageStore(parts=parts, channels=store.channels, size_px=store.size_px)
+    return ImageStore(cache=cache, channels=store.channels, size_px=store.size_px)
 
 
 def _fit(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.core.errors import DataError
-from atlas.dataset.artifact_files import load_table
+from atlas.dataset.artifacts import load_table
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.manifest import Manifest
 

@@ -51,7 +51,9 @@ def save_label_counts(path: Path, counts_C: Mapping[str, Counts], names: Sequenc
 
 def save_labels_per_image(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """By split: percent of the images by how many labels they carry. tables: labels, percent."""
-    images = {split: dict(zip(t["labels"], t["percent"], strict=True)) for split, t in tables.items()}
+    images = {
+        split: dict(zip(t["labels"], t["percent"], strict=True)) for split, t in tables.items()
+    }
     sizes = sorted({size for percent in images.values() for size in percent})
     figure, ((axis,),) = panels(1, 1, (6.4, 2.6))
     width = 0.76 / len(images)

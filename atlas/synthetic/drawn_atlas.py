@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from atlas.core.errors import DataError, UserError
 from atlas.core.files import content_hash, folder_written_beside, json_text
+from atlas.dataset.artifacts import load_texts
 from atlas.dataset.hpa import HPA_CHANNELS
-from atlas.dataset.labels import HPA_LABELS
+from atlas.dataset.labels import HPA_LABELS, label_problems
 from atlas.synthetic.cells import draw_field
 from atlas.synthetic.drawn_plan import (
     Drawing,
@@ -100,7 +101,7 @@ def read_id_tables(train_csv: Path, test_csv: Path) -> tuple[pd.DataFrame, list[
     for path, columns in ((train_csv, ["Id", "Target"]), (test_csv, ["Id"])):
         if not path.is_file():
             raise DataError(str(path), ["there is no such file; name a CSV table with a column Id"])
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = load_texts(path)
         missing = [f"column {column} is missing" for column in columns if column not in table]
         if missing:
             raise DataError(str(path), missing)
@@ -111,9 +112,8 @@ def read_id_tables(train_csv: Path, test_csv: Path) -> tuple[pd.DataFrame, list[
 def _check_tables(train: pd.DataFrame, test_ids: Sequence[str]) -> None:
     problems = [] if len(train) else ["the train table has no rows"]
     for line, (image, target) in enumerate(zip(train["Id"], train["Target"], strict=True), start=2):
-        words = str(target).split()
-        if not words or not all(w.isdecimal() and int(w) < len(HPA_LABELS) for w in words):
-            problems.append(f"train line {line}: {image}: Target {target!r} is not of 0..27")
+        for problem in label_problems(str(target), len(HPA_LABELS)):
+            problems.append(f"train line {line}: {image}: Target {target!r}: {problem}")
     ids = pd.Series([*train["Id"], *test_ids], dtype=str)
     problems += [f"id {image} occurs twice" for image in ids[ids.duplicated()]]
     unsafe = ids[~ids.str.fullmatch(r"[\w.-]+")]

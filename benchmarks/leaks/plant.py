@@ -15,7 +15,7 @@ import pandas as pd
 from atlas.cli.console import run
 from atlas.core.errors import UserError
 from atlas.core.files import folder_written_beside, read_json, write_json
-from atlas.dataset.artifact_files import load_table, save_table
+from atlas.dataset.artifacts import load_table, save_table
 from atlas.dataset.manifest import ImageRow
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.tables import TABLES

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from atlas.core.row_cache import fill_parts
+from atlas.core.row_cache import fill_rows
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours, positions_of
 from atlas.synthetic.edits import turned
 from index.copies.verification import Images
@@ -65,7 +65,7 @@ def hash_images(ids: Sequence[str], images: Images, kind: HashKind, *, folder: P
         work = partial(hash_field, kind=kind)
         return np.stack(images.made_of(part_ids, work, said="hashing", holds_interpreter=True))
 
-    store = fill_parts(
+    store = fill_rows(
         folder / kind,
         ids,
         make_rows,

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.files import content_hash, json_text
-from atlas.core.parallel import by_threads, in_parallel
-from atlas.core.row_cache import PartStore, fill_parts
+from atlas.core.parallel import by_processes, by_threads
+from atlas.core.row_cache import RowCache, fill_rows
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import Neighbours
 from index.copies.registration import NOTHING, FloatArray, band_passed, prepare, register_all
@@ -28,7 +28,7 @@ PAIRS_WORTH_PROCESSES = 1000
 FIELDS_WORTH_PROCESSES = 250
 FIELDS_READ_AT_ONCE = 64
 BANDED_FOLDER = "band_passed"
-BANDED_ROWS_PER_PART = 500  # of 64 KiB each where there are four channels
+BANDED_ROWS_PER_FILE = 500  # of 64 KiB each where there are four channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Images:
             fields = self.read(ids[start : start + FIELDS_READ_AT_ONCE])
             with stage(said, items=len(fields)):
                 if holds_interpreter:
-                    made += in_parallel(work, [(field,) for field in fields], processes=many)
+                    made += by_processes(work, [(field,) for field in fields], processes=many)
                 else:
                     made += by_threads(work, fields)
         return made
@@ -81,7 +81,7 @@ def examine(
     candidates = dict(zip(neighbours.query_ids, neighbours.reference_ids_NK, strict=True))
 
     @cache
-    def banded_references() -> PartStore:
+    def banded_references() -> RowCache:
         wanted = _named(neighbours.reference_ids_NK)
         return _kept_banded(wanted, references, settings, folder / BANDED_FOLDER)
 
@@ -96,13 +96,13 @@ def examine(
         ]  # fmt: skip
         with stage("comparing pixels", items=int(np.sum(ids_NK != ""))):
             processes = ids_NK.size >= PAIRS_WORTH_PROCESSES
-            return np.concatenate(in_parallel(evidence_of, tasks, processes=processes))
+            return np.concatenate(by_processes(evidence_of, tasks, processes=processes))
 
     provenance = {
         "registration": asdict(settings),
         "candidates": neighbours.reference_ids_NK.shape[1],
     }
-    store = fill_parts(
+    store = fill_rows(
         folder / content_hash(json_text(provenance)),
         neighbours.query_ids,
         make_rows,
@@ -134,7 +134,7 @@ def _pair_keys(neighbours: Neighbours, queries: Images, references: Images) -> l
 
 def evidence_of(
     queries_QCPP: FloatArray,
-    references: PartStore,
+    references: RowCache,
     ids_QK: NDArray[np.object_],
     settings: RegistrationSettings,
 ) -> NDArray[np.float32]:
@@ -159,13 +159,13 @@ def _banded(ids: Sequence[str], images: Images, settings: RegistrationSettings) 
 
 def _kept_banded(
     ids: Sequence[str], images: Images, settings: RegistrationSettings, folder: Path
-) -> PartStore:
-    return fill_parts(
+) -> RowCache:
+    return fill_rows(
         folder,
         ids,
         lambda some: _banded(some, images, settings),
         provenance={"registration": asdict(settings)},
         description=f"band-passing {images.what}",
         keys=images.keys(ids),
-        rows_per_part=BANDED_ROWS_PER_PART,
+        rows_per_file=BANDED_ROWS_PER_FILE,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.files import content_hash, json_text
-from atlas.core.row_cache import fill_parts
+from atlas.core.row_cache import fill_rows
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from index.search.chosen import Search, vectors_hash
@@ -39,13 +39,13 @@ def kept_neighbours(search: Search, queries: EmbeddingSet, k: int, *, folder: Pa
         positions = [[position_of[i] for i in row] for row in found.reference_ids_NK]
         return np.stack([np.array(positions, np.float64), found.similarity_NK], axis=1)
 
-    kept_N2K = fill_parts(
+    kept_N2K = fill_rows(
         folder / content_hash(json_text(about)),
         queries.ids,
         make_rows,
         provenance=about,
         description="nearest neighbours",
-        rows_per_part=QUERIES_AT_ONCE,
+        rows_per_file=QUERIES_AT_ONCE,
     ).read(queries.ids)
     names = np.array([*known.ids, ""], dtype=object)
     return Neighbours(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atlas.dataset.artifact_files import load_probabilities
+from atlas.dataset.artifacts import load_probabilities
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.metrics import macro_f1
 from atlas.dataset.splits.folds import Fold

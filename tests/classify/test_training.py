@@ -8,7 +8,7 @@ import torch
 
 from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import read_json, write_json
-from atlas.dataset.artifact_files import load_probabilities
+from atlas.dataset.artifacts import load_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.splits.hold_out import HoldOut
 from atlas.dataset.store import fill_store

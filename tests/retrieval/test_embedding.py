@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atlas.core.row_cache import fill_parts
+from atlas.core.row_cache import fill_rows
 from atlas.synthetic.edits import turned
 from atlas.training import pretrained
 from retrieval import embedding
@@ -47,7 +47,7 @@ def test_turned_images_embed_alike(frozen: Embedder, tmp_path: Path) -> None:
 def test_a_killed_embedding_goes_on_and_ends_alike(
     frozen: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "fill_parts", partial(fill_parts, rows_per_part=2))
+    monkeypatch.setattr(embedding, "fill_rows", partial(fill_rows, rows_per_file=2))
     images = tiny_store(tmp_path / "small", count=5)
     asked: list[str] = []
 

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
-from atlas.dataset.artifact_files import load_table, save_probabilities, save_table
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.metrics import f1_by_class
 from atlas.workflows.classify.members import (

@@ -12,8 +12,7 @@ import numpy as np
 
 from atlas.core.errors import ProvenanceError, Stage, UserError
 from atlas.core.files import content_hash
-from atlas.dataset.artifact_files import load_probabilities
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, load_probabilities
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.splits.hold_out import grouped_ids
 from atlas.dataset.splits.label_folds import stratified_folds

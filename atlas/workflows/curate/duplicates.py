@@ -8,7 +8,7 @@ import pandas as pd
 
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import load_texts, save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
@@ -142,7 +142,7 @@ def _write(folder: Path, found: DuplicateFinding, bench: LeakBench, data: Path) 
 
 def _without(external: Path, found: DuplicateFinding) -> pd.DataFrame:
     """The table as it is, all its columns, without the rows that were found to be copies."""
-    table = pd.read_csv(external, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = load_texts(external)
     return table[~table["Id"].str.strip().isin(found.removed_ids)]
 
 

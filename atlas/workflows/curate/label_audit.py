@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifact_files import save_table
-from atlas.dataset.artifacts import Neighbours
+from atlas.dataset.artifacts import Neighbours, save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.splits.hold_out import kin_of

@@ -10,7 +10,7 @@ import pandas as pd
 
 from atlas.core.errors import DataError, UserError
 from atlas.core.files import check_replaceable, content_hash, folder_written_beside, write_json
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.spec import HPA_2018, AtlasSpec, read_spec
 from atlas.dataset.tables import TABLES, Draft, id_problems, read_labelled, read_test
 from atlas.report.leak_agreement_plot import TrustShown, save_agreement_plot

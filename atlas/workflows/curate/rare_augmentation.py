@@ -21,7 +21,7 @@ from atlas.core.files import (
     write_json,
     written_beside,
 )
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import load_texts, save_table
 from atlas.dataset.image_files import link_or_copy, png_places, read_row, write_field
 from atlas.dataset.manifest import ImageRow, Manifest, read_labelled_tables, read_manifest
 from atlas.dataset.metrics import label_matrix
@@ -148,7 +148,7 @@ def _write_tables(data: Path, folder: Path, made: Sequence[Made]) -> None:
 
 
 def _longer(path: Path, made: Sequence[Made]) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = load_texts(path)
     table = table.set_index(table["Id"].str.strip())
     if "Parent" not in table:
         table["Parent"] = ""

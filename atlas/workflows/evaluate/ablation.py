@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifact_files import save_table
-from atlas.dataset.artifacts import EmbeddingSet
+from atlas.dataset.artifacts import EmbeddingSet, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import ImageStore
 from atlas.dataset.truth import read_truth

@@ -9,8 +9,7 @@ import pandas as pd
 
 from atlas.core.errors import Stage
 from atlas.core.files import read_json, write_json
-from atlas.dataset.artifact_files import save_table
-from atlas.dataset.artifacts import EmbeddingSet
+from atlas.dataset.artifacts import EmbeddingSet, save_table
 from atlas.dataset.splits.folds import Fold
 from atlas.training.loop import claim_folder
 from atlas.workflows.evaluate.folded_atlas import FoldedAtlas, fold_atlas, train_on

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from atlas.core.errors import UserError
 from atlas.core.files import written_beside
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.splits.folds import Fold
 from atlas.report.evaluation_plots import save_comparison_plot
 from atlas.training.loop import claim_folder

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from atlas.core.files import write_json
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.metrics import exact_interval
 from retrieval.evaluation.measurement import Identification, Measurement
 from retrieval.evaluation.ranking import (

@@ -8,7 +8,7 @@ import pandas as pd
 
 from atlas.core.files import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.manifest import SPLITS, Manifest, read_manifest, read_tables
 from atlas.report.pages import Section, SectionPage, ShownTable, save_section_page
 from atlas.workflows.explore.images import ImageExploration, explore_images

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from atlas.core.errors import DataError
 from atlas.core.files import content_hash
 from atlas.core.parallel import DECODING_THREADS, by_threads
-from atlas.core.row_cache import fill_parts
+from atlas.core.row_cache import fill_rows
 from atlas.dataset.image_files import read_row
 from atlas.dataset.images import ImageProblem, read_field, resize_field
 from atlas.dataset.manifest import SPLITS, ImageRow, Manifest
@@ -38,7 +38,7 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 HASH_KIND: HashKind = "dhash"
 HASHED_PX = 64  # the hash reduces to 9 x 8 anyway; rotating a small field costs a twentieth
-ROWS_PER_PART = 250  # some seconds of work, which is what a killed run loses
+ROWS_PER_FILE = 250  # some seconds of work, which is what a killed run loses
 
 Counts = NDArray[np.integer[Any]]
 
@@ -161,7 +161,7 @@ def scan_images(manifest: Manifest, folder: Path) -> ImageScan:
             ("hashes", "u1", (TURNS, count, BYTES)),
         ]
     )
-    store = fill_parts(
+    store = fill_rows(
         folder / content_hash(repr(spec)),
         manifest.ids,
         lambda ids: _scan([manifest.by_id[i] for i in ids], spec, kind),
@@ -174,7 +174,7 @@ def scan_images(manifest: Manifest, folder: Path) -> ImageScan:
         },
         description="looking at images",
         keys=[fingerprint(row) for row in manifest.rows],
-        rows_per_part=ROWS_PER_PART,
+        rows_per_file=ROWS_PER_FILE,
     )
     rows_N = np.ascontiguousarray(store.read(manifest.ids)).view(kind)[:, 0]
     return ImageScan(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import read_json, write_json
-from atlas.dataset.artifact_files import load_table, save_table
+from atlas.dataset.artifacts import load_table, save_table
 from atlas.workflows.leaks.measurement import SameImageMeasurement
 from index.copies.calibration import SameImageCalibration, SiblingCalibration
 from index.copies.guarantee import Promise

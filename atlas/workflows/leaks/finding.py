@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from atlas.core.errors import DataError, ProvenanceError, Stage
 from atlas.core.files import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifact_files import save_table
-from atlas.dataset.artifacts import LeakReport, Matches
+from atlas.dataset.artifacts import LeakReport, Matches, save_table
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.tables import GROUPS_TABLE
 from atlas.workflows.embed.atlas_index import open_atlas_index

@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 from atlas.core.errors import Stage
 from atlas.core.files import write_json, written_beside
-from atlas.dataset.artifact_files import load_table
-from atlas.dataset.artifacts import LeakReport
+from atlas.dataset.artifacts import LeakReport, load_table
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.store import ImageStore

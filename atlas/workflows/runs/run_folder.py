@@ -10,8 +10,13 @@ import pandas as pd
 
 from atlas.core.errors import DataError, Stage
 from atlas.core.files import read_json
-from atlas.dataset.artifact_files import load_leaks, load_matches, load_probabilities, load_table
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import (
+    ProbabilitySet,
+    load_leaks,
+    load_matches,
+    load_probabilities,
+    load_table,
+)
 from atlas.dataset.manifest import read_labelled_tables, read_test_ids
 from atlas.dataset.spec import AtlasSpec, read_spec
 from atlas.dataset.tables import GROUPS_TABLE, Draft

@@ -1,12 +1,13 @@
 """Any submission file against the atlas that it is for."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.core.errors import DataError
 from atlas.dataset.artifacts import SUBMISSION_COLUMNS
-from atlas.dataset.labels import parse_labels
+from atlas.dataset.labels import label_problems
 from atlas.dataset.manifest import read_test_ids
 from atlas.dataset.spec import read_spec
 from atlas.dataset.tables import table_rows
@@ -87,15 +88,7 @@ def _id_problems(path: Path, found: Sequence[tuple[str, str]], ids: Sequence[str
 
 def _label_problems(row: dict[str, str], label_count: int) -> Iterator[str]:
     image_id, text = row["Id"], row["Predicted"]
-    try:
-        labels = parse_labels(text)
-    except ValueError:
-        yield f"{image_id}: Predicted {text!r} is not numbers joined by spaces"
-        return
-    if not labels:
-        yield f"{image_id}: no label"
-    for label in dict.fromkeys(labels):
-        if not 0 <= label < label_count:
-            yield f"{image_id}: label {label} is not one of 0..{label_count - 1}"
-        if labels.count(label) > 1:
-            yield f"{image_id}: label {label} stands there {labels.count(label)} times"
+    yield from (f"{image_id}: {p}" for p in label_problems(text, label_count, column="Predicted"))
+    for label, times in Counter(text.split()).items():
+        if times > 1:
+            yield f"{image_id}: label {label} stands there {times} times"

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import Stage
-from atlas.dataset.artifact_files import load_table
+from atlas.dataset.artifacts import load_table
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.metrics import (
     bootstrap_macro_f1,

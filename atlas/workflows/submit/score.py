@@ -7,8 +7,7 @@ import pandas as pd
 
 from atlas.core.errors import DataError, Stage
 from atlas.core.files import write_json
-from atlas.dataset.artifact_files import load_leaks, load_table, save_table
-from atlas.dataset.artifacts import LeakReport
+from atlas.dataset.artifacts import LeakReport, load_leaks, load_table, save_table
 from atlas.dataset.metrics import exact_interval
 from atlas.dataset.spec import read_spec
 from atlas.workflows.submit.check import check_submission_of

@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
-from atlas.dataset.artifact_files import load_leaks, load_probabilities, load_table, save_table
 from atlas.dataset.artifacts import (
     ORIGIN_COLUMNS,
     SUBMISSION_COLUMNS,
     LeakReport,
     ProbabilitySet,
     Submission,
+    load_leaks,
+    load_probabilities,
+    load_table,
     positions_of,
+    save_table,
 )
 from atlas.dataset.labels import format_labels, parse_labels
 from atlas.dataset.manifest import read_labels

@@ -9,16 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.core.errors import MissingStageError, UserError
-from atlas.dataset.artifact_files import (
-    load_embeddings,
-    load_leaks,
-    load_matches,
-    load_probabilities,
-    load_table,
-    save_embeddings,
-    save_probabilities,
-    save_table,
-)
 from atlas.dataset.artifacts import (
     LEAK_COLUMNS,
     MATCH_COLUMNS,
@@ -28,7 +18,15 @@ from atlas.dataset.artifacts import (
     Matches,
     ProbabilitySet,
     Submission,
+    load_embeddings,
+    load_leaks,
+    load_matches,
+    load_probabilities,
+    load_table,
     positions_of,
+    save_embeddings,
+    save_probabilities,
+    save_table,
 )
 
 IDS = ("b", "a", "00001", "NA", "é x")

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import MissingStageError, UserError
-from atlas.dataset.artifact_files import load_probabilities, save_table
-from atlas.dataset.artifacts import LEAK_COLUMNS
+from atlas.dataset.artifacts import LEAK_COLUMNS, load_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.training.settings import TrainingOptions
 from atlas.workflows.classify.folds import (

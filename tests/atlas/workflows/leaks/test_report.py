@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.dataset.artifact_files import load_leaks, save_table
-from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport
+from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport, load_leaks, save_table
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from atlas.synthetic.edits import EDITS, plant, turned

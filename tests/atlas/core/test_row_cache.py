@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
-from atlas.core.row_cache import PART_BYTES, ROWS_PER_PART, PartStore, fill_parts, rows_that_fit
+from atlas.core.row_cache import FILE_BYTES, ROWS_PER_FILE, RowCache, fill_rows, rows_that_fit
 from tests.conftest import PROJECT
 
 IDS = tuple(f"id {n}" for n in range(10))
@@ -24,15 +24,15 @@ KILLED_AT_FOURTH_PART = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from atlas.parts import fill_parts
+from atlas.core.row_cache import fill_rows
 made = []
 def make_rows(ids):
     if len(made) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     made.append(ids)
     return np.array([[float(i.split()[1])] for i in ids])
-fill_parts(Path(sys.argv[1]), [f"id {n}" for n in range(10)], make_rows,
-           provenance={}, description="test", rows_per_part=3)
+fill_rows(Path(sys.argv[1]), [f"id {n}" for n in range(10)], make_rows,
+           provenance={}, description="test", rows_per_file=3)
 """
 
 
@@ -44,13 +44,13 @@ def fill(
     folder: Path,
     make_rows: Callable[[Sequence[str]], NDArray[Any]] = rows_of,
     ids: Sequence[str] = IDS,
-    rows_per_part: int = 4,
+    rows_per_file: int = 4,
     keys: Sequence[str] | None = None,
     **provenance: object,
-) -> PartStore:
-    return fill_parts(
+) -> RowCache:
+    return fill_rows(
         folder, ids, make_rows, provenance=provenance, description="test", keys=keys,
-        rows_per_part=rows_per_part,
+        rows_per_file=rows_per_file,
     )  # fmt: skip
 
 
@@ -70,11 +70,11 @@ def never(ids: Sequence[str]) -> NDArray[Any]:
 
 
 @given(
-    wanted=st.lists(st.integers(0, 9), min_size=1, max_size=20), rows_per_part=st.integers(1, 12)
+    wanted=st.lists(st.integers(0, 9), min_size=1, max_size=20), rows_per_file=st.integers(1, 12)
 )
-def test_reading_any_ids_equals_stacking(wanted: list[int], rows_per_part: int) -> None:
+def test_reading_any_ids_equals_stacking(wanted: list[int], rows_per_file: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        store = fill(Path(folder), rows_per_part=rows_per_part)
+        store = fill(Path(folder), rows_per_file=rows_per_file)
         np.testing.assert_array_equal(store.read([IDS[n] for n in wanted]), ROWS[wanted])
         assert store.ids == IDS
 
@@ -139,11 +139,11 @@ def test_another_key_makes_its_row_anew_and_the_old_one_is_still_there(tmp_path:
 
 def test_two_runs_that_write_at_once_do_not_harm_one_another(tmp_path: Path) -> None:
     """The second starts and ends while the first makes its second part."""
-    others: list[PartStore] = []
+    others: list[RowCache] = []
 
     def make_rows(ids: Sequence[str]) -> NDArray[Any]:
         if IDS[4] in ids:
-            others.append(fill(tmp_path, ids=IDS[::-1], rows_per_part=3))
+            others.append(fill(tmp_path, ids=IDS[::-1], rows_per_file=3))
         return rows_of(ids)
 
     store = fill(tmp_path, make_rows)
@@ -162,7 +162,7 @@ def test_a_kill_leaves_complete_parts_and_the_next_run_goes_on(tmp_path: Path) -
         made.extend(ids)
         return np.array([[float(i.split()[1])] for i in ids])
 
-    store = fill(tmp_path, make_rows, rows_per_part=3)
+    store = fill(tmp_path, make_rows, rows_per_file=3)
     assert made == list(IDS[3 * kept :])
     np.testing.assert_array_equal(store.read(IDS)[:, 0], np.arange(10))
 
@@ -197,8 +197,8 @@ def test_a_store_of_no_ids(tmp_path: Path) -> None:
 @pytest.mark.parametrize("row_bytes", [1, 4 * 64 * 64, 4 * 512 * 512, 4 * 3000 * 3000, 2**40])
 def test_a_part_stays_small(row_bytes: int) -> None:
     rows = rows_that_fit(row_bytes)
-    assert 1 <= rows <= ROWS_PER_PART
-    assert rows == 1 or rows * row_bytes <= PART_BYTES
+    assert 1 <= rows <= ROWS_PER_FILE
+    assert rows == 1 or rows * row_bytes <= FILE_BYTES
 
 
 @given(known=st.sets(st.integers(0, 9)), at_once=st.sampled_from([1, 2, 4]))
@@ -214,9 +214,9 @@ def test_parts_are_the_same_however_many_rows_are_asked_for_at_once(
                 asked.append(len(ids))
                 return rows_of(ids)
 
-            store = fill_parts(
+            store = fill_rows(
                 Path(folder), IDS, make_rows, provenance={}, description="test",
-                rows_per_part=4, rows_at_once=rows_at_once,
+                rows_per_file=4, rows_at_once=rows_at_once,
             )  # fmt: skip
             assert max(asked, default=0) <= (rows_at_once or 4)
             np.testing.assert_array_equal(store.read(IDS), ROWS)
@@ -252,9 +252,9 @@ def test_places_are_told_as_soon_as_rows_are_there(tmp_path: Path) -> None:
         there_when_asked.append(set(told))
         return rows_of(ids)
 
-    fill_parts(
-        tmp_path, IDS, make_rows, provenance={}, description="test", rows_per_part=4,
-        tell=lambda places: told.extend(places),
+    fill_rows(
+        tmp_path, IDS, make_rows, provenance={}, description="test", rows_per_file=4,
+        on_stored=lambda rows: told.extend(rows),
     )  # fmt: skip
     assert told == list(IDS)
     assert there_when_asked[0] == set(IDS[:2])
