@@ -63,7 +63,7 @@ def webp_uri(pixels: NDArray[np.uint8], *, quality: int) -> str:
 
 def to_bytes(shares: NDArray[Any]) -> NDArray[np.uint8]:
     """Return shares of 0..1, which may lie beyond, as 0..255."""
-    return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(shares, 0, 1) * 255), np.uint8)
 
 
 def save_grid(path: Path, rows: Sequence[Sequence[tuple[Rgb, str]]], *, title: str = "") -> None:

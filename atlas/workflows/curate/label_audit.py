@@ -101,7 +101,7 @@ def audit_labels_of(
 
 @dataclass(frozen=True, kw_only=True)
 class Reasons:
-    """What speaks against an image's labels. labels: of every image by id; kin: as for the audit."""
+    """What speaks against an image's labels. labels: of every image by id; kin: see the audit."""
 
     audit: LabelAudit
     neighbours: Neighbours
