@@ -46,9 +46,9 @@ def main(
     threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
     # A process for each: the project tells the allocator to keep memory, which helps any loop.
     with (
-        own_process(**threads) as loop,
-        own_process(**threads, **KEPT) as kept,
-        own_process(**threads) as ours,
+        own_process(threads) as loop,
+        own_process({**threads, **KEPT}) as kept,
+        own_process(threads) as ours,
     ):
         ways = {
             "eager loop": partial(loop, eager_rate, source),

@@ -15,8 +15,8 @@ from rich.table import Table
 from atlas.dataset.artifacts import Neighbours, positions_of
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.splits.hold_out import kin_of
-from atlas.workflows.curate.label_audit import AuditTrial, flip_labels, measured, try_audit
 from atlas.workflows.embed.index import open_atlas_index
+from index.audit.label_trial import AuditTrial, flip_labels, measured, try_audit
 from index.search.open_search import open_search
 
 

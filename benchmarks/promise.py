@@ -11,6 +11,7 @@ python scripts/build_index.py --data D --embedder frozen --out R/index
 python benchmarks/promise.py --data D --index R/index --neighbours 10 --out R/promise
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def pools(data: Path, index_folder: Path, copies: int, settings: LeakSettings) -
     )
 
 
-def _measured(bench: LeakBench, ids: list[str], images: Images, sources: list[str]) -> Pool:
+def _measured(bench: LeakBench, ids: Sequence[str], images: Images, sources: list[str]) -> Pool:
     found = bench.candidates(bench.embedded(ids, images), images)
     evidence_NK = bench.evidence(found, images).astype(float)
     best = evidence_NK.argmax(axis=1)

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import h5py
 import numpy as np
@@ -138,15 +138,19 @@ def fill_rows(
         rows.update(found)
         on_stored(found)
 
-    with (
-        # Shown only where it takes time.
-        tqdm(total=len(ids), desc=description, unit="img", delay=SHOWN_AFTER_S) as bar,
-        _Writer(folder, provenance, rows_per_file, note) as writer,
-    ):
+    def write(names: Sequence[IdAndKey], made: NDArray[Any]) -> None:
+        written = _write_file(folder, names, made, provenance)
+        note({image_id: row for (image_id, _), row in written.items()})
+
+    def blocks() -> Iterator[tuple[list[IdAndKey], NDArray[Any]]]:
         at_once = min(rows_at_once or rows_per_file, rows_per_file)
         for block in _missing(names, known, note, bar, at_once):
-            writer.add(block, make_rows([image_id for image_id, _ in block]))
+            yield block, make_rows([image_id for image_id, _ in block])
             bar.update(len(block))
+
+    # Shown only where it takes time.
+    with tqdm(total=len(ids), desc=description, unit="img", delay=SHOWN_AFTER_S) as bar:
+        _write_files(blocks(), rows_per_file, write)
     return RowCache(folder=folder, ids=tuple(ids), provenance=provenance, rows=rows)
 
 
@@ -235,48 +239,40 @@ def _runs(from_file: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]
             start = end
 
 
-class _Writer:
-    """Gathers rows and writes each file while the next is made: two are held in memory."""
+def _write_files(
+    blocks: Iterable[tuple[list[IdAndKey], NDArray[Any]]],
+    rows_per_file: int,
+    write: Callable[[Sequence[IdAndKey], NDArray[Any]], None],
+) -> None:
+    """Gather blocks and write each file while the next is made: two are held in memory.
 
-    def __init__(
-        self, folder: Path, provenance: dict[str, Any], rows_per_file: int, note: OnStored
-    ) -> None:
-        self.folder, self.provenance, self.note = folder, provenance, note
-        self.rows_per_file = rows_per_file
-        self._names: list[IdAndKey] = []
-        self._rows: list[NDArray[Any]] = []
-        self._pool = ThreadPoolExecutor(1)
-        self._written: Future[None] | None = None
+    After an error of `blocks` only the file that is being written is finished.
+    """
+    written: Future[None] | None = None
+    with ThreadPoolExecutor(1) as pool:
+        for names, rows in _gathered(blocks, rows_per_file):
+            if written:
+                written.result()
+            whole = rows[0] if len(rows) == 1 else np.concatenate(rows)
+            rows.clear()  # what was joined would else stay in memory beside the whole
+            written = pool.submit(write, names, whole)
+    if written:
+        written.result()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """After an error only the file that is being written is finished."""
-        try:
-            if kind is None and self._names:
-                self._begin()
-            if kind is None and self._written:
-                self._written.result()
-        finally:
-            self._pool.shutdown()
-
-    def add(self, names: Sequence[IdAndKey], rows: NDArray[Any]) -> None:
-        self._names += names
-        self._rows.append(rows)
-        if len(self._names) >= self.rows_per_file:
-            self._begin()
-
-    def _begin(self) -> None:
-        if self._written:
-            self._written.result()
-        rows = self._rows[0] if len(self._rows) == 1 else np.concatenate(self._rows)
-        self._written = self._pool.submit(self._write, self._names, rows)
-        self._names, self._rows = [], []
-
-    def _write(self, names: Sequence[IdAndKey], rows: NDArray[Any]) -> None:
-        written = _write_file(self.folder, names, rows, self.provenance)
-        self.note({image_id: row for (image_id, _), row in written.items()})
+def _gathered(
+    blocks: Iterable[tuple[list[IdAndKey], NDArray[Any]]], rows_per_file: int
+) -> Iterator[tuple[list[IdAndKey], list[NDArray[Any]]]]:
+    names: list[IdAndKey] = []
+    rows: list[NDArray[Any]] = []
+    for block, made in blocks:
+        names += block
+        rows.append(made)
+        if len(names) >= rows_per_file:
+            yield names, rows
+            names, rows = [], []
+    if names:
+        yield names, rows
 
 
 def _write_file(

@@ -38,7 +38,7 @@ def installed(package: str = "openvino") -> bool:
 
 def has_precision(precision: Precision) -> bool:
     """Whether the processor has it, by OpenVINO's own list."""
-    found = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    found = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return CAPABILITIES[precision] in found
 
 
@@ -55,7 +55,7 @@ class OpenVinoRunner:
             "ENABLE_CPU_PINNING": False,  # other work may want the same core
         }
         try:
-            self._model = core().compile_model(str(folder / MODEL_FILE), "CPU", hints)
+            self._model = _core().compile_model(str(folder / MODEL_FILE), "CPU", hints)
         except RuntimeError as error:
             raise UserError(
                 f"{folder}: this exported network is damaged ({_in_a_line(error)}); "
@@ -74,7 +74,7 @@ class OpenVinoRunner:
             rows[number] = request.get_output_tensor(0).data.copy()
             span.close()
 
-        queue = openvino().AsyncInferQueue(self._model)
+        queue = _openvino().AsyncInferQueue(self._model)
         queue.set_callback(keep)
         try:
             for number, images in enumerate(batches_BCHW):
@@ -99,10 +99,10 @@ def export(network: "nn.Module", folder: Path, *, shape_BCHW: tuple[int, int, in
     try:
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracing lists what it takes for constant: all may be
-            model = openvino().convert_model(
+            model = _openvino().convert_model(
                 network.eval().cpu(),
                 example_input=batch,
-                input=[(list(shape_BCHW), openvino().Type.u8)],
+                input=[(list(shape_BCHW), _openvino().Type.u8)],
             )
     except Exception as error:  # of a dozen kinds, in many lines
         raise UserError(f"OpenVINO cannot take this network ({_in_a_line(error)})") from error
@@ -119,7 +119,7 @@ def quantise(
 
     part: the network's attribute that does nearly all of the work. The rest stays exact.
     """
-    exact = core().read_model(str(source / MODEL_FILE))
+    exact = _core().read_model(str(source / MODEL_FILE))
     # It asks torch for CUDA's compiler, and torch warns where there is none.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import nncf
@@ -147,7 +147,7 @@ def _in_a_line(error: Exception) -> str:
 
 
 @cache
-def openvino() -> Any:
+def _openvino() -> Any:
     # Conversion and quantisation report their use over the network, unless the package that does
     # it cannot be imported.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -157,14 +157,14 @@ def openvino() -> Any:
 
 
 @cache
-def core() -> Any:
-    return openvino().Core()
+def _core() -> Any:
+    return _openvino().Core()
 
 
 def _save(model: Any, folder: Path) -> None:
     _number_names(model)
     with folder_written_beside(folder, holds=MODEL_FILE) as beside:
-        openvino().save_model(model, str(beside / MODEL_FILE), compress_to_fp16=False)
+        _openvino().save_model(model, str(beside / MODEL_FILE), compress_to_fp16=False)
 
 
 def _number_names(model: Any) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
+import pandas as pd
 from matplotlib.colors import FuncNorm, LogNorm, Normalize
 from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
 
-from atlas.report.pictures import GRAY, colour_of, save_figure, shortened
+from atlas.report.figures import dress, panels, save_figure, shortened
+from atlas.report.pictures import GRAY, colour_of
 
 COLOURS = ("#1f5f8b", "#d1802b")  # of the first split and the second
 NAME_LETTERS = 30
@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 def save_label_counts(path: Path, counts_C: Mapping[str, Counts], names: Sequence[str]) -> None:
     """A bar for each label and split, the commonest label of all at the top. By split."""
     order = np.argsort(-np.sum(list(counts_C.values()), axis=0), kind="stable")
-    figure, axis = plt.subplots(figsize=(9.8, 1.0 + 0.265 * len(names)), layout="constrained")
+    figure, ((axis,),) = panels(1, 1, (9.8, 1.0 + 0.265 * len(names)))
     height = 0.76 / len(counts_C)
     for n, (split, counts) in enumerate(counts_C.items()):
         places = np.arange(len(names)) + (n - (len(counts_C) - 1) / 2) * height
@@ -45,14 +45,17 @@ def save_label_counts(path: Path, counts_C: Mapping[str, Counts], names: Sequenc
     axis.set_xlabel("images, on a logarithmic scale", fontsize=8.5)
     if len(counts_C) > 1:
         axis.legend(fontsize=8.5, frameon=False, loc="lower right")
-    _dress(axis, "x")
+    dress(axis)
     save_figure(path, figure)
 
 
-def save_labels_per_image(path: Path, images: Mapping[str, Mapping[int, float]]) -> None:
-    """By split: percent of the images by how many labels they carry."""
+def save_labels_per_image(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """By split: percent of the images by how many labels they carry. tables: labels, percent."""
+    images = {
+        split: dict(zip(t["labels"], t["percent"], strict=True)) for split, t in tables.items()
+    }
     sizes = sorted({size for percent in images.values() for size in percent})
-    figure, axis = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
+    figure, ((axis,),) = panels(1, 1, (6.4, 2.6))
     width = 0.76 / len(images)
     for n, (split, percent) in enumerate(images.items()):
         places = np.arange(len(sizes)) + (n - (len(images) - 1) / 2) * width
@@ -67,7 +70,7 @@ def save_labels_per_image(path: Path, images: Mapping[str, Mapping[int, float]])
     axis.margins(y=0.14)
     if len(images) > 1:
         axis.legend(fontsize=8.5, frameon=False)
-    _dress(axis, "y")
+    dress(axis, grid="y")
     save_figure(path, figure)
 
 
@@ -90,20 +93,17 @@ def save_correlation(path: Path, phi_CC: Floats, names: Sequence[str]) -> None:
 
 def save_pixel_values(path: Path, counts_CV: Mapping[str, Counts], channels: Sequence[str]) -> None:
     """A panel for each split: how often each value occurs, a line for each channel. By split."""
-    figure, panels = plt.subplots(
-        1, len(counts_CV), figsize=(9.8, 3.2), sharey=True, squeeze=False, layout="constrained"
-    )
-    for axis, (split, counts) in zip(panels[0], counts_CV.items(), strict=True):
+    figure, (axes,) = panels(1, len(counts_CV), (9.8, 3.2), sharey=True)
+    for axis, (split, counts) in zip(axes, counts_CV.items(), strict=True):
         for channel, counts_V in zip(channels, counts, strict=True):
             percent_V = np.where(counts_V > 0, 100 * counts_V / counts_V.sum(), np.nan)
             axis.plot(percent_V, color=_line_colour(channel), linewidth=1.4, label=channel)
-        axis.set_title(f"{split} images", fontsize=9)
         axis.set_yscale("log")
         axis.set_xlim(-2, 257)
         axis.set_xlabel("value of a pixel, 255 is white", fontsize=8.5)
-        _dress(axis, "both")
-    panels[0][0].set_ylabel("percent of pixels", fontsize=8.5)
-    panels[0][-1].legend(fontsize=8.5, frameon=False)
+        dress(axis, grid="both", title=f"{split} images")
+    axes[0].set_ylabel("percent of pixels", fontsize=8.5)
+    axes[-1].legend(fontsize=8.5, frameon=False)
     save_figure(path, figure)
 
 
@@ -115,7 +115,7 @@ def _heat_map(
     shown = [_named(names, k) for k in range(count)]
     side, names_side = 0.29 * count, 0.4 + 0.067 * max(map(len, shown))
     size = (max(side, 2.4) + names_side + 1.0, max(side, 2.4) + names_side)
-    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    figure, ((axis,),) = panels(1, 1, size)
     painted = mpl.colormaps[colours].with_extremes(bad=EMPTY)
     image = axis.imshow(values_CC, norm=norm, cmap=painted)
     dark_CC = _darkness(painted(norm(values_CC))) > INK_TURNS
@@ -162,10 +162,3 @@ def _line_colour(channel: str) -> tuple[float, ...] | str:
     """That of the channel, darkened to be seen on white."""
     colour = colour_of(channel)
     return "0.3" if colour == GRAY else tuple(0.78 * part / max(colour) for part in colour)
-
-
-def _dress(axis: Axes, grid: str) -> None:
-    axis.grid(axis=grid, color="0.91", linewidth=0.7)  # type: ignore[arg-type]
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=8)
-    axis.spines[["top", "right"]].set_visible(False)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from atlas.report.pictures import save_figure, shortened
+from atlas.report.figures import dress, panels, save_figure, shortened
 
 NAME_LETTERS = 24
 
@@ -31,17 +30,14 @@ def save_agreement_plot(
     agreement: table, other, shared, equal; a row for each pair. trust: by table, in their order.
     """
     count = len(trust)
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(4.5 + 1.7 * count, 1.4 + 0.75 * count), sharey=True, layout="constrained",
-        width_ratios=[count, 2],
-    )  # fmt: skip
+    size_inches = (4.5 + 1.7 * count, 1.4 + 0.75 * count)
+    figure, ((left, right),) = panels(1, 2, size_inches, sharey=True, width_ratios=[count, 2])
     _draw_pairs(left, agreement, list(trust))
     _draw_trust(right, list(trust.values()))
     short = [shortened(name, NAME_LETTERS) for name in trust]
     left.set_xticks(range(count), short, rotation=20, ha="right")
     left.set_yticks(range(count), short)
-    for axis in (left, right):
-        axis.tick_params(labelsize=8)
+    left.tick_params(labelsize=8)
     save_figure(path, figure)
 
 
@@ -68,7 +64,4 @@ def _draw_trust(axis: Axes, trust: list[TrustShown]) -> None:
     axis.hlines(places, low, high, color="0.35", linewidth=2)
     axis.scatter(share, places, s=36, color="tab:blue", zorder=3)
     axis.set_xlim(-0.02, 1.02)
-    axis.grid(axis="x", color="0.9", linewidth=0.6)
-    axis.set_axisbelow(True)
-    axis.set_title("repeats the others (95 %)", fontsize=9)
-    axis.spines[["top", "right"]].set_visible(False)
+    dress(axis, title="repeats the others (95%)")

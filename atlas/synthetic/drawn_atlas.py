@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -130,13 +131,13 @@ def _already_there(folder: Path, stated: Mapping[str, object]) -> DrawnAtlas | N
     if found.get("settings") != stated:
         what = "other settings drew it" if found else "it is no finished drawn atlas"
         raise UserError(f"{folder}: exists and {what}; name another folder or remove this one")
-    return DrawnAtlas(
-        folder=folder,
-        content_hash=found["content_hash"],
-        train_images=found["train_images"],
-        test_images=found["test_images"],
-        already_there=True,
-    )
+    return _drawn(folder, found, already_there=True)
+
+
+def _drawn(folder: Path, notes: Mapping[str, Any], *, already_there: bool) -> DrawnAtlas:
+    names = ("content_hash", "train_images", "test_images")
+    said = {name: notes[name] for name in names}
+    return DrawnAtlas(folder=folder, already_there=already_there, **said)
 
 
 def _write(
@@ -162,13 +163,7 @@ def _write(
         }
         for name, text in {**tables, **texts, "drawn.json": json_text(notes)}.items():
             (beside / name).write_text(text, encoding="utf-8")
-    return DrawnAtlas(
-        folder=folder,
-        content_hash=str(notes["content_hash"]),
-        train_images=len(train),
-        test_images=len(test),
-        already_there=False,
-    )
+    return _drawn(folder, notes, already_there=False)
 
 
 def _tables(train: list[Drawing], test: list[Drawing]) -> dict[str, str]:

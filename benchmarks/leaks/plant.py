@@ -11,8 +11,9 @@ from typing import Literal
 import cv2
 import numpy as np
 import pandas as pd
+import tyro
 
-from atlas.cli.console import run
+from atlas.cli.console import errors_in_one_line
 from atlas.core.errors import UserError
 from atlas.core.files import folder_written_beside, read_json, write_json
 from atlas.dataset.artifacts import load_table, save_table
@@ -166,4 +167,5 @@ def _counts_there(out: Path, stated: dict[str, object]) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    run(main)
+    with errors_in_one_line():
+        tyro.cli(main)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import sigmoid_focal_loss  # type: ignore[import-untyped]
+from torchvision.ops import sigmoid_focal_loss
 
 
 def bce(logits_NC: Tensor, targets_NC: Tensor) -> Tensor:

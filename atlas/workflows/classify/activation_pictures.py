@@ -13,7 +13,7 @@ from atlas.core.errors import Stage, UserError
 from atlas.core.files import check_replaceable, folder_written_beside
 from atlas.dataset.artifacts import ProbabilitySet, load_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
-from atlas.report.activation_montage import LookedAt, Truth, save_montage
+from atlas.report.picture_pairs import LookedAt, Truth, save_montage
 from atlas.workflows.classify.activation_maps import (
     Asked,
     images_of,

@@ -12,13 +12,12 @@ from atlas.core.files import content_hash
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.store import ImageStore
-from atlas.report.embedding_map import save_embedding_map
 from atlas.report.evaluation_plots import (
-    Confusion,
     SimilarityPanel,
-    save_confusions,
+    save_embedding_map,
     save_similarity_histogram,
 )
+from atlas.report.picture_pairs import Confusion, save_confusions
 from atlas.report.pictures import to_rgb
 from retrieval.evaluation.measurement import Measurement
 from retrieval.evaluation.ranking import QueryScores

@@ -12,7 +12,6 @@ from atlas.core.errors import MissingStageError, UserError
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.manifest import ImageRow, Manifest
 from atlas.dataset.queries import find_query
-from atlas.report.activation_montage import heated
 from atlas.report.explanation_page import (
     Bar,
     Classifier,
@@ -23,6 +22,7 @@ from atlas.report.explanation_page import (
     picture_uri,
     save_explanation,
 )
+from atlas.report.picture_pairs import heated
 from atlas.workflows.classify.activation_maps import images_of, mean_maps, open_classifiers
 from atlas.workflows.explain.drawing import Draw, draw_of
 from atlas.workflows.explain.match import candidates, claim_of, neighbour, plots, rests_on

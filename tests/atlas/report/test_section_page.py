@@ -1,4 +1,4 @@
-"""The page of an exploration, opened in a browser; and its plots at extremes."""
+"""A page of sections, opened in a browser; and the plots of an exploration at extremes."""
 
 from pathlib import Path
 
@@ -7,23 +7,22 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page
 
-from atlas.report.exploration_page import (
-    TILE_PX,
-    ExplorationPage,
-    Finding,
-    Plot,
-    Section,
-    ShownTable,
-    Tile,
-    save_exploration_page,
-    tile_uri,
-)
 from atlas.report.exploration_plots import (
     save_cooccurrence,
     save_correlation,
     save_label_counts,
     save_labels_per_image,
     save_pixel_values,
+)
+from atlas.report.pages import (
+    TILE_PX,
+    Plot,
+    Section,
+    SectionPage,
+    ShownTable,
+    Tile,
+    save_section_page,
+    tile_uri,
 )
 
 LONG = "A label of a name that goes on & <on> for longer than anybody would like it to"
@@ -38,11 +37,10 @@ def saved(tmp_path: Path) -> Path:
         {"label": [1000, 1], "name": [LONG, ""], "images": [12885, 7], "phi": [0.5, np.nan]}
     )
     wide = pd.DataFrame({"label_name": ["0 a"], **{f"{n} a_b": [n] for n in range(60)}})
-    page = ExplorationPage(
+    page = SectionPage(
         title="Exploration of <drawn>",
         counts={"train images": "12,892"},
         notes=("No images are there.",),
-        stands_out=(Finding(lead="<b> and c occur together", told="all 3 of them."),),
         sections=(
             Section(
                 title="First", said=("It is said.",), plots=(Plot(path=plot, said="bars"),),
@@ -53,11 +51,12 @@ def saved(tmp_path: Path) -> Path:
                 ),
             ),
             Section(title="Second", tiles=(
-                Tile(rgb=np.ones((8, 8, 3), np.float32), title="tile", note="note"),
+                Tile(rgb=np.ones((8, 8, 3), np.float32), title="tile", note="<b>note</b>",
+                     lines=("0 a", LONG), marked=frozenset({"0 a"}), apart=True),
             )),
         ),
     )  # fmt: skip
-    save_exploration_page(tmp_path / "page.html", page)
+    save_section_page(tmp_path / "page.html", page)
     return tmp_path / "page.html"
 
 
@@ -75,12 +74,10 @@ def test_the_page_fits_its_window_and_shows_its_pictures(
     assert all(natural > 0 and shown > 0 for natural, shown in sizes)
 
 
-def test_the_page_says_what_stands_out_and_opens_its_tables(page: Page, saved: Path) -> None:
+def test_the_page_shows_its_figures_and_opens_its_tables(page: Page, saved: Path) -> None:
     page.goto(saved.as_uri())
     assert page.locator("h1").inner_text() == "Exploration of <drawn>"
-    assert page.locator(".findings li").all_inner_texts() == [
-        "<b> and c occur together: all 3 of them."
-    ]
+    assert page.locator(".counts dd").all_inner_texts() == ["12,892"]
     counts = page.locator("table[data-file='counts.csv']")
     rows = [row.locator("td").all_inner_texts() for row in counts.locator("tbody tr").all()]
     dash = "\N{EN DASH}"
@@ -91,6 +88,7 @@ def test_the_page_says_what_stands_out_and_opens_its_tables(page: Page, saved: P
     assert wide.is_visible()
     target = page.locator("nav a", has_text="Second").get_attribute("href")
     assert page.locator(f"{target} h2").inner_text() == "Second"
+    assert page.locator("figure.apart .marked").all_inner_texts() == ["0 a"]
 
 
 def test_a_tile_has_the_height_of_all_and_a_pair_twice_the_width(page: Page, saved: Path) -> None:
@@ -116,7 +114,8 @@ def test_plots_take_one_label_and_many_and_those_without_images(
     save_cooccurrence(tmp_path / "a.png", both_CC, names)
     save_correlation(tmp_path / "b.png", phi_CC, names)
     save_label_counts(tmp_path / "c.png", {"train": both_CC.diagonal()}, names)
-    save_labels_per_image(tmp_path / "d.png", {"train": {1: 100.0}, "external": {2: 100.0}})
+    alone, pairs = (pd.DataFrame({"labels": [n], "percent": [100.0]}) for n in (1, 2))
+    save_labels_per_image(tmp_path / "d.png", {"train": alone, "external": pairs})
     counts_CV = np.zeros((2, 256), np.int64)
     counts_CV[:, 255] = 9
     save_pixel_values(tmp_path / "e.png", {"train": counts_CV}, ["dna", "green"])
