@@ -43,7 +43,7 @@ LARGEST_FALL = 0.005  # of either recall, against float32
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """Shares of queries whose nearest image is the right one; 0 where nothing was asked.
+    """Shares of queries whose nearest image is the right one; 0 where there are none.
 
     copies: planted ones, which should find their source. siblings: images that share an identity
     with another, which should find one of it.
