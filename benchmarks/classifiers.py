@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -37,7 +37,6 @@ from atlas.training.settings import Precision
 from classify.decisions.thresholds import choose_thresholds, predict_labels
 from classify.networks.factory import empty_network
 from classify.recipes import RECIPES
-from classify.settings import ClassifierOptions
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "train_folds.py"
 Comparison = Literal["recipes", "losses", "channels"]
@@ -146,7 +145,7 @@ def trained(row: Row, seed: int, common: tuple[str, ...], folder: Path) -> dict[
 def parameters(recipe: str, data: Path, image_size_px: int) -> int:
     """Weights that learn, of the whole network."""
     spec = read_manifest(data).spec
-    settings = ClassifierOptions(image_size_px=image_size_px).applied_to(RECIPES[recipe])  # type: ignore[index]
+    settings = replace(RECIPES[recipe], image_size_px=image_size_px)  # type: ignore[index]
     network = empty_network(settings, channels=spec.channels, labels=len(spec.labels))
     return sum(weight.numel() for weight in network.parameters())
 

@@ -77,7 +77,7 @@ def compare_on(
         f"faiss {factory}, {more} x": asking(rival),
     }
     try:
-        index, tuned = tune(known, exact, recall=recall, mib=np.inf, tell=print)
+        index, tuned = tune(known, exact, recall=recall, mib=np.inf)
         way = FactoryProposals(index, tuned.parameters, tuned.proposals)
         approximate = build_index(known, lambda _: way)
         way_name = " ".join([tuned.factory, tuned.parameters, f"{tuned.proposals} x"])

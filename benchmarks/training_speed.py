@@ -89,7 +89,7 @@ def embedder_rate(source: Source, precision: Precision) -> float:
     training = one_epoch(recipe.training, batch_size, precision)
     settings = replace(recipe, weights="none", image_size_px=size_px, training=training)
     with recorded() as recorder, tempfile.TemporaryDirectory() as folder:
-        embedder_training.train_embedder(manifest, store, settings, Path(folder), tell=str)
+        embedder_training.train_embedder(manifest, store, settings, Path(folder))
     return rate_of_steps(recorder.spans)
 
 
