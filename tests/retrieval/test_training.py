@@ -1,4 +1,7 @@
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +22,26 @@ IDENTITIES = antibodies(8, 4)
 
 
 def train(tmp_path: Path, name: str = "run", how: EmbedderSettings | None = None, ids=IDENTITIES):
-    said: list[str] = []
-    embedder = train_embedder(
-        manifest(ids), store(tmp_path / "store", ids), how or settings(), tmp_path / name,
-        tell=said.append,
-    )  # fmt: skip
+    with notes_of("retrieval.training") as said:
+        embedder = train_embedder(
+            manifest(ids), store(tmp_path / "store", ids), how or settings(), tmp_path / name
+        )
     return embedder, said
+
+
+@contextmanager
+def notes_of(name: str) -> Iterator[list[str]]:
+    """What a module logs meanwhile."""
+    notes: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: notes.append(record.getMessage())
+    logger = logging.getLogger(name)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield notes
+    finally:
+        logger.removeHandler(handler)
 
 
 def test_it_learns_to_find_identities(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from atlas.workflows.evaluate.ablation import (
     ablate_retrieval,
     ablation_table,
     ablation_text,
-    winners,
+    winner,
 )
 from retrieval.evaluation.protocols import Protocol
 from retrieval.evaluation.ranking import rank_queries, summarise
@@ -121,16 +121,16 @@ def test_protocols_without_a_right_answer_have_no_rows(table: pd.DataFrame) -> N
 
 def test_the_text_names_the_winner_of_each_protocol(table: pd.DataFrame) -> None:
     best = table.sort_values("map_at_r", kind="stable").iloc[-1]
-    assert winners(table) == [
-        f"closed: {best['combination']}, MAP@R {best['map_at_r']:.4f} "
+    assert winner(table) == (
+        f"{best['combination']}, MAP@R {best['map_at_r']:.4f} "
         f"({best['map_at_r_gain']:+.4f} ± {best['map_at_r_gain_error']:.4f})"
-    ]
+    )
     text = ablation_text(table, {"closed": "identity"}, 160)
     assert "closed (40 queries, a class is identity)" in text
     assert "160 training images" in text
     assert text.count("\n| ") == 20
     tied = table.assign(map_at_r=0.5)
-    assert winners(tied)[0].startswith("closed: nothing,")
+    assert winner(tied).startswith("nothing,")
 
 
 @pytest.fixture(scope="module")

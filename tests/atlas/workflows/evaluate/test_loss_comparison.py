@@ -9,6 +9,7 @@ import torch
 
 from atlas.core.errors import UserError
 from atlas.dataset.splits.folds import Fold
+from atlas.workflows.evaluate import loss_comparison
 from atlas.workflows.evaluate.cross_validation import METRICS, fold_atlas, train_on
 from atlas.workflows.evaluate.loss_comparison import (
     TABLE_2,
@@ -25,10 +26,6 @@ from tests.atlas.workflows.classify.made_folds import settings, write_textures
 
 TWO_BLOCKS = FoldSettings(fold_count=2, gap=1)
 FILES = ("losses.csv", "table.csv", "table.md", "losses.png")
-
-
-def silent(_: str) -> None:
-    pass
 
 
 @pytest.mark.parametrize("name", TABLE_2)
@@ -95,7 +92,7 @@ def test_only_the_loss_differs(tmp_path: Path) -> None:
     ends = []
     for n, name in enumerate(("ArcFace (0.5)", "Softmax", "Triplet (0.35)")):
         how = replace(still, loss=TABLE_2[name])
-        embedder = train_on(atlas, atlas.folds[0], how, tmp_path / f"{n}", tell=silent)
+        embedder = train_on(atlas, atlas.folds[0], how, tmp_path / f"{n}")
         ends.append(embedder.network.state_dict())
     for weights in zip(*(end.values() for end in ends), strict=True):
         # What starts at 0 is moved by 1e-30; statistics of BatchNorm, of the same images, by all.
@@ -103,7 +100,9 @@ def test_only_the_loss_differs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_comparison_that_grows_is_the_one_made_at_once(tmp_path: Path) -> None:
+def test_a_comparison_that_grows_is_the_one_made_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Whatever is finished is only read, and processes side by side give the same bytes."""
     data, grown, at_once = (tmp_path / name for name in ("data", "grown", "at_once"))
     write_textures(data)
@@ -111,17 +110,16 @@ def test_a_comparison_that_grows_is_the_one_made_at_once(tmp_path: Path) -> None
     def compare(out: Path, *, jobs: int, **asked: object) -> pd.DataFrame:
         rows = {"rows": "softmax, arcface (0.5)", "seeds": 1, "first_folds": 1}
         compared = ComparisonSettings(**(rows | asked))
-        return compare_losses(
-            data, out, settings(), TWO_BLOCKS, compared, jobs=jobs, tell=told.append
-        )
+        return compare_losses(data, out, settings(), TWO_BLOCKS, compared, jobs=jobs)
 
-    told: list[str] = []
     first = compare(grown, jobs=1, rows="Softmax")
     assert first["loss"].tolist() == ["Softmax"]
-    told.clear()
-    table = compare(grown, jobs=1)
-    assert told[0] == "2 runs, 1 of them finished before"
-    assert len(told) == 2
+    caplog.clear()
+    with caplog.at_level("INFO", logger=loss_comparison.__name__):
+        table = compare(grown, jobs=1)
+    notes = [r.getMessage() for r in caplog.records if r.name == loss_comparison.__name__]
+    assert notes[0] == "2 runs, 1 of them finished before"
+    assert len(notes) == 2
     assert table["loss"].tolist() == ["ArcFace (0.5)", "Softmax"]
     assert table["runs"].tolist() == [1, 1]
     assert {path.name for path in grown.iterdir()} == {*FILES, "settings.json"}
@@ -131,7 +129,7 @@ def test_a_comparison_that_grows_is_the_one_made_at_once(tmp_path: Path) -> None
     with pytest.raises(UserError, match="fold_count was 2, is 3"):
         compare_losses(
             data, grown, settings(), replace(TWO_BLOCKS, fold_count=3), ComparisonSettings(),
-            jobs=1, tell=silent,
+            jobs=1,
         )  # fmt: skip
 
 
@@ -140,7 +138,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
 
     def compare(how: EmbedderSettings, **asked: object) -> None:
         compare_losses(data, tmp_path / "out", how, TWO_BLOCKS, ComparisonSettings(**asked),
-                       jobs=1, tell=silent)  # fmt: skip
+                       jobs=1)  # fmt: skip
 
     with pytest.raises(UserError, match="one seed and one fold"):
         compare(settings(), seeds=0)
