@@ -31,11 +31,11 @@ class SameImageCalibration:
 
     cut: the threshold: registration score (evidence) from which a pair is claimed.
     centre_z, spread_z: the bulk of natural non-matches in Fisher's z.
-    planted: evidence of planted copies with their source, sorted; -1 where not a candidate.
+    planted: scores of planted copies with their source, sorted; -1 where not a candidate.
     natural_count: images whose nearest other image was examined.
     suspected: how many of those reach the threshold: copies within the atlas, or near duplicates.
     copy_share: share of copies among the queries at which confidence is meant.
-    promise: what the planted copies and the natural pairs, all counted as distinct, show.
+    promise: the guarantee that planted copies and natural pairs, all taken as non-matches, give.
     """
 
     cut: float
@@ -85,11 +85,11 @@ def calibrate_same_image(
     centre, spread = bulk(fisher_z(natural), fisher_z(examined)) if enough else (0.0, 0.25)
     cuts_z = np.linspace(centre, fisher_z(np.array(1.0)), CUTS_TRIED)
     expected = _expected_precision(np.tanh(cuts_z), planted, centre, spread, settings.copy_share)
-    # The last cut stands where none is good enough: then next to nothing is claimed.
+    # The last threshold stands where none is good enough: then next to nothing is claimed.
     reached = np.flatnonzero(expected >= settings.copy_precision)
     precise_z = float(cuts_z[reached[0]] if len(reached) else cuts_z[-1])
     rarer_z = rare_z(centre, spread, _false_rate(settings) / TIMES_RARER)
-    # No cut brings back a copy that was no candidate, so those do not speak here.
+    # No threshold brings back a copy that was no candidate, so those are left out here.
     keeping_z = float(np.quantile(fisher_z(examined), 1 - settings.copy_recall_kept))
     promise = measure_guarantee(
         Trials(known_K=planted, unknown_U=natural),
@@ -238,7 +238,7 @@ def _expected_precision(
     spread_z: float,
     copy_share: float,
 ) -> NDArray[np.float64]:
-    """Of claims from each evidence on. planted: sorted; the false rate is the natural bulk's."""
+    """Of claims from each score on. planted: sorted; the false rate is the natural bulk's."""
     below = np.searchsorted(planted, evidence, side="left")
     recall = np.maximum(1.0 - below / len(planted), 1.0 / (len(planted) + 1))
     false_rate = norm.sf((fisher_z(evidence) - centre_z) / spread_z)
@@ -247,7 +247,7 @@ def _expected_precision(
 
 
 def _false_rate(settings: LeakSettings) -> float:
-    """Of distinct pairs, at which claims of all copies have the precision that is asked."""
+    """Of non-matches, at which claims of all copies have the precision that is asked."""
     odds = settings.copy_share / (1 - settings.copy_share)
     return odds * (1 - settings.copy_precision) / settings.copy_precision
 

@@ -55,7 +55,7 @@ def hash_field(field: NDArray[np.uint8], kind: HashKind) -> Codes:
 
 
 def hash_images(ids: Sequence[str], images: Images, kind: HashKind, *, folder: Path) -> Codes:
-    """N x T x C x B; kept below `folder`, where a killed run goes on."""
+    """N x T x C x B; kept below `folder`, so that the work is resumable."""
 
     def make_rows(part_ids: Sequence[str]) -> Codes:
         work = partial(hash_field, kind=kind)

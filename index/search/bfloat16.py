@@ -31,7 +31,7 @@ class Bfloat16Proposals:
     """
 
     def __init__(self, vectors_ND: NDArray[np.float32]) -> None:
-        self._count = len(vectors_ND)
+        self._vectors_ND, self._count = vectors_ND, len(vectors_ND)
         self._groups = -(-self._count // GROUP)
         dimension = vectors_ND.shape[1]
         self._rounded = torch.zeros((self._groups * GROUP, dimension), dtype=torch.bfloat16)
@@ -50,7 +50,7 @@ class Bfloat16Proposals:
         """Positions Q x M, and what the product of no other vector exceeds."""
         wanted = min(max(count, LEAST_PROPOSALS), self._groups)
         if count > wanted:  # fewer groups than proposals asked for: all there are
-            return self._everything(len(queries_QD))
+            return flat_proposals(self._vectors_ND)(queries_QD, count)
         step = max(64, min(MOST_QUERIES, SCORE_BYTES // (2 * len(self._rounded))))
         with torch.inference_mode():
             blocks = [
@@ -82,7 +82,3 @@ class Bfloat16Proposals:
             shape = (queries, len(self._rounded))
             self._scores = torch.empty(shape, dtype=torch.bfloat16)
         return self._scores[:queries]
-
-    def _everything(self, queries: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        positions_QN = np.tile(np.arange(self._count, dtype=np.int64), (queries, 1))
-        return positions_QN, np.full(queries, -1.0, np.float32)

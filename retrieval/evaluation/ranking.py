@@ -40,7 +40,7 @@ class QueryScores:
     nearest_similarity_Q: NDArray[np.float32]
 
     def at(self, places: Sequence[int] | NDArray[np.int64]) -> "QueryScores":
-        """Those of the queries at these places."""
+        """Return those of the queries at these places."""
         return QueryScores(
             query_ids=tuple(self.query_ids[n] for n in places),
             relevant_Q=self.relevant_Q[places],
@@ -102,7 +102,7 @@ def rank_queries(similarities: Similarities, classes: Mapping[str, Hashable]) ->
 
 
 def summarise(scores: QueryScores, cutoffs: Iterable[int] = CUTOFFS) -> RankingSummary:
-    """The averages over all queries that have a relevant reference."""
+    """Return the averages over all queries that have a relevant reference."""
     counted = scores.at(np.flatnonzero(scores.relevant_Q > 0))
     first = counted.first_rank_Q
     return RankingSummary(
@@ -116,7 +116,7 @@ def summarise(scores: QueryScores, cutoffs: Iterable[int] = CUTOFFS) -> RankingS
 
 
 def by_group(scores: QueryScores, groups: Mapping[str, Hashable]) -> dict[Hashable, QueryScores]:
-    """The scores of each group of queries, such as a class; ids without a group are left out."""
+    """Return the scores of each group of queries, such as a class; others are left out."""
     places = _places(scores.query_ids, groups)
     return {group: scores.at(own) for group, own in places.items()}
 
@@ -146,7 +146,7 @@ def _scored(
 
 
 def ranking_keys(similarity_G: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Numbers that rise as similarities fall, and among equal ones with their place.
+    """Return numbers that rise as similarities fall, and among equal ones with their place.
 
     All differ, so any way of sorting or partitioning them gives the same ranks. The bits of
     floats order like the floats once those of negative ones are turned round.

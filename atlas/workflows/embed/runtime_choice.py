@@ -7,13 +7,12 @@ the index.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import content_hash, json_text, read_json, write_json
@@ -44,7 +43,7 @@ LARGEST_FALL = 0.005  # of either recall, against float32
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """Shares of queries whose nearest image is the right one; 0 where nothing was asked.
+    """Shares of queries whose nearest image is the right one; 0 where there are none.
 
     copies: planted ones, which should find their source. siblings: images that share an identity
     with another, which should find one of it.
@@ -104,9 +103,13 @@ def recall_of(
     stored = Images(what="references", read=store.read, keys=store.keys)
     gallery = embedded(gallery_ids, stored)
     index = build_index(gallery)
-    copies = _Rounds(_planted(gallery_ids, stored, channels=len(store.channels)))
-    found = _nearest(index, embedded(copies.ids, copies.images))
-    hits = [_source(i) == other for i, other in zip(copies.ids, found, strict=True)]
+    hits = [
+        source_of(copy) == other
+        for copies in _planted(gallery_ids, stored, channels=len(store.channels))
+        for copy, other in zip(
+            copies.ids, _nearest(index, embedded(copies.ids, copies.images)), strict=True
+        )
+    ]
     known = _with_siblings(gallery_ids, identities)
     nearest = _nearest(index, gallery.aligned_to(known)) if known else []
     same = [identities[one] == identities[other] for one, other in zip(known, nearest, strict=True)]
@@ -228,30 +231,6 @@ def _planted(ids: Sequence[str], stored: Images, *, channels: int) -> list[Plant
         rounds.append(copies)
         left -= len(copies.ids)
     return rounds
-
-
-class _Rounds:
-    """Copies of several rounds as one set, by ids `round edit:source`."""
-
-    def __init__(self, rounds: list[PlantedCopies]) -> None:
-        self.rounds = rounds
-        self.ids = [f"{n} {image_id}" for n, each in enumerate(rounds) for image_id in each.ids]
-        self.images = Images(what="planted copies", read=self._read, keys=self._keys)
-
-    def _read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
-        return np.concatenate([of.read([image_id]) for of, image_id in self._apart(ids)])
-
-    def _keys(self, ids: Sequence[str]) -> list[str]:
-        return [key for of, image_id in self._apart(ids) for key in of.keys([image_id])]
-
-    def _apart(self, ids: Sequence[str]) -> Iterator[tuple[Images, str]]:
-        for name in ids:
-            number, image_id = name.split(" ", 1)
-            yield self.rounds[int(number)].images, image_id
-
-
-def _source(name: str) -> str:
-    return source_of(name.split(" ", 1)[1])
 
 
 def _with_siblings(ids: Sequence[str], identities: dict[str, str | None]) -> list[str]:

@@ -166,13 +166,6 @@ def summary_of(table: pd.DataFrame) -> dict[str, dict[str, Figures]]:
     }
 
 
-def spread_text(mean: float | None, std: float | None = None) -> str:
-    """`0.912 ± 0.004`, without what is not known."""
-    if mean is None or pd.isna(mean):
-        return "-"
-    return f"{mean:.3f}" if std is None or pd.isna(std) else f"{mean:.3f} ± {std:.3f}"
-
-
 def frozen_features(atlas: FoldedAtlas, folder: Path) -> EmbeddingSet:
     """Return frozen embeddings before whitening, which each fold learns on its own images."""
     return embed_store(bare_embedder(atlas.store), atlas.store, atlas.ids, folder=folder)

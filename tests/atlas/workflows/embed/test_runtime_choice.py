@@ -113,7 +113,7 @@ def test_a_check_is_not_made_again(made: Path, tmp_path: Path, monkeypatch) -> N
 
 def test_what_fails_its_check_gives_way_and_it_is_said(made: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setitem(runtime_choice.LEAST_COSINE, "float32", 1.1)
-    said = list(runtime_lines(built(made, tmp_path / "index", FLOAT32).runtime_checks))
+    said = tuple(runtime_lines(built(made, tmp_path / "index", FLOAT32).runtime_checks))
     assert said[0].startswith("not by openvino float32: cosine to torch float32 of 40 images")
     assert said[1] == "embeds by torch float32"
     kept = runtime_json(tmp_path / "index")
@@ -128,7 +128,7 @@ def test_what_openvino_cannot_take_gives_way_and_it_is_said(made, tmp_path, monk
         raise UserError("OpenVINO cannot take this network (a reason)")
 
     monkeypatch.setattr(runtime_choice, "export", refused)
-    said = list(runtime_lines(built(made, tmp_path / "index", FLOAT32).runtime_checks))
+    said = tuple(runtime_lines(built(made, tmp_path / "index", FLOAT32).runtime_checks))
     assert said == (
         "not by openvino float32: OpenVINO cannot take this network (a reason)",
         "embeds by torch float32",
@@ -244,7 +244,7 @@ def test_8_bits_are_taken_or_given_up_by_what_they_find(
 ) -> None:
     monkeypatch.setattr(runtime_choice, "LARGEST_FALL", largest_fall)
     options = RuntimeOptions(precision="int8")
-    told = list(runtime_lines(built(made, tmp_path / "index", options).runtime_checks))
+    told = tuple(runtime_lines(built(made, tmp_path / "index", options).runtime_checks))
     kept = runtime_json(tmp_path / "index")
     first = kept["checks"][0]
     assert first["precision"] == "int8"
