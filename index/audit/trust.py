@@ -1,4 +1,5 @@
-"""How far each leak table repeats the consensus of the others, and which to distrust.
+"""How far each leak table repeats the consensus of the others, which to distrust, and one table of
+all: labels by vote, and for each row which tables say so and which do not.
 
 Tables were copied from one another, so their number proves nothing: tables that hardly ever differ
 are one voice with one vote, and never confirm each other. The consensus is weighted by trust, and
@@ -24,6 +25,21 @@ ONE_VOICE = 0.95  # tables are one voice where they surely agree on so much of w
 DOUBTED = 0.5  # what a row counts that its own author doubts
 ROUNDS = 20
 DIFFERENCE_COLUMNS = ("label", "added", "lacking")
+TRUST_COLUMNS = (
+    "table",
+    "voice",
+    "source",
+    "judged",
+    "equal",
+    "share",
+    "low",
+    "high",
+    "distrusted",
+)
+MERGED_COLUMNS = (
+    "Id", "labels", "confidence", "tables", "disagree", "other_labels", "match_id", "match_labels",
+    "other_matches", "distances", "questioned_by",
+)  # fmt: skip
 
 Voices = Mapping[str, int]
 
@@ -127,6 +143,21 @@ def distrusted(panel: Panel) -> tuple[str, ...]:
     )
 
 
+def trust_table(panel: Panel) -> pd.DataFrame:
+    """TRUST_COLUMNS, a row for each table: its voice and source by number, and how often it repeats
+    the consensus of the others on the ids where it can be judged, with the 95% interval."""
+    sources, suspects = sources_of(panel.tables), distrusted(panel)
+    rows = [
+        (
+            name, panel.voices[name], sources[name], trust.of, trust.equal,
+            trust.equal / trust.of if trust.of else float("nan"), *trust.interval,
+            "yes" if name in suspects else "no",
+        )
+        for name, trust in panel.trust.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(TRUST_COLUMNS))
+
+
 def leading(votes: Mapping[Labels, float]) -> list[Labels]:
     """The label sets with the most votes: several in a tie, none without votes."""
     most = max(votes.values(), default=0.0)
@@ -159,6 +190,21 @@ def class_differences(table: LeakTable, consensus: Mapping[str, Labels]) -> pd.D
     return pd.DataFrame(rows, columns=list(DIFFERENCE_COLUMNS))
 
 
+def merged_table(panel: Panel, labelled: Mapping[str, Labels]) -> pd.DataFrame:
+    """MERGED_COLUMNS, a row for each test id that has labels in some table.
+
+    confidence: the trust of the best table that says so, times the share of the votes. It does not
+    rise with the number of tables, which repeat one another. labelled: by field, the labels of
+    matches that are known.
+    """
+    rows = [
+        _row(panel, image_id, labelled)
+        for image_id in all_ids(panel.tables)
+        if answers_for(panel.tables, image_id)
+    ]
+    return pd.DataFrame(rows, columns=list(MERGED_COLUMNS))
+
+
 def _trust(table: LeakTable, consensus: Mapping[str, Labels]) -> Trust:
     judged = judged_ids(table, consensus)
     equal = sum(table.answers[i] == frozenset([consensus[i]]) for i in judged)
@@ -179,30 +225,6 @@ def _together(tables: Sequence[LeakTable], counted: str) -> dict[str, int]:
         table.name: number.setdefault(int(component), len(number))
         for table, component in zip(tables, component_T, strict=True)
     }
-
-
-# One table of several: labels by vote, and for each row who says so and who does not.
-
-
-MERGED_COLUMNS = (
-    "Id", "labels", "confidence", "tables", "disagree", "other_labels", "match_id", "match_labels",
-    "other_matches", "distances", "questioned_by",
-)  # fmt: skip
-
-
-def merged_table(panel: Panel, labelled: Mapping[str, Labels]) -> pd.DataFrame:
-    """MERGED_COLUMNS, a row for each test id that has labels in some table.
-
-    confidence: the trust of the best table that says so, times the share of the votes. It does not
-    rise with the number of tables, which repeat one another. labelled: by field, the labels of
-    matches that are known.
-    """
-    rows = [
-        _row(panel, image_id, labelled)
-        for image_id in all_ids(panel.tables)
-        if answers_for(panel.tables, image_id)
-    ]
-    return pd.DataFrame(rows, columns=list(MERGED_COLUMNS))
 
 
 def _row(panel: Panel, image_id: str, labelled: Mapping[str, Labels]) -> tuple[str | float, ...]:
