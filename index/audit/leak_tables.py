@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -79,51 +79,58 @@ class LeakTable:
         return frozenset(i for i, rows in self.by_id.items() if all(row.doubted for row in rows))
 
 
-def read_leak_tables(
-    paths: Sequence[Path],
-    *,
-    label_count: int,
-    test_ids: Collection[str],
-    hpa_ids: bool,
-    names: LeakColumns,
-) -> tuple[LeakTable, ...]:
-    """test_ids: of the atlas; none takes every id. hpa_ids: whether matches are ids of HPA v18.
+@dataclass(frozen=True, kw_only=True)
+class LeakTableReader:
+    """Reads the tables of one audit. What cannot be read is refused by a UserError of one line.
 
-    Raises UserError, one line, for what cannot be read and for two tables of one name.
+    label_count: of the atlas. test_ids: of the atlas; none takes every id. hpa_ids: whether matches
+    are ids of HPA v18. names: of the columns.
     """
-    if not paths:
-        raise UserError("no table is given; name at least one, better three")
-    stems = [path.stem for path in paths]
-    if twice := [stem for stem in stems if stems.count(stem) > 1]:
-        raise UserError(f"two tables are called {twice[0]}; give a copy of one by another name")
-    return tuple(
-        read_leak_table(
-            path, label_count=label_count, test_ids=test_ids, hpa_ids=hpa_ids, names=names
+
+    label_count: int
+    test_ids: Collection[str] = ()
+    hpa_ids: bool = True
+    names: LeakColumns = LeakColumns()
+
+    def read_all(self, paths: Sequence[Path]) -> tuple[LeakTable, ...]:
+        """At least one table; each has a name of its own."""
+        if not paths:
+            raise UserError("no table is given; name at least one, better three")
+        stems = [path.stem for path in paths]
+        if twice := [stem for stem in stems if stems.count(stem) > 1]:
+            raise UserError(f"two tables are called {twice[0]}; give a copy of one by another name")
+        return tuple(map(self.read, paths))
+
+    def read(self, path: Path) -> LeakTable:
+        header, lines = _read_lines(path)
+        columns = _find_columns(path, header, self.names)
+        rows = [self._row(f"{path.name} line {line}", row, columns) for line, row in lines]
+        known = tuple(row for row in rows if not self.test_ids or row.id in self.test_ids)
+        if not known:
+            raise UserError(f"{path}: the column {columns.id!r} holds no id of a test image of the "
+                            "atlas; give another --id-column, or check --data")  # fmt: skip
+        if not any(row.labels for row in known):
+            raise UserError(f"{path}: the column {columns.labels!r} is empty; give another "
+                            "--label-column")  # fmt: skip
+        strangers = len(rows) - len(known)
+        return LeakTable(name=path.stem, columns=columns, rows=known, strangers=strangers)
+
+    def _row(self, where: str, row: dict[str, str], columns: Columns) -> LeakRow:
+        if not row[columns.id]:
+            raise UserError(f"{where}: no test id in {columns.id!r}; fill it in or drop the row")
+        labels, match = row[columns.labels], row[columns.match] if columns.match else ""
+        found = _labels_in(labels)
+        if not all(0 <= label < self.label_count for label in found):
+            raise UserError(f"{where}: {columns.labels} {labels!r} is not labels of "
+                            f"0..{self.label_count - 1}; fix it or drop the row")  # fmt: skip
+        return LeakRow(
+            id=row[columns.id],
+            labels=found,
+            match=match,
+            field=field_of(match, hpa_ids=self.hpa_ids),
+            distances=tuple((name, row[name]) for name in columns.distances if row[name]),
+            doubted=_is_doubted(row[columns.doubt], where) if columns.doubt else False,
         )
-        for path in paths
-    )
-
-
-def read_leak_table(
-    path: Path,
-    *,
-    label_count: int,
-    test_ids: Collection[str],
-    hpa_ids: bool,
-    names: LeakColumns,
-) -> LeakTable:
-    """As `read_leak_tables`, one of them."""
-    header, lines = _read_lines(path)
-    columns = _find_columns(path, header, names)
-    rows = tuple(_rows(path, lines, columns, label_count, hpa_ids=hpa_ids))
-    known = tuple(row for row in rows if not test_ids or row.id in test_ids)
-    if not known:
-        raise UserError(f"{path}: the column {columns.id!r} holds no id of a test image of the "
-                        "atlas; give another --id-column, or check --data")  # fmt: skip
-    if not any(row.labels for row in known):
-        raise UserError(f"{path}: the column {columns.labels!r} is empty; give another "
-                        "--label-column")  # fmt: skip
-    return LeakTable(name=path.stem, columns=columns, rows=known, strangers=len(rows) - len(known))
 
 
 def field_of(match: str, *, hpa_ids: bool) -> str:
@@ -161,39 +168,12 @@ def _find_columns(path: Path, header: Sequence[str], names: LeakColumns) -> Colu
     )
 
 
-def _rows(
-    path: Path,
-    lines: Sequence[tuple[int, dict[str, str]]],
-    columns: Columns,
-    label_count: int,
-    *,
-    hpa_ids: bool,
-) -> Iterator[LeakRow]:
-    for line, row in lines:
-        where = f"{path.name} line {line}"
-        if not row[columns.id]:
-            raise UserError(f"{where}: no test id in {columns.id!r}; fill it in or drop the row")
-        match = row[columns.match] if columns.match else ""
-        yield LeakRow(
-            id=row[columns.id],
-            labels=_labels_in(row[columns.labels], columns.labels, label_count, where),
-            match=match,
-            field=field_of(match, hpa_ids=hpa_ids),
-            distances=tuple((name, row[name]) for name in columns.distances if row[name]),
-            doubted=_is_doubted(row[columns.doubt], where) if columns.doubt else False,
-        )
-
-
-def _labels_in(text: str, column: str, label_count: int, where: str) -> tuple[int, ...]:
-    """Numbers with spaces, commas or the like between them, each once."""
+def _labels_in(text: str) -> tuple[int, ...]:
+    """Numbers with spaces, commas or the like between them, each once; -1 for anything else."""
     try:
-        labels = parse_labels(BETWEEN_LABELS.sub(" ", text))
+        return tuple(dict.fromkeys(parse_labels(BETWEEN_LABELS.sub(" ", text))))
     except ValueError:
-        labels = (-1,)
-    if not all(0 <= label < label_count for label in labels):
-        raise UserError(f"{where}: {column} {text!r} is not labels of 0..{label_count - 1}; fix it "
-                        "or drop the row")  # fmt: skip
-    return tuple(dict.fromkeys(labels))
+        return (-1,)
 
 
 def _is_doubted(cell: str, where: str) -> bool:

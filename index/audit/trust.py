@@ -220,11 +220,7 @@ def _together(tables: Sequence[LeakTable], counted: str) -> dict[str, int]:
         low, _ = exact_interval(pair[counted], pair["shared"])
         tied_TT[a, b] = low >= ONE_VOICE or tables[a].answers == tables[b].answers
     _, component_T = connected_components(tied_TT, directed=False)
-    number: dict[int, int] = {}
-    return {
-        table.name: number.setdefault(int(component), len(number))
-        for table, component in zip(tables, component_T, strict=True)
-    }
+    return dict(zip(at, component_T.tolist(), strict=True))
 
 
 def _row(panel: Panel, image_id: str, labelled: Mapping[str, Labels]) -> tuple[str | float, ...]:
@@ -232,8 +228,8 @@ def _row(panel: Panel, image_id: str, labelled: Mapping[str, Labels]) -> tuple[s
     fields = _fields(panel, image_id)
     field = fields[0] if fields else ""
     return (
-        image_id, _text(labels), confidence, *_sides(panel, image_id, labels),
-        _fullest(panel, image_id, field), _text(labelled.get(field, frozenset())),
+        image_id, format_labels(sorted(labels)), confidence, *_sides(panel, image_id, labels),
+        _fullest(panel, image_id, field), format_labels(sorted(labelled.get(field, ()))),
         " ".join(_fullest(panel, image_id, other) for other in fields[1:]),
         _distances(panel, image_id, field),
         " ".join(table.name for table in panel.tables if image_id in table.doubted),
@@ -295,7 +291,3 @@ def _rows(panel: Panel, image_id: str, field: str) -> dict[str, list[LeakRow]]:
         for table in panel.tables
     }
     return {name: rows for name, rows in found.items() if rows}
-
-
-def _text(labels: Labels) -> str:
-    return format_labels(tuple(sorted(labels)))

@@ -21,7 +21,7 @@ from index.audit.agreement import (
     source_table,
     summary_table,
 )
-from index.audit.leak_tables import Labels, field_of, read_leak_tables
+from index.audit.leak_tables import Labels, LeakTableReader, field_of
 from index.audit.trust import (
     Panel,
     class_differences,
@@ -85,9 +85,8 @@ def audit_leak_tables(
     check_replaceable(out, holds=MERGED_FILE)
     spec, test_ids = _atlas(data)
     count, hpa_ids = len(spec.labels), spec is HPA_2018
-    tables = read_leak_tables(
-        paths, label_count=count, test_ids=test_ids, hpa_ids=hpa_ids, names=columns
-    )
+    reader = LeakTableReader(label_count=count, test_ids=test_ids, hpa_ids=hpa_ids, names=columns)
+    tables = reader.read_all(paths)
     labelled = _labelled(labels, count, hpa_ids=hpa_ids) if labels else {}
     panel = panel_of(tables, voices_of(tables))
     trust = trust_table(panel)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from atlas.core.errors import UserError
-from index.audit.leak_tables import LeakTable, field_of, read_leak_table, read_leak_tables
+from index.audit.leak_tables import LeakTable, LeakTableReader, field_of
 from index.settings import LeakColumns
 
 IMAGE, OTHER = "00070df0-bbc3-11e8-b2bc-ac1f6b6435d0", "000a6c98-bb9b-11e8-b2b9-ac1f6b6435d0"
@@ -24,7 +24,8 @@ def read(
 ) -> LeakTable:
     path = tmp_path / "leaks.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_leak_table(path, label_count=28, test_ids=test_ids, hpa_ids=hpa_ids, names=names)
+    reader = LeakTableReader(label_count=28, test_ids=test_ids, hpa_ids=hpa_ids, names=names)
+    return reader.read(path)
 
 
 def test_a_table_of_ids_and_labels(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def test_ids_of_another_atlas_are_refused(tmp_path: Path) -> None:
 
 def test_tables_need_paths_and_names_of_their_own(tmp_path: Path) -> None:
     def read_all(*paths: Path) -> None:
-        read_leak_tables(paths, label_count=28, test_ids=(), hpa_ids=True, names=KNOWN)
+        LeakTableReader(label_count=28).read_all(paths)
 
     with pytest.raises(UserError, match="no table"):
         read_all()
@@ -175,7 +176,7 @@ def test_the_tables_of_2018(
     shared: Path, name: str, counts: tuple[int, ...], columns: tuple[str | None, ...]
 ) -> None:
     path = shared / "labels" / f"{name}.csv"
-    leaks = read_leak_table(path, label_count=28, test_ids=(), hpa_ids=True, names=KNOWN)
+    leaks = LeakTableReader(label_count=28).read(path)
     several = sum(len(answer) > 1 for answer in leaks.answers.values())
     assert (len(leaks.rows), len(leaks.by_id), several, len(leaks.doubted)) == counts
     assert (leaks.columns.id, leaks.columns.labels, leaks.columns.match) == columns
