@@ -124,7 +124,7 @@ def test_external_images_and_groups_go_along(tmp_path: Path) -> None:
         assert len({made.by_id[i].group for i in ("image00", "image39") if i in made.ids}) <= 1
 
 
-def test_what_is_told(tmp_path: Path) -> None:
+def test_what_is_printed(tmp_path: Path) -> None:
     data = write_atlas(tmp_path / "data", identities=None)
     lines = list(simulation_lines(simulate_test(data, tmp_path / "out", HALF), tmp_path / "out"))
     assert lines[0] == "24 images stay labelled, 20 are tested:"
