@@ -17,12 +17,13 @@ from atlas.workflows.classify.training import atlas_to_classify, draw_curves
 from atlas.workflows.settings import GAP, GAP_NEEDS_BLOCKS, ClassifierFolds
 from classify import folds as fold_training
 from classify.folds import SCORES, FoldRun
-from classify.run_files import PREDICTED_FOLDER
+from classify.run_files import PREDICTED_FOLDER, classifiers_in
 from classify.settings import (
     ClassifierOptions,
     ClassifierSettings,
     PredictionSettings,
     prediction_problems,
+    problems,
 )
 
 KEPT_EPOCHS = {
@@ -61,16 +62,17 @@ def train_folds(
     only: str | None,
     tell: Callable[[str], None],
 ) -> pd.DataFrame:
-    """Trains the folds below `out` and gives the rows of summary.csv, see `fold_summary`.
+    """Train the folds below `out`, and return the rows of summary.csv, see `fold_summary`.
 
     only: numbers of folds with commas between; the others wait, or are taken as they are. Raises
     DataError for the data folder, UserError for what cannot be done and where `out` holds another
     run.
     """
+    if wrong := "; ".join(problems(settings)):
+        raise UserError(wrong)
     manifest, store, settings = atlas_to_classify(data, out, settings)
-    wrong = list(prediction_problems(prediction, settings, image_size_px=store.size_px))
-    if wrong:
-        raise UserError("; ".join(wrong))
+    if wrong := "; ".join(prediction_problems(prediction, settings, image_size_px=store.size_px)):
+        raise UserError(wrong)
     folds = folds_of(manifest, how, seed=settings.training.seed)
     claim = {"folds": asdict(how), "tables": manifest.labelled.table_hash}
     chosen = chosen_folds(only, [fold.name for fold in folds])
@@ -84,7 +86,7 @@ def train_folds(
         tell=tell,
     )
     table = fold_training.train_folds(manifest, store, folds, run, out)
-    finished = {name: out / name for name in table["fold"] if (out / name).is_dir()}
+    finished = classifiers_in(out)
     for name, folder in finished.items():
         draw_curves(folder, {name: folder})
     draw_curves(out, finished)
@@ -92,7 +94,7 @@ def train_folds(
 
 
 def folds_of(manifest: Manifest, how: ClassifierFolds, *, seed: int) -> list[Fold]:
-    """Raises UserError where the atlas cannot be divided so."""
+    """Divide the labelled images; raises UserError where that is not possible."""
     if how.by == "blocks":
         gap = GAP if how.gap is None else how.gap
         return label_blocks(manifest, folds=how.folds, gap=gap)
@@ -102,7 +104,8 @@ def folds_of(manifest: Manifest, how: ClassifierFolds, *, seed: int) -> list[Fol
 
 
 def chosen_folds(only: str | None, names: list[str]) -> list[str]:
-    """`1,3` as names of folds; all without. Raises UserError for what is no fold."""
+    """Return the names of folds such as `1,3`; all of them without. Raises UserError for what is
+    no fold."""
     if only is None:
         return names
     chosen = [f"fold{number.strip()}" for number in only.split(",")]

@@ -8,9 +8,9 @@ from pathlib import Path
 from atlas.core.errors import MissingStageError
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
-from classify.classifier import CARD_FILE, load_classifier
+from classify.classifier import load_classifier
 from classify.held_out import predict_test
-from classify.run_files import PREDICTED_FOLDER
+from classify.run_files import CARD_FILE, PREDICTED_FOLDER
 from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, load_index
 from atlas.workflows.embed.index_building import build_index_of
 from atlas.workflows.leaks.calibration import CALIBRATION_FILE
@@ -61,6 +61,6 @@ def update_run(data: Path, run: Path) -> Updated:
 
 def _predict(data: Path, folder: Path) -> None:
     manifest = read_manifest(data)
-    classifier = load_classifier(folder, stage=Stage.CLASSIFIER)
+    classifier = load_classifier(folder)
     store = fill_store(manifest, cache_folder(folder), size_px=classifier.image_size_px)
     predict_test(classifier, manifest, store, folder, kept=cache_folder(folder) / PREDICTED_FOLDER)
