@@ -107,7 +107,7 @@ def test_cuts_are_chosen_out_of_fold(run: tuple[Path, pd.DataFrame], data: Path)
     folder, _ = run
     together = probabilities(folder / "out_of_fold_probabilities.h5")
     truth = truth_of(read_manifest(data), together.ids)
-    chosen = load_thresholds(folder / "thresholds.json", LABELS)
+    chosen = load_thresholds(folder, LABELS)
     assert chosen == choose_thresholds(together.probabilities_NC, truth)
 
 
