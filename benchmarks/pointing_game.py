@@ -31,9 +31,9 @@ from atlas.dataset.labels import HPA_LABELS
 from atlas.synthetic.cells import draw_field, protein_places
 from atlas.synthetic.drawn_plan import Drawing, plan_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
-from atlas.workflows.classify.prediction import not_learned
 from classify.activation_maps import activation_maps
 from classify.classifier import load_classifier
+from classify.run_files import held_out_ids
 
 TOLERANCE = 0.03  # of the side
 GREEN = HPA_CHANNELS.index("green")
@@ -52,7 +52,7 @@ def main(data: Path, classifier: Path) -> None:
     """Prints the game by stage of the network, and by label as maps are made by default."""
     settings = read_json(data / "drawn.json", stage=Stage.DRAWING)["settings"]
     settings = {k: v for k, v in settings.items() if k not in ("drawing", "kind")}
-    asked, held_out = load_classifier(classifier, stage=Stage.CLASSIFIER), not_learned(classifier)
+    asked, held_out = load_classifier(classifier), held_out_ids(classifier)
     drawings = [d for d in plan_atlas(DrawnAtlasSettings(**settings))[0] if d.id in held_out]
     asking = questions_of(drawings, size_px=asked.image_size_px)
 

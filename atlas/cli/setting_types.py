@@ -1,5 +1,7 @@
 """Settings that are one word on the command line, though they are more than one value."""
 
+from typing import get_args
+
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from classify.losses.terms import LossSum, parse_loss
@@ -27,7 +29,7 @@ def embedder_loss(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[LossSetti
 @REGISTRY.primitive_rule
 def classifier_loss(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[LossSum] | None:
     """A loss of a classifier is a weighted sum, as `parse_loss` reads it."""
-    if info.type != LossSum:
+    if get_args(info.type) != get_args(LossSum):  # the type itself may be typing.Tuple
         return None
     return PrimitiveConstructorSpec(
         nargs=1,

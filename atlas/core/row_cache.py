@@ -138,19 +138,15 @@ def fill_rows(
         rows.update(found)
         on_stored(found)
 
-    def write(names: Sequence[IdAndKey], made: NDArray[Any]) -> None:
-        written = _write_file(folder, names, made, provenance)
+    def write(made: Sequence[IdAndKey], whole: NDArray[Any]) -> None:
+        written = _write_file(folder, made, whole, provenance)
         note({image_id: row for (image_id, _), row in written.items()})
-
-    def blocks() -> Iterator[tuple[list[IdAndKey], NDArray[Any]]]:
-        at_once = min(rows_at_once or rows_per_file, rows_per_file)
-        for block in _missing(names, known, note, bar, at_once):
-            yield block, make_rows([image_id for image_id, _ in block])
-            bar.update(len(block))
 
     # Shown only where it takes time.
     with tqdm(total=len(ids), desc=description, unit="img", delay=SHOWN_AFTER_S) as bar:
-        _write_files(blocks(), rows_per_file, write)
+        at_once = min(rows_at_once or rows_per_file, rows_per_file)
+        missing = _missing(names, known, note, bar, at_once)
+        _write_files(_made(missing, make_rows, rows_per_file, bar), write)
     return RowCache(folder=folder, ids=tuple(ids), provenance=provenance, rows=rows)
 
 
@@ -176,6 +172,23 @@ def _missing(
             block = []
     if block:
         yield block
+
+
+def _made(
+    missing: Iterable[list[IdAndKey]], make_rows: MakeRows, rows_per_file: int, bar: Any
+) -> Iterator[tuple[list[IdAndKey], list[NDArray[Any]]]]:
+    """The names and the blocks of rows of each file."""
+    names: list[IdAndKey] = []
+    blocks: list[NDArray[Any]] = []
+    for some in missing:
+        blocks.append(make_rows([image_id for image_id, _ in some]))
+        names += some
+        bar.update(len(some))
+        if len(names) >= rows_per_file:
+            yield names, blocks
+            names, blocks = [], []
+    if names:
+        yield names, blocks
 
 
 def _stored_in(folder: Path, provenance: dict[str, Any]) -> dict[IdAndKey, StoredRow]:
@@ -240,39 +253,28 @@ def _runs(from_file: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]
 
 
 def _write_files(
-    blocks: Iterable[tuple[list[IdAndKey], NDArray[Any]]],
-    rows_per_file: int,
+    files: Iterable[tuple[list[IdAndKey], list[NDArray[Any]]]],
     write: Callable[[Sequence[IdAndKey], NDArray[Any]], None],
 ) -> None:
-    """Gather blocks and write each file while the next is made: two are held in memory.
+    """Write each file, given as names and blocks of rows, while the next is made.
 
-    After an error of `blocks` only the file that is being written is finished.
+    Two are held in memory. After an error only the file that is being written is finished.
     """
     written: Future[None] | None = None
     with ThreadPoolExecutor(1) as pool:
-        for names, rows in _gathered(blocks, rows_per_file):
+        for names, blocks in files:
             if written:
                 written.result()
-            whole = rows[0] if len(rows) == 1 else np.concatenate(rows)
-            rows.clear()  # what was joined would else stay in memory beside the whole
-            written = pool.submit(write, names, whole)
+            written = pool.submit(write, names, _joined(blocks))
     if written:
         written.result()
 
 
-def _gathered(
-    blocks: Iterable[tuple[list[IdAndKey], NDArray[Any]]], rows_per_file: int
-) -> Iterator[tuple[list[IdAndKey], list[NDArray[Any]]]]:
-    names: list[IdAndKey] = []
-    rows: list[NDArray[Any]] = []
-    for block, made in blocks:
-        names += block
-        rows.append(made)
-        if len(names) >= rows_per_file:
-            yield names, rows
-            names, rows = [], []
-    if names:
-        yield names, rows
+def _joined(blocks: list[NDArray[Any]]) -> NDArray[Any]:
+    """Empties the list, so that nothing but the result is held."""
+    rows = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    blocks.clear()
+    return rows
 
 
 def _write_file(

@@ -60,10 +60,8 @@ def save_calibration_plot(
 
 def save_curves_plot(path: Path, *, curves: Curves, cut: float) -> None:
     """What follows for each cut of a similarity."""
-    figure, ((axis,),) = panels(1, 1, (7, 2.6))
-    _draw_curves(axis, curves)
+    figure, axis = _curves_figure((7, 2.6), curves, cut)
     axis.axvline(cut, color="black", linestyle="--", linewidth=1)
-    axis.set_xlabel(f"similarity (cut at {cut:.3f})")
     save_figure(path, figure)
 
 
@@ -79,10 +77,17 @@ def evidence_plot(
 
 def similarity_plot(*, curves: Curves, cut: float, own: float | None) -> str:
     """A PNG as data URI: what follows for each cut of the similarity, and this image's own."""
-    figure, ((axis,),) = panels(1, 1, PAGE_INCHES)
+    figure, axis = _curves_figure(PAGE_INCHES, curves, cut)
+    return _marked(figure, axis, cut, own)
+
+
+def _curves_figure(
+    size_inches: tuple[float, float], curves: Curves, cut: float
+) -> tuple[Figure, Axes]:
+    figure, ((axis,),) = panels(1, 1, size_inches)
     _draw_curves(axis, curves)
     axis.set_xlabel(f"similarity (cut at {cut:.3f})")
-    return _marked(figure, axis, cut, own)
+    return figure, axis
 
 
 def _draw_trials(axis: Axes, planted: FloatArray, natural: FloatArray) -> None:

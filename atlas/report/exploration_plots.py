@@ -1,13 +1,15 @@
 """Plots of an atlas explored. Axes: C labels; V the 256 values of a pixel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import FuncNorm, LogNorm, Normalize
+from matplotlib.container import BarContainer
 from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
 
@@ -29,47 +31,28 @@ def save_label_counts(path: Path, counts_C: Mapping[str, Counts], names: Sequenc
     """A bar for each label and split, the commonest label of all at the top. By split."""
     order = np.argsort(-np.sum(list(counts_C.values()), axis=0), kind="stable")
     figure, ((axis,),) = panels(1, 1, (9.8, 1.0 + 0.265 * len(names)))
-    height = 0.76 / len(counts_C)
-    for n, (split, counts) in enumerate(counts_C.items()):
-        places = np.arange(len(names)) + (n - (len(counts_C) - 1) / 2) * height
-        drawn = counts[order]
-        axis.barh(places, drawn, height, color=COLOURS[n], label=split)
-        for place, count in zip(places, drawn, strict=True):
-            axis.annotate(f"{count:,}", (max(count, 0.7), place), xytext=(4, 0), fontsize=7.5,
-                          textcoords="offset points", va="center", color="0.25")  # fmt: skip
+    shown = {split: counts[order].tolist() for split, counts in counts_C.items()}
+    _draw_bars(axis, axis.barh, shown, "{:,}", least=0.7)
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.set_xlim(0.7, 2.2 * max(int(counts.max()) for counts in counts_C.values()))
     axis.set_yticks(range(len(names)), [_named(names, k) for k in order], fontsize=8.5)
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_xlabel("images, on a logarithmic scale", fontsize=8.5)
-    if len(counts_C) > 1:
-        axis.legend(fontsize=8.5, frameon=False, loc="lower right")
     dress(axis)
     save_figure(path, figure)
 
 
 def save_labels_per_image(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """By split: percent of the images by how many labels they carry. tables: labels, percent."""
-    images = {
-        split: dict(zip(t["labels"], t["percent"], strict=True)) for split, t in tables.items()
-    }
-    sizes = sorted({size for percent in images.values() for size in percent})
+    percent = {split: one.set_index("labels")["percent"] for split, one in tables.items()}
+    together = pd.DataFrame(percent).fillna(0.0)
     figure, ((axis,),) = panels(1, 1, (6.4, 2.6))
-    width = 0.76 / len(images)
-    for n, (split, percent) in enumerate(images.items()):
-        places = np.arange(len(sizes)) + (n - (len(images) - 1) / 2) * width
-        heights = [percent.get(size, 0.0) for size in sizes]
-        axis.bar(places, heights, width * 0.94, color=COLOURS[n], label=split)
-        for place, share in zip(places, heights, strict=True):
-            axis.annotate(f"{share:.3g} %", (place, share), xytext=(0, 3), fontsize=8.5,
-                          textcoords="offset points", ha="center", color="0.25")  # fmt: skip
-    axis.set_xticks(range(len(sizes)), [str(size) for size in sizes], fontsize=8.5)
+    _draw_bars(axis, axis.bar, together.to_dict("list"), "{:.3g}%")
+    axis.set_xticks(range(len(together)), together.index.astype(str), fontsize=8.5)
     axis.set_xlabel("labels on an image", fontsize=8.5)
     axis.set_ylabel("percent of images", fontsize=8.5)
     axis.margins(y=0.14)
-    if len(images) > 1:
-        axis.legend(fontsize=8.5, frameon=False)
     dress(axis, grid="y")
     save_figure(path, figure)
 
@@ -105,6 +88,22 @@ def save_pixel_values(path: Path, counts_CV: Mapping[str, Counts], channels: Seq
     axes[0].set_ylabel("percent of pixels", fontsize=8.5)
     axes[-1].legend(fontsize=8.5, frameon=False)
     save_figure(path, figure)
+
+
+def _draw_bars(
+    axis: Axes, draw: Callable[..., BarContainer], shown: Mapping[Any, Sequence[float]],
+    written: str, *, least: float = 0.0,
+) -> None:  # fmt: skip
+    """A group of bars for each place, one for each split. least: where a bar of nothing ends."""
+    thickness = 0.76 / len(shown)
+    for n, (split, values) in enumerate(shown.items()):
+        places = np.arange(len(values)) + (n - (len(shown) - 1) / 2) * thickness
+        drawn = np.maximum(values, least)
+        bars = draw(places, drawn, 0.94 * thickness, color=COLOURS[n], label=split)
+        labels = [written.format(value) for value in values]
+        axis.bar_label(bars, labels, padding=3, fontsize=8, color="0.25")
+    if len(shown) > 1:
+        axis.legend(fontsize=8.5, frameon=False, loc="lower right")
 
 
 def _heat_map(

@@ -4,7 +4,7 @@ Axes: C channels, H rows, W columns.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,19 +80,3 @@ def save_grid(path: Path, rows: Sequence[Sequence[tuple[Rgb, str]]], *, title: s
                 axis.imshow(row[n][0], interpolation="nearest")
                 axis.set_title(row[n][1], fontsize=7)
     save_figure(path, figure)
-
-
-def save_augmentations(
-    path: Path,
-    original: NDArray[np.uint8],
-    rows: Sequence[Mapping[str, NDArray[np.uint8]]],
-    *,
-    channels: Sequence[str],
-    title: str,
-) -> None:
-    """Draw what augmentation makes of one image, by name, as bright as beside the original."""
-    tiles = [
-        [(to_rgb(field, channels, as_of=original), name) for name, field in row.items()]
-        for row in rows
-    ]
-    save_grid(path, tiles, title=title)

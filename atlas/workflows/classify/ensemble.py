@@ -1,10 +1,10 @@
-"""From run folders to one that decides for all of them, with a score that nothing flatters.
+"""Join run folders into one that decides for all of them, with a score that nothing flatters.
 
 Axes: N held-out images, C classes.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,7 @@ from atlas.core.files import check_replaceable, folder_written_beside, write_jso
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.metrics import f1_by_class
-from atlas.workflows.classify.members import (
-    Member,
-    asked_rows,
-    held_out_rows,
-    load_members,
-    names_of,
-)
+from atlas.workflows.classify.members import asked_rows, held_out_rows, load_members, names_of
 from classify.decisions.cross_fitting import (
     CrossFitted,
     Decided,
@@ -37,7 +31,7 @@ from classify.decisions.layers import HeldOutRows
 from classify.decisions.mistakes import find_mistakes, save_mistakes
 from classify.decisions.settings import CUTS, HOWS, DecisionSettings, Prior
 from classify.decisions.thresholds import save_thresholds
-from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE, THRESHOLDS_FILE
+from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE
 
 SUMMARY_FILE = "summary.csv"
 ABOUT_FILE = "ensemble.json"
@@ -56,10 +50,10 @@ class Ensemble:
 def make_ensemble(
     data: Path, folders: Sequence[Path], out: Path, settings: DecisionSettings, *, compare: bool
 ) -> Ensemble:
-    """Joins what run folders say, and writes a folder that goes wherever theirs go.
+    """Join what run folders say, and write a folder that can be used wherever theirs can.
 
     Beside the chosen way the summary has each member alone, the way without priors and with each
-    of them; with `compare` every way of joining with every way of choosing cuts.
+    of them; with `compare` every way of joining with every way of choosing thresholds.
     Raises UserError for settings that cannot work and members that do not go together, DataError
     for the data folder.
     """
@@ -67,7 +61,8 @@ def make_ensemble(
     manifest = read_manifest(data)
     members = load_members(manifest, names_of(folders))
     rows = held_out_rows(manifest, members, folds=settings.folds, seed=settings.seed)
-    scorer = _Scorer(rows=rows, settings=settings, wanted_C=_wanted(settings, manifest.spec.labels))
+    names = manifest.spec.labels
+    scorer = _Scorer(rows=rows, settings=settings, wanted_C=_wanted(settings, names))
     fitted = cross_fit(rows, asked_rows(manifest, members), settings.how, seed=settings.seed)
     chosen = scorer.honest(fitted, settings)
     table = pd.DataFrame([
@@ -77,10 +72,16 @@ def make_ensemble(
         *(scorer.comparison() if compare else ()),
     ])  # fmt: skip
     made = decided(fitted, settings.cuts, settings.priors, wanted_C=scorer.wanted_C)
+    provenance = {
+        "ensemble": asdict(settings),
+        "members": {name: member.about() for name, member in members.items()},
+    }
     with folder_written_beside(out, holds=ABOUT_FILE) as folder:
-        _write(folder, manifest, members, rows, fitted, made, chosen, settings)
+        _write(folder, manifest, rows, made, provenance)
+        save_table(folder / CLASSES_FILE, _by_class(rows, chosen, names))
         save_table(folder / SUMMARY_FILE, table)
-    names = manifest.spec.labels
+        learned = {"combiner": fitted.combiner.kept, **made.kept}
+        write_json(folder / ABOUT_FILE, {**provenance, "learned": learned})
     return Ensemble(summary=table, without=tuple(names[c] for c in fitted.combiner.without))
 
 
@@ -142,33 +143,19 @@ class _Scorer:
 
 
 def _write(
-    folder: Path,
-    manifest: Manifest,
-    members: Mapping[str, Member],
-    rows: HeldOutRows,
-    fitted: CrossFitted,
-    made: Decided,
-    chosen: Honest,
-    settings: DecisionSettings,
+    folder: Path, manifest: Manifest, rows: HeldOutRows, made: Decided, provenance: dict[str, Any]
 ) -> None:
-    names = manifest.spec.labels
-    provenance = {
-        "ensemble": json.loads(json.dumps(asdict(settings), default=str)),
-        "members": {name: member.about() for name, member in members.items()},
-    }
+    """Everything that a run folder of folds has, too."""
+    names, tests = manifest.spec.labels, manifest.of("test").ids
     held_out = ProbabilitySet(
         ids=rows.ids, probabilities_NC=made.held_out_NC, provenance=provenance
     )
     save_probabilities(folder / OUT_OF_FOLD_FILE, held_out)
-    tests = manifest.of("test").ids
     if tests:
         asked = ProbabilitySet(ids=tests, probabilities_NC=made.asked_QC, provenance=provenance)
         save_probabilities(folder / TEST_FILE, asked)
-    save_thresholds(folder / THRESHOLDS_FILE, made.thresholds, names)
+    save_thresholds(folder, made.thresholds, names)
     save_mistakes(folder, find_mistakes(held_out, rows.truth_NC, made.thresholds, names))
-    save_table(folder / CLASSES_FILE, _by_class(rows, chosen, names))
-    learned = {"combiner": fitted.combiner.kept, **made.kept}
-    write_json(folder / ABOUT_FILE, {**provenance, "learned": learned})
 
 
 def _by_class(rows: HeldOutRows, chosen: Honest, names: Sequence[str]) -> pd.DataFrame:

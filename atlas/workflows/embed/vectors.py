@@ -8,13 +8,14 @@ from typing import Literal
 
 import numpy as np
 
-from atlas.core.errors import Stage, UserError
+from atlas.core.errors import UserError
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore, fill_store, store_being_filled
 from classify import prediction
-from classify.classifier import CARD_FILE, load_classifier
+from classify.classifier import load_classifier
+from classify.run_files import CARD_FILE
 from retrieval.embedder import Embedder, HeldOut, load_embedder
 from retrieval.embedder_folder import FROZEN, embedded_size_px, require_channels
 from retrieval.embedding import embed_store
@@ -114,7 +115,7 @@ def joined(sets: Sequence[EmbeddingSet]) -> EmbeddingSet:
 
 
 def _of_classifier(folder: Path, manifest: Manifest, work: Path) -> VectorSource:
-    classifier = load_classifier(folder, stage=Stage.CLASSIFIER)
+    classifier = load_classifier(folder)
     require_channels(str(folder), classifier.channels, manifest)
     store = fill_store(manifest, work, size_px=classifier.image_size_px)
     return VectorSource(

@@ -65,13 +65,10 @@ class ImageExploration:
         return self.look_alikes[self.look_alikes["kind"] == EQUAL]
 
     @property
-    def compared(self) -> pd.DataFrame:
-        return self.look_alikes[self.look_alikes["kind"] != EQUAL]
-
-    @property
     def near(self) -> pd.DataFrame:
         """What most likely shows one field, though not by the same pixels."""
-        return self.compared[self.compared["evidence"] >= COPY_EVIDENCE]
+        compared = self.look_alikes[self.look_alikes["kind"] != EQUAL]
+        return compared[compared["evidence"] >= COPY_EVIDENCE]
 
     @property
     def value_table(self) -> pd.DataFrame:
@@ -100,29 +97,19 @@ class ImageExploration:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageScan:
-    """What was seen of some images, in the order of ids. digests: equal where pixels are."""
-
-    ids: tuple[str, ...]
-    digests: tuple[str, ...]
-    counts_NCV: NDArray[np.uint32]
-    hashes_NTCB: NDArray[np.uint8]
-
-
 def explore_images(
     manifest: Manifest, work: Path, settings: ExplorationSettings
 ) -> ImageExploration:
     """manifest: at least one image. What is finished is kept below `work`."""
     scanned = _sampled(manifest, settings)
-    scan = scan_images(scanned, work / "explored")
-    equal = equal_images(scan.ids, scan.digests)
+    ids, scan_N = scanned.ids, scan_images(scanned, work / "explored")
+    equal = equal_images(ids, scan_N["digest"].astype(str).tolist())
     later = frozenset(equal["id"])
-    firsts = [n for n, image_id in enumerate(scan.ids) if image_id not in later]
-    alike = near_duplicates([scan.ids[n] for n in firsts], scan.hashes_NTCB[firsts])
+    firsts = [n for n, image_id in enumerate(ids) if image_id not in later]
+    alike = near_duplicates([ids[n] for n in firsts], scan_N["hashes"][firsts])
     compared = _with_evidence(alike[:COMPARED_PAIRS], scanned)
     splits_N = np.array([row.split for row in scanned.rows])
-    counts = {s: scan.counts_NCV[splits_N == s] for s in SPLITS if (splits_N == s).any()}
+    counts = {s: scan_N["counts"][splits_N == s] for s in SPLITS if (splits_N == s).any()}
     tables = [channel_table(c, manifest.spec.channels, split) for split, c in counts.items()]
     return ImageExploration(
         manifest=manifest,
@@ -147,9 +134,10 @@ def size_table(manifest: Manifest) -> pd.DataFrame:
     return ranked.assign(split=[SPLITS[n] for n in ranked["split"]]).reset_index(drop=True)
 
 
-def scan_images(manifest: Manifest, folder: Path) -> ImageScan:
+def scan_images(manifest: Manifest, folder: Path) -> NDArray[np.void]:
     """Decodes every image once at its own size; kept below `folder`, where a killed run goes on.
 
+    Returns a row for each image: digest, equal where pixels are; counts C x V; hashes T x C x B.
     Raises DataError with the images whose pixels cannot be read.
     """
     spec = manifest.spec
@@ -176,13 +164,7 @@ def scan_images(manifest: Manifest, folder: Path) -> ImageScan:
         keys=[fingerprint(row) for row in manifest.rows],
         rows_per_file=ROWS_PER_FILE,
     )
-    rows_N = np.ascontiguousarray(store.read(manifest.ids)).view(kind)[:, 0]
-    return ImageScan(
-        ids=manifest.ids,
-        digests=tuple(digest.decode() for digest in rows_N["digest"]),
-        counts_NCV=rows_N["counts"],
-        hashes_NTCB=rows_N["hashes"],
-    )
+    return np.ascontiguousarray(store.read(manifest.ids)).view(kind)[:, 0]
 
 
 def value_counts(field: NDArray[np.uint8]) -> NDArray[np.uint32]:

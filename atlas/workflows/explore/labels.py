@@ -8,7 +8,6 @@ Axes: N images, G groups of images that no fold may part, such as fields of one 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -30,40 +29,21 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class SplitLabels:
-    """The labels of one split; its tables are those of the functions of the same names."""
+    """The labels of one split; its tables are those of the functions below.
+
+    groups: how many groups of images no fold may part.
+    """
 
     split: Split
     names: tuple[str, ...]
-    carries_NC: Carries
-    groups_GC: Carries
-
-    @property
-    def images(self) -> int:
-        return len(self.carries_NC)
-
-    @cached_property
-    def both_CC(self) -> Counts:
-        return cooccurrence(self.carries_NC)
-
-    @cached_property
-    def phi_CC(self) -> Floats:
-        return phi(self.both_CC, self.images)
-
-    @cached_property
-    def per_image(self) -> pd.DataFrame:
-        return labels_per_image(self.carries_NC)
-
-    @cached_property
-    def counts(self) -> pd.DataFrame:
-        return label_counts(self.carries_NC, self.names)
-
-    @cached_property
-    def sets(self) -> pd.DataFrame:
-        return label_sets(self.carries_NC, self.names)
-
-    @cached_property
-    def pairs(self) -> pd.DataFrame:
-        return label_pairs(self.carries_NC, self.names, groups_GC=self.groups_GC)
+    images: int
+    groups: int
+    both_CC: Counts
+    phi_CC: Floats
+    counts: pd.DataFrame
+    per_image: pd.DataFrame
+    sets: pd.DataFrame
+    pairs: pd.DataFrame
 
     @property
     def key_figures(self) -> dict[str, str]:
@@ -75,8 +55,8 @@ class SplitLabels:
             "labels that occur": f"{len(used)} of {len(self.names)}",
             "commonest label": "{name}: {images:,} images".format(**used.iloc[-1]),
             "rarest label": "{name}: {images:,} images".format(**used.iloc[0]),
-            "labels on an image, mean": f"{self.carries_NC.sum() / self.images:.2f}",
-            "images with one label": f"{(self.carries_NC.sum(axis=1) == 1).mean():.1%}",
+            "labels on an image, mean": f"{self.both_CC.trace() / self.images:.2f}",
+            "images with one label": f"{self.counts['alone'].sum() / self.images:.1%}",
             "sets of labels": f"{len(self.sets):,}",
             "sets on a single image": f"{(self.sets['images'] == 1).sum():,}",
             "pairs of labels": f"{len(self.pairs):,}",
@@ -256,10 +236,21 @@ def fold_table(
 
 
 def _split_labels(tables: Manifest, split: Split) -> SplitLabels:
-    own = tables.of(split)
-    names = tables.spec.labels
+    own, names = tables.of(split), tables.spec.labels
     carries_NC = label_matrix([row.labels or () for row in own.rows], len(names)).astype(bool)
-    return SplitLabels(split=split, names=names, carries_NC=carries_NC, groups_GC=_groups(own))
+    both_CC, groups_GC = cooccurrence(carries_NC), _groups(own)
+    return SplitLabels(
+        split=split,
+        names=names,
+        images=len(carries_NC),
+        groups=len(groups_GC),
+        both_CC=both_CC,
+        phi_CC=phi(both_CC, len(carries_NC)),
+        counts=label_counts(carries_NC, names),
+        per_image=labels_per_image(carries_NC),
+        sets=label_sets(carries_NC, names),
+        pairs=label_pairs(carries_NC, names, groups_GC=groups_GC),
+    )
 
 
 def _groups(tables: Manifest) -> Carries:

@@ -137,7 +137,7 @@ def _pairs(folder: Path, tables: Tables, one: SplitLabels, where: str) -> Sectio
             "logarithm of the chance of so many groups with both, or a number farther from the "
             "expected one (Fisher's exact test, two-sided, times the number of pairs): -2 is one "
             "in a hundred. Images of one antibody, group or origin are one group, which counts "
-            f"once: {len(one.groups_GC):,} groups of {one.images:,} images.",
+            f"once: {one.groups:,} groups of {one.images:,} images.",
         ),
         plots=(
             Plot(path=correlation_png,
@@ -148,7 +148,7 @@ def _pairs(folder: Path, tables: Tables, one: SplitLabels, where: str) -> Sectio
                  f"none. The colours are logarithmic.{only}"),
         ),
         tables=(
-            *(excerpt for excerpt in strongest if len(excerpt.table)),
+            *_with_rows(*strongest),
             pairs,
             _shown("Images with both labels", f"{both}.csv", tables, matrix=True),
             _shown("Phi", f"{correlation}.csv", tables, matrix=True),
@@ -171,7 +171,7 @@ def _rare(tables: Tables, found: LabelExploration) -> Section:
             "single group is never both trained and tested. Predictions of all folds, scored "
             "together, use every image once.",
         ),
-        tables=(rare, folds) if len(rare.table) else (folds,),
+        tables=_with_rows(rare, folds),
     )
 
 
@@ -199,10 +199,6 @@ def _channels(folder: Path, tables: Tables, found: ImageExploration) -> Section:
 
 def _copies(tables: Tables, found: ImageExploration) -> Section:
     copies = _shown("Equal images and pairs that look alike", "look_alikes.csv", tables)
-    excerpts = (
-        _excerpt(copies, "Equal images", found.equal.head(FIRST)),
-        _excerpt(copies, "Likely one field, other pixels", found.near.head(FIRST)),
-    )
     return Section(
         title="Copies",
         said=(
@@ -216,9 +212,10 @@ def _copies(tables: Tables, found: ImageExploration) -> Section:
             "on this atlas.",
         ),
         tiles=tuple(_pair_tiles(found)),
-        tables=(
-            *(excerpt for excerpt in excerpts if len(excerpt.table)),
-            *((copies,) if len(copies.table) else ()),
+        tables=_with_rows(
+            _excerpt(copies, "Equal images", found.equal.head(FIRST)),
+            _excerpt(copies, "Likely one field, other pixels", found.near.head(FIRST)),
+            copies,
         ),
     )
 
@@ -267,6 +264,10 @@ def _shown(title: str, file: str, tables: Tables, *, matrix: bool = False) -> Sh
 
 def _excerpt(shown: ShownTable, title: str, rows: pd.DataFrame) -> ShownTable:
     return replace(shown, title=title, table=rows.reset_index(drop=True), folded=False)
+
+
+def _with_rows(*tables: ShownTable) -> tuple[ShownTable, ...]:
+    return tuple(shown for shown in tables if len(shown.table))
 
 
 def _first_of_split(table: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,6 @@ from atlas.dataset.artifacts import (
     ProbabilitySet,
     load_leaks,
     load_matches,
-    load_probabilities,
     load_table,
 )
 from atlas.dataset.manifest import read_labelled_tables, read_test_ids
@@ -24,7 +23,7 @@ from atlas.dataset.truth import TRUTH_FILE
 from atlas.workflows.leaks.calibration import CALIBRATION_FILE, LeakCalibration, load_calibration
 from atlas.workflows.submit.submission import SUMMARY_FILE, shared_by_copies
 from classify.decisions.thresholds import Thresholds, load_thresholds
-from classify.run_files import TEST_FILE, THRESHOLDS_FILE
+from classify.run_files import TEST_FILE, load_test
 from index.index_folder import INDEX_FILE, IndexFolder, load_index
 
 Row = Mapping[Hashable, Any]
@@ -139,7 +138,7 @@ def _classifier_of(runs: Path, submitted: Submitted | None) -> Path:
     others = sorted(path.parent for path in runs.glob(f"*/{TEST_FILE}"))
     there = [folder for folder in (*usual, *others) if (folder / TEST_FILE).exists()]
     for folder in there if submitted else ():
-        said = load_probabilities(folder / TEST_FILE, stage=Stage.CLASSIFIER)
+        said = load_test(folder)
         if submitted and said.provenance == submitted.classifier:
             return folder
     return next(iter(there), usual[0])
@@ -162,12 +161,12 @@ def _classified(
 ) -> Classified | None:
     if not (folder / TEST_FILE).exists():
         return None
-    own = load_probabilities(folder / TEST_FILE, stage=Stage.CLASSIFIER).aligned_to(test_ids)
+    own = load_test(folder).aligned_to(test_ids)
     return Classified(
         folder=folder,
         own=own,
         shared=shared_by_copies(own, leaks.group_of if leaks else {}),
-        thresholds=load_thresholds(folder / THRESHOLDS_FILE, spec.labels, stage=Stage.CLASSIFIER),
+        thresholds=load_thresholds(folder, spec.labels),
     )
 
 

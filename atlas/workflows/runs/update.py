@@ -11,9 +11,9 @@ from atlas.workflows.embed.index import build_index_of
 from atlas.workflows.leaks.calibration import CALIBRATION_FILE
 from atlas.workflows.leaks.finding import LeakFinding, find_leaks_again
 from atlas.workflows.submit.submission import SUMMARY_FILE, SubmissionSummary, make_submission_of
-from classify.classifier import CARD_FILE, load_classifier
+from classify.classifier import load_classifier
 from classify.held_out import predict_test
-from classify.run_files import PREDICTED_FOLDER
+from classify.run_files import CARD_FILE, PREDICTED_FOLDER
 from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, load_index
 from index.search.open_search import search_settings_of
 
@@ -61,6 +61,6 @@ def update_run(data: Path, run: Path) -> Updated:
 
 def _predict(data: Path, folder: Path) -> None:
     manifest = read_manifest(data)
-    classifier = load_classifier(folder, stage=Stage.CLASSIFIER)
+    classifier = load_classifier(folder)
     store = fill_store(manifest, cache_folder(folder), size_px=classifier.image_size_px)
     predict_test(classifier, manifest, store, folder, kept=cache_folder(folder) / PREDICTED_FOLDER)

@@ -20,7 +20,6 @@ from atlas.dataset.artifacts import (
     ProbabilitySet,
     Submission,
     load_leaks,
-    load_probabilities,
     load_table,
     positions_of,
     save_table,
@@ -32,7 +31,7 @@ from atlas.dataset.spec import read_spec
 from atlas.dataset.tables import GROUPS_TABLE
 from atlas.workflows.submit.check import asked_of, check_submission
 from classify.decisions.thresholds import decide, load_thresholds
-from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_held_out
+from classify.run_files import load_held_out, load_test
 from index.claims.expected_gain import weigh_with_errors
 from index.claims.leaks import ABSTAIN, TRANSFER
 
@@ -61,10 +60,8 @@ def make_submission_of(
     check_replaceable(out, holds=SUMMARY_FILE)
     leaks = load_leaks(leaks_folder / "leaks.csv", stage=Stage.LEAKS)
     groups = load_table(leaks_folder / GROUPS_TABLE, stage=Stage.LEAKS)
-    tests = load_probabilities(classifier_folder / TEST_FILE, stage=Stage.CLASSIFIER)
-    thresholds = load_thresholds(
-        classifier_folder / THRESHOLDS_FILE, read_spec(data).labels, stage=Stage.CLASSIFIER
-    )
+    tests = load_test(classifier_folder)
+    thresholds = load_thresholds(classifier_folder, read_spec(data).labels)
     asked = asked_of(data)
     ids = asked.ids
     if foreign := set(leaks.table["Id"]) - set(ids):
@@ -116,7 +113,7 @@ def shared_by_copies(tests: ProbabilitySet, group_of: Mapping[str, str]) -> Prob
 
 def _held_out(data: Path, classifier_folder: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """Probabilities and truth of the images that the classifier did not train on."""
-    found = load_held_out(classifier_folder, stage=Stage.CLASSIFIER)
+    found = load_held_out(classifier_folder)
     labels = read_labels(data)
     if missing := set(found.ids) - set(labels):
         raise ProvenanceError(

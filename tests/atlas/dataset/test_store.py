@@ -127,7 +127,7 @@ def test_native_size(write_atlas: WriteAtlas) -> None:
 
 
 def test_fields_with_a_foreign_channel_are_reported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = dict.fromkeys("abcdef", "0")
     data = write_tiny_atlas(tmp_path / "data", train=names, channels=HPA_CHANNELS)
@@ -145,10 +145,11 @@ def test_fields_with_a_foreign_channel_are_reported(
     header, *lines = path.read_text().splitlines()
     assert header == "id,channel,score"
     assert [line.rsplit(",", 1)[0] for line in lines] == ["b,yellow"]
-    said = capsys.readouterr().err
+    said = caplog.text
+    caplog.clear()
     assert f"1 of 6 fields have a channel that does not seem to belong: {path}" in said
     fill_store(manifest, tmp_path / "store", size_px=64)
-    assert "seem to belong" not in capsys.readouterr().err
+    assert "seem to belong" not in caplog.text
 
 
 def test_one_channel_has_nothing_to_disagree_with(write_atlas: WriteAtlas, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def write_classifier(folder: Path) -> None:
     saved = ProbabilitySet(ids=TESTS, probabilities_NC=rows, provenance=PROVENANCE)
     save_probabilities(folder / "test_probabilities.h5", saved)
     cuts = Thresholds(per_class=(0.3, 0.7, 0.5), overall=0.5, without_positives=(2,))
-    save_thresholds(folder / "thresholds.json", cuts, LABELS)
+    save_thresholds(folder, cuts, LABELS)
 
 
 def write_submission(run: Path) -> None:
