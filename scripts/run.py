@@ -30,7 +30,7 @@ def main(file: tyro.conf.Positional[Path] = Path("run.toml"), dry_run: bool = Fa
         return
     print(f"{file} -> {run.out}")
     for planned in plan_run(run):
-        print(f"{planned.state:8}{planned.stage.name}\n        $ {planned.command}")
+        print(f"{planned.state:10}{planned.stage.name}\n          $ {planned.command}")
 
 
 def require_understood(where: str, script: str, words: tuple[str, ...]) -> None:

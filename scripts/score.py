@@ -17,8 +17,7 @@ def main(data: Path = Path("data"), runs: Path = Path("runs")) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from atlas.workflows.submit.label_scores import top_changes
-    from atlas.workflows.submit.score import score_run
+    from atlas.workflows.submit.score import score_run, top_changes
 
     scored = score_run(data, runs)
     leaks, labels = scored.leaks, scored.labels
@@ -35,10 +34,10 @@ def main(data: Path = Path("data"), runs: Path = Path("runs")) -> None:
     if labels:
         heads = ("images", "groups", "labels", "without transfer", "with transfer", "difference")
         table = Table("test images", *heads, title="macro F1 (95 % by bootstrap over groups)")
-        for twin in labels.twins:
-            counts = (str(twin.images), str(twin.groups), str(twin.labels))
-            scores = (str(twin.without_transfer), str(twin.with_transfer), twin.difference.signed)
-            table.add_row(twin.relation, *counts, *scores)
+        for row in labels.by_relation:
+            counts = (str(row.images), str(row.groups), str(row.labels))
+            scores = (str(row.without_transfer), str(row.with_transfer), row.difference.signed)
+            table.add_row(row.relation, *counts, *scores)
         terminal.print(table)
         changes = top_changes(labels.by_class, SHOWN_CHANGES)
         table = Table("label", "images", "F1 without", "F1 with", "difference")
