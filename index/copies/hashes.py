@@ -17,7 +17,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from atlas.core.row_cache import fill_rows
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours, positions_of
 from atlas.synthetic.edits import turned
 from index.copies.verification import Images
@@ -55,21 +54,16 @@ def hash_field(field: NDArray[np.uint8], kind: HashKind) -> Codes:
 
 
 def hash_images(ids: Sequence[str], images: Images, kind: HashKind, *, folder: Path) -> Codes:
-    """N x T x C x B; kept below `folder`, so that the work is resumable."""
-
-    def make_rows(part_ids: Sequence[str]) -> Codes:
-        work = partial(hash_field, kind=kind)
-        return np.stack(images.made_of(part_ids, work, said="hashing", holds_interpreter=True))
-
-    store = fill_rows(
-        folder / kind,
+    """Hash images, N x T x C x B; kept below `folder`, so that the work is resumable."""
+    cache = images.kept(
         ids,
-        make_rows,
+        partial(hash_field, kind=kind),
+        name="hashing",
+        folder=folder / kind,
         provenance={"hash": kind, "imagehash": imagehash.__version__},
-        description=f"hashing {images.what}",
-        keys=images.keys(ids),
+        holds_interpreter=True,
     )
-    return np.asarray(store.read(ids), np.uint8)
+    return np.asarray(cache.read(ids), np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
