@@ -66,10 +66,11 @@ def save_cooccurrence(path: Path, both_CC: Counts, names: Sequence[str]) -> None
 
 
 def save_correlation(path: Path, phi_CC: Floats, names: Sequence[str]) -> None:
-    """Phi of each two labels; the colours rise by the root, so that weak ones can be told."""
+    """Phi of each two labels; the colours rise by the root, so that weak ones show."""
     shown = phi_CC.copy()
     np.fill_diagonal(shown, np.nan)
-    norm = FuncNorm((_signed_root, _signed_square), -1, 1)
+    root, square = (lambda x, power=power: np.sign(x) * np.abs(x) ** power for power in (0.5, 2))
+    norm = FuncNorm((root, square), -1, 1)
     numbers = [[_hundredths(v) if abs(v) >= 0.045 else "" for v in row] for row in shown]
     _heat_map(path, shown, names, norm, "RdBu_r", numbers, "phi (Pearson correlation)")
 
@@ -138,14 +139,6 @@ def _heat_map(
 
 def _darkness(rgba_CC4: NDArray[np.floating[Any]]) -> Floats:
     return np.asarray(1 - rgba_CC4[..., :3] @ (0.299, 0.587, 0.114), np.float64)
-
-
-def _signed_root(x: Floats) -> Floats:
-    return np.sign(x) * np.sqrt(np.abs(x))
-
-
-def _signed_square(x: Floats) -> Floats:
-    return np.sign(x) * np.square(x)
 
 
 def _hundredths(value: float) -> str:

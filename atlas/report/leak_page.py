@@ -4,12 +4,15 @@ The page holds small pictures of a query, its match and their difference, and co
 Axes: C channels, H rows, W columns, S sides of a square.
 """
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from jinja2.utils import htmlsafe_json_dumps
 from numpy.typing import NDArray
 
 from atlas.report.pages import save_page
@@ -40,7 +43,7 @@ class Claim:
     """A test image and its best match.
 
     evidence: None for siblings. labels: of the match, by number; before: what the image is
-    labelled as without the transfer, None where that is not known.
+    labelled as without the transfer, None where nothing was submitted yet.
     sheet, difference: data URIs by `leak_tiles`. laid_23: affine map from the query to the match,
     both of side 1, row by row.
     """
@@ -52,12 +55,12 @@ class Claim:
     evidence: float | None
     confidence: float
     labels: tuple[int, ...]
-    before: tuple[int, ...] | None
     decision: str
     reason: str
     sheet: str
     difference: str
     laid_23: tuple[float, ...]
+    before: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,18 @@ def save_leak_page(path: Path, page: LeakPage) -> None:
             "rows": [asdict(claim) for claim in page.claims],
         },
     )
+
+
+def with_labels_before(page: str, labels: Mapping[str, tuple[int, ...]]) -> str:
+    """Return a page of `save_leak_page` with the labels before the transfer, by image id."""
+
+    def filled(found: re.Match[str]) -> str:
+        data = json.loads(found[2])
+        for row in data["rows"]:
+            row["before"] = labels.get(row["id"])
+        return f"{found[1]}{htmlsafe_json_dumps(data, sort_keys=True)}{found[3]}"
+
+    return re.sub(r'(<script [^>]*id="data">)(.*?)(</script>)', filled, page, flags=re.DOTALL)
 
 
 def _css(channel: str) -> str:

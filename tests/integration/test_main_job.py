@@ -17,8 +17,8 @@ from atlas.workflows.embed.embedder import train_embedder
 from atlas.workflows.embed.index import build_index_of
 from atlas.workflows.embed.lookup import look_up
 from atlas.workflows.explain.explanation import explanation_of
+from atlas.workflows.explain.run_so_far import read_run
 from atlas.workflows.leaks.finding import find_leaks_of
-from atlas.workflows.runs.run_folder import read_run
 from atlas.workflows.runs.update import update_run
 from atlas.workflows.submit.score import score_run
 from atlas.workflows.submit.submission import make_submission_of

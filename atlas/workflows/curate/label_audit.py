@@ -196,9 +196,9 @@ def _section(rank: int, image_id: str, reasons: Reasons, store: ImageStore) -> S
             marked=frozenset(names) - set(own), apart=shown_id == image_id,
         )  # fmt: skip
 
+    suggested = ", ".join(reasons.names(reasons.suggested(image_id)))
     return Section(
-        title=f"{rank}. {image_id}: labels {', '.join(own)}; suggested "
-        + ", ".join(reasons.names(reasons.suggested(image_id))),
-        said=(reasons.reason(image_id),),
+        title=f"{rank}. {image_id}",
+        said=(f"Labels: {', '.join(own)}. Suggested: {suggested}.", reasons.reason(image_id)),
         tiles=[tile(*shown) for shown in zip(notes, fields, strict=True)],
     )

@@ -23,6 +23,7 @@ from index.audit.agreement import (
 )
 from index.audit.leak_tables import Labels, LeakTableReader, field_of
 from index.audit.trust import (
+    DIFFERENCE_COLUMNS,
     Panel,
     class_differences,
     consensus_of_others,
@@ -149,18 +150,14 @@ def _refuse(where: Path, drafts: Sequence[Draft], problems: list[str]) -> None:
 def _differences(panel: Panel, names: Sequence[str]) -> pd.DataFrame:
     """How distrusted tables differ from the consensus of the others: table, label, name, added,
     lacking."""
-    suspects = distrusted(panel)
-    found = {
-        table.name: class_differences(table, consensus_of_others(table, panel))
-        for table in panel.tables
-        if table.name in suspects
-    }
-    rows = [
-        (table, label, names[label], added, lacking)
-        for table, frame in found.items()
-        for label, added, lacking in frame.itertuples(index=False)
-    ]
-    return pd.DataFrame(rows, columns=["table", "label", "name", "added", "lacking"])
+    parts = [pd.DataFrame(columns=["table", *DIFFERENCE_COLUMNS])]
+    for table in panel.tables:
+        if table.name in distrusted(panel):
+            found = class_differences(table, consensus_of_others(table, panel))
+            parts.append(found.assign(table=table.name))
+    differences = pd.concat(parts, ignore_index=True)
+    differences.insert(2, "name", [names[label] for label in differences["label"]])
+    return differences
 
 
 def _save(folder: Path, audited: AuditedTables) -> None:

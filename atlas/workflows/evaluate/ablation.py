@@ -104,7 +104,7 @@ def ablate_retrieval(
     """
     check_replaceable(out, holds=TABLE_FILE)
     manifest = read_manifest(data)
-    truth = read_truth(data, manifest)
+    truth = read_truth(data)
     ready, store = embedder_and_store(embedder, manifest, cache_folder(out))
     unseen = held_out_lists(ready.held_out, held_out)
     kind = class_kind(manifest, classes)

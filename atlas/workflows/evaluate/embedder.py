@@ -55,7 +55,7 @@ def evaluate_embedder(
     """
     check_replaceable(out, holds=EVALUATION_FILE)
     manifest = read_manifest(data)
-    truth = read_truth(data, manifest)
+    truth = read_truth(data)
     source = open_vectors(embedder, manifest, cache_folder(out), views=views)
     lists, notes = held_out_lists(source.held_out, held_out), _notes(source, held_out)
     kind = class_kind(manifest, classes)

@@ -89,11 +89,11 @@ class ImageExploration:
             "images that were decoded": f"{channels['images'].iloc[0]:,}",
             "sizes of images": f"{len(sizes):,}",
             "commonest size": "{width_px} x {height_px} px".format(**sizes.iloc[0]),
-            "channels of one value only, over all images": f"{channels['flat'].sum():,}",
+            "channels of images that show one value only": f"{channels['flat'].sum():,}",
             "images equal to an earlier one": f"{len(equal):,}",
-            "of these with other labels": f"{(equal['same_labels'] == 'no').sum():,}",
+            "equal images with other labels": f"{(equal['same_labels'] == 'no').sum():,}",
             "pairs likely of one field, other pixels": f"{len(near):,}",
-            "of those with other labels": f"{(near['same_labels'] == 'no').sum():,}",
+            "such pairs with other labels": f"{(near['same_labels'] == 'no').sum():,}",
         }
 
 

@@ -15,8 +15,11 @@ from atlas.dataset.artifacts import (
     save_table,
 )
 from atlas.synthetic.edits import turned
-from atlas.workflows.leaks.calibration import LeakCalibration, save_calibration
-from atlas.workflows.leaks.measurement import SameImageMeasurement
+from atlas.workflows.leaks.calibration import (
+    LeakCalibration,
+    SameImageMeasurement,
+    save_calibration,
+)
 from classify.decisions.thresholds import Thresholds, save_thresholds
 from index.copies.calibration import calibrate_same_image, no_siblings
 from index.settings import LeakSettings, RegistrationSettings

@@ -71,7 +71,7 @@ def test_planted_copies_and_the_odd_size_are_found(drawn: Path, explored: Explor
     ]
     assert explored.counts["equal images"] == "1"
     assert figure(explored, "images equal to an earlier one") == "1"
-    assert figure(explored, "of these with other labels") == "1"
+    assert figure(explored, "equal images with other labels") == "1"
     sizes = explored.images.sizes
     train = sizes[sizes["split"] == "train"]
     assert train[["width_px", "height_px", "images"]].to_numpy().tolist() == [

@@ -43,7 +43,7 @@ def test_an_atlas_whose_truth_fits_its_images(tmp_path: Path, channels: tuple[st
     simulate_test(data, tmp_path / "out", HALF)
     source, made = read_manifest(data), read_manifest(tmp_path / "out")
     assert made.spec == source.spec
-    truth = read_truth(tmp_path / "out", made)
+    truth = read_truth(tmp_path / "out")
     assert truth is not None
     assert truth["relation"].value_counts().to_dict() == {
         "novel": 12,

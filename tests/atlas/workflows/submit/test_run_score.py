@@ -5,8 +5,13 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import DataError, MissingStageError
-from atlas.workflows.submit.label_scores import class_scores, read_answers, top_changes, twin_scores
-from atlas.workflows.submit.score import score_run
+from atlas.workflows.submit.score import (
+    class_scores,
+    read_answers,
+    relation_scores,
+    score_run,
+    top_changes,
+)
 from tests.conftest import write_tiny_atlas
 
 TRUTH = pd.DataFrame(
@@ -38,10 +43,10 @@ def submission(tmp_path: Path) -> Path:
     return tmp_path / "submission"
 
 
-def test_both_worlds_by_relation_worked_by_hand(submission: Path) -> None:
+def test_with_and_without_transfer_by_relation_worked_by_hand(submission: Path) -> None:
     shuffled = TRUTH.iloc[[3, 0, 4, 2, 1]]
-    twins = twin_scores(read_answers(submission, shuffled, IDENTITIES, 3))
-    found = {twin.relation: twin for twin in twins}
+    scores = relation_scores(read_answers(submission, shuffled, IDENTITIES, 3))
+    found = {score.relation: score for score in scores}
     assert list(found) == ["all", "same_image", "sibling", "novel"]
     # With: label 0: 2 hits, 3 given, 2 true; 1: all right; 2: 1 hit, 1 given, 2 true.
     assert found["all"].with_transfer.value == pytest.approx((4 / 5 + 1 + 2 / 3) / 3)
@@ -56,12 +61,12 @@ def test_both_worlds_by_relation_worked_by_hand(submission: Path) -> None:
     assert found["novel"].with_transfer.value == pytest.approx(2 / 3)
     assert found["novel"].difference.value == 0
     # t1 shows antibody X as t3 does; t2's source has none; t4 and t5 are of Y.
-    assert {name: twin.groups for name, twin in found.items()} == {
+    assert {name: score.groups for name, score in found.items()} == {
         "all": 3, "same_image": 2, "sibling": 1, "novel": 1
     }  # fmt: skip
-    for twin in twins:
-        low, high = twin.difference.interval
-        assert low <= twin.difference.value <= high
+    for score in scores:
+        low, high = score.difference.interval
+        assert low <= score.difference.value <= high
 
 
 def test_by_class_before_and_after(submission: Path) -> None:
@@ -115,3 +120,24 @@ def test_a_damaged_submission_is_refused_with_all_that_is_wrong(tmp_path: Path) 
     with pytest.raises(DataError) as caught:
         score_run(data, run)
     assert len(caught.value.problems) == 3
+
+
+def test_a_truth_of_labels_alone_scores_the_labels(tmp_path: Path) -> None:
+    data, run = write_run(tmp_path)
+    TRUTH[["Id", "Target"]].to_csv(data / "truth.csv", index=False)
+    write_submission(run / "submission", "submission.csv", WITH)
+    write_submission(run / "submission", "submission_without_transfer.csv", WITHOUT)
+    scored = score_run(data, run)
+    assert scored.labels is not None
+    assert [score.relation for score in scored.labels.by_relation] == ["all"]
+    assert scored.labels.by_relation[0].groups == len(TRUTH)
+    leaks = scored.leaks  # no relation is known, so nothing is right or wrong
+    shares = [*leaks.copies_by_edit.values(), leaks.false_copies, leaks.sibling_precision]
+    assert [str(share) for share in shares] == ["0 of 0"] * 3
+
+
+def test_a_run_without_a_truth_is_told_what_it_lacks(tmp_path: Path) -> None:
+    data, run = write_run(tmp_path)
+    (data / "truth.csv").unlink()
+    with pytest.raises(DataError, match=r"no truth\.csv"):
+        score_run(data, run)

@@ -1,4 +1,4 @@
-"""What a run folder holds so far, stage by stage, and which command makes what it lacks."""
+"""What the stages of a run say of test images, as far as the run went."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -19,12 +19,20 @@ from atlas.dataset.artifacts import (
 from atlas.dataset.manifest import read_labelled_tables, read_test_ids
 from atlas.dataset.spec import AtlasSpec, read_spec
 from atlas.dataset.tables import GROUPS_TABLE, Draft
-from atlas.dataset.truth import TRUTH_FILE
-from atlas.workflows.leaks.calibration import CALIBRATION_FILE, LeakCalibration, load_calibration
-from atlas.workflows.submit.submission import SUMMARY_FILE, shared_by_copies
+from atlas.dataset.truth import read_truth
+from atlas.workflows.leaks.calibration import LeakCalibration, load_calibration
+from atlas.workflows.run_folder import SUMMARY_FILE, RunFolder
+from atlas.workflows.submit.submission import shared_by_copies
 from classify.decisions.thresholds import Thresholds, load_thresholds
 from classify.run_files import TEST_FILE, load_test
-from index.index_folder import INDEX_FILE, IndexFolder, load_index
+from index.index_folder import IndexFolder, load_index
+
+STAGES = {
+    Stage.INDEX: "the index of labelled images",
+    Stage.LEAKS: "claims of known test images",
+    Stage.CLASSIFIER: "the classifier's probabilities",
+    Stage.SUBMISSION: "the submission",
+}
 
 Row = Mapping[Hashable, Any]
 
@@ -73,6 +81,7 @@ class Submitted:
 class RunSoFar:
     """A stage that was not run is None. truth_of: rows of truth.csv, none without that file."""
 
+    folder: RunFolder
     data: Path
     spec: AtlasSpec
     test_ids: tuple[str, ...]
@@ -99,59 +108,49 @@ class RunSoFar:
     @property
     def missing(self) -> dict[str, str]:
         """What is not there -> the command that makes it, in the order of the job."""
-        stages = {
-            "the index of labelled images": (self.index, Stage.INDEX),
-            "claims of known test images": (self.leaks, Stage.LEAKS),
-            "the classifier's probabilities": (self.classified, Stage.CLASSIFIER),
-            "the submission": (self.submitted, Stage.SUBMISSION),
-        }
-        return {what: needed.command for what, (stage, needed) in stages.items() if stage is None}
+        there = (self.index, self.leaks, self.classified, self.submitted)
+        stages = zip(STAGES.items(), there, strict=True)
+        return {what: stage.command for (stage, what), held in stages if held is None}
 
 
 def read_run(data: Path, runs: Path, classifier: Path | None = None) -> RunSoFar:
-    """Raises DataError for the data folder, UserErrors for stages that are damaged.
+    """Read what a run holds.
 
-    classifier: the folder of a classifier, of folds or of an ensemble; by default the one in the
-    run that the submission was made of, or else `classifier` or `folds`.
+    Args:
+        data: The atlas folder.
+        runs: The run folder.
+        classifier: The folder of a classifier, of folds or of an ensemble, in place of the one that
+            the submission was made from.
+
+    Raises:
+        DataError: The atlas has problems.
+        UserError: A stage is damaged.
     """
-    spec, test_ids = read_spec(data), read_test_ids(data)
+    run, spec, test_ids = RunFolder(runs), read_spec(data), read_test_ids(data)
     if not test_ids:
         raise DataError(str(data), ["sample_submission.csv names no test images"])
-    leaks, submitted = _leaks(runs / "leaks"), _submitted(runs / "submission")
-    truth = data / TRUTH_FILE
+    truth, leaks = read_truth(data), _leaks(run)
     return RunSoFar(
+        folder=run,
         data=data,
         spec=spec,
         test_ids=test_ids,
-        index=load_index(runs / "index") if (runs / "index" / INDEX_FILE).exists() else None,
+        index=load_index(run.index) if run.has(Stage.INDEX) else None,
         leaks=leaks,
-        classified=_classified(
-            classifier or _classifier_of(runs, submitted), spec, test_ids, leaks
-        ),
-        submitted=submitted,
-        truth_of=_by_id(load_table(truth)) if truth.exists() else {},
+        classified=_classified(classifier or run.classifier, spec, test_ids, leaks),
+        submitted=_submitted(run),
+        truth_of={} if truth is None else _by_id(truth),
     )
 
 
-def _classifier_of(runs: Path, submitted: Submitted | None) -> Path:
-    usual = (runs / "classifier", runs / "folds")
-    others = sorted(path.parent for path in runs.glob(f"*/{TEST_FILE}"))
-    there = [folder for folder in (*usual, *others) if (folder / TEST_FILE).exists()]
-    for folder in there if submitted else ():
-        said = load_test(folder)
-        if submitted and said.provenance == submitted.classifier:
-            return folder
-    return next(iter(there), usual[0])
-
-
-def _leaks(folder: Path) -> Leaks | None:
-    if not (folder / CALIBRATION_FILE).exists():
+def _leaks(run: RunFolder) -> Leaks | None:
+    if not run.has(Stage.LEAKS):
         return None
-    groups = load_table(folder / GROUPS_TABLE, stage=Stage.LEAKS)
+    groups = load_table(run.leaks / GROUPS_TABLE, stage=Stage.LEAKS)
     return Leaks(
-        matches=load_matches(folder / "matches.csv", stage=Stage.LEAKS).table,
-        claims=load_leaks(folder / "leaks.csv", stage=Stage.LEAKS).table,
-        calibration=load_calibration(folder),
+        matches=load_matches(run.leaks / "matches.csv", stage=Stage.LEAKS).table,
+        claims=load_leaks(run.leaks / "leaks.csv", stage=Stage.LEAKS).table,
+        calibration=load_calibration(run.leaks),
         group_of=dict(zip(groups["Id"], groups["Group"], strict=True)),
     )
 
@@ -170,19 +169,20 @@ def _classified(
     )
 
 
-def _submitted(folder: Path) -> Submitted | None:
-    if not (folder / SUMMARY_FILE).exists():
+def _submitted(run: RunFolder) -> Submitted | None:
+    if not run.has(Stage.SUBMISSION):
         return None
 
     def predicted(name: str) -> dict[str, str]:
-        table = load_table(folder / name, stage=Stage.SUBMISSION)
+        table = load_table(run.submission / name, stage=Stage.SUBMISSION)
         return dict(zip(table["Id"], table["Predicted"], strict=True))
 
+    summary = read_json(run.submission / SUMMARY_FILE, stage=Stage.SUBMISSION)
     return Submitted(
         labels=predicted("submission.csv"),
         without=predicted("submission_without_transfer.csv"),
-        origin_of=_by_id(load_table(folder / "origins.csv", stage=Stage.SUBMISSION)),
-        classifier=read_json(folder / SUMMARY_FILE, stage=Stage.SUBMISSION).get("classifier"),
+        origin_of=_by_id(load_table(run.submission / "origins.csv", stage=Stage.SUBMISSION)),
+        classifier=summary.get("classifier"),
     )
 
 
