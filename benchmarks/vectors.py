@@ -24,7 +24,8 @@ from tqdm import tqdm
 from atlas.core.files import written_beside
 from atlas.inference.torch_runner import evaluating, on_device
 from atlas.synthetic.cells import draw_field
-from atlas.synthetic.drawn_plan import DrawnAtlasSettings, plan_atlas
+from atlas.synthetic.drawn_plan import plan_atlas
+from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.training.backbones import build_trunk, widen_stem
 from index.copies.template_matching import sums_from_corner
 
@@ -125,7 +126,7 @@ def decaying(count: int, queries: int, dimension: int, seed: int = 0) -> tuple[V
     deviations = (1 / np.sqrt(np.arange(1, dimension + 1))).astype(np.float32)
     normal = rng.standard_normal((count + queries, dimension)).astype(np.float32)
     turn = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0].astype(np.float32)
-    both = unit(normal * deviations @ turn)
+    both = unit((normal * deviations @ turn).astype(np.float32))
     return both[:count], both[count:]
 
 

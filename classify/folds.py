@@ -3,8 +3,9 @@
 Axes: N images, C classes.
 """
 
+import logging
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from atlas.dataset.artifact_files import save_probabilities, save_table
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, save_probabilities, save_table
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.metrics import macro_f1
 from atlas.dataset.splits.folds import Fold
@@ -28,6 +28,7 @@ from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE, classifiers_in, load
 from classify.settings import ClassifierSettings, PredictionSettings
 from classify.training import train_on
 
+LOGGER = logging.getLogger(__name__)
 SUMMARY_FILE = "summary.csv"
 OTHERS = "at_cuts_of_others"
 SCORES = {
@@ -43,8 +44,7 @@ class FoldRun:
     """How folds are trained and predicted.
 
     chosen: names of the folds to train now; of the others what is finished is taken. chosen_by:
-    how the folds came about. kept: where probabilities are kept row by row. tell: is given a line
-    before each fold.
+    how the folds came about. kept: where probabilities are kept row by row.
     """
 
     settings: ClassifierSettings
@@ -52,7 +52,6 @@ class FoldRun:
     chosen: Collection[str]
     chosen_by: Mapping[str, Any]
     kept: Path
-    tell: Callable[[str], None]
 
 
 def train_folds(
@@ -125,10 +124,11 @@ def fold_summary(
 def _trained(
     manifest: Manifest, store: ImageStore, fold: Fold, how: FoldRun, folder: Path
 ) -> Classifier:
-    how.tell(f"{fold.name}: {len(fold.training_ids)} images train, {len(fold.test_ids)} are tested")
+    training, tested = len(fold.training_ids), len(fold.test_ids)
+    LOGGER.info(f"{fold.name}: {training} images train, {tested} are tested")
     if bare := not_learned(manifest, fold):
         names = ", ".join(manifest.spec.labels[label] for label in bare)
-        how.tell(f"{fold.name} cannot learn {names}: no training image of it carries them")
+        LOGGER.info(f"{fold.name} cannot learn {names}: no training image of it carries them")
     return train_on(manifest, store, how.settings, _sides(fold), folder)
 
 

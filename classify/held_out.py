@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.files import write_json
-from atlas.dataset.artifact_files import save_probabilities
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, save_probabilities
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.metrics import label_matrix, macro_f1
 from atlas.dataset.splits.hold_out import HoldOut

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import content_hash, json_text
-from atlas.core.row_cache import fill_parts
+from atlas.core.row_cache import fill_rows
 from atlas.dataset.artifacts import EmbeddingSet, ProbabilitySet
 from atlas.dataset.store import ImageStore
 from atlas.inference.torch_runner import forward_rows
@@ -184,15 +184,15 @@ def _kept_rows(
     """
     precision = classifier.precision
     made_by = {"classifier": classifier.weights_hash, "precision": precision, **made_by}
-    parts = fill_parts(
+    stored = fill_rows(
         folder / content_hash(json_text(made_by)),
         ids,
-        lambda part_ids: forward_rows(network, store.read, part_ids, precision=precision),
+        lambda some: forward_rows(network, store.read, some, precision=precision),
         provenance=made_by,
         description=description,
         keys=store.keys(ids),
     )
-    return np.asarray(parts.read(ids), np.float32)
+    return np.asarray(stored.read(ids), np.float32)
 
 
 def _require_same_images(classifier: Classifier, store: ImageStore) -> None:

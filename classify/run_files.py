@@ -9,8 +9,7 @@ from pathlib import Path
 
 from atlas.core.errors import Stage
 from atlas.core.files import read_json
-from atlas.dataset.artifact_files import load_probabilities
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, load_probabilities
 
 CARD_FILE = "classifier.json"
 THRESHOLDS_FILE = "thresholds.json"

@@ -1,13 +1,15 @@
-"""How a classifier is built and trained."""
+"""How a classifier is built, trained and asked, and how its trunk is pre-trained. Nothing heavy is
+imported here, so that `--help` is instant."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
+from atlas.core.errors import refuse
 from atlas.training.settings import TrainingSettings, training_problems
 from classify.channels import AS_STORED
-from classify.losses.terms import LossSum, LossTerm, parse_loss, term_problems
+from classify.losses.terms import LossSum, LossTerm, term_problems
 
 SMALLEST_SIZE_PX = 32
 
@@ -32,24 +34,34 @@ FOCAL_AND_LOVASZ: LossSum = (
 class ClassifierSettings:
     """One classifier: a network, a loss and a training run.
 
-    network: what is built on the trunk, see classify/networks/; "trunk" is the winner's head alone.
-    trunk: timm's name of a convolutional network; gapnet_pl has its own, of that name.
-    weights: "auto" (pretrained where they can be had), "none", a safetensors file, or the folder of
-        another run, whose trunk is taken.
-    stem: how filters of three channels become filters of all.
-    channel_recipe: which mixtures of the stored channels it sees, see classify/channels.py.
-    hidden: width of the head's inner layer; dropouts: at each of its two Linear layers.
-    auxiliary_weight: of the network's own second loss, beside the loss with weight 1.
-    protein_channel: which one dual_segmentation follows; None takes green, or else the first.
-    image_size_px: None takes the atlas's own size, at most 512.
-    loss: a weighted sum. later_loss: takes its place from later_loss_from_epoch on, counted from 0.
-    positive_weight: how often a positive counts in weighted_bce: a number for all classes, or
-        "counts", the negatives over the positives of each class among the training images.
-    external_share: of the images that an epoch shows, those of external.csv, see
-        `atlas/training/samplers.py`;
-        None shows each image of either table as the sampler says.
-    hold_out_share: of the groups of labelled images, for validation and thresholds.
-    kept_epoch: "best" by macro F1 on the hold-out, or "last", which the hold-out has no say in.
+    Args:
+        network: What is built on the trunk, see classify/networks/; trunk is the winner's head
+            alone.
+        trunk: The convolutional network of timm to start from; gapnet_pl has its own, of that name.
+        weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
+            of another run, whose trunk is taken.
+        stem: How filters of three channels become filters of all.
+        channel_recipe: Mixtures of the stored channels that it sees: as_stored, rgby, rgb, 0_g_0,
+            r+y_g+y_b, b+y_r+y_g, or one channel's name; see classify/channels.py.
+        hidden: Width of the head's inner layer.
+        dropouts: At each of its two linear layers.
+        auxiliary_weight: Of the second loss of dual_decoder and dual_segmentation, beside the loss
+            with weight 1.
+        protein_channel: The channel that dual_segmentation follows; None takes green, or else the
+            first.
+        image_size_px: Side of the stored images; None takes the atlas's own size, at most 512.
+        loss: A weighted sum, such as "0.5 focal + 0.5 symmetric_lovasz"; in place of all that the
+            recipe says of losses.
+        later_loss: Another, which takes its place later on.
+        later_loss_from_epoch: From which epoch on, counted from 0.
+        positive_weight: How often a positive counts in weighted_bce: a number for all classes, or
+            counts, the negatives over the positives of each class among the training images.
+        external_share: Share of an epoch's images that comes from external.csv; None shows each
+            image of either table as the sampler says. See `atlas/training/samplers.py`.
+        hold_out_share: Share of the groups of labelled images that is held out for validation and
+            thresholds.
+        kept_epoch: best by macro F1 on what is held out, or last, in which that has no say.
+        training: How it is learned.
     """
 
     network: NetworkKind = "trunk"
@@ -76,67 +88,19 @@ class ClassifierSettings:
         """Side of what the network is shown."""
         return self.training.crop_px or self.image_size_px
 
-
-NO_LATER_LOSS: dict[str, Any] = {
-    "later_loss": (),
-    "later_loss_from_epoch": None,
-    "positive_weight": None,
-}
+    def __post_init__(self) -> None:
+        refuse(_problems(self))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassifierOptions:
-    """What a command may put in place of a recipe's settings; None keeps the recipe's.
-
-    Args:
-        image_size_px: Side that stored images are resized to.
-        network: What is built on the trunk.
-        trunk: The timm network to start from.
-        channel_recipe: as_stored, rgby, rgb, 0_g_0, r+y_g+y_b, b+y_r+y_g, or one channel's name.
-        protein_channel: The channel that dual_segmentation follows.
-        auxiliary_weight: Of the second loss of dual_decoder and dual_segmentation.
-        weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
-            of another run.
-        external_share: Share of an epoch's images that is external; every image once otherwise.
-        hold_out_share: Share of the groups of each label that is held out.
-        kept_epoch: best by macro F1 on what is held out, or last.
-        loss: A weighted sum, such as "0.5 focal + 0.5 symmetric_lovasz"; in place of all that the
-            recipe says of losses.
-        later_loss: Another, which takes its place later on.
-        later_loss_from_epoch: From which epoch on, counted from 0.
-        positive_weight: Of positives in weighted_bce: a number, or counts (of the training labels).
-    """
-
-    image_size_px: int | None = None
-    network: NetworkKind | None = None
-    trunk: str | None = None
-    channel_recipe: str | None = None
-    protein_channel: str | None = None
-    auxiliary_weight: float | None = None
-    weights: str | None = None
-    external_share: float | None = None
-    hold_out_share: float | None = None
-    kept_epoch: Literal["best", "last"] | None = None
-    loss: str | None = None
-    later_loss: str | None = None
-    later_loss_from_epoch: int | None = None
-    positive_weight: float | Literal["counts"] | None = None
-
-    def applied_to(self, settings: ClassifierSettings) -> ClassifierSettings:
-        """Raises UserError for a loss that is not written as one."""
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        if self.later_loss is not None:
-            given["later_loss"] = parse_loss(self.later_loss, option="--later-loss")
-        if self.loss is not None:
-            given = {**NO_LATER_LOSS, **given, "loss": parse_loss(self.loss, option="--loss")}
-        return replace(settings, **given)
+# As TRAINING_COMPANIONS: whoever gives a loss gets nothing of what the recipe says of losses.
+CLASSIFIER_COMPANIONS = {"loss": ("loss", "later_loss", "later_loss_from_epoch", "positive_weight")}
 
 
-def problems(settings: ClassifierSettings) -> Iterator[str]:
+def _problems(settings: ClassifierSettings) -> Iterator[str]:
     """What cannot be done, a line each."""
     yield from training_problems(settings.training)
     yield from _network_problems(settings)
-    yield from size_problems(settings.image_size_px, settings.training.crop_px)
+    yield from _size_problems(settings.image_size_px, settings.training.crop_px)
     if not 0 < settings.hold_out_share < 1:
         yield f"hold-out share {settings.hold_out_share}: must lie between 0 and 1"
     if settings.kept_epoch == "best" and settings.training.averaged_checkpoints:
@@ -145,7 +109,7 @@ def problems(settings: ClassifierSettings) -> Iterator[str]:
     yield from _loss_problems(settings)
 
 
-def size_problems(size_px: int | None, crop_px: int | None) -> Iterator[str]:
+def _size_problems(size_px: int | None, crop_px: int | None) -> Iterator[str]:
     """Of stored images and of what is cut from them."""
     if size_px is not None and size_px < SMALLEST_SIZE_PX:
         yield f"image size {size_px} px: at least {SMALLEST_SIZE_PX} px, or a trunk sees nothing"
@@ -201,9 +165,6 @@ def _network_problems(settings: ClassifierSettings) -> Iterator[str]:
         yield f"protein channel {settings.protein_channel}: only dual_segmentation follows one"
 
 
-# Over which views of an image a classifier predicts.
-
-
 @dataclass(frozen=True, kw_only=True)
 class PredictionSettings:
     """Views of each image, and what becomes of their probabilities.
@@ -242,18 +203,25 @@ def prediction_problems(
         yield f"a fine-tuned network takes nothing but {seen_px} px: leave out --view-px"
 
 
-# How a trunk is pre-trained. Only the standard library here, so that `--help` is instant.
-
-
 @dataclass(frozen=True, kw_only=True)
 class PretrainingSettings:
     """An auto-encoder: a trunk, and a small decoder that draws the image again from its last map.
 
-    trunk, weights, stem, channel_recipe, image_size_px: as of a classifier; give both the same.
-    kl_weight: 0 is a plain auto-encoder. Above, the decoder is given what is drawn from a normal
-        distribution for each place, and their divergence from the standard one is added with this
-        weight, as a mean over all numbers that are drawn.
-    hold_out_share: of the groups of labelled images, to choose the epoch by.
+    Give the classifier that starts from it the same trunk, stem, channel recipe and image size.
+
+    Args:
+        trunk: The timm network to pre-train.
+        weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
+            of another run.
+        stem: How filters of three channels become filters of all.
+        channel_recipe: as_stored, rgby, rgb, 0_g_0, r+y_g+y_b, b+y_r+y_g, or one channel's name.
+        image_size_px: Side of the stored images; None takes the atlas's own size, at most 512.
+        kl_weight: 0 is a plain auto-encoder. Above, it is a variational one: the decoder is given
+            what is drawn from a normal distribution for each place, and their divergence from the
+            standard one is added with this weight, as a mean over all numbers that are drawn.
+        hold_out_share: Share of the groups of labelled images that is held out to choose the epoch
+            by.
+        training: How it is learned.
     """
 
     trunk: str = "resnet34"
@@ -265,45 +233,22 @@ class PretrainingSettings:
     hold_out_share: float = 0.2
     training: TrainingSettings
 
-
-USUAL = PretrainingSettings(
-    training=TrainingSettings(epochs=20, batch_size=32, learning_rate=1e-3, schedule="cosine")
-)
+    def __post_init__(self) -> None:
+        refuse(_pretraining_problems(self))
 
 
-@dataclass(frozen=True, kw_only=True)
-class PretrainingOptions:
-    """What a command may put in place of the usual settings; None keeps them.
-
-    Args:
-        trunk: The timm network to pre-train.
-        weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
-            of another run.
-        channel_recipe: as_stored, rgby, rgb, 0_g_0, r+y_g+y_b, b+y_r+y_g, or one channel's name.
-        image_size_px: Side that stored images are resized to.
-        kl_weight: Of the divergence of a variational auto-encoder; 0 is a plain one.
-        hold_out_share: Share of the groups of each label that is held out.
-    """
-
-    trunk: str | None = None
-    weights: str | None = None
-    channel_recipe: str | None = None
-    image_size_px: int | None = None
-    kl_weight: float | None = None
-    hold_out_share: float | None = None
-
-    def applied_to(self, settings: PretrainingSettings) -> PretrainingSettings:
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        return replace(settings, **given)
-
-
-def pretraining_problems(settings: PretrainingSettings) -> Iterator[str]:
+def _pretraining_problems(settings: PretrainingSettings) -> Iterator[str]:
     """What cannot be done, a line each."""
     yield from training_problems(settings.training)
-    yield from size_problems(settings.image_size_px, settings.training.crop_px)
+    yield from _size_problems(settings.image_size_px, settings.training.crop_px)
     if settings.trunk == OWN_TRUNK:
         yield f"trunk {OWN_TRUNK} starts from random weights only; pre-train one of timm's"
     if not 0 <= settings.kl_weight < math.inf:
         yield f"KL weight {settings.kl_weight}: must not be negative"
     if not 0 < settings.hold_out_share < 1:
         yield f"hold-out share {settings.hold_out_share}: must lie between 0 and 1"
+
+
+USUAL = PretrainingSettings(
+    training=TrainingSettings(epochs=20, batch_size=32, learning_rate=1e-3, schedule="cosine")
+)

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from atlas.core.errors import UserError, refuse
+
 HashKind = Literal["ahash", "dhash", "phash", "whash"]
 HashChoice = Literal[HashKind, "rule_2018", "none"]
 # Bits of 64 by which the teams of 2018 let a test image differ from its copy; yellow was not used.
@@ -44,22 +46,24 @@ class RegistrationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeakSettings:
-    """What is claimed, and on what measurements.
+class CopySettings:
+    """What is claimed to be a copy, and on what measurements.
 
-    neighbours: candidates of each query that are examined.
-    hashes: perceptual hash that proposes candidates beside them, or "none"; "rule_2018" is phash
-        with the limits of RULE_2018_BITS. hash_candidates: how many of each query.
-    planted_copies, natural_queries: how many images of the atlas itself calibrate `same_image`.
-        At the other values below and a recall of .9, .99 is shown by 13,300 of the latter where
-        none is claimed, by 20,700 where one is.
-    sibling_queries: how many held-out fields, and how many of new identities, calibrate `sibling`.
-    copy_share, sibling_share: shares of the queries assumed to be copies (2.6 % of the test set of
-        2018) and siblings, at which a precision is meant.
-    copy_precision, sibling_precision: asked of the claims at the cut.
-    copy_recall_kept: share of the planted copies among the candidates that the cut should keep.
-    accept_unproven: labels are also transferred where the trials are too few, or too bad, to show
-        the precision that is asked.
+    Args:
+        neighbours: Candidates that are examined for each query.
+        hashes: Perceptual hash that proposes candidates too, in all flips and rotations; rule_2018
+            is phash within 14, 12 and 10 bits in red, green and blue.
+        hash_candidates: Candidates of each query that the hash proposes at most.
+        planted_copies: Edited copies of labelled images that are planted and looked for.
+        natural_queries: Labelled images that are examined as queries without a copy; the more, the
+            higher the precision that can be guaranteed. At the other defaults and a recall of 0.9,
+            0.99 is shown by 13,300 where none is claimed, by 20,700 where one is.
+        copy_share: Share of the queries expected to be copies, at which precision is meant (2.6%
+            of the test set of 2018).
+        copy_precision: Precision that same_image claims should have.
+        copy_recall_kept: Share of the planted copies among the candidates that the threshold
+            should keep.
+        seed: Which images are planted and examined for the calibration.
     """
 
     neighbours: int = 20
@@ -67,14 +71,13 @@ class LeakSettings:
     hash_candidates: int = 5
     planted_copies: int = 800
     natural_queries: int = 24_000
-    sibling_queries: int = 5000
     copy_share: float = 0.026
     copy_precision: float = 0.99
     copy_recall_kept: float = 0.99
-    sibling_share: float = 0.1
-    sibling_precision: float = 0.95
-    accept_unproven: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        refuse(_problems(self))
 
     @property
     def hash_kind(self) -> HashKind | None:
@@ -83,18 +86,34 @@ class LeakSettings:
         return "phash" if self.hashes == "rule_2018" else self.hashes
 
 
-def problems(settings: LeakSettings) -> Iterator[str]:
-    """What cannot work, one line each."""
+@dataclass(frozen=True, kw_only=True)
+class LeakSettings(CopySettings):
+    """What is claimed to be a copy or a sibling, and when labels are transferred.
+
+    Args:
+        sibling_queries: Held-out fields, and as many of new identities, that calibrate siblings.
+        sibling_share: Share of the queries expected to be siblings.
+        sibling_precision: Precision that sibling claims should have.
+        accept_unproven: Transfer labels also where the precision asked for is not proven.
+    """
+
+    sibling_queries: int = 5000
+    sibling_share: float = 0.1
+    sibling_precision: float = 0.95
+    accept_unproven: bool = False
+
+
+def _problems(settings: CopySettings) -> Iterator[str]:
+    """Yield what cannot work, one line each."""
     if settings.neighbours < 1:
         yield f"--neighbours {settings.neighbours}: at least one candidate has to be examined"
     if settings.hashes not in get_args(HashChoice):
         yield f"--hashes {settings.hashes}: not one of {', '.join(get_args(HashChoice))}"
     if settings.seed < 0:
         yield f"--seed {settings.seed}: a seed is not negative"
-    for name in ("copy_share", "copy_precision", "sibling_share", "sibling_precision"):
-        if not 0 < getattr(settings, name) < 1:
-            flag = name.replace("_", "-")
-            yield f"--{flag} {getattr(settings, name):g}: between 0 and 1, without the two"
+    for name, value in vars(settings).items():
+        if name.endswith(("_share", "_precision")) and not 0 < value < 1:
+            yield f"--{name.replace('_', '-')} {value:g}: between 0 and 1, without the two"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,3 +128,28 @@ class SearchSettings:
 
     recall: float = 1.0
     search_mib: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.recall <= 1:
+            raise UserError(f"--recall {self.recall}: a share above 0, and 1 for exact search")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakColumns:
+    """How leak tables name their columns: of several names the first that a table has counts.
+
+    The defaults are the names of the tables of 2018 and of a merged.csv.
+
+    Args:
+        id_column: The test image; "" is a column without a name.
+        label_column: Its labels.
+        match_column: The labelled image that it is a copy of, where the table names it.
+        doubt_column: 1 where the author of the table doubts the row.
+        distance_column: Distances to the match; all that a table has are read.
+    """
+
+    id_column: tuple[str, ...] = ("Id", "Test", "")
+    label_column: tuple[str, ...] = ("Target", "Site Parsed Labels", "labels")
+    match_column: tuple[str, ...] = ("Extra", "Candidate", "match_id")
+    doubt_column: tuple[str, ...] = ("Questionable",)
+    distance_column: tuple[str, ...] = ("SimR", "SimG", "SimB", "Hash diff")

@@ -1,15 +1,17 @@
 """How an embedder is made. Only the standard library here, so that `--help` is instant."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
+from atlas.core.errors import refuse
 from atlas.training.settings import TrainingSettings, training_problems
 
 SMALLEST_SIZE_PX = 32
 SIMILARITY_LOSS: Literal["supervised_contrastive"] = "supervised_contrastive"
 
 
+EmbedderRecipe = Literal["card", "winner", "smoke"]
 ClassKind = Literal["auto", "identity", "image", "label-set", "label-similarity"]
 LossName = Literal[
     "softmax", "norm_softmax", "l_softmax", "sphereface", "cosface", "arcface", "combined_margin",
@@ -53,18 +55,24 @@ class LossSettings:
 class EmbedderSettings:
     """A trained embedder.
 
-    trunk: a timm network. stem: how its first layer takes more than three channels.
-    weights: "auto" (pretrained where they can be had), "none", a safetensors file, or the folder
-        of another run, whose trunk is taken (of any number of channels).
-    dimension: of the embedding. hidden: width of the head's first layer.
-    image_size_px: side of the stored images; None takes the atlas's own size, at most 512.
-    input_px: side that images are brought to inside the network; None leaves them.
-    views: 8 embeds all flips and turns and averages them, at eight times the cost.
-    classes: what a class is. "identity" (the antibody), "image" (each image its own), "label-set"
-        (equal labels), "label-similarity" (no classes: the more labels two images share, the
-        closer they should lie); "auto" takes identities where there are any, else images.
-    held_out_share: of the images of each class, held out to choose the epoch by.
-    unseen_identity_share: identities that train nothing, to measure what a new one looks like.
+    Args:
+        trunk: The timm network to start from.
+        stem: How its first layer takes more than three channels.
+        weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
+            of another run, whose trunk is taken (of any number of channels).
+        dimension: Of the embedding.
+        hidden: Width of the head's first layer.
+        image_size_px: Side of the stored images; None takes the atlas's own size, at most 512.
+        input_px: Side that images are brought to inside the network; None leaves them.
+        views: 8 embeds all flips and rotations and averages them, at eight times the cost.
+        classes: What a class is: identity (the antibody), image (each image its own), label-set
+            (equal labels), label-similarity (no classes: the more labels two images share, the
+            closer they should lie); auto takes identities where there are any, else images.
+        held_out_share: Share of each class's images that is held out to choose the epoch by.
+        unseen_identity_share: Share of the identities that train nothing, to measure what a new
+            one looks like.
+        loss: The loss's name; its margins are the usual ones.
+        training: How it is learned.
     """
 
     trunk: str = "resnet50"
@@ -80,6 +88,26 @@ class EmbedderSettings:
     unseen_identity_share: float = 0.05
     loss: LossSettings = LossSettings(margin_radians=0.5)
     training: TrainingSettings
+
+    def __post_init__(self) -> None:
+        refuse(_problems(self))
+
+
+def _problems(settings: EmbedderSettings) -> Iterator[str]:
+    """What cannot be done, a line each."""
+    yield from training_problems(settings.training)
+    for name in ("image_size_px", "input_px"):
+        size_px = getattr(settings, name)
+        if size_px is not None and size_px < SMALLEST_SIZE_PX:
+            yield f"{name} {size_px}: at least {SMALLEST_SIZE_PX}, or a trunk sees nothing"
+    if settings.training.crop_px is not None:
+        yield "crops: an embedder sees whole images, as it will be asked about them; leave them out"
+    if not 0 < settings.held_out_share < 1:
+        yield f"held_out_share {settings.held_out_share}: must lie between 0 and 1"
+    if not 0 <= settings.unseen_identity_share < 1:
+        yield f"unseen_identity_share {settings.unseen_identity_share}: must lie from 0 to below 1"
+    if settings.classes == "label-similarity" and settings.loss.name != SIMILARITY_LOSS:
+        yield f"label-similarity has no classes for {settings.loss.name}; take {SIMILARITY_LOSS}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +142,7 @@ NAMED_LOSSES: dict[LossName, LossSettings] = {
     "supervised_contrastive": LossSettings(name="supervised_contrastive"),
 }
 
-RECIPES = {
+RECIPES: dict[EmbedderRecipe, EmbedderSettings] = {
     "card": EmbedderSettings(
         training=TrainingSettings(epochs=50, batch_size=32, learning_rate=1e-5),
     ),
@@ -131,54 +159,3 @@ RECIPES = {
         training=TrainingSettings(epochs=15, batch_size=32, learning_rate=1e-3),
     ),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbedderOptions:
-    """What a command may put in place of a recipe's settings; None keeps the recipe's.
-
-    Args:
-        classes: identity, image, label-set, label-similarity, or auto.
-        loss: The loss's name; its margins are the usual ones.
-        image_size_px: Side that stored images are resized to.
-        input_px: Side that images are brought to inside the network.
-        trunk: The timm network to start from.
-        weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
-            of another run.
-        held_out_share: Share of each class's images that is held out.
-        unseen_identity_share: Share of the identities that train nothing.
-    """
-
-    classes: ClassKind | None = None
-    loss: LossName | None = None
-    image_size_px: int | None = None
-    input_px: int | None = None
-    trunk: str | None = None
-    weights: str | None = None
-    held_out_share: float | None = None
-    unseen_identity_share: float | None = None
-
-    def applied_to(self, settings: EmbedderSettings) -> EmbedderSettings:
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        if self.loss is not None:
-            given["loss"] = NAMED_LOSSES[self.loss]
-        elif self.classes == "label-similarity":  # no other loss can learn from it
-            given["loss"] = NAMED_LOSSES[SIMILARITY_LOSS]
-        return replace(settings, **given)
-
-
-def problems(settings: EmbedderSettings) -> Iterator[str]:
-    """What cannot be done, a line each."""
-    yield from training_problems(settings.training)
-    for name in ("image_size_px", "input_px"):
-        size_px = getattr(settings, name)
-        if size_px is not None and size_px < SMALLEST_SIZE_PX:
-            yield f"{name} {size_px}: at least {SMALLEST_SIZE_PX}, or a trunk sees nothing"
-    if settings.training.crop_px is not None:
-        yield "crops: an embedder sees whole images, as it will be asked about them; leave them out"
-    if not 0 < settings.held_out_share < 1:
-        yield f"held_out_share {settings.held_out_share}: must lie between 0 and 1"
-    if not 0 <= settings.unseen_identity_share < 1:
-        yield f"unseen_identity_share {settings.unseen_identity_share}: must lie from 0 to below 1"
-    if settings.classes == "label-similarity" and settings.loss.name != SIMILARITY_LOSS:
-        yield f"label-similarity has no classes for {settings.loss.name}; take {SIMILARITY_LOSS}"

@@ -6,7 +6,7 @@ UserError
 └── MissingStageError    the output of an earlier stage is missing
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 
@@ -21,6 +21,7 @@ class Stage(Enum):
     INDEX = ("build_index",)
     LEAKS = ("find_leaks",)
     CLASSIFIER = ("train_classifier", "train_folds")
+    ENSEMBLE = ("ensemble",)
     PREDICTIONS = ("predict",)
     SUBMISSION = ("make_submission",)
     CROSS_VALIDATION = ("cross_validate",)
@@ -29,11 +30,22 @@ class Stage(Enum):
     @property
     def command(self) -> str:
         """What a user types to run the stage."""
-        return "  or  ".join(f"python scripts/{name}.py" for name in self.value)
+        return "  or  ".join(map(command_line, self.value))
+
+
+def command_line(name: str) -> str:
+    """Return what a user types to run the command of that name."""
+    return f"python scripts/{name}.py"
 
 
 class UserError(Exception):
     """A mistake that the user can fix: commands print its text and exit with status 1."""
+
+
+def refuse(problems: Iterable[str]) -> None:
+    """Raise a UserError that lists all the problems, where there are any."""
+    if text := "; ".join(problems):
+        raise UserError(text)
 
 
 class DataError(UserError):

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from atlas.core.errors import UserError
 from atlas.dataset.labels import HPA_LABELS, format_labels, parse_labels
 from atlas.synthetic.edits import EDITS
+from atlas.synthetic.settings import DrawnAtlasSettings
 
 FIELDS_PER_ANTIBODY = 5
 # HPA 2018 train: images that carry 1, 2, 3, 4 labels, and images of each label.
@@ -18,30 +18,6 @@ LABEL_IMAGES = (
     12885, 1254, 3621, 1561, 1858, 2513, 1008, 2822, 53, 45, 28, 1093, 688, 537,
     1066, 21, 530, 210, 902, 1482, 172, 3777, 802, 2965, 322, 8228, 328, 11,
 )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawnAtlasSettings:
-    """A drawn atlas. An identity is an antibody; the fields of one are siblings.
-
-    test_fields_per_identity: test images of each identity, known and novel.
-    novel_identities: antibodies that occur in test only.
-    copies: test images that are edited copies of train images, every edit equally often.
-    """
-
-    identities: int = 1000
-    fields_per_identity: int = 6
-    size_px: int = 64
-    seed: int = 0
-    test_fields_per_identity: int = 2
-    novel_identities: int = 1000
-    copies: int = 200
-
-    def __post_init__(self) -> None:
-        if min(self.identities, self.fields_per_identity) < 1 or self.size_px < 32:
-            raise UserError("drawn atlas: needs at least one identity and field, and size_px of 32")
-        if min(self.test_fields_per_identity, self.novel_identities, self.copies, self.seed) < 0:
-            raise UserError("drawn atlas: its numbers and seed cannot be negative")
 
 
 @dataclass(frozen=True, kw_only=True)

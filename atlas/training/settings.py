@@ -1,49 +1,65 @@
-"""How a network is trained: what every room's settings share."""
+"""How a network is trained: the settings that all trainings share. Only the standard library is
+imported here, so that `--help` is instant."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine", "one_cycle", "plateau"]
 Sampler = Literal["shuffled", "balanced", "m_per_class"]
 Augmentation = Literal["d4", "photometric", "strong", "none"]
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
+# What a recipe says of these options belongs to the option before them: whoever gives that option
+# gets the usual values of the others.
+TRAINING_COMPANIONS = {
+    "learning_rate": ("lr_steps",),
+    "schedule": ("lr_steps", "plateau_factor", "plateau_patience"),
+    "optimizer": ("momentum",),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
     """One training run.
 
-    batch_size: images that pass the network together. accumulate_batches: so many of them make one
-        step of the optimizer.
-    learning_rate: of what is new (head, class vectors).
-    optimizer: torch's. weight_decay: of all parameters; for "adam" it is an L2 penalty, for the
-        others decay (Loshchilov & Hutter 2019). momentum: of "sgd" alone.
-    trunk_rate_share: the trunk learns at this share of it; a pretrained trunk wants less.
-    frozen_trunk_epochs: for so many epochs the trunk keeps its weights and BatchNorm statistics.
-    warmup_epochs: the rate rises linearly from 0 over so many epochs.
-    schedule: "constant"; "cosine" down to 0 at the end of the last epoch; "one_cycle" up from a
-        25th of the rate over .3 of the epochs and down to next to nothing; "plateau" multiplies
-        the rate by `plateau_factor` where the validation metric has not risen for more than
-        `plateau_patience` epochs.
-    lr_steps: pairs of the epoch (counted from 0) from which on a rate holds, in rising order; only
-        with a constant schedule.
-    sampler: "shuffled" shows every image once an epoch; "balanced" draws as many images, every
-        class equally often; "m_per_class" gives batches of `images_per_class` images a class.
-    augmentation: "d4" turns by 90 degrees and flips; "photometric" does so and changes gamma,
-        gain, focus and noise too; "strong" adds shifts, distortions and sharpening, see
-        `atlas/training/augmentation.py`; "none" leaves images as they are.
-    crop_px: side of the random window of each stored image that training sees; validation and
-        prediction see the one in the middle. None shows images whole.
-    ema_decay: after each step the average of the weights keeps this share of itself; it is what is
-        validated and kept. 0 turns it off.
-    averaged_checkpoints: the trained weights are the mean of those at the end of so many last
-        epochs; 0 takes those of the best epoch.
-    seed: of weights that are drawn, of the order of images, of augmentation and of dropout.
-    precision: Lightning's name for it, such as "32-true" or "16-mixed"; "auto" is "bf16-mixed"
-        where the GPU, or else the processor, computes in bfloat16 itself, and "32-true" elsewhere.
-    devices: GPUs, or processes on a CPU; each takes batches of its own.
+    These settings are always a part of others, which check both together: see `training_problems`.
+
+    Args:
+        epochs: Times that every image is seen.
+        batch_size: Images that pass the network together.
+        learning_rate: Of what is new (head, class vectors); a rate that is given replaces the
+            recipe's steps too.
+        optimizer: The optimizer of torch.
+        weight_decay: Of all parameters; for adam it is an L2 penalty, for the others decay
+            (Loshchilov & Hutter 2019).
+        momentum: Of sgd alone.
+        accumulate_batches: Batches that make one step of the optimizer.
+        trunk_rate_share: The trunk learns at this share of the rate; a pretrained one wants less.
+        frozen_trunk_epochs: Epochs in which the trunk keeps its weights and BatchNorm statistics.
+        warmup_epochs: Epochs over which the rate rises linearly from 0.
+        schedule: constant; cosine down to 0 at the end of the last epoch; one_cycle up from a 25th
+            of the rate over 0.3 of the epochs and down to almost nothing; plateau multiplies the
+            rate by the plateau factor where the validation metric stops rising.
+        plateau_factor: What a plateau multiplies the rate by.
+        plateau_patience: Epochs without a better metric before a plateau lowers the rate.
+        lr_steps: Pairs of an epoch, counted from 0, and the rate that holds from there on, in
+            rising order; only with a constant schedule.
+        sampler: shuffled shows every image once an epoch; balanced draws as many images, every
+            class equally often; m_per_class gives batches of images_per_class images a class.
+        images_per_class: Images of one class in a batch of m_per_class.
+        augmentation: d4 rotates by 90 degrees and flips; photometric also changes gamma, gain,
+            focus and noise; strong adds shifts, distortions and sharpening; none leaves images as
+            they are. See `atlas/training/augmentation.py`.
+        crop_px: Side of the random window of each stored image that training sees; validation and
+            prediction see the window in the middle. None shows images whole.
+        ema_decay: Share that the running average of the weights keeps at each step; the average is
+            what is validated and kept. 0 turns it off.
+        averaged_checkpoints: Last epochs whose weights are averaged; 0 takes the best epoch's.
+        seed: Of weights, order of images, augmentation, dropout and what is held out.
+        precision: 32-true, 16-mixed, bf16-mixed, or auto: bf16-mixed where the GPU, or else the
+            processor, computes in bfloat16 itself.
+        devices: GPUs, or processes on a CPU; each takes batches of its own.
     """
 
     epochs: int
@@ -69,75 +85,6 @@ class TrainingSettings:
     seed: int = 0
     precision: Precision = "auto"
     devices: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingOptions:
-    """What a command may put in place of a recipe's training settings; None keeps the recipe's.
-
-    Args:
-        epochs: Times that every image is seen.
-        batch_size: Images that pass the network together.
-        accumulate_batches: Batches of one step of the optimizer.
-        learning_rate: In place of the recipe's rate and of its steps.
-        optimizer: adam, adamw or sgd.
-        weight_decay: Of all parameters.
-        momentum: Of sgd.
-        schedule: constant, cosine down to 0, one_cycle (up and down), or plateau (down where the
-            validation metric does not rise).
-        plateau_factor: What a plateau multiplies the rate by.
-        plateau_patience: Epochs without a better metric that are waited for.
-        warmup_epochs: Epochs over which the rate rises from 0.
-        trunk_rate_share: The trunk learns at this share of the rate.
-        frozen_trunk_epochs: Epochs in which the trunk does not learn.
-        sampler: shuffled, balanced (every class equally often), or m_per_class.
-        images_per_class: Images of one class in a batch of m_per_class.
-        augmentation: d4 (turns and flips), photometric (and gamma, gain, focus, noise), strong
-            (and shifts, distortions, sharpening), or none.
-        crop_px: Side of the window of each stored image that is seen.
-        ema_decay: Share that the running average of the weights keeps at each step.
-        averaged_checkpoints: Last epochs whose weights are averaged.
-        seed: Of weights, order of images, augmentation, dropout and what is held out.
-        precision: 32-true, 16-mixed, bf16-mixed, or auto: bf16-mixed where the machine has it.
-        devices: GPUs, or processes on a CPU.
-    """
-
-    epochs: int | None = None
-    batch_size: int | None = None
-    accumulate_batches: int | None = None
-    learning_rate: float | None = None
-    optimizer: Optimizer | None = None
-    weight_decay: float | None = None
-    momentum: float | None = None
-    schedule: Schedule | None = None
-    plateau_factor: float | None = None
-    plateau_patience: int | None = None
-    warmup_epochs: float | None = None
-    trunk_rate_share: float | None = None
-    frozen_trunk_epochs: int | None = None
-    sampler: Sampler | None = None
-    images_per_class: int | None = None
-    augmentation: Augmentation | None = None
-    crop_px: int | None = None
-    ema_decay: float | None = None
-    averaged_checkpoints: int | None = None
-    seed: int | None = None
-    precision: Precision | None = None
-    devices: int | None = None
-
-    def applied_to(self, training: TrainingSettings) -> TrainingSettings:
-        """One rate that is given replaces all of the recipe's; a schedule or an optimizer that is
-        given, what the recipe says of its own alone."""
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        dropped: dict[str, Any] = {}
-        if "learning_rate" in given or "schedule" in given:
-            dropped["lr_steps"] = ()
-        if "schedule" in given:
-            dropped["plateau_factor"] = TrainingSettings.plateau_factor
-            dropped["plateau_patience"] = TrainingSettings.plateau_patience
-        if "optimizer" in given:
-            dropped["momentum"] = TrainingSettings.momentum
-        return replace(training, **{**dropped, **given})
 
 
 def training_problems(training: TrainingSettings) -> Iterator[str]:

@@ -1,12 +1,12 @@
-"""Settings that cross rooms. Nothing heavy is imported here, so that `--help` is instant."""
+"""Settings of single workflows. Nothing heavy is imported here, so that `--help` is instant."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from atlas.core.errors import UserError
+from atlas.core.errors import UserError, refuse
 
 GAP = 20
-GAP_NEEDS_BLOCKS = "a gap belongs to blocks of neighbouring ids: leave it, or take blocks"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,14 @@ class FoldSettings:
     fold_count: int = 5
     gap: int | None = None
 
+    def __post_init__(self) -> None:
+        _refuse_gap(self.gap, blocks=self.folds == "blocks")
+
+    @property
+    def block_gap(self) -> int:
+        """The gap that holds for blocks."""
+        return GAP if self.gap is None else self.gap
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierFolds:
@@ -37,6 +45,14 @@ class ClassifierFolds:
     folds: int = 5
     by: Literal["labels", "blocks"] = "labels"
     gap: int | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_gap(self.gap, blocks=self.by == "blocks")
+
+    @property
+    def block_gap(self) -> int:
+        """The gap that holds for blocks."""
+        return GAP if self.gap is None else self.gap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +84,15 @@ class RareSettings:
     augmentation: Literal["strong", "photometric", "d4"] = "strong"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        if self.least < 1:
+            yield f"--least {self.least}: at least 1 image"
+        if self.seed < 0:
+            yield f"--seed {self.seed}: must not be negative"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationSettings:
@@ -86,12 +111,15 @@ class SimulationSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
         if not 0 < self.test_share < 1:
-            raise UserError(f"--test-share {self.test_share}: more than 0 and less than 1")
+            yield f"--test-share {self.test_share}: more than 0 and less than 1"
         if min(self.copies_share, self.siblings_share, self.seed) < 0:
-            raise UserError("--copies-share, --siblings-share and --seed cannot be negative")
+            yield "--copies-share, --siblings-share and --seed cannot be negative"
         if self.copies_share + self.siblings_share >= 1:
-            raise UserError("--copies-share and --siblings-share leave no others; give less")
+            yield "--copies-share and --siblings-share leave no others; give less"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +127,9 @@ class ExplorationSettings:
     """What an exploration measures.
 
     Args:
-        folds: How many folds rare labels are told for.
-        rare_below: Labels of fewer images are rare.
-        sample: So many images are decoded, drawn by seed; all, unless given.
+        folds: What can these do with rare labels?
+        rare_below: Labels on fewer images are called rare.
+        sample: So many images are looked at, drawn by seed; all, unless given.
         seed: Of that draw.
     """
 
@@ -111,12 +139,15 @@ class ExplorationSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
         if self.folds < 2:
-            raise UserError(f"--folds {self.folds}: give 2 or more")
+            yield f"--folds {self.folds}: give 2 or more"
         if self.sample is not None and self.sample < 1:
-            raise UserError(f"--sample {self.sample}: at least one image has to be looked at")
+            yield f"--sample {self.sample}: at least one image has to be looked at"
         if min(self.rare_below, self.seed) < 0:
-            raise UserError("--rare-below and --seed cannot be negative")
+            yield "--rare-below and --seed cannot be negative"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,3 +170,39 @@ class MapSettings:
     images: int = 9
     box_share: float = 0.5
     least_box_area: float = 0.001
+
+    def __post_init__(self) -> None:
+        if not 0 < self.box_share <= 1 or self.images < 1:
+            raise UserError("maps need --images of 1 or more and a --box-share in 0..1, above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditSettings:
+    """What an audit of labels looks at.
+
+    Args:
+        neighbours: Neighbours that are considered for each image.
+        wrong_share: Share of the images taken to be labelled wrongly before looking, and labelled
+            wrongly in the trial.
+        seed: Of the trial.
+    """
+
+    neighbours: int = 40
+    wrong_share: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        if self.neighbours < 1:
+            yield f"-k {self.neighbours}: at least one neighbour has to be heard"
+        if not 0 < self.wrong_share < 0.5:
+            yield f"--wrong-share {self.wrong_share:g}: between 0 and 0.5, without the two"
+        if self.seed < 0:
+            yield f"--seed {self.seed}: a seed is not negative"
+
+
+def _refuse_gap(gap: int | None, *, blocks: bool) -> None:
+    if gap is not None and not blocks:
+        raise UserError("a gap belongs to blocks of neighbouring ids: leave it, or take blocks")

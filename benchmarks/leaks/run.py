@@ -8,11 +8,13 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from atlas.cli.console import run
+import tyro
+
+from atlas.cli.console import errors_in_one_line
 from atlas.core.errors import UserError
 from atlas.dataset.manifest import read_labels
 from atlas.synthetic.drawn_atlas import draw_atlas
-from atlas.synthetic.drawn_plan import DrawnAtlasSettings
+from atlas.synthetic.settings import DrawnAtlasSettings
 from benchmarks.leaks.claims import COSINE, OURS, RIVALS, is_done
 from benchmarks.leaks.composites import TABLE, write_composites
 from benchmarks.leaks.cosine import run_cosine
@@ -129,4 +131,5 @@ def fill_cell(plan: Plan, source: Path, cell: Path, hardness: Kind) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    with errors_in_one_line():
+        tyro.cli(main)

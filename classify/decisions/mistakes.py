@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.dataset.artifact_files import save_table
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.metrics import f1_by_class
 from classify.decisions.layers import Labels

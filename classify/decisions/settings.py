@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from atlas.core.errors import refuse
+
 How = Literal["mean", "weighted", "rank_mean", "logistic", "boosting", "recurrent"]
 Cuts = Literal["best_f1", "grid", "overall", "shares", "shrunk"]
 Prior = Literal["size", "cooccurrence", "test_shares"]
@@ -54,8 +56,11 @@ class DecisionSettings:
     resamples: int = 1000
     cuts: ThresholdSettings = ThresholdSettings()
 
+    def __post_init__(self) -> None:
+        refuse(_problems(self))
 
-def decision_problems(settings: DecisionSettings) -> Iterator[str]:
+
+def _problems(settings: DecisionSettings) -> Iterator[str]:
     """What cannot be honoured, a line each."""
     cuts = settings.cuts
     if settings.folds < 3:

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import sigmoid_focal_loss  # type: ignore[import-untyped]
+from torchvision.ops import sigmoid_focal_loss
 
 FOCAL_GAMMA = 2.0
 NEGATIVE_GAMMA = 4

@@ -23,20 +23,23 @@ class LossTerm:
     name: LossName
     weight: float = 1.0
 
+    def __str__(self) -> str:
+        return self.name if self.weight == 1 else f"{self.weight:g} {self.name}"
+
 
 LossSum = tuple[LossTerm, ...]
 
 
-def parse_loss(text: str, *, option: str) -> LossSum:
+def parse_loss(text: str) -> LossSum:
     """The sum that is written as "0.5 focal + 0.5 bce"; a weight that is left out is 1.
 
-    Raises UserError naming `option` where it is not written so.
+    Raises UserError where it is not written so.
     """
     try:
         return tuple(_term(part) for part in text.split("+"))
     except ValueError as error:
         raise UserError(
-            f'{option} "{text}": {error}; write it as "0.5 focal + 0.5 bce", of {", ".join(NAMES)}'
+            f'loss "{text}": {error}; write it as "0.5 focal + 0.5 bce", of {", ".join(NAMES)}'
         ) from None
 
 

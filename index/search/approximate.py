@@ -1,13 +1,14 @@
-"""Quick search that may miss a neighbour now and then, as often as was asked for.
+"""Quick search that misses a neighbour now and then, as rarely as the wanted recall asks.
 
-Compressed vectors propose, exact products of the proposals decide (`index/search/nearest.py`): what
-is found has its true similarity, and only what is missed is lost. How many proposals are needed for
-a recall is measured on vectors of the atlas itself, against exact search. Axes: N vectors,
+Compressed vectors propose, exact products of the proposals decide (`index.search.vector_index`):
+what is found has its true similarity, and only what is missed is lost. The number of proposals that
+a recall needs is measured on vectors of the atlas itself, against exact search. Axes: N vectors,
 D dimensions, Q queries, M proposals.
 """
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ import numpy as np
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import read_json, write_json
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
-from index.search.nearest import Positions, Vectors
+from index.search.proposals import Positions, Vectors
 from index.search.vector_index import FlatIndex, VectorIndex, build_index
 
+LOGGER = logging.getLogger(__name__)
 SEARCH_FILE, ABOUT_FILE = "search.faiss", "search.json"
 QUERIES = 1000  # of the atlas, by which recall and speed are measured
 NEIGHBOURS = 10
@@ -47,7 +49,7 @@ class Tuned:
 
 
 class FactoryProposals:
-    """Called as `index.nearest` asks; promises nothing about what it leaves out."""
+    """Proposes by a faiss index; nothing is known about what it leaves out."""
 
     def __init__(self, index: faiss.Index, parameters: str, proposals: int) -> None:
         self._index, self._proposals = index, proposals
@@ -85,12 +87,11 @@ def tune(
     recall: float,
     mib: float,
     seed: int = 0,
-    tell: Callable[[Tuned], None] = lambda tuned: None,
 ) -> tuple[faiss.Index, Tuned]:
     """The quickest way that reaches the recall within so much memory.
 
-    tell: hears of each kind, with the least effort that reached it, or else the most. Raises
-    UserError where none does.
+    Each kind is logged with the least effort that reached it, or else the most. Raises UserError
+    where none does.
     """
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(embeddings.ids), min(QUERIES, len(embeddings.ids)), replace=False)
@@ -108,7 +109,10 @@ def tune(
             factory=factory, parameters=parameters, proposals=proposals, recall=reached,
             queries_per_second=speed, mib=_mib(index),
         )  # fmt: skip
-        tell(found)
+        LOGGER.info(
+            f"search {factory} {parameters}: recall {reached:.4f}, {speed:.0f} queries/s, "
+            f"{found.mib:.0f} MiB"
+        )
         fits = found.recall >= recall and found.mib <= mib
         if fits and (best is None or speed > best[1].queries_per_second):
             best = index, found

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atlas.dataset.artifact_files import load_probabilities
+from atlas.dataset.artifacts import load_probabilities
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.metrics import macro_f1
 from atlas.dataset.splits.folds import Fold
@@ -35,7 +35,6 @@ def run_folds(
     *,
     chosen: Collection[str] = NAMES,
     prediction: PredictionSettings = VIEWS,
-    told: list[str] | None = None,
 ) -> pd.DataFrame:
     manifest = read_manifest(data)
     store = fill_store(manifest, data.parent / "store", size_px=32)
@@ -45,7 +44,6 @@ def run_folds(
         chosen=chosen,
         chosen_by={"folds": 3},
         kept=folder.parent / "kept",
-        tell=(told if told is not None else []).append,
     )
     return train_folds(manifest, store, folds_of(data), how, folder)
 
@@ -150,13 +148,18 @@ def test_cuts_of_others_are_chosen_without_the_fold_itself(
 
 
 def test_folds_may_be_trained_one_by_one_and_end_as_if_at_once(
-    run: tuple[Path, pd.DataFrame], data: Path, tmp_path: Path
+    run: tuple[Path, pd.DataFrame],
+    data: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    folder, told = tmp_path / "R" / "folds", list[str]()
-    first = run_folds(data, folder, chosen=["fold2"], told=told)
+    folder = tmp_path / "R" / "folds"
+    with caplog.at_level("INFO", logger="classify.folds"):
+        first = run_folds(data, folder, chosen=["fold2"])
     assert list(first["fold"]) == ["fold2", "out_of_fold", "mean", "std"]
     assert first["at_cuts_of_others"].isna().all()
-    assert [line.split(":")[0] for line in told] == ["fold2"]
+    notes = [r.getMessage() for r in caplog.records if r.name == "classify.folds"]
+    assert [line.split(":")[0] for line in notes] == ["fold2"]
     found = probabilities(folder / "out_of_fold_probabilities.h5")
     assert set(found.ids) == set(folds_of(data)[1].test_ids)
     run_folds(data, folder, chosen=["fold1", "fold3"])

@@ -6,23 +6,21 @@ import numpy as np
 import pytest
 import torch
 
+from atlas.cli import classify as commands
 from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import read_json, write_json
-from atlas.dataset.artifact_files import load_probabilities
+from atlas.dataset.artifacts import load_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.splits.hold_out import HoldOut
 from atlas.dataset.store import fill_store
 from atlas.training.layers import ChannelStatistics
-from atlas.training.settings import TrainingOptions
-from atlas.workflows.classify import training as classifier_training
 from classify.classifier import load_classifier
 from classify.decisions.thresholds import load_thresholds, predict_labels
 from classify.held_out import TrainedClassifier
 from classify.losses.terms import LossTerm
 from classify.networks.factory import build_network
 from classify.prediction import predict
-from classify.recipes import RECIPES
-from classify.settings import ClassifierSettings, problems
+from classify.settings import ClassifierSettings
 from classify.training import train_classifier, train_on
 from tests.classify.atlases import LABELS, TINY, draw_folder
 
@@ -178,11 +176,11 @@ def test_it_learns_what_is_easy_to_see(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "test_probabilities.h5").exists()
 
 
-def test_the_pipeline_prints_start_scores_and_files(
+def test_the_command_prints_start_scores_and_files(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "runs" / "classifier"
-    classifier_training.train_classifier(data, out, for_epochs(1))
+    commands.train_classifier(data=data, out=out, settings=for_epochs(1))
     printed = capsys.readouterr().out
     for part in ("started from random weights", "cut for each label (optimistic", str(out)):
         assert part in printed
@@ -191,17 +189,10 @@ def test_the_pipeline_prints_start_scores_and_files(
     assert (tmp_path / "runs" / "store").is_dir()
 
 
-def test_settings_that_cannot_work_are_named_all_at_once(data: Path, tmp_path: Path) -> None:
-    impossible = TrainingOptions(epochs=0, batch_size=1, learning_rate=0.0, seed=-1)
-    wrong = replace(TINY, image_size_px=8, training=impossible.applied_to(TINY.training))
+def test_settings_that_cannot_work_are_named_all_at_once() -> None:
+    impossible = replace(TINY.training, epochs=0, batch_size=1, learning_rate=0.0, seed=-1)
     with pytest.raises(UserError, match=r"0 epochs.*batch size 1.*seed -1.*rate 0\.0.*size 8"):
-        classifier_training.train_classifier(data, tmp_path / "run", wrong)
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_recipes_are_possible(recipe: str) -> None:
-    assert not list(problems(RECIPES[recipe]))
+        replace(TINY, image_size_px=8, training=impossible)
 
 
 @pytest.mark.parametrize(("channels", "labels"), [(1, 1), (4, 28), (6, 3)])

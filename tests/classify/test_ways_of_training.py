@@ -12,7 +12,6 @@ from atlas.core.files import read_json
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from classify.classifier import load_classifier
-from classify.settings import problems
 from classify.training import TrainedClassifier, train_classifier
 from tests.classify.atlases import TINY, draw_folder
 
@@ -82,5 +81,6 @@ def test_an_external_share_without_external_images_is_refused(tmp_path: Path) ->
 def test_what_does_not_go_together_is_refused(
     training: dict[str, Any], settings: dict[str, Any], said: str
 ) -> None:
-    (problem,) = problems(changed(training, **settings))
-    assert said in problem
+    with pytest.raises(UserError) as refused:
+        changed(training, **settings)
+    assert said in str(refused.value)

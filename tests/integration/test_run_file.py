@@ -114,6 +114,15 @@ def test_an_option_that_no_command_has_stops_before_anything_is_done(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_settings_that_cannot_work_stop_before_anything_is_done(tmp_path):
+    write_tiny_atlas(tmp_path / "data", test=["t"])
+    path = written(tmp_path, f'data = "{tmp_path}/data"\nout = "{tmp_path}/run"\n{ONE}epochs = 0\n')
+    done = run_command(path)
+    assert done.returncode == 1
+    assert "[classifiers.a]: 0 epochs: at least 1 is needed" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """A folder with an atlas, a run file and its run."""
@@ -156,8 +165,8 @@ def test_a_finished_run_is_not_done_again(finished):
 def test_a_changed_option_repeats_its_stage_and_what_follows(finished, tmp_path):
     path = written(tmp_path, run_text(finished, "run", leaks="copy_precision = 0.9\n"))
     assert states(path) == {
-        "index": "done", "leaks": "again", "classifiers.a": "done", "submission": "again",
-        "score": "again",
+        "index": "done", "leaks": "stale", "classifiers.a": "done", "submission": "stale",
+        "score": "stale",
     }  # fmt: skip
 
 
@@ -166,7 +175,7 @@ def test_what_somebody_wrote_over_is_made_again(finished):
     submission = finished / "run" / "submission" / "submission.csv"
     right = submission.read_bytes()
     submission.write_text("Id,Predicted\n")
-    assert states(finished / "mine.toml")["submission"] == "again"
+    assert states(finished / "mine.toml")["submission"] == "stale"
     assert run_command(finished / "mine.toml").returncode == 0
     assert submission.read_bytes() == right
 
@@ -184,17 +193,17 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(finished, tmp_path):
     without_the_classifier(finished, "stopped")
     path = written(tmp_path, run_text(finished, "stopped"))
     with subprocess.Popen(
-        [sys.executable, "scripts/run.py", str(path)], cwd=PROJECT, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+        [sys.executable, "scripts/run.py", str(path)], cwd=PROJECT, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
     ) as running:  # fmt: skip
-        assert running.stdout is not None
-        assert any("fold2: " in line for line in running.stdout)  # the first fold is trained
+        assert running.stderr is not None
+        assert any("fold2: " in line for line in running.stderr)  # the first fold is trained
         os.killpg(running.pid, signal.SIGKILL)
     assert states(path)["leaks"] == "done"
     assert states(path)["submission"] != "done"
     again = run_command(path)
     assert again.returncode == 0, again.stderr[-2000:]
-    assert "leaks: done" in again.stdout
+    assert "leaks: done" in again.stderr
     for name in ("submission/submission.csv", "submission/origins.csv", "score.json"):
         assert (finished / "stopped" / name).read_bytes() == (finished / "run" / name).read_bytes()
 
@@ -202,9 +211,9 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(finished, tmp_path):
 @pytest.mark.slow
 def test_a_failing_stage_says_which_and_keeps_what_is_done(finished, tmp_path):
     without_the_classifier(finished, "failing")
-    text = run_text(finished, "failing").replace("epochs = 1", "epochs = 0")
+    text = run_text(finished, "failing").replace("epochs = 1", "external_share = 0.5")
     done = run_command(written(tmp_path, text))
     assert done.returncode == 1
     assert done.stderr.rstrip().splitlines()[-1].startswith("error: ")
     assert "[classifiers.a] did not finish" in done.stderr
-    assert "leaks: done" in run_command(written(tmp_path, text)).stdout
+    assert "leaks: done" in run_command(written(tmp_path, text)).stderr

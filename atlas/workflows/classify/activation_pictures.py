@@ -11,10 +11,9 @@ from tqdm import tqdm
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside
-from atlas.dataset.artifact_files import save_table
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
-from atlas.report.activation_montage import LookedAt, Truth, save_montage
+from atlas.report.picture_pairs import LookedAt, Truth, save_montage
 from atlas.workflows.classify.activation_maps import (
     Asked,
     images_of,
@@ -55,8 +54,6 @@ def show_maps(data: Path, source: Path, out: Path, wanted: MapSettings) -> Shown
     MissingStageError where there is no classifier or no probabilities of the images, UserError for
     what cannot be shown.
     """
-    if not 0 < wanted.box_share <= 1 or wanted.images < 1:
-        raise UserError("maps need --images of 1 or more and a --box-share in 0..1, above 0")
     check_replaceable(out, holds=BOXES_FILE)
     manifest = read_manifest(data)
     asked = open_classifiers(source, manifest)

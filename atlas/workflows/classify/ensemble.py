@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
-from atlas.dataset.artifact_files import load_table, save_probabilities, save_table
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.metrics import f1_by_class
 from atlas.workflows.classify.members import asked_rows, held_out_rows, load_members, names_of
@@ -31,15 +30,7 @@ from classify.decisions.cross_fitting import (
 )
 from classify.decisions.layers import HeldOutRows
 from classify.decisions.mistakes import find_mistakes, save_mistakes
-from classify.decisions.settings import (
-    CUTS,
-    HOWS,
-    DecisionSettings,
-    How,
-    Prior,
-    ThresholdSettings,
-    decision_problems,
-)
+from classify.decisions.settings import CUTS, HOWS, DecisionSettings, How, Prior, ThresholdSettings
 from classify.decisions.thresholds import save_thresholds
 from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE
 
@@ -67,8 +58,6 @@ def make_ensemble(
     Raises UserError for settings that cannot work and members that do not go together, DataError
     for the data folder.
     """
-    if wrong := "; ".join(decision_problems(settings)):
-        raise UserError(wrong)
     check_replaceable(out, holds=ABOUT_FILE)
     manifest = read_manifest(data)
     members = load_members(manifest, names_of(folders))

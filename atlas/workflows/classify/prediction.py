@@ -6,8 +6,7 @@ from typing import Literal
 
 from atlas.core.errors import MissingStageError, Stage, UserError
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifact_files import load_probabilities, save_probabilities
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, load_probabilities, save_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import fill_store
 from atlas.workflows.classify.folds import chosen_folds

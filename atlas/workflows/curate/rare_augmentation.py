@@ -1,10 +1,11 @@
-"""An atlas with more images of its rare labels: the same tables and images, and changed copies."""
+"""An atlas with more images of its rare labels: the same tables and images, and changed copies.
 
-from __future__ import annotations
+Axes: N labelled images, L labels.
+"""
 
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from atlas.core.files import (
     write_json,
     written_beside,
 )
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import load_texts, save_table
 from atlas.dataset.image_files import link_or_copy, png_places, read_row, write_field
 from atlas.dataset.manifest import ImageRow, Manifest, read_labelled_tables, read_manifest
 from atlas.dataset.metrics import label_matrix
@@ -34,13 +35,25 @@ from atlas.workflows.settings import RareSettings
 
 NOTES_FILE = "augmented.json"
 
+Counts = NDArray[np.int64]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """An image to make."""
+class RarePlan:
+    """copies_N: images to make of each image. before_L, after_L: images that carry each label.
 
-    id: str
-    parent: ImageRow
+    out_of_reach: labels of fewer than `least` images, none of which is an original.
+    """
+
+    least: int
+    copies_N: Counts
+    before_L: Counts
+    after_L: Counts
+    out_of_reach: tuple[int, ...]
+
+    @property
+    def made(self) -> int:
+        return int(self.copies_N.sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +82,8 @@ def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentat
     in their parent's table, with its columns and their Parent. Raises DataError for `data`,
     UserError where `out` holds anything else.
     """
-    _require(settings, data, out)
+    if out.resolve() == data.resolve():
+        raise UserError(f"{out} is the atlas itself; give --out another folder")
     manifest = read_manifest(data)
     rows = manifest.labelled.rows
     plan = _plan(rows, len(manifest.spec.labels), settings)
@@ -77,7 +91,7 @@ def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentat
     key = _key(manifest, settings)
     done = RareAugmentation(plan=plan, labels=manifest.spec.labels, images=len(rows))
     if _made_from(out) == key:
-        return RareAugmentation(**{**vars(done), "already_there": True})
+        return replace(done, already_there=True)
     with folder_filled_beside(out, holds=NOTES_FILE, key=key) as folder:
         for row in manifest.rows:
             for file in row.files:
@@ -90,13 +104,43 @@ def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentat
     return done
 
 
-def _require(settings: RareSettings, data: Path, out: Path) -> None:
-    if settings.least < 1:
-        raise UserError(f"--least {settings.least}: at least 1 image")
-    if settings.seed < 0:
-        raise UserError(f"--seed {settings.seed}: must not be negative")
-    if out.resolve() == data.resolve():
-        raise UserError(f"{out} is the atlas itself; give --out another folder")
+def plan_rare(
+    carries_NL: NDArray[np.bool_], original_N: NDArray[np.bool_], *, least: int, seed: int
+) -> RarePlan:
+    """Copies of originals until every label that can has `least` images.
+
+    An image counts for all of its labels, so copying one for a rare label adds to common ones too.
+    Greedy: it is always the label with the fewest images that gets the next one (of equal ones the
+    first), made from the image that was used least; of those the one with the most labels that are
+    still short, then with the fewest that are not, then at random from the seed.
+    """
+    carries = carries_NL.astype(np.int64)
+    counts_L, copies_N = carries.sum(axis=0), np.zeros(len(carries), np.int64)
+    order_N = np.random.default_rng(seed).permutation(len(carries))
+    sources = [np.flatnonzero(has_N & original_N) for has_N in carries_NL.T]
+    possible_L = np.array([len(own) > 0 for own in sources], bool)
+    while (short_L := possible_L & (counts_L < least)).any():
+        rarest = int(np.argmin(np.where(short_L, counts_L, least)))
+        own = sources[rarest]
+        wanted, others = carries[own] @ short_L, carries[own] @ ~short_L
+        chosen = own[np.lexsort((order_N[own], others, -wanted, copies_N[own]))[0]]
+        copies_N[chosen] += 1
+        counts_L = counts_L + carries[chosen]
+    return RarePlan(
+        least=least,
+        copies_N=copies_N,
+        before_L=carries.sum(axis=0),
+        after_L=counts_L,
+        out_of_reach=tuple(np.flatnonzero(counts_L < least).tolist()),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """An image to make."""
+
+    id: str
+    parent: ImageRow
 
 
 def _plan(
@@ -107,7 +151,7 @@ def _plan(
     return plan_rare(carries_NL, original_N, least=settings.least, seed=settings.seed)
 
 
-def _images_to_make(manifest: Manifest, plan: RarePlan) -> list[Made]:
+def _images_to_make(manifest: Manifest, plan: RarePlan) -> list[_Made]:
     """Each with an id of its own, numbered behind what is there already."""
     taken, made = set(manifest.ids), []
     for row, copies in zip(manifest.labelled.rows, plan.copies_N.tolist(), strict=True):
@@ -116,7 +160,7 @@ def _images_to_make(manifest: Manifest, plan: RarePlan) -> list[Made]:
             number += 1
             while (name := f"{row.id}_augmented_{number}") in taken:
                 number += 1
-            made.append(Made(id=name, parent=row))
+            made.append(_Made(id=name, parent=row))
     return made
 
 
@@ -132,7 +176,7 @@ def _made_from(out: Path) -> str | None:
     return None if key is None else str(key)
 
 
-def _make(made: Sequence[Made], spec: AtlasSpec, settings: RareSettings, folder: Path) -> None:
+def _make(made: Sequence[_Made], spec: AtlasSpec, settings: RareSettings, folder: Path) -> None:
     augment = Augment(settings.augmentation)
     for image in tqdm(made, desc="augmenting", unit="img"):
         places = png_places(folder / image.parent.split, image.id, spec)
@@ -143,7 +187,7 @@ def _make(made: Sequence[Made], spec: AtlasSpec, settings: RareSettings, folder:
         write_field(places, changed, spec)
 
 
-def _write_tables(data: Path, folder: Path, made: Sequence[Made]) -> None:
+def _write_tables(data: Path, folder: Path, made: Sequence[_Made]) -> None:
     for file in data.iterdir():
         if file.is_file() and file.name not in (TABLES["train"], TABLES["external"]):
             with written_beside(folder / file.name) as beside:
@@ -155,8 +199,8 @@ def _write_tables(data: Path, folder: Path, made: Sequence[Made]) -> None:
             save_table(folder / path.name, _longer(path, own))
 
 
-def _longer(path: Path, made: Sequence[Made]) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+def _longer(path: Path, made: Sequence[_Made]) -> pd.DataFrame:
+    table = load_texts(path)
     table = table.set_index(table["Id"].str.strip())
     if "Parent" not in table:
         table["Parent"] = ""
@@ -164,82 +208,3 @@ def _longer(path: Path, made: Sequence[Made]) -> pd.DataFrame:
     added["Parent"] = added.index
     added["Id"] = [image.id for image in made]
     return pd.concat([table, added])
-
-
-# How many images to make of which, so that rare labels have enough.
-#
-# Axes: N labelled images, L labels.
-
-
-Counts = NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RarePlan:
-    """copies_N: images to make of each image. before_L, after_L: images that carry each label.
-
-    out_of_reach: labels of fewer than `least` images, none of which is an original.
-    """
-
-    least: int
-    copies_N: Counts
-    before_L: Counts
-    after_L: Counts
-    out_of_reach: tuple[int, ...]
-
-    @property
-    def made(self) -> int:
-        return int(self.copies_N.sum())
-
-
-def plan_rare(
-    carries_NL: NDArray[np.bool_], original_N: NDArray[np.bool_], *, least: int, seed: int
-) -> RarePlan:
-    """Copies of originals until every label that can has `least` images.
-
-    An image counts for all of its labels, so copying one for a rare label adds to common ones too.
-    Greedy: it is always the label with the fewest images that gets the next one (of equal ones the
-    first), made from the image that was used least; of those the one with the most labels that are
-    still short, then with the fewest that are not, then by lot from the seed.
-    """
-    carries = carries_NL.astype(np.int64)
-    counts_L = carries.sum(axis=0)
-    sources = [np.flatnonzero(has_N & original_N) for has_N in carries_NL.T]
-    possible_L = np.array([len(own) > 0 for own in sources], bool)
-    copies_N, lot_N = (
-        np.zeros(len(carries), np.int64),
-        np.random.default_rng(seed).permutation(len(carries)),
-    )
-    while (short_L := possible_L & (counts_L < least)).any():
-        rarest = int(np.argmin(np.where(short_L, counts_L, least)))
-        own = sources[rarest]
-        wanted, others = carries[own] @ short_L, carries[own] @ ~short_L
-        chosen = own[np.lexsort((lot_N[own], others, -wanted, copies_N[own]))[0]]
-        copies_N[chosen] += 1
-        counts_L = counts_L + carries[chosen]
-    return RarePlan(
-        least=least,
-        copies_N=copies_N,
-        before_L=carries.sum(axis=0),
-        after_L=counts_L,
-        out_of_reach=tuple(np.flatnonzero(counts_L < least).tolist()),
-    )
-
-
-# What was made of rare labels, in lines for people.
-
-
-def told(found: RareAugmentation, out: Path | None) -> Iterator[str]:
-    """out: None where nothing was written."""
-    plan = found.plan
-    short = [label for label, count in enumerate(plan.before_L) if count < plan.least]
-    width = max([len(found.labels[label]) for label in short], default=0)
-    for label in short:
-        before, after = int(plan.before_L[label]), int(plan.after_L[label])
-        note = "  (no original carries it)" if label in plan.out_of_reach else ""
-        yield f"{found.labels[label]:<{width}}  {before:>6} -> {after:>6}{note}"
-    total = found.images + plan.made
-    verb = "would be made" if out is None else "made"
-    yield f"{plan.made} images {verb}: {found.images} -> {total} labelled images"
-    if out is not None:
-        yield f"{out} is already there" if found.already_there else f"wrote {out}"

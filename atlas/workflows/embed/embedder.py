@@ -11,23 +11,19 @@ from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import ImageStore, fill_store, native_size_px
 from atlas.inference.onnx_file import can_run, run_onnx, write_onnx
 from retrieval import training
-from retrieval.embedder import Embedder
-from retrieval.embedder_files import load_embedder
+from retrieval.embedder import Embedder, load_embedder
 from retrieval.embedding import embed_images
-from retrieval.settings import EmbedderSettings, problems
-from retrieval.training import SELECTED_BY
+from retrieval.settings import EmbedderSettings
 
 
 def train_embedder(data: Path, out: Path, settings: EmbedderSettings) -> Embedder:
-    """Reads the atlas, fills its store beside `out`, trains there, and prints what came of it.
+    """Reads the atlas, fills its store beside `out`, and trains there.
 
     Raises DataError for the data folder, UserError for settings that cannot work and where `out`
     holds another run.
     """
     manifest, store, settings = atlas_to_train_on(data, out, settings)
-    embedder = training.train_embedder(manifest, store, settings, out, tell=print)
-    print("\n".join(summary(embedder, out)))
-    return embedder
+    return training.train_embedder(manifest, store, settings, out)
 
 
 def atlas_to_train_on(
@@ -37,22 +33,10 @@ def atlas_to_train_on(
 
     Raises DataError for the data folder, UserError for settings that cannot work.
     """
-    if wrong := "; ".join(problems(settings)):
-        raise UserError(wrong)
     manifest = read_manifest(data)
     size_px = settings.image_size_px or native_size_px(manifest)
     store = fill_store(manifest, cache_folder(out), size_px=size_px)
     return manifest, store, replace(settings, image_size_px=size_px)
-
-
-def summary(embedder: Embedder, out: Path) -> list[str]:
-    """The lines to print: result, files."""
-    said = embedder.provenance
-    return [
-        f"{embedder.image_size_px} px, {len(embedder.channels)} channels; "
-        f"best epoch {said['best_epoch'] + 1}: top-1 {said[SELECTED_BY]:.4f} on what was held out",
-        f"wrote {out}: weights, settings, metrics and held-out ids",
-    ]
 
 
 # An embedder as one ONNX file.

@@ -21,19 +21,24 @@ how = "mean"             # any option of ensemble.py
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from atlas.core.row_cache import CACHE_NAME
 from atlas.core.errors import DataError, UserError
-from retrieval.embedder_source import FROZEN
+from atlas.core.row_cache import CACHE_NAME
+from atlas.dataset.tables import GROUPS_TABLE
 from atlas.dataset.truth import TRUTH_FILE
+from atlas.workflows.run_folder import CALIBRATION_FILE, SUMMARY_FILE, RunFolder
+from classify.run_files import TEST_FILE, THRESHOLDS_FILE
+from index.index_folder import INDEX_FILE
+from retrieval.embedder_folder import FROZEN
 
 TOP_LEVEL = ("data", "out", "seed")
 PLAIN_STAGES = ("embedder", "index", "leaks", "ensemble", "submission")
 CLASSIFIERS = "classifiers"
+DECIDES = (THRESHOLDS_FILE, TEST_FILE)  # the files of classifiers, folds and ensembles
 # Folders of a run that no classifier can have.
 TAKEN = (*PLAIN_STAGES, CACHE_NAME, "score")
 SEEDED = ("train_embedder", "find_leaks", "train_classifier", "train_folds", "ensemble")
@@ -76,16 +81,18 @@ class RunFile:
 
 
 def read_run_file(path: Path) -> RunFile:
-    """Raises DataError with everything that is wrong with the file, UserError without one.
+    """Read a run file. Whether its options exist is checked by the commands.
 
-    Whether options exist is the commands' to say.
+    Raises:
+        DataError: Everything that is wrong with the file.
+        UserError: There is no such file, or it is no TOML.
     """
     text = _read(path)
     if problems := list(_problems(text)):
         raise DataError(str(path), problems)
     data, out = Path(text["data"]), Path(text.get("out", Path("runs") / path.stem))
     seed = text.get("seed", 0)
-    stages = [_with_seed(stage, seed) for stage in _stages(text, data, out)]
+    stages = [_with_seed(stage, seed) for stage in _stages(text, data, RunFolder(out))]
     return RunFile(path=path, data=data, out=out, stages=tuple(stages))
 
 
@@ -136,76 +143,80 @@ def _table_problems(name: str, table: object) -> Iterator[str]:
         yield f'[{name}]: recipe is missing, such as recipe = "densenet121"'
 
 
-def _stages(text: Mapping[str, Any], data: Path, out: Path) -> Iterator[RunStage]:
+def _stages(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[RunStage]:
     embedder = dict(text.get("embedder", {}))
     frozen = embedder.get("recipe", FROZEN) == FROZEN
     if frozen and len(embedder) > 1:
         raise UserError("[embedder]: nothing is trained with recipe frozen; leave its options out")
+    trained = run.path / "embedder"
     if not frozen:
-        yield RunStage(
-            name="embedder", script="train_embedder", options=_options(embedder),
-            places=_places(data, out / "embedder"), folder=out / "embedder",
-            done=("embedder.json",),
-        )  # fmt: skip
-    yield RunStage(
-        name="index", script="build_index",
-        options=(*(("--embedder", FROZEN) if frozen else ()), *_options(text.get("index", {}))),
-        places=_places(
-            data, out / "index", **({} if frozen else {"embedder": out / "embedder"})
-        ),
-        folder=out / "index", done=("index.json",), needs=() if frozen else ("embedder",),
+        yield _stage(
+            "embedder", "train_embedder", _options(embedder), data, trained, done=("embedder.json",)
+        )
+    of_index = _options(text.get("index", {}))
+    yield _stage(
+        "index", "build_index", ("--embedder", FROZEN, *of_index) if frozen else of_index,
+        data, run.index, done=(INDEX_FILE,), needs=() if frozen else ("embedder",),
+        places={} if frozen else {"embedder": trained},
     )  # fmt: skip
-    yield RunStage(
-        name="leaks", script="find_leaks", options=_options(text.get("leaks", {})),
-        places=_places(data, out / "leaks", index=out / "index"), folder=out / "leaks",
-        done=("calibration.json", "leaks.csv", "groups.csv"), needs=("index",),
+    yield _stage(
+        "leaks", "find_leaks", _options(text.get("leaks", {})), data, run.leaks,
+        done=(CALIBRATION_FILE, "leaks.csv", GROUPS_TABLE), needs=("index",),
+        places={"index": run.index},
     )  # fmt: skip
-    yield from _deciding(text, data, out)
-
-
-def _deciding(text: Mapping[str, Any], data: Path, out: Path) -> Iterator[RunStage]:
-    """Classifiers, what they say together, submission, and its score where the truth is known."""
     names = list(text[CLASSIFIERS])
-    yield from (_classifier(name, text[CLASSIFIERS][name], data, out) for name in names)
-    last = names[0]
+    for name in names:
+        table = text[CLASSIFIERS][name]
+        script = "train_folds" if "folds" in table else "train_classifier"
+        yield _stage(
+            f"{CLASSIFIERS}.{name}", script, _options(table), data, run.path / name, done=DECIDES
+        )
+    yield from _deciding(text, names, data, run)
+
+
+def _deciding(
+    text: Mapping[str, Any], names: Sequence[str], data: Path, run: RunFolder
+) -> Iterator[RunStage]:
+    """What classifiers say together, the submission, and its score where the truth is known."""
+    trained = tuple(f"{CLASSIFIERS}.{name}" for name in names)
+    last, deciding = names[0], trained[0]
     if "ensemble" in text:
-        last = "ensemble"
-        yield RunStage(
-            name=last, script="ensemble", options=_options(text["ensemble"]),
-            places=("--members", *(str(out / name) for name in names), *_places(data, out / last)),
-            folder=out / last, done=("thresholds.json", "test_probabilities.h5"),
-            needs=tuple(f"{CLASSIFIERS}.{name}" for name in names),
-        )  # fmt: skip
-    deciding = last if last == "ensemble" else f"{CLASSIFIERS}.{last}"
-    yield RunStage(
-        name="submission", script="make_submission",
-        options=_options(text.get("submission", {})),
-        places=_places(data, out / "submission", leaks=out / "leaks", classifier=out / last),
-        folder=out / "submission", done=("submission.csv", "origins.csv", "summary.json"),
-        needs=("leaks", deciding),
+        last = deciding = "ensemble"
+        members = ("--members", *(str(run.path / name) for name in names))
+        ensemble = _stage(
+            last, last, _options(text[last]), data, run.path / last, done=DECIDES, needs=trained
+        )
+        yield replace(ensemble, places=(*members, *ensemble.places))
+    yield _stage(
+        "submission", "make_submission", _options(text.get("submission", {})), data, run.submission,
+        done=("submission.csv", "origins.csv", SUMMARY_FILE), needs=("leaks", deciding),
+        places={"leaks": run.leaks, "classifier": run.path / last},
     )  # fmt: skip
     if (data / TRUTH_FILE).exists():
         yield RunStage(
             name="score", script="score", options=(),
-            places=("--data", str(data), "--runs", str(out)), folder=out, done=("score.json",),
-            needs=("leaks", "submission"), tables=(TRUTH_FILE,),
+            places=("--data", str(data), "--runs", str(run.path)), folder=run.path,
+            done=("score.json",), needs=("leaks", "submission"), tables=(TRUTH_FILE,),
         )  # fmt: skip
 
 
-def _classifier(name: str, table: Mapping[str, Any], data: Path, out: Path) -> RunStage:
+def _stage(
+    name: str,
+    script: str,
+    options: tuple[str, ...],
+    data: Path,
+    out: Path,
+    *,
+    done: tuple[str, ...],
+    needs: tuple[str, ...] = (),
+    places: Mapping[str, Path] | None = None,
+) -> RunStage:
+    """places: beside --data and --out."""
+    named = {"data": data, **(places or {}), "out": out}
+    words = tuple(word for flag, path in named.items() for word in (f"--{flag}", str(path)))
     return RunStage(
-        name=f"{CLASSIFIERS}.{name}",
-        script="train_folds" if "folds" in table else "train_classifier",
-        options=_options(table),
-        places=_places(data, out / name),
-        folder=out / name,
-        done=("thresholds.json", "test_probabilities.h5"),
+        name=name, script=script, options=options, places=words, folder=out, done=done, needs=needs
     )
-
-
-def _places(data: Path, out: Path, **others: Path) -> tuple[str, ...]:
-    places = {"data": data, **others, "out": out}
-    return tuple(word for name, path in places.items() for word in (f"--{name}", str(path)))
 
 
 def _options(table: Mapping[str, Any]) -> tuple[str, ...]:

@@ -5,41 +5,38 @@ stage is done while both still hold; so a stage is repeated where its options, t
 before it changed, or where somebody wrote over its files, and nothing else is.
 """
 
-from atlas.core.errors import Stage
+import logging
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from atlas.core.errors import UserError
+from atlas.core.errors import Stage, UserError, command_line
 from atlas.core.files import content_hash, read_json, write_json
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
+from atlas.workflows.run_folder import State
 from atlas.workflows.runs.run_file import RunFile, RunStage
 
+LOGGER = logging.getLogger(__name__)
 RUN_FILE = "run.json"
-SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
 ATLAS_TABLES = ("atlas.toml", GROUPS_TABLE, *TABLES.values())
-
-State = Literal["done", "to do", "goes on", "again"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """state: "goes on" where its folder is there but not finished by this run; "again" where it is
-    done and what it was made from has changed, or will."""
+    """A stage and its state; "resumable" is one whose folder is there but not finished by this run,
+    "stale" one that is done and what it was made from has changed, or will."""
 
     stage: RunStage
     state: State
 
     @property
     def command(self) -> str:
-        return " ".join(
-            ["python", f"scripts/{self.stage.script}.py", *map(shlex.quote, self.stage.words)]
-        )
+        return " ".join([command_line(self.stage.script), *map(shlex.quote, self.stage.words)])
 
 
 def plan_run(run: RunFile) -> list[Planned]:
@@ -50,12 +47,12 @@ def plan_run(run: RunFile) -> list[Planned]:
         before = [planned[name].state for name in stage.needs]
         state = _state(stage, kept.get(stage.name), _made_from(run, stage, atlas))
         if state == "done" and any(other != "done" for other in before):
-            state = "again"
+            state = "stale"
         planned[stage.name] = Planned(stage=stage, state=state)
     return list(planned.values())
 
 
-def do_run(run: RunFile, *, tell: Callable[[str], None]) -> list[RunStage]:
+def do_run(run: RunFile) -> list[RunStage]:
     """Does what is not done, in order, and gives the stages that were.
 
     A stopped run goes on where it was. Raises UserError naming the stage where a command fails; it
@@ -67,9 +64,9 @@ def do_run(run: RunFile, *, tell: Callable[[str], None]) -> list[RunStage]:
         planned = Planned(stage=stage, state=_state(stage, kept.get(stage.name), made_from))
         heading = f"[{number}/{len(run.stages)}] {stage.name}"
         if planned.state == "done":
-            tell(f"{heading}: done")
+            LOGGER.info(f"{heading}: done")
             continue
-        tell(f"{heading}\n$ {planned.command}")
+        LOGGER.info(f"{heading}\n$ {planned.command}")
         _call(run, stage)
         written = {"made_from": made_from, "wrote": _hashes(stage)}
         write_json(run.out / RUN_FILE, {**kept, stage.name: written})
@@ -79,8 +76,8 @@ def do_run(run: RunFile, *, tell: Callable[[str], None]) -> list[RunStage]:
 
 def _call(run: RunFile, stage: RunStage) -> None:
     sys.stdout.flush()
-    script = SCRIPTS / f"{stage.script}.py"
-    finished = subprocess.run([sys.executable, str(script), *stage.words], check=False)
+    command = [sys.executable, "-m", "atlas.cli", stage.script, *stage.words]
+    finished = subprocess.run(command, check=False)
     if finished.returncode:
         raise UserError(
             f"{run.path}: [{stage.name}] did not finish; mend what it says and run the file again, "
@@ -90,10 +87,10 @@ def _call(run: RunFile, stage: RunStage) -> None:
 
 def _state(stage: RunStage, kept: dict[str, Any] | None, made_from: dict[str, str]) -> State:
     if kept is None:
-        return "goes on" if stage.name != "score" and stage.folder.exists() else "to do"
+        return "resumable" if stage.name != "score" and stage.folder.exists() else "pending"
     if kept["made_from"] == made_from and kept["wrote"] == _hashes(stage):
         return "done"
-    return "again"
+    return "stale"
 
 
 def _made_from(run: RunFile, stage: RunStage, atlas: str) -> dict[str, str]:

@@ -1,22 +1,17 @@
-"""A run brought up to date with tables that gained or lost images; nothing is learned anew."""
+"""A run brought up to date with tables that gained or lost images; nothing is trained."""
 
-from atlas.core.row_cache import cache_folder
-from atlas.core.errors import Stage
 from dataclasses import dataclass
 from pathlib import Path
 
-from atlas.core.errors import MissingStageError
-from atlas.dataset.manifest import read_manifest
-from atlas.dataset.store import fill_store
-from classify.classifier import load_classifier
-from classify.held_out import predict_test
-from classify.run_files import CARD_FILE, PREDICTED_FOLDER
-from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, load_index
-from atlas.workflows.embed.index_building import build_index_of
-from atlas.workflows.leaks.calibration import CALIBRATION_FILE
+from atlas.core.errors import MissingStageError, ProvenanceError, Stage
+from atlas.workflows.embed.index import build_index_of
 from atlas.workflows.leaks.finding import LeakFinding, find_leaks_again
-from index.search.chosen import search_settings_of
-from atlas.workflows.submit.submission import SUMMARY_FILE, SubmissionSummary, make_submission_of
+from atlas.workflows.run_folder import RunFolder
+from atlas.workflows.runs.classifiers import bring_up_to_date
+from atlas.workflows.submit.submission import SubmissionSummary, make_submission_of
+from index.index_folder import EMBEDDER_FOLDER, load_index
+from index.search.open_search import search_settings_of
+
 
 @dataclass(frozen=True, kw_only=True)
 class Updated:
@@ -29,28 +24,30 @@ class Updated:
 
 
 def update_run(data: Path, run: Path) -> Updated:
-    """Index, leaks, the classifier's probabilities and submission in `run`, as far as it has them.
+    """Bring index, leaks, predictions and submission of a run up to date, as far as it has them.
 
-    The embedder, the calibration and the classifier stay as they are, and what they said of images
-    that did not change is kept; so the result is that of a full run with them.
+    The embedder, the calibration and the classifiers stay as they are, and what they gave for
+    images that did not change is kept; so the result is that of a full run with them. The
+    submission is made from the classifier, the folds or the ensemble that it was made from before.
+
+    Raises:
+        MissingStageError: There is no index.
+        ProvenanceError: The run does not hold what the submission was made from.
     """
-    index_folder = run / "index"
-    if not (index_folder / INDEX_FILE).exists():
-        raise MissingStageError(index_folder, Stage.INDEX)
-    before = set(load_index(index_folder).embeddings.ids)
-    embedder = str(index_folder / EMBEDDER_FOLDER)
-    search = search_settings_of(index_folder)
-    built = build_index_of(data, embedder, index_folder, search, runtime=None)
+    folder = RunFolder(run)
+    if not folder.has(Stage.INDEX):
+        raise MissingStageError(folder.index, Stage.INDEX)
+    source = _submitted_classifier(folder) if folder.has(Stage.SUBMISSION) else None
+    before = set(load_index(folder.index).embeddings.ids)
+    embedder, search = str(folder.index / EMBEDDER_FOLDER), search_settings_of(folder.index)
+    built = build_index_of(data, embedder, folder.index, search, runtime=None)
     after = set(built.index.embeddings.ids)
     leaks = submission = None
-    if (run / "leaks" / CALIBRATION_FILE).exists():
-        leaks = find_leaks_again(data, index_folder, run / "leaks")
-    if (run / "classifier" / CARD_FILE).exists():
-        _predict(data, run / "classifier")
-        if (run / "submission" / SUMMARY_FILE).exists():
-            submission = make_submission_of(
-                data, run / "leaks", run / "classifier", run / "submission"
-            )
+    if folder.has(Stage.LEAKS):
+        leaks = find_leaks_again(data, folder.index, folder.leaks)
+    bring_up_to_date(data, folder)
+    if source is not None:
+        submission = make_submission_of(data, folder.leaks, source, folder.submission)
     return Updated(
         added=frozenset(after - before),
         removed=frozenset(before - after),
@@ -59,8 +56,11 @@ def update_run(data: Path, run: Path) -> Updated:
     )
 
 
-def _predict(data: Path, folder: Path) -> None:
-    manifest = read_manifest(data)
-    classifier = load_classifier(folder)
-    store = fill_store(manifest, cache_folder(folder), size_px=classifier.image_size_px)
-    predict_test(classifier, manifest, store, folder, kept=cache_folder(folder) / PREDICTED_FOLDER)
+def _submitted_classifier(run: RunFolder) -> Path:
+    source = run.submitted_classifier
+    if source is None:
+        raise ProvenanceError(
+            f"{run.submission} was made from a classifier that is not in {run.path}; "
+            f"run first  {Stage.SUBMISSION.command}  with a --classifier that is"
+        )
+    return source

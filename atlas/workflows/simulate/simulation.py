@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import load_texts, save_table
 from atlas.dataset.image_files import link_or_copy, png_places, read_row, write_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import LABELLED, Manifest, read_manifest
@@ -21,8 +21,8 @@ from atlas.dataset.tables import GROUPS_TABLE, TABLES
 from atlas.dataset.truth import TRUTH_FILE
 from atlas.synthetic.edits import plant
 from atlas.workflows.settings import SimulationSettings
-from atlas.workflows.simulate.plan import NOVEL, SimulationPlan, TestImage, plan_simulation
-from index.claims.leaks import SAME_IMAGE, SIBLING
+from atlas.workflows.simulate.plan import SimulationPlan, TestImage, plan_simulation
+from index.claims.leaks import SAME_IMAGE
 
 NOTES_FILE = "simulated.json"
 SPEC_FILE = "atlas.toml"
@@ -92,7 +92,7 @@ def _write_tables(data: Path, folder: Path, manifest: Manifest, plan: Simulation
 
 def _rows_of(path: Path, ids: Collection[str]) -> pd.DataFrame:
     """The rows of these ids, with all their columns."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = load_texts(path)
     return table[table["Id"].str.strip().isin(ids)]
 
 
@@ -130,27 +130,3 @@ def _write_copy(image: TestImage, manifest: Manifest, folder: Path) -> None:
     seed = hashlib.sha256(image.id.encode()).digest()
     edited = plant(field, image.edit, np.random.default_rng(list(seed)))
     write_field(png_places(folder, image.id, spec), edited, spec)
-
-
-# A simulated test in lines for people.
-
-
-MEANING = {
-    SAME_IMAGE: "edited copies of labelled images",
-    SIBLING: "antibodies that keep other labelled images",
-    NOVEL: "no labelled image of their antibody",
-}
-
-
-def told(made: Simulation, out: Path) -> Iterator[str]:
-    plan = made.plan
-    yield f"{len(plan.training_ids)} images stay labelled, {len(plan.test)} are tested:"
-    for relation, meaning in MEANING.items():
-        count = plan.count(relation)
-        yield f"  {relation:<10} {count:>6} ({count / len(plan.test):.1%})  {meaning}"
-    yield from plan.said
-    if bare := [name for name, (trained, _) in made.labels_in.items() if not trained]:
-        yield f"labels that no labelled image has: {', '.join(bare)}"
-    if bare := [name for name, (_, tested) in made.labels_in.items() if not tested]:
-        yield f"labels that no test image has: {', '.join(bare)}"
-    yield f"wrote {out}"

@@ -2,8 +2,9 @@
 
 import pytest
 
+from atlas.cli.commands import require_understood
+from atlas.core.errors import UserError
 from atlas.workflows.runs.run_file import read_run_file
-from scripts.run import require_understood
 from tests.conftest import PROJECT
 
 EXAMPLES = sorted((PROJECT / "examples").glob("*.toml"))
@@ -15,3 +16,8 @@ def test_an_example_is_understood(path):
     assert stages[-1].name == "submission"
     for stage in stages:
         require_understood(stage.name, stage.script, stage.words)
+
+
+def test_settings_that_cannot_work_are_refused_with_their_place():
+    with pytest.raises(UserError, match=r"^\[leaks\]: --neighbours 0: .*; nothing was done$"):
+        require_understood("[leaks]", "find_leaks", ["--neighbours", "0"])

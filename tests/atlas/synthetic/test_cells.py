@@ -7,8 +7,9 @@ from scipy.spatial.distance import cdist
 from atlas.dataset.hpa import HPA_CHANNELS
 from atlas.dataset.labels import HPA_LABELS
 from atlas.synthetic.cells import draw_field, protein_places
-from atlas.synthetic.drawn_plan import DrawnAtlasSettings, plan_atlas
+from atlas.synthetic.drawn_plan import plan_atlas
 from atlas.synthetic.patterns import PATTERNS
+from atlas.synthetic.settings import DrawnAtlasSettings
 
 RED, GREEN, BLUE, YELLOW = range(4)
 

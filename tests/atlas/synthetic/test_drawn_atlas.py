@@ -14,8 +14,9 @@ from atlas.dataset.labels import HPA_LABELS
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.spec import HPA_2018, read_spec
 from atlas.synthetic.drawn_atlas import draw_atlas, draw_for_tables, read_id_tables
-from atlas.synthetic.drawn_plan import DrawnAtlasSettings, plan_atlas
+from atlas.synthetic.drawn_plan import plan_atlas
 from atlas.synthetic.edits import EDITS, turned
+from atlas.synthetic.settings import DrawnAtlasSettings
 
 SMALL = DrawnAtlasSettings(
     identities=30,

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from atlas.training.settings import TrainingOptions, TrainingSettings, training_problems
+from atlas.training.settings import TrainingSettings, training_problems
 
 FINE = TrainingSettings(epochs=3, batch_size=8, learning_rate=1e-3)
 
@@ -66,14 +66,3 @@ def test_what_cannot_be_done_is_told_in_one_line(changes: dict[str, Any], said: 
     (problem,) = training_problems(replace(FINE, **changes))
     assert said in problem
     assert "\n" not in problem
-
-
-def test_what_belongs_to_a_schedule_or_an_optimizer_goes_with_it() -> None:
-    recipe = TrainingSettings(
-        epochs=5, batch_size=4, learning_rate=0.1, optimizer="sgd", momentum=0.9,
-        schedule="plateau", plateau_factor=0.5, plateau_patience=3,
-    )  # fmt: skip
-    assert TrainingOptions(epochs=5).applied_to(recipe) == recipe
-    other = TrainingOptions(optimizer="adam", schedule="cosine").applied_to(recipe)
-    assert not list(training_problems(other))
-    assert TrainingOptions(optimizer="sgd", momentum=0.5).applied_to(recipe).momentum == 0.5

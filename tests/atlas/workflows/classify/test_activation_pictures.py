@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import MissingStageError, UserError
-from atlas.dataset.artifact_files import save_probabilities
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, save_probabilities
 from atlas.workflows.classify.activation_pictures import (
     BOX_COLUMNS,
     label_number,

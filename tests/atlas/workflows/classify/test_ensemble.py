@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import UserError
-from atlas.dataset.artifact_files import save_probabilities
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, save_probabilities
 from atlas.dataset.manifest import read_manifest
 from atlas.workflows.classify.ensemble import make_ensemble
 from classify.decisions.settings import DecisionSettings, ThresholdSettings

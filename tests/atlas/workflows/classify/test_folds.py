@@ -7,31 +7,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from atlas.cli.classify import fold_cells
 from atlas.core.errors import MissingStageError, UserError
-from atlas.dataset.artifact_files import load_probabilities, save_table
-from atlas.dataset.artifacts import LEAK_COLUMNS
+from atlas.dataset.artifacts import LEAK_COLUMNS, load_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
-from atlas.training.settings import TrainingOptions
 from atlas.workflows.classify.folds import (
     chosen_folds,
-    fold_settings,
     folds_of,
-    table_cells,
     train_folds,
 )
 from atlas.workflows.classify.prediction import predict_part
 from atlas.workflows.settings import ClassifierFolds
 from atlas.workflows.submit.submission import make_submission_of
-from classify.settings import ClassifierOptions, PredictionSettings
+from classify.settings import PredictionSettings
 from tests.classify.atlases import TINY, draw_folder
 
 TWO = ClassifierFolds(folds=2)
 PLAIN, EIGHT = PredictionSettings(), PredictionSettings(views=8, combine="median")
-ONE_EPOCH = fold_settings(TINY, ClassifierOptions(), TrainingOptions(epochs=1))
+ONE_EPOCH = replace(TINY, kept_epoch="last", training=replace(TINY.training, epochs=1))
 
 
 def run_folds(data: Path, out: Path, **given) -> pd.DataFrame:
-    settings = {"settings": ONE_EPOCH, "how": TWO, "prediction": PLAIN, "only": None, "tell": print}
+    settings = {"settings": ONE_EPOCH, "how": TWO, "prediction": PLAIN, "only": None}
     return train_folds(data, out, **{**settings, **given})
 
 
@@ -124,22 +121,15 @@ def test_what_cannot_be_predicted_is_refused(run, tmp_path) -> None:
 
 
 def test_options_that_cannot_be_honoured_are_refused(run) -> None:
-    manifest = read_manifest(run[0])
     with pytest.raises(UserError, match="folds hold out a part each"):
-        fold_settings(TINY, ClassifierOptions(hold_out_share=0.1), TrainingOptions())
-    plateau = TrainingOptions(schedule="plateau")
+        run_folds(*run, settings=replace(ONE_EPOCH, hold_out_share=0.1))
+    plateau = replace(ONE_EPOCH, training=replace(ONE_EPOCH.training, schedule="plateau"))
     with pytest.raises(UserError, match="plateau follows the tested images"):
-        fold_settings(TINY, ClassifierOptions(), plateau)
-    assert fold_settings(TINY, ClassifierOptions(kept_epoch="best"), plateau)
+        run_folds(*run, settings=plateau)
     with pytest.raises(UserError, match="belongs to blocks"):
-        folds_of(manifest, ClassifierFolds(gap=3), seed=0)
+        ClassifierFolds(gap=3)
     with pytest.raises(UserError, match="would all be alike"):
         run_folds(*run, prediction=PredictionSettings(crops=4))
-
-
-def test_the_last_epoch_is_kept_unless_asked_otherwise() -> None:
-    best = fold_settings(TINY, ClassifierOptions(kept_epoch="best"), TrainingOptions())
-    assert (ONE_EPOCH.kept_epoch, best.kept_epoch, TINY.kept_epoch) == ("last", "best", "best")
 
 
 def test_blocks_are_of_neighbouring_ids(run) -> None:
@@ -163,7 +153,7 @@ def test_numbers_of_folds_become_names() -> None:
 
 
 def test_the_printed_table_has_a_row_for_each_fold_and_for_all(run) -> None:
-    cells = table_cells(run_folds(*run))
+    cells = fold_cells(run_folds(*run))
     assert [row[0] for row in cells] == ["", "fold1", "fold2", "out_of_fold", "mean", "std"]
     assert cells[3][1] == "-/30"
     assert {len(row) for row in cells} == {6}

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from atlas.cli.curate import rare_lines
 from atlas.core.errors import DataError, UserError
 from atlas.dataset.images import read_field
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -22,7 +23,6 @@ from atlas.workflows.curate.rare_augmentation import (
     augment_rare,
     plan_of,
     plan_rare,
-    told,
 )
 from atlas.workflows.settings import RareSettings
 from tests.conftest import write_tiny_atlas
@@ -248,8 +248,8 @@ def test_a_parent_that_ties_nothing_is_a_problem(tmp_path: Path, parent: str, sa
         read_manifest(data)
 
 
-def test_counts_before_and_after_are_told(tmp_path: Path) -> None:
-    lines = list(told(plan_of(atlas(tmp_path / "data"), FOUR), None))
+def test_counts_before_and_after_are_printed(tmp_path: Path) -> None:
+    lines = list(rare_lines(plan_of(atlas(tmp_path / "data"), FOUR), None))
     assert [line.split() for line in lines[:2]] == [
         ["one", "2", "->", "4"],
         ["two", "1", "->", "4"],

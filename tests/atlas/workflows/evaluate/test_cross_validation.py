@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from atlas.cli.evaluate import fold_cells
 from atlas.core.errors import UserError
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import read_manifest
@@ -16,13 +17,14 @@ from atlas.dataset.splits.folds import Fold
 from atlas.training.weights import weights_hash
 from atlas.workflows.evaluate.cross_validation import (
     METRICS,
+    classes_to_find,
     cross_validate,
     figures_of,
+    fold_atlas,
     frozen_features,
     summary_of,
-    table_cells,
+    train_on,
 )
-from atlas.workflows.evaluate.folded_atlas import classes_to_find, fold_atlas, train_on
 from atlas.workflows.settings import FoldSettings
 from retrieval.embedding import embed_store
 from retrieval.frozen import frozen_embedder
@@ -31,10 +33,6 @@ from tests.atlas.workflows.classify.made_folds import blacken, settings, write_t
 
 WriteAtlas = Callable[..., Path]
 TWO_BLOCKS = FoldSettings(fold_count=2, gap=1)
-
-
-def silent(_: str) -> None:
-    pass
 
 
 def on_the_circle(degrees: dict[str, float]) -> EmbeddingSet:
@@ -73,7 +71,7 @@ def test_summary_by_hand() -> None:
     summary = summary_of(table)
     assert summary["trained"]["top1"] == pytest.approx({"mean": 0.5, "std": 0.02**0.5})
     assert summary["frozen"]["verification_accuracy"] == {"mean": None, "std": None}
-    cells = table_cells(table)
+    cells = fold_cells(table)
     assert ["trained", "fold1", "3/1", "0.400", "0.400", "0.400", "0.400"] in cells
     assert ["frozen", "std", "", "0.141", "0.141", "0.141", "-"] in cells
 
@@ -136,7 +134,7 @@ def test_test_images_teach_nothing(tmp_path: Path) -> None:
             atlas, chosen = fold_atlas(data, tmp_path / name / "run", settings(), TWO_BLOCKS)
             assert atlas.store.content_hash != before
         folder = tmp_path / name / "run" / "fold1"
-        embedder = train_on(atlas, atlas.folds[0], chosen, folder, tell=silent)
+        embedder = train_on(atlas, atlas.folds[0], chosen, folder)
         hashes.add(weights_hash(embedder.network))
     assert len(hashes) == 1
 
@@ -144,7 +142,7 @@ def test_test_images_teach_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_every_fold_is_trained_and_measured_and_a_stopped_run_goes_on(tmp_path: Path) -> None:
     data, out = write_textures(tmp_path / "data"), tmp_path / "runs" / "cv"
-    table = cross_validate(data, out, settings(), TWO_BLOCKS, tell=silent)
+    table = cross_validate(data, out, settings(), TWO_BLOCKS)
     assert table["fold"].tolist() == ["fold1", "fold2"]
     assert table["training_images"].tolist() == [8, 8]
     assert table["test_images"].tolist() == [10, 10]
@@ -156,19 +154,19 @@ def test_every_fold_is_trained_and_measured_and_a_stopped_run_goes_on(tmp_path: 
     texts = {name: (out / name).read_bytes() for name in ("folds.csv", "fold2/figures.json")}
     for name in texts:
         (out / name).unlink()
-    again = cross_validate(data, out, settings(), TWO_BLOCKS, tell=silent)
+    again = cross_validate(data, out, settings(), TWO_BLOCKS)
     pd.testing.assert_frame_equal(again, table)
     assert all((out / name).read_bytes() == text for name, text in texts.items())
     marked = json.loads((out / "fold1" / "figures.json").read_text())
     marked["trained"]["top1"] = 0.125
     (out / "fold1" / "figures.json").write_text(json.dumps(marked))
-    read = cross_validate(data, out, settings(), TWO_BLOCKS, tell=silent)
+    read = cross_validate(data, out, settings(), TWO_BLOCKS)
     assert read["trained_top1"].tolist() == [0.125, table["trained_top1"][1]]
 
     with pytest.raises(UserError, match=r"embedder\.training.epochs was 1, is 2"):
-        cross_validate(data, out, settings(epochs=2), TWO_BLOCKS, tell=silent)
+        cross_validate(data, out, settings(epochs=2), TWO_BLOCKS)
     with pytest.raises(UserError, match="fold_count was 2, is 3"):
-        cross_validate(data, out, settings(), replace(TWO_BLOCKS, fold_count=3), tell=silent)
+        cross_validate(data, out, settings(), replace(TWO_BLOCKS, fold_count=3))
 
 
 def test_the_frozen_embedder_of_a_fold_is_the_usual_one(

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from atlas.cli.evaluate import text_tables
 from atlas.core.errors import UserError
 from atlas.workflows.evaluate.embedder import Evaluation, evaluate_embedder
 from atlas.workflows.evaluate.pictures import worst_confusions
-from atlas.workflows.evaluate.text import text_tables
 from retrieval.embedder import HeldOut
 from retrieval.evaluation.ranking import rank_queries
 from tests.atlas.workflows.evaluate.evaluated import (

@@ -1,5 +1,6 @@
 """The loss table: its rows, its figures by hand, and that runs are equal but for the loss."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,16 +8,15 @@ import pandas as pd
 import pytest
 import torch
 
+from atlas.cli.evaluate import loss_cells
 from atlas.core.errors import UserError
 from atlas.dataset.splits.folds import Fold
-from atlas.workflows.evaluate.cross_validation import METRICS
-from atlas.workflows.evaluate.folded_atlas import fold_atlas, train_on
+from atlas.workflows.evaluate.cross_validation import METRICS, fold_atlas, train_on
 from atlas.workflows.evaluate.loss_comparison import (
     TABLE_2,
     Run,
     compare_losses,
     losses_named,
-    table_cells,
     table_of,
 )
 from atlas.workflows.settings import ComparisonSettings, FoldSettings
@@ -25,11 +25,7 @@ from retrieval.settings import EmbedderSettings
 from tests.atlas.workflows.classify.made_folds import settings, write_textures
 
 TWO_BLOCKS = FoldSettings(fold_count=2, gap=1)
-FILES = ("losses.csv", "table.csv", "table.md", "losses.png")
-
-
-def silent(_: str) -> None:
-    pass
+FILES = ("losses.csv", "table.csv", "losses.png")
 
 
 @pytest.mark.parametrize("name", TABLE_2)
@@ -82,7 +78,7 @@ def test_table_by_hand() -> None:
     assert table["runs"].tolist() == [2, 1]
     assert table["map_at_r_mean"].tolist() == pytest.approx([0.4, 0.5])
     assert table["map_at_r_std"][0] == pytest.approx(0.08**0.5)
-    assert table_cells(table)[1:] == [
+    assert loss_cells(table)[1:] == [
         ["b", "2", *["0.400 ± 0.283"] * 4], ["a", "1", *["0.500"] * 4],
     ]  # fmt: skip
 
@@ -96,7 +92,7 @@ def test_only_the_loss_differs(tmp_path: Path) -> None:
     ends = []
     for n, name in enumerate(("ArcFace (0.5)", "Softmax", "Triplet (0.35)")):
         how = replace(still, loss=TABLE_2[name])
-        embedder = train_on(atlas, atlas.folds[0], how, tmp_path / f"{n}", tell=silent)
+        embedder = train_on(atlas, atlas.folds[0], how, tmp_path / f"{n}")
         ends.append(embedder.network.state_dict())
     for weights in zip(*(end.values() for end in ends), strict=True):
         # What starts at 0 is moved by 1e-30; statistics of BatchNorm, of the same images, by all.
@@ -104,7 +100,7 @@ def test_only_the_loss_differs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_comparison_that_grows_is_the_one_made_at_once(tmp_path: Path) -> None:
+def test_a_comparison_that_grows_is_the_one_made_at_once(tmp_path: Path, caplog) -> None:
     """Whatever is finished is only read, and processes side by side give the same bytes."""
     data, grown, at_once = (tmp_path / name for name in ("data", "grown", "at_once"))
     write_textures(data)
@@ -112,17 +108,15 @@ def test_a_comparison_that_grows_is_the_one_made_at_once(tmp_path: Path) -> None
     def compare(out: Path, *, jobs: int, **asked: object) -> pd.DataFrame:
         rows = {"rows": "softmax, arcface (0.5)", "seeds": 1, "first_folds": 1}
         compared = ComparisonSettings(**(rows | asked))
-        return compare_losses(
-            data, out, settings(), TWO_BLOCKS, compared, jobs=jobs, tell=told.append
-        )
+        return compare_losses(data, out, settings(), TWO_BLOCKS, compared, jobs=jobs)
 
-    told: list[str] = []
+    caplog.set_level(logging.INFO, logger="atlas.workflows.evaluate")
     first = compare(grown, jobs=1, rows="Softmax")
     assert first["loss"].tolist() == ["Softmax"]
-    told.clear()
+    caplog.clear()
     table = compare(grown, jobs=1)
-    assert told[0] == "2 runs, 1 of them finished before"
-    assert len(told) == 2
+    assert caplog.messages[0] == "2 runs, 1 of them finished before"
+    assert len(caplog.messages) == 2
     assert table["loss"].tolist() == ["ArcFace (0.5)", "Softmax"]
     assert table["runs"].tolist() == [1, 1]
     assert {path.name for path in grown.iterdir()} == {*FILES, "settings.json"}
@@ -132,7 +126,7 @@ def test_a_comparison_that_grows_is_the_one_made_at_once(tmp_path: Path) -> None
     with pytest.raises(UserError, match="fold_count was 2, is 3"):
         compare_losses(
             data, grown, settings(), replace(TWO_BLOCKS, fold_count=3), ComparisonSettings(),
-            jobs=1, tell=silent,
+            jobs=1,
         )  # fmt: skip
 
 
@@ -141,7 +135,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
 
     def compare(how: EmbedderSettings, **asked: object) -> None:
         compare_losses(data, tmp_path / "out", how, TWO_BLOCKS, ComparisonSettings(**asked),
-                       jobs=1, tell=silent)  # fmt: skip
+                       jobs=1)  # fmt: skip
 
     with pytest.raises(UserError, match="one seed and one fold"):
         compare(settings(), seeds=0)

@@ -11,17 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.dataset.artifact_files import load_leaks, save_table
-from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport
+from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport, load_leaks, save_table
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from atlas.synthetic.edits import EDITS, plant, turned
-from atlas.workflows.leaks.calibration import LeakCalibration
-from atlas.workflows.leaks.measurement import SameImageMeasurement
+from atlas.workflows.leaks.calibration import LeakCalibration, SameImageMeasurement
 from atlas.workflows.leaks.pair_difference import difference, lay_over, query_to_match
 from atlas.workflows.leaks.report import (
     as_written,
-    labels_before,
     same_image_in_words,
     save_leak_report,
 )
@@ -108,16 +105,11 @@ def test_csv_parquet_and_json_hold_the_same_rows(write_atlas, tmp_path, calibrat
     pd.testing.assert_frame_equal(again, table)
 
 
-def test_the_page_lists_the_least_sure_claim_first_with_labels_before(
-    write_atlas, tmp_path, calibration
-):
-    (tmp_path / "run" / "submission").mkdir(parents=True)
-    before = pd.DataFrame({"Id": ["t0", "t2"], "Predicted": ["2", "0 1"]})
-    save_table(tmp_path / "run" / "submission" / "submission_without_transfer.csv", before)
+def test_the_page_lists_the_least_sure_claim_first(write_atlas, tmp_path, calibration):
     folder = reported(write_atlas, tmp_path / "run", calibration, LEAKS)
     page = data_of(folder / "report.html")
     assert [row["id"] for row in page["rows"]] == ["t1", "t2", "t0"]
-    assert [row["before"] for row in page["rows"]] == [None, [0, 1], [2]]
+    assert [row["before"] for row in page["rows"]] == [None, None, None]
     assert [row["labels"] for row in page["rows"]] == [[1, 0], [2], [1, 0]]
     assert [row["evidence"] for row in page["rows"]] == [None, 0.987654, 0.987654]
     assert page["labels"] == ["zero", "one", "two"]
@@ -145,10 +137,6 @@ def test_a_run_without_claims_has_a_report_too(write_atlas, tmp_path, calibratio
     assert list(empty.columns) == list(LEAK_COLUMNS)
     assert empty["evidence"].dtype.kind == "f"
     assert json.loads((folder / "leaks.json").read_text()) == []
-
-
-def test_without_a_submission_no_label_is_known(tmp_path):
-    assert labels_before(tmp_path) == {}
 
 
 def test_relations_count_claims_and_transfers(calibration):

@@ -1,0 +1,273 @@
+"""Classifiers: train, predict, decide, and look at what they see."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tyro.conf import OmitArgPrefixes, Positional
+
+from atlas.cli.console import show_table
+from atlas.cli.recipes import FOLD_CLASSIFIERS
+from atlas.core.errors import command_line
+from atlas.workflows.settings import ClassifierFolds, MapSettings
+from classify.decisions.settings import DecisionSettings
+from classify.recipes import RECIPES, Recipe
+from classify.settings import USUAL, ClassifierSettings, PredictionSettings, PretrainingSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from classify.held_out import TrainedClassifier
+
+KEPT_EPOCHS = {
+    "last": "the last epoch is kept; the tested images chose nothing but cuts",
+    "best": "the best epoch on its tested images is kept: the scores of folds are optimistic",
+}
+
+
+def train_classifier(
+    recipe: Positional[Recipe] = "densenet121",
+    data: Path = Path("data"),
+    out: Path = Path("runs/classifier"),
+    settings: OmitArgPrefixes[ClassifierSettings] = RECIPES["densenet121"],
+) -> None:
+    """Train a classifier on the labelled images, and predict the test images.
+
+    The same command goes on where a stopped run was. What is not given is the recipe's.
+
+    Args:
+        recipe: densenet121 is the winner's of 2018; smoke is small and quick; the others follow
+            other networks of that time.
+        data: The atlas folder.
+        out: The run folder to write.
+        settings: What is learned from what.
+    """
+    from atlas.workflows.classify import training
+
+    print("\n".join(_of_classifier(training.train_classifier(data, out, settings), out)))
+
+
+def train_folds(
+    recipe: Positional[Recipe] = "densenet121",
+    data: Path = Path("data"),
+    out: Path = Path("runs/folds"),
+    only: str | None = None,
+    folds: OmitArgPrefixes[ClassifierFolds] = ClassifierFolds(),
+    prediction: OmitArgPrefixes[PredictionSettings] = PredictionSettings(),
+    settings: OmitArgPrefixes[ClassifierSettings] = FOLD_CLASSIFIERS["densenet121"],
+) -> None:
+    """Train a classifier for each fold of the labelled images, and predict with all of them.
+
+    Every labelled image is predicted by the fold that did not learn it, the test images by the
+    mean of the folds. The same command goes on where a stopped run was and skips what is done.
+
+    Args:
+        recipe: As for train_classifier.py.
+        data: The atlas folder.
+        out: The folder to write, with a run folder for each fold.
+        only: Numbers of folds to train now, such as 1,2; all, unless given.
+        folds: Who trains, and who is tested.
+        prediction: Over which views of an image.
+        settings: What is learned from what.
+    """
+    from atlas.workflows.classify import folds as workflow
+
+    made = workflow.train_folds(data, out, settings, folds, prediction, only=only)
+    columns, *rows = fold_cells(made)
+    show_table(columns, rows, title="macro F1")
+    print(f"kept epoch: {KEPT_EPOCHS[str(made['kept_epoch'].iloc[0])]}")
+    print(
+        "one cut, and a cut for each label: chosen on the same images, and so optimistic; "
+        "others' cuts: one for each label, chosen on the images of the other folds"
+    )
+    print(
+        f"wrote {out}: a run folder for each fold, out_of_fold_probabilities.h5, thresholds.json "
+        "chosen on these, summary.csv, tables of mistakes, curves"
+    )
+
+
+def predict(
+    data: Path = Path("data"),
+    classifier: Path = Path("runs/classifier"),
+    folds: str | None = None,
+    split: Literal["test", "train", "external", "labelled", "all"] = "test",
+    out: Path = Path("runs/probabilities.h5"),
+    prediction: OmitArgPrefixes[PredictionSettings] = PredictionSettings(),
+) -> None:
+    """Predict a part of an atlas with a classifier, or with the mean of folds.
+
+    What was predicted before is kept, so a killed run goes on and new images cost only their own.
+
+    Args:
+        data: The atlas folder.
+        classifier: What train_classifier.py or train_folds.py wrote.
+        folds: Numbers of the folds to take, such as 1,3; all that are finished, unless given.
+        split: Which images.
+        out: The HDF5 file to write.
+        prediction: Over which views of an image.
+    """
+    from atlas.workflows.classify.prediction import predict_part
+
+    made = predict_part(data, classifier, out, prediction, part=split, folds=folds)
+    count = len(made.probabilities.ids)
+    print(f"{count} images by {', '.join(made.classifiers)}")
+    if made.learned:
+        print(
+            f"{made.learned} of them trained a classifier that is asked here; for scores take its "
+            "validation_probabilities.h5, or the folds' out_of_fold_probabilities.h5"
+        )
+    print(f"wrote {out}")
+
+
+def ensemble(
+    members: tuple[Path, ...] = (Path("runs/folds"),),
+    data: Path = Path("data"),
+    out: Path = Path("runs/ensemble"),
+    compare: bool = False,
+    settings: OmitArgPrefixes[DecisionSettings] = DecisionSettings(),
+) -> None:
+    """Join what classifiers say, choose the cuts, and tell a macro F1 that nothing flatters.
+
+    The folder it writes goes wherever that of a classifier goes.
+
+    Args:
+        members: Run folders of train_classifier.py, train_folds.py or of this command, which were
+            asked about the same held-out images; one will do, for its cuts and priors.
+        data: The atlas folder.
+        out: The folder to write.
+        compare: Also score every way of joining with every way of choosing cuts.
+        settings: How they are joined and decided by.
+    """
+    from atlas.workflows.classify.ensemble import make_ensemble
+
+    made = make_ensemble(data, members, out, settings, compare=compare)
+    columns = ("members", "joined by", "cuts", "priors", "nested (95 %)", "optimistic", "optimism")
+    rows = []
+    for row in made.summary.to_dict("records"):
+        nested = f"{row['nested']:.4f} ({row['low']:.4f} to {row['high']:.4f})"
+        ways = (row["members"], row["how"], row["thresholds"], row["priors"])
+        rows.append([*ways, nested, f"{row['optimistic']:.4f}", f"{row['optimism']:+.4f}"])
+    show_table(columns, rows, title="macro F1 of held-out images")
+    print(
+        "nested: nothing that decides an image has seen it; optimistic: learned on the same images"
+    )
+    if made.without:
+        print(f"too few images to fit anything to: {', '.join(made.without)}; the members' mean")
+    print(f"wrote {out}; the first row is what it decides by")
+
+
+def pretrain_trunk(
+    data: Path = Path("data"),
+    out: Path = Path("runs/trunk"),
+    settings: OmitArgPrefixes[PretrainingSettings] = USUAL,
+) -> None:
+    """Pre-train a trunk as an auto-encoder of the labelled images.
+
+    No label is looked at. The same command goes on where a stopped run was. Trainings start from
+    the trunk by --weights and the run folder.
+
+    Args:
+        data: The atlas folder.
+        out: The run folder to write.
+        settings: What is learned.
+    """
+    from atlas.workflows.classify import training
+
+    made = training.pretrain_trunk(data, out, settings)
+    print(f"started from {made.started_from}")
+    print(
+        f"{len(made.split.training_ids)} images in training, {len(made.split.validation_ids)} held "
+        f"out: squared error {made.mse:.6f}, where the mean of each channel has "
+        f"{made.mse_of_means:.6f}"
+    )
+    print(
+        f"wrote {out}; next  {command_line('train_classifier')} --trunk {settings.trunk} "
+        f"--channel-recipe {settings.channel_recipe} --weights {out}"
+    )
+
+
+def show_maps(
+    data: Path = Path("data"),
+    classifier: Path = Path("runs/classifier"),
+    out: Path = Path("runs/maps"),
+    maps: OmitArgPrefixes[MapSettings] = MapSettings(),
+) -> None:
+    """Draw where a classifier looks.
+
+    For each label the images that it finds likeliest, their class activation maps beside them, and
+    boxes around what speaks for the label.
+
+    Args:
+        data: The atlas folder.
+        classifier: What train_classifier.py or train_folds.py wrote.
+        out: The folder to write: a PNG for each label, and boxes.csv.
+        maps: Which images, and what makes a box.
+    """
+    from atlas.workflows.classify import activation_pictures
+
+    made = activation_pictures.show_maps(data, classifier, out, maps)
+    print(f"{made.maps} maps of {made.labels} labels, {made.boxes} boxes in px of {made.size_px}")
+    if made.empty:
+        print(f"{made.empty} maps are empty: nothing in the image speaks for the label")
+    print(f"wrote {out}: a picture for each label, boxes.csv")
+
+
+def show_augmentation(
+    data: Path = Path("data"),
+    out: Path = Path("runs/augmentation.png"),
+    image: str | None = None,
+    seed: int = 0,
+) -> None:
+    """Draw what each augmentation makes of one image.
+
+    Args:
+        data: The atlas folder.
+        out: The PNG to write.
+        image: An id of the atlas; the first, unless given.
+        seed: Of the draws.
+    """
+    from atlas.workflows.classify import augmentation_picture
+
+    shown = augmentation_picture.show_augmentation(data, out, image_id=image, seed=seed)
+    print(f"wrote {out}: what is drawn of {shown} in training")
+
+
+def fold_cells(table: "pd.DataFrame") -> list[list[str]]:
+    """A heading, then a row of texts for each row of summary.csv."""
+    import pandas as pd
+
+    from classify.folds import SCORES
+
+    rows = [["", "train/test", *SCORES.values()]]
+    for row in table.to_dict("records"):
+        counts = [row["training_images"], row["tested_images"]]
+        sides = "/".join("-" if pd.isna(count) else str(count) for count in counts)
+        scores = ["-" if pd.isna(row[name]) else f"{row[name]:.4f}" for name in SCORES]
+        rows.append([str(row["fold"]), sides, *scores])
+    return rows
+
+
+def _of_classifier(trained: "TrainedClassifier", out: Path) -> Iterator[str]:
+    """Start, images, scores, files."""
+    classifier, split, scores = trained.classifier, trained.split, trained.scores
+    bare = len(trained.thresholds.without_positives)
+    others = f"; {bare} labels are not among them" if bare else ""
+    tested = f" and of {trained.test_images} test images" if trained.test_images else ""
+    yield f"started from {classifier.started_from}"
+    yield (
+        f"{len(split.training_ids)} images in training, {len(split.validation_ids)} held out, "
+        f"{classifier.image_size_px} px, {len(classifier.channels)} channels"
+    )
+    yield "macro F1 on the hold-out:"
+    yield f"  {scores.at_half:.4f}  every cut 0.5"
+    yield (
+        f"  {scores.at_overall_cut:.4f}  one cut for all labels, {trained.thresholds.overall:.4f}"
+    )
+    yield (
+        f"  {scores.at_class_cuts:.4f}  a cut for each label (optimistic: these same images chose "
+        f"the cuts{others})"
+    )
+    yield (
+        f"wrote {out}: weights, thresholds, curves, mistakes and probabilities of the hold-out"
+        f"{tested}"
+    )

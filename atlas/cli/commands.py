@@ -1,0 +1,103 @@
+"""Every command by its name, and how one is run, whichever way it was called.
+
+`scripts/NAME.py` and `python -m atlas.cli NAME` call the function NAME of the module that COMMANDS
+names; it is imported when it is needed.
+"""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
+from typing import Any
+
+import tyro
+
+from atlas.cli.console import errors_in_one_line, show_notes
+from atlas.cli.recipes import RECIPES_OF, default_settings
+from atlas.cli.setting_types import REGISTRY
+from atlas.core.errors import UserError, command_line
+
+GROUPS = {
+    "embed": ("train_embedder", "build_index", "lookup", "export_embedder"),
+    "leaks": ("find_leaks", "remove_duplicates", "audit_leaks"),
+    "classify": (
+        "train_classifier", "train_folds", "predict", "ensemble", "pretrain_trunk", "show_maps",
+        "show_augmentation",
+    ),
+    "submit": ("make_submission", "check_submission", "score"),
+    "evaluate": ("evaluate_embedder", "cross_validate", "compare_losses", "ablate_retrieval"),
+    "curate": ("explore", "audit_labels", "augment_rare"),
+    "simulate": ("draw_atlas", "simulate_test", "demo"),
+    "runs": ("run", "update", "explain"),
+}  # fmt: skip
+COMMANDS = {name: f"atlas.cli.{group}" for group, names in GROUPS.items() for name in names}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that the first word names; list all commands where there is none."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = words[0].replace("-", "_") if words else ""
+    if name in COMMANDS:
+        run(name, words[1:])
+    elif not words or words[0] in ("-h", "--help"):
+        print(_list_of_commands())
+    else:
+        sys.exit(f"error: there is no command {words[0]}\n\n{_list_of_commands()}")
+
+
+def run(name: str, words: Sequence[str] | None = None) -> None:
+    """Run a command with the words behind its name, by default those of the command line."""
+    show_notes()
+    with errors_in_one_line():
+        understood(name, sys.argv[1:] if words is None else words)()
+
+
+def understood(name: str, words: Sequence[str]) -> Callable[[], None]:
+    """Return the command with what the words say of its options, ready to be called.
+
+    Exits with status 2, or raises UserError, where the words cannot be understood.
+    """
+    command = _command(name)
+
+    @wraps(command)
+    def with_options(*args: Any, **options: Any) -> Callable[[], None]:
+        return partial(command, *args, **options)
+
+    start: Callable[..., Callable[[], None]] = with_options
+    if name in RECIPES_OF:
+        usual = inspect.signature(command).parameters["recipe"].default
+        start = partial(with_options, settings=default_settings(name, words, usual=usual))
+    return tyro.cli(start, args=words, prog=command_line(name), registry=REGISTRY)
+
+
+def require_understood(where: str, name: str, words: Sequence[str]) -> None:
+    """Check the words of a command before hours are spent on others, and call nothing.
+
+    Exits with status 2 where the command does not understand them, and says why.
+    """
+    script = f"scripts/{name}.py"
+    try:
+        understood(name, words)
+    except SystemExit:
+        print(f"error: {where} is not understood by {script}, see above; nothing was done")
+        raise
+    except UserError as error:
+        raise UserError(f"{where}: {error}; nothing was done") from None
+
+
+def _command(name: str) -> Callable[..., None]:
+    command: Callable[..., None] = getattr(importlib.import_module(COMMANDS[name]), name)
+    return command
+
+
+def _list_of_commands() -> str:
+    """Each command with the first line of its documentation."""
+    width = max(map(len, COMMANDS))
+    lines = ["usage: python -m atlas.cli COMMAND [OPTIONS]; COMMAND --help lists its options"]
+    for group, names in GROUPS.items():
+        lines += ["", f"{group}:"]
+        for name in names:
+            summary = (_command(name).__doc__ or "").splitlines()[0]
+            lines.append(f"  {name.replace('_', '-'):<{width}}  {summary}")
+    return "\n".join(lines)

@@ -1,0 +1,289 @@
+"""How good an embedder is: measured once, fold by fold, loss by loss, and after the network."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tyro.conf import OmitArgPrefixes, Positional
+
+from atlas.cli.console import show_frame, show_table
+from atlas.core.errors import UserError
+from atlas.workflows.settings import ComparisonSettings, FoldSettings
+from retrieval.settings import RECIPES, EmbedderRecipe, EmbedderSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from retrieval.evaluation.measurement import Measurement
+    from retrieval.evaluation.ranking import RankingSummary
+
+NOTHING = "-"
+Classes = Literal["auto", "identity", "label-set"]
+
+
+def evaluate_embedder(
+    data: Path = Path("data"),
+    embedder: str = "runs/embedder",
+    out: Path = Path("runs/evaluation"),
+    held_out: Path | None = None,
+    classes: Classes = "auto",
+    views: Literal[1, 8] | None = None,
+    seed: int = 0,
+) -> None:
+    """Measure how well an embedder finds images of the same class.
+
+    Args:
+        data: The atlas folder; what its truth.csv knows of test images is measured too.
+        embedder: What train_embedder.py or train_classifier.py wrote, or "frozen".
+        out: Where evaluation.json, tables and pictures go.
+        held_out: The embedder whose held-out fields are asked for, for "frozen" and classifiers.
+        classes: identity, label-set, or auto: identity where any occurs twice.
+        views: Flips and rotations that are averaged, in place of the embedder's own.
+        seed: Of pairs that are drawn, of folds, and of the gallery of the open set.
+    """
+    from atlas.workflows.evaluate import embedder as workflow
+
+    evaluation = workflow.evaluate_embedder(
+        data, embedder, out, held_out=held_out, classes=classes, views=views, seed=seed
+    )
+    for table in text_tables(evaluation.measurements):
+        show_table(table.columns, table.rows, title=table.title)
+    print(f"embedder {embedder}, which started from {evaluation.started_from}")
+    for note in evaluation.notes:
+        print(note)
+    print(f"wrote {out}")
+
+
+def cross_validate(
+    recipe: Positional[EmbedderRecipe] = "card",
+    data: Path = Path("data"),
+    out: Path = Path("runs/cross_validation"),
+    folds: OmitArgPrefixes[FoldSettings] = FoldSettings(),
+    settings: OmitArgPrefixes[EmbedderSettings] = RECIPES["card"],
+) -> None:
+    """Train and measure an embedder fold by fold, beside the frozen one.
+
+    Each fold's test images look among its training images, for their identity where identities
+    are the classes, else for their labels. The same command goes on where a stopped run was.
+
+    Args:
+        recipe: card follows the model card; winner is the 2018 winner's; smoke is small and quick.
+        data: The atlas folder.
+        out: The folder to write, with a run folder for each fold.
+        folds: Who trains, and who is asked about.
+        settings: What is learned from what.
+    """
+    from atlas.workflows.evaluate import cross_validation
+
+    table = cross_validation.cross_validate(data, out, settings, folds)
+    columns, *rows = fold_cells(table)
+    ends = [number for number, row in enumerate(rows) if row[1] == "std"]
+    show_table(columns, rows, last=ends)
+    print(f"wrote {out}: folds.csv, summary.json and a run folder for each fold")
+
+
+def compare_losses(
+    recipe: Positional[EmbedderRecipe] = "card",
+    data: Path = Path("data"),
+    out: Path = Path("runs/losses"),
+    jobs: int = 1,
+    runs: OmitArgPrefixes[ComparisonSettings] = ComparisonSettings(),
+    folds: OmitArgPrefixes[FoldSettings] = FoldSettings(),
+    settings: OmitArgPrefixes[EmbedderSettings] = RECIPES["card"],
+) -> None:
+    """Train the losses of the ArcFace paper's Table 2 from the same start, on the same folds.
+
+    Only the loss differs: rate, epochs and all else are the recipe's and tuned for none. The same
+    command goes on where a stopped comparison was; more rows or seeds may be asked for later.
+
+    Args:
+        recipe: card follows the model card; winner is the 2018 winner's; smoke is small and quick.
+        data: The atlas folder.
+        out: The folder to write.
+        jobs: Runs side by side, each on one thread; no figure depends on it.
+        runs: What is compared.
+        folds: Who trains, and who is asked about.
+        settings: What is learned from what; the loss is the rows' matter.
+    """
+    from atlas.workflows.evaluate import loss_comparison
+
+    if settings.loss != RECIPES[recipe].loss and settings.classes != "label-similarity":
+        raise UserError("--loss: a comparison takes its losses from --rows; leave --loss")
+    table = loss_comparison.compare_losses(data, out, settings, folds, runs, jobs=jobs)
+    columns, *rows = loss_cells(table)
+    show_table(columns, rows)
+    print(f"wrote {out}: losses.csv (every run), table.csv, losses.png")
+
+
+def ablate_retrieval(
+    data: Path = Path("data"),
+    embedder: str = "runs/embedder",
+    out: Path = Path("runs/ablation"),
+    held_out: Path | None = None,
+    classes: Classes = "auto",
+) -> None:
+    """Measure what can be done after the network, each alone and together.
+
+    Views averaged (1 or 8), whitening, and score normalisation or re-ranking; on the images that
+    training held out, and on test images where the atlas has a truth.csv.
+
+    Args:
+        data: The atlas folder.
+        embedder: What train_embedder.py wrote, or "frozen" for a pretrained trunk as it is.
+        out: The folder to write.
+        held_out: The embedder whose held-out fields are asked for, for "frozen".
+        classes: What counts as right; auto takes identities where any occurs twice.
+    """
+    from atlas.workflows.evaluate import ablation
+
+    table = ablation.ablate_retrieval(data, embedder, out, held_out=held_out, classes=classes)
+    gains = ["map_at_r", "map_at_r_gain", "map_at_r_gain_error"]
+    best = ablation.winners(table)[["protocol", "combination", "queries", *gains]]
+    show_frame(best, title="Best by MAP@R, and its gain over the first combination")
+    print(f"wrote {out}: ablation.csv, ablation.png, ablation.json")
+
+
+def fold_cells(table: "pd.DataFrame") -> list[list[str]]:
+    """A heading, then a row of texts for each embedder and fold, its mean and std."""
+    from atlas.workflows.evaluate.cross_validation import METRICS, summary_of
+
+    rows = [["embedder", "fold", "train/test", *METRICS.values()]]
+    for embedder, summary in summary_of(table).items():
+        for row in table.to_dict("records"):
+            figures = [_spread_text(row[f"{embedder}_{metric}"]) for metric in METRICS]
+            counts = f"{row['training_images']}/{row['test_images']}"
+            rows.append([embedder, str(row["fold"]), counts, *figures])
+        for name in ("mean", "std"):
+            spread = [_spread_text(summary[metric][name]) for metric in METRICS]
+            rows.append([embedder, name, "", *spread])
+    return rows
+
+
+def loss_cells(table: "pd.DataFrame") -> list[list[str]]:
+    """A heading, then a row of texts for each loss."""
+    from atlas.workflows.evaluate.cross_validation import METRICS
+
+    rows = [["loss", "runs", *METRICS.values()]]
+    for _, row in table.iterrows():
+        figures = [_spread_text(row[f"{name}_mean"], row[f"{name}_std"]) for name in METRICS]
+        rows.append([str(row["loss"]), str(row["runs"]), *figures])
+    return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTable:
+    """A table of text, for a terminal."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def text_tables(measured: Sequence["Measurement"]) -> list[TextTable]:
+    """Those of ranking, verification and identification that have rows."""
+    tables = (_ranking(measured), _verification(measured), _identification(measured))
+    return [table for table in tables if table.rows]
+
+
+def _ranking(measured: Sequence["Measurement"]) -> TextTable:
+    return TextTable(
+        title="Ranking (with the 95 % interval of recall@1)",
+        columns=(
+            "protocol", "class is", "queries", "left out", "references",
+            "recall@1", "@10", "R-precision", "MAP@R", "MRR",
+        ),
+        rows=[row for one in measured for row in _ranking_rows(one)],
+    )  # fmt: skip
+
+
+def _ranking_rows(measured: "Measurement") -> Iterator[tuple[str, ...]]:
+    from retrieval.evaluation.ranking import by_group, summarise
+
+    protocol = measured.protocol
+    whole = (protocol.name, protocol.class_is), summarise(measured.scores)
+    relations = by_group(measured.scores, protocol.relations or {})
+    parts = [((f"  {name}", ""), summarise(own)) for name, own in relations.items()]
+    for names, summary in (whole, *parts):
+        references = str(len(protocol.reference_ids)) if summary is whole[1] else ""
+        yield (
+            *names, str(summary.queries), str(summary.left_out), references, *_figures(summary),
+        )  # fmt: skip
+
+
+def _figures(summary: "RankingSummary") -> tuple[str, ...]:
+    if not summary.queries:
+        return (NOTHING,) * 5
+    numbers = (summary.r_precision, summary.map_at_r, summary.mean_reciprocal_rank)
+    return (
+        _share(summary.hits_at[1], summary.queries),
+        f"{summary.hits_at[10] / summary.queries:.3f}",
+        *(f"{number:.3f}" for number in numbers),
+    )
+
+
+def _verification(measured: Sequence["Measurement"]) -> TextTable:
+    found = [(one.protocol.name, one.verification) for one in measured if one.verification]
+    rates = [point.false_accept_rate for _, one in found[:1] for point in one.operating_points]
+    return TextTable(
+        title="Verification: are two queries of one class? (TAR: share of same pairs accepted)",
+        columns=(
+            "protocol", "same pairs", "different", "accuracy", "threshold", "ROC AUC",
+            *(f"TAR at FAR {rate:g}" for rate in rates),
+        ),
+        rows=[
+            (
+                name,
+                str(len(one.same_P)),
+                str(len(one.different_P)),
+                f"{one.accuracy_mean:.3f} (sd {one.accuracy_deviation:.3f})",
+                f"{one.threshold:.3f}",
+                f"{one.roc_auc:.3f}",
+                *(
+                    f"{point.accepted / point.of:.3f}"
+                    if point.accepted is not None and point.of
+                    else "too few pairs"
+                    for point in one.operating_points
+                ),
+            )
+            for name, one in found
+        ],
+    )  # fmt: skip
+
+
+def _identification(measured: Sequence["Measurement"]) -> TextTable:
+    found = [(one.protocol.name, one.identification) for one in measured if one.identification]
+    return TextTable(
+        title="Open set: who is it, if anybody known? (DIR: known, and surer than strangers)",
+        columns=(
+            "protocol", "known", "strangers", "false alarms", "threshold", "DIR", "recall@1",
+        ),
+        rows=[
+            (
+                name,
+                str(one.genuine),
+                str(one.impostors),
+                f"{one.false_alarms} ({one.false_alarm_rate:g} allowed)",
+                f"{one.threshold:.3f}",
+                _share(one.identified, one.genuine),
+                _share(one.nearest_right, one.genuine),
+            )
+            for name, one in found
+        ],
+    )  # fmt: skip
+
+
+def _share(count: int, of: int) -> str:
+    from atlas.dataset.metrics import exact_interval
+
+    low, high = exact_interval(count, of)
+    return f"{count / of:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _spread_text(mean: float | None, std: float | None = None) -> str:
+    """`0.912 ± 0.004`, without what is not known."""
+    import pandas as pd
+
+    if mean is None or pd.isna(mean):
+        return "-"
+    return f"{mean:.3f}" if std is None or pd.isna(std) else f"{mean:.3f} ± {std:.3f}"

@@ -1,0 +1,82 @@
+"""A recipe is the default of a command's settings.
+
+The recipe's name is read before the options are: they are parsed with its settings as defaults, so
+that `--help` shows its values. What a recipe says of an option's companions, such as the steps of
+a learning rate, holds only while that option is the recipe's too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from itertools import pairwise
+from typing import Any, TypeVar
+
+from atlas.training.settings import TRAINING_COMPANIONS, TrainingSettings
+from classify.recipes import RECIPES as CLASSIFIERS
+from classify.settings import CLASSIFIER_COMPANIONS, ClassifierSettings
+from retrieval.settings import NAMED_LOSSES, SIMILARITY_LOSS, EmbedderSettings
+from retrieval.settings import RECIPES as EMBEDDERS
+
+Trained = EmbedderSettings | ClassifierSettings
+Settings = TypeVar("Settings", EmbedderSettings, ClassifierSettings, TrainingSettings)
+
+# Folds keep the last epoch: the tested images of a fold are to choose nothing.
+FOLD_CLASSIFIERS: dict[str, ClassifierSettings] = {
+    name: replace(settings, kept_epoch="last") for name, settings in CLASSIFIERS.items()
+}
+# The commands that take the name of a recipe.
+RECIPES_OF: Mapping[str, Mapping[Any, Trained]] = {
+    "train_embedder": EMBEDDERS,
+    "cross_validate": EMBEDDERS,
+    "compare_losses": EMBEDDERS,
+    "train_classifier": CLASSIFIERS,
+    "train_folds": FOLD_CLASSIFIERS,
+}
+
+
+def default_settings(command: str, words: Sequence[str], *, usual: str) -> Trained:
+    """Return the settings from which the options of a command start.
+
+    Args:
+        command: One of RECIPES_OF.
+        words: What is typed behind the command's name.
+        usual: The recipe that is taken where the words name none.
+    """
+    recipes = RECIPES_OF[command]
+    settings = recipes[_recipe_in(words, recipes) or usual]
+    given = _given_options(words)
+    training = _without_companions(settings.training, TRAINING_COMPANIONS, given)
+    if isinstance(settings, ClassifierSettings):
+        settings = _without_companions(settings, CLASSIFIER_COMPANIONS, given)
+        return replace(settings, training=training)
+    if given.get("classes") == "label-similarity":  # no other loss can learn from it
+        loss = NAMED_LOSSES[SIMILARITY_LOSS]
+        settings = replace(settings, classes="label-similarity", loss=loss)
+    return replace(settings, training=training)
+
+
+def _recipe_in(words: Sequence[str], recipes: Mapping[Any, Trained]) -> str | None:
+    """Return the first word that names a recipe and is not the value of an option."""
+    for before, word in pairwise(["", *words]):
+        is_value = before.startswith("--") and "=" not in before and before != "--help"
+        if word in recipes and not is_value:
+            return word
+    return None
+
+
+def _given_options(words: Sequence[str]) -> dict[str, str]:
+    """Return the options that the words name, as names of fields, each with its first value."""
+    given = {}
+    for word, after in pairwise([*words, ""]):
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            given[name.replace("-", "_")] = value or after
+    return given
+
+
+def _without_companions(
+    settings: Settings, companions: Mapping[str, Sequence[str]], given: Mapping[str, str]
+) -> Settings:
+    """Return the settings with the usual values of whatever goes with the given options."""
+    usual: dict[str, Any] = {field.name: field.default for field in fields(settings)}
+    dropped = {name for option in given for name in companions.get(option, ())}
+    return replace(settings, **{name: usual[name] for name in dropped})

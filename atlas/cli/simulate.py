@@ -1,0 +1,127 @@
+"""Atlases whose every relation is known: drawn, or made of labelled images; and a demo on one."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tyro.conf import OmitArgPrefixes
+
+from atlas.core.errors import UserError, command_line
+from atlas.synthetic.settings import DrawnAtlasSettings
+from atlas.workflows.settings import SimulationSettings
+
+if TYPE_CHECKING:
+    from atlas.workflows.simulate.simulation import Simulation
+
+
+def draw_atlas(
+    out: Path,
+    settings: OmitArgPrefixes[DrawnAtlasSettings] = DrawnAtlasSettings(),
+    train_table: Path | None = None,
+    test_table: Path | None = None,
+    jobs: int = 1,
+) -> None:
+    """Draw an atlas of cells whose every relation is known, for tests and rehearsals.
+
+    With --train-table and --test-table it draws an image for every id of real tables instead, in
+    the layout of HPA 2018; then only --size-px, --seed and --jobs matter beside them.
+
+    Args:
+        out: The folder to write; it must not exist yet, unless it is this very atlas.
+        settings: What is drawn.
+        train_table: CSV table with Id and Target.
+        test_table: CSV table with Id, such as sample_submission.csv.
+        jobs: Processes.
+    """
+    from atlas.synthetic import drawn_atlas
+
+    if (train_table is None) != (test_table is None):
+        raise UserError("--train-table and --test-table belong together: give both or neither")
+    if train_table is not None and test_table is not None:
+        table, test_ids = drawn_atlas.read_id_tables(train_table, test_table)
+        drawn = drawn_atlas.draw_for_tables(
+            table, test_ids, out, size_px=settings.size_px, seed=settings.seed, jobs=jobs
+        )
+    else:
+        drawn = drawn_atlas.draw_atlas(settings, out, jobs=jobs)
+    verb = "is already there" if drawn.already_there else "drawn"
+    counts = f"{drawn.train_images} train and {drawn.test_images} test images"
+    print(f"{drawn.folder}: {verb}, {counts}, content {drawn.content_hash}")
+
+
+def simulate_test(
+    settings: OmitArgPrefixes[SimulationSettings],
+    data: Path = Path("data"),
+    out: Path = Path("data_simulated"),
+) -> None:
+    """Hold out labelled images as a test whose truth is known, to rehearse the whole job on.
+
+    A copy's source stays labelled, edited copies of it are tested; a sibling's antibody keeps
+    other images; of the others' antibodies nothing stays. Then run the other commands with
+    --data OUT, and score.py at the end.
+
+    Args:
+        settings: How many images of which relation.
+        data: The atlas folder; its own test images play no part.
+        out: The atlas folder to write; images are linked or copied.
+    """
+    from atlas.workflows.simulate import simulation
+
+    print("\n".join(simulation_lines(simulation.simulate_test(data, out, settings), out)))
+
+
+def demo(out: Path = Path("runs/demo"), seed: int = 1) -> None:
+    """Draw a small atlas and do the whole job on it, by the commands a user would type.
+
+    Args:
+        out: Where the drawn atlas and the run go; stages that are done there already are kept.
+        seed: Of the drawing.
+    """
+    data = out / "data"
+    drawing = ["--out", data, "--identities", 60, "--copies", 54, "--seed", seed]
+    drawing += ["--novel-identities", 30, "--test-fields-per-identity", 1]
+    stages: list[list[object]] = [
+        ["draw_atlas", *drawing],
+        ["train_embedder", "smoke", "--data", data, "--out", out / "embedder"],
+        ["build_index", "--data", data, "--embedder", out / "embedder", "--out", out / "index"],
+        ["find_leaks", "--data", data, "--index", out / "index", "--out", out / "leaks",
+         "--accept-unproven"],
+        ["train_classifier", "smoke", "--data", data, "--out", out / "classifier"],
+        ["make_submission", "--data", data, "--leaks", out / "leaks",
+         "--classifier", out / "classifier", "--out", out / "submission"],
+        ["score", "--data", data, "--runs", out],
+    ]  # fmt: skip
+    for name, *options in stages:
+        words = [str(option) for option in options]
+        print(f"\n$ {' '.join([command_line(str(name)), *words])}", flush=True)
+        called = [sys.executable, "-m", "atlas.cli", str(name), *words]
+        finished = subprocess.run(called, check=False)
+        if finished.returncode:
+            sys.exit(finished.returncode)
+    for path in ("leaks/report.html", "leaks/calibration.png", "submission/submission.csv"):
+        print(out / path)
+
+
+def simulation_lines(made: "Simulation", out: Path) -> Iterator[str]:
+    """How many images are tested of which relation, and labels that are missing on one side."""
+    from atlas.workflows.simulate.plan import NOVEL
+    from index.claims.leaks import SAME_IMAGE, SIBLING
+
+    meanings = {
+        SAME_IMAGE: "edited copies of labelled images",
+        SIBLING: "antibodies that keep other labelled images",
+        NOVEL: "no labelled image of their antibody",
+    }
+    plan = made.plan
+    yield f"{len(plan.training_ids)} images stay labelled, {len(plan.test)} are tested:"
+    for relation, meaning in meanings.items():
+        count = plan.count(relation)
+        yield f"  {relation:<10} {count:>6} ({count / len(plan.test):.1%})  {meaning}"
+    yield from plan.said
+    if bare := [name for name, (trained, _) in made.labels_in.items() if not trained]:
+        yield f"labels that no labelled image has: {', '.join(bare)}"
+    if bare := [name for name, (_, tested) in made.labels_in.items() if not tested]:
+        yield f"labels that no test image has: {', '.join(bare)}"
+    yield f"wrote {out}"
