@@ -67,6 +67,8 @@ def finish_run(
 ) -> TrainedClassifier:
     """Predict what was held out and the test images, and choose thresholds; fills `folder`.
 
+    Rows of images that did not change are not made again.
+
     kept: where probabilities are kept row by row. chosen_by: how the hold-out was chosen.
     """
     validation = predict(
@@ -82,10 +84,13 @@ def finish_run(
         "validation_ids": split.validation_ids,
     }
     write_json(folder / HOLD_OUT_FILE, about)
-    tests = predict_test(classifier, manifest, store, folder, kept=kept, prediction=prediction)
+    tests = manifest.of("test").ids
+    if tests:
+        said = predict(classifier, store, tests, folder=kept, prediction=prediction)
+        save_probabilities(folder / TEST_FILE, said)
     return TrainedClassifier(
         classifier=classifier, split=split, held_out=validation, thresholds=thresholds,
-        scores=scores, test_images=tests,
+        scores=scores, test_images=len(tests),
     )  # fmt: skip
 
 
@@ -110,26 +115,6 @@ def judge(
         at_class_cuts=score(thresholds.per_class_C),
     )
     return thresholds, scores
-
-
-def predict_test(
-    classifier: Classifier,
-    manifest: Manifest,
-    store: ImageStore,
-    folder: Path,
-    *,
-    kept: Path,
-    prediction: PredictionSettings = PLAIN,
-) -> int:
-    """Write the probabilities of the test images to `folder`, and return how many there are.
-
-    Without test images nothing is written. Rows of images that did not change are not made again.
-    """
-    ids = manifest.of("test").ids
-    if ids:
-        tests = predict(classifier, store, ids, folder=kept, prediction=prediction)
-        save_probabilities(folder / TEST_FILE, tests)
-    return len(ids)
 
 
 def truth_of(manifest: Manifest, ids: tuple[str, ...]) -> NDArray[np.uint8]:

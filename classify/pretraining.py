@@ -5,7 +5,7 @@ Labels are not learned from: they only say which images are held out, and what a
 Axes: N images, C stored channels, K channels seen.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,15 @@ def pretrain_trunk(
         mse=best_score(stored, SELECTED_BY),
         mse_of_means=sum((std / 255) ** 2 for std in statistics.std_C) / mixing.seen,
     )
-    _save(folder, network, settings, store, made)
+    save_weights(folder / RUN_WEIGHTS, network)
+    card = {
+        **{name: value for name, value in vars(made).items() if name != "split"},
+        "settings": settings,
+        "channels": store.channels,
+        "image_size_px": store.size_px,
+        "held_out_ids": split.validation_ids,
+    }
+    write_json(folder / CARD_FILE, card)
     return made
 
 
@@ -121,24 +129,3 @@ class PretrainingModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return build_optimizer(self, self.network.trunk, self.settings.training)
-
-
-def _save(
-    folder: Path,
-    network: AutoEncoder,
-    settings: PretrainingSettings,
-    store: ImageStore,
-    made: PretrainedTrunk,
-) -> None:
-    save_weights(folder / RUN_WEIGHTS, network)
-    card = {
-        "settings": asdict(settings),
-        "channels": store.channels,
-        "image_size_px": store.size_px,
-        "started_from": made.started_from,
-        "trunk_hash": made.trunk_hash,
-        "mse": made.mse,
-        "mse_of_means": made.mse_of_means,
-        "held_out_ids": made.split.validation_ids,
-    }
-    write_json(folder / CARD_FILE, card)

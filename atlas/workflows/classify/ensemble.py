@@ -6,6 +6,7 @@ Axes: N held-out images, C classes.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from classify.decisions.cross_fitting import (
 )
 from classify.decisions.layers import HeldOutRows
 from classify.decisions.mistakes import find_mistakes, save_mistakes
-from classify.decisions.settings import CUTS, HOWS, DecisionSettings, Prior
+from classify.decisions.settings import CUTS, HOWS, DecisionSettings, How, Prior, ThresholdSettings
 from classify.decisions.thresholds import save_thresholds
 from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE
 
@@ -61,17 +62,19 @@ def make_ensemble(
     manifest = read_manifest(data)
     members = load_members(manifest, names_of(folders))
     rows = held_out_rows(manifest, members, folds=settings.folds, seed=settings.seed)
-    names = manifest.spec.labels
-    scorer = _Scorer(rows=rows, settings=settings, wanted_C=_wanted(settings, names))
+    names, wanted_C = manifest.spec.labels, _wanted(settings, manifest.spec.labels)
     fitted = cross_fit(rows, asked_rows(manifest, members), settings.how, seed=settings.seed)
-    chosen = scorer.honest(fitted, settings)
-    table = pd.DataFrame([
-        scorer.row("all", settings, chosen),
-        *scorer.priors(fitted),
-        *scorer.members(),
-        *(scorer.comparison() if compare else ()),
-    ])  # fmt: skip
-    made = decided(fitted, settings.cuts, settings.priors, wanted_C=scorer.wanted_C)
+    made = decided(fitted, settings.cuts, settings.priors, wanted_C=wanted_C)
+    chosen = _score(fitted, settings, wanted_C)
+    fits: dict[tuple[int | None, How], CrossFitted] = {(None, settings.how): fitted}
+    table = [_row("all", settings, chosen)]
+    for m, way in _other_ways(settings, len(rows.names), compare=compare):
+        own = rows if m is None else rows.of_member(m)
+        if (m, way.how) not in fits:
+            fits[m, way.how] = cross_fit(own, own.asked(), way.how, seed=way.seed)
+        score = _score(fits[m, way.how], way, wanted_C)
+        table.append(_row("all" if m is None else rows.names[m], way, score))
+    summary = pd.DataFrame(table)
     provenance = {
         "ensemble": asdict(settings),
         "members": {name: member.about() for name, member in members.items()},
@@ -79,67 +82,51 @@ def make_ensemble(
     with folder_written_beside(out, holds=ABOUT_FILE) as folder:
         _write(folder, manifest, rows, made, provenance)
         save_table(folder / CLASSES_FILE, _by_class(rows, chosen, names))
-        save_table(folder / SUMMARY_FILE, table)
+        save_table(folder / SUMMARY_FILE, summary)
         learned = {"combiner": fitted.combiner.kept, **made.kept}
         write_json(folder / ABOUT_FILE, {**provenance, "learned": learned})
-    return Ensemble(summary=table, without=tuple(names[c] for c in fitted.combiner.without))
+    return Ensemble(summary=summary, without=tuple(names[c] for c in fitted.combiner.without))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Scorer:
-    """Rows of the summary. wanted_C: of thresholds `shares`."""
+def _other_ways(
+    settings: DecisionSettings, members: int, *, compare: bool
+) -> Iterator[tuple[int | None, DecisionSettings]]:
+    """Ways to decide beside the chosen one, each with the member it is of; None is all of them."""
+    alone: list[tuple[Prior, ...]] = [(), *((prior,) for prior in settings.priors)]
+    for priors in alone if settings.priors else ():
+        if priors != settings.priors:
+            yield None, replace(settings, priors=priors)
+    for m in range(members) if members > 1 else ():
+        yield m, replace(settings, how="mean", priors=())
+    for how, name in product(HOWS if members > 1 else HOWS[:1], CUTS) if compare else ():
+        cuts = ThresholdSettings(thresholds=name, keep_top=settings.cuts.keep_top)
+        chosen = name == settings.cuts.thresholds
+        way = replace(settings, how=how, priors=(), cuts=settings.cuts if chosen else cuts)
+        if way != settings:
+            yield None, way
 
-    rows: HeldOutRows
-    settings: DecisionSettings
-    wanted_C: NDArray[np.float64] | None
 
-    def honest(self, fitted: CrossFitted, settings: DecisionSettings) -> Honest:
-        return honest_scores(
-            fitted, settings.cuts, settings.priors,
-            wanted_C=self.wanted_C if settings.cuts.thresholds == "shares" else None,
-            resamples=settings.resamples, seed=settings.seed,
-        )  # fmt: skip
+def _score(
+    fitted: CrossFitted, way: DecisionSettings, wanted_C: NDArray[np.float64] | None
+) -> Honest:
+    """wanted_C: of thresholds `shares`."""
+    return honest_scores(
+        fitted, way.cuts, way.priors, wanted_C=wanted_C, resamples=way.resamples, seed=way.seed
+    )
 
-    def row(self, members: str, settings: DecisionSettings, score: Honest) -> dict[str, Any]:
-        return {
-            "members": members,
-            "how": settings.how,
-            "thresholds": settings.cuts.thresholds,
-            "priors": " ".join(settings.priors),
-            "nested": score.nested,
-            "low": score.low,
-            "high": score.high,
-            "optimistic": score.optimistic,
-            "optimism": score.optimism,
-        }
 
-    def priors(self, fitted: CrossFitted) -> Iterator[dict[str, Any]]:
-        """The chosen way without any, and with each by itself, where priors are asked for."""
-        alone: list[tuple[Prior, ...]] = [(), *((prior,) for prior in self.settings.priors)]
-        for priors in alone:
-            if self.settings.priors not in ((), priors):
-                way = replace(self.settings, priors=priors)
-                yield self.row("all", way, self.honest(fitted, way))
-
-    def members(self) -> Iterator[dict[str, Any]]:
-        """Each by itself, without priors, where there are several."""
-        way = replace(self.settings, how="mean", priors=())
-        for m, name in enumerate(self.rows.names if len(self.rows.names) > 1 else ()):
-            own = self.rows.of_member(m)
-            yield self.row(name, way, self.honest(self._fitted(own, way), way))
-
-    def comparison(self) -> Iterator[dict[str, Any]]:
-        """All ways of joining and of choosing cuts; without priors."""
-        for how in HOWS if len(self.rows.names) > 1 else ("mean",):
-            joined = replace(self.settings, how=how, priors=())
-            fitted = self._fitted(self.rows, joined)
-            for cuts in CUTS:
-                way = replace(joined, cuts=replace(self.settings.cuts, thresholds=cuts))
-                if way != self.settings:
-                    yield self.row("all", way, self.honest(fitted, way))
-
-    def _fitted(self, rows: HeldOutRows, way: DecisionSettings) -> CrossFitted:
-        return cross_fit(rows, rows.asked(), way.how, seed=way.seed)
+def _row(members: str, way: DecisionSettings, score: Honest) -> dict[str, Any]:
+    return {
+        "members": members,
+        "how": way.how,
+        "thresholds": way.cuts.thresholds,
+        "priors": " ".join(way.priors),
+        "nested": score.nested,
+        "low": score.low,
+        "high": score.high,
+        "optimistic": score.optimistic,
+        "optimism": score.optimism,
+    }
 
 
 def _write(

@@ -12,7 +12,7 @@ from atlas.dataset.store import fill_store
 from atlas.workflows.classify.folds import chosen_folds
 from classify.classifier import load_classifier
 from classify.prediction import mean_over, predict
-from classify.run_files import PREDICTED_FOLDER, classifiers_in, held_out_ids
+from classify.run_files import CARD_FILE, PREDICTED_FOLDER, classifiers_in, held_out_ids
 from classify.settings import PredictionSettings
 
 Part = Literal["test", "train", "external", "labelled", "all"]
@@ -68,7 +68,7 @@ def classifier_folders(source: Path, folds: str | None) -> dict[str, Path]:
     """
     found = classifiers_in(source)
     if not found:
-        raise MissingStageError(f"{source}: a classifier", Stage.CLASSIFIER)
+        raise MissingStageError(source / CARD_FILE, Stage.CLASSIFIER)
     if folds is not None and source in found.values():
         raise UserError(f"{source} is one classifier without folds: leave out --folds")
     return {name: found[name] for name in chosen_folds(folds, list(found))}
