@@ -22,8 +22,7 @@ from atlas.workflows.classify.training import train_classifier
 from atlas.workflows.embed.embedder import train_embedder
 from atlas.workflows.embed.index_building import build_index_of
 from atlas.workflows.run_folder import RunFolder, maker_of, provenance_of
-from atlas.workflows.runs.classifiers import bring_up_to_date
-from atlas.workflows.runs.update import update_run
+from atlas.workflows.runs.update import bring_up_to_date, update_run
 from atlas.workflows.settings import ClassifierFolds
 from atlas.workflows.submit.submission import make_submission_of
 from classify.decisions.settings import DecisionSettings, ThresholdSettings
