@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from atlas.workflows.embed.embedder import train_embedder
-from atlas.workflows.embed.index_building import build_index_of
+from atlas.workflows.embed.index import build_index_of
 from tests.atlas.workflows.classify.made_folds import settings, write_textures
 from tests.conftest import PROJECT
 

@@ -7,8 +7,7 @@ import pytest
 
 from atlas.core.errors import Stage
 from atlas.core.files import write_json
-from atlas.dataset.artifact_files import save_probabilities
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, save_probabilities
 from atlas.workflows.run_folder import RunFolder
 from classify.decisions.thresholds import Thresholds, save_thresholds
 

@@ -18,7 +18,7 @@ WEIGHTED = (LossTerm(name="weighted_bce"),)
 
 
 def parse(text: str) -> LossSum:
-    return parse_loss(text, option="--loss")
+    return parse_loss(text)
 
 
 def test_a_sum_is_read_as_it_is_written() -> None:
