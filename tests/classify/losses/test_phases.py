@@ -23,11 +23,11 @@ from tests.atlas.training.stopping import StopsBefore
 from tests.classify.atlases import TINY, draw_folder
 
 # So heavy that a look at the number tells which loss it is of: soft_f1 is at most 1.
-HEAVY_BCE = parse_loss("1000 bce", option="")
+HEAVY_BCE = parse_loss("1000 bce")
 PHASED = replace(
     TINY,
     loss=HEAVY_BCE,
-    later_loss=parse_loss("0.5 soft_f1 + 0.01 weighted_bce", option=""),
+    later_loss=parse_loss("0.5 soft_f1 + 0.01 weighted_bce"),
     later_loss_from_epoch=1,
     positive_weight="counts",
     training=replace(TINY.training, epochs=3),
