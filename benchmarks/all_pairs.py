@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from atlas.core.files import content_hash
 from benchmarks.search_speed import K, named
 from benchmarks.vectors import clustered
-from index.search.chosen import exact_search
-from index.search.kept_neighbours import QUERIES_AT_ONCE, kept_neighbours
+from index.search.open_search import QUERIES_PER_FILE, exact_search, kept_neighbours
 
 
 def main(out: Path, count: int = 200_000, dimension: int = 512, worker: Path | None = None) -> None:
@@ -32,7 +31,7 @@ def main(out: Path, count: int = 200_000, dimension: int = 512, worker: Path | N
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         np.save(out / "vectors.npy", clustered(count, 1, dimension)[0])
-        compare_with_killed(out, half=count // QUERIES_AT_ONCE // 2)
+        compare_with_killed(out, half=count // QUERIES_PER_FILE // 2)
 
 
 def compare_with_killed(out: Path, *, half: int) -> None:

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def main(
     if embedder is None:
         embedder = work / f"embedder{size_px}"
         write_embedder(data, embedder, size_px)
-    ways = {
+    ways: dict[str, Callable[[], float]] = {
         "a user's script": partial(user_rate, images, data, size_px, work / "vectors.npy"),
         **{
             f"build_index.py, {precision}, {name}": partial(

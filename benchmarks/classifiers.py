@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from atlas.core.files import read_json, write_json
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.metrics import label_matrix, macro_f1
 from atlas.dataset.splits.label_folds import stratified_folds
@@ -36,7 +36,7 @@ from atlas.dataset.store import fill_store
 from atlas.training.settings import Precision
 from classify.decisions.thresholds import choose_thresholds, predict_labels
 from classify.networks.factory import empty_network
-from classify.recipes import RECIPES
+from classify.recipes import RECIPES, Recipe
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "train_folds.py"
 Comparison = Literal["recipes", "losses", "channels"]
@@ -57,11 +57,11 @@ class Row:
     """name: of the row; recipe: of train_folds.py; options: what it changes."""
 
     name: str
-    recipe: str
+    recipe: Recipe
     options: tuple[str, ...] = ()
 
 
-def rows_of(comparison: Comparison, recipe: str) -> list[Row]:
+def rows_of(comparison: Comparison, recipe: Recipe) -> list[Row]:
     if comparison == "recipes":
         return [Row(name=name, recipe=name) for name in RECIPES]
     if comparison == "channels":
@@ -80,7 +80,7 @@ def main(
     comparison: tyro.conf.Positional[Comparison],
     data: Path,
     out: Path,
-    recipe: str = "smoke",
+    recipe: Recipe = "smoke",
     only: tuple[str, ...] = (),
     epochs: int = 10,
     folds: int = 3,
@@ -142,10 +142,10 @@ def trained(row: Row, seed: int, common: tuple[str, ...], folder: Path) -> dict[
     return {**scores, **read_json(done)}
 
 
-def parameters(recipe: str, data: Path, image_size_px: int) -> int:
+def parameters(recipe: Recipe, data: Path, image_size_px: int) -> int:
     """Weights that learn, of the whole network."""
     spec = read_manifest(data).spec
-    settings = replace(RECIPES[recipe], image_size_px=image_size_px)  # type: ignore[index]
+    settings = replace(RECIPES[recipe], image_size_px=image_size_px)
     network = empty_network(settings, channels=spec.channels, labels=len(spec.labels))
     return sum(weight.numel() for weight in network.parameters())
 

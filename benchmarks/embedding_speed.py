@@ -22,8 +22,7 @@ from atlas.inference.settings import Precision, RuntimeName, RuntimeOptions
 from atlas.workflows.embed.runtime_choice import with_runtime
 from benchmarks.side_by_side import ROUNDS, compare, own_process, rate_of, save
 from benchmarks.untrained import untrained_embedder
-from retrieval.embedder import Embedder
-from retrieval.embedder_files import load_embedder
+from retrieval.embedder import Embedder, load_embedder
 from retrieval.embedding import embed_store
 
 BATCH_SIZE = 16
@@ -47,9 +46,9 @@ def main(
     threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
     # A process for each: the project tells the allocator to keep memory, which helps any loop.
     with (
-        own_process(**threads) as loop,
-        own_process(**threads, **KEPT) as kept,
-        own_process(**threads) as ours,
+        own_process(threads) as loop,
+        own_process({**threads, **KEPT}) as kept,
+        own_process(threads) as ours,
     ):
         ways = {
             "eager loop": partial(loop, eager_rate, source),

@@ -32,7 +32,7 @@ def save_growth(
 def markdown(table: pd.DataFrame) -> str:
     rows = [[_text(value) for value in row] for row in table.itertuples(index=False)]
     under = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in table.dtypes]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [list(table), under, *rows])
+    return "\n".join("| " + " | ".join(row) + " |" for row in ([*map(str, table)], under, *rows))
 
 
 def plot(table: pd.DataFrame, lines: str, heights: Sequence[str]) -> Figure:

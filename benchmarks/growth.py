@@ -21,7 +21,7 @@ from benchmarks.all_pairs import peak_bytes
 from benchmarks.growing import save_growth
 from benchmarks.search_speed import K, named
 from index.search.approximate import FactoryProposals, recall_of, tune
-from index.search.chosen import exact_search
+from index.search.open_search import exact_search
 from index.search.vector_index import VectorIndex, build_index
 
 QUERIES = 2000

@@ -15,15 +15,15 @@ from rich.table import Table
 from atlas.dataset.artifacts import Neighbours, positions_of
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.splits.hold_out import kin_of
-from atlas.workflows.curate.label_audit import AuditTrial, flip_labels, measured, try_audit
-from atlas.workflows.embed.atlas_index import open_atlas_index
-from index.search.chosen import search_of
+from atlas.workflows.embed.index import open_atlas_index
+from index.audit.label_trial import AuditTrial, flip_labels, measured, try_audit
+from index.search.open_search import open_search
 
 
 def main(data: Path, index: Path, share: float = 0.05, seed: int = 0, k: int = 40) -> None:
     """Prints what each way finds; `kin unknown` is the audit of a table without Identity."""
     manifest, opened = open_atlas_index(data, index)
-    neighbours = search_of(opened).vectors.search(opened.embeddings, k)
+    neighbours = open_search(opened).vectors.search(opened.embeddings, k)
     count = len(manifest.spec.labels)
     table = Table("way", "found of flipped (precision = recall)", "average precision")
     kins = {"audit": kin_of(manifest), "audit, kin unknown": {}}

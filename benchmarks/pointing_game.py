@@ -14,6 +14,7 @@ Axes: N questions, each an image and a label; H x W pixels.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,10 +29,11 @@ from atlas.core.files import read_json
 from atlas.dataset.hpa import HPA_CHANNELS
 from atlas.dataset.labels import HPA_LABELS
 from atlas.synthetic.cells import draw_field, protein_places
-from atlas.synthetic.drawn_plan import Drawing, DrawnAtlasSettings, plan_atlas
-from atlas.workflows.classify.prediction import not_learned
+from atlas.synthetic.drawn_plan import Drawing, plan_atlas
+from atlas.synthetic.settings import DrawnAtlasSettings
 from classify.activation_maps import activation_maps
 from classify.classifier import load_classifier
+from classify.run_files import held_out_ids
 
 TOLERANCE = 0.03  # of the side
 GREEN = HPA_CHANNELS.index("green")
@@ -50,7 +52,7 @@ def main(data: Path, classifier: Path) -> None:
     """Prints the game by stage of the network, and by label as maps are made by default."""
     settings = read_json(data / "drawn.json", stage=Stage.DRAWING)["settings"]
     settings = {k: v for k, v in settings.items() if k not in ("drawing", "kind")}
-    asked, held_out = load_classifier(classifier, stage=Stage.CLASSIFIER), not_learned(classifier)
+    asked, held_out = load_classifier(classifier), held_out_ids(classifier)
     drawings = [d for d in plan_atlas(DrawnAtlasSettings(**settings))[0] if d.id in held_out]
     asking = questions_of(drawings, size_px=asked.image_size_px)
 
@@ -58,7 +60,9 @@ def main(data: Path, classifier: Path) -> None:
         found = activation_maps(asked, asking.images_NCHW, asking.labels_N.tolist(), stage=stage)
         return hits_of(found, asking.places_NHW)
 
-    by_way = {f"stage {n + 1}": hits(n) for n in range(len(asked.network.stages()))}
+    by_way: dict[str, NDArray[Any]] = {
+        f"stage {n + 1}": hits(n) for n in range(len(asked.network.stages()))
+    }
     by_way["as maps are made"] = hits(None)
     by_way |= rivals(asking)
     _print(summary(asking, by_way), "all questions, and the mean of labels")
@@ -69,7 +73,7 @@ def questions_of(drawings: Sequence[Drawing], *, size_px: int) -> Questions:
     """Every label of every drawing."""
     images, places, labels = [], [], []
     for drawing in drawings:
-        field = {
+        field: dict[str, Any] = {
             "antibody_seed": drawing.antibody.seed, "field_seed": drawing.field_seed,
             "labels": drawing.antibody.labels, "size_px": size_px,
         }  # fmt: skip

@@ -34,7 +34,7 @@ def main(data: Path, out: Path, images: int = 96, size_px: int = 256, rounds: in
     source = (data, out, images, size_px)
     threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
     # The project tells the allocator to keep memory, which would help the loop too.
-    with own_process(**threads) as loop, own_process(**threads) as ours:
+    with own_process(threads) as loop, own_process(threads) as ours:
         ways = {
             "eager loop": partial(loop, eager_rate, source),
             "ours, float32": partial(ours, project_rate, source, "32-true"),

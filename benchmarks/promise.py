@@ -11,6 +11,7 @@ python scripts/build_index.py --data D --embedder frozen --out R/index
 python benchmarks/promise.py --data D --index R/index --neighbours 10 --out R/promise
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,10 +22,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.metrics import exact_interval
-from atlas.workflows.embed.atlas_index import open_atlas_index
-from atlas.workflows.leaks.measurement import LeakBench, open_bench
+from atlas.workflows.embed.index import open_atlas_index
+from atlas.workflows.leaks.search import LeakSearch, open_leak_search
 from index.copies.calibration import calibrate_same_image
 from index.copies.trials import plant_copies, source_of
 from index.copies.verification import Images
@@ -66,23 +67,23 @@ def pools(data: Path, index_folder: Path, copies: int, settings: LeakSettings) -
     """Queries without a copy, and planted copies."""
     manifest, index = open_atlas_index(data, index_folder)
     work = index_folder.parent / "store"
-    bench = open_bench(manifest, index, work, settings, RegistrationSettings())
+    search = open_leak_search(manifest, index, work, settings, RegistrationSettings())
     truth = pd.read_csv(data / "truth.csv", dtype=str, keep_default_na=False)
     copied = set(truth.loc[truth["relation"] == "same_image", "Id"])
     new_ids = [i for i in manifest.of("test").ids if i not in copied]
     planted = plant_copies(
-        index.embeddings.ids, bench.stored("sources"),
+        index.embeddings.ids, search.stored("sources"),
         channels=len(manifest.spec.channels), count=copies, seed=0,
     )  # fmt: skip
     return (
-        _measured(bench, new_ids, bench.stored("test images"), [""] * len(new_ids)),
-        _measured(bench, planted.ids, planted.images, list(map(source_of, planted.ids))),
+        _measured(search, new_ids, search.stored("test images"), [""] * len(new_ids)),
+        _measured(search, planted.ids, planted.images, list(map(source_of, planted.ids))),
     )
 
 
-def _measured(bench: LeakBench, ids: list[str], images: Images, sources: list[str]) -> Pool:
-    found = bench.candidates(bench.embedded(ids, images), images)
-    evidence_NK = bench.evidence(found, images).astype(float)
+def _measured(search: LeakSearch, ids: Sequence[str], images: Images, sources: list[str]) -> Pool:
+    found = search.candidates(search.embedded(ids, images), images)
+    evidence_NK = search.evidence(found, images).astype(float)
     best = evidence_NK.argmax(axis=1)
     rows = np.arange(len(ids))
     matched = found.reference_ids_NK[rows, best]

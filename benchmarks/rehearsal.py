@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.tables import TABLES
 from benchmarks.growing import save_growth
 

@@ -3,7 +3,7 @@
 python -m benchmarks.run_all --out benchmarks/results
 
 Nothing else should run meanwhile. Images are drawn once, below `out`; each benchmark can be run
-alone at other sizes, as it tells itself.
+alone at other sizes; its own docstring says how.
 """
 
 import subprocess
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def main(out: Path) -> None:
     """Writes a CSV, a Markdown table and a plot for each to `out`."""
     large, small = out / "drawn_512px", out / "drawn_128px"
-    drawn = ("scripts.draw_atlas", "--copies", "0", "--novel-identities", "0")
+    drawn = ("atlas.cli", "draw-atlas", "--copies", "0", "--novel-identities", "0")
     one_test = ("--test-fields-per-identity", "1")
     for command in (
         (*drawn, *one_test, "--out", large, "--identities", "100", "--fields-per-identity", "4",

@@ -23,12 +23,13 @@ from atlas.dataset.artifacts import EmbeddingSet
 from benchmarks.side_by_side import Comparison, compare, rate_of, save
 from benchmarks.vectors import clustered, decaying, spread
 from index.search.approximate import FactoryProposals, trained, tune
-from index.search.chosen import exact_search
+from index.search.open_search import exact_search
 from index.search.vector_index import QUERIES_AT_ONCE, build_index
 
 Vectors = NDArray[np.float32]
 K = 10
-KINDS = ("clustered", "decaying", "spread")
+Kind = Literal["clustered", "decaying", "spread"]
+KINDS: tuple[Kind, ...] = ("clustered", "decaying", "spread")
 RECALL = 0.99
 OF_2018 = (111_072, 11_702, 512)  # train and HPA v18, test, dimensions
 RIVAL = ("PQ{}x4fs,RFlat", 16)  # codes of 4 dimensions, and proposals for each neighbour
@@ -36,7 +37,7 @@ RIVAL = ("PQ{}x4fs,RFlat", 16)  # codes of 4 dimensions, and proposals for each 
 
 def main(
     out: Path, crops: Path | None = None, rounds: int = 5, queries: int | None = None,
-    recall: float = RECALL, kinds: tuple[Literal["clustered", "decaying", "spread"], ...] = KINDS,
+    recall: float = RECALL, kinds: tuple[Kind, ...] = KINDS,
 ) -> None:  # fmt: skip
     """Writes search_speed or search_speed_crops to `out`: .csv, .md and .png.
 
@@ -67,7 +68,7 @@ def compare_on(
     raw = faiss.IndexFlatIP(vectors_ND.shape[1])
     raw.add(vectors_ND)
     factory, more = RIVAL[0].format(vectors_ND.shape[1] // 4), RIVAL[1]
-    rival = trained(factory, vectors_ND)
+    rival: Any = trained(factory, vectors_ND)
     rival.k_factor = more
     exact, flat = exact_search(known).vectors, build_index(known)
     searches: dict[str, Callable[[EmbeddingSet], Any]] = {

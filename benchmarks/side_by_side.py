@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from atlas.core.files import written_beside
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 
 ROUNDS = 5
 Measure = Callable[[], float]
@@ -65,7 +66,9 @@ def rate_of(items: float, work: Callable[[], object]) -> float:
 
 
 @contextmanager
-def own_process(*, cores: int | None = None, **environment: str) -> Iterator[Callable[..., Any]]:
+def own_process(
+    environment: Mapping[str, str] = MappingProxyType({}), *, cores: int | None = None
+) -> Iterator[Callable[..., Any]]:
     """A process that may use so many cores and was started with these variables set; gives what
     calls functions in it.
 

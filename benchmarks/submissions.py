@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import tyro
 
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.workflows.submit.score import score_run
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -85,11 +85,11 @@ def told_of(name: str, data: Path, out: Path, thresholds: str) -> list[dict[str,
     assert scored.labels is not None
     return [
         {
-            "submission": name, "images": twin.relation, "n": twin.images,
-            "without": str(twin.without_transfer), "with": str(twin.with_transfer),
-            "difference": twin.difference.signed,
+            "submission": name, "images": score.relation, "n": score.images,
+            "without": str(score.without_transfer), "with": str(score.with_transfer),
+            "difference": score.difference.signed,
         }
-        for twin in scored.labels.twins
+        for score in scored.labels.by_relation
     ]  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def main(
     source = (data, out, size_px, batch_size)
     threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
     tables = []
-    with own_process(**threads) as plain, own_process(**threads) as ours:
+    with own_process(threads) as plain, own_process(threads) as ours:
         for what, plain_rate, project_rate in (
             ("Classifier (DenseNet121)", plain_classifier_rate, classifier_rate),
             ("Embedder (ResNet50, ArcFace)", plain_embedder_rate, embedder_rate),

@@ -15,9 +15,8 @@ from atlas.core.files import folder_written_beside
 from atlas.dataset.spec import read_spec
 from atlas.training.backbones import build_trunk
 from atlas.training.layers import ChannelStatistics
-from retrieval.embedder import Embedder
-from retrieval.embedder_files import save_embedder
-from retrieval.embedder_source import ABOUT_FILE
+from retrieval.embedder import Embedder, save_embedder
+from retrieval.embedder_folder import ABOUT_FILE
 from retrieval.network import trained_network
 from retrieval.settings import RECIPES
 

@@ -126,7 +126,7 @@ def decaying(count: int, queries: int, dimension: int, seed: int = 0) -> tuple[V
     deviations = (1 / np.sqrt(np.arange(1, dimension + 1))).astype(np.float32)
     normal = rng.standard_normal((count + queries, dimension)).astype(np.float32)
     turn = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0].astype(np.float32)
-    both = unit(normal * deviations @ turn)
+    both = unit((normal * deviations @ turn).astype(np.float32))
     return both[:count], both[count:]
 
 

@@ -1,9 +1,10 @@
-"""Where a classifier's network looks: Grad-CAM.
+"""Where a classifier's network looks: Grad-CAM, and boxes around the places it points at.
 
-Axes: N images, each with one label; C channels, H x W pixels, F features, h x w a stage's map.
+Axes: N images, each with one label; C channels, H x W pixels (x to the right, y down), F features,
+h x w a stage's map.
 
 Source: Selvaraju et al., Grad-CAM (ICCV 2017), equations 1 and 2: each of a layer's F maps weighted
-by the mean gradient of the label's logit over it, summed, negative values cut off. They take the
+by the mean gradient of the label's logit over it, summed, negative values set to 0. They take the
 last convolutional layer, 14 x 14 of 224 px by their VGG16. Of small images it is too coarse to
 point at anything: 3 x 3 of 80 px by a ResNet. So the deepest stage is taken whose map has
 LEAST_SIDE places a side, which at 512 px is the last one. Measured on drawn cells of 64 px
@@ -30,6 +31,22 @@ from classify.networks.base import ClassifierNetwork
 LEAST_SIDE = 14
 
 
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """Columns x0..x1 and rows y0..y1 in px, x1 and y1 exclusive.
+
+    peak: the highest value in it, as a share of the map's maximum. mass: the share of the map's sum
+    that lies on its place, not on the corners around that.
+    """
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    peak: float
+    mass: float
+
+
 def activation_maps(
     classifier: Classifier,
     images_NCHW: NDArray[np.uint8],
@@ -37,13 +54,13 @@ def activation_maps(
     *,
     stage: int | None = None,
 ) -> NDArray[np.float32]:
-    """What speaks for the label in each image: float32 N x H x W, 0..1, 1 at a map's maximum.
+    """Return what speaks for the label in each image: float32 N x H x W, 0..1, each maximum 1.
 
     images_NCHW: as stored, of the classifier's channels and size. labels_N: the number of a label
     for each; an image with several labels is given as often. stage: one of the network's `stages`;
     None takes `stage_to_look_at`. A map is all 0 where nothing speaks for the label, and 0 outside
-    the middle that a classifier of crops looks at. An image's map is the same bit for bit in every
-    run and beside any others.
+    the middle that a classifier of crops looks at. The map of an image is the same bit for bit in
+    every run and beside any others.
     """
     if len(labels_N) != len(images_NCHW):
         raise ValueError(f"{len(labels_N)} labels for {len(images_NCHW)} images")
@@ -57,8 +74,31 @@ def activation_maps(
     return maps
 
 
+def boxes_of(map_HW: NDArray[np.float32], *, share: float, least_area: float) -> list[Box]:
+    """Return a box for each place where the map reaches `share` of its maximum, highest peak first.
+
+    Pixels that touch, also by a corner, are one place. least_area: smaller places, as shares of the
+    image, are left out, but for the one with the maximum. An empty map has no boxes.
+    """
+    highest = float(map_HW.max(initial=0))
+    if highest <= 0:
+        return []
+    bright = (map_HW >= share * highest).astype(np.uint8)
+    count, place_of, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
+    total = float(map_HW.sum(dtype=np.float64))
+    boxes = []
+    for place in range(1, count):
+        x, y, width, height, area = (int(value) for value in stats[place])
+        values = map_HW[place_of == place].astype(np.float64)
+        peak = float(values.max()) / highest
+        if area >= least_area * map_HW.size or peak == 1:
+            mass = float(values.sum()) / total
+            boxes.append(Box(x0=x, y0=y, x1=x + width, y1=y + height, peak=peak, mass=mass))
+    return sorted(boxes, key=lambda box: (-box.peak, -box.mass, box.y0, box.x0))
+
+
 def stage_to_look_at(network: ClassifierNetwork, image_1CHW: torch.Tensor) -> nn.Module:
-    """The layer of the deepest stage whose map has LEAST_SIDE places a side, else of the finest."""
+    """Return the deepest stage whose map has LEAST_SIDE places a side, else the finest."""
     layers = network.stages()
     sides = dict.fromkeys(layers, 0)
 
@@ -88,10 +128,9 @@ def _grad_cam(
     if not len(maps):
         return maps
     with evaluating(network) as device:
-        if stage is None:
-            layer = stage_to_look_at(network, on_device(images_NCHW[:1], device))
-        else:
-            layer = network.stages()[stage]
+        layers = network.stages()
+        first = on_device(images_NCHW[:1], device)
+        layer = stage_to_look_at(network, first) if stage is None else layers[stage]
         method = LayerGradCam(network, layer)
         for start in range(0, len(maps), BATCH_SIZE):
             part = slice(start, start + BATCH_SIZE)
@@ -107,45 +146,3 @@ def _in_unit_range(map_N1hw: torch.Tensor, size: torch.Size) -> torch.Tensor:
     at_size = functional.interpolate(map_N1hw.detach(), tuple(size), mode="bilinear")[:, 0]
     highest = at_size.amax((1, 2), keepdim=True)
     return torch.where(highest > 0, at_size / highest, 0.0)
-
-
-# Boxes around the places that a map points at. Axes: H x W pixels, x to the right, y down.
-
-
-@dataclass(frozen=True, kw_only=True)
-class Box:
-    """Columns x0..x1 and rows y0..y1 in px, x1 and y1 exclusive.
-
-    peak: the highest value in it, as a share of the map's maximum. mass: the share of the map's sum
-    that lies on its place, not on the corners around that.
-    """
-
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-    peak: float
-    mass: float
-
-
-def boxes_of(map_HW: NDArray[np.float32], *, share: float, least_area: float) -> list[Box]:
-    """A box for each place where the map reaches `share` of its maximum, the highest peak first.
-
-    Pixels that touch, by a corner too, are one place. least_area: smaller ones, as shares of the
-    image, are left out, but for the one with the maximum. An empty map has none.
-    """
-    highest = float(map_HW.max(initial=0))
-    if highest <= 0:
-        return []
-    bright = (map_HW >= share * highest).astype(np.uint8)
-    count, place_of, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
-    total = float(map_HW.sum(dtype=np.float64))
-    boxes = []
-    for place in range(1, count):
-        x, y, width, height, area = (int(value) for value in stats[place])
-        values = map_HW[place_of == place].astype(np.float64)
-        peak = float(values.max()) / highest
-        if area >= least_area * map_HW.size or peak == 1:
-            edges = {"x0": x, "y0": y, "x1": x + width, "y1": y + height}
-            boxes.append(Box(**edges, peak=peak, mass=float(values.sum()) / total))
-    return sorted(boxes, key=lambda box: (-box.peak, -box.mass, box.y0, box.x0))

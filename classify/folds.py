@@ -1,4 +1,7 @@
-"""A classifier for each fold, and what they say together. Axis N: images."""
+"""A classifier for each fold, what they say together, and their scores.
+
+Axes: N images, C classes.
+"""
 
 import logging
 import math
@@ -9,27 +12,31 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from atlas.core.errors import Stage
-from atlas.dataset.artifact_files import load_probabilities, save_probabilities, save_table
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, save_probabilities, save_table
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.metrics import macro_f1
 from atlas.dataset.splits.folds import Fold
 from atlas.dataset.splits.hold_out import HoldOut
 from atlas.dataset.splits.label_folds import not_learned
 from atlas.dataset.store import ImageStore
-from classify.classifier import CARD_FILE, Classifier, load_classifier
-from classify.decisions.thresholds import choose_thresholds, predict_labels
+from classify.classifier import Classifier, load_classifier
+from classify.decisions.thresholds import decide_by_other_folds
 from classify.held_out import HoldOutScores, TrainedClassifier, finish_run, judge, truth_of
 from classify.prediction import mean_over
-from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE
+from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE, classifiers_in, load_test
 from classify.settings import ClassifierSettings, PredictionSettings
 from classify.training import train_on
 
 LOGGER = logging.getLogger(__name__)
 SUMMARY_FILE = "summary.csv"
+OTHERS = "at_cuts_of_others"
+SCORES = {
+    "at_half": "cuts of .5",
+    "at_overall_cut": "one cut",
+    "at_class_cuts": "a cut a label",
+    OTHERS: "others' cuts",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,23 +57,28 @@ class FoldRun:
 def train_folds(
     manifest: Manifest, store: ImageStore, folds: Sequence[Fold], how: FoldRun, folder: Path
 ) -> pd.DataFrame:
-    """Trains the chosen folds, a run folder each below `folder`, and joins all that are finished.
+    """Train the chosen folds, a run folder each below `folder`, and join all that are finished.
 
-    Gives the rows of summary.csv, see `fold_summary`. A stopped run goes on, a finished fold is
+    Returns the rows of summary.csv, see `fold_summary`. A stopped run is resumed, a finished fold
     only read; UserError as for `train_classifier`.
     """
     finished: dict[str, TrainedClassifier] = {}
     for fold in folds:
         own, split = folder / fold.name, _sides(fold)
-        classifier = _classifier(manifest, store, fold, how, own)
-        if classifier is not None:
-            finished[fold.name] = finish_run(
-                classifier, manifest, store, split, own,
-                kept=how.kept, chosen_by={"fold": fold.name, **how.chosen_by},
-                prediction=how.prediction,
-            )  # fmt: skip
+        if fold.name in how.chosen:
+            classifier = _trained(manifest, store, fold, how, own)
+        elif classifiers_in(own):
+            classifier = load_classifier(own)
+        else:
+            continue  # it waits until it is chosen
+        finished[fold.name] = finish_run(
+            classifier, manifest, store, split, own,
+            kept=how.kept, chosen_by={"fold": fold.name, **how.chosen_by},
+            prediction=how.prediction,
+        )  # fmt: skip
     if manifest.of("test").ids:
-        save_probabilities(folder / TEST_FILE, _mean_of_tests(folder, finished))
+        tests = {name: load_test(folder / name) for name in finished}
+        save_probabilities(folder / TEST_FILE, mean_over(tests))
     joined = _out_of_fold(manifest, finished)
     save_probabilities(folder / OUT_OF_FOLD_FILE, joined)
     _, scores = judge(joined, manifest, folder)
@@ -75,71 +87,16 @@ def train_folds(
     return table
 
 
-def _classifier(
-    manifest: Manifest, store: ImageStore, fold: Fold, how: FoldRun, folder: Path
-) -> Classifier | None:
-    """Trained now or before; None for a fold that is to wait."""
-    if fold.name not in how.chosen:
-        finished = (folder / CARD_FILE).exists()
-        return load_classifier(folder, stage=Stage.CLASSIFIER) if finished else None
-    training, tested = len(fold.training_ids), len(fold.test_ids)
-    LOGGER.info(f"{fold.name}: {training} images train, {tested} are tested")
-    if bare := not_learned(manifest, fold):
-        names = ", ".join(manifest.spec.labels[label] for label in bare)
-        LOGGER.info(f"{fold.name} cannot learn {names}: no training image of it carries them")
-    return train_on(manifest, store, how.settings, _sides(fold), folder)
-
-
-def _sides(fold: Fold) -> HoldOut:
-    return HoldOut(training_ids=fold.training_ids, validation_ids=fold.test_ids)
-
-
-def _mean_of_tests(folder: Path, finished: Mapping[str, TrainedClassifier]) -> ProbabilitySet:
-    return mean_over(
-        {
-            name: load_probabilities(folder / name / TEST_FILE, stage=Stage.CLASSIFIER)
-            for name in finished
-        }
-    )
-
-
-def _out_of_fold(manifest: Manifest, finished: Mapping[str, TrainedClassifier]) -> ProbabilitySet:
-    """Of every image that a finished fold tests, in the manifest's order."""
-    sets = [run.held_out for run in finished.values()]
-    joined = ProbabilitySet(
-        ids=tuple(image_id for one in sets for image_id in one.ids),
-        probabilities_NC=np.concatenate([one.probabilities_NC for one in sets]),
-        provenance={
-            "out_of_fold": {name: run.held_out.provenance for name, run in finished.items()}
-        },
-    )
-    tested = set(joined.ids)
-    return joined.aligned_to([image_id for image_id in manifest.ids if image_id in tested])
-
-
-# Macro F1 of folds, one by one and together. Axes: N images, C classes.
-
-
-OTHERS = "at_cuts_of_others"
-SCORES = {
-    "at_half": "cuts of .5",
-    "at_overall_cut": "one cut",
-    "at_class_cuts": "a cut a label",
-    OTHERS: "others' cuts",
-}
-
-
 def fold_summary(
     manifest: Manifest, finished: Mapping[str, TrainedClassifier], together: HoldOutScores
 ) -> pd.DataFrame:
-    """A row for each fold, then `out_of_fold`, and mean and standard deviation of the folds.
+    """Return a row for each fold, then `out_of_fold`, and mean and standard deviation of the folds.
 
-    finished: by name, at least one. together: of all tested images at cuts chosen on them.
-    Scores as in `HoldOutScores`, and `at_cuts_of_others`: a cut for each class, chosen on what the
-    other folds test, so that no image has a say in its own; empty for a single fold.
+    finished: by name, at least one. together: of all tested images at thresholds chosen on them.
+    Scores are those of `HoldOutScores`, and `at_cuts_of_others`: a threshold for each class, chosen
+    on what the other folds test; empty for a single fold.
     """
-    truths = [truth_of(manifest, run.held_out.ids) for run in finished.values()]
-    others, others_together = _at_cuts_of_others(list(finished.values()), truths)
+    others, others_together = _by_other_folds(manifest, list(finished.values()))
     rows = [
         {
             "fold": name,
@@ -164,19 +121,44 @@ def fold_summary(
     return whole.astype({"training_images": "Int64", "tested_images": "Int64"})
 
 
-def _at_cuts_of_others(
-    runs: list[TrainedClassifier], truths: list[NDArray[np.uint8]]
+def _trained(
+    manifest: Manifest, store: ImageStore, fold: Fold, how: FoldRun, folder: Path
+) -> Classifier:
+    training, tested = len(fold.training_ids), len(fold.test_ids)
+    LOGGER.info(f"{fold.name}: {training} images train, {tested} are tested")
+    if bare := not_learned(manifest, fold):
+        names = ", ".join(manifest.spec.labels[label] for label in bare)
+        LOGGER.info(f"{fold.name} cannot learn {names}: no training image of it carries them")
+    return train_on(manifest, store, how.settings, _sides(fold), folder)
+
+
+def _sides(fold: Fold) -> HoldOut:
+    return HoldOut(training_ids=fold.training_ids, validation_ids=fold.test_ids)
+
+
+def _out_of_fold(manifest: Manifest, finished: Mapping[str, TrainedClassifier]) -> ProbabilitySet:
+    """Probabilities of every image that a finished fold tests, in the manifest's order."""
+    sets = [run.held_out for run in finished.values()]
+    joined = ProbabilitySet(
+        ids=tuple(image_id for one in sets for image_id in one.ids),
+        probabilities_NC=np.concatenate([one.probabilities_NC for one in sets]),
+        provenance={
+            "out_of_fold": {name: run.held_out.provenance for name, run in finished.items()}
+        },
+    )
+    tested = set(joined.ids)
+    return joined.aligned_to([image_id for image_id in manifest.ids if image_id in tested])
+
+
+def _by_other_folds(
+    manifest: Manifest, runs: Sequence[TrainedClassifier]
 ) -> tuple[list[float], float]:
-    """Macro F1 of each fold and of all together, where other folds chose the cuts."""
+    """Macro F1 of each fold and of all together, where other folds chose the thresholds."""
     if len(runs) < 2:
         return [math.nan], math.nan
-    predicted = []
-    for n, run in enumerate(runs):
-        others = [m for m in range(len(runs)) if m != n]
-        thresholds = choose_thresholds(
-            np.concatenate([runs[m].held_out.probabilities_NC for m in others]),
-            np.concatenate([truths[m] for m in others]),
-        )
-        predicted.append(predict_labels(run.held_out.probabilities_NC, thresholds.per_class_C))
-    each = [macro_f1(*pair) for pair in zip(truths, predicted, strict=True)]
-    return each, macro_f1(np.concatenate(truths), np.concatenate(predicted))
+    fold_N = np.repeat(range(len(runs)), [len(run.held_out.ids) for run in runs])
+    truth_NC = np.concatenate([truth_of(manifest, run.held_out.ids) for run in runs])
+    said_NC = np.concatenate([run.held_out.probabilities_NC for run in runs])
+    predicted_NC = decide_by_other_folds(said_NC, truth_NC, fold_N)
+    each = [macro_f1(truth_NC[fold_N == k], predicted_NC[fold_N == k]) for k in range(len(runs))]
+    return each, macro_f1(truth_NC, predicted_NC)

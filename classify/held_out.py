@@ -1,9 +1,9 @@
-"""What a trained classifier says of images it did not learn: probabilities, cuts, scores.
+"""What a trained classifier says of images it did not learn: probabilities, thresholds, scores.
 
 Axes: N images, C classes.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.files import write_json
-from atlas.dataset.artifact_files import save_probabilities
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, save_probabilities
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.metrics import label_matrix, macro_f1
 from atlas.dataset.splits.hold_out import HoldOut
@@ -26,16 +25,16 @@ from classify.decisions.thresholds import (
     save_thresholds,
 )
 from classify.prediction import PLAIN, predict
-from classify.run_files import HOLD_OUT_FILE, TEST_FILE, THRESHOLDS_FILE, VALIDATION_FILE
+from classify.run_files import HOLD_OUT_FILE, TEST_FILE, VALIDATION_FILE
 from classify.settings import PredictionSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class HoldOutScores:
-    """Macro F1 on the hold-out, each image's likeliest class always kept.
+    """Macro F1 on the hold-out, the likeliest class of each image always kept.
 
-    at_half: every cut is .5. at_overall_cut: one cut, chosen on these images. at_class_cuts: a
-    cut for each class, chosen on these images, so other images will see less.
+    at_half: every threshold is 0.5. at_overall_cut: one threshold, chosen on these images.
+    at_class_cuts: one for each class, chosen on these images, so other images will see less.
     """
 
     at_half: float
@@ -45,7 +44,7 @@ class HoldOutScores:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedClassifier:
-    """What a training run made; all of it lies in its folder too."""
+    """What a training run made; all of it is in its folder too."""
 
     classifier: Classifier
     split: HoldOut
@@ -66,7 +65,9 @@ def finish_run(
     chosen_by: dict[str, Any],
     prediction: PredictionSettings = PLAIN,
 ) -> TrainedClassifier:
-    """Predicts what was held out and the test images, and chooses thresholds; fills `folder`.
+    """Predict what was held out and the test images, and choose thresholds; fills `folder`.
+
+    Rows of images that did not change are not made again.
 
     kept: where probabilities are kept row by row. chosen_by: how the hold-out was chosen.
     """
@@ -79,69 +80,44 @@ def finish_run(
         **chosen_by,
         "kept_epoch": classifier.settings.kept_epoch,
         "training_images": len(split.training_ids),
-        "macro_f1": asdict(scores),
+        "macro_f1": scores,
         "validation_ids": split.validation_ids,
     }
     write_json(folder / HOLD_OUT_FILE, about)
+    tests = manifest.of("test").ids
+    if tests:
+        said = predict(classifier, store, tests, folder=kept, prediction=prediction)
+        save_probabilities(folder / TEST_FILE, said)
     return TrainedClassifier(
-        classifier=classifier,
-        split=split,
-        held_out=validation,
-        thresholds=thresholds,
-        scores=scores,
-        test_images=predict_test(
-            classifier, manifest, store, folder, kept=kept, prediction=prediction
-        ),
-    )
+        classifier=classifier, split=split, held_out=validation, thresholds=thresholds,
+        scores=scores, test_images=len(tests),
+    )  # fmt: skip
 
 
 def judge(
     held_out: ProbabilitySet, manifest: Manifest, folder: Path
 ) -> tuple[Thresholds, HoldOutScores]:
-    """Chooses cuts on labelled images that were not learned, and keeps them and what they make of
-    these images in `folder`: thresholds.json and the tables of mistakes."""
+    """Choose thresholds on labelled images that were not learned, and score these images.
+
+    Writes thresholds.json and the tables of mistakes to `folder`.
+    """
     truth_NC, names = truth_of(manifest, held_out.ids), manifest.spec.labels
     thresholds = choose_thresholds(held_out.probabilities_NC, truth_NC)
-    save_thresholds(folder / THRESHOLDS_FILE, thresholds, names)
+    save_thresholds(folder, thresholds, names)
     save_mistakes(folder, find_mistakes(held_out, truth_NC, thresholds, names))
-    return thresholds, scores_at(held_out.probabilities_NC, truth_NC, thresholds)
 
+    def score(cuts_C: NDArray[np.float64]) -> float:
+        return macro_f1(truth_NC, predict_labels(held_out.probabilities_NC, cuts_C))
 
-def predict_test(
-    classifier: Classifier,
-    manifest: Manifest,
-    store: ImageStore,
-    folder: Path,
-    *,
-    kept: Path,
-    prediction: PredictionSettings = PLAIN,
-) -> int:
-    """Writes the probabilities of the test images to the run's folder, where there are any; how
-    many there are. What is known of images that stayed as they were is not made again."""
-    ids = manifest.of("test").ids
-    if ids:
-        tests = predict(classifier, store, ids, folder=kept, prediction=prediction)
-        save_probabilities(folder / TEST_FILE, tests)
-    return len(ids)
+    scores = HoldOutScores(
+        at_half=score(np.full(len(names), 0.5)),
+        at_overall_cut=score(np.full(len(names), thresholds.overall)),
+        at_class_cuts=score(thresholds.per_class_C),
+    )
+    return thresholds, scores
 
 
 def truth_of(manifest: Manifest, ids: tuple[str, ...]) -> NDArray[np.uint8]:
-    """0/1, N x C, of labelled images."""
+    """Return the labels of labelled images as 0/1, N x C."""
     labels = [manifest.by_id[image_id].labels or () for image_id in ids]
     return label_matrix(labels, len(manifest.spec.labels))
-
-
-def scores_at(
-    probabilities_NC: NDArray[np.float32], truth_NC: NDArray[np.uint8], thresholds: Thresholds
-) -> HoldOutScores:
-    """thresholds: chosen on these images."""
-    classes = truth_NC.shape[1]
-
-    def score(cuts_C: NDArray[np.float64]) -> float:
-        return macro_f1(truth_NC, predict_labels(probabilities_NC, cuts_C))
-
-    return HoldOutScores(
-        at_half=score(np.full(classes, 0.5)),
-        at_overall_cut=score(np.full(classes, thresholds.overall)),
-        at_class_cuts=score(thresholds.per_class_C),
-    )

@@ -1,6 +1,11 @@
-"""Probabilities of stored images. Axes: N images, C classes."""
+"""What a classifier gives for stored images: probabilities over views, and features.
 
-from collections.abc import Iterator, Mapping, Sequence
+Features are the input of the last layer, as vectors of images.
+
+Axes: V views, N images, C channels, L labels, D features.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +18,7 @@ from torch.nn import functional
 
 from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import content_hash, json_text
-from atlas.core.row_cache import fill_parts
+from atlas.core.row_cache import fill_rows
 from atlas.dataset.artifacts import EmbeddingSet, ProbabilitySet
 from atlas.dataset.store import ImageStore
 from atlas.inference.torch_runner import forward_rows
@@ -33,31 +38,27 @@ def predict(
     folder: Path,
     prediction: PredictionSettings = PLAIN,
 ) -> ProbabilitySet:
-    """Probabilities of the images, in the order of ids; kept below `folder`, row by row.
+    """Return probabilities of the images, in the order of ids; they are kept below `folder`.
 
     Raises ProvenanceError where the store's channels or size are not the classifier's, UserError
     where it cannot predict so.
     """
     _require_same_images(classifier, store)
-    if wrong := "; ".join(_problems(prediction, classifier)):
+    settings, size_px = classifier.settings, classifier.image_size_px
+    if wrong := "; ".join(prediction_problems(prediction, settings, image_size_px=size_px)):
         raise UserError(wrong)
-    prediction = as_trained(prediction, classifier.settings)
-    rows_NC = np.empty((0, len(classifier.labels)), np.float32)
+    prediction = as_trained(prediction, settings)
+    rows_NL = np.empty((0, len(classifier.labels)), np.float32)
     if ids:
-        rows_NC = kept_rows(
-            classifier,
-            OverViews(classifier.network, prediction),
-            store,
-            ids,
-            folder=folder,
-            made_by={"gives": "probabilities", **asdict(prediction)},
-            description="predicting",
-        )
+        rows_NL = _kept_rows(
+            classifier, OverViews(classifier.network, prediction), store, ids, folder=folder,
+            made_by={"gives": "probabilities", **asdict(prediction)}, description="predicting",
+        )  # fmt: skip
     return ProbabilitySet(
         ids=tuple(ids),
-        probabilities_NC=rows_NC.reshape(len(ids), len(classifier.labels)),
+        probabilities_NC=rows_NL,
         provenance={
-            "trunk": classifier.settings.trunk,
+            "trunk": settings.trunk,
             "weights_hash": classifier.weights_hash,
             "images_hash": store.content_hash,
             "image_size_px": store.size_px,
@@ -68,87 +69,55 @@ def predict(
     )
 
 
-def predict_images(classifier: Classifier, images_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Probabilities of a few images, N x C, each as it is; nothing is kept.
-
-    images_NCHW: as stored, of the classifier's channels and size.
-    """
-    network = OverViews(classifier.network, as_trained(PLAIN, classifier.settings))
-    by_name = {str(n): image for n, image in enumerate(images_NCHW)}
-    return forward_rows(
-        network,
-        lambda ids: np.stack([by_name[name] for name in ids]),
-        tuple(by_name),
-        precision=classifier.precision,
-    )
-
-
 def mean_over(sets: Mapping[str, ProbabilitySet]) -> ProbabilitySet:
-    """The mean of what several classifiers say of the same ids, by name; at least one.
+    """Return the mean of what several classifiers, at least one, say of the same ids.
 
     Raises UserError for ids that one of them has no row of.
     """
     first = next(iter(sets.values()))
-    rows_FNC = np.stack([one.aligned_to(first.ids).probabilities_NC for one in sets.values()])
+    rows_FNL = np.stack([one.aligned_to(first.ids).probabilities_NC for one in sets.values()])
     return ProbabilitySet(
         ids=first.ids,
-        probabilities_NC=rows_FNC.mean(axis=0, dtype=np.float64).astype(np.float32),
+        probabilities_NC=rows_FNL.mean(axis=0, dtype=np.float64).astype(np.float32),
         provenance={"mean_of": {name: one.provenance for name, one in sets.items()}},
     )
 
 
-def _problems(prediction: PredictionSettings, classifier: Classifier) -> Iterator[str]:
-    return prediction_problems(
-        prediction, classifier.settings, image_size_px=classifier.image_size_px
-    )
+def predict_images(classifier: Classifier, images_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return probabilities of a few images, N x L, each as it is; nothing is kept.
 
-
-def _require_same_images(classifier: Classifier, store: ImageStore) -> None:
-    learned = (classifier.channels, classifier.image_size_px)
-    if (store.channels, store.size_px) != learned:
-        raise ProvenanceError(
-            f"the classifier learned from {', '.join(learned[0])} at {learned[1]} px, "
-            f"the images are {', '.join(store.channels)} at {store.size_px} px"
-        )
-
-
-# What a classifier's network gives for stored images, kept row by row. Axis N: images.
-
-
-def kept_rows(
-    classifier: Classifier,
-    network: nn.Module,
-    store: ImageStore,
-    ids: Sequence[str],
-    *,
-    folder: Path,
-    made_by: dict[str, Any],
-    description: str,
-) -> NDArray[np.float32]:
-    """Outputs of `network`, made of the classifier's layers, N x ...
-
-    Kept below `folder`, so that a killed run goes on and images that did not change cost nothing.
-    made_by: what the rows follow from beside weights, precision and images; rows of another are
-    kept apart.
+    images_NCHW: as stored, of the classifier's channels and size.
     """
-    precision = classifier.precision
-    made_by = {"classifier": classifier.weights_hash, "precision": precision, **made_by}
-    parts = fill_parts(
-        folder / content_hash(json_text(made_by)),
-        ids,
-        lambda part_ids: forward_rows(network, store.read, part_ids, precision=precision),
-        provenance=made_by,
-        description=description,
-        keys=store.keys(ids),
-    )
-    return np.asarray(parts.read(ids), np.float32)
+    network = OverViews(classifier.network, as_trained(PLAIN, classifier.settings))
+    names = tuple(map(str, range(len(images_NCHW))))
+
+    def read(some: Sequence[str]) -> NDArray[np.uint8]:
+        return images_NCHW[[int(name) for name in some]]
+
+    return forward_rows(network, read, names, precision=classifier.precision)
 
 
-# A classifier over several views of each image. Axes: V views, N images, C channels, L labels.
+def embed_store(
+    classifier: Classifier, store: ImageStore, ids: Sequence[str], *, folder: Path
+) -> EmbeddingSet:
+    """Return features of stored images; they are kept below `folder`, so a killed run is resumable.
+
+    store: of the classifier's channels, at its image size.
+    """
+    crop_px = classifier.settings.training.crop_px
+    vectors_ND = _kept_rows(
+        classifier, Features(classifier.network, crop_px=crop_px), store, ids,
+        folder=folder, made_by={"gives": "features"}, description="embedding",
+    )  # fmt: skip
+    provenance = {
+        "images": content_hash(*ids, *store.keys(ids)),
+        "classifier": classifier.weights_hash,
+    }
+    return EmbeddingSet(ids=tuple(ids), vectors_ND=vectors_ND, provenance=provenance)
 
 
 class OverViews(nn.Module):
-    """uint8 N x C x H x W -> probabilities N x L, of all crops in all flips and turns.
+    """uint8 N x C x H x W -> probabilities N x L, over all crops in all flips and rotations.
 
     network: gives logits. One view of the batch passes it at a time, so memory is that of one.
     """
@@ -170,21 +139,15 @@ class OverViews(nn.Module):
 
 
 def combined(probabilities_VNL: torch.Tensor, combine: str) -> torch.Tensor:
-    """N x L; combine: as `PredictionSettings` has it. A median of an even number of views is the
-    mean of the two in the middle."""
+    """Combine views, N x L, as `PredictionSettings` says.
+
+    A median of an even number of views is the mean of the two in the middle.
+    """
     if combine == "mean":
         return probabilities_VNL.mean(0)
     if combine == "max":
         return probabilities_VNL.amax(0)
     return torch.quantile(probabilities_VNL, 0.5, dim=0)
-
-
-def _laid_out(images_NCHW: torch.Tensor) -> torch.Tensor:
-    """As whole images lie: a turned one has its rows where columns were."""
-    return images_NCHW.contiguous(memory_format=torch.channels_last)
-
-
-# What a classifier's last layer sees, as vectors of images. Axes: N images, D features.
 
 
 class Features(nn.Module):
@@ -203,20 +166,44 @@ class Features(nn.Module):
         return functional.normalize(self.network.last_layer_input(seen), dim=1)
 
 
-def embed_store(
-    classifier: Classifier, store: ImageStore, ids: Sequence[str], *, folder: Path
-) -> EmbeddingSet:
-    """Features of stored images; kept below `folder`, where a killed run goes on.
+def _kept_rows(
+    classifier: Classifier,
+    network: nn.Module,
+    store: ImageStore,
+    ids: Sequence[str],
+    *,
+    folder: Path,
+    made_by: dict[str, Any],
+    description: str,
+) -> NDArray[np.float32]:
+    """Outputs of `network`, which is made of the classifier's layers, N x ...
 
-    store: of the classifier's channels, at its image size.
+    They are kept below `folder`, so that a killed run is resumable and images that did not change
+    cost nothing. made_by: what the rows follow from beside weights, precision and images; rows of
+    another one are kept apart.
     """
-    crop_px = classifier.settings.training.crop_px
-    vectors_ND = kept_rows(
-        classifier, Features(classifier.network, crop_px=crop_px), store, ids,
-        folder=folder, made_by={"gives": "features"}, description="embedding",
-    )  # fmt: skip
-    provenance = {
-        "images": content_hash(*ids, *store.keys(ids)),
-        "classifier": classifier.weights_hash,
-    }
-    return EmbeddingSet(ids=tuple(ids), vectors_ND=vectors_ND, provenance=provenance)
+    precision = classifier.precision
+    made_by = {"classifier": classifier.weights_hash, "precision": precision, **made_by}
+    stored = fill_rows(
+        folder / content_hash(json_text(made_by)),
+        ids,
+        lambda some: forward_rows(network, store.read, some, precision=precision),
+        provenance=made_by,
+        description=description,
+        keys=store.keys(ids),
+    )
+    return np.asarray(stored.read(ids), np.float32)
+
+
+def _require_same_images(classifier: Classifier, store: ImageStore) -> None:
+    learned = (classifier.channels, classifier.image_size_px)
+    if (store.channels, store.size_px) != learned:
+        raise ProvenanceError(
+            f"the classifier learned from {', '.join(learned[0])} at {learned[1]} px, "
+            f"the images are {', '.join(store.channels)} at {store.size_px} px"
+        )
+
+
+def _laid_out(images_NCHW: torch.Tensor) -> torch.Tensor:
+    """In memory as whole images are: a rotated one has its rows where columns were."""
+    return images_NCHW.contiguous(memory_format=torch.channels_last)

@@ -1,9 +1,11 @@
 """Pre-training a trunk as an auto-encoder, so that a classifier can start from it.
 
+Labels are not learned from: they only say which images are held out, and what a sampler balances.
+
 Axes: N images, C stored channels, K channels seen.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,11 @@ import torch
 
 from atlas.core.files import write_json
 from atlas.dataset.manifest import Manifest
-from atlas.dataset.metrics import label_matrix
 from atlas.dataset.splits.hold_out import HoldOut, hold_out
 from atlas.dataset.store import ImageStore
 from atlas.training.backbones import PROBE_PX, RUN_WEIGHTS, build_trunk
 from atlas.training.layers import ChannelStatistics, measure_channels
-from atlas.training.loaders import training_loader, validation_loader
-from atlas.training.loop import best_score, claim_folder, fit, read_checkpoint, what_decides
+from atlas.training.loop import best_score, claim_folder, read_checkpoint, what_decides
 from atlas.training.optimization import build_optimizer
 from atlas.training.precision import with_own_precision
 from atlas.training.weights import save_weights, weights_hash
@@ -26,38 +26,17 @@ from classify.channels import mixing_of
 from classify.networks.autoencoder import LATENT, AutoEncoder, Decoder, DrawnMap
 from classify.networks.base import Inputs
 from classify.settings import PretrainingSettings
+from classify.training import fit_split
 
 CARD_FILE = "pretraining.json"
 SELECTED_BY = "validation_mse"
 
 
-class PretrainingModule(L.LightningModule):
-    """Logs the squared error and the divergence, and validation_mse without what is drawn."""
-
-    def __init__(self, network: AutoEncoder, settings: PretrainingSettings) -> None:
-        super().__init__()
-        self.network, self.settings = network, settings
-
-    def training_step(self, batch: Any, batch_index: int) -> torch.Tensor | dict[str, torch.Tensor]:
-        error, divergence = self.network.errors(batch[0])
-        if divergence is None:
-            return error
-        loss = error + self.settings.kl_weight * divergence
-        return {"loss": loss, "mse": error.detach(), "kl": divergence.detach()}
-
-    def validation_step(self, batch: Any, batch_index: int) -> None:
-        error, _ = self.network.errors(batch[0])
-        self.log(SELECTED_BY, error, batch_size=len(batch[0]), prog_bar=True)
-
-    def configure_optimizers(self) -> Any:
-        return build_optimizer(self, self.network.trunk, self.settings.training)
-
-
 @dataclass(frozen=True, kw_only=True)
 class PretrainedTrunk:
-    """What a run made; its folder is what `--weights` takes.
+    """What a run made; `--weights` takes its folder.
 
-    mse: of held-out images, pixels in 0..1. mse_of_means: of drawing every channel's mean alone.
+    mse: of held-out images, pixels in 0..1. mse_of_means: of drawing only the mean of each channel.
     """
 
     started_from: str
@@ -70,11 +49,11 @@ class PretrainedTrunk:
 def pretrain_trunk(
     manifest: Manifest, store: ImageStore, settings: PretrainingSettings, folder: Path
 ) -> PretrainedTrunk:
-    """Learns from the labelled images, but not their labels, and fills `folder`.
+    """Learn from the labelled images, but not their labels; fills `folder`.
 
-    What is held out is what a classifier of the same share and seed holds out. A stopped run goes
-    on, a finished one is only read. Raises UserError where the folder holds a run with other
-    settings or other images.
+    The hold-out is that of a classifier of the same share and seed. A stopped run is resumed, a
+    finished one only read. Raises UserError where the folder holds a run with other settings or
+    other images.
     """
     settings = replace(settings, training=with_own_precision(settings.training))
     mixing = mixing_of(settings.channel_recipe, store.channels)
@@ -83,7 +62,11 @@ def pretrain_trunk(
     claim_folder(folder, what_decides(settings, manifest, statistics, started_from))
     split = hold_out(manifest, share=settings.hold_out_share, seed=settings.training.seed)
     module = PretrainingModule(network, settings)
-    stored = read_checkpoint(_fit(module, manifest, store, split, folder))
+    checkpoint = fit_split(
+        module, manifest, store, split, folder,
+        training=settings.training, monitor=SELECTED_BY, mode="min",
+    )  # fmt: skip
+    stored = read_checkpoint(checkpoint)
     module.load_state_dict(stored["state_dict"])
     made = PretrainedTrunk(
         started_from=started_from,
@@ -92,14 +75,22 @@ def pretrain_trunk(
         mse=best_score(stored, SELECTED_BY),
         mse_of_means=sum((std / 255) ** 2 for std in statistics.std_C) / mixing.seen,
     )
-    _save(folder, network, settings, store, made)
+    save_weights(folder / RUN_WEIGHTS, network)
+    card = {
+        **{name: value for name, value in vars(made).items() if name != "split"},
+        "settings": settings,
+        "channels": store.channels,
+        "image_size_px": store.size_px,
+        "held_out_ids": split.validation_ids,
+    }
+    write_json(folder / CARD_FILE, card)
     return made
 
 
 def build_autoencoder(
     settings: PretrainingSettings, statistics: ChannelStatistics, channels: tuple[str, ...]
 ) -> tuple[AutoEncoder, str]:
-    """One to train, and what its trunk started from; see `classify.network.build_network`."""
+    """Build one to train, and say what its trunk started from, as `build_network` does."""
     inputs = Inputs(mixing_of(settings.channel_recipe, channels), statistics)
     seed = settings.training.seed
     trunk = build_trunk(
@@ -118,48 +109,23 @@ def build_autoencoder(
     return AutoEncoder(inputs, trunk.module, bottleneck, decoder), trunk.started_from
 
 
-def _fit(
-    module: PretrainingModule,
-    manifest: Manifest,
-    store: ImageStore,
-    split: HoldOut,
-    folder: Path,
-) -> Path:
-    training = module.settings.training
-    learned, held_out = split.training_ids, split.validation_ids
-    return fit(
-        module,
-        training_loader(store, learned, _labels(manifest, learned), training),
-        validation_loader(store, held_out, _labels(manifest, held_out), training),
-        folder=folder,
-        training=training,
-        monitor=SELECTED_BY,
-        mode="min",
-    )
+class PretrainingModule(L.LightningModule):
+    """Logs the squared error, the divergence, and the validation error without random draws."""
 
+    def __init__(self, network: AutoEncoder, settings: PretrainingSettings) -> None:
+        super().__init__()
+        self.network, self.settings = network, settings
 
-def _labels(manifest: Manifest, ids: tuple[str, ...]) -> torch.Tensor:
-    """For a sampler that balances them; nothing else looks."""
-    labels = [manifest.by_id[image_id].labels or () for image_id in ids]
-    return torch.from_numpy(label_matrix(labels, len(manifest.spec.labels))).float()
+    def training_step(self, batch: Any, batch_index: int) -> torch.Tensor | dict[str, torch.Tensor]:
+        error, divergence = self.network.errors(batch[0])
+        if divergence is None:
+            return error
+        loss = error + self.settings.kl_weight * divergence
+        return {"loss": loss, "mse": error.detach(), "kl": divergence.detach()}
 
+    def validation_step(self, batch: Any, batch_index: int) -> None:
+        error, _ = self.network.errors(batch[0])
+        self.log(SELECTED_BY, error, batch_size=len(batch[0]), prog_bar=True)
 
-def _save(
-    folder: Path,
-    network: AutoEncoder,
-    settings: PretrainingSettings,
-    store: ImageStore,
-    made: PretrainedTrunk,
-) -> None:
-    save_weights(folder / RUN_WEIGHTS, network)
-    card = {
-        "settings": asdict(settings),
-        "channels": store.channels,
-        "image_size_px": store.size_px,
-        "started_from": made.started_from,
-        "trunk_hash": made.trunk_hash,
-        "mse": made.mse,
-        "mse_of_means": made.mse_of_means,
-        "held_out_ids": made.split.validation_ids,
-    }
-    write_json(folder / CARD_FILE, card)
+    def configure_optimizers(self) -> Any:
+        return build_optimizer(self, self.network.trunk, self.settings.training)

@@ -21,9 +21,28 @@ WEIGHTED_BCE_AND_F1: LossSum = (
 )
 POSITIVES_TIMES = 10.0
 
-# Their rate fell to a tenth after three epochs without a better validation loss; here macro F1.
-FINETUNE_TRAINING = TrainingSettings(
-    epochs=10, batch_size=8, learning_rate=1e-4, schedule="plateau", plateau_patience=2
+# The student baseline. Its rate fell to a tenth after three epochs without a better validation
+# loss; here it is macro F1.
+FINETUNE = ClassifierSettings(
+    network="finetune",
+    trunk="resnet50",
+    channel_recipe="r+y_g+y_b",
+    image_size_px=299,
+    loss=BCE,
+    training=TrainingSettings(
+        epochs=10, batch_size=8, learning_rate=1e-4, schedule="plateau", plateau_patience=2
+    ),
+)
+# The 4th place's other network in its first reading: draw the image again.
+DUAL_DECODER = ClassifierSettings(
+    network="dual_decoder",
+    trunk="resnet34",
+    channel_recipe="rgb",
+    hidden=256,
+    auxiliary_weight=10.0,
+    image_size_px=256,
+    loss=BCE_AND_F1,
+    training=TrainingSettings(epochs=20, batch_size=32, learning_rate=1e-4, schedule="cosine"),
 )
 
 RECIPES: dict[Recipe, ClassifierSettings] = {
@@ -70,25 +89,12 @@ RECIPES: dict[Recipe, ClassifierSettings] = {
             epochs=20, batch_size=32, learning_rate=5e-4, schedule="cosine", sampler="balanced"
         ),
     ),
-    # The 4th place's other network in its first reading: draw the image again.
-    "dual_decoder": ClassifierSettings(
-        network="dual_decoder",
-        trunk="resnet34",
-        channel_recipe="rgb",
-        hidden=256,
-        auxiliary_weight=10.0,
-        image_size_px=256,
-        loss=BCE_AND_F1,
-        training=TrainingSettings(epochs=20, batch_size=32, learning_rate=1e-4, schedule="cosine"),
-    ),
+    "dual_decoder": DUAL_DECODER,
     # And in its second: 32 x 32 maps of the protein, which 128 filters give at 256 px.
-    "dual_segmentation": ClassifierSettings(
+    "dual_segmentation": replace(
+        DUAL_DECODER,
         network="dual_segmentation",
-        trunk="resnet34",
-        channel_recipe="rgb",
-        hidden=256,
         auxiliary_weight=5.0,
-        image_size_px=256,
         loss=WEIGHTED_BCE_AND_F1,
         positive_weight=POSITIVES_TIMES,
         training=TrainingSettings(
@@ -96,32 +102,16 @@ RECIPES: dict[Recipe, ClassifierSettings] = {
         ),
     ),
     # The student baseline's three trunks, with its first recipe of channels.
-    "finetune_resnet50": ClassifierSettings(
-        network="finetune",
-        trunk="resnet50",
-        channel_recipe="r+y_g+y_b",
-        image_size_px=299,
-        loss=BCE,
-        training=FINETUNE_TRAINING,
-    ),
-    "finetune_vgg16": ClassifierSettings(
-        network="finetune",
-        trunk="vgg16",
-        channel_recipe="r+y_g+y_b",
-        image_size_px=299,
-        loss=BCE,
-        training=FINETUNE_TRAINING,
-    ),
+    "finetune_resnet50": FINETUNE,
+    "finetune_vgg16": replace(FINETUNE, trunk="vgg16"),
     # Their best: this trunk and this recipe of channels. Their table shows the trunk frozen; here
     # it is for two epochs, because without pretrained weights it would stay random.
-    "finetune_inception_resnet_v2": ClassifierSettings(
-        network="finetune",
+    "finetune_inception_resnet_v2": replace(
+        FINETUNE,
         trunk="inception_resnet_v2",
         channel_recipe="b+y_r+y_g",
-        image_size_px=299,
-        loss=BCE,
         training=replace(
-            FINETUNE_TRAINING,
+            FINETUNE.training,
             epochs=20,
             batch_size=12,
             learning_rate=1e-3,

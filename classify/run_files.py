@@ -1,11 +1,17 @@
-"""What the run folder of a classifier, or of its folds, holds for others. No torch here."""
+"""What the run folder of a classifier, of folds or of an ensemble holds for others. No torch here.
+
+A classifier has a card, weights and a hold-out. Folds are classifiers in folders `fold1`, `fold2`,
+... below one. An ensemble has no classifiers of its own. All three have thresholds, probabilities
+of labelled images that were not learned, and those of the test images.
+"""
 
 from pathlib import Path
 
 from atlas.core.errors import Stage
-from atlas.dataset.artifact_files import load_probabilities
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.core.files import read_json
+from atlas.dataset.artifacts import ProbabilitySet, load_probabilities
 
+CARD_FILE = "classifier.json"
 THRESHOLDS_FILE = "thresholds.json"
 HOLD_OUT_FILE = "hold_out.json"
 VALIDATION_FILE = "validation_probabilities.h5"
@@ -15,9 +21,37 @@ TEST_FILE = "test_probabilities.h5"
 PREDICTED_FOLDER = "probabilities"  # in the cache folder
 
 
-def load_held_out(folder: Path, stage: Stage | None = None) -> ProbabilitySet:
-    """What was said of labelled images that were not learned: by a classifier of its hold-out, by
-    folds out of fold. Raises MissingStageError naming the command of `stage`."""
+def classifiers_in(folder: Path) -> dict[str, Path]:
+    """Return the folders of the finished classifiers by name.
+
+    That of a classifier holds itself, that of folds one for each fold in the order of their
+    numbers, and any other none.
+    """
+    if (folder / CARD_FILE).exists():
+        return {folder.resolve().name: folder}
+    folds = [card.parent for card in folder.glob(f"fold*/{CARD_FILE}")]
+    return {fold.name: fold for fold in sorted(folds, key=lambda fold: (len(fold.name), fold))}
+
+
+def held_out_ids(folder: Path) -> frozenset[str]:
+    """Return the labelled images that the classifier in this folder did not learn.
+
+    Raises MissingStageError where there is none.
+    """
+    return frozenset(read_json(folder / HOLD_OUT_FILE, stage=Stage.CLASSIFIER)["validation_ids"])
+
+
+def load_held_out(folder: Path) -> ProbabilitySet:
+    """Load the probabilities of labelled images that were not learned: those of the hold-out of a
+    classifier, and those out of fold of folds and ensembles.
+
+    Raises MissingStageError where there are none.
+    """
     of_folds = folder / OUT_OF_FOLD_FILE
     path = of_folds if of_folds.exists() else folder / VALIDATION_FILE
-    return load_probabilities(path, stage=stage)
+    return load_probabilities(path, stage=Stage.CLASSIFIER)
+
+
+def load_test(folder: Path) -> ProbabilitySet:
+    """Load the probabilities of the test images; raises MissingStageError where there are none."""
+    return load_probabilities(folder / TEST_FILE, stage=Stage.CLASSIFIER)

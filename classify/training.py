@@ -1,14 +1,13 @@
 """Training a classifier on one hold-out: the epoch with the best macro F1 there, or the last.
 
-Axes: N images, C classes.
+Axes: N images, C classes, H x W pixels.
 """
 
-from __future__ import annotations
-
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as L
 import numpy as np
@@ -27,10 +26,11 @@ from atlas.training.loop import claim_folder, fit, last_checkpoint, read_checkpo
 from atlas.training.optimization import build_optimizer
 from atlas.training.precision import with_own_precision
 from atlas.training.samplers import ExternalShare
+from atlas.training.settings import TrainingSettings
 from atlas.training.weights import weights_hash
 from classify.channels import mixing_of
 from classify.classifier import Classifier, save_classifier
-from classify.decisions.thresholds import best_overall_cut
+from classify.decisions.thresholds import best_overall_threshold
 from classify.held_out import TrainedClassifier, finish_run, truth_of
 from classify.losses.factory import Phases, build_phases
 from classify.networks.base import ClassifierNetwork
@@ -38,27 +38,26 @@ from classify.networks.factory import build_network
 from classify.run_files import CLASS_F1_FILE, PREDICTED_FOLDER
 from classify.settings import ClassifierSettings
 
+SELECTED_BY = "validation_macro_f1"
+
 
 def train_classifier(
     manifest: Manifest, store: ImageStore, settings: ClassifierSettings, folder: Path
 ) -> TrainedClassifier:
-    """Holds images out, trains, chooses thresholds, predicts; fills `folder`.
+    """Hold images out, train, choose thresholds and predict; fills `folder`.
 
-    A run that was stopped goes on behind its last epoch. Of a finished one only what follows the
+    A run that was stopped resumes behind its last epoch. Of a finished one only what follows the
     training is made again: new test images train nothing anew. Raises UserError where the folder
     holds a run with other settings or other labelled images.
     """
     share, seed = settings.hold_out_share, settings.training.seed
     split = hold_out(manifest, share=share, seed=seed)
+    classifier = train_on(manifest, store, settings, split, folder)
     return finish_run(
-        train_on(manifest, store, settings, split, folder),
-        manifest,
-        store,
-        split,
-        folder,
+        classifier, manifest, store, split, folder,
         kept=cache_folder(folder) / PREDICTED_FOLDER,
         chosen_by={"share_of_groups": share, "seed": seed},
-    )
+    )  # fmt: skip
 
 
 def train_on(
@@ -68,10 +67,10 @@ def train_on(
     split: HoldOut,
     folder: Path,
 ) -> Classifier:
-    """Learns from the training side of `split` and keeps the classifier in `folder`.
+    """Learn from the training side of `split`, and keep the classifier in `folder`.
 
     The other side is measured after every epoch, and chooses the epoch where the settings say so.
-    A stopped run goes on, a finished one is only read; UserError as for `train_classifier`.
+    A stopped run is resumed, a finished one only read; UserError as for `train_classifier`.
     """
     settings = replace(settings, training=with_own_precision(settings.training))
     mixing = mixing_of(settings.channel_recipe, store.channels)
@@ -82,9 +81,16 @@ def train_on(
     decides = what_decides(settings, manifest, statistics, started_from)
     sides = (*split.training_ids, "held out", *split.validation_ids)
     claim_folder(folder, {**decides, "hold_out": content_hash(*sides)})
-    losses = build_phases(settings, _targets(manifest, split.training_ids))
-    module = ClassifierModule(network, settings, losses)
-    checkpoint = _fit(module, manifest, store, settings, split, folder)
+    module = ClassifierModule(
+        network, settings, build_phases(settings, _targets(manifest, split.training_ids))
+    )
+    checkpoint = fit_split(
+        module, manifest, store, split, folder, training=settings.training, monitor=SELECTED_BY,
+        mode="max", external_share=settings.external_share,
+        tables=[ClassTable(folder, manifest.spec.labels)],
+    )  # fmt: skip
+    if settings.kept_epoch == "last" and not settings.training.averaged_checkpoints:
+        checkpoint = last_checkpoint(folder)
     module.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
     classifier = Classifier(
         network=network,
@@ -99,56 +105,43 @@ def train_on(
     return classifier
 
 
-def _fit(
-    module: ClassifierModule,
+def fit_split(
+    module: L.LightningModule,
     manifest: Manifest,
     store: ImageStore,
-    settings: ClassifierSettings,
     split: HoldOut,
     folder: Path,
+    *,
+    training: TrainingSettings,
+    monitor: str,
+    mode: Literal["max", "min"],
+    external_share: float | None = None,
+    tables: Sequence[EpochTable] = (),
 ) -> Path:
-    """The checkpoint to keep."""
-    training = settings.training
+    """Fit `module` to the training side of `split`, and return the checkpoint of the best epoch or
+    the average, see `fit`. Targets are labels, which a sampler may balance."""
     learned, held_out = split.training_ids, split.validation_ids
-    external = _external_share(manifest, learned, settings.external_share)
-    result = fit(
+    external = None
+    if external_share is not None:
+        of_external = [manifest.by_id[image_id].split == "external" for image_id in learned]
+        external = ExternalShare(external_N=np.array(of_external, bool), share=external_share)
+    return fit(
         module,
         training_loader(store, learned, _targets(manifest, learned), training, external),
         validation_loader(store, held_out, _targets(manifest, held_out), training),
         folder=folder,
         training=training,
-        monitor=SELECTED_BY,
-        mode="max",
-        tables=[ClassTable(folder, manifest.spec.labels)],
+        monitor=monitor,
+        mode=mode,
+        tables=tables,
     )
-    if settings.kept_epoch == "best" or training.averaged_checkpoints:
-        return result
-    return last_checkpoint(folder)
-
-
-def _external_share(
-    manifest: Manifest, ids: tuple[str, ...], share: float | None
-) -> ExternalShare | None:
-    if share is None:
-        return None
-    external = [manifest.by_id[image_id].split == "external" for image_id in ids]
-    return ExternalShare(external_N=np.array(external, bool), share=share)
-
-
-def _targets(manifest: Manifest, ids: tuple[str, ...]) -> torch.Tensor:
-    return torch.from_numpy(truth_of(manifest, ids)).float()
-
-
-# The training loop's view of a classifier. Axes: N images, C classes, H x W pixels.
-
-
-SELECTED_BY = "validation_macro_f1"
 
 
 class ClassifierModule(L.LightningModule):
-    """Logs validation_loss, of the phase in force, and validation_macro_f1, each once an epoch.
+    """The training loop's view of a classifier.
 
-    Epochs are compared by macro F1 at the one cut that is best for all classes: a cut for each
+    It logs validation_loss, of the phase in force, and validation_macro_f1, each once an epoch.
+    Epochs are compared by macro F1 at the one threshold that is best for all classes: one for each
     class would reward luck with the few images of a rare class.
     """
 
@@ -162,7 +155,7 @@ class ClassifierModule(L.LightningModule):
         self.cut, self.f1_C = math.nan, np.full(0, math.nan)
 
     def training_step(self, batch: Any, batch_index: int) -> torch.Tensor | dict[str, torch.Tensor]:
-        """The loss; of a network with a second one both parts beside their weighted sum."""
+        """Return the loss; of a network with a second one also the two parts of the sum."""
         images_NCHW, targets_NC, _ = batch
         maps = self.network.maps(images_NCHW)
         first = self._loss(self.network.classify(maps), targets_NC)
@@ -183,7 +176,7 @@ class ClassifierModule(L.LightningModule):
         scores, targets = (torch.cat(rows) for rows in zip(*self.validated, strict=True))
         self.validated.clear()
         scores_NC, truth_NC = scores.double().numpy(), targets.numpy().astype(np.uint8)
-        self.cut, best = best_overall_cut(scores_NC, truth_NC)
+        self.cut, best = best_overall_threshold(scores_NC, truth_NC)
         predicted_NC = (scores_NC >= self.cut).astype(np.uint8)
         carried_C = truth_NC.any(axis=0)
         self.f1_C = np.where(carried_C, f1_by_class(truth_NC, predicted_NC), np.nan)
@@ -196,11 +189,8 @@ class ClassifierModule(L.LightningModule):
         return self.losses.at(self.current_epoch)(logits_NC, targets_NC)
 
 
-# class_f1.csv: how well each class was told after every epoch.
-
-
 class ClassTable(EpochTable):
-    """The best overall cut of each epoch, and every class's F1 on the hold-out there.
+    """class_f1.csv: the best overall threshold of each epoch, and every class's F1 there.
 
     Columns of classes are their number and name, so that equal names stay apart.
     """
@@ -213,3 +203,7 @@ class ClassTable(EpochTable):
         assert isinstance(pl_module, ClassifierModule)
         f1 = dict(zip(self.columns, map(float, pl_module.f1_C), strict=True))
         return {"cut": pl_module.cut, **f1}
+
+
+def _targets(manifest: Manifest, ids: tuple[str, ...]) -> torch.Tensor:
+    return torch.from_numpy(truth_of(manifest, ids)).float()

@@ -14,8 +14,13 @@ import pandas as pd
 
 from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import read_json, write_json
-from atlas.dataset.artifact_files import load_embeddings, load_table, save_embeddings, save_table
-from atlas.dataset.artifacts import EmbeddingSet
+from atlas.dataset.artifacts import (
+    EmbeddingSet,
+    load_embeddings,
+    load_table,
+    save_embeddings,
+    save_table,
+)
 from atlas.dataset.labels import format_labels, parse_labels
 from atlas.dataset.manifest import ImageRow, Manifest
 from atlas.dataset.spec import AtlasSpec, spec_of

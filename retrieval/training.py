@@ -1,6 +1,7 @@
-"""Training an embedder: classes, network, loop, and the best epoch by validation top-1."""
+"""Training an embedder: classes, network, loop, and the best epoch by validation top-1.
 
-from __future__ import annotations
+Axes: N images, D dimensions, L labels.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from atlas.core.files import content_hash
-from atlas.core.row_cache import fill_parts, rows_that_fit
+from atlas.core.row_cache import fill_rows, rows_that_fit
+from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
 from atlas.training.backbones import build_trunk
@@ -27,16 +29,18 @@ from atlas.training.optimization import build_optimizer
 from atlas.training.precision import with_own_precision
 from atlas.training.settings import TrainingSettings
 from retrieval.classes import TrainingClasses, edited_copy, training_classes
-from retrieval.embedder import Embedder
-from retrieval.embedder_files import save_embedder
+from retrieval.embedder import Embedder, save_embedder
 from retrieval.losses.factory import build_loss
 from retrieval.losses.metric_loss import MetricLoss
 from retrieval.network import EmbeddingNetwork, trained_network
+from retrieval.postprocessing.similarity import CosineSimilarities
 from retrieval.settings import EmbedderSettings
 
 LOGGER = logging.getLogger(__name__)
 COPIES_FOLDER = "edited_copies"
 COPY_MARK = "~edited"
+SELECTED_BY = "validation_top1"
+QUERIES, GALLERY = 0, 1  # the order of the validation loaders
 
 
 def train_embedder(
@@ -45,9 +49,9 @@ def train_embedder(
     settings: EmbedderSettings,
     folder: Path,
 ) -> Embedder:
-    """Trains on the labelled rows and fills `folder`; see `EmbedderSettings`.
+    """Train on the labelled rows and fill `folder`; see `EmbedderSettings`.
 
-    A stopped run goes on behind its last epoch, a finished one is only read. Raises UserError
+    A stopped run resumes after its last epoch, a finished one is only read. Raises UserError
     where the folder holds a run with other settings or other images.
     """
     settings = replace(
@@ -66,7 +70,7 @@ def train_embedder(
     )
     claim_folder(folder, what_decides(settings, manifest, statistics, trunk.started_from))
     LOGGER.info(f"starting from {trunk.started_from}")
-    LOGGER.info(classes.sentence)
+    LOGGER.info(classes.summary)
     queries, query_ids = _queries(classes, store, settings, folder)
     module = EmbedderModule(
         trained_network(settings, statistics, trunk),
@@ -88,6 +92,80 @@ def train_embedder(
     )
     save_embedder(folder, embedder)
     return embedder
+
+
+class EmbedderModule(L.LightningModule):
+    """Trains network and class vectors together, and chooses the epoch by `top1`.
+
+    query_ids, gallery_ids: what the two validation loaders give, in order; a query is measured
+    through one view, for speed.
+    """
+
+    def __init__(
+        self,
+        network: EmbeddingNetwork,
+        loss: MetricLoss,
+        training: TrainingSettings,
+        *,
+        query_ids: tuple[str, ...],
+        gallery_ids: tuple[str, ...],
+    ) -> None:
+        super().__init__()
+        self.network, self.loss, self.training_settings = network, loss, training
+        self.query_ids, self.gallery_ids = query_ids, gallery_ids
+        self._seen: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[], []]
+
+    def training_step(self, batch: Sample, batch_idx: int) -> torch.Tensor:
+        images, targets, _ = batch
+        loss: torch.Tensor = self.loss(self.network.features(images), targets)
+        return loss
+
+    def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> None:
+        images, targets, _ = batch
+        vectors = self.network.one_view(images).float().cpu()
+        self._seen[dataloader_idx].append((vectors, targets.cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        share = top1(
+            *self._collected(QUERIES, self.query_ids), *self._collected(GALLERY, self.gallery_ids)
+        )
+        self.log(SELECTED_BY, share, prog_bar=True)
+        self._seen = [[], []]
+
+    def configure_optimizers(self) -> Any:
+        """All parameters: those of the loss are the class vectors."""
+        return build_optimizer(self, self.network.trunk, self.training_settings)
+
+    def _collected(self, which: int, ids: tuple[str, ...]) -> tuple[EmbeddingSet, NDArray[Any]]:
+        vectors, targets = map(torch.cat, zip(*self._seen[which], strict=True))
+        return EmbeddingSet(ids=ids, vectors_ND=vectors.numpy(), provenance={}), targets.numpy()
+
+
+def top1(
+    queries: EmbeddingSet,
+    query_targets: NDArray[Any],
+    gallery: EmbeddingSet,
+    gallery_targets: NDArray[Any],
+) -> float:
+    """Return the mean agreement of each query with its most similar gallery image.
+
+    Of classes (targets int N) that is the share of queries whose nearest has their class; of label
+    sets (targets 0/1, N x L) the mean Jaccard similarity of the two sets, which is the same where
+    every set has one label. A query never finds itself, by id; of equal similarities the first in
+    the gallery counts.
+    """
+    agreement = 0.0
+    for rows, similarity_BG in CosineSimilarities(queries=queries, references=gallery).blocks():
+        nearest_B = similarity_BG.argmax(axis=1)
+        agreement += float(_agreement(query_targets[rows], gallery_targets[nearest_B]).sum())
+    return agreement / len(queries.ids) if queries.ids else 0.0
+
+
+def _agreement(targets: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+    if targets.ndim == 1:
+        return np.asarray(targets == others, np.float64)
+    shared = np.minimum(targets, others).sum(axis=1, dtype=np.float64)
+    return np.asarray(shared / np.maximum(np.maximum(targets, others).sum(axis=1), 1))
 
 
 def _loss(settings: EmbedderSettings, classes: TrainingClasses) -> MetricLoss:
@@ -119,16 +197,16 @@ def _edited_copies(store: ImageStore, ids: Sequence[str], seed: int, folder: Pat
             [edited_copy(image, i, seed) for image, i in zip(images, originals, strict=True)]
         )
 
-    parts = fill_parts(
+    cache = fill_rows(
         folder / COPIES_FOLDER,
         [image_id + COPY_MARK for image_id in ids],
         make_rows,
         provenance={"seed": seed},
         description="editing",
         keys=store.keys(ids),
-        rows_per_part=rows_that_fit(len(store.channels) * store.size_px**2),
+        rows_per_file=rows_that_fit(len(store.channels) * store.size_px**2),
     )
-    return ImageStore(parts=parts, channels=store.channels, size_px=store.size_px)
+    return ImageStore(cache=cache, channels=store.channels, size_px=store.size_px)
 
 
 def _fit(
@@ -169,100 +247,3 @@ def _provenance(
         SELECTED_BY: round(best_score(stored, SELECTED_BY), 6),
         "versions": {name: version(name) for name in ("torch", "timm", "lightning")},
     }
-
-
-# The Lightning module of an embedder. Axes: N images, D dimensions.
-
-
-SELECTED_BY = "validation_top1"
-QUERIES, GALLERY = 0, 1  # the order of the validation loaders
-
-
-class EmbedderModule(L.LightningModule):
-    """Trains network and class vectors together, and chooses the epoch by `metrics.top1`.
-
-    query_ids, gallery_ids: what the two validation loaders give, in order; a query is measured
-    through one view, for speed.
-    """
-
-    def __init__(
-        self,
-        network: EmbeddingNetwork,
-        loss: MetricLoss,
-        training: TrainingSettings,
-        *,
-        query_ids: tuple[str, ...],
-        gallery_ids: tuple[str, ...],
-    ) -> None:
-        super().__init__()
-        self.network, self.loss, self.training_settings = network, loss, training
-        self.query_ids, self.gallery_ids = query_ids, gallery_ids
-        self._seen: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[], []]
-
-    def training_step(self, batch: Sample, batch_idx: int) -> torch.Tensor:
-        images, targets, _ = batch
-        loss: torch.Tensor = self.loss(self.network.features(images), targets)
-        return loss
-
-    def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> None:
-        images, targets, _ = batch
-        vectors = self.network.one_view(images).float().cpu()
-        self._seen[dataloader_idx].append((vectors, targets.cpu()))
-
-    def on_validation_epoch_end(self) -> None:
-        queries, query_targets = self._collected(QUERIES)
-        gallery, gallery_targets = self._collected(GALLERY)
-        share = top1(
-            queries, self.query_ids, query_targets, gallery, self.gallery_ids, gallery_targets
-        )
-        self.log(SELECTED_BY, share, prog_bar=True)
-        self._seen = [[], []]
-
-    def configure_optimizers(self) -> Any:
-        """All parameters: those of the loss are the class vectors."""
-        return build_optimizer(self, self.network.trunk, self.training_settings)
-
-    def _collected(self, which: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        vectors, targets = zip(*self._seen[which], strict=True)
-        return torch.cat(vectors).numpy(), torch.cat(targets).numpy()
-
-
-# How well embeddings find their kind. Axes: Q queries, G gallery, D dimensions, L labels.
-
-
-QUERIES_AT_ONCE = 1024
-
-
-def top1(
-    queries_QD: NDArray[np.float32],
-    query_ids: Sequence[str],
-    query_targets: NDArray[Any],
-    gallery_GD: NDArray[np.float32],
-    gallery_ids: Sequence[str],
-    gallery_targets: NDArray[Any],
-) -> float:
-    """Mean agreement of each query with its most similar gallery image.
-
-    Of classes (targets int N) that is the share of queries whose nearest has their class; of label
-    sets (targets 0/1, N x L) the mean Jaccard similarity of the two sets, which is the same where
-    every set has one label. A query never finds itself, by id; of equal similarities the first in
-    the gallery counts.
-    """
-    place = {image_id: n for n, image_id in enumerate(gallery_ids)}
-    agreement = 0.0
-    for start in range(0, len(query_ids), QUERIES_AT_ONCE):
-        block = slice(start, start + QUERIES_AT_ONCE)
-        similarity_BG = queries_QD[block] @ gallery_GD.T
-        for row, image_id in enumerate(query_ids[block]):
-            if image_id in place:
-                similarity_BG[row, place[image_id]] = -np.inf
-        nearest_B = similarity_BG.argmax(axis=1)
-        agreement += float(_agreement(query_targets[block], gallery_targets[nearest_B]).sum())
-    return agreement / len(query_ids) if len(query_ids) else 0.0
-
-
-def _agreement(targets: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
-    if targets.ndim == 1:
-        return np.asarray(targets == others, np.float64)
-    shared = np.minimum(targets, others).sum(axis=1, dtype=np.float64)
-    return np.asarray(shared / np.maximum(np.maximum(targets, others).sum(axis=1), 1))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from tyro.conf import OmitArgPrefixes
 
-from atlas.cli.console import show_table
+from atlas.cli.console import show_frame, show_table
 from atlas.workflows.settings import AuditSettings, ExplorationSettings, RareSettings
 
 if TYPE_CHECKING:
@@ -39,10 +39,9 @@ def explore(
             name = f"{split.split} images with labels: {labels}"
             rows.append((name, f"{images:,} ({percent:.6f} %)"))
     show_table((), rows, title=explored.title)
+    show_frame(explored.key_figures)
     for note in explored.notes:
         print(note)
-    for finding in explored.stands_out:
-        print(f"- {finding.lead}: {finding.told}")
     print(f"wrote {out}: see {out / exploration.PAGE_FILE}")
 
 
@@ -67,7 +66,7 @@ def audit_labels(
             wrongly in the trial.
         seed: Of the trial.
     """
-    from atlas.workflows.curate.label_audit import audit_labels_of, trial_in_words
+    from atlas.workflows.curate.label_audit import audit_labels_of
 
     settings = AuditSettings(neighbours=k, wrong_share=wrong_share, seed=seed)
     audited = audit_labels_of(data, index, out, settings)
@@ -75,10 +74,7 @@ def audit_labels(
     for row in rows:
         row["suspicion"] = f"{row['suspicion']:.3f}"
     show_table(audited.table.columns, [row.values() for row in rows])
-    print(f"{audited.kin_count} identities and groups, whose images are heard as one")
-    print(trial_in_words(audited.trial))
-    likely = int((audited.table["suspicion"] > 0.5).sum())
-    print(f"{likely} of {len(audited.table)} images have labels that are likelier wrong than right")
+    show_table((), audited.counts.items())
     print(f"wrote {out}: see {out / 'audit.html'}")
 
 

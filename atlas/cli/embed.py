@@ -14,7 +14,7 @@ from index.settings import SearchSettings
 from retrieval.settings import RECIPES, EmbedderRecipe, EmbedderSettings
 
 if TYPE_CHECKING:
-    from atlas.workflows.embed.index_making import BuiltIndex
+    from atlas.workflows.embed.index import BuiltIndex
 
 
 def train_embedder(
@@ -65,7 +65,7 @@ def build_index(
     """
     with profiled(profile):
         with stage("loading libraries"):
-            from atlas.workflows.embed.index_building import build_index_of
+            from atlas.workflows.embed.index import build_index_of
         built = build_index_of(data, embedder, out, search, embedding)
     print(f"embedder {embedder}, which started from {built.started_from}")
     print("\n".join(_of_index(built)))

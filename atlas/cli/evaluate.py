@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from atlas.cli.console import show_table
+from atlas.cli.console import show_frame, show_table
 from atlas.core.errors import UserError
 from atlas.workflows.settings import ComparisonSettings, FoldSettings
 from retrieval.settings import RECIPES, EmbedderRecipe, EmbedderSettings
@@ -111,9 +111,9 @@ def compare_losses(
     if settings.loss != RECIPES[recipe].loss and settings.classes != "label-similarity":
         raise UserError("--loss: a comparison takes its losses from --rows; leave --loss")
     table = loss_comparison.compare_losses(data, out, settings, folds, runs, jobs=jobs)
-    columns, *rows = loss_comparison.table_cells(table)
+    columns, *rows = loss_cells(table)
     show_table(columns, rows)
-    print(f"wrote {out}: losses.csv (every run), table.csv, table.md, losses.png")
+    print(f"wrote {out}: losses.csv (every run), table.csv, losses.png")
 
 
 def ablate_retrieval(
@@ -138,25 +138,36 @@ def ablate_retrieval(
     from atlas.workflows.evaluate import ablation
 
     table = ablation.ablate_retrieval(data, embedder, out, held_out=held_out, classes=classes)
-    print(f"best by MAP@R, and its gain over {table['combination'].iloc[0]}:")
-    for protocol, rows in table.groupby("protocol", sort=False):
-        print(f"{protocol}: {ablation.winner(rows)}")
-    print(f"wrote {out}: ablation.csv, ablation.md, ablation.png, ablation.json")
+    gains = ["map_at_r", "map_at_r_gain", "map_at_r_gain_error"]
+    best = ablation.winners(table)[["protocol", "combination", "queries", *gains]]
+    show_frame(best, title="Best by MAP@R, and its gain over the first combination")
+    print(f"wrote {out}: ablation.csv, ablation.png, ablation.json")
 
 
 def fold_cells(table: "pd.DataFrame") -> list[list[str]]:
     """A heading, then a row of texts for each embedder and fold, its mean and std."""
-    from atlas.workflows.evaluate.cross_validation import METRICS, spread_text, summary_of
+    from atlas.workflows.evaluate.cross_validation import METRICS, summary_of
 
     rows = [["embedder", "fold", "train/test", *METRICS.values()]]
     for embedder, summary in summary_of(table).items():
         for row in table.to_dict("records"):
-            figures = [spread_text(row[f"{embedder}_{metric}"]) for metric in METRICS]
+            figures = [_spread_text(row[f"{embedder}_{metric}"]) for metric in METRICS]
             counts = f"{row['training_images']}/{row['test_images']}"
             rows.append([embedder, str(row["fold"]), counts, *figures])
         for name in ("mean", "std"):
-            spread = [spread_text(summary[metric][name]) for metric in METRICS]
+            spread = [_spread_text(summary[metric][name]) for metric in METRICS]
             rows.append([embedder, name, "", *spread])
+    return rows
+
+
+def loss_cells(table: "pd.DataFrame") -> list[list[str]]:
+    """A heading, then a row of texts for each loss."""
+    from atlas.workflows.evaluate.cross_validation import METRICS
+
+    rows = [["loss", "runs", *METRICS.values()]]
+    for _, row in table.iterrows():
+        figures = [_spread_text(row[f"{name}_mean"], row[f"{name}_std"]) for name in METRICS]
+        rows.append([str(row["loss"]), str(row["runs"]), *figures])
     return rows
 
 
@@ -267,3 +278,12 @@ def _share(count: int, of: int) -> str:
 
     low, high = exact_interval(count, of)
     return f"{count / of:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _spread_text(mean: float | None, std: float | None = None) -> str:
+    """`0.912 ± 0.004`, without what is not known."""
+    import pandas as pd
+
+    if mean is None or pd.isna(mean):
+        return "-"
+    return f"{mean:.3f}" if std is None or pd.isna(std) else f"{mean:.3f} ± {std:.3f}"

@@ -9,7 +9,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from atlas.cli.console import profiled, show_frame, show_table
 from atlas.core.timing import stage
-from index.settings import CopySettings, LeakSettings, RegistrationSettings
+from index.settings import CopySettings, LeakColumns, LeakSettings, RegistrationSettings
 
 if TYPE_CHECKING:
     from atlas.workflows.leaks.finding import LeakFinding
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 SHOWN_DISAGREEMENTS = 20
 SHOWN_CLASSES = 8
+SHOWN_DIFFERENCES = 3  # of each table
 SUMMARY_SHOWN = (
     "table", "rows", "ids", "ids_with_several_rows", "ids_with_several_label_sets", "questionable",
+    "strangers",
 )  # fmt: skip
 PAIRS_SHOWN = (
-    "table", "other", "shared", "equal", "share", "low", "high", "written_alike", "more", "fewer",
-    "overlapping", "disjoint", "one_of_several", "none_of_several",
+    "table", "other", "shared", "equal", "share", "low", "high", "held", "written_alike",
+    "same_match", "more", "fewer", "overlapping", "disjoint",
 )  # fmt: skip
 
 
@@ -103,10 +105,9 @@ def audit_leaks(
     data: Path | None = None,
     labels: Path | None = None,
     out: Path = Path("runs/leak_audit"),
+    columns: OmitArgPrefixes[LeakColumns] = LeakColumns(),
 ) -> None:
     """Compare leak tables that people passed around, say which to distrust, and merge them.
-
-    Columns are known by their names or by what they hold; what was taken for what is printed.
 
     Args:
         tables: CSV files with a test id and labels in each row, perhaps a match and distances.
@@ -114,12 +115,12 @@ def audit_leaks(
         labels: A table of labelled fields (Id, Target), such as that of HPA v18, in which the
             matches are looked up.
         out: Where agreement.csv, conflicts.csv, merged.csv, agreement.png and audit.json go.
+        columns: What the tables call their columns.
     """
-    from atlas.workflows.curate.leak_tables import audit_leak_tables, columns_in_words
+    from atlas.workflows.curate.leak_tables import audit_leak_tables
 
-    audited = audit_leak_tables(tables, out, data=data, labels=labels)
-    for table in audited.panel.tables:
-        print(columns_in_words(table))
+    audited = audit_leak_tables(tables, out, data=data, labels=labels, columns=columns)
+    show_frame(audited.columns, title="columns")
     show_frame(audited.summary[list(SUMMARY_SHOWN)], title="tables")
     if len(audited.agreement):
         show_frame(audited.agreement[list(PAIRS_SHOWN)], title="labels of shared ids")
@@ -128,8 +129,12 @@ def audit_leaks(
         show_frame(disputed[:SHOWN_CLASSES], title="most disputed labels, in ids")
     if len(audited.sources):
         show_frame(audited.sources, title="labels beside those of the match")
-    for sentence in audited.verdict:
-        print(sentence)
+    show_frame(audited.trust, title="beside the consensus of the others")
+    if len(audited.differences):
+        most = audited.differences.groupby("table", sort=False).head(SHOWN_DIFFERENCES)
+        show_frame(most, title="labels of distrusted tables beside that consensus, in ids")
+    for caution in audited.cautions:
+        print(caution)
     merged = audited.merged
     disputed_ids, sure = (merged["disagree"] != "").sum(), (merged["confidence"] > 0.5).sum()
     print(f"{len(merged)} test ids; {disputed_ids} disputed, {sure} with a confidence above 0.5")

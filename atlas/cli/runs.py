@@ -27,7 +27,7 @@ def run(file: Positional[Path] = Path("run.toml"), dry_run: bool = False) -> Non
         return
     print(f"{file} -> {wanted.out}")
     for planned in plan_run(wanted):
-        print(f"{planned.state:8}{planned.stage.name}\n        $ {planned.command}")
+        print(f"{planned.state:10}{planned.stage.name}\n          $ {planned.command}")
 
 
 def update(data: Path = Path("data"), run: Path = Path("runs")) -> None:

@@ -64,8 +64,7 @@ def score(data: Path = Path("data"), runs: Path = Path("runs")) -> None:
         data: The atlas folder, with truth.csv.
         runs: The folder that holds index, leaks and, if made, submission.
     """
-    from atlas.workflows.submit.label_scores import top_changes
-    from atlas.workflows.submit.score import score_run
+    from atlas.workflows.submit.score import score_run, top_changes
 
     scored = score_run(data, runs)
     leaks, labels = scored.leaks, scored.labels
@@ -83,12 +82,12 @@ def score(data: Path = Path("data"), runs: Path = Path("runs")) -> None:
             "test images", "images", "groups", "labels", "without transfer", "with transfer",
             "difference",
         )  # fmt: skip
-        twins = [
-            (twin.relation, twin.images, twin.groups, twin.labels, twin.without_transfer,
-             twin.with_transfer, twin.difference.signed)
-            for twin in labels.twins
+        scores = [
+            (one.relation, one.images, one.groups, one.labels, one.without_transfer,
+             one.with_transfer, one.difference.signed)
+            for one in labels.by_relation
         ]  # fmt: skip
-        show_table(columns, twins, title="macro F1 (95 % by bootstrap over groups)")
+        show_table(columns, scores, title="macro F1 (95 % by bootstrap over groups)")
         changes = [
             (f"{row['label']} {row['name']}", row["images"], f"{row['f1_without']:.3f}",
              f"{row['f1_with']:.3f}", f"{row['difference']:+.3f}")

@@ -21,6 +21,7 @@ class Stage(Enum):
     INDEX = ("build_index",)
     LEAKS = ("find_leaks",)
     CLASSIFIER = ("train_classifier", "train_folds")
+    ENSEMBLE = ("ensemble",)
     PREDICTIONS = ("predict",)
     SUBMISSION = ("make_submission",)
     CROSS_VALIDATION = ("cross_validate",)

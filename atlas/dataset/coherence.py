@@ -8,7 +8,6 @@ ones: the field is its own yardstick, whatever its cell line, stain or exposure.
 Axes: C channels, H rows, W columns, S the side of the small maps, A the channels with contrast.
 """
 
-from dataclasses import dataclass
 from functools import cache
 
 import cv2
@@ -24,35 +23,15 @@ LEAST_SCORE = 2.0
 RIDGE = 1e-3  # two channels from the same file must not make the fit singular
 
 
-@dataclass(frozen=True, kw_only=True)
-class Disagreement:
-    """A channel that does not seem to belong to its field.
-
-    score: how many standard deviations the fit at its own place stands above the mean fit at
-        displaced places.
-    """
-
-    channel: int
-    score: float
-
-
-def channel_disagreement(field: NDArray[np.uint8]) -> tuple[Disagreement, ...]:
-    """The channels of a field (uint8 C x H x W) that do not seem to belong, worst first.
-
-    A channel is named where its score is below LEAST_SCORE. By chance 4 to 10 of a hundred foreign
-    channels score more, and so stay unnoticed. Channels without contrast are not judged; of two
-    channels both are named, as either may be the foreign one. A protein that follows no outline
-    may be named although it belongs.
-    """
-    scores = coherence_scores(field)
-    named = [Disagreement(channel=c, score=float(s)) for c, s in enumerate(scores)]
-    return tuple(sorted((d for d in named if d.score < LEAST_SCORE), key=lambda d: d.score))
-
-
 def coherence_scores(field: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Score of each channel, float64 C; NaN where it cannot be judged.
+    """The score of each channel of a field (uint8 C x H x W), float64 C.
 
-    That is: channels without contrast, all where fewer than two have it, fields below 32 px.
+    A score says how many standard deviations the fit at the channel's own place stands above the
+    mean fit at displaced places. A channel below LEAST_SCORE does not seem to belong. By chance 4
+    to 10 of a hundred foreign channels score more, and so stay unnoticed; of two channels both
+    score low, as either may be the foreign one. A protein that follows no outline may score low
+    although it belongs. A score is NaN where it cannot be judged: for channels without contrast,
+    for all where fewer than two have contrast, and in fields below 32 px.
     """
     scores = np.full(len(field), np.nan)
     if len(field) < 2 or min(field.shape[1:]) < SMALLEST_PX:

@@ -1,7 +1,22 @@
-"""Ids of the Human Protein Atlas, version 18: what they say of a field."""
+"""The Human Protein Atlas, version 18: its channels, and what the ids of its fields say."""
 
 import re
 from dataclasses import dataclass
+
+# In the order in which arrays hold them: microtubules, the protein, the nucleus, the ER.
+HPA_CHANNELS = ("red", "green", "blue", "yellow")
+
+# HPA v18 publishes each channel as an RGB JPEG tinted in its own colour: the planes (of R, G, B)
+# that carry the signal. Yellow light is red and green together.
+TINT_PLANES = {"red": (0,), "green": (1,), "blue": (2,), "yellow": (0, 1)}
+
+# How a channel shows on screen, as RGB weights; channels without a colour of their own are gray.
+DISPLAY_COLOURS = {
+    "red": (1.0, 0.0, 0.0),
+    "green": (0.0, 1.0, 0.0),
+    "blue": (0.0, 0.0, 1.0),
+    "yellow": (0.5, 0.5, 0.0),
+}
 
 # 1,406 of the 74,606 ids of the table end in "_cr..."; RNA interference plates are named "si26".
 # The leak tables of 2018-19 also put the gene in front, or leave the antibody out.
@@ -27,24 +42,6 @@ class HpaId:
 
 
 def parse_hpa_id(image_id: str) -> HpaId | None:
-    """Of `[gene_][antibody_]plate_well_field[_cr...]`; None for other ids, such as Kaggle's."""
+    """Parse `[gene_][antibody_]plate_well_field[_cr...]`; None for other ids, such as Kaggle's."""
     found = _ID.fullmatch(image_id)
     return None if found is None else HpaId(**found.groupdict())
-
-
-# The channels of the Human Protein Atlas, in the order in which arrays hold them.
-
-
-HPA_CHANNELS = ("red", "green", "blue", "yellow")  # microtubules, the protein, nucleus, ER
-
-# HPA v18 publishes each channel as an RGB JPEG tinted in its own colour: the planes (of R, G, B)
-# that carry the signal. Yellow light is red and green together.
-TINT_PLANES = {"red": (0,), "green": (1,), "blue": (2,), "yellow": (0, 1)}
-
-# How a channel shows on screen, as RGB weights; channels without a colour of their own are gray.
-DISPLAY_COLOURS = {
-    "red": (1.0, 0.0, 0.0),
-    "green": (0.0, 1.0, 0.0),
-    "blue": (0.0, 0.0, 1.0),
-    "yellow": (0.5, 0.5, 0.0),
-}

@@ -58,11 +58,6 @@ def read_field(
         )
 
 
-def read_channel(file: Path, channel: str, *, max_value: int | None = None) -> NDArray[np.uint8]:
-    """One channel, uint8 H x W. Raises ImageProblem."""
-    return _as_bytes(*_read_counts(file, channel, max_value))
-
-
 def _read_counts(file: Path, channel: str, max_value: int | None) -> tuple[Counts, int]:
     """With the count that becomes 255; uint8 where that is 255 already."""
     pixels = decode(file)

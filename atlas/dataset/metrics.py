@@ -1,4 +1,4 @@
-"""Scores that several rooms speak of, and how sure they are.
+"""Scores that several packages use, and how certain they are.
 
 Axes: N images, C classes, R resamples, G groups of images that are drawn together.
 """
@@ -58,7 +58,7 @@ def bootstrap_macro_f1(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The 95 % interval of `macro_f1` by percentiles of resampled images (Efron 1979).
+    """The 95% interval of `macro_f1` by percentiles of resampled images (Efron 1979).
 
     groups_N: images of one group are drawn together, such as fields of one antibody; None: each
     for itself. A class of which a resample holds no image is left out of that resample's mean,
@@ -79,7 +79,7 @@ def bootstrap_macro_f1_difference(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The 95 % interval of macro F1 of `predicted_NC` less that of `other_NC`, on equal resamples.
+    """The 95% interval of macro F1 of `predicted_NC` less that of `other_NC`, on equal resamples.
 
     Paired: what both get right or wrong alike cancels. The rest as `bootstrap_macro_f1`.
     """

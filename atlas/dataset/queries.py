@@ -5,9 +5,8 @@ from pathlib import Path
 
 from atlas.core.errors import UserError
 from atlas.dataset.images import ENDINGS
+from atlas.dataset.manifest import SPLITS
 from atlas.dataset.spec import AtlasSpec
-
-SPLITS = ("train", "external", "test")
 
 
 @dataclass(frozen=True, kw_only=True)

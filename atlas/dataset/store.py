@@ -4,6 +4,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 from atlas.core.errors import DataError
 from atlas.core.files import content_hash
 from atlas.core.parallel import DECODING_THREADS, by_threads
-from atlas.core.row_cache import PartStore, Place, Tell, fill_parts, rows_that_fit
+from atlas.core.row_cache import OnStored, RowCache, StoredRow, fill_rows, rows_that_fit
 from atlas.core.timing import stage
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.coherence import LEAST_SCORE, coherence_scores
 from atlas.dataset.images import ImageProblem, read_field
 from atlas.dataset.manifest import ImageRow, Manifest
@@ -33,27 +34,27 @@ LARGEST_PX = 512  # what the fields of 2018 have; larger ones are reduced unless
 class ImageStore:
     """Fields of one atlas at one size. channels name axis C."""
 
-    parts: PartStore
+    cache: RowCache
     channels: tuple[str, ...]
     size_px: int
 
     @property
     def ids(self) -> tuple[str, ...]:
-        return self.parts.ids
+        return self.cache.ids
 
     @property
     def content_hash(self) -> str:
-        return self.parts.content_hash
+        return self.cache.content_hash
 
     def keys(self, ids: Sequence[str]) -> Sequence[str]:
         """Of each image's pixels; looking at one raises KeyError for an unknown id."""
-        return self.parts.row_hashes(ids)
+        return self.cache.row_hashes(ids)
 
     def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
         """uint8 N x C x size x size, in the order of ids. Raises KeyError for an unknown id."""
         if not ids:
             return np.empty((0, len(self.channels), self.size_px, self.size_px), np.uint8)
-        return np.asarray(self.parts.read(ids), dtype=np.uint8)
+        return np.asarray(self.cache.read(ids), dtype=np.uint8)
 
 
 def native_size_px(manifest: Manifest, *, at_most_px: int = LARGEST_PX) -> int:
@@ -63,13 +64,13 @@ def native_size_px(manifest: Manifest, *, at_most_px: int = LARGEST_PX) -> int:
 
 
 def fill_store(
-    manifest: Manifest, folder: Path, *, size_px: int, tell: Tell = lambda places: None
+    manifest: Manifest, folder: Path, *, size_px: int, on_stored: OnStored = lambda rows: None
 ) -> ImageStore:
     """The store of a manifest, made or completed below `folder`: what is there is kept.
 
     Stores of other sizes lie beside it under other names. Raises DataError with every file whose
-    pixels cannot be read. Beside the parts it writes `disagreements.csv`, and says so where a
-    field's channels do not seem to belong together. tell: see `fill_parts`.
+    pixels cannot be read. Beside the images it writes `disagreements.csv`, and says so where a
+    field's channels do not seem to belong together. on_stored: see `fill_rows`.
     """
     scores: Scores = {}
 
@@ -79,35 +80,46 @@ def fill_store(
             raise DataError(str(_data_folder(manifest)), _every_problem(manifest, size_px))
         return fields
 
-    parts = fill_parts(
-        parts_folder(manifest, folder, size_px=size_px),
+    cache = fill_rows(
+        _cache_folder(manifest, folder, size_px),
         manifest.ids,
         make_rows,
-        provenance=provenance_of(manifest, size_px=size_px),
+        provenance=_provenance(manifest, size_px),
         description="decoding",
         keys=[fingerprint(row) for row in manifest.rows],
-        rows_per_part=rows_that_fit(len(manifest.spec.channels) * size_px**2),
-        tell=tell,
+        rows_per_file=rows_that_fit(len(manifest.spec.channels) * size_px**2),
+        on_stored=on_stored,
     )
-    store = ImageStore(parts=parts, channels=manifest.spec.channels, size_px=size_px)
+    store = ImageStore(cache=cache, channels=manifest.spec.channels, size_px=size_px)
     if len(store.channels) > 1 and store.ids:
         report_disagreements(store, scores)
     return store
 
 
-def parts_folder(manifest: Manifest, folder: Path, *, size_px: int) -> Path:
-    """Where `fill_store` keeps the parts."""
-    return folder / f"{size_px}px-{content_hash(repr(manifest.spec))}"
+@contextmanager
+def store_being_filled(manifest: Manifest, folder: Path, *, size_px: int) -> Iterator[ImageStore]:
+    """As `fill_store`, but gives the store at once: whoever asks for an image waits until it is
+    there. At the end of the block all is there, or what went wrong is raised.
 
-
-def provenance_of(manifest: Manifest, *, size_px: int) -> dict[str, Any]:
-    """Of the parts of a store."""
-    return {
-        "atlas": manifest.spec.name,
-        "channels": manifest.spec.channels,
-        "size_px": size_px,
-        "rounded": "after resizing",
-    }
+    An error of the block ends the filling behind the images that are being made.
+    """
+    rows = _RowsToCome()
+    cache = RowCache(
+        folder=_cache_folder(manifest, folder, size_px),
+        ids=manifest.ids,
+        provenance=_provenance(manifest, size_px),
+        rows=rows,
+    )
+    with ThreadPoolExecutor(1, "filling the store") as pool:
+        rows.wait_for(
+            pool.submit(fill_store, manifest, folder, size_px=size_px, on_stored=rows.add)
+        )
+        try:
+            yield ImageStore(cache=cache, channels=manifest.spec.channels, size_px=size_px)
+            rows.filling.result()
+        except BaseException:
+            rows.wanted = False
+            raise
 
 
 def read_images(manifest: Manifest, ids: Sequence[str], *, size_px: int) -> NDArray[np.uint8]:
@@ -122,7 +134,7 @@ def read_images(manifest: Manifest, ids: Sequence[str], *, size_px: int) -> NDAr
 
 
 def report_disagreements(store: ImageStore, scores: Scores) -> None:
-    """Writes `disagreements.csv` beside the parts: id, channel, score, the least score first.
+    """Writes `disagreements.csv` beside the images: id, channel, score, the least score first.
 
     scores: those that are known; other fields are scored now. They are kept, and what is found is
     said when the table is another.
@@ -133,15 +145,15 @@ def report_disagreements(store: ImageStore, scores: Scores) -> None:
             [scores[i] if i in scores else coherence_scores(store.read([i])[0]) for i in ids]
         )
 
-    path = store.parts.folder / "disagreements.csv"
-    scores_NC = fill_parts(
-        store.parts.folder / "coherence",
+    path = store.cache.folder / "disagreements.csv"
+    scores_NC = fill_rows(
+        store.cache.folder / "coherence",
         store.ids,
         make_rows,
         provenance={"channels": store.channels},
         description="comparing channels",
         keys=store.keys(store.ids),
-        rows_per_part=rows_that_fit(len(store.channels) * store.size_px**2),
+        rows_per_file=rows_that_fit(len(store.channels) * store.size_px**2),
     ).read(store.ids)
     low = [(float(scores_NC[n, c]), n, c) for n, c in np.argwhere(scores_NC < LEAST_SCORE)]
     table = pd.DataFrame(
@@ -204,92 +216,55 @@ def _data_folder(manifest: Manifest) -> Path:
     return manifest.rows[0].files[0].parent.parent
 
 
-# A store that another thread is still filling: who asks for an image waits until it is there.
+def _cache_folder(manifest: Manifest, folder: Path, size_px: int) -> Path:
+    return folder / f"{size_px}px-{content_hash(repr(manifest.spec))}"
+
+
+def _provenance(manifest: Manifest, size_px: int) -> dict[str, Any]:
+    return {
+        "atlas": manifest.spec.name,
+        "channels": manifest.spec.channels,
+        "size_px": size_px,
+        "rounded": "after resizing",
+    }
 
 
 class _Stopped(Exception):
-    """Ends the filling between two parts, where nobody wants the rest."""
+    """Ends the filling between two files, where nobody wants the rest."""
 
 
-class PlacesToCome(Mapping[str, Place]):
-    """Places of rows by id. Looking at one waits for it; after a failure that error is raised."""
+class _RowsToCome(Mapping[str, StoredRow]):
+    """Rows by id. Looking at one waits for it; after a failure that error is raised."""
+
+    filling: Future[ImageStore]
 
     def __init__(self) -> None:
-        self._places: dict[str, Place] = {}
+        self._rows: dict[str, StoredRow] = {}
         self._news = threading.Condition()
-        self._over = self._unwanted = False
-        self._error: BaseException | None = None
+        self.wanted = True
 
-    def add(self, places: Mapping[str, Place]) -> None:
+    def wait_for(self, filling: Future[ImageStore]) -> None:
+        self.filling = filling
+        filling.add_done_callback(lambda _: self.add({}))
+
+    def add(self, rows: Mapping[str, StoredRow]) -> None:
         with self._news:
-            if self._unwanted:
+            if not self.wanted and rows:
                 raise _Stopped
-            self._places.update(places)
+            self._rows.update(rows)
             self._news.notify_all()
 
-    def finish(self, error: BaseException | None = None) -> None:
-        """No more will come."""
+    def __getitem__(self, image_id: str) -> StoredRow:
         with self._news:
-            self._over, self._error = True, error
-            self._news.notify_all()
-
-    def stop(self) -> None:
-        """No more is wanted."""
-        with self._news:
-            self._unwanted = True
-
-    def wait(self) -> None:
-        """Until all is there; raises what went wrong."""
-        with self._news:
-            self._news.wait_for(lambda: self._over)
-            if self._error:
-                raise self._error
-
-    def __getitem__(self, image_id: str) -> Place:
-        with self._news:
-            self._news.wait_for(lambda: image_id in self._places or self._over)
-            if image_id not in self._places and self._error:
-                raise self._error
-            return self._places[image_id]
+            self._news.wait_for(lambda: image_id in self._rows or self.filling.done())
+            if image_id not in self._rows:
+                self.filling.result()
+            return self._rows[image_id]
 
     def __iter__(self) -> Iterator[str]:
-        self.wait()
-        return iter(self._places)
+        self.filling.result()
+        return iter(self._rows)
 
     def __len__(self) -> int:
-        self.wait()
-        return len(self._places)
-
-
-@contextmanager
-def store_being_filled(manifest: Manifest, folder: Path, *, size_px: int) -> Iterator[ImageStore]:
-    """As `fill_store`, at once. At the end of the block all is there, or what went wrong is raised.
-
-    An error of the block ends the filling behind the part that is being made.
-    """
-    places = PlacesToCome()
-
-    def fill() -> None:
-        try:
-            fill_store(manifest, folder, size_px=size_px, tell=places.add)
-        except BaseException as error:
-            places.finish(error)
-        else:
-            places.finish()
-
-    thread = threading.Thread(target=fill, name="filling the store")
-    thread.start()
-    parts = PartStore(
-        folder=parts_folder(manifest, folder, size_px=size_px),
-        ids=manifest.ids,
-        provenance=provenance_of(manifest, size_px=size_px),
-        places=places,
-    )
-    try:
-        yield ImageStore(parts=parts, channels=manifest.spec.channels, size_px=size_px)
-        places.wait()
-    except BaseException:
-        places.stop()
-        raise
-    finally:
-        thread.join()
+        self.filling.result()
+        return len(self._rows)

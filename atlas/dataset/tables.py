@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from atlas.dataset.hpa import parse_hpa_id
-from atlas.dataset.labels import parse_labels
+from atlas.dataset.labels import label_problems, parse_labels
 
 Split = Literal["train", "external", "test"]
 
@@ -168,14 +168,7 @@ def _text(path: Path, columns: tuple[str, ...], problems: list[str]) -> str | No
 
 
 def _labels(text: str, where: str, label_count: int, problems: list[str]) -> tuple[int, ...]:
-    try:
-        labels = parse_labels(text)
-    except ValueError:
-        problems.append(f"{where}: Target {text!r} is not numbers joined by spaces")
+    if wrong := label_problems(text, label_count):
+        problems += [f"{where}: {problem}" for problem in wrong]
         return ()
-    if not labels:
-        problems.append(f"{where}: no label; a labelled image has at least one")
-    for label in labels:
-        if not 0 <= label < label_count:
-            problems.append(f"{where}: label {label} is not one of 0..{label_count - 1}")
-    return tuple(dict.fromkeys(labels))  # written twice means the same as once
+    return tuple(dict.fromkeys(parse_labels(text)))  # written twice means the same as once

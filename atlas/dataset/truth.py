@@ -6,42 +6,49 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.core.errors import DataError
-from atlas.dataset.artifact_files import load_table
 from atlas.dataset.labels import parse_labels
-from atlas.dataset.manifest import Manifest
+from atlas.dataset.manifest import read_test_ids
+from atlas.dataset.spec import read_spec
+from atlas.dataset.tables import table_rows
 
 TRUTH_FILE = "truth.csv"
 NEEDED = ("Id", "Target")
+WITH_SOURCE = ("same_image", "sibling")
 
 
-def read_truth(data: Path, manifest: Manifest) -> pd.DataFrame | None:
-    """Id and Target of test images, perhaps relation, source and edit; None without the file.
+def read_truth(data: Path) -> pd.DataFrame | None:
+    """Return the rows of `DATA/truth.csv`, all texts, or None where there is no such file.
 
-    Raises DataError with every row of another image, and with labels that are not the atlas's.
+    Id and Target are always there; relation, source and edit where the file has them.
+
+    Raises:
+        DataError: The file is no table, or rows of it are wrong; every problem has its line.
     """
     if not (data / TRUTH_FILE).exists():
         return None
-    truth = load_table(data / TRUTH_FILE)
-    problems = list(_problems(truth, manifest))
+    problems: list[str] = []
+    rows = list(table_rows(data / TRUTH_FILE, NEEDED, problems))
+    problems += _problems(rows, set(read_test_ids(data)), len(read_spec(data).labels))
     if problems:
         raise DataError(str(data), problems)
-    return truth
+    return pd.DataFrame([row for _, row in rows])
 
 
-def _problems(truth: pd.DataFrame, manifest: Manifest) -> Iterator[str]:
-    missing = [name for name in NEEDED if name not in truth]
-    if missing:
-        yield f"{TRUTH_FILE}: no column {', '.join(missing)}"
-        return
-    test, seen = set(manifest.of("test").ids), set()
-    for image_id, text in zip(truth["Id"], truth["Target"], strict=True):
-        if image_id not in test:
-            yield f"{TRUTH_FILE}: {image_id} is no test image of sample_submission.csv"
+def _problems(
+    rows: list[tuple[str, dict[str, str]]], test_ids: set[str], label_count: int
+) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    for where, row in rows:
+        image_id, relation = row["Id"], row.get("relation")
+        if image_id not in test_ids:
+            yield f"{where}: {image_id} is no test image of sample_submission.csv"
         if image_id in seen:
-            yield f"{TRUTH_FILE}: {image_id} stands there twice; keep one"
-        if not _are_labels(text, len(manifest.spec.labels)):
-            yield f"{TRUTH_FILE}: {image_id}: Target {text!r} is not labels of the atlas"
-        seen.add(image_id)
+            yield f"{where}: {image_id} stands already in {seen[image_id]}; keep one"
+        if not _are_labels(row["Target"], label_count):
+            yield f"{where}: {image_id}: Target {row['Target']!r} is not labels of the atlas"
+        if relation in WITH_SOURCE and not row.get("source"):
+            yield f"{where}: {image_id}: a row of relation {relation} needs a source"
+        seen.setdefault(image_id, where)
 
 
 def _are_labels(text: str, label_count: int) -> bool:

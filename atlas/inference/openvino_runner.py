@@ -1,24 +1,31 @@
-"""Networks on OpenVINO, run from the files that they were exported to, without torch.
+"""Networks on OpenVINO: exported to files, and run from these files without torch.
 
 A model that is still in memory from its conversion gives other bits than the same one read from its
-file, so everything is run from files. Axes: B images of a batch, C channels, H x W pixels.
+file, so everything is run from files. Only an export loads torch, whose loading takes seconds.
+Axes: B images of a batch, C channels, H x W pixels.
 """
 
+import logging
+import re
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
-from atlas.core.files import content_hash
+from atlas.core.files import content_hash, folder_written_beside
 from atlas.core.timing import stage
 from atlas.inference.settings import Precision
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MODEL_FILE, WEIGHTS_FILE = "model.xml", "model.bin"
 HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
@@ -31,7 +38,7 @@ def installed(package: str = "openvino") -> bool:
 
 def has_precision(precision: Precision) -> bool:
     """Whether the processor has it, by OpenVINO's own list."""
-    found = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    found = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return CAPABILITIES[precision] in found
 
 
@@ -48,10 +55,10 @@ class OpenVinoRunner:
             "ENABLE_CPU_PINNING": False,  # other work may want the same core
         }
         try:
-            self._model = core().compile_model(str(folder / MODEL_FILE), "CPU", hints)
+            self._model = _core().compile_model(str(folder / MODEL_FILE), "CPU", hints)
         except RuntimeError as error:
             raise UserError(
-                f"{folder}: this exported network is damaged ({in_a_line(error)}); "
+                f"{folder}: this exported network is damaged ({_in_a_line(error)}); "
                 "build the index again"
             ) from error
 
@@ -67,7 +74,7 @@ class OpenVinoRunner:
             rows[number] = request.get_output_tensor(0).data.copy()
             span.close()
 
-        queue = openvino().AsyncInferQueue(self._model)
+        queue = _openvino().AsyncInferQueue(self._model)
         queue.set_callback(keep)
         try:
             for number, images in enumerate(batches_BCHW):
@@ -80,18 +87,67 @@ class OpenVinoRunner:
         return np.concatenate([rows[n] for n in range(len(rows))])
 
 
+def export(network: "nn.Module", folder: Path, *, shape_BCHW: tuple[int, int, int, int]) -> None:
+    """Write a network that takes uint8 batches of this shape, in float32.
+
+    Raises UserError for a network that OpenVINO cannot take.
+    """
+    import torch
+
+    was_training = network.training
+    batch = torch.zeros(shape_BCHW, dtype=torch.uint8)
+    try:
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracing lists what it takes for constant: all may be
+            model = _openvino().convert_model(
+                network.eval().cpu(),
+                example_input=batch,
+                input=[(list(shape_BCHW), _openvino().Type.u8)],
+            )
+    except Exception as error:  # of a dozen kinds, in many lines
+        raise UserError(f"OpenVINO cannot take this network ({_in_a_line(error)})") from error
+    finally:
+        network.train(was_training)
+    _save(model, folder)
+
+
+def quantise(
+    source: Path, folder: Path, batches_BCHW: Sequence[NDArray[np.uint8]], *, part: str
+) -> None:
+    """Write the exported model `source` with one part of it in 8 bits, whose ranges are measured
+    on these batches.
+
+    part: the network's attribute that does nearly all of the work. The rest stays exact.
+    """
+    exact = _core().read_model(str(source / MODEL_FILE))
+    # It asks torch for CUDA's compiler, and torch warns where there is none.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    # Operations are named by the attribute they were traced in, or by torch's own name outside.
+    rest = nncf.IgnoredScope(patterns=[rf"^(aten::|__module\.(?!{part})).*"], validate=False)
+    model = nncf.quantize(
+        exact,
+        nncf.Dataset(batches_BCHW),
+        subset_size=len(batches_BCHW),
+        ignored_scope=rest,
+    )
+    _save(model, folder)
+
+
 def model_hash(folder: Path) -> str:
     return content_hash(*((folder / name).read_bytes() for name in (MODEL_FILE, WEIGHTS_FILE)))
 
 
-def in_a_line(error: Exception) -> str:
-    """What OpenVINO says at last; before that it names its own files."""
+def _in_a_line(error: Exception) -> str:
+    """The last line of what OpenVINO says; before that it names its own files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:200] if lines else type(error).__name__
 
 
 @cache
-def openvino() -> Any:
+def _openvino() -> Any:
     # Conversion and quantisation report their use over the network, unless the package that does
     # it cannot be imported.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -101,5 +157,20 @@ def openvino() -> Any:
 
 
 @cache
-def core() -> Any:
-    return openvino().Core()
+def _core() -> Any:
+    return _openvino().Core()
+
+
+def _save(model: Any, folder: Path) -> None:
+    _number_names(model)
+    with folder_written_beside(folder, holds=MODEL_FILE) as beside:
+        _openvino().save_model(model, str(beside / MODEL_FILE), compress_to_fp16=False)
+
+
+def _number_names(model: Any) -> None:
+    """OpenVINO names by what a process has made so far: `Add_4711`; here by place in the model, so
+    that equal models are equal files."""
+    model.set_friendly_name("model")
+    for number, operation in enumerate(model.get_ordered_ops()):
+        own = re.sub(r"_\d+(?=$|/)", f"_n{number}", operation.get_friendly_name(), count=1)
+        operation.set_friendly_name(own)

@@ -4,15 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from atlas.report.html_page import save_page, webp_uri
 from atlas.report.leak_page import Relation
+from atlas.report.pages import save_page
+from atlas.report.pictures import Rgb, to_bytes, webp_uri
 
 QUALITY = 82
 
-Rgb = NDArray[np.float32]
 Labels = tuple[int, ...]
 
 
@@ -144,7 +141,7 @@ class Explanation:
 
 def picture_uri(rgb: Rgb) -> str:
     """H x W x 3, or H x W gray, of 0..1."""
-    return webp_uri(np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8), quality=QUALITY)
+    return webp_uri(to_bytes(rgb), quality=QUALITY)
 
 
 def save_explanation(path: Path, page: Explanation) -> None:

@@ -1,18 +1,20 @@
 """Plots of an atlas explored. Axes: C labels; V the 256 values of a pixel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import pyplot as plt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import FuncNorm, LogNorm, Normalize
+from matplotlib.container import BarContainer
 from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
 
-from atlas.report.pictures import GRAY, colour_of, save_figure, shortened
+from atlas.report.figures import dress, panels, save_figure, shortened
+from atlas.report.pictures import GRAY, colour_of
 
 COLOURS = ("#1f5f8b", "#d1802b")  # of the first split and the second
 NAME_LETTERS = 30
@@ -28,46 +30,30 @@ Floats = NDArray[np.float64]
 def save_label_counts(path: Path, counts_C: Mapping[str, Counts], names: Sequence[str]) -> None:
     """A bar for each label and split, the commonest label of all at the top. By split."""
     order = np.argsort(-np.sum(list(counts_C.values()), axis=0), kind="stable")
-    figure, axis = plt.subplots(figsize=(9.8, 1.0 + 0.265 * len(names)), layout="constrained")
-    height = 0.76 / len(counts_C)
-    for n, (split, counts) in enumerate(counts_C.items()):
-        places = np.arange(len(names)) + (n - (len(counts_C) - 1) / 2) * height
-        drawn = counts[order]
-        axis.barh(places, drawn, height, color=COLOURS[n], label=split)
-        for place, count in zip(places, drawn, strict=True):
-            axis.annotate(f"{count:,}", (max(count, 0.7), place), xytext=(4, 0), fontsize=7.5,
-                          textcoords="offset points", va="center", color="0.25")  # fmt: skip
+    figure, ((axis,),) = panels(1, 1, (9.8, 1.0 + 0.265 * len(names)))
+    shown = {split: counts[order].tolist() for split, counts in counts_C.items()}
+    _draw_bars(axis, axis.barh, shown, "{:,}", least=0.7)
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.set_xlim(0.7, 2.2 * max(int(counts.max()) for counts in counts_C.values()))
     axis.set_yticks(range(len(names)), [_named(names, k) for k in order], fontsize=8.5)
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_xlabel("images, on a logarithmic scale", fontsize=8.5)
-    if len(counts_C) > 1:
-        axis.legend(fontsize=8.5, frameon=False, loc="lower right")
-    _dress(axis, "x")
+    dress(axis)
     save_figure(path, figure)
 
 
-def save_labels_per_image(path: Path, images: Mapping[str, Mapping[int, float]]) -> None:
-    """By split: percent of the images by how many labels they carry."""
-    sizes = sorted({size for percent in images.values() for size in percent})
-    figure, axis = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
-    width = 0.76 / len(images)
-    for n, (split, percent) in enumerate(images.items()):
-        places = np.arange(len(sizes)) + (n - (len(images) - 1) / 2) * width
-        heights = [percent.get(size, 0.0) for size in sizes]
-        axis.bar(places, heights, width * 0.94, color=COLOURS[n], label=split)
-        for place, share in zip(places, heights, strict=True):
-            axis.annotate(f"{share:.3g} %", (place, share), xytext=(0, 3), fontsize=8.5,
-                          textcoords="offset points", ha="center", color="0.25")  # fmt: skip
-    axis.set_xticks(range(len(sizes)), [str(size) for size in sizes], fontsize=8.5)
+def save_labels_per_image(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """By split: percent of the images by how many labels they carry. tables: labels, percent."""
+    percent = {split: one.set_index("labels")["percent"] for split, one in tables.items()}
+    together = pd.DataFrame(percent).fillna(0.0)
+    figure, ((axis,),) = panels(1, 1, (6.4, 2.6))
+    _draw_bars(axis, axis.bar, together.to_dict("list"), "{:.3g}%")
+    axis.set_xticks(range(len(together)), together.index.astype(str), fontsize=8.5)
     axis.set_xlabel("labels on an image", fontsize=8.5)
     axis.set_ylabel("percent of images", fontsize=8.5)
     axis.margins(y=0.14)
-    if len(images) > 1:
-        axis.legend(fontsize=8.5, frameon=False)
-    _dress(axis, "y")
+    dress(axis, grid="y")
     save_figure(path, figure)
 
 
@@ -80,31 +66,45 @@ def save_cooccurrence(path: Path, both_CC: Counts, names: Sequence[str]) -> None
 
 
 def save_correlation(path: Path, phi_CC: Floats, names: Sequence[str]) -> None:
-    """Phi of each two labels; the colours rise by the root, so that weak ones can be told."""
+    """Phi of each two labels; the colours rise by the root, so that weak ones show."""
     shown = phi_CC.copy()
     np.fill_diagonal(shown, np.nan)
-    norm = FuncNorm((_signed_root, _signed_square), -1, 1)
+    root, square = (lambda x, power=power: np.sign(x) * np.abs(x) ** power for power in (0.5, 2))
+    norm = FuncNorm((root, square), -1, 1)
     numbers = [[_hundredths(v) if abs(v) >= 0.045 else "" for v in row] for row in shown]
     _heat_map(path, shown, names, norm, "RdBu_r", numbers, "phi (Pearson correlation)")
 
 
 def save_pixel_values(path: Path, counts_CV: Mapping[str, Counts], channels: Sequence[str]) -> None:
     """A panel for each split: how often each value occurs, a line for each channel. By split."""
-    figure, panels = plt.subplots(
-        1, len(counts_CV), figsize=(9.8, 3.2), sharey=True, squeeze=False, layout="constrained"
-    )
-    for axis, (split, counts) in zip(panels[0], counts_CV.items(), strict=True):
+    figure, (axes,) = panels(1, len(counts_CV), (9.8, 3.2), sharey=True)
+    for axis, (split, counts) in zip(axes, counts_CV.items(), strict=True):
         for channel, counts_V in zip(channels, counts, strict=True):
             percent_V = np.where(counts_V > 0, 100 * counts_V / counts_V.sum(), np.nan)
             axis.plot(percent_V, color=_line_colour(channel), linewidth=1.4, label=channel)
-        axis.set_title(f"{split} images", fontsize=9)
         axis.set_yscale("log")
         axis.set_xlim(-2, 257)
         axis.set_xlabel("value of a pixel, 255 is white", fontsize=8.5)
-        _dress(axis, "both")
-    panels[0][0].set_ylabel("percent of pixels", fontsize=8.5)
-    panels[0][-1].legend(fontsize=8.5, frameon=False)
+        dress(axis, grid="both", title=f"{split} images")
+    axes[0].set_ylabel("percent of pixels", fontsize=8.5)
+    axes[-1].legend(fontsize=8.5, frameon=False)
     save_figure(path, figure)
+
+
+def _draw_bars(
+    axis: Axes, draw: Callable[..., BarContainer], shown: Mapping[Any, Sequence[float]],
+    written: str, *, least: float = 0.0,
+) -> None:  # fmt: skip
+    """A group of bars for each place, one for each split. least: where a bar of nothing ends."""
+    thickness = 0.76 / len(shown)
+    for n, (split, values) in enumerate(shown.items()):
+        places = np.arange(len(values)) + (n - (len(shown) - 1) / 2) * thickness
+        drawn = np.maximum(values, least)
+        bars = draw(places, drawn, 0.94 * thickness, color=COLOURS[n], label=split)
+        labels = [written.format(value) for value in values]
+        axis.bar_label(bars, labels, padding=3, fontsize=8, color="0.25")
+    if len(shown) > 1:
+        axis.legend(fontsize=8.5, frameon=False, loc="lower right")
 
 
 def _heat_map(
@@ -115,7 +115,7 @@ def _heat_map(
     shown = [_named(names, k) for k in range(count)]
     side, names_side = 0.29 * count, 0.4 + 0.067 * max(map(len, shown))
     size = (max(side, 2.4) + names_side + 1.0, max(side, 2.4) + names_side)
-    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    figure, ((axis,),) = panels(1, 1, size)
     painted = mpl.colormaps[colours].with_extremes(bad=EMPTY)
     image = axis.imshow(values_CC, norm=norm, cmap=painted)
     dark_CC = _darkness(painted(norm(values_CC))) > INK_TURNS
@@ -141,14 +141,6 @@ def _darkness(rgba_CC4: NDArray[np.floating[Any]]) -> Floats:
     return np.asarray(1 - rgba_CC4[..., :3] @ (0.299, 0.587, 0.114), np.float64)
 
 
-def _signed_root(x: Floats) -> Floats:
-    return np.sign(x) * np.sqrt(np.abs(x))
-
-
-def _signed_square(x: Floats) -> Floats:
-    return np.sign(x) * np.square(x)
-
-
 def _hundredths(value: float) -> str:
     """-0.19 as "-.19": cells are narrow."""
     return f"{value:.2f}".replace("0.", ".", 1)
@@ -162,10 +154,3 @@ def _line_colour(channel: str) -> tuple[float, ...] | str:
     """That of the channel, darkened to be seen on white."""
     colour = colour_of(channel)
     return "0.3" if colour == GRAY else tuple(0.78 * part / max(colour) for part in colour)
-
-
-def _dress(axis: Axes, grid: str) -> None:
-    axis.grid(axis=grid, color="0.91", linewidth=0.7)  # type: ignore[arg-type]
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=8)
-    axis.spines[["top", "right"]].set_visible(False)

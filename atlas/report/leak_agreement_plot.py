@@ -1,47 +1,31 @@
 """Leak tables in pairs: how often they agree, and how far each repeats the rest."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from atlas.report.pictures import save_figure, shortened
+from atlas.report.figures import dress, panels, save_figure, shortened
 
 NAME_LETTERS = 24
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrustShown:
-    """equal of so many ids, with the interval of that share."""
-
-    equal: int
-    of: int
-    interval: tuple[float, float]
-
-
-def save_agreement_plot(
-    path: Path, agreement: pd.DataFrame, trust: Mapping[str, TrustShown]
-) -> None:
+def save_agreement_plot(path: Path, agreement: pd.DataFrame, trust: pd.DataFrame) -> None:
     """Left a map of the pairs, right each table beside the consensus of the others.
 
-    agreement: table, other, shared, equal; a row for each pair. trust: by table, in their order.
+    agreement: table, other, shared, equal; a row for each pair. trust: table, share, low, high; a
+    row for each table. A table that nobody judges has no share and an interval of all of 0 to 1.
     """
     count = len(trust)
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(4.5 + 1.7 * count, 1.4 + 0.75 * count), sharey=True, layout="constrained",
-        width_ratios=[count, 2],
-    )  # fmt: skip
-    _draw_pairs(left, agreement, list(trust))
-    _draw_trust(right, list(trust.values()))
-    short = [shortened(name, NAME_LETTERS) for name in trust]
+    size_inches = (4.5 + 1.7 * count, 1.4 + 0.75 * count)
+    figure, ((left, right),) = panels(1, 2, size_inches, sharey=True, width_ratios=[count, 2])
+    _draw_pairs(left, agreement, list(trust["table"]))
+    _draw_trust(right, trust)
+    short = [shortened(name, NAME_LETTERS) for name in trust["table"]]
     left.set_xticks(range(count), short, rotation=20, ha="right")
     left.set_yticks(range(count), short)
-    for axis in (left, right):
-        axis.tick_params(labelsize=8)
+    left.tick_params(labelsize=8)
     save_figure(path, figure)
 
 
@@ -60,15 +44,9 @@ def _draw_pairs(axis: Axes, agreement: pd.DataFrame, names: list[str]) -> None:
     axis.set_title("equal label sets, of shared ids", fontsize=9)
 
 
-def _draw_trust(axis: Axes, trust: list[TrustShown]) -> None:
-    """A table that nobody judges has its interval, which is all of 0 to 1, and no dot."""
-    low, high = np.array([shown.interval for shown in trust]).T
+def _draw_trust(axis: Axes, trust: pd.DataFrame) -> None:
     places = np.arange(len(trust))
-    share = [shown.equal / shown.of if shown.of else np.nan for shown in trust]
-    axis.hlines(places, low, high, color="0.35", linewidth=2)
-    axis.scatter(share, places, s=36, color="tab:blue", zorder=3)
+    axis.hlines(places, trust["low"], trust["high"], color="0.35", linewidth=2)
+    axis.scatter(trust["share"], places, s=36, color="tab:blue", zorder=3)
     axis.set_xlim(-0.02, 1.02)
-    axis.grid(axis="x", color="0.9", linewidth=0.6)
-    axis.set_axisbelow(True)
-    axis.set_title("repeats the others (95 %)", fontsize=9)
-    axis.spines[["top", "right"]].set_visible(False)
+    dress(axis, title="repeats the others (95%)")

@@ -1,15 +1,30 @@
-"""A leak run as one page: counts, cuts, plots, and every claim with its pictures."""
+"""A leak run as one page: counts, cuts, plots, and every claim with its pictures.
 
-from collections.abc import Sequence
+The page holds small pictures of a query, its match and their difference, and colours them itself.
+Axes: C channels, H rows, W columns, S sides of a square.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from jinja2.utils import htmlsafe_json_dumps
 from numpy.typing import NDArray
 
-from atlas.report.html_page import data_uri, save_page, webp_uri
-from atlas.report.pictures import colour_of, stretched
+from atlas.report.pages import save_page
+from atlas.report.pictures import colour_of, data_uri, stretched, to_bytes, webp_uri
+
+# Multiples of 16, on which WebP's blocks end: so tiles of one sheet do not leak into another.
+TILE_SIDES_PX = (96, 80, 64, 48, 32)
+PAGE_BYTES = 40e6
+BYTES_PER_PIXEL = 0.19  # in base64 at QUALITY, of fields in fluorescence: 0.12 to 0.22
+DIFFERENCE_BYTES = 1200
+QUALITY = 40
+WHITE_DIFFERENCE = 2.0  # standard deviations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +43,7 @@ class Claim:
     """A test image and its best match.
 
     evidence: None for siblings. labels: of the match, by number; before: what the image is
-    labelled as without the transfer, None where that is not known.
+    labelled as without the transfer, None where nothing was submitted yet.
     sheet, difference: data URIs by `leak_tiles`. laid_23: affine map from the query to the match,
     both of side 1, row by row.
     """
@@ -40,12 +55,12 @@ class Claim:
     evidence: float | None
     confidence: float
     labels: tuple[int, ...]
-    before: tuple[int, ...] | None
     decision: str
     reason: str
     sheet: str
     difference: str
     laid_23: tuple[float, ...]
+    before: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,22 +97,20 @@ def save_leak_page(path: Path, page: LeakPage) -> None:
     )
 
 
+def with_labels_before(page: str, labels: Mapping[str, tuple[int, ...]]) -> str:
+    """Return a page of `save_leak_page` with the labels before the transfer, by image id."""
+
+    def filled(found: re.Match[str]) -> str:
+        data = json.loads(found[2])
+        for row in data["rows"]:
+            row["before"] = labels.get(row["id"])
+        return f"{found[1]}{htmlsafe_json_dumps(data, sort_keys=True)}{found[3]}"
+
+    return re.sub(r'(<script [^>]*id="data">)(.*?)(</script>)', filled, page, flags=re.DOTALL)
+
+
 def _css(channel: str) -> str:
     return "rgb({:.0%} {:.0%} {:.0%})".format(*colour_of(channel))
-
-
-# Small pictures of a query, its match and their difference, to be coloured by the page.
-#
-# Axes: C channels, H rows, W columns, S sides of a square.
-
-
-# Multiples of 16, on which WebP's blocks end: so tiles of one sheet do not leak into another.
-TILE_SIDES_PX = (96, 80, 64, 48, 32)
-PAGE_BYTES = 40e6
-BYTES_PER_PIXEL = 0.19  # in base64 at QUALITY, of fields in fluorescence: 0.12 to 0.22
-DIFFERENCE_BYTES = 1200
-QUALITY = 40
-WHITE_DIFFERENCE = 2.0  # standard deviations
 
 
 def tile_side_px(claims: int, channels: int) -> int:
@@ -120,7 +133,7 @@ def sheet_uri(query: NDArray[np.uint8], match: NDArray[np.uint8], side_px: int) 
 def difference_uri(difference_SS: NDArray[np.float32]) -> str:
     """Black where equal, white from WHITE_DIFFERENCE on, clear where it is NaN."""
     clear = np.isnan(difference_SS)
-    gray = _bytes(np.where(clear, 0, difference_SS / WHITE_DIFFERENCE))
+    gray = to_bytes(np.where(clear, 0, difference_SS / WHITE_DIFFERENCE))
     opacity = np.where(clear, 0, 255).astype(np.uint8)
     return webp_uri(np.dstack([gray, gray, gray, opacity]), quality=QUALITY)
 
@@ -128,8 +141,4 @@ def difference_uri(difference_SS: NDArray[np.float32]) -> str:
 def _tiles(field: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     how = cv2.INTER_AREA if field.shape[1] > side_px else cv2.INTER_CUBIC
     planes = [cv2.resize(plane, (side_px, side_px), interpolation=how) for plane in field]
-    return _bytes(stretched(np.stack(planes)))
-
-
-def _bytes(shares: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+    return to_bytes(stretched(np.stack(planes)))

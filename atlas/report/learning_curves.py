@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from atlas.report.pictures import save_figure, shortened
+from atlas.report.figures import dress, panels, save_figure, shortened
 
 LOSSES = {"train_loss": "training", "validation_loss": "held out"}
 COLOURS = {"train_loss": "tab:blue", "validation_loss": "tab:orange"}
@@ -23,12 +22,12 @@ def save_curves(path: Path, runs: Tables) -> None:
 
     runs: by name, as metrics.csv. Of several each is a thin line, and their mean a thick one.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure, ((left, right),) = panels(1, 2, (9, 3.6))
     for column, name in LOSSES.items():
         _lines(left, runs, column, COLOURS[column], name)
     _lines(right, runs, F1_COLUMN, F1_COLOUR, "held out")
-    _dress(left, "loss")
-    _dress(right, "macro F1 at the best single cut")
+    _style(left, "loss")
+    _style(right, "macro F1 at the best single cut")
     left.set_ylim(bottom=min(0.0, left.get_ylim()[0]))
     right.set_ylim(0, 1)
     for axis in (left, right):
@@ -47,16 +46,13 @@ def save_class_curves(path: Path, runs: Tables) -> None:
     classes = list(dict.fromkeys(c for table in runs.values() for c in table.columns[2:]))
     across = min(PANELS_ACROSS, len(classes))
     down = -(-len(classes) // across)
-    figure, panels = plt.subplots(
-        down, across, figsize=(0.4 + 1.7 * across, 0.8 + 1.3 * down), sharex=True, sharey=True,
-        squeeze=False, layout="constrained",
-    )  # fmt: skip
-    for axis in panels.flat:
+    size_inches = (0.4 + 1.7 * across, 0.8 + 1.3 * down)
+    figure, axes = panels(down, across, size_inches, sharex=True, sharey=True)
+    for axis in axes.flat[len(classes) :]:
         axis.set_visible(False)
-    for axis, name in zip(panels.flat, classes, strict=False):
-        axis.set_visible(True)
+    for axis, name in zip(axes.flat, classes, strict=False):
         _lines(axis, runs, name, F1_COLOUR, "")
-        _dress(axis, shortened(name, TITLE_LETTERS))
+        _style(axis, shortened(name, TITLE_LETTERS))
         axis.set_ylim(0, 1)
         if not axis.lines:
             axis.text(0.5, 0.5, "none held out", transform=axis.transAxes, ha="center", fontsize=7)
@@ -80,13 +76,11 @@ def _lines(axis: Axes, runs: Tables, column: str, colour: str, label: str) -> No
         axis.plot(mean.index + 1, mean, color=colour, linewidth=2, label=label)
 
 
-def _dress(axis: Axes, title: str) -> None:
+def _style(axis: Axes, title: str) -> None:
+    dress(axis, grid="both")
     axis.set_title(title, fontsize=8)
     axis.tick_params(labelsize=7)
     axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    axis.grid(color="0.9", linewidth=0.6)
-    axis.set_axisbelow(True)
-    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _whose(runs: Tables) -> str:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,8 +20,9 @@ from tqdm import tqdm
 
 from atlas.core.errors import DataError, UserError
 from atlas.core.files import content_hash, folder_written_beside, json_text
+from atlas.dataset.artifacts import load_texts
 from atlas.dataset.hpa import HPA_CHANNELS
-from atlas.dataset.labels import HPA_LABELS
+from atlas.dataset.labels import HPA_LABELS, label_problems
 from atlas.synthetic.cells import draw_field
 from atlas.synthetic.drawn_plan import (
     Drawing,
@@ -100,7 +102,7 @@ def read_id_tables(train_csv: Path, test_csv: Path) -> tuple[pd.DataFrame, list[
     for path, columns in ((train_csv, ["Id", "Target"]), (test_csv, ["Id"])):
         if not path.is_file():
             raise DataError(str(path), ["there is no such file; name a CSV table with a column Id"])
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = load_texts(path)
         missing = [f"column {column} is missing" for column in columns if column not in table]
         if missing:
             raise DataError(str(path), missing)
@@ -111,9 +113,8 @@ def read_id_tables(train_csv: Path, test_csv: Path) -> tuple[pd.DataFrame, list[
 def _check_tables(train: pd.DataFrame, test_ids: Sequence[str]) -> None:
     problems = [] if len(train) else ["the train table has no rows"]
     for line, (image, target) in enumerate(zip(train["Id"], train["Target"], strict=True), start=2):
-        words = str(target).split()
-        if not words or not all(w.isdecimal() and int(w) < len(HPA_LABELS) for w in words):
-            problems.append(f"train line {line}: {image}: Target {target!r} is not of 0..27")
+        for problem in label_problems(str(target), len(HPA_LABELS)):
+            problems.append(f"train line {line}: {image}: Target {target!r}: {problem}")
     ids = pd.Series([*train["Id"], *test_ids], dtype=str)
     problems += [f"id {image} occurs twice" for image in ids[ids.duplicated()]]
     unsafe = ids[~ids.str.fullmatch(r"[\w.-]+")]
@@ -130,13 +131,13 @@ def _already_there(folder: Path, stated: Mapping[str, object]) -> DrawnAtlas | N
     if found.get("settings") != stated:
         what = "other settings drew it" if found else "it is no finished drawn atlas"
         raise UserError(f"{folder}: exists and {what}; name another folder or remove this one")
-    return DrawnAtlas(
-        folder=folder,
-        content_hash=found["content_hash"],
-        train_images=found["train_images"],
-        test_images=found["test_images"],
-        already_there=True,
-    )
+    return _drawn(folder, found, already_there=True)
+
+
+def _drawn(folder: Path, notes: Mapping[str, Any], *, already_there: bool) -> DrawnAtlas:
+    names = ("content_hash", "train_images", "test_images")
+    said = {name: notes[name] for name in names}
+    return DrawnAtlas(folder=folder, already_there=already_there, **said)
 
 
 def _write(
@@ -162,13 +163,7 @@ def _write(
         }
         for name, text in {**tables, **texts, "drawn.json": json_text(notes)}.items():
             (beside / name).write_text(text, encoding="utf-8")
-    return DrawnAtlas(
-        folder=folder,
-        content_hash=str(notes["content_hash"]),
-        train_images=len(train),
-        test_images=len(test),
-        already_there=False,
-    )
+    return _drawn(folder, notes, already_there=False)
 
 
 def _tables(train: list[Drawing], test: list[Drawing]) -> dict[str, str]:

@@ -32,11 +32,6 @@ def turned(image: Image, element: int) -> Image:
     return np.ascontiguousarray(quarter[:, :, ::-1] if element >= 4 else quarter)
 
 
-def inverse_turn(element: int) -> int:
-    """The element that undoes `element`; a mirrored turn undoes itself."""
-    return element if element >= 4 else -element % 4
-
-
 def exact(image: Image, rng: np.random.Generator) -> Image:
     return image.copy()
 

@@ -1,10 +1,11 @@
-"""A field of cells as geometry, and the strokes that every stain is drawn with.
+"""A field of cells as geometry: where its cells lie, and the strokes of every stain.
 
-Legend: K cells, P outline points, N points or curves, S side of the canvas in px; lengths called
-`radii` are multiples of the field's cell radius, so that a pattern looks alike at every size.
+Legend: K cells, P outline points, F fibres a cell, N points or curves, S side of the canvas in px;
+lengths called `radii` are multiples of the field's cell radius, so that a pattern looks alike at
+every size.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import cv2
@@ -13,6 +14,32 @@ from numpy.typing import NDArray
 
 Map: TypeAlias = NDArray[np.float32]
 Points: TypeAlias = NDArray[np.float64]
+
+OUTLINE = 24
+MAX_CELLS = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellStyle:
+    """What the fields of one antibody share outside green: the cell line and the staining.
+
+    Radii are shares of the field's side; a ratio is long over short axis.
+    """
+
+    radius: float
+    nucleus_share: float
+    nucleus_ratio: float
+    body_ratio: float
+    raggedness: float
+    crowding: float
+    chromatin_grain: float
+    nucleoli: float
+    fibres: float
+    fibre_curl: float
+    er_reach: float
+    er_grain: float
+    gains_4: tuple[float, float, float, float]
+    protein_variation: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +87,40 @@ class Scene:
         """What sticks to a whole cell: dim, and thinner where the cell is flat."""
         thickness = np.minimum(self.to_edge * np.float32(0.2), np.float32(0.1))
         return np.asarray(self.body * thickness, dtype=np.float32)
+
+
+def lay_out(style: CellStyle, rng: np.random.Generator, side_px: int) -> Scene:
+    """Places the cells of one field and draws the maps that all stains share."""
+    radius_px = style.radius * side_px * float(np.exp(rng.normal(0, 0.04)))
+    centres = _places(style, rng, radius_px / side_px) * side_px
+    cells, angles = len(centres), rng.uniform(0, np.pi, len(centres))
+    sizes = radius_px * np.exp(rng.normal(0, 0.12, cells))
+    bodies = _outlines(centres, sizes, angles, style.body_ratio, style.raggedness, rng)
+    inner = sizes * style.nucleus_share * np.exp(rng.normal(0, 0.08, cells))
+    nuclei = _outlines(centres, inner, angles, style.nucleus_ratio, 0.035, rng)
+    cell_of, nucleus_of = _painted(bodies, nuclei, side_px)
+    mtoc = nuclei[np.arange(cells), rng.integers(OUTLINE, size=cells)]
+    mtoc = centres + (mtoc - centres) * 1.25
+    fibres = _fibres(style, nuclei, bodies, mtoc, rng)
+    bare = Scene(
+        radius_px=radius_px,
+        centres_K2=centres,
+        angles_K=angles,
+        nuclei_KP2=nuclei,
+        bodies_KP2=bodies,
+        mtoc_K2=mtoc,
+        cell_of=cell_of,
+        nucleus=(nucleus_of > 0).astype(np.float32),
+        body=(cell_of > 0).astype(np.float32),
+        inside_nucleus=_depth(nucleus_of, radius_px),
+        outside_nucleus=_depth((nucleus_of == 0).astype(np.uint8), radius_px),
+        to_edge=_depth(_without_borders(cell_of), radius_px),
+        nucleoli=np.zeros(cell_of.shape, np.float32),
+        nucleoli_N2=_nucleoli(style, centres, nuclei, rng),
+        fibres=np.zeros(cell_of.shape, np.float32),
+        fibre_ends_N2=fibres[:, -1],
+    )
+    return _with_maps(bare, fibres)
 
 
 def clouds(rng: np.random.Generator, side_px: int, grain: float, depth: float) -> Map:
@@ -129,77 +190,9 @@ def worms(
     )
 
 
-# Where the cells of a drawn field lie, and the maps that all its stains share.
-#
-# Legend: K cells, P outline points, F fibres a cell, S side of the canvas in px.
-
-
-OUTLINE = 24
-MAX_CELLS = 40
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellStyle:
-    """What the fields of one antibody share outside green: the cell line and the staining.
-
-    Radii are shares of the field's side; a ratio is long over short axis.
-    """
-
-    radius: float
-    nucleus_share: float
-    nucleus_ratio: float
-    body_ratio: float
-    raggedness: float
-    crowding: float
-    chromatin_grain: float
-    nucleoli: float
-    fibres: float
-    fibre_curl: float
-    er_reach: float
-    er_grain: float
-    gains_4: tuple[float, float, float, float]
-    protein_variation: float
-
-
-def lay_out(style: CellStyle, rng: np.random.Generator, side_px: int) -> Scene:
-    """Places the cells of one field and draws the maps that all stains share."""
-    radius_px = style.radius * side_px * float(np.exp(rng.normal(0, 0.04)))
-    centres = _places(style, rng, radius_px / side_px) * side_px
-    cells, angles = len(centres), rng.uniform(0, np.pi, len(centres))
-    sizes = radius_px * np.exp(rng.normal(0, 0.12, cells))
-    bodies = _outlines(centres, sizes, angles, style.body_ratio, style.raggedness, rng)
-    inner = sizes * style.nucleus_share * np.exp(rng.normal(0, 0.08, cells))
-    nuclei = _outlines(centres, inner, angles, style.nucleus_ratio, 0.035, rng)
-    cell_of, nucleus_of = _painted(bodies, nuclei, side_px)
-    mtoc = nuclei[np.arange(cells), rng.integers(OUTLINE, size=cells)]
-    mtoc = centres + (mtoc - centres) * 1.25
-    fibres = _fibres(style, nuclei, bodies, mtoc, rng)
-    bare = Scene(
-        radius_px=radius_px,
-        centres_K2=centres,
-        angles_K=angles,
-        nuclei_KP2=nuclei,
-        bodies_KP2=bodies,
-        mtoc_K2=mtoc,
-        cell_of=cell_of,
-        nucleus=(nucleus_of > 0).astype(np.float32),
-        body=(cell_of > 0).astype(np.float32),
-        inside_nucleus=_depth(nucleus_of, radius_px),
-        outside_nucleus=_depth((nucleus_of == 0).astype(np.uint8), radius_px),
-        to_edge=_depth(_without_borders(cell_of), radius_px),
-        nucleoli=np.zeros(cell_of.shape, np.float32),
-        nucleoli_N2=_nucleoli(style, centres, nuclei, rng),
-        fibres=np.zeros(cell_of.shape, np.float32),
-        fibre_ends_N2=fibres[:, -1],
-    )
-    return _with_maps(bare, fibres)
-
-
 def _with_maps(scene: Scene, fibres_NP2: Points) -> Scene:
-    known = {**vars(scene)}
-    known["nucleoli"] = np.minimum(spots(scene, scene.nucleoli_N2, 0.075), 1) * scene.nucleus
-    known["fibres"] = strokes(scene, fibres_NP2, 0.016)
-    return Scene(**known)
+    spotted = np.minimum(spots(scene, scene.nucleoli_N2, 0.075), 1) * scene.nucleus
+    return replace(scene, nucleoli=spotted, fibres=strokes(scene, fibres_NP2, 0.016))
 
 
 def _places(style: CellStyle, rng: np.random.Generator, radius: float) -> Points:

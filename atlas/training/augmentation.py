@@ -1,7 +1,16 @@
-"""What a training image goes through, drawn anew for each showing. Axes: C channels, H x W pixels.
+"""What a training image goes through, drawn anew each time that it is shown.
 
 Colours are stains here: gamma, gain and focus change alike in all channels, because what one stain
 says against another must stay; only noise differs, as a camera's does.
+
+The strong augmentation is that of an HPA 2018 student baseline, under albumentations' present
+names. The baseline's list names transforms that albumentations has dropped since: Flip is one of
+three flips here, ShiftScaleRotate is Affine, RandomContrast and RandomBrightness are halves of
+RandomBrightnessContrast, and imgaug's (IAA...) are AdditiveNoise, MovedGrid, Sharpen and Emboss
+with imgaug's ranges. Edges are mirrored, as they were then. All of them but CLAHE take any number
+of channels and treat each by itself; GaussNoise alone draws another noise for each.
+
+Axes: C channels, H x W pixels.
 """
 
 import os
@@ -17,11 +26,17 @@ from numpy.typing import NDArray
 
 from atlas.training.settings import Augmentation
 
-# The strengths of `atlas.edits`, which copies are made with.
+# The strengths of `atlas.synthetic.edits`, which copies are made with.
 GAMMA_PERCENT = (65, 160)
 GAIN = (1 / 1.5, 1.5)
 NOISE_SHARE = (4 / 255, 12 / 255)
 BLUR_SIGMA_PX = (0.4, 1.2)
+
+MIRRORED = cv2.BORDER_REFLECT_101
+# Variances of 10 to 50 counts, as the old GaussNoise had by default; standard deviations of white.
+GAUSS_STD = (10**0.5 / 255, 50**0.5 / 255)
+LIGHT = 0.2
+GRID_POINTS, GRID_SHIFT = 4, (0.03, 0.05)  # a side; standard deviations, in shares of the side
 
 
 class Augment:
@@ -70,32 +85,6 @@ def photometric_choices() -> dict[str, albumentations.ImageOnlyTransform]:
     }
 
 
-def _steps(augmentation: Augmentation) -> list[albumentations.BasicTransform]:
-    if augmentation == "strong":
-        return [step.as_transform() for step in strong_steps()]
-    turns = [] if augmentation == "none" else [albumentations.D4(p=1)]
-    return [*turns, *(photometric_choices().values() if augmentation == "photometric" else ())]
-
-
-# The strong augmentation of an HPA 2018 student baseline, under albumentations' present names.
-#
-# Axes: H x W pixels, C channels. Its list names transforms that albumentations has dropped
-# since: Flip is one of three flips here, ShiftScaleRotate is Affine, RandomContrast and
-# RandomBrightness are halves of RandomBrightnessContrast, and imgaug's (IAA...) are
-# AdditiveNoise, MovedGrid, Sharpen and Emboss with imgaug's ranges. Edges are mirrored, as they
-# were then.
-#
-# All of them but CLAHE take any number of channels and treat each by itself; GaussNoise alone draws
-# another noise for each.
-
-
-MIRRORED = cv2.BORDER_REFLECT_101
-# Variances of 10 to 50 counts, as the old GaussNoise had by default; standard deviations of white.
-GAUSS_STD = (10**0.5 / 255, 50**0.5 / 255)
-LIGHT = 0.2
-GRID_POINTS, GRID_SHIFT = 4, (0.03, 0.05)  # a side; standard deviations, in shares of the side
-
-
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """With this probability one of the choices is made; their own p are what each is drawn by."""
@@ -105,6 +94,20 @@ class Step:
 
     def as_transform(self) -> albumentations.OneOf:
         return albumentations.OneOf(list(self.choices.values()), p=self.probability)
+
+
+def strong_steps() -> list[Step]:
+    """In their order, with the source's probabilities."""
+    return [
+        Step(probability=0.5, choices={"quarter turns": albumentations.RandomRotate90(p=1)}),
+        Step(probability=0.5, choices=_flips()),
+        Step(probability=0.5, choices={"transpose": albumentations.Transpose(p=1)}),
+        Step(probability=0.2, choices=_noises()),
+        Step(probability=0.2, choices=_blurs()),
+        Step(probability=0.2, choices={"shift, scale, rotate": _shift_scale_rotate()}),
+        Step(probability=0.2, choices=_distortions()),
+        Step(probability=0.3, choices=_sharpness_and_light()),
+    ]
 
 
 class ClaheEach(albumentations.CLAHE):  # type: ignore[misc]
@@ -142,18 +145,11 @@ class MovedGrid(albumentations.GridDistortion):  # type: ignore[misc]
         }
 
 
-def strong_steps() -> list[Step]:
-    """In their order, with the source's probabilities."""
-    return [
-        Step(probability=0.5, choices={"quarter turns": albumentations.RandomRotate90(p=1)}),
-        Step(probability=0.5, choices=_flips()),
-        Step(probability=0.5, choices={"transpose": albumentations.Transpose(p=1)}),
-        Step(probability=0.2, choices=_noises()),
-        Step(probability=0.2, choices=_blurs()),
-        Step(probability=0.2, choices={"shift, scale, rotate": _shift_scale_rotate()}),
-        Step(probability=0.2, choices=_distortions()),
-        Step(probability=0.3, choices=_sharpness_and_light()),
-    ]
+def _steps(augmentation: Augmentation) -> list[albumentations.BasicTransform]:
+    if augmentation == "strong":
+        return [step.as_transform() for step in strong_steps()]
+    turns = [] if augmentation == "none" else [albumentations.D4(p=1)]
+    return [*turns, *(photometric_choices().values() if augmentation == "photometric" else ())]
 
 
 def _flips() -> dict[str, albumentations.BasicTransform]:

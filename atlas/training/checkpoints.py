@@ -1,4 +1,9 @@
-"""When and how a run keeps what it needs to go on."""
+"""What a run keeps on disk: the checkpoints that it resumes from, and the weights that it averages.
+
+Averaging takes the mean of the weights at the end of the last epochs. Sources: Izmailov et al.,
+Averaging Weights Leads to Wider Optima (2018), algorithm 1; the third of HPA 2018 averaged its last
+ten checkpoints.
+"""
 
 import math
 import time
@@ -20,17 +25,7 @@ from atlas.training.precision import own_precision
 from atlas.training.settings import TrainingSettings
 from atlas.training.weights import load_weights, save_weights
 
-
-class WrittenBeside(TorchCheckpointIO):
-    """Whole or not at all: Lightning's own way moves a file from the system's temporary folder,
-    which is a copy where that is another disk."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
-        # An open file: given a path, torch writes its name into the archive.
-        with written_beside(Path(path)) as beside, beside.open("wb") as file:
-            torch.save(checkpoint, file)
+AVERAGED_FILE = "averaged.ckpt"
 
 
 class Checkpoints(Checkpoint):
@@ -90,15 +85,6 @@ class Checkpoints(Checkpoint):
         self.saved_at = time.monotonic()
 
 
-# The mean of the weights at the end of the last epochs.
-#
-# Sources: Izmailov et al., Averaging Weights Leads to Wider Optima (2018), algorithm 1; the
-# third of HPA 2018 averaged its last ten checkpoints.
-
-
-AVERAGED_FILE = "averaged.ckpt"
-
-
 class EpochWeights(Callback):
     """Keeps the weights at the end of each epoch that will be averaged."""
 
@@ -142,6 +128,18 @@ def averaged_checkpoint(
     for file in files:
         file.unlink(missing_ok=True)
     return path
+
+
+class WrittenBeside(TorchCheckpointIO):
+    """Whole or not at all: Lightning's own way moves a file from the system's temporary folder,
+    which is a copy where that is another disk."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        # An open file: given a path, torch writes its name into the archive.
+        with written_beside(Path(path)) as beside, beside.open("wb") as file:
+            torch.save(checkpoint, file)
 
 
 def _epochs(training: TrainingSettings) -> range:

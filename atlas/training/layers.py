@@ -1,4 +1,8 @@
-"""Pooling and heads. Axes: N images, F features, h x w the feature map."""
+"""What networks of all kinds are built of: normalisation, pooling and heads, and views of images.
+
+Axes: N images, C channels, K mixtures of them, H x W pixels, P pixels in a row, F features,
+h x w the feature map.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,54 +17,6 @@ from torch.nn import functional
 from atlas.core.files import content_hash
 from atlas.dataset.store import ImageStore
 
-
-def in_float32(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """Of a trunk in bfloat16 too: the rest costs nothing, and gives what cosines, thresholds and
-    ranks are taken of."""
-    with torch.autocast(inputs.device.type, enabled=False):
-        outputs: torch.Tensor = module(inputs.float())
-    return outputs
-
-
-class AvgMaxPool(nn.Module):
-    """Average and maximum side by side: N x F x h x w -> N x 2F."""
-
-    def forward(self, features_NFhw: torch.Tensor) -> torch.Tensor:
-        return torch.cat([features_NFhw.mean((2, 3)), features_NFhw.amax((2, 3))], dim=1)
-
-
-def winner_head(
-    in_features: int,
-    hidden: int,
-    out_features: int,
-    *,
-    dropouts: tuple[float, float],
-    last_batchnorm: bool,
-) -> nn.Sequential:
-    """The head of the HPA 2018 winner: N x in_features -> N x out_features.
-
-    BatchNorm, dropout, Linear, ReLU, BatchNorm, dropout, Linear; the metric model ends in another
-    BatchNorm, the classifier does not.
-    """
-    layers: list[nn.Module] = [
-        nn.BatchNorm1d(in_features),
-        nn.Dropout(dropouts[0]),
-        nn.Linear(in_features, hidden),
-        nn.ReLU(),
-        nn.BatchNorm1d(hidden),
-        nn.Dropout(dropouts[1]),
-        nn.Linear(hidden, out_features),
-    ]
-    if last_batchnorm:
-        layers.append(nn.BatchNorm1d(out_features))
-    return nn.Sequential(*layers)
-
-
-# Channel statistics of an atlas, measured once.
-#
-# Axes: N images, C channels, K mixtures of them, H x W pixels, P pixels in a row.
-
-
 MOST_IMAGES = 1000
 IMAGES_PER_READ = 100
 LEAST_STD = 1.0  # gray levels; a constant channel must not be blown up
@@ -72,6 +28,32 @@ class ChannelStatistics:
 
     mean_C: tuple[float, ...]
     std_C: tuple[float, ...]
+
+
+def measure_channels(
+    store: ImageStore, ids: Sequence[str], *, weights_KC: Sequence[Sequence[float]] | None = None
+) -> ChannelStatistics:
+    """Over at most 1,000 of the images, chosen by the hash of their ids; give labelled ones.
+
+    weights_KC: measures these mixtures of the channels; None the channels themselves.
+    Sums are of whole numbers, so the order of reading cannot change the result.
+    """
+    chosen = sorted(ids, key=content_hash)[:MOST_IMAGES]
+    count = len(store.channels)
+    total_C, products_CC = np.zeros(count), np.zeros((count, count))
+    for start in range(0, len(chosen), IMAGES_PER_READ):
+        for image_CHW in store.read(chosen[start : start + IMAGES_PER_READ]):
+            values_CP = image_CHW.reshape(count, -1).astype(np.float64)
+            total_C += values_CP.sum(1)
+            products_CC += values_CP @ values_CP.T
+    pixels = len(chosen) * store.size_px**2
+    mix_KC = np.eye(count) if weights_KC is None else np.array(weights_KC, np.float64)
+    mean_K = mix_KC @ total_C / pixels
+    variance_K = ((mix_KC @ products_CC) * mix_KC).sum(1) / pixels - mean_K**2
+    return ChannelStatistics(
+        mean_C=tuple(float(m) for m in mean_K),
+        std_C=tuple(max(LEAST_STD, math.sqrt(max(0.0, v))) for v in variance_K),
+    )
 
 
 class Normalise(nn.Module):
@@ -119,33 +101,46 @@ class MixChannels(nn.Module):
             return functional.conv2d(images_NCHW.float(), self.weights.float()[:, :, None, None])
 
 
-def measure_channels(
-    store: ImageStore, ids: Sequence[str], *, weights_KC: Sequence[Sequence[float]] | None = None
-) -> ChannelStatistics:
-    """Over at most 1,000 of the images, chosen by the hash of their ids; give labelled ones.
+class AvgMaxPool(nn.Module):
+    """Average and maximum side by side: N x F x h x w -> N x 2F."""
 
-    weights_KC: measures these mixtures of the channels; None the channels themselves.
-    Sums are of whole numbers, so the order of reading cannot change the result.
+    def forward(self, features_NFhw: torch.Tensor) -> torch.Tensor:
+        return torch.cat([features_NFhw.mean((2, 3)), features_NFhw.amax((2, 3))], dim=1)
+
+
+def winner_head(
+    in_features: int,
+    hidden: int,
+    out_features: int,
+    *,
+    dropouts: tuple[float, float],
+    last_batchnorm: bool,
+) -> nn.Sequential:
+    """The head of the HPA 2018 winner: N x in_features -> N x out_features.
+
+    BatchNorm, dropout, Linear, ReLU, BatchNorm, dropout, Linear; the metric model ends in another
+    BatchNorm, the classifier does not.
     """
-    chosen = sorted(ids, key=content_hash)[:MOST_IMAGES]
-    count = len(store.channels)
-    total_C, products_CC = np.zeros(count), np.zeros((count, count))
-    for start in range(0, len(chosen), IMAGES_PER_READ):
-        for image_CHW in store.read(chosen[start : start + IMAGES_PER_READ]):
-            values_CP = image_CHW.reshape(count, -1).astype(np.float64)
-            total_C += values_CP.sum(1)
-            products_CC += values_CP @ values_CP.T
-    pixels = len(chosen) * store.size_px**2
-    mix_KC = np.eye(count) if weights_KC is None else np.array(weights_KC, np.float64)
-    mean_K = mix_KC @ total_C / pixels
-    variance_K = ((mix_KC @ products_CC) * mix_KC).sum(1) / pixels - mean_K**2
-    return ChannelStatistics(
-        mean_C=tuple(float(m) for m in mean_K),
-        std_C=tuple(max(LEAST_STD, math.sqrt(max(0.0, v))) for v in variance_K),
-    )
+    layers: list[nn.Module] = [
+        nn.BatchNorm1d(in_features),
+        nn.Dropout(dropouts[0]),
+        nn.Linear(in_features, hidden),
+        nn.ReLU(),
+        nn.BatchNorm1d(hidden),
+        nn.Dropout(dropouts[1]),
+        nn.Linear(hidden, out_features),
+    ]
+    if last_batchnorm:
+        layers.append(nn.BatchNorm1d(out_features))
+    return nn.Sequential(*layers)
 
 
-# Views of images: flips, turns and crops. Axes: N images, C channels, H x W pixels.
+def in_float32(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Of a trunk in bfloat16 too: the rest costs nothing, and gives what cosines, thresholds and
+    ranks are taken of."""
+    with torch.autocast(inputs.device.type, enabled=False):
+        outputs: torch.Tensor = module(inputs.float())
+    return outputs
 
 
 def turned_view(images_NCHW: torch.Tensor, view: int) -> torch.Tensor:

@@ -142,19 +142,6 @@ class EpochBatches(Sampler[list[Place]]):
         return [[(int(n), self.epoch, next(shown_before)) for n in batch] for batch in batches]
 
 
-class InOrder(Sampler[Place]):
-    """Every image once, in the order of the ids, always alike: for validation."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[Place]:
-        return ((index, 0, 0) for index in range(self.count))
-
-
 def training_loader(
     store: ImageStore,
     ids: Sequence[str],
@@ -176,7 +163,8 @@ def validation_loader(
 ) -> DataLoader[Sample]:
     """The same without augmentation, in the order of ids; each process sees all of them."""
     dataset = FieldDataset(store, ids, targets, training, augment=False)
-    return DataLoader(dataset, batch_size=training.batch_size, sampler=InOrder(len(dataset)))
+    places = [(index, 0, 0) for index in range(len(dataset))]
+    return DataLoader(dataset, batch_size=training.batch_size, sampler=places)
 
 
 def seed_of(*parts: int | str) -> int:

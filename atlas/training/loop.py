@@ -47,7 +47,7 @@ def fit(
     the validation metric `monitor`, or the average that the settings ask for.
 
     module: has `network.trunk`; its `training_step` returns the loss, or a dict with `loss`; its
-        optimizer is `engine.optimizers.build_optimizer`.
+        optimizer is `atlas.training.optimization.build_optimizer`.
     tables: written beside metrics.csv, which has a row of everything logged for each epoch.
     Goes on behind checkpoints/last.ckpt, which is written at least every `checkpoint_minutes`: on
     one device to the same bits as if it had not been stopped. A finished run is not repeated. Call

@@ -1,4 +1,8 @@
-"""The optimizers that a training run may take."""
+"""The optimizers of a training run, and its learning-rate schedules.
+
+A learning rate follows from how far training has come and from its scores alone, so that a resumed
+run needs nothing else.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,13 +14,19 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from atlas.training.settings import TrainingSettings
 
+# Of one cycle, as torch has them: the share of the epochs in which the rate rises, and what part of
+# the highest rate it begins and ends with.
+RISE, FIRST, LAST = 0.3, 1 / 25, 1 / 25e4
+
 
 def build_optimizer(
     module: nn.Module, trunk: nn.Module, training: TrainingSettings
 ) -> torch.optim.Optimizer:
-    """Over all parameters of `module`, those of its `trunk` in a group of their own.
+    """Return the optimizer of all parameters of `module`.
 
-    A group's `rate_share` is what part of `engine.rates.rate_at` it learns at.
+    Those of its `trunk` are in a group of their own.
+
+    A group's `rate_share` is what part of `rate_at` it learns at.
     """
     of_trunk = list(trunk.parameters())
     known = set(map(id, of_trunk))
@@ -30,14 +40,6 @@ def build_optimizer(
         return torch.optim.SGD(groups, lr=rate, momentum=training.momentum, weight_decay=decay)
     kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=rate, weight_decay=decay)
-
-
-# The learning rate, which follows from how far training has come and from its scores alone.
-
-
-# Of one cycle, as torch has them: the share of the epochs in which the rate rises, and what part of
-# the highest rate it begins and ends with.
-RISE, FIRST, LAST = 0.3, 1 / 25, 1 / 25e4
 
 
 def rate_at(training: TrainingSettings, progress_epochs: float) -> float:
@@ -65,8 +67,8 @@ def plateau_share(
 ) -> float:
     """What part of the rate is left after epochs of these scores; 1 unless the schedule is plateau.
 
-    Torch's own rule, told all scores anew each time: so a run that goes on needs to keep nothing
-    but them. A score counts as better by more than a ten-thousandth of the best.
+    This is torch's own rule, which gets all scores anew each time: a resumed run needs to keep
+    nothing else. A score counts as better by more than a ten-thousandth of the best.
     """
     if training.schedule != "plateau":
         return 1.0

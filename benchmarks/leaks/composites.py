@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.files import folder_written_beside
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.images import read_field
 from atlas.dataset.manifest import read_manifest
 from atlas.synthetic.edits import Image

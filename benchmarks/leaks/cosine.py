@@ -14,7 +14,7 @@ from atlas.workflows.embed.vectors import joined
 from benchmarks.leaks.claims import COSINE, About, best_matches, save_claims
 from benchmarks.leaks.ours import build_index
 from index.index_folder import load_index
-from retrieval.embedder_files import load_embedder
+from retrieval.embedder import load_embedder
 from retrieval.embedding import embed_store
 
 CLAIMS_FROM = 0.9

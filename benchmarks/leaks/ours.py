@@ -10,7 +10,7 @@ import pandas as pd
 
 from atlas.core.errors import Stage
 from atlas.core.files import read_json
-from atlas.dataset.artifact_files import load_matches, load_table
+from atlas.dataset.artifacts import load_matches, load_table
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from benchmarks.leaks.claims import COLUMNS, DECIMALS, OURS, About, save_claims

@@ -11,11 +11,12 @@ from typing import Literal
 import cv2
 import numpy as np
 import pandas as pd
+import tyro
 
-from atlas.cli.console import run
+from atlas.cli.console import errors_in_one_line
 from atlas.core.errors import UserError
 from atlas.core.files import folder_written_beside, read_json, write_json
-from atlas.dataset.artifact_files import load_table, save_table
+from atlas.dataset.artifacts import load_table, save_table
 from atlas.dataset.manifest import ImageRow
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.tables import TABLES
@@ -166,4 +167,5 @@ def _counts_there(out: Path, stated: dict[str, object]) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    run(main)
+    with errors_in_one_line():
+        tyro.cli(main)

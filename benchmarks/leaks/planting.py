@@ -10,7 +10,7 @@ import pandas as pd
 
 from atlas.core.errors import DataError
 from atlas.core.files import content_hash
-from atlas.dataset.artifact_files import load_table
+from atlas.dataset.artifacts import load_table
 from atlas.dataset.images import read_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest, read_manifest

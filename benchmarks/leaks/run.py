@@ -8,7 +8,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from atlas.cli.console import run
+import tyro
+
+from atlas.cli.console import errors_in_one_line
 from atlas.core.errors import UserError
 from atlas.dataset.manifest import read_labels
 from atlas.synthetic.drawn_atlas import draw_atlas
@@ -129,4 +131,5 @@ def fill_cell(plan: Plan, source: Path, cell: Path, hardness: Kind) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    with errors_in_one_line():
+        tyro.cli(main)

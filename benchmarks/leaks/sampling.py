@@ -7,7 +7,7 @@ import pandas as pd
 
 from atlas.core.errors import UserError
 from atlas.core.files import folder_written_beside, read_json, write_json
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import load_texts, save_table
 from atlas.dataset.tables import TABLES
 from benchmarks.leaks.plant import copy_files
 from benchmarks.leaks.planting import NOVEL, open_source
@@ -35,7 +35,7 @@ def sample_atlas(data: Path, out: Path, *, labelled: int, seed: int) -> None:
         copy_files((row for row in source.manifest.rows if row.id in kept | novel), folder)
         for name in ("train", "external"):
             if (data / TABLES[name]).exists():
-                table = pd.read_csv(data / TABLES[name], dtype=str, keep_default_na=False)
+                table = load_texts(data / TABLES[name])
                 save_table(folder / TABLES[name], table[table["Id"].isin(kept)])
         truth = source.truth[source.truth["Id"].isin(novel)]
         save_table(folder / "truth.csv", truth)

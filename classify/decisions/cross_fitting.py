@@ -1,7 +1,7 @@
 """Ensembles and decisions whose score is that of images which had no say in them.
 
 Folds are those of the held-out rows, and one division serves both loops. With `{k}` left out, an
-ensemble is asked about fold k; what cuts and priors are then learned from is every other fold j, by
+ensemble is asked about fold k; thresholds and priors are then learned from every other fold j, by
 an ensemble that had left out `{j, k}`. Nothing that decides fold k has seen it, and each fit serves
 twice: K (K + 1) / 2 + 1 fits in all.
 
@@ -11,23 +11,26 @@ that may have trained on images of fold k, as always in stacking.
 Axes: M members, N labelled rows, Q asked rows, C classes, K folds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from atlas.dataset.artifacts import positions_of
 from atlas.dataset.metrics import bootstrap_macro_f1, macro_f1
-from classify.decisions.ensembles import Combiner, fit_combiner, mean
+from classify.decisions.ensembles import fit_combiner, mean
 from classify.decisions.label_priors import with_priors
-from classify.decisions.layers import AskedRows, HeldOutRows, Labels, Layer, Probabilities
+from classify.decisions.layers import (
+    AskedRows,
+    Combiner,
+    Floats,
+    HeldOutRows,
+    Labels,
+    Layer,
+    Probabilities,
+)
 from classify.decisions.settings import How, Prior, ThresholdSettings
-from classify.decisions.threshold_ways import choose_cuts
-from classify.decisions.thresholds import Thresholds, decide
-
-Shares = NDArray[np.floating[Any]]
+from classify.decisions.thresholds import Thresholds, decide, thresholds_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,7 @@ class CrossFitted:
     """
 
     rows: HeldOutRows
-    nested: tuple[Layer, ...]
+    nested: Mapping[int, Layer]
     final: Layer
     same: Layer
     combiner: Combiner
@@ -50,7 +53,7 @@ class CrossFitted:
 class Honest:
     """Macro F1 of the labelled rows, and their labels as decided.
 
-    nested: nothing that decides an image has seen it; low, high: its 95 % interval. optimistic:
+    nested: nothing that decides an image has seen it; low, high: its 95% interval. optimistic:
     fitted, decided and scored on the same rows.
     """
 
@@ -69,7 +72,8 @@ class Honest:
 @dataclass(frozen=True, kw_only=True)
 class Decided:
     """What goes out: probabilities that no row had a say in of its own, of the labelled rows and of
-    those asked about, and the cuts. kept: what cuts and priors learned, as JSON holds it."""
+    the asked ones, and the thresholds. kept: what thresholds and priors learned, as JSON holds it.
+    """
 
     held_out_NC: Probabilities
     asked_QC: Probabilities
@@ -78,7 +82,7 @@ class Decided:
 
 
 def cross_fit(rows: HeldOutRows, asked: AskedRows, how: How, *, seed: int) -> CrossFitted:
-    """Fits an ensemble for every one and every two folds left out, and one that leaves out none.
+    """Fit an ensemble for every one and every two folds left out, and one that leaves out none.
 
     A class that one fit of a layer had too few images of has the members' mean in all of it.
     """
@@ -88,43 +92,45 @@ def cross_fit(rows: HeldOutRows, asked: AskedRows, how: How, *, seed: int) -> Cr
     def without(*left_out: int) -> Combiner:
         key = frozenset(left_out)
         if key not in fits:
-            kept_N = ~np.isin(rows.fold_N, left_out)
-            fits[key] = fit_combiner(how, rows.members_MNC[:, kept_N], rows.truth_NC[kept_N],
-                                     seed=seed)  # fmt: skip
+            learned = rows.where(~np.isin(rows.fold_N, left_out))
+            fits[key] = fit_combiner(how, learned.members_MNC, learned.truth_NC, seed=seed)
         return fits[key]
 
-    nested = [
-        _layer(_but(rows, k), _others(k, folds, without), _only(rows, k), without(k)) for k in folds
-    ]
-    everything = without()
+    def nested(fold: int) -> Layer:
+        by_fold = {other: without(other, fold) for other in folds if other != fold}
+        own = rows.where(rows.fold_N == fold).asked()
+        return _layer(rows.where(rows.fold_N != fold), by_fold, own, without(fold))
+
     return CrossFitted(
         rows=rows,
-        nested=tuple(nested),
-        final=_layer(rows, {j: without(j) for j in folds}, asked, everything),
-        same=_layer(rows, dict.fromkeys(folds, everything), rows.asked(), everything),
-        combiner=everything,
+        nested={fold: nested(fold) for fold in folds},
+        final=_layer(rows, {fold: without(fold) for fold in folds}, asked, without()),
+        same=_layer(rows, dict.fromkeys(folds, without()), rows.asked(), without()),
+        combiner=without(),
     )
 
 
 def honest_scores(
     fitted: CrossFitted,
-    cuts: ThresholdSettings,
+    thresholds: ThresholdSettings,
     priors: Sequence[Prior] = (),
     *,
-    wanted_C: Shares | None = None,
+    wanted_C: Floats | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Honest:
-    """Nested and optimistic macro F1 of one way to decide; interval over groups of images.
+    """Return nested and optimistic macro F1 of one way to decide; interval over groups of images.
 
-    wanted_C: as for `choose_cuts`.
+    wanted_C: as for `thresholds_by`.
     """
-    rows = fitted.rows
-    prior_layers = [with_priors(one, priors, keep_top=cuts.keep_top)[0] for one in fitted.nested]
-    nested_NC = _joined(rows.ids, prior_layers, lambda one: choose_cuts(cuts, one, wanted_C)[0])
-    same, _ = with_priors(fitted.same, priors, keep_top=cuts.keep_top)
-    flattered = replace(same, learned_NC=same.asked_QC)
-    optimistic_NC = decide(same.asked_QC, choose_cuts(cuts, flattered, wanted_C)[0])
+    rows, nested_NC = fitted.rows, np.zeros_like(fitted.rows.truth_NC)
+    for fold, one in fitted.nested.items():
+        layer, _ = with_priors(one, priors, keep_top=thresholds.keep_top)
+        found, _ = thresholds_by(thresholds, layer, wanted_C)
+        nested_NC[rows.fold_N == fold] = decide(layer.asked_QC, found)
+    same, _ = with_priors(fitted.same, priors, keep_top=thresholds.keep_top)
+    flattered, _ = thresholds_by(thresholds, replace(same, learned_NC=same.asked_QC), wanted_C)
+    optimistic_NC = decide(same.asked_QC, flattered)
     low, high = bootstrap_macro_f1(
         rows.truth_NC, nested_NC, groups_N=rows.group_N, resamples=resamples, seed=seed
     )
@@ -140,72 +146,35 @@ def honest_scores(
 
 def decided(
     fitted: CrossFitted,
-    cuts: ThresholdSettings,
+    thresholds: ThresholdSettings,
     priors: Sequence[Prior] = (),
     *,
-    wanted_C: Shares | None = None,
+    wanted_C: Floats | None = None,
 ) -> Decided:
-    """The way to decide, learned from all labelled rows."""
-    layer, of_priors = with_priors(fitted.final, priors, keep_top=cuts.keep_top)
-    thresholds, of_cuts = choose_cuts(cuts, layer, wanted_C)
+    """Return the way to decide, learned from all labelled rows."""
+    layer, of_priors = with_priors(fitted.final, priors, keep_top=thresholds.keep_top)
+    found, of_thresholds = thresholds_by(thresholds, layer, wanted_C)
     return Decided(
         held_out_NC=layer.learned_NC,
         asked_QC=layer.asked_QC,
-        thresholds=thresholds,
-        kept={"priors": of_priors, "cuts": of_cuts},
+        thresholds=found,
+        kept={"priors": of_priors, "cuts": of_thresholds},
     )
 
 
 def _layer(
     rows: HeldOutRows, by_fold: Mapping[int, Combiner], asked: AskedRows, of_all: Combiner
 ) -> Layer:
-    """by_fold: who speaks of which fold of `rows`; of_all: of what is asked."""
-    said_NC = np.empty(rows.truth_NC.shape, np.float32)
+    """by_fold: which combiner speaks of which fold of `rows`; of_all: of the asked rows."""
+    learned_NC = np.empty(rows.truth_NC.shape, np.float32)
     for fold, combiner in by_fold.items():
         own = rows.fold_N == fold
-        said_NC[own] = combiner(rows.members_MNC[:, own])
+        learned_NC[own] = combiner(rows.members_MNC[:, own])
     asked_QC = of_all(asked.members_MQC)
     bare = sorted({c for combiner in (*by_fold.values(), of_all) for c in combiner.without})
-    said_NC[:, bare] = mean(rows.members_MNC)[:, bare]
+    learned_NC[:, bare] = mean(rows.members_MNC)[:, bare]
     asked_QC[:, bare] = mean(asked.members_MQC)[:, bare]
     return Layer(
-        learned_NC=said_NC, truth_NC=rows.truth_NC, fold_N=rows.fold_N, size_N=rows.size_N,
-        asked_ids=asked.ids, asked_QC=asked_QC, asked_size_Q=asked.size_Q,
+        learned_NC=learned_NC, truth_NC=rows.truth_NC, fold_N=rows.fold_N, size_N=rows.size_N,
+        asked_QC=asked_QC, asked_size_Q=asked.size_Q,
     )  # fmt: skip
-
-
-def _others(
-    fold: int, folds: Sequence[int], without: Callable[..., Combiner]
-) -> dict[int, Combiner]:
-    return {other: without(other, fold) for other in folds if other != fold}
-
-
-def _but(rows: HeldOutRows, fold: int) -> HeldOutRows:
-    keep = rows.fold_N != fold
-    return replace(
-        rows,
-        ids=tuple(np.array(rows.ids, object)[keep]),
-        members_MNC=rows.members_MNC[:, keep],
-        truth_NC=rows.truth_NC[keep],
-        fold_N=rows.fold_N[keep],
-        group_N=tuple(np.array(rows.group_N, object)[keep]),
-        size_N=rows.size_N[keep],
-    )
-
-
-def _only(rows: HeldOutRows, fold: int) -> AskedRows:
-    own = rows.fold_N == fold
-    return AskedRows(
-        ids=tuple(np.array(rows.ids, object)[own]),
-        members_MQC=rows.members_MNC[:, own],
-        size_Q=rows.size_N[own],
-    )
-
-
-def _joined(
-    ids: Sequence[str], layers: Sequence[Layer], cuts_of: Callable[[Layer], Thresholds]
-) -> Labels:
-    """What each layer decides of the rows it asks about, in the order of ids."""
-    decisions = [decide(layer.asked_QC, cuts_of(layer)) for layer in layers]
-    asked = [image_id for layer in layers for image_id in layer.asked_ids]
-    return np.concatenate(decisions)[positions_of(asked, ids, what="decisions")]

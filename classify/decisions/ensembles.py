@@ -1,14 +1,16 @@
-"""One probability from several members'.
+"""Ways of joining the probabilities of several members into one.
 
 Every way is fitted on labelled rows that its members did not learn, and gives probabilities of any
-rows, one by one: a row's answer does not depend on what else is asked.
+rows, one by one: the answer of a row does not depend on what else is asked.
 
-Axes: M members, N rows that are learned from, Q rows that are asked about, C classes.
+Stacking (`logistic`, `boosting`) is a model for each class that reads what the members say of all
+classes (Wolpert 1992), so that labels which come together, or never do, speak for or against one
+another. The inputs of a class are its own logit by every member and the members' mean logit of all
+classes: what one member alone says of another class adds inputs by the dozen, and for rare labels
+little but noise.
+
+Axes: M members, N rows that are learned from, Q rows that are asked about, C classes, F = M + C.
 """
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,43 +19,35 @@ from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from classify.decisions.layers import EDGE, Labels, Probabilities, classes_to_fit, logits
+from classify.decisions.layers import (
+    EDGE,
+    Combiner,
+    Floats,
+    Labels,
+    Probabilities,
+    classes_to_fit,
+    logits,
+)
+from classify.decisions.recurrent import fit_recurrent
 from classify.decisions.settings import How
 
-Floats = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Combiner:
-    """combine: M x Q x C to Q x C. without: classes of too few images, of which it gives the mean.
-    kept: what was learned, as JSON holds it; empty where that is too much."""
-
-    combine: Callable[[Probabilities], Floats]
-    without: tuple[int, ...] = ()
-    kept: Mapping[str, Any] = field(default_factory=dict)
-
-    def __call__(self, members_MQC: Probabilities) -> Probabilities:
-        if members_MQC.shape[1] == 0:
-            return np.empty(members_MQC.shape[1:], np.float32)
-        return np.clip(self.combine(members_MQC), 0, 1).astype(np.float32)
+# The penalty of the logistic stacker holds weights near 0. That of the members' own logits it
+# hardly touches, so that without evidence of other labels a stacker is the calibrated members.
+INVERSE_PENALTY, OWN_WIDTH = 0.1, 10.0
 
 
 def fit_combiner(how: How, members_MNC: Probabilities, truth_NC: Labels, *, seed: int) -> Combiner:
-    """seed: of `boosting` and `recurrent`; the others have nothing random."""
+    """Fit one way. seed: of `boosting` and `recurrent`; the others have nothing random."""
     if how == "mean":
         return Combiner(combine=mean)
-    if how == "weighted":
-        return fit_weighted(members_MNC, truth_NC)
     if how == "rank_mean":
         return fit_rank_mean(members_MNC)
-    if how == "recurrent":
-        from classify.decisions.recurrent import fit_recurrent
-
-        return fit_recurrent(members_MNC, truth_NC, seed=seed)
-
+    if how == "weighted":
+        return fit_weighted(members_MNC, truth_NC)
     if how == "logistic":
         return fit_logistic(members_MNC, truth_NC)
-    return fit_boosting(members_MNC, truth_NC, seed=seed)
+    fit = fit_boosting if how == "boosting" else fit_recurrent
+    return fit(members_MNC, truth_NC, seed=seed)
 
 
 def mean(members_MQC: Probabilities) -> Floats:
@@ -61,10 +55,11 @@ def mean(members_MQC: Probabilities) -> Floats:
 
 
 def fit_weighted(members_MNC: Probabilities, truth_NC: Labels) -> Combiner:
-    """A mean with weights of least log loss, none below 0, summing to 1.
+    """Fit a mean with the weights of least log loss, none below 0, summing to 1.
 
-    Log loss and not macro F1: it is convex in the weights, so there is one best answer, and every
-    image and class counts, where F1 hangs on the few images next to a cut.
+    It is log loss and not macro F1, because that is convex in the weights, so there is one best
+    answer, and because every image and class counts, where F1 depends on the few images next to a
+    threshold.
     """
     weights_M = best_weights(members_MNC, truth_NC)
     return Combiner(
@@ -74,7 +69,7 @@ def fit_weighted(members_MNC: Probabilities, truth_NC: Labels) -> Combiner:
 
 
 def best_weights(members_MNC: Probabilities, truth_NC: Labels) -> NDArray[np.float64]:
-    """By sequential least squares programming (Kraft 1988), from equal weights."""
+    """Return the weights by sequential least squares programming (Kraft 1988), from equal ones."""
     count = len(members_MNC)
     equal_M = np.full(count, 1 / count)
     if count == 1:
@@ -94,20 +89,12 @@ def best_weights(members_MNC: Probabilities, truth_NC: Labels) -> NDArray[np.flo
     return np.asarray(weights_M / weights_M.sum())
 
 
-def _log_loss(
-    weights_M: NDArray[np.float64], right: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64]]:
-    """And its gradient. right: M x (rows times classes)."""
-    joined = np.maximum(weights_M @ right, EDGE)
-    return float(-np.log(joined).mean()), -(right @ (1 / joined)) / right.shape[1]
-
-
 def fit_rank_mean(members_MNC: Probabilities) -> Combiner:
-    """The mean of ranks within each class, put back on the scale of probabilities.
+    """Fit the mean of ranks within each class, put back on the scale of probabilities.
 
-    Ranks are those among the rows that are learned from, so a single row has one. The mean rank is
-    turned into the mean probability that has that rank there: order within a class is that of
-    ranks, and an image's likeliest class can still be told.
+    Ranks are those among the rows that are learned from, so a single row has one. The mean rank
+    becomes the mean probability that has that rank there: the order within a class is that of
+    ranks, and an image still has a likeliest class.
     """
     sorted_MNC = np.sort(members_MNC.astype(np.float64), axis=1)
     scale_NC = np.sort(mean(members_MNC), axis=0)
@@ -126,7 +113,9 @@ def fit_rank_mean(members_MNC: Probabilities) -> Combiner:
 
 
 def ranks_among(rising_N: NDArray[np.float64], scores_Q: Floats) -> NDArray[np.float64]:
-    """In (0, 1]: the share of N + 1 that a score is not below, counting itself; ties count half.
+    """Return ranks in (0, 1]: the share of N + 1 that a score is not below, counting itself.
+
+    Ties count half.
 
     rising_N: the scores to rank among, sorted.
     """
@@ -136,31 +125,8 @@ def ranks_among(rising_N: NDArray[np.float64], scores_Q: Floats) -> NDArray[np.f
     return np.asarray(((below_Q + up_to_Q) / 2 + 1) / (len(rising_N) + 1))
 
 
-def _at_rank(rising_N: Floats, rank_Q: Floats) -> NDArray[np.float64]:
-    """The inverse of `ranks_among`; beyond the ends half-way to 0 and to 1."""
-    n = len(rising_N)
-    at = np.concatenate([[1], np.arange(n) + 1.5, [n + 1]]) / (n + 1)
-    scale = np.concatenate([[rising_N[0] / 2], rising_N, [(rising_N[-1] + 1) / 2]])
-    return np.asarray(np.interp(rank_Q, at, scale))
-
-
-# Stackers: a model for each class that reads what the members say of all classes (Wolpert 1992).
-#
-# So that labels which come together, or never do, speak for or against one another. The inputs
-# of a class are its own logit by every member and the members' mean logit of all classes: what
-# one member alone says of another class adds inputs by the dozen, and for rare labels little but
-# noise.
-#
-# Axes: M members, N rows that are learned from, Q rows that are asked about, C classes, F = M + C.
-
-
-# The penalty holds weights near 0. That of the members' own logits it hardly touches, so that
-# without evidence of other labels a stacker is the calibrated members.
-INVERSE_PENALTY, OWN_WIDTH = 0.1, 10.0
-
-
 def fit_logistic(members_MNC: Probabilities, truth_NC: Labels) -> Combiner:
-    """Logistic regression with an L2 penalty on standardised inputs. `kept`: weights of logits."""
+    """Fit logistic regressions with an L2 penalty on standardised inputs; `kept` has weights."""
     members, count = len(members_MNC), truth_NC.shape[1]
     classes = classes_to_fit(truth_NC)
     weights_CF, offset_C = np.zeros((count, members + count)), np.zeros(count)
@@ -190,7 +156,7 @@ def fit_logistic(members_MNC: Probabilities, truth_NC: Labels) -> Combiner:
 
 
 def fit_boosting(members_MNC: Probabilities, truth_NC: Labels, *, seed: int) -> Combiner:
-    """Gradient boosting of small trees on histograms; too much to keep."""
+    """Fit gradient boosting of small trees on histograms, which is too much to keep."""
     classes, inputs = classes_to_fit(truth_NC), _Inputs(members_MNC)
     models = {
         c: HistGradientBoostingClassifier(
@@ -209,15 +175,31 @@ def fit_boosting(members_MNC: Probabilities, truth_NC: Labels, *, seed: int) -> 
     return Combiner(combine=combine, without=_others(classes, truth_NC.shape[1]))
 
 
+def _log_loss(
+    weights_M: NDArray[np.float64], right: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """The log loss and its gradient. right: M x (rows times classes)."""
+    joined = np.maximum(weights_M @ right, EDGE)
+    return float(-np.log(joined).mean()), -(right @ (1 / joined)) / right.shape[1]
+
+
+def _at_rank(rising_N: Floats, rank_Q: Floats) -> NDArray[np.float64]:
+    """The inverse of `ranks_among`; beyond the ends half-way to 0 and to 1."""
+    n = len(rising_N)
+    at = np.concatenate([[1], np.arange(n) + 1.5, [n + 1]]) / (n + 1)
+    scale = np.concatenate([[rising_N[0] / 2], rising_N, [(rising_N[-1] + 1) / 2]])
+    return np.asarray(np.interp(rank_Q, at, scale))
+
+
 class _Inputs:
-    """Q x F of one class after the other."""
+    """What is said of each row, Q x F, as one class after the other reads it."""
 
     def __init__(self, members_MQC: Probabilities) -> None:
         self.logits_MQC = logits(members_MQC)
         self.means_QC = self.logits_MQC.mean(axis=0)
 
     def of(self, c: int) -> NDArray[np.float64]:
-        """The class's column among the means is 0, for its own logits say it already."""
+        # The class's column among the means is 0, for its own logits say it already.
         inputs_QF = np.concatenate([self.logits_MQC[:, :, c].T, self.means_QC], axis=1)
         inputs_QF[:, len(self.logits_MQC) + c] = 0
         return inputs_QF

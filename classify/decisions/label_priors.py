@@ -1,7 +1,12 @@
-"""What is known of labels beside what the members say of an image: its size, its other labels.
+"""What is known of labels beside what the members say of an image: priors.
 
-Each prior is learned from labelled rows and changes probabilities; `classify/decisions/layers.py`
-describes how no labelled row has a say in its own.
+These are the image's size, its other labels, and the shares of labels among the asked images, which
+are estimated from their probabilities alone. Each prior is learned from labelled rows and changes
+probabilities; `changed` in `classify/decisions/layers.py` keeps a labelled row out of its own.
+
+Source of the shares: Saerens, Latinne & Decaestecker, Adjusting the Outputs of a Classifier to New
+a Priori Probabilities (2002): expectation maximisation, of each class by itself. It needs
+posteriors that mean what they say, so they are calibrated first (Platt 1999).
 
 Axes: N labelled rows, Q asked rows, C classes, S sizes.
 """
@@ -14,52 +19,49 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from atlas.dataset.metrics import macro_f1
 from classify.decisions.layers import (
     Change,
     Labels,
     Layer,
     Learner,
     Probabilities,
+    Sizes,
     changed,
     classes_to_fit,
     logits,
 )
 from classify.decisions.settings import Prior
-from classify.decisions.threshold_ways import f1_at_cuts_of_others
+from classify.decisions.thresholds import decide_by_other_folds
 
 Floats = NDArray[np.float64]
-Sizes = NDArray[np.str_]
 
 ORDER: tuple[Prior, ...] = ("size", "cooccurrence", "test_shares")
 COUPLING_WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0)
+STEPS, CLOSE = 300, 1e-7  # of the expectation maximisation
 
 
 def with_priors(
     layer: Layer, priors: Sequence[Prior], *, keep_top: bool = True
 ) -> tuple[Layer, Mapping[str, Any]]:
-    """The layer with each of the priors, always in the same order, and what they learned of all
-    labelled rows, as JSON holds it."""
+    """Apply each of the priors, always in the same order.
+
+    Returns the changed layer, and what they learned of all labelled rows, as JSON holds it.
+    """
     kept: dict[str, Any] = {}
     for prior in ORDER:
         if prior in priors:
-            learner: Learner
-            if prior == "size":
-                learner = learn_sizes
-            elif prior == "cooccurrence":
-                learner = couplings_of(best_coupling_weight(layer, keep_top=keep_top))
-            else:
-                learner = learn_shares
-            layer, change = changed(layer, learner)
+            layer, change = changed(layer, _learner(prior, layer, keep_top))
             kept[prior] = change.kept
     return layer, kept
 
 
 def learn_sizes(_: Probabilities, truth_NC: Labels, size_N: Sizes) -> Change:
-    """Adds to each logit log P(size | label) - log P(size | no label).
+    """Add log P(size | label) - log P(size | no label) to each logit.
 
-    Smoothed as by Laplace, but the S images that are added to either side have the sizes of all
-    rows together: a label of few images then says next to nothing, where equal parts would make
-    every common size speak against it. A size that no row has says nothing.
+    It is smoothed as by Laplace, but the S images that are added to either side have the sizes of
+    all rows together: a label of few images then changes next to nothing, where equal parts would
+    make every common size speak against it. A size that no row has changes nothing.
     """
     sizes, at_N = np.unique(size_N, return_inverse=True)
     counts_SC = np.zeros((len(sizes), truth_NC.shape[1]))
@@ -76,18 +78,13 @@ def learn_sizes(_: Probabilities, truth_NC: Labels, size_N: Sizes) -> Change:
     return Change(apply=apply, kept={"log_likelihood_ratio": kept})
 
 
-def _log_share(counts_SC: Floats, all_S: Floats) -> Floats:
-    added_S1 = (all_S / all_S.sum() * len(all_S))[:, None]
-    return np.asarray(np.log((counts_SC + added_S1) / (counts_SC.sum(axis=0) + len(all_S))))
-
-
 def couplings_of(weight: float) -> Learner:
-    """Adds to each logit weight x the sum over other labels of their log odds ratio with it times
-    how much likelier than usual they are here.
+    """Add to each logit what the other labels of the image say.
 
-    A step of the mean-field update of a pairwise model (Ising), whose couplings are the log odds
-    ratios of co-occurrence, each count + .5 (Haldane 1956); pairwise co-occurrence as context:
-    Rabinovich et al., Objects in Context (2007).
+    This is weight x the sum over other labels of their log odds ratio with it times how much
+    likelier than usual they are here: a step of the mean-field update of a pairwise model (Ising),
+    whose couplings are the log odds ratios of co-occurrence, each count + 0.5 (Haldane 1956).
+    Pairwise co-occurrence as context: Rabinovich et al., Objects in Context (2007).
     """
 
     def learn(probabilities_NC: Probabilities, truth_NC: Labels, _: Sizes) -> Change:
@@ -106,7 +103,7 @@ def couplings_of(weight: float) -> Learner:
 
 
 def log_odds_ratios(truth_NC: Labels) -> Floats:
-    """Of each two classes, C x C; 0 of a class with itself."""
+    """Return those of each two classes, C x C; 0 of a class with itself."""
     truth = truth_NC.astype(np.float64)
     both_CC = truth.T @ truth
     one_C = truth.sum(axis=0)
@@ -119,60 +116,47 @@ def log_odds_ratios(truth_NC: Labels) -> Floats:
 
 
 def best_coupling_weight(layer: Layer, *, keep_top: bool) -> float:
-    """Of COUPLING_WEIGHTS the one with the best macro F1 where other folds taught couplings and
-    cuts; of equal ones the smallest."""
+    """Return the one of COUPLING_WEIGHTS with the best macro F1 where other folds taught couplings
+    and thresholds; of equal ones the smallest."""
 
     def score(weight: float) -> tuple[float, float]:
         coupled, _ = changed(layer, couplings_of(weight))
-        return f1_at_cuts_of_others(coupled, keep_top=keep_top), -weight
+        predicted_NC = decide_by_other_folds(
+            coupled.learned_NC, layer.truth_NC, layer.fold_N, keep_top=keep_top
+        )
+        return macro_f1(layer.truth_NC, predicted_NC), -weight
 
     return max(COUPLING_WEIGHTS, key=score)
 
 
-def _shifted(probabilities: Probabilities, by: Floats) -> Probabilities:
-    return np.asarray(expit(logits(probabilities) + by), np.float32)
+def learn_shares(probabilities_NC: Probabilities, truth_NC: Labels, _: Sizes) -> Change:
+    """Calibrate each class, then move it to the share that a batch of asked rows seems to have.
 
-
-# Shares of labels among unlabelled images, estimated from their probabilities alone.
-#
-# Saerens, Latinne & Decaestecker, Adjusting the Outputs of a Classifier to New a Priori
-# Probabilities (2002): expectation maximisation, of each class by itself. It needs posteriors that
-# mean what they say, so they are calibrated first (Platt 1999).
-#
-# Axes: N labelled rows, Q asked rows, C classes.
-
-
-STEPS, CLOSE = 300, 1e-7
-
-
-def learn_shares(probabilities_NC: Probabilities, truth_NC: Labels, _: NDArray[np.str_]) -> Change:
-    """Calibrates each class, then moves it to the share that a batch of asked rows seems to have.
-
-    What is asked together is one batch: of it all, and of no label, the shares are estimated.
+    What is asked together is one batch, from which the shares are estimated without any label.
     Classes of too few images, and those whose probabilities are worth nothing, stay as they are.
     """
     lines = {c: _platt(probabilities_NC[:, c], truth_NC[:, c]) for c in classes_to_fit(truth_NC)}
     slopes = {c: line for c, line in lines.items() if line[0] > 0}  # else the order would turn
-    told = sorted(slopes)
-    slope, offset = np.array([slopes[c] for c in told]).reshape(-1, 2).T
-    before = truth_NC[:, told].mean(axis=0)
+    fitted = sorted(slopes)
+    slope, offset = np.array([slopes[c] for c in fitted]).reshape(-1, 2).T
+    before = truth_NC[:, fitted].mean(axis=0)
 
-    def apply(probabilities_QC: Probabilities, _: NDArray[np.str_]) -> Probabilities:
-        posterior = expit(slope * logits(probabilities_QC[:, told]) + offset)
+    def apply(probabilities_QC: Probabilities, _: Sizes) -> Probabilities:
+        posterior = expit(slope * logits(probabilities_QC[:, fitted]) + offset)
         after = shares_of(posterior, before)
         moved = probabilities_QC.copy()
-        moved[:, told] = moved_to(posterior, before, after)
+        moved[:, fitted] = moved_to(posterior, before, after)
         return moved
 
     kept = {
-        "classes": told, "slope": slope.tolist(), "offset": offset.tolist(),
+        "classes": fitted, "slope": slope.tolist(), "offset": offset.tolist(),
         "share_among_labelled": before.tolist(),
     }  # fmt: skip
     return Change(apply=apply, kept=kept)
 
 
 def shares_of(posterior_QC: Floats, before_C: Floats) -> Floats:
-    """The likeliest share of each class among these rows.
+    """Return the likeliest share of each class among these rows.
 
     posterior_QC: calibrated where the shares are before_C. Never exactly 0 or 1.
     """
@@ -187,14 +171,29 @@ def shares_of(posterior_QC: Floats, before_C: Floats) -> Floats:
 
 
 def moved_to(posterior_QC: Floats, before_C: Floats, after_C: Floats) -> Floats:
-    """The posteriors where shares are after_C instead of before_C (equation 2.4)."""
+    """Return the posteriors where shares are after_C instead of before_C (equation 2.4)."""
     has_QC = posterior_QC * (after_C / before_C)
     lacks_QC = (1 - posterior_QC) * ((1 - after_C) / (1 - before_C))
     return np.asarray(has_QC / (has_QC + lacks_QC))
 
 
 def _platt(scores_N: Probabilities, truth_N: Labels) -> tuple[float, float]:
-    """Slope and offset of the logit."""
+    """The slope and the offset of the logit."""
     model = LogisticRegression(C=1e3, solver="newton-cholesky")
     model.fit(logits(scores_N)[:, None], truth_N)
     return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+def _learner(prior: Prior, layer: Layer, keep_top: bool) -> Learner:
+    if prior == "cooccurrence":
+        return couplings_of(best_coupling_weight(layer, keep_top=keep_top))
+    return learn_sizes if prior == "size" else learn_shares
+
+
+def _log_share(counts_SC: Floats, all_S: Floats) -> Floats:
+    added_S1 = (all_S / all_S.sum() * len(all_S))[:, None]
+    return np.asarray(np.log((counts_SC + added_S1) / (counts_SC.sum(axis=0) + len(all_S))))
+
+
+def _shifted(probabilities: Probabilities, by: Floats) -> Probabilities:
+    return np.asarray(expit(logits(probabilities) + by), np.float32)

@@ -1,4 +1,4 @@
-"""What is decided from: labelled rows to learn from, and rows that are asked about.
+"""What decisions are learned from and applied to, and what they learn.
 
 Axes: M members, N labelled rows, Q asked rows, C classes.
 """
@@ -12,10 +12,20 @@ from numpy.typing import NDArray
 from scipy.special import logit
 
 Probabilities = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.uint8]
+Sizes = NDArray[np.str_]
 
 EDGE = 1e-6  # no probability is taken to be surer than that
 LEAST_IMAGES = 10  # with a label, and without, to fit anything to that label alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedRows:
+    """Images whose labels are wanted; members_MQC in the order of the held-out rows' members."""
+
+    members_MQC: Probabilities
+    size_Q: Sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,23 +42,25 @@ class HeldOutRows:
     truth_NC: Labels
     fold_N: NDArray[np.int64]
     group_N: tuple[str, ...]
-    size_N: NDArray[np.str_]
+    size_N: Sizes
 
     def of_member(self, m: int) -> "HeldOutRows":
         return replace(self, names=(self.names[m],), members_MNC=self.members_MNC[m : m + 1])
 
-    def asked(self) -> "AskedRows":
-        """These very rows, asked about as if nobody knew their labels."""
-        return AskedRows(ids=self.ids, members_MQC=self.members_MNC, size_Q=self.size_N)
+    def where(self, kept_N: NDArray[np.bool_]) -> "HeldOutRows":
+        return replace(
+            self,
+            ids=tuple(np.array(self.ids, object)[kept_N]),
+            members_MNC=self.members_MNC[:, kept_N],
+            truth_NC=self.truth_NC[kept_N],
+            fold_N=self.fold_N[kept_N],
+            group_N=tuple(np.array(self.group_N, object)[kept_N]),
+            size_N=self.size_N[kept_N],
+        )
 
-
-@dataclass(frozen=True, kw_only=True)
-class AskedRows:
-    """Images whose labels are wanted; members_MQC in the order of the held-out rows' members."""
-
-    ids: tuple[str, ...]
-    members_MQC: Probabilities
-    size_Q: NDArray[np.str_]
+    def asked(self) -> AskedRows:
+        """Return these very rows as if nobody knew their labels."""
+        return AskedRows(members_MQC=self.members_MNC, size_Q=self.size_N)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,32 +68,52 @@ class Layer:
     """Probabilities to learn decisions from, and others to decide by these.
 
     learned_NC: of labelled rows, each by what was fitted without its own fold. asked_QC: of the
-    rows that are asked about, by what was fitted on all of the labelled ones.
+    asked rows, by what was fitted on all of the labelled ones.
     """
 
     learned_NC: Probabilities
     truth_NC: Labels
     fold_N: NDArray[np.int64]
-    size_N: NDArray[np.str_]
-    asked_ids: tuple[str, ...]
+    size_N: Sizes
     asked_QC: Probabilities
-    asked_size_Q: NDArray[np.str_]
+    asked_size_Q: Sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combiner:
+    """One probability from several members'.
+
+    combine: M x Q x C to Q x C. without: classes of too few images, of which it gives the mean.
+    kept: what was learned, as JSON holds it; empty where that is too much.
+    """
+
+    combine: Callable[[Probabilities], Floats]
+    without: tuple[int, ...] = ()
+    kept: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, members_MQC: Probabilities) -> Probabilities:
+        if members_MQC.shape[1] == 0:
+            return np.empty(members_MQC.shape[1:], np.float32)
+        return np.clip(self.combine(members_MQC), 0, 1).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What was learned of labelled rows. apply: probabilities and sizes to probabilities, row by
-    row or as a batch. kept: for the files, as JSON holds it."""
+    """A change of probabilities that was learned from labelled rows.
 
-    apply: Callable[[Probabilities, NDArray[np.str_]], Probabilities]
+    apply: probabilities and sizes to probabilities, row by row or as a batch. kept: what was
+    learned, as JSON holds it.
+    """
+
+    apply: Callable[[Probabilities, Sizes], Probabilities]
     kept: Mapping[str, Any] = field(default_factory=dict)
 
 
-Learner = Callable[[Probabilities, Labels, NDArray[np.str_]], Change]
+Learner = Callable[[Probabilities, Labels, Sizes], Change]
 
 
 def changed(layer: Layer, learn: Learner) -> tuple[Layer, Change]:
-    """Each labelled row by what is learned of other folds, the asked ones by what all teach."""
+    """Change each labelled row by what other folds teach, and the asked rows by what all teach."""
     learned_NC = layer.learned_NC.copy()
     for k in np.unique(layer.fold_N):
         others, own = layer.fold_N != k, layer.fold_N == k
@@ -94,13 +126,13 @@ def changed(layer: Layer, learn: Learner) -> tuple[Layer, Change]:
     return replace(layer, learned_NC=learned_NC, asked_QC=asked_QC), change
 
 
-def logits(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Any shape in, same out; finite."""
+def logits(probabilities: Floats) -> NDArray[np.float64]:
+    """Return finite logits of probabilities of any shape."""
     return np.asarray(logit(np.clip(probabilities.astype(np.float64), EDGE, 1 - EDGE)))
 
 
 def classes_to_fit(truth_NC: Labels) -> tuple[int, ...]:
-    """Those that enough of the rows carry, and enough do not."""
+    """Return the classes that enough of the rows carry, and enough do not."""
     with_C = truth_NC.sum(axis=0, dtype=np.int64)
     enough_C = np.minimum(with_C, len(truth_NC) - with_C) >= LEAST_IMAGES
     return tuple(np.flatnonzero(enough_C).tolist())

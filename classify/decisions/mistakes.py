@@ -1,6 +1,9 @@
-"""Labels that were missed and labels that were added, as tables. Axes: N images, C classes."""
+"""Tables of the labels that a classifier missed and of those it added.
 
-from collections.abc import Sequence
+Axes: N images, C classes.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,17 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.dataset.artifact_files import save_table
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.metrics import f1_by_class
+from classify.decisions.layers import Labels
 from classify.decisions.thresholds import Thresholds, decide
 
 IMAGES_FILE = "missed_and_added.csv"
 CLASSES_FILE = "by_class.csv"
 CONFUSED_FILE = "confused.csv"
-
-Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,21 +36,13 @@ class Mistakes:
 def find_mistakes(
     probabilities: ProbabilitySet, truth_NC: Labels, thresholds: Thresholds, names: Sequence[str]
 ) -> Mistakes:
-    """names: of the classes. Labels are given by `decide`."""
+    """Return the mistakes of `decide` on labelled images. names: of the classes."""
     predicted_NC = decide(probabilities.probabilities_NC, thresholds)
-    missed_NC, added_NC = truth_NC > predicted_NC, predicted_NC > truth_NC
-    rows = [
-        _image_row(image_id, scores_C, thresholds, truth_C, missed_C, added_C)
-        for image_id, scores_C, truth_C, missed_C, added_C in zip(
-            probabilities.ids, probabilities.probabilities_NC, truth_NC, missed_NC, added_NC,
-            strict=True,
-        )
-    ]  # fmt: skip
-    order = np.lexsort((np.array(probabilities.ids), -(missed_NC | added_NC).sum(axis=1)))
+    wrong_NC = {"missed": truth_NC > predicted_NC, "added": predicted_NC > truth_NC}
     return Mistakes(
-        images=pd.DataFrame([rows[n] for n in order]),
+        images=_image_table(probabilities, truth_NC, wrong_NC, thresholds),
         classes=_class_table(truth_NC, predicted_NC, thresholds, names),
-        confused=_confused_table(missed_NC, added_NC, names),
+        confused=_confused_table(wrong_NC["missed"], wrong_NC["added"], names),
     )
 
 
@@ -59,20 +52,23 @@ def save_mistakes(folder: Path, mistakes: Mistakes) -> None:
     save_table(folder / CONFUSED_FILE, mistakes.confused)
 
 
-def _image_row(
-    image_id: str,
-    scores_C: NDArray[np.float32],
+def _image_table(
+    probabilities: ProbabilitySet,
+    truth_NC: Labels,
+    wrong_NC: Mapping[str, NDArray[np.bool_]],
     thresholds: Thresholds,
-    truth_C: Labels,
-    missed_C: NDArray[np.bool_],
-    added_C: NDArray[np.bool_],
-) -> dict[str, str]:
-    row = {"Id": image_id, "labels": _numbers(truth_C)}
-    for name, wrong_C in (("missed", missed_C), ("added", added_C)):
-        row[name] = _numbers(wrong_C)
-        row[f"{name}_probabilities"] = _figures(scores_C[wrong_C])
-        row[f"{name}_cuts"] = _figures(thresholds.per_class_C[wrong_C])
-    return row
+) -> pd.DataFrame:
+    """wrong_NC: by the kind of mistake."""
+    mistakes_N = sum(wrong.sum(axis=1) for wrong in wrong_NC.values())
+    rows = []
+    for n in np.lexsort((np.array(probabilities.ids), -mistakes_N)):
+        row = {"Id": probabilities.ids[n], "labels": _numbers(truth_NC[n])}
+        for kind, wrong in wrong_NC.items():
+            row[kind] = _numbers(wrong[n])
+            row[f"{kind}_probabilities"] = _figures(probabilities.probabilities_NC[n, wrong[n]])
+            row[f"{kind}_cuts"] = _figures(thresholds.per_class_C[wrong[n]])
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _class_table(

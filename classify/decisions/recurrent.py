@@ -1,8 +1,8 @@
-"""A small recurrent network that reads the labels one after another.
+"""A small recurrent network that joins members by reading the labels one after another.
 
 For each image it goes through the classes in both directions, reads what every member says of the
-class, and carries on what it has read, so that one label can speak for another. What it says is
-added to the mean logit of the class, and begins at nothing.
+class, and carries on what it has read, so that one label can speak for another. Its output is added
+to the mean logit of the class, and begins at 0.
 
 Axes: M members, N rows that are learned from, Q rows that are asked about, C classes.
 """
@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from classify.decisions.ensembles import Combiner, Floats
-from classify.decisions.layers import Labels, Probabilities, logits
+from classify.decisions.layers import Combiner, Floats, Labels, Probabilities, logits
 
 HIDDEN, CLASS_NUMBERS = 16, 8
 EPOCHS, BATCH, RATE = 6, 128, 5e-3
@@ -40,7 +39,10 @@ class LabelReader(nn.Module):
 
 
 def fit_recurrent(members_MNC: Probabilities, truth_NC: Labels, *, seed: int) -> Combiner:
-    """By cross-entropy with AdamW and a cosine; on the processor, the same seed gives the same."""
+    """Fit by cross-entropy with AdamW and a cosine schedule.
+
+    It runs on the processor, where the same seed gives the same network.
+    """
     inputs = torch.from_numpy(_read(members_MNC))
     truth = torch.from_numpy(truth_NC.astype(np.float32))
     with torch.random.fork_rng(devices=[]):

@@ -16,7 +16,7 @@ CUTS: tuple[Cuts, ...] = get_args(Cuts)
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdSettings:
-    """How cuts are chosen; see `classify/decisions/threshold_ways.py`.
+    """How cuts are chosen; see `classify/decisions/thresholds.py`.
 
     Args:
         thresholds: best_f1 takes the exact cut of each label, grid the best of 10000 points,

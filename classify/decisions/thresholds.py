@@ -1,11 +1,14 @@
-"""From probabilities to labels: the cuts with the best F1. Axes: N images, C classes.
+"""From probabilities to labels: thresholds, the ways of choosing them, and their file.
 
-Cuts are exact, not from a grid: F1 changes only where a cut passes a score, so half-way between
-each two neighbouring scores is every cut there is. A label is given where probability >= cut.
+Axes: N labelled images, Q asked images, C classes.
+
+A label is given where probability >= threshold. The thresholds with the best F1 are exact, not from
+a grid: F1 changes only where a threshold passes a score, so the midpoints between neighbouring
+scores are all the thresholds there are.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +17,28 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, Stage
 from atlas.core.files import read_json, write_json
-
-Floats = NDArray[np.floating[Any]]
-Truth = NDArray[np.uint8]
+from atlas.dataset.metrics import macro_f1
+from classify.decisions.layers import Floats, Labels, Layer
+from classify.decisions.settings import ThresholdSettings
+from classify.run_files import THRESHOLDS_FILE
 
 RULES = {
     True: "probability >= cut, and always the likeliest class",
     False: "probability >= cut; an image may have no label (keep_top is off)",
 }
+GRID_POINTS = 10_000
+# Images of a label that weigh as much as the overall threshold; 0 leaves the exact ones.
+SHRINKAGES = (0.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """Cuts learned on validation images.
+    """Thresholds learned on validation images.
 
-    per_class: one cut a class, float64.
-    overall: the one cut for all classes that has the best macro F1.
-    without_positives: classes that no validation image carries; theirs is the overall cut.
-    keep_top: whether the likeliest class of an image is given whatever its cut.
+    per_class: one for each class, float64.
+    overall: the one threshold for all classes that has the best macro F1.
+    without_positives: classes that no validation image carries; theirs is the overall threshold.
+    keep_top: whether the likeliest class of an image is given whatever its threshold.
     """
 
     per_class: tuple[float, ...]
@@ -44,35 +51,60 @@ class Thresholds:
         return np.array(self.per_class, np.float64)
 
 
-def choose_thresholds(probabilities_NC: Floats, truth_NC: Truth) -> Thresholds:
-    """The cuts with the best F1 on these images; the same images then flatter them."""
-    return with_cuts_of_classes(probabilities_NC, truth_NC, lambda *pair: best_cut(*pair)[0])
+def decide(probabilities_NC: Floats, thresholds: Thresholds) -> Labels:
+    """Return 0/1, N x C, by the thresholds and their rule."""
+    return predict_labels(probabilities_NC, thresholds.per_class_C, keep_top=thresholds.keep_top)
 
 
-def with_cuts_of_classes(
-    probabilities_NC: Floats, truth_NC: Truth, cut: Callable[[Floats, Truth], float]
-) -> Thresholds:
-    """cut: of one class's scores and truth; a class without positives takes the overall one."""
-    overall, _ = best_overall_cut(probabilities_NC, truth_NC)
-    bare = np.flatnonzero(truth_NC.sum(axis=0) == 0)
-    per_class = [
-        overall if c in bare else cut(probabilities_NC[:, c], truth_NC[:, c])
-        for c in range(truth_NC.shape[1])
-    ]
-    return Thresholds(
-        per_class=tuple(per_class), overall=overall, without_positives=tuple(bare.tolist())
-    )
+def predict_labels(
+    probabilities_NC: Floats, thresholds_C: Floats, *, keep_top: bool = True
+) -> Labels:
+    """Return 0/1, N x C. keep_top: the likeliest class of an image is kept whatever its threshold,
+    so that no row is empty."""
+    # float64, because a threshold between two neighbouring float32 scores is neither of them.
+    predicted_NC = (probabilities_NC.astype(np.float64) >= thresholds_C).astype(np.uint8)
+    if keep_top:
+        predicted_NC[np.arange(len(predicted_NC)), probabilities_NC.argmax(axis=1)] = 1
+    return predicted_NC
 
 
-def best_cut(scores_N: Floats, truth_N: Truth) -> tuple[float, float]:
-    """The cut of one class with the best F1, and that F1; of equal ones the highest cut."""
+def choose_thresholds(probabilities_NC: Floats, truth_NC: Labels) -> Thresholds:
+    """Return the thresholds with the best F1 on these images, which are then flattered by them."""
+    return _of_classes(probabilities_NC, truth_NC, lambda *pair: best_threshold(*pair)[0])
+
+
+def thresholds_by(
+    settings: ThresholdSettings, layer: Layer, wanted_C: Floats | None
+) -> tuple[Thresholds, Mapping[str, Any]]:
+    """Return thresholds, and what else was learned on the way, as JSON holds it.
+
+    wanted_C: of `shares`, in place of the shares among the labelled rows.
+    """
+    found, kept = _by_way(settings, layer, wanted_C)
+    return replace(found, keep_top=settings.keep_top), kept
+
+
+def decide_by_other_folds(
+    probabilities_NC: Floats, truth_NC: Labels, fold_N: NDArray[np.int64], *, keep_top: bool = True
+) -> Labels:
+    """Decide each fold by the exact thresholds of the others, so that no image has a say in its
+    own labels."""
+    predicted_NC = np.zeros_like(truth_NC)
+    for own, _, exact in _by_other_folds(probabilities_NC, truth_NC, fold_N):
+        predicted_NC[own] = decide(probabilities_NC[own], replace(exact, keep_top=keep_top))
+    return predicted_NC
+
+
+def best_threshold(scores_N: Floats, truth_N: Labels) -> tuple[float, float]:
+    """Return the threshold of a class with the best F1, and that F1; of equal ones the highest."""
     order = np.argsort(-scores_N, kind="stable")
     f1_N = _f1(np.cumsum(truth_N[order], dtype=np.int64), np.arange(1, len(order) + 1), truth_N)
     return _best(scores_N[order], f1_N)
 
 
-def best_overall_cut(probabilities_NC: Floats, truth_NC: Truth) -> tuple[float, float]:
-    """The one cut for all classes with the best macro F1, and that; of equal ones the highest.
+def best_overall_threshold(probabilities_NC: Floats, truth_NC: Labels) -> tuple[float, float]:
+    """Return the one threshold for all classes with the best macro F1, and that; of equal ones the
+    highest.
 
     Walks down all scores of all classes: each step changes the F1 of one class only.
     """
@@ -86,44 +118,81 @@ def best_overall_cut(probabilities_NC: Floats, truth_NC: Truth) -> tuple[float, 
     return _best(-falling_N.ravel()[walk], macro)
 
 
-def decide(probabilities_NC: Floats, thresholds: Thresholds) -> Truth:
-    """0/1, N x C, by the cuts and the rule of `thresholds`."""
-    return predict_labels(probabilities_NC, thresholds.per_class_C, keep_top=thresholds.keep_top)
+def grid_threshold(scores_N: Floats, truth_N: Labels) -> float:
+    """Return the best by F1 of 0, 1/10000, 2/10000, ...; of equal ones the highest."""
+    grid_G = np.arange(GRID_POINTS) / GRID_POINTS
+    order = np.argsort(scores_N, kind="stable")
+    rising_N = scores_N[order].astype(np.float64)
+    below_G = np.searchsorted(rising_N, grid_G, side="left")
+    hits_below = np.concatenate([[0], np.cumsum(truth_N[order], dtype=np.int64)])
+    positives = hits_below[-1]
+    f1_G = 2 * (positives - hits_below[below_G]) / (len(rising_N) - below_G + positives)
+    return float(grid_G[GRID_POINTS - 1 - int(np.argmax(f1_G[::-1]))])
 
 
-def predict_labels(
-    probabilities_NC: Floats, thresholds_C: Floats, *, keep_top: bool = True
-) -> Truth:
-    """0/1, N x C. keep_top: the likeliest class of an image is kept whatever its cut, so that no
-    row is empty."""
-    # float64, because a cut between two neighbouring float32 scores is neither of them.
-    predicted_NC = (probabilities_NC.astype(np.float64) >= thresholds_C).astype(np.uint8)
-    if keep_top:
-        predicted_NC[np.arange(len(predicted_NC)), probabilities_NC.argmax(axis=1)] = 1
-    return predicted_NC
+def share_thresholds(probabilities_QC: Floats, wanted_C: Floats, *, keep_top: bool) -> Floats:
+    """Return thresholds that give each class to the wanted share of these rows, as near as ties
+    allow.
+
+    keep_top: rows whose likeliest class it is count first, and always have it; the threshold then
+    decides how many others get it too. Needs no labels. Source: the winner of HPA 2018 and its
+    third place met shares so, on a grid.
+    """
+    scores_QC = probabilities_QC.astype(np.float64)
+    wanted_C = np.rint(wanted_C * len(scores_QC)).astype(np.int64)
+    top_Q = scores_QC.argmax(axis=1)
+    found = []
+    for c, wanted in enumerate(wanted_C):
+        free = top_Q != c if keep_top else np.ones(len(top_Q), bool)
+        found.append(_threshold_of_count(scores_QC[free, c], wanted - (~free).sum()))
+    return np.array(found)
 
 
-def save_thresholds(path: Path, thresholds: Thresholds, label_names: tuple[str, ...]) -> None:
-    """JSON with the names of the labels beside their cuts."""
+def shrunk(exact: Thresholds, truth_NC: Labels, k: float) -> Thresholds:
+    """Draw each class's threshold toward the overall one.
+
+    Its own weighs n / (n + k), where n is the number of its images.
+    """
+    images_C = truth_NC.sum(axis=0, dtype=np.float64)
+    own_C = images_C / np.maximum(images_C + k, 1)
+    per_class_C = own_C * exact.per_class_C + (1 - own_C) * exact.overall
+    return replace(exact, per_class=tuple(per_class_C.tolist()))
+
+
+def best_shrinkage(layer: Layer, *, keep_top: bool) -> float:
+    """Return the one of SHRINKAGES with the best macro F1 where other folds chose the thresholds;
+    of equal ones the strongest."""
+    predicted = {k: np.zeros_like(layer.truth_NC) for k in SHRINKAGES}
+    for own, others, exact in _by_other_folds(layer.learned_NC, layer.truth_NC, layer.fold_N):
+        for k in SHRINKAGES:
+            drawn = replace(shrunk(exact, layer.truth_NC[others], k), keep_top=keep_top)
+            predicted[k][own] = decide(layer.learned_NC[own], drawn)
+    return max(SHRINKAGES, key=lambda k: (macro_f1(layer.truth_NC, predicted[k]), k))
+
+
+def save_thresholds(folder: Path, thresholds: Thresholds, label_names: tuple[str, ...]) -> None:
+    """Write thresholds.json with the names of the labels beside their thresholds."""
     text = {
         "rule": RULES[thresholds.keep_top],
         "keep_top": thresholds.keep_top,
         "overall": thresholds.overall,
-        "per_class": list(thresholds.per_class),
-        "labels": list(label_names),
+        "per_class": thresholds.per_class,
+        "labels": label_names,
         "without_positives": {
-            "classes": list(thresholds.without_positives),
+            "classes": thresholds.without_positives,
             "why": "no validation image carries them; their cut is the overall one",
         },
     }
-    write_json(path, text)
+    write_json(folder / THRESHOLDS_FILE, text)
 
 
-def load_thresholds(
-    path: Path, label_names: tuple[str, ...], stage: Stage | None = None
-) -> Thresholds:
-    """Read thresholds; raises DataError where they are of other labels."""
-    text = read_json(path, stage=stage)
+def load_thresholds(folder: Path, label_names: tuple[str, ...]) -> Thresholds:
+    """Read the thresholds of a classifier, of folds or of an ensemble.
+
+    Raises MissingStageError where there are none, DataError where they are of other labels.
+    """
+    path = folder / THRESHOLDS_FILE
+    text = read_json(path, stage=Stage.CLASSIFIER)
     if tuple(text["labels"]) != label_names:
         raise DataError(str(path), ["made for other labels than the atlas has; train again"])
     return Thresholds(
@@ -134,7 +203,63 @@ def load_thresholds(
     )
 
 
-def _f1(hits: NDArray[np.int64], taken: NDArray[np.int64], truth: Truth) -> NDArray[np.float64]:
+def _by_way(
+    settings: ThresholdSettings, layer: Layer, wanted_C: Floats | None
+) -> tuple[Thresholds, Mapping[str, Any]]:
+    rows = (layer.learned_NC, layer.truth_NC)
+    if settings.thresholds == "grid":
+        return _of_classes(*rows, grid_threshold), {}
+    exact = choose_thresholds(*rows)
+    if settings.thresholds == "best_f1":
+        return exact, {}
+    if settings.thresholds == "overall":
+        return shrunk(exact, layer.truth_NC, np.inf), {}
+    if settings.thresholds == "shrunk":
+        k = settings.shrink
+        if k is None:
+            k = best_shrinkage(layer, keep_top=settings.keep_top)
+        return shrunk(exact, layer.truth_NC, k), {"shrink": k}
+    shares_C = layer.truth_NC.mean(axis=0) if wanted_C is None else wanted_C
+    asked_QC = layer.asked_QC if len(layer.asked_QC) else layer.learned_NC
+    per_class_C = share_thresholds(asked_QC, shares_C, keep_top=settings.keep_top)
+    kept = {"wanted_shares": shares_C.tolist()}
+    return replace(exact, per_class=tuple(per_class_C.tolist()), without_positives=()), kept
+
+
+def _of_classes(
+    probabilities_NC: Floats, truth_NC: Labels, of_class: Callable[[Floats, Labels], float]
+) -> Thresholds:
+    """of_class: from one class's scores and truth; one without positives takes the overall one."""
+    overall, _ = best_overall_threshold(probabilities_NC, truth_NC)
+    bare = np.flatnonzero(truth_NC.sum(axis=0) == 0)
+    per_class = [
+        overall if c in bare else of_class(probabilities_NC[:, c], truth_NC[:, c])
+        for c in range(truth_NC.shape[1])
+    ]
+    return Thresholds(
+        per_class=tuple(per_class), overall=overall, without_positives=tuple(bare.tolist())
+    )
+
+
+def _by_other_folds(
+    probabilities_NC: Floats, truth_NC: Labels, fold_N: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_], Thresholds]]:
+    """For each fold its rows, the other rows, and the exact thresholds of these."""
+    for k in np.unique(fold_N):
+        own, others = fold_N == k, fold_N != k
+        yield own, others, choose_thresholds(probabilities_NC[others], truth_NC[others])
+
+
+def _threshold_of_count(scores: NDArray[np.float64], wanted: int) -> float:
+    """The one at or above which the number of scores is nearest to `wanted`; of two the higher."""
+    values, counts = np.unique(scores, return_counts=True)
+    values, taken = values[::-1], np.concatenate([[0], np.cumsum(counts[::-1])])
+    best = int(np.argmin(np.abs(taken - wanted)))
+    above = values[best - 1] if best else np.nextafter(1.0, 2.0)
+    return _between(above, values[best] if best < len(values) else 0.0)
+
+
+def _f1(hits: NDArray[np.int64], taken: NDArray[np.int64], truth: Labels) -> NDArray[np.float64]:
     return np.asarray(2 * hits / (taken + truth.sum(axis=0, dtype=np.int64)))
 
 
@@ -145,6 +270,10 @@ def _best(falling: Floats, f1: NDArray[np.float64]) -> tuple[float, float]:
     scores, f1 = scores[last_of_ties], f1[last_of_ties]
     best = int(np.argmax(f1))
     below = scores[best + 1] if best + 1 < len(scores) else 0.0
-    middle = (scores[best] + below) / 2
-    # Between neighbouring float64 there is no middle: the upper score itself is the cut.
-    return float(middle if below < middle else scores[best]), float(f1[best])
+    return _between(scores[best], below), float(f1[best])
+
+
+def _between(above: float, below: float) -> float:
+    """The middle; between neighbouring float64 there is none, and the upper one is taken."""
+    middle = (above + below) / 2
+    return float(middle if below < middle else above)

@@ -1,4 +1,4 @@
-"""Losses from settings. Axes: N images of a batch, C classes; targets are 0 or 1."""
+"""Build losses from settings. Axes: N images of a batch, C classes; targets are 0 or 1."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,13 +6,12 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from classify.losses.cross_entropy import (
     asymmetric,
-    bce,
     focal,
     hard_negative_bce,
-    multilabel_soft_margin,
     positive_weights,
     weighted_bce,
 )
@@ -22,28 +21,29 @@ from classify.settings import ClassifierSettings
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-# weighted_bce is the one that wants to know more than a batch.
-OF_A_BATCH: dict[LossName, Loss] = {
-    "bce": bce,
+# All but weighted_bce, which needs to know more than a batch. Classes have equal weight here, so
+# multilabel_soft_margin is the same number as bce.
+LOSSES: dict[LossName, Loss] = {
+    "bce": functional.binary_cross_entropy_with_logits,
     "focal": focal,
     "lovasz_hinge": lovasz_hinge,
     "lovasz_flat": lovasz_flat,
     "symmetric_lovasz": symmetric_lovasz,
     "hard_negative_bce": hard_negative_bce,
     "soft_f1": soft_f1,
-    "multilabel_soft_margin": multilabel_soft_margin,
+    "multilabel_soft_margin": functional.multilabel_soft_margin_loss,
     "asymmetric": asymmetric,
 }
 
 
 @dataclass(frozen=True)
 class WeightedSum:
-    """Losses, each with its weight. Can be sent to other processes."""
+    """Losses, each with its weight. It can be pickled for other processes."""
 
     parts: tuple[tuple[float, Loss], ...]
 
     def __call__(self, logits_NC: Tensor, targets_NC: Tensor) -> Tensor:
-        """A scalar. Half precision is left: a probability near 1 needs all digits."""
+        """Return a scalar, never of half precision: a probability near 1 needs all its digits."""
         if logits_NC.dtype in (torch.float16, torch.bfloat16):
             logits_NC = logits_NC.float()
         targets_NC = targets_NC.to(logits_NC.dtype)
@@ -54,17 +54,19 @@ class WeightedSum:
 
 @dataclass(frozen=True)
 class Phases:
-    """Which loss is in force when: pairs of the epoch, from 0, from which on it is; rising."""
+    """The loss of each phase: pairs of the epoch at which it starts, counted from 0, and the loss,
+    in rising order."""
 
     phases: tuple[tuple[int, Loss], ...]
 
     def at(self, epoch: int) -> Loss:
-        """Follows from the epoch alone, so that a run that was stopped goes on with the same."""
+        """Return the loss of an epoch. It follows from the epoch alone, so that a resumed run
+        continues with the same."""
         return [loss for start, loss in self.phases if start <= epoch][-1]
 
 
 def build_phases(settings: ClassifierSettings, training_targets_NC: Tensor) -> Phases:
-    """The loss of the settings and, where they name one, the later loss.
+    """Build the loss of the settings and, where they name one, the later loss.
 
     training_targets_NC: of all training images, N x C of 0 and 1.
     """
@@ -79,16 +81,16 @@ def build_phases(settings: ClassifierSettings, training_targets_NC: Tensor) -> P
 
 
 def build_loss(terms: LossSum, positive_weights_C: Tensor | None = None) -> WeightedSum:
-    """The weighted sum of the terms.
+    """Build the weighted sum of the terms.
 
-    positive_weights_C: for weighted_bce, which cannot do without (ValueError).
+    positive_weights_C: for weighted_bce, which raises ValueError without them.
     """
     return WeightedSum(tuple((term.weight, _loss(term.name, positive_weights_C)) for term in terms))
 
 
 def _loss(name: LossName, positive_weights_C: Tensor | None) -> Loss:
     if name != "weighted_bce":
-        return OF_A_BATCH[name]
+        return LOSSES[name]
     if positive_weights_C is None:
         raise ValueError("weighted_bce needs positive weights")
     return partial(weighted_bce, positive_weights_C=positive_weights_C)

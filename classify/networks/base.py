@@ -1,4 +1,4 @@
-"""What every network of a classifier has in common.
+"""What all networks of a classifier have in common, and the plain one: a trunk with a head.
 
 Axes: N images, C stored channels, K channels seen, H x W pixels, F features, L labels, h x w a map.
 """
@@ -9,8 +9,17 @@ import torch
 from torch import nn
 
 from atlas.core.errors import UserError
-from atlas.training.layers import ChannelStatistics, MixChannels, Normalise, in_float32
+from atlas.training.backbones import Trunk
+from atlas.training.layers import (
+    AvgMaxPool,
+    ChannelStatistics,
+    MixChannels,
+    Normalise,
+    in_float32,
+    winner_head,
+)
 from classify.channels import Mixing
+from classify.settings import ClassifierSettings
 
 
 class Inputs(nn.Module):
@@ -30,7 +39,7 @@ class Inputs(nn.Module):
         return normal
 
     def in_unit_range(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        """Mixed, 0..1: what a decoder has to give back."""
+        """Return the mixed channels in 0..1, which a decoder has to reproduce."""
         mixed: torch.Tensor = self.mix(images_NCHW)
         return mixed.float() / 255
 
@@ -38,8 +47,8 @@ class Inputs(nn.Module):
 class ClassifierNetwork(nn.Module):
     """uint8 N x C x H x W -> logits N x L, by maps, their pooled features and a head.
 
-    This one is a trunk, a pool of its last map, and a head whose last layer is Linear; others take
-    more maps, pool otherwise, or have a second loss.
+    This one pools the last map of a trunk; others take more maps, pool differently, or have a
+    second loss. The last layer of a head is Linear.
     """
 
     def __init__(
@@ -52,11 +61,11 @@ class ClassifierNetwork(nn.Module):
         return self.classify(self.maps(images_NCHW))
 
     def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
-        """N x F x h x w each, the deepest last."""
+        """Return maps, N x F x h x w each, the deepest last."""
         return [self.trunk(self.inputs(images_NCHW))]
 
     def pooled(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        """N x F."""
+        """Return one vector per image, N x F."""
         pooled_NF: torch.Tensor = self.pool(maps[-1])
         return pooled_NF
 
@@ -64,21 +73,21 @@ class ClassifierNetwork(nn.Module):
         return self._through(self.head, maps)
 
     def last_layer_input(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        """N x D: what the head makes of an image before its last layer."""
+        """Return what the head makes of each image before its last layer, N x D."""
         return self._through(self.head[:-1], self.maps(images_NCHW))
 
     def stages(self) -> list[nn.Module]:
-        """The layers that give the maps of the trunk's stages, the deepest last."""
+        """Return the layers that give the maps of the trunk's stages, the deepest last."""
         return stage_layers(self.trunk)
 
     def auxiliary_loss(
         self, maps: list[torch.Tensor], images_NCHW: torch.Tensor, targets_NL: torch.Tensor
     ) -> torch.Tensor | None:
-        """A network's own second loss, a scalar, for training alone; None where it has none."""
+        """Return the network's own second loss, a scalar, for training alone; None without one."""
         return None
 
     def _through(self, layers: nn.Module, maps: list[torch.Tensor]) -> torch.Tensor:
-        """In bfloat16 many images would have the same probability, and no order among them."""
+        # In bfloat16 many images would have the same probability, and no order among them.
         pooled_NF = self.pooled(maps)
         outputs: torch.Tensor = (
             layers(pooled_NF) if self.training else in_float32(layers, pooled_NF)
@@ -86,19 +95,38 @@ class ClassifierNetwork(nn.Module):
         return outputs
 
 
-# The maps inside a timm trunk. Axes: N images, F features, h x w a map.
+class TrunkAndHead(ClassifierNetwork):
+    """Any timm trunk with the head of the HPA 2018 winner.
+
+    Average and maximum of the last map side by side, then `dense_head`.
+    """
+
+    def __init__(
+        self, inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
+    ) -> None:
+        head = dense_head(2 * trunk.features, settings, labels=labels)
+        super().__init__(inputs, trunk.module, AvgMaxPool(), head)
+
+
+def dense_head(features: int, settings: ClassifierSettings, *, labels: int) -> nn.Sequential:
+    """N x F -> N x L: BatchNorm, dropout, Linear, ReLU, BatchNorm, dropout, Linear."""
+    return winner_head(
+        features, settings.hidden, labels, dropouts=settings.dropouts, last_batchnorm=False
+    )
 
 
 def stage_maps(trunk: nn.Module, images_NKHW: torch.Tensor) -> list[torch.Tensor]:
-    """The map of every stage, the trunk's last one last."""
+    """Return the map of every stage of a timm trunk, the deepest last."""
     network: Any = trunk
     maps: list[torch.Tensor] = network.forward_intermediates(images_NKHW, intermediates_only=True)
     return maps
 
 
 def stage_features(trunk: nn.Module, name: str) -> list[int]:
-    """F of every stage. Raises UserError for a trunk that does not show its stages, or whose last
-    stage is not what the trunk gives."""
+    """Return F of every stage.
+
+    Raises UserError for a trunk that does not show its stages, or that has layers behind the last.
+    """
     network: Any = trunk
     if not hasattr(network, "forward_intermediates"):
         raise UserError(f"trunk {name!r} does not show its stages; take a ResNet")
@@ -109,14 +137,17 @@ def stage_features(trunk: nn.Module, name: str) -> list[int]:
 
 
 def stage_strides(trunk: nn.Module) -> list[int]:
-    """How many pixels of the image lie between two places of each stage's map."""
+    """Return how many pixels of the image lie between two places of each stage's map."""
     network: Any = trunk
     return [int(stage["reduction"]) for stage in network.feature_info]
 
 
 def stage_layers(trunk: nn.Module) -> list[nn.Module]:
-    """The layer behind every stage's map, the trunk's last one last; the trunk itself where it goes
-    on behind its last stage, or does not say which layers these are."""
+    """Return the layer behind every stage's map, the deepest last.
+
+    The trunk itself is the last one where it has layers behind its last stage, or does not name
+    the layers of its stages.
+    """
     network: Any = trunk
     layers = dict(trunk.named_modules())
     stages = list(getattr(network, "feature_info", []))

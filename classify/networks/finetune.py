@@ -21,33 +21,29 @@ FILTERS = 32
 
 
 class FineTune(ClassifierNetwork):
-    """Normalises the input once more, by what it learns."""
+    """Normalises the input a second time, by statistics that it learns.
+
+    Raises UserError where the settings have no image size, because the head depends on it.
+    """
 
     def __init__(
-        self, inputs: Inputs, trunk: nn.Module, pool: nn.Module, head: nn.Sequential
+        self, inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
     ) -> None:
-        super().__init__(inputs, trunk, pool, head)
+        if settings.seen_px is None:
+            raise UserError("network finetune needs an image size: give --image-size-px")
+        _, features, height, width = map_shape(
+            trunk.module, channels=inputs.seen, image_px=settings.seen_px
+        )
+        pool = nn.Sequential(nn.Conv2d(features, FILTERS, 1), nn.ReLU(), nn.Flatten())
+        head = nn.Sequential(
+            nn.Dropout(settings.dropouts[0]),
+            nn.Linear(FILTERS * height * width, settings.hidden),
+            nn.ReLU(),
+            nn.Dropout(settings.dropouts[1]),
+            nn.Linear(settings.hidden, labels),
+        )
+        super().__init__(inputs, trunk.module, pool, head)
         self.input_norm = nn.BatchNorm2d(inputs.seen)
 
     def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
         return [self.trunk(self.input_norm(self.inputs(images_NCHW)))]
-
-
-def finetune(
-    inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
-) -> ClassifierNetwork:
-    """Raises UserError where the settings have no image size: the head depends on it."""
-    if settings.seen_px is None:
-        raise UserError("network finetune needs an image size: give --image-size-px")
-    _, features, height, width = map_shape(
-        trunk.module, channels=inputs.seen, image_px=settings.seen_px
-    )
-    pool = nn.Sequential(nn.Conv2d(features, FILTERS, 1), nn.ReLU(), nn.Flatten())
-    head = nn.Sequential(
-        nn.Dropout(settings.dropouts[0]),
-        nn.Linear(FILTERS * height * width, settings.hidden),
-        nn.ReLU(),
-        nn.Dropout(settings.dropouts[1]),
-        nn.Linear(settings.hidden, labels),
-    )
-    return FineTune(inputs, trunk.module, pool, head)

@@ -1,10 +1,19 @@
-"""The GAPNet of the 4th place of HPA 2018. Axes: N images, F features, L labels, h x w a map.
+"""Networks that average the maps of several stages: GapNet and GapNet-PL.
 
-A ResNet18; at each of its five stages (64, 64, 128, 256 and 512 filters, from half to 1/32 of the
-image's side) a squeeze-and-excitation and then the global average; these 1,024 side by side,
-BatchNorm, dropout, Linear to 256, ReLU, BatchNorm, dropout, Linear. The squeeze is to a sixteenth,
-without biases, as theirs was (Hu et al., Squeeze-and-Excitation Networks, 2018). Their ResNet18
-normalised before each convolution, timm's does so after it.
+Axes: N images, K channels seen, F features, L labels, h x w a map.
+
+GapNet is the 4th place of HPA 2018: a ResNet18; at each of its five stages (64, 64, 128, 256 and
+512 filters, from half to 1/32 of the image's side) a squeeze-and-excitation and then the global
+average; these 1,024 side by side, BatchNorm, dropout, Linear to 256, ReLU, BatchNorm, dropout,
+Linear. The squeeze is to a sixteenth, without biases, as theirs was (Hu et al.,
+Squeeze-and-Excitation Networks, 2018). Their ResNet18 normalised before each convolution, timm's
+does so after it.
+
+GapNet-PL is Rumetshofer et al., Human-level Protein Localization with Convolutional Neural Networks
+(ICLR 2019), figure 2, and the authors' configuration: 3 x 3 convolutions with SELU in three blocks
+of 32, 64 and 128 filters; the average of each block's last map; two dense layers of 256 with SELU
+and alpha dropout of 0.3; weights drawn with variance 1 / fan-in (LeCun), biases 0. With 4 channels
+and their 13 labels that makes 626,221 weights.
 """
 
 import math
@@ -14,11 +23,29 @@ from timm.layers.squeeze_excite import SEModule
 from torch import nn
 
 from atlas.training.backbones import Trunk
-from atlas.training.layers import winner_head
-from classify.networks.base import ClassifierNetwork, Inputs, stage_features, stage_maps
+from classify.networks.base import ClassifierNetwork, Inputs, dense_head, stage_features, stage_maps
 from classify.settings import ClassifierSettings
 
 SQUEEZED_TO = 16  # a sixteenth
+BLOCKS = (32, 64, 128)
+
+
+class GapNet(ClassifierNetwork):
+    """Takes the maps of all stages. Raises UserError for a trunk that does not show its stages."""
+
+    def __init__(
+        self, inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
+    ) -> None:
+        features = stage_features(trunk.module, settings.trunk)
+        head = dense_head(sum(features), settings, labels=labels)
+        super().__init__(inputs, trunk.module, ExcitedAverages(features), head)
+
+    def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
+        return stage_maps(self.trunk, self.inputs(images_NCHW))
+
+    def pooled(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        pooled_NF: torch.Tensor = self.pool(maps)
+        return pooled_NF
 
 
 class ExcitedAverages(nn.Module):
@@ -33,45 +60,40 @@ class ExcitedAverages(nn.Module):
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
         excited = [excite(each) for excite, each in zip(self.excite, maps, strict=True)]
-        return torch.cat([each_NFhw.mean((2, 3)) for each_NFhw in excited], dim=1)
+        return averages(excited)
 
 
-class GapNet(ClassifierNetwork):
-    """Takes the maps of all stages."""
+class GapNetPL(ClassifierNetwork):
+    """The averages of all three blocks side by side, N x 224, and dense layers with SELU."""
+
+    def __init__(
+        self, inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
+    ) -> None:
+        first, second = settings.dropouts
+        head = nn.Sequential(
+            nn.Linear(trunk.features, settings.hidden),
+            nn.SELU(),
+            nn.AlphaDropout(first),
+            nn.Linear(settings.hidden, settings.hidden),
+            nn.SELU(),
+            nn.AlphaDropout(second),
+            nn.Linear(settings.hidden, labels),
+        )
+        super().__init__(inputs, trunk.module, nn.Identity(), head.apply(_draw))
 
     def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
-        return stage_maps(self.trunk, self.inputs(images_NCHW))
+        maps: list[torch.Tensor] = self.trunk(self.inputs(images_NCHW))
+        return maps
 
     def pooled(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        pooled_NF: torch.Tensor = self.pool(maps)
-        return pooled_NF
+        return averages(maps)
 
-
-def gapnet(
-    inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
-) -> ClassifierNetwork:
-    """Raises UserError for a trunk that does not show its stages."""
-    features = stage_features(trunk.module, settings.trunk)
-    head = winner_head(
-        sum(features), settings.hidden, labels, dropouts=settings.dropouts, last_batchnorm=False
-    )
-    return GapNet(inputs, trunk.module, ExcitedAverages(features), head)
-
-
-# GapNet-PL. Axes: N images, K channels, F features, L labels, h x w a map.
-#
-# Source: Rumetshofer et al., Human-level Protein Localization with Convolutional Neural Networks
-# (ICLR 2019), figure 2, and the authors' configuration: 3 x 3 convolutions with SELU in three
-# blocks of 32, 64 and 128 filters; the average of each block's last map; two dense layers of 256
-# with SELU and alpha dropout of .3; weights drawn with variance 1 / fan-in (LeCun), biases 0.
-# With 4 channels and their 13 labels that makes 626,221 weights.
-
-
-BLOCKS = (32, 64, 128)
+    def stages(self) -> list[nn.Module]:
+        return list(self.trunk.children())
 
 
 class GapNetTrunk(nn.Module):
-    """N x K x H x W -> the three blocks' maps, at an 1/4, 1/16 and 1/16 of the image's side."""
+    """N x K x H x W -> the maps of the three blocks, at 1/4, 1/16 and 1/16 of the image's side."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -94,42 +116,17 @@ class GapNetTrunk(nn.Module):
         return [first, second, self.block3(second)]
 
 
-class GapNetPL(ClassifierNetwork):
-    """The averages of all three blocks side by side, N x 224, and dense layers with SELU."""
-
-    def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
-        maps: list[torch.Tensor] = self.trunk(self.inputs(images_NCHW))
-        return maps
-
-    def pooled(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        return torch.cat([features_NFhw.mean((2, 3)) for features_NFhw in maps], dim=1)
-
-    def stages(self) -> list[nn.Module]:
-        return list(self.trunk.children())
-
-
 def gapnet_pl_trunk(channels: int, *, seed: int) -> Trunk:
-    """Weights follow from the seed: there are none to start from."""
+    """Build the trunk of GapNet-PL with drawn weights, for there are none to start from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = GapNetTrunk(channels).apply(_draw)
     return Trunk(module=module, features=sum(BLOCKS), started_from=f"random weights, seed {seed}")
 
 
-def gapnet_pl(
-    inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
-) -> ClassifierNetwork:
-    first, second = settings.dropouts
-    head = nn.Sequential(
-        nn.Linear(trunk.features, settings.hidden),
-        nn.SELU(),
-        nn.AlphaDropout(first),
-        nn.Linear(settings.hidden, settings.hidden),
-        nn.SELU(),
-        nn.AlphaDropout(second),
-        nn.Linear(settings.hidden, labels),
-    )
-    return GapNetPL(inputs, trunk.module, nn.Identity(), head.apply(_draw))
+def averages(maps: list[torch.Tensor]) -> torch.Tensor:
+    """Return the mean over the places of each map side by side, N x (the sum of their F)."""
+    return torch.cat([map_NFhw.mean((2, 3)) for map_NFhw in maps], dim=1)
 
 
 def _selu_conv(inputs: int, filters: int, *, stride: int = 1) -> tuple[nn.Module, nn.Module]:

@@ -137,7 +137,7 @@ def answers_for(tables: Sequence[LeakTable], image_id: str) -> dict[str, Answer]
 
 def answer_text(answer: Answer) -> str:
     """`"0 25 | 5"`: label sets in order, their labels by number."""
-    return " | ".join(format_labels(labels) for labels in sorted(map(_sorted, answer)))
+    return " | ".join(map(format_labels, sorted(map(sorted, answer))))
 
 
 def fields_in(table: LeakTable, image_id: str) -> frozenset[str]:
@@ -181,7 +181,3 @@ def _written(table: LeakTable, image_id: str) -> frozenset[tuple[int, ...]]:
 
 def _one(labels: Sequence[int] | Labels) -> Answer:
     return frozenset([frozenset(labels)])
-
-
-def _sorted(labels: Labels) -> tuple[int, ...]:
-    return tuple(sorted(labels))

@@ -1,4 +1,5 @@
-"""How far each leak table repeats the consensus of the others, and which to distrust.
+"""How far each leak table repeats the consensus of the others, which to distrust, and one table of
+all: labels by vote, and for each row which tables say so and which do not.
 
 Tables were copied from one another, so their number proves nothing: tables that hardly ever differ
 are one voice with one vote, and never confirm each other. The consensus is weighted by trust, and
@@ -24,6 +25,21 @@ ONE_VOICE = 0.95  # tables are one voice where they surely agree on so much of w
 DOUBTED = 0.5  # what a row counts that its own author doubts
 ROUNDS = 20
 DIFFERENCE_COLUMNS = ("label", "added", "lacking")
+TRUST_COLUMNS = (
+    "table",
+    "voice",
+    "source",
+    "judged",
+    "equal",
+    "share",
+    "low",
+    "high",
+    "distrusted",
+)
+MERGED_COLUMNS = (
+    "Id", "labels", "confidence", "tables", "disagree", "other_labels", "match_id", "match_labels",
+    "other_matches", "distances", "questioned_by",
+)  # fmt: skip
 
 Voices = Mapping[str, int]
 
@@ -127,6 +143,21 @@ def distrusted(panel: Panel) -> tuple[str, ...]:
     )
 
 
+def trust_table(panel: Panel) -> pd.DataFrame:
+    """TRUST_COLUMNS, a row for each table: its voice and source by number, and how often it repeats
+    the consensus of the others on the ids where it can be judged, with the 95% interval."""
+    sources, suspects = sources_of(panel.tables), distrusted(panel)
+    rows = [
+        (
+            name, panel.voices[name], sources[name], trust.of, trust.equal,
+            trust.equal / trust.of if trust.of else float("nan"), *trust.interval,
+            "yes" if name in suspects else "no",
+        )
+        for name, trust in panel.trust.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(TRUST_COLUMNS))
+
+
 def leading(votes: Mapping[Labels, float]) -> list[Labels]:
     """The label sets with the most votes: several in a tie, none without votes."""
     most = max(votes.values(), default=0.0)
@@ -159,37 +190,6 @@ def class_differences(table: LeakTable, consensus: Mapping[str, Labels]) -> pd.D
     return pd.DataFrame(rows, columns=list(DIFFERENCE_COLUMNS))
 
 
-def _trust(table: LeakTable, consensus: Mapping[str, Labels]) -> Trust:
-    judged = judged_ids(table, consensus)
-    equal = sum(table.answers[i] == frozenset([consensus[i]]) for i in judged)
-    return Trust(equal=equal, of=len(judged))
-
-
-def _together(tables: Sequence[LeakTable], counted: str) -> dict[str, int]:
-    """counted: the column of the agreement table whose share of the shared ids ties two tables."""
-    at = {table.name: n for n, table in enumerate(tables)}
-    tied_TT = np.eye(len(tables), dtype=bool)
-    for pair in agreement_table(tables).to_dict("records"):
-        a, b = at[pair["table"]], at[pair["other"]]
-        low, _ = exact_interval(pair[counted], pair["shared"])
-        tied_TT[a, b] = low >= ONE_VOICE or tables[a].answers == tables[b].answers
-    _, component_T = connected_components(tied_TT, directed=False)
-    number: dict[int, int] = {}
-    return {
-        table.name: number.setdefault(int(component), len(number))
-        for table, component in zip(tables, component_T, strict=True)
-    }
-
-
-# One table of several: labels by vote, and for each row who says so and who does not.
-
-
-MERGED_COLUMNS = (
-    "Id", "labels", "confidence", "tables", "disagree", "other_labels", "match_id", "match_labels",
-    "other_matches", "distances", "questioned_by",
-)  # fmt: skip
-
-
 def merged_table(panel: Panel, labelled: Mapping[str, Labels]) -> pd.DataFrame:
     """MERGED_COLUMNS, a row for each test id that has labels in some table.
 
@@ -205,13 +205,31 @@ def merged_table(panel: Panel, labelled: Mapping[str, Labels]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(MERGED_COLUMNS))
 
 
+def _trust(table: LeakTable, consensus: Mapping[str, Labels]) -> Trust:
+    judged = judged_ids(table, consensus)
+    equal = sum(table.answers[i] == frozenset([consensus[i]]) for i in judged)
+    return Trust(equal=equal, of=len(judged))
+
+
+def _together(tables: Sequence[LeakTable], counted: str) -> dict[str, int]:
+    """counted: the column of the agreement table whose share of the shared ids ties two tables."""
+    at = {table.name: n for n, table in enumerate(tables)}
+    tied_TT = np.eye(len(tables), dtype=bool)
+    for pair in agreement_table(tables).to_dict("records"):
+        a, b = at[pair["table"]], at[pair["other"]]
+        low, _ = exact_interval(pair[counted], pair["shared"])
+        tied_TT[a, b] = low >= ONE_VOICE or tables[a].answers == tables[b].answers
+    _, component_T = connected_components(tied_TT, directed=False)
+    return dict(zip(at, component_T.tolist(), strict=True))
+
+
 def _row(panel: Panel, image_id: str, labelled: Mapping[str, Labels]) -> tuple[str | float, ...]:
     labels, confidence = _vote(panel, image_id)
     fields = _fields(panel, image_id)
     field = fields[0] if fields else ""
     return (
-        image_id, _text(labels), confidence, *_sides(panel, image_id, labels),
-        _fullest(panel, image_id, field), _text(labelled.get(field, frozenset())),
+        image_id, format_labels(sorted(labels)), confidence, *_sides(panel, image_id, labels),
+        _fullest(panel, image_id, field), format_labels(sorted(labelled.get(field, ()))),
         " ".join(_fullest(panel, image_id, other) for other in fields[1:]),
         _distances(panel, image_id, field),
         " ".join(table.name for table in panel.tables if image_id in table.doubted),
@@ -273,7 +291,3 @@ def _rows(panel: Panel, image_id: str, field: str) -> dict[str, list[LeakRow]]:
         for table in panel.tables
     }
     return {name: rows for name, rows in found.items() if rows}
-
-
-def _text(labels: Labels) -> str:
-    return format_labels(tuple(sorted(labels)))

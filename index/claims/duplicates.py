@@ -1,4 +1,4 @@
-"""Copies within an atlas: which image repeats which, and what belongs together.
+"""Copies within an atlas: which image repeats which, which belong together, and clean views.
 
 A claim ties two images; what is tied, also by way of others, shows one field. A false claim must
 not chain two fields into one: two groups become one only where at least half of the pairs between
@@ -94,6 +94,37 @@ def group_table(group_of: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(list(group_of.items()), columns=list(GROUP_COLUMNS))
 
 
+def claimed_groups(matches: Matches, ids: Sequence[str]) -> dict[str, str]:
+    """The group of every image that shows the same as another: the first of its ids."""
+    return tied(ids, linked(matches))
+
+
+def clean_views(matches: Matches, splits: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Ids in the order of `splits` (id -> split), by name of the view:
+
+    labelled_without_test: no test image shows the same, or is a sibling.
+    test_without_labelled: no labelled image shows the same, or is a sibling.
+    every_image_once: of images that show the same only the first.
+    """
+    groups = claimed_groups(matches, tuple(splits))
+    shown = {i: groups.get(i, i) for i in splits}
+    tests = {shown[i] for i, split in splits.items() if split == "test"}
+    labelled = {shown[i] for i, split in splits.items() if split != "test"}
+    claims = matches.table[matches.table["relation"] != ""]
+    across = claims[(claims["query_split"] == "test") & (claims["match_split"] != "test")]
+    tests |= {shown[i] for i in across["match_id"]}
+    labelled |= {shown[i] for i in across["query_id"]}
+    return {
+        "labelled_without_test": tuple(
+            i for i, split in splits.items() if split != "test" and shown[i] not in tests
+        ),
+        "test_without_labelled": tuple(
+            i for i, split in splits.items() if split == "test" and shown[i] not in labelled
+        ),
+        "every_image_once": tuple(i for i in splits if shown[i] == i),
+    }
+
+
 def _best_of_each_pair(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
     """Similarity, evidence, confidence by sorted pair of ids, which may be examined twice."""
     claimed = matches.table[matches.table["relation"] == SAME_IMAGE].sort_values("evidence")
@@ -126,37 +157,3 @@ def _graph(ids: Sequence[str], pairs: Iterable[Pair]) -> csr_array:
     at = {image_id: n for n, image_id in enumerate(ids)}
     ends: NDArray[np.int64] = np.array([(at[a], at[b]) for a, b in pairs], np.int64).reshape(-1, 2)
     return csr_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(len(ids),) * 2)
-
-
-# Lists of images that know nothing of one another, for training and testing without leaks.
-
-
-def claimed_groups(matches: Matches, ids: Sequence[str]) -> dict[str, str]:
-    """The group of every image that shows the same as another: the first of its ids."""
-    return tied(ids, linked(matches))
-
-
-def clean_views(matches: Matches, splits: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Ids in the order of `splits` (id -> split), by name of the view:
-
-    labelled_without_test: no test image shows the same, or is a sibling.
-    test_without_labelled: no labelled image shows the same, or is a sibling.
-    every_image_once: of images that show the same only the first.
-    """
-    groups = claimed_groups(matches, tuple(splits))
-    shown = {i: groups.get(i, i) for i in splits}
-    tests = {shown[i] for i, split in splits.items() if split == "test"}
-    labelled = {shown[i] for i, split in splits.items() if split != "test"}
-    claims = matches.table[matches.table["relation"] != ""]
-    across = claims[(claims["query_split"] == "test") & (claims["match_split"] != "test")]
-    tests |= {shown[i] for i in across["match_id"]}
-    labelled |= {shown[i] for i in across["query_id"]}
-    return {
-        "labelled_without_test": tuple(
-            i for i, split in splits.items() if split != "test" and shown[i] not in tests
-        ),
-        "test_without_labelled": tuple(
-            i for i, split in splits.items() if split == "test" and shown[i] not in labelled
-        ),
-        "every_image_once": tuple(i for i in splits if shown[i] == i),
-    }

@@ -1,20 +1,20 @@
-"""What it is worth to put a match's labels in place of the classifier's, in macro F1.
+"""The expected gain in macro F1 of a match's labels over the classifier's.
 
 A match may be right and its labels wrong. Whether they are is judged by the classifier's
-probabilities: on held-out images, true label sets and sets of random other images are told apart by
-their log-likelihood (a simulated leak each), which gives a likelihood ratio; the share of wrong
+probabilities: on held-out images, true label sets and sets of random other images differ in their
+log-likelihood (a simulated leak each), which gives a likelihood ratio; the share of wrong
 labels among the matches is then the one that makes all of them likeliest (expectation
 maximisation, as Saerens et al. 2002 do for prior shares).
 
 With r, the probability that a transferred set is right, a label is there with probability
 r t + (1 - r) p: t from the match, p from the classifier. The expected F1 of a class is
-2 TP / (predicted + true) of those expectations, and an override is worth what it changes in the
+2 TP / (predicted + true) of those expectations, and the gain of an override is its change of the
 mean over classes: most for rare ones.
 
 Axes: N images, C classes, H held-out images, R transfers, B resamplings of the held-out images.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class Judge:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worth:
+class ExpectedGain:
     """right_R: probability that the transferred labels are the image's. gain_R: expected change of
     macro F1 by each override, made one after another, the surest first; error_R: its standard
     deviation over resampled held-out images. made_R: those that do not cost. wrong_share: of the
@@ -74,10 +74,9 @@ def learn(probabilities_HC: FloatArray, truth_HC: Labels, *, seed: int) -> Judge
     slope, offset = _logistic(odds, truth_HC.ravel())
     plain = Judge(slope=slope, offset=offset, weight=1.0, bias=0.0, chance_C=chance_C)
     other_HC = truth_HC[np.random.default_rng(seed).permutation(len(truth_HC))]
-    told = np.concatenate([_surprise(plain, probabilities_HC, x) for x in (truth_HC, other_HC)])
-    is_right = np.repeat([1, 0], len(truth_HC))
-    weight, bias = _logistic(told[:, None], is_right)
-    return Judge(slope=slope, offset=offset, weight=weight, bias=bias, chance_C=chance_C)
+    surprise = np.concatenate([_surprise(plain, probabilities_HC, x) for x in (truth_HC, other_HC)])
+    weight, bias = _logistic(surprise[:, None], np.repeat([1, 0], len(truth_HC)))
+    return replace(plain, weight=weight, bias=bias)
 
 
 def weigh(
@@ -87,7 +86,7 @@ def weigh(
     rows_R: NDArray[np.int64],
     labels_RC: Labels,
     confidence_R: FloatArray,
-) -> Worth:
+) -> ExpectedGain:
     """error_R is 0 here; see `weigh_with_errors`.
 
     predicted_NC: the classifier's labels of all images that are scored together. rows_R: which of
@@ -101,7 +100,7 @@ def weigh(
         right_R[:, None] * labels_RC + (1 - right_R[:, None]) * expected_NC[rows_R]
     )
     gain_R = _gains(expected_NC, predicted_NC, rows_R, labels_RC, np.argsort(-right_R))
-    return Worth(
+    return ExpectedGain(
         right_R=right_R,
         gain_R=gain_R,
         error_R=np.zeros(len(rows_R)),
@@ -119,7 +118,7 @@ def weigh_with_errors(
     confidence_R: FloatArray,
     *,
     seed: int,
-) -> Worth:
+) -> ExpectedGain:
     """As `weigh`; held_out: probabilities and truth of the images to learn from, H x C each."""
     tests = (probabilities_NC, predicted_NC, rows_R, labels_RC, confidence_R)
     found = weigh(learn(*held_out, seed=seed), *tests)
@@ -129,13 +128,7 @@ def weigh_with_errors(
         drawn = rng.integers(len(held_out[1]), size=len(held_out[1]))
         judge = learn(held_out[0][drawn], held_out[1][drawn], seed=seed)
         gains_BR.append(weigh(judge, *tests).gain_R)
-    return Worth(
-        right_R=found.right_R,
-        gain_R=found.gain_R,
-        error_R=np.std(gains_BR, axis=0),
-        made_R=found.made_R,
-        wrong_share=found.wrong_share,
-    )
+    return replace(found, error_R=np.std(gains_BR, axis=0))
 
 
 def _surprise(judge: Judge, probabilities_RC: FloatArray, labels_RC: Labels) -> FloatArray:

@@ -12,6 +12,8 @@ from atlas.dataset.labels import format_labels
 from index.copies.calibration import SameImageCalibration, SiblingCalibration
 
 SAME_IMAGE, SIBLING = "same_image", "sibling"
+TRANSFER, ABSTAIN = "transfer", "abstain"
+LEAST_AGREEMENT = 0.5
 
 
 def find_matches(
@@ -23,7 +25,7 @@ def find_matches(
     splits: Mapping[str, str],
     identities: Mapping[str, str | None],
 ) -> Matches:
-    """A row for each examined pair; relation is "" where none is claimed.
+    """Return a row for each examined pair; relation is "" where none is claimed.
 
     evidence_NK: correlation of registered pixels; splits, identities: by image id. A sibling needs
     a match whose identity is known, and a query that shows something (evidence above -1).
@@ -63,7 +65,7 @@ def find_leaks(
     identities: Mapping[str, str | None],
     unproven: Collection[str] = (),
 ) -> LeakReport:
-    """A row for each query with a claim, by its best match: same_image first, then confidence.
+    """Return a row for each query with a claim, by its best match: same_image, then confidence.
 
     labels, identities: of the reference images, by id. unproven: relations whose precision is not
     shown to be as asked; their claims abstain.
@@ -71,23 +73,15 @@ def find_leaks(
     rows = []
     for query_id, group in best_first(matches.table).groupby("query_id", sort=True):
         best = group.iloc[0]
-        rivals = rivals_of(group)
-        verdict = decide(
-            rivals, labels=labels, identities=identities,
-            proven=best["relation"] not in unproven,
-        )  # fmt: skip
-        rows.append(
-            {
-                "Id": query_id,
-                **{name: best[name] for name in LEAK_COLUMNS[1:6]},
-                **verdict,
-            }
-        )
+        proven = best["relation"] not in unproven
+        verdict = decide(rivals_of(group), labels=labels, identities=identities, proven=proven)
+        numbers = {name: best[name] for name in LEAK_COLUMNS[1:6]}
+        rows.append({"Id": query_id, **numbers, **verdict})
     return LeakReport(table=pd.DataFrame(rows, columns=list(LEAK_COLUMNS)))
 
 
 def best_first(matches: pd.DataFrame) -> pd.DataFrame:
-    """The claims among them, by query and then as they count: same_image first, then confidence."""
+    """Return the claims, by query and then as they count: same_image first, then confidence."""
     return matches[matches["relation"] != ""].sort_values(
         ["query_id", "relation", "confidence", "evidence", "similarity", "match_id"],
         ascending=[True, True, False, False, False, True],  # "same_image" < "sibling"
@@ -96,17 +90,10 @@ def best_first(matches: pd.DataFrame) -> pd.DataFrame:
 
 
 def rivals_of(claims: pd.DataFrame) -> pd.DataFrame:
-    """Of one query's claims, best first, those of the best one's relation: they vote."""
+    """Return of one query's claims, best first, those of the best one's relation: they vote."""
     best: str = claims["relation"].iloc[0]
     rivals: pd.DataFrame = claims[claims["relation"] == best]
     return rivals
-
-
-# What the labels of the matches are worth: transfer or abstain, and why, in one sentence.
-
-
-TRANSFER, ABSTAIN = "transfer", "abstain"
-LEAST_AGREEMENT = 0.5
 
 
 def decide(
@@ -116,7 +103,7 @@ def decide(
     identities: Mapping[str, str | None],
     proven: bool = True,
 ) -> dict[str, str]:
-    """Labels, decision and reason for one query.
+    """Return labels, decision and reason for one query.
 
     rivals: its claims of one relation, best first, with the columns of `matches.csv`.
     The matches vote with their confidence for their whole label set. The best match's set is
@@ -128,24 +115,23 @@ def decide(
     winner = tuple(sorted(labels[best["match_id"]]))
     total = sum(votes.values())
     share = votes[winner] / total if total > 0 else 0.0
-    told = _claim_in_words(best, len(rivals), identities)
     numbers = format_labels(labels[best["match_id"]])
-    if share > LEAST_AGREEMENT:
-        agreeing = "" if len(rivals) == 1 else f", with {share:.0%} of the votes"
-        reason = f"{told}; its labels are {numbers}{agreeing}"
-        if proven:
-            return {"labels": numbers, "decision": TRANSFER, "reason": reason}
-        reason += "; not transferred, for the precision asked of such claims is not proven here"
+    claim = _claim_in_words(best, len(rivals), identities)
+    if share <= LEAST_AGREEMENT:
+        others = " / ".join(format_labels(other) for other in votes if other != winner)
+        reason = f"{claim}; but the matches disagree: {numbers} against {others}"
         return {"labels": numbers, "decision": ABSTAIN, "reason": reason}
-    others = " / ".join(format_labels(other) for other in votes if other != winner)
-    reason = f"{told}; but the matches disagree: {numbers} against {others}"
-    return {"labels": numbers, "decision": ABSTAIN, "reason": reason}
+    agreeing = "" if len(rivals) == 1 else f", with {share:.0%} of the votes"
+    reason = f"{claim}; its labels are {numbers}{agreeing}"
+    if not proven:
+        reason += "; not transferred, for the precision asked of such claims is not proven here"
+    return {"labels": numbers, "decision": TRANSFER if proven else ABSTAIN, "reason": reason}
 
 
 def votes_of(
     rivals: pd.DataFrame, labels: Mapping[str, tuple[int, ...]]
 ) -> dict[tuple[int, ...], float]:
-    """What the matches say, each with its confidence, by label set in the order of labels."""
+    """Return the confidence that the matches give to each label set, in the order of matches."""
     votes: defaultdict[tuple[int, ...], float] = defaultdict(float)
     for match_id, confidence in zip(rivals["match_id"], rivals["confidence"], strict=True):
         votes[tuple(sorted(labels[match_id]))] += float(confidence)
@@ -155,7 +141,7 @@ def votes_of(
 def _claim_in_words(best: pd.Series, count: int, identities: Mapping[str, str | None]) -> str:
     among = "" if count == 1 else f" (best of {count} matches)"
     sure = f"confidence {best['confidence']:.3f}"
-    if best["relation"] == "same_image":
+    if best["relation"] == SAME_IMAGE:
         return (
             f"the same picture as {best['match_id']}{among}: "
             f"registered pixels correlate {best['evidence']:.3f}, {sure}"

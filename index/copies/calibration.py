@@ -1,8 +1,8 @@
-"""Cuts measured on the atlas itself, and how sure a claim is that scores so much.
+"""Thresholds measured on the atlas itself, and the confidence of a claim from its score.
 
-A score counts for a query by its best candidate over the whole gallery. Precision is meant at a
+The score of a query is that of its best candidate over the whole gallery. Precision is meant at a
 stated share of true cases among the queries; with share s, recall R and rate of false claims F at
-a cut it is s R / (s R + (1 - s) F).
+a threshold it is s R / (s R + (1 - s) F). Axis N: images, each by the best of its candidates.
 """
 
 from dataclasses import dataclass
@@ -12,26 +12,30 @@ from numpy.typing import NDArray
 from scipy.stats import gaussian_kde, gumbel_r, norm
 
 from atlas.core.errors import UserError
-from index.copies.guarantee import Promise, Trials, make_promise, precision_bound
+from index.copies.guarantee import Guarantee, Trials, measure_guarantee, precision_bound
 from index.settings import LeakSettings
 
 FEWEST_NATURAL = 10
 CUTS_TRIED = 2000
 TIMES_RARER = 10
-FEW_KEPT = 0.9  # of the planted copies: below that the user is told
+FEW_KEPT = 0.9  # of the planted copies: below that a note says so
+LARGEST_CORRELATION = 0.9999
+LEAST_SPREAD_Z = 0.05
+MIXTURE_STEPS = 30
+TINY = 1e-300
 
 
 @dataclass(frozen=True, kw_only=True)
 class SameImageCalibration:
-    """The cut of `same_image` and what it rests on.
+    """The threshold of `same_image` and what it rests on.
 
-    cut: evidence from which a pair is claimed.
-    centre_z, spread_z: the bulk of natural distinct pairs in Fisher's z.
-    planted: evidence of planted copies with their source, sorted; -1 where not a candidate.
+    cut: the threshold: registration score (evidence) from which a pair is claimed.
+    centre_z, spread_z: the bulk of natural non-matches in Fisher's z.
+    planted: scores of planted copies with their source, sorted; -1 where not a candidate.
     natural_count: images whose nearest other image was examined.
-    suspected: how many of those reach the cut: copies within the atlas, or look-alikes.
+    suspected: how many of those reach the threshold: copies within the atlas, or near duplicates.
     copy_share: share of copies among the queries at which confidence is meant.
-    promise: what the planted copies and the natural pairs, all counted as distinct, show.
+    promise: the guarantee that planted copies and natural pairs, all taken as non-matches, give.
     """
 
     cut: float
@@ -41,11 +45,11 @@ class SameImageCalibration:
     natural_count: int
     suspected: int
     copy_share: float
-    promise: Promise
+    promise: Guarantee
     note: str
 
     def confidence(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Expected precision of claims that score at least so much, any shape in, same out.
+        """Return the expected precision of claims that score at least so much, in the same shape.
 
         An estimate by a model of the natural pairs, not a bound; never surer than n / (n + 1),
         n being the pairs it was measured on.
@@ -63,13 +67,13 @@ class SameImageCalibration:
 def calibrate_same_image(
     planted: NDArray[np.float64], natural: NDArray[np.float64], settings: LeakSettings
 ) -> SameImageCalibration:
-    """From evidence of planted copies and of each image's nearest distinct one.
+    """Calibrate by the scores of planted copies and of each image's nearest non-match.
 
     An atlas may hold copies that nobody declared, so the far tail of `natural` cannot be trusted:
-    its bulk gives the false rate. Where the cut that this rate asks for lies below what keeps the
-    planted copies, the cut goes up into the gap, until false claims are TIMES_RARER rarer than
-    asked also by a heavier tail (`rare_z`), and to its middle at most: copies may be harder than
-    the planted ones. Else precision comes first.
+    its bulk gives the false rate. Where the threshold that this rate asks for lies below what keeps
+    the planted copies, it goes up into the gap, until false claims are TIMES_RARER rarer than asked
+    also by a heavier tail (`rare_z`), and to its middle at most: copies may be harder than the
+    planted ones. Else precision comes first.
     """
     if not (planted > -1.0).any():
         raise UserError(
@@ -81,13 +85,13 @@ def calibrate_same_image(
     centre, spread = bulk(fisher_z(natural), fisher_z(examined)) if enough else (0.0, 0.25)
     cuts_z = np.linspace(centre, fisher_z(np.array(1.0)), CUTS_TRIED)
     expected = _expected_precision(np.tanh(cuts_z), planted, centre, spread, settings.copy_share)
-    # The last cut stands where none is good enough: then next to nothing is claimed.
+    # The last threshold stands where none is good enough: then next to nothing is claimed.
     reached = np.flatnonzero(expected >= settings.copy_precision)
     precise_z = float(cuts_z[reached[0]] if len(reached) else cuts_z[-1])
     rarer_z = rare_z(centre, spread, _false_rate(settings) / TIMES_RARER)
-    # No cut brings back a copy that was no candidate, so those do not speak here.
+    # No threshold brings back a copy that was no candidate, so those are left out here.
     keeping_z = float(np.quantile(fisher_z(examined), 1 - settings.copy_recall_kept))
-    promise = make_promise(
+    promise = measure_guarantee(
         Trials(known_K=planted, unknown_U=natural),
         wanted_cut=float(np.tanh(max(precise_z, min(rarer_z, (precise_z + keeping_z) / 2)))),
         precision=settings.copy_precision,
@@ -116,10 +120,10 @@ def calibrate_same_image(
 
 @dataclass(frozen=True, kw_only=True)
 class SiblingCalibration:
-    """The cut of `sibling`; without trials there is neither cut nor promise, and note says why.
+    """The threshold of `sibling` (`cut`). Without trials it and the guarantee are None; see note.
 
     scores, precisions: claims of at least this similarity, and their expected precision, rising.
-    bounds, recalls: the precision of these claims that holds with 95 %, and their share of the
+    bounds, recalls: the lower bound of their precision at 95% confidence, and their share of the
         fields whose identity is known.
     """
 
@@ -131,7 +135,7 @@ class SiblingCalibration:
     recall_at_cut: float
     known_count: int
     unknown_count: int
-    promise: Promise | None
+    promise: Guarantee | None
     note: str
 
     def confidence(self, similarity: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -141,7 +145,7 @@ class SiblingCalibration:
 
 
 def no_siblings(note: str) -> SiblingCalibration:
-    """Where no sibling can be claimed."""
+    """Return the calibration where no sibling can be claimed."""
     return SiblingCalibration(
         cut=None, scores=(0.0, 1.0), precisions=(0.0, 0.0), bounds=(0.0, 0.0),
         recalls=(0.0, 0.0), recall_at_cut=0.0,
@@ -150,10 +154,10 @@ def no_siblings(note: str) -> SiblingCalibration:
 
 
 def calibrate_sibling(trials: Trials, settings: LeakSettings) -> SiblingCalibration:
-    """From held-out fields asked of the index; unknown ones are asked with their identity left out.
+    """Calibrate by held-out fields as queries; unknown ones cannot find their own identity.
 
-    The cut that is wanted is the lowest whose measured precision is as asked, or else the one of
-    the best precision.
+    The wanted threshold is the lowest whose measured precision is as asked, or else the one of the
+    best precision.
     """
     if not len(trials.known_K) or not len(trials.unknown_U):
         return no_siblings("no held-out fields of repeated identities to measure on")
@@ -166,7 +170,7 @@ def calibrate_sibling(trials: Trials, settings: LeakSettings) -> SiblingCalibrat
     false_rate = (_share_from(unknown, scores) * len(unknown) + 1) / (len(unknown) + 1)
     precision = s * hits / (s * _share_from(known, scores) + (1 - s) * false_rate)
     reached = np.flatnonzero(precision >= settings.sibling_precision)
-    promise = make_promise(
+    promise = measure_guarantee(
         trials,
         wanted_cut=float(scores[reached[0] if len(reached) else precision.argmax()]),
         precision=settings.sibling_precision,
@@ -188,56 +192,13 @@ def calibrate_sibling(trials: Trials, settings: LeakSettings) -> SiblingCalibrat
     )
 
 
-def _expected_precision(
-    evidence: NDArray[np.float64],
-    planted: NDArray[np.float64],
-    centre_z: float,
-    spread_z: float,
-    copy_share: float,
-) -> NDArray[np.float64]:
-    """Of claims from each evidence on. planted: sorted; the false rate is the natural bulk's."""
-    below = np.searchsorted(planted, evidence, side="left")
-    recall = np.maximum(1.0 - below / len(planted), 1.0 / (len(planted) + 1))
-    false_rate = norm.sf((fisher_z(evidence) - centre_z) / spread_z)
-    claims = copy_share * recall
-    return np.asarray(claims / (claims + (1.0 - copy_share) * false_rate))
-
-
-def _false_rate(settings: LeakSettings) -> float:
-    """Of distinct pairs, at which claims of all copies have the precision that is asked."""
-    odds = settings.copy_share / (1 - settings.copy_share)
-    return odds * (1 - settings.copy_precision) / settings.copy_precision
-
-
-def _surest(trials: int) -> float:
-    return trials / (trials + 1)
-
-
-def _share_from(values: NDArray[np.float64], cuts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The share of values at or above each cut; 0 without values."""
-    if not len(values):
-        return np.zeros(len(cuts))
-    return 1.0 - np.searchsorted(np.sort(values), cuts, side="left") / len(values)
-
-
-# How alike distinct images look: the bulk of their correlations, and the tail behind it.
-#
-# Axis N: images, each by the best of its candidates.
-
-
-LARGEST_CORRELATION = 0.9999
-LEAST_SPREAD_Z = 0.05
-MIXTURE_STEPS = 30
-TINY = 1e-300
-
-
 def fisher_z(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fisher's transform: correlations of one pair of fields scatter evenly in it."""
+    """Return Fisher's transform, in which correlations of one pair of fields scatter evenly."""
     return np.arctanh(np.clip(correlation, -LARGEST_CORRELATION, LARGEST_CORRELATION))
 
 
 def bulk(natural_N: NDArray[np.float64], copies: NDArray[np.float64]) -> tuple[float, float]:
-    """Centre and upper standard deviation of the distinct ones of natural pairs, all in Fisher's z.
+    """Return centre and upper standard deviation of the non-matches among natural pairs, in z.
 
     copies: of planted ones. Some natural pairs may be copies, scattered as these are: how many, and
     how likely each, is found by expectation maximisation. What is likely a copy counts less in the
@@ -260,7 +221,7 @@ def bulk(natural_N: NDArray[np.float64], copies: NDArray[np.float64]) -> tuple[f
 
 
 def rare_z(centre: float, spread: float, false_rate: float) -> float:
-    """Fisher's z that so few distinct pairs reach, by the law of maxima.
+    """Return Fisher's z that so few non-matches reach, by the law of maxima.
 
     Of each image the best of many candidates is looked at, so the tail is Gumbel's, which is
     heavier than a normal one; matched to the median and upper standard deviation of `bulk`.
@@ -268,3 +229,35 @@ def rare_z(centre: float, spread: float, false_rate: float) -> float:
     median, upper = gumbel_r.ppf(norm.cdf([0, 1]))
     scale = spread / (upper - median)
     return float(gumbel_r.isf(false_rate, loc=centre - median * scale, scale=scale))
+
+
+def _expected_precision(
+    evidence: NDArray[np.float64],
+    planted: NDArray[np.float64],
+    centre_z: float,
+    spread_z: float,
+    copy_share: float,
+) -> NDArray[np.float64]:
+    """Of claims from each score on. planted: sorted; the false rate is the natural bulk's."""
+    below = np.searchsorted(planted, evidence, side="left")
+    recall = np.maximum(1.0 - below / len(planted), 1.0 / (len(planted) + 1))
+    false_rate = norm.sf((fisher_z(evidence) - centre_z) / spread_z)
+    claims = copy_share * recall
+    return np.asarray(claims / (claims + (1.0 - copy_share) * false_rate))
+
+
+def _false_rate(settings: LeakSettings) -> float:
+    """Of non-matches, at which claims of all copies have the precision that is asked."""
+    odds = settings.copy_share / (1 - settings.copy_share)
+    return odds * (1 - settings.copy_precision) / settings.copy_precision
+
+
+def _surest(trials: int) -> float:
+    return trials / (trials + 1)
+
+
+def _share_from(values: NDArray[np.float64], cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of values at or above each threshold; 0 without values."""
+    if not len(values):
+        return np.zeros(len(cuts))
+    return 1.0 - np.searchsorted(np.sort(values), cuts, side="left") / len(values)

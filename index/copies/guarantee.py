@@ -1,13 +1,13 @@
-"""A precision that is promised: shown by trials to hold with 95 %, at a stated share of true cases.
+"""A guarantee of precision: a lower bound at 95% confidence, at a stated share of true cases.
 
 A trial is a query with its best score over the whole gallery. With share s of queries that have a
 true match, rates R and W at which those are claimed rightly and wrongly, and rate F at which the
-others are claimed, precision at a cut is s R / (s (R + W) + (1 - s) F). Each rate is bounded by
-Clopper-Pearson, the three together by Bonferroni.
+others are claimed, precision at a threshold is s R / (s (R + W) + (1 - s) F). Each rate is bounded
+by Clopper-Pearson, the three together by Bonferroni.
 
-Many cuts may be asked for without paying for each: they are tested from high to low, in steps that
-other trials fixed, until one fails; all before it hold together (fixed sequence testing, as in
-Angelopoulos et al. 2021, "Learn then Test"). Axes: K known queries, U unknown ones, T cuts.
+Many thresholds may be tested without a price for each: they are tested from high to low, in steps
+that other trials fixed, until one fails; all before it hold together (fixed sequence testing, as in
+Angelopoulos et al. 2021, "Learn then Test"). Axes: K known queries, U unknown ones, T thresholds.
 """
 
 from dataclasses import dataclass, replace
@@ -18,13 +18,13 @@ from scipy.special import betaincinv
 
 FloatArray = NDArray[np.float64]
 
-RISK = 0.05  # that a promise does not hold
+RISK = 0.05  # that a guarantee does not hold
 # Few false claims are what is hard to show, so their bound gets most of the risk.
 RISK_OF_FALSE, RISK_OF_RIGHT, RISK_OF_WRONG = 0.8 * RISK, 0.1 * RISK, 0.1 * RISK
 RISK_OF_HOPE = 1e-6  # two standard deviations more than RISK_OF_RIGHT
 STEPS = 50
 NOT_EXAMINED = -1.0
-# Cuts above that keep half of the true cases are not tried: recall is too small to show much.
+# Thresholds that keep less than half of the true cases are not tried: they can show little.
 FIRST_RECALL = 0.5
 
 
@@ -47,27 +47,27 @@ class Trials:
         return self.known_K if self.correct_K is None else self.known_K[self.correct_K]
 
     def halves(self, seed: int) -> tuple["Trials", "Trials"]:
-        """The known ones in two parts of equal size by lot, each with all of the unknown ones."""
-        lot = np.random.default_rng(seed).permutation(len(self.known_K))
+        """Return the known ones in two random halves, each with all of the unknown ones."""
+        order = np.random.default_rng(seed).permutation(len(self.known_K))
         first, second = (
             replace(
                 self,
                 known_K=self.known_K[part],
                 correct_K=None if self.correct_K is None else self.correct_K[part],
             )
-            for part in (lot[::2], lot[1::2])
+            for part in (order[::2], order[1::2])
         )
         return first, second
 
 
 @dataclass(frozen=True, kw_only=True)
-class Promise:
-    """What the trials show of one relation.
+class Guarantee:
+    """The precision that trials show for one relation.
 
     asked, share: precision that is wanted, at this share of true cases.
-    lowest, highest: claims from any cut between them keep what is asked; None where none does.
-    shown: precision that holds with 95 % at the cut that is used.
-    shown_if_copies: the same, if all unknown queries that reach the cut are true cases nobody
+    lowest, highest: claims from any threshold between them keep what is asked; None: from none.
+    cut: the threshold that is used. shown: lower bound of the precision there, at 95% confidence.
+    shown_if_copies: the same, if all unknown queries that reach the threshold are true cases nobody
         declared; what is true lies between.
     """
 
@@ -104,7 +104,7 @@ class Promise:
 def precision_bound(
     trials: Trials, cuts_T: FloatArray, share: float, *, risk_of_right: float = RISK_OF_RIGHT
 ) -> FloatArray:
-    """Lower bound of the precision of claims from each cut on, T; holds with 95 % at one cut."""
+    """Return lower bounds of the precision of claims from each threshold on, T, each at 95%."""
     known = len(trials.known_K)
     right = _lower(_count_from(trials.right_K, cuts_T), known, risk_of_right)
     false = _upper(_count_from(trials.unknown_U, cuts_T), len(trials.unknown_U), RISK_OF_FALSE)
@@ -116,16 +116,16 @@ def precision_bound(
     return np.divide(share * right, claims, out=np.zeros(len(cuts_T)), where=claims > 0)
 
 
-def make_promise(
+def measure_guarantee(
     trials: Trials, *, wanted_cut: float, precision: float, share: float, seed: int
-) -> Promise:
-    """The cut nearest to `wanted_cut` at which the precision is shown, or `wanted_cut` if nowhere.
+) -> Guarantee:
+    """Return the guarantee at the threshold nearest to `wanted_cut` that shows the precision.
 
-    wanted_cut: chosen by other trials, or by the bulk of these; not by their false claims. The
-    known trials are halved by lot (seed): one half orders the cuts, the other shows their recall.
+    wanted_cut: chosen by other trials, or by the bulk of these; not by their false claims. It is
+    used as it is where no threshold shows the precision. The known trials are halved at random
+    (seed): one half orders the thresholds, the other shows their recall.
     """
     steps, proof = trials.halves(seed)
-    proof = Trials(known_K=proof.known_K, correct_K=proof.correct_K, unknown_U=trials.unknown_U)
     lowest = highest = None
     cuts_T = _sequence(steps, wanted_cut)
     cuts_T = cuts_T[_first_hopeful(steps, cuts_T, precision, share) :]
@@ -137,7 +137,7 @@ def make_promise(
     kept = trials.unknown_U[trials.unknown_U < cut]
     cleared = replace(proof, unknown_U=kept)
     at = np.array([cut])
-    return Promise(
+    return Guarantee(
         asked=precision,
         share=share,
         lowest=lowest,
@@ -152,7 +152,7 @@ def make_promise(
 
 
 def _sequence(steps: Trials, wanted_cut: float) -> FloatArray:
-    """Cuts from high to low: at equal steps of recall, and from the last of these to the wanted."""
+    """Thresholds from high to low: at equal steps of recall, then from the last to the wanted."""
     scores = steps.right_K[steps.right_K > NOT_EXAMINED]
     if not len(scores):
         return np.zeros(0)
@@ -162,7 +162,7 @@ def _sequence(steps: Trials, wanted_cut: float) -> FloatArray:
 
 
 def _first_hopeful(steps: Trials, cuts_T: FloatArray, precision: float, share: float) -> int:
-    """Where testing starts: the highest cut at which the precision would be shown if no query
+    """Where testing starts: the highest threshold at which the precision would be shown if no query
     without a true match were claimed, by so much that another half of the known ones agrees; else
     that of the best recall. A test that cannot succeed would end the sequence before it began.
     """
@@ -173,7 +173,7 @@ def _first_hopeful(steps: Trials, cuts_T: FloatArray, precision: float, share: f
 
 
 def _count_from(values: FloatArray, cuts_T: FloatArray) -> NDArray[np.int64]:
-    """How many values reach each cut."""
+    """How many values reach each threshold."""
     return len(values) - np.searchsorted(np.sort(values), cuts_T, side="left")
 
 

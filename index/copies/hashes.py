@@ -1,7 +1,7 @@
-"""Perceptual hashes: candidates for copies that no embedder has to propose.
+"""Perceptual hashes: candidates for copies, and near duplicates, without an embedder.
 
 Each channel is hashed by itself. References are hashed as they are, queries in all 8 flips and
-turns, and the nearest turn counts: so a turned copy is found as well as an upright one.
+rotations, and the nearest of these counts: so a rotated copy is found as well as an upright one.
 Axes: N images, T turns, C channels, B bytes of a hash, M references, K candidates.
 """
 
@@ -17,7 +17,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from atlas.core.row_cache import fill_parts
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours, positions_of
 from atlas.synthetic.edits import turned
 from index.copies.verification import Images
@@ -35,6 +34,10 @@ BYTES = 8  # of a hash of 8 x 8 bits
 TURNS = 8
 PHASH_PX = 32  # side of the image that a phash of 8 x 8 bits is made of
 QUERIES_AT_ONCE = 2048
+EQUAL, ALIKE = "equal", "alike"
+NEAR_DUPLICATE_COLUMNS = ("kind", "id", "other", "bits")
+ALIKE_BITS = 4  # of the 64 of a channel: what re-encoding and changed brightness cost
+ALIKE_EACH = 5
 
 
 def hash_field(field: NDArray[np.uint8], kind: HashKind) -> Codes:
@@ -50,30 +53,17 @@ def hash_field(field: NDArray[np.uint8], kind: HashKind) -> Codes:
     return np.packbits(np.array(bits, bool), axis=-1)
 
 
-def _shrunk(field: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """As phash does it, which takes most of its time. Its flips, but not its quarter turns, are
-    those of the field to the bit: Pillow shrinks rows first and rounds in between."""
-    sides = (PHASH_PX, PHASH_PX)
-    small = [Image.fromarray(p).resize(sides, Image.Resampling.LANCZOS) for p in field]
-    return np.stack([np.asarray(plane) for plane in small])
-
-
 def hash_images(ids: Sequence[str], images: Images, kind: HashKind, *, folder: Path) -> Codes:
-    """N x T x C x B; kept below `folder`, where a killed run goes on."""
-
-    def make_rows(part_ids: Sequence[str]) -> Codes:
-        work = partial(hash_field, kind=kind)
-        return np.stack(images.made_of(part_ids, work, said="hashing", holds_interpreter=True))
-
-    store = fill_parts(
-        folder / kind,
+    """Hash images, N x T x C x B; kept below `folder`, so that the work is resumable."""
+    cache = images.kept(
         ids,
-        make_rows,
+        partial(hash_field, kind=kind),
+        name="hashing",
+        folder=folder / kind,
         provenance={"hash": kind, "imagehash": imagehash.__version__},
-        description=f"hashing {images.what}",
-        keys=images.keys(ids),
+        holds_interpreter=True,
     )
-    return np.asarray(store.read(ids), np.uint8)
+    return np.asarray(cache.read(ids), np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,34 +140,23 @@ def with_hashed(
     )
 
 
-# Images that are equal, or look alike to a perceptual hash, without an embedder.
-#
-# Equal is sure; alike is a hint: of cells that fill their picture many look alike and are distinct.
-# Axes: N images, T turns, C channels, B bytes of a hash.
-
-
-EQUAL, ALIKE = "equal", "alike"
-LOOK_ALIKE_COLUMNS = ("kind", "id", "other", "bits")
-ALIKE_BITS = 4  # of the 64 of a channel: what re-encoding and changed brightness cost
-ALIKE_EACH = 5
-
-
 def equal_images(ids: Sequence[str], digests: Sequence[str]) -> pd.DataFrame:
-    """Each image beside the first of the ids whose pixels have the same digest."""
+    """Return each image with the first of the ids whose pixels have the same digest."""
     first: dict[str, str] = {}
     pairs = [
         (EQUAL, image_id, first[digest], 0)
         for image_id, digest in zip(ids, digests, strict=True)
         if first.setdefault(digest, image_id) != image_id
     ]
-    return pd.DataFrame(pairs, columns=list(LOOK_ALIKE_COLUMNS))
+    return pd.DataFrame(pairs, columns=list(NEAR_DUPLICATE_COLUMNS))
 
 
-def alike_images(ids: Sequence[str], turned_NTCB: NDArray[np.uint8]) -> pd.DataFrame:
-    """Pairs of images whose hashes differ by ALIKE_BITS at most in every channel, in some turn.
+def near_duplicates(ids: Sequence[str], turned_NTCB: NDArray[np.uint8]) -> pd.DataFrame:
+    """Return pairs of images whose hashes differ by ALIKE_BITS at most in every channel.
 
-    bits: of the channel that differs most. The least bits come first, then the order of ids; of
-    each image its ALIKE_EACH nearest are looked at.
+    They are a hint: of cells that fill their picture many look alike and are distinct. bits: of the
+    channel that differs most, in the best rotation. The least bits come first, then the order of
+    ids; of each image its ALIKE_EACH nearest are looked at.
     """
     place = {image_id: n for n, image_id in enumerate(ids)}
     index = HashIndex(ids=tuple(ids), upright_MCB=turned_NTCB[:, 0])
@@ -194,7 +173,15 @@ def alike_images(ids: Sequence[str], turned_NTCB: NDArray[np.uint8]) -> pd.DataF
         for later, earlier in sorted(pairs)
     ]
     table = [(ALIKE, ids[later], ids[earlier], bits) for bits, later, earlier in sorted(rows)]
-    return pd.DataFrame(table, columns=list(LOOK_ALIKE_COLUMNS))
+    return pd.DataFrame(table, columns=list(NEAR_DUPLICATE_COLUMNS))
+
+
+def _shrunk(field: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """As phash does it, which takes most of its time. Its flips, but not its quarter turns, are
+    those of the field to the bit: Pillow shrinks rows first and rounds in between."""
+    sides = (PHASH_PX, PHASH_PX)
+    small = [Image.fromarray(p).resize(sides, Image.Resampling.LANCZOS) for p in field]
+    return np.stack([np.asarray(plane) for plane in small])
 
 
 def _bits(one_TCB: NDArray[np.uint8], other_TCB: NDArray[np.uint8]) -> int:

@@ -1,4 +1,4 @@
-"""The trials that calibration measures on: planted copies, natural pairs, held-out fields."""
+"""The calibration set: planted copies, natural pairs and held-out fields as queries."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def source_of(planted_id: str) -> str:
 
 
 def planted_edits(channels: int) -> tuple[str, ...]:
-    """Names of the edits that copies are planted with; an exact copy says nothing about a cut."""
+    """Return the edits that copies are planted with; an exact copy would show nothing."""
     unfit = {"exact"} | ({"blank_channel"} if channels == 1 else set())
     return tuple(name for name in EDITS | HARD_EDITS if name not in unfit)
 
@@ -62,8 +62,8 @@ def planted_edits(channels: int) -> tuple[str, ...]:
 def plant_copies(
     ids: Sequence[str], sources: Images, *, channels: int, count: int, seed: int
 ) -> PlantedCopies:
-    """Up to `count` copies, one of an image, so that each is a trial of its own; every kind of edit
-    equally often."""
+    """Return up to `count` copies, one of an image, so that each is a trial of its own; every kind
+    of edit occurs equally often."""
     order = np.random.default_rng(seed).permutation(len(ids))[:count]
     edits = planted_edits(channels)
     planted = tuple(f"{edits[n % len(edits)]}:{ids[at]}" for n, at in enumerate(order))
@@ -71,7 +71,7 @@ def plant_copies(
 
 
 def sources_only(neighbours: Neighbours) -> Neighbours:
-    """Of planted copies' candidates only the source, if it is among them."""
+    """Return of planted copies' candidates only the source, if it is among them."""
     sources = np.array([source_of(i) for i in neighbours.query_ids], dtype=object)[:, None]
     is_source = neighbours.reference_ids_NK == sources
     found = is_source.any(axis=1, keepdims=True)
@@ -85,7 +85,7 @@ def sources_only(neighbours: Neighbours) -> Neighbours:
 
 
 def sample_ids(ids: Sequence[str], *, count: int, seed: int) -> tuple[str, ...]:
-    """Some of the ids, in their order."""
+    """Return `count` of the ids at random, in their order."""
     if len(ids) <= count:
         return tuple(ids)
     chosen = np.random.default_rng(seed).choice(len(ids), count, replace=False)
@@ -95,7 +95,7 @@ def sample_ids(ids: Sequence[str], *, count: int, seed: int) -> tuple[str, ...]:
 def one_of_each(
     ids: Sequence[str], identities: Mapping[str, str | None], *, seed: int
 ) -> tuple[str, ...]:
-    """One image of each identity by lot, in the order of ids."""
+    """Return one image of each identity at random, in the order of ids."""
     order = np.random.default_rng(seed).permutation(len(ids))
     chosen = {identities[ids[n]]: n for n in order}
     return tuple(ids[n] for n in sorted(chosen.values()))
@@ -104,7 +104,7 @@ def one_of_each(
 def sibling_trials(
     index: IndexFolder, *, known_ids: Sequence[str], unknown_ids: Sequence[str]
 ) -> Trials:
-    """Asks the index for fields it holds, each without itself.
+    """Search the index for fields that it holds, each without itself.
 
     known_ids: fields whose identity the index holds in other fields too.
     unknown_ids: their own identity is left out of the answer, as if it were new.
@@ -128,24 +128,20 @@ def _best_matches(
     sizes = Counter(name for name in identities.values() if name)
     references = [image_id for image_id, name in identities.items() if name]
     among = build_index(index.embeddings.aligned_to(references))
-    best = []
+    name_of = np.vectorize({**identities, "": None}.get, otypes=[object])
+    best: list[tuple[float, bool]] = []
     for start in range(0, len(ids), TRIALS_AT_ONCE):
         block = ids[start : start + TRIALS_AT_ONCE]
         # So deep that another identity is among them, if there is one.
         found = among.search(index.embeddings.aligned_to(block), max(sizes.values()) + 1)
-        for image_id, matches, cosines in zip(
-            block, found.reference_ids_NK, found.similarity_NK, strict=True
-        ):
-            own = identities[image_id]
-            names = [identities[str(match)] if match else None for match in matches]
-            best.append(
-                next(
-                    (
-                        (float(cosine), name == own)
-                        for name, cosine in zip(names, cosines, strict=True)
-                        if name and not (without_own and name == own)
-                    ),
-                    (-1.0, False),
-                )
+        same_QK = name_of(found.reference_ids_NK) == name_of(np.array(block, object))[:, None]
+        counted_QK = found.reference_ids_NK != ""
+        if without_own:
+            counted_QK &= ~same_QK
+        best += [
+            (float(similarity[first]), bool(same[first])) if counted[first] else (-1.0, False)
+            for similarity, same, counted, first in zip(
+                found.similarity_NK, same_QK, counted_QK, counted_QK.argmax(axis=1), strict=True
             )
+        ]
     return best

@@ -1,4 +1,4 @@
-"""Candidates examined by their pixels.
+"""The verification of candidates by their pixels.
 
 Axes: N queries, K candidates, C channels, H rows, W columns.
 """
@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.files import content_hash, json_text
-from atlas.core.parallel import by_threads, in_parallel
-from atlas.core.row_cache import PartStore, fill_parts
+from atlas.core.parallel import by_processes, by_threads
+from atlas.core.row_cache import ROWS_PER_FILE, RowCache, fill_rows
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import Neighbours
 from index.copies.registration import NOTHING, FloatArray, band_passed, prepare, register_all
@@ -28,13 +28,16 @@ PAIRS_WORTH_PROCESSES = 1000
 FIELDS_WORTH_PROCESSES = 250
 FIELDS_READ_AT_ONCE = 64
 BANDED_FOLDER = "band_passed"
-BANDED_ROWS_PER_PART = 500  # of 64 KiB each where there are four channels
+BANDED_ROWS_PER_FILE = 500  # of 64 KiB each where there are four channels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Images by id. what: as a progress bar names them; read: ids -> uint8 N x C x H x W; keys: of
-    the pixels of each, so that what was measured of them is kept."""
+    """Images by id, read where they are needed.
+
+    what: their name in progress bars. read: ids -> uint8 N x C x H x W. keys: of the pixels of
+    each, under which what was measured of them is kept.
+    """
 
     what: str
     read: ReadFields
@@ -45,24 +48,52 @@ class Images:
         ids: Sequence[str],
         work: Callable[[NDArray[np.uint8]], Made],
         *,
-        said: str,
+        name: str,
         holds_interpreter: bool = False,
     ) -> list[Made]:
-        """What `work` makes of each C x H x W, by all cores; few are in memory at a time.
+        """Return what `work` makes of each C x H x W, on all cores; few are in memory at a time.
 
-        said: the stage that it is. holds_interpreter: `work` does, so that many images are worth
-        processes; it is then a function of a module.
+        name: of the work, for progress bars and profiles. holds_interpreter: `work` does, so that
+        many images are worth processes; it is then a function of a module.
         """
         many = len(ids) >= FIELDS_WORTH_PROCESSES
         made: list[Made] = []
         for start in range(0, len(ids), FIELDS_READ_AT_ONCE):
             fields = self.read(ids[start : start + FIELDS_READ_AT_ONCE])
-            with stage(said, items=len(fields)):
+            with stage(name, items=len(fields)):
                 if holds_interpreter:
-                    made += in_parallel(work, [(field,) for field in fields], processes=many)
+                    made += by_processes(work, [(field,) for field in fields], processes=many)
                 else:
                     made += by_threads(work, fields)
         return made
+
+    def kept(
+        self,
+        ids: Sequence[str],
+        work: Callable[[NDArray[np.uint8]], NDArray[Any]],
+        *,
+        name: str,
+        folder: Path,
+        provenance: dict[str, Any],
+        holds_interpreter: bool = False,
+        rows_per_file: int = ROWS_PER_FILE,
+    ) -> RowCache:
+        """Return the same rows as `made_of`, kept in `folder` under the keys of the images."""
+
+        def make_rows(some: Sequence[str]) -> NDArray[Any]:
+            return np.stack(
+                self.made_of(some, work, name=name, holds_interpreter=holds_interpreter)
+            )
+
+        return fill_rows(
+            folder,
+            ids,
+            make_rows,
+            provenance=provenance,
+            description=f"{name} {self.what}",
+            keys=self.keys(ids),
+            rows_per_file=rows_per_file,
+        )
 
 
 def examine(
@@ -73,20 +104,25 @@ def examine(
     *,
     folder: Path,
 ) -> NDArray[np.float32]:
-    """Evidence of every candidate, N x K: the correlation of registered pixels, -1 where none.
+    """Return the registration score of every candidate, N x K; -1 where there is none.
 
-    folder: what is finished is kept there, query by query; and references as they are compared, as
-    each is the candidate of many queries.
+    folder: what is finished is kept there, query by query, and band-passed references, as each is
+    the candidate of many queries.
     """
     candidates = dict(zip(neighbours.query_ids, neighbours.reference_ids_NK, strict=True))
+    about = {"registration": asdict(settings)}
+    band, name = partial(band_passed, settings=settings), "band-passing"
 
     @cache
-    def banded_references() -> PartStore:
+    def banded_references() -> RowCache:
         wanted = _named(neighbours.reference_ids_NK)
-        return _kept_banded(wanted, references, settings, folder / BANDED_FOLDER)
+        return references.kept(
+            wanted, band, name=name, folder=folder / BANDED_FOLDER, provenance=about,
+            rows_per_file=BANDED_ROWS_PER_FILE,
+        )  # fmt: skip
 
     def make_rows(query_ids: Sequence[str]) -> NDArray[np.float32]:
-        banded = _banded(query_ids, queries, settings)
+        banded = np.stack(queries.made_of(query_ids, band, name=name))
         ids_NK = np.stack([candidates[query_id] for query_id in query_ids])
         tasks = [
             (banded[start : start + QUERIES_A_TASK], banded_references().only(_named(ids_QK)),
@@ -96,13 +132,10 @@ def examine(
         ]  # fmt: skip
         with stage("comparing pixels", items=int(np.sum(ids_NK != ""))):
             processes = ids_NK.size >= PAIRS_WORTH_PROCESSES
-            return np.concatenate(in_parallel(evidence_of, tasks, processes=processes))
+            return np.concatenate(by_processes(scores_of, tasks, processes=processes))
 
-    provenance = {
-        "registration": asdict(settings),
-        "candidates": neighbours.reference_ids_NK.shape[1],
-    }
-    store = fill_parts(
+    provenance = {**about, "candidates": neighbours.reference_ids_NK.shape[1]}
+    store = fill_rows(
         folder / content_hash(json_text(provenance)),
         neighbours.query_ids,
         make_rows,
@@ -116,7 +149,7 @@ def examine(
 
 
 def _named(ids_NK: NDArray[np.object_]) -> list[str]:
-    """Each candidate once."""
+    """All candidates, each once."""
     return sorted(set(ids_NK.ravel().tolist()) - {""})
 
 
@@ -132,40 +165,20 @@ def _pair_keys(neighbours: Neighbours, queries: Images, references: Images) -> l
     ]
 
 
-def evidence_of(
+def scores_of(
     queries_QCPP: FloatArray,
-    references: PartStore,
+    references: RowCache,
     ids_QK: NDArray[np.object_],
     settings: RegistrationSettings,
 ) -> NDArray[np.float32]:
-    """Q x K, of band-passed queries with these of the band-passed references; -1 where none is."""
-    evidence_QK = np.full(ids_QK.shape, NOTHING.evidence, np.float32)
+    """Return scores Q x K of band-passed queries with some of the references; -1 where none is."""
+    score_QK = np.full(ids_QK.shape, NOTHING.evidence, np.float32)
     if not references.ids:
-        return evidence_QK
+        return score_QK
     banded = dict(zip(references.ids, references.read(references.ids), strict=True))
-    for row, query, ids in zip(evidence_QK, queries_QCPP, ids_QK, strict=True):
+    for row, query, ids in zip(score_QK, queries_QCPP, ids_QK, strict=True):
         there = ids != ""
         compared = [banded[i] for i in ids[there]]
         found = register_all(prepare(query, settings), compared, settings)
         row[there] = [registration.evidence for registration in found]
-    return evidence_QK
-
-
-def _banded(ids: Sequence[str], images: Images, settings: RegistrationSettings) -> FloatArray:
-    """N x C x size x size, of at least one image."""
-    work = partial(band_passed, settings=settings)
-    return np.stack(images.made_of(ids, work, said="band-passing"))
-
-
-def _kept_banded(
-    ids: Sequence[str], images: Images, settings: RegistrationSettings, folder: Path
-) -> PartStore:
-    return fill_parts(
-        folder,
-        ids,
-        lambda some: _banded(some, images, settings),
-        provenance={"registration": asdict(settings)},
-        description=f"band-passing {images.what}",
-        keys=images.keys(ids),
-        rows_per_part=BANDED_ROWS_PER_PART,
-    )
+    return score_QK

@@ -1,8 +1,8 @@
-"""Quick search that may miss a neighbour now and then, as often as was asked for.
+"""Quick search that misses a neighbour now and then, as rarely as the wanted recall asks.
 
-Compressed vectors propose, exact products of the proposals decide (`index/search/nearest.py`): what
-is found has its true similarity, and only what is missed is lost. How many proposals are needed for
-a recall is measured on vectors of the atlas itself, against exact search. Axes: N vectors,
+Compressed vectors propose, exact products of the proposals decide (`index.search.vector_index`):
+what is found has its true similarity, and only what is missed is lost. The number of proposals that
+a recall needs is measured on vectors of the atlas itself, against exact search. Axes: N vectors,
 D dimensions, Q queries, M proposals.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import read_json, write_json
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
-from index.search.nearest import Positions, Vectors
+from index.search.proposals import Positions, Vectors
 from index.search.vector_index import FlatIndex, VectorIndex, build_index
 
 LOGGER = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Tuned:
 
 
 class FactoryProposals:
-    """Called as `index.nearest` asks; promises nothing about what it leaves out."""
+    """Proposes by a faiss index; nothing is known about what it leaves out."""
 
     def __init__(self, index: faiss.Index, parameters: str, proposals: int) -> None:
         self._index, self._proposals = index, proposals

@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from atlas.training.precision import processor_has_bfloat16
+from index.search.proposals import MakePropose, flat_proposals
+
 LEAST_PROPOSALS = 64  # more of them leave fewer neighbours in doubt, and cost little
 GROUP = 16  # vectors of which only the best product is sorted at first
 SCORE_BYTES = 512 * 2**20  # products that are held at a time
@@ -17,14 +20,18 @@ MOST_QUERIES = 2048
 OUTPUT_ROUNDING = 2.0**-8  # of a product in bfloat16
 
 
+def fastest_on_this_processor() -> MakePropose:
+    return Bfloat16Proposals if processor_has_bfloat16() else flat_proposals
+
+
 class Bfloat16Proposals:
-    """Proposes positions of vectors, on the processor. Called as `index.nearest` asks.
+    """Proposes positions of vectors on the processor, as `index.search.proposals.Propose` does.
 
     vectors_ND: float32, of unit length or less.
     """
 
     def __init__(self, vectors_ND: NDArray[np.float32]) -> None:
-        self._count = len(vectors_ND)
+        self._vectors_ND, self._count = vectors_ND, len(vectors_ND)
         self._groups = -(-self._count // GROUP)
         dimension = vectors_ND.shape[1]
         self._rounded = torch.zeros((self._groups * GROUP, dimension), dtype=torch.bfloat16)
@@ -34,7 +41,7 @@ class Bfloat16Proposals:
             rounded = self._rounded[start : start + len(part)]
             rounded.copy_(part)
             self._lost = max(self._lost, float((part - rounded.float()).norm(dim=1).max()))
-        self._summing = 2.0**-23 * dimension  # as for the flat proposals of `index.nearest`
+        self._summing = 2.0**-23 * dimension  # as for `flat_proposals`
         self._scores: torch.Tensor | None = None
 
     def __call__(
@@ -43,7 +50,7 @@ class Bfloat16Proposals:
         """Positions Q x M, and what the product of no other vector exceeds."""
         wanted = min(max(count, LEAST_PROPOSALS), self._groups)
         if count > wanted:  # fewer groups than proposals asked for: all there are
-            return self._everything(len(queries_QD))
+            return flat_proposals(self._vectors_ND)(queries_QD, count)
         step = max(64, min(MOST_QUERIES, SCORE_BYTES // (2 * len(self._rounded))))
         with torch.inference_mode():
             blocks = [
@@ -75,7 +82,3 @@ class Bfloat16Proposals:
             shape = (queries, len(self._rounded))
             self._scores = torch.empty(shape, dtype=torch.bfloat16)
         return self._scores[:queries]
-
-    def _everything(self, queries: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        positions_QN = np.tile(np.arange(self._count, dtype=np.int64), (queries, 1))
-        return positions_QN, np.full(queries, -1.0, np.float32)

@@ -1,6 +1,7 @@
-"""All figures of one protocol."""
+"""All figures of one protocol: ranking, verification and open-set identification.
 
-from __future__ import annotations
+Axis Q: queries (probes).
+"""
 
 from dataclasses import dataclass
 
@@ -11,6 +12,30 @@ from retrieval.evaluation.protocols import Protocol
 from retrieval.evaluation.ranking import QueryScores, rank_queries
 from retrieval.evaluation.verification import Verification, verify
 from retrieval.postprocessing.similarity import CosineSimilarities
+
+FALSE_ALARM_RATE = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identification:
+    """Probes against a gallery that knows some of them.
+
+    threshold: the lowest at which no more than the false alarm rate of impostors raise an alarm.
+    genuine: probes whose class is in the gallery. identified: those whose nearest reference is of
+        their class and reaches the threshold; their share is the detection and identification
+        rate. nearest_right: those whose nearest is of their class at any similarity, which is
+        recall@1 of the closed set.
+    impostors: probes whose class is not in the gallery. false_alarms: those that reach the
+        threshold.
+    """
+
+    false_alarm_rate: float
+    threshold: float
+    genuine: int
+    identified: int
+    nearest_right: int
+    impostors: int
+    false_alarms: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,34 +61,6 @@ def measure(protocol: Protocol, vectors: EmbeddingSet, *, seed: int) -> Measurem
         verification=verify(queries, protocol.classes, seed=seed),
         identification=identify(scores),
     )
-
-
-# Open-set identification: who is it, if it is anybody known? Axis Q: queries (probes).
-
-
-FALSE_ALARM_RATE = 0.01
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identification:
-    """Probes against a gallery that knows some of them.
-
-    threshold: the lowest at which no more than the false alarm rate of impostors raise an alarm.
-    genuine: probes whose class is in the gallery. identified: those whose nearest reference is of
-        their class and reaches the threshold; their share is the detection and identification
-        rate. nearest_right: those whose nearest is of their class at any similarity, which is
-        recall@1 of the closed set.
-    impostors: probes whose class is not in the gallery. false_alarms: those that reach the
-        threshold.
-    """
-
-    false_alarm_rate: float
-    threshold: float
-    genuine: int
-    identified: int
-    nearest_right: int
-    impostors: int
-    false_alarms: int
 
 
 def identify(

@@ -1,4 +1,4 @@
-"""Who is asked for, among whom, and what counts as right.
+"""The protocols of an evaluation: the queries, the references, and which answers are right.
 
 - closed: identities that trained, fields that did not; they look among the fields that trained.
 - open: fields of identities that trained nothing, each looks among all the others.
@@ -6,7 +6,7 @@
   fields of the other half are impostors, whom no answer fits.
 - all: every labelled image looks among all the others; for embedders that trained on none.
 - test: test images whose labels are known look among the labelled images.
-- same_image, sibling: those with a known relation to a labelled image. Strangers are impostors.
+- same_image, sibling: those with a known relation to a labelled image; the others are impostors.
 """
 
 from collections import defaultdict
@@ -41,14 +41,14 @@ class Protocol:
 
 
 def class_kind(manifest: Manifest, asked: Literal["auto"] | ClassKind) -> ClassKind:
-    """`auto` takes identities where any occurs twice."""
+    """Return the kind of class; `auto` takes identities where any occurs twice."""
     if asked != "auto":
         return asked
     return "identity" if manifest.repeated_identities else "label-set"
 
 
 def labelled_classes(manifest: Manifest, kind: ClassKind) -> dict[str, Hashable]:
-    """The class of each labelled image that has one: a repeated identity, or its sorted labels."""
+    """Return the class of labelled images that have one: a repeated identity, or sorted labels."""
     if kind == "label-set":
         return {row.id: label_set(row.labels or ()) for row in manifest.labelled.rows}
     return {row.id: name for row in manifest.labelled.rows if (name := _identity(row, manifest))}
@@ -61,7 +61,7 @@ def label_set(labels: tuple[int, ...]) -> tuple[int, ...]:
 def labelled_protocols(
     manifest: Manifest, kind: ClassKind, held_out: HeldOut, *, untrained: bool, seed: int
 ) -> list[Protocol]:
-    """As `trained_protocols`; all, where nothing was held out since no image trained."""
+    """Return `trained_protocols`, or `all` where nothing was held out since no image trained."""
     made = trained_protocols(manifest, kind, held_out, seed=seed)
     if made or not untrained:
         return made
@@ -72,12 +72,12 @@ def labelled_protocols(
 def trained_protocols(
     manifest: Manifest, kind: ClassKind, held_out: HeldOut, *, seed: int
 ) -> list[Protocol]:
-    """closed, open and open_set, as far as something was held out. seed: of the halves."""
+    """Return closed, open and open_set, where images were held out. seed: of the halves."""
     classes = labelled_classes(manifest, kind)
     held = tuple(i for i in held_out.held_out_ids if i in classes)
     unseen = tuple(i for i in held_out.unseen_identity_ids if i in classes)
-    asked = {*held, *unseen}
-    trained = tuple(i for i in classes if i not in asked)
+    untrained = {*held, *unseen}
+    trained = tuple(i for i in classes if i not in untrained)
     made = []
     if held:
         made.append(_protocol("closed", kind, held, trained, classes))
@@ -88,7 +88,7 @@ def trained_protocols(
 
 
 def truth_protocols(manifest: Manifest, truth: pd.DataFrame) -> list[Protocol]:
-    """test, and where the truth knows relations same_image and sibling.
+    """Return test, and where the truth knows relations same_image and sibling.
 
     truth: Id, Target, and perhaps relation and source, of test images. Rows whose source is no
     labelled image (same_image) or no labelled identity (sibling) are left out of the last two.
@@ -124,13 +124,13 @@ def _related(
     class_is: str,
     references: tuple[str, ...],
     class_of: Mapping[str, str],
-    strangers: tuple[str, ...],
+    impostor_relations: tuple[str, ...],
 ) -> Protocol | None:
-    """strangers: relations of queries that have no reference of this kind."""
+    """impostor_relations: of queries that have no reference of this kind."""
     own = truth[(truth["relation"] == relation) & truth["source"].isin(set(class_of.values()))]
     if own.empty:
         return None
-    impostors = truth["Id"][truth["relation"].isin(strangers)]
+    impostors = truth["Id"][truth["relation"].isin(impostor_relations)]
     return Protocol(
         name=relation,
         class_is=class_is,
@@ -148,10 +148,10 @@ def _open_set(
         fields[classes[image_id]].append(image_id)
     shuffled = sorted(fields, key=lambda name: content_hash(str(seed), "gallery", str(name)))
     half = len(shuffled) // 2
-    known, strangers = shuffled[:half], shuffled[half:]
+    known, unknown = shuffled[:half], shuffled[half:]
     probes = [fields[name][0] for name in known]
     gallery = [image_id for name in known for image_id in fields[name][1:]]
-    impostors = [image_id for name in strangers for image_id in fields[name]]
+    impostors = [image_id for name in unknown for image_id in fields[name]]
     return _protocol("open_set", kind, (*probes, *impostors), tuple(gallery), classes)
 
 

@@ -5,9 +5,8 @@ are equally similar the first in their order ranks first.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +40,7 @@ class QueryScores:
     nearest_similarity_Q: NDArray[np.float32]
 
     def at(self, places: Sequence[int] | NDArray[np.int64]) -> "QueryScores":
-        """Those of the queries at these places."""
+        """Return those of the queries at these places."""
         return QueryScores(
             query_ids=tuple(self.query_ids[n] for n in places),
             relevant_Q=self.relevant_Q[places],
@@ -71,15 +70,25 @@ class RankingSummary:
 
 
 def rank_queries(similarities: Similarities, classes: Mapping[str, Hashable]) -> QueryScores:
-    """Scores of every query, in memory of one block of similarities.
+    """Return the scores of every query, in the memory of one block of similarities.
 
     classes: of queries and references; an id without one is relevant to nothing.
     Raises ValueError where a similarity is NaN.
     """
-    gallery = _Gallery(similarities.reference_ids, classes)
-    rows = list(_rows(similarities, gallery))
+    ids = similarities.reference_ids
+    place = {image_id: n for n, image_id in enumerate(ids)}
+    places_of_class = _places(ids, classes)
+    rows = []
+    for queries, similarity_BG in similarities.blocks():
+        if np.isnan(similarity_BG).any():
+            raise ValueError("a similarity is NaN: it has no rank")
+        for query_id, similarity_G in zip(
+            similarities.query_ids[queries], similarity_BG, strict=True
+        ):
+            of_class = places_of_class.get(classes.get(query_id), np.empty(0, np.int64))
+            rows.append(_scored(similarity_G, of_class, place.get(query_id)))
     relevant, first, r_precision, average_precision, nearest, similarity = (
-        zip(*rows, strict=True) if rows else ((),) * len(_Row._fields)
+        zip(*rows, strict=True) if rows else ((),) * 6
     )
     return QueryScores(
         query_ids=similarities.query_ids,
@@ -87,13 +96,13 @@ def rank_queries(similarities: Similarities, classes: Mapping[str, Hashable]) ->
         first_rank_Q=np.array(first, np.int64),
         r_precision_Q=np.array(r_precision, np.float64),
         average_precision_Q=np.array(average_precision, np.float64),
-        nearest_ids=tuple(nearest),
+        nearest_ids=tuple(ids[n] if n >= 0 else "" for n in nearest),
         nearest_similarity_Q=np.array(similarity, np.float32),
     )
 
 
 def summarise(scores: QueryScores, cutoffs: Iterable[int] = CUTOFFS) -> RankingSummary:
-    """The averages over all queries that have a relevant reference."""
+    """Return the averages over all queries that have a relevant reference."""
     counted = scores.at(np.flatnonzero(scores.relevant_Q > 0))
     first = counted.first_rank_Q
     return RankingSummary(
@@ -107,74 +116,37 @@ def summarise(scores: QueryScores, cutoffs: Iterable[int] = CUTOFFS) -> RankingS
 
 
 def by_group(scores: QueryScores, groups: Mapping[str, Hashable]) -> dict[Hashable, QueryScores]:
-    """The scores of each group of queries, such as a class; ids without a group are left out."""
+    """Return the scores of each group of queries, such as a class; others are left out."""
     places = _places(scores.query_ids, groups)
     return {group: scores.at(own) for group, own in places.items()}
 
 
-class _Row(NamedTuple):
-    relevant: int
-    first_rank: int
-    r_precision: float
-    average_precision: float
-    nearest_id: str
-    nearest_similarity: float
+def _scored(
+    similarity_G: NDArray[np.float32], relevant: NDArray[np.int64], own: int | None
+) -> tuple[int, int, float, float, int, float]:
+    """The scores of one query in the order of `QueryScores`, its nearest by place, or -1 for none.
 
-
-class _Gallery:
-    """Where the references of each class stand."""
-
-    def __init__(self, ids: Sequence[str], classes: Mapping[str, Hashable]) -> None:
-        self.ids, self.classes = ids, classes
-        self.place = {image_id: n for n, image_id in enumerate(ids)}
-        self.places_of_class = _places(ids, classes)
-
-    def relevant_to(self, query_id: str) -> NDArray[np.int64]:
-        places = self.places_of_class.get(self.classes.get(query_id), np.empty(0, np.int64))
-        return np.asarray(places[places != self.place.get(query_id, -1)])
-
-
-def _rows(similarities: Similarities, gallery: _Gallery) -> Iterator[_Row]:
-    for places, similarity_BG in similarities.blocks():
-        if np.isnan(similarity_BG).any():
-            raise ValueError("a similarity is NaN: it has no rank")
-        for query_id, similarity_G in zip(
-            similarities.query_ids[places], similarity_BG, strict=True
-        ):
-            yield _scored(query_id, similarity_G, gallery)
-
-
-def _scored(query_id: str, similarity_G: NDArray[np.float32], gallery: _Gallery) -> _Row:
+    relevant: the places of its class. own: its own place in the gallery.
+    """
     keys_G = ranking_keys(similarity_G)
-    if query_id in gallery.place:
-        keys_G[gallery.place[query_id]] = LAST
+    if own is not None:
+        keys_G[own], relevant = LAST, relevant[relevant != own]
     nearest = int(keys_G.argmin()) if len(keys_G) else -1
-    found = nearest >= 0 and bool(keys_G[nearest] < LAST)
-    relevant = np.sort(keys_G[gallery.relevant_to(query_id)])
-    return _Row(
-        len(relevant),
-        1 + int((keys_G < relevant[0]).sum()) if len(relevant) else 0,
-        *_among_the_r_nearest(keys_G, relevant),
-        gallery.ids[nearest] if found else "",
-        float(similarity_G[nearest]) if found else -np.inf,
-    )
-
-
-def _among_the_r_nearest(
-    keys_G: NDArray[np.uint64], relevant_R: NDArray[np.uint64]
-) -> tuple[float, float]:
-    """R-precision and the average precision at R. relevant_R: keys, rising."""
-    r = len(relevant_R)
+    if nearest == -1 or keys_G[nearest] == LAST:
+        nearest, similarity = -1, -np.inf
+    else:
+        similarity = float(similarity_G[nearest])
+    r = len(relevant)
     if r == 0:
-        return np.nan, np.nan
-    nearest_R = np.sort(np.partition(keys_G, r - 1)[:r])
-    hits = relevant_R[relevant_R <= nearest_R[-1]]
-    ranks = np.searchsorted(nearest_R, hits) + 1
-    return len(hits) / r, float((np.arange(1, len(hits) + 1) / ranks).sum() / r)
+        return 0, 0, np.nan, np.nan, nearest, similarity
+    ranks_R = np.searchsorted(np.sort(keys_G), np.sort(keys_G[relevant])) + 1
+    hits = ranks_R[ranks_R <= r]
+    average_precision = float((np.arange(1, len(hits) + 1) / hits).sum() / r)
+    return r, int(ranks_R[0]), len(hits) / r, average_precision, nearest, similarity
 
 
 def ranking_keys(similarity_G: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Numbers that rise as similarities fall, and among equal ones with their place.
+    """Return numbers that rise as similarities fall, and among equal ones with their place.
 
     All differ, so any way of sorting or partitioning them gives the same ranks. The bits of
     floats order like the floats once those of negative ones are turned round.

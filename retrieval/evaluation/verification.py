@@ -1,44 +1,27 @@
 """Are two images of one class? Measured on pairs, as on Labeled Faces in the Wild. Axis P: pairs.
 
 A pair is accepted where its cosine reaches a threshold. Images occur in several pairs, so pairs
-are not independent, and intervals that take them for independent are too narrow.
+are not independent, and intervals that take them for independent are too narrow. Axis N: images,
+sorted so that a class stands together.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import auc, roc_curve
 from sklearn.model_selection import StratifiedKFold
 
 from atlas.dataset.artifacts import EmbeddingSet
+from retrieval.postprocessing.similarity import pair_cosines
 
 MOST_PAIRS = 100_000
 FOLDS = 10
 FALSE_ACCEPT_RATES = (1e-2, 1e-3, 1e-4)
 FALSE_ACCEPTS_NEEDED = 10  # a rate is measured where so many different pairs would make it up
 CURVE_POINTS = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class Roc:
-    """Shares of different and of same pairs that reach a threshold, for K falling thresholds."""
-
-    false_accept_K: NDArray[np.float64]
-    true_accept_K: NDArray[np.float64]
-    threshold_K: NDArray[np.float64]
-
-    def within(self, rate: float | NDArray[np.float64]) -> NDArray[np.int64]:
-        """The place of the lowest threshold at which no more different pairs are accepted."""
-        return np.asarray(np.searchsorted(self.false_accept_K, rate, side="right") - 1)
-
-    def at(self, places: NDArray[np.int64]) -> "Roc":
-        return Roc(
-            false_accept_K=self.false_accept_K[places],
-            true_accept_K=self.true_accept_K[places],
-            threshold_K=self.threshold_K[places],
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +46,7 @@ class Verification:
         was best on the other nine. Pairs of both kinds weigh alike, so chance is .5, as where they
         are equal in number (Huang et al. 2007, "Labeled faces in the wild", view 2).
     threshold: the best on all pairs.
-    curve: at most 200 of its points, evenly along the logarithm of the false accept rate.
+    curve: at most 200 points (`_roc`), evenly along the logarithm of the false accept rate.
     """
 
     same_P: NDArray[np.float32]
@@ -73,7 +56,15 @@ class Verification:
     threshold: float
     roc_auc: float
     operating_points: tuple[OperatingPoint, ...]
-    curve: Roc
+    curve: pd.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Each pair once, none of an image with itself. ids_P2: object array of str; same_P: class."""
+
+    ids_P2: NDArray[np.object_]
+    same_P: NDArray[np.bool_]
 
 
 def verify(
@@ -83,7 +74,7 @@ def verify(
     most_pairs: int = MOST_PAIRS,
     seed: int = 0,
 ) -> Verification | None:
-    """Verification of drawn pairs, at most `most_pairs` of the same class and of different ones.
+    """Return verification of drawn pairs, at most `most_pairs` of each kind.
 
     None where there are fewer than ten pairs of either kind: one for each fold.
     """
@@ -97,7 +88,7 @@ def verify(
 def verification_of(
     cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_], *, seed: int
 ) -> Verification:
-    """Of pairs whose cosines are known, at least ten of each kind."""
+    """Return verification of pairs whose cosines are known, at least ten of each kind."""
     roc = _roc(cosine_P, same_P)
     accuracy_F = _fold_accuracies(cosine_P, same_P, seed)
     same_count = int(same_P.sum())
@@ -109,76 +100,18 @@ def verification_of(
         accuracy_mean=float(accuracy_F.mean()),
         accuracy_deviation=float(accuracy_F.std(ddof=1)),
         threshold=_best_threshold(cosine_P, same_P),
-        roc_auc=float(auc(roc.false_accept_K, roc.true_accept_K)),
+        roc_auc=float(auc(roc["false_accept_rate"], roc["true_accept_rate"])),
         operating_points=tuple(
             _operating_point(roc, rate, same_count, different_count) for rate in FALSE_ACCEPT_RATES
         ),
-        curve=roc.at(np.unique(roc.within(rates))),
+        curve=roc.iloc[np.unique(_within(roc, rates))],
     )
-
-
-def _fold_accuracies(
-    cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_], seed: int
-) -> NDArray[np.float64]:
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(cosine_P, same_P)
-    accuracies = []
-    for nine, tenth in folds:
-        accepted = cosine_P[tenth] >= _best_threshold(cosine_P[nine], same_P[nine])
-        same = same_P[tenth]
-        accuracies.append((accepted[same].mean() + (~accepted[~same]).mean()) / 2)
-    return np.array(accuracies)
-
-
-def _best_threshold(cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_]) -> float:
-    """What parts the two kinds best: half-way between two cosines, the highest of equally good."""
-    roc = _roc(cosine_P, same_P)
-    best = 1 + int((roc.true_accept_K - roc.false_accept_K)[1:].argmax())
-    return float(roc.threshold_K[best : best + 2].mean())
-
-
-def _roc(cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_]) -> Roc:
-    """At every cosine from the highest down, behind a first threshold that nothing reaches."""
-    false_K, true_K, threshold_K = roc_curve(same_P, cosine_P, drop_intermediate=False)
-    return Roc(
-        false_accept_K=false_K,
-        true_accept_K=true_K,
-        threshold_K=threshold_K.astype(np.float64),
-    )
-
-
-def _operating_point(roc: Roc, rate: float, same: int, different: int) -> OperatingPoint:
-    """same, different: how many pairs there are."""
-    if different < FALSE_ACCEPTS_NEEDED / rate:
-        return OperatingPoint(false_accept_rate=rate)
-    place = int(roc.within(rate))
-    return OperatingPoint(
-        false_accept_rate=rate,
-        threshold=float(roc.threshold_K[place]),
-        accepted=round(roc.true_accept_K[place] * same),
-        of=same,
-    )
-
-
-# Pairs of images of the same and of different classes, drawn evenly.
-#
-# Axes: N images, sorted so that a class stands together; P pairs.
-
-
-PAIRS_AT_ONCE = 8192
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pairs:
-    """Each pair once, none of an image with itself. ids_P2: object array of str; same_P: class."""
-
-    ids_P2: NDArray[np.object_]
-    same_P: NDArray[np.bool_]
 
 
 def draw_pairs(
     ids: Sequence[str], classes: Mapping[str, Hashable], *, most_of_each: int, seed: int
 ) -> Pairs:
-    """All pairs of the same class, or `most_of_each` where there are more; as many of different.
+    """Return all pairs of the same class, at most `most_of_each`, and as many of different ones.
 
     Ids without a class are left out. What is drawn follows from (seed, ids, classes), not from the
     order of ids.
@@ -201,15 +134,58 @@ def draw_pairs(
 
 
 def cosines_of(embeddings: EmbeddingSet, pairs: Pairs) -> NDArray[np.float32]:
-    """float32 P. Raises KeyError for an id without an embedding."""
+    """Return cosines, float32 P. Raises KeyError for an id without an embedding."""
     place = {image_id: n for n, image_id in enumerate(embeddings.ids)}
     places_P2 = np.array([[place[a], place[b]] for a, b in pairs.ids_P2], np.int64).reshape(-1, 2)
-    cosine_P = np.empty(len(places_P2), np.float32)
-    for start in range(0, len(places_P2), PAIRS_AT_ONCE):
-        block = slice(start, start + PAIRS_AT_ONCE)
-        first, second = embeddings.vectors_ND[places_P2[block].T]
-        cosine_P[block] = (first * second).sum(axis=1)
-    return cosine_P
+    return pair_cosines(embeddings.vectors_ND, places_P2[:, 0], places_P2[:, 1])
+
+
+def _fold_accuracies(
+    cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_], seed: int
+) -> NDArray[np.float64]:
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(cosine_P, same_P)
+    accuracies = []
+    for nine, tenth in folds:
+        accepted = cosine_P[tenth] >= _best_threshold(cosine_P[nine], same_P[nine])
+        same = same_P[tenth]
+        accuracies.append((accepted[same].mean() + (~accepted[~same]).mean()) / 2)
+    return np.array(accuracies)
+
+
+def _best_threshold(cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_]) -> float:
+    """What parts the two kinds best: half-way between two cosines, the highest of equally good."""
+    roc = _roc(cosine_P, same_P)
+    best = 1 + int((roc["true_accept_rate"] - roc["false_accept_rate"])[1:].argmax())
+    return float(roc["threshold"].iloc[best : best + 2].mean())
+
+
+def _roc(cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_]) -> pd.DataFrame:
+    """At every cosine from the highest down, behind a first threshold that nothing reaches.
+
+    Columns: false_accept_rate and true_accept_rate, the shares of different and of same pairs that
+    reach the threshold, and threshold.
+    """
+    false, true, threshold = roc_curve(same_P, cosine_P, drop_intermediate=False)
+    rates = {"false_accept_rate": false, "true_accept_rate": true}
+    return pd.DataFrame({**rates, "threshold": threshold.astype(np.float64)})
+
+
+def _within(roc: pd.DataFrame, rate: float | NDArray[np.float64]) -> NDArray[np.int64]:
+    """The place of the lowest threshold at which no more different pairs are accepted."""
+    return np.asarray(np.searchsorted(roc["false_accept_rate"], rate, side="right") - 1)
+
+
+def _operating_point(roc: pd.DataFrame, rate: float, same: int, different: int) -> OperatingPoint:
+    """same, different: how many pairs there are."""
+    if different < FALSE_ACCEPTS_NEEDED / rate:
+        return OperatingPoint(false_accept_rate=rate)
+    point = roc.iloc[int(_within(roc, rate))]
+    return OperatingPoint(
+        false_accept_rate=rate,
+        threshold=float(point["threshold"]),
+        accepted=round(point["true_accept_rate"] * same),
+        of=same,
+    )
 
 
 def _drawn(

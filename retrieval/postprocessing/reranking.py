@@ -1,6 +1,6 @@
 """Ranking by whom images have for neighbours: k-reciprocal encoding (Zhong et al. 2017).
 
-Two images of one kind share their neighbours, and both count the other among them; a stranger
+Two images of one kind share their neighbours, and both count the other among them; a non-match
 that happens to lie near does not. Queries count as neighbours too, though their labels do not:
 what a query's ranking is depends on which other queries there are.
 
@@ -16,38 +16,29 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from atlas.dataset.artifacts import EmbeddingSet, positions_of
-from retrieval.postprocessing.similarity import CosineSimilarities
+from retrieval.postprocessing.similarity import CosineSimilarities, pair_cosines
 
 NEIGHBOURS, EXPANSION_NEIGHBOURS, COSINE_WEIGHT = 20, 6, 0.3  # the paper's k1, k2 and lambda
 ROWS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
-class RerankedSimilarities:
+class RerankedSimilarities(CosineSimilarities):
     """(1 - w) J + w cos: one less the paper's distance (equation 12), J of shared encodings.
 
     cosine_weight: w, over 0. query_QN, reference_GN: each side's encodings over all images, sparse.
     References that share no neighbour with the query have J = 0: among them cosines decide, as
-    in the paper, without a cut.
+    in the paper, without a threshold.
     """
 
-    cosines: CosineSimilarities
     query_QN: sparse.csr_array
     reference_GN: sparse.csr_array
     cosine_weight: float = COSINE_WEIGHT
 
-    @property
-    def query_ids(self) -> tuple[str, ...]:
-        return self.cosines.query_ids
-
-    @property
-    def reference_ids(self) -> tuple[str, ...]:
-        return self.cosines.reference_ids
-
     def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         holders_GN = self.reference_GN.tocsc()
         reference_sum_G = self.reference_GN.sum(axis=1)
-        for rows, similarity_BG in self.cosines.blocks():
+        for rows, similarity_BG in super().blocks():
             similarity_BG *= self.cosine_weight
             for row, query in enumerate(range(rows.start, rows.stop)):
                 query_1N = self.query_QN[[query]]
@@ -65,7 +56,7 @@ def reranked_similarities(
     expansion_neighbours: int = EXPANSION_NEIGHBOURS,
     cosine_weight: float = COSINE_WEIGHT,
 ) -> RerankedSimilarities:
-    """Similarities of queries to references over the k-reciprocal neighbours of both together.
+    """Return similarities of queries to references over the k-reciprocal neighbours of both.
 
     neighbours: k1 of the paper; expansion_neighbours: k2, the image itself among them.
     """
@@ -74,7 +65,8 @@ def reranked_similarities(
         everyone, neighbours=neighbours, expansion_neighbours=expansion_neighbours
     )
     return RerankedSimilarities(
-        cosines=CosineSimilarities(queries=queries, references=references),
+        queries=queries,
+        references=references,
         query_QN=encoding_NN[positions_of(everyone.ids, queries.ids, what="queries")],
         reference_GN=encoding_NN[: len(references.ids)],
         cosine_weight=cosine_weight,
@@ -84,7 +76,7 @@ def reranked_similarities(
 def encodings(
     images: EmbeddingSet, *, neighbours: int, expansion_neighbours: int
 ) -> sparse.csr_array:
-    """Who belongs to whose neighbourhood and how surely, N x N, sparse (equations 3 to 11).
+    """Return who belongs to whose neighbourhood and how surely, N x N, sparse (equations 3 to 11).
 
     exp(-d) for the members of the expanded set of reciprocal neighbours, d one less the cosine;
     then the mean over the nearest `expansion_neighbours`. An image is its own first neighbour.
@@ -158,15 +150,8 @@ def _expanded(reciprocal_BN: sparse.csr_array, half_NN: sparse.csr_array) -> spa
 
 def _cosines(vectors_ND: NDArray[np.float32], pairs_NN: sparse.csr_array) -> NDArray[np.float32]:
     """The cosine of each pair that the sparse matrix holds, in the order of its data."""
-    first, second = (
-        np.repeat(np.arange(len(vectors_ND)), np.diff(pairs_NN.indptr)),
-        pairs_NN.indices,
-    )
-    cosine = np.empty(len(second), np.float32)
-    for start in range(0, len(second), ROWS_AT_ONCE * 8):
-        some = slice(start, start + ROWS_AT_ONCE * 8)
-        cosine[some] = (vectors_ND[first[some]] * vectors_ND[second[some]]).sum(axis=1)
-    return cosine
+    first = np.repeat(np.arange(len(vectors_ND)), np.diff(pairs_NN.indptr))
+    return pair_cosines(vectors_ND, first, pairs_NN.indices)
 
 
 def _shared(query_1N: sparse.csr_array, holders_GN: sparse.csc_array) -> NDArray[np.float64]:

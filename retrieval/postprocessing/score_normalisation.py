@@ -1,4 +1,4 @@
-"""Similarities in units of how alike strangers are. Axes: N images, Q queries, B queries of one
+"""Similarities in units of how alike non-matches are. Axes: N images, Q queries, B queries of one
 block, G references, K nearest of the cohort.
 """
 
@@ -24,7 +24,7 @@ class CohortStatistics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NormalisedSimilarities:
+class NormalisedSimilarities(CosineSimilarities):
     """Cosines, each side's cohort mean taken off and divided by its deviation, averaged.
 
     s' = ((s - mean_q) / deviation_q + (s - mean_g) / deviation_g) / 2: s-norm (Kenny 2010),
@@ -32,22 +32,13 @@ class NormalisedSimilarities:
     et al. 2017).
     """
 
-    cosines: CosineSimilarities
     of_queries: CohortStatistics
     of_references: CohortStatistics
-
-    @property
-    def query_ids(self) -> tuple[str, ...]:
-        return self.cosines.query_ids
-
-    @property
-    def reference_ids(self) -> tuple[str, ...]:
-        return self.cosines.reference_ids
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         scale_Q, shift_Q = _line(self.of_queries)
         scale_G, shift_G = _line(self.of_references)
-        for rows, similarity_BG in self.cosines.blocks():
+        for rows, similarity_BG in super().blocks():
             similarity_BG *= scale_Q[rows, None] + scale_G
             similarity_BG -= shift_Q[rows, None] + shift_G
             yield rows, similarity_BG
@@ -60,13 +51,14 @@ def normalised_similarities(
     *,
     nearest: int = COHORT_NEAREST,
 ) -> NormalisedSimilarities:
-    """Similarities of queries to references, normalised against a cohort such as training images.
+    """Return similarities of queries to references, normalised by a cohort such as training images.
 
     nearest: how many of the cohort speak for an image; all but one where it has fewer.
     Raises UserError for a cohort of fewer than three.
     """
     return NormalisedSimilarities(
-        cosines=CosineSimilarities(queries=queries, references=references),
+        queries=queries,
+        references=references,
         of_queries=cohort_statistics(queries, cohort, nearest=nearest),
         of_references=cohort_statistics(references, cohort, nearest=nearest),
     )
@@ -75,7 +67,7 @@ def normalised_similarities(
 def cohort_statistics(
     images: EmbeddingSet, cohort: EmbeddingSet, *, nearest: int = COHORT_NEAREST
 ) -> CohortStatistics:
-    """Mean and deviation of each image's `nearest` highest cosines to the cohort.
+    """Return mean and deviation of each image's `nearest` highest cosines to the cohort.
 
     An image that is in the cohort itself does not count for itself, so at most all but one do.
     """

@@ -1,6 +1,7 @@
-"""Similarities of queries to references, a block of queries at a time.
+"""Similarities of queries to references, a block of queries at a time, and of pairs.
 
-Axes: Q queries, B queries of one block, G references (the gallery), D dimensions.
+Axes: Q queries, B queries of one block, G references (the gallery), D dimensions, N images,
+P pairs.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from atlas.dataset.artifacts import EmbeddingSet
 
 BLOCK_ENTRIES = 16 * 1024**2  # float32 entries of one block: 64 MiB
+PAIRS_AT_ONCE = 8192
 
 
 class Similarities(Protocol):
@@ -57,3 +59,14 @@ class CosineSimilarities:
                 if image_id in place:
                     similarity_BG[row, place[image_id]] = -np.inf
             yield rows, similarity_BG
+
+
+def pair_cosines(
+    vectors_ND: NDArray[np.float32], first_P: NDArray[np.integer], second_P: NDArray[np.integer]
+) -> NDArray[np.float32]:
+    """Return the cosine of each pair of vectors of unit length, by their places."""
+    cosine_P = np.empty(len(first_P), np.float32)
+    for start in range(0, len(first_P), PAIRS_AT_ONCE):
+        some = slice(start, start + PAIRS_AT_ONCE)
+        cosine_P[some] = (vectors_ND[first_P[some]] * vectors_ND[second_P[some]]).sum(axis=1)
+    return cosine_P

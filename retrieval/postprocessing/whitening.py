@@ -47,7 +47,9 @@ def class_whitening_of(features_NF: NDArray[np.float32], classes: Sequence[Hasha
     pooled over classes and shrunk (Ledoit & Wolf 2004), for a class has few images. Classes of
     one image count for nothing; with too few images, the features stay as they are.
     """
-    from sklearn.covariance import ledoit_wolf  # see whitening_of
+    # Takes a second to load, and trained embedders need none.
+    from sklearn.covariance import ledoit_wolf
+    from sklearn.decomposition import PCA
 
     counts = Counter(classes)
     number = {name: n for n, (name, count) in enumerate(counts.items()) if count > 1}
@@ -62,8 +64,6 @@ def class_whitening_of(features_NF: NDArray[np.float32], classes: Sequence[Hasha
     variance_F, direction_FF = eigh(within_FF)
     floor = max(variance_F[-1] * np.finfo(np.float32).eps, np.finfo(np.float32).tiny)
     whitener_FF = direction_FF / np.sqrt(np.maximum(variance_F, floor))
-    from sklearn.decomposition import PCA  # takes a second to load, and trained embedders need none
-
     pca = PCA(dimension, svd_solver="full").fit(kept_NF @ whitener_FF)
     return _centred(pca.components_ @ whitener_FF.T, kept_NF.mean(0))
 

@@ -45,7 +45,7 @@ def test_truth_tells_what_lies_in_the_folder(source: Path, tmp_path: Path, hardn
     out = tmp_path / "planted"
     counts = plant_atlas(source, hardness, out, share=1.0, seed=3)  # type: ignore[arg-type]
     manifest = read_manifest(out)
-    assert read_truth(out, manifest) is not None
+    assert read_truth(out) is not None
     truth, planted = tables(out)
     assert counts == {"labelled images": 24, "copies": 24, "other test images": 3}
     assert tuple(truth.index) == manifest.of("test").ids == tuple(sorted(truth.index))
@@ -92,7 +92,7 @@ def test_special_cases_tell_of_themselves(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "planted"
     plant_atlas(source, "special", out, share=0.25, gallery_share=0.125, seed=0)
     manifest = read_manifest(out)
-    assert read_truth(out, manifest) is not None
+    assert read_truth(out) is not None
     truth, planted = tables(out)
     assert truth["edit"].value_counts().to_dict() == {
         "conflict": 3, "swapped_channels": 6, "blank": 5, "constant": 5, "": 4, "test_test": 3,
@@ -147,7 +147,7 @@ def test_a_sample_is_an_atlas_of_so_many_images(source: Path, tmp_path: Path) ->
     assert set(manifest.labelled.ids) <= {f"g{n}" for n in range(24)}
     assert len(manifest.of("test").ids) == 2
     assert set(manifest.of("test").ids) <= {"t1", "t2", "t5"}  # the novel ones
-    assert read_truth(tmp_path / "part", manifest) is not None
+    assert read_truth(tmp_path / "part") is not None
     sample_atlas(source, tmp_path / "part", labelled=2, seed=0)  # is there already
     with pytest.raises(UserError, match="another sample"):
         sample_atlas(source, tmp_path / "part", labelled=2, seed=1)

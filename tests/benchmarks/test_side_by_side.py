@@ -72,7 +72,7 @@ def test_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.slow
 def test_a_process_of_its_own_has_its_own_environment_and_cores() -> None:
     cores = os.sched_getaffinity(0)
-    with own_process(cores=1, ONLY_THERE="7") as ask:
+    with own_process({"ONLY_THERE": "7"}, cores=1) as ask:
         assert ask(os.getenv, "ONLY_THERE") == "7"
         assert len(ask(os.sched_getaffinity, 0)) == 1
         assert ask(os.getpid) != os.getpid()

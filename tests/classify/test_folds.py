@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atlas.dataset.artifact_files import load_probabilities
+from atlas.dataset.artifacts import load_probabilities
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.metrics import macro_f1
 from atlas.dataset.splits.folds import Fold
@@ -107,7 +107,7 @@ def test_cuts_are_chosen_out_of_fold(run: tuple[Path, pd.DataFrame], data: Path)
     folder, _ = run
     together = probabilities(folder / "out_of_fold_probabilities.h5")
     truth = truth_of(read_manifest(data), together.ids)
-    chosen = load_thresholds(folder / "thresholds.json", LABELS)
+    chosen = load_thresholds(folder, LABELS)
     assert chosen == choose_thresholds(together.probabilities_NC, truth)
 
 

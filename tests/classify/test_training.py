@@ -9,7 +9,7 @@ import torch
 from atlas.cli import classify as commands
 from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import read_json, write_json
-from atlas.dataset.artifact_files import load_probabilities
+from atlas.dataset.artifacts import load_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.splits.hold_out import HoldOut
 from atlas.dataset.store import fill_store
@@ -55,7 +55,7 @@ def test_the_folder_holds_what_later_stages_need(
     assert validation.ids == trained.split.validation_ids
     assert test.ids == tuple(f"test{n}" for n in range(5))
     assert test.provenance["weights_hash"] == trained.classifier.weights_hash
-    assert load_thresholds(folder / "thresholds.json", LABELS) == trained.thresholds
+    assert load_thresholds(folder, LABELS) == trained.thresholds
     assert read_json(folder / "settings.json")["trunk"] == "test_resnet"
     held_out = read_json(folder / "hold_out.json")
     assert tuple(held_out["validation_ids"]) == trained.split.validation_ids

@@ -14,17 +14,17 @@ from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.classify.training import train_classifier
 from atlas.workflows.embed.embedder import train_embedder
-from atlas.workflows.embed.index_building import build_index_of
+from atlas.workflows.embed.index import build_index_of
 from atlas.workflows.embed.lookup import look_up
 from atlas.workflows.explain.explanation import explanation_of
+from atlas.workflows.explain.run_so_far import read_run
 from atlas.workflows.leaks.finding import find_leaks_of
-from atlas.workflows.runs.run_folder import read_run
 from atlas.workflows.runs.update import update_run
 from atlas.workflows.submit.score import score_run
 from atlas.workflows.submit.submission import make_submission_of
 from classify import recipes as classifier_recipes
 from index.index_folder import load_index
-from index.search.chosen import search_of
+from index.search.open_search import open_search
 from index.settings import LeakSettings, RegistrationSettings
 from retrieval import settings as embedder_settings
 
@@ -156,7 +156,7 @@ def test_stored_and_single_embeddings_are_equal_bit_for_bit(job, tmp_path):
         alone = look_up([image_id], job[1] / "index", k=2, montage=tmp_path / "m.png").table
         same = together[together["query"] == image_id].reset_index(drop=True)
         pd.testing.assert_frame_equal(alone, same)
-    stored = search_of(index).vectors.search(index.embeddings.aligned_to(ids), 2).similarity_NK
+    stored = open_search(index).vectors.search(index.embeddings.aligned_to(ids), 2).similarity_NK
     np.testing.assert_array_equal(
         together["similarity"].to_numpy(np.float32).reshape(stored.shape), stored
     )

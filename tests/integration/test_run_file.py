@@ -165,8 +165,8 @@ def test_a_finished_run_is_not_done_again(finished):
 def test_a_changed_option_repeats_its_stage_and_what_follows(finished, tmp_path):
     path = written(tmp_path, run_text(finished, "run", leaks="copy_precision = 0.9\n"))
     assert states(path) == {
-        "index": "done", "leaks": "again", "classifiers.a": "done", "submission": "again",
-        "score": "again",
+        "index": "done", "leaks": "stale", "classifiers.a": "done", "submission": "stale",
+        "score": "stale",
     }  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def test_what_somebody_wrote_over_is_made_again(finished):
     submission = finished / "run" / "submission" / "submission.csv"
     right = submission.read_bytes()
     submission.write_text("Id,Predicted\n")
-    assert states(finished / "mine.toml")["submission"] == "again"
+    assert states(finished / "mine.toml")["submission"] == "stale"
     assert run_command(finished / "mine.toml").returncode == 0
     assert submission.read_bytes() == right
 

@@ -9,7 +9,7 @@ from atlas.dataset.manifest import ImageRow, Manifest
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.store import ImageStore
 from atlas.training.settings import TrainingSettings
-from retrieval.settings import EmbedderSettings
+from retrieval.settings import NAMED_LOSSES, SIMILARITY_LOSS, EmbedderSettings
 from tests.atlas.training.stores import store_of
 
 SIZE_PX = 32
@@ -25,6 +25,8 @@ def settings(**changes: object) -> EmbedderSettings:
         unseen_identity_share=0.0,
         training=TrainingSettings(epochs=3, batch_size=8, learning_rate=3e-3),
     )
+    if changes.get("classes") == "label-similarity":
+        changes = {"loss": NAMED_LOSSES[SIMILARITY_LOSS], **changes}
     return replace(small, **changes)
 
 

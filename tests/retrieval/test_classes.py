@@ -56,7 +56,7 @@ def test_without_repeated_identities_each_image_is_a_class() -> None:
     assert classes.kind == "image"
     assert classes.class_of == {"a": 0, "b": 1, "c": 2}
     assert classes.training_ids == classes.gallery_ids == ("a", "b", "c")
-    assert "edited copy" in classes.sentence
+    assert "edited copy" in classes.summary
 
 
 def test_edited_copies_follow_from_seed_and_id_and_differ_from_the_image() -> None:
@@ -107,7 +107,7 @@ def test_the_only_image_of_a_label_set_trains() -> None:
         how = settings(classes="label-set", training=replace(settings().training, seed=seed))
         classes = training_classes(manifest(dict.fromkeys(labels), labels=labels), how)
         assert "alone" in classes.training_ids
-        assert "(1 of one image, which is never held out)" in classes.sentence
+        assert ", 1 of one image;" in classes.summary
 
 
 def test_targets_are_classes_or_whole_label_sets() -> None:

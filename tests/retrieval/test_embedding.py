@@ -4,12 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atlas.core.row_cache import fill_parts
+from atlas.core.row_cache import fill_rows
 from atlas.synthetic.edits import turned
 from atlas.training import pretrained
 from retrieval import embedding
-from retrieval.embedder import INPUTS_AT_ONCE, Embedder
-from retrieval.embedder_files import load_embedder, save_embedder
+from retrieval.embedder import INPUTS_AT_ONCE, Embedder, load_embedder, save_embedder
 from retrieval.embedding import embed_images, embed_rows, embed_store
 from retrieval.frozen import frozen_embedder
 from tests.atlas.training.stores import tiny_store
@@ -19,8 +18,8 @@ from tests.atlas.training.stores import tiny_store
 def frozen(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
-        if pretrained.packaged_file() is None and pretrained.pretrained_file("resnet50") is None:
-            pytest.skip(f"{pretrained.PACKAGE} is not installed")
+        if pretrained.lite0_file() is None and pretrained.hub_file("resnet50") is None:
+            pytest.skip(f"{pretrained.LITE0_PACKAGE} is not installed")
         images = tiny_store(tmp_path_factory.mktemp("frozen"), count=5)
         return frozen_embedder(images, images.ids)
 
@@ -47,7 +46,7 @@ def test_turned_images_embed_alike(frozen: Embedder, tmp_path: Path) -> None:
 def test_a_killed_embedding_goes_on_and_ends_alike(
     frozen: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "fill_parts", partial(fill_parts, rows_per_part=2))
+    monkeypatch.setattr(embedding, "fill_rows", partial(fill_rows, rows_per_file=2))
     images = tiny_store(tmp_path / "small", count=5)
     asked: list[str] = []
 

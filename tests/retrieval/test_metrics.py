@@ -1,8 +1,13 @@
 import numpy as np
 import pytest
 
-from retrieval import training as metrics
+from atlas.dataset.artifacts import EmbeddingSet
+from retrieval.postprocessing import similarity
 from retrieval.training import top1
+
+
+def named(ids, vectors_ND: np.ndarray) -> EmbeddingSet:
+    return EmbeddingSet(ids=tuple(ids), vectors_ND=vectors_ND, provenance={})
 
 
 def test_by_hand() -> None:
@@ -10,9 +15,9 @@ def test_by_hand() -> None:
     queries = np.array([[1, 0], [0, 1]], np.float32)
     # "a" may not find itself, so "c" is its nearest; "q" finds "b".
     labels = np.array([5, 6, 5])
-    assert top1(queries, ["a", "q"], labels[:2], gallery, ["a", "b", "c"], labels) == 1.0
+    assert top1(named("aq", queries), labels[:2], named("abc", gallery), labels) == 1.0
     other = np.array([5, 7])
-    assert top1(queries, ["a", "q"], other, gallery, ["a", "b", "c"], labels) == 0.5
+    assert top1(named("aq", queries), other, named("abc", gallery), labels) == 0.5
 
 
 def test_of_label_sets_it_is_their_jaccard_similarity() -> None:
@@ -21,26 +26,26 @@ def test_of_label_sets_it_is_their_jaccard_similarity() -> None:
     query = np.array([[1, 0]], np.float32)
     for own, shared in (([1, 1, 0], 1.0), ([1, 0, 0], 0.5), ([0, 1, 1], 1 / 3), ([0, 0, 1], 0.0)):
         own_set = np.array([own], np.float32)
-        found = top1(query, ["q"], own_set, gallery, ["a", "b"], sets)
+        found = top1(named("q", query), own_set, named("ab", gallery), sets)
         assert found == pytest.approx(shared)
 
 
 def test_blocks_change_nothing(monkeypatch) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(50, 4)).astype(np.float32)
-    labels, ids = rng.integers(0, 3, 50), [str(n) for n in range(50)]
-    whole = top1(vectors, ids, labels, vectors, ids, labels)
+    labels, images = rng.integers(0, 3, 50), named(map(str, range(50)), vectors)
+    whole = top1(images, labels, images, labels)
     naive = 0
     for n in range(50):
-        similarity = vectors @ vectors[n]
-        similarity[n] = -np.inf
-        naive += labels[int(similarity.argmax())] == labels[n]
+        cosines = vectors @ vectors[n]
+        cosines[n] = -np.inf
+        naive += labels[int(cosines.argmax())] == labels[n]
     assert whole == naive / 50
-    monkeypatch.setattr(metrics, "QUERIES_AT_ONCE", 7)
-    assert top1(vectors, ids, labels, vectors, ids, labels) == whole
+    monkeypatch.setattr(similarity, "BLOCK_ENTRIES", 7 * 50)
+    assert top1(images, labels, images, labels) == whole
 
 
 def test_no_queries_score_nothing() -> None:
     nothing = np.empty((0, 2), np.float32)
     none, one = np.empty(0, int), np.zeros(1, int)
-    assert top1(nothing, [], none, np.ones((1, 2), np.float32), ["a"], one) == 0.0
+    assert top1(named("", nothing), none, named("a", np.ones((1, 2), np.float32)), one) == 0.0

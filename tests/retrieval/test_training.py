@@ -1,7 +1,5 @@
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import torch
 from atlas.core.errors import MissingStageError, UserError
 from atlas.training.loop import read_checkpoint
 from atlas.training.weights import weights_hash
-from retrieval.embedder_files import load_embedder
+from retrieval.embedder import load_embedder
 from retrieval.embedding import embed_images, embed_store
 from retrieval.settings import EmbedderSettings, LossSettings
 from retrieval.training import train_embedder
@@ -22,38 +20,23 @@ IDENTITIES = antibodies(8, 4)
 
 
 def train(tmp_path: Path, name: str = "run", how: EmbedderSettings | None = None, ids=IDENTITIES):
-    with notes_of("retrieval.training") as said:
-        embedder = train_embedder(
-            manifest(ids), store(tmp_path / "store", ids), how or settings(), tmp_path / name
-        )
-    return embedder, said
+    return train_embedder(
+        manifest(ids), store(tmp_path / "store", ids), how or settings(), tmp_path / name
+    )
 
 
-@contextmanager
-def notes_of(name: str) -> Iterator[list[str]]:
-    """What a module logs meanwhile."""
-    notes: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: notes.append(record.getMessage())
-    logger = logging.getLogger(name)
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield notes
-    finally:
-        logger.removeHandler(handler)
-
-
-def test_it_learns_to_find_identities(tmp_path: Path) -> None:
+def test_it_learns_to_find_identities(tmp_path: Path, caplog) -> None:
+    caplog.set_level(logging.INFO, logger="retrieval.training")
     how = settings(training=replace(settings().training, epochs=12))
-    embedder, said = train(tmp_path, how=how)
+    embedder = train(tmp_path, how=how)
     assert embedder.provenance["validation_top1"] > 3 / 8
+    said = [r.getMessage() for r in caplog.records if r.name == "retrieval.training"]
     assert said[0] == "starting from random weights, seed 0"
-    assert "8 identities" in said[1]
+    assert "8 classes (identity)" in said[1]
 
 
 def test_the_run_folder_loads_again_and_embeds_alike(tmp_path: Path) -> None:
-    embedder, _ = train(tmp_path)
+    embedder = train(tmp_path)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "settings.json", "metrics.csv", "checkpoints", "logs",
@@ -71,8 +54,8 @@ def test_the_run_folder_loads_again_and_embeds_alike(tmp_path: Path) -> None:
 
 
 def test_two_trainings_give_equal_weights(tmp_path: Path) -> None:
-    one, _ = train(tmp_path, "one")
-    other, _ = train(tmp_path, "other")
+    one = train(tmp_path, "one")
+    other = train(tmp_path, "other")
     assert weights_hash(one.network) == weights_hash(other.network)
     texts = [(tmp_path / n / "embedder.json").read_bytes() for n in ("one", "other")]
     assert texts[0] == texts[1]
@@ -89,10 +72,11 @@ def test_class_vectors_are_trained_and_kept(tmp_path: Path) -> None:
     assert any(moment.shape == vectors.shape and moment.abs().sum() > 0 for moment in moments)
 
 
-def test_without_identities_each_image_is_a_class_and_it_is_said(tmp_path: Path) -> None:
+def test_without_identities_each_image_is_a_class_and_it_is_said(tmp_path: Path, caplog) -> None:
     ids = {f"image{n}": None for n in range(10)}
-    embedder, said = train(tmp_path, ids=ids)
-    assert "each of 10 labelled images is a class of its own" in said[1]
+    caplog.set_level(logging.INFO, logger="retrieval.training")
+    embedder = train(tmp_path, ids=ids)
+    assert "10 classes (image)" in caplog.text
     about = json.loads((tmp_path / "run" / "embedder.json").read_text())
     assert about["provenance"]["class_is"] == "image"
     assert embedder.held_out.held_out_ids == ()
@@ -127,6 +111,6 @@ def test_a_damaged_embedder_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 def test_training_uses_a_gpu_and_embeds_alike_twice(tmp_path: Path) -> None:
-    embedder, _ = train(tmp_path)
+    embedder = train(tmp_path)
     images = store(tmp_path / "store", IDENTITIES).read(["f0_0"])
     assert np.array_equal(embed_images(embedder, images), embed_images(embedder, images))

@@ -3,7 +3,7 @@
 Of folds those are asked that did not learn the image, which for a test image are all; where all
 learned it, all of them. Of several the mean is taken.
 
-Axes: N questions, each an image and a label; C channels, H x W pixels.
+Axes: N questions, each an image and a label; A classifiers, C channels, H x W pixels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.core.errors import ProvenanceError, Stage, UserError
-from atlas.dataset.manifest import Manifest, read_manifest
+from atlas.core.errors import ProvenanceError, UserError
+from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import read_images
-from atlas.workflows.classify.prediction import classifier_folders, not_learned
+from atlas.workflows.classify.prediction import classifier_folders
 from classify.activation_maps import activation_maps
 from classify.classifier import Classifier, load_classifier
 from classify.prediction import predict_images
+from classify.run_files import held_out_ids
 
-Maps = Mapping[tuple[str, int], NDArray[np.float32]]
+Images = Mapping[str, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,30 +33,15 @@ class Asked:
     held_out: frozenset[str]
 
 
-def maps_of(
-    data: Path, classifier: Path, labels_by_id: Mapping[str, Sequence[int]]
-) -> dict[tuple[str, int], NDArray[np.float32]]:
-    """What speaks for each label in each image, float32 H x W in 0..1, by (id, label).
-
-    classifier: the folder of a classifier, or of folds. H and W are the side of the images that it
-    learned from; see `activation_maps`. Raises DataError for the data folder and files that cannot
-    be read, MissingStageError where there is no classifier, UserError for an id or label that the
-    atlas lacks, ProvenanceError for a classifier of other channels or labels.
-    """
-    manifest = read_manifest(data)
-    asked = open_classifiers(classifier, manifest)
-    return mean_maps(asked, images_of(asked, manifest, list(labels_by_id)), labels_by_id)
-
-
 def open_classifiers(source: Path, manifest: Manifest) -> tuple[Asked, ...]:
-    """All that lie in the folder; errors as `maps_of`."""
-    folders = classifier_folders(source, None).values()
+    """Load the classifier of a folder, or all of its folds.
+
+    Raises MissingStageError where there is none, ProvenanceError for one of other channels or
+    labels than the atlas has.
+    """
     asked = tuple(
-        Asked(
-            classifier=load_classifier(folder, stage=Stage.CLASSIFIER),
-            held_out=frozenset(not_learned(folder)),
-        )
-        for folder in folders
+        Asked(classifier=load_classifier(folder), held_out=held_out_ids(folder))
+        for folder in classifier_folders(source, None).values()
     )
     spec = manifest.spec
     for one in asked:
@@ -70,7 +56,10 @@ def open_classifiers(source: Path, manifest: Manifest) -> tuple[Asked, ...]:
 def images_of(
     asked: Sequence[Asked], manifest: Manifest, ids: Sequence[str]
 ) -> dict[str, NDArray[np.uint8]]:
-    """Images C x H x W by id, at the size that the classifiers learned from."""
+    """Read images C x H x W by id, at the size that the classifiers learned from.
+
+    Raises UserError for an id that the atlas lacks.
+    """
     unknown = [image_id for image_id in ids if image_id not in manifest.by_id]
     if unknown:
         raise UserError(f"{', '.join(unknown[:5])}: no image of the atlas; see its tables for ids")
@@ -79,11 +68,13 @@ def images_of(
 
 
 def mean_maps(
-    asked: Sequence[Asked],
-    images: Mapping[str, NDArray[np.uint8]],
-    labels_by_id: Mapping[str, Sequence[int]],
+    asked: Sequence[Asked], images: Images, labels_by_id: Mapping[str, Sequence[int]]
 ) -> dict[tuple[str, int], NDArray[np.float32]]:
-    """As `maps_of`; each map's maximum is 1, also of a mean, unless nothing speaks for it."""
+    """Return what speaks for each label in each image, float32 H x W in 0..1, by (id, label).
+
+    See `activation_maps`; the maximum of each map is 1, also of a mean, unless nothing speaks for
+    the label. Raises UserError for a label that the atlas lacks.
+    """
     pairs = [(i, label) for i, labels in labels_by_id.items() for label in dict.fromkeys(labels)]
     count = len(asked[0].classifier.labels)
     if wrong := sorted({label for _, label in pairs if not 0 <= label < count}):
@@ -100,10 +91,8 @@ def mean_maps(
     }
 
 
-def mean_probabilities(
-    asked: Sequence[Asked], images: Mapping[str, NDArray[np.uint8]]
-) -> dict[str, NDArray[np.float32]]:
-    """Of all labels by id, of each image as it is, which is what the maps explain."""
+def mean_probabilities(asked: Sequence[Asked], images: Images) -> dict[str, NDArray[np.float32]]:
+    """Return probabilities of all labels by id, of each image as it is, which the maps explain."""
     ids = tuple(images)
 
     def ask(classifier: Classifier, rows: Sequence[int]) -> NDArray[np.float32]:
@@ -117,19 +106,17 @@ def _mean(
     ids_N: Sequence[str],
     ask: Callable[[Classifier, Sequence[int]], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
-    """Of what those say of each row that are to be asked about its image."""
+    """The mean over the classifiers that are to be asked about the image of each row."""
+    asked_AN = np.array([[i in one.held_out for i in ids_N] for one in asked], bool)
+    asked_AN |= ~asked_AN.any(axis=0)
     sums: NDArray[np.float32] | None = None
-    asked_N = np.zeros(len(ids_N), np.float32)
-    fresh = [{n for n, i in enumerate(ids_N) if i in one.held_out} for one in asked]
-    learned_by_all = set(range(len(ids_N))) - set().union(*fresh)
-    for one, own in zip(asked, fresh, strict=True):
-        rows = sorted(own | learned_by_all)
-        if not rows:
-            continue
-        said = ask(one.classifier, rows)
-        sums = np.zeros((len(ids_N), *said.shape[1:]), np.float32) if sums is None else sums
-        sums[rows] += said
-        asked_N[rows] += 1
+    for one, own_N in zip(asked, asked_AN, strict=True):
+        rows = np.flatnonzero(own_N).tolist()
+        if rows:
+            said = ask(one.classifier, rows)
+            sums = np.zeros((len(ids_N), *said.shape[1:]), np.float32) if sums is None else sums
+            sums[rows] += said
     if sums is None:
         return np.empty((0, 0, 0), np.float32)
-    return sums / asked_N.reshape(-1, *[1] * (sums.ndim - 1))
+    count_N = asked_AN.sum(axis=0, dtype=np.float32)
+    return np.asarray(sums / count_N.reshape(-1, *[1] * (sums.ndim - 1)))

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from atlas.core.errors import Stage, UserError
+from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside
-from atlas.dataset.artifact_files import load_probabilities, save_table
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
-from atlas.report.activation_montage import LookedAt, Truth, save_montage
+from atlas.report.picture_pairs import LookedAt, Truth, save_montage
 from atlas.workflows.classify.activation_maps import (
     Asked,
     images_of,
@@ -24,8 +23,8 @@ from atlas.workflows.classify.activation_maps import (
 )
 from atlas.workflows.settings import MapSettings
 from classify.activation_maps import Box, boxes_of
-from classify.decisions.thresholds import load_thresholds, predict_labels
-from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_held_out
+from classify.decisions.thresholds import decide, load_thresholds
+from classify.run_files import load_held_out, load_test
 
 BOXES_FILE = "boxes.csv"
 BOX_COLUMNS = (
@@ -35,8 +34,11 @@ BOX_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ShownMaps:
-    """What was drawn. empty: maps of labels that nothing in the image speaks for. size_px: side of
-    the images that the boxes are of."""
+    """What was drawn.
+
+    empty: maps of labels that nothing in the image speaks for. size_px: side of the images that the
+    boxes are of.
+    """
 
     labels: int
     maps: int
@@ -46,7 +48,7 @@ class ShownMaps:
 
 
 def show_maps(data: Path, source: Path, out: Path, wanted: MapSettings) -> ShownMaps:
-    """Writes `out`: a PNG for each label, and boxes.csv.
+    """Write `out`: a PNG for each label, and boxes.csv.
 
     source: the folder of a classifier, or of folds. Raises DataError for the data folder,
     MissingStageError where there is no classifier or no probabilities of the images, UserError for
@@ -71,17 +73,52 @@ def show_maps(data: Path, source: Path, out: Path, wanted: MapSettings) -> Shown
                 title=f"{label} {name}: probability, and what speaks for it",
             )
         save_table(beside / BOXES_FILE, pd.DataFrame(rows, columns=list(BOX_COLUMNS)))
+    size_px = asked[0].classifier.image_size_px
     return ShownMaps(
-        labels=len(ids_by_label),
-        maps=maps,
-        empty=empty,
-        boxes=len(rows),
-        size_px=asked[0].classifier.image_size_px,
+        labels=len(ids_by_label), maps=maps, empty=empty, boxes=len(rows), size_px=size_px
     )
 
 
+def chosen_images(
+    wanted: MapSettings, source: Path, asked: Sequence[Asked], manifest: Manifest
+) -> dict[int, tuple[str, ...]]:
+    """Return ids by label: those that were asked for, or the likeliest by the probabilities that
+    `source` holds. Raises MissingStageError where there are none, UserError for unknown labels and
+    ids."""
+    names = manifest.spec.labels
+    labels = sorted({label_number(text, names) for text in wanted.labels})
+    if not wanted.ids:
+        load = load_test if wanted.split == "test" else load_held_out
+        return likeliest(load(source), labels or range(len(names)), wanted.images)
+    ids = tuple(dict.fromkeys(wanted.ids))
+    return dict.fromkeys(labels, ids) if labels else _said_of(ids, source, asked, manifest)
+
+
+def label_number(text: str, names: Sequence[str]) -> int:
+    """Return the number of a label that is given by number or by name, in any case; else UserError
+    is raised."""
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    lower = [name.lower() for name in names]
+    if text.lower() in lower:
+        return lower.index(text.lower())
+    raise UserError(f"label {text!r} is neither one of 0..{len(names) - 1} nor a label's name")
+
+
+def likeliest(
+    kept: ProbabilitySet, labels: Sequence[int], images: int
+) -> dict[int, tuple[str, ...]]:
+    """Return for each label the ids of highest probability, highest first, ties by id."""
+    by_id = sorted(range(len(kept.ids)), key=lambda n: kept.ids[n])
+    by_label = {}
+    for label in labels:
+        order = np.argsort(-kept.probabilities_NC[by_id, label], kind="stable")[:images]
+        by_label[label] = tuple(kept.ids[by_id[n]] for n in order)
+    return by_label
+
+
 def picture_name(label: int, name: str) -> str:
-    """A label's name may hold what a file's name may not."""
+    """Return the file's name, without what the name of a label may hold and that of a file not."""
     plain = re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
     return f"{label:02d}_{plain}.png"
 
@@ -107,14 +144,13 @@ def _look(
             map_HW=map_HW,
             boxes=[(box.x0, box.y0, box.x1, box.y1) for box in boxes],
             probability=float(probabilities[image_id][label]),
-            truth=_truth(manifest, image_id, label),
+            truth=_truth(manifest.by_id[image_id].labels, label),
         )
         found.append((one, boxes))
     return found
 
 
-def _truth(manifest: Manifest, image_id: str, label: int) -> Truth:
-    labels = manifest.by_id[image_id].labels
+def _truth(labels: Sequence[int] | None, label: int) -> Truth:
     if labels is None:
         return "unknown"
     return "right" if label in labels else "wrong"
@@ -126,59 +162,13 @@ def _rows(one: LookedAt, boxes: Sequence[Box], label: int, name: str) -> list[tu
     return [(*about, number, *astuple(box)) for number, box in enumerate(boxes, start=1)]
 
 
-# Which images are looked at for which labels.
-
-
-def chosen_images(
-    wanted: MapSettings, source: Path, asked: Sequence[Asked], manifest: Manifest
-) -> dict[int, tuple[str, ...]]:
-    """Ids by label: those that were asked for, or the likeliest by the probabilities that lie in
-    `source`. Raises MissingStageError where there are none, UserError for unknown labels and ids.
-    """
-    names = manifest.spec.labels
-    labels = sorted({label_number(text, names) for text in wanted.labels})
-    if not wanted.ids:
-        kept = _kept(wanted, source)
-        return likeliest(kept, labels or range(len(names)), wanted.images)
-    ids = tuple(dict.fromkeys(wanted.ids))
-    return dict.fromkeys(labels, ids) if labels else _said_of(ids, source, asked, manifest)
-
-
-def label_number(text: str, names: Sequence[str]) -> int:
-    """Of a label's number or its name, in any case. Raises UserError."""
-    if text.isdecimal() and int(text) < len(names):
-        return int(text)
-    lower = [name.lower() for name in names]
-    if text.lower() in lower:
-        return lower.index(text.lower())
-    raise UserError(f"label {text!r} is neither one of 0..{len(names) - 1} nor a label's name")
-
-
-def likeliest(
-    kept: ProbabilitySet, labels: Sequence[int], images: int
-) -> dict[int, tuple[str, ...]]:
-    """For each label the ids of highest probability, highest first, ties in the order of ids."""
-    by_id = sorted(range(len(kept.ids)), key=lambda n: kept.ids[n])
-    by_label = {}
-    for label in labels:
-        order = np.argsort(-kept.probabilities_NC[by_id, label], kind="stable")[:images]
-        by_label[label] = tuple(kept.ids[by_id[n]] for n in order)
-    return by_label
-
-
-def _kept(wanted: MapSettings, source: Path) -> ProbabilitySet:
-    if wanted.split == "test":
-        return load_probabilities(source / TEST_FILE, stage=Stage.CLASSIFIER)
-    return load_held_out(source, stage=Stage.CLASSIFIER)
-
-
 def _said_of(
     ids: Sequence[str], source: Path, asked: Sequence[Asked], manifest: Manifest
 ) -> dict[int, tuple[str, ...]]:
     """The images by every label that the classifier or the tables give them."""
     probabilities = mean_probabilities(asked, images_of(asked, manifest, ids))
-    cuts = load_thresholds(source / THRESHOLDS_FILE, manifest.spec.labels, stage=Stage.CLASSIFIER)
-    given_NC = predict_labels(np.stack([probabilities[i] for i in ids]), cuts.per_class_C)
+    thresholds = load_thresholds(source, manifest.spec.labels)
+    given_NC = decide(np.stack([probabilities[i] for i in ids]), thresholds)
     carried = {
         image_id: {int(label) for label in np.flatnonzero(given_C)}
         | set(manifest.by_id[image_id].labels or ())

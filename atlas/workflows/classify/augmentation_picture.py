@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from atlas.core.errors import UserError
 from atlas.dataset.images import read_field, resize_field
 from atlas.dataset.manifest import ImageRow, Manifest, read_manifest
-from atlas.report.pictures import save_augmentations
+from atlas.report.pictures import save_grid, to_rgb
 from atlas.training.augmentation import Augment, changed, photometric_choices, strong_steps
 from atlas.training.loaders import seed_of
 
@@ -28,10 +28,11 @@ def show_augmentation(data: Path, out: Path, *, image_id: str | None, seed: int)
     row = _row(manifest, image_id)
     field = read_field(row.files, manifest.spec.channels, max_value=manifest.spec.max_value)
     field = resize_field(field, min(LARGEST_PX, max(field.shape[1:])))
-    save_augmentations(
-        out, field, _rows(field, seed), channels=manifest.spec.channels,
-        title=f"{row.id}: each transform by itself, then draws of all together",
-    )  # fmt: skip
+    tiles = [  # all as bright as they are beside the original
+        [(to_rgb(one, manifest.spec.channels, as_of=field), name) for name, one in shown.items()]
+        for shown in _rows(field, seed)
+    ]
+    save_grid(out, tiles, title=f"{row.id}: each transform by itself, then draws of all together")
     return row.id
 
 

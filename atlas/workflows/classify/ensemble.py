@@ -1,11 +1,12 @@
-"""From run folders to one that decides for all of them, with a score that nothing flatters.
+"""Join run folders into one that decides for all of them, with a score that nothing flatters.
 
 Axes: N held-out images, C classes.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,10 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
-from atlas.dataset.artifact_files import load_table, save_probabilities, save_table
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.metrics import f1_by_class
-from atlas.workflows.classify.members import (
-    Member,
-    asked_rows,
-    held_out_rows,
-    load_members,
-    names_of,
-)
+from atlas.workflows.classify.members import asked_rows, held_out_rows, load_members, names_of
 from classify.decisions.cross_fitting import (
     CrossFitted,
     Decided,
@@ -36,9 +30,9 @@ from classify.decisions.cross_fitting import (
 )
 from classify.decisions.layers import HeldOutRows
 from classify.decisions.mistakes import find_mistakes, save_mistakes
-from classify.decisions.settings import CUTS, HOWS, DecisionSettings, Prior
+from classify.decisions.settings import CUTS, HOWS, DecisionSettings, How, Prior, ThresholdSettings
 from classify.decisions.thresholds import save_thresholds
-from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE, THRESHOLDS_FILE
+from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE
 
 SUMMARY_FILE = "summary.csv"
 ABOUT_FILE = "ensemble.json"
@@ -57,10 +51,10 @@ class Ensemble:
 def make_ensemble(
     data: Path, folders: Sequence[Path], out: Path, settings: DecisionSettings, *, compare: bool
 ) -> Ensemble:
-    """Joins what run folders say, and writes a folder that goes wherever theirs go.
+    """Join what run folders say, and write a folder that can be used wherever theirs can.
 
     Beside the chosen way the summary has each member alone, the way without priors and with each
-    of them; with `compare` every way of joining with every way of choosing cuts.
+    of them; with `compare` every way of joining with every way of choosing thresholds.
     Raises UserError for settings that cannot work and members that do not go together, DataError
     for the data folder.
     """
@@ -68,108 +62,87 @@ def make_ensemble(
     manifest = read_manifest(data)
     members = load_members(manifest, names_of(folders))
     rows = held_out_rows(manifest, members, folds=settings.folds, seed=settings.seed)
-    scorer = _Scorer(rows=rows, settings=settings, wanted_C=_wanted(settings, manifest.spec.labels))
+    names, wanted_C = manifest.spec.labels, _wanted(settings, manifest.spec.labels)
     fitted = cross_fit(rows, asked_rows(manifest, members), settings.how, seed=settings.seed)
-    chosen = scorer.honest(fitted, settings)
-    table = pd.DataFrame([
-        scorer.row("all", settings, chosen),
-        *scorer.priors(fitted),
-        *scorer.members(),
-        *(scorer.comparison() if compare else ()),
-    ])  # fmt: skip
-    made = decided(fitted, settings.cuts, settings.priors, wanted_C=scorer.wanted_C)
+    made = decided(fitted, settings.cuts, settings.priors, wanted_C=wanted_C)
+    chosen = _score(fitted, settings, wanted_C)
+    fits: dict[tuple[int | None, How], CrossFitted] = {(None, settings.how): fitted}
+    table = [_row("all", settings, chosen)]
+    for m, way in _other_ways(settings, len(rows.names), compare=compare):
+        own = rows if m is None else rows.of_member(m)
+        if (m, way.how) not in fits:
+            fits[m, way.how] = cross_fit(own, own.asked(), way.how, seed=way.seed)
+        score = _score(fits[m, way.how], way, wanted_C)
+        table.append(_row("all" if m is None else rows.names[m], way, score))
+    summary = pd.DataFrame(table)
+    provenance = {
+        "ensemble": asdict(settings),
+        "members": {name: member.about() for name, member in members.items()},
+    }
     with folder_written_beside(out, holds=ABOUT_FILE) as folder:
-        _write(folder, manifest, members, rows, fitted, made, chosen, settings)
-        save_table(folder / SUMMARY_FILE, table)
-    names = manifest.spec.labels
-    return Ensemble(summary=table, without=tuple(names[c] for c in fitted.combiner.without))
+        _write(folder, manifest, rows, made, provenance)
+        save_table(folder / CLASSES_FILE, _by_class(rows, chosen, names))
+        save_table(folder / SUMMARY_FILE, summary)
+        learned = {"combiner": fitted.combiner.kept, **made.kept}
+        write_json(folder / ABOUT_FILE, {**provenance, "learned": learned})
+    return Ensemble(summary=summary, without=tuple(names[c] for c in fitted.combiner.without))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Scorer:
-    """Rows of the summary. wanted_C: of thresholds `shares`."""
+def _other_ways(
+    settings: DecisionSettings, members: int, *, compare: bool
+) -> Iterator[tuple[int | None, DecisionSettings]]:
+    """Ways to decide beside the chosen one, each with the member it is of; None is all of them."""
+    alone: list[tuple[Prior, ...]] = [(), *((prior,) for prior in settings.priors)]
+    for priors in alone if settings.priors else ():
+        if priors != settings.priors:
+            yield None, replace(settings, priors=priors)
+    for m in range(members) if members > 1 else ():
+        yield m, replace(settings, how="mean", priors=())
+    for how, name in product(HOWS if members > 1 else HOWS[:1], CUTS) if compare else ():
+        cuts = ThresholdSettings(thresholds=name, keep_top=settings.cuts.keep_top)
+        chosen = name == settings.cuts.thresholds
+        way = replace(settings, how=how, priors=(), cuts=settings.cuts if chosen else cuts)
+        if way != settings:
+            yield None, way
 
-    rows: HeldOutRows
-    settings: DecisionSettings
-    wanted_C: NDArray[np.float64] | None
 
-    def honest(self, fitted: CrossFitted, settings: DecisionSettings) -> Honest:
-        return honest_scores(
-            fitted, settings.cuts, settings.priors,
-            wanted_C=self.wanted_C if settings.cuts.thresholds == "shares" else None,
-            resamples=settings.resamples, seed=settings.seed,
-        )  # fmt: skip
+def _score(
+    fitted: CrossFitted, way: DecisionSettings, wanted_C: NDArray[np.float64] | None
+) -> Honest:
+    """wanted_C: of thresholds `shares`."""
+    return honest_scores(
+        fitted, way.cuts, way.priors, wanted_C=wanted_C, resamples=way.resamples, seed=way.seed
+    )
 
-    def row(self, members: str, settings: DecisionSettings, score: Honest) -> dict[str, Any]:
-        return {
-            "members": members,
-            "how": settings.how,
-            "thresholds": settings.cuts.thresholds,
-            "priors": " ".join(settings.priors),
-            "nested": score.nested,
-            "low": score.low,
-            "high": score.high,
-            "optimistic": score.optimistic,
-            "optimism": score.optimism,
-        }
 
-    def priors(self, fitted: CrossFitted) -> Iterator[dict[str, Any]]:
-        """The chosen way without any, and with each by itself, where priors are asked for."""
-        alone: list[tuple[Prior, ...]] = [(), *((prior,) for prior in self.settings.priors)]
-        for priors in alone:
-            if self.settings.priors not in ((), priors):
-                way = replace(self.settings, priors=priors)
-                yield self.row("all", way, self.honest(fitted, way))
-
-    def members(self) -> Iterator[dict[str, Any]]:
-        """Each by itself, without priors, where there are several."""
-        way = replace(self.settings, how="mean", priors=())
-        for m, name in enumerate(self.rows.names if len(self.rows.names) > 1 else ()):
-            own = self.rows.of_member(m)
-            yield self.row(name, way, self.honest(self._fitted(own, way), way))
-
-    def comparison(self) -> Iterator[dict[str, Any]]:
-        """All ways of joining and of choosing cuts; without priors."""
-        for how in HOWS if len(self.rows.names) > 1 else ("mean",):
-            joined = replace(self.settings, how=how, priors=())
-            fitted = self._fitted(self.rows, joined)
-            for cuts in CUTS:
-                way = replace(joined, cuts=replace(self.settings.cuts, thresholds=cuts))
-                if way != self.settings:
-                    yield self.row("all", way, self.honest(fitted, way))
-
-    def _fitted(self, rows: HeldOutRows, way: DecisionSettings) -> CrossFitted:
-        return cross_fit(rows, rows.asked(), way.how, seed=way.seed)
+def _row(members: str, way: DecisionSettings, score: Honest) -> dict[str, Any]:
+    return {
+        "members": members,
+        "how": way.how,
+        "thresholds": way.cuts.thresholds,
+        "priors": " ".join(way.priors),
+        "nested": score.nested,
+        "low": score.low,
+        "high": score.high,
+        "optimistic": score.optimistic,
+        "optimism": score.optimism,
+    }
 
 
 def _write(
-    folder: Path,
-    manifest: Manifest,
-    members: Mapping[str, Member],
-    rows: HeldOutRows,
-    fitted: CrossFitted,
-    made: Decided,
-    chosen: Honest,
-    settings: DecisionSettings,
+    folder: Path, manifest: Manifest, rows: HeldOutRows, made: Decided, provenance: dict[str, Any]
 ) -> None:
-    names = manifest.spec.labels
-    provenance = {
-        "ensemble": json.loads(json.dumps(asdict(settings), default=str)),
-        "members": {name: member.about() for name, member in members.items()},
-    }
+    """Everything that a run folder of folds has, too."""
+    names, tests = manifest.spec.labels, manifest.of("test").ids
     held_out = ProbabilitySet(
         ids=rows.ids, probabilities_NC=made.held_out_NC, provenance=provenance
     )
     save_probabilities(folder / OUT_OF_FOLD_FILE, held_out)
-    tests = manifest.of("test").ids
     if tests:
         asked = ProbabilitySet(ids=tests, probabilities_NC=made.asked_QC, provenance=provenance)
         save_probabilities(folder / TEST_FILE, asked)
-    save_thresholds(folder / THRESHOLDS_FILE, made.thresholds, names)
+    save_thresholds(folder, made.thresholds, names)
     save_mistakes(folder, find_mistakes(held_out, rows.truth_NC, made.thresholds, names))
-    save_table(folder / CLASSES_FILE, _by_class(rows, chosen, names))
-    learned = {"combiner": fitted.combiner.kept, **made.kept}
-    write_json(folder / ABOUT_FILE, {**provenance, "learned": learned})
 
 
 def _by_class(rows: HeldOutRows, chosen: Honest, names: Sequence[str]) -> pd.DataFrame:

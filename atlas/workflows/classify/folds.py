@@ -16,7 +16,7 @@ from atlas.workflows.classify.training import atlas_to_classify, draw_curves
 from atlas.workflows.settings import ClassifierFolds
 from classify import folds as fold_training
 from classify.folds import FoldRun
-from classify.run_files import PREDICTED_FOLDER
+from classify.run_files import PREDICTED_FOLDER, classifiers_in
 from classify.settings import (
     ClassifierSettings,
     PredictionSettings,
@@ -33,7 +33,7 @@ def train_folds(
     *,
     only: str | None,
 ) -> pd.DataFrame:
-    """Trains the folds below `out` and gives the rows of summary.csv, see `fold_summary`.
+    """Train the folds below `out`, and return the rows of summary.csv, see `fold_summary`.
 
     only: numbers of folds with commas between; the others wait, or are taken as they are. Raises
     DataError for the data folder, UserError for what cannot be done and where `out` holds another
@@ -54,7 +54,7 @@ def train_folds(
         kept=cache_folder(out) / PREDICTED_FOLDER,
     )
     table = fold_training.train_folds(manifest, store, folds, run, out)
-    finished = {name: out / name for name in table["fold"] if (out / name).is_dir()}
+    finished = classifiers_in(out)
     for name, folder in finished.items():
         draw_curves(folder, {name: folder})
     draw_curves(out, finished)
@@ -62,14 +62,15 @@ def train_folds(
 
 
 def folds_of(manifest: Manifest, how: ClassifierFolds, *, seed: int) -> list[Fold]:
-    """Raises UserError where the atlas cannot be divided so."""
+    """Divide the labelled images; raises UserError where that is not possible."""
     if how.by == "blocks":
         return label_blocks(manifest, folds=how.folds, gap=how.block_gap)
     return stratified_folds(manifest, folds=how.folds, seed=seed)
 
 
 def chosen_folds(only: str | None, names: list[str]) -> list[str]:
-    """`1,3` as names of folds; all without. Raises UserError for what is no fold."""
+    """Return the names of folds such as `1,3`; all of them without. Raises UserError for what is
+    no fold."""
     if only is None:
         return names
     chosen = [f"fold{number.strip()}" for number in only.split(",")]

@@ -1,4 +1,4 @@
-"""The members of an ensemble: run folders, what they said of held-out and of test images.
+"""The members of an ensemble: what run folders said of held-out and of test images.
 
 Axes: M members, N held-out images, Q test images, C classes.
 """
@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from atlas.core.errors import ProvenanceError, Stage, UserError
+from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import content_hash
-from atlas.dataset.artifact_files import load_probabilities
 from atlas.dataset.artifacts import ProbabilitySet
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.splits.hold_out import grouped_ids
@@ -20,7 +19,7 @@ from atlas.dataset.splits.label_folds import stratified_folds
 from classify.decisions.layers import AskedRows, HeldOutRows
 from classify.decisions.thresholds import load_thresholds
 from classify.held_out import truth_of
-from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_held_out
+from classify.run_files import load_held_out, load_test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class Member:
 
 
 def names_of(folders: Sequence[Path]) -> dict[str, Path]:
-    """Folders by their names, or by their paths where names are alike.
+    """Return folders by their names, or by their paths where names are alike.
 
     Raises UserError without a folder, and where one is given twice.
     """
@@ -60,24 +59,23 @@ def names_of(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def load_members(manifest: Manifest, folders: Mapping[str, Path]) -> dict[str, Member]:
-    """All with the same held-out images, and the atlas's test images.
+    """Load members, which all speak of the same held-out images and of the atlas's test images.
 
     Raises MissingStageError where a folder lacks a file, DataError for one of other labels,
     ProvenanceError for one of another atlas, and UserError that names each member with missing rows
     and how many these are.
     """
-    members = {}
+    members, labelled = {}, set(manifest.labelled.ids)
     for name, folder in folders.items():
-        load_thresholds(folder / THRESHOLDS_FILE, manifest.spec.labels, stage=Stage.CLASSIFIER)
-        members[name] = Member(
-            held_out=load_held_out(folder, stage=Stage.CLASSIFIER), test=_test(manifest, folder)
-        )
-        if foreign := set(members[name].held_out.ids) - set(manifest.labelled.ids):
+        load_thresholds(folder, manifest.spec.labels)
+        members[name] = Member(held_out=load_held_out(folder), test=_test(manifest, folder))
+        held_out = set(members[name].held_out.ids)
+        if held_out.isdisjoint(labelled):  # some may have left the atlas since then
             raise ProvenanceError(
-                f"{folder}: {min(foreign)} is no labelled image of this atlas; give --data its own"
+                f"{folder}: {min(held_out)} is no labelled image of this atlas; give --data its own"
             )
-    held_out = {i for member in members.values() for i in member.held_out.ids}
-    _require_rows({n: m.held_out for n, m in members.items()}, held_out, "held-out")
+    asked = {i for member in members.values() for i in member.held_out.ids} & labelled
+    _require_rows({n: m.held_out for n, m in members.items()}, asked, "held-out")
     _require_rows({n: m.test for n, m in members.items()}, set(manifest.of("test").ids), "test")
     return members
 
@@ -85,7 +83,8 @@ def load_members(manifest: Manifest, folders: Mapping[str, Path]) -> dict[str, M
 def held_out_rows(
     manifest: Manifest, members: Mapping[str, Member], *, folds: int, seed: int
 ) -> HeldOutRows:
-    """In the manifest's order, in folds that take a share of every label and part no group.
+    """Return the held-out images in the manifest's order, in folds that take a share of every label
+    and part no group.
 
     Raises UserError for fewer groups than folds.
     """
@@ -110,10 +109,9 @@ def held_out_rows(
 
 
 def asked_rows(manifest: Manifest, members: Mapping[str, Member]) -> AskedRows:
-    """In the manifest's order; perhaps none."""
+    """Return the test images in the manifest's order; perhaps none."""
     ids = manifest.of("test").ids
     return AskedRows(
-        ids=ids,
         members_MQC=_stacked([member.test for member in members.values()], ids),
         size_Q=_sizes(manifest, ids),
     )
@@ -121,7 +119,7 @@ def asked_rows(manifest: Manifest, members: Mapping[str, Member]) -> AskedRows:
 
 def _test(manifest: Manifest, folder: Path) -> ProbabilitySet:
     if manifest.of("test").ids:
-        return load_probabilities(folder / TEST_FILE, stage=Stage.CLASSIFIER)
+        return load_test(folder)
     none = np.empty((0, len(manifest.spec.labels)), np.float32)
     return ProbabilitySet(ids=(), probabilities_NC=none, provenance={})
 

@@ -1,21 +1,18 @@
 """Probabilities of a part of an atlas, by one classifier or by folds."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from atlas.core.errors import MissingStageError, Stage, UserError
-from atlas.core.files import read_json
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifact_files import load_probabilities, save_probabilities
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, load_probabilities, save_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import fill_store
 from atlas.workflows.classify.folds import chosen_folds
-from classify.classifier import CARD_FILE, load_classifier
+from classify.classifier import load_classifier
 from classify.prediction import mean_over, predict
-from classify.run_files import HOLD_OUT_FILE, PREDICTED_FOLDER
+from classify.run_files import CARD_FILE, PREDICTED_FOLDER, classifiers_in, held_out_ids
 from classify.settings import PredictionSettings
 
 Part = Literal["test", "train", "external", "labelled", "all"]
@@ -39,7 +36,7 @@ def predict_part(
     part: Part,
     folds: str | None,
 ) -> Predicted:
-    """Writes `out`, an HDF5 file of probabilities; of several folds their mean.
+    """Write `out`, an HDF5 file of probabilities; of several folds their mean.
 
     source: the folder of a classifier, or of folds. folds: numbers of them with commas between;
     all that are finished, unless given. Raises DataError for the data folder, MissingStageError
@@ -52,35 +49,29 @@ def predict_part(
     cache = cache_folder(out.resolve())
     sets = {}
     for name, folder in folders.items():
-        classifier = load_classifier(folder, stage=Stage.CLASSIFIER)
+        classifier = load_classifier(folder)
         store = fill_store(manifest, cache, size_px=classifier.image_size_px)
         sets[name] = predict(
             classifier, store, ids, folder=cache / PREDICTED_FOLDER, prediction=prediction
         )
     probabilities = mean_over(sets)
     save_probabilities(out, probabilities)
-    unseen = [not_learned(folder) for folder in folders.values()]
-    labelled = set(manifest.labelled.ids)
-    learned = sum(i in labelled and any(i not in own for own in unseen) for i in ids)
+    unseen = frozenset.intersection(*map(held_out_ids, folders.values()))
+    learned = len((set(ids) & set(manifest.labelled.ids)) - unseen)
     return Predicted(probabilities=probabilities, classifiers=tuple(folders), learned=learned)
 
 
 def classifier_folders(source: Path, folds: str | None) -> dict[str, Path]:
-    """By name; in the order of their numbers. Raises MissingStageError where there is none, and
-    UserError for folds that are not there."""
-    if (source / CARD_FILE).exists():
-        if folds is not None:
-            raise UserError(f"{source} is one classifier without folds: leave out --folds")
-        return {source.resolve().name: source}
-    cards = sorted(source.glob(f"fold*/{CARD_FILE}"), key=lambda card: _number(card.parent.name))
-    names = [card.parent.name for card in cards]
-    if not names:
-        raise MissingStageError(f"{source}: a classifier", Stage.CLASSIFIER)
-    return {name: source / name for name in chosen_folds(folds, names)}
+    """Return the chosen folds, or all classifiers of the folder, by name.
 
-
-def _number(name: str) -> int:
-    return int(re.sub("[^0-9]", "", name) or 0)
+    Raises MissingStageError where there is none, and UserError for folds that are not there.
+    """
+    found = classifiers_in(source)
+    if not found:
+        raise MissingStageError(source / CARD_FILE, Stage.CLASSIFIER)
+    if folds is not None and source in found.values():
+        raise UserError(f"{source} is one classifier without folds: leave out --folds")
+    return {name: found[name] for name in chosen_folds(folds, list(found))}
 
 
 def _ids_of(part: Part, manifest: Manifest) -> tuple[str, ...]:
@@ -90,11 +81,6 @@ def _ids_of(part: Part, manifest: Manifest) -> tuple[str, ...]:
     if not ids:
         raise UserError(f"the atlas has no images of {part}; give --split another part")
     return ids
-
-
-def not_learned(folder: Path) -> set[str]:
-    """The labelled images that a classifier in this folder was measured by."""
-    return set(read_json(folder / HOLD_OUT_FILE, stage=Stage.CLASSIFIER)["validation_ids"])
 
 
 def _check_replaceable(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Copies within the labelled images: found by the index, proved by pixels, told by split."""
+"""Copies within the labelled images: the index proposes them, their pixels decide."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -8,18 +8,14 @@ import pandas as pd
 
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import load_texts, save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
-from atlas.workflows.embed.atlas_index import open_atlas_index
-from atlas.workflows.leaks.measurement import (
-    LeakBench,
-    SameImageMeasurement,
-    measure_same_image,
-    open_bench,
-)
+from atlas.workflows.embed.index import open_atlas_index
+from atlas.workflows.leaks.calibration import SameImageMeasurement, measure_same_image
 from atlas.workflows.leaks.pictures import save_pairs
+from atlas.workflows.leaks.search import LeakSearch, open_leak_search
 from index.claims.duplicates import Pair, copies_of_train, find_duplicates, group_table, tied
 from index.claims.leaks import find_matches
 from index.copies.calibration import no_siblings
@@ -68,20 +64,20 @@ def find_duplicates_of(
     """
     check_replaceable(out, holds=DUPLICATES_FILE)
     manifest, index = open_atlas_index(data, index_folder)
-    bench = open_bench(manifest, index, cache_folder(out), settings, registration)
-    found = _find(bench, manifest)
+    search = open_leak_search(manifest, index, cache_folder(out), settings, registration)
+    found = _find(search, manifest)
     with folder_written_beside(out, holds=DUPLICATES_FILE) as folder:
-        _write(folder, found, bench, data)
+        _write(folder, found, search, data)
     return found
 
 
-def _find(bench: LeakBench, manifest: Manifest) -> DuplicateFinding:
-    index, ids = bench.index, manifest.labelled.ids
+def _find(search: LeakSearch, manifest: Manifest) -> DuplicateFinding:
+    index, ids = search.index, manifest.labelled.ids
     splits = {row.id: row.split for row in manifest.labelled.rows}
-    images = bench.stored("labelled images")
-    neighbours = bench.candidates(index.embeddings, images)
-    evidence_NK = bench.evidence(neighbours, images)
-    same_image = measure_same_image(_train_only(bench, manifest))
+    images = search.stored("labelled images")
+    neighbours = search.candidates(index.embeddings, images)
+    evidence_NK = search.evidence(neighbours, images)
+    same_image = measure_same_image(_train_only(search, manifest))
     matches = find_matches(
         neighbours, evidence_NK, same_image.calibration, no_siblings("not asked for"),
         splits=splits, identities={},
@@ -97,13 +93,13 @@ def _find(bench: LeakBench, manifest: Manifest) -> DuplicateFinding:
     )
 
 
-def _train_only(bench: LeakBench, manifest: Manifest) -> LeakBench:
+def _train_only(search: LeakSearch, manifest: Manifest) -> LeakSearch:
     """Where to measure the cut: external images may be copies of train images by the thousand, and
     would then pass for distinct pairs that look alike."""
-    index, ids = bench.index, manifest.of("train").ids
+    index, ids = search.index, manifest.of("train").ids
     table = index.table[index.table["split"] == "train"].reset_index(drop=True)
     train = replace(index, table=table, embeddings=index.embeddings.aligned_to(ids))
-    return replace(bench, index=train)
+    return replace(search, index=train)
 
 
 def _known_ties(manifest: Manifest) -> Iterator[Pair]:
@@ -114,7 +110,7 @@ def _known_ties(manifest: Manifest) -> Iterator[Pair]:
             yield row.id, first.setdefault(row.group, row.id)
 
 
-def _write(folder: Path, found: DuplicateFinding, bench: LeakBench, data: Path) -> None:
+def _write(folder: Path, found: DuplicateFinding, search: LeakSearch, data: Path) -> None:
     save_table(folder / DUPLICATES_FILE, found.table)
     save_table(folder / GROUPS_TABLE, group_table(found.group_of))
     if found.removed_ids:
@@ -128,21 +124,21 @@ def _write(folder: Path, found: DuplicateFinding, bench: LeakBench, data: Path) 
             for row in least_sure.to_dict("records")
         ]
         title = f"copies within the labelled images: {len(found.table)} (least sure first)"
-        save_pairs(folder / "duplicates.png", pairs, bench.store, title=title)
+        save_pairs(folder / "duplicates.png", pairs, search.store, title=title)
     calibration = {
         "same_image": asdict(found.same_image.calibration),
         "planted_recall": found.same_image.planted_recall,
-        "settings": asdict(bench.settings),
-        "registration": asdict(bench.registration),
-        "embedder": bench.embedder.maker,
-        "images": bench.store.content_hash,
+        "settings": asdict(search.settings),
+        "registration": asdict(search.registration),
+        "embedder": search.embedder.maker,
+        "images": search.store.content_hash,
     }
     write_json(folder / "calibration.json", calibration)
 
 
 def _without(external: Path, found: DuplicateFinding) -> pd.DataFrame:
     """The table as it is, all its columns, without the rows that were found to be copies."""
-    table = pd.read_csv(external, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = load_texts(external)
     return table[~table["Id"].str.strip().isin(found.removed_ids)]
 
 

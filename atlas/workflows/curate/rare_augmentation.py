@@ -1,10 +1,11 @@
-"""An atlas with more images of its rare labels: the same tables and images, and changed copies."""
+"""An atlas with more images of its rare labels: the same tables and images, and changed copies.
 
-from __future__ import annotations
+Axes: N labelled images, L labels.
+"""
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from atlas.core.files import (
     write_json,
     written_beside,
 )
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import load_texts, save_table
 from atlas.dataset.image_files import link_or_copy, png_places, read_row, write_field
 from atlas.dataset.manifest import ImageRow, Manifest, read_labelled_tables, read_manifest
 from atlas.dataset.metrics import label_matrix
@@ -34,13 +35,25 @@ from atlas.workflows.settings import RareSettings
 
 NOTES_FILE = "augmented.json"
 
+Counts = NDArray[np.int64]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """An image to make."""
+class RarePlan:
+    """copies_N: images to make of each image. before_L, after_L: images that carry each label.
 
-    id: str
-    parent: ImageRow
+    out_of_reach: labels of fewer than `least` images, none of which is an original.
+    """
+
+    least: int
+    copies_N: Counts
+    before_L: Counts
+    after_L: Counts
+    out_of_reach: tuple[int, ...]
+
+    @property
+    def made(self) -> int:
+        return int(self.copies_N.sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +91,7 @@ def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentat
     key = _key(manifest, settings)
     done = RareAugmentation(plan=plan, labels=manifest.spec.labels, images=len(rows))
     if _made_from(out) == key:
-        return RareAugmentation(**{**vars(done), "already_there": True})
+        return replace(done, already_there=True)
     with folder_filled_beside(out, holds=NOTES_FILE, key=key) as folder:
         for row in manifest.rows:
             for file in row.files:
@@ -91,6 +104,45 @@ def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentat
     return done
 
 
+def plan_rare(
+    carries_NL: NDArray[np.bool_], original_N: NDArray[np.bool_], *, least: int, seed: int
+) -> RarePlan:
+    """Copies of originals until every label that can has `least` images.
+
+    An image counts for all of its labels, so copying one for a rare label adds to common ones too.
+    Greedy: it is always the label with the fewest images that gets the next one (of equal ones the
+    first), made from the image that was used least; of those the one with the most labels that are
+    still short, then with the fewest that are not, then at random from the seed.
+    """
+    carries = carries_NL.astype(np.int64)
+    counts_L, copies_N = carries.sum(axis=0), np.zeros(len(carries), np.int64)
+    order_N = np.random.default_rng(seed).permutation(len(carries))
+    sources = [np.flatnonzero(has_N & original_N) for has_N in carries_NL.T]
+    possible_L = np.array([len(own) > 0 for own in sources], bool)
+    while (short_L := possible_L & (counts_L < least)).any():
+        rarest = int(np.argmin(np.where(short_L, counts_L, least)))
+        own = sources[rarest]
+        wanted, others = carries[own] @ short_L, carries[own] @ ~short_L
+        chosen = own[np.lexsort((order_N[own], others, -wanted, copies_N[own]))[0]]
+        copies_N[chosen] += 1
+        counts_L = counts_L + carries[chosen]
+    return RarePlan(
+        least=least,
+        copies_N=copies_N,
+        before_L=carries.sum(axis=0),
+        after_L=counts_L,
+        out_of_reach=tuple(np.flatnonzero(counts_L < least).tolist()),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """An image to make."""
+
+    id: str
+    parent: ImageRow
+
+
 def _plan(
     rows: Sequence[ImageRow] | Sequence[Draft], label_count: int, settings: RareSettings
 ) -> RarePlan:
@@ -99,7 +151,7 @@ def _plan(
     return plan_rare(carries_NL, original_N, least=settings.least, seed=settings.seed)
 
 
-def _images_to_make(manifest: Manifest, plan: RarePlan) -> list[Made]:
+def _images_to_make(manifest: Manifest, plan: RarePlan) -> list[_Made]:
     """Each with an id of its own, numbered behind what is there already."""
     taken, made = set(manifest.ids), []
     for row, copies in zip(manifest.labelled.rows, plan.copies_N.tolist(), strict=True):
@@ -108,7 +160,7 @@ def _images_to_make(manifest: Manifest, plan: RarePlan) -> list[Made]:
             number += 1
             while (name := f"{row.id}_augmented_{number}") in taken:
                 number += 1
-            made.append(Made(id=name, parent=row))
+            made.append(_Made(id=name, parent=row))
     return made
 
 
@@ -124,7 +176,7 @@ def _made_from(out: Path) -> str | None:
     return None if key is None else str(key)
 
 
-def _make(made: Sequence[Made], spec: AtlasSpec, settings: RareSettings, folder: Path) -> None:
+def _make(made: Sequence[_Made], spec: AtlasSpec, settings: RareSettings, folder: Path) -> None:
     augment = Augment(settings.augmentation)
     for image in tqdm(made, desc="augmenting", unit="img"):
         places = png_places(folder / image.parent.split, image.id, spec)
@@ -135,7 +187,7 @@ def _make(made: Sequence[Made], spec: AtlasSpec, settings: RareSettings, folder:
         write_field(places, changed, spec)
 
 
-def _write_tables(data: Path, folder: Path, made: Sequence[Made]) -> None:
+def _write_tables(data: Path, folder: Path, made: Sequence[_Made]) -> None:
     for file in data.iterdir():
         if file.is_file() and file.name not in (TABLES["train"], TABLES["external"]):
             with written_beside(folder / file.name) as beside:
@@ -147,8 +199,8 @@ def _write_tables(data: Path, folder: Path, made: Sequence[Made]) -> None:
             save_table(folder / path.name, _longer(path, own))
 
 
-def _longer(path: Path, made: Sequence[Made]) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+def _longer(path: Path, made: Sequence[_Made]) -> pd.DataFrame:
+    table = load_texts(path)
     table = table.set_index(table["Id"].str.strip())
     if "Parent" not in table:
         table["Parent"] = ""
@@ -156,63 +208,3 @@ def _longer(path: Path, made: Sequence[Made]) -> pd.DataFrame:
     added["Parent"] = added.index
     added["Id"] = [image.id for image in made]
     return pd.concat([table, added])
-
-
-# How many images to make of which, so that rare labels have enough.
-#
-# Axes: N labelled images, L labels.
-
-
-Counts = NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RarePlan:
-    """copies_N: images to make of each image. before_L, after_L: images that carry each label.
-
-    out_of_reach: labels of fewer than `least` images, none of which is an original.
-    """
-
-    least: int
-    copies_N: Counts
-    before_L: Counts
-    after_L: Counts
-    out_of_reach: tuple[int, ...]
-
-    @property
-    def made(self) -> int:
-        return int(self.copies_N.sum())
-
-
-def plan_rare(
-    carries_NL: NDArray[np.bool_], original_N: NDArray[np.bool_], *, least: int, seed: int
-) -> RarePlan:
-    """Copies of originals until every label that can has `least` images.
-
-    An image counts for all of its labels, so copying one for a rare label adds to common ones too.
-    Greedy: it is always the label with the fewest images that gets the next one (of equal ones the
-    first), made from the image that was used least; of those the one with the most labels that are
-    still short, then with the fewest that are not, then by lot from the seed.
-    """
-    carries = carries_NL.astype(np.int64)
-    counts_L = carries.sum(axis=0)
-    sources = [np.flatnonzero(has_N & original_N) for has_N in carries_NL.T]
-    possible_L = np.array([len(own) > 0 for own in sources], bool)
-    copies_N, lot_N = (
-        np.zeros(len(carries), np.int64),
-        np.random.default_rng(seed).permutation(len(carries)),
-    )
-    while (short_L := possible_L & (counts_L < least)).any():
-        rarest = int(np.argmin(np.where(short_L, counts_L, least)))
-        own = sources[rarest]
-        wanted, others = carries[own] @ short_L, carries[own] @ ~short_L
-        chosen = own[np.lexsort((lot_N[own], others, -wanted, copies_N[own]))[0]]
-        copies_N[chosen] += 1
-        counts_L = counts_L + carries[chosen]
-    return RarePlan(
-        least=least,
-        copies_N=copies_N,
-        before_L=carries.sum(axis=0),
-        after_L=counts_L,
-        out_of_reach=tuple(np.flatnonzero(counts_L < least).tolist()),
-    )

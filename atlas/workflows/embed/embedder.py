@@ -11,8 +11,7 @@ from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import ImageStore, fill_store, native_size_px
 from atlas.inference.onnx_file import can_run, run_onnx, write_onnx
 from retrieval import training
-from retrieval.embedder import Embedder
-from retrieval.embedder_files import load_embedder
+from retrieval.embedder import Embedder, load_embedder
 from retrieval.embedding import embed_images
 from retrieval.settings import EmbedderSettings
 

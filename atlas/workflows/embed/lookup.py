@@ -17,10 +17,9 @@ from atlas.dataset.spec import AtlasSpec
 from atlas.report.pictures import save_grid, to_rgb
 from index.copies.registration import band_passed, prepare, register
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
-from index.search.chosen import search_of
+from index.search.open_search import open_search
 from index.settings import RegistrationSettings
-from retrieval.embedding import about, embed_images
-from retrieval.exported import load_for_queries
+from retrieval.embedding import about, embed_images, load_for_queries
 
 PICTURED = 6
 PICTURED_QUERIES = 20
@@ -37,7 +36,7 @@ class Lookup:
 def look_up(
     queries: Sequence[str], index_folder: Path, *, k: int, montage: Path, data: Path | None = None
 ) -> Lookup:
-    """The k nearest references of each query, with the correlation of their registered pixels.
+    """Find the k nearest references of each query, with the correlation of their registered pixels.
 
     queries: ids of the index's atlas, or paths of image files. An id never finds itself.
     data: where the atlas lies now; None for where it lay when the index was made.
@@ -75,7 +74,7 @@ class Answer:
 
 
 def nearest_known(names: Sequence[str], index: IndexFolder, k: int) -> list[Answer]:
-    """The k nearest references of each image; fields C x H x W at the index's size."""
+    """Return the k nearest references of each image; fields C x H x W at the index's size."""
     embedder = load_for_queries(index.folder / EMBEDDER_FOLDER)
     fields = np.stack([_field(name, index) for name in names])
     vectors = EmbeddingSet(
@@ -83,7 +82,7 @@ def nearest_known(names: Sequence[str], index: IndexFolder, k: int) -> list[Answ
         vectors_ND=embed_images(embedder, fields),
         provenance=about(embedder),
     )
-    found = search_of(index, few_queries=True).vectors.search(vectors, k)
+    found = open_search(index, few_queries=True).vectors.search(vectors, k)
     return [
         Answer(name=name, field=field, hits=_hits(found, n, index))
         for n, (name, field) in enumerate(zip(names, fields, strict=True))
@@ -104,7 +103,7 @@ def _field(name: str, index: IndexFolder) -> NDArray[np.uint8]:
 
 
 def field_of(name: str, spec: AtlasSpec, data: Path, size_px: int) -> NDArray[np.uint8]:
-    """C x size x size, of an id of the atlas or the path of an image. Raises UserError."""
+    """Read an id of the atlas or the path of an image, C x size x size. Raises UserError."""
     query = find_query(name, spec, data)
     try:
         return read_field(query.files, spec.channels, max_value=spec.max_value, size_px=size_px)

@@ -1,9 +1,13 @@
-"""Choosing what an embedder runs on: the fastest way whose embeddings are still the embedder's.
+"""Choosing what an embedder runs on: the fastest runtime whose embeddings are still the embedder's.
 
-Every way is checked against torch in float32 before it is taken, and gives way to the next more
-exact one where it fails. What was measured is kept below `work`, and goes into the index.
+Every runtime is checked against torch in float32 before it is taken, and gives way to the next more
+exact one where it fails. Embeddings in few bits have to find planted copies and siblings among the
+atlas's own images as well as those in float32 do. Measurements are kept below `work`, and go into
+the index.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,23 +17,46 @@ import numpy as np
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import content_hash, json_text, read_json, write_json
 from atlas.core.timing import stage
+from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
 from atlas.inference import openvino_runner
-from atlas.inference.openvino_export import export, quantise
-from atlas.inference.openvino_runner import model_hash
+from atlas.inference.openvino_runner import export, model_hash, quantise
 from atlas.inference.runtimes import candidates, versions
 from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice, RuntimeOptions
-from atlas.workflows.embed.runtime_recall import LARGEST_FALL, Recall, recall_of
+from index.copies.trials import PlantedCopies, plant_copies, source_of
+from index.copies.verification import Images
+from index.search.vector_index import VectorIndex, build_index
 from retrieval.embedder import Embedder
-from retrieval.embedder_runtime import EmbedderRuntime
-from retrieval.embedding import embed_store
+from retrieval.embedder_folder import EmbedderRuntime
+from retrieval.embedding import embed_rows, embed_store
 
 LEAST_IMAGES, MOST_IMAGES, SHARE_OF_ATLAS = 64, 1000, 0.02
 PERCENTILE = 1
 LEAST_COSINE = {"float32": 0.9999, "bfloat16": 0.995}
 CALIBRATION_IMAGES = 300
 WORKING_PART = "trunk"  # of an EmbeddingNetwork: what 8 bits are worth it for
+LEAST_COPIES = 2000
+GALLERY_IMAGES = 2000
+LARGEST_FALL = 0.005  # of either recall, against float32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """Shares of queries whose nearest image is the right one; 0 where there are none.
+
+    copies: planted ones, which should find their source. siblings: images that share an identity
+    with another, which should find one of it.
+    """
+
+    copies: float
+    copy_count: int
+    siblings: float
+    sibling_count: int
+
+    def fall_to(self, other: "Recall") -> float:
+        """Return how much less the other finds of either, without the noise of its last digits."""
+        return round(max(self.copies - other.copies, self.siblings - other.siblings), 9)
 
 
 def with_runtime(
@@ -39,7 +66,7 @@ def with_runtime(
     references: Manifest,
     work: Path,
 ) -> Embedder:
-    """The embedder with the runtime that is asked for, or the next more exact one that passes.
+    """Return the embedder with the wanted runtime, or with the next more exact one that passes.
 
     references: images that it is checked on. work: where exports, checks and embeddings are kept.
     Raises UserError for a runtime or precision that this machine does not have.
@@ -54,6 +81,44 @@ def with_runtime(
         if ready.runtime is not None and check["passed"]:
             return replace(ready, runtime=replace(ready.runtime, checks=tuple(checks)))
     raise AssertionError("torch in float32 is what the others are compared with")
+
+
+def recall_of(
+    embedder: Embedder, store: ImageStore, references: Manifest, *, folder: Path
+) -> Recall:
+    """Measure what an embedder finds among 2,000 of the references, by whole identities, or all.
+
+    2,000 edited copies are planted, several of an image where there are fewer. Embeddings are kept
+    below `folder`.
+    """
+    identities = {row.id: row.identity for row in references.rows}
+    gallery_ids = _gallery(identities)
+
+    def embedded(ids: Sequence[str], images: Images) -> EmbeddingSet:
+        return embed_rows(
+            embedder, images.read, ids,
+            keys=images.keys(ids), folder=folder, description=f"checking {images.what}",
+        )  # fmt: skip
+
+    stored = Images(what="references", read=store.read, keys=store.keys)
+    gallery = embedded(gallery_ids, stored)
+    index = build_index(gallery)
+    hits = [
+        source_of(copy) == other
+        for copies in _planted(gallery_ids, stored, channels=len(store.channels))
+        for copy, other in zip(
+            copies.ids, _nearest(index, embedded(copies.ids, copies.images)), strict=True
+        )
+    ]
+    known = _with_siblings(gallery_ids, identities)
+    nearest = _nearest(index, gallery.aligned_to(known)) if known else []
+    same = [identities[one] == identities[other] for one, other in zip(known, nearest, strict=True)]
+    return Recall(
+        copies=float(np.mean(hits)),
+        copy_count=len(hits),
+        siblings=float(np.mean(same)) if same else 0.0,
+        sibling_count=len(same),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,3 +207,36 @@ class _Checker:
 
     def _recall(self, embedder: Embedder) -> Recall:
         return recall_of(embedder, self.store, self.references, folder=self.work / "embeddings")
+
+
+def _gallery(identities: dict[str, str | None]) -> list[str]:
+    """Images of one identity are all in or all out."""
+    groups: dict[str, list[str]] = {}
+    for image_id, identity in identities.items():
+        groups.setdefault(f"identity {identity}" if identity else image_id, []).append(image_id)
+    chosen: list[str] = []
+    for name in sorted(groups, key=content_hash):
+        if len(chosen) >= GALLERY_IMAGES:
+            break
+        chosen += groups[name]
+    return chosen
+
+
+def _planted(ids: Sequence[str], stored: Images, *, channels: int) -> list[PlantedCopies]:
+    """Rounds of at most one copy of an image, each with other edits."""
+    rounds: list[PlantedCopies] = []
+    left = LEAST_COPIES
+    while left > 0:
+        copies = plant_copies(ids, stored, channels=channels, count=left, seed=len(rounds))
+        rounds.append(copies)
+        left -= len(copies.ids)
+    return rounds
+
+
+def _with_siblings(ids: Sequence[str], identities: dict[str, str | None]) -> list[str]:
+    sizes = Counter(identities[image_id] for image_id in ids)
+    return [i for i in ids if identities[i] and sizes[identities[i]] > 1]
+
+
+def _nearest(index: VectorIndex, queries: EmbeddingSet) -> list[str]:
+    return [str(name) for name in index.search(queries, 1).reference_ids_NK[:, 0]]

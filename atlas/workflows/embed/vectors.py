@@ -1,4 +1,4 @@
-"""One door to vectors of an atlas's images, whatever makes them."""
+"""Vectors of an atlas's images, whatever makes them: a frozen trunk, an embedder, a classifier."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,16 +8,16 @@ from typing import Literal
 
 import numpy as np
 
-from atlas.core.errors import Stage, UserError
+from atlas.core.errors import UserError
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore, fill_store, store_being_filled
 from classify import prediction
-from classify.classifier import CARD_FILE, load_classifier
-from retrieval.embedder import Embedder, HeldOut
-from retrieval.embedder_files import load_embedder
-from retrieval.embedder_source import FROZEN, embedded_size_px, require_channels
+from classify.classifier import load_classifier
+from classify.run_files import CARD_FILE
+from retrieval.embedder import Embedder, HeldOut, load_embedder
+from retrieval.embedder_folder import FROZEN, embedded_size_px, require_channels
 from retrieval.embedding import embed_store
 from retrieval.frozen import frozen_embedder
 from retrieval.settings import FrozenSettings
@@ -29,7 +29,7 @@ Views = Literal[1, 8]
 class VectorSource:
     """What gives vectors, and the images as it sees them.
 
-    embed: ids -> their vectors of unit length; what is embedded is kept, so a killed run goes on.
+    embed: ids -> their vectors of unit length; what is embedded is kept, so runs are resumable.
     started_from: where its weights came from. held_out: what its training did not see, where it
         says so.
     """
@@ -44,7 +44,7 @@ class VectorSource:
 def open_vectors(
     source: str, manifest: Manifest, work: Path, *, views: Views | None = None
 ) -> VectorSource:
-    """Images and vectors are kept below `work`.
+    """Open what makes vectors; images and vectors are kept below `work`.
 
     source: "frozen" for a pretrained trunk as it is, or the folder of an embedder or classifier.
     A classifier gives its last layer's input. views: in place of the embedder's own.
@@ -69,7 +69,7 @@ def open_vectors(
 
 
 def embedder_and_store(source: str, manifest: Manifest, work: Path) -> tuple[Embedder, ImageStore]:
-    """An embedder, and the atlas's images at its size and kept below `work`."""
+    """Return an embedder, and the atlas's images at its size, kept below `work`."""
     size_px = embedded_size_px(source, manifest)
     with store_being_filled(manifest, work, size_px=size_px) as store:
         embedder = open_embedder(source, store, manifest.labelled)
@@ -77,7 +77,7 @@ def embedder_and_store(source: str, manifest: Manifest, work: Path) -> tuple[Emb
 
 
 def open_embedder(source: str, store: ImageStore, references: Manifest) -> Embedder:
-    """A frozen one looks at the images of `references` first, which the store may still lack."""
+    """Read an embedder; a frozen one is whitened on `references`, which may be decoded still."""
     if source == FROZEN:
         return frozen_embedder(store, references.ids)
     with stage("loading the embedder"):
@@ -85,7 +85,7 @@ def open_embedder(source: str, store: ImageStore, references: Manifest) -> Embed
 
 
 def with_views(embedder: Embedder, views: Views) -> Embedder:
-    """The embedder over so many flips and turns, on torch; its network is changed in place.
+    """Return the embedder over so many flips and rotations, on torch; its network is changed.
 
     Raises UserError for a frozen one, whose whitening was measured over all eight.
     """
@@ -96,8 +96,16 @@ def with_views(embedder: Embedder, views: Views) -> Embedder:
     return replace(embedder, settings=settings, runtime=None)  # an export has its own views
 
 
+def embed_splits(
+    embed: Callable[[Sequence[str]], EmbeddingSet], manifest: Manifest, *, test: bool
+) -> EmbeddingSet:
+    """Embed labelled and test images apart, as the other commands embed and keep them."""
+    splits = [manifest.labelled.ids, *([manifest.of("test").ids] if test else [])]
+    return joined([embed(ids) for ids in splits])
+
+
 def joined(sets: Sequence[EmbeddingSet]) -> EmbeddingSet:
-    """One set of the rows of several, all of one making; empty ones may be among them."""
+    """Return the rows of several sets of one embedder as one set; some of them may be empty."""
     filled = [one for one in sets if one.ids]
     return EmbeddingSet(
         ids=tuple(image_id for one in filled for image_id in one.ids),
@@ -107,7 +115,7 @@ def joined(sets: Sequence[EmbeddingSet]) -> EmbeddingSet:
 
 
 def _of_classifier(folder: Path, manifest: Manifest, work: Path) -> VectorSource:
-    classifier = load_classifier(folder, stage=Stage.CLASSIFIER)
+    classifier = load_classifier(folder)
     require_channels(str(folder), classifier.channels, manifest)
     store = fill_store(manifest, work, size_px=classifier.image_size_px)
     return VectorSource(

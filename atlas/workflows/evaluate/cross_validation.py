@@ -1,7 +1,13 @@
-"""An embedder trained and measured fold by fold, beside the frozen one."""
+"""An embedder trained and measured fold by fold, beside the frozen one.
+
+The labelled images of the atlas are divided into folds. A query finds its kind where the answer is
+an image of the same identity where identities are the classes, else of the same labels; images of a
+class of their own are in no fold.
+"""
 
 import logging
-from dataclasses import asdict
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +15,17 @@ import pandas as pd
 
 from atlas.core.errors import Stage
 from atlas.core.files import read_json, write_json
-from atlas.dataset.artifact_files import save_table
-from atlas.dataset.artifacts import EmbeddingSet
-from atlas.dataset.splits.folds import Fold
+from atlas.dataset.artifacts import EmbeddingSet, save_table
+from atlas.dataset.labels import format_labels
+from atlas.dataset.manifest import Manifest
+from atlas.dataset.splits.folds import Fold, block_folds, random_folds
+from atlas.dataset.splits.hold_out import kin_of
+from atlas.dataset.store import ImageStore
 from atlas.training.loop import claim_folder
-from atlas.workflows.evaluate.folded_atlas import FoldedAtlas, fold_atlas, train_on
+from atlas.workflows.embed.embedder import atlas_to_train_on
 from atlas.workflows.settings import FoldSettings
+from retrieval import training
+from retrieval.embedder import Embedder
 from retrieval.embedding import embed_store
 from retrieval.evaluation.ranking import rank_queries, summarise
 from retrieval.evaluation.verification import verify
@@ -35,16 +46,38 @@ EMBEDDERS = ("trained", "frozen")
 Figures = dict[str, float | None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FoldedAtlas:
+    """class_of: of every image that is in a fold, by id."""
+
+    manifest: Manifest
+    store: ImageStore
+    class_of: dict[str, str]
+    folds: list[Fold]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(self.class_of)
+
+    def about(self, how: FoldSettings) -> dict[str, Any]:
+        """What folds and images follow from, for `claim_folder`."""
+        return {
+            **asdict(how),
+            "images": self.store.content_hash,
+            "labelled_tables": self.manifest.labelled.table_hash,
+        }
+
+
 def cross_validate(
     data: Path,
     out: Path,
     settings: EmbedderSettings,
     how: FoldSettings,
 ) -> pd.DataFrame:
-    """Trains and measures every fold, a run folder each below `out`; gives the rows of folds.csv.
+    """Train and measure every fold, a run folder each below `out`; return the rows of folds.csv.
 
-    Writes folds.csv and summary.json (`summary_of`). A stopped run goes on, finished folds are
-    only read. Raises DataError for the data folder, UserError where `out` holds another run.
+    Writes folds.csv and summary.json (`summary_of`). The run is resumable, finished folds are only
+    read. Raises DataError for the data folder, UserError where `out` holds another run.
     """
     atlas, settings = fold_atlas(data, out, settings, how)
     claim_folder(out, atlas.about(how) | {"embedder": asdict(settings)})
@@ -57,8 +90,50 @@ def cross_validate(
     return table
 
 
+def fold_atlas(
+    data: Path, out: Path, settings: EmbedderSettings, how: FoldSettings
+) -> tuple[FoldedAtlas, EmbedderSettings]:
+    """Read the atlas, fill its store beside `out`, and divide it; return settings with its size.
+
+    Raises DataError for the data folder, UserError for settings that cannot work and where a class
+    cannot be divided.
+    """
+    manifest, store, settings = atlas_to_train_on(data, out, settings)
+    class_of = classes_to_find(manifest, settings)
+    atlas = FoldedAtlas(
+        manifest=manifest,
+        store=store,
+        class_of=class_of,
+        folds=_folds(class_of, _ties(manifest, settings), how, settings.training.seed),
+    )
+    return atlas, settings
+
+
+def classes_to_find(manifest: Manifest, settings: EmbedderSettings) -> dict[str, str]:
+    """Return id -> class of the labelled rows, sorted by id, without classes of one image."""
+    by_identity = _finds_identities(manifest, settings)
+    name_of = {
+        row.id: row.identity if by_identity else format_labels(tuple(sorted(row.labels or ())))
+        for row in sorted(manifest.labelled.rows, key=lambda row: row.id)
+    }
+    counts = Counter(name_of.values())
+    return {i: name for i, name in name_of.items() if name is not None and counts[name] > 1}
+
+
+def train_on(
+    atlas: FoldedAtlas,
+    fold: Fold,
+    settings: EmbedderSettings,
+    folder: Path,
+) -> Embedder:
+    """Train on a fold's training images alone; the run is resumable, see `train_embedder`."""
+    rows = tuple(atlas.manifest.by_id[image_id] for image_id in fold.training_ids)
+    manifest = Manifest(spec=atlas.manifest.spec, rows=rows)
+    return training.train_embedder(manifest, atlas.store, settings, folder)
+
+
 def figures_of(embeddings: EmbeddingSet, fold: Fold, class_of: dict[str, str]) -> Figures:
-    """A figure for each of METRICS.
+    """Return a figure for each of METRICS.
 
     The first three rank the training images for every test image; verification is of pairs of
     test images, None where there are fewer than ten of a kind.
@@ -77,18 +152,23 @@ def figures_of(embeddings: EmbeddingSet, fold: Fold, class_of: dict[str, str]) -
 
 
 def summary_of(table: pd.DataFrame) -> dict[str, dict[str, Figures]]:
-    """Embedder -> metric -> mean and sample standard deviation (std) over the rows of a table."""
+    """Return embedder -> metric -> mean and sample standard deviation (std) over a table's rows."""
+    spread = table.drop(columns="fold").apply(pd.to_numeric).agg(["mean", "std"])
     return {
-        embedder: {metric: _spread(table[f"{embedder}_{metric}"]) for metric in METRICS}
+        embedder: {
+            metric: {
+                name: None if pd.isna(value) else float(value)
+                for name, value in spread[f"{embedder}_{metric}"].items()
+            }
+            for metric in METRICS
+        }
         for embedder in EMBEDDERS
     }
 
 
-def spread_text(mean: float | None, std: float | None = None) -> str:
-    """`0.912 ± 0.004`, without what is not known."""
-    if mean is None or pd.isna(mean):
-        return "-"
-    return f"{mean:.3f}" if std is None or pd.isna(std) else f"{mean:.3f} ± {std:.3f}"
+def frozen_features(atlas: FoldedAtlas, folder: Path) -> EmbeddingSet:
+    """Return frozen embeddings before whitening, which each fold learns on its own images."""
+    return embed_store(bare_embedder(atlas.store), atlas.store, atlas.ids, folder=folder)
 
 
 def _fold_row(
@@ -116,12 +196,26 @@ def _fold_row(
     }
 
 
-def frozen_features(atlas: FoldedAtlas, folder: Path) -> EmbeddingSet:
-    """Before whitening, which each fold learns on its own training images."""
-    return embed_store(bare_embedder(atlas.store), atlas.store, atlas.ids, folder=folder)
+def _finds_identities(manifest: Manifest, settings: EmbedderSettings) -> bool:
+    if settings.classes == "auto":
+        return bool(manifest.repeated_identities)
+    return settings.classes == "identity"
 
 
-def _spread(values: "pd.Series[Any]") -> Figures:
-    numbers = pd.to_numeric(values)
-    spread = {"mean": numbers.mean(), "std": numbers.std()}
-    return {name: None if pd.isna(value) else float(value) for name, value in spread.items()}
+def _ties(manifest: Manifest, settings: EmbedderSettings) -> dict[str, str]:
+    """id -> the group it must not be parted from; not its identity, where that is to be found."""
+    if _finds_identities(manifest, settings):
+        rows = tuple(replace(row, identity=None) for row in manifest.rows)
+        manifest = Manifest(spec=manifest.spec, rows=rows)
+    return kin_of(manifest)
+
+
+def _folds(
+    class_of: dict[str, str], ties: dict[str, str], how: FoldSettings, seed: int
+) -> list[Fold]:
+    ids_by_class: dict[str, list[str]] = defaultdict(list)
+    for image_id, name in class_of.items():
+        ids_by_class[name].append(image_id)
+    if how.folds == "blocks":
+        return block_folds(ids_by_class, folds=how.fold_count, gap=how.block_gap, group_of=ties)
+    return random_folds(ids_by_class, folds=how.fold_count, seed=seed, group_of=ties)

@@ -1,4 +1,4 @@
-"""From an atlas and whatever gives vectors of its images to figures, tables and pictures."""
+"""The evaluation of an embedder: figures, tables and pictures of every protocol."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,12 @@ import pandas as pd
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.truth import TRUTH_FILE, read_truth
-from atlas.workflows.embed.vectors import VectorSource, Views, joined, open_vectors
+from atlas.workflows.embed.vectors import VectorSource, Views, embed_splits, open_vectors
 from atlas.workflows.evaluate.pictures import save_pictures
 from atlas.workflows.evaluate.tables import save_tables
-from retrieval.embedder import HeldOut
-from retrieval.embedder_files import load_embedder
+from retrieval.embedder import HeldOut, load_embedder
 from retrieval.evaluation.measurement import Measurement, measure
 from retrieval.evaluation.protocols import (
     ClassKind,
@@ -48,23 +46,23 @@ def evaluate_embedder(
     views: Views | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Measures every protocol that data and embedder allow, and writes the folder `out`.
+    """Measure every protocol that data and embedder allow, and write the folder `out`.
 
     embedder: see `open_vectors`. held_out: the embedder whose held-out fields are asked for, for
     one that keeps no such lists. classes: what a class is, but for test images.
-    Images and vectors are kept in the folder `store` beside `out`, so that a killed run goes on.
+    Images and vectors are kept in the folder `store` beside `out`, so that the run is resumable.
     Raises DataError, MissingStageError, and UserError where there is nothing to measure.
     """
     check_replaceable(out, holds=EVALUATION_FILE)
     manifest = read_manifest(data)
-    truth = read_truth(data, manifest)
+    truth = read_truth(data)
     source = open_vectors(embedder, manifest, cache_folder(out), views=views)
     lists, notes = held_out_lists(source.held_out, held_out), _notes(source, held_out)
     kind = class_kind(manifest, classes)
     untrained = source.kind == "frozen"
     labelled = labelled_protocols(manifest, kind, lists, untrained=untrained, seed=seed)
     protocols = with_truth(labelled, manifest, truth)
-    vectors = _vectors(source, manifest, with_test=truth is not None)
+    vectors = embed_splits(source.embed, manifest, test=truth is not None)
     measured = tuple(measure(protocol, vectors, seed=seed) for protocol in protocols)
     about: dict[str, Any] = {
         "embedder": embedder,
@@ -81,28 +79,8 @@ def evaluate_embedder(
     return Evaluation(measurements=measured, started_from=source.started_from, notes=notes)
 
 
-def _notes(source: VectorSource, borrowed: Path | None) -> tuple[str, ...]:
-    if borrowed is None:
-        return ()
-    notes = (f"held-out fields are those of {borrowed}",)
-    if source.kind != "frozen" and source.held_out == HeldOut():
-        return (*notes, "what is evaluated may have trained on them")
-    return notes
-
-
-def _vectors(source: VectorSource, manifest: Manifest, *, with_test: bool) -> EmbeddingSet:
-    """Labelled and test images apart, as the other commands embed and keep them."""
-    wanted = [manifest.labelled.ids]
-    if with_test:
-        wanted.append(manifest.of("test").ids)
-    return joined([source.embed(ids) for ids in wanted])
-
-
-# What an embedder is asked for: images that training held out, and test images.
-
-
 def held_out_lists(own: HeldOut, borrowed: Path | None) -> HeldOut:
-    """An embedder's own lists, or those of the embedder in the folder `borrowed`.
+    """Return an embedder's own lists, or those of the embedder in the folder `borrowed`.
 
     Raises UserError where it has lists of its own and would be asked for others.
     """
@@ -117,7 +95,7 @@ def held_out_lists(own: HeldOut, borrowed: Path | None) -> HeldOut:
 def with_truth(
     made: list[Protocol], manifest: Manifest, truth: pd.DataFrame | None
 ) -> list[Protocol]:
-    """What is made already, then the test images. Raises UserError where that is nothing."""
+    """Return these protocols and those of test images. Raises UserError where there are none."""
     if truth is not None:
         made = [*made, *truth_protocols(manifest, truth)]
     if not made:
@@ -126,3 +104,12 @@ def with_truth(
             f"{TRUTH_FILE}; give --held-out an embedder that was trained on this data"
         )
     return made
+
+
+def _notes(source: VectorSource, borrowed: Path | None) -> tuple[str, ...]:
+    if borrowed is None:
+        return ()
+    notes = (f"held-out fields are those of {borrowed}",)
+    if source.kind != "frozen" and source.held_out == HeldOut():
+        return (*notes, "what is evaluated may have trained on them")
+    return notes

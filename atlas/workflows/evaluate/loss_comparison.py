@@ -22,13 +22,18 @@ from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from atlas.core.errors import UserError
-from atlas.core.files import written_beside
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.splits.folds import Fold
 from atlas.report.evaluation_plots import save_comparison_plot
 from atlas.training.loop import claim_folder
-from atlas.workflows.evaluate.cross_validation import METRICS, Figures, figures_of, spread_text
-from atlas.workflows.evaluate.folded_atlas import FoldedAtlas, fold_atlas, train_on
+from atlas.workflows.evaluate.cross_validation import (
+    METRICS,
+    Figures,
+    FoldedAtlas,
+    figures_of,
+    fold_atlas,
+    train_on,
+)
 from atlas.workflows.settings import ComparisonSettings, FoldSettings
 from retrieval.embedding import embed_store
 from retrieval.settings import EmbedderSettings, LossSettings
@@ -96,11 +101,11 @@ def compare_losses(
     *,
     jobs: int,
 ) -> pd.DataFrame:
-    """Trains every asked-for loss with every seed on every fold; gives the rows of table.csv.
+    """Train every asked-for loss with every seed on every fold; return the rows of table.csv.
 
-    Writes losses.csv (a row a run, as they finish), table.csv, table.md and losses.png. Runs that
-    are in losses.csv are not repeated, so a stopped comparison goes on and a finished one may
-    grow; weights of finished runs are not kept. jobs: processes; no figure depends on them.
+    Writes losses.csv (a row a run, as they finish), table.csv and losses.png. Runs that are in
+    losses.csv are not repeated, so a comparison is resumable and a finished one may grow; weights
+    of finished runs are not kept. jobs: processes; no figure depends on them.
     Raises DataError for the data folder, UserError where `out` holds another comparison.
     """
     losses = losses_named(compared.rows)
@@ -120,13 +125,17 @@ def compare_losses(
         LOGGER.info(f"{done}: top-1 {figures['top1']:.4f}")
     # From the file, so that a comparison in one go and one in several give the same bytes.
     written = _read_runs(out / RUNS_FILE)
-    return _report(out, _frame({run.key: written[run.key] for run in wanted}))
+    runs = _frame({run.key: written[run.key] for run in wanted})
+    table = table_of(runs)
+    save_table(out / "table.csv", table)
+    save_comparison_plot(out / "losses.png", runs, kind="loss", metrics=METRICS)
+    return table
 
 
 def losses_named(rows: str) -> list[str]:
-    """Names of TABLE_2 in its order, from names with commas between them; "all" are all.
+    """Return names of TABLE_2 in its order, from names with commas between them; "all" are all.
 
-    Large letters and spaces do not count. Raises UserError naming what there is.
+    Capital letters and spaces do not count. Raises UserError naming what there is.
     """
     if rows == "all":
         return list(TABLE_2)
@@ -139,22 +148,13 @@ def losses_named(rows: str) -> list[str]:
 
 
 def table_of(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of each loss: runs, and mean and sample standard deviation of each of METRICS over them."""
+    """Return for each loss its runs, and mean and standard deviation of METRICS over them."""
     losses = runs.groupby("loss", sort=False)
     table = pd.DataFrame({"runs": losses.size()})
     for metric in METRICS:
         table[f"{metric}_mean"] = losses[metric].mean()
         table[f"{metric}_std"] = losses[metric].std()
     return table.reset_index()
-
-
-def table_cells(table: pd.DataFrame) -> list[list[str]]:
-    """For people: a heading, then a row of texts for each loss."""
-    rows = [["loss", "runs", *METRICS.values()]]
-    for _, row in table.iterrows():
-        figures = [spread_text(row[f"{name}_mean"], row[f"{name}_std"]) for name in METRICS]
-        rows.append([str(row["loss"]), str(row["runs"]), *figures])
-    return rows
 
 
 def _runs(
@@ -207,7 +207,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Hundreds of runs, some side by side: their progress bars would bury what is told."""
+    """Hundreds of runs, some side by side: their progress bars would bury the log."""
     with open(devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield
 
@@ -231,18 +231,6 @@ def _frame(finished: Finished) -> pd.DataFrame:
         [dict(zip(KEY, key, strict=True)) | finished[key] for key in keys],
         columns=[*KEY, *METRICS],
     )
-
-
-def _report(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
-    table = table_of(runs)
-    save_table(out / "table.csv", table)
-    heading, *rows = table_cells(table)
-    lines = [heading, ["---"] * len(heading), *rows]
-    with written_beside(out / "table.md") as beside:
-        text = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-        beside.write_text(text, encoding="utf-8")
-    save_comparison_plot(out / "losses.png", runs, kind="loss", metrics=METRICS)
-    return table
 
 
 def _plain(name: str) -> str:

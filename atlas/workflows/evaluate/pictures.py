@@ -1,4 +1,4 @@
-"""What an embedder finds alike, drawn."""
+"""The pictures of an evaluation: similarities, confusions and a map of the embeddings."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -12,19 +12,20 @@ from atlas.core.files import content_hash
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.store import ImageStore
-from atlas.report.embedding_map import save_embedding_map
 from atlas.report.evaluation_plots import (
-    Confusion,
     SimilarityPanel,
-    save_confusions,
+    save_embedding_map,
     save_similarity_histogram,
 )
+from atlas.report.picture_pairs import Confusion, save_confusions
 from atlas.report.pictures import to_rgb
 from retrieval.evaluation.measurement import Measurement
 from retrieval.evaluation.ranking import QueryScores
 
 CONFUSIONS = 18
 MOST_MAPPED = 2000
+PERPLEXITY = 30.0
+FEWEST_VECTORS = 10
 MAPPED = ("open", "all", "test", "closed")  # the first that was measured; few of `closed` are alike
 
 
@@ -37,7 +38,7 @@ def save_pictures(
     *,
     seed: int,
 ) -> None:
-    """similarities.png, confusions.png of the first protocol, map.png; each where there is any."""
+    """Write similarities.png, confusions.png (first protocol) and map.png, where there is any."""
     _save_similarities(folder / "similarities.png", measured)
     _save_confusions(folder / "confusions.png", measured[0], store, spec)
     mapped = sorted(
@@ -87,9 +88,9 @@ def _save_confusions(path: Path, measured: Measurement, store: ImageStore, spec:
 
 
 def worst_confusions(scores: QueryScores) -> list[tuple[str, str, float]]:
-    """Queries with the image of another class that is nearest to them, the most alike first.
+    """Return queries and the image of another class nearest to them, the most alike first.
 
-    Two that are nearest to one another are told once.
+    Two that are nearest to one another are listed once.
     """
     wrong = np.flatnonzero(scores.first_rank_Q > 1)
     found: dict[frozenset[str], tuple[str, str, float]] = {}
@@ -97,6 +98,22 @@ def worst_confusions(scores: QueryScores) -> list[tuple[str, str, float]]:
         pair = scores.query_ids[n], scores.nearest_ids[n]
         found.setdefault(frozenset(pair), (*pair, float(scores.nearest_similarity_Q[n])))
     return list(found.values())
+
+
+def on_a_plane(vectors_ND: NDArray[np.float32], *, seed: int) -> NDArray[np.float32]:
+    """Project at least ten vectors, N x D, to float32 N x 2: t-SNE by cosine (van der Maaten 2008).
+
+    Who lies beside whom means something; distances between far groups and their sizes do not.
+    """
+    tsne = TSNE(
+        perplexity=min(PERPLEXITY, (len(vectors_ND) - 1) / 3),
+        metric="cosine",
+        init="pca",
+        random_state=seed,
+    )
+    # A thousand short steps: threads wait for one another for longer than they work.
+    with threadpool_limits(limits=1):
+        return np.asarray(tsne.fit_transform(vectors_ND), np.float32)
 
 
 def _save_map(
@@ -127,26 +144,3 @@ def _picture(store: ImageStore, image_id: str) -> NDArray[np.float32]:
 def _class_name(image_id: str, classes: Mapping[str, Hashable], spec: AtlasSpec) -> str:
     name = classes.get(image_id, "no class")
     return ", ".join(spec.labels[n] for n in name) if isinstance(name, tuple) else str(name)
-
-
-# Embeddings on a plane, for the eye. Axes: N vectors, D dimensions.
-
-
-PERPLEXITY = 30.0
-FEWEST_VECTORS = 10
-
-
-def on_a_plane(vectors_ND: NDArray[np.float32], *, seed: int) -> NDArray[np.float32]:
-    """t-SNE by cosine (van der Maaten & Hinton 2008): float32 N x 2, of at least ten vectors.
-
-    Who lies beside whom means something; distances between far groups and their sizes do not.
-    """
-    tsne = TSNE(
-        perplexity=min(PERPLEXITY, (len(vectors_ND) - 1) / 3),
-        metric="cosine",
-        init="pca",
-        random_state=seed,
-    )
-    # A thousand short steps: threads wait for one another for longer than they work.
-    with threadpool_limits(limits=1):
-        return np.asarray(tsne.fit_transform(vectors_ND), np.float32)

@@ -1,4 +1,4 @@
-"""The files of an evaluation, and its tables for people."""
+"""The files of an evaluation: tables, and all figures as JSON."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from atlas.core.files import write_json
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.metrics import exact_interval
 from retrieval.evaluation.measurement import Identification, Measurement
 from retrieval.evaluation.ranking import (
@@ -22,26 +22,29 @@ from retrieval.evaluation.ranking import (
 )
 from retrieval.evaluation.verification import Verification
 
+CURVE_COLUMNS = ("protocol", "false_accept_rate", "true_accept_rate", "threshold")
+
 
 def save_tables(
     folder: Path, name: str, measured: Sequence[Measurement], about: dict[str, Any]
 ) -> None:
-    """per_class.csv, cmc.csv, verification.csv, and last the JSON file `name` with all figures."""
+    """Write per_class.csv, cmc.csv, verification.csv, and last all figures as JSON to `name`."""
     per_class = pd.concat([_per_class(one) for one in measured], ignore_index=True)
     save_table(folder / "per_class.csv", per_class)
     save_table(folder / "cmc.csv", pd.DataFrame(row for one in measured for row in _cmc(one)))
-    curves = [_curve(one.protocol.name, one.verification) for one in measured if one.verification]
-    columns = ["protocol", "false_accept_rate", "true_accept_rate", "threshold"]
-    save_table(
-        folder / "verification.csv",
-        pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=columns),
-    )
+    curves = [
+        one.verification.curve.assign(protocol=one.protocol.name)[list(CURVE_COLUMNS)]
+        for one in measured
+        if one.verification
+    ]
+    none = pd.DataFrame(columns=list(CURVE_COLUMNS))
+    save_table(folder / "verification.csv", pd.concat(curves) if curves else none)
     protocols = {one.protocol.name: _figures(one) for one in measured}
     write_json(folder / name, {**about, "protocols": protocols})
 
 
 def class_text(name: Hashable) -> str:
-    """A class as tables hold it: an identity, or label numbers joined by spaces."""
+    """Return a class as tables hold it: an identity, or label numbers joined by spaces."""
     return " ".join(map(str, name)) if isinstance(name, tuple) else str(name)
 
 
@@ -151,22 +154,8 @@ def _cmc(measured: Measurement) -> Iterator[dict[str, Any]]:
     summary = summarise(measured.scores, CMC_RANKS)
     if summary.queries:
         for rank, hits in summary.hits_at.items():
-            yield {
-                "protocol": measured.protocol.name,
-                "rank": rank,
-                **_share(hits, summary.queries),
-            }
-
-
-def _curve(protocol: str, found: Verification) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "protocol": protocol,
-            "false_accept_rate": found.curve.false_accept_K,
-            "true_accept_rate": found.curve.true_accept_K,
-            "threshold": found.curve.threshold_K,
-        }
-    )
+            share = _share(hits, summary.queries)
+            yield {"protocol": measured.protocol.name, "rank": rank, **share}
 
 
 def _share(count: int, of: int) -> dict[str, Any]:

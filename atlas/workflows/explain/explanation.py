@@ -1,4 +1,7 @@
-"""How rows of a submission came to be: every stage's part in them, as pages."""
+"""How rows of a submission came to be: every stage's part in them, as pages.
+
+Axes: 1 image, C labels, H rows, W columns.
+"""
 
 import difflib
 from collections.abc import Sequence
@@ -8,11 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.core.errors import MissingStageError, UserError
+from atlas.core.errors import MissingStageError, Stage, UserError
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.manifest import ImageRow, Manifest
 from atlas.dataset.queries import find_query
-from atlas.report.activation_montage import heated
 from atlas.report.explanation_page import (
     Bar,
     Classifier,
@@ -23,22 +25,38 @@ from atlas.report.explanation_page import (
     picture_uri,
     save_explanation,
 )
+from atlas.report.picture_pairs import heated
 from atlas.workflows.classify.activation_maps import images_of, mean_maps, open_classifiers
-from atlas.workflows.explain.drawing import Draw, draw_of
-from atlas.workflows.explain.match import candidates, claim_of, neighbour, plots, rests_on
-from atlas.workflows.runs.run_folder import Classified, Leaks, RunSoFar, Submitted, read_run
+from atlas.workflows.explain.match import (
+    Draw,
+    candidates,
+    claim_of,
+    draw_of,
+    neighbour,
+    plots,
+    rests_on,
+)
+from atlas.workflows.explain.run_so_far import Classified, Leaks, RunSoFar, Submitted, read_run
 from classify.decisions.thresholds import decide
 
 NEAR_IDS = 3
+SHOWN_COPIES = 8
 
 
 def explain(
     ids: Sequence[str], data: Path, runs: Path, out: Path | None, *, classifier: Path | None = None
 ) -> list[Path]:
-    """Writes a page for each test image; to `out` itself where there is one image.
+    """Write a page for each test image, and return the paths.
 
-    out: an .html file, or a folder where there are several images; RUNS/explanations by default.
-    Raises UserError for an id that is no test image, naming ids that are like it.
+    Args:
+        ids: Test images.
+        data: The atlas folder.
+        runs: The run folder.
+        out: An .html file for one image, or a folder; RUNS/explanations, unless given.
+        classifier: The folder whose probabilities are shown, in place of the submission's own.
+
+    Raises:
+        UserError: An id is no test image; the text names ids that are like it.
     """
     run = read_run(data, runs, classifier)
     names = tuple(dict.fromkeys(ids))
@@ -73,7 +91,7 @@ def _places(names: Sequence[str], out: Path) -> list[Path]:
 
 
 def explanation_of(name: str, run: RunSoFar) -> Explanation:
-    """What the run has made of one test image so far."""
+    """Return what the run has made of one test image so far."""
     draw = draw_of(name, run)
     leaks, classified, submitted = run.leaks, run.classified, run.submitted
     said = said_by(name, classified, leaks, draw) if classified else None
@@ -98,12 +116,12 @@ def explanation_of(name: str, run: RunSoFar) -> Explanation:
 
 
 def _decision(name: str, submitted: Submitted) -> Decision | None:
-    row = submitted.origin_of.get(name)
+    row = submitted.row_of.get(name)
     if row is None:
         return None
     return Decision(
-        final=parse_labels(submitted.labels[name]),
-        without=parse_labels(submitted.without[name]),
+        final=parse_labels(row["labels"]),
+        without=parse_labels(row["without"]),
         origin=row["origin"],
         match_id=row["match_id"],
         final_decision=row["final_decision"],
@@ -122,23 +140,22 @@ def _truth(name: str, run: RunSoFar) -> Truth | None:
 
 def _notes(run: RunSoFar) -> list[str]:
     """What does not belong together."""
-    classified, submitted = run.classified, run.submitted
+    notes, classified, submitted = [], run.classified, run.submitted
+    if run.folder.state(Stage.LEAKS) == "stale":
+        notes.append(
+            "The leaks were found with another embedder than that of the index: "
+            f"run  {Stage.LEAKS.command}  again."
+        )
     if classified and submitted and submitted.classifier != classified.own.provenance:
-        return [
+        notes.append(
             f"The submission was made of another classifier than {classified.folder.name}: name "
             "its folder by --classifier, or make the submission again."
-        ]
-    return []
-
-
-# What the classifier says of a test image. Axes: 1 image, C labels.
-
-
-SHOWN_COPIES = 8
+        )
+    return notes
 
 
 def said_by(name: str, classified: Classified, leaks: Leaks | None, draw: Draw) -> Classifier:
-    """Probabilities against cuts, the given labels first, then the likeliest."""
+    """Return probabilities against thresholds, the given labels first, then the likeliest."""
     cuts_C = classified.thresholds.per_class_C
     own_1C = classified.own.aligned_to([name]).probabilities_NC
     shared_1C = classified.shared.aligned_to([name]).probabilities_NC
@@ -171,13 +188,13 @@ def _shown_the_same(name: str, leaks: Leaks | None, test_ids: Sequence[str]) -> 
     return same[:SHOWN_COPIES]
 
 
-# Where the classifier looked for the labels that it gives. Axes: H rows, W columns.
-
-
 def maps_of_given(
     name: str, classified: Classified, bars: Sequence[Bar], draw: Draw
 ) -> list[Picture]:
-    """A picture for each label that is given; none where the classifier's weights are not there."""
+    """Draw where the classifier looked for each label that it gives.
+
+    Nothing is drawn where its weights are not there.
+    """
     given = [bar for bar in bars if bar.given]
     manifest = _manifest_of(name, draw.run)
     try:

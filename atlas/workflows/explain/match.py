@@ -1,30 +1,80 @@
-"""What the known images say of a test image: neighbours, claim, votes, and what that rests on."""
+"""What the known images say of a test image: neighbours, claim, votes, and what that rests on.
 
-from collections.abc import Hashable, Mapping
-from typing import Any
+Axes: C channels, S rows and columns.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from atlas.report.evidence_plots import evidence_plot, similarity_plot
 from atlas.report.explanation_page import Claim, Neighbour, Picture, Vote, picture_uri
 from atlas.report.leak_page import Relation, difference_uri
-from atlas.workflows.embed.lookup import nearest_known
-from atlas.workflows.explain.drawing import Draw
+from atlas.report.pictures import stretched, to_rgb
+from atlas.workflows.embed.lookup import field_of, nearest_known
+from atlas.workflows.explain.run_so_far import Leaks, Row, RunSoFar
 from atlas.workflows.leaks.pair_difference import lay_over, warped
 from atlas.workflows.leaks.pictures import sibling_curves
 from atlas.workflows.leaks.report import same_image_in_words, sibling_in_words
-from atlas.workflows.runs.run_folder import Leaks, RunSoFar
 from index.claims.leaks import SAME_IMAGE, SIBLING, best_first, rivals_of, votes_of
+from index.settings import RegistrationSettings
 
 SHOWN_NEIGHBOURS = 8
+SIZE_PX = 512  # where no index says at what size images are compared
 
-Row = Mapping[Hashable, Any]
+Field = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """A run's images as pictures for a page.
+
+    own: the image that is explained, C x S x S; others come at its size.
+    """
+
+    run: RunSoFar
+    own: Field
+
+    def field(self, image_id: str) -> Field:
+        return field_of(image_id, self.run.spec, self.run.data, self.own.shape[1])
+
+    def rgb(self, field: Field) -> NDArray[np.float32]:
+        return to_rgb(field, self.run.spec.channels)
+
+    def picture(self, image_id: str, said: str) -> Picture:
+        return self.shown(self.field(image_id), said)
+
+    def shown(self, field: Field, said: str) -> Picture:
+        return Picture(said=said, uri=picture_uri(self.rgb(field)))
+
+    def channels(self) -> list[Picture]:
+        """Each channel by itself, gray; none where there is only one."""
+        names = self.run.spec.channels
+        if len(names) == 1:
+            return []
+        planes = zip(names, stretched(self.own), strict=True)
+        return [Picture(said=name, uri=picture_uri(plane)) for name, plane in planes]
+
+    @property
+    def registration(self) -> RegistrationSettings:
+        leaks = self.run.leaks
+        return leaks.calibration.registration if leaks else RegistrationSettings()
+
+
+def draw_of(name: str, run: RunSoFar) -> Draw:
+    """Read the image that is explained."""
+    size_px = run.index.image_size_px if run.index else SIZE_PX
+    return Draw(run=run, own=field_of(name, run.spec, run.data, size_px))
 
 
 def candidates(name: str, run: RunSoFar) -> pd.DataFrame:
-    """The labelled images that were looked at, claims first, then by similarity; of the index
-    itself where no leaks were looked for. Columns of matches.csv, and `votes`."""
+    """Return the labelled images that were looked at, claims first, then by similarity.
+
+    Where no leaks were looked for, the index is searched. The columns are those of matches.csv, and
+    `votes`.
+    """
     if run.leaks:
         pairs = run.leaks.known(name)
         claims = best_first(pairs)
@@ -45,7 +95,10 @@ def candidates(name: str, run: RunSoFar) -> pd.DataFrame:
 
 
 def neighbour(row: Row, draw: Draw) -> Neighbour:
-    """A row of `candidates`; evidence is measured here where matches.csv has none."""
+    """Return a row of `candidates` with its picture.
+
+    The evidence is measured here where matches.csv has none.
+    """
     match_id, evidence, confidence = row["match_id"], row["evidence"], row["confidence"]
     field = draw.field(match_id)
     if np.isnan(evidence):
@@ -93,7 +146,7 @@ def _pair(draw: Draw, match_id: str, relation: str) -> list[Picture]:
     own = draw.rgb(draw.own)
     both = [
         Picture(said="this image", uri=picture_uri(own)),
-        Picture(said=f"best match {match_id}", uri=picture_uri(draw.rgb(match))),
+        draw.shown(match, f"best match {match_id}"),
     ]
     if relation != SAME_IMAGE:
         return both
@@ -104,7 +157,7 @@ def _pair(draw: Draw, match_id: str, relation: str) -> list[Picture]:
 
 
 def rests_on(leaks: Leaks) -> tuple[Relation, ...]:
-    """What is claimed of all test images, the cuts and what they promise."""
+    """Return what is claimed of all test images, the thresholds and what is promised of them."""
     calibration = leaks.calibration
     return (
         same_image_in_words(leaks.claims, calibration.same_image.calibration),
@@ -113,7 +166,7 @@ def rests_on(leaks: Leaks) -> tuple[Relation, ...]:
 
 
 def plots(name: str, leaks: Leaks) -> list[Picture]:
-    """Where the image stands: by its pixels always, by similarity where a sibling is claimed."""
+    """Draw where the image stands: by its pixels, and by similarity where a sibling is claimed."""
     evidence, same = leaks.known(name)["evidence"].max(), leaks.calibration.same_image
     drawn = evidence_plot(
         planted=np.array(same.calibration.planted),

@@ -1,7 +1,6 @@
 """An atlas explored: its label tables, its images where they are there, and one page of both."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +8,17 @@ import pandas as pd
 
 from atlas.core.files import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.manifest import SPLITS, Manifest, read_manifest, read_tables
-from atlas.report.exploration_page import ExplorationPage, Finding, save_exploration_page
-from atlas.workflows.explore.image_sections import image_sections, scanned_in_words
-from atlas.workflows.explore.image_telling import image_findings
+from atlas.report.pages import Section, SectionPage, ShownTable, save_section_page
 from atlas.workflows.explore.images import ImageExploration, explore_images
-from atlas.workflows.explore.label_sections import label_sections
-from atlas.workflows.explore.label_telling import label_findings
 from atlas.workflows.explore.labels import LabelExploration, explore_labels
+from atlas.workflows.explore.sections import (
+    image_sections,
+    image_tables,
+    label_sections,
+    label_tables,
+)
 from atlas.workflows.settings import ExplorationSettings
 
 PAGE_FILE = "exploration.html"
@@ -25,18 +26,69 @@ PAGE_FILE = "exploration.html"
 
 @dataclass(frozen=True, kw_only=True)
 class Exploration:
-    """counts, notes, stands_out: as the page's head tells them. images: None where there are none.
+    """rows: of all tables, whether their images are there or not. images: None without images."""
 
-    tables: the rows of all tables, whether their images are there or not.
-    """
-
-    title: str
-    tables: Manifest
+    rows: Manifest
     labels: LabelExploration
     images: ImageExploration | None
-    counts: dict[str, str]
-    notes: tuple[str, ...]
-    stands_out: tuple[Finding, ...]
+
+    @property
+    def title(self) -> str:
+        return f"Exploration of {self.rows.spec.name}"
+
+    @property
+    def counts(self) -> dict[str, str]:
+        """Of the whole atlas, by name."""
+        folds, images = self.labels.folds, self.images
+        counts = {f"{split} images": n for split, n in _by_split(self.rows).items() if n}
+        counts["labels"] = len(self.labels.names)
+        counts[f"labels on fewer than {self.labels.rare_below} images"] = len(self.labels.rare)
+        if unused := int((folds["images"] == 0).sum()):
+            counts["labels on no image"] = unused
+        if images:
+            counts["images that were decoded"] = len(images.scanned.rows)
+            counts["equal images"] = len(images.equal)
+            counts["pairs likely of one field, other pixels"] = len(images.near)
+        return {name: f"{count:,}" for name, count in counts.items()}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was not looked at."""
+        if self.images is None:
+            return ("There are no images (no folder train/, external/ or test/): only the labels "
+                    "are explored.",)  # fmt: skip
+        there, decoded = self.split_table[["images", "decoded"]].sum()
+        missing = self.split_table.loc[self.split_table["images"] == 0, "split"]
+        notes = [f"There is no folder {split}/: only its table is explored." for split in missing]
+        if decoded < there:
+            notes.append(f"Pixels and copies are measured on {decoded:,} of {there:,} images, "
+                         "drawn by seed.")  # fmt: skip
+        return tuple(notes)
+
+    @property
+    def split_table(self) -> pd.DataFrame:
+        """Of each split: rows of its table, images that are there, images that were decoded."""
+        images = self.images
+        columns = {
+            "rows": _by_split(self.rows),
+            "images": _by_split(images.manifest) if images else 0,
+            "decoded": _by_split(images.scanned) if images else 0,
+        }
+        table = pd.DataFrame(columns, index=pd.Index(SPLITS, name="split"))
+        return table[table["rows"] > 0].reset_index()
+
+    @property
+    def key_figures(self) -> pd.DataFrame:
+        """figure, then a column for each split; empty where a split does not have the figure."""
+        figures: dict[str, dict[str, str]] = {split: {} for split in self.split_table["split"]}
+        for one in self.labels.splits:
+            figures[one.split] |= one.key_figures
+        if self.images:
+            for split in self.images.counts_CV:
+                figures[split] |= self.images.key_figures(split)
+        names = list(dict.fromkeys(name for of_split in figures.values() for name in of_split))
+        columns = {s: [of_split.get(n, "") for n in names] for s, of_split in figures.items()}
+        return pd.DataFrame({"figure": names, **columns})
 
 
 def explore(data: Path, out: Path, settings: ExplorationSettings) -> Exploration:
@@ -46,85 +98,45 @@ def explore(data: Path, out: Path, settings: ExplorationSettings) -> Exploration
     UserError for tables or images with problems, and where `out` is no older result.
     """
     check_replaceable(out, holds=PAGE_FILE)
-    tables = read_tables(data)
-    labels = explore_labels(tables, folds=settings.folds, rare_below=settings.rare_below)
-    images = _images(data, out, tables, settings)
-    explored = Exploration(
-        title=f"Exploration of {tables.spec.name}",
-        tables=tables,
-        labels=labels,
-        images=images,
-        counts=dict(_counts(tables, labels, images)),
-        notes=tuple(_notes(tables, images)),
-        stands_out=(*label_findings(labels), *(image_findings(images) if images else ())),
+    rows = read_tables(data)
+    labels = explore_labels(rows, folds=settings.folds, rare_below=settings.rare_below)
+    present = [split for split in SPLITS if rows.of(split).rows and (data / split).is_dir()]
+    images = (
+        explore_images(read_manifest(data, present), cache_folder(out), settings)
+        if present
+        else None
     )
+    explored = Exploration(rows=rows, labels=labels, images=images)
     with folder_written_beside(out, holds=PAGE_FILE) as folder:
         _write(folder, explored)
     return explored
 
 
-def _images(
-    data: Path, out: Path, tables: Manifest, settings: ExplorationSettings
-) -> ImageExploration | None:
-    present = [split for split in SPLITS if tables.of(split).rows and (data / split).is_dir()]
-    if not present:
-        return None
-    return explore_images(read_manifest(data, present), cache_folder(out), settings)
-
-
-def _counts(
-    tables: Manifest, labels: LabelExploration, images: ImageExploration | None
-) -> Iterator[tuple[str, str]]:
-    of_split = Counter(row.split for row in tables.rows)
-    for split in SPLITS:
-        if of_split[split]:
-            yield f"{split} images", f"{of_split[split]:,}"
-    yield "labels", f"{len(labels.names):,}"
-    yield f"labels on fewer than {labels.rare_below} images", f"{len(labels.rare):,}"
-    if images:
-        yield "images that were decoded", f"{len(images.scanned.rows):,}"
-        yield "equal images", f"{len(images.equal):,}"
-        yield "pairs likely of one field, other pixels", f"{len(images.near):,}"
-
-
-def _notes(tables: Manifest, images: ImageExploration | None) -> Iterator[str]:
-    """What the page does not tell."""
-    if images is None:
-        yield "No images are there (no folder train/, external/ or test/): only labels are told of."
-        return
-    seen = {row.split for row in images.manifest.rows}
-    for split in SPLITS:
-        if split not in seen and tables.of(split).rows:
-            yield f"The images of {split} are not there: of these only the table is told of."
-    if len(images.scanned.rows) < len(images.manifest.rows):
-        yield f"Pixels and copies: {scanned_in_words(images)}"
-
-
 def _write(folder: Path, explored: Exploration) -> None:
-    save_table(folder / "images.csv", _split_table(explored))
-    sections = [*label_sections(folder, explored.labels)]
-    if explored.images:
-        sections += image_sections(folder, explored.images)
-    findings = pd.DataFrame([vars(f) for f in explored.stands_out], columns=["lead", "told"])
-    save_table(folder / "stands_out.csv", findings)
-    page = ExplorationPage(
-        title=explored.title,
-        counts=explored.counts,
-        notes=explored.notes,
-        stands_out=explored.stands_out,
-        sections=sections,
-    )
-    save_exploration_page(folder / PAGE_FILE, page)
-
-
-def _split_table(explored: Exploration) -> pd.DataFrame:
-    """Of each split: rows of its table, images that are there, images that were decoded."""
-    images = explored.images
-    manifests = [explored.tables, *((images.manifest, images.scanned) if images else ())]
-    counts = [Counter(row.split for row in manifest.rows) for manifest in manifests]
-    rows = [
-        (split, *(count[split] for count in counts), *(0,) * (3 - len(counts)))
-        for split in SPLITS
-        if counts[0][split]
+    labels, images = explored.labels, explored.images
+    key_figures = ShownTable(
+        title="Figures of each split", file="key_figures.csv", table=explored.key_figures,
+        folded=False,
+    )  # fmt: skip
+    tables = {
+        "images.csv": explored.split_table,
+        key_figures.file: key_figures.table,
+        **label_tables(labels),
+        **(image_tables(images) if images else {}),
+    }
+    for file, table in tables.items():
+        save_table(folder / file, table)
+    sections = [
+        Section(title="Key figures", tables=(key_figures,)),
+        *label_sections(folder, tables, labels),
+        *(image_sections(folder, tables, images) if images else ()),
     ]
-    return pd.DataFrame(rows, columns=["split", "rows", "images", "decoded"])
+    page = SectionPage(
+        title=explored.title, counts=explored.counts, notes=explored.notes, sections=sections
+    )
+    save_section_page(folder / PAGE_FILE, page)
+
+
+def _by_split(manifest: Manifest) -> dict[str, int]:
+    counts = Counter(row.split for row in manifest.rows)
+    return {split: counts[split] for split in SPLITS}

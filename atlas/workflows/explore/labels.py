@@ -1,14 +1,13 @@
-"""The label tables of an atlas, counted: each labelled split by itself.
+"""The label tables of an atlas, counted, each labelled split by itself; no image is read.
 
-Axes: N images, G groups of images, C labels.
+How often each label occurs, which occur together, and what folds can do with labels of few images.
+
+Axes: N images, G groups of images that no fold may part, such as fields of one antibody, C labels.
 """
-
-from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -21,46 +20,51 @@ from atlas.dataset.metrics import exact_interval, label_matrix
 from atlas.dataset.splits.hold_out import grouped_ids, labels_of_groups
 from atlas.dataset.tables import Split
 
+SURE_LOG10_P = -2.0  # what a pair must reach to count as no accident, over all pairs of the table
+
+Carries = NDArray[np.bool_]
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitLabels:
-    """The labels of one split. The tables are those of atlas/workflows/explore/labels.py.
+    """The labels of one split; its tables are those of the functions below.
 
-    groups_GC: labels of the images that no fold may part, such as fields of one antibody.
+    groups: how many groups of images no fold may part.
     """
 
     split: Split
     names: tuple[str, ...]
-    carries_NC: Carries
-    groups_GC: Carries
+    images: int
+    groups: int
+    both_CC: Counts
+    phi_CC: Floats
+    counts: pd.DataFrame
+    per_image: pd.DataFrame
+    sets: pd.DataFrame
+    pairs: pd.DataFrame
 
     @property
-    def images(self) -> int:
-        return len(self.carries_NC)
-
-    @cached_property
-    def both_CC(self) -> Counts:
-        return cooccurrence(self.carries_NC)
-
-    @cached_property
-    def phi_CC(self) -> Floats:
-        return phi(self.both_CC, self.images)
-
-    @cached_property
-    def per_image(self) -> pd.DataFrame:
-        return labels_per_image(self.carries_NC)
-
-    @cached_property
-    def counts(self) -> pd.DataFrame:
-        return label_counts(self.carries_NC, self.names)
-
-    @cached_property
-    def sets(self) -> pd.DataFrame:
-        return label_sets(self.carries_NC, self.names)
-
-    @cached_property
-    def pairs(self) -> pd.DataFrame:
-        return label_pairs(self.carries_NC, self.names, groups_GC=self.groups_GC)
+    def key_figures(self) -> dict[str, str]:
+        """The figures that a reader wants first, as text."""
+        used = self.counts[self.counts["images"] > 0].sort_values("images", kind="stable")
+        sure = self.pairs[self.pairs["log10_p"] <= SURE_LOG10_P]
+        together, apart = sure[sure["phi"] > 0], sure[sure["phi"] < 0]
+        return {
+            "labels that occur": f"{len(used)} of {len(self.names)}",
+            "commonest label": "{name}: {images:,} images".format(**used.iloc[-1]),
+            "rarest label": "{name}: {images:,} images".format(**used.iloc[0]),
+            "labels on an image, mean": f"{self.both_CC.trace() / self.images:.2f}",
+            "images with one label": f"{self.counts['alone'].sum() / self.images:.1%}",
+            "sets of labels": f"{len(self.sets):,}",
+            "sets on a single image": f"{(self.sets['images'] == 1).sum():,}",
+            "pairs of labels": f"{len(self.pairs):,}",
+            "pairs together more than by chance": f"{len(together):,}",
+            "pairs apart more than by chance": f"{len(apart):,}",
+            "strongest pair together": _pair_text(together[:1]),
+            "strongest pair apart": _pair_text(apart[-1:]),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,84 +82,47 @@ class LabelExploration:
         """Of the folds' table, labels on some images but on fewer than rare_below."""
         return self.folds[self.folds["images"].between(1, self.rare_below - 1)]
 
-    @property
-    def unused(self) -> pd.DataFrame:
-        return self.folds[self.folds["images"] == 0]
+    def stacked(self, table: str) -> pd.DataFrame:
+        """One table of all splits, which its first column names."""
+        of_split = {one.split: getattr(one, table) for one in self.splits}
+        stacked: pd.DataFrame = pd.concat(of_split, names=["split", None])
+        return stacked.reset_index("split").reset_index(drop=True)
 
 
 def explore_labels(tables: Manifest, *, folds: int, rare_below: int) -> LabelExploration:
-    """tables: at least one labelled row; images are not looked at."""
+    """tables: at least one labelled row."""
     names = tables.spec.labels
     found = [_split_labels(tables, split) for split in LABELLED if tables.of(split).rows]
-    groups_C = _groups(tables).sum(axis=0)
     images_C = sum((one.both_CC.diagonal() for one in found), np.zeros(len(names), np.int64))
     return LabelExploration(
         names=names,
         splits=tuple(found),
-        folds=fold_table(images_C, groups_C, names, folds=folds),
+        folds=fold_table(images_C, _groups(tables).sum(axis=0), names, folds=folds),
         fold_count=folds,
         rare_below=rare_below,
     )
 
 
-def stacked(splits: Sequence[SplitLabels], table: str) -> pd.DataFrame:
-    """One table of all splits, which a first column tells apart."""
-    made = []
-    for one in splits:
-        part: pd.DataFrame = getattr(one, table).copy()
-        part.insert(0, "split", one.split)
-        made.append(part)
-    return pd.concat(made, ignore_index=True)
-
-
-def _split_labels(tables: Manifest, split: Split) -> SplitLabels:
-    own = tables.of(split)
-    names = tables.spec.labels
-    carries_NC = label_matrix([row.labels or () for row in own.rows], len(names)).astype(bool)
-    return SplitLabels(split=split, names=names, carries_NC=carries_NC, groups_GC=_groups(own))
-
-
-def _groups(tables: Manifest) -> Carries:
-    """Without the column that `labels_of_groups` adds."""
-    return labels_of_groups(tables, grouped_ids(tables))[:, : len(tables.spec.labels)]
-
-
-# What a table of labels holds: how often each label occurs, and which occur together.
-#
-# Axes: N images, G groups of images, C labels. Only counting: no file is read here, and no image.
-
-
-Carries = NDArray[np.bool_]
-Counts = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-SURE_LOG10_P = -2.0  # what a pair must reach to count as no accident, over all pairs of the table
-
-
 def labels_per_image(carries_NC: Carries) -> pd.DataFrame:
     """How many images carry 1, 2, ... labels: labels, images, percent."""
-    of_image_N = carries_NC.sum(axis=1)
-    sizes = range(int(of_image_N.min(initial=1)), int(of_image_N.max(initial=0)) + 1)
-    images = [int((of_image_N == size).sum()) for size in sizes]
-    percent = [100 * count / len(carries_NC) for count in images]
-    return pd.DataFrame({"labels": list(sizes), "images": images, "percent": percent})
+    images = np.bincount(carries_NC.sum(axis=1))
+    table = pd.DataFrame({"labels": range(len(images)), "images": images})
+    table["percent"] = 100 * table["images"] / len(carries_NC)
+    return table[0 if images[0] else 1 :].reset_index(drop=True)
 
 
 def label_counts(carries_NC: Carries, names: Sequence[str]) -> pd.DataFrame:
     """A row for each label: label, name, images, percent (of the images), alone (images that carry
     no other label), mean_labels (of its images; NaN where it has none)."""
-    of_image_N = carries_NC.sum(axis=1)
     images_C = carries_NC.sum(axis=0)
-    alone_C = carries_NC[of_image_N == 1].sum(axis=0)
-    together_C = cooccurrence(carries_NC).sum(axis=0)
     return pd.DataFrame(
         {
             "label": range(len(names)),
             "name": list(names),
             "images": images_C,
             "percent": 100 * images_C / max(len(carries_NC), 1),
-            "alone": alone_C,
-            "mean_labels": _share(together_C, images_C),
+            "alone": carries_NC[carries_NC.sum(axis=1) == 1].sum(axis=0),
+            "mean_labels": _share(cooccurrence(carries_NC).sum(axis=0), images_C),
         }
     )
 
@@ -186,6 +153,8 @@ def phi(both_CC: Counts, images: int) -> Floats:
     or on all. both_CC: as `cooccurrence` counts them.
 
     phi = (n n_ab - n_a n_b) / sqrt(n_a (n - n_a) n_b (n - n_b))
+
+    Counts give equal pairs equal values, so that their order is stable; np.corrcoef does not.
     """
     count_C = both_CC.diagonal().astype(np.float64)
     spread_C = np.sqrt(count_C * (images - count_C))
@@ -209,13 +178,13 @@ def label_pairs(
     once; None: each image for itself.
     """
     groups_GC = carries_NC if groups_GC is None else groups_GC
-    both_CC, n = cooccurrence(carries_NC), len(carries_NC)
+    both_CC, groups_CC, n = cooccurrence(carries_NC), cooccurrence(groups_GC), len(carries_NC)
     count_C = both_CC.diagonal()
     used = np.flatnonzero(count_C)
     one, other = (used[k] for k in np.triu_indices(len(used), 1))
     swap = count_C[one] < count_C[other]
     a, b = np.where(swap, other, one), np.where(swap, one, other)
-    both, groups = both_CC[a, b], cooccurrence(groups_GC)
+    both, groups = both_CC[a, b], groups_CC[a, b]
     pairs = pd.DataFrame(
         {
             "a": a,
@@ -229,39 +198,15 @@ def label_pairs(
             "phi": phi(both_CC, n)[a, b],
             "a_given_b": both / np.maximum(count_C[b], 1),
             "b_given_a": both / np.maximum(count_C[a], 1),
-            "groups": groups[a, b],
-            "log10_p": _log10_chance(groups[a, b], groups[a, a], groups[b, b], len(groups_GC)),
+            "groups": groups,
+            "log10_p": _log10_chance(groups, groups_CC[a, a], groups_CC[b, b], len(groups_GC)),
         }
     )
     return pairs.sort_values(["phi", "a", "b"], ascending=[False, True, True], ignore_index=True)
 
 
-def _log10_chance(both: Counts, groups_a: Counts, groups_b: Counts, n: int) -> Floats:
-    """Logarithms, as chances of 1e-300 and less do occur."""
-    if not len(both):
-        return np.zeros(0)
-    least = hypergeom.logsf(both - 1, n, groups_a, groups_b)
-    most = hypergeom.logcdf(both, n, groups_a, groups_b)
-    of_all_pairs = np.minimum(least, most) + np.log(2) + np.log(len(both))
-    return np.asarray(np.minimum(of_all_pairs, 0.0) / np.log(10), np.float64)
-
-
-def _share(part: NDArray[np.generic], whole: NDArray[np.generic]) -> Floats:
-    """part / whole, NaN where there is no whole."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        quotient = np.asarray(part, np.float64) / np.asarray(whole, np.float64)
-    return np.where(np.asarray(whole) == 0, np.nan, quotient)
-
-
-# What folds can do with labels of few images. Axes: G groups that no fold may part, C labels.
-
-
 def fold_table(
-    images_C: NDArray[np.int64],
-    groups_C: NDArray[np.int64],
-    names: Sequence[str],
-    *,
-    folds: int,
+    images_C: Counts, groups_C: Counts, names: Sequence[str], *, folds: int
 ) -> pd.DataFrame:
     """A row for each label, the fewest images first.
 
@@ -271,28 +216,66 @@ def fold_table(
     are found (Clopper-Pearson, a group counts once); fold_step: by how much one missed group
     lowers the macro F1 of an average fold that tests it and finds the rest.
     """
-    rows = []
-    for label in sorted(range(len(names)), key=lambda c: (images_C[c], c)):
-        images, groups = int(images_C[label]), int(groups_C[label])
-        rows.append(
-            {
-                "label": label,
-                "name": names[label],
-                "images": images,
-                "groups": groups,
-                "folds": min(groups, folds),
-                "least_groups": groups // folds,
-                "most_groups": -(-groups // folds),
-                "recall_shown": exact_interval(groups, groups)[0],
-                "fold_step": _step(groups / folds, len(names)),
-            }
-        )
-    return pd.DataFrame(rows)
+    order = np.argsort(images_C, kind="stable")
+    groups = groups_C[order]
+    # F1 of a class of which all but one of n are found is 2 (n - 1) / (2 n - 1).
+    tested = np.maximum(groups / folds, 1.0)  # a fold tests at least one, or not at all
+    return pd.DataFrame(
+        {
+            "label": order,
+            "name": [names[label] for label in order],
+            "images": images_C[order],
+            "groups": groups,
+            "folds": np.minimum(groups, folds),
+            "least_groups": groups // folds,
+            "most_groups": -(-groups // folds),
+            "recall_shown": [exact_interval(n, n)[0] for n in groups.tolist()],
+            "fold_step": (1 - 2 * (tested - 1) / (2 * tested - 1)) / len(names),
+        }
+    )
 
 
-def _step(tested: float, class_count: int) -> float:
-    """1 - F1 of a class of which all but one are found, F1 = 2 (n - 1) / (2 n - 1); a C-th of it.
+def _split_labels(tables: Manifest, split: Split) -> SplitLabels:
+    own, names = tables.of(split), tables.spec.labels
+    carries_NC = label_matrix([row.labels or () for row in own.rows], len(names)).astype(bool)
+    both_CC, groups_GC = cooccurrence(carries_NC), _groups(own)
+    return SplitLabels(
+        split=split,
+        names=names,
+        images=len(carries_NC),
+        groups=len(groups_GC),
+        both_CC=both_CC,
+        phi_CC=phi(both_CC, len(carries_NC)),
+        counts=label_counts(carries_NC, names),
+        per_image=labels_per_image(carries_NC),
+        sets=label_sets(carries_NC, names),
+        pairs=label_pairs(carries_NC, names, groups_GC=groups_GC),
+    )
 
-    A fold tests at least one, or not at all."""
-    n = max(tested, 1.0)
-    return (1 - 2 * (n - 1) / (2 * n - 1)) / class_count
+
+def _groups(tables: Manifest) -> Carries:
+    """Without the column that `labels_of_groups` adds."""
+    return labels_of_groups(tables, grouped_ids(tables))[:, : len(tables.spec.labels)]
+
+
+def _pair_text(pairs: pd.DataFrame) -> str:
+    """Of the first row, if there is one."""
+    if pairs.empty:
+        return ""
+    pair = pairs.iloc[0]
+    names, expected = f"{pair['name_a']}, {pair['name_b']}", f"{pair['expected']:,.2f}"
+    return f"{names}: phi {pair['phi']:.2f}, {pair['both']:,} images, by chance {expected}"
+
+
+def _log10_chance(both: Counts, groups_a: Counts, groups_b: Counts, n: int) -> Floats:
+    """Logarithms, as chances of 1e-300 and less do occur."""
+    least = hypergeom.logsf(both - 1, n, groups_a, groups_b)
+    most = hypergeom.logcdf(both, n, groups_a, groups_b)
+    of_all_pairs = np.minimum(least, most) + np.log(2) + np.log(max(len(both), 1))
+    return np.asarray(np.minimum(of_all_pairs, 0.0) / np.log(10), np.float64)
+
+
+def _share(part: NDArray[np.generic], whole: NDArray[np.generic]) -> Floats:
+    """part / whole, NaN where there is no whole."""
+    nothing = np.full(np.shape(whole), np.nan)
+    return np.asarray(np.divide(part, whole, out=nothing, where=np.asarray(whole) != 0))

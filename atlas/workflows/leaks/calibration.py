@@ -1,28 +1,64 @@
-"""What a leak run measured, and how: `calibration.json`, written and read back."""
+"""Where claims begin, measured on the atlas itself, and what is promised of them.
 
-from dataclasses import asdict, dataclass
+Copies of the atlas's own images are planted and looked for; each image's nearest other image shows
+how alike different pictures are. The result is `calibration.json`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import read_json, write_json
-from atlas.dataset.artifact_files import load_table, save_table
-from atlas.workflows.leaks.measurement import SameImageMeasurement
-from index.copies.calibration import SameImageCalibration, SiblingCalibration
-from index.copies.guarantee import Promise
+from atlas.dataset.artifacts import Neighbours, load_table, save_table
+from atlas.workflows.leaks.search import LeakSearch
+from atlas.workflows.run_folder import CALIBRATION_FILE
+from index.claims.leaks import SAME_IMAGE, SIBLING
+from index.copies.calibration import (
+    SameImageCalibration,
+    SiblingCalibration,
+    calibrate_same_image,
+    calibrate_sibling,
+    no_siblings,
+)
+from index.copies.guarantee import Guarantee
+from index.copies.trials import (
+    edit_of,
+    one_of_each,
+    plant_copies,
+    sample_ids,
+    sibling_trials,
+    sources_only,
+)
 from index.settings import LeakSettings, RegistrationSettings
 
-CALIBRATION_FILE = "calibration.json"
 SUSPECTED_FILE = "suspected_copies.csv"
-SIBLING_CURVES = ("scores", "precisions", "bounds", "recalls")
+PAIR = ["query_id", "match_id"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SameImageMeasurement:
+    """The calibration of copies with what it was measured by.
+
+    planted_recall: of planted copies, by edit. natural: evidence of each sampled image's nearest
+    distinct one. suspected: pairs of labelled images that reach the threshold (query_id, match_id,
+    evidence).
+    """
+
+    calibration: SameImageCalibration
+    planted_recall: dict[str, float]
+    natural: NDArray[np.float64]
+    suspected: pd.DataFrame
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeakCalibration:
-    """embedder: the fingerprint of whose candidates the cuts speak."""
+    """embedder: the fingerprint of the embedder whose candidates were measured."""
 
     same_image: SameImageMeasurement
     sibling: SiblingCalibration
@@ -30,68 +66,140 @@ class LeakCalibration:
     registration: RegistrationSettings
     embedder: str
 
+    @property
+    def unproven(self) -> frozenset[str]:
+        """Relations whose precision is not shown to be as asked; none where that is accepted."""
+        if self.settings.accept_unproven:
+            return frozenset()
+        promises = {SAME_IMAGE: self.same_image.calibration.promise, SIBLING: self.sibling.promise}
+        return frozenset(name for name, kept in promises.items() if not kept or not kept.reached)
+
+
+def calibrate(search: LeakSearch) -> LeakCalibration:
+    """Measure both relations on the labelled images of the index."""
+    return LeakCalibration(
+        same_image=measure_same_image(search),
+        sibling=measure_sibling(search),
+        settings=search.settings,
+        registration=search.registration,
+        embedder=search.embedder.maker,
+    )
+
+
+def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
+    """Plant copies of the atlas's own images, and compare its images with one another."""
+    settings, ids = search.settings, search.index.embeddings.ids
+    copies = plant_copies(
+        ids,
+        search.stored("sources"),
+        channels=len(search.index.spec.channels),
+        count=settings.planted_copies,
+        seed=settings.seed,
+    )
+    found = search.candidates(search.embedded(copies.ids, copies.images), copies.images)
+    planted = search.evidence(sources_only(found), copies.images)[:, 0].astype(float)
+    sample = sample_ids(ids, count=settings.natural_queries, seed=settings.seed)
+    nearest = search.candidates(
+        search.index.embeddings.aligned_to(sample), search.stored("labelled images")
+    )
+    pairs = search.evidence(nearest, search.stored("distinct pairs")).astype(float)
+    best = pairs.max(axis=1)
+    natural = best[best > -1.0]
+    calibration = calibrate_same_image(planted, natural, settings)
+    reached = pd.Series(planted >= calibration.cut, index=[edit_of(i) for i in copies.ids])
+    recall = reached.groupby(level=0).mean()
+    return SameImageMeasurement(
+        calibration=calibration,
+        planted_recall={str(edit): float(share) for edit, share in recall.items()},
+        natural=natural,
+        suspected=_suspected(nearest, pairs, calibration.cut),
+    )
+
+
+def _suspected(nearest: Neighbours, pairs: NDArray[np.float64], cut: float) -> pd.DataFrame:
+    """Pairs of the atlas's own images that reach the threshold, each once, best first."""
+    rows, columns = np.nonzero(pairs >= cut)
+    ids = [
+        tuple(sorted((nearest.query_ids[n], str(nearest.reference_ids_NK[n, k]))))
+        for n, k in zip(rows, columns, strict=True)
+    ]
+    table = pd.DataFrame(ids, columns=PAIR).assign(evidence=pairs[rows, columns])
+    table = table.sort_values(["evidence", *PAIR], ascending=[False, True, True])
+    return table.drop_duplicates(PAIR).reset_index(drop=True)
+
+
+def measure_sibling(search: LeakSearch) -> SiblingCalibration:
+    """Compare held-out fields with the index: does the most similar image show their identity?"""
+    identities = search.index.identities
+    if not any(identities.values()):
+        return no_siblings("no identity occurs twice")
+    count, seed = search.settings.sibling_queries, search.settings.seed
+    held_out = search.embedder.held_out
+    fields = [image_id for image_id, name in identities.items() if name]
+    # An embedder that trained on none of these images, frozen or of another atlas, saw no field.
+    unlearned = [i for i in held_out.held_out_ids if identities.get(i)] or fields
+    # Fields of identities that trained nothing stand for new ones, where the embedder kept some.
+    new = [i for i in held_out.unseen_identity_ids if identities.get(i)] or unlearned
+    # Fields of one identity stand or fall together: one of each is a trial of its own.
+    known, unknown = (
+        sample_ids(one_of_each(ids, identities, seed=seed), count=count, seed=seed)
+        for ids in (unlearned, new)
+    )
+    trials = sibling_trials(search.index, known_ids=known, unknown_ids=unknown)
+    return calibrate_sibling(trials, search.settings)
+
 
 def save_calibration(folder: Path, calibration: LeakCalibration) -> None:
-    """Writes calibration.json and suspected_copies.csv."""
+    """Write calibration.json and suspected_copies.csv."""
     same_image = calibration.same_image
-    write_json(
-        folder / CALIBRATION_FILE,
-        {
-            "same_image": asdict(same_image.calibration),
-            "sibling": asdict(calibration.sibling),
-            "planted_recall": same_image.planted_recall,
-            "natural": same_image.natural.tolist(),
-            "settings": asdict(calibration.settings),
-            "registration": asdict(calibration.registration),
-            "embedder": calibration.embedder,
-        },
-    )
+    about = {
+        "same_image": same_image.calibration,
+        "sibling": calibration.sibling,
+        "planted_recall": same_image.planted_recall,
+        "natural": same_image.natural,
+        "settings": calibration.settings,
+        "registration": calibration.registration,
+        "embedder": calibration.embedder,
+    }
+    write_json(folder / CALIBRATION_FILE, about)
     save_table(folder / SUSPECTED_FILE, same_image.suspected)
 
 
 def load_calibration(folder: Path) -> LeakCalibration:
-    """Raises MissingStageError naming the command that makes it, UserError for one of an earlier
-    version."""
+    """Read what `save_calibration` wrote.
+
+    Raises:
+        MissingStageError: There is none.
+        UserError: It is of an earlier version.
+    """
     path = folder / CALIBRATION_FILE
     stored = read_json(path, stage=Stage.LEAKS)
     suspected = load_table(folder / SUSPECTED_FILE, stage=Stage.LEAKS)
     try:
-        return _restored(stored, suspected)
+        return LeakCalibration(
+            same_image=SameImageMeasurement(
+                calibration=SameImageCalibration(**_restored(stored["same_image"])),
+                planted_recall=stored["planted_recall"],
+                natural=np.array(stored["natural"], float),
+                suspected=suspected,
+            ),
+            sibling=SiblingCalibration(**_restored(stored["sibling"])),
+            settings=LeakSettings(**stored["settings"]),
+            registration=RegistrationSettings(**_restored(stored["registration"])),
+            embedder=stored["embedder"],
+        )
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{path}: of an earlier version ({error}); run  {Stage.LEAKS.command}"
         ) from error
 
 
-def _restored(stored: dict[str, Any], suspected: pd.DataFrame) -> LeakCalibration:
-    same, sibling = stored["same_image"], stored["sibling"]
-    return LeakCalibration(
-        same_image=SameImageMeasurement(
-            calibration=SameImageCalibration(
-                **{**same, "planted": tuple(same["planted"]), "promise": _promise(same["promise"])}
-            ),
-            planted_recall=stored["planted_recall"],
-            natural=np.array(stored["natural"], float),
-            suspected=suspected,
-        ),
-        sibling=SiblingCalibration(
-            **{
-                **sibling,
-                **{name: tuple(sibling[name]) for name in SIBLING_CURVES},
-                "promise": _promise(sibling["promise"]),
-            }
-        ),
-        settings=LeakSettings(**stored["settings"]),
-        registration=_registration(stored["registration"]),
-        embedder=stored["embedder"],
-    )
+def _restored(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has lists where the dataclasses have tuples, and a dictionary for the promise."""
 
+    def value(name: str, said: Any) -> Any:
+        if name == "promise" and said is not None:
+            return Guarantee(**said)
+        return tuple(said) if isinstance(said, list) else said
 
-def _registration(stored: dict[str, Any]) -> RegistrationSettings:
-    """JSON has lists where the settings have tuples."""
-    scales = {name: tuple(stored[name]) for name in ("scales", "strip_scales")}
-    return RegistrationSettings(**{**stored, **scales})
-
-
-def _promise(stored: dict[str, Any] | None) -> Promise | None:
-    return None if stored is None else Promise(**stored)
+    return {name: value(name, said) for name, said in stored.items()}

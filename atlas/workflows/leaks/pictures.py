@@ -1,4 +1,4 @@
-"""Pictures of what was claimed, and of what the cut rests on."""
+"""Pictures of what was claimed, and of what the thresholds rest on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,9 @@ from atlas.dataset.artifacts import LeakReport
 from atlas.dataset.store import ImageStore
 from atlas.report.evidence_plots import Curves, save_calibration_plot, save_curves_plot
 from atlas.report.pictures import save_grid, to_rgb
-from index.copies.calibration import SameImageCalibration, SiblingCalibration
+from atlas.workflows.leaks.calibration import LeakCalibration, SameImageMeasurement
+from index.claims.leaks import SAME_IMAGE, SIBLING
+from index.copies.calibration import SiblingCalibration
 from index.copies.guarantee import Trials, precision_bound
 
 SHOWN = 12
@@ -24,53 +26,55 @@ def save_leak_pictures(
     folder: Path,
     leaks: LeakReport,
     store: ImageStore,
+    calibration: LeakCalibration,
     *,
-    same_image: SameImageCalibration,
-    sibling: SiblingCalibration,
-    natural: NDArray[np.float64],
     best: NDArray[np.float32],
-    suspected: pd.DataFrame,
 ) -> None:
-    """Plots of both calibrations; the surest and the least sure claims of each relation; suspected
-    copies."""
+    """Draw both calibrations, the surest and the least sure claims of each relation, and suspected
+    copies.
+
+    best: evidence of each test image's best candidate.
+    """
+    same_image, sibling = calibration.same_image, calibration.sibling
     save_calibration_plot(
         folder / COPY_PLOT,
-        planted=np.array(same_image.planted),
-        natural=natural,
+        planted=np.array(same_image.calibration.planted),
+        natural=same_image.natural,
         queries=best.astype(float),
-        curves=_copy_curves(same_image, natural),
-        cut=same_image.cut,
+        curves=_copy_curves(same_image),
+        cut=same_image.calibration.cut,
     )
     if sibling.cut is not None:
         save_curves_plot(folder / SIBLING_PLOT, curves=sibling_curves(sibling), cut=sibling.cut)
-    for relation, score in (("same_image", "evidence"), ("sibling", "similarity")):
+    for relation, score in ((SAME_IMAGE, "evidence"), (SIBLING, "similarity")):
         claims = leaks.table[leaks.table["relation"] == relation].sort_values(score)
-        if claims.empty:
-            continue
         shown = claims if len(claims) <= SHOWN else pd.concat([claims[:6], claims[-6:]])
-        pairs = [
-            (row["Id"], row["match_id"], f"{score} {row[score]:.3f}")
-            for row in shown.to_dict("records")
-        ]
         title = f"{relation}: {len(claims)} test images (least sure first)"
-        save_pairs(folder / f"{relation}.png", pairs, store, title=title)
-    if len(suspected):
-        pairs = [
-            (row["query_id"], row["match_id"], f"evidence {row['evidence']:.3f}")
-            for row in suspected[:SHOWN].to_dict("records")
-        ]
-        title = f"suspected copies within the labelled images: {len(suspected)} pairs"
-        save_pairs(folder / "suspected_copies.png", pairs, store, title=title)
+        _save_scored(folder / f"{relation}.png", shown, ("Id", "match_id", score), store, title)
+    suspected = same_image.suspected
+    title = f"suspected copies within the labelled images: {len(suspected)} pairs"
+    columns = ("query_id", "match_id", "evidence")
+    _save_scored(folder / "suspected_copies.png", suspected[:SHOWN], columns, store, title)
 
 
-def _copy_curves(same_image: SameImageCalibration, natural: NDArray[np.float64]) -> Curves:
-    scores_T = np.linspace(-0.2, 1.0, CUTS_DRAWN)
-    planted = np.array(same_image.planted)
-    trials = Trials(known_K=planted, unknown_U=natural)
+def _save_scored(
+    path: Path, pairs: pd.DataFrame, columns: tuple[str, str, str], store: ImageStore, title: str
+) -> None:
+    """columns: of ids, of their matches and of the score. Nothing is saved without pairs."""
+    if len(pairs):
+        rows = pairs[list(columns)].itertuples(index=False)
+        said = [(one, other, f"{columns[2]} {score:.3f}") for one, other, score in rows]
+        save_pairs(path, said, store, title=title)
+
+
+def _copy_curves(same_image: SameImageMeasurement) -> Curves:
+    scores_T, calibration = np.linspace(-0.2, 1.0, CUTS_DRAWN), same_image.calibration
+    planted = np.array(calibration.planted)
+    trials = Trials(known_K=planted, unknown_U=same_image.natural)
     return Curves(
         scores_T=scores_T,
-        precision_T=same_image.confidence(scores_T),
-        bound_T=precision_bound(trials, scores_T, same_image.copy_share),
+        precision_T=calibration.confidence(scores_T),
+        bound_T=precision_bound(trials, scores_T, calibration.copy_share),
         recall_T=(planted[:, None] >= scores_T).mean(axis=0),
     )
 
@@ -87,7 +91,7 @@ def sibling_curves(sibling: SiblingCalibration) -> Curves:
 def save_pairs(
     path: Path, pairs: Sequence[tuple[str, str, str]], store: ImageStore, *, title: str
 ) -> None:
-    """Pairs side by side: (query id, match id, what is said of them)."""
+    """Save pairs side by side: (query id, match id, what is said of them)."""
     tiles = []
     for query_id, match_id, said in pairs:
         for image_id, note in ((query_id, said), (match_id, "match")):

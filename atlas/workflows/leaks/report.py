@@ -3,6 +3,7 @@
 import os
 from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from atlas.core.errors import Stage
 from atlas.core.files import write_json, written_beside
-from atlas.dataset.artifact_files import load_table
-from atlas.dataset.artifacts import LeakReport
+from atlas.dataset.artifacts import load_leaks
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.store import ImageStore
@@ -32,38 +31,31 @@ from atlas.workflows.leaks.pair_difference import lay_over
 from atlas.workflows.leaks.pictures import COPY_PLOT, SIBLING_PLOT
 from index.claims.leaks import SAME_IMAGE, SIBLING, TRANSFER
 from index.copies.calibration import SameImageCalibration, SiblingCalibration
-from index.copies.guarantee import Promise
+from index.copies.guarantee import Guarantee
 from index.settings import RegistrationSettings
 
-SCORES = ["similarity", "evidence", "confidence"]
 CLAIMS_READ_AT_ONCE = 32
 PLOTS = {
     "What the cut of same_image rests on": COPY_PLOT,
     "What the cut of sibling rests on": SIBLING_PLOT,
 }
 
-Labels = tuple[int, ...]
 Row = Mapping[Hashable, Any]
 
 
 def save_leak_report(
     folder: Path,
-    leaks: LeakReport,
     store: ImageStore,
     calibration: LeakCalibration,
     *,
     spec: AtlasSpec,
     test_images: int,
 ) -> None:
-    """Writes report.html, leaks.parquet and leaks.json to `folder`, which holds the plots.
-
-    Labels before the transfer are those of the submission that lies beside, where there is one.
-    """
-    table = as_written(leaks)
+    """Write report.html, leaks.parquet and leaks.json to a folder of leaks.csv and the plots."""
+    table = load_leaks(folder / "leaks.csv").table
     with written_beside(folder / "leaks.parquet") as beside:
         table.to_parquet(beside, engine="pyarrow", index=False)
     write_json(folder / "leaks.json", _records(table))
-    before = labels_before(folder.parent / "submission")
     tile_px = tile_side_px(len(table), len(store.channels))
     page = LeakPage(
         title=f"Known test images of {spec.name}",
@@ -76,24 +68,9 @@ def save_leak_report(
         channels=store.channels,
         labels=spec.labels,
         tile_px=tile_px,
-        claims=_claims(table, store, before, calibration.registration, tile_px),
+        claims=_claims(table, store, calibration.registration, tile_px),
     )
     save_leak_page(folder / "report.html", page)
-
-
-def as_written(leaks: LeakReport) -> pd.DataFrame:
-    """The table as `leaks.csv` holds it: texts, and numbers with 6 decimals."""
-    types = {name: float if name in SCORES else "str" for name in leaks.table.columns}
-    return leaks.table.astype(types).round(6)
-
-
-def labels_before(submission: Path) -> dict[str, Labels]:
-    """The classifier's labels by test image; none where nothing was submitted yet."""
-    path = submission / "submission_without_transfer.csv"
-    if not path.exists():
-        return {}
-    table = load_table(path, stage=Stage.SUBMISSION)
-    return {i: parse_labels(t) for i, t in zip(table["Id"], table["Predicted"], strict=True)}
 
 
 def same_image_in_words(table: pd.DataFrame, measured: SameImageCalibration) -> Relation:
@@ -110,7 +87,12 @@ def sibling_in_words(table: pd.DataFrame, measured: SiblingCalibration) -> Relat
 
 
 def _relation(
-    table: pd.DataFrame, name: str, cut: float | None, told: str, promise: Promise | None, note: str
+    table: pd.DataFrame,
+    name: str,
+    cut: float | None,
+    told: str,
+    promise: Guarantee | None,
+    note: str,
 ) -> Relation:
     said = (told, promise.in_words() if promise else "", note)
     claimed = table["relation"] == name
@@ -124,19 +106,12 @@ def _relation(
 
 
 def _claims(
-    table: pd.DataFrame,
-    store: ImageStore,
-    before: Mapping[str, Labels],
-    registration: RegistrationSettings,
-    tile_px: int,
+    table: pd.DataFrame, store: ImageStore, registration: RegistrationSettings, tile_px: int
 ) -> list[Claim]:
     """The least sure first."""
     rows = _records(table.sort_values(["confidence", "evidence", "similarity"], kind="stable"))
+    claim = partial(_claim, registration=registration, tile_px=tile_px)
     claims: list[Claim] = []
-
-    def claim(row: Row, query: NDArray[np.uint8], match: NDArray[np.uint8]) -> Claim:
-        return _claim(row, query, match, before.get(row["Id"]), registration, tile_px)
-
     with (
         tqdm(total=len(rows), desc="drawing claims", unit="img", disable=not rows) as bar,
         ThreadPoolExecutor(os.cpu_count()) as pool,  # OpenCV lets go of the interpreter
@@ -153,7 +128,7 @@ def _claim(
     row: Row,
     query: NDArray[np.uint8],
     match: NDArray[np.uint8],
-    before: Labels | None,
+    *,
     registration: RegistrationSettings,
     tile_px: int,
 ) -> Claim:
@@ -166,7 +141,6 @@ def _claim(
         evidence=row["evidence"],
         confidence=row["confidence"],
         labels=parse_labels(row["labels"]),
-        before=before,
         decision=row["decision"],
         reason=row["reason"],
         sheet=sheet_uri(query, match, tile_px),

@@ -28,12 +28,17 @@ from typing import Any
 
 from atlas.core.errors import DataError, UserError
 from atlas.core.row_cache import CACHE_NAME
+from atlas.dataset.tables import GROUPS_TABLE
 from atlas.dataset.truth import TRUTH_FILE
-from retrieval.embedder_source import FROZEN
+from atlas.workflows.run_folder import CALIBRATION_FILE, SUMMARY_FILE, RunFolder
+from classify.run_files import TEST_FILE, THRESHOLDS_FILE
+from index.index_folder import INDEX_FILE
+from retrieval.embedder_folder import FROZEN
 
 TOP_LEVEL = ("data", "out", "seed")
 PLAIN_STAGES = ("embedder", "index", "leaks", "ensemble", "submission")
 CLASSIFIERS = "classifiers"
+DECIDES = (THRESHOLDS_FILE, TEST_FILE)  # the files of classifiers, folds and ensembles
 # Folders of a run that no classifier can have.
 TAKEN = (*PLAIN_STAGES, CACHE_NAME, "score")
 SEEDED = ("train_embedder", "find_leaks", "train_classifier", "train_folds", "ensemble")
@@ -76,16 +81,18 @@ class RunFile:
 
 
 def read_run_file(path: Path) -> RunFile:
-    """Raises DataError with everything that is wrong with the file, UserError without one.
+    """Read a run file. Whether its options exist is checked by the commands.
 
-    Whether options exist is the commands' to say.
+    Raises:
+        DataError: Everything that is wrong with the file.
+        UserError: There is no such file, or it is no TOML.
     """
     text = _read(path)
     if problems := list(_problems(text)):
         raise DataError(str(path), problems)
     data, out = Path(text["data"]), Path(text.get("out", Path("runs") / path.stem))
     seed = text.get("seed", 0)
-    stages = [_with_seed(stage, seed) for stage in _stages(text, data, out)]
+    stages = [_with_seed(stage, seed) for stage in _stages(text, data, RunFolder(out))]
     return RunFile(path=path, data=data, out=out, stages=tuple(stages))
 
 
@@ -136,52 +143,57 @@ def _table_problems(name: str, table: object) -> Iterator[str]:
         yield f'[{name}]: recipe is missing, such as recipe = "densenet121"'
 
 
-def _stages(text: Mapping[str, Any], data: Path, out: Path) -> Iterator[RunStage]:
+def _stages(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[RunStage]:
     embedder = dict(text.get("embedder", {}))
     frozen = embedder.get("recipe", FROZEN) == FROZEN
     if frozen and len(embedder) > 1:
         raise UserError("[embedder]: nothing is trained with recipe frozen; leave its options out")
+    trained = run.path / "embedder"
     if not frozen:
         yield RunStage(
             name="embedder", script="train_embedder", options=_options(embedder),
-            places=_places(data, out / "embedder"), folder=out / "embedder",
-            done=("embedder.json",),
+            places=_places(data, trained), folder=trained, done=("embedder.json",),
         )  # fmt: skip
     yield RunStage(
         name="index", script="build_index",
         options=(*(("--embedder", FROZEN) if frozen else ()), *_options(text.get("index", {}))),
-        places=_places(
-            data, out / "index", **({} if frozen else {"embedder": out / "embedder"})
-        ),
-        folder=out / "index", done=("index.json",), needs=() if frozen else ("embedder",),
+        places=_places(data, run.index, **({} if frozen else {"embedder": trained})),
+        folder=run.index, done=(INDEX_FILE,), needs=() if frozen else ("embedder",),
     )  # fmt: skip
     yield RunStage(
         name="leaks", script="find_leaks", options=_options(text.get("leaks", {})),
-        places=_places(data, out / "leaks", index=out / "index"), folder=out / "leaks",
-        done=("calibration.json", "leaks.csv", "groups.csv"), needs=("index",),
+        places=_places(data, run.leaks, index=run.index), folder=run.leaks,
+        done=(CALIBRATION_FILE, "leaks.csv", GROUPS_TABLE), needs=("index",),
     )  # fmt: skip
-    yield from _deciding(text, data, out)
+    yield from _deciding(text, data, run)
 
 
-def _deciding(text: Mapping[str, Any], data: Path, out: Path) -> Iterator[RunStage]:
-    """Classifiers, what they say together, submission, and its score where the truth is known."""
-    names = list(text[CLASSIFIERS])
-    yield from (_classifier(name, text[CLASSIFIERS][name], data, out) for name in names)
+def _deciding(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[RunStage]:
+    """Classifiers, an ensemble of them, the submission, and its score where the truth is known."""
+    names, out = list(text[CLASSIFIERS]), run.path
+    for name in names:
+        table = text[CLASSIFIERS][name]
+        yield RunStage(
+            name=f"{CLASSIFIERS}.{name}",
+            script="train_folds" if "folds" in table else "train_classifier",
+            options=_options(table), places=_places(data, out / name), folder=out / name,
+            done=DECIDES,
+        )  # fmt: skip
     last = names[0]
     if "ensemble" in text:
         last = "ensemble"
         yield RunStage(
             name=last, script="ensemble", options=_options(text["ensemble"]),
             places=("--members", *(str(out / name) for name in names), *_places(data, out / last)),
-            folder=out / last, done=("thresholds.json", "test_probabilities.h5"),
+            folder=out / last, done=DECIDES,
             needs=tuple(f"{CLASSIFIERS}.{name}" for name in names),
         )  # fmt: skip
     deciding = last if last == "ensemble" else f"{CLASSIFIERS}.{last}"
     yield RunStage(
         name="submission", script="make_submission",
         options=_options(text.get("submission", {})),
-        places=_places(data, out / "submission", leaks=out / "leaks", classifier=out / last),
-        folder=out / "submission", done=("submission.csv", "origins.csv", "summary.json"),
+        places=_places(data, run.submission, leaks=run.leaks, classifier=out / last),
+        folder=run.submission, done=("submission.csv", "origins.csv", SUMMARY_FILE),
         needs=("leaks", deciding),
     )  # fmt: skip
     if (data / TRUTH_FILE).exists():
@@ -190,17 +202,6 @@ def _deciding(text: Mapping[str, Any], data: Path, out: Path) -> Iterator[RunSta
             places=("--data", str(data), "--runs", str(out)), folder=out, done=("score.json",),
             needs=("leaks", "submission"), tables=(TRUTH_FILE,),
         )  # fmt: skip
-
-
-def _classifier(name: str, table: Mapping[str, Any], data: Path, out: Path) -> RunStage:
-    return RunStage(
-        name=f"{CLASSIFIERS}.{name}",
-        script="train_folds" if "folds" in table else "train_classifier",
-        options=_options(table),
-        places=_places(data, out / name),
-        folder=out / name,
-        done=("thresholds.json", "test_probabilities.h5"),
-    )
 
 
 def _places(data: Path, out: Path, **others: Path) -> tuple[str, ...]:

@@ -13,24 +13,23 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from atlas.core.errors import Stage, UserError, command_line
 from atlas.core.files import content_hash, read_json, write_json
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
+from atlas.workflows.run_folder import State
 from atlas.workflows.runs.run_file import RunFile, RunStage
 
 LOGGER = logging.getLogger(__name__)
 RUN_FILE = "run.json"
 ATLAS_TABLES = ("atlas.toml", GROUPS_TABLE, *TABLES.values())
 
-State = Literal["done", "to do", "goes on", "again"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """state: "goes on" where its folder is there but not finished by this run; "again" where it is
-    done and what it was made from has changed, or will."""
+    """A stage and its state; "resumable" is one whose folder is there but not finished by this run,
+    "stale" one that is done and what it was made from has changed, or will."""
 
     stage: RunStage
     state: State
@@ -48,7 +47,7 @@ def plan_run(run: RunFile) -> list[Planned]:
         before = [planned[name].state for name in stage.needs]
         state = _state(stage, kept.get(stage.name), _made_from(run, stage, atlas))
         if state == "done" and any(other != "done" for other in before):
-            state = "again"
+            state = "stale"
         planned[stage.name] = Planned(stage=stage, state=state)
     return list(planned.values())
 
@@ -88,10 +87,10 @@ def _call(run: RunFile, stage: RunStage) -> None:
 
 def _state(stage: RunStage, kept: dict[str, Any] | None, made_from: dict[str, str]) -> State:
     if kept is None:
-        return "goes on" if stage.name != "score" and stage.folder.exists() else "to do"
+        return "resumable" if stage.name != "score" and stage.folder.exists() else "pending"
     if kept["made_from"] == made_from and kept["wrote"] == _hashes(stage):
         return "done"
-    return "again"
+    return "stale"
 
 
 def _made_from(run: RunFile, stage: RunStage, atlas: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
@@ -21,7 +22,12 @@ from index.claims.leaks import SAME_IMAGE, SIBLING
 
 NOVEL = "novel"
 KEPT_OF_IDENTITY = 2  # an identity that occurs once counts as none
-LEAST_SIDE_PX = 32  # of what `atlas.edits` takes
+LEAST_SIDE_PX = 32  # the least that can be edited
+WHY_FEWER = {
+    NOVEL: "groups go as a whole",
+    SIBLING: f"an identity must keep {KEPT_OF_IDENTITY} images, and every label one",
+    SAME_IMAGE: f"images below {LEAST_SIDE_PX} px are not edited",
+}
 
 Mask = NDArray[np.bool_]
 
@@ -168,7 +174,7 @@ def _siblings(
     stay_of_label = Counter(label for row in left for label in row.labels or ())
     free = [row for row in left if row.identity and duplicates.get(row.group or "", 0) < 2]
     found: list[str] = []
-    for row in _by_turns([free[n] for n in rng.permutation(len(free))]):
+    for row in _one_of_each_first([free[n] for n in rng.permutation(len(free))]):
         keeps = stay_of_identity[row.identity] > KEPT_OF_IDENTITY
         labels_stay = all(stay_of_label[label] > 1 for label in row.labels or ())
         if len(found) < wanted and keeps and labels_stay:
@@ -178,14 +184,11 @@ def _siblings(
     return found
 
 
-def _by_turns(rows: Sequence[ImageRow]) -> list[ImageRow]:
+def _one_of_each_first(rows: Sequence[ImageRow]) -> list[ImageRow]:
     """The first of each identity, then the second of each, and so on."""
-    met: Counter[str | None] = Counter()
-    turns = []
-    for row in rows:
-        turns.append(met[row.identity])
-        met[row.identity] += 1
-    return [rows[n] for n in np.argsort(turns, kind="stable")]
+    identities = pd.Series([row.identity for row in rows], dtype=object)
+    order = identities.groupby(identities).cumcount().argsort(kind="stable")
+    return [rows[n] for n in order]
 
 
 def _sources(stay: Sequence[ImageRow], wanted: int, rng: np.random.Generator) -> list[str]:
@@ -224,13 +227,5 @@ def _said(manifest: Manifest, wanted: dict[str, int], found: dict[str, int]) -> 
     for relation, count in wanted.items():
         if found[relation] < count:
             said.append(f"{relation}: {found[relation]} images where {count} were wanted; "
-                        f"{_why(relation)}")  # fmt: skip
+                        f"{WHY_FEWER[relation]}")  # fmt: skip
     return said
-
-
-def _why(relation: str) -> str:
-    if relation == SIBLING:
-        return f"an identity must keep {KEPT_OF_IDENTITY} images, and every label one"
-    if relation == SAME_IMAGE:
-        return f"images below {LEAST_SIDE_PX} px are not edited"
-    return "groups go as a whole"

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
-from atlas.dataset.artifact_files import save_table
+from atlas.dataset.artifacts import load_texts, save_table
 from atlas.dataset.image_files import link_or_copy, png_places, read_row, write_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import LABELLED, Manifest, read_manifest
@@ -92,7 +92,7 @@ def _write_tables(data: Path, folder: Path, manifest: Manifest, plan: Simulation
 
 def _rows_of(path: Path, ids: Collection[str]) -> pd.DataFrame:
     """The rows of these ids, with all their columns."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = load_texts(path)
     return table[table["Id"].str.strip().isin(ids)]
 
 

@@ -1,27 +1,30 @@
-"""Any submission file against the atlas that it is for."""
+"""Whether a file is a submission: the rows asked for, in their order, with labels of the atlas."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.core.errors import DataError
 from atlas.dataset.artifacts import SUBMISSION_COLUMNS
-from atlas.dataset.labels import parse_labels
+from atlas.dataset.labels import label_problems
 from atlas.dataset.manifest import read_test_ids
 from atlas.dataset.spec import read_spec
 from atlas.dataset.tables import table_rows
 
+SHOWN_IDS = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a submission for an atlas holds: these ids in this order, labels 0..label_count - 1."""
+    """What a submission has to hold: these ids in this order, labels 0..label_count - 1."""
 
     ids: tuple[str, ...]
     label_count: int
 
 
 def asked_of(data: Path) -> Asked:
-    """By sample_submission.csv and the atlas's labels. Raises DataError where no test is named."""
+    """Return what the atlas in `data` asks for; raises DataError where it names no test images."""
     ids = read_test_ids(data)
     if not ids:
         raise DataError(str(data), ["sample_submission.csv names no test images"])
@@ -29,23 +32,17 @@ def asked_of(data: Path) -> Asked:
 
 
 def check_submission_of(data: Path, path: Path) -> Asked:
-    """What was asked; raises DataError with every problem of the file at `path`."""
+    """Return what was asked for; raises DataError with every problem of the file at `path`."""
     asked = asked_of(data)
     check_submission(path, asked.ids, asked.label_count)
     return asked
 
 
-# Whether a file is a submission: the rows asked for, in their order, with labels of the atlas.
-
-
-SHOWN_IDS = 5
-
-
 def check_submission(path: Path, ids: Sequence[str], label_count: int) -> None:
-    """Raises DataError with everything that is wrong with `path`, all at once.
+    """Raise DataError with everything that is wrong with `path`, all at once.
 
-    ids: of sample_submission.csv in its order. Each must have one row, in that order, with at
-    least one label; labels are numbers in 0..label_count - 1, none of them twice in a row.
+    Each of the ids must have one row, in their order, with at least one label; labels are numbers
+    in 0..label_count - 1, none of them twice in a row.
     """
     problems: list[str] = []
     rows = list(table_rows(path, SUBMISSION_COLUMNS, problems))
@@ -87,15 +84,7 @@ def _id_problems(path: Path, found: Sequence[tuple[str, str]], ids: Sequence[str
 
 def _label_problems(row: dict[str, str], label_count: int) -> Iterator[str]:
     image_id, text = row["Id"], row["Predicted"]
-    try:
-        labels = parse_labels(text)
-    except ValueError:
-        yield f"{image_id}: Predicted {text!r} is not numbers joined by spaces"
-        return
-    if not labels:
-        yield f"{image_id}: no label"
-    for label in dict.fromkeys(labels):
-        if not 0 <= label < label_count:
-            yield f"{image_id}: label {label} is not one of 0..{label_count - 1}"
-        if labels.count(label) > 1:
-            yield f"{image_id}: label {label} stands there {labels.count(label)} times"
+    yield from (f"{image_id}: {p}" for p in label_problems(text, label_count, column="Predicted"))
+    for label, times in Counter(text.split()).items():
+        if times > 1:
+            yield f"{image_id}: label {label} stands there {times} times"

@@ -1,28 +1,46 @@
-"""Against a truth table: what was found, what was claimed wrongly, what the labels are worth."""
+"""A run against `DATA/truth.csv`: what was found, and macro F1 with and without transferred labels.
 
+Axes: N images, C labels.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, Stage
 from atlas.core.files import write_json
-from atlas.dataset.artifact_files import load_leaks, load_table, save_table
-from atlas.dataset.artifacts import LeakReport
-from atlas.dataset.metrics import exact_interval
+from atlas.dataset.artifacts import LeakReport, load_leaks, load_table, save_table
+from atlas.dataset.labels import parse_labels
+from atlas.dataset.metrics import (
+    bootstrap_macro_f1,
+    bootstrap_macro_f1_difference,
+    exact_interval,
+    f1_by_class,
+    label_matrix,
+    macro_f1,
+)
 from atlas.dataset.spec import read_spec
+from atlas.dataset.truth import TRUTH_FILE, read_truth
+from atlas.workflows.run_folder import RunFolder
 from atlas.workflows.submit.check import check_submission_of
-from atlas.workflows.submit.label_scores import TwinScore, class_scores, read_answers, twin_scores
 from index.claims.leaks import SAME_IMAGE, SIBLING
 
-UNSURE = "unsure"
+ALL, UNSURE, UNKNOWN = "all", "unsure", ""  # beside the relations that claims have
+TRUTH_COLUMNS = ("Id", "relation", "source", "edit", "Target")
+CLASS_COLUMNS = ("label", "name", "images", "f1_without", "f1_with", "difference")
 SCORE_FILE = "score.json"
 CLASS_FILE = "score_by_class.csv"
+
+Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """A count of a count, with its exact 95 % interval (Clopper-Pearson)."""
+    """A count of a count, with its exact 95% interval (Clopper-Pearson)."""
 
     count: int
     of: int
@@ -40,11 +58,12 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class LeakScore:
-    """copies_by_edit: found of planted, by edit and "all"; found means: claimed with its source.
+    """What is true of the claims.
 
-    false_copies: test images that are no copies and yet claimed, of all such; rows whose truth is
-    unsure count on neither side. sibling_precision: right identity of claims; sibling_recall:
-    claimed rightly of all siblings.
+    copies_by_edit: copies that were found of those planted, by edit and "all"; a copy is found
+    where it is claimed with its source. false_copies: test images that are no copies and yet
+    claimed, of all such. sibling_precision: claims of the right identity; sibling_recall: siblings
+    that are claimed with it. Rows of unknown or unsure relation count on neither side.
     """
 
     copies_by_edit: dict[str, Share]
@@ -55,10 +74,43 @@ class LeakScore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelScore:
-    """twins: macro F1 in both worlds, of all and by relation; by_class: CLASS_COLUMNS."""
+class Estimate:
+    """A value with its 95% interval, by bootstrap."""
 
-    twins: list[TwinScore]
+    value: float
+    interval: tuple[float, float]
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} ({self.interval[0]:.3f} to {self.interval[1]:.3f})"
+
+    @property
+    def signed(self) -> str:
+        return f"{self.value:+.4f} ({self.interval[0]:+.4f} to {self.interval[1]:+.4f})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelationScore:
+    """Macro F1 of the images of one relation, with and without transferred labels.
+
+    labels: how many the mean is over: for "all" every label, as the challenge scored; for a
+    relation those that its images carry, as the others could not be right there.
+    groups: images that are drawn together count as one. difference: with less without, paired.
+    """
+
+    relation: str
+    images: int
+    groups: int
+    labels: int
+    with_transfer: Estimate
+    without_transfer: Estimate
+    difference: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelScore:
+    """by_class: a table of CLASS_COLUMNS."""
+
+    by_relation: list[RelationScore]
     by_class: pd.DataFrame
 
 
@@ -71,68 +123,191 @@ class RunScore:
     written: tuple[Path, ...]
 
 
+def score_run(data: Path, run: Path) -> RunScore:
+    """Score RUN/leaks, and RUN/submission where there is one, against DATA/truth.csv.
+
+    Writes RUN/score.json and, of a submission, RUN/score_by_class.csv.
+
+    Raises:
+        MissingStageError: There are no leaks, or no index.
+        DataError: There is no truth.csv, or it or the submission has problems.
+    """
+    truth = read_truth(data)
+    if truth is None:
+        raise DataError(str(data), [f"no {TRUTH_FILE} (Id,relation,source,edit,Target)"])
+    truth = truth.reindex(columns=list(TRUTH_COLUMNS), fill_value="")
+    folder = RunFolder(run)
+    leaks = load_leaks(folder.leaks / "leaks.csv", stage=Stage.LEAKS)
+    references = load_table(folder.index / "references.csv", stage=Stage.INDEX)
+    identities = dict(zip(references["Id"], references["Identity"], strict=True))
+    leak_score = score_leaks(leaks, truth, identities, by_edit=_names_edits(truth["edit"]))
+    label_score = None
+    written = [run / SCORE_FILE]
+    if (folder.submission / "submission.csv").exists():
+        check_submission_of(data, folder.submission / "submission.csv")
+        names = read_spec(data).labels
+        answers = read_answers(folder.submission, truth, identities, len(names))
+        label_score = LabelScore(
+            by_relation=relation_scores(answers), by_class=class_scores(answers, names)
+        )
+        save_table(run / CLASS_FILE, label_score.by_class)
+        written.append(run / CLASS_FILE)
+    by_relation = label_score.by_relation if label_score else None
+    write_json(run / SCORE_FILE, {"leaks": leak_score, "labels": by_relation})
+    return RunScore(leaks=leak_score, labels=label_score, written=tuple(written))
+
+
+def _names_edits(edits: pd.Series) -> bool:
+    """Whether the column names edits; in some atlases it holds numbers, or nothing."""
+    return bool(edits.ne("").any() and pd.to_numeric(edits, errors="coerce").isna().all())
+
+
 def score_leaks(
     leaks: LeakReport, truth: pd.DataFrame, identities: dict[str, str], *, by_edit: bool
 ) -> LeakScore:
-    """truth: Id, relation, source, edit; identities: of reference ids.
+    """Compare claims with the truth.
 
-    by_edit: whether the column `edit` names edits.
+    Args:
+        leaks: The claims.
+        truth: Id, relation, source, edit.
+        identities: Of reference ids.
+        by_edit: Whether copies are also counted by their edit.
     """
     claims = leaks.table.set_index("Id")
-    copies = truth[truth["relation"] == SAME_IMAGE]
-    claimed_copies = claims[claims["relation"] == SAME_IMAGE]
-    found = [
-        i in claimed_copies.index and claimed_copies.at[i, "match_id"] == source
-        for i, source in zip(copies["Id"], copies["source"], strict=True)
-    ]
-    table = pd.DataFrame({"edit": copies["edit"].to_numpy(), "found": found})
-    groups = [("all", table), *(table.groupby("edit") if by_edit else [])]
-    others = truth[~truth["relation"].isin([SAME_IMAGE, UNSURE])]["Id"]
-    false_ids = tuple(i for i in others if i in claimed_copies.index)
-    siblings = truth[truth["relation"] == SIBLING].set_index("Id")["source"]
-    told = claims[claims["relation"] == SIBLING]
-    told = told[~told.index.isin(truth[truth["relation"] == UNSURE]["Id"])]
-    right = sum(siblings.get(i) == identities.get(m) for i, m in told["match_id"].items())
+    known = truth[~truth["relation"].isin([UNSURE, UNKNOWN])]
+    copy_claims, sibling_claims = (
+        claims.loc[claims["relation"] == name, "match_id"] for name in (SAME_IMAGE, SIBLING)
+    )
+    copies = known[known["relation"] == SAME_IMAGE]
+    found = copies.assign(found=copies["Id"].map(copy_claims).eq(copies["source"]))
+    groups = [(ALL, found), *(found.groupby("edit") if by_edit else [])]
+    others = known.loc[known["relation"] != SAME_IMAGE, "Id"]
+    false_ids = tuple(i for i in others if i in copy_claims.index)
+    siblings = known[known["relation"] == SIBLING].set_index("Id")["source"]
+    sibling_claims = sibling_claims[~sibling_claims.index.isin(set(truth["Id"]) - set(known["Id"]))]
+    right = sum(siblings.get(i) == identities.get(match) for i, match in sibling_claims.items())
     return LeakScore(
         copies_by_edit={
             str(name): Share(count=int(rows["found"].sum()), of=len(rows)) for name, rows in groups
         },
         false_copies=Share(count=len(false_ids), of=len(others)),
-        sibling_precision=Share(count=right, of=len(told)),
+        sibling_precision=Share(count=right, of=len(sibling_claims)),
         sibling_recall=Share(count=right, of=len(siblings)),
         false_copy_ids=false_ids,
     )
 
 
-def score_run(data: Path, run: Path) -> RunScore:
-    """Scores RUN/leaks, and RUN/submission where it is, against DATA/truth.csv.
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """Truth, and what was submitted with transferred labels and without, for the same images.
 
-    Writes RUN/score.json and, of a submission, RUN/score_by_class.csv. Raises MissingStageError
-    naming what is not there, DataError for a truth.csv or a submission that is none.
+    relations_N: of truth.csv. groups_N: what is drawn together, such as an antibody.
     """
-    if not (data / "truth.csv").exists():
-        raise DataError(str(data), ["no truth.csv (Id,relation,source,edit,Target) to score by"])
-    truth = load_table(data / "truth.csv")
-    leaks = load_leaks(run / "leaks" / "leaks.csv", stage=Stage.LEAKS)
-    train = load_table(run / "index" / "references.csv", stage=Stage.INDEX)
-    identities = dict(zip(train["Id"], train["Identity"], strict=True))
-    by_edit = not pd.to_numeric(truth["edit"], errors="coerce").notna().any()
-    leak_score = score_leaks(leaks, truth, identities, by_edit=by_edit)
-    label_score = None
-    written = [run / SCORE_FILE]
-    if (run / "submission" / "submission.csv").exists():
-        label_score = _score_labels(data, run / "submission", truth, identities)
-        save_table(run / CLASS_FILE, label_score.by_class)
-        written.append(run / CLASS_FILE)
-    twins = label_score.twins if label_score else None
-    write_json(run / SCORE_FILE, {"leaks": leak_score, "labels": twins})
-    return RunScore(leaks=leak_score, labels=label_score, written=tuple(written))
+
+    relations_N: NDArray[np.object_]
+    groups_N: NDArray[np.object_]
+    truth_NC: Labels
+    with_NC: Labels
+    without_NC: Labels
+
+    def of(self, relation: str) -> "Answers":
+        """The images of a relation, and the labels that any of them carries."""
+        chosen_N = self.relations_N == relation
+        held_C = self.truth_NC[chosen_N].any(axis=0)
+        return Answers(
+            relations_N=self.relations_N[chosen_N],
+            groups_N=self.groups_N[chosen_N],
+            truth_NC=self.truth_NC[chosen_N][:, held_C],
+            with_NC=self.with_NC[chosen_N][:, held_C],
+            without_NC=self.without_NC[chosen_N][:, held_C],
+        )
 
 
-def _score_labels(
-    data: Path, submission: Path, truth: pd.DataFrame, identities: dict[str, str]
-) -> LabelScore:
-    check_submission_of(data, submission / "submission.csv")
-    names = read_spec(data).labels
-    answers = read_answers(submission, truth, identities, len(names))
-    return LabelScore(twins=twin_scores(answers), by_class=class_scores(answers, names))
+def read_answers(
+    submission: Path, truth: pd.DataFrame, identities: dict[str, str], label_count: int
+) -> Answers:
+    """Read what a submission answers for the images of the truth.
+
+    Images are drawn together by the identity they show: that of a copy's source, or what `source`
+    names for others.
+
+    Args:
+        submission: The folder.
+        truth: Id, relation, source, Target.
+        identities: Of reference ids, "" where none is known.
+        label_count: Labels of the atlas.
+
+    Raises:
+        MissingStageError: There is no submission.
+    """
+
+    def matrix(texts: pd.Series) -> Labels:
+        return label_matrix([parse_labels(str(text)) for text in texts], label_count)
+
+    def predicted(name: str) -> Labels:
+        table = load_table(submission / name, stage=Stage.SUBMISSION).set_index("Id")
+        return matrix(table.loc[truth["Id"], "Predicted"])
+
+    groups = [
+        identities.get(source) or source or image_id
+        for image_id, source in zip(truth["Id"], truth["source"], strict=True)
+    ]
+    return Answers(
+        relations_N=truth["relation"].to_numpy(object),
+        groups_N=np.array(groups, object),
+        truth_NC=matrix(truth["Target"]),
+        with_NC=predicted("submission.csv"),
+        without_NC=predicted("submission_without_transfer.csv"),
+    )
+
+
+def relation_scores(answers: Answers, *, seed: int = 0) -> list[RelationScore]:
+    """Score all images, the copies, the siblings, and those of every other relation there is."""
+    others = sorted(set(answers.relations_N) - {SAME_IMAGE, SIBLING, UNKNOWN})
+    names = [name for name in (SAME_IMAGE, SIBLING, *others) if name in answers.relations_N]
+    parts = [(ALL, answers), *((name, answers.of(name)) for name in names)]
+    return [_relation_score(name, part, seed) for name, part in parts]
+
+
+def _relation_score(relation: str, part: Answers, seed: int) -> RelationScore:
+    truth, groups = part.truth_NC, list(part.groups_N)
+
+    def estimate(
+        value: float, interval: Callable[..., tuple[float, float]], *rows: Labels
+    ) -> Estimate:
+        return Estimate(value=value, interval=interval(truth, *rows, groups_N=groups, seed=seed))
+
+    with_transfer, without_transfer = (
+        estimate(macro_f1(truth, rows_NC), bootstrap_macro_f1, rows_NC)
+        for rows_NC in (part.with_NC, part.without_NC)
+    )
+    change = with_transfer.value - without_transfer.value
+    return RelationScore(
+        relation=relation,
+        images=len(truth),
+        groups=len(set(groups)),
+        labels=truth.shape[1],
+        with_transfer=with_transfer,
+        without_transfer=without_transfer,
+        difference=estimate(change, bootstrap_macro_f1_difference, part.with_NC, part.without_NC),
+    )
+
+
+def class_scores(answers: Answers, names: Sequence[str]) -> pd.DataFrame:
+    """Return a row of CLASS_COLUMNS for each label: F1 with and without transferred labels."""
+    without, with_transfer = (
+        f1_by_class(answers.truth_NC, predicted)
+        for predicted in (answers.without_NC, answers.with_NC)
+    )
+    columns = (
+        range(len(names)), names, answers.truth_NC.sum(axis=0, dtype=np.int64), without,
+        with_transfer, with_transfer - without,
+    )  # fmt: skip
+    return pd.DataFrame(dict(zip(CLASS_COLUMNS, columns, strict=True)))
+
+
+def top_changes(scores: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return the labels whose F1 changes most, in either direction; none that does not change."""
+    changed = scores[scores["difference"].abs() > 0]
+    order = changed["difference"].abs().sort_values(ascending=False, kind="stable").index
+    return changed.loc[order[:count]]

@@ -1,11 +1,14 @@
-"""The leak-aware submission: transferred labels where decided, the classifier elsewhere."""
+"""The leak-aware submission: transferred labels where worth it, the classifier elsewhere.
 
-from __future__ import annotations
+Axes: N images, C classes.
+"""
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,121 +16,165 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
-from atlas.dataset.artifact_files import load_leaks, load_probabilities, load_table, save_table
 from atlas.dataset.artifacts import (
     ORIGIN_COLUMNS,
     SUBMISSION_COLUMNS,
     LeakReport,
     ProbabilitySet,
     Submission,
+    load_leaks,
+    load_table,
     positions_of,
+    save_table,
 )
 from atlas.dataset.labels import format_labels, parse_labels
 from atlas.dataset.manifest import read_labels
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.spec import read_spec
 from atlas.dataset.tables import GROUPS_TABLE
-from atlas.workflows.submit.check import asked_of, check_submission
+from atlas.report.leak_page import with_labels_before
+from atlas.workflows.run_folder import SUMMARY_FILE
+from atlas.workflows.submit.check import Asked, asked_of, check_submission
 from classify.decisions.thresholds import decide, load_thresholds
-from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_held_out
+from classify.run_files import load_held_out, load_test
 from index.claims.expected_gain import weigh_with_errors
 from index.claims.leaks import ABSTAIN, TRANSFER
 
 CLASSIFIER = "classifier"
-SUMMARY_FILE = "summary.json"
+PAGE_FILE = "report.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Override:
+    """What a match's labels in place of the classifier's are expected to change in macro F1."""
+
+    made: bool
+    right: float
+    gain: float
+    error: float
+
+    def in_words(self) -> str:
+        expected = f"expected to change macro F1 by {self.gain:+.1e} (sd {self.error:.1e})"
+        sure = f"its labels are right with probability {self.right:.2f}, {expected}"
+        return sure if self.made else f"not made: {sure}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """by_id: of each test image whose match may give its labels. wrong_share: of those labels that
+    is wrong, as the classifier sees it."""
+
+    by_id: dict[str, Override]
+    wrong_share: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionSummary:
-    """by_origin: rows of each origin; changed: rows whose labels the transfer changed."""
+    """without: the submission's rows as the classifier alone gives them."""
 
     folder: Path
     submission: Submission
-    by_origin: dict[str, int]
-    changed: int
+    without: pd.DataFrame
     overrides: Overrides
+
+    @cached_property
+    def by_origin(self) -> dict[str, int]:
+        """Rows of each origin."""
+        return dict(Counter(self.submission.origins["origin"]))
+
+    @cached_property
+    def changed(self) -> int:
+        """Rows whose labels the transfer changed."""
+        return int((self.submission.predicted["Predicted"] != self.without["Predicted"]).sum())
 
 
 def make_submission_of(
     data: Path, leaks_folder: Path, classifier_folder: Path, out: Path, *, seed: int = 0
 ) -> SubmissionSummary:
-    """Writes submission.csv, origins.csv, submission_without_transfer.csv and summary.json.
+    """Write submission.csv, origins.csv, submission_without_transfer.csv and summary.json.
 
-    seed: of what the worth of an override is estimated by.
+    Beside them stands report.html, the page of the leaks with the classifier's labels.
+
+    Args:
+        data: The atlas folder.
+        leaks_folder: What find_leaks wrote.
+        classifier_folder: The folder of a classifier, of folds or of an ensemble.
+        out: The folder to write.
+        seed: Of the estimate of what an override changes.
     """
     check_replaceable(out, holds=SUMMARY_FILE)
     leaks = load_leaks(leaks_folder / "leaks.csv", stage=Stage.LEAKS)
     groups = load_table(leaks_folder / GROUPS_TABLE, stage=Stage.LEAKS)
-    tests = load_probabilities(classifier_folder / TEST_FILE, stage=Stage.CLASSIFIER)
-    thresholds = load_thresholds(
-        classifier_folder / THRESHOLDS_FILE, read_spec(data).labels, stage=Stage.CLASSIFIER
-    )
+    tests = load_test(classifier_folder)
+    thresholds = load_thresholds(classifier_folder, read_spec(data).labels)
     asked = asked_of(data)
-    ids = asked.ids
-    if foreign := set(leaks.table["Id"]) - set(ids):
+    if foreign := set(leaks.table["Id"]) - set(asked.ids):
         raise ProvenanceError(
             f"{leaks_folder}: {min(foreign)} is no test image of {data}; "
             f"run  {Stage.LEAKS.command}  again"
         )
-    shared = shared_by_copies(
-        tests.aligned_to(ids), dict(zip(groups["Id"], groups["Group"], strict=True))
-    )
+    group_of = dict(zip(groups["Id"], groups["Group"], strict=True))
+    shared = shared_by_copies(tests.aligned_to(asked.ids), group_of)
     predicted_NC = decide(shared.probabilities_NC, thresholds)
-    overrides = weigh_overrides(
-        leaks, shared, predicted_NC, _held_out(data, classifier_folder), seed=seed
-    )
-    submission = merge(ids, predicted_NC, leaks, overrides)
-    without = pd.DataFrame({"Id": ids, "Predicted": _texts(predicted_NC)})
-    by_origin = dict(Counter(submission.origins["origin"]))
-    changed = int((submission.predicted["Predicted"] != without["Predicted"]).sum())
-    with folder_written_beside(out, holds=SUMMARY_FILE) as folder:
-        save_table(folder / "submission.csv", submission.predicted)
-        save_table(folder / "origins.csv", submission.origins)
-        save_table(folder / "submission_without_transfer.csv", without)
-        for name in ("submission.csv", "submission_without_transfer.csv"):
-            check_submission(folder / name, ids, asked.label_count)
-        summary = {
-            "rows": len(ids),
-            "by_origin": by_origin,
-            "changed_by_transfer": changed,
-            "wrong_share_of_matched_labels": overrides.wrong_share,
-            "images_of_class": {
-                "with_transfer": _class_counts(submission.predicted["Predicted"]),
-                "without_transfer": _class_counts(without["Predicted"]),
-            },
-            "classifier": tests.provenance,
-        }
-        write_json(folder / SUMMARY_FILE, summary)
-    return SubmissionSummary(
-        folder=out, submission=submission, by_origin=by_origin, changed=changed,
+    held_out = _held_out(data, classifier_folder)
+    overrides = weigh_overrides(leaks, shared, predicted_NC, held_out, seed=seed)
+    made = SubmissionSummary(
+        folder=out,
+        submission=merge(asked.ids, predicted_NC, leaks, overrides),
+        without=pd.DataFrame({"Id": asked.ids, "Predicted": _texts(predicted_NC)}),
         overrides=overrides,
-    )  # fmt: skip
+    )
+    with folder_written_beside(out, holds=SUMMARY_FILE) as folder:
+        _write(folder, made, asked, tests.provenance)
+        if (leaks_folder / PAGE_FILE).exists():
+            _write_page(folder / PAGE_FILE, leaks_folder / PAGE_FILE, made.without)
+    return made
 
 
 def shared_by_copies(tests: ProbabilitySet, group_of: Mapping[str, str]) -> ProbabilitySet:
-    """Test images that show the same get the mean of their probabilities."""
+    """Give test images that show the same the mean of their probabilities."""
     names = [group_of.get(image_id, image_id) for image_id in tests.ids]
     means = pd.DataFrame(tests.probabilities_NC).groupby(np.array(names, object)).transform("mean")
     return replace(tests, probabilities_NC=means.to_numpy(np.float32))
 
 
-def _held_out(data: Path, classifier_folder: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """Probabilities and truth of the images that the classifier did not train on."""
-    found = load_held_out(classifier_folder, stage=Stage.CLASSIFIER)
-    labels = read_labels(data)
-    if missing := set(found.ids) - set(labels):
-        raise ProvenanceError(
-            f"{classifier_folder}: {min(missing)} has no labels in {data}; "
-            f"run  {Stage.CLASSIFIER.command}"
-        )
-    truth_NC = label_matrix([labels[i] for i in found.ids], found.probabilities_NC.shape[1])
-    return found.probabilities_NC.astype(float), truth_NC
+def weigh_overrides(
+    leaks: LeakReport,
+    tests: ProbabilitySet,
+    predicted_NC: NDArray[np.uint8],
+    held_out: tuple[NDArray[np.float64], NDArray[np.uint8]],
+    *,
+    seed: int,
+) -> Overrides:
+    """Choose which transferred labels go into the submission, knowing the classifier.
+
+    held_out: probabilities and truth of images that the classifier did not train on.
+    """
+    claims = leaks.table[leaks.table["decision"] == TRANSFER]
+    labels = [parse_labels(text) for text in claims["labels"]]
+    worth = weigh_with_errors(
+        held_out,
+        tests.probabilities_NC.astype(float),
+        predicted_NC,
+        positions_of(tests.ids, list(claims["Id"]), what="probabilities"),
+        label_matrix(labels, predicted_NC.shape[1]),
+        claims["confidence"].to_numpy(float),
+        seed=seed,
+    )
+    columns = (worth.made_R, worth.right_R, worth.gain_R, worth.error_R)
+    return Overrides(
+        by_id={
+            str(i): Override(made=bool(made), right=float(right), gain=float(gain), error=float(sd))
+            for i, made, right, gain, sd in zip(claims["Id"], *columns, strict=True)
+        },
+        wrong_share=worth.wrong_share,
+    )
 
 
 def merge(
     ids: Sequence[str], predicted_NC: NDArray[np.uint8], leaks: LeakReport, overrides: Overrides
 ) -> Submission:
-    """Exactly the ids in their order; where an override is made a row takes its match's labels."""
+    """Return exactly the ids in their order; an override gives a row the labels of its match."""
     claims = {str(claim["Id"]): claim for claim in leaks.table.to_dict("records")}
     rows = [_origin(i, claims.get(i), overrides.by_id.get(i)) for i in ids]
     labels = [
@@ -161,6 +208,51 @@ def _origin(
     }
 
 
+def _held_out(data: Path, classifier_folder: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Probabilities and truth of the images that the classifier did not train on.
+
+    Images that left the atlas since then are left out.
+    """
+    found = load_held_out(classifier_folder)
+    labels = read_labels(data)
+    ids = [image_id for image_id in found.ids if image_id in labels]
+    if not ids:
+        raise ProvenanceError(
+            f"{classifier_folder}: no image that it was measured by has labels in {data}; "
+            f"run  {Stage.CLASSIFIER.command}"
+        )
+    probabilities_NC = found.aligned_to(ids).probabilities_NC
+    truth_NC = label_matrix([labels[i] for i in ids], probabilities_NC.shape[1])
+    return probabilities_NC.astype(float), truth_NC
+
+
+def _write(folder: Path, made: SubmissionSummary, asked: Asked, classifier: dict[str, Any]) -> None:
+    tables = {"submission.csv": made.submission.predicted,
+              "submission_without_transfer.csv": made.without}  # fmt: skip
+    for name, table in tables.items():
+        save_table(folder / name, table)
+        check_submission(folder / name, asked.ids, asked.label_count)
+    save_table(folder / "origins.csv", made.submission.origins)
+    summary = {
+        "rows": len(asked.ids),
+        "by_origin": made.by_origin,
+        "changed_by_transfer": made.changed,
+        "wrong_share_of_matched_labels": made.overrides.wrong_share,
+        "images_of_class": {
+            "with_transfer": _class_counts(made.submission.predicted["Predicted"]),
+            "without_transfer": _class_counts(made.without["Predicted"]),
+        },
+        "classifier": classifier,
+    }
+    write_json(folder / SUMMARY_FILE, summary)
+
+
+def _write_page(path: Path, leak_page: Path, without: pd.DataFrame) -> None:
+    before = dict(zip(without["Id"], map(parse_labels, without["Predicted"]), strict=True))
+    page = with_labels_before(leak_page.read_text(encoding="utf-8"), before)
+    path.write_text(page, encoding="utf-8")
+
+
 def _texts(predicted_NC: NDArray[np.uint8]) -> list[str]:
     return [format_labels(tuple(int(c) for c in np.flatnonzero(row))) for row in predicted_NC]
 
@@ -168,60 +260,3 @@ def _texts(predicted_NC: NDArray[np.uint8]) -> list[str]:
 def _class_counts(predicted: pd.Series) -> dict[str, int]:
     counts = Counter(label for text in predicted for label in text.split())
     return {label: counts[label] for label in sorted(counts, key=int)}
-
-
-# Which transferred labels go into the submission, knowing the classifier. N images, C classes.
-
-
-@dataclass(frozen=True, kw_only=True)
-class Override:
-    """What it is worth to put a match's labels in place of the classifier's, in macro F1."""
-
-    made: bool
-    right: float
-    gain: float
-    error: float
-
-    def in_words(self) -> str:
-        expected = f"expected to change macro F1 by {self.gain:+.1e} (sd {self.error:.1e})"
-        sure = f"its labels are right with probability {self.right:.2f}, {expected}"
-        return sure if self.made else f"not made: {sure}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Overrides:
-    """by_id: of each test image whose match may give its labels. wrong_share: of those labels that
-    is wrong, as the classifier sees it."""
-
-    by_id: dict[str, Override]
-    wrong_share: float
-
-
-def weigh_overrides(
-    leaks: LeakReport,
-    tests: ProbabilitySet,
-    predicted_NC: NDArray[np.uint8],
-    held_out: tuple[NDArray[np.float64], NDArray[np.uint8]],
-    *,
-    seed: int,
-) -> Overrides:
-    """held_out: probabilities and truth of images that the classifier did not train on."""
-    claims = leaks.table[leaks.table["decision"] == TRANSFER]
-    labels = [parse_labels(text) for text in claims["labels"]]
-    worth = weigh_with_errors(
-        held_out,
-        tests.probabilities_NC.astype(float),
-        predicted_NC,
-        positions_of(tests.ids, list(claims["Id"]), what="probabilities"),
-        label_matrix(labels, predicted_NC.shape[1]),
-        claims["confidence"].to_numpy(float),
-        seed=seed,
-    )
-    columns = (worth.made_R, worth.right_R, worth.gain_R, worth.error_R)
-    return Overrides(
-        by_id={
-            str(i): Override(made=bool(made), right=float(right), gain=float(gain), error=float(sd))
-            for i, made, right, gain, sd in zip(claims["Id"], *columns, strict=True)
-        },
-        wrong_share=worth.wrong_share,
-    )

@@ -48,8 +48,8 @@ def test_what_is_there_is_given_while_the_rest_is_decoded(
     np.testing.assert_array_equal(np.concatenate([early, late]), whole.read(["c", "a", "f"]))
     assert first_key == whole.keys(["a"])[0]
     assert store.content_hash == whole.content_hash
-    assert store.parts.folder == whole.parts.folder
-    assert store.parts.provenance == whole.parts.provenance
+    assert store.cache.folder == whole.cache.folder
+    assert store.cache.provenance == whole.cache.provenance
 
 
 def test_the_files_are_those_of_a_store_that_was_filled_at_once(

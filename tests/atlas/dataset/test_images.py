@@ -8,9 +8,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from atlas.dataset.images import ImageProblem, read_channel, read_field, resize_field
+from atlas.dataset.images import ImageProblem, read_field, resize_field
 
 Pixels = NDArray[np.uint8]
+
+
+def read_channel(file: Path, channel: str, *, max_value: int | None = None) -> NDArray[np.uint8]:
+    return read_field((file,), (channel,), max_value=max_value)[0]
 
 
 @pytest.fixture

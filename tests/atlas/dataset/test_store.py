@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from atlas.core.errors import DataError
-from atlas.core.row_cache import PART_BYTES
+from atlas.core.row_cache import FILE_BYTES
 from atlas.dataset import store as store_module
 from atlas.dataset.hpa import HPA_CHANNELS
 from atlas.dataset.images import read_field, resize_field
@@ -76,7 +76,7 @@ def test_a_changed_file_is_decoded_again_and_another_size_is_another_store(
     assert [i for i, is_same in zip(after.ids, same, strict=True) if not is_same] == ["a"]
     smaller = fill_store(manifest, tmp_path / "store", size_px=8)
     assert smaller.size_px == 8
-    assert smaller.parts.folder != before.parts.folder
+    assert smaller.cache.folder != before.cache.folder
 
 
 def test_every_broken_image_is_named_at_once(
@@ -111,12 +111,12 @@ def test_a_store_of_large_images_holds_no_more_than_two_parts(
 ) -> None:
     size_px = 2048
     manifest = read_manifest(write_atlas(train={str(n): "0" for n in range(60)}))
-    assert len(manifest.rows) * size_px**2 > 6 * PART_BYTES
+    assert len(manifest.rows) * size_px**2 > 6 * FILE_BYTES
     tracemalloc.start()
     fill_store(manifest, tmp_path / "store", size_px=size_px)
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak_bytes < 3 * PART_BYTES
+    assert peak_bytes < 3 * FILE_BYTES
 
 
 def test_native_size(write_atlas: WriteAtlas) -> None:
@@ -141,7 +141,7 @@ def test_fields_with_a_foreign_channel_are_reported(
         write_field(data / "train", name, field, HPA_CHANNELS)
     manifest = read_manifest(data)
     store = fill_store(manifest, tmp_path / "store", size_px=64)
-    path = store.parts.folder / "disagreements.csv"
+    path = store.cache.folder / "disagreements.csv"
     header, *lines = path.read_text().splitlines()
     assert header == "id,channel,score"
     assert [line.rsplit(",", 1)[0] for line in lines] == ["b,yellow"]
@@ -154,4 +154,4 @@ def test_fields_with_a_foreign_channel_are_reported(
 
 def test_one_channel_has_nothing_to_disagree_with(write_atlas: WriteAtlas, tmp_path: Path) -> None:
     store = fill_store(read_manifest(write_atlas()), tmp_path / "store", size_px=16)
-    assert not (store.parts.folder / "disagreements.csv").exists()
+    assert not (store.cache.folder / "disagreements.csv").exists()

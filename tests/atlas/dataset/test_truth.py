@@ -4,19 +4,17 @@ from pathlib import Path
 import pytest
 
 from atlas.core.errors import DataError
-from atlas.dataset.manifest import read_manifest
 from atlas.dataset.truth import read_truth
 
 
 @pytest.fixture
 def read(write_atlas: Callable[..., Path]):
     data = write_atlas(test=("t1", "t2"))
-    manifest = read_manifest(data)
 
     def read_text(text: str | None):
         if text is not None:
             (data / "truth.csv").write_text(text)
-        return read_truth(data, manifest)
+        return read_truth(data)
 
     return read_text
 
@@ -34,9 +32,29 @@ def test_every_wrong_row_is_told_at_once(read) -> None:
     with pytest.raises(DataError) as told:
         read("Id,Target\na,0\nt1,1\nt1,1\nt2,one\nt2,\nt2,3\n")
     assert len(told.value.problems) == 1 + 1 + 1 + 2 + 2
-    assert "truth.csv: a is no test image" in str(told.value)
-    assert "truth.csv: t1 stands there twice" in str(told.value)
+    assert "truth.csv line 2: a is no test image" in str(told.value)
+    assert "truth.csv line 4: t1 stands already in truth.csv line 3" in str(told.value)
     assert "t2: Target 'one' is not labels of the atlas" in str(told.value)
+
+
+def test_a_relation_to_a_labelled_image_needs_a_source(read) -> None:
+    assert read("Id,Target,relation,source\nt1,0,same_image,a\nt2,0,novel,\n") is not None
+    with pytest.raises(DataError, match="line 2: t1: a row of relation sibling needs a source"):
+        read("Id,Target,relation\nt1,0,sibling\nt2,0,novel\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no column Id, Target in nothing"),
+        ("Id,Target\n", "truth.csv has no rows"),
+        ("Id,Target\nt1,0,1\n", "line 2: more fields than columns"),
+        ('Id,Target\nt1,"0\n', "unexpected end of data"),
+    ],
+)
+def test_what_is_no_table_is_one_line(read, text: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read(text)
 
 
 def test_a_column_that_is_missing_is_named(read) -> None:

@@ -6,8 +6,14 @@ import torch
 from torch import nn
 
 from atlas.core.errors import UserError
-from atlas.inference.openvino_export import export, quantise
-from atlas.inference.openvino_runner import OpenVinoRunner, has_precision, installed, model_hash
+from atlas.inference.openvino_runner import (
+    OpenVinoRunner,
+    export,
+    has_precision,
+    installed,
+    model_hash,
+    quantise,
+)
 from atlas.inference.runner import rows_of
 from atlas.inference.torch_runner import forward_rows
 from atlas.training.backbones import build_trunk

@@ -1,21 +1,18 @@
 import cv2
 import numpy as np
 
-from atlas.report.embedding_map import (
+from atlas.report.evaluation_plots import (
     CELLS_ACROSS,
     NAMED_COLOURS,
+    SimilarityPanel,
     cells_with_images,
     class_colours,
     on_unit_square,
     save_embedding_map,
-)
-from atlas.report.evaluation_plots import (
-    Confusion,
-    SimilarityPanel,
-    save_confusions,
     save_similarity_histogram,
 )
-from atlas.report.pictures import shortened
+from atlas.report.figures import shortened
+from atlas.report.picture_pairs import Confusion, save_confusions
 
 RED = np.tile(np.array([1.0, 0.0, 0.0], np.float32), (8, 8, 1))
 BLUE = RED[:, :, ::-1]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from atlas.report.leak_agreement_plot import TrustShown, save_agreement_plot
+from atlas.report.leak_agreement_plot import save_agreement_plot
 
 
 def picture(path: Path, equal: int, trust: float, tables: int = 2) -> np.ndarray:
@@ -12,8 +12,8 @@ def picture(path: Path, equal: int, trust: float, tables: int = 2) -> np.ndarray
     names = [f"table {n}" for n in range(tables)]
     pairs = pd.DataFrame([(names[0], names[1], 10, equal)],
                          columns=["table", "other", "shared", "equal"])  # fmt: skip
-    shown = TrustShown(equal=round(10 * trust), of=10, interval=(max(trust - 0.1, 0), trust))
-    save_agreement_plot(path, pairs, dict.fromkeys(names, shown))
+    shown = pd.DataFrame({"table": names}).assign(share=trust, low=max(trust - 0.1, 0), high=trust)
+    save_agreement_plot(path, pairs, shown)
     return cv2.imread(str(path)).astype(int)
 
 
@@ -42,7 +42,6 @@ def test_more_tables_make_a_larger_picture_and_pairs_without_ids_are_white(tmp_p
     small, large = (picture(tmp_path / "a.png", 10, 0.5, tables=n) for n in (2, 5))
     assert large.shape > small.shape
     empty = pd.DataFrame(columns=["table", "other", "shared", "equal"])
-    save_agreement_plot(
-        tmp_path / "lone.png", empty, {"lone": TrustShown(equal=0, of=0, interval=(0.0, 1.0))}
-    )
+    lone = pd.DataFrame({"table": ["lone"], "share": [np.nan], "low": [0.0], "high": [1.0]})
+    save_agreement_plot(tmp_path / "lone.png", empty, lone)
     assert yellow(cv2.imread(str(tmp_path / "lone.png")).astype(int)) == 0

@@ -1,5 +1,6 @@
 """The page of a leak run, opened in a browser on planted claims."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from atlas.report.leak_page import PAGE_BYTES, sheet_uri, tile_side_px
+from atlas.report.leak_page import PAGE_BYTES, sheet_uri, tile_side_px, with_labels_before
 from tests.atlas.report.planted_claims import CLAIMS, claim, saved
 
 UNKNOWN = "\N{EN DASH}"
@@ -49,6 +50,13 @@ def pixel(page: Page, canvas: str, x: float, y: float) -> list[int]:
            .getImageData(x * c.width, y * c.height, 1, 1).data].slice(0, 3); }""",
         [canvas, x, y],
     )
+
+
+def test_labels_before_are_filled_in_and_nothing_else_changes(tmp_path: Path) -> None:
+    page = saved(tmp_path / "report.html", CLAIMS).read_text()
+    without = saved(tmp_path / "report.html", [replace(one, before=None) for one in CLAIMS])
+    known = {one.id: one.before for one in CLAIMS if one.before is not None}
+    assert with_labels_before(without.read_text(), known) == page
 
 
 def test_the_summary_says_counts_cuts_and_what_they_rest_on(opened: Page) -> None:

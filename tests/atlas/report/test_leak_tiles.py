@@ -3,8 +3,8 @@ import base64
 import cv2
 import numpy as np
 
-from atlas.report.html_page import png_uri, webp_uri
 from atlas.report.leak_page import difference_uri, sheet_uri, tile_side_px
+from atlas.report.pictures import webp_uri
 
 
 def decoded(uri: str) -> np.ndarray:
@@ -15,9 +15,7 @@ def decoded(uri: str) -> np.ndarray:
 def test_pictures_keep_their_colours_and_opacity() -> None:
     picture = np.zeros((16, 16, 3), np.uint8)
     picture[:, :, 0], picture[:8, :, 1] = 200, 90
-    assert png_uri(picture).startswith("data:image/png;base64,")
-    np.testing.assert_array_equal(decoded(png_uri(picture))[:, :, ::-1], picture)
-    np.testing.assert_array_equal(decoded(png_uri(picture[:, :, 1])), picture[:, :, 1])
+    assert webp_uri(picture, quality=90).startswith("data:image/webp;base64,")
     opacity = np.zeros((16, 16, 1), np.uint8)
     opacity[4:] = 255
     clear = decoded(webp_uri(np.concatenate([picture, opacity], axis=2), quality=90))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from atlas.synthetic.cells import draw_field
-from atlas.synthetic.edits import EDITS, HARD_EDITS, inverse_turn, plant, turned
+from atlas.synthetic.edits import EDITS, HARD_EDITS, plant, turned
 
 EVERY = sorted(EDITS | HARD_EDITS)
 
@@ -77,7 +77,8 @@ def test_turns_are_undone_by_their_inverse(
     turns = [turned(image, element) for element in elements]
     assert len({turn.tobytes() for turn in turns}) == len(elements)
     for element, turn in zip(elements, turns, strict=True):
-        np.testing.assert_array_equal(turned(turn, inverse_turn(element)), image)
+        inverse = element if element >= 4 else -element % 4
+        np.testing.assert_array_equal(turned(turn, inverse), image)
 
 
 @pytest.mark.parametrize(("height", "width", "reached"), [(32, 32, 7), (32, 48, 3)])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from atlas.core.row_cache import fill_parts
+from atlas.core.row_cache import fill_rows
 from atlas.dataset.store import ImageStore
 
 
@@ -21,7 +21,7 @@ def tiny_store(
 def store_of(folder: Path, images: dict[str, np.ndarray]) -> ImageStore:
     """A store of these C x H x W images."""
     first = next(iter(images.values()))
-    parts = fill_parts(
+    cache = fill_rows(
         folder,
         list(images),
         lambda ids: np.stack([images[image_id] for image_id in ids]),
@@ -29,7 +29,7 @@ def store_of(folder: Path, images: dict[str, np.ndarray]) -> ImageStore:
         description="tiny",
     )
     return ImageStore(
-        parts=parts,
+        cache=cache,
         channels=tuple(f"c{n}" for n in range(len(first))),
         size_px=first.shape[1],
     )

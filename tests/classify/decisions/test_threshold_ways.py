@@ -8,8 +8,17 @@ from hypothesis.extra import numpy as hnp
 
 from classify.decisions.layers import Layer
 from classify.decisions.settings import ThresholdSettings
-from classify.decisions.threshold_ways import GRID_POINTS, choose_cuts, grid_cut, share_cuts, shrunk
-from classify.decisions.thresholds import best_cut, choose_thresholds, decide, predict_labels
+from classify.decisions.thresholds import (
+    GRID_POINTS,
+    best_threshold,
+    choose_thresholds,
+    decide,
+    grid_threshold,
+    predict_labels,
+    share_thresholds,
+    shrunk,
+    thresholds_by,
+)
 
 
 def f1(scores_N, truth_N, cut):
@@ -31,38 +40,37 @@ def scored(draw):
 @given(scored())
 def test_exact_cuts_are_never_below_the_grid(pair):
     scores_N, truth_N = pair
-    exact, said = best_cut(scores_N, truth_N)
+    exact, said = best_threshold(scores_N, truth_N)
     assert f1(scores_N, truth_N, exact) == pytest.approx(said)
-    assert (
-        f1(scores_N, truth_N, exact) >= f1(scores_N, truth_N, grid_cut(scores_N, truth_N)) - 1e-12
-    )
+    of_grid = f1(scores_N, truth_N, grid_threshold(scores_N, truth_N))
+    assert f1(scores_N, truth_N, exact) >= of_grid - 1e-12
 
 
 def test_a_grid_misses_what_lies_between_its_points():
     scores_N, truth_N = np.array([2e-5, 5e-5], np.float32), np.array([0, 1], np.uint8)
-    assert f1(scores_N, truth_N, best_cut(scores_N, truth_N)[0]) == 1
-    assert f1(scores_N, truth_N, grid_cut(scores_N, truth_N)) == pytest.approx(2 / 3)
+    assert f1(scores_N, truth_N, best_threshold(scores_N, truth_N)[0]) == 1
+    assert f1(scores_N, truth_N, grid_threshold(scores_N, truth_N)) == pytest.approx(2 / 3)
 
 
 @given(scored())
 def test_the_grid_cut_is_the_best_of_all_its_points(pair):
     scores_N, truth_N = pair
     every = [f1(scores_N, truth_N, g / GRID_POINTS) for g in range(0, GRID_POINTS, 7)]
-    assert f1(scores_N, truth_N, grid_cut(scores_N, truth_N)) >= max(every) - 1e-12
+    assert f1(scores_N, truth_N, grid_threshold(scores_N, truth_N)) >= max(every) - 1e-12
 
 
 def test_shares_are_met_where_scores_differ():
     scores_QC = np.random.default_rng(0).permuted(
         np.linspace(0.01, 0.99, 100)[:, None].repeat(3, axis=1), axis=0
     )
-    cuts_C = share_cuts(scores_QC, np.array([0.1, 0.5, 0.0]), keep_top=False)
+    cuts_C = share_thresholds(scores_QC, np.array([0.1, 0.5, 0.0]), keep_top=False)
     given_NC = predict_labels(scores_QC, cuts_C, keep_top=False)
     assert given_NC.sum(axis=0).tolist() == [10, 50, 0]
 
 
 def test_the_likeliest_labels_count_toward_a_share():
     scores_QC = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.3], [0.2, 0.4]])
-    cuts_C = share_cuts(scores_QC, np.array([0.5, 0.75]), keep_top=True)
+    cuts_C = share_thresholds(scores_QC, np.array([0.5, 0.75]), keep_top=True)
     assert predict_labels(scores_QC, cuts_C).sum(axis=0).tolist() == [2, 3]
 
 
@@ -73,7 +81,7 @@ def layer(rows=60, classes=3, seed=0) -> Layer:
     said_NC = np.clip(truth_NC * 0.3 + rng.random((rows, classes)) * 0.7, 0, 1).astype(np.float32)
     return Layer(
         learned_NC=said_NC, truth_NC=truth_NC, fold_N=np.arange(rows) % 3,
-        size_N=np.array(["1 x 1"] * rows), asked_ids=(),
+        size_N=np.array(["1 x 1"] * rows),
         asked_QC=np.empty((0, classes), np.float32), asked_size_Q=np.array([], np.str_),
     )  # fmt: skip
 
@@ -94,6 +102,6 @@ def test_without_keep_top_a_row_may_be_empty_and_with_it_none_is(how):
     one = layer()
     rows_NC = np.full((1, 3), 1e-6, np.float32)
     for keep_top in (True, False):
-        cuts, _ = choose_cuts(ThresholdSettings(thresholds=how, keep_top=keep_top), one, None)
+        cuts, _ = thresholds_by(ThresholdSettings(thresholds=how, keep_top=keep_top), one, None)
         assert cuts.keep_top is keep_top
         assert decide(rows_NC, cuts).sum() == keep_top

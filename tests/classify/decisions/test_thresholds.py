@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from atlas.core.errors import DataError, MissingStageError
 from atlas.dataset.metrics import macro_f1
 from classify.decisions.thresholds import (
-    best_cut,
-    best_overall_cut,
+    best_overall_threshold,
+    best_threshold,
     choose_thresholds,
     load_thresholds,
     predict_labels,
@@ -44,7 +44,7 @@ def f1_by_class(truth: NDArray[np.uint8], taken: NDArray[np.bool_]) -> list[floa
 def test_cut_of_a_class_has_the_best_f1_of_all_cuts(scored: Scored) -> None:
     for scores, truth in zip(scored[0].T, scored[1].T, strict=True):
         if truth.any():
-            cut, f1 = best_cut(scores, truth)
+            cut, f1 = best_threshold(scores, truth)
             assert f1 == reference.best_f1_of_class(scores.tolist(), truth.tolist())
             assert reference.f1(truth.tolist(), list(scores.astype(np.float64) >= cut)) == f1
 
@@ -53,7 +53,7 @@ def test_cut_of_a_class_has_the_best_f1_of_all_cuts(scored: Scored) -> None:
 @given(scored=scored())
 def test_overall_cut_has_the_best_macro_f1_of_all_cuts(scored: Scored) -> None:
     scores, truth = scored[0].tolist(), scored[1].tolist()
-    cut, macro = best_overall_cut(*scored)
+    cut, macro = best_overall_threshold(*scored)
     assert macro == pytest.approx(reference.best_macro_f1_of_one_cut(scores, truth), abs=1e-12)
     assert reference.macro_f1_at(scores, truth, cut) == pytest.approx(macro, abs=1e-12)
 
@@ -87,7 +87,7 @@ def test_labels_above_their_cut_are_all_given() -> None:
 def test_the_cut_lies_between_neighbouring_scores() -> None:
     low = np.float32(0.5)
     high = np.nextafter(low, np.float32(1))
-    cut, f1 = best_cut(np.array([low, high]), np.array([0, 1], np.uint8))
+    cut, f1 = best_threshold(np.array([low, high]), np.array([0, 1], np.uint8))
     assert f1 == 1
     assert float(low) < cut <= float(high)
 
@@ -119,16 +119,16 @@ def test_on_many_images_per_class_is_not_below_overall_nor_half() -> None:
 
 
 def test_the_file_gives_back_the_same_cuts(tmp_path: Path) -> None:
-    names, path = ("a", "b"), tmp_path / "thresholds.json"
+    names = ("a", "b")
     truth = np.array([[1, 0], [0, 0], [1, 0]], np.uint8)
     scores = np.random.default_rng(0).random((3, 2)).astype(np.float32)
     thresholds = choose_thresholds(scores, truth)
-    save_thresholds(path, thresholds, names)
-    assert load_thresholds(path, names) == thresholds
+    save_thresholds(tmp_path, thresholds, names)
+    assert load_thresholds(tmp_path, names) == thresholds
     with pytest.raises(DataError, match="other labels"):
-        load_thresholds(path, ("a", "c"))
+        load_thresholds(tmp_path, ("a", "c"))
 
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(MissingStageError, match="train_classifier"):
-        load_thresholds(tmp_path / "no.json", ("a",))
+        load_thresholds(tmp_path, ("a",))

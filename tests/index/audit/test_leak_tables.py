@@ -5,17 +5,27 @@ from pathlib import Path
 import pytest
 
 from atlas.core.errors import UserError
-from index.audit.leak_tables import LeakTable, field_of, read_leak_table, read_leak_tables
+from index.audit.leak_tables import LeakTable, LeakTableReader, field_of
+from index.settings import LeakColumns
 
 IMAGE, OTHER = "00070df0-bbc3-11e8-b2bc-ac1f6b6435d0", "000a6c98-bb9b-11e8-b2b9-ac1f6b6435d0"
 
 
+KNOWN = LeakColumns()
+
+
 def read(
-    tmp_path: Path, text: str | bytes, *, test_ids: tuple[str, ...] = (), hpa_ids: bool = True
+    tmp_path: Path,
+    text: str | bytes,
+    *,
+    test_ids: tuple[str, ...] = (),
+    hpa_ids: bool = True,
+    names: LeakColumns = KNOWN,
 ) -> LeakTable:
     path = tmp_path / "leaks.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_leak_table(path, label_count=28, test_ids=test_ids, hpa_ids=hpa_ids)
+    reader = LeakTableReader(label_count=28, test_ids=test_ids, hpa_ids=hpa_ids, names=names)
+    return reader.read(path)
 
 
 def test_a_table_of_ids_and_labels(tmp_path: Path) -> None:
@@ -50,18 +60,28 @@ def test_distances_that_could_be_labels_are_none(tmp_path: Path) -> None:
     assert leaks.columns.unread == ("Target_noisey",)
 
 
-def test_columns_are_known_by_what_they_hold(tmp_path: Path) -> None:
-    text = f"kaggle,found,where,classes\n{IMAGE},3.5,44431_556_B9_1,0 25\n{OTHER},4,,7\n"
-    columns = read(tmp_path, text).columns
+def test_the_user_names_the_columns(tmp_path: Path) -> None:
+    text = f"kaggle,found,where,classes,sure\n{IMAGE},3.5,44431_556_B9_1,0 25,0\n{OTHER},4,,7,1\n"
+    names = LeakColumns(
+        id_column=("Id", "kaggle"), label_column=("classes",), match_column=("where",),
+        doubt_column=("sure",), distance_column=("found", "none"),
+    )  # fmt: skip
+    leaks = read(tmp_path, text, names=names)
+    columns = leaks.columns
     assert (columns.id, columns.labels, columns.match) == ("kaggle", "classes", "where")
-    assert columns.distances == ("found",)
+    assert (columns.doubt, columns.distances, columns.unread) == ("sure", ("found",), ())
+    assert leaks.doubted == {OTHER}
 
 
-def test_the_atlas_says_which_ids_are_meant(tmp_path: Path) -> None:
-    text = "Id,copy,Target\nx,a,0\ny,b,1\nz,c,2\n"
-    leaks = read(tmp_path, text, test_ids=("a", "c", "d"))
-    assert (leaks.columns.id, set(leaks.by_id), leaks.strangers) == ("copy", {"a", "c"}, 1)
-    assert read(tmp_path, text).columns.id == "Id"
+def test_columns_that_nobody_names_are_not_read_whatever_they_hold(tmp_path: Path) -> None:
+    columns = read(tmp_path, f"Id,Target,score,found\n{IMAGE},0,1.5,44431_556_B9_1\n").columns
+    assert (columns.match, columns.distances) == (None, ())
+    assert columns.unread == ("score", "found")
+
+
+def test_rows_of_other_images_than_the_atlas_holds_are_left_out(tmp_path: Path) -> None:
+    leaks = read(tmp_path, "Id,Target\na,0\nb,1\nc,2\n", test_ids=("a", "c", "d"))
+    assert (set(leaks.by_id), leaks.strangers) == ({"a", "c"}, 1)
 
 
 @pytest.mark.parametrize("written", ["0 7", " 7;0 ", "[0, 7]", "0|7", "0 7 7"])
@@ -90,12 +110,6 @@ def test_a_row_that_nobody_doubts_silences_one_that_is_doubted(tmp_path: Path) -
     assert leaks.doubted == {OTHER}
 
 
-def test_row_numbers_are_no_ids_and_no_distances(tmp_path: Path) -> None:
-    leaks = read(tmp_path, f",Image,Target\n0,{IMAGE},3\n1,{OTHER},4\n")
-    assert (leaks.columns.id, leaks.columns.distances) == ("Image", ())
-    assert leaks.columns.unread == ("",)
-
-
 def test_a_field_is_one_whatever_stands_around_it() -> None:
     spelled = ("ENSG00000001497_44431_556_B9_1", "44431_556_B9_1", "556_B9_1")
     assert {field_of(match, hpa_ids=True) for match in spelled} == {"556_B9_1"}
@@ -108,18 +122,16 @@ def test_a_field_is_one_whatever_stands_around_it() -> None:
     [
         ("", "no rows"),
         ("Id,Target\n", "no rows"),
-        ("Id,Target\na,28\n", r"leaks.csv line 2: Target '28' .* 0\.\.27; mend it"),
+        ("Id,Target\na,28\n", r"leaks.csv line 2: Target '28' .* 0\.\.27; fix it"),
         ("Id,Target\na,0\nb,x\n", r"line 3: Target 'x'"),
         ("Id,Target\na,0\n,1\n", r"line 3: no test id in 'Id'"),
         ("Id,Target\na,0,1\n", r"line 2: 3 fields below a header of 2; put quotes"),
         ("Id,Target\na\n", r"line 2: 1 fields below a header of 2"),
         ("Id,Id,Target\na,b,0\n", r"several columns are called 'Id'; rename"),
-        ('Id,Target\na,"0\n', r"line 3?.*; mend the quotes"),
-        ("Id,Name\na,b\n", r"none of the columns 'Id', 'Name' holds labels; call that .* Target"),
-        ("Id,my labels,site labels\na,0,1\n", r"'my labels', 'site labels' could all .* Target"),
-        ("one,two,Target\na,b,0\n", r"none of the columns 'one', 'two' .*; call that column Id"),
-        ("number,Target\n1,0\n", r"call that column Id"),
-        ("Id,Target\na,\n", r"column 'Target' is empty"),
+        ('Id,Target\na,"0\n', r"line 3?.*; fix the quotes"),
+        ("Id,Name\na,b\n", r"called 'Target' or .*; it has 'Id', 'Name'; .* by --label-column"),
+        ("one,Target\na,0\n", r"'Id' or 'Test' or ''; it has 'one', 'Target'; .* --id-column"),
+        ("Id,Target\na,\n", r"column 'Target' is empty; give another --label-column"),
         ("Id,Target,Questionable\na,0,maybe\n", r"questionable reads 'maybe'; write 1 or 0"),
         (b"Id,Target\na,0\n\xff,1\n", r"line 3: not UTF-8"),
     ],
@@ -134,13 +146,13 @@ def test_what_cannot_be_read_is_refused_in_one_line(
 
 
 def test_ids_of_another_atlas_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds ids of the atlas's test images; .* --data"):
+    with pytest.raises(UserError, match=r"'Id' holds no id of a test image .* --data"):
         read(tmp_path, "Id,Target\na,0\n", test_ids=("z",))
 
 
 def test_tables_need_paths_and_names_of_their_own(tmp_path: Path) -> None:
     def read_all(*paths: Path) -> None:
-        read_leak_tables(paths, label_count=28, test_ids=(), hpa_ids=True)
+        LeakTableReader(label_count=28).read_all(paths)
 
     with pytest.raises(UserError, match="no table"):
         read_all()
@@ -164,7 +176,7 @@ def test_the_tables_of_2018(
     shared: Path, name: str, counts: tuple[int, ...], columns: tuple[str | None, ...]
 ) -> None:
     path = shared / "labels" / f"{name}.csv"
-    leaks = read_leak_table(path, label_count=28, test_ids=(), hpa_ids=True)
+    leaks = LeakTableReader(label_count=28).read(path)
     several = sum(len(answer) > 1 for answer in leaks.answers.values())
     assert (len(leaks.rows), len(leaks.by_id), several, len(leaks.doubted)) == counts
     assert (leaks.columns.id, leaks.columns.labels, leaks.columns.match) == columns

@@ -5,9 +5,9 @@ import pytest
 from atlas.dataset.artifacts import Neighbours
 from index.claims.leaks import find_leaks, find_matches
 from index.copies.calibration import SameImageCalibration, SiblingCalibration, no_siblings
-from index.copies.guarantee import Trials, make_promise
+from index.copies.guarantee import Trials, measure_guarantee
 
-PROMISE = make_promise(
+PROMISE = measure_guarantee(
     Trials(known_K=np.full(100, 0.9), unknown_U=np.full(100, 0.1)),
     wanted_cut=0.8, precision=0.5, share=0.5, seed=0,
 )  # fmt: skip

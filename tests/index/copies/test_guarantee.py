@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
-from index.copies.guarantee import RISK, Trials, make_promise, precision_bound
+from index.copies.guarantee import RISK, Trials, measure_guarantee, precision_bound
 from index.settings import LeakSettings
 
 
@@ -47,7 +47,7 @@ def test_the_default_numbers_of_trials_can_show_the_default_precision(false: int
     some = trials(
         [0.9] * found + [0.2] * (copies - found), [0.9] * false + [0.2] * (strangers - false)
     )
-    promise = make_promise(
+    promise = measure_guarantee(
         some, wanted_cut=0.6, precision=asked.copy_precision, share=asked.copy_share, seed=0
     )
     assert promise.reached
@@ -76,12 +76,12 @@ def test_a_bound_is_a_share_and_more_clean_queries_never_lower_it(known, unknown
 def test_three_hundred_clean_queries_promise_99_percent_at_half_but_not_at_the_share_of_2018():
     clean = trials([1.0] * 2000, [0.0] * 340)
     ask = {"wanted_cut": 0.5, "precision": 0.99, "seed": 0}
-    assert make_promise(clean, share=0.5, **ask).reached
-    few = make_promise(clean, share=0.026, **ask)
+    assert measure_guarantee(clean, share=0.5, **ask).reached
+    few = measure_guarantee(clean, share=0.026, **ask)
     assert not few.reached
     assert few.cut == 0.5  # what is claimed does not change, only what is promised of it
     assert 0.7 < few.shown < 0.75
-    assert make_promise(trials([1.0] * 2000, [0.0] * 13_000), share=0.026, **ask).reached
+    assert measure_guarantee(trials([1.0] * 2000, [0.0] * 13_000), share=0.026, **ask).reached
 
 
 def test_a_precision_that_needs_nearly_all_copies_is_shown_where_nearly_all_are_found():
@@ -89,7 +89,7 @@ def test_a_precision_that_needs_nearly_all_copies_is_shown_where_nearly_all_are_
     and testing must not begin there."""
     rng = np.random.default_rng(0)
     trials = Trials(known_K=rng.uniform(0.7, 1.0, 800), unknown_U=rng.uniform(0.0, 0.5, 6500))
-    promise = make_promise(trials, wanted_cut=0.6, precision=0.99, share=0.05, seed=0)
+    promise = measure_guarantee(trials, wanted_cut=0.6, precision=0.99, share=0.05, seed=0)
     assert promise.reached
     assert promise.lowest == promise.cut == 0.6
     assert promise.highest is not None
@@ -100,7 +100,7 @@ def test_the_promise_breaks_no_more_often_than_it_says():
     """Planted truth: Gaussian scores, whose true precision at every cut is known."""
     share, asked, redraws = 0.3, 0.95, 400
     promises = [
-        make_promise(
+        measure_guarantee(
             drawn(600, 1500, seed), wanted_cut=-5.0, precision=asked, share=share, seed=seed
         )
         for seed in range(redraws)
@@ -115,15 +115,15 @@ def test_the_promise_breaks_no_more_often_than_it_says():
 def test_a_cut_inside_the_shown_range_is_kept_and_one_outside_moves_to_its_edge():
     shown = drawn(2000, 20_000, 0)
     ask = {"precision": 0.9, "share": 0.3, "seed": 0}
-    low = make_promise(shown, wanted_cut=-5.0, **ask)
-    inside = make_promise(shown, wanted_cut=low.cut + 0.1, **ask)
+    low = measure_guarantee(shown, wanted_cut=-5.0, **ask)
+    inside = measure_guarantee(shown, wanted_cut=low.cut + 0.1, **ask)
     assert inside.cut == pytest.approx(low.cut + 0.1)
-    assert make_promise(shown, wanted_cut=99.0, **ask).cut == low.highest
+    assert measure_guarantee(shown, wanted_cut=99.0, **ask).cut == low.highest
 
 
 def test_look_alikes_are_counted_both_ways():
     queries = [0.0] * 40_000 + [1.0] * 30
-    both = make_promise(
+    both = measure_guarantee(
         trials([1.0] * 1000, queries), wanted_cut=0.9, precision=0.99, share=0.026, seed=0
     )
     assert both.false_count == 30

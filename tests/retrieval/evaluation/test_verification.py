@@ -106,10 +106,10 @@ def test_the_tenth_fold_does_not_choose_its_own_threshold() -> None:
 
 def test_the_curve_rises_from_strict_to_lax() -> None:
     curve = verification_of(*drawn_cosines(), seed=0).curve
-    assert (np.diff(curve.false_accept_K) > 0).all()
-    assert (np.diff(curve.true_accept_K) >= 0).all()
-    assert (np.diff(curve.threshold_K) < 0).all()
-    assert curve.false_accept_K[-1] == curve.true_accept_K[-1] == 1.0
+    assert (np.diff(curve["false_accept_rate"]) > 0).all()
+    assert (np.diff(curve["true_accept_rate"]) >= 0).all()
+    assert (np.diff(curve["threshold"]) < 0).all()
+    assert curve["false_accept_rate"].iloc[-1] == curve["true_accept_rate"].iloc[-1] == 1.0
 
 
 def test_too_few_pairs_of_a_kind_tell_nothing() -> None:

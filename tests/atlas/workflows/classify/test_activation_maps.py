@@ -1,17 +1,19 @@
 """Maps as others ask for them: by id, of a classifier or of folds."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from atlas.core.errors import MissingStageError, ProvenanceError, UserError
 from atlas.core.files import write_json
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store, read_images
 from atlas.training.weights import weights_hash
-from atlas.workflows.classify.activation_maps import maps_of
+from atlas.workflows.classify.activation_maps import images_of, mean_maps, open_classifiers
 from classify.activation_maps import activation_maps
 from classify.classifier import Classifier, load_classifier, save_classifier
 from tests.classify.atlases import TINY, draw_folder
@@ -40,6 +42,14 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for n in (1, 2):
         save_random(folder / "folds" / f"fold{n}", seed=n, held_out=[f"train{n}"])
     return data, folder / "folds"
+
+
+def maps_of(
+    data: Path, source: Path, labels_by_id: Mapping[str, Sequence[int]]
+) -> dict[tuple[str, int], NDArray[np.float32]]:
+    manifest = read_manifest(data)
+    asked = open_classifiers(source, manifest)
+    return mean_maps(asked, images_of(asked, manifest, list(labels_by_id)), labels_by_id)
 
 
 def one_map(data: Path, fold: Path, image_id: str, label: int) -> np.ndarray:
@@ -90,7 +100,7 @@ def test_what_cannot_be_asked_is_told(atlas, tmp_path: Path) -> None:
         maps_of(data, folds, {"nowhere": [0]})
     with pytest.raises(UserError, match=r"label 3 is not one of 0\.\.2"):
         maps_of(data, folds, {"test0": [3]})
-    with pytest.raises(MissingStageError, match="holds no classifier"):
+    with pytest.raises(MissingStageError, match=r"classifier\.json is not there"):
         maps_of(data, tmp_path, {"test0": [0]})
     save_random(tmp_path, seed=0, held_out=[], labels=("a", "b", "c"))
     with pytest.raises(ProvenanceError, match="other channels or labels"):

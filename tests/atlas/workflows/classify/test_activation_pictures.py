@@ -8,9 +8,7 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import MissingStageError, UserError
-from atlas.dataset.artifact_files import save_probabilities
-from atlas.dataset.artifacts import ProbabilitySet
-from atlas.workflows.classify.activation_maps import maps_of
+from atlas.dataset.artifacts import ProbabilitySet, save_probabilities
 from atlas.workflows.classify.activation_pictures import (
     BOX_COLUMNS,
     label_number,
@@ -20,7 +18,7 @@ from atlas.workflows.classify.activation_pictures import (
 )
 from atlas.workflows.settings import MapSettings
 from classify.decisions.thresholds import Thresholds, save_thresholds
-from tests.atlas.workflows.classify.test_activation_maps import LABELS, save_random
+from tests.atlas.workflows.classify.test_activation_maps import LABELS, maps_of, save_random
 from tests.classify.atlases import draw_folder
 
 # What was said of the images that each fold held out: label 1 of train2 is the likeliest.
@@ -37,7 +35,7 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     said = ProbabilitySet(ids=ids, probabilities_NC=HELD_OUT, provenance={})
     save_probabilities(folds / "out_of_fold_probabilities.h5", said)
     cuts = Thresholds(per_class=(1.0, 0.0, 1.0), overall=0.5, without_positives=())
-    save_thresholds(folds / "thresholds.json", cuts, LABELS)
+    save_thresholds(folds, cuts, LABELS)
     return data, folds
 
 

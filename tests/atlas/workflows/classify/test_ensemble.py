@@ -7,13 +7,18 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import UserError
-from atlas.dataset.artifact_files import load_probabilities, save_probabilities
-from atlas.dataset.artifacts import ProbabilitySet
+from atlas.dataset.artifacts import ProbabilitySet, save_probabilities
 from atlas.dataset.manifest import read_manifest
 from atlas.workflows.classify.ensemble import make_ensemble
 from classify.decisions.settings import DecisionSettings, ThresholdSettings
 from classify.decisions.thresholds import Thresholds, decide, load_thresholds, save_thresholds
-from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE, THRESHOLDS_FILE, load_held_out
+from classify.run_files import (
+    OUT_OF_FOLD_FILE,
+    TEST_FILE,
+    THRESHOLDS_FILE,
+    load_held_out,
+    load_test,
+)
 
 LABELS = ("zero", "one", "two")
 IDS = tuple(f"i{n:02}" for n in range(60))
@@ -31,7 +36,7 @@ def member(folder: Path, seed: int, ids=IDS, tests=TESTS) -> Path:
             ProbabilitySet(ids=tuple(some), probabilities_NC=said / 2, provenance={"seed": seed}),
         )
     save_thresholds(
-        folder / THRESHOLDS_FILE,
+        folder,
         Thresholds(per_class=(0.5,) * 3, overall=0.5, without_positives=()), LABELS,
     )  # fmt: skip
     return folder
@@ -53,8 +58,8 @@ SETTINGS = DecisionSettings(folds=3, resamples=20)
 
 def test_the_mean_is_of_the_same_images_and_the_folder_is_a_classifiers(data, folders, tmp_path):
     made = make_ensemble(data, folders, tmp_path / "out", SETTINGS, compare=False)
-    said = load_probabilities(tmp_path / "out" / TEST_FILE)
-    own = [load_probabilities(folder / TEST_FILE).aligned_to(TESTS) for folder in folders]
+    said = load_test(tmp_path / "out")
+    own = [load_test(folder).aligned_to(TESTS) for folder in folders]
     assert said.ids == TESTS
     np.testing.assert_allclose(
         said.probabilities_NC, np.mean([one.probabilities_NC for one in own], axis=0), atol=1e-6
@@ -94,7 +99,7 @@ def test_keep_top_off_goes_with_the_cuts(data, folders, tmp_path):
         folds=3, resamples=20, cuts=ThresholdSettings(thresholds="overall", keep_top=False)
     )
     make_ensemble(data, folders, tmp_path / "out", settings, compare=False)
-    cuts = load_thresholds(tmp_path / "out" / THRESHOLDS_FILE, LABELS)
+    cuts = load_thresholds(tmp_path / "out", LABELS)
     assert decide(np.zeros((1, 3), np.float32), cuts).sum() == 0
     assert "no label" in (tmp_path / "out" / THRESHOLDS_FILE).read_text()
 
@@ -108,8 +113,8 @@ def test_wanted_shares_are_met_on_the_test_images(data, folders, tmp_path):
         ),
     )  # fmt: skip
     make_ensemble(data, folders, tmp_path / "out", settings, compare=False)
-    cuts = load_thresholds(tmp_path / "out" / THRESHOLDS_FILE, LABELS)
-    said = load_probabilities(tmp_path / "out" / TEST_FILE)
+    cuts = load_thresholds(tmp_path / "out", LABELS)
+    said = load_test(tmp_path / "out")
     assert decide(said.probabilities_NC, cuts).sum(axis=0).tolist() == [0, 3, 1]
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from atlas.cli.classify import fold_cells
 from atlas.core.errors import MissingStageError, UserError
-from atlas.dataset.artifact_files import load_probabilities, save_table
-from atlas.dataset.artifacts import LEAK_COLUMNS
+from atlas.dataset.artifacts import LEAK_COLUMNS, load_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.workflows.classify.folds import (
     chosen_folds,

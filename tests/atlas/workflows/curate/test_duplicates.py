@@ -13,7 +13,7 @@ from atlas.dataset.splits.hold_out import grouped_ids
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.curate.duplicates import DuplicateFinding, find_duplicates_of
-from atlas.workflows.embed.index_building import build_index_of
+from atlas.workflows.embed.index import build_index_of
 from index.settings import LeakSettings, RegistrationSettings
 from retrieval import frozen
 

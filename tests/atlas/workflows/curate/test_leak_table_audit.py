@@ -9,10 +9,17 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import DataError, UserError
-from atlas.workflows.curate.leak_tables import AuditedTables, audit_leak_tables, columns_in_words
+from atlas.workflows.curate.leak_tables import AuditedTables, audit_leak_tables
 from index.audit.trust import distrusted
+from index.settings import LeakColumns
 
 IDS = [f"t{n:02d}" for n in range(60)]
+COLUMNS = LeakColumns(
+    id_column=("Id", "test"),
+    label_column=("Target", "labels of site", "labels"),
+    match_column=("candidate", "match_id"),
+    distance_column=("diff",),
+)
 FILES = {"agreement.csv", "conflicts.csv", "merged.csv", "agreement.png", "audit.json"}
 
 
@@ -33,7 +40,7 @@ def tables(tmp_path: Path) -> tuple[Path, ...]:
 
 def test_files_say_what_the_audit_found(tables: tuple[Path, ...], tmp_path: Path) -> None:
     out = tmp_path / "runs" / "leak_audit"
-    audited = audit_leak_tables(tables, out, data=None, labels=None)
+    audited = audit_leak_tables(tables, out, columns=COLUMNS)
     assert {path.name for path in out.iterdir()} == FILES
     about = json.loads((out / "audit.json").read_text())
     assert about["distrusted"] == ["bad"]
@@ -41,9 +48,14 @@ def test_files_say_what_the_audit_found(tables: tuple[Path, ...], tmp_path: Path
     assert about["voices"] == {"good": 0, "fair": 1, "bad": 2}
     assert about["trust"]["bad"]["equal"] < about["trust"]["bad"]["of"] / 2
     assert about["labels_beside_those_of_the_matches"] == []
-    assert tuple(about["verdict"]) == audited.verdict
-    assert any(line.startswith("bad: DISTRUST it") for line in audited.verdict)
-    assert any("label 1 (Nuclear membrane) is added" in line for line in audited.verdict)
+    assert about["cautions"] == []
+    trust = audited.trust.set_index("table")
+    assert trust["distrusted"].to_dict() == {"good": "no", "fair": "no", "bad": "yes"}
+    assert trust.loc["bad", "high"] < trust.loc["fair", "low"]
+    assert (audited.differences["table"] == "bad").all()
+    added = audited.differences.set_index("name")["added"]
+    assert added["Nuclear membrane"] > 30
+    assert len(about["differences"]) == len(added)
     merged = pd.read_csv(out / "merged.csv", dtype=str, keep_default_na=False).set_index("Id")
     assert len(merged) == 60
     assert tuple(merged.loc["t02", ["labels", "tables", "disagree"]]) == ("0", "good fair", "bad")
@@ -54,7 +66,7 @@ def test_files_say_what_the_audit_found(tables: tuple[Path, ...], tmp_path: Path
 
 def test_equal_work_gives_equal_bytes(tables: tuple[Path, ...], tmp_path: Path) -> None:
     for name in ("one", "two"):
-        audit_leak_tables(tables, tmp_path / "runs" / name, data=None, labels=None)
+        audit_leak_tables(tables, tmp_path / "runs" / name, columns=COLUMNS)
     for path in (tmp_path / "runs" / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "runs" / "two" / path.name).read_bytes()
 
@@ -66,7 +78,7 @@ def test_a_labelled_table_says_what_the_matches_are_worth(
     (tmp_path / "labelled.csv").write_text("\n".join(["Id,Target", *known]) + "\n")
     # The leak table has antibody 7 where this one has 99; plate, well and field are one.
     audited = audit_leak_tables(
-        tables, tmp_path / "out", data=None, labels=tmp_path / "labelled.csv"
+        tables, tmp_path / "out", columns=COLUMNS, labels=tmp_path / "labelled.csv"
     )
     (row,) = audited.sources.to_dict("records")
     equal = sum((n % 3 == 0) == (n % 2 == 0) for n in range(50))
@@ -79,29 +91,33 @@ def test_an_atlas_says_which_labels_and_images_there_are(
     tables: tuple[Path, ...], tmp_path: Path, write_atlas: Callable[..., Path]
 ) -> None:
     data = write_atlas(test=IDS[:40], labels=("zero", "one", "two"))
-    audited = audit_leak_tables(tables, tmp_path / "out", data=data, labels=None)
+    audited = audit_leak_tables(tables, tmp_path / "out", data=data, columns=COLUMNS)
     assert set(audited.merged["Id"]) == set(IDS[:40])
     assert audited.summary["strangers"].tolist() == [20, 20, 20]
-    assert "20 rows left out" in columns_in_words(audited.panel.tables[0])
+    assert audited.columns["distances"].tolist() == ["", "", "diff"]
     few = write_atlas("few", test=IDS, labels=("zero",))
     with pytest.raises(UserError, match=r"good.csv line 2: Target '1' is not labels of 0\.\.0"):
         audit_leak_tables(tables, tmp_path / "out", data=few, labels=None)
 
 
-def test_mistakes_are_told_and_nothing_is_written(tables: tuple[Path, ...], tmp_path: Path) -> None:
+def test_mistakes_are_named_and_nothing_is_written(
+    tables: tuple[Path, ...], tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=r"--data .* is no folder"):
-        audit_leak_tables(tables, tmp_path / "out", data=tmp_path / "none", labels=None)
+        audit_leak_tables(tables, tmp_path / "out", data=tmp_path / "none")
     with pytest.raises(DataError, match=r"nothing\.csv is missing"):
-        audit_leak_tables(tables, tmp_path / "out", data=None, labels=tmp_path / "nothing.csv")
+        audit_leak_tables(
+            tables, tmp_path / "out", columns=COLUMNS, labels=tmp_path / "nothing.csv"
+        )
     with pytest.raises(UserError, match=r"holds no merged\.csv"):
-        audit_leak_tables(tables, tmp_path, data=None, labels=None)
+        audit_leak_tables(tables, tmp_path, columns=COLUMNS)
     assert not (tmp_path / "out").exists()
 
 
 def test_what_was_merged_can_be_audited_again(tables: tuple[Path, ...], tmp_path: Path) -> None:
-    first = audit_leak_tables(tables, tmp_path / "out", data=None, labels=None)
+    first = audit_leak_tables(tables, tmp_path / "out", columns=COLUMNS)
     again = audit_leak_tables(
-        [tmp_path / "out" / "merged.csv"], tmp_path / "again", data=None, labels=None
+        [tmp_path / "out" / "merged.csv"], tmp_path / "again", columns=COLUMNS
     )
     assert again.merged["Id"].tolist() == first.merged["Id"].tolist()
     assert again.merged["labels"].tolist() == first.merged["labels"].tolist()
@@ -109,9 +125,10 @@ def test_what_was_merged_can_be_audited_again(tables: tuple[Path, ...], tmp_path
 
 
 def test_with_two_voices_no_table_is_accused(tables: tuple[Path, ...], tmp_path: Path) -> None:
-    audited = audit_leak_tables(tables[1:], tmp_path / "out", data=None, labels=None)
+    audited = audit_leak_tables(tables[1:], tmp_path / "out", columns=COLUMNS)
     assert distrusted(audited.panel) == ()
-    assert audited.verdict[-1].startswith("2 voices: with fewer than three")
+    (caution,) = audited.cautions
+    assert caution.startswith("voices: 2; with fewer than three")
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +181,8 @@ def test_the_verdict_on_the_real_tables(of_2018: AuditedTables) -> None:
     assert (trust["leak_v4"].equal, trust["leak_v4"].of) == (112, 271)
     assert (trust["pudae_leak"].equal, trust["pudae_leak"].of) == (206, 206)
     assert of_2018.panel.voices["leak2d"] == of_2018.panel.voices["test_matches"]
-    assert of_2018.verdict[-1].startswith("caution: the 3 voices seem to have 2 sources")
+    (caution,) = of_2018.cautions
+    assert caution.startswith("voices: 3, which seem to come from fewer sources: 2")
     sources = of_2018.sources.set_index("table")
     assert sources.loc["test_matches", ["known", "equal"]].tolist() == [259, 259]
     assert sources.loc["leak_v4", ["known", "equal"]].tolist() == [281, 115]

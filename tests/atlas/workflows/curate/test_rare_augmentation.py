@@ -248,7 +248,7 @@ def test_a_parent_that_ties_nothing_is_a_problem(tmp_path: Path, parent: str, sa
         read_manifest(data)
 
 
-def test_counts_before_and_after_are_told(tmp_path: Path) -> None:
+def test_counts_before_and_after_are_printed(tmp_path: Path) -> None:
     lines = list(rare_lines(plan_of(atlas(tmp_path / "data"), FOUR), None))
     assert [line.split() for line in lines[:2]] == [
         ["one", "2", "->", "4"],

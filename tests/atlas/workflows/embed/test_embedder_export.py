@@ -10,7 +10,7 @@ from atlas.inference import onnx_file
 from atlas.inference.onnx_file import INPUT, OUTPUT
 from atlas.workflows.embed.embedder import export_embedder
 from atlas.workflows.embed.vectors import with_views
-from retrieval.embedder_files import load_embedder, save_embedder
+from retrieval.embedder import load_embedder, save_embedder
 from retrieval.embedding import embed_images
 from tests.atlas.training.stirred import stirred
 from tests.atlas.workflows.evaluate.evaluated import SIZE_PX, save_random_embedder

@@ -19,18 +19,16 @@ from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from atlas.inference import openvino_runner
 from atlas.inference.settings import RuntimeOptions
-from atlas.workflows.embed import runtime_choice, runtime_recall
-from atlas.workflows.embed.index_building import build_index_of
-from atlas.workflows.embed.index_making import BuiltIndex
+from atlas.workflows.embed import runtime_choice
+from atlas.workflows.embed.index import BuiltIndex, build_index_of
 from atlas.workflows.embed.lookup import look_up
-from atlas.workflows.embed.runtime_recall import recall_of
+from atlas.workflows.embed.runtime_choice import LARGEST_FALL, Recall, recall_of
 from index.copies.trials import plant_copies
 from index.copies.verification import Images
 from index.index_folder import load_index
-from index.search.chosen import search_of
-from retrieval.embedder_files import load_embedder
-from retrieval.embedding import embed_images, embed_store
-from retrieval.exported import load_for_queries
+from index.search.open_search import open_search
+from retrieval.embedder import load_embedder
+from retrieval.embedding import embed_images, embed_store, load_for_queries
 from tests.atlas.workflows.evaluate.evaluated import (
     SIZE_PX,
     save_random_embedder,
@@ -85,7 +83,7 @@ def test_queries_are_embedded_bit_for_bit_as_the_index_was(made: Path, tmp_path:
     assert not np.array_equal(by_torch, expected)
     shutil.copytree(folder, tmp_path / "alone")  # with all that a query needs
     found = look_up([ids[0]], tmp_path / "alone", k=1, montage=tmp_path / "m.png").table
-    nearest = search_of(index).vectors.search(index.embeddings.aligned_to(ids[:1]), 1)
+    nearest = open_search(index).vectors.search(index.embeddings.aligned_to(ids[:1]), 1)
     assert found["match"][0] == nearest.reference_ids_NK[0, 0]
     assert np.float32(found["similarity"][0]) == nearest.similarity_NK[0, 0]
 
@@ -95,7 +93,7 @@ def test_vectors_of_another_precision_are_refused(made: Path, tmp_path: Path) ->
     store = fill_store(read_manifest(made / "data"), tmp_path / "store", size_px=SIZE_PX)
     by_torch = embed_store(load_embedder(made / "embedder"), store, store.ids[:2], folder=None)
     with pytest.raises(ProvenanceError, match="openvino float32"):
-        search_of(index).vectors.search(by_torch, 1)
+        open_search(index).vectors.search(by_torch, 1)
 
 
 def test_a_check_is_not_made_again(made: Path, tmp_path: Path, monkeypatch) -> None:
@@ -115,7 +113,7 @@ def test_a_check_is_not_made_again(made: Path, tmp_path: Path, monkeypatch) -> N
 
 def test_what_fails_its_check_gives_way_and_it_is_said(made: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setitem(runtime_choice.LEAST_COSINE, "float32", 1.1)
-    said = list(runtime_lines(built(made, tmp_path / "index", FLOAT32).runtime_checks))
+    said = tuple(runtime_lines(built(made, tmp_path / "index", FLOAT32).runtime_checks))
     assert said[0].startswith("not by openvino float32: cosine to torch float32 of 40 images")
     assert said[1] == "embeds by torch float32"
     kept = runtime_json(tmp_path / "index")
@@ -130,7 +128,7 @@ def test_what_openvino_cannot_take_gives_way_and_it_is_said(made, tmp_path, monk
         raise UserError("OpenVINO cannot take this network (a reason)")
 
     monkeypatch.setattr(runtime_choice, "export", refused)
-    said = list(runtime_lines(built(made, tmp_path / "index", FLOAT32).runtime_checks))
+    said = tuple(runtime_lines(built(made, tmp_path / "index", FLOAT32).runtime_checks))
     assert said == (
         "not by openvino float32: OpenVINO cannot take this network (a reason)",
         "embeds by torch float32",
@@ -183,7 +181,7 @@ def test_a_lookup_needs_no_torch(made: Path, tmp_path: Path) -> None:
     found = pd.read_json(StringIO(done.stdout))
     embedder, opened = load_embedder(index / "embedder"), load_index(index)
     queries = opened.embeddings.aligned_to(["field0_0"])
-    nearest = search_of(opened).vectors.search(queries, 3)
+    nearest = open_search(opened).vectors.search(queries, 3)
     assert load_for_queries(index / "embedder").maker == embedder.maker
     assert found["match"].tolist() == nearest.reference_ids_NK[0].tolist()
     np.testing.assert_allclose(found["similarity"], nearest.similarity_NK[0], atol=1e-6)
@@ -224,7 +222,7 @@ def naive_recall(embedder, store, ids, identities) -> tuple[float, float]:
 
 
 def test_recall_counts_planted_copies_and_siblings(made, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(runtime_recall, "LEAST_COPIES", COPIES)
+    monkeypatch.setattr(runtime_choice, "LEAST_COPIES", COPIES)
     manifest = read_manifest(made / "data").labelled
     store = fill_store(manifest, tmp_path / "store", size_px=SIZE_PX)
     embedder = load_embedder(made / "embedder")
@@ -246,7 +244,7 @@ def test_8_bits_are_taken_or_given_up_by_what_they_find(
 ) -> None:
     monkeypatch.setattr(runtime_choice, "LARGEST_FALL", largest_fall)
     options = RuntimeOptions(precision="int8")
-    told = list(runtime_lines(built(made, tmp_path / "index", options).runtime_checks))
+    told = tuple(runtime_lines(built(made, tmp_path / "index", options).runtime_checks))
     kept = runtime_json(tmp_path / "index")
     first = kept["checks"][0]
     assert first["precision"] == "int8"
@@ -270,3 +268,23 @@ def test_8_bits_are_taken_or_given_up_by_what_they_find(
     (tmp_path / "index" / "embedder" / "model" / "model.bin").write_bytes(b"another")
     with pytest.raises(UserError, match="not the model it was saved with"):
         load_embedder(tmp_path / "index" / "embedder")
+
+
+def recall(copies: int, siblings: int) -> Recall:
+    return Recall(copies=copies / 2000, copy_count=2000, siblings=siblings / 600, sibling_count=600)
+
+
+@pytest.mark.parametrize(
+    ("found", "passes"),
+    [
+        ((1353, 249), True),
+        ((1343, 249), True),  # 10 of 2,000 are half a point
+        ((1342, 249), False),
+        ((1353, 246), True),  # 3 of 600 are half a point
+        ((1353, 245), False),
+        ((1400, 300), True),
+        ((1400, 245), False),  # either counts
+    ],
+)
+def test_half_a_point_less_is_the_most(found: tuple[int, int], passes: bool) -> None:
+    assert (recall(1353, 249).fall_to(recall(*found)) <= LARGEST_FALL) == passes

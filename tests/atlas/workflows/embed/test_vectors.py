@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from atlas.core.errors import DataError, MissingStageError, UserError
-from atlas.core.row_cache import fill_parts
+from atlas.core.row_cache import fill_rows
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import read_manifest
 from atlas.workflows.embed.vectors import joined, open_vectors
@@ -64,7 +64,7 @@ def test_a_classifiers_features_are_what_its_last_layer_sees(made: Path) -> None
 def test_a_killed_embedding_of_features_goes_on(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "fill_parts", partial(fill_parts, rows_per_part=2))
+    monkeypatch.setattr(kept, "fill_rows", partial(fill_rows, rows_per_file=2))
     manifest = read_manifest(made / "data")
     source = open_vectors(str(made / "classifier"), manifest, tmp_path)
     ids = manifest.ids[:5]

@@ -9,8 +9,7 @@ from atlas.training.layers import ChannelStatistics
 from atlas.training.weights import weights_hash
 from classify.classifier import Classifier, save_classifier
 from classify.networks.factory import build_network
-from retrieval.embedder import Embedder, HeldOut
-from retrieval.embedder_files import save_embedder
+from retrieval.embedder import Embedder, HeldOut, save_embedder
 from retrieval.network import trained_network
 from tests.classify.atlases import TINY
 from tests.conftest import write_field

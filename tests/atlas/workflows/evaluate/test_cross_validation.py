@@ -17,12 +17,14 @@ from atlas.dataset.splits.folds import Fold
 from atlas.training.weights import weights_hash
 from atlas.workflows.evaluate.cross_validation import (
     METRICS,
+    classes_to_find,
     cross_validate,
     figures_of,
+    fold_atlas,
     frozen_features,
     summary_of,
+    train_on,
 )
-from atlas.workflows.evaluate.folded_atlas import classes_to_find, fold_atlas, train_on
 from atlas.workflows.settings import FoldSettings
 from retrieval.embedding import embed_store
 from retrieval.frozen import frozen_embedder

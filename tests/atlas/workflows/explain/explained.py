@@ -6,11 +6,20 @@ import numpy as np
 import pandas as pd
 
 from atlas.core.files import write_json
-from atlas.dataset.artifact_files import save_probabilities, save_table
-from atlas.dataset.artifacts import LEAK_COLUMNS, MATCH_COLUMNS, ORIGIN_COLUMNS, ProbabilitySet
+from atlas.dataset.artifacts import (
+    LEAK_COLUMNS,
+    MATCH_COLUMNS,
+    ORIGIN_COLUMNS,
+    ProbabilitySet,
+    save_probabilities,
+    save_table,
+)
 from atlas.synthetic.edits import turned
-from atlas.workflows.leaks.calibration import LeakCalibration, save_calibration
-from atlas.workflows.leaks.measurement import SameImageMeasurement
+from atlas.workflows.leaks.calibration import (
+    LeakCalibration,
+    SameImageMeasurement,
+    save_calibration,
+)
 from classify.decisions.thresholds import Thresholds, save_thresholds
 from index.copies.calibration import calibrate_same_image, no_siblings
 from index.settings import LeakSettings, RegistrationSettings
@@ -69,7 +78,7 @@ def write_classifier(folder: Path) -> None:
     saved = ProbabilitySet(ids=TESTS, probabilities_NC=rows, provenance=PROVENANCE)
     save_probabilities(folder / "test_probabilities.h5", saved)
     cuts = Thresholds(per_class=(0.3, 0.7, 0.5), overall=0.5, without_positives=(2,))
-    save_thresholds(folder / "thresholds.json", cuts, LABELS)
+    save_thresholds(folder, cuts, LABELS)
 
 
 def write_submission(run: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from atlas.core.errors import UserError
 from atlas.report.explanation_page import Explanation
 from atlas.workflows.explain.explanation import explain, explanation_of
-from atlas.workflows.runs.run_folder import read_run
+from atlas.workflows.explain.run_so_far import read_run
 from tests.atlas.workflows.explain.explained import REASON, write_run
 
 

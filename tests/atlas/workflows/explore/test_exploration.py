@@ -1,4 +1,4 @@
-"""An atlas explored, from a folder to a page: what is found, what is told, what is written."""
+"""An atlas explored, from a folder to a page: what is found and what is written."""
 
 import re
 import shutil
@@ -25,12 +25,8 @@ DATA_URI = re.compile(r'"data:image/[a-z]+;base64,[A-Za-z0-9+/=]*"')
 Writer = Callable[..., Path]
 
 
-def leads(explored: Exploration) -> list[str]:
-    return [finding.lead for finding in explored.stands_out]
-
-
-def told(explored: Exploration, lead: str) -> str:
-    return next(f.told for f in explored.stands_out if f.lead == lead)
+def figure(explored: Exploration, name: str, split: str = "train") -> str:
+    return str(explored.key_figures.set_index("figure").loc[name, split])
 
 
 def only_tables(data: Path) -> Path:
@@ -73,13 +69,16 @@ def test_planted_copies_and_the_odd_size_are_found(drawn: Path, explored: Explor
     assert equal[["id", "other", "same_labels"]].to_numpy().tolist() == [
         [ids.iloc[-1], ids.iloc[0], "no"]
     ]
-    assert "One image is equal to an earlier one, pixel by pixel" in leads(explored)
+    assert explored.counts["equal images"] == "1"
+    assert figure(explored, "images equal to an earlier one") == "1"
+    assert figure(explored, "equal images with other labels") == "1"
     sizes = explored.images.sizes
     train = sizes[sizes["split"] == "train"]
     assert train[["width_px", "height_px", "images"]].to_numpy().tolist() == [
         [64, 64, len(ids) - 1], [60, 50, 1]
     ]  # fmt: skip
-    assert "There are 2 sizes of images" in leads(explored)
+    assert figure(explored, "sizes of images") == "2"
+    assert figure(explored, "commonest size") == "64 x 64 px"
 
 
 def test_a_copy_that_was_changed_is_found_by_hash_and_pixels(drawn: Path, tmp_path: Path) -> None:
@@ -105,8 +104,7 @@ def test_the_page_needs_no_other_file_and_holds_what_the_tables_hold(
     assert not re.search(r"https?:|src=\"(?!data:)|url\(", text)
     tables = shown_tables(folder / PAGE_FILE)
     files = {file for file, _, _ in tables}
-    aside = {"images.csv", "stands_out.csv"}
-    assert files == {path.name for path in folder.glob("*.csv")} - aside
+    assert files == {path.name for path in folder.glob("*.csv")} - {"images.csv"}
     for file, head, rows in tables:
         written = pd.read_csv(folder / file, dtype=str, keep_default_na=False)
         assert [name.replace("_", " ") for name in written.columns] == [
@@ -139,7 +137,7 @@ def test_equal_work_gives_equal_bytes_and_an_older_result_is_replaced(
         explore(drawn, drawn, SETTINGS)
 
 
-def test_a_sample_is_told_of_everywhere(write_atlas: Writer, tmp_path: Path) -> None:
+def test_a_sample_is_named_in_the_notes(write_atlas: Writer, tmp_path: Path) -> None:
     data = write_atlas(train={f"i{n}": "0" for n in range(15)}, test=[*"tuvwx"])
     sampled = explore(data, tmp_path / "out", ExplorationSettings(sample=7))
     again = explore(data, tmp_path / "again", ExplorationSettings(sample=7, seed=1))
@@ -148,11 +146,11 @@ def test_a_sample_is_told_of_everywhere(write_atlas: Writer, tmp_path: Path) -> 
     assert len(sampled.images.scanned.rows) == 7
     assert set(sampled.images.scanned.ids) != set(again.images.scanned.ids)
     assert sampled.images.channels["images"].sum() == 7
-    assert "Measured on 7 of 20 images" in (tmp_path / "out" / PAGE_FILE).read_text()
-    assert any("Measured on 7 of 20" in note for note in sampled.notes)
+    assert "measured on 7 of 20 images" in (tmp_path / "out" / PAGE_FILE).read_text()
+    assert any("measured on 7 of 20" in note for note in sampled.notes)
 
 
-def test_without_images_the_labels_are_told_of_and_what_is_missing(
+def test_without_images_the_labels_are_explored_and_the_rest_is_named(
     write_atlas: Writer, tmp_path: Path
 ) -> None:
     data = only_tables(write_atlas(train={"a": "0 1", "b": "1"}, test=["t", "u"]))
@@ -160,10 +158,10 @@ def test_without_images_the_labels_are_told_of_and_what_is_missing(
     assert found.images is None
     assert found.counts["test images"] == "2"
     assert found.notes == (
-        "No images are there (no folder train/, external/ or test/): only labels are told of.",
+        "There are no images (no folder train/, external/ or test/): only the labels are explored.",
     )
     text = (tmp_path / "out" / PAGE_FILE).read_text()
-    assert "only labels are told of" in text
+    assert "only the labels are explored" in text
     assert "One image of each label" not in text
     assert not (tmp_path / "out" / "channels.csv").exists()
 
@@ -174,8 +172,7 @@ def test_a_split_whose_folder_is_missing_is_named_and_the_others_are_looked_at(
     data = write_atlas(external={"x": "2"}, test=["t"])
     shutil.rmtree(data / "external")
     found = explore(data, tmp_path / "out", SETTINGS)
-    assert found.notes == ("The images of external are not there: of these only the table is told "
-                           "of.",)  # fmt: skip
+    assert found.notes == ("There is no folder external/: only its table is explored.",)
     assert found.images is not None
     assert set(found.images.channels["split"]) == {"train", "test"}
 
@@ -202,7 +199,8 @@ def test_train_and_external_are_told_apart(write_atlas: Writer, tmp_path: Path) 
     }  # fmt: skip
     together = pd.read_csv(tmp_path / "out" / "folds.csv").set_index("label")["images"]
     assert together.to_dict() == {0: 3, 1: 2, 2: 4}
-    assert "train and external hold labels in different shares" in leads(found)
+    assert figure(found, "commonest label") == "zero: 3 images"
+    assert figure(found, "commonest label", "external") == "two: 4 images"
 
 
 def test_pairs_of_one_antibody_are_no_proof(write_atlas: Writer, tmp_path: Path) -> None:
@@ -214,17 +212,19 @@ def test_pairs_of_one_antibody_are_no_proof(write_atlas: Writer, tmp_path: Path)
         folder = f"data{proof}"
         data = only_tables(write_atlas(folder, train=together | single, identities=identities))
         found = explore(data, tmp_path / folder / "out", SETTINGS)
-        assert ("zero and one occur together" in leads(found)) == proof
+        assert figure(found, "pairs together more than by chance") == ("1" if proof else "0")
+        assert figure(found, "strongest pair together").startswith("zero, one") == proof
 
 
-def test_rare_labels_are_told_with_what_folds_can_do(write_atlas: Writer, tmp_path: Path) -> None:
+def test_rare_and_unused_labels_are_counted_with_what_folds_can_do(
+    write_atlas: Writer, tmp_path: Path
+) -> None:
     train = {f"i{n}": "0" for n in range(10)} | {"p": "1", "q": "1", "r": "1"}
     data = only_tables(write_atlas(train=train))
     found = explore(data, tmp_path / "out", ExplorationSettings(folds=5, rare_below=5))
-    assert "Only 3 of 5 folds can test one" in told(
-        found, "One label is on fewer than 5 labelled images"
-    )
-    assert told(found, "One label is on no image") == "two."
+    assert found.counts["labels on fewer than 5 images"] == "1"
+    assert found.counts["labels on no image"] == "1"
+    assert found.labels.rare[["name", "folds"]].to_numpy().tolist() == [["one", 3]]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_the_command_says_what_it_found_and_where(write_atlas: Writer, tmp_path:
         cwd=PROJECT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "2 (66.666667 %)" in done.stdout
-    assert "only labels are told of" in done.stdout
+    assert "only the labels are explored" in done.stdout
     assert f"see {tmp_path / 'out' / PAGE_FILE}" in done.stdout.replace("\n", "")
 
 
@@ -275,15 +275,18 @@ def test_lysosomes_and_endosomes_are_found_to_occur_together(
     assert first["phi"] == pytest.approx(0.788595, abs=1e-6)
     assert first["phi"] > 3 * second["phi"]
     assert first["log10_p"] < -80
-    assert explored.stands_out[0].lead == "Endosomes and Lysosomes occur together"
-    assert explored.stands_out[0].told.startswith(
-        "all 28 images with Lysosomes also carry Endosomes, and 62 % of 45 the other way round"
+    assert figure(explored, "strongest pair together") == (
+        "Endosomes, Lysosomes: phi 0.79, 28 images, by chance 0.04"
     )
 
 
 @pytest.mark.real
-def test_what_else_stands_out_in_2018(hpa: tuple[Exploration, Path]) -> None:
-    rare = "5 labels are on fewer than 100 labelled images"
-    assert rare in leads(hpa[0])
-    assert "Each of 5 folds tests 2 or 3 images of Rods & rings" in told(hpa[0], rare)
-    assert "The commonest label has 1,171 times the images of the rarest" in leads(hpa[0])
+def test_the_key_figures_of_2018(hpa: tuple[Exploration, Path]) -> None:
+    explored, folder = hpa
+    assert explored.counts["labels on fewer than 100 images"] == "5"
+    rare = pd.read_csv(folder / "folds.csv").iloc[0]
+    assert (rare["name"], rare["least_groups"], rare["most_groups"]) == ("Rods & rings", 2, 3)
+    assert figure(explored, "commonest label") == "Nucleoplasm: 12,885 images"
+    assert figure(explored, "rarest label") == "Rods & rings: 11 images"
+    assert figure(explored, "pairs together more than by chance") == "14"
+    assert figure(explored, "pairs apart more than by chance") == "152"

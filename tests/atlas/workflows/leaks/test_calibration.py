@@ -8,8 +8,12 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import UserError
-from atlas.workflows.leaks.calibration import LeakCalibration, load_calibration, save_calibration
-from atlas.workflows.leaks.measurement import SameImageMeasurement
+from atlas.workflows.leaks.calibration import (
+    LeakCalibration,
+    SameImageMeasurement,
+    load_calibration,
+    save_calibration,
+)
 from index.copies.calibration import calibrate_same_image, calibrate_sibling
 from index.copies.guarantee import Trials
 from index.settings import LeakSettings, RegistrationSettings

@@ -11,17 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.dataset.artifact_files import load_leaks, save_table
-from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport
+from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport, load_leaks, save_table
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from atlas.synthetic.edits import EDITS, plant, turned
-from atlas.workflows.leaks.calibration import LeakCalibration
-from atlas.workflows.leaks.measurement import SameImageMeasurement
+from atlas.workflows.leaks.calibration import LeakCalibration, SameImageMeasurement
 from atlas.workflows.leaks.pair_difference import difference, lay_over, query_to_match
 from atlas.workflows.leaks.report import (
-    as_written,
-    labels_before,
     same_image_in_words,
     save_leak_report,
 )
@@ -89,7 +85,7 @@ def reported(write_atlas, run: Path, calibration: LeakCalibration, leaks: LeakRe
     cv2.imwrite(str(folder / "calibration.png"), np.zeros((4, 4), np.uint8))
     save_table(folder / "leaks.csv", leaks.table)
     store = fill_store(manifest, run / "store", size_px=96)
-    save_leak_report(folder, leaks, store, calibration, spec=manifest.spec, test_images=3)
+    save_leak_report(folder, store, calibration, spec=manifest.spec, test_images=3)
     return folder
 
 
@@ -108,16 +104,11 @@ def test_csv_parquet_and_json_hold_the_same_rows(write_atlas, tmp_path, calibrat
     pd.testing.assert_frame_equal(again, table)
 
 
-def test_the_page_lists_the_least_sure_claim_first_with_labels_before(
-    write_atlas, tmp_path, calibration
-):
-    (tmp_path / "run" / "submission").mkdir(parents=True)
-    before = pd.DataFrame({"Id": ["t0", "t2"], "Predicted": ["2", "0 1"]})
-    save_table(tmp_path / "run" / "submission" / "submission_without_transfer.csv", before)
+def test_the_page_lists_the_least_sure_claim_first(write_atlas, tmp_path, calibration):
     folder = reported(write_atlas, tmp_path / "run", calibration, LEAKS)
     page = data_of(folder / "report.html")
     assert [row["id"] for row in page["rows"]] == ["t1", "t2", "t0"]
-    assert [row["before"] for row in page["rows"]] == [None, [0, 1], [2]]
+    assert [row["before"] for row in page["rows"]] == [None, None, None]
     assert [row["labels"] for row in page["rows"]] == [[1, 0], [2], [1, 0]]
     assert [row["evidence"] for row in page["rows"]] == [None, 0.987654, 0.987654]
     assert page["labels"] == ["zero", "one", "two"]
@@ -147,16 +138,12 @@ def test_a_run_without_claims_has_a_report_too(write_atlas, tmp_path, calibratio
     assert json.loads((folder / "leaks.json").read_text()) == []
 
 
-def test_without_a_submission_no_label_is_known(tmp_path):
-    assert labels_before(tmp_path) == {}
-
-
 def test_relations_count_claims_and_transfers(calibration):
-    told = same_image_in_words(as_written(LEAKS), calibration.same_image.calibration)
+    told = same_image_in_words(LEAKS.table, calibration.same_image.calibration)
     assert (told.claims, told.transfers) == (2, 1)
     assert "1.000 of 50 planted copies" in told.said[0]
     unclear = replace(calibration.same_image.calibration, note="only few")
-    assert same_image_in_words(as_written(LEAKS), unclear).said[-1] == "Only few"
+    assert same_image_in_words(LEAKS.table, unclear).said[-1] == "Only few"
 
 
 @pytest.mark.parametrize("number", range(8))

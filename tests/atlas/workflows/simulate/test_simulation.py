@@ -14,7 +14,7 @@ from atlas.dataset.manifest import read_manifest
 from atlas.dataset.truth import read_truth
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
-from atlas.workflows.embed.index_building import build_index_of
+from atlas.workflows.embed.index import build_index_of
 from atlas.workflows.leaks.finding import find_leaks_of
 from atlas.workflows.settings import SimulationSettings
 from atlas.workflows.simulate.simulation import simulate_test
@@ -43,7 +43,7 @@ def test_an_atlas_whose_truth_fits_its_images(tmp_path: Path, channels: tuple[st
     simulate_test(data, tmp_path / "out", HALF)
     source, made = read_manifest(data), read_manifest(tmp_path / "out")
     assert made.spec == source.spec
-    truth = read_truth(tmp_path / "out", made)
+    truth = read_truth(tmp_path / "out")
     assert truth is not None
     assert truth["relation"].value_counts().to_dict() == {
         "novel": 12,
@@ -124,7 +124,7 @@ def test_external_images_and_groups_go_along(tmp_path: Path) -> None:
         assert len({made.by_id[i].group for i in ("image00", "image39") if i in made.ids}) <= 1
 
 
-def test_what_is_told(tmp_path: Path) -> None:
+def test_what_is_printed(tmp_path: Path) -> None:
     data = write_atlas(tmp_path / "data", identities=None)
     lines = list(simulation_lines(simulate_test(data, tmp_path / "out", HALF), tmp_path / "out"))
     assert lines[0] == "24 images stay labelled, 20 are tested:"

@@ -1,0 +1,61 @@
+"""Figures of one look: panels, their axes, and the PNG they are saved as."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from atlas.core.files import written_beside
+
+NAME_LETTERS = 36  # what fits over a picture; a UUID has as many
+PAGE_DPI, FILE_DPI = 110, 120
+
+Panels = NDArray[Any]  # of Axes
+
+
+def panels(
+    rows: int,
+    columns: int,
+    size_inches: tuple[float, float],
+    *,
+    sharex: bool = False,
+    sharey: bool = False,
+    width_ratios: list[float] | None = None,
+) -> tuple[Figure, Panels]:
+    """Return a figure and its axes, rows x columns."""
+    figure = Figure(figsize=size_inches, layout="constrained")
+    axes = figure.subplots(
+        rows, columns, sharex=sharex, sharey=sharey, squeeze=False, width_ratios=width_ratios
+    )
+    return figure, axes
+
+
+def dress(axis: Axes, *, grid: str = "x", title: str = "") -> None:
+    """Draw a faint grid below the data along "x", "y" or "both", and no box around it."""
+    axis.grid(axis=grid, color="0.91", linewidth=0.7)  # type: ignore[arg-type]
+    axis.set_axisbelow(True)
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    if title:
+        axis.set_title(title, fontsize=9)
+
+
+def save_figure(path: Path, figure: Figure) -> None:
+    """Save a PNG without a date, so that equal work gives equal bytes."""
+    with written_beside(path) as beside:
+        figure.savefig(beside, dpi=FILE_DPI, metadata={"Software": None})
+
+
+def png_of(figure: Figure) -> bytes:
+    """Return the PNG for a page."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=PAGE_DPI, metadata={"Software": None})
+    return png.getvalue()
+
+
+def shortened(text: str, letters: int = NAME_LETTERS) -> str:
+    """Return the text, or its beginning and dots."""
+    return text if len(text) <= letters else text[: letters - 3] + "..."

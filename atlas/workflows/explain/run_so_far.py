@@ -1,0 +1,189 @@
+"""What the stages of a run say of test images, as far as the run went."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from atlas.core.errors import DataError, Stage
+from atlas.core.files import read_json
+from atlas.dataset.artifacts import (
+    ProbabilitySet,
+    load_leaks,
+    load_matches,
+    load_table,
+)
+from atlas.dataset.manifest import read_labelled_tables, read_test_ids
+from atlas.dataset.spec import AtlasSpec, read_spec
+from atlas.dataset.tables import GROUPS_TABLE, Draft
+from atlas.dataset.truth import read_truth
+from atlas.workflows.leaks.calibration import LeakCalibration, load_calibration
+from atlas.workflows.run_folder import SUMMARY_FILE, RunFolder
+from atlas.workflows.submit.submission import shared_by_copies
+from classify.decisions.thresholds import Thresholds, load_thresholds
+from classify.run_files import TEST_FILE, load_test
+from index.index_folder import IndexFolder, load_index
+
+STAGES = {
+    Stage.INDEX: "the index of labelled images",
+    Stage.LEAKS: "claims of known test images",
+    Stage.CLASSIFIER: "the classifier's probabilities",
+    Stage.SUBMISSION: "the submission",
+}
+
+Row = Mapping[Hashable, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaks:
+    """matches, claims: as matches.csv and leaks.csv have them. group_of: of images that show the
+    same."""
+
+    matches: pd.DataFrame
+    claims: pd.DataFrame
+    calibration: LeakCalibration
+    group_of: Mapping[str, str]
+
+    @cached_property
+    def claim_of(self) -> dict[str, Row]:
+        return _by_id(self.claims)
+
+    def known(self, test_id: str) -> pd.DataFrame:
+        """The pairs of a test image with labelled images."""
+        pairs = self.matches
+        return pairs[(pairs["query_id"] == test_id) & (pairs["match_split"] != "test")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classified:
+    """own: as the classifier gave them; shared: test images that show the same have their mean."""
+
+    folder: Path
+    own: ProbabilitySet
+    shared: ProbabilitySet
+    thresholds: Thresholds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """row_of: by test id, the row of origins.csv, with the labels as texts: `labels` and `without`.
+
+    classifier: the provenance of the predictions that were submitted.
+    """
+
+    row_of: Mapping[str, Row]
+    classifier: object
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSoFar:
+    """A stage that was not run is None. truth_of: rows of truth.csv, none without that file."""
+
+    folder: RunFolder
+    data: Path
+    spec: AtlasSpec
+    test_ids: tuple[str, ...]
+    index: IndexFolder | None
+    leaks: Leaks | None
+    classified: Classified | None
+    submitted: Submitted | None
+    truth_of: Mapping[str, Row]
+
+    @cached_property
+    def labels(self) -> dict[str, tuple[int, ...]]:
+        """Of the labelled images."""
+        return {draft.id: draft.labels or () for draft in self._labelled}
+
+    @cached_property
+    def identities(self) -> dict[str, str]:
+        """Of the labelled images, "" where none is known."""
+        return {draft.id: draft.identity or "" for draft in self._labelled}
+
+    @cached_property
+    def _labelled(self) -> list[Draft]:
+        return read_labelled_tables(self.data)
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """What is not there -> the command that makes it, in the order of the job."""
+        there = (self.index, self.leaks, self.classified, self.submitted)
+        stages = zip(STAGES.items(), there, strict=True)
+        return {what: stage.command for (stage, what), held in stages if held is None}
+
+
+def read_run(data: Path, runs: Path, classifier: Path | None = None) -> RunSoFar:
+    """Read what a run holds.
+
+    Args:
+        data: The atlas folder.
+        runs: The run folder.
+        classifier: The folder of a classifier, of folds or of an ensemble, in place of the one that
+            the submission was made from.
+
+    Raises:
+        DataError: The atlas has problems.
+        UserError: A stage is damaged.
+    """
+    run, spec, test_ids = RunFolder(runs), read_spec(data), read_test_ids(data)
+    if not test_ids:
+        raise DataError(str(data), ["sample_submission.csv names no test images"])
+    truth, leaks = read_truth(data), _leaks(run)
+    return RunSoFar(
+        folder=run,
+        data=data,
+        spec=spec,
+        test_ids=test_ids,
+        index=load_index(run.index) if run.has(Stage.INDEX) else None,
+        leaks=leaks,
+        classified=_classified(classifier or run.classifier, spec, test_ids, leaks),
+        submitted=_submitted(run),
+        truth_of={} if truth is None else _by_id(truth),
+    )
+
+
+def _leaks(run: RunFolder) -> Leaks | None:
+    if not run.has(Stage.LEAKS):
+        return None
+    groups = load_table(run.leaks / GROUPS_TABLE, stage=Stage.LEAKS)
+    return Leaks(
+        matches=load_matches(run.leaks / "matches.csv", stage=Stage.LEAKS).table,
+        claims=load_leaks(run.leaks / "leaks.csv", stage=Stage.LEAKS).table,
+        calibration=load_calibration(run.leaks),
+        group_of=dict(zip(groups["Id"], groups["Group"], strict=True)),
+    )
+
+
+def _classified(
+    folder: Path, spec: AtlasSpec, test_ids: tuple[str, ...], leaks: Leaks | None
+) -> Classified | None:
+    if not (folder / TEST_FILE).exists():
+        return None
+    own = load_test(folder).aligned_to(test_ids)
+    return Classified(
+        folder=folder,
+        own=own,
+        shared=shared_by_copies(own, leaks.group_of if leaks else {}),
+        thresholds=load_thresholds(folder, spec.labels),
+    )
+
+
+def _submitted(run: RunFolder) -> Submitted | None:
+    if not run.has(Stage.SUBMISSION):
+        return None
+
+    def table(name: str) -> pd.DataFrame:
+        return load_table(run.submission / name, stage=Stage.SUBMISSION).set_index("Id", drop=False)
+
+    rows = table("origins.csv").assign(
+        labels=table("submission.csv")["Predicted"],
+        without=table("submission_without_transfer.csv")["Predicted"],
+    )
+    summary = read_json(run.submission / SUMMARY_FILE, stage=Stage.SUBMISSION)
+    return Submitted(row_of=_by_id(rows), classifier=summary.get("classifier"))
+
+
+def _by_id(table: pd.DataFrame) -> dict[str, Row]:
+    return {row["Id"]: row for row in table.to_dict("records")}

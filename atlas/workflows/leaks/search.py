@@ -1,0 +1,147 @@
+"""The search for known images: queries are embedded, candidates proposed and compared by pixels.
+
+Axes: N queries, K candidates, M references, T flips and turns, C channels, B bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.core.errors import UserError
+from atlas.dataset.artifacts import EmbeddingSet, Neighbours
+from atlas.dataset.manifest import Manifest
+from atlas.dataset.store import ImageStore, fill_store
+from index.copies.hashes import BYTES, HashIndex, hash_images, with_hashed
+from index.copies.verification import Images, examine
+from index.index_folder import EMBEDDER_FOLDER, IndexFolder
+from index.search.open_search import Search, exact_search, kept_neighbours, open_search
+from index.settings import (
+    RULE_2018_BITS,
+    HashKind,
+    LeakSettings,
+    RegistrationSettings,
+)
+from retrieval.embedder import Embedder, load_embedder
+from retrieval.embedding import embed_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """What candidates are taken from. hashes: None where hashes propose none."""
+
+    search: Search
+    hashes: HashIndex | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakSearch:
+    """An index, its embedder and the atlas's images; long work is kept below `work`."""
+
+    index: IndexFolder
+    embedder: Embedder
+    store: ImageStore
+    work: Path
+    settings: LeakSettings
+    registration: RegistrationSettings
+
+    def stored(self, what: str) -> Images:
+        """Return the atlas's images, under a name for progress bars."""
+        return Images(what=what, read=self.store.read, keys=self.store.keys)
+
+    def embedded(self, ids: Sequence[str], images: Images) -> EmbeddingSet:
+        return embed_rows(
+            self.embedder,
+            images.read,
+            ids,
+            keys=images.keys(ids),
+            folder=self.work / "embeddings",
+            description=f"embedding {images.what}",
+        )
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """The labelled images of the index."""
+        return self._gallery(open_search(self.index))
+
+    def gallery_of(self, embeddings: EmbeddingSet) -> Gallery:
+        """Stored images other than those of the index."""
+        return self._gallery(exact_search(embeddings))
+
+    def candidates(
+        self, queries: EmbeddingSet, images: Images, *, among: Gallery | None = None
+    ) -> Neighbours:
+        """Return what the embedder and the hashes propose.
+
+        Args:
+            queries: The embedded queries.
+            images: Where the pixels of the queries are read.
+            among: Where candidates come from; the index, unless given.
+        """
+        gallery, settings = among or self.gallery, self.settings
+        found = kept_neighbours(
+            gallery.search, queries, settings.neighbours, folder=self.work / "neighbours"
+        )
+        if gallery.hashes is None or settings.hash_kind is None:
+            return found
+        hashed_NK = gallery.hashes.nearest(
+            queries.ids,
+            self._hashes(queries.ids, images, settings.hash_kind),
+            settings.hash_candidates,
+            limits_C=self._limits(),
+        )
+        return with_hashed(found, hashed_NK, queries, gallery.search.known)
+
+    def evidence(self, found: Neighbours, images: Images) -> NDArray[np.float32]:
+        """Return the correlation of each query's pixels with those of each candidate, N x K.
+
+        images: where the pixels of the queries are read.
+        """
+        return examine(
+            found, images, self.stored("references"), self.registration,
+            folder=self.work / "evidence",
+        )  # fmt: skip
+
+    def _gallery(self, search: Search) -> Gallery:
+        kind, ids = self.settings.hash_kind, search.known.ids
+        if kind is None:
+            return Gallery(search=search, hashes=None)
+        codes_MTCB = self._hashes(ids, self.stored("references"), kind)
+        hashes = HashIndex(ids=ids, upright_MCB=codes_MTCB[:, 0])
+        return Gallery(search=search, hashes=hashes)
+
+    def _hashes(self, ids: Sequence[str], images: Images, kind: HashKind) -> NDArray[np.uint8]:
+        return hash_images(ids, images, kind, folder=self.work / "hashes")
+
+    def _limits(self) -> NDArray[np.int64] | None:
+        """Bits by which the hash of each channel may differ; None where any number may."""
+        if self.settings.hashes != "rule_2018":
+            return None
+        channels = self.index.spec.channels
+        if missing := sorted(set(RULE_2018_BITS) - set(channels)):
+            raise UserError(f"--hashes rule_2018: this atlas has no channel {', '.join(missing)}")
+        return np.array([RULE_2018_BITS.get(name, 8 * BYTES) for name in channels])
+
+
+def open_leak_search(
+    manifest: Manifest,
+    index: IndexFolder,
+    work: Path,
+    settings: LeakSettings,
+    registration: RegistrationSettings,
+) -> LeakSearch:
+    """Open the embedder of an index and decode the atlas's images, which are kept below `work`.
+
+    Raises UserError for settings that cannot work.
+    """
+    return LeakSearch(
+        index=index,
+        embedder=load_embedder(index.folder / EMBEDDER_FOLDER),
+        store=fill_store(manifest, work, size_px=index.image_size_px),
+        work=work,
+        settings=settings,
+        registration=registration,
+    )

@@ -1,0 +1,131 @@
+"""The search of an index: as it was tuned, or else the fastest exact one of this machine.
+
+Neighbours of very many queries are kept block by block, so that a search is resumable. Axes:
+N queries, K neighbours.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.core.files import content_hash, json_text
+from atlas.core.row_cache import fill_rows
+from atlas.core.timing import stage
+from atlas.dataset.artifacts import EmbeddingSet, Neighbours
+from index.index_folder import IndexFolder
+from index.search.approximate import Tuned, load_search, save_search, tune, wanted_search
+from index.search.proposals import MakePropose, flat_proposals, gpu_proposals
+from index.search.vector_index import VectorIndex, build_index
+from index.settings import SearchSettings
+
+PAYS_FROM = 20_000  # vectors; below, plain search takes no time either
+QUERIES_PER_FILE = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """known: the vectors that are searched. tuned_for: nothing where search is exact."""
+
+    vectors: VectorIndex
+    known: EmbeddingSet
+    tuned_for: Mapping[str, Any]
+
+    @cached_property
+    def known_hash(self) -> str:
+        return _vectors_hash(self.known)
+
+
+def open_search(index: IndexFolder, *, few_queries: bool = False) -> Search:
+    """Return the search of an index. few_queries: so few that nothing is prepared for them."""
+    propose = load_search(index.folder)
+    if propose is None:
+        return exact_search(index.embeddings, few_queries=few_queries)
+    return Search(
+        vectors=build_index(index.embeddings, lambda _: propose),
+        known=index.embeddings,
+        tuned_for=wanted_search(index.folder),
+    )
+
+
+def exact_search(embeddings: EmbeddingSet, *, few_queries: bool = False) -> Search:
+    """Return an exact search of these vectors; answers do not depend on what proposes."""
+    plain = few_queries or len(embeddings.ids) < PAYS_FROM
+    vectors = build_index(embeddings, flat_proposals if plain else _fastest())
+    return Search(vectors=vectors, known=embeddings, tuned_for={})
+
+
+def kept_neighbours(search: Search, queries: EmbeddingSet, k: int, *, folder: Path) -> Neighbours:
+    """Return the k most similar of the known images to each query.
+
+    folder: below it every finished block is kept, under a key of what was asked.
+    """
+    known = search.known
+    position_of = {image_id: n for n, image_id in enumerate((*known.ids, ""))}
+    about = {
+        "k": k,
+        "known": search.known_hash,
+        "queries": _vectors_hash(queries),
+        "tuned_for": search.tuned_for,
+    }
+
+    def make_rows(ids: Sequence[str]) -> NDArray[np.float64]:
+        """Positions among `known` and similarities, n x 2 x K."""
+        with stage("searching", items=len(ids)):
+            found = search.vectors.search(queries.aligned_to(ids), k)
+        positions = [[position_of[i] for i in row] for row in found.reference_ids_NK]
+        return np.stack([np.array(positions, np.float64), found.similarity_NK], axis=1)
+
+    kept_N2K = fill_rows(
+        folder / content_hash(json_text(about)),
+        queries.ids,
+        make_rows,
+        provenance=about,
+        description="nearest neighbours",
+        rows_per_file=QUERIES_PER_FILE,
+    ).read(queries.ids)
+    names = np.array([*known.ids, ""], dtype=object)
+    return Neighbours(
+        query_ids=queries.ids,
+        reference_ids_NK=names[kept_N2K[:, 0].astype(np.int64)],
+        similarity_NK=kept_N2K[:, 1].astype(np.float32),
+    )
+
+
+def tune_search(folder: Path, embeddings: EmbeddingSet, settings: SearchSettings) -> Tuned | None:
+    """Tune the search of an index folder and write it there; None for exact search.
+
+    Raises UserError where the recall cannot be reached.
+    """
+    if settings.recall == 1:
+        return None
+    mib = math.inf if settings.search_mib is None else settings.search_mib
+    exact = exact_search(embeddings).vectors
+    index, tuned = tune(embeddings, exact, recall=settings.recall, mib=mib)
+    save_search(folder, index, tuned, wanted=asdict(settings))
+    return tuned
+
+
+def search_settings_of(folder: Path) -> SearchSettings:
+    """Return the settings that an index folder was made with."""
+    return SearchSettings(**wanted_search(folder))
+
+
+def _vectors_hash(embeddings: EmbeddingSet) -> str:
+    """Of ids and vectors."""
+    return content_hash(*embeddings.ids, embeddings.vectors_ND)
+
+
+def _fastest() -> MakePropose:
+    """What proposes among many vectors; of few all are quick."""
+    if faiss.get_num_gpus():
+        return gpu_proposals
+    from index.search.bfloat16 import fastest_on_this_processor  # loads torch, which takes seconds
+
+    return fastest_on_this_processor()

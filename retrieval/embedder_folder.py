@@ -1,0 +1,120 @@
+"""What the folder of an embedder says: its description, and the runtime that was chosen for it.
+
+Nothing here imports torch, which takes seconds to load. The folder holds embedder.json and, where a
+runtime was chosen, runtime.json and the exported network in `model/`.
+"""
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from atlas.core.errors import DataError, MissingStageError, Stage, UserError
+from atlas.core.files import read_json, write_json
+from atlas.dataset.manifest import Manifest
+from atlas.dataset.store import native_size_px
+from atlas.inference import openvino_runner
+from atlas.inference.runtimes import problem
+from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice
+
+ABOUT_FILE = "embedder.json"
+RUNTIME_FILE = "runtime.json"
+MODEL_FOLDER = "model"
+FROZEN = "frozen"  # in place of a folder: a pretrained backbone as it is
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedderRuntime:
+    """The runtime that was chosen for an embedder.
+
+    model: folder of the exported network; None where torch runs it. model_hash: of a model that
+    does not follow from the weights alone. checks: the measurements that led to the choice, as JSON
+    can hold them.
+    """
+
+    choice: RuntimeChoice
+    model: Path | None = None
+    model_hash: str = ""
+    checks: tuple[dict[str, Any], ...] = ()
+
+    def maker(self, fingerprint: str) -> str:
+        """Return what makes the embeddings of an embedder with this fingerprint on this runtime."""
+        if self.choice == TORCH_FLOAT32:
+            return fingerprint
+        return " ".join([fingerprint, str(self.choice), self.model_hash]).strip()
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return kind, settings, channels, image_size_px, provenance and fingerprint of an embedder.
+
+    Raises MissingStageError where there is no embedder, UserError where it is damaged.
+    """
+    about = read_json(folder / ABOUT_FILE, stage=Stage.EMBEDDER)
+    try:
+        about["channels"] = tuple(about["channels"])
+        about["image_size_px"] = int(about["image_size_px"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(folder) from error
+    return dict(about)
+
+
+def damaged(folder: Path) -> UserError:
+    return UserError(f"{folder / ABOUT_FILE} is damaged; make it again: {Stage.EMBEDDER.command}")
+
+
+def embedded_size_px(source: str, manifest: Manifest) -> int:
+    """Return the side of the images that an embedder sees.
+
+    source: the folder of an embedder, or "frozen".
+    Raises MissingStageError where there is none, DataError where it was trained on other channels,
+    UserError where it is damaged.
+    """
+    if source == FROZEN:
+        return native_size_px(manifest)
+    if not Path(source).exists():
+        raise MissingStageError(
+            source, Stage.EMBEDDER, hint="or give --embedder frozen, which needs no training"
+        )
+    about = read_about(Path(source))
+    require_channels(source, about["channels"], manifest)
+    return int(about["image_size_px"])
+
+
+def require_channels(source: str, channels: tuple[str, ...], manifest: Manifest) -> None:
+    """Raise DataError where a network was trained on other channels than the data has."""
+    if channels != manifest.spec.channels:
+        own, given = ", ".join(channels), ", ".join(manifest.spec.channels)
+        raise DataError(source, [f"trained on channels {own}; the data has {given}"])
+
+
+def save_runtime(folder: Path, runtime: EmbedderRuntime) -> None:
+    if runtime.model is not None:
+        shutil.copytree(runtime.model, folder / MODEL_FOLDER, dirs_exist_ok=True)
+    about = {"model_hash": runtime.model_hash, "checks": runtime.checks}
+    write_json(folder / RUNTIME_FILE, {**asdict(runtime.choice), **about})
+
+
+def load_runtime(folder: Path) -> EmbedderRuntime | None:
+    """Return the runtime of an embedder, or None where none was chosen.
+
+    Raises UserError where this machine does not have it, or where the model is not the one that was
+    saved.
+    """
+    if not (folder / RUNTIME_FILE).exists():
+        return None
+    stored = read_json(folder / RUNTIME_FILE, stage=Stage.INDEX)
+    choice = RuntimeChoice(runtime=stored["runtime"], precision=stored["precision"])
+    if wrong := problem(choice):
+        raise UserError(
+            f"{folder} embeds by {choice}: {wrong}, or make vectors of all images anew: "
+            f"{Stage.INDEX.command}"
+        )
+    model = folder / MODEL_FOLDER
+    if stored["model_hash"] and openvino_runner.model_hash(model) != stored["model_hash"]:
+        raise UserError(f"{model} is not the model it was saved with; run  {Stage.INDEX.command}")
+    return EmbedderRuntime(
+        choice=choice,
+        model=None if choice.runtime == "torch" else model,
+        model_hash=stored["model_hash"],
+        checks=tuple(stored["checks"]),
+    )

@@ -1,0 +1,271 @@
+"""Parts: any order reads back, a kill loses little, and what does not fit is made anew."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from atlas.core.errors import UserError
+from atlas.core.row_cache import FILE_BYTES, ROWS_PER_FILE, RowCache, fill_rows, rows_that_fit
+from tests.conftest import PROJECT
+
+IDS = tuple(f"id {n}" for n in range(10))
+ROWS = np.arange(10 * 3 * 2, dtype=np.float32).reshape(10, 3, 2)
+
+KILLED_AT_FOURTH_PART = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from atlas.core.row_cache import fill_rows
+made = []
+def make_rows(ids):
+    if len(made) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    made.append(ids)
+    return np.array([[float(i.split()[1])] for i in ids])
+fill_rows(Path(sys.argv[1]), [f"id {n}" for n in range(10)], make_rows,
+           provenance={}, description="test", rows_per_file=3)
+"""
+
+
+def rows_of(ids: Sequence[str]) -> NDArray[Any]:
+    return ROWS[[IDS.index(i) for i in ids]]
+
+
+def fill(
+    folder: Path,
+    make_rows: Callable[[Sequence[str]], NDArray[Any]] = rows_of,
+    ids: Sequence[str] = IDS,
+    rows_per_file: int = 4,
+    keys: Sequence[str] | None = None,
+    **provenance: object,
+) -> RowCache:
+    return fill_rows(
+        folder, ids, make_rows, provenance=provenance, description="test", keys=keys,
+        rows_per_file=rows_per_file,
+    )  # fmt: skip
+
+
+class Counting:
+    """Makes the usual rows, and remembers for which ids."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    def __call__(self, ids: Sequence[str]) -> NDArray[Any]:
+        self.made.extend(ids)
+        return rows_of(ids)
+
+
+def never(ids: Sequence[str]) -> NDArray[Any]:
+    raise AssertionError(f"made {ids} although it is there")
+
+
+@given(
+    wanted=st.lists(st.integers(0, 9), min_size=1, max_size=20), rows_per_file=st.integers(1, 12)
+)
+def test_reading_any_ids_equals_stacking(wanted: list[int], rows_per_file: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = fill(Path(folder), rows_per_file=rows_per_file)
+        np.testing.assert_array_equal(store.read([IDS[n] for n in wanted]), ROWS[wanted])
+        assert store.ids == IDS
+
+
+def test_unknown_id_and_no_ids(tmp_path: Path) -> None:
+    store = fill(tmp_path)
+    for ids in (["nobody"], []):
+        with pytest.raises(KeyError):
+            store.read(ids)
+
+
+def test_nothing_is_made_twice(tmp_path: Path) -> None:
+    first = fill(tmp_path, seed=1)
+    again = fill(tmp_path, never, seed=1)
+    assert again.content_hash == first.content_hash
+
+
+def test_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        fill(tmp_path / name)
+    written = [
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab"
+    ]
+    assert len(written[0]) == 3
+    assert written[0] == written[1]
+
+
+def test_other_provenance_makes_every_part_anew(tmp_path: Path) -> None:
+    fill(tmp_path, seed=1)
+    store = fill(tmp_path, lambda ids: -rows_of(ids), seed=2)
+    np.testing.assert_array_equal(store.read(IDS), -ROWS)
+    assert len(list(tmp_path.iterdir())) == 3  # what nobody can use is not kept
+
+
+def test_what_is_new_is_made_and_nothing_else_wherever_it_stands(tmp_path: Path) -> None:
+    fill(tmp_path, ids=[*IDS[1:4], *IDS[5:9]])
+    make_rows = Counting()
+    store = fill(tmp_path, make_rows)
+    assert make_rows.made == [IDS[0], IDS[4], IDS[9]]
+    np.testing.assert_array_equal(store.read(IDS), ROWS)
+    assert store.content_hash == fill(tmp_path / "at once").content_hash
+
+
+def test_fewer_ids_are_a_store_of_those_alone(tmp_path: Path) -> None:
+    fill(tmp_path)
+    fewer = fill(tmp_path, never, ids=IDS[2:5])
+    assert fewer.ids == IDS[2:5]
+    with pytest.raises(KeyError):
+        fewer.read([IDS[0]])
+    assert fewer.content_hash == fill(tmp_path / "at once", ids=IDS[2:5]).content_hash
+
+
+def test_another_key_makes_its_row_anew_and_the_old_one_is_still_there(tmp_path: Path) -> None:
+    old = fill(tmp_path, keys=list("aaaaaaaaaa"))
+    new = fill(tmp_path, lambda ids: -rows_of(ids), keys=list("aaaabaaaaa"))
+    np.testing.assert_array_equal(new.read(IDS[3:6]), ROWS[3:6] * [[[1]], [[-1]], [[1]]])
+    np.testing.assert_array_equal(old.read(IDS), ROWS)
+    assert [a == b for a, b in zip(old.row_hashes(IDS), new.row_hashes(IDS), strict=True)] == [
+        n != 4 for n in range(10)
+    ]
+
+
+def test_two_runs_that_write_at_once_do_not_harm_one_another(tmp_path: Path) -> None:
+    """The second starts and ends while the first makes its second part."""
+    others: list[RowCache] = []
+
+    def make_rows(ids: Sequence[str]) -> NDArray[Any]:
+        if IDS[4] in ids:
+            others.append(fill(tmp_path, ids=IDS[::-1], rows_per_file=3))
+        return rows_of(ids)
+
+    store = fill(tmp_path, make_rows)
+    for reader in (store, *others, fill(tmp_path, never)):
+        np.testing.assert_array_equal(reader.read(IDS), ROWS)
+
+
+def test_a_kill_leaves_complete_parts_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED_AT_FOURTH_PART, str(tmp_path)]
+    assert subprocess.run(command, cwd=PROJECT, capture_output=True).returncode == -9
+    kept = len(list(tmp_path.glob("part-*")))
+    assert kept in (2, 3)  # the third may just have been written
+    made: list[str] = []
+
+    def make_rows(ids: Sequence[str]) -> NDArray[Any]:
+        made.extend(ids)
+        return np.array([[float(i.split()[1])] for i in ids])
+
+    store = fill(tmp_path, make_rows, rows_per_file=3)
+    assert made == list(IDS[3 * kept :])
+    np.testing.assert_array_equal(store.read(IDS)[:, 0], np.arange(10))
+
+
+def test_a_failing_run_leaves_no_half_part(tmp_path: Path) -> None:
+    def make_rows(ids: Sequence[str]) -> NDArray[Any]:
+        if IDS[5] in ids:
+            raise UserError("image 5")
+        return rows_of(ids)
+
+    with pytest.raises(UserError, match="image 5"):
+        fill(tmp_path, make_rows)
+    assert len(list(tmp_path.iterdir())) == 1
+    make_rows = Counting()
+    fill(tmp_path, make_rows)
+    assert make_rows.made == list(IDS[4:])
+
+
+def test_a_part_that_is_cut_off_is_made_anew(tmp_path: Path) -> None:
+    fill(tmp_path)
+    path = sorted(tmp_path.iterdir())[1]
+    path.write_bytes(path.read_bytes()[:200])
+    make_rows = Counting()
+    np.testing.assert_array_equal(fill(tmp_path, make_rows).read(IDS), ROWS)
+    assert 2 <= len(make_rows.made) <= 4
+
+
+def test_a_store_of_no_ids(tmp_path: Path) -> None:
+    assert fill(tmp_path, never, ids=()).ids == ()
+
+
+@pytest.mark.parametrize("row_bytes", [1, 4 * 64 * 64, 4 * 512 * 512, 4 * 3000 * 3000, 2**40])
+def test_a_part_stays_small(row_bytes: int) -> None:
+    rows = rows_that_fit(row_bytes)
+    assert 1 <= rows <= ROWS_PER_FILE
+    assert rows == 1 or rows * row_bytes <= FILE_BYTES
+
+
+@given(known=st.sets(st.integers(0, 9)), at_once=st.sampled_from([1, 2, 4]))
+def test_parts_are_the_same_however_many_rows_are_asked_for_at_once(
+    known: set[int], at_once: int
+) -> None:
+    def written(rows_at_once: int | None) -> dict[str, bytes]:
+        with tempfile.TemporaryDirectory() as folder:
+            fill(Path(folder), ids=[IDS[n] for n in sorted(known)])
+            asked: list[int] = []
+
+            def make_rows(ids: Sequence[str]) -> NDArray[Any]:
+                asked.append(len(ids))
+                return rows_of(ids)
+
+            store = fill_rows(
+                Path(folder), IDS, make_rows, provenance={}, description="test",
+                rows_per_file=4, rows_at_once=rows_at_once,
+            )  # fmt: skip
+            assert max(asked, default=0) <= (rows_at_once or 4)
+            np.testing.assert_array_equal(store.read(IDS), ROWS)
+            return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+    assert written(at_once) == written(None)
+
+
+def test_keys_are_looked_at_no_sooner_than_their_rows_come_up(tmp_path: Path) -> None:
+    """So that rows can be made of others that are still in the making."""
+    events: list[str] = []
+
+    class Coming(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            for image_id in IDS:
+                events.append(f"key of {image_id}")
+                yield "key"
+
+    def make_rows(ids: Sequence[str]) -> NDArray[Any]:
+        events.append(f"made {len(ids)}")
+        return rows_of(ids)
+
+    fill(tmp_path, make_rows, keys=Coming(["key"] * 10))
+    assert [n for n, event in enumerate(events) if event == "made 4"] == [4, 9]
+
+
+def test_places_are_told_as_soon_as_rows_are_there(tmp_path: Path) -> None:
+    fill(tmp_path, ids=IDS[:2])
+    told: list[str] = []
+    there_when_asked: list[set[str]] = []
+
+    def make_rows(ids: Sequence[str]) -> NDArray[Any]:
+        there_when_asked.append(set(told))
+        return rows_of(ids)
+
+    fill_rows(
+        tmp_path, IDS, make_rows, provenance={}, description="test", rows_per_file=4,
+        on_stored=lambda rows: told.extend(rows),
+    )  # fmt: skip
+    assert told == list(IDS)
+    assert there_when_asked[0] == set(IDS[:2])
+
+
+def test_a_part_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """Parts are written by another thread."""
+
+    def make_rows(ids: Sequence[str]) -> NDArray[Any]:
+        return np.array([object()] * len(ids))
+
+    with pytest.raises(TypeError):
+        fill(tmp_path, make_rows)
+    assert not list(tmp_path.glob("*.h5"))
