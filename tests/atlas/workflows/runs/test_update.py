@@ -15,9 +15,8 @@ from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import read_json, write_json
 from atlas.dataset.artifact_files import load_probabilities, save_table
 from atlas.dataset.artifacts import LEAK_COLUMNS
-from atlas.training.settings import TrainingOptions
 from atlas.workflows.classify.ensemble import make_ensemble
-from atlas.workflows.classify.folds import fold_settings, train_folds
+from atlas.workflows.classify.folds import train_folds
 from atlas.workflows.classify.training import train_classifier
 from atlas.workflows.embed.embedder import train_embedder
 from atlas.workflows.embed.index_building import build_index_of
@@ -26,13 +25,13 @@ from atlas.workflows.runs.update import bring_up_to_date, update_run
 from atlas.workflows.settings import ClassifierFolds
 from atlas.workflows.submit.submission import make_submission_of
 from classify.decisions.settings import DecisionSettings, ThresholdSettings
-from classify.settings import ClassifierOptions, ClassifierSettings, PredictionSettings
+from classify.settings import ClassifierSettings, PredictionSettings
 from tests.atlas.workflows.classify.made_folds import settings
 from tests.classify.atlases import TINY, draw_folder
 
 pytestmark = pytest.mark.slow
 
-ONE_EPOCH = fold_settings(TINY, ClassifierOptions(), TrainingOptions(epochs=1))
+ONE_EPOCH = replace(TINY, kept_epoch="last", training=replace(TINY.training, epochs=1))
 EIGHT_VIEWS = PredictionSettings(views=8, combine="median")
 LOGISTIC = DecisionSettings(
     how="logistic", folds=3, resamples=5, priors=("test_shares",),
@@ -62,7 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def train(data: Path, out: Path, how: ClassifierSettings, prediction: PredictionSettings) -> None:
     folds = ClassifierFolds(folds=2)
-    train_folds(data, out, how, folds, prediction, only=None, tell=print)
+    train_folds(data, out, how, folds, prediction, only=None)
 
 
 @pytest.fixture
