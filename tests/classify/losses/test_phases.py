@@ -80,7 +80,11 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 def test_each_epoch_learns_and_logs_the_loss_of_its_phase(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "phased", PHASED)
-    train(data, tmp_path / "plain", replace(PHASED, later_loss=(), later_loss_from_epoch=None))
+    train(
+        data,
+        tmp_path / "plain",
+        replace(PHASED, later_loss=(), later_loss_from_epoch=None, positive_weight=None),
+    )
     phased, plain = table(tmp_path / "phased"), table(tmp_path / "plain")
     assert phased[0] == plain[0]
     for name in ("train_loss", "validation_loss"):
