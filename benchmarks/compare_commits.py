@@ -161,10 +161,10 @@ def _run_job(job: str, commands: Commands, checkout: Path, kept: Path) -> None:
             lines = log.read_text(encoding="utf-8").splitlines()
             error = "".join(lines[-1:]) if finished.returncode else ""
             print(f"{time.perf_counter() - start:6.1f} s  {job}: {name} {error}", flush=True)
-            rows.append((" ".join((name, *arguments)), finished.returncode, error))
+            rows.append((" ".join((name, *arguments)), finished.returncode))
             for drawn in (written / "data").rglob("*"):
                 os.utime(drawn, (0, 0))  # row caches recognise an image by the time of its file
-    table = pd.DataFrame(rows, columns=["command", "exit status", "error"])
+    table = pd.DataFrame(rows, columns=["command", "exit status"])
     table.to_csv(written / COMMANDS, index=False)
     shutil.rmtree(kept / job, ignore_errors=True)
     shutil.move(written, kept / job)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import OmitArgPrefixes, Positional
 
 from atlas.cli.console import show_table
-from atlas.cli.recipes import FOLD_CLASSIFIERS
+from atlas.cli.options import FOLD_CLASSIFIERS
 from atlas.core.errors import command_line
 from atlas.workflows.settings import ClassifierFolds, MapSettings
 from classify.decisions.settings import DecisionSettings
@@ -70,7 +70,7 @@ def train_folds(
         prediction: Over which views of an image.
         settings: What is learned from what.
     """
-    from atlas.workflows.classify import folds as workflow
+    from atlas.workflows.classify import training as workflow
 
     made = workflow.train_folds(data, out, settings, folds, prediction, only=only)
     columns, *rows = fold_cells(made)

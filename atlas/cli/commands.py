@@ -14,8 +14,7 @@ from typing import Any
 import tyro
 
 from atlas.cli.console import errors_in_one_line, show_notes
-from atlas.cli.recipes import RECIPES_OF, default_settings
-from atlas.cli.setting_types import REGISTRY
+from atlas.cli.options import RECIPES_OF, REGISTRY, default_settings
 from atlas.core.errors import UserError, command_line
 
 GROUPS = {

@@ -13,7 +13,7 @@ from atlas.dataset.tables import table_rows
 
 TRUTH_FILE = "truth.csv"
 NEEDED = ("Id", "Target")
-WITH_SOURCE = ("same_image", "sibling")
+COPY = "same_image"
 
 
 def read_truth(data: Path) -> pd.DataFrame | None:
@@ -45,6 +45,6 @@ def _problems(
         if image_id in seen:
             yield f"{where}: {image_id} stands already in {seen[image_id]}; keep one"
         yield from (f"{where}: {image_id}: {p}" for p in label_problems(row["Target"], label_count))
-        if relation in WITH_SOURCE and not row.get("source"):
+        if relation == COPY and not row.get("source"):
             yield f"{where}: {image_id}: a row of relation {relation} needs a source"
         seen.setdefault(image_id, where)

@@ -9,7 +9,7 @@ from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import ProbabilitySet, load_probabilities, save_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import fill_store
-from atlas.workflows.classify.folds import chosen_folds
+from atlas.workflows.classify.training import chosen_folds
 from classify.classifier import load_classifier
 from classify.prediction import mean_over, predict
 from classify.run_files import CARD_FILE, PREDICTED_FOLDER, classifiers_in, held_out_ids

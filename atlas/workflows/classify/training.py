@@ -1,22 +1,34 @@
-"""From a data folder to a trained classifier, or to a trunk that is pre-trained for one."""
+"""Train on an atlas: a classifier, a classifier for each fold, or a trunk to start from."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
 
+from atlas.core.errors import UserError, refuse
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest, read_manifest
+from atlas.dataset.splits.folds import Fold
+from atlas.dataset.splits.label_folds import label_blocks, stratified_folds
 from atlas.dataset.store import ImageStore, fill_store, native_size_px
 from atlas.report.learning_curves import save_class_curves, save_curves
+from atlas.training.loop import claim_folder
+from atlas.workflows.settings import ClassifierFolds
+from classify import folds as fold_training
 from classify import pretraining, training
 from classify.channels import mixing_of
+from classify.folds import FoldRun
 from classify.held_out import TrainedClassifier
 from classify.pretraining import PretrainedTrunk
-from classify.run_files import CLASS_F1_FILE
-from classify.settings import ClassifierSettings, PretrainingSettings
+from classify.run_files import CLASS_F1_FILE, PREDICTED_FOLDER, classifiers_in
+from classify.settings import (
+    ClassifierSettings,
+    PredictionSettings,
+    PretrainingSettings,
+    prediction_problems,
+)
 
 S = TypeVar("S", ClassifierSettings, PretrainingSettings)
 
@@ -27,13 +39,74 @@ def train_classifier(data: Path, out: Path, settings: ClassifierSettings) -> Tra
     Raises DataError for the data folder, UserError for settings that cannot work and where `out`
     holds another run.
     """
-    manifest, store, settings = atlas_to_classify(data, out, settings)
+    manifest, store, settings = _atlas_to_classify(data, out, settings)
     trained = training.train_classifier(manifest, store, settings, out)
-    draw_curves(out, {out.name: out})
+    _draw_curves(out, {out.name: out})
     return trained
 
 
-def atlas_to_classify(data: Path, out: Path, settings: S) -> tuple[Manifest, ImageStore, S]:
+def pretrain_trunk(data: Path, out: Path, settings: PretrainingSettings) -> PretrainedTrunk:
+    """Pre-train on the labelled images of an atlas; otherwise as `train_classifier`."""
+    manifest, store, settings = _atlas_to_classify(data, out, settings)
+    return pretraining.pretrain_trunk(manifest, store, settings, out)
+
+
+def train_folds(
+    data: Path,
+    out: Path,
+    settings: ClassifierSettings,
+    how: ClassifierFolds,
+    prediction: PredictionSettings,
+    *,
+    only: str | None,
+) -> pd.DataFrame:
+    """Train the folds below `out`, and return the rows of summary.csv, see `fold_summary`.
+
+    only: numbers of folds with commas between; the others wait, or are taken as they are. Raises
+    DataError for the data folder, UserError for what cannot be done and where `out` holds another
+    run.
+    """
+    refuse(_problems(settings))
+    manifest, store, settings = _atlas_to_classify(data, out, settings)
+    refuse(prediction_problems(prediction, settings, image_size_px=store.size_px))
+    folds = folds_of(manifest, how, seed=settings.training.seed)
+    claim = {"folds": asdict(how), "tables": manifest.labelled.table_hash}
+    chosen = chosen_folds(only, [fold.name for fold in folds])
+    claim_folder(out, {**claim, "classifier": asdict(settings)})
+    run = FoldRun(
+        settings=settings,
+        prediction=prediction,
+        chosen=chosen,
+        chosen_by={**asdict(how), "seed": settings.training.seed},
+        kept=cache_folder(out) / PREDICTED_FOLDER,
+    )
+    table = fold_training.train_folds(manifest, store, folds, run, out)
+    finished = classifiers_in(out)
+    for name, folder in finished.items():
+        _draw_curves(folder, {name: folder})
+    _draw_curves(out, finished)
+    return table
+
+
+def folds_of(manifest: Manifest, how: ClassifierFolds, *, seed: int) -> list[Fold]:
+    """Divide the labelled images; raises UserError where that is not possible."""
+    if how.by == "blocks":
+        return label_blocks(manifest, folds=how.folds, gap=how.block_gap)
+    return stratified_folds(manifest, folds=how.folds, seed=seed)
+
+
+def chosen_folds(only: str | None, names: list[str]) -> list[str]:
+    """Return the names of folds such as `1,3`; all of them without. Raises UserError for what is
+    no fold."""
+    if only is None:
+        return names
+    chosen = [f"fold{number.strip()}" for number in only.split(",")]
+    if unknown := sorted(set(chosen) - set(names)):
+        raise UserError(f"{only}: no {', '.join(unknown)}; there are {', '.join(names)}")
+    return [name for name in names if name in chosen]
+
+
+def _atlas_to_classify(data: Path, out: Path, settings: S) -> tuple[Manifest, ImageStore, S]:
     """Return the atlas, its store beside `out`, and the settings with its size.
 
     Raises DataError for the data folder, UserError for a channel recipe that it cannot serve.
@@ -45,14 +118,19 @@ def atlas_to_classify(data: Path, out: Path, settings: S) -> tuple[Manifest, Ima
     return manifest, store, replace(settings, image_size_px=size_px)
 
 
-def draw_curves(out: Path, runs: Mapping[str, Path]) -> None:
+def _draw_curves(out: Path, runs: Mapping[str, Path]) -> None:
     """Draw curves.png and per_class_f1.png in `out`, of the run folders by name."""
     save_curves(out / "curves.png", {k: pd.read_csv(f / "metrics.csv") for k, f in runs.items()})
     tables = {name: pd.read_csv(folder / CLASS_F1_FILE) for name, folder in runs.items()}
     save_class_curves(out / "per_class_f1.png", tables)
 
 
-def pretrain_trunk(data: Path, out: Path, settings: PretrainingSettings) -> PretrainedTrunk:
-    """Pre-train on the labelled images of an atlas; otherwise as `train_classifier`."""
-    manifest, store, settings = atlas_to_classify(data, out, settings)
-    return pretraining.pretrain_trunk(manifest, store, settings, out)
+def _problems(settings: ClassifierSettings) -> Iterator[str]:
+    """Settings that suit one training, but no folds."""
+    if settings.hold_out_share != ClassifierSettings.hold_out_share:
+        yield "a hold-out share goes with one training: folds hold out a part each"
+    if settings.training.schedule == "plateau" and settings.kept_epoch == "last":
+        yield (
+            "schedule plateau follows the tested images of a fold, which are to choose nothing: "
+            "take another, or --kept-epoch best and optimistic scores"
+        )

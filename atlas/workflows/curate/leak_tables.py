@@ -13,7 +13,7 @@ from atlas.core.files import check_replaceable, content_hash, folder_written_bes
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.spec import HPA_2018, AtlasSpec, read_spec
 from atlas.dataset.tables import TABLES, Draft, id_problems, read_labelled, read_test
-from atlas.report.leak_agreement_plot import save_agreement_plot
+from atlas.report.leak_plots import save_agreement_plot
 from index.audit.agreement import (
     agreement_table,
     conflict_table,

@@ -1,21 +1,25 @@
 """The evaluation of an embedder: figures, tables and pictures of every protocol."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from atlas.core.errors import UserError
-from atlas.core.files import check_replaceable, folder_written_beside
+from atlas.core.files import check_replaceable, folder_written_beside, write_json
 from atlas.core.row_cache import cache_folder
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.manifest import Manifest, read_manifest
+from atlas.dataset.metrics import exact_interval
 from atlas.dataset.truth import TRUTH_FILE, read_truth
 from atlas.workflows.embed.vectors import VectorSource, Views, embed_splits, open_vectors
 from atlas.workflows.evaluate.pictures import save_pictures
-from atlas.workflows.evaluate.tables import save_tables
 from retrieval.embedder import HeldOut, load_embedder
-from retrieval.evaluation.measurement import Measurement, measure
+from retrieval.evaluation.measurement import Identification, Measurement, measure
 from retrieval.evaluation.protocols import (
     ClassKind,
     Protocol,
@@ -23,8 +27,17 @@ from retrieval.evaluation.protocols import (
     labelled_protocols,
     truth_protocols,
 )
+from retrieval.evaluation.ranking import (
+    CMC_RANKS,
+    QueryScores,
+    RankingSummary,
+    by_group,
+    summarise,
+)
+from retrieval.evaluation.verification import Verification
 
 EVALUATION_FILE = "evaluation.json"
+CURVE_COLUMNS = ("protocol", "false_accept_rate", "true_accept_rate", "threshold")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,3 +126,147 @@ def _notes(source: VectorSource, borrowed: Path | None) -> tuple[str, ...]:
     if source.kind != "frozen" and source.held_out == HeldOut():
         return (*notes, "what is evaluated may have trained on them")
     return notes
+
+
+def save_tables(
+    folder: Path, name: str, measured: Sequence[Measurement], about: dict[str, Any]
+) -> None:
+    """Write per_class.csv, cmc.csv, verification.csv, and last all figures as JSON to `name`."""
+    per_class = pd.concat([_per_class(one) for one in measured], ignore_index=True)
+    save_table(folder / "per_class.csv", per_class)
+    save_table(folder / "cmc.csv", pd.DataFrame(row for one in measured for row in _cmc(one)))
+    curves = [
+        one.verification.curve.assign(protocol=one.protocol.name)[list(CURVE_COLUMNS)]
+        for one in measured
+        if one.verification
+    ]
+    none = pd.DataFrame(columns=list(CURVE_COLUMNS))
+    save_table(folder / "verification.csv", pd.concat(curves) if curves else none)
+    protocols = {one.protocol.name: _figures(one) for one in measured}
+    write_json(folder / name, {**about, "protocols": protocols})
+
+
+def class_text(name: Hashable) -> str:
+    """Return a class as tables hold it: an identity, or label numbers joined by spaces."""
+    return " ".join(map(str, name)) if isinstance(name, tuple) else str(name)
+
+
+def _figures(measured: Measurement) -> dict[str, Any]:
+    protocol, scores = measured.protocol, measured.scores
+    figures = {
+        "class_is": protocol.class_is,
+        "references": len(protocol.reference_ids),
+        **_ranking(summarise(scores)),
+        "mean_of_classes": _mean_of_classes(measured),
+        "verification": _verification(measured.verification),
+        "identification": _identification(measured.identification),
+    }
+    if protocol.relations is not None:
+        groups = by_group(scores, protocol.relations)
+        figures["by_relation"] = {
+            str(relation): _ranking(summarise(own)) for relation, own in groups.items()
+        }
+    return figures
+
+
+def _ranking(summary: RankingSummary) -> dict[str, Any]:
+    return {
+        "queries": summary.queries,
+        "queries_without_a_relevant_reference": summary.left_out,
+        "recall_at": {str(k): _share(hits, summary.queries) for k, hits in summary.hits_at.items()},
+        "r_precision": _number(summary.r_precision),
+        "map_at_r": _number(summary.map_at_r),
+        "mean_reciprocal_rank": _number(summary.mean_reciprocal_rank),
+    }
+
+
+def _mean_of_classes(measured: Measurement) -> dict[str, Any]:
+    """Every class weighs alike, however many queries it has."""
+    table = _per_class(measured)
+    table = table[table["queries"] > 0]
+    columns = ("recall_at_1", "r_precision", "map_at_r")
+    return {"classes": len(table), **{name: _number(table[name].mean()) for name in columns}}
+
+
+def _verification(found: Verification | None) -> dict[str, Any]:
+    if found is None:
+        return {"note": "fewer than 10 pairs of queries of the same class, or of different ones"}
+    return {
+        "same_pairs": len(found.same_P),
+        "different_pairs": len(found.different_P),
+        "accuracy_mean": found.accuracy_mean,
+        "accuracy_standard_deviation": found.accuracy_deviation,
+        "threshold": found.threshold,
+        "roc_auc": found.roc_auc,
+        "true_accept_rate_at": {
+            f"{point.false_accept_rate:g}": {
+                "threshold": point.threshold,
+                **_share(point.accepted, point.of),
+            }
+            if point.accepted is not None and point.of is not None
+            else {"note": f"fewer than {10 / point.false_accept_rate:.0f} different pairs"}
+            for point in found.operating_points
+        },
+        "note": "images occur in several pairs, so intervals of true accept rates are too narrow",
+    }
+
+
+def _identification(found: Identification | None) -> dict[str, Any]:
+    if found is None:
+        return {"note": "fewer than 100 impostors among the queries, or nobody else"}
+    return {
+        **asdict(found),
+        "detection_and_identification_rate": _share(found.identified, found.genuine),
+        "recall_at_1": _share(found.nearest_right, found.genuine),
+        "false_alarm_share": _share(found.false_alarms, found.impostors),
+    }
+
+
+def _per_class(measured: Measurement) -> pd.DataFrame:
+    classes = measured.protocol.classes
+    rows = []
+    for name, scores in by_group(measured.scores, classes).items():
+        summary = summarise(scores, cutoffs=(1,))
+        wrong, count = _most_confused(measured, scores)
+        rows.append(
+            {
+                "protocol": measured.protocol.name,
+                "class": class_text(name),
+                "queries": summary.queries,
+                "recall_at_1": summary.hits_at[1] / summary.queries if summary.queries else np.nan,
+                "r_precision": summary.r_precision,
+                "map_at_r": summary.map_at_r,
+                "most_confused_with": wrong,
+                "confused": count,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _most_confused(measured: Measurement, scores: QueryScores) -> tuple[str, int]:
+    """The class that its queries' nearest reference has most often instead, and how often."""
+    classes = measured.protocol.classes
+    wrong = Counter(
+        class_text(classes.get(scores.nearest_ids[n], "no class"))
+        for n in np.flatnonzero(scores.first_rank_Q > 1)
+    )
+    return max(wrong.items(), key=lambda pair: (pair[1], pair[0]), default=("", 0))
+
+
+def _cmc(measured: Measurement) -> Iterator[dict[str, Any]]:
+    summary = summarise(measured.scores, CMC_RANKS)
+    if summary.queries:
+        for rank, hits in summary.hits_at.items():
+            share = _share(hits, summary.queries)
+            yield {"protocol": measured.protocol.name, "rank": rank, **share}
+
+
+def _share(count: int, of: int) -> dict[str, Any]:
+    """With its exact 95 % interval (Clopper-Pearson)."""
+    low, high = exact_interval(count, of)
+    return {"share": count / of if of else None, "low": low, "high": high, "count": count, "of": of}
+
+
+def _number(value: float) -> float | None:
+    """JSON knows no NaN."""
+    return None if np.isnan(value) else float(value)

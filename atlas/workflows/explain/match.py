@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.report.evidence_plots import evidence_plot, similarity_plot
 from atlas.report.explanation_page import Claim, Neighbour, Picture, Vote, picture_uri
 from atlas.report.leak_page import Relation, difference_uri
+from atlas.report.leak_plots import evidence_plot, similarity_plot
 from atlas.report.pictures import stretched, to_rgb
 from atlas.workflows.embed.lookup import field_of, nearest_known
 from atlas.workflows.explain.run_so_far import Leaks, Row, RunSoFar

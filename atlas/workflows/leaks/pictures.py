@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from atlas.dataset.artifacts import LeakReport
 from atlas.dataset.store import ImageStore
-from atlas.report.evidence_plots import Curves, save_calibration_plot, save_curves_plot
+from atlas.report.leak_plots import Curves, save_calibration_plot, save_curves_plot
 from atlas.report.pictures import save_grid, to_rgb
 from atlas.workflows.leaks.calibration import LeakCalibration, SameImageMeasurement
 from index.claims.leaks import SAME_IMAGE, SIBLING

@@ -39,8 +39,8 @@ def test_every_wrong_row_is_told_at_once(read) -> None:
 
 def test_a_relation_to_a_labelled_image_needs_a_source(read) -> None:
     assert read("Id,Target,relation,source\nt1,0,same_image,a\nt2,0,novel,\n") is not None
-    with pytest.raises(DataError, match="line 2: t1: a row of relation sibling needs a source"):
-        read("Id,Target,relation\nt1,0,sibling\nt2,0,novel\n")
+    with pytest.raises(DataError, match="line 2: t1: a row of relation same_image needs a source"):
+        read("Id,Target,relation\nt1,0,same_image\nt2,0,sibling\n")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from atlas.report.leak_agreement_plot import save_agreement_plot
+from atlas.report.leak_plots import save_agreement_plot
 
 
 def picture(path: Path, equal: int, trust: float, tables: int = 2) -> np.ndarray:

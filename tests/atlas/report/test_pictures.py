@@ -3,7 +3,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from atlas.report.evidence_plots import Curves, save_calibration_plot, save_curves_plot
+from atlas.report.leak_plots import Curves, save_calibration_plot, save_curves_plot
 from atlas.report.pictures import save_grid, to_rgb
 
 

@@ -11,20 +11,19 @@ from atlas.cli.classify import fold_cells
 from atlas.core.errors import MissingStageError, UserError
 from atlas.dataset.artifacts import LEAK_COLUMNS, load_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
-from atlas.workflows.classify.folds import (
-    chosen_folds,
-    folds_of,
-    train_folds,
-)
 from atlas.workflows.classify.prediction import predict_part
+from atlas.workflows.classify.training import chosen_folds, folds_of, train_folds
 from atlas.workflows.settings import ClassifierFolds
 from atlas.workflows.submit.submission import make_submission_of
-from classify.settings import PredictionSettings
+from classify.settings import ClassifierSettings, PredictionSettings
 from tests.classify.atlases import TINY, draw_folder
 
 TWO = ClassifierFolds(folds=2)
 PLAIN, EIGHT = PredictionSettings(), PredictionSettings(views=8, combine="median")
-ONE_EPOCH = replace(TINY, kept_epoch="last", training=replace(TINY.training, epochs=1))
+ONE_EPOCH = replace(
+    TINY, kept_epoch="last", hold_out_share=ClassifierSettings.hold_out_share,
+    training=replace(TINY.training, epochs=1),
+)  # fmt: skip
 
 
 def run_folds(data: Path, out: Path, **given) -> pd.DataFrame:

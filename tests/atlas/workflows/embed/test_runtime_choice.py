@@ -164,7 +164,7 @@ WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None  # an import of it fails from here on
 from pathlib import Path
-from pipeline.lookup import look_up
+from atlas.workflows.embed.lookup import look_up
 query, index, picture = sys.argv[1:]
 found = look_up([query], Path(index), k=3, montage=Path(picture))
 print(found.table.to_json())

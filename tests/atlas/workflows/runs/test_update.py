@@ -15,8 +15,7 @@ from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import read_json, write_json
 from atlas.dataset.artifacts import LEAK_COLUMNS, load_probabilities, save_table
 from atlas.workflows.classify.ensemble import make_ensemble
-from atlas.workflows.classify.folds import train_folds
-from atlas.workflows.classify.training import train_classifier
+from atlas.workflows.classify.training import train_classifier, train_folds
 from atlas.workflows.embed.embedder import train_embedder
 from atlas.workflows.embed.index import build_index_of
 from atlas.workflows.run_folder import RunFolder, maker_of, provenance_of
@@ -60,6 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def train(data: Path, out: Path, how: ClassifierSettings, prediction: PredictionSettings) -> None:
     folds = ClassifierFolds(folds=2)
+    how = replace(how, hold_out_share=ClassifierSettings.hold_out_share)
     train_folds(data, out, how, folds, prediction, only=None)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from atlas.cli.commands import understood
-from atlas.cli.recipes import RECIPES_OF
+from atlas.cli.options import RECIPES_OF
 from atlas.core.errors import UserError
 from atlas.training.settings import TrainingSettings
 from classify.losses.terms import LossTerm, parse_loss

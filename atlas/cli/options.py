@@ -1,23 +1,29 @@
-"""A recipe is the default of a command's settings.
+"""Settings are the options of a command, and a recipe is their default.
 
 The recipe's name is read before the options are: they are parsed with its settings as defaults, so
 that `--help` shows its values. What a recipe says of an option's companions, such as the steps of
-a learning rate, holds only while that option is the recipe's too.
+a learning rate, holds only while that option is the recipe's too. A loss is one word on the
+command line, though it is more than one value.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
+
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from atlas.training.settings import TRAINING_COMPANIONS, TrainingSettings
+from classify.losses.terms import LossSum, parse_loss
 from classify.recipes import RECIPES as CLASSIFIERS
 from classify.settings import CLASSIFIER_COMPANIONS, ClassifierSettings
-from retrieval.settings import NAMED_LOSSES, SIMILARITY_LOSS, EmbedderSettings
+from retrieval.settings import NAMED_LOSSES, SIMILARITY_LOSS, EmbedderSettings, LossSettings
 from retrieval.settings import RECIPES as EMBEDDERS
 
 Trained = EmbedderSettings | ClassifierSettings
 Settings = TypeVar("Settings", EmbedderSettings, ClassifierSettings, TrainingSettings)
+
+REGISTRY = ConstructorRegistry()  # how losses are read
 
 # Folds keep the last epoch: the tested images of a fold are to choose nothing.
 FOLD_CLASSIFIERS: dict[str, ClassifierSettings] = {
@@ -80,3 +86,40 @@ def _without_companions(
     usual: dict[str, Any] = {field.name: field.default for field in fields(settings)}
     dropped = {name for option in given for name in companions.get(option, ())}
     return replace(settings, **{name: usual[name] for name in dropped})
+
+
+@REGISTRY.primitive_rule
+def embedder_loss(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[LossSettings] | None:
+    """A loss of an embedder is one of NAMED_LOSSES."""
+    if info.type is not LossSettings:
+        return None
+    losses = {str(name): loss for name, loss in NAMED_LOSSES.items()}
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{{{','.join(losses)}}}",
+        choices=tuple(losses),
+        instance_from_str=lambda words: losses[words[0]],
+        is_instance=lambda value: isinstance(value, LossSettings),
+        str_from_instance=lambda loss: [_described(loss)],
+    )
+
+
+@REGISTRY.primitive_rule
+def classifier_loss(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[LossSum] | None:
+    """A loss of a classifier is a weighted sum, as `parse_loss` reads it."""
+    if get_args(info.type) != get_args(LossSum):  # the type itself may be typing.Tuple
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="SUM",
+        instance_from_str=lambda words: parse_loss(words[0]),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda loss: [" + ".join(map(str, loss)) or "none"],
+    )
+
+
+def _described(loss: LossSettings) -> str:
+    """The name, with what differs from the usual loss of that name."""
+    usual = vars(NAMED_LOSSES[loss.name])
+    own = (f"{name} {value:g}" for name, value in vars(loss).items() if value != usual[name])
+    return ", ".join([loss.name, *own])
