@@ -19,12 +19,17 @@ from atlas.workflows.classify.folds import (
 from atlas.workflows.classify.prediction import predict_part
 from atlas.workflows.settings import ClassifierFolds
 from atlas.workflows.submit.submission import make_submission_of
-from classify.settings import PredictionSettings
+from classify.settings import ClassifierSettings, PredictionSettings
 from tests.classify.atlases import TINY, draw_folder
 
 TWO = ClassifierFolds(folds=2)
 PLAIN, EIGHT = PredictionSettings(), PredictionSettings(views=8, combine="median")
-ONE_EPOCH = replace(TINY, kept_epoch="last", training=replace(TINY.training, epochs=1))
+ONE_EPOCH = replace(
+    TINY,
+    kept_epoch="last",
+    hold_out_share=ClassifierSettings.hold_out_share,
+    training=replace(TINY.training, epochs=1),
+)
 
 
 def run_folds(data: Path, out: Path, **given) -> pd.DataFrame:
