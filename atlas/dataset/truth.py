@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.core.errors import DataError
-from atlas.dataset.labels import parse_labels
+from atlas.dataset.labels import label_problems
 from atlas.dataset.manifest import read_test_ids
 from atlas.dataset.spec import read_spec
 from atlas.dataset.tables import table_rows
@@ -44,16 +44,7 @@ def _problems(
             yield f"{where}: {image_id} is no test image of sample_submission.csv"
         if image_id in seen:
             yield f"{where}: {image_id} stands already in {seen[image_id]}; keep one"
-        if not _are_labels(row["Target"], label_count):
-            yield f"{where}: {image_id}: Target {row['Target']!r} is not labels of the atlas"
+        yield from (f"{where}: {image_id}: {p}" for p in label_problems(row["Target"], label_count))
         if relation in WITH_SOURCE and not row.get("source"):
             yield f"{where}: {image_id}: a row of relation {relation} needs a source"
         seen.setdefault(image_id, where)
-
-
-def _are_labels(text: str, label_count: int) -> bool:
-    try:
-        labels = parse_labels(text)
-    except ValueError:
-        return False
-    return bool(labels) and all(0 <= label < label_count for label in labels)

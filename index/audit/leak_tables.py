@@ -12,7 +12,7 @@ from pathlib import Path
 
 from atlas.core.errors import UserError
 from atlas.dataset.hpa import parse_hpa_id
-from atlas.dataset.labels import parse_labels
+from atlas.dataset.labels import label_problems, parse_labels
 from index.settings import LeakColumns
 
 YES, NO = ("1", "1.0", "yes", "true"), ("", "0", "0.0", "no", "false")
@@ -118,14 +118,14 @@ class LeakTableReader:
     def _row(self, where: str, row: dict[str, str], columns: Columns) -> LeakRow:
         if not row[columns.id]:
             raise UserError(f"{where}: no test id in {columns.id!r}; fill it in or drop the row")
-        labels, match = row[columns.labels], row[columns.match] if columns.match else ""
-        found = _labels_in(labels)
-        if not all(0 <= label < self.label_count for label in found):
-            raise UserError(f"{where}: {columns.labels} {labels!r} is not labels of "
-                            f"0..{self.label_count - 1}; fix it or drop the row")  # fmt: skip
+        labels = BETWEEN_LABELS.sub(" ", row[columns.labels])
+        wrong = label_problems(labels, self.label_count, column=columns.labels)
+        if labels.strip() and wrong:
+            raise UserError(f"{where}: {wrong[0]}; fix it or drop the row")
+        match = row[columns.match] if columns.match else ""
         return LeakRow(
             id=row[columns.id],
-            labels=found,
+            labels=tuple(dict.fromkeys(parse_labels(labels))),
             match=match,
             field=field_of(match, hpa_ids=self.hpa_ids),
             distances=tuple((name, row[name]) for name in columns.distances if row[name]),
@@ -166,14 +166,6 @@ def _find_columns(path: Path, header: Sequence[str], names: LeakColumns) -> Colu
     return Columns(
         id=image, labels=labels, match=match, doubt=doubt, distances=distances, unread=unread
     )
-
-
-def _labels_in(text: str) -> tuple[int, ...]:
-    """Numbers with spaces, commas or the like between them, each once; -1 for anything else."""
-    try:
-        return tuple(dict.fromkeys(parse_labels(BETWEEN_LABELS.sub(" ", text))))
-    except ValueError:
-        return (-1,)
 
 
 def _is_doubted(cell: str, where: str) -> bool:

@@ -65,17 +65,17 @@ def load_members(manifest: Manifest, folders: Mapping[str, Path]) -> dict[str, M
     ProvenanceError for one of another atlas, and UserError that names each member with missing rows
     and how many these are.
     """
-    members = {}
+    members, labelled = {}, set(manifest.labelled.ids)
     for name, folder in folders.items():
         load_thresholds(folder, manifest.spec.labels)
         members[name] = Member(held_out=load_held_out(folder), test=_test(manifest, folder))
         held_out = set(members[name].held_out.ids)
-        if held_out.isdisjoint(manifest.labelled.ids):  # some may have left the atlas since then
+        if held_out.isdisjoint(labelled):  # some may have left the atlas since then
             raise ProvenanceError(
                 f"{folder}: {min(held_out)} is no labelled image of this atlas; give --data its own"
             )
-    all_held_out = {i for member in members.values() for i in member.held_out.ids}
-    _require_rows({n: m.held_out for n, m in members.items()}, all_held_out, "held-out")
+    asked = {i for member in members.values() for i in member.held_out.ids} & labelled
+    _require_rows({n: m.held_out for n, m in members.items()}, asked, "held-out")
     _require_rows({n: m.test for n, m in members.items()}, set(manifest.of("test").ids), "test")
     return members
 

@@ -1,4 +1,4 @@
-"""Copies within the labelled images: found by the index, proved by pixels, told by split."""
+"""Copies within the labelled images: the index proposes them, their pixels decide."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace

@@ -69,7 +69,7 @@ def build_index_of(
     work = cache_folder(out)
     size_px = embedded_size_px(embedder, manifest)
     with store_being_filled(manifest, work, size_px=size_px) as store:
-        with stage("loading torch"):  # while images are decoded
+        with stage("loading torch"):  # which takes seconds, while images are decoded
             from atlas.workflows.embed.runtime_choice import with_runtime
             from atlas.workflows.embed.vectors import open_embedder
             from index.search.open_search import tune_search

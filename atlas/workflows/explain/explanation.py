@@ -116,12 +116,12 @@ def explanation_of(name: str, run: RunSoFar) -> Explanation:
 
 
 def _decision(name: str, submitted: Submitted) -> Decision | None:
-    row = submitted.origin_of.get(name)
+    row = submitted.row_of.get(name)
     if row is None:
         return None
     return Decision(
-        final=parse_labels(submitted.labels[name]),
-        without=parse_labels(submitted.without[name]),
+        final=parse_labels(row["labels"]),
+        without=parse_labels(row["without"]),
         origin=row["origin"],
         match_id=row["match_id"],
         final_decision=row["final_decision"],

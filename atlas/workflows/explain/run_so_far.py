@@ -69,11 +69,12 @@ class Classified:
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """Of test ids: labels as texts, rows of origins.csv. classifier: provenance of whose labels."""
+    """row_of: by test id, the row of origins.csv, with the labels as texts: `labels` and `without`.
 
-    labels: Mapping[str, str]
-    without: Mapping[str, str]
-    origin_of: Mapping[str, Row]
+    classifier: the provenance of the predictions that were submitted.
+    """
+
+    row_of: Mapping[str, Row]
     classifier: object
 
 
@@ -173,17 +174,15 @@ def _submitted(run: RunFolder) -> Submitted | None:
     if not run.has(Stage.SUBMISSION):
         return None
 
-    def predicted(name: str) -> dict[str, str]:
-        table = load_table(run.submission / name, stage=Stage.SUBMISSION)
-        return dict(zip(table["Id"], table["Predicted"], strict=True))
+    def table(name: str) -> pd.DataFrame:
+        return load_table(run.submission / name, stage=Stage.SUBMISSION).set_index("Id", drop=False)
 
-    summary = read_json(run.submission / SUMMARY_FILE, stage=Stage.SUBMISSION)
-    return Submitted(
-        labels=predicted("submission.csv"),
-        without=predicted("submission_without_transfer.csv"),
-        origin_of=_by_id(load_table(run.submission / "origins.csv", stage=Stage.SUBMISSION)),
-        classifier=summary.get("classifier"),
+    rows = table("origins.csv").assign(
+        labels=table("submission.csv")["Predicted"],
+        without=table("submission_without_transfer.csv")["Predicted"],
     )
+    summary = read_json(run.submission / SUMMARY_FILE, stage=Stage.SUBMISSION)
+    return Submitted(row_of=_by_id(rows), classifier=summary.get("classifier"))
 
 
 def _by_id(table: pd.DataFrame) -> dict[str, Row]:

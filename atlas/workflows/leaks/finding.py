@@ -4,6 +4,7 @@ Every test image is embedded, its candidates are proposed and compared by pixels
 judged by thresholds that were measured on the atlas itself, and the claims are written.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,10 +63,7 @@ def find_leaks_of(
     Work that takes long is kept in the cache folder beside `out`, so a killed run goes on.
     """
     check_replaceable(out, holds=CALIBRATION_FILE)
-    manifest, search = _open(data, index_folder, out, settings, registration)
-    found = _find(search, manifest, calibrate(search))
-    _write(out, found, search)
-    return found
+    return _found(data, index_folder, out, settings, registration, calibrate)
 
 
 def find_leaks_again(data: Path, index_folder: Path, out: Path) -> LeakFinding:
@@ -74,28 +72,33 @@ def find_leaks_again(data: Path, index_folder: Path, out: Path) -> LeakFinding:
     Raises ProvenanceError where the index has another embedder by now.
     """
     held = load_calibration(out)
-    manifest, search = _open(data, index_folder, out, held.settings, held.registration)
-    if held.embedder != search.embedder.maker:
-        raise ProvenanceError(
-            f"{out} was calibrated for another embedder than that of {index_folder}: "
-            f"run  {Stage.LEAKS.command}"
-        )
-    found = _find(search, manifest, held)
-    _write(out, found, search)
-    return found
+
+    def as_held(search: LeakSearch) -> LeakCalibration:
+        if held.embedder != search.embedder.maker:
+            raise ProvenanceError(
+                f"{out} was calibrated for another embedder than that of {index_folder}: "
+                f"run  {Stage.LEAKS.command}"
+            )
+        return held
+
+    return _found(data, index_folder, out, held.settings, held.registration, as_held)
 
 
-def _open(
+def _found(
     data: Path,
     index_folder: Path,
     out: Path,
     settings: LeakSettings,
     registration: RegistrationSettings,
-) -> tuple[Manifest, LeakSearch]:
+    calibrated: Callable[[LeakSearch], LeakCalibration],
+) -> LeakFinding:
     manifest, index = open_atlas_index(data, index_folder)
     if not manifest.of("test").rows:
         raise DataError(str(data), ["no test images: sample_submission.csv names none"])
-    return manifest, open_leak_search(manifest, index, cache_folder(out), settings, registration)
+    search = open_leak_search(manifest, index, cache_folder(out), settings, registration)
+    found = _find(search, manifest, calibrated(search))
+    _write(out, found, search)
+    return found
 
 
 def _find(search: LeakSearch, manifest: Manifest, calibration: LeakCalibration) -> LeakFinding:
@@ -138,6 +141,5 @@ def _write(out: Path, found: LeakFinding, search: LeakSearch) -> None:
         save_calibration(folder, calibration)
         save_leak_pictures(folder, found.leaks, search.store, calibration, best=best)
         save_leak_report(
-            folder, found.leaks, search.store, calibration,
-            spec=search.index.spec, test_images=len(best),
+            folder, search.store, calibration, spec=search.index.spec, test_images=len(best)
         )  # fmt: skip

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from atlas.core.files import write_json, written_beside
-from atlas.dataset.artifacts import LeakReport
+from atlas.dataset.artifacts import load_leaks
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.store import ImageStore
@@ -34,7 +34,6 @@ from index.copies.calibration import SameImageCalibration, SiblingCalibration
 from index.copies.guarantee import Guarantee
 from index.settings import RegistrationSettings
 
-SCORES = ["similarity", "evidence", "confidence"]
 CLAIMS_READ_AT_ONCE = 32
 PLOTS = {
     "What the cut of same_image rests on": COPY_PLOT,
@@ -46,15 +45,14 @@ Row = Mapping[Hashable, Any]
 
 def save_leak_report(
     folder: Path,
-    leaks: LeakReport,
     store: ImageStore,
     calibration: LeakCalibration,
     *,
     spec: AtlasSpec,
     test_images: int,
 ) -> None:
-    """Write report.html, leaks.parquet and leaks.json to `folder`, which holds the plots."""
-    table = as_written(leaks)
+    """Write report.html, leaks.parquet and leaks.json to a folder of leaks.csv and the plots."""
+    table = load_leaks(folder / "leaks.csv").table
     with written_beside(folder / "leaks.parquet") as beside:
         table.to_parquet(beside, engine="pyarrow", index=False)
     write_json(folder / "leaks.json", _records(table))
@@ -73,12 +71,6 @@ def save_leak_report(
         claims=_claims(table, store, calibration.registration, tile_px),
     )
     save_leak_page(folder / "report.html", page)
-
-
-def as_written(leaks: LeakReport) -> pd.DataFrame:
-    """Return the table as `leaks.csv` holds it: texts, and numbers with 6 decimals."""
-    types = {name: float if name in SCORES else "str" for name in leaks.table.columns}
-    return leaks.table.astype(types).round(6)
 
 
 def same_image_in_words(table: pd.DataFrame, measured: SameImageCalibration) -> Relation:
@@ -141,12 +133,13 @@ def _claim(
     tile_px: int,
 ) -> Claim:
     over = lay_over(query, match, registration)
-    scores = {name: row[name] for name in SCORES}
     return Claim(
         id=row["Id"],
         match_id=row["match_id"],
         relation=row["relation"],
-        **scores,
+        similarity=row["similarity"],
+        evidence=row["evidence"],
+        confidence=row["confidence"],
         labels=parse_labels(row["labels"]),
         decision=row["decision"],
         reason=row["reason"],

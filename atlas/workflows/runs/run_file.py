@@ -21,7 +21,7 @@ how = "mean"             # any option of ensemble.py
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -150,73 +150,63 @@ def _stages(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[Run
         raise UserError("[embedder]: nothing is trained with recipe frozen; leave its options out")
     trained = run.path / "embedder"
     if not frozen:
-        yield _stage(
-            "embedder", "train_embedder", _options(embedder), data, trained, done=("embedder.json",)
-        )
-    of_index = _options(text.get("index", {}))
-    yield _stage(
-        "index", "build_index", ("--embedder", FROZEN, *of_index) if frozen else of_index,
-        data, run.index, done=(INDEX_FILE,), needs=() if frozen else ("embedder",),
-        places={} if frozen else {"embedder": trained},
+        yield RunStage(
+            name="embedder", script="train_embedder", options=_options(embedder),
+            places=_places(data, trained), folder=trained, done=("embedder.json",),
+        )  # fmt: skip
+    yield RunStage(
+        name="index", script="build_index",
+        options=(*(("--embedder", FROZEN) if frozen else ()), *_options(text.get("index", {}))),
+        places=_places(data, run.index, **({} if frozen else {"embedder": trained})),
+        folder=run.index, done=(INDEX_FILE,), needs=() if frozen else ("embedder",),
     )  # fmt: skip
-    yield _stage(
-        "leaks", "find_leaks", _options(text.get("leaks", {})), data, run.leaks,
+    yield RunStage(
+        name="leaks", script="find_leaks", options=_options(text.get("leaks", {})),
+        places=_places(data, run.leaks, index=run.index), folder=run.leaks,
         done=(CALIBRATION_FILE, "leaks.csv", GROUPS_TABLE), needs=("index",),
-        places={"index": run.index},
     )  # fmt: skip
-    names = list(text[CLASSIFIERS])
+    yield from _deciding(text, data, run)
+
+
+def _deciding(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[RunStage]:
+    """Classifiers, an ensemble of them, the submission, and its score where the truth is known."""
+    names, out = list(text[CLASSIFIERS]), run.path
     for name in names:
         table = text[CLASSIFIERS][name]
-        script = "train_folds" if "folds" in table else "train_classifier"
-        yield _stage(
-            f"{CLASSIFIERS}.{name}", script, _options(table), data, run.path / name, done=DECIDES
-        )
-    yield from _deciding(text, names, data, run)
-
-
-def _deciding(
-    text: Mapping[str, Any], names: Sequence[str], data: Path, run: RunFolder
-) -> Iterator[RunStage]:
-    """What classifiers say together, the submission, and its score where the truth is known."""
-    trained = tuple(f"{CLASSIFIERS}.{name}" for name in names)
-    last, deciding = names[0], trained[0]
+        yield RunStage(
+            name=f"{CLASSIFIERS}.{name}",
+            script="train_folds" if "folds" in table else "train_classifier",
+            options=_options(table), places=_places(data, out / name), folder=out / name,
+            done=DECIDES,
+        )  # fmt: skip
+    last = names[0]
     if "ensemble" in text:
-        last = deciding = "ensemble"
-        members = ("--members", *(str(run.path / name) for name in names))
-        ensemble = _stage(
-            last, last, _options(text[last]), data, run.path / last, done=DECIDES, needs=trained
-        )
-        yield replace(ensemble, places=(*members, *ensemble.places))
-    yield _stage(
-        "submission", "make_submission", _options(text.get("submission", {})), data, run.submission,
-        done=("submission.csv", "origins.csv", SUMMARY_FILE), needs=("leaks", deciding),
-        places={"leaks": run.leaks, "classifier": run.path / last},
+        last = "ensemble"
+        yield RunStage(
+            name=last, script="ensemble", options=_options(text["ensemble"]),
+            places=("--members", *(str(out / name) for name in names), *_places(data, out / last)),
+            folder=out / last, done=DECIDES,
+            needs=tuple(f"{CLASSIFIERS}.{name}" for name in names),
+        )  # fmt: skip
+    deciding = last if last == "ensemble" else f"{CLASSIFIERS}.{last}"
+    yield RunStage(
+        name="submission", script="make_submission",
+        options=_options(text.get("submission", {})),
+        places=_places(data, run.submission, leaks=run.leaks, classifier=out / last),
+        folder=run.submission, done=("submission.csv", "origins.csv", SUMMARY_FILE),
+        needs=("leaks", deciding),
     )  # fmt: skip
     if (data / TRUTH_FILE).exists():
         yield RunStage(
             name="score", script="score", options=(),
-            places=("--data", str(data), "--runs", str(run.path)), folder=run.path,
-            done=("score.json",), needs=("leaks", "submission"), tables=(TRUTH_FILE,),
+            places=("--data", str(data), "--runs", str(out)), folder=out, done=("score.json",),
+            needs=("leaks", "submission"), tables=(TRUTH_FILE,),
         )  # fmt: skip
 
 
-def _stage(
-    name: str,
-    script: str,
-    options: tuple[str, ...],
-    data: Path,
-    out: Path,
-    *,
-    done: tuple[str, ...],
-    needs: tuple[str, ...] = (),
-    places: Mapping[str, Path] | None = None,
-) -> RunStage:
-    """places: beside --data and --out."""
-    named = {"data": data, **(places or {}), "out": out}
-    words = tuple(word for flag, path in named.items() for word in (f"--{flag}", str(path)))
-    return RunStage(
-        name=name, script=script, options=options, places=words, folder=out, done=done, needs=needs
-    )
+def _places(data: Path, out: Path, **others: Path) -> tuple[str, ...]:
+    places = {"data": data, **others, "out": out}
+    return tuple(word for name, path in places.items() for word in (f"--{name}", str(path)))
 
 
 def _options(table: Mapping[str, Any]) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ def test_every_wrong_row_is_told_at_once(read) -> None:
     assert len(told.value.problems) == 1 + 1 + 1 + 2 + 2
     assert "truth.csv line 2: a is no test image" in str(told.value)
     assert "truth.csv line 4: t1 stands already in truth.csv line 3" in str(told.value)
-    assert "t2: Target 'one' is not labels of the atlas" in str(told.value)
+    assert "t2: Target 'one' is not numbers joined by spaces" in str(told.value)
 
 
 def test_a_relation_to_a_labelled_image_needs_a_source(read) -> None:

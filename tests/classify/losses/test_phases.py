@@ -23,11 +23,11 @@ from tests.atlas.training.stopping import StopsBefore
 from tests.classify.atlases import TINY, draw_folder
 
 # So heavy that a look at the number tells which loss it is of: soft_f1 is at most 1.
-HEAVY_BCE = parse_loss("1000 bce", option="")
+HEAVY_BCE = parse_loss("1000 bce")
 PHASED = replace(
     TINY,
     loss=HEAVY_BCE,
-    later_loss=parse_loss("0.5 soft_f1 + 0.01 weighted_bce", option=""),
+    later_loss=parse_loss("0.5 soft_f1 + 0.01 weighted_bce"),
     later_loss_from_epoch=1,
     positive_weight="counts",
     training=replace(TINY.training, epochs=3),
@@ -80,7 +80,11 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 def test_each_epoch_learns_and_logs_the_loss_of_its_phase(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "phased", PHASED)
-    train(data, tmp_path / "plain", replace(PHASED, later_loss=(), later_loss_from_epoch=None))
+    train(
+        data,
+        tmp_path / "plain",
+        replace(PHASED, later_loss=(), later_loss_from_epoch=None, positive_weight=None),
+    )
     phased, plain = table(tmp_path / "phased"), table(tmp_path / "plain")
     assert phased[0] == plain[0]
     for name in ("train_loss", "validation_loss"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from atlas.core.errors import UserError
 from classify.losses.factory import build_loss
-from classify.losses.terms import NAMES, LossSum, LossTerm, parse_loss
+from classify.losses.terms import NAMES, LossTerm, parse_loss
 from classify.recipes import RECIPES
 from classify.settings import WINNER_LOSS
 from tests.classify.atlases import TINY
@@ -17,18 +17,14 @@ BCE, F1 = (LossTerm(name="bce"),), (LossTerm(name="soft_f1"),)
 WEIGHTED = (LossTerm(name="weighted_bce"),)
 
 
-def parse(text: str) -> LossSum:
-    return parse_loss(text, option="--loss")
-
-
 def test_a_sum_is_read_as_it_is_written() -> None:
-    assert parse("0.5 focal + 0.5 symmetric_lovasz+.5 hard_negative_bce") == WINNER_LOSS
-    assert parse(" bce ") == BCE
+    assert parse_loss("0.5 focal + 0.5 symmetric_lovasz+.5 hard_negative_bce") == WINNER_LOSS
+    assert parse_loss(" bce ") == BCE
 
 
 @given(st.lists(st.tuples(st.floats(1e-3, 1e3), st.sampled_from(NAMES)), min_size=1, max_size=4))
 def test_any_sum_is_read(terms: list[tuple[float, str]]) -> None:
-    read = parse(" + ".join(f"{weight:f} {name}" for weight, name in terms))
+    read = parse_loss(" + ".join(f"{weight:f} {name}" for weight, name in terms))
     assert [(term.weight, term.name) for term in read] == [
         (float(f"{weight:f}"), name) for weight, name in terms
     ]
@@ -47,10 +43,10 @@ def test_any_sum_is_read(terms: list[tuple[float, str]]) -> None:
 )
 def test_what_cannot_be_read_is_told_in_one_line(text: str, said: str) -> None:
     with pytest.raises(UserError) as caught:
-        parse(text)
+        parse_loss(text)
     line = str(caught.value)
     assert said in line
-    assert line.startswith(f'--loss "{text}": ')
+    assert line.startswith(f'loss "{text}": ')
     assert "hard_negative_bce" in line  # what there is to choose from
     assert "\n" not in line
 
@@ -58,7 +54,7 @@ def test_what_cannot_be_read_is_told_in_one_line(text: str, said: str) -> None:
 @given(batch=batches())
 def test_a_sum_weighs_its_losses(batch: Batch) -> None:
     classes = len(batch[0][0])
-    total = build_loss(parse("2 focal + 0.25 lovasz_hinge + bce"))(*tensors(batch)).item()
+    total = build_loss(parse_loss("2 focal + 0.25 lovasz_hinge + bce"))(*tensors(batch)).item()
     focal, hinge, bce = (
         loss_named(name, classes)(*tensors(batch)).item()
         for name in ("focal", "lovasz_hinge", "bce")

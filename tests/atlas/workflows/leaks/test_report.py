@@ -18,7 +18,6 @@ from atlas.synthetic.edits import EDITS, plant, turned
 from atlas.workflows.leaks.calibration import LeakCalibration, SameImageMeasurement
 from atlas.workflows.leaks.pair_difference import difference, lay_over, query_to_match
 from atlas.workflows.leaks.report import (
-    as_written,
     same_image_in_words,
     save_leak_report,
 )
@@ -86,7 +85,7 @@ def reported(write_atlas, run: Path, calibration: LeakCalibration, leaks: LeakRe
     cv2.imwrite(str(folder / "calibration.png"), np.zeros((4, 4), np.uint8))
     save_table(folder / "leaks.csv", leaks.table)
     store = fill_store(manifest, run / "store", size_px=96)
-    save_leak_report(folder, leaks, store, calibration, spec=manifest.spec, test_images=3)
+    save_leak_report(folder, store, calibration, spec=manifest.spec, test_images=3)
     return folder
 
 
@@ -140,11 +139,11 @@ def test_a_run_without_claims_has_a_report_too(write_atlas, tmp_path, calibratio
 
 
 def test_relations_count_claims_and_transfers(calibration):
-    told = same_image_in_words(as_written(LEAKS), calibration.same_image.calibration)
+    told = same_image_in_words(LEAKS.table, calibration.same_image.calibration)
     assert (told.claims, told.transfers) == (2, 1)
     assert "1.000 of 50 planted copies" in told.said[0]
     unclear = replace(calibration.same_image.calibration, note="only few")
-    assert same_image_in_words(as_written(LEAKS), unclear).said[-1] == "Only few"
+    assert same_image_in_words(LEAKS.table, unclear).said[-1] == "Only few"
 
 
 @pytest.mark.parametrize("number", range(8))
