@@ -21,9 +21,11 @@ from tests.classify.atlases import TINY, draw_folder
 TWO = ClassifierFolds(folds=2)
 PLAIN, EIGHT = PredictionSettings(), PredictionSettings(views=8, combine="median")
 ONE_EPOCH = replace(
-    TINY, kept_epoch="last", hold_out_share=ClassifierSettings.hold_out_share,
+    TINY,
+    kept_epoch="last",
+    hold_out_share=ClassifierSettings.hold_out_share,
     training=replace(TINY.training, epochs=1),
-)  # fmt: skip
+)
 
 
 def run_folds(data: Path, out: Path, **given) -> pd.DataFrame:
