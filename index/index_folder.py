@@ -62,7 +62,7 @@ class IndexFolder:
 def save_index(
     folder: Path, embeddings: EmbeddingSet, references: Manifest, *, data: Path, image_size_px: int
 ) -> None:
-    """Writes all but the embedder's weights, which their own room writes beside."""
+    """Writes all but the embedder's weights, which `retrieval` writes beside."""
     save_embeddings(folder / "embeddings.h5", embeddings)
     save_table(folder / "references.csv", _reference_table(references.rows))
     about: dict[str, Any] = {

@@ -19,14 +19,14 @@ from atlas.core.errors import UserError, command_line
 
 GROUPS = {
     "embed": ("train_embedder", "build_index", "lookup", "export_embedder"),
-    "leaks": ("find_leaks", "remove_duplicates", "audit_leaks"),
+    "leaks": ("find_leaks",),
     "classify": (
         "train_classifier", "train_folds", "predict", "ensemble", "pretrain_trunk", "show_maps",
         "show_augmentation",
     ),
     "submit": ("make_submission", "check_submission", "score"),
     "evaluate": ("evaluate_embedder", "cross_validate", "compare_losses", "ablate_retrieval"),
-    "curate": ("explore", "audit_labels", "augment_rare"),
+    "curate": ("explore", "remove_duplicates", "audit_labels", "audit_leaks", "augment_rare"),
     "simulate": ("draw_atlas", "simulate_test", "demo"),
     "runs": ("run", "update", "explain"),
 }  # fmt: skip

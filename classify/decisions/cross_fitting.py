@@ -30,7 +30,7 @@ from classify.decisions.layers import (
     Probabilities,
 )
 from classify.decisions.settings import How, Prior, ThresholdSettings
-from classify.decisions.thresholds import Thresholds, decide, thresholds_by
+from classify.decisions.thresholds import Thresholds, apply_thresholds, thresholds_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +127,10 @@ def honest_scores(
     for fold, one in fitted.nested.items():
         layer, _ = with_priors(one, priors, keep_top=thresholds.keep_top)
         found, _ = thresholds_by(thresholds, layer, wanted_C)
-        nested_NC[rows.fold_N == fold] = decide(layer.asked_QC, found)
+        nested_NC[rows.fold_N == fold] = apply_thresholds(layer.asked_QC, found)
     same, _ = with_priors(fitted.same, priors, keep_top=thresholds.keep_top)
     flattered, _ = thresholds_by(thresholds, replace(same, learned_NC=same.asked_QC), wanted_C)
-    optimistic_NC = decide(same.asked_QC, flattered)
+    optimistic_NC = apply_thresholds(same.asked_QC, flattered)
     low, high = bootstrap_macro_f1(
         rows.truth_NC, nested_NC, groups_N=rows.group_N, resamples=resamples, seed=seed
     )

@@ -15,7 +15,7 @@ from atlas.dataset.artifacts import ProbabilitySet, save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.metrics import f1_by_class
 from classify.decisions.layers import Labels
-from classify.decisions.thresholds import Thresholds, decide
+from classify.decisions.thresholds import Thresholds, apply_thresholds
 
 IMAGES_FILE = "missed_and_added.csv"
 CLASSES_FILE = "by_class.csv"
@@ -36,8 +36,8 @@ class Mistakes:
 def find_mistakes(
     probabilities: ProbabilitySet, truth_NC: Labels, thresholds: Thresholds, names: Sequence[str]
 ) -> Mistakes:
-    """Return the mistakes of `decide` on labelled images. names: of the classes."""
-    predicted_NC = decide(probabilities.probabilities_NC, thresholds)
+    """Return the mistakes of `apply_thresholds` on labelled images. names: of the classes."""
+    predicted_NC = apply_thresholds(probabilities.probabilities_NC, thresholds)
     wrong_NC = {"missed": truth_NC > predicted_NC, "added": predicted_NC > truth_NC}
     return Mistakes(
         images=_image_table(probabilities, truth_NC, wrong_NC, thresholds),

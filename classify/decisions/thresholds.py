@@ -51,7 +51,7 @@ class Thresholds:
         return np.array(self.per_class, np.float64)
 
 
-def decide(probabilities_NC: Floats, thresholds: Thresholds) -> Labels:
+def apply_thresholds(probabilities_NC: Floats, thresholds: Thresholds) -> Labels:
     """Return 0/1, N x C, by the thresholds and their rule."""
     return predict_labels(probabilities_NC, thresholds.per_class_C, keep_top=thresholds.keep_top)
 
@@ -91,7 +91,9 @@ def decide_by_other_folds(
     own labels."""
     predicted_NC = np.zeros_like(truth_NC)
     for own, _, exact in _by_other_folds(probabilities_NC, truth_NC, fold_N):
-        predicted_NC[own] = decide(probabilities_NC[own], replace(exact, keep_top=keep_top))
+        predicted_NC[own] = apply_thresholds(
+            probabilities_NC[own], replace(exact, keep_top=keep_top)
+        )
     return predicted_NC
 
 
@@ -166,7 +168,7 @@ def best_shrinkage(layer: Layer, *, keep_top: bool) -> float:
     for own, others, exact in _by_other_folds(layer.learned_NC, layer.truth_NC, layer.fold_N):
         for k in SHRINKAGES:
             drawn = replace(shrunk(exact, layer.truth_NC[others], k), keep_top=keep_top)
-            predicted[k][own] = decide(layer.learned_NC[own], drawn)
+            predicted[k][own] = apply_thresholds(layer.learned_NC[own], drawn)
     return max(SHRINKAGES, key=lambda k: (macro_f1(layer.truth_NC, predicted[k]), k))
 
 

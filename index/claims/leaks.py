@@ -74,7 +74,9 @@ def find_leaks(
     for query_id, group in best_first(matches.table).groupby("query_id", sort=True):
         best = group.iloc[0]
         proven = best["relation"] not in unproven
-        verdict = decide(rivals_of(group), labels=labels, identities=identities, proven=proven)
+        verdict = decide_transfer(
+            rivals_of(group), labels=labels, identities=identities, proven=proven
+        )
         numbers = {name: best[name] for name in LEAK_COLUMNS[1:6]}
         rows.append({"Id": query_id, **numbers, **verdict})
     return LeakReport(table=pd.DataFrame(rows, columns=list(LEAK_COLUMNS)))
@@ -96,7 +98,7 @@ def rivals_of(claims: pd.DataFrame) -> pd.DataFrame:
     return rivals
 
 
-def decide(
+def decide_transfer(
     rivals: pd.DataFrame,
     *,
     labels: Mapping[str, tuple[int, ...]],

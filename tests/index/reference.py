@@ -1,4 +1,4 @@
-"""Naive twins of the index room: slow, short and plainly right."""
+"""Naive references of `index`: slow, short and plainly right."""
 
 from collections.abc import Mapping, Sequence
 from math import exp, log, log1p

@@ -23,7 +23,7 @@ from atlas.workflows.classify.activation_maps import (
 )
 from atlas.workflows.settings import MapSettings
 from classify.activation_maps import Box, boxes_of
-from classify.decisions.thresholds import decide, load_thresholds
+from classify.decisions.thresholds import apply_thresholds, load_thresholds
 from classify.run_files import load_held_out, load_test
 
 BOXES_FILE = "boxes.csv"
@@ -168,7 +168,7 @@ def _said_of(
     """The images by every label that the classifier or the tables give them."""
     probabilities = mean_probabilities(asked, images_of(asked, manifest, ids))
     thresholds = load_thresholds(source, manifest.spec.labels)
-    given_NC = decide(np.stack([probabilities[i] for i in ids]), thresholds)
+    given_NC = apply_thresholds(np.stack([probabilities[i] for i in ids]), thresholds)
     carried = {
         image_id: {int(label) for label in np.flatnonzero(given_C)}
         | set(manifest.by_id[image_id].labels or ())

@@ -37,7 +37,8 @@ from atlas.workflows.explain.match import (
     rests_on,
 )
 from atlas.workflows.explain.run_so_far import Classified, Leaks, RunSoFar, Submitted, read_run
-from classify.decisions.thresholds import decide
+from atlas.workflows.run_folder import maker_of
+from classify.decisions.thresholds import apply_thresholds
 
 NEAR_IDS = 3
 SHOWN_COPIES = 8
@@ -147,10 +148,14 @@ def _notes(run: RunSoFar) -> list[str]:
             f"run  {Stage.LEAKS.command}  again."
         )
     if classified and submitted and submitted.classifier != classified.own.provenance:
-        notes.append(
-            f"The submission was made of another classifier than {classified.folder.name}: name "
-            "its folder by --classifier, or make the submission again."
-        )
+        if maker_of(submitted.classifier) == maker_of(classified.own.provenance):
+            what = f"The predictions of {classified.folder.name} are newer than the submission: "
+        else:
+            what = (
+                f"The submission was made from another classifier than {classified.folder.name}: "
+                "name its folder by --classifier, or "
+            )
+        notes.append(f"{what}run  {Stage.SUBMISSION.command}  again.")
     return notes
 
 
@@ -159,7 +164,7 @@ def said_by(name: str, classified: Classified, leaks: Leaks | None, draw: Draw) 
     cuts_C = classified.thresholds.per_class_C
     own_1C = classified.own.aligned_to([name]).probabilities_NC
     shared_1C = classified.shared.aligned_to([name]).probabilities_NC
-    given_C = decide(shared_1C, classified.thresholds)[0]
+    given_C = apply_thresholds(shared_1C, classified.thresholds)[0]
     bars = [
         Bar(
             label=label,
@@ -171,7 +176,7 @@ def said_by(name: str, classified: Classified, leaks: Leaks | None, draw: Draw) 
         )
         for label in range(len(cuts_C))
     ]
-    alone = np.flatnonzero(decide(own_1C, classified.thresholds)[0])
+    alone = np.flatnonzero(apply_thresholds(own_1C, classified.thresholds)[0])
     return Classifier(
         folder=classified.folder.name,
         bars=sorted(bars, key=lambda bar: (not bar.given, -bar.probability)),

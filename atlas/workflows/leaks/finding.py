@@ -63,7 +63,7 @@ def find_leaks_of(
     Work that takes long is kept in the cache folder beside `out`, so a killed run goes on.
     """
     check_replaceable(out, holds=CALIBRATION_FILE)
-    return _found(data, index_folder, out, settings, registration, calibrate)
+    return _find_and_write(data, index_folder, out, settings, registration, calibrate)
 
 
 def find_leaks_again(data: Path, index_folder: Path, out: Path) -> LeakFinding:
@@ -81,10 +81,10 @@ def find_leaks_again(data: Path, index_folder: Path, out: Path) -> LeakFinding:
             )
         return held
 
-    return _found(data, index_folder, out, held.settings, held.registration, as_held)
+    return _find_and_write(data, index_folder, out, held.settings, held.registration, as_held)
 
 
-def _found(
+def _find_and_write(
     data: Path,
     index_folder: Path,
     out: Path,

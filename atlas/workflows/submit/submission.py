@@ -35,7 +35,7 @@ from atlas.dataset.tables import GROUPS_TABLE
 from atlas.report.leak_page import with_labels_before
 from atlas.workflows.run_folder import SUMMARY_FILE
 from atlas.workflows.submit.check import Asked, asked_of, check_submission
-from classify.decisions.thresholds import decide, load_thresholds
+from classify.decisions.thresholds import apply_thresholds, load_thresholds
 from classify.run_files import load_held_out, load_test
 from index.claims.expected_gain import weigh_with_errors
 from index.claims.leaks import ABSTAIN, TRANSFER
@@ -115,7 +115,7 @@ def make_submission_of(
         )
     group_of = dict(zip(groups["Id"], groups["Group"], strict=True))
     shared = shared_by_copies(tests.aligned_to(asked.ids), group_of)
-    predicted_NC = decide(shared.probabilities_NC, thresholds)
+    predicted_NC = apply_thresholds(shared.probabilities_NC, thresholds)
     held_out = _held_out(data, classifier_folder)
     overrides = weigh_overrides(leaks, shared, predicted_NC, held_out, seed=seed)
     made = SubmissionSummary(

@@ -1,4 +1,4 @@
-"""Plain twins of what the engine computes."""
+"""Naive references of what `atlas.training` computes."""
 
 import numpy as np
 import torch

@@ -10,7 +10,7 @@ from atlas.dataset.metrics import macro_f1
 from classify.decisions.cross_fitting import cross_fit, decided, honest_scores
 from classify.decisions.layers import AskedRows, HeldOutRows
 from classify.decisions.settings import CUTS, ThresholdSettings
-from classify.decisions.thresholds import decide
+from classify.decisions.thresholds import apply_thresholds
 
 CLASSES = 8
 
@@ -47,7 +47,7 @@ def test_nested_is_what_new_images_get(how, cuts, signal):
         nested.append(score.nested)
         flattered.append(score.optimistic)
         made = decided(fitted, settings)
-        new.append(macro_f1(truth_QC, decide(made.asked_QC, made.thresholds)))
+        new.append(macro_f1(truth_QC, apply_thresholds(made.asked_QC, made.thresholds)))
     assert np.mean(nested) == pytest.approx(np.mean(new), abs=0.02)
     assert np.mean(flattered) > np.mean(new) + (0.01 if signal == 0 else 0)
 

@@ -11,7 +11,7 @@ from scipy.special import expit
 from atlas.dataset.metrics import f1_by_class
 from classify.decisions.ensembles import best_weights, fit_combiner, ranks_among
 from classify.decisions.settings import HOWS
-from classify.decisions.thresholds import choose_thresholds, decide
+from classify.decisions.thresholds import apply_thresholds, choose_thresholds
 
 
 def planted(rows=300, seed=0, noise=(0.5, 3.0)):
@@ -99,7 +99,7 @@ def test_stackers_use_labels_that_come_together(how):
     learned, asked = members[:, :800], members[:, 800:]
     said = fit_combiner(how, learned, truth_NC[:800], seed=0)
     cuts = replace(choose_thresholds(said(learned), truth_NC[:800]), keep_top=False)
-    assert f1_by_class(truth_NC[800:], decide(said(asked), cuts))[1] > 0.9
+    assert f1_by_class(truth_NC[800:], apply_thresholds(said(asked), cuts))[1] > 0.9
 
 
 @pytest.mark.parametrize("how", ["logistic", "boosting"])

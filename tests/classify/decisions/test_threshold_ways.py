@@ -10,9 +10,9 @@ from classify.decisions.layers import Layer
 from classify.decisions.settings import ThresholdSettings
 from classify.decisions.thresholds import (
     GRID_POINTS,
+    apply_thresholds,
     best_threshold,
     choose_thresholds,
-    decide,
     grid_threshold,
     predict_labels,
     share_thresholds,
@@ -104,4 +104,4 @@ def test_without_keep_top_a_row_may_be_empty_and_with_it_none_is(how):
     for keep_top in (True, False):
         cuts, _ = thresholds_by(ThresholdSettings(thresholds=how, keep_top=keep_top), one, None)
         assert cuts.keep_top is keep_top
-        assert decide(rows_NC, cuts).sum() == keep_top
+        assert apply_thresholds(rows_NC, cuts).sum() == keep_top

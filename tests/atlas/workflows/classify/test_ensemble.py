@@ -11,7 +11,12 @@ from atlas.dataset.artifacts import ProbabilitySet, save_probabilities
 from atlas.dataset.manifest import read_manifest
 from atlas.workflows.classify.ensemble import make_ensemble
 from classify.decisions.settings import DecisionSettings, ThresholdSettings
-from classify.decisions.thresholds import Thresholds, decide, load_thresholds, save_thresholds
+from classify.decisions.thresholds import (
+    Thresholds,
+    apply_thresholds,
+    load_thresholds,
+    save_thresholds,
+)
 from classify.run_files import (
     OUT_OF_FOLD_FILE,
     TEST_FILE,
@@ -100,7 +105,7 @@ def test_keep_top_off_goes_with_the_cuts(data, folders, tmp_path):
     )
     make_ensemble(data, folders, tmp_path / "out", settings, compare=False)
     cuts = load_thresholds(tmp_path / "out", LABELS)
-    assert decide(np.zeros((1, 3), np.float32), cuts).sum() == 0
+    assert apply_thresholds(np.zeros((1, 3), np.float32), cuts).sum() == 0
     assert "no label" in (tmp_path / "out" / THRESHOLDS_FILE).read_text()
 
 
@@ -115,7 +120,7 @@ def test_wanted_shares_are_met_on_the_test_images(data, folders, tmp_path):
     make_ensemble(data, folders, tmp_path / "out", settings, compare=False)
     cuts = load_thresholds(tmp_path / "out", LABELS)
     said = load_test(tmp_path / "out")
-    assert decide(said.probabilities_NC, cuts).sum(axis=0).tolist() == [0, 3, 1]
+    assert apply_thresholds(said.probabilities_NC, cuts).sum(axis=0).tolist() == [0, 3, 1]
 
 
 def test_shares_that_are_none_are_one_line(data, folders, tmp_path):

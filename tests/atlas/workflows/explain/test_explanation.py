@@ -120,7 +120,7 @@ def test_truth_is_shown_where_it_is_known(run: tuple[Path, Path]) -> None:
 
 def test_another_classifier_than_the_submission_s_is_told(run: tuple[Path, Path]) -> None:
     (run[1] / "submission" / "summary.json").write_text('{"classifier": {"of": "another"}}')
-    assert "made of another classifier" in of("t0", run).notes[0]
+    assert "made from another classifier" in of("t0", run).notes[0]
 
 
 @pytest.mark.parametrize(
