@@ -89,7 +89,7 @@ def _check_replaceable(out: Path) -> None:
     if out.exists():
         try:
             load_probabilities(out, stage=Stage.PREDICTIONS)
-        except MissingStageError as error:
+        except UserError as error:
             raise UserError(
                 f"{out} exists and holds no probabilities; give --out another name"
             ) from error
