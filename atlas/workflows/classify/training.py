@@ -15,7 +15,7 @@ from atlas.dataset.splits.label_folds import label_blocks, stratified_folds
 from atlas.dataset.store import ImageStore, fill_store, native_size_px
 from atlas.report.learning_curves import save_class_curves, save_curves
 from atlas.training.loop import claim_folder
-from atlas.workflows.settings import ClassifierFolds
+from atlas.workflows.settings import ClassifierFolds, block_gap
 from classify import folds as fold_training
 from classify import pretraining, training
 from classify.channels import mixing_of
@@ -91,7 +91,7 @@ def train_folds(
 def folds_of(manifest: Manifest, how: ClassifierFolds, *, seed: int) -> list[Fold]:
     """Divide the labelled images; raises UserError where that is not possible."""
     if how.by == "blocks":
-        return label_blocks(manifest, folds=how.folds, gap=how.block_gap)
+        return label_blocks(manifest, folds=how.folds, gap=block_gap(how))
     return stratified_folds(manifest, folds=how.folds, seed=seed)
 
 
