@@ -131,3 +131,8 @@ RECIPES: dict[Recipe, ClassifierSettings] = {
         ),
     ),
 }
+
+# Folds keep the last epoch: the tested images of a fold are to choose nothing.
+FOLD_RECIPES: dict[Recipe, ClassifierSettings] = {
+    name: replace(settings, kept_epoch="last") for name, settings in RECIPES.items()
+}

@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from atlas.core.errors import refuse
-from atlas.training.settings import TrainingSettings, training_problems
+from atlas.training.settings import TrainingSettings, size_problems, training_problems
 from classify.channels import AS_STORED
 from classify.losses.terms import LossSum, LossTerm, term_problems
-
-SMALLEST_SIZE_PX = 32
 
 NetworkKind = Literal[
     "trunk", "gapnet_pl", "gapnet", "dual_decoder", "dual_segmentation", "finetune"
@@ -96,27 +94,117 @@ class ClassifierSettings:
 CLASSIFIER_COMPANIONS = {"loss": ("loss", "later_loss", "later_loss_from_epoch", "positive_weight")}
 
 
+@dataclass(frozen=True, kw_only=True)
+class PredictionSettings:
+    """Views of each image, and what becomes of their probabilities.
+
+    Args:
+        views: 1 takes images as they are, 8 all flips and turns.
+        crops: Of each image: 1 in the middle, 4 in the corners, 5 both, 9 in a grid.
+        view_px: Side of a crop; that of the crops in training, or whole images, unless given.
+        combine: Of the probabilities of all views: mean, max or median.
+    """
+
+    views: Literal[1, 8] = 1
+    crops: Literal[1, 4, 5, 9] = 1
+    view_px: int | None = None
+    combine: Literal["mean", "max", "median"] = "mean"
+
+
+def as_trained(prediction: PredictionSettings, settings: ClassifierSettings) -> PredictionSettings:
+    """With crops of the side that training saw, where none is given."""
+    if prediction.view_px is not None:
+        return prediction
+    return replace(prediction, view_px=settings.training.crop_px)
+
+
+def prediction_problems(
+    prediction: PredictionSettings, settings: ClassifierSettings, *, image_size_px: int
+) -> Iterator[str]:
+    """What cannot be done with such a classifier of images of that side, a line each."""
+    side_px = as_trained(prediction, settings).view_px
+    seen_px = settings.training.crop_px or image_size_px
+    if side_px is None and prediction.crops > 1:
+        yield f"{prediction.crops} crops of whole images would all be alike: give --view-px"
+    if side_px is not None and not 1 <= side_px <= image_size_px:
+        yield f"crops of {side_px} px: the classifier's images have {image_size_px} px"
+    if side_px not in (None, seen_px) and settings.network == "finetune":
+        yield f"a fine-tuned network takes nothing but {seen_px} px: leave out --view-px"
+
+
+def fold_problems(settings: ClassifierSettings) -> Iterator[str]:
+    """Yield what suits one training, but not the folds of a cross-validation, one line each."""
+    if settings.hold_out_share != ClassifierSettings.hold_out_share:
+        yield "a hold-out share goes with one training: folds hold out a part each"
+    if settings.training.schedule == "plateau" and settings.kept_epoch == "last":
+        yield (
+            "schedule plateau follows the tested images of a fold, which are to choose nothing: "
+            "take another, or --kept-epoch best and optimistic scores"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingSettings:
+    """An auto-encoder: a trunk, and a small decoder that draws the image again from its last map.
+
+    Give the classifier that starts from it the same trunk, stem, channel recipe and image size.
+
+    Args:
+        trunk: The timm network to pre-train.
+        weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
+            of another run.
+        stem: How filters of three channels become filters of all.
+        channel_recipe: as_stored, rgby, rgb, 0_g_0, r+y_g+y_b, b+y_r+y_g, or one channel's name.
+        image_size_px: Side of the stored images; None takes the atlas's own size, at most 512.
+        kl_weight: 0 is a plain auto-encoder. Above, it is a variational one: the decoder is given
+            what is drawn from a normal distribution for each place, and their divergence from the
+            standard one is added with this weight, as a mean over all numbers that are drawn.
+        hold_out_share: Share of the groups of labelled images that is held out to choose the epoch
+            by.
+        training: How it is learned.
+    """
+
+    trunk: str = "resnet34"
+    weights: str = "auto"
+    stem: Literal["winner", "scaled"] = "winner"
+    channel_recipe: str = AS_STORED
+    image_size_px: int | None = None
+    kl_weight: float = 0.0
+    hold_out_share: float = 0.2
+    training: TrainingSettings
+
+    def __post_init__(self) -> None:
+        refuse(_pretraining_problems(self))
+
+
 def _problems(settings: ClassifierSettings) -> Iterator[str]:
-    """What cannot be done, a line each."""
-    yield from training_problems(settings.training)
+    """Yield what cannot be done, one line each."""
+    yield from _shared_problems(settings)
     yield from _network_problems(settings)
-    yield from _size_problems(settings.image_size_px, settings.training.crop_px)
-    if not 0 < settings.hold_out_share < 1:
-        yield f"hold-out share {settings.hold_out_share}: must lie between 0 and 1"
     if settings.kept_epoch == "best" and settings.training.averaged_checkpoints:
         yield "averaged checkpoints are of the last epochs, not of the best: give --kept-epoch last"
     yield from _external_problems(settings)
     yield from _loss_problems(settings)
 
 
-def _size_problems(size_px: int | None, crop_px: int | None) -> Iterator[str]:
-    """Of stored images and of what is cut from them."""
-    if size_px is not None and size_px < SMALLEST_SIZE_PX:
-        yield f"image size {size_px} px: at least {SMALLEST_SIZE_PX} px, or a trunk sees nothing"
-    if crop_px is not None and 0 < crop_px < SMALLEST_SIZE_PX:
-        yield f"crops of {crop_px} px: at least {SMALLEST_SIZE_PX} px, or a trunk sees nothing"
+def _pretraining_problems(settings: PretrainingSettings) -> Iterator[str]:
+    """Yield what cannot be done, one line each."""
+    yield from _shared_problems(settings)
+    if settings.trunk == OWN_TRUNK:
+        yield f"trunk {OWN_TRUNK} starts from random weights only; pre-train one of timm's"
+    if not 0 <= settings.kl_weight < math.inf:
+        yield f"KL weight {settings.kl_weight}: must not be negative"
+
+
+def _shared_problems(settings: ClassifierSettings | PretrainingSettings) -> Iterator[str]:
+    """Yield what is wrong with the training, the sizes or the held-out share."""
+    size_px, crop_px = settings.image_size_px, settings.training.crop_px
+    yield from training_problems(settings.training)
+    yield from size_problems("image size", size_px)
     if size_px is not None and crop_px is not None and crop_px > size_px:
         yield f"crops of {crop_px} px: larger than the images of {size_px} px"
+    if not 0 < settings.hold_out_share < 1:
+        yield f"hold-out share {settings.hold_out_share}: must lie between 0 and 1"
 
 
 def _external_problems(settings: ClassifierSettings) -> Iterator[str]:
@@ -165,90 +253,7 @@ def _network_problems(settings: ClassifierSettings) -> Iterator[str]:
         yield f"protein channel {settings.protein_channel}: only dual_segmentation follows one"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PredictionSettings:
-    """Views of each image, and what becomes of their probabilities.
-
-    Args:
-        views: 1 takes images as they are, 8 all flips and turns.
-        crops: Of each image: 1 in the middle, 4 in the corners, 5 both, 9 in a grid.
-        view_px: Side of a crop; that of the crops in training, or whole images, unless given.
-        combine: Of the probabilities of all views: mean, max or median.
-    """
-
-    views: Literal[1, 8] = 1
-    crops: Literal[1, 4, 5, 9] = 1
-    view_px: int | None = None
-    combine: Literal["mean", "max", "median"] = "mean"
-
-
-def as_trained(prediction: PredictionSettings, settings: ClassifierSettings) -> PredictionSettings:
-    """With crops of the side that training saw, where none is given."""
-    if prediction.view_px is not None:
-        return prediction
-    return replace(prediction, view_px=settings.training.crop_px)
-
-
-def prediction_problems(
-    prediction: PredictionSettings, settings: ClassifierSettings, *, image_size_px: int
-) -> Iterator[str]:
-    """What cannot be done with such a classifier of images of that side, a line each."""
-    side_px = as_trained(prediction, settings).view_px
-    seen_px = settings.training.crop_px or image_size_px
-    if side_px is None and prediction.crops > 1:
-        yield f"{prediction.crops} crops of whole images would all be alike: give --view-px"
-    if side_px is not None and not 1 <= side_px <= image_size_px:
-        yield f"crops of {side_px} px: the classifier's images have {image_size_px} px"
-    if side_px not in (None, seen_px) and settings.network == "finetune":
-        yield f"a fine-tuned network takes nothing but {seen_px} px: leave out --view-px"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainingSettings:
-    """An auto-encoder: a trunk, and a small decoder that draws the image again from its last map.
-
-    Give the classifier that starts from it the same trunk, stem, channel recipe and image size.
-
-    Args:
-        trunk: The timm network to pre-train.
-        weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
-            of another run.
-        stem: How filters of three channels become filters of all.
-        channel_recipe: as_stored, rgby, rgb, 0_g_0, r+y_g+y_b, b+y_r+y_g, or one channel's name.
-        image_size_px: Side of the stored images; None takes the atlas's own size, at most 512.
-        kl_weight: 0 is a plain auto-encoder. Above, it is a variational one: the decoder is given
-            what is drawn from a normal distribution for each place, and their divergence from the
-            standard one is added with this weight, as a mean over all numbers that are drawn.
-        hold_out_share: Share of the groups of labelled images that is held out to choose the epoch
-            by.
-        training: How it is learned.
-    """
-
-    trunk: str = "resnet34"
-    weights: str = "auto"
-    stem: Literal["winner", "scaled"] = "winner"
-    channel_recipe: str = AS_STORED
-    image_size_px: int | None = None
-    kl_weight: float = 0.0
-    hold_out_share: float = 0.2
-    training: TrainingSettings
-
-    def __post_init__(self) -> None:
-        refuse(_pretraining_problems(self))
-
-
-def _pretraining_problems(settings: PretrainingSettings) -> Iterator[str]:
-    """What cannot be done, a line each."""
-    yield from training_problems(settings.training)
-    yield from _size_problems(settings.image_size_px, settings.training.crop_px)
-    if settings.trunk == OWN_TRUNK:
-        yield f"trunk {OWN_TRUNK} starts from random weights only; pre-train one of timm's"
-    if not 0 <= settings.kl_weight < math.inf:
-        yield f"KL weight {settings.kl_weight}: must not be negative"
-    if not 0 < settings.hold_out_share < 1:
-        yield f"hold-out share {settings.hold_out_share}: must lie between 0 and 1"
-
-
+# Below the helpers, which check it.
 USUAL = PretrainingSettings(
     training=TrainingSettings(epochs=20, batch_size=32, learning_rate=1e-3, schedule="cosine")
 )

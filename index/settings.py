@@ -103,19 +103,6 @@ class LeakSettings(CopySettings):
     accept_unproven: bool = False
 
 
-def _problems(settings: CopySettings) -> Iterator[str]:
-    """Yield what cannot work, one line each."""
-    if settings.neighbours < 1:
-        yield f"--neighbours {settings.neighbours}: at least one candidate has to be examined"
-    if settings.hashes not in get_args(HashChoice):
-        yield f"--hashes {settings.hashes}: not one of {', '.join(get_args(HashChoice))}"
-    if settings.seed < 0:
-        yield f"--seed {settings.seed}: a seed is not negative"
-    for name, value in vars(settings).items():
-        if name.endswith(("_share", "_precision")) and not 0 < value < 1:
-            yield f"--{name.replace('_', '-')} {value:g}: between 0 and 1, without the two"
-
-
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
     """How an index is searched; see `index/search/approximate.py`.
@@ -153,3 +140,16 @@ class LeakColumns:
     match_column: tuple[str, ...] = ("Extra", "Candidate", "match_id")
     doubt_column: tuple[str, ...] = ("Questionable",)
     distance_column: tuple[str, ...] = ("SimR", "SimG", "SimB", "Hash diff")
+
+
+def _problems(settings: CopySettings) -> Iterator[str]:
+    """Yield what cannot work, one line each."""
+    if settings.neighbours < 1:
+        yield f"--neighbours {settings.neighbours}: at least one candidate has to be examined"
+    if settings.hashes not in get_args(HashChoice):
+        yield f"--hashes {settings.hashes}: not one of {', '.join(get_args(HashChoice))}"
+    if settings.seed < 0:
+        yield f"--seed {settings.seed}: a seed is not negative"
+    for name, value in vars(settings).items():
+        if name.endswith(("_share", "_precision")) and not 0 < value < 1:
+            yield f"--{name.replace('_', '-')} {value:g}: between 0 and 1, without the two"

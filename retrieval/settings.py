@@ -1,15 +1,14 @@
 """How an embedder is made. Only the standard library here, so that `--help` is instant."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from atlas.core.errors import refuse
-from atlas.training.settings import TrainingSettings, training_problems
+from atlas.training.settings import TrainingSettings, size_problems, training_problems
 
-SMALLEST_SIZE_PX = 32
 SIMILARITY_LOSS: Literal["supervised_contrastive"] = "supervised_contrastive"
-
 
 EmbedderRecipe = Literal["card", "winner", "smoke"]
 ClassKind = Literal["auto", "identity", "image", "label-set", "label-similarity"]
@@ -18,16 +17,47 @@ LossName = Literal[
     "subcenter_arcface", "triplet", "multi_similarity", "supervised_contrastive",
 ]  # fmt: skip
 
+# The terms that may be added to losses with class vectors.
+TERMS = ("plain_cosine_weight", "intra_weight", "inter_weight", "triplet_weight")
+# The settings that each loss honours.
+USES: dict[LossName, tuple[str, ...]] = {
+    "softmax": TERMS,
+    "norm_softmax": ("scale", *TERMS),
+    "l_softmax": ("angle_factor", *TERMS),
+    "sphereface": ("scale", "angle_factor", *TERMS),
+    "cosface": ("scale", "margin_cosine", *TERMS),
+    "arcface": ("scale", "margin_radians", *TERMS),
+    "combined_margin": ("scale", "angle_factor", "margin_radians", "margin_cosine", *TERMS),
+    "subcenter_arcface": ("scale", "margin_radians", "subcenters", *TERMS),
+    "triplet": ("margin_radians",),
+    "multi_similarity": (),
+    "supervised_contrastive": ("temperature",),
+}
+# Both ends included. More than a quarter turn is hardly a margin, but likely to be degrees.
+RANGES: dict[str, tuple[float, float]] = {
+    "angle_factor": (0.5, math.inf),  # the ArcFace paper's CM2 takes 0.9
+    "margin_radians": (0, math.pi / 2),
+    "margin_cosine": (0, 2),
+    "subcenters": (1, math.inf),
+    "plain_cosine_weight": (0, 1),
+    "intra_weight": (0, math.inf),
+    "inter_weight": (0, math.inf),
+    "triplet_weight": (0, math.inf),
+    "triplet_margin_radians": (0, math.pi / 2),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
     """A loss by its name, and the terms that may be added to it.
 
+    A setting that is out of range or that the named loss does not use is refused.
+
     scale: what cosines are multiplied by.
     angle_factor, margin_radians, margin_cosine: m1, m2, m3 of cos(m1 t + m2) - m3 (Deng et al.
         2019, equation 4). sphereface and l_softmax use the first, arcface, subcenter_arcface and
         triplet (on angles, equation 7 of the first version) the second, cosface the third,
-        combined_margin all; a margin that the named loss does not use is refused.
+        combined_margin all.
     subcenters: class vectors of each class of subcenter_arcface.
     temperature: of supervised_contrastive.
     plain_cosine_weight: share of the plain cosine cross-entropy in the loss; the named loss is
@@ -49,6 +79,33 @@ class LossSettings:
     inter_weight: float = 0.0
     triplet_weight: float = 0.0
     triplet_margin_radians: float = 0.35
+
+    def __post_init__(self) -> None:
+        refuse([*self._use_problems(), *self._range_problems()])
+
+    def _use_problems(self) -> Iterator[str]:
+        """Yield what the loss does not use. Given is what differs from its default."""
+        for field in fields(self):
+            if getattr(self, field.name) == field.default:
+                continue
+            if field.name == "triplet_margin_radians" and self.triplet_weight == 0:
+                yield f"{field.name} belongs to triplet_weight, which is 0; set both or neither"
+            users = [name for name, used in USES.items() if field.name in used]
+            if users and self.name not in users:
+                yield (
+                    f"{field.name} belongs to {_listed(users)}, not to {self.name}; "
+                    f"leave it at {field.default}"
+                )
+
+    def _range_problems(self) -> Iterator[str]:
+        for option, (low, high) in RANGES.items():
+            value = getattr(self, option)
+            if not low <= value <= high:
+                yield f"{option} {value} is not in {low:.3g}..{high:.3g}"
+        for option in ("scale", "temperature"):
+            value = getattr(self, option)
+            if not 0 < value < math.inf:
+                yield f"{option} {value} is not above 0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,24 +147,24 @@ class EmbedderSettings:
     training: TrainingSettings
 
     def __post_init__(self) -> None:
-        refuse(_problems(self))
+        refuse(self._problems())
 
-
-def _problems(settings: EmbedderSettings) -> Iterator[str]:
-    """What cannot be done, a line each."""
-    yield from training_problems(settings.training)
-    for name in ("image_size_px", "input_px"):
-        size_px = getattr(settings, name)
-        if size_px is not None and size_px < SMALLEST_SIZE_PX:
-            yield f"{name} {size_px}: at least {SMALLEST_SIZE_PX}, or a trunk sees nothing"
-    if settings.training.crop_px is not None:
-        yield "crops: an embedder sees whole images, as it will be asked about them; leave them out"
-    if not 0 < settings.held_out_share < 1:
-        yield f"held_out_share {settings.held_out_share}: must lie between 0 and 1"
-    if not 0 <= settings.unseen_identity_share < 1:
-        yield f"unseen_identity_share {settings.unseen_identity_share}: must lie from 0 to below 1"
-    if settings.classes == "label-similarity" and settings.loss.name != SIMILARITY_LOSS:
-        yield f"label-similarity has no classes for {settings.loss.name}; take {SIMILARITY_LOSS}"
+    def _problems(self) -> Iterator[str]:
+        """Yield what cannot be done, one line each."""
+        yield from training_problems(self.training)
+        yield from size_problems("image size", self.image_size_px)
+        yield from size_problems("input size", self.input_px)
+        if self.training.crop_px is not None:
+            yield (
+                "crops: an embedder sees whole images, as it will be asked about them; "
+                "leave them out"
+            )
+        if not 0 < self.held_out_share < 1:
+            yield f"held_out_share {self.held_out_share}: must lie between 0 and 1"
+        if not 0 <= self.unseen_identity_share < 1:
+            yield f"unseen_identity_share {self.unseen_identity_share}: must lie from 0 to below 1"
+        if self.classes == "label-similarity" and self.loss.name != SIMILARITY_LOSS:
+            yield f"label-similarity has no classes for {self.loss.name}; take {SIMILARITY_LOSS}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,3 +216,8 @@ RECIPES: dict[EmbedderRecipe, EmbedderSettings] = {
         training=TrainingSettings(epochs=15, batch_size=32, learning_rate=1e-3),
     ),
 }
+
+
+def _listed(names: list[LossName]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import OmitArgPrefixes, Positional
 
 from atlas.cli.console import show_table
-from atlas.cli.options import FOLD_CLASSIFIERS
 from atlas.core.errors import command_line
 from atlas.workflows.settings import ClassifierFolds, MapSettings
 from classify.decisions.settings import DecisionSettings
-from classify.recipes import RECIPES, Recipe
+from classify.recipes import FOLD_RECIPES, RECIPES, Recipe
 from classify.settings import USUAL, ClassifierSettings, PredictionSettings, PretrainingSettings
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def train_folds(
     only: str | None = None,
     folds: OmitArgPrefixes[ClassifierFolds] = ClassifierFolds(),
     prediction: OmitArgPrefixes[PredictionSettings] = PredictionSettings(),
-    settings: OmitArgPrefixes[ClassifierSettings] = FOLD_CLASSIFIERS["densenet121"],
+    settings: OmitArgPrefixes[ClassifierSettings] = FOLD_RECIPES["densenet121"],
 ) -> None:
     """Train a classifier for each fold of the labelled images, and predict with all of them.
 

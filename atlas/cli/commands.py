@@ -15,7 +15,8 @@ import tyro
 
 from atlas.cli.console import errors_in_one_line, show_notes
 from atlas.cli.options import RECIPES_OF, REGISTRY, default_settings
-from atlas.core.errors import UserError, command_line
+from atlas.core.errors import UserError, command_line, refuse
+from classify.settings import fold_problems
 
 GROUPS = {
     "embed": ("train_embedder", "build_index", "lookup", "export_embedder"),
@@ -52,7 +53,7 @@ def run(name: str, words: Sequence[str] | None = None) -> None:
         understood(name, sys.argv[1:] if words is None else words)()
 
 
-def understood(name: str, words: Sequence[str]) -> Callable[[], None]:
+def understood(name: str, words: Sequence[str]) -> partial[None]:
     """Return the command with what the words say of its options, ready to be called.
 
     Exits with status 2, or raises UserError, where the words cannot be understood.
@@ -60,10 +61,10 @@ def understood(name: str, words: Sequence[str]) -> Callable[[], None]:
     command = _command(name)
 
     @wraps(command)
-    def with_options(*args: Any, **options: Any) -> Callable[[], None]:
+    def with_options(*args: Any, **options: Any) -> partial[None]:
         return partial(command, *args, **options)
 
-    start: Callable[..., Callable[[], None]] = with_options
+    start: Callable[..., partial[None]] = with_options
     if name in RECIPES_OF:
         usual = inspect.signature(command).parameters["recipe"].default
         start = partial(with_options, settings=default_settings(name, words, usual=usual))
@@ -77,7 +78,9 @@ def require_understood(where: str, name: str, words: Sequence[str]) -> None:
     """
     script = f"scripts/{name}.py"
     try:
-        understood(name, words)
+        settings = understood(name, words).keywords.get("settings")
+        if name == "train_folds":  # its settings do not know of the folds
+            refuse(fold_problems(settings))
     except SystemExit:
         print(f"error: {where} is not understood by {script}, see above; nothing was done")
         raise

@@ -15,6 +15,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from atlas.training.settings import TRAINING_COMPANIONS, TrainingSettings
 from classify.losses.terms import LossSum, parse_loss
+from classify.recipes import FOLD_RECIPES
 from classify.recipes import RECIPES as CLASSIFIERS
 from classify.settings import CLASSIFIER_COMPANIONS, ClassifierSettings
 from retrieval.settings import NAMED_LOSSES, SIMILARITY_LOSS, EmbedderSettings, LossSettings
@@ -25,17 +26,13 @@ Settings = TypeVar("Settings", EmbedderSettings, ClassifierSettings, TrainingSet
 
 REGISTRY = ConstructorRegistry()  # how losses are read
 
-# Folds keep the last epoch: the tested images of a fold are to choose nothing.
-FOLD_CLASSIFIERS: dict[str, ClassifierSettings] = {
-    name: replace(settings, kept_epoch="last") for name, settings in CLASSIFIERS.items()
-}
 # The commands that take the name of a recipe.
 RECIPES_OF: Mapping[str, Mapping[Any, Trained]] = {
     "train_embedder": EMBEDDERS,
     "cross_validate": EMBEDDERS,
     "compare_losses": EMBEDDERS,
     "train_classifier": CLASSIFIERS,
-    "train_folds": FOLD_CLASSIFIERS,
+    "train_folds": FOLD_RECIPES,
 }
 
 

@@ -10,6 +10,8 @@ Schedule = Literal["constant", "cosine", "one_cycle", "plateau"]
 Sampler = Literal["shuffled", "balanced", "m_per_class"]
 Augmentation = Literal["d4", "photometric", "strong", "none"]
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
+
+SMALLEST_SIZE_PX = 32
 # What a recipe says of these options belongs to the option before them: whoever gives that option
 # gets the usual values of the others.
 TRAINING_COMPANIONS = {
@@ -99,14 +101,19 @@ def training_problems(training: TrainingSettings) -> Iterator[str]:
         yield f"seed {training.seed}: must not be negative"
     if training.devices < 1:
         yield f"{training.devices} devices: at least 1 is needed"
-    if training.crop_px is not None and training.crop_px < 1:
-        yield f"crops of {training.crop_px} px: must be above 0"
+    yield from size_problems("crops of", training.crop_px)
     if training.sampler == "m_per_class":
         yield from _class_batch_problems(training)
     yield from _optimizer_problems(training)
     yield from _rate_problems(training)
     yield from _schedule_problems(training)
     yield from _average_problems(training)
+
+
+def size_problems(what: str, size_px: int | None) -> Iterator[str]:
+    """Yield a line where images of that side are too small, such as `crops of 8 px: ...`."""
+    if size_px is not None and size_px < SMALLEST_SIZE_PX:
+        yield f"{what} {size_px} px: at least {SMALLEST_SIZE_PX} px, or a trunk sees nothing"
 
 
 def _optimizer_problems(training: TrainingSettings) -> Iterator[str]:

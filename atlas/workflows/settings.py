@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from atlas.core.errors import UserError, refuse
+from atlas.core.errors import refuse
 
 GAP = 20
 
@@ -24,12 +24,8 @@ class FoldSettings:
     gap: int | None = None
 
     def __post_init__(self) -> None:
-        _refuse_gap(self.gap, blocks=self.folds == "blocks")
-
-    @property
-    def block_gap(self) -> int:
-        """The gap that holds for blocks."""
-        return GAP if self.gap is None else self.gap
+        blocks = self.folds == "blocks"
+        refuse(_fold_problems("--fold-count", self.fold_count, self.gap, blocks=blocks))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +43,12 @@ class ClassifierFolds:
     gap: int | None = None
 
     def __post_init__(self) -> None:
-        _refuse_gap(self.gap, blocks=self.by == "blocks")
+        refuse(_fold_problems("--folds", self.folds, self.gap, blocks=self.by == "blocks"))
 
-    @property
-    def block_gap(self) -> int:
-        """The gap that holds for blocks."""
-        return GAP if self.gap is None else self.gap
+
+def block_gap(how: FoldSettings | ClassifierFolds) -> int:
+    """Return the gap that holds for folds of blocks."""
+    return GAP if how.gap is None else how.gap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +64,15 @@ class ComparisonSettings:
     rows: str = "all"
     seeds: int = 3
     first_folds: int | None = None
+
+    def __post_init__(self) -> None:
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        if self.seeds < 1:
+            yield f"--seeds {self.seeds}: a comparison needs one seed at least"
+        if self.first_folds is not None and self.first_folds < 1:
+            yield f"--first-folds {self.first_folds}: a comparison needs one fold at least"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,8 +177,13 @@ class MapSettings:
     least_box_area: float = 0.001
 
     def __post_init__(self) -> None:
-        if not 0 < self.box_share <= 1 or self.images < 1:
-            raise UserError("maps need --images of 1 or more and a --box-share in 0..1, above 0")
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        if self.images < 1:
+            yield f"--images {self.images}: maps need --images of 1 or more"
+        if not 0 < self.box_share <= 1:
+            yield f"--box-share {self.box_share:g}: maps need a --box-share in 0..1, above 0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +213,11 @@ class AuditSettings:
             yield f"--seed {self.seed}: a seed is not negative"
 
 
-def _refuse_gap(gap: int | None, *, blocks: bool) -> None:
+def _fold_problems(option: str, count: int, gap: int | None, *, blocks: bool) -> Iterator[str]:
+    """Yield what no atlas can be divided by; `option` is what gives the count of folds."""
+    if count < 2:
+        yield f"{option} {count}: fewer than 2 folds leave nothing to train on; give 2 or more"
     if gap is not None and not blocks:
-        raise UserError("a gap belongs to blocks of neighbouring ids: leave it, or take blocks")
+        yield "a gap belongs to blocks of neighbouring ids: leave it, or take blocks"
+    if gap is not None and gap < 0:
+        yield f"--gap {gap}: must not be negative"

@@ -1,6 +1,6 @@
 """Train on an atlas: a classifier, a classifier for each fold, or a trunk to start from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,7 @@ from atlas.dataset.splits.label_folds import label_blocks, stratified_folds
 from atlas.dataset.store import ImageStore, fill_store, native_size_px
 from atlas.report.learning_curves import save_class_curves, save_curves
 from atlas.training.loop import claim_folder
-from atlas.workflows.settings import ClassifierFolds
+from atlas.workflows.settings import ClassifierFolds, block_gap
 from classify import folds as fold_training
 from classify import pretraining, training
 from classify.channels import mixing_of
@@ -27,6 +27,7 @@ from classify.settings import (
     ClassifierSettings,
     PredictionSettings,
     PretrainingSettings,
+    fold_problems,
     prediction_problems,
 )
 
@@ -66,7 +67,7 @@ def train_folds(
     DataError for the data folder, UserError for what cannot be done and where `out` holds another
     run.
     """
-    refuse(_problems(settings))
+    refuse(fold_problems(settings))
     manifest, store, settings = _atlas_to_classify(data, out, settings)
     refuse(prediction_problems(prediction, settings, image_size_px=store.size_px))
     folds = folds_of(manifest, how, seed=settings.training.seed)
@@ -91,7 +92,7 @@ def train_folds(
 def folds_of(manifest: Manifest, how: ClassifierFolds, *, seed: int) -> list[Fold]:
     """Divide the labelled images; raises UserError where that is not possible."""
     if how.by == "blocks":
-        return label_blocks(manifest, folds=how.folds, gap=how.block_gap)
+        return label_blocks(manifest, folds=how.folds, gap=block_gap(how))
     return stratified_folds(manifest, folds=how.folds, seed=seed)
 
 
@@ -123,14 +124,3 @@ def _draw_curves(out: Path, runs: Mapping[str, Path]) -> None:
     save_curves(out / "curves.png", {k: pd.read_csv(f / "metrics.csv") for k, f in runs.items()})
     tables = {name: pd.read_csv(folder / CLASS_F1_FILE) for name, folder in runs.items()}
     save_class_curves(out / "per_class_f1.png", tables)
-
-
-def _problems(settings: ClassifierSettings) -> Iterator[str]:
-    """Settings that suit one training, but no folds."""
-    if settings.hold_out_share != ClassifierSettings.hold_out_share:
-        yield "a hold-out share goes with one training: folds hold out a part each"
-    if settings.training.schedule == "plateau" and settings.kept_epoch == "last":
-        yield (
-            "schedule plateau follows the tested images of a fold, which are to choose nothing: "
-            "take another, or --kept-epoch best and optimistic scores"
-        )

@@ -23,7 +23,7 @@ from atlas.dataset.splits.hold_out import kin_of
 from atlas.dataset.store import ImageStore
 from atlas.training.loop import claim_folder
 from atlas.workflows.embed.embedder import atlas_to_train_on
-from atlas.workflows.settings import FoldSettings
+from atlas.workflows.settings import FoldSettings, block_gap
 from retrieval import training
 from retrieval.embedder import Embedder
 from retrieval.embedding import embed_store
@@ -217,5 +217,5 @@ def _folds(
     for image_id, name in class_of.items():
         ids_by_class[name].append(image_id)
     if how.folds == "blocks":
-        return block_folds(ids_by_class, folds=how.fold_count, gap=how.block_gap, group_of=ties)
+        return block_folds(ids_by_class, folds=how.fold_count, gap=block_gap(how), group_of=ties)
     return random_folds(ids_by_class, folds=how.fold_count, seed=seed, group_of=ties)

@@ -162,8 +162,6 @@ def _runs(
 ) -> list[Run]:
     """Losses innermost, so that a comparison that is stopped has compared something."""
     folds = atlas.folds[: compared.first_folds]
-    if compared.seeds < 1 or not folds:
-        raise UserError("a comparison needs one seed and one fold at least")
     seeds = range(first_seed, first_seed + compared.seeds)
     return [
         Run(loss=loss, seed=seed, fold=fold) for seed in seeds for fold in folds for loss in losses

@@ -4,9 +4,10 @@ import torch
 
 from retrieval.losses.factory import build_loss
 from retrieval.losses.metric_loss import MetricLoss
-from retrieval.settings import LossSettings
+from retrieval.settings import TERMS, USES, LossSettings
 
 CLASSES, DIMENSION = 5, 3
+CLASS_VECTOR_LOSSES = tuple(name for name, used in USES.items() if set(TERMS) <= {*used})
 
 
 def made_loss(

@@ -6,10 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from retrieval.losses.factory import CLASS_VECTOR_LOSSES
 from retrieval.settings import NAMED_LOSSES, LossName, LossSettings
 from tests.retrieval import reference
-from tests.retrieval.losses.made import made_batch, made_loss, vectors_of, with_vectors
+from tests.retrieval.losses.made import (
+    CLASS_VECTOR_LOSSES,
+    made_batch,
+    made_loss,
+    vectors_of,
+    with_vectors,
+)
 
 SEEDS = range(4)
 

@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional
 
 from atlas.core.errors import UserError
-from retrieval.losses.factory import CLASS_VECTOR_LOSSES, build_loss
+from retrieval.losses.factory import build_loss
 from retrieval.settings import NAMED_LOSSES, LossName, LossSettings
-from tests.retrieval.losses.made import made_batch, vectors_of
+from tests.retrieval.losses.made import CLASS_VECTOR_LOSSES, made_batch, vectors_of
 
 TERMS = {
     "plain_cosine_weight": 0.5, "intra_weight": 1.0, "inter_weight": 1.0, "triplet_weight": 1.0,
@@ -54,20 +54,23 @@ def test_a_setting_that_the_loss_does_not_use_is_refused(name: LossName) -> None
         "supervised_contrastive": {"temperature"},
     }[name]
     for option, value in ELSEWHERE.items():
-        settings = LossSettings(name=name, **{option: value})
         if option in usable:
-            build_loss(settings, classes=4, dimension=6)
+            build_loss(LossSettings(name=name, **{option: value}), classes=4, dimension=6)
         else:
             with pytest.raises(UserError, match=rf"{option} belongs to .*, not to {name}"):
-                build_loss(settings, classes=4, dimension=6)
+                LossSettings(name=name, **{option: value})
 
 
 def test_a_refusal_names_the_losses_that_use_the_setting() -> None:
-    settings = LossSettings(name="arcface", margin_cosine=0.35)
     with pytest.raises(
         UserError, match="margin_cosine belongs to cosface and combined_margin, not to arcface"
     ):
-        build_loss(settings, classes=4, dimension=6)
+        LossSettings(name="arcface", margin_cosine=0.35)
+
+
+def test_everything_wrong_with_a_loss_is_refused_at_once() -> None:
+    with pytest.raises(UserError, match=r"subcenters belongs to .*; scale 0\.0 is not above 0"):
+        LossSettings(name="arcface", scale=0.0, subcenters=2)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +88,7 @@ def test_a_refusal_names_the_losses_that_use_the_setting() -> None:
 )
 def test_a_setting_out_of_range_is_refused(given: dict[str, Any], text: str) -> None:
     with pytest.raises(UserError, match=text):
-        build_loss(LossSettings(**given), classes=4, dimension=6)
+        LossSettings(**given)
 
 
 def test_the_inter_term_is_refused_for_a_single_class() -> None:

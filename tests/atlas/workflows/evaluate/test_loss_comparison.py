@@ -137,9 +137,9 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare_losses(data, tmp_path / "out", how, TWO_BLOCKS, ComparisonSettings(**asked),
                        jobs=1)  # fmt: skip
 
-    with pytest.raises(UserError, match="one seed and one fold"):
+    with pytest.raises(UserError, match="--seeds 0: a comparison needs one seed"):
         compare(settings(), seeds=0)
-    with pytest.raises(UserError, match="one seed and one fold"):
+    with pytest.raises(UserError, match=r"--first-folds 0: .* needs one fold"):
         compare(settings(), first_folds=0)
     with pytest.raises(UserError, match="label-similarity has no classes"):
         compare(replace(settings(), classes="label-similarity"))

@@ -1,0 +1,36 @@
+"""Settings of workflows that cannot work are refused when they are made, all problems at once."""
+
+from typing import Any
+
+import pytest
+
+from atlas.core.errors import UserError
+from atlas.workflows.settings import (
+    ClassifierFolds,
+    ComparisonSettings,
+    FoldSettings,
+    MapSettings,
+    block_gap,
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "said"),
+    [
+        (FoldSettings, {"fold_count": 1}, "--fold-count 1: .* give 2 or more"),
+        (FoldSettings, {"folds": "random", "gap": 3}, "belongs to blocks"),
+        (FoldSettings, {"fold_count": 0, "gap": -1}, "--fold-count 0: .*; --gap -1: "),
+        (ClassifierFolds, {"folds": 1}, "--folds 1: .* give 2 or more"),
+        (ClassifierFolds, {"folds": 1, "gap": 3}, "--folds 1: .*; a gap belongs to blocks"),
+        (ComparisonSettings, {"seeds": 0, "first_folds": 0}, "--seeds 0: .*; --first-folds 0: "),
+        (MapSettings, {"images": 0, "box_share": 2.0}, "--images 0: .*; --box-share 2: "),
+    ],
+)
+def test_what_cannot_work_is_refused(kind: type, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        kind(**given)
+
+
+def test_blocks_have_a_gap_unless_another_is_given() -> None:
+    assert block_gap(FoldSettings()) == block_gap(ClassifierFolds(by="blocks")) == 20
+    assert block_gap(FoldSettings(gap=0)) == 0
