@@ -16,6 +16,7 @@ from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.calibration import SameImageMeasurement, measure_same_image
 from atlas.workflows.leaks.pictures import save_pairs
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
+from atlas.workflows.run_folder import CALIBRATION_FILE
 from index.claims.duplicates import Pair, copies_of_train, find_duplicates, group_table, tied
 from index.claims.leaks import find_matches
 from index.copies.calibration import no_siblings
@@ -133,7 +134,7 @@ def _write(folder: Path, found: DuplicateFinding, search: LeakSearch, data: Path
         "embedder": search.embedder.maker,
         "images": search.store.content_hash,
     }
-    write_json(folder / "calibration.json", calibration)
+    write_json(folder / CALIBRATION_FILE, calibration)
 
 
 def _without(external: Path, found: DuplicateFinding) -> pd.DataFrame:

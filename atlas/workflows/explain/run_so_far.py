@@ -21,7 +21,15 @@ from atlas.dataset.spec import AtlasSpec, read_spec
 from atlas.dataset.tables import GROUPS_TABLE, Draft
 from atlas.dataset.truth import read_truth
 from atlas.workflows.leaks.calibration import LeakCalibration, load_calibration
-from atlas.workflows.run_folder import SUMMARY_FILE, RunFolder
+from atlas.workflows.run_folder import (
+    LEAKS_FILE,
+    MATCHES_FILE,
+    ORIGINS_FILE,
+    SUBMISSION_FILE,
+    SUMMARY_FILE,
+    WITHOUT_TRANSFER_FILE,
+    RunFolder,
+)
 from atlas.workflows.submit.submission import shared_by_copies
 from classify.decisions.thresholds import Thresholds, load_thresholds
 from classify.run_files import TEST_FILE, load_test
@@ -149,8 +157,8 @@ def _leaks(run: RunFolder) -> Leaks | None:
         return None
     groups = load_table(run.leaks / GROUPS_TABLE, stage=Stage.LEAKS)
     return Leaks(
-        matches=load_matches(run.leaks / "matches.csv", stage=Stage.LEAKS).table,
-        claims=load_leaks(run.leaks / "leaks.csv", stage=Stage.LEAKS).table,
+        matches=load_matches(run.leaks / MATCHES_FILE, stage=Stage.LEAKS).table,
+        claims=load_leaks(run.leaks / LEAKS_FILE, stage=Stage.LEAKS).table,
         calibration=load_calibration(run.leaks),
         group_of=dict(zip(groups["Id"], groups["Group"], strict=True)),
     )
@@ -177,9 +185,9 @@ def _submitted(run: RunFolder) -> Submitted | None:
     def table(name: str) -> pd.DataFrame:
         return load_table(run.submission / name, stage=Stage.SUBMISSION).set_index("Id", drop=False)
 
-    rows = table("origins.csv").assign(
-        labels=table("submission.csv")["Predicted"],
-        without=table("submission_without_transfer.csv")["Predicted"],
+    rows = table(ORIGINS_FILE).assign(
+        labels=table(SUBMISSION_FILE)["Predicted"],
+        without=table(WITHOUT_TRANSFER_FILE)["Predicted"],
     )
     summary = read_json(run.submission / SUMMARY_FILE, stage=Stage.SUBMISSION)
     return Submitted(row_of=_by_id(rows), classifier=summary.get("classifier"))

@@ -25,7 +25,7 @@ from atlas.dataset.metrics import (
 )
 from atlas.dataset.spec import read_spec
 from atlas.dataset.truth import TRUTH_FILE, read_truth
-from atlas.workflows.run_folder import RunFolder
+from atlas.workflows.run_folder import LEAKS_FILE, SUBMISSION_FILE, WITHOUT_TRANSFER_FILE, RunFolder
 from atlas.workflows.submit.check import check_submission_of
 from index.claims.leaks import SAME_IMAGE, SIBLING
 
@@ -137,14 +137,14 @@ def score_run(data: Path, run: Path) -> RunScore:
         raise DataError(str(data), [f"no {TRUTH_FILE} (Id,relation,source,edit,Target)"])
     truth = truth.reindex(columns=list(TRUTH_COLUMNS), fill_value="")
     folder = RunFolder(run)
-    leaks = load_leaks(folder.leaks / "leaks.csv", stage=Stage.LEAKS)
+    leaks = load_leaks(folder.leaks / LEAKS_FILE, stage=Stage.LEAKS)
     references = load_table(folder.index / "references.csv", stage=Stage.INDEX)
     identities = dict(zip(references["Id"], references["Identity"], strict=True))
     leak_score = score_leaks(leaks, truth, identities, by_edit=_names_edits(truth["edit"]))
     label_score = None
     written = [run / SCORE_FILE]
-    if (folder.submission / "submission.csv").exists():
-        check_submission_of(data, folder.submission / "submission.csv")
+    if (folder.submission / SUBMISSION_FILE).exists():
+        check_submission_of(data, folder.submission / SUBMISSION_FILE)
         names = read_spec(data).labels
         answers = read_answers(folder.submission, truth, identities, len(names))
         label_score = LabelScore(
@@ -256,8 +256,8 @@ def read_answers(
         relations_N=truth["relation"].to_numpy(object),
         groups_N=np.array(groups, object),
         truth_NC=matrix(truth["Target"]),
-        with_NC=predicted("submission.csv"),
-        without_NC=predicted("submission_without_transfer.csv"),
+        with_NC=predicted(SUBMISSION_FILE),
+        without_NC=predicted(WITHOUT_TRANSFER_FILE),
     )
 
 
