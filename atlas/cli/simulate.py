@@ -108,8 +108,7 @@ def demo(out: Path = Path("runs/demo"), seed: int = 1) -> None:
 
 def simulation_lines(made: "Simulation", out: Path) -> Iterator[str]:
     """How many images are tested of which relation, and labels that are missing on one side."""
-    from atlas.workflows.simulate.plan import NOVEL
-    from index.claims.leaks import SAME_IMAGE, SIBLING
+    from atlas.dataset.artifacts import NOVEL, SAME_IMAGE, SIBLING
 
     meanings = {
         SAME_IMAGE: "edited copies of labelled images",

@@ -8,7 +8,7 @@ import pandas as pd
 
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import load_texts, save_table
+from atlas.dataset.artifacts import SAME_IMAGE, load_texts, save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
@@ -127,7 +127,7 @@ def _write(folder: Path, found: DuplicateFinding, search: LeakSearch, data: Path
         title = f"copies within the labelled images: {len(found.table)} (least sure first)"
         save_pairs(folder / "duplicates.png", pairs, search.store, title=title)
     calibration = {
-        "same_image": asdict(found.same_image.calibration),
+        SAME_IMAGE: asdict(found.same_image.calibration),
         "planted_recall": found.same_image.planted_recall,
         "settings": asdict(search.settings),
         "registration": asdict(search.registration),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from atlas.core.files import write_json, written_beside
-from atlas.dataset.artifacts import load_leaks
+from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, load_leaks
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.store import ImageStore
@@ -30,7 +30,7 @@ from atlas.workflows.leaks.calibration import LeakCalibration
 from atlas.workflows.leaks.pair_difference import lay_over
 from atlas.workflows.leaks.pictures import COPY_PLOT, SIBLING_PLOT
 from atlas.workflows.run_folder import LEAKS_FILE, REPORT_FILE
-from index.claims.leaks import SAME_IMAGE, SIBLING, TRANSFER
+from index.claims.leaks import TRANSFER
 from index.copies.calibration import SameImageCalibration, SiblingCalibration
 from index.copies.guarantee import Guarantee
 from index.settings import RegistrationSettings

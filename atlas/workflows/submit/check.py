@@ -7,7 +7,7 @@ from pathlib import Path
 
 from atlas.core.errors import DataError
 from atlas.dataset.artifacts import SUBMISSION_COLUMNS
-from atlas.dataset.labels import label_problems
+from atlas.dataset.labels import label_problems, parse_labels
 from atlas.dataset.manifest import read_test_ids
 from atlas.dataset.spec import read_spec
 from atlas.dataset.tables import table_rows
@@ -84,7 +84,16 @@ def _id_problems(path: Path, found: Sequence[tuple[str, str]], ids: Sequence[str
 
 def _label_problems(row: dict[str, str], label_count: int) -> Iterator[str]:
     image_id, text = row["Id"], row["Predicted"]
-    yield from (f"{image_id}: {p}" for p in label_problems(text, label_count, column="Predicted"))
-    for label, times in Counter(text.split()).items():
+    problems = label_problems(text, label_count, column="Predicted")
+    yield from (f"{image_id}: {problem}" for problem in problems)
+    for label, times in Counter(_numbers(text)).items():
         if times > 1:
             yield f"{image_id}: label {label} stands there {times} times"
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The labels of a cell; none where it is not numbers, which is a problem of its own."""
+    try:
+        return parse_labels(text)
+    except ValueError:
+        return ()

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, Stage
 from atlas.core.files import write_json
-from atlas.dataset.artifacts import LeakReport, load_leaks, load_table, save_table
+from atlas.dataset.artifacts import (
+    SAME_IMAGE,
+    SIBLING,
+    LeakReport,
+    load_leaks,
+    load_table,
+    save_table,
+)
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.metrics import (
     bootstrap_macro_f1,
@@ -24,13 +31,11 @@ from atlas.dataset.metrics import (
     macro_f1,
 )
 from atlas.dataset.spec import read_spec
-from atlas.dataset.truth import TRUTH_FILE, read_truth
+from atlas.dataset.truth import TRUTH_COLUMNS, TRUTH_FILE, read_truth
 from atlas.workflows.run_folder import LEAKS_FILE, SUBMISSION_FILE, WITHOUT_TRANSFER_FILE, RunFolder
 from atlas.workflows.submit.check import check_submission_of
-from index.claims.leaks import SAME_IMAGE, SIBLING
 
 ALL, UNSURE, UNKNOWN = "all", "unsure", ""  # beside the relations that claims have
-TRUTH_COLUMNS = ("Id", "relation", "source", "edit", "Target")
 CLASS_COLUMNS = ("label", "name", "images", "f1_without", "f1_with", "difference")
 SCORE_FILE = "score.json"
 CLASS_FILE = "score_by_class.csv"
@@ -134,7 +139,7 @@ def score_run(data: Path, run: Path) -> RunScore:
     """
     truth = read_truth(data)
     if truth is None:
-        raise DataError(str(data), [f"no {TRUTH_FILE} (Id,relation,source,edit,Target)"])
+        raise DataError(str(data), [f"no {TRUTH_FILE} ({','.join(TRUTH_COLUMNS)})"])
     truth = truth.reindex(columns=list(TRUTH_COLUMNS), fill_value="")
     folder = RunFolder(run)
     leaks = load_leaks(folder.leaks / LEAKS_FILE, stage=Stage.LEAKS)

@@ -263,5 +263,5 @@ def _texts(predicted_NC: NDArray[np.uint8]) -> list[str]:
 
 
 def _class_counts(predicted: pd.Series) -> dict[str, int]:
-    counts = Counter(label for text in predicted for label in text.split())
-    return {label: counts[label] for label in sorted(counts, key=int)}
+    counts = Counter(label for text in predicted for label in parse_labels(text))
+    return {str(label): counts[label] for label in sorted(counts)}
