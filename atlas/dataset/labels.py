@@ -57,7 +57,10 @@ def parse_labels(text: str) -> tuple[int, ...]:
 
 
 def distinct_labels(text: str) -> tuple[int, ...]:
-    """Return the labels of a cell in their order, each once. Raises ValueError as `parse_labels`."""
+    """Return the labels of a cell in their order; a label written twice means the same as once.
+
+    Raises ValueError as `parse_labels`.
+    """
     return tuple(dict.fromkeys(parse_labels(text)))
 
 

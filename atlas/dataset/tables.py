@@ -171,4 +171,4 @@ def _labels(text: str, where: str, label_count: int, problems: list[str]) -> tup
     if wrong := label_problems(text, label_count):
         problems += [f"{where}: {problem}" for problem in wrong]
         return ()
-    return distinct_labels(text)  # written twice means the same as once
+    return distinct_labels(text)

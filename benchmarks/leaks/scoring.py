@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from atlas.dataset.artifacts import SAME_IMAGE
-from atlas.workflows.submit.score import UNSURE, Share
+from atlas.dataset.metrics import Share
+from atlas.workflows.submit.score import UNSURE
 from benchmarks.leaks.claims import About
 from benchmarks.leaks.special import BLANK, CONFLICT, CONSTANT, TEST_TEST
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from atlas.core.errors import DataError, Stage
+from atlas.core.errors import Stage
 from atlas.core.files import read_json
 from atlas.dataset.artifacts import (
     ProbabilitySet,
@@ -16,7 +16,7 @@ from atlas.dataset.artifacts import (
     load_matches,
     load_table,
 )
-from atlas.dataset.manifest import read_labelled_tables, read_test_ids
+from atlas.dataset.manifest import read_labelled_tables, require_test_ids
 from atlas.dataset.spec import AtlasSpec, read_spec
 from atlas.dataset.tables import GROUPS_TABLE, Draft
 from atlas.dataset.truth import read_truth
@@ -135,9 +135,7 @@ def read_run(data: Path, runs: Path, classifier: Path | None = None) -> RunSoFar
         DataError: The atlas has problems.
         UserError: A stage is damaged.
     """
-    run, spec, test_ids = RunFolder(runs), read_spec(data), read_test_ids(data)
-    if not test_ids:
-        raise DataError(str(data), ["sample_submission.csv names no test images"])
+    run, spec, test_ids = RunFolder(runs), read_spec(data), require_test_ids(data)
     truth, leaks = read_truth(data), _leaks(run)
     return RunSoFar(
         folder=run,

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.core.errors import DataError, ProvenanceError, Stage
+from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import LeakReport, Matches, save_table
-from atlas.dataset.manifest import Manifest
+from atlas.dataset.manifest import Manifest, require_test_ids
 from atlas.dataset.tables import GROUPS_TABLE
 from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.calibration import (
@@ -93,8 +93,7 @@ def _find_and_write(
     calibrated: Callable[[LeakSearch], LeakCalibration],
 ) -> LeakFinding:
     manifest, index = open_atlas_index(data, index_folder)
-    if not manifest.of("test").rows:
-        raise DataError(str(data), ["no test images: sample_submission.csv names none"])
+    require_test_ids(data)
     search = open_leak_search(manifest, index, cache_folder(out), settings, registration)
     found = _find(search, manifest, calibrated(search))
     _write(out, found, search)

@@ -40,7 +40,7 @@ from atlas.workflows.run_folder import (
 )
 from classify.run_files import TEST_FILE, THRESHOLDS_FILE
 from index.index_folder import INDEX_FILE
-from retrieval.embedder_folder import FROZEN
+from retrieval.embedder_folder import EMBEDDER_FILE, FROZEN
 
 TOP_LEVEL = ("data", "out", "seed")
 PLAIN_STAGES = ("embedder", "index", "leaks", "ensemble", "submission")
@@ -159,7 +159,7 @@ def _stages(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[Run
     if not frozen:
         yield RunStage(
             name="embedder", script="train_embedder", options=_options(embedder),
-            places=_places(data, trained), folder=trained, done=("embedder.json",),
+            places=_places(data, trained), folder=trained, done=(EMBEDDER_FILE,),
         )  # fmt: skip
     yield RunStage(
         name="index", script="build_index",

@@ -17,6 +17,7 @@ from atlas.dataset.artifacts import SAME_IMAGE, load_texts, save_table
 from atlas.dataset.image_files import link_or_copy, png_places, read_row, write_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import LABELLED, Manifest, read_manifest
+from atlas.dataset.spec import SPEC_FILE
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
 from atlas.dataset.truth import TRUTH_COLUMNS, TRUTH_FILE
 from atlas.synthetic.edits import plant
@@ -24,7 +25,6 @@ from atlas.workflows.settings import SimulationSettings
 from atlas.workflows.simulate.plan import SimulationPlan, TestImage, plan_simulation
 
 NOTES_FILE = "simulated.json"
-SPEC_FILE = "atlas.toml"
 
 
 @dataclass(frozen=True, kw_only=True)

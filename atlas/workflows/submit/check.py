@@ -8,7 +8,7 @@ from pathlib import Path
 from atlas.core.errors import DataError
 from atlas.dataset.artifacts import SUBMISSION_COLUMNS
 from atlas.dataset.labels import label_problems, parse_labels
-from atlas.dataset.manifest import read_test_ids
+from atlas.dataset.manifest import require_test_ids
 from atlas.dataset.spec import read_spec
 from atlas.dataset.tables import table_rows
 
@@ -25,10 +25,7 @@ class Asked:
 
 def asked_of(data: Path) -> Asked:
     """Return what the atlas in `data` asks for; raises DataError where it names no test images."""
-    ids = read_test_ids(data)
-    if not ids:
-        raise DataError(str(data), ["sample_submission.csv names no test images"])
-    return Asked(ids=ids, label_count=len(read_spec(data).labels))
+    return Asked(ids=require_test_ids(data), label_count=len(read_spec(data).labels))
 
 
 def check_submission_of(data: Path, path: Path) -> Asked:

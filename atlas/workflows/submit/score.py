@@ -23,9 +23,9 @@ from atlas.dataset.artifacts import (
 )
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.metrics import (
+    Share,
     bootstrap_macro_f1,
     bootstrap_macro_f1_difference,
-    exact_interval,
     f1_by_class,
     label_matrix,
     macro_f1,
@@ -34,6 +34,7 @@ from atlas.dataset.spec import read_spec
 from atlas.dataset.truth import TRUTH_COLUMNS, TRUTH_FILE, read_truth
 from atlas.workflows.run_folder import LEAKS_FILE, SUBMISSION_FILE, WITHOUT_TRANSFER_FILE, RunFolder
 from atlas.workflows.submit.check import check_submission_of
+from index.index_folder import REFERENCES_FILE
 
 ALL, UNSURE, UNKNOWN = "all", "unsure", ""  # beside the relations that claims have
 CLASS_COLUMNS = ("label", "name", "images", "f1_without", "f1_with", "difference")
@@ -41,24 +42,6 @@ SCORE_FILE = "score.json"
 CLASS_FILE = "score_by_class.csv"
 
 Labels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """A count of a count, with its exact 95% interval (Clopper-Pearson)."""
-
-    count: int
-    of: int
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        return exact_interval(self.count, self.of)
-
-    def __str__(self) -> str:
-        if not self.of:
-            return "0 of 0"
-        low, high = self.interval
-        return f"{self.count} of {self.of} ({self.count / self.of:.3f}; {low:.3f} to {high:.3f})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +126,7 @@ def score_run(data: Path, run: Path) -> RunScore:
     truth = truth.reindex(columns=list(TRUTH_COLUMNS), fill_value="")
     folder = RunFolder(run)
     leaks = load_leaks(folder.leaks / LEAKS_FILE, stage=Stage.LEAKS)
-    references = load_table(folder.index / "references.csv", stage=Stage.INDEX)
+    references = load_table(folder.index / REFERENCES_FILE, stage=Stage.INDEX)
     identities = dict(zip(references["Id"], references["Identity"], strict=True))
     leak_score = score_leaks(leaks, truth, identities, by_edit=_names_edits(truth["edit"]))
     label_score = None
