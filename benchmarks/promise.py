@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from atlas.dataset.artifacts import save_table
+from atlas.dataset.artifacts import SAME_IMAGE, save_table
 from atlas.dataset.metrics import exact_interval
 from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
@@ -69,7 +69,7 @@ def pools(data: Path, index_folder: Path, copies: int, settings: LeakSettings) -
     work = index_folder.parent / "store"
     search = open_leak_search(manifest, index, work, settings, RegistrationSettings())
     truth = pd.read_csv(data / "truth.csv", dtype=str, keep_default_na=False)
-    copied = set(truth.loc[truth["relation"] == "same_image", "Id"])
+    copied = set(truth.loc[truth["relation"] == SAME_IMAGE, "Id"])
     new_ids = [i for i in manifest.of("test").ids if i not in copied]
     planted = plant_copies(
         index.embeddings.ids, search.stored("sources"),

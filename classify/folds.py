@@ -24,12 +24,11 @@ from classify.classifier import Classifier, load_classifier
 from classify.decisions.thresholds import decide_by_other_folds
 from classify.held_out import HoldOutScores, TrainedClassifier, finish_run, judge, truth_of
 from classify.prediction import mean_over
-from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE, classifiers_in, load_test
+from classify.run_files import OUT_OF_FOLD_FILE, SUMMARY_FILE, TEST_FILE, classifiers_in, load_test
 from classify.settings import ClassifierSettings, PredictionSettings
 from classify.training import train_on
 
 LOGGER = logging.getLogger(__name__)
-SUMMARY_FILE = "summary.csv"
 OTHERS = "at_cuts_of_others"
 SCORES = {
     "at_half": "cuts of .5",

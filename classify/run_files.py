@@ -18,6 +18,7 @@ VALIDATION_FILE = "validation_probabilities.h5"
 OUT_OF_FOLD_FILE = "out_of_fold_probabilities.h5"
 CLASS_F1_FILE = "class_f1.csv"
 TEST_FILE = "test_probabilities.h5"
+SUMMARY_FILE = "summary.csv"  # of folds and of ensembles
 PREDICTED_FOLDER = "probabilities"  # in the cache folder
 
 

@@ -27,6 +27,7 @@ from atlas.dataset.spec import AtlasSpec, spec_of
 
 EMBEDDER_FOLDER = "embedder"
 INDEX_FILE = "index.json"
+REFERENCES_FILE = "references.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ def save_index(
 ) -> None:
     """Writes all but the embedder's weights, which `retrieval` writes beside."""
     save_embeddings(folder / "embeddings.h5", embeddings)
-    save_table(folder / "references.csv", _reference_table(references.rows))
+    save_table(folder / REFERENCES_FILE, _reference_table(references.rows))
     about: dict[str, Any] = {
         "atlas": asdict(references.spec),
         "data": str(data.resolve()),
@@ -79,7 +80,7 @@ def load_index(folder: Path) -> IndexFolder:
     """Raises MissingStageError naming the command that makes it, ProvenanceError if torn apart."""
     about = read_json(folder / INDEX_FILE, stage=Stage.INDEX)
     embeddings = load_embeddings(folder / "embeddings.h5", stage=Stage.INDEX)
-    table = load_table(folder / "references.csv", stage=Stage.INDEX)
+    table = load_table(folder / REFERENCES_FILE, stage=Stage.INDEX)
     if tuple(table["Id"]) != embeddings.ids or about["provenance"] != embeddings.provenance:
         raise ProvenanceError(
             f"{folder}: its files are not of one making: run again  {Stage.INDEX.command}"

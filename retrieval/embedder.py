@@ -22,7 +22,7 @@ from atlas.training.layers import ChannelStatistics
 from atlas.training.settings import TrainingSettings
 from atlas.training.weights import load_weights, save_weights, weights_hash
 from retrieval.embedder_folder import (
-    ABOUT_FILE,
+    EMBEDDER_FILE,
     EmbedderRuntime,
     damaged,
     load_runtime,
@@ -113,7 +113,7 @@ def save_embedder(folder: Path, embedder: Embedder) -> None:
         "provenance": embedder.provenance,
         "fingerprint": embedder.fingerprint,
     }
-    write_json(folder / ABOUT_FILE, about)
+    write_json(folder / EMBEDDER_FILE, about)
 
 
 def load_embedder(folder: Path) -> Embedder:

@@ -17,7 +17,7 @@ from atlas.inference import openvino_runner
 from atlas.inference.runtimes import problem
 from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice
 
-ABOUT_FILE = "embedder.json"
+EMBEDDER_FILE = "embedder.json"
 RUNTIME_FILE = "runtime.json"
 MODEL_FOLDER = "model"
 FROZEN = "frozen"  # in place of a folder: a pretrained backbone as it is
@@ -49,7 +49,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 
     Raises MissingStageError where there is no embedder, UserError where it is damaged.
     """
-    about = read_json(folder / ABOUT_FILE, stage=Stage.EMBEDDER)
+    about = read_json(folder / EMBEDDER_FILE, stage=Stage.EMBEDDER)
     try:
         about["channels"] = tuple(about["channels"])
         about["image_size_px"] = int(about["image_size_px"])
@@ -59,7 +59,8 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def damaged(folder: Path) -> UserError:
-    return UserError(f"{folder / ABOUT_FILE} is damaged; make it again: {Stage.EMBEDDER.command}")
+    again = Stage.EMBEDDER.command
+    return UserError(f"{folder / EMBEDDER_FILE} is damaged; make it again: {again}")
 
 
 def embedded_size_px(source: str, manifest: Manifest) -> int:

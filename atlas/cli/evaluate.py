@@ -274,10 +274,9 @@ def _identification(measured: Sequence["Measurement"]) -> TextTable:
 
 
 def _share(count: int, of: int) -> str:
-    from atlas.dataset.metrics import exact_interval
+    from atlas.dataset.metrics import Share
 
-    low, high = exact_interval(count, of)
-    return f"{count / of:.3f} ({low:.3f} to {high:.3f})"
+    return Share(count=count, of=of).rate
 
 
 def _spread_text(mean: float | None, std: float | None = None) -> str:

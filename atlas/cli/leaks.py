@@ -41,7 +41,8 @@ def find_leaks(
 
 def leak_lines(found: "LeakFinding") -> Iterator[str]:
     """The threshold and the guarantee of each relation, and what is claimed."""
-    from index.claims.leaks import SAME_IMAGE, SIBLING, TRANSFER
+    from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
+    from index.claims.leaks import TRANSFER
 
     calibration, leaks = found.calibration, found.leaks.table
     for line in _of_copies(calibration.same_image.calibration):

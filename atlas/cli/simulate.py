@@ -79,6 +79,8 @@ def demo(out: Path = Path("runs/demo"), seed: int = 1) -> None:
         out: Where the drawn atlas and the run go; stages that are done there already are kept.
         seed: Of the drawing.
     """
+    from atlas.workflows.run_folder import REPORT_FILE, SUBMISSION_FILE
+
     data = out / "data"
     drawing = ["--out", data, "--identities", 60, "--copies", 54, "--seed", seed]
     drawing += ["--novel-identities", 30, "--test-fields-per-identity", 1]
@@ -100,14 +102,13 @@ def demo(out: Path = Path("runs/demo"), seed: int = 1) -> None:
         finished = subprocess.run(called, check=False)
         if finished.returncode:
             sys.exit(finished.returncode)
-    for path in ("leaks/report.html", "leaks/calibration.png", "submission/submission.csv"):
+    for path in (f"leaks/{REPORT_FILE}", "leaks/calibration.png", f"submission/{SUBMISSION_FILE}"):
         print(out / path)
 
 
 def simulation_lines(made: "Simulation", out: Path) -> Iterator[str]:
     """How many images are tested of which relation, and labels that are missing on one side."""
-    from atlas.workflows.simulate.plan import NOVEL
-    from index.claims.leaks import SAME_IMAGE, SIBLING
+    from atlas.dataset.artifacts import NOVEL, SAME_IMAGE, SIBLING
 
     meanings = {
         SAME_IMAGE: "edited copies of labelled images",

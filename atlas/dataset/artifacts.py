@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from atlas.core.errors import MissingStageError, Stage, UserError
 from atlas.core.files import json_text, written_beside
 
+# How a test image is related to labelled ones.
+SAME_IMAGE, SIBLING, NOVEL = "same_image", "sibling", "novel"
+
 MATCH_COLUMNS = (
     "query_id", "query_split", "match_id", "match_split",
     "similarity", "evidence", "relation", "confidence",

@@ -56,6 +56,14 @@ def parse_labels(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
+def distinct_labels(text: str) -> tuple[int, ...]:
+    """Return the labels of a cell in their order; a label written twice means the same as once.
+
+    Raises ValueError as `parse_labels`.
+    """
+    return tuple(dict.fromkeys(parse_labels(text)))
+
+
 def label_problems(text: str, label_count: int, *, column: str = "Target") -> list[str]:
     """Return everything wrong with a table's cell, which names one label at least.
 

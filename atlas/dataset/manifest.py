@@ -156,6 +156,14 @@ def read_test_ids(data: Path) -> tuple[str, ...]:
     return tuple(draft.id for draft in drafts)
 
 
+def require_test_ids(data: Path) -> tuple[str, ...]:
+    """Return the ids of sample_submission.csv. Raises DataError also where it names none."""
+    ids = read_test_ids(data)
+    if not ids:
+        raise DataError(str(data), [f"{TABLES['test']} names no test images"])
+    return ids
+
+
 def read_labels(data: Path) -> dict[str, tuple[int, ...]]:
     """Labels by id of the labelled tables alone; no image is looked at. Raises DataError."""
     drafts = read_labelled_tables(data)

@@ -4,6 +4,7 @@ Axes: N images, C classes, R resamples, G groups of images that are drawn togeth
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,40 @@ def exact_interval(successes: int, trials: int, *, confidence: float = 0.95) -> 
     low = betaincinv(successes, missed + 1, tail) if successes else 0.0
     high = betaincinv(successes + 1, missed, 1 - tail) if missed else 1.0
     return float(low), float(high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """A count of a count, with its exact 95% interval (Clopper-Pearson)."""
+
+    count: int
+    of: int
+
+    @property
+    def value(self) -> float | None:
+        return self.count / self.of if self.of else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return exact_interval(self.count, self.of)
+
+    @property
+    def in_figures(self) -> dict[str, float | None]:
+        """A row of a table: the share, the ends of its interval, and both counts."""
+        low, high = self.interval
+        return {"share": self.value, "low": low, "high": high, "count": self.count, "of": self.of}
+
+    @property
+    def rate(self) -> str:
+        """The share and its interval as a text, without the counts; there is none of nothing."""
+        low, high = self.interval
+        return f"{self.count / self.of:.3f} ({low:.3f} to {high:.3f})"
+
+    def __str__(self) -> str:
+        if not self.of:
+            return "0 of 0"
+        low, high = self.interval
+        return f"{self.count} of {self.of} ({self.count / self.of:.3f}; {low:.3f} to {high:.3f})"
 
 
 def bootstrap_macro_f1(

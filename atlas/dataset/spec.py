@@ -13,6 +13,7 @@ from atlas.dataset.hpa import HPA_CHANNELS
 from atlas.dataset.images import ENDINGS
 from atlas.dataset.labels import HPA_LABELS
 
+SPEC_FILE = "atlas.toml"
 KEYS = ("name", "channels", "file_pattern", "labels", "max_value")
 
 
@@ -47,7 +48,7 @@ HPA_2018 = AtlasSpec(
 
 def read_spec(data: Path) -> AtlasSpec:
     """The atlas of a data folder; without `atlas.toml` it is HPA 2018. Raises DataError."""
-    path = data / "atlas.toml"
+    path = data / SPEC_FILE
     if not path.exists():
         return HPA_2018
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from atlas.dataset.hpa import parse_hpa_id
-from atlas.dataset.labels import label_problems, parse_labels
+from atlas.dataset.labels import distinct_labels, label_problems
 
 Split = Literal["train", "external", "test"]
 
@@ -171,4 +171,4 @@ def _labels(text: str, where: str, label_count: int, problems: list[str]) -> tup
     if wrong := label_problems(text, label_count):
         problems += [f"{where}: {problem}" for problem in wrong]
         return ()
-    return tuple(dict.fromkeys(parse_labels(text)))  # written twice means the same as once
+    return distinct_labels(text)

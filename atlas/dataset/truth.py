@@ -6,14 +6,15 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.core.errors import DataError
+from atlas.dataset.artifacts import SAME_IMAGE
 from atlas.dataset.labels import label_problems
 from atlas.dataset.manifest import read_test_ids
 from atlas.dataset.spec import read_spec
 from atlas.dataset.tables import table_rows
 
 TRUTH_FILE = "truth.csv"
+TRUTH_COLUMNS = ("Id", "relation", "source", "edit", "Target")
 NEEDED = ("Id", "Target")
-COPY = "same_image"
 
 
 def read_truth(data: Path) -> pd.DataFrame | None:
@@ -45,6 +46,6 @@ def _problems(
         if image_id in seen:
             yield f"{where}: {image_id} stands already in {seen[image_id]}; keep one"
         yield from (f"{where}: {image_id}: {p}" for p in label_problems(row["Target"], label_count))
-        if relation == COPY and not row.get("source"):
+        if relation == SAME_IMAGE and not row.get("source"):
             yield f"{where}: {image_id}: a row of relation {relation} needs a source"
         seen.setdefault(image_id, where)

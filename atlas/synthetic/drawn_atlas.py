@@ -23,6 +23,9 @@ from atlas.core.files import content_hash, folder_written_beside, json_text
 from atlas.dataset.artifacts import load_texts
 from atlas.dataset.hpa import HPA_CHANNELS
 from atlas.dataset.labels import HPA_LABELS, label_problems
+from atlas.dataset.spec import SPEC_FILE
+from atlas.dataset.tables import TABLES
+from atlas.dataset.truth import TRUTH_COLUMNS, TRUTH_FILE
 from atlas.synthetic.cells import draw_field
 from atlas.synthetic.drawn_plan import (
     Drawing,
@@ -60,7 +63,7 @@ def draw_atlas(settings: DrawnAtlasSettings, folder: Path, *, jobs: int) -> Draw
     train, test = plan_atlas(settings)
     train, test = sorted(train, key=lambda d: d.id), sorted(test, key=lambda d: d.id)
     name = f"Drawn cells, seed {settings.seed}"
-    return _write(folder, train, test, stated, settings.size_px, jobs, {"atlas.toml": _toml(name)})
+    return _write(folder, train, test, stated, settings.size_px, jobs, {SPEC_FILE: _toml(name)})
 
 
 def draw_for_tables(
@@ -171,11 +174,10 @@ def _tables(train: list[Drawing], test: list[Drawing]) -> dict[str, str]:
     known = [(d.id, d.target, d.antibody.name) for d in train]
     wanted = [(d.id, 0) for d in test]
     truth = [(d.id, d.relation, d.source, d.edit, d.target) for d in test]
-    tables = {"train.csv": pd.DataFrame(known, columns=["Id", "Target", "Identity"])}
+    tables = {TABLES["train"]: pd.DataFrame(known, columns=["Id", "Target", "Identity"])}
     if test:
-        columns = ["Id", "relation", "source", "edit", "Target"]
-        tables["sample_submission.csv"] = pd.DataFrame(wanted, columns=["Id", "Predicted"])
-        tables["truth.csv"] = pd.DataFrame(truth, columns=columns)
+        tables[TABLES["test"]] = pd.DataFrame(wanted, columns=["Id", "Predicted"])
+        tables[TRUTH_FILE] = pd.DataFrame(truth, columns=list(TRUTH_COLUMNS))
     return {name: t.to_csv(index=False, lineterminator="\n") for name, t in tables.items()}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from atlas.dataset.artifacts import NOVEL, SAME_IMAGE, SIBLING
 from atlas.dataset.labels import HPA_LABELS, format_labels, parse_labels
 from atlas.synthetic.edits import EDITS
 from atlas.synthetic.settings import DrawnAtlasSettings
@@ -51,8 +52,8 @@ def plan_atlas(settings: DrawnAtlasSettings) -> tuple[list[Drawing], list[Drawin
     novel = _antibodies("novel", settings.novel_identities, settings.seed, rng)
     each, extra = settings.fields_per_identity, settings.test_fields_per_identity
     train = _fields(known, "train", range(each), "", settings.seed)
-    test = _fields(known, "test", range(each, each + extra), "sibling", settings.seed)
-    test += _fields(novel, "test", range(extra), "novel", settings.seed)
+    test = _fields(known, "test", range(each, each + extra), SIBLING, settings.seed)
+    test += _fields(novel, "test", range(extra), NOVEL, settings.seed)
     ids = [_opaque(settings.seed, "copy", number) for number in range(settings.copies)]
     return train, test + _copies(ids, train, rng)
 
@@ -114,7 +115,7 @@ def _copies(ids: Sequence[str], train: list[Drawing], rng: np.random.Generator) 
     copies = []
     for number, copy_id in enumerate(ids):
         source, edit = train[order[number % len(order)]], names[number % len(names)]
-        relation = {"relation": "same_image", "source": source.id, "edit": edit}
+        relation = {"relation": SAME_IMAGE, "source": source.id, "edit": edit}
         copies.append(replace(source, id=copy_id, split="test", **relation))
     return copies
 
@@ -160,7 +161,7 @@ def plan_test_ids(
                 split="test",
                 antibody=like,
                 field_seed=1_000_000 + number,
-                relation="sibling" if number < siblings else "novel",
+                relation=SIBLING if number < siblings else NOVEL,
                 source=like.name,
             )
         )

@@ -25,7 +25,7 @@ from atlas.training.precision import own_precision
 from atlas.training.settings import TrainingSettings
 from atlas.training.weights import load_weights, save_weights
 
-AVERAGED_FILE = "averaged.ckpt"
+AVERAGED_FILE, BEST_FILE, LAST_FILE = "averaged.ckpt", "best.ckpt", "last.ckpt"
 
 
 class Checkpoints(Checkpoint):
@@ -38,7 +38,7 @@ class Checkpoints(Checkpoint):
     def __init__(
         self, folder: Path, *, monitor: str, mode: Literal["max", "min"], minutes: float
     ) -> None:
-        self.best, self.last = folder / "best.ckpt", folder / "last.ckpt"
+        self.best, self.last = folder / BEST_FILE, folder / LAST_FILE
         self.monitor, self.mode, self.seconds = monitor, mode, 60 * minutes
         self.sign = 1 if mode == "max" else -1
         self.best_model_score: float | None = None

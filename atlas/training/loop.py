@@ -20,7 +20,14 @@ from atlas.core.files import json_text, remove_left_over, written_beside
 from atlas.core.parallel import keep_freed_memory
 from atlas.dataset.manifest import Manifest
 from atlas.training.callbacks import EpochMeans, EpochTable, EventFiles, EveryStep, MetricsTable
-from atlas.training.checkpoints import Checkpoints, EpochWeights, WrittenBeside, averaged_checkpoint
+from atlas.training.checkpoints import (
+    BEST_FILE,
+    LAST_FILE,
+    Checkpoints,
+    EpochWeights,
+    WrittenBeside,
+    averaged_checkpoint,
+)
 from atlas.training.layers import ChannelStatistics
 from atlas.training.loaders import Sample
 from atlas.training.precision import own_precision
@@ -29,6 +36,7 @@ from atlas.training.settings import TrainingSettings
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 SETTINGS_FILE = "settings.json"
+METRICS_FILE = "metrics.csv"
 
 
 def fit(
@@ -56,7 +64,7 @@ def fit(
     machine cannot train so.
     """
     checkpoints = folder / CHECKPOINTS
-    last, best = last_checkpoint(folder), checkpoints / "best.ckpt"
+    last, best = last_checkpoint(folder), checkpoints / BEST_FILE
     keep_freed_memory()
     # As images lie: else torch turns every filter round at every step, a third of the time.
     module.to(memory_format=torch.channels_last)
@@ -68,7 +76,7 @@ def fit(
                 checkpoints, monitor=monitor, mode=mode, minutes=checkpoint_minutes
             )
             trainer = _trainer(
-                training, folder, written, [MetricsTable(folder / "metrics.csv"), *tables]
+                training, folder, written, [MetricsTable(folder / METRICS_FILE), *tables]
             )
             _run(trainer, module, train_loader, validation_loader, last)
         if training.averaged_checkpoints:
@@ -154,7 +162,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def last_checkpoint(folder: Path) -> Path:
     """Of the run in this folder: of its last epoch, once it is finished."""
-    return folder / CHECKPOINTS / "last.ckpt"
+    return folder / CHECKPOINTS / LAST_FILE
 
 
 def best_score(stored: dict[str, Any], monitor: str) -> float:

@@ -13,8 +13,17 @@ from atlas.core.files import read_json
 from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_test
 from index.index_folder import INDEX_FILE
 
-CALIBRATION_FILE = "calibration.json"  # of leaks
-SUMMARY_FILE = "summary.json"  # of a submission
+# Of leaks.
+CALIBRATION_FILE = "calibration.json"
+LEAKS_FILE = "leaks.csv"
+MATCHES_FILE = "matches.csv"
+REPORT_FILE = "report.html"  # of a submission too
+# Of a submission.
+ORIGINS_FILE = "origins.csv"
+SUBMISSION_FILE = "submission.csv"
+SUMMARY_FILE = "summary.json"
+WITHOUT_TRANSFER_FILE = "submission_without_transfer.csv"
+
 FIRST = ("classifier", "folds")
 OF_IMAGES = ("images_hash", "hash")
 

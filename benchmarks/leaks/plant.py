@@ -16,20 +16,12 @@ import tyro
 from atlas.cli.console import errors_in_one_line
 from atlas.core.errors import UserError
 from atlas.core.files import folder_written_beside, read_json, write_json
-from atlas.dataset.artifacts import load_table, save_table
+from atlas.dataset.artifacts import NOVEL, SAME_IMAGE, SIBLING, load_table, save_table
 from atlas.dataset.manifest import ImageRow
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.tables import TABLES
 from benchmarks.leaks.edits import Hardness, Pixels, in_words
-from benchmarks.leaks.planting import (
-    NOVEL,
-    SAME_IMAGE,
-    SIBLING,
-    Planted,
-    Source,
-    copies,
-    open_source,
-)
+from benchmarks.leaks.planting import Planted, Source, copies, open_source
 from benchmarks.leaks.special import special_cases
 
 PLANTED_FILE = "planted.json"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from atlas.core.errors import DataError
 from atlas.core.files import content_hash
-from atlas.dataset.artifacts import load_table
+from atlas.dataset.artifacts import SAME_IMAGE, load_table
 from atlas.dataset.images import read_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -18,7 +18,6 @@ from atlas.synthetic.edits import Image
 from benchmarks.leaks.edits import RANGES, Edit, Hardness, Pixels, Said, edits_of
 
 Split = Literal["train", "test"]
-SAME_IMAGE, SIBLING, NOVEL = "same_image", "sibling", "novel"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ import pandas as pd
 
 from atlas.core.errors import UserError
 from atlas.core.files import folder_written_beside, read_json, write_json
-from atlas.dataset.artifacts import load_texts, save_table
+from atlas.dataset.artifacts import NOVEL, load_texts, save_table
 from atlas.dataset.tables import TABLES
 from benchmarks.leaks.plant import copy_files
-from benchmarks.leaks.planting import NOVEL, open_source
+from benchmarks.leaks.planting import open_source
 
 SAMPLE_FILE = "sample.json"
 

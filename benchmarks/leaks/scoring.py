@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from atlas.workflows.submit.score import UNSURE, Share
+from atlas.dataset.artifacts import SAME_IMAGE
+from atlas.dataset.metrics import Share
+from atlas.workflows.submit.score import UNSURE
 from benchmarks.leaks.claims import About
-from benchmarks.leaks.planting import SAME_IMAGE
 from benchmarks.leaks.special import BLANK, CONFLICT, CONSTANT, TEST_TEST
 
 PRECISION = 0.99

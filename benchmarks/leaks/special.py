@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from atlas.dataset.artifacts import NOVEL
 from atlas.dataset.labels import parse_labels
 from atlas.synthetic.edits import Image
 from benchmarks.leaks.edits import EDITS, Edit, Edited, Ranges
-from benchmarks.leaks.planting import NOVEL, Planted, Source, Split, copy_of, opaque
+from benchmarks.leaks.planting import Planted, Source, Split, copy_of, opaque
 
 CONFLICT, SWAPPED = "conflict", "swapped_channels"
 TRAIN_TRAIN, TEST_TEST, BLANK, CONSTANT = "train_train", "test_test", "blank", "constant"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from atlas.core.files import written_beside
 from atlas.dataset.artifacts import load_leaks, load_matches, load_table, save_table
-from atlas.workflows.submit.score import Share
+from atlas.dataset.metrics import Share
 from benchmarks.leaks.claims import OURS, About, load_claims
 from benchmarks.leaks.scoring import (
     LeakScore,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from atlas.core.errors import UserError
 from atlas.dataset.hpa import parse_hpa_id
-from atlas.dataset.labels import label_problems, parse_labels
+from atlas.dataset.labels import distinct_labels, label_problems
 from index.settings import LeakColumns
 
 YES, NO = ("1", "1.0", "yes", "true"), ("", "0", "0.0", "no", "false")
@@ -125,7 +125,7 @@ class LeakTableReader:
         match = row[columns.match] if columns.match else ""
         return LeakRow(
             id=row[columns.id],
-            labels=tuple(dict.fromkeys(parse_labels(labels))),
+            labels=distinct_labels(labels),
             match=match,
             field=field_of(match, hpa_ids=self.hpa_ids),
             distances=tuple((name, row[name]) for name in columns.distances if row[name]),

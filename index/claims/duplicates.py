@@ -14,8 +14,7 @@ from scipy.cluster.hierarchy import DisjointSet
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
-from atlas.dataset.artifacts import Matches
-from index.claims.leaks import SAME_IMAGE
+from atlas.dataset.artifacts import SAME_IMAGE, Matches
 
 DUPLICATE_COLUMNS = (
     "id", "split", "duplicate_of", "similarity", "evidence", "confidence", "same_labels",

@@ -7,11 +7,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.dataset.artifacts import LEAK_COLUMNS, MATCH_COLUMNS, LeakReport, Matches, Neighbours
+from atlas.dataset.artifacts import (
+    LEAK_COLUMNS,
+    MATCH_COLUMNS,
+    SAME_IMAGE,
+    SIBLING,
+    LeakReport,
+    Matches,
+    Neighbours,
+)
 from atlas.dataset.labels import format_labels
 from index.copies.calibration import SameImageCalibration, SiblingCalibration
 
-SAME_IMAGE, SIBLING = "same_image", "sibling"
 TRANSFER, ABSTAIN = "transfer", "abstain"
 LEAST_AGREEMENT = 0.5
 

@@ -17,12 +17,12 @@ from typing import Literal
 import pandas as pd
 
 from atlas.core.files import content_hash
+from atlas.dataset.artifacts import NOVEL, SAME_IMAGE, SIBLING
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.manifest import ImageRow, Manifest
 from retrieval.embedder import HeldOut
 
 ClassKind = Literal["identity", "label-set"]
-SAME_IMAGE, SIBLING, NOVEL = "same_image", "sibling", "novel"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,9 +32,8 @@ from classify.decisions.layers import HeldOutRows
 from classify.decisions.mistakes import find_mistakes, save_mistakes
 from classify.decisions.settings import CUTS, HOWS, DecisionSettings, How, Prior, ThresholdSettings
 from classify.decisions.thresholds import save_thresholds
-from classify.run_files import OUT_OF_FOLD_FILE, TEST_FILE
+from classify.run_files import OUT_OF_FOLD_FILE, SUMMARY_FILE, TEST_FILE
 
-SUMMARY_FILE = "summary.csv"
 ABOUT_FILE = "ensemble.json"
 CLASSES_FILE = "f1_by_class.csv"
 

@@ -14,7 +14,7 @@ from atlas.dataset.splits.folds import Fold
 from atlas.dataset.splits.label_folds import label_blocks, stratified_folds
 from atlas.dataset.store import ImageStore, fill_store, native_size_px
 from atlas.report.learning_curves import save_class_curves, save_curves
-from atlas.training.loop import claim_folder
+from atlas.training.loop import METRICS_FILE, claim_folder
 from atlas.workflows.settings import ClassifierFolds, block_gap
 from classify import folds as fold_training
 from classify import pretraining, training
@@ -121,6 +121,6 @@ def _atlas_to_classify(data: Path, out: Path, settings: S) -> tuple[Manifest, Im
 
 def _draw_curves(out: Path, runs: Mapping[str, Path]) -> None:
     """Draw curves.png and per_class_f1.png in `out`, of the run folders by name."""
-    save_curves(out / "curves.png", {k: pd.read_csv(f / "metrics.csv") for k, f in runs.items()})
+    save_curves(out / "curves.png", {k: pd.read_csv(f / METRICS_FILE) for k, f in runs.items()})
     tables = {name: pd.read_csv(folder / CLASS_F1_FILE) for name, folder in runs.items()}
     save_class_curves(out / "per_class_f1.png", tables)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import load_texts, save_table
+from atlas.dataset.artifacts import SAME_IMAGE, load_texts, save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
@@ -16,6 +16,7 @@ from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.calibration import SameImageMeasurement, measure_same_image
 from atlas.workflows.leaks.pictures import save_pairs
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
+from atlas.workflows.run_folder import CALIBRATION_FILE
 from index.claims.duplicates import Pair, copies_of_train, find_duplicates, group_table, tied
 from index.claims.leaks import find_matches
 from index.copies.calibration import no_siblings
@@ -126,14 +127,14 @@ def _write(folder: Path, found: DuplicateFinding, search: LeakSearch, data: Path
         title = f"copies within the labelled images: {len(found.table)} (least sure first)"
         save_pairs(folder / "duplicates.png", pairs, search.store, title=title)
     calibration = {
-        "same_image": asdict(found.same_image.calibration),
+        SAME_IMAGE: asdict(found.same_image.calibration),
         "planted_recall": found.same_image.planted_recall,
         "settings": asdict(search.settings),
         "registration": asdict(search.registration),
         "embedder": search.embedder.maker,
         "images": search.store.content_hash,
     }
-    write_json(folder / "calibration.json", calibration)
+    write_json(folder / CALIBRATION_FILE, calibration)
 
 
 def _without(external: Path, found: DuplicateFinding) -> pd.DataFrame:

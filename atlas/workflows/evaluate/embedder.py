@@ -14,7 +14,7 @@ from atlas.core.files import check_replaceable, folder_written_beside, write_jso
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.manifest import Manifest, read_manifest
-from atlas.dataset.metrics import exact_interval
+from atlas.dataset.metrics import Share
 from atlas.dataset.truth import TRUTH_FILE, read_truth
 from atlas.workflows.embed.vectors import VectorSource, Views, embed_splits, open_vectors
 from atlas.workflows.evaluate.pictures import save_pictures
@@ -173,7 +173,10 @@ def _ranking(summary: RankingSummary) -> dict[str, Any]:
     return {
         "queries": summary.queries,
         "queries_without_a_relevant_reference": summary.left_out,
-        "recall_at": {str(k): _share(hits, summary.queries) for k, hits in summary.hits_at.items()},
+        "recall_at": {
+            str(k): Share(count=hits, of=summary.queries).in_figures
+            for k, hits in summary.hits_at.items()
+        },
         "r_precision": _number(summary.r_precision),
         "map_at_r": _number(summary.map_at_r),
         "mean_reciprocal_rank": _number(summary.mean_reciprocal_rank),
@@ -201,7 +204,7 @@ def _verification(found: Verification | None) -> dict[str, Any]:
         "true_accept_rate_at": {
             f"{point.false_accept_rate:g}": {
                 "threshold": point.threshold,
-                **_share(point.accepted, point.of),
+                **Share(count=point.accepted, of=point.of).in_figures,
             }
             if point.accepted is not None and point.of is not None
             else {"note": f"fewer than {10 / point.false_accept_rate:.0f} different pairs"}
@@ -216,9 +219,11 @@ def _identification(found: Identification | None) -> dict[str, Any]:
         return {"note": "fewer than 100 impostors among the queries, or nobody else"}
     return {
         **asdict(found),
-        "detection_and_identification_rate": _share(found.identified, found.genuine),
-        "recall_at_1": _share(found.nearest_right, found.genuine),
-        "false_alarm_share": _share(found.false_alarms, found.impostors),
+        "detection_and_identification_rate": Share(
+            count=found.identified, of=found.genuine
+        ).in_figures,
+        "recall_at_1": Share(count=found.nearest_right, of=found.genuine).in_figures,
+        "false_alarm_share": Share(count=found.false_alarms, of=found.impostors).in_figures,
     }
 
 
@@ -257,14 +262,8 @@ def _cmc(measured: Measurement) -> Iterator[dict[str, Any]]:
     summary = summarise(measured.scores, CMC_RANKS)
     if summary.queries:
         for rank, hits in summary.hits_at.items():
-            share = _share(hits, summary.queries)
-            yield {"protocol": measured.protocol.name, "rank": rank, **share}
-
-
-def _share(count: int, of: int) -> dict[str, Any]:
-    """With its exact 95 % interval (Clopper-Pearson)."""
-    low, high = exact_interval(count, of)
-    return {"share": count / of if of else None, "low": low, "high": high, "count": count, "of": of}
+            share = Share(count=hits, of=summary.queries)
+            yield {"protocol": measured.protocol.name, "rank": rank, **share.in_figures}
 
 
 def _number(value: float) -> float | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
 from atlas.report.explanation_page import Claim, Neighbour, Picture, Vote, picture_uri
 from atlas.report.leak_page import Relation, difference_uri
 from atlas.report.leak_plots import evidence_plot, similarity_plot
@@ -18,7 +19,7 @@ from atlas.workflows.explain.run_so_far import Leaks, Row, RunSoFar
 from atlas.workflows.leaks.pair_difference import lay_over, warped
 from atlas.workflows.leaks.pictures import sibling_curves
 from atlas.workflows.leaks.report import same_image_in_words, sibling_in_words
-from index.claims.leaks import SAME_IMAGE, SIBLING, best_first, rivals_of, votes_of
+from index.claims.leaks import best_first, rivals_of, votes_of
 from index.settings import RegistrationSettings
 
 SHOWN_NEIGHBOURS = 8

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from atlas.core.errors import DataError, Stage
+from atlas.core.errors import Stage
 from atlas.core.files import read_json
 from atlas.dataset.artifacts import (
     ProbabilitySet,
@@ -16,12 +16,20 @@ from atlas.dataset.artifacts import (
     load_matches,
     load_table,
 )
-from atlas.dataset.manifest import read_labelled_tables, read_test_ids
+from atlas.dataset.manifest import read_labelled_tables, require_test_ids
 from atlas.dataset.spec import AtlasSpec, read_spec
 from atlas.dataset.tables import GROUPS_TABLE, Draft
 from atlas.dataset.truth import read_truth
 from atlas.workflows.leaks.calibration import LeakCalibration, load_calibration
-from atlas.workflows.run_folder import SUMMARY_FILE, RunFolder
+from atlas.workflows.run_folder import (
+    LEAKS_FILE,
+    MATCHES_FILE,
+    ORIGINS_FILE,
+    SUBMISSION_FILE,
+    SUMMARY_FILE,
+    WITHOUT_TRANSFER_FILE,
+    RunFolder,
+)
 from atlas.workflows.submit.submission import shared_by_copies
 from classify.decisions.thresholds import Thresholds, load_thresholds
 from classify.run_files import TEST_FILE, load_test
@@ -127,9 +135,7 @@ def read_run(data: Path, runs: Path, classifier: Path | None = None) -> RunSoFar
         DataError: The atlas has problems.
         UserError: A stage is damaged.
     """
-    run, spec, test_ids = RunFolder(runs), read_spec(data), read_test_ids(data)
-    if not test_ids:
-        raise DataError(str(data), ["sample_submission.csv names no test images"])
+    run, spec, test_ids = RunFolder(runs), read_spec(data), require_test_ids(data)
     truth, leaks = read_truth(data), _leaks(run)
     return RunSoFar(
         folder=run,
@@ -149,8 +155,8 @@ def _leaks(run: RunFolder) -> Leaks | None:
         return None
     groups = load_table(run.leaks / GROUPS_TABLE, stage=Stage.LEAKS)
     return Leaks(
-        matches=load_matches(run.leaks / "matches.csv", stage=Stage.LEAKS).table,
-        claims=load_leaks(run.leaks / "leaks.csv", stage=Stage.LEAKS).table,
+        matches=load_matches(run.leaks / MATCHES_FILE, stage=Stage.LEAKS).table,
+        claims=load_leaks(run.leaks / LEAKS_FILE, stage=Stage.LEAKS).table,
         calibration=load_calibration(run.leaks),
         group_of=dict(zip(groups["Id"], groups["Group"], strict=True)),
     )
@@ -177,9 +183,9 @@ def _submitted(run: RunFolder) -> Submitted | None:
     def table(name: str) -> pd.DataFrame:
         return load_table(run.submission / name, stage=Stage.SUBMISSION).set_index("Id", drop=False)
 
-    rows = table("origins.csv").assign(
-        labels=table("submission.csv")["Predicted"],
-        without=table("submission_without_transfer.csv")["Predicted"],
+    rows = table(ORIGINS_FILE).assign(
+        labels=table(SUBMISSION_FILE)["Predicted"],
+        without=table(WITHOUT_TRANSFER_FILE)["Predicted"],
     )
     summary = read_json(run.submission / SUMMARY_FILE, stage=Stage.SUBMISSION)
     return Submitted(row_of=_by_id(rows), classifier=summary.get("classifier"))

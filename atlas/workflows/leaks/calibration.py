@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import read_json, write_json
-from atlas.dataset.artifacts import Neighbours, load_table, save_table
+from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, Neighbours, load_table, save_table
 from atlas.workflows.leaks.search import LeakSearch
 from atlas.workflows.run_folder import CALIBRATION_FILE
-from index.claims.leaks import SAME_IMAGE, SIBLING
 from index.copies.calibration import (
     SameImageCalibration,
     SiblingCalibration,
@@ -153,8 +152,8 @@ def save_calibration(folder: Path, calibration: LeakCalibration) -> None:
     """Write calibration.json and suspected_copies.csv."""
     same_image = calibration.same_image
     about = {
-        "same_image": same_image.calibration,
-        "sibling": calibration.sibling,
+        SAME_IMAGE: same_image.calibration,
+        SIBLING: calibration.sibling,
         "planted_recall": same_image.planted_recall,
         "natural": same_image.natural,
         "settings": calibration.settings,
@@ -178,12 +177,12 @@ def load_calibration(folder: Path) -> LeakCalibration:
     try:
         return LeakCalibration(
             same_image=SameImageMeasurement(
-                calibration=SameImageCalibration(**_restored(stored["same_image"])),
+                calibration=SameImageCalibration(**_restored(stored[SAME_IMAGE])),
                 planted_recall=stored["planted_recall"],
                 natural=np.array(stored["natural"], float),
                 suspected=suspected,
             ),
-            sibling=SiblingCalibration(**_restored(stored["sibling"])),
+            sibling=SiblingCalibration(**_restored(stored[SIBLING])),
             settings=LeakSettings(**stored["settings"]),
             registration=RegistrationSettings(**_restored(stored["registration"])),
             embedder=stored["embedder"],

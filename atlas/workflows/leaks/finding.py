@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.core.errors import DataError, ProvenanceError, Stage
+from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import LeakReport, Matches, save_table
-from atlas.dataset.manifest import Manifest
+from atlas.dataset.manifest import Manifest, require_test_ids
 from atlas.dataset.tables import GROUPS_TABLE
 from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.calibration import (
@@ -28,7 +28,7 @@ from atlas.workflows.leaks.calibration import (
 from atlas.workflows.leaks.pictures import save_leak_pictures
 from atlas.workflows.leaks.report import save_leak_report
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
-from atlas.workflows.run_folder import CALIBRATION_FILE
+from atlas.workflows.run_folder import CALIBRATION_FILE, LEAKS_FILE, MATCHES_FILE
 from index.claims.duplicates import claimed_groups, clean_views, group_table
 from index.claims.leaks import find_leaks, find_matches
 from index.copies.calibration import no_siblings
@@ -93,8 +93,7 @@ def _find_and_write(
     calibrated: Callable[[LeakSearch], LeakCalibration],
 ) -> LeakFinding:
     manifest, index = open_atlas_index(data, index_folder)
-    if not manifest.of("test").rows:
-        raise DataError(str(data), ["no test images: sample_submission.csv names none"])
+    require_test_ids(data)
     search = open_leak_search(manifest, index, cache_folder(out), settings, registration)
     found = _find(search, manifest, calibrated(search))
     _write(out, found, search)
@@ -133,8 +132,8 @@ def _find(search: LeakSearch, manifest: Manifest, calibration: LeakCalibration) 
 def _write(out: Path, found: LeakFinding, search: LeakSearch) -> None:
     calibration, best = found.calibration, found.best_evidence_N
     with folder_written_beside(out, holds=CALIBRATION_FILE) as folder:
-        save_table(folder / "matches.csv", found.matches.table)
-        save_table(folder / "leaks.csv", found.leaks.table)
+        save_table(folder / MATCHES_FILE, found.matches.table)
+        save_table(folder / LEAKS_FILE, found.leaks.table)
         save_table(folder / GROUPS_TABLE, group_table(found.group_of))
         for name, ids in found.clean_views.items():
             save_table(folder / "clean" / f"{name}.csv", pd.DataFrame({"Id": ids}))

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.dataset.artifacts import LeakReport
+from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, LeakReport
 from atlas.dataset.store import ImageStore
 from atlas.report.leak_plots import Curves, save_calibration_plot, save_curves_plot
 from atlas.report.pictures import save_grid, to_rgb
 from atlas.workflows.leaks.calibration import LeakCalibration, SameImageMeasurement
-from index.claims.leaks import SAME_IMAGE, SIBLING
 from index.copies.calibration import SiblingCalibration
 from index.copies.guarantee import Trials, precision_bound
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from atlas.core.files import write_json, written_beside
-from atlas.dataset.artifacts import load_leaks
+from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, load_leaks
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.store import ImageStore
@@ -29,7 +29,8 @@ from atlas.report.leak_page import (
 from atlas.workflows.leaks.calibration import LeakCalibration
 from atlas.workflows.leaks.pair_difference import lay_over
 from atlas.workflows.leaks.pictures import COPY_PLOT, SIBLING_PLOT
-from index.claims.leaks import SAME_IMAGE, SIBLING, TRANSFER
+from atlas.workflows.run_folder import LEAKS_FILE, REPORT_FILE
+from index.claims.leaks import TRANSFER
 from index.copies.calibration import SameImageCalibration, SiblingCalibration
 from index.copies.guarantee import Guarantee
 from index.settings import RegistrationSettings
@@ -52,7 +53,7 @@ def save_leak_report(
     test_images: int,
 ) -> None:
     """Write report.html, leaks.parquet and leaks.json to a folder of leaks.csv and the plots."""
-    table = load_leaks(folder / "leaks.csv").table
+    table = load_leaks(folder / LEAKS_FILE).table
     with written_beside(folder / "leaks.parquet") as beside:
         table.to_parquet(beside, engine="pyarrow", index=False)
     write_json(folder / "leaks.json", _records(table))
@@ -70,7 +71,7 @@ def save_leak_report(
         tile_px=tile_px,
         claims=_claims(table, store, calibration.registration, tile_px),
     )
-    save_leak_page(folder / "report.html", page)
+    save_leak_page(folder / REPORT_FILE, page)
 
 
 def same_image_in_words(table: pd.DataFrame, measured: SameImageCalibration) -> Relation:

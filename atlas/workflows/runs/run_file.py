@@ -30,10 +30,17 @@ from atlas.core.errors import DataError, UserError
 from atlas.core.row_cache import CACHE_NAME
 from atlas.dataset.tables import GROUPS_TABLE
 from atlas.dataset.truth import TRUTH_FILE
-from atlas.workflows.run_folder import CALIBRATION_FILE, SUMMARY_FILE, RunFolder
+from atlas.workflows.run_folder import (
+    CALIBRATION_FILE,
+    LEAKS_FILE,
+    ORIGINS_FILE,
+    SUBMISSION_FILE,
+    SUMMARY_FILE,
+    RunFolder,
+)
 from classify.run_files import TEST_FILE, THRESHOLDS_FILE
 from index.index_folder import INDEX_FILE
-from retrieval.embedder_folder import FROZEN
+from retrieval.embedder_folder import EMBEDDER_FILE, FROZEN
 
 TOP_LEVEL = ("data", "out", "seed")
 PLAIN_STAGES = ("embedder", "index", "leaks", "ensemble", "submission")
@@ -152,7 +159,7 @@ def _stages(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[Run
     if not frozen:
         yield RunStage(
             name="embedder", script="train_embedder", options=_options(embedder),
-            places=_places(data, trained), folder=trained, done=("embedder.json",),
+            places=_places(data, trained), folder=trained, done=(EMBEDDER_FILE,),
         )  # fmt: skip
     yield RunStage(
         name="index", script="build_index",
@@ -163,7 +170,7 @@ def _stages(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[Run
     yield RunStage(
         name="leaks", script="find_leaks", options=_options(text.get("leaks", {})),
         places=_places(data, run.leaks, index=run.index), folder=run.leaks,
-        done=(CALIBRATION_FILE, "leaks.csv", GROUPS_TABLE), needs=("index",),
+        done=(CALIBRATION_FILE, LEAKS_FILE, GROUPS_TABLE), needs=("index",),
     )  # fmt: skip
     yield from _deciding(text, data, run)
 
@@ -193,7 +200,7 @@ def _deciding(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[R
         name="submission", script="make_submission",
         options=_options(text.get("submission", {})),
         places=_places(data, run.submission, leaks=run.leaks, classifier=out / last),
-        folder=run.submission, done=("submission.csv", "origins.csv", SUMMARY_FILE),
+        folder=run.submission, done=(SUBMISSION_FILE, ORIGINS_FILE, SUMMARY_FILE),
         needs=("leaks", deciding),
     )  # fmt: skip
     if (data / TRUTH_FILE).exists():

@@ -17,13 +17,14 @@ from typing import Any
 
 from atlas.core.errors import Stage, UserError, command_line
 from atlas.core.files import content_hash, read_json, write_json
+from atlas.dataset.spec import SPEC_FILE
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
 from atlas.workflows.run_folder import State
 from atlas.workflows.runs.run_file import RunFile, RunStage
 
 LOGGER = logging.getLogger(__name__)
 RUN_FILE = "run.json"
-ATLAS_TABLES = ("atlas.toml", GROUPS_TABLE, *TABLES.values())
+ATLAS_TABLES = (SPEC_FILE, GROUPS_TABLE, *TABLES.values())
 
 
 @dataclass(frozen=True, kw_only=True)

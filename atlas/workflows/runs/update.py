@@ -16,7 +16,7 @@ from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import fill_store
-from atlas.workflows.classify.ensemble import ABOUT_FILE, SUMMARY_FILE, make_ensemble
+from atlas.workflows.classify.ensemble import ABOUT_FILE, make_ensemble
 from atlas.workflows.embed.index import build_index_of
 from atlas.workflows.leaks.finding import LeakFinding, find_leaks_again
 from atlas.workflows.run_folder import RunFolder, maker_of
@@ -24,7 +24,14 @@ from atlas.workflows.submit.submission import SubmissionSummary, make_submission
 from classify.classifier import load_classifier
 from classify.decisions.settings import DecisionSettings, ThresholdSettings
 from classify.prediction import mean_over, predict
-from classify.run_files import PREDICTED_FOLDER, TEST_FILE, classifiers_in, load_held_out, load_test
+from classify.run_files import (
+    PREDICTED_FOLDER,
+    SUMMARY_FILE,
+    TEST_FILE,
+    classifiers_in,
+    load_held_out,
+    load_test,
+)
 from classify.settings import PredictionSettings
 from index.index_folder import EMBEDDER_FOLDER, load_index
 from index.search.open_search import search_settings_of

@@ -13,14 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
+from atlas.dataset.artifacts import NOVEL, SAME_IMAGE, SIBLING
 from atlas.dataset.manifest import ImageRow, Manifest
 from atlas.dataset.splits.hold_out import grouped_ids, held_out_groups, ids_of, labels_of_groups
 from atlas.dataset.splits.label_folds import spread
 from atlas.synthetic.edits import EDITS
 from atlas.workflows.settings import SimulationSettings
-from index.claims.leaks import SAME_IMAGE, SIBLING
 
-NOVEL = "novel"
 KEPT_OF_IDENTITY = 2  # an identity that occurs once counts as none
 LEAST_SIDE_PX = 32  # the least that can be edited
 WHY_FEWER = {

@@ -13,20 +13,18 @@ from tqdm import tqdm
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
-from atlas.dataset.artifacts import load_texts, save_table
+from atlas.dataset.artifacts import SAME_IMAGE, load_texts, save_table
 from atlas.dataset.image_files import link_or_copy, png_places, read_row, write_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import LABELLED, Manifest, read_manifest
+from atlas.dataset.spec import SPEC_FILE
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
-from atlas.dataset.truth import TRUTH_FILE
+from atlas.dataset.truth import TRUTH_COLUMNS, TRUTH_FILE
 from atlas.synthetic.edits import plant
 from atlas.workflows.settings import SimulationSettings
 from atlas.workflows.simulate.plan import SimulationPlan, TestImage, plan_simulation
-from index.claims.leaks import SAME_IMAGE
 
 NOTES_FILE = "simulated.json"
-SPEC_FILE = "atlas.toml"
-TRUTH_COLUMNS = ("Id", "relation", "source", "edit", "Target")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from atlas.core.errors import DataError
 from atlas.dataset.artifacts import SUBMISSION_COLUMNS
-from atlas.dataset.labels import label_problems
-from atlas.dataset.manifest import read_test_ids
+from atlas.dataset.labels import label_problems, parse_labels
+from atlas.dataset.manifest import require_test_ids
 from atlas.dataset.spec import read_spec
 from atlas.dataset.tables import table_rows
 
@@ -25,10 +25,7 @@ class Asked:
 
 def asked_of(data: Path) -> Asked:
     """Return what the atlas in `data` asks for; raises DataError where it names no test images."""
-    ids = read_test_ids(data)
-    if not ids:
-        raise DataError(str(data), ["sample_submission.csv names no test images"])
-    return Asked(ids=ids, label_count=len(read_spec(data).labels))
+    return Asked(ids=require_test_ids(data), label_count=len(read_spec(data).labels))
 
 
 def check_submission_of(data: Path, path: Path) -> Asked:
@@ -84,7 +81,16 @@ def _id_problems(path: Path, found: Sequence[tuple[str, str]], ids: Sequence[str
 
 def _label_problems(row: dict[str, str], label_count: int) -> Iterator[str]:
     image_id, text = row["Id"], row["Predicted"]
-    yield from (f"{image_id}: {p}" for p in label_problems(text, label_count, column="Predicted"))
-    for label, times in Counter(text.split()).items():
+    problems = label_problems(text, label_count, column="Predicted")
+    yield from (f"{image_id}: {problem}" for problem in problems)
+    for label, times in Counter(_numbers(text)).items():
         if times > 1:
             yield f"{image_id}: label {label} stands there {times} times"
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The labels of a cell; none where it is not numbers, which is a problem of its own."""
+    try:
+        return parse_labels(text)
+    except ValueError:
+        return ()

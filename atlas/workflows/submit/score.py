@@ -13,47 +13,35 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, Stage
 from atlas.core.files import write_json
-from atlas.dataset.artifacts import LeakReport, load_leaks, load_table, save_table
+from atlas.dataset.artifacts import (
+    SAME_IMAGE,
+    SIBLING,
+    LeakReport,
+    load_leaks,
+    load_table,
+    save_table,
+)
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.metrics import (
+    Share,
     bootstrap_macro_f1,
     bootstrap_macro_f1_difference,
-    exact_interval,
     f1_by_class,
     label_matrix,
     macro_f1,
 )
 from atlas.dataset.spec import read_spec
-from atlas.dataset.truth import TRUTH_FILE, read_truth
-from atlas.workflows.run_folder import RunFolder
+from atlas.dataset.truth import TRUTH_COLUMNS, TRUTH_FILE, read_truth
+from atlas.workflows.run_folder import LEAKS_FILE, SUBMISSION_FILE, WITHOUT_TRANSFER_FILE, RunFolder
 from atlas.workflows.submit.check import check_submission_of
-from index.claims.leaks import SAME_IMAGE, SIBLING
+from index.index_folder import REFERENCES_FILE
 
 ALL, UNSURE, UNKNOWN = "all", "unsure", ""  # beside the relations that claims have
-TRUTH_COLUMNS = ("Id", "relation", "source", "edit", "Target")
 CLASS_COLUMNS = ("label", "name", "images", "f1_without", "f1_with", "difference")
 SCORE_FILE = "score.json"
 CLASS_FILE = "score_by_class.csv"
 
 Labels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """A count of a count, with its exact 95% interval (Clopper-Pearson)."""
-
-    count: int
-    of: int
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        return exact_interval(self.count, self.of)
-
-    def __str__(self) -> str:
-        if not self.of:
-            return "0 of 0"
-        low, high = self.interval
-        return f"{self.count} of {self.of} ({self.count / self.of:.3f}; {low:.3f} to {high:.3f})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,17 +122,17 @@ def score_run(data: Path, run: Path) -> RunScore:
     """
     truth = read_truth(data)
     if truth is None:
-        raise DataError(str(data), [f"no {TRUTH_FILE} (Id,relation,source,edit,Target)"])
+        raise DataError(str(data), [f"no {TRUTH_FILE} ({','.join(TRUTH_COLUMNS)})"])
     truth = truth.reindex(columns=list(TRUTH_COLUMNS), fill_value="")
     folder = RunFolder(run)
-    leaks = load_leaks(folder.leaks / "leaks.csv", stage=Stage.LEAKS)
-    references = load_table(folder.index / "references.csv", stage=Stage.INDEX)
+    leaks = load_leaks(folder.leaks / LEAKS_FILE, stage=Stage.LEAKS)
+    references = load_table(folder.index / REFERENCES_FILE, stage=Stage.INDEX)
     identities = dict(zip(references["Id"], references["Identity"], strict=True))
     leak_score = score_leaks(leaks, truth, identities, by_edit=_names_edits(truth["edit"]))
     label_score = None
     written = [run / SCORE_FILE]
-    if (folder.submission / "submission.csv").exists():
-        check_submission_of(data, folder.submission / "submission.csv")
+    if (folder.submission / SUBMISSION_FILE).exists():
+        check_submission_of(data, folder.submission / SUBMISSION_FILE)
         names = read_spec(data).labels
         answers = read_answers(folder.submission, truth, identities, len(names))
         label_score = LabelScore(
@@ -256,8 +244,8 @@ def read_answers(
         relations_N=truth["relation"].to_numpy(object),
         groups_N=np.array(groups, object),
         truth_NC=matrix(truth["Target"]),
-        with_NC=predicted("submission.csv"),
-        without_NC=predicted("submission_without_transfer.csv"),
+        with_NC=predicted(SUBMISSION_FILE),
+        without_NC=predicted(WITHOUT_TRANSFER_FILE),
     )
 
 

@@ -33,7 +33,14 @@ from atlas.dataset.metrics import label_matrix
 from atlas.dataset.spec import read_spec
 from atlas.dataset.tables import GROUPS_TABLE
 from atlas.report.leak_page import with_labels_before
-from atlas.workflows.run_folder import SUMMARY_FILE
+from atlas.workflows.run_folder import (
+    LEAKS_FILE,
+    ORIGINS_FILE,
+    REPORT_FILE,
+    SUBMISSION_FILE,
+    SUMMARY_FILE,
+    WITHOUT_TRANSFER_FILE,
+)
 from atlas.workflows.submit.check import Asked, asked_of, check_submission
 from classify.decisions.thresholds import apply_thresholds, load_thresholds
 from classify.run_files import load_held_out, load_test
@@ -41,7 +48,6 @@ from index.claims.expected_gain import weigh_with_errors
 from index.claims.leaks import ABSTAIN, TRANSFER
 
 CLASSIFIER = "classifier"
-PAGE_FILE = "report.html"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +109,7 @@ def make_submission_of(
         seed: Of the estimate of what an override changes.
     """
     check_replaceable(out, holds=SUMMARY_FILE)
-    leaks = load_leaks(leaks_folder / "leaks.csv", stage=Stage.LEAKS)
+    leaks = load_leaks(leaks_folder / LEAKS_FILE, stage=Stage.LEAKS)
     groups = load_table(leaks_folder / GROUPS_TABLE, stage=Stage.LEAKS)
     tests = load_test(classifier_folder)
     thresholds = load_thresholds(classifier_folder, read_spec(data).labels)
@@ -126,8 +132,8 @@ def make_submission_of(
     )
     with folder_written_beside(out, holds=SUMMARY_FILE) as folder:
         _write(folder, made, asked, tests.provenance)
-        if (leaks_folder / PAGE_FILE).exists():
-            _write_page(folder / PAGE_FILE, leaks_folder / PAGE_FILE, made.without)
+        if (leaks_folder / REPORT_FILE).exists():
+            _write_page(folder / REPORT_FILE, leaks_folder / REPORT_FILE, made.without)
     return made
 
 
@@ -227,12 +233,11 @@ def _held_out(data: Path, classifier_folder: Path) -> tuple[NDArray[np.float64],
 
 
 def _write(folder: Path, made: SubmissionSummary, asked: Asked, classifier: dict[str, Any]) -> None:
-    tables = {"submission.csv": made.submission.predicted,
-              "submission_without_transfer.csv": made.without}  # fmt: skip
+    tables = {SUBMISSION_FILE: made.submission.predicted, WITHOUT_TRANSFER_FILE: made.without}
     for name, table in tables.items():
         save_table(folder / name, table)
         check_submission(folder / name, asked.ids, asked.label_count)
-    save_table(folder / "origins.csv", made.submission.origins)
+    save_table(folder / ORIGINS_FILE, made.submission.origins)
     summary = {
         "rows": len(asked.ids),
         "by_origin": made.by_origin,
@@ -258,5 +263,5 @@ def _texts(predicted_NC: NDArray[np.uint8]) -> list[str]:
 
 
 def _class_counts(predicted: pd.Series) -> dict[str, int]:
-    counts = Counter(label for text in predicted for label in text.split())
-    return {label: counts[label] for label in sorted(counts, key=int)}
+    counts = Counter(label for text in predicted for label in parse_labels(text))
+    return {str(label): counts[label] for label in sorted(counts)}
