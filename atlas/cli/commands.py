@@ -78,9 +78,9 @@ def require_understood(where: str, name: str, words: Sequence[str]) -> None:
     """
     script = f"scripts/{name}.py"
     try:
-        settings = understood(name, words).keywords.get("settings")
+        options = understood(name, words).keywords
         if name == "train_folds":  # its settings do not know of the folds
-            refuse(fold_problems(settings))
+            refuse(fold_problems(options["settings"]))
     except SystemExit:
         print(f"error: {where} is not understood by {script}, see above; nothing was done")
         raise
