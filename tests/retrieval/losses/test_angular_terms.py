@@ -8,7 +8,7 @@ import torch
 
 from retrieval.losses.factory import CLASS_VECTOR_LOSSES
 from retrieval.settings import NAMED_LOSSES, LossName, LossSettings
-from tests.retrieval import reference
+from tests.retrieval.losses import reference
 from tests.retrieval.losses.made import made_batch, made_loss, vectors_of, with_vectors
 
 SEEDS = range(4)

@@ -195,7 +195,9 @@ def test_no_claims_find_nothing_and_claim_nothing_falsely():
 
 
 def test_intervals_are_clopper_pearson():
-    found = score_leaks(claimed(("t1", "a", "same_image")), CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=False)
+    found = score_leaks(
+        claimed(("t1", "a", "same_image")), CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=False
+    )
     # 1 of 3: bounds from the beta quantiles, worked by hand with a table.
     assert found.copies_by_edit["all"].interval == pytest.approx((0.0084, 0.9057), abs=1e-4)
     # None of 4: 1 - .025 ** (1 / 4).
