@@ -86,7 +86,7 @@ def _without_companions(
 
 
 @REGISTRY.primitive_rule
-def embedder_loss(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[LossSettings] | None:
+def _embedder_loss(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[LossSettings] | None:
     """A loss of an embedder is one of NAMED_LOSSES."""
     if info.type is not LossSettings:
         return None
@@ -102,7 +102,7 @@ def embedder_loss(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[LossSetti
 
 
 @REGISTRY.primitive_rule
-def classifier_loss(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[LossSum] | None:
+def _classifier_loss(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[LossSum] | None:
     """A loss of a classifier is a weighted sum, as `parse_loss` reads it."""
     if get_args(info.type) != get_args(LossSum):  # the type itself may be typing.Tuple
         return None

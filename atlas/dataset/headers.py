@@ -51,7 +51,7 @@ def check_all(
 ) -> list[tuple[int, int]]:
     """Width and height of each row; (0, 0) where it has a problem."""
     with stage("checking headers", items=len(found)), ThreadPoolExecutor() as pool:
-        checks = pool.map(lambda row: check_headers(row[1], max_value=spec.max_value), found)
+        checks = pool.map(lambda row: _check_headers(row[1], max_value=spec.max_value), found)
         shown = tqdm(
             checks, total=len(found), desc="checking headers", unit="img",
             disable=len(found) < MANY, leave=False,
@@ -62,7 +62,7 @@ def check_all(
     return [size for size, _ in results]
 
 
-def check_headers(
+def _check_headers(
     files: Sequence[Path], *, max_value: int | None = None
 ) -> tuple[tuple[int, int], list[str]]:
     """Width and height that all files agree on, and what is wrong with them; (0, 0) if anything."""

@@ -92,7 +92,7 @@ def fill_store(
     )
     store = ImageStore(cache=cache, channels=manifest.spec.channels, size_px=size_px)
     if len(store.channels) > 1 and store.ids:
-        report_disagreements(store, scores)
+        _report_disagreements(store, scores)
     return store
 
 
@@ -133,7 +133,13 @@ def read_images(manifest: Manifest, ids: Sequence[str], *, size_px: int) -> NDAr
     return fields
 
 
-def report_disagreements(store: ImageStore, scores: Scores) -> None:
+def fingerprint(row: ImageRow) -> str:
+    """Changes when a file does, without reading it."""
+    stats = [file.stat() for file in row.files]
+    return "".join(f"|{stat.st_size},{stat.st_mtime_ns}" for stat in stats)
+
+
+def _report_disagreements(store: ImageStore, scores: Scores) -> None:
     """Writes `disagreements.csv` beside the images: id, channel, score, the least score first.
 
     scores: those that are known; other fields are scored now. They are kept, and what is found is
@@ -168,12 +174,6 @@ def report_disagreements(store: ImageStore, scores: Scores) -> None:
             f"{count} of {len(store.ids)} fields have a channel that does not seem to belong: "
             f"{path}"
         )
-
-
-def fingerprint(row: ImageRow) -> str:
-    """Changes when a file does, without reading it."""
-    stats = [file.stat() for file in row.files]
-    return "".join(f"|{stat.st_size},{stat.st_mtime_ns}" for stat in stats)
 
 
 def _decode(

@@ -77,7 +77,7 @@ class _Field:
 
 def _field(antibody_seed: int, field_seed: int, size_px: int) -> _Field:
     antibody = np.random.default_rng([antibody_seed, 0])
-    style, protein = cell_style(antibody), protein_style(antibody)
+    style, protein = _cell_style(antibody), _protein_style(antibody)
     weights_L = antibody.uniform(0.5, 1.0, len(HPA_LABELS))
     rng = np.random.default_rng([antibody_seed, field_seed, 1])
     return _Field(
@@ -90,7 +90,7 @@ def _field(antibody_seed: int, field_seed: int, size_px: int) -> _Field:
     )
 
 
-def cell_style(rng: np.random.Generator) -> CellStyle:
+def _cell_style(rng: np.random.Generator) -> CellStyle:
     gains = np.exp(rng.normal(0, ANTIBODY_GAIN_SPREAD, 4))
     return CellStyle(
         radius=float(rng.uniform(0.13, 0.21)),
@@ -110,7 +110,7 @@ def cell_style(rng: np.random.Generator) -> CellStyle:
     )
 
 
-def protein_style(rng: np.random.Generator) -> ProteinStyle:
+def _protein_style(rng: np.random.Generator) -> ProteinStyle:
     return ProteinStyle(
         dot_radius=float(rng.uniform(0.3, 2.05)),
         dot_number=float(np.exp(rng.uniform(-0.9, 0.7))),

@@ -132,7 +132,7 @@ def examine(
         ]  # fmt: skip
         with stage("comparing pixels", items=int(np.sum(ids_NK != ""))):
             processes = ids_NK.size >= PAIRS_WORTH_PROCESSES
-            return np.concatenate(by_processes(scores_of, tasks, processes=processes))
+            return np.concatenate(by_processes(_scores_of, tasks, processes=processes))
 
     provenance = {**about, "candidates": neighbours.reference_ids_NK.shape[1]}
     store = fill_rows(
@@ -165,7 +165,7 @@ def _pair_keys(neighbours: Neighbours, queries: Images, references: Images) -> l
     ]
 
 
-def scores_of(
+def _scores_of(
     queries_QCPP: FloatArray,
     references: RowCache,
     ids_QK: NDArray[np.object_],

@@ -88,7 +88,7 @@ def evaluate_embedder(
     }
     with folder_written_beside(out, holds=EVALUATION_FILE) as folder:
         save_pictures(folder, measured, vectors, source.store, manifest.spec, seed=seed)
-        save_tables(folder, EVALUATION_FILE, measured, about)
+        _save_tables(folder, EVALUATION_FILE, measured, about)
     return Evaluation(measurements=measured, started_from=source.started_from, notes=notes)
 
 
@@ -128,7 +128,7 @@ def _notes(source: VectorSource, borrowed: Path | None) -> tuple[str, ...]:
     return notes
 
 
-def save_tables(
+def _save_tables(
     folder: Path, name: str, measured: Sequence[Measurement], about: dict[str, Any]
 ) -> None:
     """Write per_class.csv, cmc.csv, verification.csv, and last all figures as JSON to `name`."""
@@ -146,7 +146,7 @@ def save_tables(
     write_json(folder / name, {**about, "protocols": protocols})
 
 
-def class_text(name: Hashable) -> str:
+def _class_text(name: Hashable) -> str:
     """Return a class as tables hold it: an identity, or label numbers joined by spaces."""
     return " ".join(map(str, name)) if isinstance(name, tuple) else str(name)
 
@@ -236,7 +236,7 @@ def _per_class(measured: Measurement) -> pd.DataFrame:
         rows.append(
             {
                 "protocol": measured.protocol.name,
-                "class": class_text(name),
+                "class": _class_text(name),
                 "queries": summary.queries,
                 "recall_at_1": summary.hits_at[1] / summary.queries if summary.queries else np.nan,
                 "r_precision": summary.r_precision,
@@ -252,7 +252,7 @@ def _most_confused(measured: Measurement, scores: QueryScores) -> tuple[str, int
     """The class that its queries' nearest reference has most often instead, and how often."""
     classes = measured.protocol.classes
     wrong = Counter(
-        class_text(classes.get(scores.nearest_ids[n], "no class"))
+        _class_text(classes.get(scores.nearest_ids[n], "no class"))
         for n in np.flatnonzero(scores.first_rank_Q > 1)
     )
     return max(wrong.items(), key=lambda pair: (pair[1], pair[0]), default=("", 0))

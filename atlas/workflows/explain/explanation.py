@@ -95,7 +95,7 @@ def explanation_of(name: str, run: RunSoFar) -> Explanation:
     """Return what the run has made of one test image so far."""
     draw = draw_of(name, run)
     leaks, classified, submitted = run.leaks, run.classified, run.submitted
-    said = said_by(name, classified, leaks, draw) if classified else None
+    said = _said_by(name, classified, leaks, draw) if classified else None
     return Explanation(
         id=name,
         atlas=run.spec.name,
@@ -108,7 +108,7 @@ def explanation_of(name: str, run: RunSoFar) -> Explanation:
         rests_on=rests_on(leaks) if leaks else (),
         plots=plots(name, leaks) if leaks else (),
         classifier=said,
-        maps=maps_of_given(name, classified, said.bars, draw) if classified and said else (),
+        maps=_maps_of_given(name, classified, said.bars, draw) if classified and said else (),
         decision=_decision(name, submitted) if submitted else None,
         truth=_truth(name, run),
         missing=run.missing,
@@ -159,7 +159,7 @@ def _notes(run: RunSoFar) -> list[str]:
     return notes
 
 
-def said_by(name: str, classified: Classified, leaks: Leaks | None, draw: Draw) -> Classifier:
+def _said_by(name: str, classified: Classified, leaks: Leaks | None, draw: Draw) -> Classifier:
     """Return probabilities against thresholds, the given labels first, then the likeliest."""
     cuts_C = classified.thresholds.per_class_C
     own_1C = classified.own.aligned_to([name]).probabilities_NC
@@ -193,7 +193,7 @@ def _shown_the_same(name: str, leaks: Leaks | None, test_ids: Sequence[str]) -> 
     return same[:SHOWN_COPIES]
 
 
-def maps_of_given(
+def _maps_of_given(
     name: str, classified: Classified, bars: Sequence[Bar], draw: Draw
 ) -> list[Picture]:
     """Draw where the classifier looked for each label that it gives.

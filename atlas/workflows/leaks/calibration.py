@@ -78,7 +78,7 @@ def calibrate(search: LeakSearch) -> LeakCalibration:
     """Measure both relations on the labelled images of the index."""
     return LeakCalibration(
         same_image=measure_same_image(search),
-        sibling=measure_sibling(search),
+        sibling=_measure_sibling(search),
         settings=search.settings,
         registration=search.registration,
         embedder=search.embedder.maker,
@@ -127,7 +127,7 @@ def _suspected(nearest: Neighbours, pairs: NDArray[np.float64], cut: float) -> p
     return table.drop_duplicates(PAIR).reset_index(drop=True)
 
 
-def measure_sibling(search: LeakSearch) -> SiblingCalibration:
+def _measure_sibling(search: LeakSearch) -> SiblingCalibration:
     """Compare held-out fields with the index: does the most similar image show their identity?"""
     identities = search.index.identities
     if not any(identities.values()):

@@ -199,19 +199,19 @@ def _sources(stay: Sequence[ImageRow], wanted: int, rng: np.random.Generator) ->
 
 def _held_out(row: ImageRow, relation: str, seed: int) -> TestImage:
     return TestImage(
-        id=opaque_id(seed, "image", row.id), original=row.id, relation=relation,
+        id=_opaque_id(seed, "image", row.id), original=row.id, relation=relation,
         source=row.identity or "",
     )  # fmt: skip
 
 
 def _copy(number: int, source: str, seed: int) -> TestImage:
     return TestImage(
-        id=opaque_id(seed, "copy", number), original=source, relation=SAME_IMAGE, source=source,
+        id=_opaque_id(seed, "copy", number), original=source, relation=SAME_IMAGE, source=source,
         edit=list(EDITS)[number % len(EDITS)],
     )  # fmt: skip
 
 
-def opaque_id(seed: int, *what: object) -> str:
+def _opaque_id(seed: int, *what: object) -> str:
     """16 hex digits that say nothing about what they stand for."""
     return hashlib.sha256("/".join(map(str, ("simulated", seed, *what))).encode()).hexdigest()[:16]
 

@@ -16,7 +16,7 @@ from index.audit.agreement import (
     summary_table,
 )
 from index.audit.leak_tables import Answer
-from tests.index.leak_panels import row, table
+from tests.index.audit.leak_panels import row, table
 
 ONE = table("one", {"a": "0 1", "b": "2", "c": "3", "d": "4 5", "e": "6 | 7", "f": "8"})
 TWO = table("two", {"a": "1 0", "b": "2 9", "c": "9", "d": "4 9", "e": "7", "g": "0"})

@@ -12,7 +12,7 @@ from scipy.special import logit
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from index.audit.label_audit import LARGEST_KAPPA, LabelAudit, audit_labels
 from index.search.vector_index import build_index
-from tests.index.reference import agreement_of_pairs, audited
+from tests.index.audit.reference import agreement_of_pairs, audited
 
 WRONG_SHARE = 0.05
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from index.audit.leak_tables import LeakTable
 from index.audit.trust import MERGED_COLUMNS, Panel, Trust, merged_table
-from tests.index.leak_panels import row, table
+from tests.index.audit.leak_panels import row, table
 
 HIGH, LOW = Trust(equal=88, of=98), Trust(equal=28, of=98)  # weights .89 and .29
 

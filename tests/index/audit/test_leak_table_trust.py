@@ -21,7 +21,7 @@ from index.audit.trust import (
     sources_of,
     voices_of,
 )
-from tests.index.leak_panels import naive_trust, row, table
+from tests.index.audit.leak_panels import naive_trust, row, table
 
 TRUE, WRONG = "0 1", "5"
 MANY = [f"i{n:03d}" for n in range(100)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from retrieval.settings import NAMED_LOSSES, LossName, LossSettings
-from tests.retrieval import reference
+from tests.retrieval.losses import reference
 from tests.retrieval.losses.made import (
     CLASS_VECTOR_LOSSES,
     made_batch,

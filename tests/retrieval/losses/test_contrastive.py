@@ -10,7 +10,7 @@ from pytorch_metric_learning.losses import SupConLoss
 from torch.nn import functional
 
 from retrieval.settings import NAMED_LOSSES, LossSettings
-from tests.retrieval import reference
+from tests.retrieval.losses import reference
 from tests.retrieval.losses.made import CLASSES, made_batch, made_loss
 
 SEEDS = range(4)

@@ -13,7 +13,7 @@ from pytorch_metric_learning.losses import LargeMarginSoftmaxLoss
 
 from retrieval.losses.margins import falling_cosine
 from retrieval.settings import NAMED_LOSSES, LossSettings
-from tests.retrieval import reference
+from tests.retrieval.losses import reference
 from tests.retrieval.losses.made import made_batch, made_loss, vectors_of, with_vectors
 
 SEEDS = range(4)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from atlas.dataset.artifacts import EmbeddingSet
 from retrieval.postprocessing import reranking, similarity
 from retrieval.postprocessing.reranking import reranked_similarities
-from tests.retrieval.reference_after import k_reciprocal_distance, unit
+from tests.retrieval.postprocessing.reference import k_reciprocal_distance, unit
 
 
 def images(vectors: np.ndarray, prefix: str = "i") -> EmbeddingSet:

@@ -5,7 +5,7 @@ from atlas.core.errors import UserError
 from atlas.dataset.artifacts import EmbeddingSet
 from retrieval.postprocessing import similarity
 from retrieval.postprocessing.score_normalisation import cohort_statistics, normalised_similarities
-from tests.retrieval.reference_after import s_norm, unit
+from tests.retrieval.postprocessing.reference import s_norm, unit
 
 RNG = np.random.default_rng(0)
 

@@ -6,7 +6,7 @@ from torch import nn
 from atlas.dataset.artifacts import EmbeddingSet
 from retrieval.postprocessing.similarity import CosineSimilarities
 from retrieval.postprocessing.whitening import class_whitening_of, whiten, whitening_of
-from tests.retrieval.reference_after import unit
+from tests.retrieval.postprocessing.reference import unit
 
 
 def after(whitening: nn.Linear, features: NDArray[np.float32]) -> NDArray[np.float32]:

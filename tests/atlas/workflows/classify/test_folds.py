@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atlas.cli.classify import fold_cells
 from atlas.core.errors import MissingStageError, UserError
 from atlas.dataset.artifacts import LEAK_COLUMNS, load_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -151,10 +150,3 @@ def test_numbers_of_folds_become_names() -> None:
     for wrong in ("0", "1-2", "", "x"):
         with pytest.raises(UserError, match="there are fold1"):
             chosen_folds(wrong, names)
-
-
-def test_the_printed_table_has_a_row_for_each_fold_and_for_all(run) -> None:
-    cells = fold_cells(run_folds(*run))
-    assert [row[0] for row in cells] == ["", "fold1", "fold2", "out_of_fold", "mean", "std"]
-    assert cells[3][1] == "-/30"
-    assert {len(row) for row in cells} == {6}

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from atlas.cli.curate import rare_lines
 from atlas.core.errors import DataError, UserError
 from atlas.dataset.images import read_field
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -246,15 +245,6 @@ def test_a_parent_that_ties_nothing_is_a_problem(tmp_path: Path, parent: str, sa
     (data / "train.csv").write_text(f"Id,Target,Parent\na,0,{parent}\nb,1,\n")
     with pytest.raises(DataError, match=said):
         read_manifest(data)
-
-
-def test_counts_before_and_after_are_printed(tmp_path: Path) -> None:
-    lines = list(rare_lines(plan_of(atlas(tmp_path / "data"), FOUR), None))
-    assert [line.split() for line in lines[:2]] == [
-        ["one", "2", "->", "4"],
-        ["two", "1", "->", "4"],
-    ]
-    assert lines[2] == "5 images would be made: 9 -> 14 labelled images"
 
 
 @pytest.mark.real

@@ -1,10 +1,35 @@
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
 
+from atlas.core.errors import DataError, MissingStageError
 from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport
-from atlas.workflows.submit.score import score_leaks
+from atlas.workflows.submit.score import (
+    class_scores,
+    read_answers,
+    relation_scores,
+    score_leaks,
+    score_run,
+    top_changes,
+)
+from tests.conftest import write_tiny_atlas
 
 TRUTH = pd.DataFrame(
+    [
+        ("t1", "same_image", "a", "crop", "0 1"),
+        ("t2", "same_image", "b", "d4", "1"),
+        ("t3", "sibling", "X", "", "0"),
+        ("t4", "novel", "Y", "", "2"),
+        ("t5", "novel", "Y", "", "2"),
+    ],
+    columns=["Id", "relation", "source", "edit", "Target"],
+)
+IDENTITIES = {"a": "X", "b": ""}
+WITHOUT = {"t1": "0", "t2": "1", "t3": "0", "t4": "2", "t5": "0"}
+WITH = WITHOUT | {"t1": "1 0"}
+CLAIMED_TRUTH = pd.DataFrame(
     [
         ("t1", "same_image", "a", "crop"),
         ("t2", "same_image", "b", "crop"),
@@ -17,17 +42,131 @@ TRUTH = pd.DataFrame(
     ],
     columns=["Id", "relation", "source", "edit"],
 )
-IDENTITIES = {"a": "X", "b": "Y", "c": "Z"}
+CLAIMED_IDENTITIES = {"a": "X", "b": "Y", "c": "Z"}
 
 
-def leaks(*claims: tuple[str, str, str]) -> LeakReport:
+def write_submission(folder: Path, name: str, rows: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    # In another order than the truth's: rows are joined by id.
+    lines = [f"{image_id},{labels}\n" for image_id, labels in sorted(rows.items())]
+    (folder / name).write_text("".join(["Id,Predicted\n", *lines]))
+
+
+@pytest.fixture
+def submission(tmp_path: Path) -> Path:
+    write_submission(tmp_path / "submission", "submission.csv", WITH)
+    write_submission(tmp_path / "submission", "submission_without_transfer.csv", WITHOUT)
+    return tmp_path / "submission"
+
+
+def test_with_and_without_transfer_by_relation_worked_by_hand(submission: Path) -> None:
+    shuffled = TRUTH.iloc[[3, 0, 4, 2, 1]]
+    scores = relation_scores(read_answers(submission, shuffled, IDENTITIES, 3))
+    found = {score.relation: score for score in scores}
+    assert list(found) == ["all", "same_image", "sibling", "novel"]
+    # With: label 0: 2 hits, 3 given, 2 true; 1: all right; 2: 1 hit, 1 given, 2 true.
+    assert found["all"].with_transfer.value == pytest.approx((4 / 5 + 1 + 2 / 3) / 3)
+    # Without, label 1: 1 hit, 1 given, 2 true.
+    assert found["all"].without_transfer.value == pytest.approx((4 / 5 + 2 / 3 + 2 / 3) / 3)
+    assert found["all"].difference.value == pytest.approx(1 / 9)
+    # Of the copies, labels 0 and 1 alone count; of the others, label 2.
+    copies = found["same_image"]
+    assert (copies.images, copies.labels) == (2, 2)
+    assert copies.with_transfer.value == 1
+    assert copies.without_transfer.value == pytest.approx((1 + 2 / 3) / 2)
+    assert found["novel"].with_transfer.value == pytest.approx(2 / 3)
+    assert found["novel"].difference.value == 0
+    # t1 shows antibody X as t3 does; t2's source has none; t4 and t5 are of Y.
+    assert {name: score.groups for name, score in found.items()} == {
+        "all": 3, "same_image": 2, "sibling": 1, "novel": 1
+    }  # fmt: skip
+    for score in scores:
+        low, high = score.difference.interval
+        assert low <= score.difference.value <= high
+
+
+def test_by_class_before_and_after(submission: Path) -> None:
+    table = class_scores(read_answers(submission, TRUTH, IDENTITIES, 3), ("zero", "one", "two"))
+    assert table["images"].tolist() == [2, 2, 2]
+    np.testing.assert_allclose(table["f1_without"], [4 / 5, 2 / 3, 2 / 3])
+    np.testing.assert_allclose(table["f1_with"], [4 / 5, 1, 2 / 3])
+    assert top_changes(table, 5)["name"].tolist() == ["one"]
+
+
+def test_top_changes_go_both_ways_largest_first() -> None:
+    table = pd.DataFrame({"label": range(4), "difference": [0.1, -0.3, 0.0, 0.2]})
+    assert top_changes(table, 2)["label"].tolist() == [1, 3]
+    assert top_changes(table, 9)["label"].tolist() == [1, 3, 0]
+
+
+def write_run(folder: Path) -> tuple[Path, Path]:
+    data, run = write_tiny_atlas(folder / "data", test=list(TRUTH["Id"])), folder / "run"
+    TRUTH.to_csv(data / "truth.csv", index=False)
+    for stage in ("leaks", "index"):
+        (run / stage).mkdir(parents=True)
+    (run / "leaks" / "leaks.csv").write_text(
+        "Id,match_id,relation,similarity,evidence,confidence,labels,decision,reason\n"
+        "t1,a,same_image,0.9,0.9,0.9,0 1,transfer,because\n"
+    )
+    (run / "index" / "references.csv").write_text("Id,Identity\na,X\nb,\n")
+    return data, run
+
+
+def test_a_run_is_scored_as_far_as_it_went(tmp_path: Path) -> None:
+    data, run = write_run(tmp_path)
+    assert score_run(data, run).labels is None
+    write_submission(run / "submission", "submission.csv", WITH)
+    with pytest.raises(MissingStageError, match="submission_without_transfer"):
+        score_run(data, run)
+    write_submission(run / "submission", "submission_without_transfer.csv", WITHOUT)
+    scored = score_run(data, run)
+    assert scored.written == (run / "score.json", run / "score_by_class.csv")
+    assert scored.leaks.copies_by_edit["all"].count == 1
+    assert scored.labels is not None
+    written = pd.read_csv(run / "score_by_class.csv")
+    assert written["name"].tolist() == ["zero", "one", "two"]
+    first = (run / "score.json").read_bytes()
+    score_run(data, run)
+    assert (run / "score.json").read_bytes() == first
+
+
+def test_a_damaged_submission_is_refused_with_all_that_is_wrong(tmp_path: Path) -> None:
+    data, run = write_run(tmp_path)
+    write_submission(run / "submission", "submission.csv", {"t1": "", "t2": "9"})
+    with pytest.raises(DataError) as caught:
+        score_run(data, run)
+    assert len(caught.value.problems) == 3
+
+
+def test_a_truth_of_labels_alone_scores_the_labels(tmp_path: Path) -> None:
+    data, run = write_run(tmp_path)
+    TRUTH[["Id", "Target"]].to_csv(data / "truth.csv", index=False)
+    write_submission(run / "submission", "submission.csv", WITH)
+    write_submission(run / "submission", "submission_without_transfer.csv", WITHOUT)
+    scored = score_run(data, run)
+    assert scored.labels is not None
+    assert [score.relation for score in scored.labels.by_relation] == ["all"]
+    assert scored.labels.by_relation[0].groups == len(TRUTH)
+    leaks = scored.leaks  # no relation is known, so nothing is right or wrong
+    shares = [*leaks.copies_by_edit.values(), leaks.false_copies, leaks.sibling_precision]
+    assert [str(share) for share in shares] == ["0 of 0"] * 3
+
+
+def test_a_run_without_a_truth_is_told_what_it_lacks(tmp_path: Path) -> None:
+    data, run = write_run(tmp_path)
+    (data / "truth.csv").unlink()
+    with pytest.raises(DataError, match=r"no truth\.csv"):
+        score_run(data, run)
+
+
+def claimed(*claims: tuple[str, str, str]) -> LeakReport:
     table = pd.DataFrame(claims, columns=["Id", "match_id", "relation"])
     return LeakReport(table=table.reindex(columns=list(LEAK_COLUMNS)))
 
 
 def test_by_a_hand_worked_example():
     found = score_leaks(
-        leaks(
+        claimed(
             ("t1", "a", "same_image"),  # right
             ("t2", "c", "same_image"),  # a copy, of another image: not found, yet not false
             ("t4", "a", "sibling"),  # right identity
@@ -36,8 +175,8 @@ def test_by_a_hand_worked_example():
             ("t7", "b", "sibling"),  # wrong: not a sibling at all
             ("t8", "a", "same_image"),  # unsure: on neither side
         ),
-        TRUTH,
-        IDENTITIES,
+        CLAIMED_TRUTH,
+        CLAIMED_IDENTITIES,
         by_edit=True,
     )
     counts = {edit: (share.count, share.of) for edit, share in found.copies_by_edit.items()}
@@ -49,14 +188,16 @@ def test_by_a_hand_worked_example():
 
 
 def test_no_claims_find_nothing_and_claim_nothing_falsely():
-    found = score_leaks(leaks(), TRUTH, IDENTITIES, by_edit=False)
+    found = score_leaks(claimed(), CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=False)
     assert set(found.copies_by_edit) == {"all"}
     assert found.copies_by_edit["all"].count == 0
     assert found.false_copies.count == 0
 
 
 def test_intervals_are_clopper_pearson():
-    found = score_leaks(leaks(("t1", "a", "same_image")), TRUTH, IDENTITIES, by_edit=False)
+    found = score_leaks(
+        claimed(("t1", "a", "same_image")), CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=False
+    )
     # 1 of 3: bounds from the beta quantiles, worked by hand with a table.
     assert found.copies_by_edit["all"].interval == pytest.approx((0.0084, 0.9057), abs=1e-4)
     # None of 4: 1 - .025 ** (1 / 4).
