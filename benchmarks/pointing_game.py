@@ -26,8 +26,7 @@ from rich.table import Table
 
 from atlas.core.errors import Stage
 from atlas.core.files import read_json
-from atlas.dataset.hpa import HPA_CHANNELS
-from atlas.dataset.labels import HPA_LABELS
+from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
 from atlas.synthetic.cells import draw_field, protein_places
 from atlas.synthetic.drawn_plan import Drawing, plan_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings

@@ -26,13 +26,6 @@ PACKAGES = ("atlas", "retrieval", "index", "classify")
 FILE_WIDTH = 160  # of tables where stdout is no terminal
 
 
-class _Notes(logging.Handler):
-    """Writes each note as a plain line on stderr, wherever that leads at the time."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
-
-
 def show_notes() -> None:
     """Show what the packages log. Does nothing the second time."""
     for name in PACKAGES:
@@ -109,6 +102,13 @@ def profiled(profile: bool) -> Iterator[None]:
     with recorded() as recorder:
         yield
     _show_stages(recorder, time.perf_counter() - recorder.began)
+
+
+class _Notes(logging.Handler):
+    """Writes each note as a plain line on stderr, wherever that leads at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
 
 
 def _show_stages(recorder: Recorder, total_s: float) -> None:

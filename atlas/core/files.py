@@ -77,16 +77,6 @@ def folder_filled_beside(folder: Path, *, holds: str, key: str) -> Iterator[Path
     _put_in_place(beside, folder)
 
 
-def _put_in_place(beside: Path, folder: Path) -> None:
-    if not folder.exists():
-        os.replace(beside, folder)
-        return
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    os.replace(folder, old)
-    os.replace(beside, folder)
-    shutil.rmtree(old)
-
-
 def remove_left_over(folder: Path, pattern: str) -> None:
     """Removes what killed runs left beside.
 
@@ -107,18 +97,6 @@ def remove_left_over(folder: Path, pattern: str) -> None:
 def json_text(value: Any) -> str:
     """JSON with sorted keys: equal values are equal text. Dataclasses and paths may nest."""
     return json.dumps(value, indent=1, sort_keys=True, default=_plain, ensure_ascii=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -148,3 +126,25 @@ def content_hash(*parts: str | bytes | NDArray[Any]) -> str:
             digest.update(part.encode() if isinstance(part, str) else part)
         digest.update(b"\0")
     return digest.hexdigest()[:16]
+
+
+def _put_in_place(beside: Path, folder: Path) -> None:
+    if not folder.exists():
+        os.replace(beside, folder)
+        return
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    os.replace(folder, old)
+    os.replace(beside, folder)
+    shutil.rmtree(old)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -54,12 +54,6 @@ def by_processes(
     return list(parallel(delayed(_on_one_core)(work, task) for task in tasks))
 
 
-def _on_one_core(work: Callable[..., Result], task: tuple[Any, ...]) -> Result:
-    cv2.setNumThreads(1)
-    keep_freed_memory()
-    return work(*task)
-
-
 @cache
 def keep_freed_memory() -> bool:
     """Keep freed memory for the next batch, on Linux with glibc; says whether that was possible.
@@ -73,3 +67,9 @@ def keep_freed_memory() -> bool:
     libc = ctypes.CDLL(None)
     kept = libc.mallopt(_M_MMAP_THRESHOLD, _KEEP_BELOW_BYTES)
     return bool(kept and libc.mallopt(_M_TRIM_THRESHOLD, _KEEP_BELOW_BYTES))
+
+
+def _on_one_core(work: Callable[..., Result], task: tuple[Any, ...]) -> Result:
+    cv2.setNumThreads(1)
+    keep_freed_memory()
+    return work(*task)

@@ -79,19 +79,6 @@ class RowCache:
         return content_hash(*self.ids, *self.row_hashes(self.ids))
 
 
-class _RowHashes(Sequence[str]):
-    """Looks a hash up when it is asked for, as rows may still be in the making."""
-
-    def __init__(self, rows: Mapping[str, StoredRow], ids: Sequence[str]) -> None:
-        self._rows, self._ids = rows, ids
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def __getitem__(self, at: Any) -> Any:
-        return self._rows[self._ids[at]].row_hash
-
-
 def cache_folder(out: Path) -> Path:
     """Return the folder in which work on `out` is kept row by row: `store`, beside `out`."""
     return out.parent / CACHE_NAME
@@ -148,6 +135,19 @@ def fill_rows(
         missing = _missing(names, known, note, bar, at_once)
         _write_files(_made(missing, make_rows, rows_per_file, bar), write)
     return RowCache(folder=folder, ids=tuple(ids), provenance=provenance, rows=rows)
+
+
+class _RowHashes(Sequence[str]):
+    """Looks a hash up when it is asked for, as rows may still be in the making."""
+
+    def __init__(self, rows: Mapping[str, StoredRow], ids: Sequence[str]) -> None:
+        self._rows, self._ids = rows, ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._rows[self._ids[at]].row_hash
 
 
 def _missing(

@@ -1,10 +1,42 @@
-"""The Human Protein Atlas, version 18: its channels, and what the ids of its fields say."""
+"""The Human Protein Atlas, version 18: channels, labels, and what the ids of its fields say."""
 
 import re
 from dataclasses import dataclass
 
 # In the order in which arrays hold them: microtubules, the protein, the nucleus, the ER.
 HPA_CHANNELS = ("red", "green", "blue", "yellow")
+
+# The 28 labels of the challenge of 2018; the position is the number.
+HPA_LABELS = (
+    "Nucleoplasm",
+    "Nuclear membrane",
+    "Nucleoli",
+    "Nucleoli fibrillar center",
+    "Nuclear speckles",
+    "Nuclear bodies",
+    "Endoplasmic reticulum",
+    "Golgi apparatus",
+    "Peroxisomes",
+    "Endosomes",
+    "Lysosomes",
+    "Intermediate filaments",
+    "Actin filaments",
+    "Focal adhesion sites",
+    "Microtubules",
+    "Microtubule ends",
+    "Cytokinetic bridge",
+    "Mitotic spindle",
+    "Microtubule organizing center",
+    "Centrosome",
+    "Lipid droplets",
+    "Plasma membrane",
+    "Cell junctions",
+    "Mitochondria",
+    "Aggresome",
+    "Cytosol",
+    "Cytoplasmic bodies",
+    "Rods & rings",
+)
 
 # HPA v18 publishes each channel as an RGB JPEG tinted in its own colour: the planes (of R, G, B)
 # that carry the signal. Yellow light is red and green together.

@@ -36,13 +36,6 @@ def write_field(places: list[Path], field_CHW: NDArray[np.uint8], spec: AtlasSpe
             beside.write_bytes(cv2.imencode(".png", plane)[1].tobytes())
 
 
-def _counts(field_CHW: NDArray[np.uint8], max_value: int | None) -> NDArray[np.generic]:
-    if max_value is None:
-        return field_CHW
-    counts = np.rint(field_CHW * (max_value / 255))
-    return np.asarray(counts, np.uint16 if max_value > 255 else np.uint8)
-
-
 def link_or_copy(file: Path, place: Path) -> None:
     """A hard link, which outlives the removal of `file`; a copy where none can be made.
 
@@ -56,3 +49,10 @@ def link_or_copy(file: Path, place: Path) -> None:
     except OSError:  # another disk, or a file system without links
         with written_beside(place) as beside:
             shutil.copy2(file, beside)
+
+
+def _counts(field_CHW: NDArray[np.uint8], max_value: int | None) -> NDArray[np.generic]:
+    if max_value is None:
+        return field_CHW
+    counts = np.rint(field_CHW * (max_value / 255))
+    return np.asarray(counts, np.uint16 if max_value > 255 else np.uint8)

@@ -58,27 +58,6 @@ def read_field(
         )
 
 
-def _read_counts(file: Path, channel: str, max_value: int | None) -> tuple[Counts, int]:
-    """With the count that becomes 255; uint8 where that is 255 already."""
-    pixels = decode(file)
-    if pixels.ndim == 3:
-        pixels = _plane_of_tinted(pixels, file, channel)
-    if pixels.dtype not in WHITE:
-        raise ImageProblem(f"{file.name}: {pixels.dtype} pixels; 8 or 16 bit integers are read")
-    white = WHITE[pixels.dtype] if max_value is None else max_value
-    if pixels.dtype == np.uint8 and white == 255:
-        return np.asarray(pixels, dtype=np.uint8), white
-    return np.minimum(pixels, white, dtype=np.float32), white
-
-
-def _as_bytes(counts: Counts, white: int) -> NDArray[np.uint8]:
-    if counts.dtype == np.uint8:
-        return np.asarray(counts, np.uint8)
-    # Enlarging overshoots at edges.
-    scaled = np.clip(counts * np.float32(255.0 / white), 0.0, 255.0)
-    return np.asarray(np.rint(scaled), dtype=np.uint8)
-
-
 def decode(file: Path) -> NDArray[np.generic]:
     """The file's pixels as they are: H x W, or H x W x 3 in the order R, G, B.
 
@@ -105,6 +84,37 @@ def decode(file: Path) -> NDArray[np.generic]:
     return np.asarray(pixels)
 
 
+def resize_field(field: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    """C x H x W to C x size x size; area averaging where it shrinks, cubic where it grows.
+
+    Other aspects become square: a copy that was stretched is then a copy still.
+    """
+    if field.shape[1:] == (size_px, size_px):
+        return field
+    return np.stack([np.asarray(_resized(plane, size_px), np.uint8) for plane in field])
+
+
+def _read_counts(file: Path, channel: str, max_value: int | None) -> tuple[Counts, int]:
+    """With the count that becomes 255; uint8 where that is 255 already."""
+    pixels = decode(file)
+    if pixels.ndim == 3:
+        pixels = _plane_of_tinted(pixels, file, channel)
+    if pixels.dtype not in WHITE:
+        raise ImageProblem(f"{file.name}: {pixels.dtype} pixels; 8 or 16 bit integers are read")
+    white = WHITE[pixels.dtype] if max_value is None else max_value
+    if pixels.dtype == np.uint8 and white == 255:
+        return np.asarray(pixels, dtype=np.uint8), white
+    return np.minimum(pixels, white, dtype=np.float32), white
+
+
+def _as_bytes(counts: Counts, white: int) -> NDArray[np.uint8]:
+    if counts.dtype == np.uint8:
+        return np.asarray(counts, np.uint8)
+    # Enlarging overshoots at edges.
+    scaled = np.clip(counts * np.float32(255.0 / white), 0.0, 255.0)
+    return np.asarray(np.rint(scaled), dtype=np.uint8)
+
+
 def _plane_of_tinted(pixels: NDArray[np.generic], file: Path, channel: str) -> NDArray[np.generic]:
     if channel in TINT_PLANES:
         planes = pixels[:, :, TINT_PLANES[channel]]
@@ -114,16 +124,6 @@ def _plane_of_tinted(pixels: NDArray[np.generic], file: Path, channel: str) -> N
     if not (pixels == pixels[:, :, :1]).all():
         raise ImageProblem(f"{file.name}: a colour image, and channel {channel!r} names no colour")
     return np.asarray(pixels[:, :, 0])
-
-
-def resize_field(field: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
-    """C x H x W to C x size x size; area averaging where it shrinks, cubic where it grows.
-
-    Other aspects become square: a copy that was stretched is then a copy still.
-    """
-    if field.shape[1:] == (size_px, size_px):
-        return field
-    return np.stack([np.asarray(_resized(plane, size_px), np.uint8) for plane in field])
 
 
 def _resized(plane: Counts, size_px: int) -> Counts:

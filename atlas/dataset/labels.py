@@ -1,42 +1,10 @@
-"""Labels as numbers and as the text of tables, and the 28 names of the challenge of 2018.
+"""Labels as numbers and as the text of tables.
 
 This module alone parses, checks and formats the text `"7 1"` of a table's cell.
 """
 
 import re
 from collections.abc import Iterable
-
-# Of the Human Protein Atlas; the position is the number.
-HPA_LABELS = (
-    "Nucleoplasm",
-    "Nuclear membrane",
-    "Nucleoli",
-    "Nucleoli fibrillar center",
-    "Nuclear speckles",
-    "Nuclear bodies",
-    "Endoplasmic reticulum",
-    "Golgi apparatus",
-    "Peroxisomes",
-    "Endosomes",
-    "Lysosomes",
-    "Intermediate filaments",
-    "Actin filaments",
-    "Focal adhesion sites",
-    "Microtubules",
-    "Microtubule ends",
-    "Cytokinetic bridge",
-    "Mitotic spindle",
-    "Microtubule organizing center",
-    "Centrosome",
-    "Lipid droplets",
-    "Plasma membrane",
-    "Cell junctions",
-    "Mitochondria",
-    "Aggresome",
-    "Cytosol",
-    "Cytoplasmic bodies",
-    "Rods & rings",
-)
 
 
 def format_labels(labels: Iterable[int]) -> str:

@@ -87,12 +87,6 @@ class Manifest:
         return content_hash(repr(self.spec), *map(_said_of, self.rows))
 
 
-def _said_of(row: ImageRow) -> str:
-    group = "" if row.group is None else f"|{row.group}"
-    parent = "" if row.parent is None else f"|made from {row.parent}"
-    return f"{row.id}|{row.split}|{row.labels}|{row.identity}{group}{parent}"
-
-
 def read_manifest(data: Path, splits: Sequence[Split] = SPLITS) -> Manifest:
     """The manifest of a data folder, or of some of its splits.
 
@@ -121,29 +115,6 @@ def read_tables(data: Path) -> Manifest:
         raise DataError(str(data), problems)
     rows = tuple(_row(draft, groups, (), 0, 0) for draft in drafts)
     return Manifest(spec=spec, rows=rows)
-
-
-def _read_all(data: Path) -> tuple[AtlasSpec, list[Draft], dict[str, str], list[str]]:
-    """Rows and groups of the tables, and what is wrong with them."""
-    if not data.is_dir():
-        raise DataError(str(data), ["no such folder; give --data a folder with train.csv"])
-    spec = read_spec(data)
-    problems: list[str] = []
-    drafts = _read_tables(data, spec, problems)
-    problems += id_problems(drafts)
-    problems += parent_problems(drafts)
-    groups = read_groups(data / GROUPS_TABLE, {draft.id for draft in drafts}, problems)
-    return spec, drafts, groups, problems
-
-
-def _row(
-    draft: Draft, groups: dict[str, str], files: tuple[Path, ...], width_px: int, height_px: int
-) -> ImageRow:
-    return ImageRow(
-        id=draft.id, split=draft.split, files=files, labels=draft.labels,
-        identity=draft.identity, group=groups.get(draft.id, draft.group), parent=draft.parent,
-        width_px=width_px, height_px=height_px,
-    )  # fmt: skip
 
 
 def read_test_ids(data: Path) -> tuple[str, ...]:
@@ -178,6 +149,35 @@ def read_labelled_tables(data: Path) -> list[Draft]:
     if problems:
         raise DataError(str(data), problems)
     return [draft for draft in drafts if draft.split in LABELLED]
+
+
+def _said_of(row: ImageRow) -> str:
+    group = "" if row.group is None else f"|{row.group}"
+    parent = "" if row.parent is None else f"|made from {row.parent}"
+    return f"{row.id}|{row.split}|{row.labels}|{row.identity}{group}{parent}"
+
+
+def _read_all(data: Path) -> tuple[AtlasSpec, list[Draft], dict[str, str], list[str]]:
+    """Rows and groups of the tables, and what is wrong with them."""
+    if not data.is_dir():
+        raise DataError(str(data), ["no such folder; give --data a folder with train.csv"])
+    spec = read_spec(data)
+    problems: list[str] = []
+    drafts = _read_tables(data, spec, problems)
+    problems += id_problems(drafts)
+    problems += parent_problems(drafts)
+    groups = read_groups(data / GROUPS_TABLE, {draft.id for draft in drafts}, problems)
+    return spec, drafts, groups, problems
+
+
+def _row(
+    draft: Draft, groups: dict[str, str], files: tuple[Path, ...], width_px: int, height_px: int
+) -> ImageRow:
+    return ImageRow(
+        id=draft.id, split=draft.split, files=files, labels=draft.labels,
+        identity=draft.identity, group=groups.get(draft.id, draft.group), parent=draft.parent,
+        width_px=width_px, height_px=height_px,
+    )  # fmt: skip
 
 
 def _read_tables(data: Path, spec: AtlasSpec, problems: list[str]) -> list[Draft]:

@@ -9,9 +9,8 @@ from string import Formatter
 from typing import Any
 
 from atlas.core.errors import DataError
-from atlas.dataset.hpa import HPA_CHANNELS
+from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
 from atlas.dataset.images import ENDINGS
-from atlas.dataset.labels import HPA_LABELS
 
 SPEC_FILE = "atlas.toml"
 KEYS = ("name", "channels", "file_pattern", "labels", "max_value")

@@ -47,6 +47,14 @@ def rows_of(runner: Runner, read: ReadImages, ids: Sequence[str]) -> NDArray[np.
         return runner.run(padded(images, size) for images in read_batches)[: len(ids)]
 
 
+def padded(images_NCHW: NDArray[np.uint8], batch_size: int) -> NDArray[np.uint8]:
+    """At most a batch of images as a whole one: the last comes again."""
+    missing = batch_size - len(images_NCHW)
+    if missing == 0:
+        return images_NCHW
+    return np.concatenate([images_NCHW, np.repeat(images_NCHW[-1:], missing, axis=0)])
+
+
 def _read_ahead(
     read: ReadImages, ids: Sequence[str], batch_size: int
 ) -> Generator[NDArray[np.uint8], None, None]:
@@ -61,11 +69,3 @@ def _read_ahead(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def padded(images_NCHW: NDArray[np.uint8], batch_size: int) -> NDArray[np.uint8]:
-    """At most a batch of images as a whole one: the last comes again."""
-    missing = batch_size - len(images_NCHW)
-    if missing == 0:
-        return images_NCHW
-    return np.concatenate([images_NCHW, np.repeat(images_NCHW[-1:], missing, axis=0)])

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.dataset.labels import HPA_LABELS
+from atlas.dataset.hpa import HPA_LABELS
 from atlas.synthetic.patterns import PATTERNS
 from atlas.synthetic.scene import CellStyle, Map, ProteinStyle, Scene, clouds, lay_out
 

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from atlas.core.errors import DataError, UserError
 from atlas.core.files import content_hash, folder_written_beside, json_text
 from atlas.dataset.artifacts import load_texts
-from atlas.dataset.hpa import HPA_CHANNELS
-from atlas.dataset.labels import HPA_LABELS, label_problems
+from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
+from atlas.dataset.labels import label_problems
 from atlas.dataset.spec import SPEC_FILE
 from atlas.dataset.tables import TABLES
 from atlas.dataset.truth import TRUTH_COLUMNS, TRUTH_FILE

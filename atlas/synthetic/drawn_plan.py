@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from atlas.dataset.artifacts import NOVEL, SAME_IMAGE, SIBLING
-from atlas.dataset.labels import HPA_LABELS, format_labels, parse_labels
+from atlas.dataset.hpa import HPA_LABELS
+from atlas.dataset.labels import format_labels, parse_labels
 from atlas.synthetic.edits import EDITS
 from atlas.synthetic.settings import DrawnAtlasSettings
 

@@ -87,27 +87,6 @@ def fit(
     return best
 
 
-def _run(
-    trainer: L.Trainer,
-    module: L.LightningModule,
-    train_loader: DataLoader[Sample],
-    validation_loader: Iterable[Any],
-    last: Path,
-) -> None:
-    try:
-        trainer.fit(
-            module,
-            train_loader,
-            validation_loader,
-            ckpt_path=last if last.exists() else None,
-            weights_only=True,
-        )
-    except SystemExit:  # how Lightning ends on Ctrl-C, without a word
-        raise KeyboardInterrupt from None
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-
-
 def what_decides(
     settings: Any, manifest: Manifest, statistics: ChannelStatistics, started_from: str
 ) -> dict[str, Any]:
@@ -175,6 +154,27 @@ def epochs_done(path: Path) -> int:
     """Epochs that a checkpoint has wholly behind it."""
     progress = read_checkpoint(path)["loops"]["fit_loop"]["epoch_progress"]
     return int(progress["current"]["processed"])
+
+
+def _run(
+    trainer: L.Trainer,
+    module: L.LightningModule,
+    train_loader: DataLoader[Sample],
+    validation_loader: Iterable[Any],
+    last: Path,
+) -> None:
+    try:
+        trainer.fit(
+            module,
+            train_loader,
+            validation_loader,
+            ckpt_path=last if last.exists() else None,
+            weights_only=True,
+        )
+    except SystemExit:  # how Lightning ends on Ctrl-C, without a word
+        raise KeyboardInterrupt from None
+    if trainer.interrupted:
+        raise KeyboardInterrupt
 
 
 def _trainer(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from atlas.dataset.labels import HPA_LABELS
+from atlas.dataset.hpa import HPA_LABELS
 from atlas.synthetic.drawn_plan import Antibody, Drawing
 from atlas.training.layers import turned_view
 from benchmarks.pointing_game import (

@@ -72,16 +72,6 @@ def grouped_ids(manifest: Manifest) -> list[tuple[str, ...]]:
     return [tuple(ids) for ids in groups.values()]
 
 
-def _ties(row: ImageRow, manifest: Manifest) -> Iterator[tuple[str, str]]:
-    yield "image", row.id
-    if row.parent is not None:
-        yield "image", row.parent
-    if row.group is not None:
-        yield "group", row.group
-    if row.identity in manifest.repeated_identities:
-        yield "identity", str(row.identity)
-
-
 def kin_of(manifest: Manifest) -> dict[str, str]:
     """Of each labelled image that has kin, the first id of its identity, group and parents."""
     tied = [ids for ids in grouped_ids(manifest) if len(ids) > 1]
@@ -115,3 +105,13 @@ def held_out_groups(labels_GC: NDArray[np.bool_], share: float, seed: int) -> ND
 def ids_of(groups: list[tuple[str, ...]], chosen_G: NDArray[np.bool_]) -> tuple[str, ...]:
     """Of the images of the chosen groups, sorted."""
     return tuple(sorted(i for n in np.flatnonzero(chosen_G) for i in groups[n]))
+
+
+def _ties(row: ImageRow, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    yield "image", row.id
+    if row.parent is not None:
+        yield "image", row.parent
+    if row.group is not None:
+        yield "group", row.group
+    if row.identity in manifest.repeated_identities:
+        yield "identity", str(row.identity)

@@ -115,39 +115,6 @@ def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
     )
 
 
-def _suspected(nearest: Neighbours, pairs: NDArray[np.float64], cut: float) -> pd.DataFrame:
-    """Pairs of the atlas's own images that reach the threshold, each once, best first."""
-    rows, columns = np.nonzero(pairs >= cut)
-    ids = [
-        tuple(sorted((nearest.query_ids[n], str(nearest.reference_ids_NK[n, k]))))
-        for n, k in zip(rows, columns, strict=True)
-    ]
-    table = pd.DataFrame(ids, columns=PAIR).assign(evidence=pairs[rows, columns])
-    table = table.sort_values(["evidence", *PAIR], ascending=[False, True, True])
-    return table.drop_duplicates(PAIR).reset_index(drop=True)
-
-
-def _measure_sibling(search: LeakSearch) -> SiblingCalibration:
-    """Compare held-out fields with the index: does the most similar image show their identity?"""
-    identities = search.index.identities
-    if not any(identities.values()):
-        return no_siblings("no identity occurs twice")
-    count, seed = search.settings.sibling_queries, search.settings.seed
-    held_out = search.embedder.held_out
-    fields = [image_id for image_id, name in identities.items() if name]
-    # An embedder that trained on none of these images, frozen or of another atlas, saw no field.
-    unlearned = [i for i in held_out.held_out_ids if identities.get(i)] or fields
-    # Fields of identities that trained nothing stand for new ones, where the embedder kept some.
-    new = [i for i in held_out.unseen_identity_ids if identities.get(i)] or unlearned
-    # Fields of one identity stand or fall together: one of each is a trial of its own.
-    known, unknown = (
-        sample_ids(one_of_each(ids, identities, seed=seed), count=count, seed=seed)
-        for ids in (unlearned, new)
-    )
-    trials = sibling_trials(search.index, known_ids=known, unknown_ids=unknown)
-    return calibrate_sibling(trials, search.settings)
-
-
 def save_calibration(folder: Path, calibration: LeakCalibration) -> None:
     """Write calibration.json and suspected_copies.csv."""
     same_image = calibration.same_image
@@ -191,6 +158,39 @@ def load_calibration(folder: Path) -> LeakCalibration:
         raise UserError(
             f"{path}: of an earlier version ({error}); run  {Stage.LEAKS.command}"
         ) from error
+
+
+def _suspected(nearest: Neighbours, pairs: NDArray[np.float64], cut: float) -> pd.DataFrame:
+    """Pairs of the atlas's own images that reach the threshold, each once, best first."""
+    rows, columns = np.nonzero(pairs >= cut)
+    ids = [
+        tuple(sorted((nearest.query_ids[n], str(nearest.reference_ids_NK[n, k]))))
+        for n, k in zip(rows, columns, strict=True)
+    ]
+    table = pd.DataFrame(ids, columns=PAIR).assign(evidence=pairs[rows, columns])
+    table = table.sort_values(["evidence", *PAIR], ascending=[False, True, True])
+    return table.drop_duplicates(PAIR).reset_index(drop=True)
+
+
+def _measure_sibling(search: LeakSearch) -> SiblingCalibration:
+    """Compare held-out fields with the index: does the most similar image show their identity?"""
+    identities = search.index.identities
+    if not any(identities.values()):
+        return no_siblings("no identity occurs twice")
+    count, seed = search.settings.sibling_queries, search.settings.seed
+    held_out = search.embedder.held_out
+    fields = [image_id for image_id, name in identities.items() if name]
+    # An embedder that trained on none of these images, frozen or of another atlas, saw no field.
+    unlearned = [i for i in held_out.held_out_ids if identities.get(i)] or fields
+    # Fields of identities that trained nothing stand for new ones, where the embedder kept some.
+    new = [i for i in held_out.unseen_identity_ids if identities.get(i)] or unlearned
+    # Fields of one identity stand or fall together: one of each is a trial of its own.
+    known, unknown = (
+        sample_ids(one_of_each(ids, identities, seed=seed), count=count, seed=seed)
+        for ids in (unlearned, new)
+    )
+    trials = sibling_trials(search.index, known_ids=known, unknown_ids=unknown)
+    return calibrate_sibling(trials, search.settings)
 
 
 def _restored(stored: Mapping[str, Any]) -> dict[str, Any]:

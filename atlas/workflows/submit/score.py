@@ -36,12 +36,14 @@ from atlas.workflows.run_folder import LEAKS_FILE, SUBMISSION_FILE, WITHOUT_TRAN
 from atlas.workflows.submit.check import check_submission_of
 from index.index_folder import REFERENCES_FILE
 
-ALL, UNSURE, UNKNOWN = "all", "unsure", ""  # beside the relations that claims have
+# Beside the relations that claims have.
+UNSURE = "unsure"
+_ALL, _UNKNOWN = "all", ""
 CLASS_COLUMNS = ("label", "name", "images", "f1_without", "f1_with", "difference")
 SCORE_FILE = "score.json"
 CLASS_FILE = "score_by_class.csv"
 
-Labels = NDArray[np.uint8]
+_Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +113,32 @@ class RunScore:
     written: tuple[Path, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """Truth, and what was submitted with transferred labels and without, for the same images.
+
+    relations_N: of truth.csv. groups_N: what is drawn together, such as an antibody.
+    """
+
+    relations_N: NDArray[np.object_]
+    groups_N: NDArray[np.object_]
+    truth_NC: _Labels
+    with_NC: _Labels
+    without_NC: _Labels
+
+    def of(self, relation: str) -> "Answers":
+        """The images of a relation, and the labels that any of them carries."""
+        chosen_N = self.relations_N == relation
+        held_C = self.truth_NC[chosen_N].any(axis=0)
+        return Answers(
+            relations_N=self.relations_N[chosen_N],
+            groups_N=self.groups_N[chosen_N],
+            truth_NC=self.truth_NC[chosen_N][:, held_C],
+            with_NC=self.with_NC[chosen_N][:, held_C],
+            without_NC=self.without_NC[chosen_N][:, held_C],
+        )
+
+
 def score_run(data: Path, run: Path) -> RunScore:
     """Score RUN/leaks, and RUN/submission where there is one, against DATA/truth.csv.
 
@@ -145,9 +173,11 @@ def score_run(data: Path, run: Path) -> RunScore:
     return RunScore(leaks=leak_score, labels=label_score, written=tuple(written))
 
 
-def _names_edits(edits: pd.Series) -> bool:
-    """Whether the column names edits; in some atlases it holds numbers, or nothing."""
-    return bool(edits.ne("").any() and pd.to_numeric(edits, errors="coerce").isna().all())
+def top_changes(scores: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return the labels whose F1 changes most, in either direction; none that does not change."""
+    changed = scores[scores["difference"].abs() > 0]
+    order = changed["difference"].abs().sort_values(ascending=False, kind="stable").index
+    return changed.loc[order[:count]]
 
 
 def score_leaks(
@@ -162,13 +192,13 @@ def score_leaks(
         by_edit: Whether copies are also counted by their edit.
     """
     claims = leaks.table.set_index("Id")
-    known = truth[~truth["relation"].isin([UNSURE, UNKNOWN])]
+    known = truth[~truth["relation"].isin([UNSURE, _UNKNOWN])]
     copy_claims, sibling_claims = (
         claims.loc[claims["relation"] == name, "match_id"] for name in (SAME_IMAGE, SIBLING)
     )
     copies = known[known["relation"] == SAME_IMAGE]
     found = copies.assign(found=copies["Id"].map(copy_claims).eq(copies["source"]))
-    groups = [(ALL, found), *(found.groupby("edit") if by_edit else [])]
+    groups = [(_ALL, found), *(found.groupby("edit") if by_edit else [])]
     others = known.loc[known["relation"] != SAME_IMAGE, "Id"]
     false_ids = tuple(i for i in others if i in copy_claims.index)
     siblings = known[known["relation"] == SIBLING].set_index("Id")["source"]
@@ -183,32 +213,6 @@ def score_leaks(
         sibling_recall=Share(count=right, of=len(siblings)),
         false_copy_ids=false_ids,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answers:
-    """Truth, and what was submitted with transferred labels and without, for the same images.
-
-    relations_N: of truth.csv. groups_N: what is drawn together, such as an antibody.
-    """
-
-    relations_N: NDArray[np.object_]
-    groups_N: NDArray[np.object_]
-    truth_NC: Labels
-    with_NC: Labels
-    without_NC: Labels
-
-    def of(self, relation: str) -> "Answers":
-        """The images of a relation, and the labels that any of them carries."""
-        chosen_N = self.relations_N == relation
-        held_C = self.truth_NC[chosen_N].any(axis=0)
-        return Answers(
-            relations_N=self.relations_N[chosen_N],
-            groups_N=self.groups_N[chosen_N],
-            truth_NC=self.truth_NC[chosen_N][:, held_C],
-            with_NC=self.with_NC[chosen_N][:, held_C],
-            without_NC=self.without_NC[chosen_N][:, held_C],
-        )
 
 
 def read_answers(
@@ -229,10 +233,10 @@ def read_answers(
         MissingStageError: There is no submission.
     """
 
-    def matrix(texts: pd.Series) -> Labels:
+    def matrix(texts: pd.Series) -> _Labels:
         return label_matrix([parse_labels(str(text)) for text in texts], label_count)
 
-    def predicted(name: str) -> Labels:
+    def predicted(name: str) -> _Labels:
         table = load_table(submission / name, stage=Stage.SUBMISSION).set_index("Id")
         return matrix(table.loc[truth["Id"], "Predicted"])
 
@@ -251,17 +255,35 @@ def read_answers(
 
 def relation_scores(answers: Answers, *, seed: int = 0) -> list[RelationScore]:
     """Score all images, the copies, the siblings, and those of every other relation there is."""
-    others = sorted(set(answers.relations_N) - {SAME_IMAGE, SIBLING, UNKNOWN})
+    others = sorted(set(answers.relations_N) - {SAME_IMAGE, SIBLING, _UNKNOWN})
     names = [name for name in (SAME_IMAGE, SIBLING, *others) if name in answers.relations_N]
-    parts = [(ALL, answers), *((name, answers.of(name)) for name in names)]
+    parts = [(_ALL, answers), *((name, answers.of(name)) for name in names)]
     return [_relation_score(name, part, seed) for name, part in parts]
+
+
+def class_scores(answers: Answers, names: Sequence[str]) -> pd.DataFrame:
+    """Return a row of CLASS_COLUMNS for each label: F1 with and without transferred labels."""
+    without, with_transfer = (
+        f1_by_class(answers.truth_NC, predicted)
+        for predicted in (answers.without_NC, answers.with_NC)
+    )
+    columns = (
+        range(len(names)), names, answers.truth_NC.sum(axis=0, dtype=np.int64), without,
+        with_transfer, with_transfer - without,
+    )  # fmt: skip
+    return pd.DataFrame(dict(zip(CLASS_COLUMNS, columns, strict=True)))
+
+
+def _names_edits(edits: pd.Series) -> bool:
+    """Whether the column names edits; in some atlases it holds numbers, or nothing."""
+    return bool(edits.ne("").any() and pd.to_numeric(edits, errors="coerce").isna().all())
 
 
 def _relation_score(relation: str, part: Answers, seed: int) -> RelationScore:
     truth, groups = part.truth_NC, list(part.groups_N)
 
     def estimate(
-        value: float, interval: Callable[..., tuple[float, float]], *rows: Labels
+        value: float, interval: Callable[..., tuple[float, float]], *rows: _Labels
     ) -> Estimate:
         return Estimate(value=value, interval=interval(truth, *rows, groups_N=groups, seed=seed))
 
@@ -279,23 +301,3 @@ def _relation_score(relation: str, part: Answers, seed: int) -> RelationScore:
         without_transfer=without_transfer,
         difference=estimate(change, bootstrap_macro_f1_difference, part.with_NC, part.without_NC),
     )
-
-
-def class_scores(answers: Answers, names: Sequence[str]) -> pd.DataFrame:
-    """Return a row of CLASS_COLUMNS for each label: F1 with and without transferred labels."""
-    without, with_transfer = (
-        f1_by_class(answers.truth_NC, predicted)
-        for predicted in (answers.without_NC, answers.with_NC)
-    )
-    columns = (
-        range(len(names)), names, answers.truth_NC.sum(axis=0, dtype=np.int64), without,
-        with_transfer, with_transfer - without,
-    )  # fmt: skip
-    return pd.DataFrame(dict(zip(CLASS_COLUMNS, columns, strict=True)))
-
-
-def top_changes(scores: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Return the labels whose F1 changes most, in either direction; none that does not change."""
-    changed = scores[scores["difference"].abs() > 0]
-    order = changed["difference"].abs().sort_values(ascending=False, kind="stable").index
-    return changed.loc[order[:count]]

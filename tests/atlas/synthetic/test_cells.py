@@ -4,8 +4,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from atlas.dataset.hpa import HPA_CHANNELS
-from atlas.dataset.labels import HPA_LABELS
+from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
 from atlas.synthetic.cells import draw_field, protein_places
 from atlas.synthetic.drawn_plan import plan_atlas
 from atlas.synthetic.patterns import PATTERNS

@@ -8,9 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, UserError
-from atlas.dataset.hpa import HPA_CHANNELS
+from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
 from atlas.dataset.images import read_field
-from atlas.dataset.labels import HPA_LABELS
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.spec import HPA_2018, read_spec
 from atlas.synthetic.drawn_atlas import draw_atlas, draw_for_tables, read_id_tables
