@@ -76,13 +76,14 @@ def require_understood(where: str, name: str, words: Sequence[str]) -> None:
 
     Exits with status 2 where the command does not understand them, and says why.
     """
-    script = f"scripts/{name}.py"
     try:
         options = understood(name, words).keywords
         if name == "train_folds":  # its settings do not know of the folds
             refuse(fold_problems(options["settings"]))
     except SystemExit:
-        print(f"error: {where} is not understood by {script}, see above; nothing was done")
+        print(
+            f"error: {where} is not understood by {command_line(name)}, see above; nothing was done"
+        )
         raise
     except UserError as error:
         raise UserError(f"{where}: {error}; nothing was done") from None

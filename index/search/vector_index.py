@@ -14,7 +14,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.core.errors import ProvenanceError, UserError
+from atlas.core.errors import ProvenanceError, Stage, UserError
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from index.search.proposals import MakePropose, Positions, Propose, Vectors, flat_proposals
 
@@ -112,7 +112,7 @@ class FlatIndex:
         if theirs != self.embedder:
             raise ProvenanceError(
                 f"these vectors come from embedder {theirs}, the index from {self.embedder}: "
-                "make both with the same one (scripts/build_index.py)"
+                f"make both with the same one ({Stage.INDEX.command})"
             )
         if embeddings.vectors_ND.shape[1] != self.dimension:
             raise ProvenanceError(

@@ -109,7 +109,7 @@ def test_an_option_that_no_command_has_stops_before_anything_is_done(tmp_path):
     path = written(tmp_path, f'data = "{tmp_path}/data"\nout = "{tmp_path}/run"\n{ONE}epchs = 3\n')
     done = run_command(path)
     assert done.returncode == 2
-    assert "[classifiers.a] is not understood by scripts/train_classifier.py" in done.stdout
+    assert "[classifiers.a] is not understood by python scripts/train_classifier.py" in done.stdout
     assert "--epochs" in done.stdout + done.stderr  # what was meant
     assert not (tmp_path / "run").exists()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.core.errors import MissingStageError, Stage, UserError
+from atlas.core.errors import MissingStageError, Stage, UserError, command_line
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.manifest import ImageRow, Manifest
 from atlas.dataset.queries import find_query
@@ -76,8 +76,10 @@ def _require_test_ids(names: Sequence[str], run: RunSoFar) -> None:
         if name in known:
             continue
         if name in run.labels:
-            raise UserError(f"{name} is a labelled image, which no submission has a row for; "
-                            f"scripts/lookup.py shows its neighbours")  # fmt: skip
+            raise UserError(
+                f"{name} is a labelled image, which no submission has a row for; "
+                f"{command_line('lookup')} shows its neighbours"
+            )
         near = difflib.get_close_matches(name, run.test_ids, n=NEAR_IDS, cutoff=0.5)
         meant = f"did you mean {', '.join(near)}?" if near else "see sample_submission.csv"
         raise UserError(f"{name}: no test image of {run.data} has that id; {meant}")

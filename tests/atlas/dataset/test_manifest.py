@@ -11,7 +11,7 @@ from PIL import Image
 
 from atlas.core.errors import SHOWN_PROBLEMS, DataError
 from atlas.dataset.labels import format_labels, parse_labels
-from atlas.dataset.manifest import Manifest, read_manifest, read_test_ids
+from atlas.dataset.manifest import Manifest, read_manifest, read_test_ids, require_test_ids
 
 WriteAtlas = Callable[..., Path]
 
@@ -55,6 +55,8 @@ def test_without_a_submission_table_there_is_no_test(write_atlas: WriteAtlas) ->
     data = write_atlas()
     assert read_manifest(data).of("test").rows == ()
     assert read_test_ids(data) == ()
+    with pytest.raises(DataError, match="names no test images"):
+        require_test_ids(data)
 
 
 def test_everything_that_is_wrong_is_said_at_once(write_atlas: WriteAtlas) -> None:

@@ -41,6 +41,11 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_a_label_that_is_written_in_two_ways_is_one_label(tmp_path: Path) -> None:
+    found = problems(tmp_path, "Id,Predicted\na,1 01\nb,1\nc,1\nd,1\n")
+    assert found == ["mine.csv line 2: a: label 1 stands there 2 times"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
