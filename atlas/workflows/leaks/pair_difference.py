@@ -14,7 +14,7 @@ from index.settings import RegistrationSettings
 
 FloatArray = NDArray[np.float32]
 
-# Image coordinates (x to the right, y down) about the middle: what `atlas.synthetic.edits.turned` does.
+# Image coordinates (x to the right, y down) about the middle, as in `atlas.synthetic.edits.turned`.
 QUARTER = np.array([[0.0, 1.0], [-1.0, 0.0]])
 MIRROR = np.array([[-1.0, 0.0], [0.0, 1.0]])
 
