@@ -113,7 +113,7 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
         fold_atlas(data, tmp_path / "run", settings(), FoldSettings(folds="random", gap=20))
     with pytest.raises(UserError, match=r"class 0 of 10 images.*has none to train on"):
         fold_atlas(data, tmp_path / "run", settings(), FoldSettings(fold_count=2))
-    with pytest.raises(UserError, match="image_size_px"):
+    with pytest.raises(UserError, match="image size 4 px"):
         fold_atlas(data, tmp_path / "run", replace(settings(), image_size_px=4), TWO_BLOCKS)
 
 
