@@ -32,7 +32,7 @@ def train_classifier(
 ) -> None:
     """Train a classifier on the labelled images, and predict the test images.
 
-    The same command goes on where a stopped run was. What is not given is the recipe's.
+    The same command resumes a stopped run. What is not given is the recipe's.
 
     Args:
         recipe: densenet121 is the winner's of 2018; smoke is small and quick; the others follow
@@ -58,7 +58,7 @@ def train_folds(
     """Train a classifier for each fold of the labelled images, and predict with all of them.
 
     Every labelled image is predicted by the fold that did not learn it, the test images by the
-    mean of the folds. The same command goes on where a stopped run was and skips what is done.
+    mean of the folds. The same command resumes a stopped run and skips what is done.
 
     Args:
         recipe: As for train_classifier.py.
@@ -162,7 +162,7 @@ def pretrain_trunk(
 ) -> None:
     """Pre-train a trunk as an auto-encoder of the labelled images.
 
-    No label is looked at. The same command goes on where a stopped run was. Trainings start from
+    No label is looked at. The same command resumes a stopped run. Trainings start from
     the trunk by --weights and the run folder.
 
     Args:

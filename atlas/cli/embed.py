@@ -25,7 +25,7 @@ def train_embedder(
 ) -> None:
     """Train an embedder on the labelled images.
 
-    The same command goes on where a stopped run was. What is not given is the recipe's.
+    The same command resumes a stopped run. What is not given is the recipe's.
 
     Args:
         recipe: card follows the model card; winner is the 2018 winner's; smoke is small and quick.

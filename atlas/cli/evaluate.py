@@ -65,7 +65,7 @@ def cross_validate(
     """Train and measure an embedder fold by fold, beside the frozen one.
 
     Each fold's test images look among its training images, for their identity where identities
-    are the classes, else for their labels. The same command goes on where a stopped run was.
+    are the classes, else for their labels. The same command resumes a stopped run.
 
     Args:
         recipe: card follows the model card; winner is the 2018 winner's; smoke is small and quick.
@@ -95,7 +95,7 @@ def compare_losses(
     """Train the losses of the ArcFace paper's Table 2 from the same start, on the same folds.
 
     Only the loss differs: rate, epochs and all else are the recipe's and tuned for none. The same
-    command goes on where a stopped comparison was; more rows or seeds may be asked for later.
+    command resumes a stopped comparison; more rows or seeds may be asked for later.
 
     Args:
         recipe: card follows the model card; winner is the 2018 winner's; smoke is small and quick.
@@ -254,7 +254,7 @@ def _verification(measured: Sequence["Measurement"]) -> TextTable:
 def _identification(measured: Sequence["Measurement"]) -> TextTable:
     found = [(one.protocol.name, one.identification) for one in measured if one.identification]
     return TextTable(
-        title="Open set: who is it, if anybody known? (DIR: known, and surer than strangers)",
+        title="Open set: who is it, if anybody known? (DIR: known, and surer than non-matches)",
         columns=(
             "protocol", "known", "strangers", "false alarms", "threshold", "DIR", "recall@1",
         ),
