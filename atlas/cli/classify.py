@@ -125,7 +125,7 @@ def ensemble(
     compare: bool = False,
     settings: OmitArgPrefixes[DecisionSettings] = DecisionSettings(),
 ) -> None:
-    """Join what classifiers say, choose the cuts, and tell a macro F1 that nothing flatters.
+    """Combine classifiers, choose thresholds, and report a macro F1 on images that had no say.
 
     The folder it writes goes wherever that of a classifier goes.
 

@@ -42,7 +42,7 @@ def check_submission(
     submission: Positional[Path] = Path("runs/submission/submission.csv"),
     data: Path = Path("data"),
 ) -> None:
-    """Check a submission, whoever wrote it: ids, order, labels. All problems are told at once.
+    """Check a submission, whoever wrote it: ids, order, labels. All problems are reported at once.
 
     Args:
         submission: A CSV file with the columns Id and Predicted.
