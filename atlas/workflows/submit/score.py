@@ -202,7 +202,7 @@ def score_leaks(
     others = known.loc[known["relation"] != SAME_IMAGE, "Id"]
     false_ids = tuple(i for i in others if i in copy_claims.index)
     siblings = known[known["relation"] == SIBLING].set_index("Id")["source"]
-    sibling_claims = sibling_claims[~sibling_claims.index.isin(set(truth["Id"]) - set(known["Id"]))]
+    sibling_claims = sibling_claims[sibling_claims.index.isin(known["Id"])]
     right = sum(siblings.get(i) == identities.get(match) for i, match in sibling_claims.items())
     return LeakScore(
         copies_by_edit={

@@ -187,6 +187,13 @@ def test_by_a_hand_worked_example():
     assert (found.sibling_recall.count, found.sibling_recall.of) == (1, 2)
 
 
+def test_claims_of_images_that_the_truth_does_not_name_do_not_count():
+    leaks = claimed(("t4", "a", "sibling"), ("other", "a", "sibling"), ("new", "a", "same_image"))
+    found = score_leaks(leaks, CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=False)
+    assert (found.sibling_precision.count, found.sibling_precision.of) == (1, 1)
+    assert found.false_copies.count == 0
+
+
 def test_no_claims_find_nothing_and_claim_nothing_falsely():
     found = score_leaks(claimed(), CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=False)
     assert set(found.copies_by_edit) == {"all"}
