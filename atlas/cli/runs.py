@@ -8,7 +8,7 @@ from tyro.conf import Positional
 def run(file: Positional[Path] = Path("run.toml"), dry_run: bool = False) -> None:
     """Do all that a run file asks for and that is not done yet, in order.
 
-    The same file again does only what is left; a stopped run goes on where it was.
+    The same file again does only what is left; a stopped run is resumed.
 
     Args:
         file: A TOML that names the atlas, embedder, classifiers, ensemble and their options.

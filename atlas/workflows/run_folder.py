@@ -66,7 +66,7 @@ class RunFolder:
         It is found by its weights and settings, so it may know other test images by now. None where
         nothing was submitted, or where the run does not hold the classifier.
         """
-        if not (self.submission / SUMMARY_FILE).exists():
+        if not self.has(Stage.SUBMISSION):
             return None
         wanted = maker_of(self._submitted_provenance)
         return next(
@@ -76,8 +76,7 @@ class RunFolder:
     @property
     def classifier(self) -> Path:
         """The classifier that the submission was made from, or else the first with predictions."""
-        first = next(iter(self._predicting), self.path / FIRST[0])
-        return self.submitted_classifier or first
+        return self.submitted_classifier or next(iter(self._predicting), self.path / FIRST[0])
 
     def has(self, stage: Stage) -> bool:
         """Return whether the index, the leaks, the classifier or the submission is there."""
@@ -104,10 +103,11 @@ class RunFolder:
 
     def _marker(self, stage: Stage) -> Path:
         """The file that is there once a stage is finished."""
+        if stage is Stage.CLASSIFIER:  # not in the table: finding it opens files of predictions
+            return self.classifier / TEST_FILE
         return {
             Stage.INDEX: self.index / INDEX_FILE,
             Stage.LEAKS: self.leaks / CALIBRATION_FILE,
-            Stage.CLASSIFIER: self.classifier / TEST_FILE,
             Stage.SUBMISSION: self.submission / SUMMARY_FILE,
         }[stage]
 

@@ -19,12 +19,7 @@ from index.copies.hashes import BYTES, HashIndex, hash_images, with_hashed
 from index.copies.verification import Images, examine
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder
 from index.search.open_search import Search, exact_search, kept_neighbours, open_search
-from index.settings import (
-    RULE_2018_BITS,
-    HashKind,
-    LeakSettings,
-    RegistrationSettings,
-)
+from index.settings import RULE_2018_BITS, HashKind, LeakSettings, RegistrationSettings
 from retrieval.embedder import Embedder, load_embedder
 from retrieval.embedding import embed_rows
 
@@ -133,10 +128,7 @@ def open_leak_search(
     settings: LeakSettings,
     registration: RegistrationSettings,
 ) -> LeakSearch:
-    """Open the embedder of an index and decode the atlas's images, which are kept below `work`.
-
-    Raises UserError for settings that cannot work.
-    """
+    """Open the embedder of an index and decode the atlas's images, which are kept below `work`."""
     return LeakSearch(
         index=index,
         embedder=load_embedder(index.folder / EMBEDDER_FOLDER),

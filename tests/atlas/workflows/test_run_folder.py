@@ -53,6 +53,13 @@ def with_other_images(said):
     return said
 
 
+def test_damaged_predictions_do_not_hide_the_other_stages(run: RunFolder) -> None:
+    write_json(run.submission / "summary.json", {"classifier": OF_ONE})
+    (run.path / "classifier" / "test_probabilities.h5").write_text("damaged")
+    assert not run.has(Stage.INDEX)
+    assert run.has(Stage.SUBMISSION)
+
+
 def test_another_classifier_s_submission_is_stale(run: RunFolder) -> None:
     write_json(run.submission / "summary.json", {"classifier": OF_ONE | {"weights_hash": "w3"}})
     assert run.submitted_classifier is None
