@@ -90,10 +90,20 @@ def main_job(data: str, runs: str, embedder: str) -> Commands:
     inputs = ("--leaks", leaks, "--classifier", classifier)
     return [
         ("build_index", "--data", data, "--embedder", embedder, "--out", index),
-        ("find_leaks", "--data", data, "--index", index, "--out", leaks, "--accept-unproven"),
+        (
+            "find_leaks",
+            "--data",
+            data,
+            "--index",
+            index,
+            "--out",
+            leaks,
+            "--accept-unproven-copies",
+            "--accept-unproven-siblings",
+        ),
         ("train_classifier", "smoke", "--data", data, "--out", classifier),
         ("make_submission", "--data", data, *inputs, "--out", f"{runs}/submission"),
-        ("score", "--data", data, "--runs", runs),
+        ("score", "--data", data, "--run", runs),
     ]
 
 

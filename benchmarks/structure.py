@@ -38,7 +38,7 @@ SHOWN_FOLDERS = 6
 LAYOUT = (tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 FIND_LEAKS = (
     "find_leaks", "--data", "runs/data", "--index", "runs/index", "--out", "runs/leaks",
-    "--accept-unproven",
+    "--accept-unproven-copies", "--accept-unproven-siblings",
 )  # fmt: skip
 TRACED = "import runpy, sys; runpy.run_path(sys.argv[1])['trace_script'](*sys.argv[2:])"
 

@@ -94,13 +94,16 @@ class LeakSettings(CopySettings):
         sibling_queries: Held-out fields, and as many of new identities, that calibrate siblings.
         sibling_share: Share of the queries expected to be siblings.
         sibling_precision: Precision that sibling claims should have.
-        accept_unproven: Transfer labels also where the precision asked for is not proven.
+        accept_unproven_copies: Transfer the labels of copies also where the precision asked for is
+            not guaranteed.
+        accept_unproven_siblings: The same for siblings.
     """
 
     sibling_queries: int = 5000
     sibling_share: float = 0.1
     sibling_precision: float = 0.95
-    accept_unproven: bool = False
+    accept_unproven_copies: bool = False
+    accept_unproven_siblings: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,7 +112,7 @@ def _identity_classes(manifest: Manifest, settings: EmbedderSettings) -> Trainin
     for number, identity in enumerate(seen):
         ids = sorted(fields[identity], key=lambda image_id: seed_of(seed, "field", image_id))
         class_of.update(dict.fromkeys(ids, number))
-        learned, held = _parted(ids, _groups(manifest, ids), settings.held_out_share, side_of)
+        learned, held = _parted(ids, _groups(manifest, ids), settings.hold_out_share, side_of)
         held_out += held
         training += learned
         gallery += learned[:GALLERY_FIELDS]
@@ -178,7 +178,7 @@ def _label_classes(
     if len(numbers) < 2:
         raise UserError("all labelled images carry the same labels: nothing to tell apart")
     seed = settings.training.seed
-    split = hold_out(labelled, share=settings.held_out_share, seed=seed)
+    split = hold_out(labelled, share=settings.hold_out_share, seed=seed)
     known = {sets[image_id] for image_id in split.training_ids}
     # Without an image of its label set to find, a query says nothing: it trains instead.
     held_out = tuple(image_id for image_id in split.validation_ids if sets[image_id] in known)

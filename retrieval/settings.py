@@ -125,7 +125,7 @@ class EmbedderSettings:
         classes: What a class is: identity (the antibody), image (each image its own), label-set
             (equal labels), label-similarity (no classes: the more labels two images share, the
             closer they should lie); auto takes identities where there are any, else images.
-        held_out_share: Share of each class's images that is held out to choose the epoch by.
+        hold_out_share: Share of each class's images that is held out to choose the epoch by.
         unseen_identity_share: Share of the identities that train nothing, to measure what a new
             one looks like.
         loss: The loss's name; its margins are the usual ones.
@@ -141,7 +141,7 @@ class EmbedderSettings:
     input_px: int | None = None
     views: Literal[1, 8] = 1
     classes: ClassKind = "auto"
-    held_out_share: float = 0.25
+    hold_out_share: float = 0.25
     unseen_identity_share: float = 0.05
     loss: LossSettings = LossSettings(margin_radians=0.5)
     training: TrainingSettings
@@ -159,8 +159,8 @@ class EmbedderSettings:
                 "crops: an embedder sees whole images, as it will be asked about them; "
                 "leave them out"
             )
-        if not 0 < self.held_out_share < 1:
-            yield f"held_out_share {self.held_out_share}: must lie between 0 and 1"
+        if not 0 < self.hold_out_share < 1:
+            yield f"hold_out_share {self.hold_out_share}: must lie between 0 and 1"
         if not 0 <= self.unseen_identity_share < 1:
             yield f"unseen_identity_share {self.unseen_identity_share}: must lie from 0 to below 1"
         if self.classes == "label-similarity" and self.loss.name != SIMILARITY_LOSS:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
+from atlas.cli.answers import Answer, following
 from atlas.cli.console import show_table
-from atlas.core.errors import command_line
 from atlas.workflows.settings import ClassifierFolds, MapSettings
 from classify.decisions.settings import DecisionSettings
 from classify.recipes import FOLD_RECIPES, RECIPES, Recipe
@@ -29,7 +29,7 @@ def train_classifier(
     data: Path = Path("data"),
     out: Path = Path("runs/classifier"),
     settings: OmitArgPrefixes[ClassifierSettings] = RECIPES["densenet121"],
-) -> None:
+) -> Answer:
     """Train a classifier on the labelled images, and predict the test images.
 
     The same command resumes a stopped run. What is not given is the recipe's.
@@ -43,7 +43,20 @@ def train_classifier(
     """
     from atlas.workflows.classify import training
 
-    print("\n".join(_of_classifier(training.train_classifier(data, out, settings), out)))
+    run = training.train_classifier(data, out, settings)
+    print("\n".join(_of_classifier(run.trained)))
+    scores = run.trained.scores
+    return Answer(
+        summary=run.summary,
+        wrote=[out],
+        next_command=following("make_submission", data=data, classifier=out),
+        details={
+            "macro_f1_at_half": scores.at_half,
+            "macro_f1_at_one_threshold": scores.at_overall_cut,
+            "macro_f1_at_a_threshold_for_each_label": scores.at_class_cuts,
+            "test_images": run.trained.test_images,
+        },
+    )
 
 
 def train_folds(
@@ -54,7 +67,7 @@ def train_folds(
     folds: OmitArgPrefixes[ClassifierFolds] = ClassifierFolds(),
     prediction: OmitArgPrefixes[PredictionSettings] = PredictionSettings(),
     settings: OmitArgPrefixes[ClassifierSettings] = FOLD_RECIPES["densenet121"],
-) -> None:
+) -> Answer:
     """Train a classifier for each fold of the labelled images, and predict with all of them.
 
     Every labelled image is predicted by the fold that did not learn it, the test images by the
@@ -69,6 +82,8 @@ def train_folds(
         prediction: Over which views of an image.
         settings: What is learned from what.
     """
+    import pandas as pd
+
     from atlas.workflows.classify import training as workflow
 
     made = workflow.train_folds(data, out, settings, folds, prediction, only=only)
@@ -76,23 +91,26 @@ def train_folds(
     show_table(columns, rows, title="macro F1")
     print(f"kept epoch: {KEPT_EPOCHS[str(made['kept_epoch'].iloc[0])]}")
     print(
-        "one cut, and a cut for each label: chosen on the same images, and so optimistic; "
-        "others' cuts: one for each label, chosen on the images of the other folds"
+        "one threshold, and a threshold for each label: chosen on the same images, and so "
+        "optimistic; others' thresholds: one for each label, chosen on the images of other folds"
     )
-    print(
-        f"wrote {out}: a run folder for each fold, out_of_fold_probabilities.h5, thresholds.json "
-        "chosen on these, summary.csv, tables of mistakes, curves"
+    done = [row for row in made.to_dict("records") if not pd.isna(row["tested_images"])]
+    return Answer(
+        summary=f"{sum(str(row['fold']).startswith('fold') for row in done)} folds are trained.",
+        wrote=[out],
+        next_command=following("make_submission", data=data, classifier=out),
+        details={"folds": done},
     )
 
 
 def predict(
     data: Path = Path("data"),
     classifier: Path = Path("runs/classifier"),
-    folds: str | None = None,
+    only: str | None = None,
     split: Literal["test", "train", "external", "labelled", "all"] = "test",
     out: Path = Path("runs/probabilities.h5"),
     prediction: OmitArgPrefixes[PredictionSettings] = PredictionSettings(),
-) -> None:
+) -> Answer:
     """Predict a part of an atlas with a classifier, or with the mean of folds.
 
     What was predicted before is kept, so a killed run goes on and new images cost only their own.
@@ -100,22 +118,25 @@ def predict(
     Args:
         data: The atlas folder.
         classifier: What train_classifier.py or train_folds.py wrote.
-        folds: Numbers of the folds to take, such as 1,3; all that are finished, unless given.
+        only: Numbers of the folds to use, such as 1,3; all that are finished, unless given.
         split: Which images.
         out: The HDF5 file to write.
         prediction: Over which views of an image.
     """
-    from atlas.workflows.classify.prediction import predict_part
+    from atlas.workflows.classify import prediction as workflow
 
-    made = predict_part(data, classifier, out, prediction, part=split, folds=folds)
-    count = len(made.probabilities.ids)
-    print(f"{count} images by {', '.join(made.classifiers)}")
+    made = workflow.predict(data, classifier, out, prediction, split=split, only=only)
     if made.learned:
         print(
-            f"{made.learned} of them trained a classifier that is asked here; for scores take its "
+            f"{made.learned} of the images trained one of these classifiers; for scores use its "
             "validation_probabilities.h5, or the folds' out_of_fold_probabilities.h5"
         )
-    print(f"wrote {out}")
+    count = len(made.probabilities.ids)
+    return Answer(
+        summary=f"{count} images are predicted by {', '.join(made.classifiers)}.",
+        wrote=[out],
+        details={"images": count, "classifiers": made.classifiers, "learned": made.learned},
+    )
 
 
 def ensemble(
@@ -124,7 +145,7 @@ def ensemble(
     out: Path = Path("runs/ensemble"),
     compare: bool = False,
     settings: OmitArgPrefixes[DecisionSettings] = DecisionSettings(),
-) -> None:
+) -> Answer:
     """Combine classifiers, choose thresholds, and report a macro F1 on images that had no say.
 
     The folder it writes goes wherever that of a classifier goes.
@@ -137,12 +158,15 @@ def ensemble(
         compare: Also score every way of joining with every way of choosing cuts.
         settings: How they are joined and decided by.
     """
-    from atlas.workflows.classify.ensemble import make_ensemble
+    from atlas.workflows.classify import ensemble as workflow
 
-    made = make_ensemble(data, members, out, settings, compare=compare)
-    columns = ("members", "joined by", "cuts", "priors", "nested (95 %)", "optimistic", "optimism")
+    made = workflow.ensemble(data, members, out, settings, compare=compare)
+    columns = (
+        "members", "combined by", "thresholds", "priors", "nested (95% interval)", "optimistic",
+        "optimism",
+    )  # fmt: skip
     rows = []
-    for row in made.summary.to_dict("records"):
+    for row in made.table.to_dict("records"):
         nested = f"{row['nested']:.4f} ({row['low']:.4f} to {row['high']:.4f})"
         ways = (row["members"], row["how"], row["thresholds"], row["priors"])
         rows.append([*ways, nested, f"{row['optimistic']:.4f}", f"{row['optimism']:+.4f}"])
@@ -152,14 +176,19 @@ def ensemble(
     )
     if made.without:
         print(f"too few images to fit anything to: {', '.join(made.without)}; the members' mean")
-    print(f"wrote {out}; the first row is what it decides by")
+    return Answer(
+        summary=made.summary,
+        wrote=[out],
+        next_command=following("make_submission", data=data, classifier=out),
+        details={"ways": made.table.to_dict("records")},
+    )
 
 
 def pretrain_trunk(
     data: Path = Path("data"),
     out: Path = Path("runs/trunk"),
     settings: OmitArgPrefixes[PretrainingSettings] = USUAL,
-) -> None:
+) -> Answer:
     """Pre-train a trunk as an auto-encoder of the labelled images.
 
     No label is looked at. The same command resumes a stopped run. Trainings start from
@@ -174,14 +203,13 @@ def pretrain_trunk(
 
     made = training.pretrain_trunk(data, out, settings)
     print(f"started from {made.started_from}")
-    print(
-        f"{len(made.split.training_ids)} images in training, {len(made.split.validation_ids)} held "
-        f"out: squared error {made.mse:.6f}, where the mean of each channel has "
-        f"{made.mse_of_means:.6f}"
-    )
-    print(
-        f"wrote {out}; next  {command_line('train_classifier')} --trunk {settings.trunk} "
-        f"--channel-recipe {settings.channel_recipe} --weights {out}"
+    words = ("--trunk", settings.trunk, "--channel-recipe", settings.channel_recipe)
+    return Answer(
+        summary=f"The auto-encoder's squared error on {len(made.split.validation_ids)} held-out "
+        f"images is {made.mse:.6f}, where the mean of each channel has {made.mse_of_means:.6f}.",
+        wrote=[out],
+        next_command=following("train_classifier", *words, "--weights", str(out), data=data),
+        details={"mse": made.mse, "mse_of_means": made.mse_of_means},
     )
 
 
@@ -190,7 +218,7 @@ def show_maps(
     classifier: Path = Path("runs/classifier"),
     out: Path = Path("runs/maps"),
     maps: OmitArgPrefixes[MapSettings] = MapSettings(),
-) -> None:
+) -> Answer:
     """Draw where a classifier looks.
 
     For each label the images that it finds likeliest, their class activation maps beside them, and
@@ -205,10 +233,14 @@ def show_maps(
     from atlas.workflows.classify import activation_pictures
 
     made = activation_pictures.show_maps(data, classifier, out, maps)
-    print(f"{made.maps} maps of {made.labels} labels, {made.boxes} boxes in px of {made.size_px}")
     if made.empty:
         print(f"{made.empty} maps are empty: nothing in the image speaks for the label")
-    print(f"wrote {out}: a picture for each label, boxes.csv")
+    return Answer(
+        summary=f"{made.maps} maps of {made.labels} labels are drawn, with {made.boxes} boxes in "
+        f"pixels of images of {made.size_px} px.",
+        wrote=[out],
+        details={"maps": made.maps, "labels": made.labels, "boxes": made.boxes},
+    )
 
 
 def show_augmentation(
@@ -216,7 +248,7 @@ def show_augmentation(
     out: Path = Path("runs/augmentation.png"),
     image: str | None = None,
     seed: int = 0,
-) -> None:
+) -> Answer:
     """Draw what each augmentation makes of one image.
 
     Args:
@@ -228,7 +260,9 @@ def show_augmentation(
     from atlas.workflows.classify import augmentation_picture
 
     shown = augmentation_picture.show_augmentation(data, out, image_id=image, seed=seed)
-    print(f"wrote {out}: what is drawn of {shown} in training")
+    return Answer(
+        summary=f"The picture shows what training draws of {shown}.", wrote=[out], page=out
+    )
 
 
 def fold_cells(table: "pd.DataFrame") -> list[list[str]]:
@@ -246,27 +280,21 @@ def fold_cells(table: "pd.DataFrame") -> list[list[str]]:
     return rows
 
 
-def _of_classifier(trained: "TrainedClassifier", out: Path) -> Iterator[str]:
-    """Start, images, scores, files."""
+def _of_classifier(trained: "TrainedClassifier") -> Iterator[str]:
+    """Yield where the classifier started, its images, and its scores."""
     classifier, split, scores = trained.classifier, trained.split, trained.scores
     bare = len(trained.thresholds.without_positives)
     others = f"; {bare} labels are not among them" if bare else ""
-    tested = f" and of {trained.test_images} test images" if trained.test_images else ""
     yield f"started from {classifier.started_from}"
     yield (
         f"{len(split.training_ids)} images in training, {len(split.validation_ids)} held out, "
         f"{classifier.image_size_px} px, {len(classifier.channels)} channels"
     )
     yield "macro F1 on the hold-out:"
-    yield f"  {scores.at_half:.4f}  every cut 0.5"
+    yield f"  {scores.at_half:.4f}  a threshold of 0.5"
+    overall = f"one threshold for all labels, {trained.thresholds.overall:.4f}"
+    yield f"  {scores.at_overall_cut:.4f}  {overall}"
     yield (
-        f"  {scores.at_overall_cut:.4f}  one cut for all labels, {trained.thresholds.overall:.4f}"
-    )
-    yield (
-        f"  {scores.at_class_cuts:.4f}  a cut for each label (optimistic: these same images chose "
-        f"the cuts{others})"
-    )
-    yield (
-        f"wrote {out}: weights, thresholds, curves, mistakes and probabilities of the hold-out"
-        f"{tested}"
+        f"  {scores.at_class_cuts:.4f}  a threshold for each label (optimistic: these same images "
+        f"chose the thresholds{others})"
     )

@@ -7,12 +7,14 @@ names; it is imported when it is needed.
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial, wraps
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
+from atlas.cli.answers import Answer, only_the_answer
 from atlas.cli.console import errors_in_one_line, show_notes
 from atlas.cli.options import RECIPES_OF, REGISTRY, default_settings
 from atlas.core.errors import UserError, command_line, refuse
@@ -26,7 +28,7 @@ GROUPS = {
         "show_augmentation",
     ),
     "submit": ("make_submission", "check_submission", "score"),
-    "evaluate": ("evaluate_embedder", "cross_validate", "compare_losses", "ablate_retrieval"),
+    "evaluate": ("evaluate", "cross_validate", "compare_losses", "ablate_retrieval"),
     "curate": ("explore", "remove_duplicates", "audit_labels", "audit_leaks", "augment_rare"),
     "simulate": ("draw_atlas", "simulate_test", "demo"),
     "runs": ("run", "update", "explain"),
@@ -46,29 +48,67 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"error: there is no command {words[0]}\n\n{_list_of_commands()}")
 
 
+# Every command has this option, beside its own.
+AsJson = Annotated[
+    bool,
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.arg(help="Print only the result, as one JSON object; all else goes to stderr."),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A command with the values of its options, ready to be called."""
+
+    command: partial[Answer]
+    as_json: bool
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return self.command.keywords
+
+
 def run(name: str, words: Sequence[str] | None = None) -> None:
     """Run a command with the words behind its name, by default those of the command line."""
     show_notes()
     with errors_in_one_line():
-        understood(name, sys.argv[1:] if words is None else words)()
+        call = understood(name, sys.argv[1:] if words is None else words)
+        with only_the_answer(call.as_json):
+            answer = call.command()
+        print(answer.as_json() if call.as_json else "\n".join(answer.lines()), flush=True)
+    if answer.failed:
+        sys.exit(1)
 
 
-def understood(name: str, words: Sequence[str]) -> partial[None]:
-    """Return the command with what the words say of its options, ready to be called.
+def understood(name: str, words: Sequence[str]) -> Call:
+    """Return the command with what the words say of its options.
 
     Exits with status 2, or raises UserError, where the words cannot be understood.
     """
-    command = _command(name)
+    start: Callable[..., Call] = _with_options(function_of(name))
+    if name in RECIPES_OF:
+        usual = inspect.signature(start).parameters["recipe"].default
+        start = partial(start, settings=default_settings(name, words, usual=usual))
+    return tyro.cli(start, args=words, prog=command_line(name), registry=REGISTRY)
+
+
+def _with_options(command: Callable[..., Answer]) -> Callable[..., Call]:
+    """Return what tyro calls: it has the options of the command, and --json."""
 
     @wraps(command)
-    def with_options(*args: Any, **options: Any) -> partial[None]:
-        return partial(command, *args, **options)
+    def call(*args: Any, json: bool = False, **options: Any) -> Call:
+        return Call(command=partial(command, *args, **options), as_json=json)
 
-    start: Callable[..., partial[None]] = with_options
-    if name in RECIPES_OF:
-        usual = inspect.signature(command).parameters["recipe"].default
-        start = partial(with_options, settings=default_settings(name, words, usual=usual))
-    return tyro.cli(start, args=words, prog=command_line(name), registry=REGISTRY)
+    own = inspect.signature(command)
+    as_json = inspect.Parameter(
+        "json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson
+    )
+    call.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[*own.parameters.values(), as_json]
+    )
+    call.__annotations__ = {**command.__annotations__, "json": AsJson}
+    del call.__wrapped__  # type: ignore[attr-defined]  # tyro would look at the command instead
+    return call
 
 
 def require_understood(where: str, name: str, words: Sequence[str]) -> None:
@@ -77,7 +117,7 @@ def require_understood(where: str, name: str, words: Sequence[str]) -> None:
     Exits with status 2 where the command does not understand them, and says why.
     """
     try:
-        options = understood(name, words).keywords
+        options = understood(name, words).options
         if name == "train_folds":  # its settings do not know of the folds
             refuse(fold_problems(options["settings"]))
     except SystemExit:
@@ -89,8 +129,9 @@ def require_understood(where: str, name: str, words: Sequence[str]) -> None:
         raise UserError(f"{where}: {error}; nothing was done") from None
 
 
-def _command(name: str) -> Callable[..., None]:
-    command: Callable[..., None] = getattr(importlib.import_module(COMMANDS[name]), name)
+def function_of(name: str) -> Callable[..., Answer]:
+    """Return the function of a command."""
+    command: Callable[..., Answer] = getattr(importlib.import_module(COMMANDS[name]), name)
     return command
 
 
@@ -101,6 +142,6 @@ def _list_of_commands() -> str:
     for group, names in GROUPS.items():
         lines += ["", f"{group}:"]
         for name in names:
-            summary = (_command(name).__doc__ or "").splitlines()[0]
+            summary = (function_of(name).__doc__ or "").splitlines()[0]
             lines.append(f"  {name.replace('_', '-'):<{width}}  {summary}")
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
+from atlas.cli.answers import Answer
 from atlas.cli.console import show_frame, show_table
 from atlas.workflows.settings import AuditSettings, ExplorationSettings, RareSettings
 from index.settings import CopySettings, LeakColumns, LeakSettings, RegistrationSettings
@@ -34,7 +35,7 @@ def explore(
     data: Path = Path("data"),
     out: Path = Path("runs/exploration"),
     settings: OmitArgPrefixes[ExplorationSettings] = ExplorationSettings(),
-) -> None:
+) -> Answer:
     """Explore an atlas folder: which labels there are, which occur together, how images look.
 
     A folder that holds only train.csv is explored by its labels.
@@ -56,7 +57,12 @@ def explore(
     show_frame(explored.key_figures)
     for note in explored.notes:
         print(note)
-    print(f"wrote {out}: see {out / exploration.PAGE_FILE}")
+    return Answer(
+        summary=f"{explored.title}: everything is on one page.",
+        wrote=[out],
+        page=out / exploration.PAGE_FILE,
+        details={"counts": explored.counts, "notes": explored.notes},
+    )
 
 
 def audit_labels(
@@ -66,7 +72,7 @@ def audit_labels(
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = AuditSettings.neighbours,
     wrong_share: float = AuditSettings.wrong_share,
     seed: int = AuditSettings.seed,
-) -> None:
+) -> Answer:
     """Rank the labelled images by how much their neighbours contradict their labels.
 
     A trial on labels that are made wrong on purpose, in memory, says how much the ranking finds.
@@ -80,16 +86,23 @@ def audit_labels(
             wrongly in the trial.
         seed: Of the trial.
     """
-    from atlas.workflows.curate.label_audit import audit_labels_of
+    from atlas.workflows.curate import label_audit as workflow
 
     settings = AuditSettings(neighbours=k, wrong_share=wrong_share, seed=seed)
-    audited = audit_labels_of(data, index, out, settings)
+    audited = workflow.audit_labels(data, index, out, settings)
     rows = audited.table[:SHOWN].to_dict("records")
     for row in rows:
         row["suspicion"] = f"{row['suspicion']:.3f}"
     show_table(audited.table.columns, [row.values() for row in rows])
     show_table((), audited.counts.items())
-    print(f"wrote {out}: see {out / 'audit.html'}")
+    likely = int((audited.table["suspicion"] > 0.5).sum())
+    return Answer(
+        summary=f"{likely} of {len(audited.table):,} labelled images are more likely labelled "
+        "wrongly than rightly.",
+        wrote=[out],
+        page=out / "audit.html",
+        details={"likely_wrong": likely, "trial": asdict(audited.trial)},
+    )
 
 
 def augment_rare(
@@ -97,7 +110,7 @@ def augment_rare(
     data: Path = Path("data"),
     out: Path = Path("data_augmented"),
     dry_run: bool = False,
-) -> None:
+) -> Answer:
     """Write an atlas with more images of its rare labels, to train classifiers on.
 
     The same tables and images, and changed copies of images that carry a rare label, each with its
@@ -114,11 +127,21 @@ def augment_rare(
     found = (
         workflow.plan_of(data, settings) if dry_run else workflow.augment_rare(data, out, settings)
     )
-    print("\n".join(rare_lines(found, None if dry_run else out)))
+    print("\n".join(rare_lines(found)))
+    verb = (
+        "would be made" if dry_run else "were there already" if found.already_there else "are made"
+    )
+    made, total = found.plan.made, found.images + found.plan.made
+    return Answer(
+        summary=f"{made} images {verb}, which gives {total} labelled images instead of "
+        f"{found.images}.",
+        wrote=[] if dry_run else [out],
+        details={"made": made, "labelled_images": total},
+    )
 
 
-def rare_lines(found: "RareAugmentation", out: Path | None) -> Iterator[str]:
-    """What was made of rare labels; `out` is None where nothing was written."""
+def rare_lines(found: "RareAugmentation") -> Iterator[str]:
+    """Yield the number of images of each rare label before and after."""
     plan = found.plan
     short = [label for label, count in enumerate(plan.before_L) if count < plan.least]
     width = max([len(found.labels[label]) for label in short], default=0)
@@ -126,11 +149,6 @@ def rare_lines(found: "RareAugmentation", out: Path | None) -> Iterator[str]:
         before, after = int(plan.before_L[label]), int(plan.after_L[label])
         note = "  (no original carries it)" if label in plan.out_of_reach else ""
         yield f"{found.labels[label]:<{width}}  {before:>6} -> {after:>6}{note}"
-    total = found.images + plan.made
-    verb = "would be made" if out is None else "made"
-    yield f"{plan.made} images {verb}: {found.images} -> {total} labelled images"
-    if out is not None:
-        yield f"{out} is already there" if found.already_there else f"wrote {out}"
 
 
 def remove_duplicates(
@@ -139,7 +157,7 @@ def remove_duplicates(
     out: Path = Path("runs/duplicates"),
     # So many queries suffice for a threshold; more would only prove more.
     settings: OmitArgPrefixes[CopySettings] = CopySettings(natural_queries=1000),
-) -> None:
+) -> Answer:
     """Find the labelled images that are copies of one another, and tables without those.
 
     The data is left as it is: copy what `out` holds in `cleaned` over its tables, or groups.csv
@@ -151,22 +169,18 @@ def remove_duplicates(
         out: Where duplicates.csv, groups.csv, cleaned/ and a picture go.
         settings: What is claimed, and on what measurements.
     """
-    from atlas.workflows.curate.duplicates import CLEANED_FOLDER, find_duplicates_of
+    from atlas.workflows.curate import duplicates as workflow
 
     measured = LeakSettings(**asdict(settings))
-    found = find_duplicates_of(data, index, out, measured, RegistrationSettings())
+    found = workflow.remove_duplicates(data, index, out, measured, RegistrationSettings())
     same = found.same_image.calibration
     print(
-        f"same_image: cut at correlation {same.cut:.3f}, which {same.recall_at_cut:.3f} of "
-        f"{len(same.planted)} planted copies reach"
+        f"same_image: the threshold is a registration score of {same.cut:.3f}, which "
+        f"{same.recall_at_cut:.3f} of {len(same.planted)} planted copies reach"
     )
     if same.note:
         print(f"same_image: {same.note}")
     external = len(found.manifest.of("external").rows)
-    print(
-        f"{len(found.table)} of {len(found.manifest.labelled.rows)} labelled images are copies "
-        f"of an earlier one, {len(found.disagreements)} of them with other labels"
-    )
     print(f"{len(found.removed_ids)} of {external} external images are copies of train images")
     if len(found.disagreements):
         columns = ("image", "its labels", "copy of", "labels of that", "evidence")
@@ -176,9 +190,18 @@ def remove_duplicates(
             for row in found.disagreements[:SHOWN_DISAGREEMENTS].to_dict("records")
         ]
         show_table(columns, rows, title="copies with other labels, surest first")
-    print(f"wrote {out}")
-    if found.removed_ids:
-        print(f"to leave the copies out:  cp {out / CLEANED_FOLDER}/*.csv {data}")
+    cleaned = out / workflow.CLEANED_FOLDER
+    return Answer(
+        summary=f"{len(found.table)} of {len(found.manifest.labelled.rows)} labelled images are "
+        f"copies of an earlier one, {len(found.disagreements)} of them with other labels.",
+        wrote=[out],
+        next_command=f"cp {cleaned}/*.csv {data}" if found.removed_ids else "",
+        details={
+            "copies": len(found.table),
+            "with_other_labels": len(found.disagreements),
+            "removed": len(found.removed_ids),
+        },
+    )
 
 
 def audit_leaks(
@@ -187,7 +210,7 @@ def audit_leaks(
     labels: Path | None = None,
     out: Path = Path("runs/leak_audit"),
     columns: OmitArgPrefixes[LeakColumns] = LeakColumns(),
-) -> None:
+) -> Answer:
     """Compare leak tables that people passed around, say which to distrust, and merge them.
 
     Args:
@@ -218,5 +241,9 @@ def audit_leaks(
         print(caution)
     merged = audited.merged
     disputed_ids, sure = (merged["disagree"] != "").sum(), (merged["confidence"] > 0.5).sum()
-    print(f"{len(merged)} test ids; {disputed_ids} disputed, {sure} with a confidence above 0.5")
-    print(f"wrote {out}: merged.csv, agreement.csv, conflicts.csv, agreement.png, audit.json")
+    return Answer(
+        summary=f"The tables name {len(merged)} test ids; {disputed_ids} are disputed, and {sure} "
+        "have a confidence above 0.5.",
+        wrote=[out],
+        details={"ids": len(merged), "disputed": int(disputed_ids), "sure": int(sure)},
+    )

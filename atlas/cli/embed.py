@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
+from atlas.cli.answers import Answer, following
 from atlas.cli.console import profiled, show_table
 from atlas.core.timing import stage
 from atlas.inference.settings import AUTO, RuntimeOptions
@@ -14,7 +15,7 @@ from index.settings import SearchSettings
 from retrieval.settings import RECIPES, EmbedderRecipe, EmbedderSettings
 
 if TYPE_CHECKING:
-    from atlas.workflows.embed.index import BuiltIndex
+    from atlas.workflows.embed.index import Index
 
 
 def train_embedder(
@@ -22,7 +23,7 @@ def train_embedder(
     data: Path = Path("data"),
     out: Path = Path("runs/embedder"),
     settings: OmitArgPrefixes[EmbedderSettings] = RECIPES["card"],
-) -> None:
+) -> Answer:
     """Train an embedder on the labelled images.
 
     The same command resumes a stopped run. What is not given is the recipe's.
@@ -34,15 +35,19 @@ def train_embedder(
         settings: What is learned from what.
     """
     from atlas.workflows.embed import embedder as workflow
-    from retrieval.training import SELECTED_BY
 
-    embedder = workflow.train_embedder(data, out, settings)
-    trained = embedder.provenance
-    print(
-        f"{embedder.image_size_px} px, {len(embedder.channels)} channels; best epoch "
-        f"{trained['best_epoch'] + 1}: top-1 {trained[SELECTED_BY]:.4f} on what was held out"
+    trained = workflow.train_embedder(data, out, settings)
+    return Answer(
+        summary=trained.summary,
+        wrote=[out],
+        next_command=following("build_index", data=data, embedder=out),
+        details={
+            "top1": trained.top1,
+            "best_epoch": trained.embedder.provenance["best_epoch"] + 1,
+            "image_size_px": trained.embedder.image_size_px,
+            "channels": trained.embedder.channels,
+        },
     )
-    print(f"wrote {out}: weights, settings, metrics and held-out ids")
 
 
 def build_index(
@@ -52,7 +57,7 @@ def build_index(
     profile: bool = False,
     embedding: OmitArgPrefixes[RuntimeOptions] = AUTO,
     search: OmitArgPrefixes[SearchSettings] = SearchSettings(),
-) -> None:
+) -> Answer:
     """Embed the labelled images of an atlas and fill the index.
 
     Args:
@@ -65,11 +70,21 @@ def build_index(
     """
     with profiled(profile):
         with stage("loading libraries"):
-            from atlas.workflows.embed.index import build_index_of
-        built = build_index_of(data, embedder, out, search, embedding)
+            from atlas.workflows.embed import index as workflow
+        built = workflow.build_index(data, embedder, out, search, embedding)
     print(f"embedder {embedder}, which started from {built.started_from}")
     print("\n".join(_of_index(built)))
-    print(f"wrote {out}")
+    index = built.opened
+    return Answer(
+        summary=f"The index holds {len(built):,} labelled images and can be searched.",
+        wrote=[out],
+        next_command=following("find_leaks", data=data, index=out),
+        details={
+            "images": len(built),
+            "image_size_px": index.image_size_px,
+            "dimensions": index.embeddings.vectors_ND.shape[1],
+        },
+    )
 
 
 def lookup(
@@ -88,9 +103,9 @@ def lookup(
         montage: Where the picture goes.
         data: The atlas folder, if it has moved since the index was made.
     """
-    from atlas.workflows.embed.lookup import look_up
+    from atlas.workflows.embed.lookup import lookup
 
-    found = look_up(queries, index, k=k, montage=montage, data=data)
+    found = lookup(queries, index, k=k, montage=montage, data=data)
     digits = {"similarity": ".4f", "evidence": ".3f"}
     rows = [
         [format(value, digits.get(str(name), "")) for name, value in row.items()]
@@ -103,7 +118,7 @@ def lookup(
 
 def export_embedder(
     embedder: Path = Path("runs/embedder"), out: Path = Path("runs/embedder.onnx")
-) -> None:
+) -> Answer:
     """Write an embedder as an ONNX file, for programs without torch.
 
     Args:
@@ -114,12 +129,16 @@ def export_embedder(
 
     made = workflow.export_embedder(embedder, out)
     channels, height, width = made.shape_CHW
-    print(f"uint8 N x {channels} x {height} x {width} -> float32 N x {made.dimension}")
     if made.least_cosine is None:
-        print("not compared with torch: pip install '.[onnx]'")
+        compared = "it was not compared with torch, which needs pip install '.[onnx]'"
     else:
-        print(f"cosine to torch at least {made.least_cosine:.6f}")
-    print(f"wrote {out}")
+        compared = f"its vectors have a cosine of at least {made.least_cosine:.6f} to torch's"
+    return Answer(
+        summary=f"The network maps uint8 N x {channels} x {height} x {width} to float32 "
+        f"N x {made.dimension}; {compared}.",
+        wrote=[out],
+        details={"dimension": made.dimension, "least_cosine": made.least_cosine},
+    )
 
 
 def runtime_lines(checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -129,8 +148,8 @@ def runtime_lines(checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"embeds by {way}" if check["passed"] else f"not by {way}"
 
 
-def _of_index(built: "BuiltIndex") -> Iterator[str]:
-    index, search = built.index, built.search
+def _of_index(built: "Index") -> Iterator[str]:
+    index, search = built.opened, built.tuned
     identities = {name for name in index.identities.values() if name}
     yield from runtime_lines(built.runtime_checks)
     yield (

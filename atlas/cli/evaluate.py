@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
+from atlas.cli.answers import Answer
 from atlas.cli.console import show_frame, show_table
 from atlas.core.errors import UserError
 from atlas.workflows.settings import ComparisonSettings, FoldSettings
@@ -22,7 +23,7 @@ NOTHING = "-"
 Classes = Literal["auto", "identity", "label-set"]
 
 
-def evaluate_embedder(
+def evaluate(
     data: Path = Path("data"),
     embedder: str = "runs/embedder",
     out: Path = Path("runs/evaluation"),
@@ -30,7 +31,7 @@ def evaluate_embedder(
     classes: Classes = "auto",
     views: Literal[1, 8] | None = None,
     seed: int = 0,
-) -> None:
+) -> Answer:
     """Measure how well an embedder finds images of the same class.
 
     Args:
@@ -44,7 +45,7 @@ def evaluate_embedder(
     """
     from atlas.workflows.evaluate import embedder as workflow
 
-    evaluation = workflow.evaluate_embedder(
+    evaluation = workflow.evaluate(
         data, embedder, out, held_out=held_out, classes=classes, views=views, seed=seed
     )
     for table in text_tables(evaluation.measurements):
@@ -52,7 +53,11 @@ def evaluate_embedder(
     print(f"embedder {embedder}, which started from {evaluation.started_from}")
     for note in evaluation.notes:
         print(note)
-    print(f"wrote {out}")
+    return Answer(
+        summary=evaluation.summary,
+        wrote=[out],
+        details={"started_from": evaluation.started_from, "notes": evaluation.notes},
+    )
 
 
 def cross_validate(
@@ -61,7 +66,7 @@ def cross_validate(
     out: Path = Path("runs/cross_validation"),
     folds: OmitArgPrefixes[FoldSettings] = FoldSettings(),
     settings: OmitArgPrefixes[EmbedderSettings] = RECIPES["card"],
-) -> None:
+) -> Answer:
     """Train and measure an embedder fold by fold, beside the frozen one.
 
     Each fold's test images look among its training images, for their identity where identities
@@ -80,7 +85,11 @@ def cross_validate(
     columns, *rows = fold_cells(table)
     ends = [number for number, row in enumerate(rows) if row[1] == "std"]
     show_table(columns, rows, last=ends)
-    print(f"wrote {out}: folds.csv, summary.json and a run folder for each fold")
+    return Answer(
+        summary=f"{len(table)} folds are trained and measured.",
+        wrote=[out],
+        details={"folds": table.to_dict("records")},
+    )
 
 
 def compare_losses(
@@ -91,7 +100,7 @@ def compare_losses(
     runs: OmitArgPrefixes[ComparisonSettings] = ComparisonSettings(),
     folds: OmitArgPrefixes[FoldSettings] = FoldSettings(),
     settings: OmitArgPrefixes[EmbedderSettings] = RECIPES["card"],
-) -> None:
+) -> Answer:
     """Train the losses of the ArcFace paper's Table 2 from the same start, on the same folds.
 
     Only the loss differs: rate, epochs and all else are the recipe's and tuned for none. The same
@@ -113,7 +122,12 @@ def compare_losses(
     table = loss_comparison.compare_losses(data, out, settings, folds, runs, jobs=jobs)
     columns, *rows = loss_cells(table)
     show_table(columns, rows)
-    print(f"wrote {out}: losses.csv (every run), table.csv, losses.png")
+    return Answer(
+        summary=f"{len(table)} losses are compared.",
+        wrote=[out],
+        page=out / "losses.png",
+        details={"losses": table.to_dict("records")},
+    )
 
 
 def ablate_retrieval(
@@ -122,7 +136,7 @@ def ablate_retrieval(
     out: Path = Path("runs/ablation"),
     held_out: Path | None = None,
     classes: Classes = "auto",
-) -> None:
+) -> Answer:
     """Measure what can be done after the network, each alone and together.
 
     Views averaged (1 or 8), whitening, and score normalisation or re-ranking; on the images that
@@ -141,7 +155,14 @@ def ablate_retrieval(
     gains = ["map_at_r", "map_at_r_gain", "map_at_r_gain_error"]
     best = ablation.winners(table)[["protocol", "combination", "queries", *gains]]
     show_frame(best, title="Best by MAP@R, and its gain over the first combination")
-    print(f"wrote {out}: ablation.csv, ablation.png, ablation.json")
+    first = best.iloc[0]
+    return Answer(
+        summary=f"The best combination ({first['protocol']}) is {first['combination']}, with a "
+        f"MAP@R of {first['map_at_r']:.3f}.",
+        wrote=[out],
+        page=out / "ablation.png",
+        details={"best": best.to_dict("records")},
+    )
 
 
 def fold_cells(table: "pd.DataFrame") -> list[list[str]]:
@@ -188,7 +209,7 @@ def text_tables(measured: Sequence["Measurement"]) -> list[TextTable]:
 
 def _ranking(measured: Sequence["Measurement"]) -> TextTable:
     return TextTable(
-        title="Ranking (with the 95 % interval of recall@1)",
+        title="Ranking (with the 95% interval of recall@1)",
         columns=(
             "protocol", "class is", "queries", "left out", "references",
             "recall@1", "@10", "R-precision", "MAP@R", "MRR",
@@ -256,7 +277,7 @@ def _identification(measured: Sequence["Measurement"]) -> TextTable:
     return TextTable(
         title="Open set: who is it, if anybody known? (DIR: known, and surer than non-matches)",
         columns=(
-            "protocol", "known", "strangers", "false alarms", "threshold", "DIR", "recall@1",
+            "protocol", "known", "unknown", "false alarms", "threshold", "DIR", "recall@1",
         ),
         rows=[
             (

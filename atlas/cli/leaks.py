@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import OmitArgPrefixes
 
+from atlas.cli.answers import Answer, following
 from atlas.cli.console import profiled
 from atlas.core.timing import stage
-from index.settings import LeakSettings, RegistrationSettings
+from index.settings import LeakSettings
 
 if TYPE_CHECKING:
     from atlas.workflows.leaks.finding import LeakFinding
@@ -21,7 +22,7 @@ def find_leaks(
     out: Path = Path("runs/leaks"),
     settings: OmitArgPrefixes[LeakSettings] = LeakSettings(),
     profile: bool = False,
-) -> None:
+) -> Answer:
     """Find the test images that are already known, and what labels follow.
 
     Args:
@@ -33,34 +34,32 @@ def find_leaks(
     """
     with profiled(profile):
         with stage("loading libraries"):
-            from atlas.workflows.leaks.finding import find_leaks_of
-        found = find_leaks_of(data, index, out, settings, RegistrationSettings())
+            from atlas.workflows.leaks import finding as workflow
+        found = workflow.find_leaks(data, index, out, settings)
     print("\n".join(leak_lines(found)))
-    print(f"wrote {out}")
+    return Answer(
+        summary=found.summary,
+        wrote=[out],
+        page=found.report,
+        next_command=following("train_classifier", data=data),
+        details={**found.counts, "guarantee": found.guarantee},
+    )
 
 
 def leak_lines(found: "LeakFinding") -> Iterator[str]:
-    """The threshold and the guarantee of each relation, and what is claimed."""
+    """Yield the threshold and the guarantee of each relation."""
     from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
-    from index.claims.leaks import TRANSFER
 
-    calibration, leaks = found.calibration, found.leaks.table
+    calibration = found.calibration
     for line in _of_copies(calibration.same_image.calibration):
         yield f"{SAME_IMAGE}: {line}"
     for line in _of_siblings(calibration.sibling):
         yield f"{SIBLING}: {line}"
-    for relation in (SAME_IMAGE, SIBLING):
-        claims = leaks[leaks["relation"] == relation]
-        transfers = int((claims["decision"] == TRANSFER).sum())
-        yield (
-            f"{relation}: claimed for {len(claims)} of {len(found.best_evidence_N)} test images, "
-            f"labels may be transferred for {transfers}"
-        )
 
 
 def _of_copies(same: "SameImageCalibration") -> Iterator[str]:
     yield (
-        f"cut at correlation {same.cut:.3f}, which {same.recall_at_cut:.3f} of "
+        f"the threshold is a registration score of {same.cut:.3f}, which {same.recall_at_cut:.3f} of "
         f"{len(same.planted)} planted copies reach; {same.suspected} of {same.natural_count} "
         f"labelled images have a neighbour that reaches it too (suspected_copies.csv)"
     )
@@ -71,10 +70,10 @@ def _of_copies(same: "SameImageCalibration") -> Iterator[str]:
 
 def _of_siblings(sibling: "SiblingCalibration") -> Iterator[str]:
     if sibling.cut is None:
-        yield f"none is claimed: {sibling.note}"
+        yield f"no sibling is claimed: {sibling.note}"
         return
     yield (
-        f"cut at similarity {sibling.cut:.3f}, which finds {sibling.recall_at_cut:.3f} of "
+        f"the threshold is a similarity of {sibling.cut:.3f}, which finds {sibling.recall_at_cut:.3f} of "
         f"{sibling.known_count} held-out fields"
     )
     if sibling.promise:

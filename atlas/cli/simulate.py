@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import OmitArgPrefixes
 
+from atlas.cli.answers import Answer, following
 from atlas.core.errors import UserError, command_line
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.settings import SimulationSettings
@@ -22,7 +23,7 @@ def draw_atlas(
     train_table: Path | None = None,
     test_table: Path | None = None,
     jobs: int = 1,
-) -> None:
+) -> Answer:
     """Draw an atlas of cells whose every relation is known, for tests and rehearsals.
 
     With --train-table and --test-table it draws an image for every id of real tables instead, in
@@ -46,16 +47,25 @@ def draw_atlas(
         )
     else:
         drawn = drawn_atlas.draw_atlas(settings, out, jobs=jobs)
-    verb = "is already there" if drawn.already_there else "drawn"
+    verb = "was already there" if drawn.already_there else "is drawn"
     counts = f"{drawn.train_images} train and {drawn.test_images} test images"
-    print(f"{drawn.folder}: {verb}, {counts}, content {drawn.content_hash}")
+    return Answer(
+        summary=f"The atlas {verb}: {counts} (content {drawn.content_hash}).",
+        wrote=[drawn.folder],
+        next_command=following("build_index", data=drawn.folder),
+        details={
+            "train_images": drawn.train_images,
+            "test_images": drawn.test_images,
+            "content": drawn.content_hash,
+        },
+    )
 
 
 def simulate_test(
     settings: OmitArgPrefixes[SimulationSettings],
     data: Path = Path("data"),
     out: Path = Path("data_simulated"),
-) -> None:
+) -> Answer:
     """Hold out labelled images as a test whose truth is known, to rehearse the whole job on.
 
     A copy's source stays labelled, edited copies of it are tested; a sibling's antibody keeps
@@ -69,10 +79,19 @@ def simulate_test(
     """
     from atlas.workflows.simulate import simulation
 
-    print("\n".join(simulation_lines(simulation.simulate_test(data, out, settings), out)))
+    made = simulation.simulate_test(data, out, settings)
+    print("\n".join(simulation_lines(made)))
+    plan = made.plan
+    return Answer(
+        summary=f"{len(plan.training_ids)} images stay labelled and {len(plan.test)} are a test "
+        "whose truth is known.",
+        wrote=[out],
+        next_command=following("build_index", data=out),
+        details={"labelled": len(plan.training_ids), "tested": len(plan.test)},
+    )
 
 
-def demo(out: Path = Path("runs/demo"), seed: int = 1) -> None:
+def demo(out: Path = Path("runs/demo"), seed: int = 1) -> Answer:
     """Draw a small atlas and do the whole job on it, by the commands a user would type.
 
     Args:
@@ -89,11 +108,11 @@ def demo(out: Path = Path("runs/demo"), seed: int = 1) -> None:
         ["train_embedder", "smoke", "--data", data, "--out", out / "embedder"],
         ["build_index", "--data", data, "--embedder", out / "embedder", "--out", out / "index"],
         ["find_leaks", "--data", data, "--index", out / "index", "--out", out / "leaks",
-         "--accept-unproven"],
+         "--accept-unproven-copies", "--accept-unproven-siblings"],
         ["train_classifier", "smoke", "--data", data, "--out", out / "classifier"],
         ["make_submission", "--data", data, "--leaks", out / "leaks",
          "--classifier", out / "classifier", "--out", out / "submission"],
-        ["score", "--data", data, "--runs", out],
+        ["score", "--data", data, "--run", out],
     ]  # fmt: skip
     for name, *options in stages:
         words = [str(option) for option in options]
@@ -102,11 +121,15 @@ def demo(out: Path = Path("runs/demo"), seed: int = 1) -> None:
         finished = subprocess.run(called, check=False)
         if finished.returncode:
             sys.exit(finished.returncode)
-    for path in (f"leaks/{REPORT_FILE}", "leaks/calibration.png", f"submission/{SUBMISSION_FILE}"):
-        print(out / path)
+    return Answer(
+        summary=f"The whole job is done on a drawn atlas; its submission is "
+        f"{out / 'submission' / SUBMISSION_FILE}.",
+        wrote=[out],
+        page=out / "leaks" / REPORT_FILE,
+    )
 
 
-def simulation_lines(made: "Simulation", out: Path) -> Iterator[str]:
+def simulation_lines(made: "Simulation") -> Iterator[str]:
     """How many images are tested of which relation, and labels that are missing on one side."""
     from atlas.dataset.artifacts import NOVEL, SAME_IMAGE, SIBLING
 
@@ -125,4 +148,3 @@ def simulation_lines(made: "Simulation", out: Path) -> Iterator[str]:
         yield f"labels that no labelled image has: {', '.join(bare)}"
     if bare := [name for name, (_, tested) in made.labels_in.items() if not tested]:
         yield f"labels that no test image has: {', '.join(bare)}"
-    yield f"wrote {out}"

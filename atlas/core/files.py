@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,17 @@ from numpy.typing import NDArray
 from atlas.core.errors import MissingStageError, Stage, UserError
 
 LEFT_OVER_SECONDS = 24 * 3600
+
+AnyPath: TypeAlias = str | os.PathLike[str]  # what public functions take as a path
+
+
+class InFolder(os.PathLike[str]):
+    """A result that lies in a folder, and that can be given wherever that folder's path can."""
+
+    folder: Path
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ A run holds `index`, `leaks`, `submission`, and folders of classifiers, of folds
 which may have any name.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,10 +34,13 @@ State = Literal["done", "pending", "resumable", "stale"]
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunFolder(os.PathLike[str]):
     """The folders of a run, by the stages that write them."""
 
     path: Path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     @property
     def index(self) -> Path:

@@ -14,18 +14,17 @@ class FoldSettings:
     """How labelled images are divided into folds; see `atlas/dataset/splits/folds.py`.
 
     Args:
-        folds: blocks keeps neighbouring ids together, random takes a share of every class.
-        fold_count: Parts that are tested one after the other.
+        folds: Parts that are tested one after the other.
+        by: blocks keeps neighbouring ids together, random takes a share of every class.
         gap: Ids of a class on either side of a test block that train nothing; 20, only of blocks.
     """
 
-    folds: Literal["blocks", "random"] = "blocks"
-    fold_count: int = 5
+    folds: int = 5
+    by: Literal["blocks", "random"] = "blocks"
     gap: int | None = None
 
     def __post_init__(self) -> None:
-        blocks = self.folds == "blocks"
-        refuse(_fold_problems("--fold-count", self.fold_count, self.gap, blocks=blocks))
+        refuse(_fold_problems(self.folds, self.gap, blocks=self.by == "blocks"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class ClassifierFolds:
     gap: int | None = None
 
     def __post_init__(self) -> None:
-        refuse(_fold_problems("--folds", self.folds, self.gap, blocks=self.by == "blocks"))
+        refuse(_fold_problems(self.folds, self.gap, blocks=self.by == "blocks"))
 
 
 def block_gap(how: FoldSettings | ClassifierFolds) -> int:
@@ -213,10 +212,10 @@ class AuditSettings:
             yield f"--seed {self.seed}: a seed is not negative"
 
 
-def _fold_problems(option: str, count: int, gap: int | None, *, blocks: bool) -> Iterator[str]:
-    """Yield what no atlas can be divided by; `option` is what gives the count of folds."""
+def _fold_problems(count: int, gap: int | None, *, blocks: bool) -> Iterator[str]:
+    """Yield what no atlas can be divided by."""
     if count < 2:
-        yield f"{option} {count}: fewer than 2 folds leave nothing to train on; give 2 or more"
+        yield f"--folds {count}: fewer than 2 folds leave nothing to train on; give 2 or more"
     if gap is not None and not blocks:
         yield "a gap belongs to blocks of neighbouring ids: leave it, or take blocks"
     if gap is not None and gap < 0:

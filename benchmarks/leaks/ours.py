@@ -29,7 +29,7 @@ def run_ours(data: Path, run: Path, claims: Path) -> None:
     fresh, start = not (run / "store").exists(), time.perf_counter()
     build_index(data, run)
     _script("find_leaks", "--index", run / "index", "--data", data, "--out", run / "leaks",
-            "--accept-unproven")  # fmt: skip
+            "--accept-unproven-copies", "--accept-unproven-siblings")  # fmt: skip
     seconds = time.perf_counter() - start
     cut = float(
         read_json(run / "leaks" / "calibration.json", stage=Stage.LEAKS)["same_image"]["cut"]

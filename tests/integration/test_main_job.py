@@ -14,14 +14,14 @@ from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.classify.training import train_classifier
 from atlas.workflows.embed.embedder import train_embedder
-from atlas.workflows.embed.index import build_index_of
-from atlas.workflows.embed.lookup import look_up
+from atlas.workflows.embed.index import build_index
+from atlas.workflows.embed.lookup import lookup
 from atlas.workflows.explain.explanation import explanation_of
 from atlas.workflows.explain.run_so_far import read_run
-from atlas.workflows.leaks.finding import find_leaks_of
-from atlas.workflows.runs.update import update_run
+from atlas.workflows.leaks.finding import find_leaks
+from atlas.workflows.runs.update import update
 from atlas.workflows.submit.score import score_run
-from atlas.workflows.submit.submission import make_submission_of
+from atlas.workflows.submit.submission import make_submission
 from classify import recipes as classifier_recipes
 from index.index_folder import load_index
 from index.search.open_search import open_search
@@ -35,7 +35,13 @@ DRAWN = DrawnAtlasSettings(
     novel_identities=10, copies=18,
 )  # fmt: skip
 # After one epoch the embedder orders little, so all references are examined.
-LEAKS = LeakSettings(neighbours=80, planted_copies=80, natural_queries=80, accept_unproven=True)
+LEAKS = LeakSettings(
+    neighbours=80,
+    planted_copies=80,
+    natural_queries=80,
+    accept_unproven_copies=True,
+    accept_unproven_siblings=True,
+)
 
 
 def one_epoch(settings):
@@ -44,10 +50,10 @@ def one_epoch(settings):
 
 def whole_job(data: Path, run: Path) -> None:
     train_embedder(data, run / "embedder", one_epoch(embedder_settings.RECIPES["smoke"]))
-    build_index_of(data, str(run / "embedder"), run / "index")
-    find_leaks_of(data, run / "index", run / "leaks", LEAKS, RegistrationSettings())
+    build_index(data, str(run / "embedder"), run / "index")
+    find_leaks(data, run / "index", run / "leaks", LEAKS, RegistrationSettings())
     train_classifier(data, run / "classifier", one_epoch(classifier_recipes.RECIPES["smoke"]))
-    make_submission_of(data, run / "leaks", run / "classifier", run / "submission")
+    make_submission(data, run / "leaks", run / "classifier", run / "submission")
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +135,7 @@ def test_an_index_needs_nothing_but_itself_and_its_atlas(job, tmp_path):
     shutil.copytree(run / "index", tmp_path / "index")
     truth = pd.read_csv(data / "truth.csv", dtype=str).set_index("Id")
     copy = truth[truth["edit"] == "exact"].index[0]
-    found = look_up([copy], tmp_path / "index", k=3, montage=tmp_path / "m.png")
+    found = lookup([copy], tmp_path / "index", k=3, montage=tmp_path / "m.png")
     first = found.table.iloc[0]
     assert first["match"] == truth.at[copy, "source"]
     assert first["evidence"] > 0.9
@@ -141,19 +147,19 @@ def test_a_path_is_looked_up_as_its_id_is_but_may_find_itself(job, tmp_path):
     data, run = job
     image_id = load_index(run / "index").embeddings.ids[0]
     path = str(next((data / "train").glob(f"{image_id}_green.png")))
-    by_path = look_up([path], run / "index", k=1, montage=tmp_path / "m.png").table.iloc[0]
+    by_path = lookup([path], run / "index", k=1, montage=tmp_path / "m.png").table.iloc[0]
     assert by_path["match"] == image_id
     assert by_path["similarity"] == pytest.approx(1.0, abs=1e-6)
-    by_id = look_up([image_id], run / "index", k=1, montage=tmp_path / "m.png").table.iloc[0]
+    by_id = lookup([image_id], run / "index", k=1, montage=tmp_path / "m.png").table.iloc[0]
     assert by_id["match"] != image_id
 
 
 def test_stored_and_single_embeddings_are_equal_bit_for_bit(job, tmp_path):
     index = load_index(job[1] / "index")
     ids = list(index.embeddings.ids[:5])
-    together = look_up(ids, job[1] / "index", k=2, montage=tmp_path / "m.png").table
+    together = lookup(ids, job[1] / "index", k=2, montage=tmp_path / "m.png").table
     for image_id in ids:
-        alone = look_up([image_id], job[1] / "index", k=2, montage=tmp_path / "m.png").table
+        alone = lookup([image_id], job[1] / "index", k=2, montage=tmp_path / "m.png").table
         same = together[together["query"] == image_id].reset_index(drop=True)
         pd.testing.assert_frame_equal(alone, same)
     stored = open_search(index).vectors.search(index.embeddings.aligned_to(ids), 2).similarity_NK
@@ -165,24 +171,24 @@ def test_stored_and_single_embeddings_are_equal_bit_for_bit(job, tmp_path):
 def test_mistakes_name_the_next_step(job, tmp_path):
     data, run = job
     with pytest.raises(MissingStageError, match=r"train_embedder\.py"):
-        build_index_of(data, str(tmp_path / "none"), tmp_path / "index")
+        build_index(data, str(tmp_path / "none"), tmp_path / "index")
     with pytest.raises(MissingStageError, match=r"build_index\.py"):
-        find_leaks_of(data, tmp_path / "none", tmp_path / "l", LEAKS, RegistrationSettings())
+        find_leaks(data, tmp_path / "none", tmp_path / "l", LEAKS, RegistrationSettings())
     with pytest.raises(MissingStageError, match=r"find_leaks\.py"):
-        make_submission_of(data, tmp_path, run / "classifier", tmp_path / "s")
+        make_submission(data, tmp_path, run / "classifier", tmp_path / "s")
     with pytest.raises(MissingStageError, match=r"train_classifier\.py"):
-        make_submission_of(data, run / "leaks", tmp_path, tmp_path / "s")
+        make_submission(data, run / "leaks", tmp_path, tmp_path / "s")
     with pytest.raises(UserError, match="no image of that id"):
-        look_up(["nobody"], run / "index", k=1, montage=tmp_path / "m.png")
+        lookup(["nobody"], run / "index", k=1, montage=tmp_path / "m.png")
 
 
 def test_an_index_of_other_data_is_refused(job, write_atlas, tmp_path):
     other = write_atlas(channels=("red", "green", "blue", "yellow"), test=("t",), size=(64, 64))
     with pytest.raises(ProvenanceError, match="not made from this data"):
-        find_leaks_of(other, job[1] / "index", tmp_path / "l", LEAKS, RegistrationSettings())
+        find_leaks(other, job[1] / "index", tmp_path / "l", LEAKS, RegistrationSettings())
     gray = write_atlas("gray", test=("t",), size=(64, 64))
     with pytest.raises(DataError, match="trained on channels"):
-        build_index_of(gray, str(job[1] / "embedder"), tmp_path / "index")
+        build_index(gray, str(job[1] / "embedder"), tmp_path / "index")
 
 
 def test_labels_that_changed_since_the_index_was_made_are_refused(job, tmp_path):
@@ -192,9 +198,7 @@ def test_labels_that_changed_since_the_index_was_made_are_refused(job, tmp_path)
     table.loc[0, "Target"] = "27" if table.loc[0, "Target"] != "27" else "26"
     table.to_csv(tmp_path / "data" / "train.csv", index=False)
     with pytest.raises(ProvenanceError, match=r"labels or groups have changed.*build_index\.py"):
-        find_leaks_of(
-            tmp_path / "data", run / "index", tmp_path / "l", LEAKS, RegistrationSettings()
-        )
+        find_leaks(tmp_path / "data", run / "index", tmp_path / "l", LEAKS, RegistrationSettings())
 
 
 def test_leaks_of_other_test_images_are_refused(job, tmp_path):
@@ -204,7 +208,7 @@ def test_leaks_of_other_test_images_are_refused(job, tmp_path):
     leaks["Id"] = "other" + leaks["Id"]
     leaks.to_csv(tmp_path / "leaks" / "leaks.csv", index=False)
     with pytest.raises(ProvenanceError, match="is no test image"):
-        make_submission_of(data, tmp_path / "leaks", run / "classifier", tmp_path / "s")
+        make_submission(data, tmp_path / "leaks", run / "classifier", tmp_path / "s")
 
 
 def test_an_atlas_that_moved_is_asked_for(job, tmp_path):
@@ -214,8 +218,8 @@ def test_an_atlas_that_moved_is_asked_for(job, tmp_path):
     about.write_text(about.read_text().replace(str(data), str(tmp_path / "gone")))
     image_id = load_index(run / "index").embeddings.ids[0]
     with pytest.raises(UserError, match="--data"):
-        look_up([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png")
-    found = look_up([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png", data=data)
+        lookup([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png")
+    found = lookup([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png", data=data)
     assert len(found.table) == 1
 
 
@@ -223,7 +227,7 @@ def test_nothing_but_an_older_result_is_replaced(job, tmp_path):
     data, run = job
     for out in (data, run):
         with pytest.raises(UserError, match="not written by this command"):
-            make_submission_of(data, run / "leaks", run / "classifier", out)
+            make_submission(data, run / "leaks", run / "classifier", out)
     assert (data / "train.csv").exists()
     assert (run / "embedder" / "weights.safetensors").exists()
 
@@ -235,7 +239,7 @@ def test_nothing_but_an_older_result_is_replaced(job, tmp_path):
 def test_settings_that_cannot_work_are_refused(job, tmp_path, wrong):
     data, run = job
     with pytest.raises(UserError, match="--"):
-        find_leaks_of(
+        find_leaks(
             data, run / "index", tmp_path / "l", replace(LEAKS, **wrong), RegistrationSettings()
         )
 
@@ -249,12 +253,12 @@ def test_one_image_more_and_one_fewer_end_as_a_full_run_with_the_same_calibratio
     for name, text in tables.items():
         head, _, *rest = text.splitlines()
         (tmp_path / "data" / name).write_text("\n".join([head, *rest]) + "\n")
-    fewer = update_run(tmp_path / "data", tmp_path / "run")
+    fewer = update(tmp_path / "data", tmp_path / "run")
     assert (len(fewer.added), len(fewer.removed)) == (0, 1)
     assert len(fewer.submission.submission.ids) == len(tables["sample_submission.csv"].split()) - 2
     for name, text in tables.items():
         (tmp_path / "data" / name).write_text(text)
-    again = update_run(tmp_path / "data", tmp_path / "run")
+    again = update(tmp_path / "data", tmp_path / "run")
     assert (len(again.added), len(again.removed)) == (1, 0)
     names = [
         "index/references.csv", "leaks/matches.csv", "leaks/leaks.csv", "leaks/groups.csv",
@@ -269,4 +273,4 @@ def test_one_image_more_and_one_fewer_end_as_a_full_run_with_the_same_calibratio
 
 def test_an_update_needs_an_index(tmp_path):
     with pytest.raises(MissingStageError, match="build_index"):
-        update_run(tmp_path, tmp_path / "run")
+        update(tmp_path, tmp_path / "run")

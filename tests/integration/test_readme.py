@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from atlas.workflows.embed.embedder import train_embedder
-from atlas.workflows.embed.index import build_index_of
+from atlas.workflows.embed.index import build_index
 from tests.atlas.workflows.classify.made_folds import settings, write_textures
 from tests.conftest import PROJECT
 
@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(),
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     data, runs = write_textures(tmp_path / "data"), tmp_path / "runs"
     train_embedder(data, runs / "embedder", settings())
-    build_index_of(data, str(runs / "embedder"), runs / "index", runtime=None)
+    build_index(data, str(runs / "embedder"), runs / "index", runtime=None)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

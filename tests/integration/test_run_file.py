@@ -33,7 +33,7 @@ def test_tables_become_the_words_of_commands(tmp_path):
     path = written(
         tmp_path,
         'data = "d"\nout = "r"\nseed = 3\n[embedder]\nrecipe = "winner"\nlearning_rate = 1e-4\n'
-        "[leaks]\naccept_unproven = true\nseed = 7\n"
+        "[leaks]\naccept_unproven_copies = true\nseed = 7\n"
         '[classifiers.a]\nrecipe = "smoke"\nfolds = 3\nviews = 8\n'
         '[classifiers.b]\nrecipe = "gapnet"\nloss = "bce + soft_f1"\n'
         '[ensemble]\nhow = "mean"\n',
@@ -47,7 +47,9 @@ def test_tables_become_the_words_of_commands(tmp_path):
     said = commands(path)
     assert said["embedder"] == "winner --learning-rate 0.0001 --seed 3 --data d --out r/embedder"
     assert said["index"] == "--data d --embedder r/embedder --out r/index"
-    assert said["leaks"] == "--accept-unproven --seed 7 --data d --index r/index --out r/leaks"
+    assert (
+        said["leaks"] == "--accept-unproven-copies --seed 7 --data d --index r/index --out r/leaks"
+    )
     assert said["classifiers.a"] == "smoke --folds 3 --views 8 --seed 3 --data d --out r/a"
     assert said["ensemble"] == "--how mean --seed 3 --members r/a r/b --data d --out r/ensemble"
     assert said["submission"].endswith("--leaks r/leaks --classifier r/ensemble --out r/submission")
@@ -142,7 +144,7 @@ def finished(tmp_path_factory) -> Path:
 def run_text(folder: Path, out: str, leaks: str = "") -> str:
     return (
         f'data = "{folder}/data"\nout = "{folder}/{out}"\n'
-        f"[leaks]\nplanted_copies = 30\nnatural_queries = 24\naccept_unproven = true\n{leaks}"
+        f"[leaks]\nplanted_copies = 30\nnatural_queries = 24\naccept_unproven_copies = true\n{leaks}"
         '[classifiers.a]\nrecipe = "smoke"\nepochs = 1\nfolds = 2\n'
     )
 

@@ -92,7 +92,7 @@ LABELS: dict[str, tuple[int, ...]] = {f"i{n:02d}": ((0,), (1,), (2, 0))[n % 3] f
 @pytest.mark.parametrize("kind", ["label-set", "label-similarity"])
 def test_label_sets_hold_out_a_share_of_each(kind: str) -> None:
     made = manifest(dict.fromkeys(LABELS), labels=LABELS)
-    classes = training_classes(made, settings(classes=kind, held_out_share=0.2))
+    classes = training_classes(made, settings(classes=kind, hold_out_share=0.2))
     held_out = classes.held_out.held_out_ids
     assert classes.kind == kind
     assert classes.class_count == 3

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
-from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.core.files import AnyPath, InFolder, check_replaceable, folder_written_beside, write_json
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.metrics import f1_by_class
@@ -39,52 +39,84 @@ CLASSES_FILE = "f1_by_class.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ensemble:
-    """summary: the rows of summary.csv; the chosen way is the first. without: labels of too few
-    images to fit anything to; they take the members' mean."""
+class Ensemble(InFolder):
+    """A combination of classifiers and the folder that holds it.
 
-    summary: pd.DataFrame
+    table: The rows of summary.csv; the chosen way is the first.
+    without: Labels of too few images to fit anything to; they take the members' mean.
+    """
+
+    folder: Path
+    table: pd.DataFrame
     without: tuple[str, ...]
 
+    @property
+    def summary(self) -> str:
+        """The result in one sentence."""
+        best = self.table.iloc[0]
+        return (
+            f"The ensemble's macro F1 on held-out images that had no say in it is "
+            f"{best['nested']:.4f} (95% interval {best['low']:.4f} to {best['high']:.4f})."
+        )
 
-def make_ensemble(
-    data: Path, folders: Sequence[Path], out: Path, settings: DecisionSettings, *, compare: bool
+
+def ensemble(
+    data: AnyPath = "data",
+    members: Sequence[AnyPath] = ("runs/folds",),
+    out: AnyPath = "runs/ensemble",
+    settings: DecisionSettings = DecisionSettings(),
+    *,
+    compare: bool = False,
 ) -> Ensemble:
-    """Join what run folders say, and write a folder that can be used wherever theirs can.
+    """Combine classifiers, and choose thresholds and a macro F1 on images that had no say.
 
-    Beside the chosen way the summary has each member alone, the way without priors and with each
-    of them; with `compare` every way of joining with every way of choosing thresholds.
-    Raises UserError for settings that cannot work and members that do not go together, DataError
-    for the data folder.
+    The folder that is written can be used wherever that of a classifier can. Beside the chosen way
+    the table has each member alone, and the way without priors and with each of them.
+
+    Args:
+        data: The atlas folder.
+        members: The folders of classifiers, folds or ensembles.
+        out: The folder to write.
+        settings: How they are combined.
+        compare: Also score every way of combining with every way of choosing thresholds.
+
+    Raises:
+        DataError: The data folder has problems.
+        UserError: The settings cannot work, or the members do not go together.
+
+    Example:
+        >>> atlas.ensemble("data", ["runs/folds", "runs/gapnet"])  # doctest: +SKIP
     """
+    data, out, folders = Path(data), Path(out), [Path(member) for member in members]
     check_replaceable(out, holds=ABOUT_FILE)
     manifest = read_manifest(data)
-    members = load_members(manifest, names_of(folders))
-    rows = held_out_rows(manifest, members, folds=settings.folds, seed=settings.seed)
+    loaded = load_members(manifest, names_of(folders))
+    rows = held_out_rows(manifest, loaded, folds=settings.folds, seed=settings.seed)
     names, wanted_C = manifest.spec.labels, _wanted(settings, manifest.spec.labels)
-    fitted = cross_fit(rows, asked_rows(manifest, members), settings.how, seed=settings.seed)
+    fitted = cross_fit(rows, asked_rows(manifest, loaded), settings.how, seed=settings.seed)
     made = decided(fitted, settings.cuts, settings.priors, wanted_C=wanted_C)
     chosen = _score(fitted, settings, wanted_C)
     fits: dict[tuple[int | None, How], CrossFitted] = {(None, settings.how): fitted}
-    table = [_row("all", settings, chosen)]
+    scored = [_row("all", settings, chosen)]
     for m, way in _other_ways(settings, len(rows.names), compare=compare):
         own = rows if m is None else rows.of_member(m)
         if (m, way.how) not in fits:
             fits[m, way.how] = cross_fit(own, own.asked(), way.how, seed=way.seed)
         score = _score(fits[m, way.how], way, wanted_C)
-        table.append(_row("all" if m is None else rows.names[m], way, score))
-    summary = pd.DataFrame(table)
+        scored.append(_row("all" if m is None else rows.names[m], way, score))
+    table = pd.DataFrame(scored)
     provenance = {
         "ensemble": asdict(settings),
-        "members": {name: member.about() for name, member in members.items()},
+        "members": {name: member.about() for name, member in loaded.items()},
     }
     with folder_written_beside(out, holds=ABOUT_FILE) as folder:
         _write(folder, manifest, rows, made, provenance)
         save_table(folder / CLASSES_FILE, _by_class(rows, chosen, names))
-        save_table(folder / SUMMARY_FILE, summary)
+        save_table(folder / SUMMARY_FILE, table)
         learned = {"combiner": fitted.combiner.kept, **made.kept}
         write_json(folder / ABOUT_FILE, {**provenance, "learned": learned})
-    return Ensemble(summary=summary, without=tuple(names[c] for c in fitted.combiner.without))
+    without = tuple(names[c] for c in fitted.combiner.without)
+    return Ensemble(folder=out, table=table, without=without)
 
 
 def _other_ways(

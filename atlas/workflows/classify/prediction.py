@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Literal
 
 from atlas.core.errors import MissingStageError, Stage, UserError
+from atlas.core.files import AnyPath
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import ProbabilitySet, load_probabilities, save_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import fill_store
 from atlas.workflows.classify.training import chosen_folds
+from classify import prediction as networks
 from classify.classifier import load_classifier
-from classify.prediction import mean_over, predict
+from classify.prediction import PLAIN
 from classify.run_files import CARD_FILE, PREDICTED_FOLDER, classifiers_in, held_out_ids
 from classify.settings import PredictionSettings
 
@@ -20,48 +22,71 @@ Part = Literal["test", "train", "external", "labelled", "all"]
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """learned: how many of the images one of the classifiers or more had in training."""
+    """Probabilities, and how they were made.
 
+    path: The HDF5 file that holds the probabilities.
+    learned: How many of the images one of the classifiers or more had in training.
+    """
+
+    path: Path
     probabilities: ProbabilitySet
     classifiers: tuple[str, ...]
     learned: int
 
 
-def predict_part(
-    data: Path,
-    source: Path,
-    out: Path,
-    prediction: PredictionSettings,
+def predict(
+    data: AnyPath = "data",
+    classifier: AnyPath = "runs/classifier",
+    out: AnyPath = "runs/probabilities.h5",
+    prediction: PredictionSettings = PLAIN,
     *,
-    part: Part,
-    folds: str | None,
+    split: Part = "test",
+    only: str | None = None,
 ) -> Predicted:
-    """Write `out`, an HDF5 file of probabilities; of several folds their mean.
+    """Predict a part of an atlas by a classifier, or by the mean of folds.
 
-    source: the folder of a classifier, or of folds. folds: numbers of them with commas between;
-    all that are finished, unless given. Raises DataError for the data folder, MissingStageError
-    where there is no classifier, UserError for what cannot be done.
+    Args:
+        data: The atlas folder.
+        classifier: The folder of a classifier, or of folds.
+        out: The HDF5 file to write.
+        prediction: Over which views of an image probabilities are combined.
+        split: Which images are predicted.
+        only: Numbers of the folds to use, with commas between; all finished ones, unless given.
+
+    Returns:
+        The probabilities, N images x C labels, with the ids of the images.
+
+    Raises:
+        DataError: The data folder has problems.
+        MissingStageError: There is no classifier.
+        UserError: `out` holds something else, or the folds or images do not exist.
+
+    Example:
+        >>> atlas.predict("data", "runs/classifier", split="test")  # doctest: +SKIP
     """
+    data, source, out = Path(data), Path(classifier), Path(out)
     _check_replaceable(out)
-    folders = classifier_folders(source, folds)
+    folders = classifier_folders(source, only)
     manifest = read_manifest(data)
-    ids = _ids_of(part, manifest)
+    ids = _ids_of(split, manifest)
     cache = cache_folder(out.resolve())
     sets = {}
     for name, folder in folders.items():
-        classifier = load_classifier(folder)
-        store = fill_store(manifest, cache, size_px=classifier.image_size_px)
-        sets[name] = predict(
-            classifier, store, ids, folder=cache / PREDICTED_FOLDER, prediction=prediction
+        network = load_classifier(folder)
+        store = fill_store(manifest, cache, size_px=network.image_size_px)
+        sets[name] = networks.predict(
+            network, store, ids, folder=cache / PREDICTED_FOLDER, prediction=prediction
         )
-    probabilities = mean_over(sets)
+    probabilities = networks.mean_over(sets)
     save_probabilities(out, probabilities)
     unseen = frozenset.intersection(*map(held_out_ids, folders.values()))
     learned = len((set(ids) & set(manifest.labelled.ids)) - unseen)
-    return Predicted(probabilities=probabilities, classifiers=tuple(folders), learned=learned)
+    return Predicted(
+        path=out, probabilities=probabilities, classifiers=tuple(folders), learned=learned
+    )
 
 
-def classifier_folders(source: Path, folds: str | None) -> dict[str, Path]:
+def classifier_folders(source: Path, only: str | None) -> dict[str, Path]:
     """Return the chosen folds, or all classifiers of the folder, by name.
 
     Raises MissingStageError where there is none, and UserError for folds that are not there.
@@ -69,9 +94,9 @@ def classifier_folders(source: Path, folds: str | None) -> dict[str, Path]:
     found = classifiers_in(source)
     if not found:
         raise MissingStageError(source / CARD_FILE, Stage.CLASSIFIER)
-    if folds is not None and source in found.values():
-        raise UserError(f"{source} is one classifier without folds: leave out --folds")
-    return {name: found[name] for name in chosen_folds(folds, list(found))}
+    if only is not None and source in found.values():
+        raise UserError(f"{source} is one classifier without folds: leave out --only")
+    return {name: found[name] for name in chosen_folds(only, list(found))}
 
 
 def _ids_of(part: Part, manifest: Manifest) -> tuple[str, ...]:

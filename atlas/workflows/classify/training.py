@@ -1,13 +1,14 @@
 """Train on an atlas: a classifier, a classifier for each fold, or a trunk to start from."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
 
 from atlas.core.errors import UserError, refuse
+from atlas.core.files import AnyPath, InFolder
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.splits.folds import Fold
@@ -22,6 +23,7 @@ from classify.channels import mixing_of
 from classify.folds import FoldRun
 from classify.held_out import TrainedClassifier
 from classify.pretraining import PretrainedTrunk
+from classify.recipes import RECIPES, Recipe
 from classify.run_files import CLASS_F1_FILE, PREDICTED_FOLDER, classifiers_in
 from classify.settings import (
     ClassifierSettings,
@@ -34,16 +36,53 @@ from classify.settings import (
 S = TypeVar("S", ClassifierSettings, PretrainingSettings)
 
 
-def train_classifier(data: Path, out: Path, settings: ClassifierSettings) -> TrainedClassifier:
-    """Read the atlas, fill its store beside `out`, and train there.
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRun(InFolder):
+    """A trained classifier and the folder that holds its weights, thresholds and predictions."""
 
-    Raises DataError for the data folder, UserError for settings that cannot work and where `out`
-    holds another run.
+    folder: Path
+    trained: TrainedClassifier
+
+    @property
+    def summary(self) -> str:
+        """The result in one sentence."""
+        scores = self.trained.scores
+        return (
+            f"The classifier's macro F1 on {len(self.trained.split.validation_ids)} held-out "
+            f"images is {scores.at_overall_cut:.4f} with one threshold for all labels and "
+            f"{scores.at_class_cuts:.4f} with a threshold for each label (optimistic)."
+        )
+
+
+def train_classifier(
+    data: AnyPath = "data",
+    out: AnyPath = "runs/classifier",
+    settings: ClassifierSettings | Recipe = "densenet121",
+) -> ClassifierRun:
+    """Train a classifier on the labelled images of an atlas, and predict its test images.
+
+    Images are decoded once into the folder `store` beside `out`. A stopped training is resumed
+    after its last epoch.
+
+    Args:
+        data: The atlas folder.
+        out: The folder to write.
+        settings: The name of a recipe (such as `densenet121`, the 2018 winner's, or `smoke`), or
+            settings of your own.
+
+    Raises:
+        DataError: The data folder has problems.
+        UserError: The settings cannot work, or `out` holds another run.
+
+    Example:
+        >>> atlas.train_classifier("data", settings="smoke")  # doctest: +SKIP
     """
-    manifest, store, settings = _atlas_to_classify(data, out, settings)
-    trained = training.train_classifier(manifest, store, settings, out)
+    data, out = Path(data), Path(out)
+    chosen = RECIPES[settings] if isinstance(settings, str) else settings
+    manifest, store, chosen = _atlas_to_classify(data, out, chosen)
+    trained = training.train_classifier(manifest, store, chosen, out)
     _draw_curves(out, {out.name: out})
-    return trained
+    return ClassifierRun(folder=out, trained=trained)
 
 
 def pretrain_trunk(data: Path, out: Path, settings: PretrainingSettings) -> PretrainedTrunk:

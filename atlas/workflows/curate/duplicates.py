@@ -51,7 +51,7 @@ class DuplicateFinding:
                             other_labels=found["duplicate_of"].map(labels))  # fmt: skip
 
 
-def find_duplicates_of(
+def remove_duplicates(
     data: Path,
     index_folder: Path,
     out: Path,

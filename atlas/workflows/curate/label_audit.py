@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.core.files import AnyPath, check_replaceable, folder_written_beside, write_json
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import Neighbours, save_table
 from atlas.dataset.labels import format_labels
@@ -23,7 +23,8 @@ from atlas.report.pages import Section, SectionPage, Tile, save_section_page
 from atlas.report.pictures import to_rgb
 from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.settings import AuditSettings
-from index.audit.label_audit import LabelAudit, audit_labels
+from index.audit import label_audit as ranking
+from index.audit.label_audit import LabelAudit
 from index.audit.label_trial import AuditTrial, try_audit
 from index.search.open_search import kept_neighbours, open_search
 
@@ -62,10 +63,11 @@ class AuditedAtlas:
         }
 
 
-def audit_labels_of(
-    data: Path, index_folder: Path, out: Path, settings: AuditSettings
+def audit_labels(
+    data: AnyPath, index_folder: AnyPath, out: AnyPath, settings: AuditSettings
 ) -> AuditedAtlas:
-    """Writes audit.csv, audit.html and audit.json to `out`."""
+    """Write audit.csv, audit.html and audit.json to `out`."""
+    data, index_folder, out = Path(data), Path(index_folder), Path(out)
     check_replaceable(out, holds=AUDIT_FILE)
     manifest, index = open_atlas_index(data, index_folder)
     kin = kin_of(manifest)  # what got its labels together
@@ -74,7 +76,9 @@ def audit_labels_of(
         folder=cache_folder(out) / "neighbours",
     )  # fmt: skip
     count, share = len(manifest.spec.labels), settings.wrong_share
-    audit = audit_labels(neighbours, index.labels, label_count=count, kin=kin, wrong_share=share)
+    audit = ranking.audit_labels(
+        neighbours, index.labels, label_count=count, kin=kin, wrong_share=share
+    )
     trial = try_audit(
         neighbours, index.labels, label_count=count, kin=kin, share=share, seed=settings.seed
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from atlas.core.errors import UserError
+from atlas.core.files import AnyPath, InFolder
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import ImageStore, fill_store, native_size_px
@@ -13,17 +14,58 @@ from atlas.inference.onnx_file import can_run, run_onnx, write_onnx
 from retrieval import training
 from retrieval.embedder import Embedder, load_embedder
 from retrieval.embedding import embed_images
-from retrieval.settings import EmbedderSettings
+from retrieval.settings import RECIPES, EmbedderRecipe, EmbedderSettings
 
 
-def train_embedder(data: Path, out: Path, settings: EmbedderSettings) -> Embedder:
-    """Reads the atlas, fills its store beside `out`, and trains there.
+@dataclass(frozen=True, kw_only=True)
+class TrainedEmbedder(InFolder):
+    """A trained embedder and the folder that holds its weights, settings, metrics and curves."""
 
-    Raises DataError for the data folder, UserError for settings that cannot work and where `out`
-    holds another run.
+    folder: Path
+    embedder: Embedder
+
+    @property
+    def top1(self) -> float:
+        """The share of held-out images whose nearest neighbour is of their class."""
+        return float(self.embedder.provenance[training.SELECTED_BY])
+
+    @property
+    def summary(self) -> str:
+        """The result in one sentence."""
+        return (
+            f"The embedder's best epoch is {self.embedder.provenance['best_epoch'] + 1}: of the "
+            f"images held out from training, {self.top1:.1%} have a nearest neighbour of their "
+            "own class."
+        )
+
+
+def train_embedder(
+    data: AnyPath = "data",
+    out: AnyPath = "runs/embedder",
+    settings: EmbedderSettings | EmbedderRecipe = "card",
+) -> TrainedEmbedder:
+    """Train an embedder on the labelled images of an atlas.
+
+    Images are decoded once into the folder `store` beside `out`. A stopped training is resumed
+    after its last epoch.
+
+    Args:
+        data: The atlas folder.
+        out: The folder to write.
+        settings: The name of a recipe (`card`, `winner`, `smoke`), or settings of your own.
+
+    Raises:
+        DataError: The data folder has problems.
+        UserError: The settings cannot work, or `out` holds another run.
+
+    Example:
+        >>> atlas.train_embedder("data", settings="winner")  # doctest: +SKIP
     """
-    manifest, store, settings = atlas_to_train_on(data, out, settings)
-    return training.train_embedder(manifest, store, settings, out)
+    data, out = Path(data), Path(out)
+    chosen = RECIPES[settings] if isinstance(settings, str) else settings
+    manifest, store, chosen = atlas_to_train_on(data, out, chosen)
+    trained = training.train_embedder(manifest, store, chosen, out)
+    return TrainedEmbedder(folder=out, embedder=trained)
 
 
 def atlas_to_train_on(

@@ -3,12 +3,17 @@
 Images are decoded from the start on, as loading torch takes seconds.
 """
 
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from atlas.core.errors import DataError, ProvenanceError, Stage
-from atlas.core.files import check_replaceable, folder_written_beside
+from atlas.core.files import AnyPath, InFolder, check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.core.timing import stage
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -19,18 +24,82 @@ from index.settings import SearchSettings
 from retrieval.embedder_folder import embedded_size_px
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from index.search.approximate import Tuned
+
+Query = str | Path | NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuiltIndex:
-    """index: as loaded back from disk; started_from: where the embedder's weights came from;
-    runtime_checks: of the runtimes that were tried, in order; search: None where it is exact."""
+class Index(InFolder):
+    """An index on disk, open for searches.
 
-    index: IndexFolder
-    started_from: str
-    runtime_checks: tuple[dict[str, Any], ...]
-    search: "Tuned | None"
+    folder: Where it lies.
+    opened: Its vectors, ids, labels and settings.
+    started_from: Where the weights of its embedder came from.
+    runtime_checks: The runtimes that were tried when it was built, in order.
+    tuned: What the search was tuned to; None where it is exact.
+    """
+
+    folder: Path
+    opened: IndexFolder
+    started_from: str = ""
+    runtime_checks: tuple[dict[str, Any], ...] = ()
+    tuned: "Tuned | None" = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.opened.embeddings.ids)
+
+    def search(self, queries: Query | Sequence[Query], k: int = 10) -> "pd.DataFrame":
+        """Find the k most similar references of each query.
+
+        Args:
+            queries: Ids of the atlas, paths of image files, or images as uint8 arrays of
+                C x H x W; one of them, or several. An id never finds itself.
+            k: How many references are found for each query.
+
+        Returns:
+            A row for each hit, best first: query (a number for an array), rank, match, similarity
+            (the cosine of the embeddings), labels and identity.
+
+        Raises:
+            UserError: A query cannot be read.
+
+        Example:
+            >>> atlas.open_index("runs/index").search("photo.png", k=3)  # doctest: +SKIP
+        """
+        from atlas.workflows.embed.search import search_index
+
+        one = isinstance(queries, str | Path) or (
+            isinstance(queries, np.ndarray) and queries.ndim < 4
+        )
+        return search_index(self.opened, [queries] if one else list(queries), k)  # type: ignore[list-item]
+
+    def _repr_html_(self) -> str:
+        about = self.opened
+        return (
+            f"<p>Index of {len(self):,} images of {about.spec.name}: {about.image_size_px} px, "
+            f"{about.embeddings.vectors_ND.shape[1]} dimensions, in {self.folder}</p>"
+            f"{about.table.head().to_html(index=False)}"
+        )
+
+
+def open_index(folder: AnyPath = "runs/index") -> Index:
+    """Open an index that `build_index` wrote.
+
+    Args:
+        folder: The folder of the index.
+
+    Raises:
+        MissingStageError: There is no index.
+        ProvenanceError: Its files do not belong together.
+
+    Example:
+        >>> len(atlas.open_index("runs/index"))  # doctest: +SKIP
+        31072
+    """
+    return Index(folder=Path(folder), opened=load_index(Path(folder)))
 
 
 def open_atlas_index(data: Path, index_folder: Path) -> tuple[Manifest, IndexFolder]:
@@ -48,19 +117,33 @@ def open_atlas_index(data: Path, index_folder: Path) -> tuple[Manifest, IndexFol
     return manifest, index
 
 
-def build_index_of(
-    data: Path,
-    embedder: str,
-    out: Path,
+def build_index(
+    data: AnyPath = "data",
+    embedder: AnyPath = "runs/embedder",
+    out: AnyPath = "runs/index",
     search: SearchSettings = SearchSettings(),
     runtime: RuntimeOptions | None = AUTO,
-) -> BuiltIndex:
-    """Embed the labelled images of `data` and write the index to `out`.
+) -> Index:
+    """Embed the labelled images of an atlas and write the index.
 
-    embedder: a folder that `train_embedder.py` wrote, or "frozen" for a pretrained trunk as it is.
-    runtime: what to embed by; None leaves that of the embedder, which may be an index's own.
-    search: how the index is searched, which is tuned here.
+    Args:
+        data: The atlas folder.
+        embedder: The folder of a trained embedder, or "frozen" for a pretrained backbone that is
+            not trained further.
+        out: The folder to write.
+        search: How the index is searched, which is tuned here.
+        runtime: What embeds; None keeps that of the embedder, which may be an index's own.
+
+    Raises:
+        DataError: The data folder has problems.
+        MissingStageError: There is no embedder.
+        UserError: `out` holds something else.
+
+    Example:
+        >>> gallery = atlas.build_index("data", "frozen", "runs/index")  # doctest: +SKIP
+        >>> gallery.search("1fffd2fe", k=10)  # doctest: +SKIP
     """
+    data, embedder, out = Path(data), os.fspath(embedder), Path(out)
     check_replaceable(out, holds=INDEX_FILE)
     manifest = read_manifest(data)
     references = manifest.labelled
@@ -83,9 +166,10 @@ def build_index_of(
         save_embedder(folder / EMBEDDER_FOLDER, ready)
         save_index(folder, embeddings, references, data=data, image_size_px=ready.image_size_px)
         tuned = tune_search(folder, embeddings, search)
-    return BuiltIndex(
-        index=load_index(out),
+    return Index(
+        folder=out,
+        opened=load_index(out),
         started_from=ready.started_from,
         runtime_checks=ready.runtime.checks if ready.runtime else (),
-        search=tuned,
+        tuned=tuned,
     )

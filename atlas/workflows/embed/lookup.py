@@ -33,7 +33,7 @@ class Lookup:
     montage: Path
 
 
-def look_up(
+def lookup(
     queries: Sequence[str], index_folder: Path, *, k: int, montage: Path, data: Path | None = None
 ) -> Lookup:
     """Find the k nearest references of each query, with the correlation of their registered pixels.

@@ -216,6 +216,6 @@ def _folds(
     ids_by_class: dict[str, list[str]] = defaultdict(list)
     for image_id, name in class_of.items():
         ids_by_class[name].append(image_id)
-    if how.folds == "blocks":
-        return block_folds(ids_by_class, folds=how.fold_count, gap=block_gap(how), group_of=ties)
-    return random_folds(ids_by_class, folds=how.fold_count, seed=seed, group_of=ties)
+    if how.by == "blocks":
+        return block_folds(ids_by_class, folds=how.folds, gap=block_gap(how), group_of=ties)
+    return random_folds(ids_by_class, folds=how.folds, seed=seed, group_of=ties)

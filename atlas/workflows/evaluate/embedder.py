@@ -1,5 +1,6 @@
 """The evaluation of an embedder: figures, tables and pictures of every protocol."""
 
+import os
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from atlas.core.errors import UserError
-from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.core.files import AnyPath, InFolder, check_replaceable, folder_written_beside, write_json
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -41,31 +42,62 @@ CURVE_COLUMNS = ("protocol", "false_accept_rate", "true_accept_rate", "threshold
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """notes: what the figures do not mean."""
+class Evaluation(InFolder):
+    """The figures of an embedder, and the folder that holds them.
 
+    notes: What the figures do not mean.
+    """
+
+    folder: Path
     measurements: tuple[Measurement, ...]
     started_from: str
     notes: tuple[str, ...]
 
+    @property
+    def summary(self) -> str:
+        """The result in one sentence."""
+        first = summarise(self.measurements[0].scores)
+        return (
+            f"Of {first.queries} queries ({self.measurements[0].protocol.name}), "
+            f"{first.hits_at[1] / max(first.queries, 1):.1%} have an image of their own class as "
+            "their nearest neighbour."
+        )
 
-def evaluate_embedder(
-    data: Path,
-    embedder: str,
-    out: Path,
+
+def evaluate(
+    data: AnyPath = "data",
+    embedder: AnyPath = "runs/embedder",
+    out: AnyPath = "runs/evaluation",
     *,
-    held_out: Path | None = None,
+    held_out: AnyPath | None = None,
     classes: Literal["auto"] | ClassKind = "auto",
     views: Views | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Measure every protocol that data and embedder allow, and write the folder `out`.
+    """Measure how well an embedder finds images of the same class.
 
-    embedder: see `open_vectors`. held_out: the embedder whose held-out fields are asked for, for
-    one that keeps no such lists. classes: what a class is, but for test images.
     Images and vectors are kept in the folder `store` beside `out`, so that the run is resumable.
-    Raises DataError, MissingStageError, and UserError where there is nothing to measure.
+
+    Args:
+        data: The atlas folder; what its truth.csv knows of test images is measured too.
+        embedder: The folder of a trained embedder or of a classifier, or "frozen".
+        out: The folder to write.
+        held_out: The embedder whose held-out fields are the queries, for "frozen" and classifiers.
+        classes: What a class is: `identity`, `label-set`, or `auto`, which takes identities where
+            any occurs twice.
+        views: How many flips and rotations are averaged, in place of the embedder's own.
+        seed: Of pairs that are drawn, of folds, and of the gallery of the open set.
+
+    Raises:
+        DataError: The data folder has problems.
+        MissingStageError: There is no embedder.
+        UserError: There is nothing to measure.
+
+    Example:
+        >>> print(atlas.evaluate("data", "frozen").summary)  # doctest: +SKIP
     """
+    data, embedder, out = Path(data), os.fspath(embedder), Path(out)
+    held_out = None if held_out is None else Path(held_out)
     check_replaceable(out, holds=EVALUATION_FILE)
     manifest = read_manifest(data)
     truth = read_truth(data)
@@ -89,7 +121,9 @@ def evaluate_embedder(
     with folder_written_beside(out, holds=EVALUATION_FILE) as folder:
         save_pictures(folder, measured, vectors, source.store, manifest.spec, seed=seed)
         _save_tables(folder, EVALUATION_FILE, measured, about)
-    return Evaluation(measurements=measured, started_from=source.started_from, notes=notes)
+    return Evaluation(
+        folder=out, measurements=measured, started_from=source.started_from, notes=notes
+    )
 
 
 def held_out_lists(own: HeldOut, borrowed: Path | None) -> HeldOut:

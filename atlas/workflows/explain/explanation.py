@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import MissingStageError, Stage, UserError, command_line
+from atlas.core.files import AnyPath
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.manifest import ImageRow, Manifest
 from atlas.dataset.queries import find_query
@@ -45,26 +46,37 @@ SHOWN_COPIES = 8
 
 
 def explain(
-    ids: Sequence[str], data: Path, runs: Path, out: Path | None, *, classifier: Path | None = None
+    ids: str | Sequence[str],
+    data: AnyPath = "data",
+    run: AnyPath = "runs",
+    out: AnyPath | None = None,
+    *,
+    classifier: AnyPath | None = None,
 ) -> list[Path]:
-    """Write a page for each test image, and return the paths.
+    """Write a page for each test image that explains how its row of the submission came to be.
 
     Args:
-        ids: Test images.
+        ids: Test images: one id, or several.
         data: The atlas folder.
-        runs: The run folder.
-        out: An .html file for one image, or a folder; RUNS/explanations, unless given.
+        run: The run folder.
+        out: An .html file for one image, or a folder; RUN/explanations, unless given.
         classifier: The folder whose probabilities are shown, in place of the submission's own.
+
+    Returns:
+        The paths of the pages.
 
     Raises:
         UserError: An id is no test image; the text names ids that are like it.
+
+    Example:
+        >>> atlas.explain("1fffd2fe", "data", "runs")  # doctest: +SKIP
     """
-    run = read_run(data, runs, classifier)
-    names = tuple(dict.fromkeys(ids))
-    _require_test_ids(names, run)
-    paths = _places(names, out or runs / "explanations")
+    so_far = read_run(Path(data), Path(run), None if classifier is None else Path(classifier))
+    names = tuple(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+    _require_test_ids(names, so_far)
+    paths = _places(names, Path(run) / "explanations" if out is None else Path(out))
     for name, path in zip(names, paths, strict=True):
-        save_explanation(path, explanation_of(name, run))
+        save_explanation(path, explanation_of(name, so_far))
     return paths
 
 

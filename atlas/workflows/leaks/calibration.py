@@ -67,11 +67,14 @@ class LeakCalibration:
 
     @property
     def unproven(self) -> frozenset[str]:
-        """Relations whose precision is not shown to be as asked; none where that is accepted."""
-        if self.settings.accept_unproven:
-            return frozenset()
-        promises = {SAME_IMAGE: self.same_image.calibration.promise, SIBLING: self.sibling.promise}
-        return frozenset(name for name, kept in promises.items() if not kept or not kept.reached)
+        """Relations whose precision is not guaranteed to be as asked, and not accepted as it is."""
+        same_image, settings = self.same_image.calibration.promise, self.settings
+        accepted = {
+            SAME_IMAGE: same_image.reached or settings.accept_unproven_copies,
+            SIBLING: (self.sibling.promise is not None and self.sibling.promise.reached)
+            or settings.accept_unproven_siblings,
+        }
+        return frozenset(relation for relation, fine in accepted.items() if not fine)
 
 
 def calibrate(search: LeakSearch) -> LeakCalibration:

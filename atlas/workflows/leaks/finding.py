@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import ProvenanceError, Stage
-from atlas.core.files import check_replaceable, folder_written_beside
+from atlas.core.files import AnyPath, InFolder, check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import LeakReport, Matches, save_table
+from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, LeakReport, Matches, save_table
 from atlas.dataset.manifest import Manifest, require_test_ids
 from atlas.dataset.tables import GROUPS_TABLE
 from atlas.workflows.embed.index import open_atlas_index
@@ -28,21 +28,25 @@ from atlas.workflows.leaks.calibration import (
 from atlas.workflows.leaks.pictures import save_leak_pictures
 from atlas.workflows.leaks.report import save_leak_report
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
-from atlas.workflows.run_folder import CALIBRATION_FILE, LEAKS_FILE, MATCHES_FILE
+from atlas.workflows.run_folder import CALIBRATION_FILE, LEAKS_FILE, MATCHES_FILE, REPORT_FILE
+from index.claims import leaks as claims
 from index.claims.duplicates import claimed_groups, clean_views, group_table
-from index.claims.leaks import find_leaks, find_matches
+from index.claims.leaks import TRANSFER, find_matches
 from index.copies.calibration import no_siblings
 from index.settings import LeakSettings, RegistrationSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeakFinding:
-    """What was found, and by which calibration.
+class LeakFinding(InFolder):
+    """The test images that are already known, and the calibration that the claims rest on.
 
-    best_evidence_N: of each test image's best candidate. group_of: of every image that shows the
-    same as another. clean_views: ids without copies, by the name of the view.
+    folder: What holds leaks.csv, matches.csv, calibration.json, the report and pictures.
+    best_evidence_N: The score of each test image's best candidate.
+    group_of: The group of every image that shows the same as another.
+    clean_views: Ids without copies, by the name of the view.
     """
 
+    folder: Path
     calibration: LeakCalibration
     matches: Matches
     leaks: LeakReport
@@ -50,24 +54,85 @@ class LeakFinding:
     group_of: dict[str, str]
     clean_views: dict[str, tuple[str, ...]]
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """The claims, one row for each test image that is known; see `leaks.csv`."""
+        return self.leaks.table
 
-def find_leaks_of(
-    data: Path,
-    index_folder: Path,
-    out: Path,
-    settings: LeakSettings,
-    registration: RegistrationSettings,
+    @property
+    def report(self) -> Path:
+        """The page that shows every claim with its pictures."""
+        return self.folder / REPORT_FILE
+
+    @property
+    def guarantee(self) -> dict[str, str]:
+        """What is guaranteed of the precision of each relation's claims, in a sentence."""
+        sibling = self.calibration.sibling
+        said = {SAME_IMAGE: self.calibration.same_image.calibration.promise.in_words()}
+        said[SIBLING] = sibling.promise.in_words() if sibling.promise else sibling.note
+        return said
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many test images there are, and how many of each kind."""
+        table = self.table
+        return {
+            "test_images": len(self.best_evidence_N),
+            "copies": int((table["relation"] == SAME_IMAGE).sum()),
+            "siblings": int((table["relation"] == SIBLING).sum()),
+            "transferred": int((table["decision"] == TRANSFER).sum()),
+            "new": len(self.best_evidence_N) - len(table),
+        }
+
+    @property
+    def summary(self) -> str:
+        """The result in one sentence."""
+        n = self.counts
+        return (
+            f"{n['copies']} of {n['test_images']} test images are copies of labelled ones and "
+            f"{n['siblings']} more are siblings; labels are transferred for {n['transferred']}; "
+            f"{n['new']} are new."
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.summary}</p>{self.table.to_html(max_rows=20, index=False)}"
+
+
+def find_leaks(
+    data: AnyPath = "data",
+    index: AnyPath = "runs/index",
+    out: AnyPath = "runs/leaks",
+    settings: LeakSettings = LeakSettings(),
+    *,
+    registration: RegistrationSettings = RegistrationSettings(),
 ) -> LeakFinding:
-    """Write matches, claims, groups, clean views, calibration, pictures and a report to `out`.
+    """Find the test images that are copies or siblings of labelled ones.
 
-    Work that takes long is kept in the cache folder beside `out`, so a killed run goes on.
+    Matches, claims, groups, clean views, calibration, pictures and a report are written to `out`.
+    Work that takes long is kept in the cache folder beside `out`, so a stopped run is resumed.
+
+    Args:
+        data: The atlas folder.
+        index: The index that was built from the same data.
+        out: The folder to write.
+        settings: What is claimed, and on what measurements.
+        registration: How one image is laid over another.
+
+    Raises:
+        ProvenanceError: The index was not made from this data.
+        UserError: `out` holds something else.
+
+    Example:
+        >>> leaks = atlas.find_leaks("data", "runs/index")  # doctest: +SKIP
+        >>> print(leaks.summary)  # doctest: +SKIP
     """
+    data, index, out = Path(data), Path(index), Path(out)
     check_replaceable(out, holds=CALIBRATION_FILE)
-    return _find_and_write(data, index_folder, out, settings, registration, calibrate)
+    return _find_and_write(data, index, out, settings, registration, calibrate)
 
 
 def find_leaks_again(data: Path, index_folder: Path, out: Path) -> LeakFinding:
-    """Find the leaks as `find_leaks_of`, with the settings and the calibration that `out` holds.
+    """Find the leaks as `find_leaks`, with the settings and the calibration that `out` holds.
 
     Raises ProvenanceError where the index has another embedder by now.
     """
@@ -95,12 +160,14 @@ def _find_and_write(
     manifest, index = open_atlas_index(data, index_folder)
     require_test_ids(data)
     search = open_leak_search(manifest, index, cache_folder(out), settings, registration)
-    found = _find(search, manifest, calibrated(search))
-    _write(out, found, search)
+    found = _find(search, manifest, calibrated(search), out)
+    _write(found, search)
     return found
 
 
-def _find(search: LeakSearch, manifest: Manifest, calibration: LeakCalibration) -> LeakFinding:
+def _find(
+    search: LeakSearch, manifest: Manifest, calibration: LeakCalibration, out: Path
+) -> LeakFinding:
     index, images = search.index, search.stored("test images")
     same_image, sibling = calibration.same_image.calibration, calibration.sibling
     splits = {row.id: row.split for row in manifest.rows}
@@ -116,10 +183,11 @@ def _find(search: LeakSearch, manifest: Manifest, calibration: LeakCalibration) 
         no_siblings("test images have no known identity"), splits=splits, identities={},
     )  # fmt: skip
     matches = Matches(table=pd.concat([known.table, one_another.table], ignore_index=True))
-    leaks = find_leaks(
+    leaks = claims.find_leaks(
         known, labels=index.labels, identities=index.identities, unproven=calibration.unproven
     )
     return LeakFinding(
+        folder=out,
         calibration=calibration,
         matches=matches,
         leaks=leaks,
@@ -129,9 +197,9 @@ def _find(search: LeakSearch, manifest: Manifest, calibration: LeakCalibration) 
     )
 
 
-def _write(out: Path, found: LeakFinding, search: LeakSearch) -> None:
+def _write(found: LeakFinding, search: LeakSearch) -> None:
     calibration, best = found.calibration, found.best_evidence_N
-    with folder_written_beside(out, holds=CALIBRATION_FILE) as folder:
+    with folder_written_beside(found.folder, holds=CALIBRATION_FILE) as folder:
         save_table(folder / MATCHES_FILE, found.matches.table)
         save_table(folder / LEAKS_FILE, found.leaks.table)
         save_table(folder / GROUPS_TABLE, group_table(found.group_of))

@@ -206,7 +206,7 @@ def _deciding(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[R
     if (data / TRUTH_FILE).exists():
         yield RunStage(
             name="score", script="score", options=(),
-            places=("--data", str(data), "--runs", str(out)), folder=out, done=("score.json",),
+            places=("--data", str(data), "--run", str(out)), folder=out, done=("score.json",),
             needs=("leaks", "submission"), tables=(TRUTH_FILE,),
         )  # fmt: skip
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from atlas.core.errors import Stage, UserError, command_line
-from atlas.core.files import content_hash, read_json, write_json
+from atlas.core.files import AnyPath, content_hash, read_json, write_json
 from atlas.dataset.spec import SPEC_FILE
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
-from atlas.workflows.run_folder import State
-from atlas.workflows.runs.run_file import RunFile, RunStage
+from atlas.workflows.run_folder import RunFolder, State
+from atlas.workflows.runs.run_file import RunFile, RunStage, read_run_file
 
 LOGGER = logging.getLogger(__name__)
 RUN_FILE = "run.json"
@@ -53,11 +53,33 @@ def plan_run(run: RunFile) -> list[Planned]:
     return list(planned.values())
 
 
-def do_run(run: RunFile) -> list[RunStage]:
-    """Does what is not done, in order, and gives the stages that were.
+def run(file: AnyPath = "run.toml") -> RunFolder:
+    """Do all that a run file asks for and that is not done yet, in order.
 
-    A stopped run goes on where it was. Raises UserError naming the stage where a command fails; it
-    has said why.
+    The same file again does only what is left, and a stopped run is resumed.
+
+    Args:
+        file: A TOML file that names the atlas, embedder, classifiers, ensemble and their options.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        DataError: The file has problems.
+        UserError: A stage failed; the text names it.
+
+    Example:
+        >>> atlas.run("examples/hpa_2018.toml")  # doctest: +SKIP
+    """
+    wanted = read_run_file(Path(file))
+    do_run(wanted)
+    return RunFolder(wanted.out)
+
+
+def do_run(run: RunFile) -> list[RunStage]:
+    """Do what is not done, in order, and return the stages that were done now.
+
+    Raises UserError naming the stage where a command fails; the command has said why.
     """
     atlas, did = _atlas_key(run.data), []
     for number, stage in enumerate(run.stages, 1):

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from atlas.core.errors import MissingStageError, ProvenanceError, Stage, UserError
-from atlas.core.files import read_json
+from atlas.core.files import AnyPath, InFolder, read_json
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import fill_store
-from atlas.workflows.classify.ensemble import ABOUT_FILE, make_ensemble
-from atlas.workflows.embed.index import build_index_of
+from atlas.workflows.classify.ensemble import ABOUT_FILE, ensemble
+from atlas.workflows.embed.index import build_index
 from atlas.workflows.leaks.finding import LeakFinding, find_leaks_again
 from atlas.workflows.run_folder import RunFolder, maker_of
-from atlas.workflows.submit.submission import SubmissionSummary, make_submission_of
+from atlas.workflows.submit.submission import MadeSubmission, make_submission
 from classify.classifier import load_classifier
 from classify.decisions.settings import DecisionSettings, ThresholdSettings
 from classify.prediction import mean_over, predict
@@ -38,41 +38,65 @@ from index.search.open_search import search_settings_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Updated:
-    """added, removed: ids of labelled images. leaks, submission: where the run has them."""
+class Updated(InFolder):
+    """A run folder that was brought up to date.
 
+    added, removed: Ids of labelled images.
+    leaks, submission: What was made again, where the run has them.
+    """
+
+    folder: Path
     added: frozenset[str]
     removed: frozenset[str]
     leaks: LeakFinding | None
-    submission: SubmissionSummary | None
+    submission: MadeSubmission | None
+
+    @property
+    def summary(self) -> str:
+        """The result in one sentence or more."""
+        said = (
+            f"The run follows the tables: {len(self.added)} labelled images came and "
+            f"{len(self.removed)} went."
+        )
+        made = (self.leaks, self.submission)
+        return " ".join([said, *(each.summary for each in made if each)])
 
 
-def update_run(data: Path, run: Path) -> Updated:
+def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
     """Bring index, leaks, predictions and submission of a run up to date, as far as it has them.
 
     The embedder, the calibration and the classifiers stay as they are, and what they gave for
     images that did not change is kept; so the result is that of a full run with them. The
     submission is made from the classifier, the folds or the ensemble that it was made from before.
 
+    Args:
+        data: The atlas folder, whose tables name the images that there are now.
+        run: The folder that holds index, and perhaps leaks, classifiers and submission.
+
     Raises:
         MissingStageError: There is no index.
         ProvenanceError: The run does not hold what the submission was made from.
+
+    Example:
+        >>> atlas.update("data", "runs").added  # doctest: +SKIP
     """
+    data, run = Path(data), Path(run)
     folder = RunFolder(run)
     if not folder.has(Stage.INDEX):
         raise MissingStageError(folder.index, Stage.INDEX)
     source = _submitted_classifier(folder) if folder.has(Stage.SUBMISSION) else None
     before = set(load_index(folder.index).embeddings.ids)
     embedder, search = str(folder.index / EMBEDDER_FOLDER), search_settings_of(folder.index)
-    built = build_index_of(data, embedder, folder.index, search, runtime=None)
-    after = set(built.index.embeddings.ids)
+    built = build_index(data, embedder, folder.index, search, runtime=None)
+    after = set(built.opened.embeddings.ids)
     leaks = submission = None
     if folder.has(Stage.LEAKS):
         leaks = find_leaks_again(data, folder.index, folder.leaks)
     bring_up_to_date(data, folder)
     if source is not None:
-        submission = make_submission_of(data, folder.leaks, source, folder.submission)
+        submission = make_submission(data, folder.leaks, source, folder.submission)
     return Updated(
+        folder=run,
         added=frozenset(after - before),
         removed=frozenset(before - after),
         leaks=leaks,
@@ -168,7 +192,7 @@ def _join_again(data: Path, folder: Path, members: list[Path]) -> None:
     about = read_json(folder / ABOUT_FILE)["ensemble"]
     # Only a comparison of all ways has several ways of choosing thresholds.
     compare = load_table(folder / SUMMARY_FILE)["thresholds"].nunique() > 1
-    make_ensemble(data, members, folder, _settings(folder, about), compare=compare)
+    ensemble(data, members, folder, _settings(folder, about), compare=compare)
 
 
 def _settings(folder: Path, about: Mapping[str, Any]) -> DecisionSettings:

@@ -112,6 +112,19 @@ class RunScore:
     labels: LabelScore | None
     written: tuple[Path, ...]
 
+    @property
+    def summary(self) -> str:
+        """The result in one sentence."""
+        copies, false = self.leaks.copies_by_edit[_ALL], self.leaks.false_copies
+        said = f"{copies.count} of {copies.of} copies were found, with {false.count} false claims"
+        if self.labels is None:
+            return f"{said}; nothing is submitted yet."
+        every = self.labels.by_relation[0]
+        return (
+            f"{said}; macro F1 is {every.without_transfer} without transferred labels and "
+            f"{every.with_transfer} with them."
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:

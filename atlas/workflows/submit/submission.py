@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import ProvenanceError, Stage
-from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.core.files import AnyPath, InFolder, check_replaceable, folder_written_beside, write_json
 from atlas.dataset.artifacts import (
     ORIGIN_COLUMNS,
     SUBMISSION_COLUMNS,
@@ -75,13 +75,40 @@ class Overrides:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubmissionSummary:
-    """without: the submission's rows as the classifier alone gives them."""
+class MadeSubmission(InFolder):
+    """A submission and the folder that holds it.
+
+    without: The submission's rows as the classifier alone gives them.
+    """
 
     folder: Path
     submission: Submission
     without: pd.DataFrame
     overrides: Overrides
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Id and Predicted of each test image, in the order of sample_submission.csv."""
+        return self.submission.predicted
+
+    @property
+    def report(self) -> Path:
+        """The page of the claims, with the labels before the transfer."""
+        return self.folder / REPORT_FILE
+
+    @property
+    def summary(self) -> str:
+        """The result in one sentence."""
+        transferred = sum(n for origin, n in self.by_origin.items() if origin != CLASSIFIER)
+        return (
+            f"{transferred} of {len(self.table)} rows have the labels of a known image and "
+            f"{len(self.table) - transferred} those of the classifier; {self.changed} rows differ "
+            "from the classifier alone."
+        )
+
+    def _repr_html_(self) -> str:
+        rows = self.table.merge(self.submission.origins, on="Id")
+        return f"<p>{self.summary}</p>{rows.to_html(max_rows=20, index=False)}"
 
     @cached_property
     def by_origin(self) -> dict[str, int]:
@@ -94,27 +121,43 @@ class SubmissionSummary:
         return int((self.submission.predicted["Predicted"] != self.without["Predicted"]).sum())
 
 
-def make_submission_of(
-    data: Path, leaks_folder: Path, classifier_folder: Path, out: Path, *, seed: int = 0
-) -> SubmissionSummary:
-    """Write submission.csv, origins.csv, submission_without_transfer.csv and summary.json.
+def make_submission(
+    data: AnyPath = "data",
+    leaks: AnyPath = "runs/leaks",
+    classifier: AnyPath = "runs/classifier",
+    out: AnyPath = "runs/submission",
+    *,
+    seed: int = 0,
+) -> MadeSubmission:
+    """Write the leak-aware submission: the labels of known images, else the classifier's.
 
-    Beside them stands report.html, the page of the leaks with the classifier's labels.
+    A match's labels are used where they are expected to raise macro F1. The folder holds
+    submission.csv, origins.csv, submission_without_transfer.csv, summary.json and report.html.
 
     Args:
-        data: The atlas folder.
-        leaks_folder: What find_leaks wrote.
-        classifier_folder: The folder of a classifier, of folds or of an ensemble.
+        data: The atlas folder; its sample_submission.csv gives the rows and their order.
+        leaks: The folder that `find_leaks` wrote.
+        classifier: The folder of a classifier, of folds or of an ensemble.
         out: The folder to write.
-        seed: Of the estimate of what an override changes.
+        seed: Of the estimate of what a transfer changes.
+
+    Raises:
+        MissingStageError: There are no leaks, or no predictions of the test images.
+        ProvenanceError: The leaks or the classifier belong to other data.
+
+    Example:
+        >>> made = atlas.make_submission("data", leaks, classifier)  # doctest: +SKIP
+        >>> print(made.summary)  # doctest: +SKIP
     """
+    data, leaks_folder = Path(data), Path(leaks)
+    classifier_folder, out = Path(classifier), Path(out)
     check_replaceable(out, holds=SUMMARY_FILE)
-    leaks = load_leaks(leaks_folder / LEAKS_FILE, stage=Stage.LEAKS)
+    claims = load_leaks(leaks_folder / LEAKS_FILE, stage=Stage.LEAKS)
     groups = load_table(leaks_folder / GROUPS_TABLE, stage=Stage.LEAKS)
     tests = load_test(classifier_folder)
     thresholds = load_thresholds(classifier_folder, read_spec(data).labels)
     asked = asked_of(data)
-    if foreign := set(leaks.table["Id"]) - set(asked.ids):
+    if foreign := set(claims.table["Id"]) - set(asked.ids):
         raise ProvenanceError(
             f"{leaks_folder}: {min(foreign)} is no test image of {data}; "
             f"run  {Stage.LEAKS.command}  again"
@@ -123,10 +166,10 @@ def make_submission_of(
     shared = shared_by_copies(tests.aligned_to(asked.ids), group_of)
     predicted_NC = apply_thresholds(shared.probabilities_NC, thresholds)
     held_out = _held_out(data, classifier_folder)
-    overrides = weigh_overrides(leaks, shared, predicted_NC, held_out, seed=seed)
-    made = SubmissionSummary(
+    overrides = weigh_overrides(claims, shared, predicted_NC, held_out, seed=seed)
+    made = MadeSubmission(
         folder=out,
-        submission=merge(asked.ids, predicted_NC, leaks, overrides),
+        submission=merge(asked.ids, predicted_NC, claims, overrides),
         without=pd.DataFrame({"Id": asked.ids, "Predicted": _texts(predicted_NC)}),
         overrides=overrides,
     )
@@ -232,7 +275,7 @@ def _held_out(data: Path, classifier_folder: Path) -> tuple[NDArray[np.float64],
     return probabilities_NC.astype(float), truth_NC
 
 
-def _write(folder: Path, made: SubmissionSummary, asked: Asked, classifier: dict[str, Any]) -> None:
+def _write(folder: Path, made: MadeSubmission, asked: Asked, classifier: dict[str, Any]) -> None:
     tables = {SUBMISSION_FILE: made.submission.predicted, WITHOUT_TRANSFER_FILE: made.without}
     for name, table in tables.items():
         save_table(folder / name, table)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from atlas.cli.evaluate import fold_cells, loss_cells, text_tables
 from atlas.workflows.evaluate.cross_validation import METRICS
-from atlas.workflows.evaluate.embedder import evaluate_embedder
+from atlas.workflows.evaluate.embedder import evaluate
 from atlas.workflows.evaluate.loss_comparison import table_of
 from tests.atlas.workflows.evaluate.evaluated import save_random_embedder, write_evaluated_atlas
 
@@ -31,7 +31,7 @@ def test_cells_of_losses() -> None:
 def test_tables_for_people_name_every_protocol(tmp_path: Path) -> None:
     data = write_evaluated_atlas(tmp_path / "data")
     embedder = save_random_embedder(tmp_path / "embedder")
-    evaluation = evaluate_embedder(data, str(embedder), tmp_path / "out")
+    evaluation = evaluate(data, str(embedder), tmp_path / "out")
     ranking, verification = text_tables(evaluation.measurements)
     assert [row[0] for row in ranking.rows if not row[0].startswith(" ")] == [
         "closed", "open", "open_set", "test", "same_image", "sibling",

@@ -17,9 +17,9 @@ from atlas.workflows.settings import (
 @pytest.mark.parametrize(
     ("kind", "given", "said"),
     [
-        (FoldSettings, {"fold_count": 1}, "--fold-count 1: .* give 2 or more"),
+        (FoldSettings, {"folds": 1}, "--folds 1: .* give 2 or more"),
         (FoldSettings, {"folds": "random", "gap": 3}, "belongs to blocks"),
-        (FoldSettings, {"fold_count": 0, "gap": -1}, "--fold-count 0: .*; --gap -1: "),
+        (FoldSettings, {"folds": 0, "gap": -1}, "--folds 0: .*; --gap -1: "),
         (ClassifierFolds, {"folds": 1}, "--folds 1: .* give 2 or more"),
         (ClassifierFolds, {"folds": 1, "gap": 3}, "--folds 1: .*; a gap belongs to blocks"),
         (ComparisonSettings, {"seeds": 0, "first_folds": 0}, "--seeds 0: .*; --first-folds 0: "),

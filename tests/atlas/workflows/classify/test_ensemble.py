@@ -9,7 +9,7 @@ import pytest
 from atlas.core.errors import UserError
 from atlas.dataset.artifacts import ProbabilitySet, save_probabilities
 from atlas.dataset.manifest import read_manifest
-from atlas.workflows.classify.ensemble import make_ensemble
+from atlas.workflows.classify.ensemble import ensemble
 from classify.decisions.settings import DecisionSettings, ThresholdSettings
 from classify.decisions.thresholds import (
     Thresholds,
@@ -62,7 +62,7 @@ SETTINGS = DecisionSettings(folds=3, resamples=20)
 
 
 def test_the_mean_is_of_the_same_images_and_the_folder_is_a_classifiers(data, folders, tmp_path):
-    made = make_ensemble(data, folders, tmp_path / "out", SETTINGS, compare=False)
+    made = ensemble(data, folders, tmp_path / "out", SETTINGS, compare=False)
     said = load_test(tmp_path / "out")
     own = [load_test(folder).aligned_to(TESTS) for folder in folders]
     assert said.ids == TESTS
@@ -82,7 +82,7 @@ def test_the_mean_is_of_the_same_images_and_the_folder_is_a_classifiers(data, fo
 def test_equal_work_gives_equal_bytes(data, folders, tmp_path, how):
     settings = DecisionSettings(how=how, folds=3, resamples=20, priors=("cooccurrence",))
     for name in ("one", "two"):
-        make_ensemble(data, folders, tmp_path / name, settings, compare=False)
+        ensemble(data, folders, tmp_path / name, settings, compare=False)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert {"ensemble.json", "f1_by_class.csv", "by_class.csv", TEST_FILE} <= set(files)
     for name in files:
@@ -92,10 +92,10 @@ def test_equal_work_gives_equal_bytes(data, folders, tmp_path, how):
 def test_members_with_missing_rows_are_named_with_their_count(data, folders, tmp_path):
     short = member(tmp_path / "short", 3, ids=IDS[:50])
     with pytest.raises(UserError, match="of 60 short has no row of 10"):
-        make_ensemble(data, [*folders, short], tmp_path / "out", SETTINGS, compare=False)
+        ensemble(data, [*folders, short], tmp_path / "out", SETTINGS, compare=False)
     short = member(tmp_path / "short", 3, tests=TESTS[:1])
     with pytest.raises(UserError, match="test images; of 3 short has no row of 2"):
-        make_ensemble(data, [*folders, short], tmp_path / "out", SETTINGS, compare=False)
+        ensemble(data, [*folders, short], tmp_path / "out", SETTINGS, compare=False)
     assert not (tmp_path / "out").exists()
 
 
@@ -103,7 +103,7 @@ def test_keep_top_off_goes_with_the_cuts(data, folders, tmp_path):
     settings = DecisionSettings(
         folds=3, resamples=20, cuts=ThresholdSettings(thresholds="overall", keep_top=False)
     )
-    make_ensemble(data, folders, tmp_path / "out", settings, compare=False)
+    ensemble(data, folders, tmp_path / "out", settings, compare=False)
     cuts = load_thresholds(tmp_path / "out", LABELS)
     assert apply_thresholds(np.zeros((1, 3), np.float32), cuts).sum() == 0
     assert "no label" in (tmp_path / "out" / THRESHOLDS_FILE).read_text()
@@ -117,7 +117,7 @@ def test_wanted_shares_are_met_on_the_test_images(data, folders, tmp_path):
             thresholds="shares", wanted_shares=tmp_path / "wanted.csv", keep_top=False
         ),
     )  # fmt: skip
-    make_ensemble(data, folders, tmp_path / "out", settings, compare=False)
+    ensemble(data, folders, tmp_path / "out", settings, compare=False)
     cuts = load_thresholds(tmp_path / "out", LABELS)
     said = load_test(tmp_path / "out")
     assert apply_thresholds(said.probabilities_NC, cuts).sum(axis=0).tolist() == [0, 3, 1]
@@ -129,11 +129,11 @@ def test_shares_that_are_none_are_one_line(data, folders, tmp_path):
         cuts=ThresholdSettings(thresholds="shares", wanted_shares=tmp_path / "wanted.csv")
     )
     with pytest.raises(UserError, match="a share for each label number"):
-        make_ensemble(data, folders, tmp_path / "out", settings, compare=False)
+        ensemble(data, folders, tmp_path / "out", settings, compare=False)
 
 
 def test_a_comparison_has_every_way_once(data, folders, tmp_path):
-    made = make_ensemble(data, folders, tmp_path / "out", SETTINGS, compare=True)
+    made = ensemble(data, folders, tmp_path / "out", SETTINGS, compare=True)
     ways = made.summary[made.summary["members"] == "all"][["how", "thresholds"]]
     assert len(ways) == len(ways.drop_duplicates()) == 6 * 5
 
@@ -145,5 +145,5 @@ def test_a_labelled_image_of_another_atlas_is_refused(data, tmp_path):
         ProbabilitySet(ids=("x",), probabilities_NC=np.ones((1, 3), np.float32), provenance={}),
     )
     with pytest.raises(UserError, match="x is no labelled image"):
-        make_ensemble(data, [stranger], tmp_path / "out", SETTINGS, compare=False)
+        ensemble(data, [stranger], tmp_path / "out", SETTINGS, compare=False)
     assert read_manifest(data).ids  # and the atlas itself is whole

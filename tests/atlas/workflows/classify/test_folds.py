@@ -10,10 +10,10 @@ import pytest
 from atlas.core.errors import MissingStageError, UserError
 from atlas.dataset.artifacts import LEAK_COLUMNS, load_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
-from atlas.workflows.classify.prediction import predict_part
+from atlas.workflows.classify.prediction import predict
 from atlas.workflows.classify.training import chosen_folds, folds_of, train_folds
 from atlas.workflows.settings import ClassifierFolds
-from atlas.workflows.submit.submission import make_submission_of
+from atlas.workflows.submit.submission import make_submission
 from classify.settings import ClassifierSettings, PredictionSettings
 from tests.classify.atlases import TINY, draw_folder
 
@@ -46,9 +46,9 @@ def test_the_folder_is_taken_for_a_classifiers_by_the_submission(run, tmp_path) 
     leaks = tmp_path / "leaks"
     save_table(leaks / "leaks.csv", pd.DataFrame(columns=list(LEAK_COLUMNS)))
     save_table(leaks / "groups.csv", pd.DataFrame(columns=["Id", "Group"]))
-    made = make_submission_of(data, leaks, folds, tmp_path / "submission")
+    made = make_submission(data, leaks, folds, tmp_path / "submission")
     assert made.by_origin == {"classifier": 4}
-    of_one = make_submission_of(data, leaks, folds / "fold1", tmp_path / "of_one")
+    of_one = make_submission(data, leaks, folds / "fold1", tmp_path / "of_one")
     assert of_one.by_origin == {"classifier": 4}
 
 
@@ -68,7 +68,7 @@ def test_folds_of_other_settings_do_not_mix(run) -> None:
 
 def test_the_same_images_are_predicted_as_the_folds_did(run, tmp_path) -> None:
     data, folds = run
-    made = predict_part(data, folds, tmp_path / "p.h5", PLAIN, part="test", folds=None)
+    made = predict(data, folds, tmp_path / "p.h5", PLAIN, part="test", folds=None)
     stored = load_probabilities(folds / "test_probabilities.h5")
     written = load_probabilities(tmp_path / "p.h5")
     assert made.classifiers == ("fold1", "fold2")
@@ -83,7 +83,7 @@ def test_any_of_the_folds_may_be_asked(run, tmp_path) -> None:
     rows = {}
     for chosen, source in ways.items():
         out = tmp_path / "p.h5"  # replaced each time
-        made = predict_part(data, source, out, EIGHT, part="all", folds=chosen)
+        made = predict(data, source, out, EIGHT, part="all", folds=chosen)
         rows[chosen] = made.probabilities.probabilities_NC
         assert made.probabilities.ids == read_manifest(data).ids
     np.testing.assert_allclose(rows["1,2"], (rows["1"] + rows["2"]) / 2, atol=1e-7)
@@ -94,8 +94,8 @@ def test_any_of_the_folds_may_be_asked(run, tmp_path) -> None:
 def test_images_that_a_classifier_learned_are_counted(run, tmp_path) -> None:
     """With two folds each image is learned by one of them; fold 1 alone learned what 2 tests."""
     data, folds = run
-    both = predict_part(data, folds, tmp_path / "p.h5", PLAIN, part="labelled", folds=None)
-    one = predict_part(data, folds, tmp_path / "p.h5", PLAIN, part="train", folds="1")
+    both = predict(data, folds, tmp_path / "p.h5", PLAIN, part="labelled", folds=None)
+    one = predict(data, folds, tmp_path / "p.h5", PLAIN, part="train", folds="1")
     assert both.learned == 30
     tested_by_2 = load_probabilities(folds / "fold2" / "validation_probabilities.h5")
     assert one.learned == len(tested_by_2.ids)
@@ -105,18 +105,18 @@ def test_what_cannot_be_predicted_is_refused(run, tmp_path) -> None:
     data, folds = run
     p = tmp_path / "p.h5"
     with pytest.raises(UserError, match="no fold3; there are fold1, fold2"):
-        predict_part(data, folds, p, PLAIN, part="test", folds="1,3")
+        predict(data, folds, p, PLAIN, part="test", folds="1,3")
     with pytest.raises(UserError, match="without folds"):
-        predict_part(data, folds / "fold1", p, PLAIN, part="test", folds="1")
+        predict(data, folds / "fold1", p, PLAIN, part="test", folds="1")
     with pytest.raises(UserError, match="no images of external"):
-        predict_part(data, folds, p, PLAIN, part="external", folds=None)
+        predict(data, folds, p, PLAIN, part="external", folds=None)
     with pytest.raises(MissingStageError, match=r"train_classifier\.py"):
-        predict_part(data, tmp_path, p, PLAIN, part="test", folds=None)
+        predict(data, tmp_path, p, PLAIN, part="test", folds=None)
     with pytest.raises(UserError, match=r"ending in \.h5"):
-        predict_part(data, folds, data / "train.csv", PLAIN, part="test", folds=None)
+        predict(data, folds, data / "train.csv", PLAIN, part="test", folds=None)
     p.write_text("something dear")
     with pytest.raises(UserError, match="holds no probabilities"):
-        predict_part(data, folds, p, PLAIN, part="test", folds=None)
+        predict(data, folds, p, PLAIN, part="test", folds=None)
     assert p.read_text() == "something dear"
 
 

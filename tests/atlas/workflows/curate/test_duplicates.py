@@ -12,8 +12,8 @@ from atlas.dataset.manifest import read_manifest
 from atlas.dataset.splits.hold_out import grouped_ids
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
-from atlas.workflows.curate.duplicates import DuplicateFinding, find_duplicates_of
-from atlas.workflows.embed.index import build_index_of
+from atlas.workflows.curate.duplicates import DuplicateFinding, remove_duplicates
+from atlas.workflows.embed.index import build_index
 from index.settings import LeakSettings, RegistrationSettings
 from retrieval import frozen
 
@@ -27,12 +27,12 @@ LEAKS = LeakSettings(neighbours=10, planted_copies=24)
 
 
 def find(data: Path, index: Path, out: Path, **changes: int) -> DuplicateFinding:
-    return find_duplicates_of(data, index, out, replace(LEAKS, **changes), RegistrationSettings())
+    return remove_duplicates(data, index, out, replace(LEAKS, **changes), RegistrationSettings())
 
 
 def indexed_again(data: Path, run: Path, name: str) -> Path:
     """By the embedder that is there, which takes no second look at what it knows."""
-    build_index_of(data, str(run / "index" / "embedder"), run / name)
+    build_index(data, str(run / "index" / "embedder"), run / name)
     return run / name
 
 
@@ -54,7 +54,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, pd.DataFr
     external.to_csv(data / "external.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:  # a small network of drawn weights will do
         patch.setattr(frozen, "_obtainable_trunk", lambda: "test_resnet")
-        build_index_of(data, "frozen", run / "index")
+        build_index(data, "frozen", run / "index")
     find(data, run / "index", run / "duplicates")
     return data, run, truth
 

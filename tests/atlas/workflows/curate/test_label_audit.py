@@ -11,7 +11,7 @@ import pytest
 from atlas.core.errors import ProvenanceError, UserError
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import read_manifest
-from atlas.workflows.curate.label_audit import AuditedAtlas, audit_labels_of
+from atlas.workflows.curate.label_audit import AuditedAtlas, audit_labels
 from atlas.workflows.settings import AuditSettings
 from index.audit.label_trial import flip_labels, measured
 from index.index_folder import save_index
@@ -56,7 +56,7 @@ def indexed(data: Path, folder: Path) -> Path:
 @pytest.fixture
 def audited(atlas: Path, tmp_path: Path) -> tuple[Path, AuditedAtlas]:
     out = tmp_path / "run" / "audit"
-    return out, audit_labels_of(atlas, indexed(atlas, tmp_path / "run" / "index"), out, SETTINGS)
+    return out, audit_labels(atlas, indexed(atlas, tmp_path / "run" / "index"), out, SETTINGS)
 
 
 def test_the_wrong_label_stands_first_and_says_why(audited: tuple[Path, AuditedAtlas]) -> None:
@@ -115,7 +115,7 @@ def test_the_page_needs_no_other_file_and_takes_names_as_text(
 def test_equal_work_gives_equal_bytes(atlas: Path, tmp_path: Path) -> None:
     index = indexed(atlas, tmp_path / "run" / "index")
     for name in ("one", "two"):
-        audit_labels_of(atlas, index, tmp_path / "run" / name, SETTINGS)
+        audit_labels(atlas, index, tmp_path / "run" / name, SETTINGS)
     for path in (tmp_path / "run" / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "run" / "two" / path.name).read_bytes()
 
@@ -137,7 +137,7 @@ def test_groups_count_as_kin(atlas: Path, tmp_path: Path) -> None:
     (atlas / "train.csv").write_text("\n".join(line.rsplit(",", 1)[0] for line in table) + "\n")
     (atlas / "groups.csv").write_text("\n".join(["Id,Group", *lines]) + "\n")
     index = indexed(atlas, tmp_path / "run" / "index")
-    found = audit_labels_of(atlas, index, tmp_path / "run" / "audit", SETTINGS)
+    found = audit_labels(atlas, index, tmp_path / "run" / "audit", SETTINGS)
     assert found.kin_count == CLASSES * SPECIMENS
     assert found.table.iloc[0]["Id"] == "c2s4f1"
 
@@ -163,7 +163,7 @@ def test_labels_that_changed_since_the_index_was_made_are_refused(
     text = (atlas / "train.csv").read_text().replace("c2s4f1,0", "c2s4f1,2")
     (atlas / "train.csv").write_text(text)
     with pytest.raises(ProvenanceError, match=r"build_index\.py"):
-        audit_labels_of(atlas, index, tmp_path / "run" / "audit", SETTINGS)
+        audit_labels(atlas, index, tmp_path / "run" / "audit", SETTINGS)
 
 
 def test_flipped_images_carry_the_labels_of_others_and_the_rest_their_own() -> None:

@@ -20,8 +20,8 @@ from atlas.dataset.store import fill_store
 from atlas.inference import openvino_runner
 from atlas.inference.settings import RuntimeOptions
 from atlas.workflows.embed import runtime_choice
-from atlas.workflows.embed.index import BuiltIndex, build_index_of
-from atlas.workflows.embed.lookup import look_up
+from atlas.workflows.embed.index import BuiltIndex, build_index
+from atlas.workflows.embed.lookup import lookup
 from atlas.workflows.embed.runtime_choice import LARGEST_FALL, Recall, recall_of
 from index.copies.trials import plant_copies
 from index.copies.verification import Images
@@ -53,7 +53,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def built(made: Path, out: Path, runtime: RuntimeOptions | None) -> BuiltIndex:
-    return build_index_of(made / "data", str(made / "embedder"), out, runtime=runtime)
+    return build_index(made / "data", str(made / "embedder"), out, runtime=runtime)
 
 
 def runtime_json(index: Path) -> dict:
@@ -82,7 +82,7 @@ def test_queries_are_embedded_bit_for_bit_as_the_index_was(made: Path, tmp_path:
     by_torch = embed_images(replace(embedder, runtime=None), store.read(ids))
     assert not np.array_equal(by_torch, expected)
     shutil.copytree(folder, tmp_path / "alone")  # with all that a query needs
-    found = look_up([ids[0]], tmp_path / "alone", k=1, montage=tmp_path / "m.png").table
+    found = lookup([ids[0]], tmp_path / "alone", k=1, montage=tmp_path / "m.png").table
     nearest = open_search(index).vectors.search(index.embeddings.aligned_to(ids[:1]), 1)
     assert found["match"][0] == nearest.reference_ids_NK[0, 0]
     assert np.float32(found["similarity"][0]) == nearest.similarity_NK[0, 0]
@@ -147,7 +147,7 @@ def test_torch_and_no_choice_at_all_give_the_same_vectors(made: Path, tmp_path: 
 def test_an_index_rebuilt_with_its_own_embedder_stays_as_it_was(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "run" / "index", tmp_path / "index")
     own = str(tmp_path / "index" / "embedder")
-    again = build_index_of(made / "data", own, tmp_path / "index", runtime=None).index.embeddings
+    again = build_index(made / "data", own, tmp_path / "index", runtime=None).index.embeddings
     before = load_index(made / "run" / "index").embeddings
     assert again.provenance == before.provenance
     assert np.array_equal(again.vectors_ND, before.vectors_ND)
@@ -157,16 +157,16 @@ def test_an_index_rebuilt_with_its_own_embedder_stays_as_it_was(made: Path, tmp_
 def test_an_index_is_refused_where_its_runtime_is_not(made: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(openvino_runner, "installed", lambda package="openvino": False)
     with pytest.raises(UserError, match=r"openvino is not installed; pip install '.\[fast\]'"):
-        look_up(["field0_0"], made / "run" / "index", k=1, montage=tmp_path / "m.png")
+        lookup(["field0_0"], made / "run" / "index", k=1, montage=tmp_path / "m.png")
 
 
 WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None  # an import of it fails from here on
 from pathlib import Path
-from atlas.workflows.embed.lookup import look_up
+from atlas.workflows.embed.lookup import lookup
 query, index, picture = sys.argv[1:]
-found = look_up([query], Path(index), k=3, montage=Path(picture))
+found = lookup([query], Path(index), k=3, montage=Path(picture))
 print(found.table.to_json())
 """
 
@@ -194,7 +194,7 @@ def test_a_damaged_exported_network_is_told_in_a_line(made: Path, tmp_path: Path
     damaged = tmp_path / "index" / "embedder" / "model" / name
     damaged.write_bytes(damaged.read_bytes()[:500])
     with pytest.raises(UserError, match=r"model: this exported network is damaged .* again$"):
-        look_up(["field0_0"], tmp_path / "index", k=1, montage=tmp_path / "m.png")
+        lookup(["field0_0"], tmp_path / "index", k=1, montage=tmp_path / "m.png")
 
 
 def naive_recall(embedder, store, ids, identities) -> tuple[float, float]:

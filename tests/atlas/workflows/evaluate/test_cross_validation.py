@@ -31,7 +31,7 @@ from retrieval.postprocessing.whitening import whiten, whitening_of
 from tests.atlas.workflows.classify.made_folds import blacken, settings, write_textures
 
 WriteAtlas = Callable[..., Path]
-TWO_BLOCKS = FoldSettings(fold_count=2, gap=1)
+TWO_BLOCKS = FoldSettings(folds=2, gap=1)
 
 
 def on_the_circle(degrees: dict[str, float]) -> EmbeddingSet:
@@ -93,7 +93,7 @@ def test_what_belongs_together_is_not_parted_and_identities_are(
         size=(32, 32),
     )
     (data / "groups.csv").write_text("Id,Group\n00,copies\n06,copies\n")
-    how = FoldSettings(folds="random", fold_count=2)
+    how = FoldSettings(by="random", folds=2)
 
     def sides(classes: str) -> list[tuple[set[str], set[str]]]:
         chosen = replace(settings(), classes=classes)
@@ -110,9 +110,9 @@ def test_what_belongs_together_is_not_parted_and_identities_are(
 def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
     data = write_textures(tmp_path / "data")
     with pytest.raises(UserError, match="gap belongs to blocks"):
-        fold_atlas(data, tmp_path / "run", settings(), FoldSettings(folds="random", gap=20))
+        fold_atlas(data, tmp_path / "run", settings(), FoldSettings(by="random", gap=20))
     with pytest.raises(UserError, match=r"class 0 of 10 images.*has none to train on"):
-        fold_atlas(data, tmp_path / "run", settings(), FoldSettings(fold_count=2))
+        fold_atlas(data, tmp_path / "run", settings(), FoldSettings(folds=2))
     with pytest.raises(UserError, match="image size 4 px"):
         fold_atlas(data, tmp_path / "run", replace(settings(), image_size_px=4), TWO_BLOCKS)
 
@@ -160,8 +160,8 @@ def test_every_fold_is_trained_and_measured_and_a_stopped_run_goes_on(tmp_path: 
 
     with pytest.raises(UserError, match=r"embedder\.training.epochs was 1, is 2"):
         cross_validate(data, out, settings(epochs=2), TWO_BLOCKS)
-    with pytest.raises(UserError, match="fold_count was 2, is 3"):
-        cross_validate(data, out, settings(), replace(TWO_BLOCKS, fold_count=3))
+    with pytest.raises(UserError, match="folds was 2, is 3"):
+        cross_validate(data, out, settings(), replace(TWO_BLOCKS, folds=3))
 
 
 def test_the_frozen_embedder_of_a_fold_is_the_usual_one(

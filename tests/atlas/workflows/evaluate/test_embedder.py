@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import UserError
-from atlas.workflows.evaluate.embedder import Evaluation, evaluate_embedder
+from atlas.workflows.evaluate.embedder import Evaluation, evaluate
 from atlas.workflows.evaluate.pictures import worst_confusions
 from retrieval.embedder import HeldOut
 from retrieval.evaluation.ranking import rank_queries
@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Evaluatio
     data = write_evaluated_atlas(folder / "data")
     save_random_embedder(folder / "run" / "embedder")
     embedder = str(folder / "run" / "embedder")
-    return data, folder / "run", evaluate_embedder(data, embedder, folder / "run" / "evaluation")
+    return data, folder / "run", evaluate(data, embedder, folder / "run" / "evaluation")
 
 
 def test_what_is_plain_to_see_is_found_by_every_protocol(run) -> None:
@@ -99,7 +99,7 @@ def test_the_tables_say_what_the_figures_say(run) -> None:
 
 def test_pictures_are_drawn_and_equal_work_gives_equal_bytes(run) -> None:
     data, folder, _ = run
-    evaluate_embedder(data, str(folder / "embedder"), folder / "once_more")
+    evaluate(data, str(folder / "embedder"), folder / "once_more")
     out = folder / "evaluation"
     names = {path.name for path in out.iterdir()}
     assert TABLES <= names <= TABLES | PICTURES
@@ -113,7 +113,7 @@ def test_without_a_truth_table_the_labelled_images_are_measured_alone(tmp_path: 
     data = write_evaluated_atlas(tmp_path / "data")
     (data / "truth.csv").unlink()
     embedder = save_random_embedder(tmp_path / "embedder")
-    measured = evaluate_embedder(data, str(embedder), tmp_path / "out", classes="label-set")
+    measured = evaluate(data, str(embedder), tmp_path / "out", classes="label-set")
     assert [one.protocol.name for one in measured.measurements] == ["closed", "open", "open_set"]
     assert measured.measurements[0].protocol.class_is == "label set"
     assert figures(tmp_path / "out")["classes"] == "label-set"
@@ -122,12 +122,10 @@ def test_without_a_truth_table_the_labelled_images_are_measured_alone(tmp_path: 
 def test_a_classifier_borrows_held_out_fields_and_it_is_said(run) -> None:
     data, folder, _ = run
     classifier = save_random_classifier(folder / "classifier")
-    alone = evaluate_embedder(data, str(classifier), folder / "of_classifier")
+    alone = evaluate(data, str(classifier), folder / "of_classifier")
     names = [one.protocol.name for one in alone.measurements]
     assert names == ["test", "same_image", "sibling"]
-    found = evaluate_embedder(
-        data, str(classifier), folder / "borrowed", held_out=folder / "embedder"
-    )
+    found = evaluate(data, str(classifier), folder / "borrowed", held_out=folder / "embedder")
     assert [one.protocol.name for one in found.measurements][:3] == ["closed", "open", "open_set"]
     assert found.notes[1] == "what is evaluated may have trained on them"
     assert figures(folder / "borrowed")["dimension"] == 16
@@ -137,7 +135,7 @@ def test_an_embedder_with_lists_of_its_own_borrows_no_others(run, tmp_path: Path
     data, folder, _ = run
     other = save_random_embedder(tmp_path / "other", HeldOut(held_out_ids=("field0_3",)))
     with pytest.raises(UserError, match="leave out --held-out"):
-        evaluate_embedder(data, str(folder / "embedder"), tmp_path / "out", held_out=other)
+        evaluate(data, str(folder / "embedder"), tmp_path / "out", held_out=other)
 
 
 def test_nothing_to_measure_by_is_told_with_the_next_step(tmp_path: Path) -> None:
@@ -145,14 +143,14 @@ def test_nothing_to_measure_by_is_told_with_the_next_step(tmp_path: Path) -> Non
     (data / "truth.csv").unlink()
     embedder = save_random_embedder(tmp_path / "embedder", HeldOut())
     with pytest.raises(UserError, match=r"no truth.csv; give --held-out"):
-        evaluate_embedder(data, str(embedder), tmp_path / "out")
+        evaluate(data, str(embedder), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_something_else_is_not_replaced(run, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match=r"holds no evaluation.json"):
-        evaluate_embedder(run[0], str(run[1] / "embedder"), tmp_path)
+        evaluate(run[0], str(run[1] / "embedder"), tmp_path)
 
 
 def test_confusions_are_told_once_the_most_alike_first() -> None:

@@ -23,7 +23,7 @@ from retrieval.losses.factory import build_loss
 from retrieval.settings import EmbedderSettings
 from tests.atlas.workflows.classify.made_folds import settings, write_textures
 
-TWO_BLOCKS = FoldSettings(fold_count=2, gap=1)
+TWO_BLOCKS = FoldSettings(folds=2, gap=1)
 FILES = ("losses.csv", "table.csv", "losses.png")
 
 
@@ -119,9 +119,9 @@ def test_a_comparison_that_grows_is_the_one_made_at_once(tmp_path: Path, caplog)
 
     compare(at_once, jobs=2)
     assert all((grown / name).read_bytes() == (at_once / name).read_bytes() for name in FILES)
-    with pytest.raises(UserError, match="fold_count was 2, is 3"):
+    with pytest.raises(UserError, match="folds was 2, is 3"):
         compare_losses(
-            data, grown, settings(), replace(TWO_BLOCKS, fold_count=3), ComparisonSettings(),
+            data, grown, settings(), replace(TWO_BLOCKS, folds=3), ComparisonSettings(),
             jobs=1,
         )  # fmt: skip
 

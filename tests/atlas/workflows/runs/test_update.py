@@ -14,14 +14,14 @@ import pytest
 from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import read_json, write_json
 from atlas.dataset.artifacts import LEAK_COLUMNS, load_probabilities, save_table
-from atlas.workflows.classify.ensemble import make_ensemble
+from atlas.workflows.classify.ensemble import ensemble
 from atlas.workflows.classify.training import train_classifier, train_folds
 from atlas.workflows.embed.embedder import train_embedder
-from atlas.workflows.embed.index import build_index_of
+from atlas.workflows.embed.index import build_index
 from atlas.workflows.run_folder import RunFolder, maker_of, provenance_of
-from atlas.workflows.runs.update import bring_up_to_date, update_run
+from atlas.workflows.runs.update import bring_up_to_date, update
 from atlas.workflows.settings import ClassifierFolds
-from atlas.workflows.submit.submission import make_submission_of
+from atlas.workflows.submit.submission import make_submission
 from classify.decisions.settings import DecisionSettings, ThresholdSettings
 from classify.settings import ClassifierSettings, PredictionSettings
 from tests.atlas.workflows.classify.made_folds import settings
@@ -48,10 +48,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     train_classifier(data, run / "classifier", replace(ONE_EPOCH, kept_epoch="best"))
     train(data, run / "folds", ONE_EPOCH, EIGHT_VIEWS)
     train(data, run / "b", replace(ONE_EPOCH, hidden=8), PredictionSettings())
-    make_ensemble(data, [run / "folds", run / "b"], run / "joined", LOGISTIC, compare=False)
-    make_ensemble(data, [run / "joined", run / "b"], run / "all", MEAN, compare=True)
+    ensemble(data, [run / "folds", run / "b"], run / "joined", LOGISTIC, compare=False)
+    ensemble(data, [run / "joined", run / "b"], run / "all", MEAN, compare=True)
     train_embedder(data, run / "embedder", settings())
-    build_index_of(data, str(run / "embedder"), run / "index", runtime=None)
+    build_index(data, str(run / "embedder"), run / "index", runtime=None)
     save_table(run / "leaks" / "leaks.csv", pd.DataFrame(columns=list(LEAK_COLUMNS)))
     save_table(run / "leaks" / "groups.csv", pd.DataFrame(columns=["Id", "Group"]))
     return data, run
@@ -103,10 +103,10 @@ def test_what_came_back_is_predicted_as_if_it_had_never_gone(made, copied) -> No
 @pytest.mark.parametrize("name", ["classifier", "folds", "all"])
 def test_a_submission_is_made_again_from_what_it_was_made_from(copied, name: str) -> None:
     data, run = copied
-    make_submission_of(data, run / "leaks", run / name, run / "submission")
+    make_submission(data, run / "leaks", run / name, run / "submission")
     assert RunFolder(run).submitted_classifier == run / name
     lose_images(data)
-    updated = update_run(data, run)
+    updated = update(data, run)
     assert (len(updated.added), len(updated.removed)) == (0, 1)
     assert updated.submission.submission.ids == ("test1", "test2", "test3", "test4")
     summary = read_json(run / "submission" / "summary.json")
@@ -117,11 +117,11 @@ def test_a_submission_is_made_again_from_what_it_was_made_from(copied, name: str
 
 def test_a_submission_of_a_classifier_elsewhere_is_refused_before_anything_is_done(copied) -> None:
     data, run = copied
-    make_submission_of(data, run / "leaks", run / "folds", run / "submission")
+    make_submission(data, run / "leaks", run / "folds", run / "submission")
     shutil.rmtree(run / "folds")
     lose_images(data)
     with pytest.raises(ProvenanceError, match=r"not in .*make_submission\.py"):
-        update_run(data, run)
+        update(data, run)
     assert len(pd.read_csv(run / "index" / "references.csv")) == 30
 
 

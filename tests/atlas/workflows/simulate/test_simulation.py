@@ -14,8 +14,8 @@ from atlas.dataset.manifest import read_manifest
 from atlas.dataset.truth import read_truth
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
-from atlas.workflows.embed.index import build_index_of
-from atlas.workflows.leaks.finding import find_leaks_of
+from atlas.workflows.embed.index import build_index
+from atlas.workflows.leaks.finding import find_leaks
 from atlas.workflows.settings import SimulationSettings
 from atlas.workflows.simulate.simulation import simulate_test
 from atlas.workflows.submit.score import score_run
@@ -168,9 +168,14 @@ def test_the_main_job_finds_the_copies_of_a_simulated_test(tmp_path: Path) -> No
     data, run = tmp_path / "data", tmp_path / "run"
     chosen = SimulationSettings(test_share=0.5, copies_share=0.28, siblings_share=0.15)
     simulate_test(tmp_path / "drawn", data, chosen)
-    build_index_of(data, "frozen", run / "index")
-    settings = LeakSettings(planted_copies=24, natural_queries=24, accept_unproven=True)
-    find_leaks_of(data, run / "index", run / "leaks", settings, RegistrationSettings())
+    build_index(data, "frozen", run / "index")
+    settings = LeakSettings(
+        planted_copies=24,
+        natural_queries=24,
+        accept_unproven_copies=True,
+        accept_unproven_siblings=True,
+    )
+    find_leaks(data, run / "index", run / "leaks", settings, RegistrationSettings())
     found = score_run(data, run).leaks
     assert found.copies_by_edit["all"].of == 9
     assert found.copies_by_edit["all"].count >= 8
