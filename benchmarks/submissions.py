@@ -51,7 +51,8 @@ def main(data: Path, out: Path, embedder: str = "smoke", thresholds: str = "best
     source = embedder if embedder == "frozen" else str(out / "embedder")
     call(out / "index/index.json", "build_index", "--embedder", source, data, out / "index")
     call(
-        out / "leaks/leaks.csv", "find_leaks", "--accept-unproven-copies", "--accept-unproven-siblings", "--index", out / "index",
+        out / "leaks/leaks.csv", "find_leaks", "--accept-unproven-copies",
+        "--accept-unproven-siblings", "--index", out / "index",
         data, out / "leaks",
     )  # fmt: skip
     for name, words in RECIPES.items():

@@ -107,7 +107,7 @@ def _with_options(command: Callable[..., Answer]) -> Callable[..., Call]:
         parameters=[*own.parameters.values(), as_json]
     )
     call.__annotations__ = {**command.__annotations__, "json": AsJson}
-    del call.__wrapped__  # type: ignore[attr-defined]  # tyro would look at the command instead
+    del call.__wrapped__  # tyro would look at the command instead
     return call
 
 

@@ -128,13 +128,11 @@ def augment_rare(
         workflow.plan_of(data, settings) if dry_run else workflow.augment_rare(data, out, settings)
     )
     print("\n".join(rare_lines(found)))
-    verb = (
-        "would be made" if dry_run else "were there already" if found.already_there else "are made"
-    )
+    verb = "were there already" if found.already_there else "are made"
     made, total = found.plan.made, found.images + found.plan.made
     return Answer(
-        summary=f"{made} images {verb}, which gives {total} labelled images instead of "
-        f"{found.images}.",
+        summary=f"{made} images {'would be made' if dry_run else verb}, which gives {total} "
+        f"labelled images instead of {found.images}.",
         wrote=[] if dry_run else [out],
         details={"made": made, "labelled_images": total},
     )

@@ -59,9 +59,10 @@ def leak_lines(found: "LeakFinding") -> Iterator[str]:
 
 def _of_copies(same: "SameImageCalibration") -> Iterator[str]:
     yield (
-        f"the threshold is a registration score of {same.cut:.3f}, which {same.recall_at_cut:.3f} of "
-        f"{len(same.planted)} planted copies reach; {same.suspected} of {same.natural_count} "
-        f"labelled images have a neighbour that reaches it too (suspected_copies.csv)"
+        f"the threshold is a registration score of {same.cut:.3f}, which "
+        f"{same.recall_at_cut:.3f} of {len(same.planted)} planted copies reach; {same.suspected} of "
+        f"{same.natural_count} labelled images have a neighbour that reaches it too "
+        "(suspected_copies.csv)"
     )
     if same.note:
         yield same.note
@@ -73,8 +74,8 @@ def _of_siblings(sibling: "SiblingCalibration") -> Iterator[str]:
         yield f"no sibling is claimed: {sibling.note}"
         return
     yield (
-        f"the threshold is a similarity of {sibling.cut:.3f}, which finds {sibling.recall_at_cut:.3f} of "
-        f"{sibling.known_count} held-out fields"
+        f"the threshold is a similarity of {sibling.cut:.3f}, which finds "
+        f"{sibling.recall_at_cut:.3f} of {sibling.known_count} held-out fields"
     )
     if sibling.promise:
         yield sibling.promise.in_words()

@@ -61,8 +61,8 @@ def check_submission(
     asked = check_submission_of(data, submission)
     return Answer(
         summary=f"{submission} is a good submission: it has the {len(asked.ids)} ids of "
-        f"sample_submission.csv in their order, its labels lie in 0–{asked.label_count - 1}, and "
-        "no row is empty.",
+        "sample_submission.csv in their order, its labels lie in 0 to "
+        f"{asked.label_count - 1}, and no row is empty.",
         details={"rows": len(asked.ids)},
     )
 

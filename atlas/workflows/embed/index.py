@@ -71,10 +71,9 @@ class Index(InFolder):
         """
         from atlas.workflows.embed.search import search_index
 
-        one = isinstance(queries, str | Path) or (
-            isinstance(queries, np.ndarray) and queries.ndim < 4
-        )
-        return search_index(self.opened, [queries] if one else list(queries), k)  # type: ignore[list-item]
+        if isinstance(queries, str | Path | np.ndarray):
+            queries = [queries]
+        return search_index(self.opened, queries, k)
 
     def _repr_html_(self) -> str:
         about = self.opened
