@@ -14,6 +14,7 @@ from index.settings import LeakSettings
 if TYPE_CHECKING:
     from atlas.workflows.leaks.finding import LeakFinding
     from index.copies.calibration import SameImageCalibration, SiblingCalibration
+    from index.copies.guarantee import Guarantee
 
 
 def find_leaks(
@@ -60,13 +61,13 @@ def leak_lines(found: "LeakFinding") -> Iterator[str]:
 def _of_copies(same: "SameImageCalibration") -> Iterator[str]:
     yield (
         f"the threshold is a registration score of {same.cut:.3f}, which "
-        f"{same.recall_at_cut:.3f} of {len(same.planted)} planted copies reach; {same.suspected} of "
-        f"{same.natural_count} labelled images have a neighbour that reaches it too "
-        "(suspected_copies.csv)"
+        f"{same.recall_at_cut:.3f} of {len(same.planted)} planted copies reach; "
+        f"{same.suspected} of {same.natural_count} labelled images have a neighbour that "
+        "reaches it too (suspected_copies.csv)"
     )
     if same.note:
         yield same.note
-    yield same.promise.in_words()
+    yield from _of_guarantee(same.promise, "--accept-unproven-copies")
 
 
 def _of_siblings(sibling: "SiblingCalibration") -> Iterator[str]:
@@ -78,4 +79,10 @@ def _of_siblings(sibling: "SiblingCalibration") -> Iterator[str]:
         f"{sibling.recall_at_cut:.3f} of {sibling.known_count} held-out fields"
     )
     if sibling.promise:
-        yield sibling.promise.in_words()
+        yield from _of_guarantee(sibling.promise, "--accept-unproven-siblings")
+
+
+def _of_guarantee(guarantee: "Guarantee", accepting: str) -> Iterator[str]:
+    yield guarantee.in_words()
+    if not guarantee.reached:
+        yield f"labels are transferred without that guarantee where you give {accepting}"

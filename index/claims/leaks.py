@@ -21,6 +21,8 @@ from index.copies.calibration import SameImageCalibration, SiblingCalibration
 
 TRANSFER, ABSTAIN = "transfer", "abstain"
 LEAST_AGREEMENT = 0.5
+# Only equal pixels have this confidence: an estimate is never surer than n / (n + 1).
+CERTAIN = 1.0
 
 
 def find_matches(
@@ -29,13 +31,24 @@ def find_matches(
     same_image: SameImageCalibration,
     sibling: SiblingCalibration,
     *,
+    equal_NK: NDArray[np.bool_],
     splits: Mapping[str, str],
     identities: Mapping[str, str | None],
 ) -> Matches:
     """Return a row for each examined pair; relation is "" where none is claimed.
 
-    evidence_NK: correlation of registered pixels; splits, identities: by image id. A sibling needs
-    a match whose identity is known, and a query that shows something (evidence above -1).
+    A sibling needs a match whose identity is known, and a query that shows something (a score above
+    -1). Images that show something and whose pixels are equal are certain copies, whatever the
+    threshold is.
+
+    Args:
+        neighbours: The candidates of each query, N x K.
+        evidence_NK: Their registration scores.
+        same_image: The threshold of copies.
+        sibling: The threshold of siblings.
+        equal_NK: Whether the pixels of query and candidate are equal.
+        splits: The split of each image, by id.
+        identities: The identity of each image, by id.
     """
     found = neighbours.reference_ids_NK != ""
     rows, columns = np.nonzero(found)
@@ -43,14 +56,15 @@ def find_matches(
     evidence = evidence_NK[rows, columns].astype(float)
     query_ids = np.array([*neighbours.query_ids, ""], dtype=object)[rows]
     match_ids = neighbours.reference_ids_NK[rows, columns]
-    is_copy = evidence >= same_image.cut
+    is_equal = equal_NK[rows, columns] & (evidence > -1.0)
+    is_copy = (evidence >= same_image.cut) | is_equal
     known = np.array([identities.get(str(i)) is not None for i in match_ids], dtype=bool)
     is_sibling = ~is_copy & known & (evidence > -1.0)
     is_sibling &= similarity >= (np.inf if sibling.cut is None else sibling.cut)
-    confidence = np.where(
-        is_copy,
-        same_image.confidence(evidence),
-        np.where(is_sibling, sibling.confidence(similarity), np.nan),
+    confidence = np.select(
+        [is_equal, is_copy, is_sibling],
+        [CERTAIN, same_image.confidence(evidence), sibling.confidence(similarity)],
+        np.nan,
     )
     columns_of = {
         "query_id": query_ids,
@@ -75,12 +89,12 @@ def find_leaks(
     """Return a row for each query with a claim, by its best match: same_image, then confidence.
 
     labels, identities: of the reference images, by id. unproven: relations whose precision is not
-    shown to be as asked; their claims abstain.
+    shown to be as asked; their claims abstain, unless they are certain.
     """
     rows = []
     for query_id, group in best_first(matches.table).groupby("query_id", sort=True):
         best = group.iloc[0]
-        proven = best["relation"] not in unproven
+        proven = best["relation"] not in unproven or best["confidence"] == CERTAIN
         verdict = decide_transfer(
             rivals_of(group), labels=labels, identities=identities, proven=proven
         )
@@ -99,9 +113,14 @@ def best_first(matches: pd.DataFrame) -> pd.DataFrame:
 
 
 def rivals_of(claims: pd.DataFrame) -> pd.DataFrame:
-    """Return of one query's claims, best first, those of the best one's relation: they vote."""
-    best: str = claims["relation"].iloc[0]
-    rivals: pd.DataFrame = claims[claims["relation"] == best]
+    """Return the claims of one query that vote on its labels, best first.
+
+    They are those of the best claim's relation; where that is certain, only those as certain vote.
+    """
+    best = claims.iloc[0]
+    rivals: pd.DataFrame = claims[claims["relation"] == best["relation"]]
+    if best["confidence"] == CERTAIN:
+        rivals = rivals[rivals["confidence"] == CERTAIN]
     return rivals
 
 
@@ -133,7 +152,7 @@ def decide_transfer(
     agreeing = "" if len(rivals) == 1 else f", with {share:.0%} of the votes"
     reason = f"{claim}; its labels are {numbers}{agreeing}"
     if not proven:
-        reason += "; not transferred, for the precision asked of such claims is not proven here"
+        reason += "; they are not transferred, as the precision of such claims is not guaranteed"
     return {"labels": numbers, "decision": TRANSFER if proven else ABSTAIN, "reason": reason}
 
 
@@ -149,6 +168,8 @@ def votes_of(
 
 def _claim_in_words(best: pd.Series, count: int, identities: Mapping[str, str | None]) -> str:
     among = "" if count == 1 else f" (best of {count} matches)"
+    if best["confidence"] == CERTAIN:
+        return f"the same picture as {best['match_id']}{among}: their pixels are equal"
     sure = f"confidence {best['confidence']:.3f}"
     if best["relation"] == SAME_IMAGE:
         return (

@@ -24,6 +24,7 @@ RISK_OF_FALSE, RISK_OF_RIGHT, RISK_OF_WRONG = 0.8 * RISK, 0.1 * RISK, 0.1 * RISK
 RISK_OF_HOPE = 1e-6  # two standard deviations more than RISK_OF_RIGHT
 STEPS = 50
 NOT_EXAMINED = -1.0
+MOST_QUERIES = 1e8  # more than anybody has
 # Thresholds that keep less than half of the true cases are not tried: they can show little.
 FIRST_RECALL = 0.5
 
@@ -69,6 +70,8 @@ class Guarantee:
     cut: the threshold that is used. shown: lower bound of the precision there, at 95% confidence.
     shown_if_copies: the same, if all unknown queries that reach the threshold are true cases nobody
         declared; what is true lies between.
+    needed_count: how many unknown queries would show what is asked, if as large a share of them as
+        now reached the threshold; None where no number would.
     """
 
     asked: float
@@ -81,23 +84,31 @@ class Guarantee:
     known_count: int
     unknown_count: int
     false_count: int
+    needed_count: int | None = None
 
     @property
     def reached(self) -> bool:
         return self.lowest is not None
 
     def in_words(self) -> str:
-        """One sentence, for a terminal and a page."""
-        at = f"where {self.share:g} of the queries are true cases"
+        """Return one sentence, for a terminal and a page."""
+        at = f"where {self.share:.3g} of the queries have a true match"
         counted = (
-            f"{self.false_count} of {self.unknown_count} queries without a true match and "
-            f"{self.known_count} with one"
+            f"{self.false_count} of {self.unknown_count} queries without a true match reach the "
+            "threshold"
         )
         if self.reached:
-            return f"precision {self.asked:g} is promised {at} (95 %; {counted})"
+            return (
+                f"a precision of {self.asked:g} is guaranteed with 95% confidence {at} ({counted})"
+            )
+        shown = f"{self.shown:.3f} is shown"
+        if self.false_count:
+            shown += f" ({self.shown_if_copies:.3f} if all of those are true matches)"
+        needed = "no number of such queries would show more"
+        if self.needed_count is not None:
+            needed = f"about {self.needed_count:,} such queries would be needed"
         return (
-            f"precision {self.asked:g} cannot be promised {at}: {counted} show {self.shown:.3f}"
-            + (f", {self.shown_if_copies:.3f} if all of those are" if self.false_count else "")
+            f"a precision of {self.asked:g} is not guaranteed {at}: {counted}, so {shown}; {needed}"
         )
 
 
@@ -137,6 +148,7 @@ def measure_guarantee(
     kept = trials.unknown_U[trials.unknown_U < cut]
     cleared = replace(proof, unknown_U=kept)
     at = np.array([cut])
+    false_count = len(trials.unknown_U) - len(kept)
     return Guarantee(
         asked=precision,
         share=share,
@@ -147,8 +159,28 @@ def measure_guarantee(
         shown_if_copies=float(precision_bound(cleared, at, share)[0]),
         known_count=len(proof.known_K),
         unknown_count=len(trials.unknown_U),
-        false_count=len(trials.unknown_U) - len(kept),
+        false_count=false_count,
+        needed_count=_needed(proof, cut, false_count, precision, share),
     )
+
+
+def _needed(
+    proof: Trials, cut: float, false_count: int, precision: float, share: float
+) -> int | None:
+    """Return how many unknown queries show the precision at this share of false claims."""
+    at, known, unknown = np.array([cut]), len(proof.known_K), max(len(proof.unknown_U), 1)
+    right = float(_lower(_count_from(proof.right_K, at), known, RISK_OF_RIGHT)[0])
+    wrong = 0.0
+    if proof.correct_K is not None:
+        wrong_count = _count_from(proof.known_K[~proof.correct_K], at)
+        wrong = float(_upper(wrong_count, known, RISK_OF_WRONG)[0])
+    sizes_S = np.geomspace(unknown, MOST_QUERIES, 500)
+    false_S = false_count / unknown * sizes_S
+    false_S = betaincinv(false_S + 1, np.maximum(sizes_S - false_S, 1), 1 - RISK_OF_FALSE)
+    claims_S = share * (right + wrong) + (1 - share) * false_S
+    enough = np.flatnonzero(share * right >= precision * claims_S)
+    # Two digits suffice, as the share of false claims is itself an estimate.
+    return int(float(f"{sizes_S[enough[0]]:.2g}")) if len(enough) else None
 
 
 def _sequence(steps: Trials, wanted_cut: float) -> FloatArray:

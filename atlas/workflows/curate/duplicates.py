@@ -81,7 +81,7 @@ def _find(search: LeakSearch, manifest: Manifest) -> DuplicateFinding:
     same_image = measure_same_image(_train_only(search, manifest))
     matches = find_matches(
         neighbours, evidence_NK, same_image.calibration, no_siblings("not asked for"),
-        splits=splits, identities={},
+        equal_NK=search.equal(neighbours), splits=splits, identities={},
     )  # fmt: skip
     table = find_duplicates(matches, ids, splits=splits, labels=index.labels)
     copies = zip(table["id"], table["duplicate_of"], strict=True)

@@ -105,7 +105,8 @@ def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
         search.index.embeddings.aligned_to(sample), search.stored("labelled images")
     )
     pairs = search.evidence(nearest, search.stored("distinct pairs")).astype(float)
-    best = pairs.max(axis=1)
+    # Equal pixels are certain copies, so they say nothing of images that are none.
+    best = np.where(search.equal(nearest), -1.0, pairs).max(axis=1)
     natural = best[best > -1.0]
     calibration = calibrate_same_image(planted, natural, settings)
     reached = pd.Series(planted >= calibration.cut, index=[edit_of(i) for i in copies.ids])

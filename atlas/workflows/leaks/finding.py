@@ -175,12 +175,14 @@ def _find(
     candidates = search.candidates(tests, images)
     evidence_NK = search.evidence(candidates, images)
     known = find_matches(
-        candidates, evidence_NK, same_image, sibling, splits=splits, identities=index.identities
-    )
+        candidates, evidence_NK, same_image, sibling, equal_NK=search.equal(candidates),
+        splits=splits, identities=index.identities,
+    )  # fmt: skip
     others = search.candidates(tests, images, among=search.gallery_of(tests))
     one_another = find_matches(
         others, search.evidence(others, images), same_image,
-        no_siblings("test images have no known identity"), splits=splits, identities={},
+        no_siblings("test images have no known identity"), equal_NK=search.equal(others),
+        splits=splits, identities={},
     )  # fmt: skip
     matches = Matches(table=pd.concat([known.table, one_another.table], ignore_index=True))
     leaks = claims.find_leaks(

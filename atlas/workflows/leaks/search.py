@@ -100,6 +100,15 @@ class LeakSearch:
             folder=self.work / "evidence",
         )  # fmt: skip
 
+    def equal(self, found: Neighbours) -> NDArray[np.bool_]:
+        """Return whether the stored pixels of each query and candidate are equal, N x K."""
+        keys = dict(zip(self.store.ids, self.store.keys(self.store.ids), strict=True))
+        queries_N = np.array([keys[i] for i in found.query_ids], dtype=object)
+        candidates_NK = np.vectorize(lambda i: keys.get(i, ""), otypes=[object])(
+            found.reference_ids_NK
+        )
+        return np.asarray(candidates_NK == queries_N[:, None], bool)
+
     def _gallery(self, search: Search) -> Gallery:
         kind, ids = self.settings.hash_kind, search.known.ids
         if kind is None:

@@ -45,7 +45,7 @@ from atlas.workflows.submit.check import Asked, asked_of, check_submission
 from classify.decisions.thresholds import apply_thresholds, load_thresholds
 from classify.run_files import load_held_out, load_test
 from index.claims.expected_gain import weigh_with_errors
-from index.claims.leaks import ABSTAIN, TRANSFER
+from index.claims.leaks import ABSTAIN, CERTAIN, TRANSFER
 
 CLASSIFIER = "classifier"
 
@@ -213,8 +213,15 @@ def weigh_overrides(
     columns = (worth.made_R, worth.right_R, worth.gain_R, worth.error_R)
     return Overrides(
         by_id={
-            str(i): Override(made=bool(made), right=float(right), gain=float(gain), error=float(sd))
-            for i, made, right, gain, sd in zip(claims["Id"], *columns, strict=True)
+            str(i): Override(
+                made=bool(made) or sure == CERTAIN,
+                right=float(right),
+                gain=float(gain),
+                error=float(sd),
+            )
+            for i, sure, made, right, gain, sd in zip(
+                claims["Id"], claims["confidence"], *columns, strict=True
+            )
         },
         wrong_share=worth.wrong_share,
     )

@@ -30,8 +30,9 @@ def claims(
     *,
     sibling: SiblingCalibration = SIBLING,
     unproven: tuple[str, ...] = (),
+    equal: tuple[str, ...] = (),
 ):
-    """One query q with (id, similarity, evidence) candidates; r finds nothing."""
+    """One query q with (id, similarity, evidence) candidates, some equal; r has none."""
     count = len(candidates)
     neighbours = Neighbours(
         query_ids=("q", "r"),
@@ -40,8 +41,10 @@ def claims(
     )
     evidence = np.array([[c[2] for c in candidates], [-1.0] * count], np.float32)
     matches = find_matches(
-        neighbours, evidence, SAME, sibling, splits=SPLITS, identities=IDENTITIES
-    )
+        neighbours, evidence, SAME, sibling,
+        equal_NK=np.isin(neighbours.reference_ids_NK.astype(str), equal),
+        splits=SPLITS, identities=IDENTITIES,
+    )  # fmt: skip
     leaks = find_leaks(matches, labels=LABELS, identities=IDENTITIES, unproven=unproven)
     return matches, leaks.table
 
@@ -60,8 +63,29 @@ def test_a_claim_whose_precision_is_not_proven_abstains_and_says_so():
     candidates = [("a", 0.7, 0.93)]
     row = claims(candidates, unproven=("same_image",))[1].iloc[0]
     assert (row["relation"], row["labels"], row["decision"]) == ("same_image", "1", "abstain")
-    assert "not proven" in row["reason"]
+    assert "not guaranteed" in row["reason"]
     assert claims(candidates, unproven=("sibling",))[1].iloc[0]["decision"] == "transfer"
+
+
+def test_equal_pixels_are_a_certain_copy_and_always_transfer():
+    # The score lies below the threshold, and the precision of copies is not guaranteed.
+    _, leaks = claims([("a", 0.9, 0.6)], unproven=("same_image",), equal=("a",))
+    row = leaks.iloc[0]
+    assert (row["relation"], row["decision"], row["confidence"]) == ("same_image", "transfer", 1.0)
+    assert "their pixels are equal" in row["reason"]
+
+
+def test_only_equal_images_vote_against_an_equal_image():
+    candidates = [("d", 0.99, 0.95), ("e", 0.98, 0.95), ("a", 0.9, 0.9), ("b", 0.9, 0.9)]
+    _, leaks = claims(candidates, equal=("a",))
+    assert leaks.iloc[0][["match_id", "labels", "decision"]].tolist() == ["a", "1", "transfer"]
+    _, leaks = claims(candidates, equal=("a", "b"))
+    assert leaks.iloc[0]["decision"] == "abstain"
+
+
+def test_equal_images_that_show_nothing_are_no_copies():
+    _, leaks = claims([("a", 1.0, -1.0)], equal=("a",))
+    assert leaks.empty
 
 
 def test_siblings_carry_no_evidence_and_need_an_identity():

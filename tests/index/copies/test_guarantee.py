@@ -130,3 +130,23 @@ def test_look_alikes_are_counted_both_ways():
     assert not both.reached
     assert both.shown < 0.97 < 0.99 < both.shown_if_copies
     assert "30 of 40030" in both.in_words()
+
+
+def test_the_number_of_queries_that_would_show_the_precision_is_stated_and_suffices():
+    ask = {"wanted_cut": 0.9, "precision": 0.99, "share": 0.026, "seed": 0}
+    few = measure_guarantee(trials([1.0] * 800, [0.0] * 68), **ask)
+    assert not few.reached
+    assert few.needed_count is not None
+    assert f"about {few.needed_count:,} such queries would be needed" in few.in_words()
+    more = measure_guarantee(trials([1.0] * 800, [0.0] * int(1.05 * few.needed_count)), **ask)
+    less = measure_guarantee(trials([1.0] * 800, [0.0] * int(0.95 * few.needed_count)), **ask)
+    assert (more.reached, less.reached) == (True, False)
+
+
+def test_where_no_number_of_queries_would_suffice_the_sentence_says_so():
+    queries = [0.0] * 100 + [1.0] * 100  # half of the queries without a true match reach it
+    hopeless = measure_guarantee(
+        trials([1.0] * 800, queries), wanted_cut=0.9, precision=0.99, share=0.026, seed=0
+    )
+    assert hopeless.needed_count is None
+    assert "no number of such queries would show more" in hopeless.in_words()
