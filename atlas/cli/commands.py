@@ -21,6 +21,7 @@ from atlas.core.errors import UserError, command_line, refuse
 from classify.settings import fold_problems
 
 GROUPS = {
+    "dataset": ("init",),
     "embed": ("train_embedder", "build_index", "lookup", "export_embedder"),
     "leaks": ("find_leaks",),
     "classify": (

@@ -3,46 +3,43 @@
 Nothing is raised here: problems gather, so that a user hears of all of them at once.
 """
 
-import os
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from atlas.core.timing import stage
-from atlas.dataset.images import ENDINGS
+from atlas.dataset.image_headers import read_header
+from atlas.dataset.picture_files import Stems, files_by_stem
 from atlas.dataset.spec import AtlasSpec
-from atlas.dataset.tables import Draft, names_a_file
+from atlas.dataset.tables import Draft, Split
 
-GRAY_8_BIT = {"L", "1"}
-MODES = GRAY_8_BIT | {"RGB", "I;16", "I;16B", "I;16L"}
-# What the last bytes of a complete file hold; a copy that broke off lacks it.
-END_MARKS = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
-TAIL_BYTES = 1024  # some writers pad behind the mark
 MANY = 5000
 
 Found = tuple[Draft, tuple[Path, ...]]
-Stems = Mapping[str, Sequence[Path]]
 
 
 def find_files(
-    data: Path, spec: AtlasSpec, drafts: Sequence[Draft], problems: list[str]
+    images: Mapping[Split, Path], spec: AtlasSpec, drafts: Sequence[Draft], problems: list[str]
 ) -> list[Found]:
-    """The files of each row that could be found, one for each channel that is there."""
+    """The files of each row that could be found. images: the folder of each split's images."""
     folders: dict[str, Stems] = {}
     for split in dict.fromkeys(draft.split for draft in drafts):
-        if (data / split).is_dir():
-            folders[split] = _stems(data / split)
+        if images[split].is_dir():
+            folders[split] = {} if spec.by_path else files_by_stem(images[split])
         else:
-            problems.append(f"folder {split}/ is missing; it holds the images of that table")
+            problems.append(_missing_folder(images[split], split))
     found = []
     for draft in drafts:
-        if draft.split in folders and names_a_file(draft.id):
-            files = [_file(folders[draft.split], spec, draft, c, problems) for c in spec.channels]
-            found.append((draft, tuple(file for file in files if file)))
+        if draft.split not in folders or not spec.names(draft.id):
+            continue
+        if spec.by_path:
+            files = [_file_at(images[draft.split], draft, problems)]
+        else:
+            stems = folders[draft.split]
+            files = [_file(stems, spec, draft, c, problems) for c in spec.file_channels]
+        found.append((draft, tuple(file for file in files if file)))
     return found
 
 
@@ -51,7 +48,7 @@ def check_all(
 ) -> list[tuple[int, int]]:
     """Width and height of each row; (0, 0) where it has a problem."""
     with stage("checking headers", items=len(found)), ThreadPoolExecutor() as pool:
-        checks = pool.map(lambda row: _check_headers(row[1], max_value=spec.max_value), found)
+        checks = pool.map(lambda row: _check_headers(row[1], spec), found)
         shown = tqdm(
             checks, total=len(found), desc="checking headers", unit="img",
             disable=len(found) < MANY, leave=False,
@@ -62,18 +59,16 @@ def check_all(
     return [size for size, _ in results]
 
 
-def _check_headers(
-    files: Sequence[Path], *, max_value: int | None = None
-) -> tuple[tuple[int, int], list[str]]:
+def _check_headers(files: Sequence[Path], spec: AtlasSpec) -> tuple[tuple[int, int], list[str]]:
     """Width and height that all files agree on, and what is wrong with them; (0, 0) if anything."""
     sizes: dict[str, tuple[int, int]] = {}
     problems = []
     for file in files:
-        size, problem = _header(file, max_value)
-        if problem:
-            problems.append(f"{file.name} {problem}")
+        header = read_header(file, max_value=spec.max_value, whole=spec.whole)
+        if header.problem:
+            problems.append(f"{file.name} {header.problem}")
         else:
-            sizes[file.name] = size
+            sizes[file.name] = header.width_px, header.height_px
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{name} {w}x{h}" for name, (w, h) in sizes.items())
         problems.append(f"{files[0].name}: channels of different sizes: {listed}")
@@ -82,42 +77,18 @@ def _check_headers(
     return next(iter(sizes.values())), []
 
 
-def _header(file: Path, max_value: int | None) -> tuple[tuple[int, int], str]:
-    """Size, and a problem or ""."""
-    try:
-        with file.open("rb") as opened:
-            image = Image.open(opened)
-            size, mode, kind = image.size, image.mode, image.format or ""
-            pages = getattr(image, "n_frames", 1) if kind == "TIFF" else 1
-            opened.seek(max(0, opened.seek(0, os.SEEK_END) - TAIL_BYTES))
-            complete = END_MARKS.get(kind, b"") in opened.read()
-    except Image.DecompressionBombError as error:
-        return (0, 0), f"is too large: {error}"
-    except (OSError, ValueError):
-        return (0, 0), "is not a readable PNG, JPEG or TIFF"
-    return size, _header_problem(mode, pages, complete, max_value)
+def _missing_folder(folder: Path, split: Split) -> str:
+    if folder.name == split:
+        return f"folder {split}/ is missing; it holds the images of that table"
+    return f"[images] {split} = {folder}: there is no such folder"
 
 
-def _header_problem(mode: str, pages: int, complete: bool, max_value: int | None) -> str:
-    if not complete:
-        return "breaks off before its end; copy it again"
-    if mode not in MODES:
-        return f"has mode {mode}; gray or RGB, 8 or 16 bit, is read"
-    if pages > 1:
-        return f"has {pages} pages; save each channel as a file of one page"
-    if max_value is not None and max_value > 255 and mode in GRAY_8_BIT:
-        return f"has 8 bit, and max_value {max_value} in atlas.toml would make it black"
-    return ""
-
-
-def _stems(folder: Path) -> Stems:
-    """Image files by name without ending; one listing is cheaper than many look-ups."""
-    stems = defaultdict(list)
-    for name in sorted(os.listdir(folder)):
-        stem, ending = os.path.splitext(name)
-        if ending.lower() in ENDINGS:
-            stems[stem].append(folder / name)
-    return stems
+def _file_at(folder: Path, draft: Draft, problems: list[str]) -> Path | None:
+    file = folder / draft.id
+    if file.is_file():
+        return file
+    problems.append(f"{draft.where}: {draft.id} is missing in {folder}")
+    return None
 
 
 def _file(

@@ -1,4 +1,4 @@
-"""One field of view from its files: PNG, JPEG or TIFF, 8 or 16 bit, gray or tinted.
+"""One field of view from its files: a file for each channel, or one picture that holds them all.
 
 Axes: C channels, H rows, W columns.
 """
@@ -9,13 +9,15 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from atlas.core.timing import stage
 from atlas.dataset.hpa import TINT_PLANES
 
 WHITE: dict[np.dtype[np.generic], int] = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 Counts = NDArray[np.integer[Any] | np.floating[Any]]  # uint8, or float32 of what has more bits
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+READABLE = "PNG, JPEG, TIFF, BMP, WebP or GIF"
 
 
 class ImageProblem(ValueError):
@@ -28,20 +30,26 @@ def read_field(
     *,
     max_value: int | None = None,
     size_px: int | None = None,
+    whole: bool = False,
 ) -> NDArray[np.uint8]:
     """One field, uint8 C x H x W. Raises ImageProblem.
 
-    files: one for each channel, in order.
+    files: one for each channel, in order; a single one where `whole`.
+    whole: the file is a picture that holds all channels, of which there are one (gray) or three
+        (red, green and blue, whatever their names), see `decode_picture`.
     max_value: the count that becomes 255; None takes the range of the file's type, so images stay
         comparable (never image by image).
     size_px: side that it is brought to, see `resize_field`; None leaves its own size. Counts of 16
         bit are rounded to 8 afterwards.
     """
     with stage("decoding", items=1):
-        planes = [
-            _read_counts(file, channel, max_value)
-            for file, channel in zip(files, channels, strict=True)
-        ]
+        if whole:
+            planes = _planes_of_picture(files[0], len(channels), max_value)
+        else:
+            planes = [
+                _counts(_plane_of_channel(file, channel), file, max_value)
+                for file, channel in zip(files, channels, strict=True)
+            ]
     sizes = {counts.shape for counts, _ in planes}
     if len(sizes) > 1:
         listed = ", ".join(
@@ -63,25 +71,26 @@ def decode(file: Path) -> NDArray[np.generic]:
 
     Raises ImageProblem.
     """
-    try:
-        encoded = np.fromfile(file, dtype=np.uint8)
-    except OSError as error:
-        raise ImageProblem(f"{file.name}: cannot be read ({error.strerror})") from error
-    try:
-        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if len(encoded) else None
-    except cv2.error as error:  # more pixels than OpenCV reads, for one
-        raise ImageProblem(f"{file.name}: cannot be decoded ({error.err})") from error
-    if pixels is None:
-        raise ImageProblem(f"{file.name}: not a readable PNG, JPEG or TIFF")
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        return np.asarray(pixels[:, :, 0])
+    pixels = _decoded(file, _encoded(file), cv2.IMREAD_UNCHANGED)
     if pixels.ndim == 3:
         if pixels.shape[2] != 3:
             raise ImageProblem(
                 f"{file.name}: {pixels.shape[2]} planes (RGBA?); gray or RGB is read"
             )
         return np.asarray(pixels[:, :, ::-1])
-    return np.asarray(pixels)
+    return pixels
+
+
+def decode_picture(file: Path) -> NDArray[np.generic]:
+    """Return a picture as a viewer shows it: H x W x 3 in the order R, G, B, 8 or 16 bit.
+
+    The orientation of EXIF is honoured, palettes are resolved, gray is repeated over the three
+    planes, alpha is dropped. Of an animation it is the first frame. Raises ImageProblem.
+    """
+    encoded = _encoded(file)
+    if bytes(encoded[:4]) in TIFF_MARKS:
+        return _decode_tiff(file, encoded)
+    return _decoded(file, encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH)
 
 
 def resize_field(field: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
@@ -94,17 +103,61 @@ def resize_field(field: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     return np.stack([np.asarray(_resized(plane, size_px), np.uint8) for plane in field])
 
 
-def _read_counts(file: Path, channel: str, max_value: int | None) -> tuple[Counts, int]:
-    """With the count that becomes 255; uint8 where that is 255 already."""
+def _encoded(file: Path) -> NDArray[np.uint8]:
+    try:
+        return np.fromfile(file, dtype=np.uint8)
+    except OSError as error:
+        raise ImageProblem(f"{file.name}: cannot be read ({error.strerror})") from error
+
+
+def _decoded(file: Path, encoded: NDArray[np.uint8], how: int) -> NDArray[np.generic]:
+    """H x W, or H x W x planes."""
+    try:
+        pixels = cv2.imdecode(encoded, how) if len(encoded) else None
+    except cv2.error as error:  # more pixels than OpenCV reads, for one
+        raise ImageProblem(f"{file.name}: cannot be decoded ({error.err})") from error
+    if pixels is None:
+        raise ImageProblem(f"{file.name}: not a readable {READABLE}")
+    return np.asarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
+
+
+def _decode_tiff(file: Path, encoded: NDArray[np.uint8]) -> NDArray[np.generic]:
+    """As `decode_picture`. OpenCV 5.0 mixes up the pixels of 16-bit TIFF when it is asked for
+    colour, and multiplies 8-bit colour by alpha, so it is asked for what the file holds."""
+    pixels = _decoded(file, encoded, cv2.IMREAD_UNCHANGED)
+    if pixels.ndim == 2:
+        return np.dstack([pixels] * 3)
+    if pixels.shape[2] == 4 and pixels.dtype == np.uint8:
+        with Image.open(file) as opened:  # turns it by its orientation as well
+            return np.asarray(opened.convert("RGB"))
+    if pixels.shape[2] not in (3, 4):
+        raise ImageProblem(f"{file.name}: {pixels.shape[2]} planes; gray, RGB or RGBA is read")
+    return np.asarray(pixels[:, :, 2::-1])
+
+
+def _planes_of_picture(file: Path, count: int, max_value: int | None) -> list[tuple[Counts, int]]:
+    pixels = decode_picture(file)
+    if count == 3:
+        planes = [np.ascontiguousarray(pixels[:, :, plane]) for plane in range(3)]
+        return [_counts(plane, file, max_value) for plane in planes]
+    if (pixels == pixels[:, :, :1]).all():
+        return [_counts(np.ascontiguousarray(pixels[:, :, 0]), file, max_value)]
+    return [_counts(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)), file, max_value)]
+
+
+def _plane_of_channel(file: Path, channel: str) -> NDArray[np.generic]:
     pixels = decode(file)
-    if pixels.ndim == 3:
-        pixels = _plane_of_tinted(pixels, file, channel)
-    if pixels.dtype not in WHITE:
-        raise ImageProblem(f"{file.name}: {pixels.dtype} pixels; 8 or 16 bit integers are read")
-    white = WHITE[pixels.dtype] if max_value is None else max_value
-    if pixels.dtype == np.uint8 and white == 255:
-        return np.asarray(pixels, dtype=np.uint8), white
-    return np.minimum(pixels, white, dtype=np.float32), white
+    return _plane_of_tinted(pixels, file, channel) if pixels.ndim == 3 else pixels
+
+
+def _counts(plane: NDArray[np.generic], file: Path, max_value: int | None) -> tuple[Counts, int]:
+    """With the count that becomes 255; uint8 where that is 255 already."""
+    if plane.dtype not in WHITE:
+        raise ImageProblem(f"{file.name}: {plane.dtype} pixels; 8 or 16 bit integers are read")
+    white = WHITE[plane.dtype] if max_value is None else max_value
+    if plane.dtype == np.uint8 and white == 255:
+        return np.asarray(plane, dtype=np.uint8), white
+    return np.minimum(plane, white, dtype=np.float32), white
 
 
 def _as_bytes(counts: Counts, white: int) -> NDArray[np.uint8]:

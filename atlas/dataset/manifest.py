@@ -12,7 +12,21 @@ from pathlib import Path
 from atlas.core.errors import DataError
 from atlas.core.files import content_hash
 from atlas.dataset.headers import check_all, find_files
-from atlas.dataset.spec import HPA_2018, AtlasSpec, read_spec
+from atlas.dataset.plain_folder import (
+    Picture,
+    PlainFolder,
+    is_plain,
+    read_plain_folder,
+    warn_of_left_out,
+)
+from atlas.dataset.spec import (
+    HPA_2018,
+    SPEC_FILE,
+    AtlasSpec,
+    image_folders,
+    read_spec,
+    spec_of_plain,
+)
 from atlas.dataset.tables import (
     GROUPS_TABLE,
     TABLES,
@@ -33,11 +47,12 @@ SPLITS: tuple[Split, ...] = (*LABELLED, "test")
 class ImageRow:
     """One field of view.
 
-    labels: numbers into the atlas's labels; None where they are not known (test).
+    labels: numbers into the atlas's labels; None where they are not known (test), none where a
+        picture of a plain folder lies in no subfolder.
     identity: what the metric model's classes are (the antibody); None where unknown.
     group: rows that must not be parted by a split; None stands for a group of its own.
     parent: the image this one was made from; None for an original.
-    files: one for each channel; none where only tables were read.
+    files: one for each channel, or one that holds them all; none where only tables were read.
     width_px, height_px: as on disk.
     """
 
@@ -90,12 +105,16 @@ class Manifest:
 def read_manifest(data: Path, splits: Sequence[Split] = SPLITS) -> Manifest:
     """The manifest of a data folder, or of some of its splits.
 
-    Raises DataError with every problem of the tables and of the images' headers: unknown labels,
-    ids that occur twice, channel files that are missing, unreadable, of other sizes or modes.
+    A folder with tables is read strictly: DataError lists every problem of the tables and of the
+    images' headers: unknown labels, ids that occur twice, channel files that are missing,
+    unreadable, of other sizes or modes. Of a plain folder of pictures those that cannot be read
+    are left out with a warning, and DataError is raised where none can be.
     """
+    if _is_plain(data):
+        return manifest_of_plain(read_plain_folder(data)).of(*splits)
     spec, drafts, groups, problems = _read_all(data)
     wanted = [draft for draft in drafts if draft.split in splits]
-    found = find_files(data, spec, wanted, problems)
+    found = find_files(image_folders(data), spec, wanted, problems)
     sizes = check_all(found, spec, problems)
     if problems:
         raise DataError(str(data), problems)
@@ -105,11 +124,21 @@ def read_manifest(data: Path, splits: Sequence[Split] = SPLITS) -> Manifest:
     return Manifest(spec=spec, rows=tuple(rows))
 
 
+def manifest_of_plain(folder: PlainFolder) -> Manifest:
+    """The manifest of a plain folder. Logs what was left out."""
+    warn_of_left_out(folder)
+    rows = tuple(_row_of_picture(picture, folder) for picture in folder.pictures)
+    return Manifest(spec=spec_of_plain(folder), rows=rows)
+
+
 def read_tables(data: Path) -> Manifest:
     """What the tables say, no image is looked at: rows without files, of size 0.
 
-    Raises DataError with every problem of the tables.
+    Of a plain folder, which has no tables, it is the manifest. Raises DataError with every problem
+    of the tables.
     """
+    if _is_plain(data):
+        return read_manifest(data)
     spec, drafts, groups, problems = _read_all(data)
     if problems:
         raise DataError(str(data), problems)
@@ -118,10 +147,15 @@ def read_tables(data: Path) -> Manifest:
 
 
 def read_test_ids(data: Path) -> tuple[str, ...]:
-    """The ids of sample_submission.csv in its order; none without that table. Raises DataError."""
+    """The ids of sample_submission.csv in its order; none without that table. Raises DataError.
+
+    Of a plain folder they are those of the pictures in its folder `test`.
+    """
+    if _is_plain(data):
+        return read_manifest(data, ("test",)).ids
     problems: list[str] = []
     drafts = list(read_test(data / TABLES["test"], problems))
-    problems += id_problems(drafts)
+    problems += id_problems(drafts, read_spec(data).names)
     if problems:
         raise DataError(str(data), problems)
     return tuple(draft.id for draft in drafts)
@@ -142,13 +176,36 @@ def read_labels(data: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_labelled_tables(data: Path) -> list[Draft]:
-    """The rows of train.csv and external.csv; no image is looked at. Raises DataError."""
+    """The rows of train.csv and external.csv; no image is looked at. Raises DataError.
+
+    Of a plain folder, which has no tables, they are what its train.csv would hold.
+    """
+    if _is_plain(data):
+        labelled = read_manifest(data, LABELLED).rows
+        return [
+            Draft(where=row.id, id=row.id, split=row.split, labels=row.labels) for row in labelled
+        ]
     problems: list[str] = []
     drafts = _read_tables(data, read_spec(data), problems)
     problems += parent_problems(drafts)
     if problems:
         raise DataError(str(data), problems)
     return [draft for draft in drafts if draft.split in LABELLED]
+
+
+def _is_plain(data: Path) -> bool:
+    return not (data / SPEC_FILE).exists() and is_plain(data)
+
+
+def _row_of_picture(picture: Picture, folder: PlainFolder) -> ImageRow:
+    return ImageRow(
+        id=picture.id,
+        split=picture.split,
+        files=(picture.file,),
+        width_px=picture.header.width_px,
+        height_px=picture.header.height_px,
+        labels=folder.labels_of(picture),
+    )
 
 
 def _said_of(row: ImageRow) -> str:
@@ -160,11 +217,13 @@ def _said_of(row: ImageRow) -> str:
 def _read_all(data: Path) -> tuple[AtlasSpec, list[Draft], dict[str, str], list[str]]:
     """Rows and groups of the tables, and what is wrong with them."""
     if not data.is_dir():
-        raise DataError(str(data), ["no such folder; give --data a folder with train.csv"])
+        raise DataError(
+            str(data), ["no such folder; give --data a folder of pictures, or one with train.csv"]
+        )
     spec = read_spec(data)
     problems: list[str] = []
     drafts = _read_tables(data, spec, problems)
-    problems += id_problems(drafts)
+    problems += id_problems(drafts, spec.names)
     problems += parent_problems(drafts)
     groups = read_groups(data / GROUPS_TABLE, {draft.id for draft in drafts}, problems)
     return spec, drafts, groups, problems
@@ -186,6 +245,11 @@ def _read_tables(data: Path, spec: AtlasSpec, problems: list[str]) -> list[Draft
         path = data / TABLES[split]
         if split == "train" or path.exists():
             drafts += read_labelled(
-                path, split, len(spec.labels), problems, hpa_ids=spec is HPA_2018
+                path,
+                split,
+                len(spec.labels),
+                problems,
+                hpa_ids=spec is HPA_2018,
+                may_lack_labels=spec.by_path,
             )
     return [*drafts, *read_test(data / TABLES["test"], problems)]

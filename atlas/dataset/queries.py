@@ -1,12 +1,13 @@
 """A field asked for by its id or by a path to one of its files."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.core.errors import UserError
-from atlas.dataset.images import ENDINGS
-from atlas.dataset.manifest import SPLITS
-from atlas.dataset.spec import AtlasSpec
+from atlas.dataset.picture_files import file_of_stem, is_picture_name
+from atlas.dataset.spec import AtlasSpec, image_folders
+from atlas.dataset.tables import Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,41 +18,72 @@ class Query:
     files: tuple[Path, ...]
 
 
-def find_query(text: str, spec: AtlasSpec, data: Path) -> Query:
-    """The files of an id of the atlas at `data`, or of the field that a path belongs to.
+@dataclass(frozen=True, kw_only=True)
+class AtlasFiles:
+    """Finds the files of an atlas's images, by id or by one of their paths.
 
-    A path may name any one channel's file. Raises UserError that says what was looked for.
+    folders: where the images of each split lie.
     """
-    if "/" in text or text.lower().endswith(ENDINGS):
-        return Query(name=text, files=_files_beside(Path(text), spec))
-    for split in SPLITS:
-        files = [_with_ending(data / split / spec.file_stem(text, c)) for c in spec.channels]
-        if all(files):
-            return Query(name=text, files=tuple(file for file in files if file))
-    raise UserError(
-        f"{text}: no image of that id in {data} ({', '.join(SPLITS)}); "
-        "give an id, or the path of an image file"
-    )
+
+    spec: AtlasSpec
+    data: Path
+    folders: dict[Split, Path]
+
+    def of_id(self, image_id: str) -> tuple[Path, ...] | None:
+        """Return the files of an id, or None where it is no id of the atlas."""
+        for folder in self.folders.values():
+            files = self.spec.files_in(folder, image_id)
+            if all(files):
+                return tuple(file for file in files if file)
+        return None
+
+    def query(self, text: str) -> Query:
+        """Return the files of an id of the atlas, or of the field that a path belongs to.
+
+        A path may name any one channel's file. Raises UserError that says what was looked for.
+        """
+        if files := self.of_id(text):
+            return Query(name=text, files=files)
+        if is_picture_name(text) or os.sep in text:
+            return Query(name=text, files=files_beside(Path(text), self.spec))
+        raise UserError(
+            f"{text}: no image of that id in {self.data} ({', '.join(self.folders)}); "
+            "give an id, or the path of an image file"
+        )
 
 
-def _files_beside(path: Path, spec: AtlasSpec) -> tuple[Path, ...]:
-    """All channels of the field that this file is one channel of."""
+def open_files(spec: AtlasSpec, data: Path) -> AtlasFiles:
+    """Return where the files of the atlas at `data` are found."""
+    return AtlasFiles(spec=spec, data=data, folders=image_folders(data))
+
+
+def find_query(text: str, spec: AtlasSpec, data: Path) -> Query:
+    """As `AtlasFiles.query`, for a single one."""
+    return open_files(spec, data).query(text)
+
+
+def files_beside(path: Path, spec: AtlasSpec) -> tuple[Path, ...]:
+    """Return all files of the field that this file is one of. Raises UserError."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; give an id, or the path of an image file")
-    if len(spec.channels) == 1:
+    if len(spec.file_channels) == 1:
         return (path,)
-    for channel in spec.channels:
+    image_id = id_of_channel_file(path, spec)
+    if image_id is None:
+        raise UserError(f"{path}: its name does not follow {spec.file_pattern}")
+    files = []
+    for channel in spec.file_channels:
+        file = file_of_stem(path.parent, spec.file_stem(image_id, channel))
+        if file is None:
+            raise UserError(f"{path}: the channel {channel} is not beside it")
+        files.append(file)
+    return tuple(files)
+
+
+def id_of_channel_file(path: Path, spec: AtlasSpec) -> str | None:
+    """Return the id that a channel's file is named by, or None where it follows no pattern."""
+    for channel in spec.file_channels:
         before, after = spec.file_stem("\0", channel).split("\0")
         if path.stem.startswith(before) and path.stem.endswith(after):
-            image_id = path.stem[len(before) : len(path.stem) - len(after)]
-            files = [_with_ending(path.parent / spec.file_stem(image_id, c)) for c in spec.channels]
-            missing = [c for c, file in zip(spec.channels, files, strict=True) if file is None]
-            if missing:
-                raise UserError(f"{path}: the channel {missing[0]} is not beside it")
-            return tuple(file for file in files if file)
-    raise UserError(f"{path}: its name does not follow {spec.file_pattern}")
-
-
-def _with_ending(stem: Path) -> Path | None:
-    endings = (stem.with_name(stem.name + ending) for ending in ENDINGS)
-    return next((path for path in endings if path.is_file()), None)
+            return path.stem[len(before) : len(path.stem) - len(after)]
+    return None

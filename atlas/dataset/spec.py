@@ -1,8 +1,14 @@
-"""What kind of images a folder holds: `atlas.toml`, or the Human Protein Atlas of 2018."""
+"""What kind of images a folder holds, and where they lie.
 
+`atlas.toml` says so. Without it, a folder with tables is that of the Human Protein Atlas of 2018,
+and one without tables a plain folder of pictures.
+"""
+
+import json
+import os
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -10,10 +16,14 @@ from typing import Any
 
 from atlas.core.errors import DataError
 from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
-from atlas.dataset.images import ENDINGS
+from atlas.dataset.picture_files import ENDINGS, file_of_stem, is_picture_name, leads_inside
+from atlas.dataset.plain_folder import PlainFolder, is_plain, read_plain_folder
+from atlas.dataset.tables import TABLES, Split
 
 SPEC_FILE = "atlas.toml"
-KEYS = ("name", "channels", "file_pattern", "labels", "max_value")
+KEYS = ("name", "channels", "file_pattern", "labels", "max_value", "images")
+PATH_PATTERN = "{id}"  # ids are the relative paths of their files
+PICTURE_CHANNELS = (1, 3)  # what one file can hold: gray, or red, green and blue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +32,8 @@ class AtlasSpec:
 
     channels: in the order of array axis C.
     file_pattern: with `{id}`, and `{channel}` where there is a file for each channel; its ending
-        may differ on disk (PNG, JPEG or TIFF).
+        may differ on disk. Without `{channel}` one file holds all three channels as red, green and
+        blue, or the only one. `{id}` alone means that ids are the relative paths of the files.
     max_value: the count that maps to white; None takes the range of the file's type.
     """
 
@@ -32,9 +43,41 @@ class AtlasSpec:
     labels: tuple[str, ...]
     max_value: int | None = None
 
+    @property
+    def by_path(self) -> bool:
+        """Whether ids are relative paths of files, with their endings."""
+        return self.file_pattern == PATH_PATTERN
+
+    @property
+    def whole(self) -> bool:
+        """Whether a file is a picture that holds all channels."""
+        return self.by_path or (len(self.channels) > 1 and "{channel}" not in self.file_pattern)
+
+    @property
+    def file_channels(self) -> tuple[str, ...]:
+        """The channels that name a file each: one of them where a file holds all."""
+        return self.channels[:1] if self.whole else self.channels
+
+    def names(self, image_id: str) -> bool:
+        """Return whether an id can name the files of an image."""
+        if self.by_path:
+            return leads_inside(image_id) and is_picture_name(image_id)
+        return bool(image_id) and image_id.isprintable() and not set(image_id) & {"/", "\\"}
+
     def file_stem(self, image_id: str, channel: str) -> str:
         """The file's name without its ending."""
-        return self.file_pattern.format(id=image_id, channel=channel).rsplit(".", 1)[0]
+        named = image_id if self.by_path else self.file_pattern.format(id=image_id, channel=channel)
+        return os.path.splitext(named)[0] if self.by_path else named.rsplit(".", 1)[0]
+
+    def files_in(self, folder: Path, image_id: str) -> tuple[Path | None, ...]:
+        """Return an image's file in a folder for each of `file_channels`, None where missing."""
+        if not self.names(image_id):
+            return (None,) * len(self.file_channels)
+        if self.by_path:
+            file = folder / image_id
+            return (file if file.is_file() else None,)
+        stems = (self.file_stem(image_id, channel) for channel in self.file_channels)
+        return tuple(file_of_stem(folder, stem) for stem in stems)
 
 
 HPA_2018 = AtlasSpec(
@@ -46,18 +89,75 @@ HPA_2018 = AtlasSpec(
 
 
 def read_spec(data: Path) -> AtlasSpec:
-    """The atlas of a data folder; without `atlas.toml` it is HPA 2018. Raises DataError."""
-    path = data / SPEC_FILE
-    if not path.exists():
-        return HPA_2018
+    """Return what kind of images a data folder holds.
+
+    Without `atlas.toml` it is a plain folder of pictures, or HPA 2018. Raises DataError.
+    """
+    if (data / SPEC_FILE).exists():
+        return spec_of({"name": data.name, **_read_toml(data / SPEC_FILE)})
+    return spec_of_plain(read_plain_folder(data)) if is_plain(data) else HPA_2018
+
+
+def image_folders(data: Path) -> dict[Split, Path]:
+    """Return the folder of each split's images, which need not be there. Raises DataError.
+
+    By default they are the subfolders train, external and test; `[images]` of `atlas.toml` names
+    others, relative to that file or absolute.
+    """
+    usual = {split: data / split for split in TABLES}
+    if (data / SPEC_FILE).exists():
+        named = _read_toml(data / SPEC_FILE).get("images", {})
+        return {split: data / named.get(split, split) for split in usual}
+    return {**usual, **read_plain_folder(data).folders} if is_plain(data) else usual
+
+
+def spec_of_plain(folder: PlainFolder) -> AtlasSpec:
+    """Return what kind of images a plain folder holds."""
+    return AtlasSpec(
+        name=folder.name,
+        channels=folder.channels,
+        file_pattern=PATH_PATTERN,
+        labels=folder.labels,
+    )
+
+
+def spec_text(spec: AtlasSpec, images: Mapping[Split, str] | None = None) -> str:
+    """Return the text of an `atlas.toml`. images: the table `[images]`, if there is to be one."""
+    lines = [
+        f"name = {_quoted(spec.name)}",
+        f"channels = [{', '.join(map(_quoted, spec.channels))}]",
+        f"file_pattern = {_quoted(spec.file_pattern)}",
+        *_list_lines("labels", spec.labels),
+    ]
+    if spec.max_value is not None:
+        lines.append(f"max_value = {spec.max_value}")
+    if images:
+        lines += ["", "[images]", *(f"{split} = {_quoted(path)}" for split, path in images.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    # JSON's quotes are TOML's, but for one control character that JSON leaves as it is.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _list_lines(key: str, names: tuple[str, ...]) -> Iterator[str]:
+    if not names:
+        yield f"{key} = []"
+        return
+    yield f"{key} = ["
+    yield from (f"  {_quoted(name)},  # {number}" for number, name in enumerate(names))
+    yield "]"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(str(path), [f"not valid TOML: {error}"]) from error
-    problems = list(_problems(table))
-    if problems:
+    if problems := list(_problems(table)):
         raise DataError(str(path), problems)
-    return spec_of({"name": data.name, **table})
+    return table
 
 
 def spec_of(table: Mapping[str, Any]) -> AtlasSpec:
@@ -77,7 +177,10 @@ def _problems(table: Mapping[str, Any]) -> list[str]:
     if not isinstance(table.get("name", ""), str):
         found.append("name must be a text in quotes")
     for key in ("channels", "labels"):
+        if key == "labels" and table.get(key) == [] and table.get("file_pattern") == PATH_PATTERN:
+            continue  # a folder of pictures may have none
         found.extend(_names_problems(key, table.get(key)))
+    found.extend(_images_problems(table.get("images", {})))
     if not any(text.startswith("channels") for text in found):
         found.extend(_pattern_problems(table.get("file_pattern"), table["channels"]))
     max_value = table.get("max_value", 1)
@@ -106,11 +209,28 @@ def _pattern_problems(pattern: object, channels: list[str]) -> list[str]:
         return [f"file_pattern {pattern!r} is not {example}"]
     if not {"id"} <= fields <= {"id", "channel"}:
         return [f"file_pattern {pattern!r} must hold {{id}}, and else only {{channel}}"]
+    if pattern == PATH_PATTERN:
+        return _picture_problems(pattern, channels)
     if any("/" in name or "\\" in name for name in names):
         return [f"file_pattern {pattern!r} leads into another folder; images lie in train/, test/"]
     if not names[0].lower().endswith(ENDINGS):
         return [f"file_pattern {pattern!r} must end in one of {', '.join(ENDINGS)}"]
-    if len(set(names)) < len(channels):
-        count = len(channels)
-        return [f"file_pattern {pattern!r} must hold {{channel}}: there are {count} channels"]
-    return []
+    return [] if "channel" in fields else _picture_problems(pattern, channels)
+
+
+def _picture_problems(pattern: str, channels: list[str]) -> list[str]:
+    if len(channels) in PICTURE_CHANNELS:
+        return []
+    return [
+        f"file_pattern {pattern!r} must hold {{channel}}: there are {len(channels)} channels, and "
+        "one file holds 1 or 3"
+    ]
+
+
+def _images_problems(images: object) -> list[str]:
+    if not isinstance(images, dict):
+        return ["images must be a table [images] of folders"]
+    unknown = sorted(images.keys() - {*TABLES})
+    found = [f"[images] {key!r} is unknown; known are {', '.join(TABLES)}" for key in unknown]
+    wrong = [key for key, path in images.items() if not isinstance(path, str) or not path]
+    return found + [f"[images] {key} must be the path of a folder, in quotes" for key in wrong]

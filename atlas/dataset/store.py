@@ -21,8 +21,10 @@ from atlas.core.row_cache import OnStored, RowCache, StoredRow, fill_rows, rows_
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.coherence import LEAST_SCORE, coherence_scores
+from atlas.dataset.image_files import data_folder, said_of_file
 from atlas.dataset.images import ImageProblem, read_field
 from atlas.dataset.manifest import ImageRow, Manifest
+from atlas.dataset.spec import AtlasSpec
 
 LOGGER = logging.getLogger(__name__)
 Scores = dict[str, NDArray[np.float64]]  # by id, of each channel
@@ -91,7 +93,7 @@ def fill_store(
         on_stored=on_stored,
     )
     store = ImageStore(cache=cache, channels=manifest.spec.channels, size_px=size_px)
-    if len(store.channels) > 1 and store.ids:
+    if _may_be_mixed_up(manifest.spec) and store.ids:
         _report_disagreements(store, scores)
     return store
 
@@ -191,11 +193,15 @@ def _decode(
         row = manifest.by_id[ids[n]]
         try:
             fields[n] = read_field(
-                row.files, spec.channels, max_value=spec.max_value, size_px=size_px
+                row.files,
+                spec.channels,
+                max_value=spec.max_value,
+                size_px=size_px,
+                whole=spec.whole,
             )
         except ImageProblem as problem:
-            return f"{row.split}/{problem}"
-        if scores is not None and len(spec.channels) > 1:
+            return said_of_file(row, spec, problem)
+        if scores is not None and _may_be_mixed_up(spec):
             # It holds the interpreter: threads that wait for it here do not slow one another down.
             with one_at_a_time, stage("comparing channels", items=1):
                 scores[row.id] = coherence_scores(fields[n])
@@ -203,6 +209,11 @@ def _decode(
 
     said = by_threads(decode, range(len(ids)), threads=DECODING_THREADS)
     return fields, [problem for problem in said if problem]
+
+
+def _may_be_mixed_up(spec: AtlasSpec) -> bool:
+    """Whether a channel's file could be that of another field."""
+    return len(spec.file_channels) > 1
 
 
 def _every_problem(manifest: Manifest, size_px: int) -> list[str]:
@@ -213,7 +224,7 @@ def _every_problem(manifest: Manifest, size_px: int) -> list[str]:
 
 
 def _data_folder(manifest: Manifest) -> Path:
-    return manifest.rows[0].files[0].parent.parent
+    return data_folder(manifest.rows[0], manifest.spec)
 
 
 def _cache_folder(manifest: Manifest, folder: Path, size_px: int) -> Path:

@@ -5,7 +5,7 @@ Nothing is raised here: problems gather, so that a user hears of all of them at 
 
 import csv
 import io
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,14 +38,20 @@ class Draft:
 
 
 def read_labelled(
-    path: Path, split: Split, label_count: int, problems: list[str], *, hpa_ids: bool
+    path: Path,
+    split: Split,
+    label_count: int,
+    problems: list[str],
+    *,
+    hpa_ids: bool,
+    may_lack_labels: bool = False,
 ) -> Iterator[Draft]:
     """The rows of a table with Id, Target and perhaps Identity and Parent; external.csv may have
     none.
 
     hpa_ids: whether ids are read as those of HPA v18. Without a column Identity it is then the
     antibody. An identity ties its fields, those of a well among them; where there is none the well
-    is the group.
+    is the group. may_lack_labels: whether a Target may be empty.
     """
     for where, row in table_rows(
         path, ("Id", "Target"), problems, may_be_empty=split == "external"
@@ -56,7 +62,9 @@ def read_labelled(
             where=where,
             id=row["Id"],
             split=split,
-            labels=_labels(row["Target"], where, label_count, problems),
+            labels=()
+            if may_lack_labels and not row["Target"]
+            else _labels(row["Target"], where, label_count, problems),
             identity=identity or None,
             group=named.specimen if named and not identity else None,
             parent=row.get("Parent") or None,
@@ -88,16 +96,19 @@ def read_groups(path: Path, known_ids: Collection[str], problems: list[str]) -> 
     return groups
 
 
-def id_problems(drafts: Sequence[Draft]) -> Iterator[str]:
-    """Ids that are empty, cannot name a file, or occur twice, within a table or across them."""
+def id_problems(drafts: Sequence[Draft], names: Callable[[str], bool]) -> Iterator[str]:
+    """Ids that are empty, cannot name a file, or occur twice, within a table or across them.
+
+    names: says whether an id can name the files of an image.
+    """
     seen: dict[str, str] = {}
     for draft in drafts:
         if not draft.id:
             yield f"{draft.where}: no Id"
-        elif not names_a_file(draft.id):
+        elif not names(draft.id):
             yield (
-                f"{draft.where}: id {draft.id!r} cannot be part of a file's name "
-                "(a path separator or an unprintable character)"
+                f"{draft.where}: id {draft.id!r} cannot be part of a file's name (a path separator "
+                "or an unprintable character), or is no path of a picture where ids are paths"
             )
         elif draft.id in seen:
             yield f"{draft.where}: id {draft.id} stands already in {seen[draft.id]}; keep one"
@@ -116,11 +127,6 @@ def parent_problems(drafts: Sequence[Draft]) -> Iterator[str]:
                 f"{draft.where}: Parent {draft.parent!r} is no labelled image; "
                 "leave out what was made from it too"
             )
-
-
-def names_a_file(image_id: str) -> bool:
-    """Whether an id may stand in a file's name: it never leads out of its folder."""
-    return bool(image_id) and image_id.isprintable() and not set(image_id) & {"/", "\\"}
 
 
 def table_rows(

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
-from atlas.dataset.images import read_field, resize_field
+from atlas.dataset.image_files import read_row
+from atlas.dataset.images import resize_field
 from atlas.dataset.manifest import ImageRow, Manifest, read_manifest
 from atlas.report.pictures import save_grid, to_rgb
 from atlas.training.augmentation import Augment, changed, photometric_choices, strong_steps
@@ -26,7 +27,7 @@ def show_augmentation(data: Path, out: Path, *, image_id: str | None, seed: int)
     """
     manifest = read_manifest(data)
     row = _row(manifest, image_id)
-    field = read_field(row.files, manifest.spec.channels, max_value=manifest.spec.max_value)
+    field = read_row(row, manifest.spec)
     field = resize_field(field, min(LARGEST_PX, max(field.shape[1:])))
     tiles = [  # all as bright as they are beside the original
         [(to_rgb(one, manifest.spec.channels, as_of=field), name) for name, one in shown.items()]

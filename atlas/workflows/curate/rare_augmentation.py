@@ -23,7 +23,14 @@ from atlas.core.files import (
     written_beside,
 )
 from atlas.dataset.artifacts import load_texts, save_table
-from atlas.dataset.image_files import link_or_copy, png_places, read_row, write_field
+from atlas.dataset.image_files import (
+    id_of_made,
+    link_or_copy,
+    own_places,
+    png_places,
+    read_row,
+    write_field,
+)
 from atlas.dataset.manifest import ImageRow, Manifest, read_labelled_tables, read_manifest
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.spec import AtlasSpec, read_spec
@@ -94,8 +101,9 @@ def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentat
         return replace(done, already_there=True)
     with folder_filled_beside(out, holds=NOTES_FILE, key=key) as folder:
         for row in manifest.rows:
-            for file in row.files:
-                link_or_copy(file, folder / row.split / file.name)
+            places = own_places(folder / row.split, row, manifest.spec)
+            for file, place in zip(row.files, places, strict=True):
+                link_or_copy(file, place)
         _make(made, manifest.spec, settings, folder)
         _write_tables(data, folder, made)
         notes = {"made_from": key, "least": settings.least, "seed": settings.seed}
@@ -158,7 +166,7 @@ def _images_to_make(manifest: Manifest, plan: RarePlan) -> list[_Made]:
         number = 0
         for _ in range(copies):
             number += 1
-            while (name := f"{row.id}_augmented_{number}") in taken:
+            while (name := id_of_made(row.id, f"_augmented_{number}", manifest.spec)) in taken:
                 number += 1
             made.append(_Made(id=name, parent=row))
     return made

@@ -106,7 +106,13 @@ def field_of(name: str, spec: AtlasSpec, data: Path, size_px: int) -> NDArray[np
     """Read an id of the atlas or the path of an image, C x size x size. Raises UserError."""
     query = find_query(name, spec, data)
     try:
-        return read_field(query.files, spec.channels, max_value=spec.max_value, size_px=size_px)
+        return read_field(
+            query.files,
+            spec.channels,
+            max_value=spec.max_value,
+            size_px=size_px,
+            whole=spec.whole,
+        )
     except ImageProblem as problem:
         raise UserError(str(problem)) from problem
 

@@ -15,6 +15,7 @@ from atlas.core.errors import MissingStageError, Stage, UserError, command_line
 from atlas.core.files import AnyPath
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.manifest import ImageRow, Manifest
+from atlas.dataset.picture_files import file_name_of
 from atlas.dataset.queries import find_query
 from atlas.report.explanation_page import (
     Bar,
@@ -99,7 +100,7 @@ def _require_test_ids(names: Sequence[str], run: RunSoFar) -> None:
 
 def _places(names: Sequence[str], out: Path) -> list[Path]:
     if out.suffix.lower() != ".html":
-        return [out / f"{name}.html" for name in names]
+        return [out / f"{file_name_of(name)}.html" for name in names]
     if len(names) > 1:
         raise UserError(f"--out {out}: {len(names)} images need a folder")
     return [out]

@@ -18,7 +18,7 @@ from atlas.core.errors import DataError
 from atlas.core.files import content_hash
 from atlas.core.parallel import DECODING_THREADS, by_threads
 from atlas.core.row_cache import fill_rows
-from atlas.dataset.image_files import read_row
+from atlas.dataset.image_files import data_folder, read_row, said_of_file
 from atlas.dataset.images import ImageProblem, read_field, resize_field
 from atlas.dataset.manifest import SPLITS, ImageRow, Manifest
 from atlas.dataset.spec import AtlasSpec
@@ -267,9 +267,11 @@ def _scan(rows: Sequence[ImageRow], spec: AtlasSpec, kind: np.dtype[np.void]) ->
 
     def look(n: int) -> str:
         try:
-            field = read_field(rows[n].files, spec.channels, max_value=spec.max_value)
+            field = read_field(
+                rows[n].files, spec.channels, max_value=spec.max_value, whole=spec.whole
+            )
         except ImageProblem as problem:
-            return f"{rows[n].split}/{problem}"
+            return said_of_file(rows[n], spec, problem)
         made_N[n]["digest"] = content_hash(field).encode()
         made_N[n]["counts"] = value_counts(field)
         made_N[n]["hashes"] = hash_field(resize_field(field, HASHED_PX), HASH_KIND)
@@ -278,5 +280,5 @@ def _scan(rows: Sequence[ImageRow], spec: AtlasSpec, kind: np.dtype[np.void]) ->
     said = by_threads(look, range(len(rows)), threads=DECODING_THREADS)
     problems = [problem for problem in said if problem]
     if problems:
-        raise DataError(str(rows[0].files[0].parent.parent), problems)
+        raise DataError(str(data_folder(rows[0], spec)), problems)
     return made_N.view(np.uint8).reshape(len(rows), -1)

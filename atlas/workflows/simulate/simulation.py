@@ -14,7 +14,7 @@ from tqdm import tqdm
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
 from atlas.dataset.artifacts import SAME_IMAGE, load_texts, save_table
-from atlas.dataset.image_files import link_or_copy, png_places, read_row, write_field
+from atlas.dataset.image_files import link_or_copy, own_places, png_places, read_row, write_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import LABELLED, Manifest, read_manifest
 from atlas.dataset.spec import SPEC_FILE
@@ -105,8 +105,9 @@ def _write_images(folder: Path, manifest: Manifest, plan: SimulationPlan) -> Non
             (folder / split).mkdir()
     for image_id in tqdm(plan.training_ids, desc="linking", unit="img", disable=None):
         row = manifest.by_id[image_id]
-        for file in row.files:
-            link_or_copy(file, folder / row.split / file.name)
+        places = own_places(folder / row.split, row, manifest.spec)
+        for file, place in zip(row.files, places, strict=True):
+            link_or_copy(file, place)
     for image in tqdm(plan.test, desc="test images", unit="img", disable=None):
         if image.relation == SAME_IMAGE:
             _write_copy(image, manifest, folder / "test")
@@ -117,8 +118,8 @@ def _write_images(folder: Path, manifest: Manifest, plan: SimulationPlan) -> Non
 def _link_test(image: TestImage, manifest: Manifest, folder: Path) -> None:
     spec = manifest.spec
     files = manifest.by_id[image.original].files
-    for channel, file in zip(spec.channels, files, strict=True):
-        link_or_copy(file, folder / f"{spec.file_stem(image.id, channel)}{file.suffix}")
+    for place, file in zip(png_places(folder, image.id, spec), files, strict=True):
+        link_or_copy(file, place if spec.by_path else place.with_name(place.stem + file.suffix))
 
 
 def _write_copy(image: TestImage, manifest: Manifest, folder: Path) -> None:

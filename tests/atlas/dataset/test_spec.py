@@ -64,7 +64,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         ("file_pattern", '"{channel}.png"', "must hold {id}"),
         ("file_pattern", '"{id}.png"', "must hold {channel}"),
         ("file_pattern", '"{id}/{channel}.png"', "another folder"),
-        ("file_pattern", '"{id}_{channel}.bmp"', "must end in"),
+        ("file_pattern", '"{id}_{channel}.xyz"', "must end in"),
         ("file_pattern", '"{id}_{channel}"', "must end in"),
     ],
 )

@@ -1,0 +1,240 @@
+"""A folder of ordinary pictures, without tables: what there is, and what is assumed of it.
+
+The relative path of a picture is its id, and the subfolder that it lies in is its label.
+"""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from atlas.core.errors import DataError, UserError
+from atlas.dataset.hpa import HPA_CHANNELS
+from atlas.dataset.image_headers import Header, check_picture
+from atlas.dataset.picture_files import ENDINGS, Pictures, pictures_below
+from atlas.dataset.tables import TABLES, Split
+
+LOGGER = logging.getLogger(__name__)
+
+COLOUR, GRAY = ("red", "green", "blue"), ("gray",)
+NAMED = 3  # of what is left out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One picture. label: the first subfolder, or None; header: as its file says."""
+
+    id: str
+    split: Split
+    file: Path
+    label: str | None
+    header: Header
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainFolder:
+    """Pictures without tables.
+
+    folders: where the ids of each split start.
+    pictures: those that can be read: labelled ones first, each split in the order of ids.
+    labels: the names of all labels, sorted.
+    channels: ("gray",) where the headers of all pictures show no colour.
+    assumed: what was assumed, in sentences.
+    left_out: what was left out and why, in sentences.
+    """
+
+    name: str
+    folders: Mapping[Split, Path]
+    pictures: tuple[Picture, ...]
+    labels: tuple[str, ...]
+    channels: tuple[str, ...]
+    assumed: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    def labels_of(self, picture: Picture) -> tuple[int, ...] | None:
+        """Return the numbers of a picture's labels; None where they are not known (test)."""
+        if picture.split == "test":
+            return None
+        return () if picture.label is None else (self.labels.index(picture.label),)
+
+
+def is_plain(data: Path) -> bool:
+    """Return whether a folder without `atlas.toml` holds pictures and none of the tables.
+
+    Whoever calls it has looked for `atlas.toml`.
+
+    Channel files of the Human Protein Atlas are no plain pictures: their tables are missing.
+    """
+    if not data.is_dir() or any((data / table).exists() for table in TABLES.values()):
+        return False
+    stems = (os.path.splitext(path)[0] for path in pictures_below(data).paths)
+    return not all(stem.endswith(tuple(f"_{c}" for c in HPA_CHANNELS)) for stem in stems)
+
+
+def read_plain_folder(data: Path) -> PlainFolder:
+    """Read a plain folder: FOLDER/train and FOLDER/test, or all pictures as labelled ones.
+
+    Raises DataError where no picture can be read.
+    """
+    if not (data / "train").is_dir():
+        return plain_folder(data.resolve().name, {"train": pictures_below(data)})
+    found: dict[Split, Pictures] = {"train": pictures_below(data / "train")}
+    if (data / "test").is_dir():
+        found["test"] = pictures_below(data / "test")
+    inside = [data / split for split in found]
+    elsewhere = len(pictures_below(data, without=inside).paths)
+    said = [f"{elsewhere} pictures that lie in neither train/ nor test/"] if elsewhere else []
+    return plain_folder(data.resolve().name, found, left_out=said)
+
+
+def pair_of_folders(known: Path, new: Path | None, *, without: Sequence[Path] = ()) -> PlainFolder:
+    """Read a folder of known pictures and, perhaps, one of new ones.
+
+    A folder inside the other keeps its pictures, and the outer one is read without them.
+
+    Args:
+        known: Labelled pictures: each subfolder is a label.
+        new: Pictures without labels, whatever their subfolders.
+        without: Folders whose pictures are left out, such as the one that results go to.
+
+    Raises:
+        UserError: A folder is missing, is no folder, or is given twice.
+        DataError: A folder has no picture that can be read.
+    """
+    folders: dict[Split, Path] = {"train": known} if new is None else {"train": known, "test": new}
+    for folder in folders.values():
+        _require_folder(folder)
+    real = {split: Path(os.path.realpath(folder)) for split, folder in folders.items()}
+    if new is not None and real["train"] == real["test"]:
+        raise UserError(f"{known} and {new} are the same folder; give two folders")
+    found: dict[Split, Pictures] = {}
+    left_out = []
+    for split, folder in folders.items():
+        inner = [r for other, r in real.items() if other != split and real[split] in r.parents]
+        found[split] = pictures_below(folder.absolute(), without=[*inner, *without])
+        left_out += [f"the pictures of {path} from those of {folder}" for path in inner]
+    return plain_folder(" and ".join(path.name for path in real.values()), found, left_out=left_out)
+
+
+def plain_folder(
+    name: str, found: Mapping[Split, Pictures], *, left_out: Sequence[str] = ()
+) -> PlainFolder:
+    """Lay out the pictures that were found. Raises DataError where none of a split can be read."""
+    pictures: list[Picture] = []
+    damaged: list[str] = []
+    folders = _starts(found)
+    for split, own in found.items():
+        headers = _headers(own)
+        before = len(pictures)
+        for path, header in zip(own.paths, headers, strict=True):
+            file = own.folder / path
+            if header.problem:
+                damaged.append(f"{path} {header.problem}")
+                continue
+            pictures.append(
+                Picture(
+                    id=os.path.relpath(file, folders[split]).replace(os.sep, "/"),
+                    split=split,
+                    file=file,
+                    label=path.split("/")[0] if split == "train" and "/" in path else None,
+                    header=header,
+                )
+            )
+        if len(pictures) == before:
+            raise DataError(str(own.folder), [_why_empty(own, damaged)])
+    labels = tuple(sorted({picture.label for picture in pictures if picture.label is not None}))
+    channels = GRAY if all(picture.header.gray for picture in pictures) else COLOUR
+    return PlainFolder(
+        name=name or "pictures",
+        folders=folders,
+        pictures=tuple(pictures),
+        labels=labels,
+        channels=channels,
+        assumed=tuple(_assumed(pictures, labels, channels)),
+        left_out=(*left_out, *_left_out(found, damaged)),
+    )
+
+
+def warn_of_left_out(folder: PlainFolder) -> None:
+    """Log what was left out, each sentence once in a process: many stages read a folder."""
+    where = " and ".join(dict.fromkeys(str(path) for path in folder.folders.values()))
+    for text in folder.left_out:
+        _warn_once(f"{where}: left out {text}")
+
+
+@lru_cache(maxsize=1000)
+def _warn_once(text: str) -> None:
+    LOGGER.warning(text)
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.exists():
+        raise UserError(f"{folder}: no such folder")
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file; give a folder of pictures")
+
+
+def _starts(found: Mapping[Split, Pictures]) -> dict[Split, Path]:
+    """Where ids start: at each split's folder or, where ids would occur twice, at the folder that
+    all have in common."""
+    counts = Counter(path for own in found.values() for path in own.paths)
+    folders = {split: own.folder for split, own in found.items()}
+    if max(counts.values(), default=0) < 2:
+        return folders
+    common = Path(os.path.commonpath([path.absolute() for path in folders.values()]))
+    return dict.fromkeys(folders, common)
+
+
+def _headers(own: Pictures) -> list[Header]:
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda path: check_picture(own.folder / path), own.paths))
+
+
+def _why_empty(own: Pictures, damaged: Sequence[str]) -> str:
+    if own.paths:
+        return f"none of its {len(own.paths)} pictures can be read: {damaged[-1]}"
+    return f"no pictures; a picture ends in {', '.join(ENDINGS)}"
+
+
+def _assumed(
+    pictures: Sequence[Picture], labels: Sequence[str], channels: Sequence[str]
+) -> Iterator[str]:
+    known = [picture for picture in pictures if picture.split == "train"]
+    without = sum(picture.label is None for picture in known)
+    if not labels:
+        yield f"{_pictures(len(known))} without labels, since there are no subfolders"
+    else:
+        where = "1 subfolder" if len(labels) == 1 else f"{len(labels)} subfolders"
+        said = f"{_pictures(len(known) - without)} in {where}: each subfolder is a label"
+        yield said + (f", and {_pictures(without)} in no subfolder without a label" * bool(without))
+    if new := len(pictures) - len(known):
+        yield f"{_pictures(new)} to be looked up, which have no labels"
+    if channels == COLOUR:
+        yield "colour pictures: 3 channels red, green, blue"
+    else:
+        yield "gray pictures: 1 channel gray"
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count:,} pictures"
+
+
+def _left_out(found: Mapping[Split, Pictures], damaged: Sequence[str]) -> Iterator[str]:
+    if damaged:
+        more = f"; and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
+        yield f"{_pictures(len(damaged))}: {'; '.join(damaged[:NAMED])}{more}"
+    kinds: Counter[str] = Counter()
+    for own in found.values():
+        kinds.update(own.passed_over)
+    if kinds:
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        what = (
+            "1 file that is no picture"
+            if kinds.total() == 1
+            else (f"{kinds.total():,} files that are no pictures")
+        )
+        yield f"{what} ({listed})"
