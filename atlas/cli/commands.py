@@ -23,7 +23,7 @@ from classify.settings import fold_problems
 GROUPS = {
     "dataset": ("init",),
     "embed": ("train_embedder", "build_index", "lookup", "export_embedder"),
-    "leaks": ("find_leaks",),
+    "leaks": ("find", "find_leaks"),
     "classify": (
         "train_classifier", "train_folds", "predict", "ensemble", "pretrain_trunk", "show_maps",
         "show_augmentation",

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from atlas.core.errors import command_line
+from atlas.cli.answers import Answer, following
 
 
-def init(folder: Positional[Path], new: Path | None = None, out: Path | None = None) -> None:
+def init(folder: Positional[Path], new: Path | None = None, out: Path | None = None) -> Answer:
     """Write atlas.toml and the tables for a plain folder of pictures.
 
     The relative path of a picture is its id, and the subfolder that it lies in is its label. Edit
@@ -24,5 +24,9 @@ def init(folder: Positional[Path], new: Path | None = None, out: Path | None = N
     plain = read_pair(place, folder, new)
     files = write_tables(place, plain, replace=False)
     print("\n".join(plain.assumed))
-    print(f"wrote {place}: {', '.join(file.name for file in files)}")
-    print(f"next: {command_line('build_index')} --data {place} --embedder frozen")
+    return Answer(
+        summary=f"{place} is an atlas folder now; edit train.csv to change labels.",
+        wrote=files,
+        next_command=following("build_index", "--embedder", "frozen", data=place),
+        details={"assumed": plain.assumed},
+    )

@@ -1,13 +1,15 @@
 """Find the test images that are copies or siblings of labelled ones."""
 
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import OmitArgPrefixes
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional
 
 from atlas.cli.answers import Answer, following
-from atlas.cli.console import profiled
+from atlas.cli.console import profiled, show_frame
 from atlas.core.timing import stage
 from index.settings import LeakSettings
 
@@ -15,6 +17,49 @@ if TYPE_CHECKING:
     from atlas.workflows.leaks.finding import LeakFinding
     from index.copies.calibration import SameImageCalibration, SiblingCalibration
     from index.copies.guarantee import Guarantee
+
+SHOWN_ROWS = 20
+
+
+def find(
+    known: Positional[Path],
+    new: Positional[Path],
+    out: Path = Path("runs/find"),
+    open_page: Annotated[bool, tyro.conf.arg(name="open")] = False,
+    profile: bool = False,
+    settings: OmitArgPrefixes[LeakSettings] = LeakSettings(),
+) -> Answer:
+    """Find which pictures of a new folder are already in a known one; no tables are needed.
+
+    The folders may be nested. The subfolders of the known one are labels. The same command after
+    pictures came or went only computes what is new.
+
+    Args:
+        known: The folder of known pictures.
+        new: The folder of new pictures.
+        out: The run folder to write; found.csv has a row for each new picture.
+        open_page: Open the report page in the browser.
+        profile: Print what each stage took, and which one is the bottleneck.
+        settings: What is called a copy, and on what measurements.
+    """
+    with profiled(profile):
+        with stage("loading libraries"):
+            from atlas.workflows import find as workflow
+        found = workflow.find(known, new, out, settings)
+    print("\n".join(_of_copies(found.leaks.calibration.same_image.calibration)))
+    shown = found.table[found.table["verdict"] != workflow.NEW][:SHOWN_ROWS]
+    if len(shown):
+        columns = ["new", "verdict", "known", "score", "label"]
+        show_frame(shown[columns], title=f"the first {len(shown)} of {workflow.FOUND_FILE}")
+    if open_page:
+        webbrowser.open(found.report.resolve().as_uri())
+    return Answer(
+        summary=found.summary,
+        wrote=[out / workflow.FOUND_FILE],
+        page=found.report,
+        next_command=following("lookup", "PICTURE", index=out / "index"),
+        details={**found.counts, "found": found.table.to_dict("records")},
+    )
 
 
 def find_leaks(

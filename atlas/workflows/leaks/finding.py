@@ -4,8 +4,9 @@ Every test image is embedded, its candidates are proposed and compared by pixels
 judged by thresholds that were measured on the atlas itself, and the claims are written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,15 @@ from numpy.typing import NDArray
 from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import AnyPath, InFolder, check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, LeakReport, Matches, save_table
+from atlas.dataset.artifacts import (
+    LEAK_COLUMNS,
+    SAME_IMAGE,
+    SIBLING,
+    LeakReport,
+    Matches,
+    save_table,
+)
+from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest, require_test_ids
 from atlas.dataset.tables import GROUPS_TABLE
 from atlas.workflows.embed.index import open_atlas_index
@@ -31,9 +40,11 @@ from atlas.workflows.leaks.search import LeakSearch, open_leak_search
 from atlas.workflows.run_folder import CALIBRATION_FILE, LEAKS_FILE, MATCHES_FILE, REPORT_FILE
 from index.claims import leaks as claims
 from index.claims.duplicates import claimed_groups, clean_views, group_table
-from index.claims.leaks import TRANSFER, find_matches
+from index.claims.leaks import ABSTAIN, TRANSFER, find_matches
 from index.copies.calibration import no_siblings
 from index.settings import LeakSettings, RegistrationSettings
+
+LIKELY_FROM = 0.5  # confidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +52,17 @@ class LeakFinding(InFolder):
     """The test images that are already known, and the calibration that the claims rest on.
 
     folder: What holds leaks.csv, matches.csv, calibration.json, the report and pictures.
+    test_ids: The test images, in the order of the tables.
+    labels: The labels of the labelled images, by id.
     best_evidence_N: The score of each test image's best candidate.
     group_of: The group of every image that shows the same as another.
     clean_views: Ids without copies, by the name of the view.
     """
 
     folder: Path
+    test_ids: tuple[str, ...]
     calibration: LeakCalibration
+    labels: Mapping[str, tuple[int, ...]]
     matches: Matches
     leaks: LeakReport
     best_evidence_N: NDArray[np.float32]
@@ -58,6 +73,41 @@ class LeakFinding(InFolder):
     def table(self) -> pd.DataFrame:
         """The claims, one row for each test image that is known; see `leaks.csv`."""
         return self.leaks.table
+
+    @cached_property
+    def likely(self) -> pd.DataFrame:
+        """Test images without a claim that are more likely copies than not, for a person to see.
+
+        Their best candidate stays below the threshold, but of claims that score as much more than
+        half would be right. The columns are those of `table`, and nothing is transferred.
+        """
+        matches = self.matches.table
+        claimed = set(self.table["Id"])
+        rows = matches[
+            (matches["relation"] == "")
+            & ~matches["query_id"].isin(claimed)
+            & matches["query_id"].isin(set(self.test_ids))
+            & matches["match_id"].isin(set(self.labels))
+        ].sort_values(["query_id", "evidence"], ascending=[True, False], kind="stable")
+        best = rows.drop_duplicates("query_id")
+        confidence = self.calibration.same_image.calibration.confidence(
+            best["evidence"].to_numpy(float)
+        )
+        best = best.assign(confidence=confidence)[confidence > LIKELY_FROM]
+        said = [
+            f"perhaps the same picture as {match}: the registration score of {score:.3f} is below "
+            f"the threshold, confidence {sure:.3f}"
+            for match, score, sure in zip(
+                best["match_id"], best["evidence"], best["confidence"], strict=True
+            )
+        ]
+        best = best.rename(columns={"query_id": "Id"}).assign(
+            relation=SAME_IMAGE,
+            labels=[format_labels(self.labels[str(match)]) for match in best["match_id"]],
+            decision=ABSTAIN,
+            reason=said,
+        )
+        return best[list(LEAK_COLUMNS)].reset_index(drop=True)
 
     @property
     def report(self) -> Path:
@@ -79,9 +129,10 @@ class LeakFinding(InFolder):
         return {
             "test_images": len(self.best_evidence_N),
             "copies": int((table["relation"] == SAME_IMAGE).sum()),
+            "likely_copies": len(self.likely),
             "siblings": int((table["relation"] == SIBLING).sum()),
             "transferred": int((table["decision"] == TRANSFER).sum()),
-            "new": len(self.best_evidence_N) - len(table),
+            "new": len(self.best_evidence_N) - len(table) - len(self.likely),
         }
 
     @property
@@ -89,9 +140,9 @@ class LeakFinding(InFolder):
         """The result in one sentence."""
         n = self.counts
         return (
-            f"{n['copies']} of {n['test_images']} test images are copies of labelled ones and "
-            f"{n['siblings']} more are siblings; labels are transferred for {n['transferred']}; "
-            f"{n['new']} are new."
+            f"{n['copies']} of {n['test_images']} test images are copies of labelled ones, "
+            f"{n['likely_copies']} more are likely copies and {n['siblings']} are siblings; labels "
+            f"are transferred for {n['transferred']}; {n['new']} are new."
         )
 
     def _repr_html_(self) -> str:
@@ -190,6 +241,8 @@ def _find(
     )
     return LeakFinding(
         folder=out,
+        test_ids=manifest.of("test").ids,
+        labels=index.labels,
         calibration=calibration,
         matches=matches,
         leaks=leaks,

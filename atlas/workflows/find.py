@@ -1,0 +1,120 @@
+"""Two plain folders: which pictures of the new one are already in the known one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from atlas.core.files import AnyPath, InFolder
+from atlas.dataset.artifacts import SAME_IMAGE, save_table
+from atlas.dataset.atlas_folder import write_atlas_folder
+from atlas.workflows.embed.index import Index, build_index
+from atlas.workflows.leaks.finding import LeakFinding, find_leaks
+from atlas.workflows.run_folder import RunFolder
+from index.settings import LeakSettings
+from retrieval.embedder_folder import FROZEN
+
+COPY, LIKELY, NEW = "copy", "likely", "new"
+FOUND_FILE = "found.csv"
+FOUND_COLUMNS = ("new", "verdict", "known", "score", "confidence", "label", "reason")
+SHOWN_ROWS = 20  # in a notebook
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found(InFolder):
+    """Which of the new pictures are known.
+
+    folder: The run folder, with found.csv, the report page, and what later commands need.
+    table: A row for each new picture, copies first; see FOUND_COLUMNS. The verdict is copy, likely
+        (a copy that a person should look at) or new.
+    index: The index of the known pictures.
+    leaks: The claims, and the calibration that they rest on.
+    """
+
+    folder: Path
+    table: pd.DataFrame
+    index: Index
+    leaks: LeakFinding
+
+    @property
+    def report(self) -> Path:
+        """The page that shows every copy beside its known picture."""
+        return self.leaks.report
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pictures there are, and how many new ones of each verdict."""
+        verdicts = self.table["verdict"].value_counts()
+        return {
+            "known": len(self.index),
+            "new_pictures": len(self.table),
+            "copies": int(verdicts.get(COPY, 0)),
+            "likely": int(verdicts.get(LIKELY, 0)),
+            "new": int(verdicts.get(NEW, 0)),
+        }
+
+    @property
+    def summary(self) -> str:
+        """The result in one sentence."""
+        n = self.counts
+        return (
+            f"{n['copies']} of {n['new_pictures']} new pictures are copies of the {n['known']} "
+            f"known ones, {n['likely']} more are likely, and {n['new']} are new."
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.summary}</p>{self.table.to_html(max_rows=SHOWN_ROWS, index=False)}"
+
+
+def find(
+    known: AnyPath,
+    new: AnyPath,
+    out: AnyPath = "runs/find",
+    settings: LeakSettings = LeakSettings(),
+) -> Found:
+    """Find which pictures of one folder are already in another.
+
+    The folders hold ordinary pictures, perhaps in subfolders, and need no tables. The relative path
+    of a picture is its id, and its subfolder is its label. A pretrained network proposes
+    candidates, which are then compared by their pixels. What takes long is kept in `out`, so the
+    same call after pictures came or went only computes what is new.
+
+    Args:
+        known: The folder of known pictures.
+        new: The folder of new pictures.
+        out: The run folder to write; other commands can work on it, with `--data OUT/data`.
+        settings: What is called a copy, and on what measurements.
+
+    Raises:
+        UserError: A folder is missing, or both are the same.
+        DataError: A folder has no picture that can be read.
+
+    Example:
+        >>> found = atlas.find("known_photos", "new_photos")  # doctest: +SKIP
+        >>> print(found.summary)  # doctest: +SKIP
+        13 of 30 new pictures are copies of the 68 known ones, 2 more are likely, and 15 are new.
+    """
+    run = RunFolder(Path(out))
+    data = write_atlas_folder(run.path / "data", known, new)
+    index = build_index(data, FROZEN, run.index)
+    leaks = find_leaks(data, index, run.leaks, settings)
+    table = _verdicts(leaks, index.opened.spec.labels)
+    save_table(run.path / FOUND_FILE, table)
+    return Found(folder=run.path, table=table, index=index, leaks=leaks)
+
+
+def _verdicts(leaks: LeakFinding, labels: tuple[str, ...]) -> pd.DataFrame:
+    """Return a row for each new picture, copies first."""
+    claims = leaks.table[leaks.table["relation"] == SAME_IMAGE].assign(verdict=COPY)
+    likely = leaks.likely.assign(verdict=LIKELY)
+    rows = pd.concat([claims, likely]).reset_index(drop=True)
+    found = set(rows["Id"])
+    others = [image_id for image_id in leaks.test_ids if image_id not in found]
+    new = pd.DataFrame({"Id": others, "verdict": NEW, "reason": "no known picture matches"})
+    rows = pd.concat([rows, new])
+    numbers = rows["labels"].fillna("")
+    named = numbers.map(lambda text: " ".join(labels[int(number)] for number in text.split()))
+    table = rows.assign(label=named).rename(
+        columns={"Id": "new", "match_id": "known", "evidence": "score"}
+    )
+    return table[list(FOUND_COLUMNS)].reset_index(drop=True)
