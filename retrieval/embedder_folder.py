@@ -63,15 +63,24 @@ def damaged(folder: Path) -> UserError:
     return UserError(f"{folder / EMBEDDER_FILE} is damaged; make it again: {again}")
 
 
-def embedded_size_px(source: str, manifest: Manifest) -> int:
+def embedded_size_px(source: str, manifest: Manifest, frozen_px: int | None = None) -> int:
     """Return the side of the images that an embedder sees.
 
-    source: the folder of an embedder, or "frozen".
-    Raises MissingStageError where there is none, DataError where it was trained on other channels,
-    UserError where it is damaged.
+    Args:
+        source: The folder of an embedder, or "frozen".
+        manifest: The images.
+        frozen_px: The side of a frozen embedder's images; the most common side of the images, up to
+            512 px, unless given.
+
+    Raises:
+        MissingStageError: There is no embedder.
+        DataError: It was trained on other channels.
+        UserError: It is damaged, or was trained for images of one size and another is asked for.
     """
     if source == FROZEN:
-        return native_size_px(manifest)
+        return native_size_px(manifest) if frozen_px is None else frozen_px
+    if frozen_px is not None:
+        raise UserError("--image-size-px belongs to --embedder frozen: a trained one has its size")
     if not Path(source).exists():
         raise MissingStageError(
             source, Stage.EMBEDDER, hint="or give --embedder frozen, which needs no training"

@@ -1,6 +1,6 @@
 """An embedder without training: a pretrained trunk, whitened on the atlas's own images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -21,12 +21,29 @@ HUB_TRUNK = "resnet50"
 MOST_IMAGES = 1000
 
 
-def frozen_embedder(store: ImageStore, ids: Sequence[str]) -> Embedder:
-    """`bare_embedder`, whitened (PCA, `whitening_of`) on at most 1,000 of the images `ids`."""
+def frozen_embedder(
+    store: ImageStore,
+    ids: Sequence[str],
+    *,
+    on_runtime: Callable[[Embedder], Embedder] = lambda bare: bare,
+) -> Embedder:
+    """Return `bare_embedder`, whitened (PCA, `whitening_of`) on at most 1,000 of the images.
+
+    Args:
+        store: The images.
+        ids: Those of them that it may be whitened on.
+        on_runtime: Returns the bare embedder on what computes the features for the whitening; torch
+            computes them, unless given.
+    """
     bare = bare_embedder(store)
     sample = sorted(ids, key=content_hash)[:MOST_IMAGES]
     features = embed_rows(
-        bare, store.read, sample, keys=store.keys(sample), folder=None, description="whitening"
+        on_runtime(bare),
+        store.read,
+        sample,
+        keys=store.keys(sample),
+        folder=None,
+        description="whitening",
     ).vectors_ND
     whitening = whitening_of(features)
     settings = FrozenSettings(trunk=bare.settings.trunk, dimension=whitening.out_features)

@@ -52,8 +52,9 @@ class Answer:
             "next_command": self.next_command or None,
             **self.details,
         }
-        # Through `json_text`, which knows paths and numpy's numbers.
-        return json.dumps(json.loads(json_text(said)), ensure_ascii=False)
+        # `json_text` knows paths and numpy's numbers; JSON itself has no NaN.
+        plain = json.loads(json_text(said), parse_constant=lambda name: None)
+        return json.dumps(plain, ensure_ascii=False, allow_nan=False)
 
 
 @contextmanager

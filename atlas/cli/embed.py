@@ -54,6 +54,7 @@ def build_index(
     data: Path = Path("data"),
     embedder: str = "runs/embedder",
     out: Path = Path("runs/index"),
+    image_size_px: int | None = None,
     profile: bool = False,
     embedding: OmitArgPrefixes[RuntimeOptions] = AUTO,
     search: OmitArgPrefixes[SearchSettings] = SearchSettings(),
@@ -64,6 +65,8 @@ def build_index(
         data: The atlas folder.
         embedder: What train_embedder.py wrote, or "frozen" for a pretrained trunk without training.
         out: Where the index goes; it holds all that a query needs.
+        image_size_px: The side that images are resized to for "frozen"; their most common side, up
+            to 512 px, unless given.
         profile: Print what each stage took, and which one is the bottleneck.
         embedding: What embeds; queries are embedded alike.
         search: Exact, or as quick as a recall allows.
@@ -71,7 +74,9 @@ def build_index(
     with profiled(profile):
         with stage("loading libraries"):
             from atlas.workflows.embed import index as workflow
-        built = workflow.build_index(data, embedder, out, search, embedding)
+        built = workflow.build_index(
+            data, embedder, out, search, embedding, image_size_px=image_size_px
+        )
     print(f"embedder {embedder}, which started from {built.started_from}")
     print("\n".join(_of_index(built)))
     index = built.opened

@@ -17,6 +17,7 @@ from retrieval.embedder_folder import FROZEN
 COPY, LIKELY, NEW = "copy", "likely", "new"
 FOUND_FILE = "found.csv"
 FOUND_COLUMNS = ("new", "verdict", "known", "score", "confidence", "label", "reason")
+IMAGE_SIZE_PX = 160  # larger ones cost more and find the same copies, which pixels decide on
 SHOWN_ROWS = 20  # in a notebook
 
 
@@ -96,7 +97,7 @@ def find(
     """
     run = RunFolder(Path(out))
     data = write_atlas_folder(run.path / "data", known, new)
-    index = build_index(data, FROZEN, run.index)
+    index = build_index(data, FROZEN, run.index, image_size_px=IMAGE_SIZE_PX)
     leaks = find_leaks(data, index, run.leaks, settings)
     table = _verdicts(leaks, index.opened.spec.labels)
     save_table(run.path / FOUND_FILE, table)

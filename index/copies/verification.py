@@ -24,7 +24,7 @@ ReadFields = Callable[[Sequence[str]], NDArray[np.uint8]]
 Made = TypeVar("Made")
 
 QUERIES_A_TASK = 32  # whose candidates, 64 KiB each, a process reads and holds at a time
-PAIRS_WORTH_PROCESSES = 1000
+PAIRS_WORTH_PROCESSES = 400
 FIELDS_WORTH_PROCESSES = 250
 FIELDS_READ_AT_ONCE = 64
 BANDED_FOLDER = "band_passed"

@@ -5,7 +5,7 @@ Images are decoded from the start on, as loading torch takes seconds.
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from index.search.approximate import Tuned
+    from retrieval.embedder import Embedder
 
 Query = str | Path | NDArray[np.uint8]
 
@@ -122,6 +123,8 @@ def build_index(
     out: AnyPath = "runs/index",
     search: SearchSettings = SearchSettings(),
     runtime: RuntimeOptions | None = AUTO,
+    *,
+    image_size_px: int | None = None,
 ) -> Index:
     """Embed the labelled images of an atlas and write the index.
 
@@ -132,6 +135,8 @@ def build_index(
         out: The folder to write.
         search: How the index is searched, which is tuned here.
         runtime: What embeds; None keeps that of the embedder, which may be an index's own.
+        image_size_px: The side that images are resized to for a frozen embedder; the most common
+            side of the images, up to 512 px, unless given.
 
     Raises:
         DataError: The data folder has problems.
@@ -149,7 +154,7 @@ def build_index(
     if not references.rows:
         raise DataError(str(data), ["no labelled images: train.csv has no rows"])
     work = cache_folder(out)
-    size_px = embedded_size_px(embedder, manifest)
+    size_px = embedded_size_px(embedder, manifest, image_size_px)
     with store_being_filled(manifest, work, size_px=size_px) as store:
         with stage("loading torch"):  # which takes seconds, while images are decoded
             from atlas.workflows.embed.runtime_choice import with_runtime
@@ -157,7 +162,12 @@ def build_index(
             from index.search.open_search import tune_search
             from retrieval.embedder import save_embedder
             from retrieval.embedding import embed_store
-        ready = open_embedder(embedder, store, references)
+
+        def in_float32(bare: "Embedder") -> "Embedder":
+            options = replace(runtime or AUTO, precision="float32")
+            return with_runtime(bare, options, store, references, work)
+
+        ready = open_embedder(embedder, store, references, on_runtime=in_float32)
         if runtime is not None:
             ready = with_runtime(ready, runtime, store, references, work)
         embeddings = embed_store(ready, store, references.ids, folder=work / "embeddings")

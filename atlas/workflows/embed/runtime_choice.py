@@ -1,9 +1,9 @@
 """Choosing what an embedder runs on: the fastest runtime whose embeddings are still the embedder's.
 
-Every runtime is checked against torch in float32 before it is taken, and gives way to the next more
-exact one where it fails. Embeddings in few bits have to find planted copies and siblings among the
-atlas's own images as well as those in float32 do. Measurements are kept below `work`, and go into
-the index.
+Every runtime is checked before it is taken, and gives way to the next more exact one where it
+fails: an export in float32 is compared with torch, fewer bits with float32. Embeddings in 8 bits
+have to find planted copies and siblings among the atlas's own images as well as those in float32
+do. Measurements are kept below `work`, and go into the index.
 """
 
 from collections import Counter
@@ -31,6 +31,7 @@ from retrieval.embedder import Embedder
 from retrieval.embedder_folder import EmbedderRuntime
 from retrieval.embedding import embed_rows, embed_store
 
+EXPORT_IMAGES = 8
 LEAST_IMAGES, MOST_IMAGES, SHARE_OF_ATLAS = 64, 1000, 0.02
 PERCENTILE = 1
 LEAST_COSINE = {"float32": 0.9999, "bfloat16": 0.995}
@@ -191,12 +192,21 @@ class _Checker:
         return {**measured, **recalls, "passed": exact.fall_to(own) <= LARGEST_FALL}
 
     def _cosines(self, ready: Embedder) -> Any:
-        """To torch in float32, of a share of the images: the first, which are decoded first."""
-        count = round(SHARE_OF_ATLAS * len(self.references.ids))
-        ids = self.references.ids[: min(max(count, LEAST_IMAGES), MOST_IMAGES)]
+        """Return the cosines to float32, of the first images, which are decoded first.
+
+        An export in float32 is compared with torch, which is slow on a processor. It differs by
+        rounding alone, so that few images show whether it is right. Fewer bits are compared with
+        that export, on a share of the images.
+        """
+        reference, count = self.embedder, EXPORT_IMAGES
+        if ready.choice.precision != "float32":
+            share = round(SHARE_OF_ATLAS * len(self.references.ids))
+            count = min(max(share, LEAST_IMAGES), MOST_IMAGES)
+            if ready.choice.runtime == "openvino":
+                reference = self._most_exact()
         exact, own = (
-            embed_store(each, self.store, ids, folder=None).vectors_ND
-            for each in (self.embedder, ready)
+            embed_store(each, self.store, self.references.ids[:count], folder=None).vectors_ND
+            for each in (reference, ready)
         )
         return (exact * own).sum(axis=1)
 

@@ -76,10 +76,19 @@ def embedder_and_store(source: str, manifest: Manifest, work: Path) -> tuple[Emb
     return embedder, store
 
 
-def open_embedder(source: str, store: ImageStore, references: Manifest) -> Embedder:
-    """Read an embedder; a frozen one is whitened on `references`, which may be decoded still."""
+def open_embedder(
+    source: str,
+    store: ImageStore,
+    references: Manifest,
+    *,
+    on_runtime: Callable[[Embedder], Embedder] = lambda bare: bare,
+) -> Embedder:
+    """Read an embedder; a frozen one is whitened on `references`, which may still be decoded.
+
+    on_runtime: As for `frozen_embedder`.
+    """
     if source == FROZEN:
-        return frozen_embedder(store, references.ids)
+        return frozen_embedder(store, references.ids, on_runtime=on_runtime)
     with stage("loading the embedder"):
         return load_embedder(Path(source))
 
