@@ -15,7 +15,7 @@ from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.classify.training import train_classifier
 from atlas.workflows.embed.embedder import train_embedder
 from atlas.workflows.embed.index import build_index_of
-from atlas.workflows.embed.lookup import look_up
+from atlas.workflows.embed.lookup import lookup
 from atlas.workflows.explain.explanation import explanation_of
 from atlas.workflows.explain.run_so_far import read_run
 from atlas.workflows.leaks.finding import find_leaks_of
@@ -129,10 +129,10 @@ def test_an_index_needs_nothing_but_itself_and_its_atlas(job, tmp_path):
     shutil.copytree(run / "index", tmp_path / "index")
     truth = pd.read_csv(data / "truth.csv", dtype=str).set_index("Id")
     copy = truth[truth["edit"] == "exact"].index[0]
-    found = look_up([copy], tmp_path / "index", k=3, montage=tmp_path / "m.png")
+    found = lookup([copy], tmp_path / "index", k=3, montage=tmp_path / "m.png")
     first = found.table.iloc[0]
-    assert first["match"] == truth.at[copy, "source"]
-    assert first["evidence"] > 0.9
+    assert first["match_id"] == truth.at[copy, "source"]
+    assert first["registration_score"] > 0.9
     assert len(found.table) == 3
     assert cv2.imread(str(found.montage)) is not None
 
@@ -141,19 +141,19 @@ def test_a_path_is_looked_up_as_its_id_is_but_may_find_itself(job, tmp_path):
     data, run = job
     image_id = load_index(run / "index").embeddings.ids[0]
     path = str(next((data / "train").glob(f"{image_id}_green.png")))
-    by_path = look_up([path], run / "index", k=1, montage=tmp_path / "m.png").table.iloc[0]
-    assert by_path["match"] == image_id
+    by_path = lookup([path], run / "index", k=1, montage=tmp_path / "m.png").table.iloc[0]
+    assert by_path["match_id"] == image_id
     assert by_path["similarity"] == pytest.approx(1.0, abs=1e-6)
-    by_id = look_up([image_id], run / "index", k=1, montage=tmp_path / "m.png").table.iloc[0]
-    assert by_id["match"] != image_id
+    by_id = lookup([image_id], run / "index", k=1, montage=tmp_path / "m.png").table.iloc[0]
+    assert by_id["match_id"] != image_id
 
 
 def test_stored_and_single_embeddings_are_equal_bit_for_bit(job, tmp_path):
     index = load_index(job[1] / "index")
     ids = list(index.embeddings.ids[:5])
-    together = look_up(ids, job[1] / "index", k=2, montage=tmp_path / "m.png").table
+    together = lookup(ids, job[1] / "index", k=2, montage=tmp_path / "m.png").table
     for image_id in ids:
-        alone = look_up([image_id], job[1] / "index", k=2, montage=tmp_path / "m.png").table
+        alone = lookup([image_id], job[1] / "index", k=2, montage=tmp_path / "m.png").table
         same = together[together["query"] == image_id].reset_index(drop=True)
         pd.testing.assert_frame_equal(alone, same)
     stored = open_search(index).vectors.search(index.embeddings.aligned_to(ids), 2).similarity_NK
@@ -173,7 +173,7 @@ def test_mistakes_name_the_next_step(job, tmp_path):
     with pytest.raises(MissingStageError, match=r"train_classifier\.py"):
         make_submission_of(data, run / "leaks", tmp_path, tmp_path / "s")
     with pytest.raises(UserError, match="no image of that id"):
-        look_up(["nobody"], run / "index", k=1, montage=tmp_path / "m.png")
+        lookup(["nobody"], run / "index", k=1, montage=tmp_path / "m.png")
 
 
 def test_an_index_of_other_data_is_refused(job, write_atlas, tmp_path):
@@ -214,8 +214,8 @@ def test_an_atlas_that_moved_is_asked_for(job, tmp_path):
     about.write_text(about.read_text().replace(str(data), str(tmp_path / "gone")))
     image_id = load_index(run / "index").embeddings.ids[0]
     with pytest.raises(UserError, match="--data"):
-        look_up([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png")
-    found = look_up([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png", data=data)
+        lookup([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png")
+    found = lookup([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png", data=data)
     assert len(found.table) == 1
 
 

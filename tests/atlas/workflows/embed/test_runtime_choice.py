@@ -21,7 +21,7 @@ from atlas.inference import openvino_runner
 from atlas.inference.settings import RuntimeOptions
 from atlas.workflows.embed import runtime_choice
 from atlas.workflows.embed.index import BuiltIndex, build_index_of
-from atlas.workflows.embed.lookup import look_up
+from atlas.workflows.embed.lookup import lookup
 from atlas.workflows.embed.runtime_choice import LARGEST_FALL, Recall, recall_of
 from index.copies.trials import plant_copies
 from index.copies.verification import Images
@@ -82,9 +82,9 @@ def test_queries_are_embedded_bit_for_bit_as_the_index_was(made: Path, tmp_path:
     by_torch = embed_images(replace(embedder, runtime=None), store.read(ids))
     assert not np.array_equal(by_torch, expected)
     shutil.copytree(folder, tmp_path / "alone")  # with all that a query needs
-    found = look_up([ids[0]], tmp_path / "alone", k=1, montage=tmp_path / "m.png").table
+    found = lookup([ids[0]], tmp_path / "alone", k=1, montage=tmp_path / "m.png").table
     nearest = open_search(index).vectors.search(index.embeddings.aligned_to(ids[:1]), 1)
-    assert found["match"][0] == nearest.reference_ids_NK[0, 0]
+    assert found["match_id"][0] == nearest.reference_ids_NK[0, 0]
     assert np.float32(found["similarity"][0]) == nearest.similarity_NK[0, 0]
 
 
@@ -157,16 +157,16 @@ def test_an_index_rebuilt_with_its_own_embedder_stays_as_it_was(made: Path, tmp_
 def test_an_index_is_refused_where_its_runtime_is_not(made: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(openvino_runner, "installed", lambda package="openvino": False)
     with pytest.raises(UserError, match=r"openvino is not installed; pip install '.\[fast\]'"):
-        look_up(["field0_0"], made / "run" / "index", k=1, montage=tmp_path / "m.png")
+        lookup(["field0_0"], made / "run" / "index", k=1, montage=tmp_path / "m.png")
 
 
 WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None  # an import of it fails from here on
 from pathlib import Path
-from atlas.workflows.embed.lookup import look_up
+from atlas.workflows.embed.lookup import lookup
 query, index, picture = sys.argv[1:]
-found = look_up([query], Path(index), k=3, montage=Path(picture))
+found = lookup([query], Path(index), k=3, montage=Path(picture))
 print(found.table.to_json())
 """
 
@@ -183,7 +183,7 @@ def test_a_lookup_needs_no_torch(made: Path, tmp_path: Path) -> None:
     queries = opened.embeddings.aligned_to(["field0_0"])
     nearest = open_search(opened).vectors.search(queries, 3)
     assert load_for_queries(index / "embedder").maker == embedder.maker
-    assert found["match"].tolist() == nearest.reference_ids_NK[0].tolist()
+    assert found["match_id"].tolist() == nearest.reference_ids_NK[0].tolist()
     np.testing.assert_allclose(found["similarity"], nearest.similarity_NK[0], atol=1e-6)
     assert picture.stat().st_size > 0
 
@@ -194,7 +194,7 @@ def test_a_damaged_exported_network_is_told_in_a_line(made: Path, tmp_path: Path
     damaged = tmp_path / "index" / "embedder" / "model" / name
     damaged.write_bytes(damaged.read_bytes()[:500])
     with pytest.raises(UserError, match=r"model: this exported network is damaged .* again$"):
-        look_up(["field0_0"], tmp_path / "index", k=1, montage=tmp_path / "m.png")
+        lookup(["field0_0"], tmp_path / "index", k=1, montage=tmp_path / "m.png")
 
 
 def naive_recall(embedder, store, ids, identities) -> tuple[float, float]:
