@@ -12,6 +12,7 @@ from atlas.core.errors import UserError
 from atlas.dataset.atlas_folder import write_atlas_folder
 from atlas.dataset.manifest import read_manifest
 from atlas.workflows.embed.lookup import lookup
+from atlas.workflows.explain.explanation import explain
 from tests.photos import KNOWN, NEW, photo, save, write_known, write_new
 
 pytestmark = pytest.mark.slow
@@ -61,7 +62,7 @@ def test_the_submission_has_the_new_paths(job: Path) -> None:
 
 def test_pages_of_paths_have_safe_names(job: Path) -> None:
     out = job / "pages"
-    command("explain", *NEW, "--data", job / "data", "--run", job / "runs", "--out", out)
+    explain(list(NEW), job / "data", job / "runs", out)
     pages = list(out.iterdir())
     assert len(pages) == len(NEW)
     assert all(page.is_file() and page.suffix == ".html" for page in pages)
@@ -69,7 +70,7 @@ def test_pages_of_paths_have_safe_names(job: Path) -> None:
 
 
 def test_a_folder_is_looked_up_with_verdicts(job: Path, tmp_path: Path) -> None:
-    found = lookup([str(job / "new")], job / "runs" / "index", k=3, montage=tmp_path / "m.png")
+    found = lookup([str(job / "new")], job / "runs" / "index", k=12, montage=tmp_path / "m.png")
     assert list(found.verdicts) == [str(job / "new" / path) for path in sorted(NEW)]
     best = found.table.sort_values("registration_score").groupby("query").last()
     for path, known in COPIES.items():
