@@ -98,27 +98,36 @@ def lookup(
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10,
     montage: Path = Path("runs/lookup.png"),
     data: Path | None = None,
-) -> None:
-    """Show the nearest known images of ids of the atlas, or of image files.
+) -> Answer:
+    """Say whether images are known, and show the nearest known images of each.
 
     Args:
-        queries: Ids (test or train), or paths of image files; any one channel's file will do.
+        queries: Ids (test or train), image files, or folders of them; channel files of one field
+            are one query.
         index: What build_index.py wrote.
         k: Neighbours of each query.
-        montage: Where the picture goes.
+        montage: Where the picture goes; the table is written beside it as CSV.
         data: The atlas folder, if it has moved since the index was made.
     """
-    from atlas.workflows.embed.lookup import lookup
+    from atlas.workflows.embed import lookup as workflow
 
-    found = lookup(queries, index, k=k, montage=montage, data=data)
-    digits = {"similarity": ".4f", "evidence": ".3f"}
+    found = workflow.lookup(queries, index, k=k, montage=montage, data=data)
+    digits = {"similarity": ".4f", "registration_score": ".3f"}
+    shown = found.table[found.table["match_id"] != ""].drop(columns="verdict")
     rows = [
         [format(value, digits.get(str(name), "")) for name, value in row.items()]
-        for row in found.table.to_dict("records")
+        for row in shown.to_dict("records")
     ]
-    show_table(found.table.columns, rows)
-    print("similarity: cosine of embeddings; evidence: correlation of registered pixels")
-    print(f"wrote {found.montage}")
+    show_table([name.replace("_", " ") for name in shown.columns], rows)
+    for query, verdict in found.verdicts.items():
+        print(f"{query} {verdict}")
+    return Answer(
+        summary=found.summary,
+        wrote=[found.csv, *found.pages],
+        page=found.pages[0] if len(found.pages) == 1 else None,
+        details={"verdicts": found.verdicts, "hits": found.table.to_dict("records")},
+        failed=bool(found.problems),
+    )
 
 
 def export_embedder(

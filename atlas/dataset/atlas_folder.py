@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import tomllib
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -10,9 +11,15 @@ from pathlib import Path
 from atlas.core.errors import UserError
 from atlas.core.files import written_beside
 from atlas.dataset.labels import format_labels
-from atlas.dataset.plain_folder import PlainFolder, pair_of_folders, warn_of_left_out
-from atlas.dataset.spec import SPEC_FILE, spec_of_plain, spec_text
-from atlas.dataset.tables import TABLES
+from atlas.dataset.plain_folder import (
+    PlainFolder,
+    is_plain,
+    pair_of_folders,
+    read_plain_folder,
+    warn_of_left_out,
+)
+from atlas.dataset.spec import SPEC_FILE, spec_of, spec_of_plain, spec_text
+from atlas.dataset.tables import GROUPS_TABLE, TABLES
 
 
 def write_atlas_folder(
@@ -71,7 +78,29 @@ def write_tables(out: Path, plain: PlainFolder, *, replace: bool = True) -> tupl
     return tuple(texts)
 
 
-def labelled_text(plain: PlainFolder) -> str:
+def write_tables_of(data: Path, folder: Path) -> None:
+    """Write atlas.toml and the tables of a dataset to a folder that will hold its images.
+
+    The images are to lie in the usual subfolders, so `[images]` is left out.
+    """
+    plain = not (data / SPEC_FILE).exists() and is_plain(data)
+    texts = _texts(folder, read_plain_folder(data)) if plain else _texts_in(data)
+    if SPEC_FILE in texts:
+        table = tomllib.loads(texts[SPEC_FILE])
+        if table.pop("images", None) is not None:
+            texts[SPEC_FILE] = spec_text(spec_of({"name": data.name, **table}))
+    for name, text in texts.items():
+        with written_beside(folder / name) as beside:
+            beside.write_bytes(text.encode())
+
+
+def _texts_in(data: Path) -> dict[str, str]:
+    names = (SPEC_FILE, *TABLES.values(), GROUPS_TABLE)
+    there = (data / name for name in names if (data / name).exists())
+    return {path.name: path.read_bytes().decode() for path in there}
+
+
+def _labelled_text(plain: PlainFolder) -> str:
     """Return the text of the `train.csv` of a plain folder."""
     labelled = (picture for picture in plain.pictures if picture.split == "train")
     return _csv(
@@ -87,7 +116,7 @@ def _texts(out: Path, plain: PlainFolder) -> dict[str, str]:
     images = {split: _place(folder, out) for split, folder in plain.folders.items()}
     texts = {
         SPEC_FILE: spec_text(spec_of_plain(plain), images),
-        TABLES["train"]: labelled_text(plain),
+        TABLES["train"]: _labelled_text(plain),
     }
     if "test" in plain.folders:
         new = (picture.id for picture in plain.pictures if picture.split == "test")

@@ -17,6 +17,7 @@ from atlas.dataset.hpa import TINT_PLANES
 WHITE: dict[np.dtype[np.generic], int] = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 Counts = NDArray[np.integer[Any] | np.floating[Any]]  # uint8, or float32 of what has more bits
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in gray (ITU-R BT.601)
 READABLE = "PNG, JPEG, TIFF, BMP, WebP or GIF"
 
 
@@ -142,7 +143,9 @@ def _planes_of_picture(file: Path, count: int, max_value: int | None) -> list[tu
         return [_counts(plane, file, max_value) for plane in planes]
     if (pixels == pixels[:, :, :1]).all():
         return [_counts(np.ascontiguousarray(pixels[:, :, 0]), file, max_value)]
-    return [_counts(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)), file, max_value)]
+    planes = [np.ascontiguousarray(pixels[:, :, plane]) for plane in range(3)]
+    gray = sum(share * plane for share, plane in zip(LUMA, planes, strict=True))
+    return [_counts(np.rint(gray).astype(pixels.dtype), file, max_value)]
 
 
 def _plane_of_channel(file: Path, channel: str) -> NDArray[np.generic]:

@@ -1,21 +1,28 @@
-"""A field asked for by its id or by a path to one of its files."""
+"""Fields that are asked for by their ids, by paths to their files, or by folders of files."""
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.core.errors import UserError
-from atlas.dataset.picture_files import file_of_stem, is_picture_name
+from atlas.dataset.picture_files import file_of_stem, is_picture_name, pictures_below
 from atlas.dataset.spec import AtlasSpec, image_folders
 from atlas.dataset.tables import Split
 
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """A field to look up. name: its id, or the path as it was given."""
+    """A field to look up.
+
+    name: its id, or the path as it was given.
+    files: none where there is a problem.
+    problem: why it is no field, or "".
+    """
 
     name: str
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
+    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +94,43 @@ def id_of_channel_file(path: Path, spec: AtlasSpec) -> str | None:
         if path.stem.startswith(before) and path.stem.endswith(after):
             return path.stem[len(before) : len(path.stem) - len(after)]
     return None
+
+
+def gather_queries(texts: Sequence[str], files: AtlasFiles) -> list[Query]:
+    """Return the fields that ids, files and folders of files stand for, each once.
+
+    Channel files of one field are one query, whether they are given or lie in a folder. What is no
+    field has a `problem`, so that it does not lose the others.
+    """
+    queries: list[Query] = []
+    seen: set[tuple[str | Path, ...]] = set()
+    for text in texts:
+        for query in _queries_of(text, files):
+            key = tuple(file.resolve() for file in query.files) or (query.name,)
+            if key not in seen:
+                seen.add(key)
+                queries.append(query)
+    return queries
+
+
+def _queries_of(text: str, files: AtlasFiles) -> Iterator[Query]:
+    folder = Path(text)
+    if files.of_id(text) or not folder.is_dir():
+        yield _checked(text, files)
+        return
+    found = pictures_below(folder).paths
+    if not found:
+        yield Query(name=text, problem=f"{text}: this folder holds no pictures")
+    for path in found:
+        file = str(folder / path)
+        try:
+            yield Query(name=file, files=files_beside(Path(file), files.spec))
+        except UserError as error:
+            yield Query(name=file, problem=str(error))
+
+
+def _checked(text: str, files: AtlasFiles) -> Query:
+    try:
+        return files.query(text)
+    except UserError as error:
+        return Query(name=text, problem=str(error))

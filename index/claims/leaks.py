@@ -150,6 +150,9 @@ def decide_transfer(
         reason = f"{claim}; but the matches disagree: {numbers} against {others}"
         return {"labels": numbers, "decision": ABSTAIN, "reason": reason}
     agreeing = "" if len(rivals) == 1 else f", with {share:.0%} of the votes"
+    if not winner:
+        reason = f"{claim}; it has no labels to transfer{agreeing}"
+        return {"labels": "", "decision": ABSTAIN, "reason": reason}
     reason = f"{claim}; its labels are {numbers}{agreeing}"
     if not proven:
         reason += "; they are not transferred, as the precision of such claims is not guaranteed"

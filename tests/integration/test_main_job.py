@@ -137,8 +137,8 @@ def test_an_index_needs_nothing_but_itself_and_its_atlas(job, tmp_path):
     copy = truth[truth["edit"] == "exact"].index[0]
     found = lookup([copy], tmp_path / "index", k=3, montage=tmp_path / "m.png")
     first = found.table.iloc[0]
-    assert first["match"] == truth.at[copy, "source"]
-    assert first["evidence"] > 0.9
+    assert first["match_id"] == truth.at[copy, "source"]
+    assert first["registration_score"] > 0.9
     assert len(found.table) == 3
     assert cv2.imread(str(found.montage)) is not None
 
@@ -148,10 +148,10 @@ def test_a_path_is_looked_up_as_its_id_is_but_may_find_itself(job, tmp_path):
     image_id = load_index(run / "index").embeddings.ids[0]
     path = str(next((data / "train").glob(f"{image_id}_green.png")))
     by_path = lookup([path], run / "index", k=1, montage=tmp_path / "m.png").table.iloc[0]
-    assert by_path["match"] == image_id
+    assert by_path["match_id"] == image_id
     assert by_path["similarity"] == pytest.approx(1.0, abs=1e-6)
     by_id = lookup([image_id], run / "index", k=1, montage=tmp_path / "m.png").table.iloc[0]
-    assert by_id["match"] != image_id
+    assert by_id["match_id"] != image_id
 
 
 def test_stored_and_single_embeddings_are_equal_bit_for_bit(job, tmp_path):

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from atlas.core.errors import UserError, refuse
+from atlas.core.errors import DataError, UserError, refuse
 from atlas.core.files import AnyPath, InFolder
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -152,6 +152,12 @@ def _atlas_to_classify(data: Path, out: Path, settings: S) -> tuple[Manifest, Im
     Raises DataError for the data folder, UserError for a channel recipe that it cannot serve.
     """
     manifest = read_manifest(data)
+    if not manifest.spec.labels:
+        raise DataError(
+            str(data),
+            ["no labels, so there is nothing to classify: put the pictures of each label into a "
+             "subfolder"],
+        )  # fmt: skip
     mixing_of(settings.channel_recipe, manifest.spec.channels)  # refused before any image is read
     size_px = settings.image_size_px or native_size_px(manifest)
     store = fill_store(manifest, cache_folder(out), size_px=size_px)

@@ -88,7 +88,7 @@ def audit_leak_tables(
     count, hpa_ids = len(spec.labels), spec is HPA_2018
     reader = LeakTableReader(label_count=count, test_ids=test_ids, hpa_ids=hpa_ids, names=columns)
     tables = reader.read_all(paths)
-    labelled = _labelled(labels, count, hpa_ids=hpa_ids) if labels else {}
+    labelled = _labelled(labels, spec) if labels else {}
     panel = panel_of(tables, voices_of(tables))
     trust = trust_table(panel)
     audited = AuditedTables(
@@ -127,22 +127,23 @@ def _atlas(data: Path | None) -> tuple[AtlasSpec, frozenset[str]]:
     if not data.is_dir():
         raise UserError(f"--data {data} is no folder; give that of the atlas, or leave --data")
     problems: list[str] = []
-    drafts = tuple(read_test(data / TABLES["test"], problems))
-    _refuse(data, drafts, problems)
-    return read_spec(data), frozenset(draft.id for draft in drafts)
+    drafts, spec = tuple(read_test(data / TABLES["test"], problems)), read_spec(data)
+    _refuse(data, drafts, problems, spec)
+    return spec, frozenset(draft.id for draft in drafts)
 
 
-def _labelled(path: Path, label_count: int, *, hpa_ids: bool) -> dict[str, Labels]:
+def _labelled(path: Path, spec: AtlasSpec) -> dict[str, Labels]:
     """Labels by field."""
     problems: list[str] = []
-    drafts = tuple(read_labelled(path, "train", label_count, problems, hpa_ids=hpa_ids))
-    _refuse(path, drafts, problems)
+    hpa_ids = spec is HPA_2018
+    drafts = tuple(read_labelled(path, "train", len(spec.labels), problems, hpa_ids=hpa_ids))
+    _refuse(path, drafts, problems, spec)
     return {field_of(d.id, hpa_ids=hpa_ids): frozenset(d.labels or ()) for d in drafts}
 
 
-def _refuse(where: Path, drafts: Sequence[Draft], problems: list[str]) -> None:
+def _refuse(where: Path, drafts: Sequence[Draft], problems: list[str], spec: AtlasSpec) -> None:
     """Raises DataError where the rows have problems."""
-    problems += id_problems(drafts)
+    problems += id_problems(drafts, spec.names)
     if problems:
         raise DataError(str(where), problems)
 

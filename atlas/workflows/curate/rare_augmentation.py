@@ -23,6 +23,7 @@ from atlas.core.files import (
     written_beside,
 )
 from atlas.dataset.artifacts import load_texts, save_table
+from atlas.dataset.atlas_folder import write_tables_of
 from atlas.dataset.image_files import (
     id_of_made,
     link_or_copy,
@@ -33,6 +34,7 @@ from atlas.dataset.image_files import (
 )
 from atlas.dataset.manifest import ImageRow, Manifest, read_labelled_tables, read_manifest
 from atlas.dataset.metrics import label_matrix
+from atlas.dataset.picture_files import is_picture_name
 from atlas.dataset.spec import AtlasSpec, read_spec
 from atlas.dataset.store import fingerprint
 from atlas.dataset.tables import TABLES, Draft
@@ -197,14 +199,15 @@ def _make(made: Sequence[_Made], spec: AtlasSpec, settings: RareSettings, folder
 
 def _write_tables(data: Path, folder: Path, made: Sequence[_Made]) -> None:
     for file in data.iterdir():
-        if file.is_file() and file.name not in (TABLES["train"], TABLES["external"]):
+        if file.is_file() and not is_picture_name(file.name):
             with written_beside(folder / file.name) as beside:
                 shutil.copy2(file, beside)
+    write_tables_of(data, folder)
     for split in ("train", "external"):
-        path = data / TABLES[split]
+        path = folder / TABLES[split]
         if path.exists():
             own = [image for image in made if image.parent.split == split]
-            save_table(folder / path.name, _longer(path, own))
+            save_table(path, _longer(path, own))
 
 
 def _longer(path: Path, made: Sequence[_Made]) -> pd.DataFrame:

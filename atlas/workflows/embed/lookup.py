@@ -1,7 +1,9 @@
-"""The nearest known images of one query or several."""
+"""The nearest known images of one query or several, and what they say of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -9,52 +11,111 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
-from atlas.dataset.artifacts import EmbeddingSet, Neighbours
-from atlas.dataset.images import ImageProblem, read_field
+from atlas.core.files import AnyPath
+from atlas.dataset.artifacts import EmbeddingSet, Neighbours, save_table
+from atlas.dataset.images import ImageProblem, read_field, resize_field
 from atlas.dataset.labels import format_labels
-from atlas.dataset.queries import find_query
+from atlas.dataset.queries import AtlasFiles, Query, find_query, gather_queries, open_files
 from atlas.dataset.spec import AtlasSpec
 from atlas.report.pictures import save_grid, to_rgb
-from index.copies.registration import band_passed, prepare, register
+from atlas.workflows.embed.verdicts import Compared, Judge, judge_beside
+from index.copies.registration import band_passed, prepare, register_all
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
-from index.search.open_search import open_search
-from index.settings import RegistrationSettings
-from retrieval.embedding import about, embed_images, load_for_queries
+from index.search.open_search import Search, open_search
+from retrieval.embedding import Embeds, about, embed_images, load_for_queries
 
-PICTURED = 6
-PICTURED_QUERIES = 20
+PICTURED = 6  # neighbours of a query
+PAGE_QUERIES = 20  # on one picture, and at once in memory
+TILE_PX = 256
+
+COLUMNS = (
+    "query", "rank", "match_id", "similarity", "registration_score", "labels", "label_names",
+    "identity", "verdict",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lookup:
-    """table: query, rank, match, similarity, evidence, labels, identity; montage: a PNG."""
+    """What was found.
+
+    table: a row for each query and neighbour, with COLUMNS; a query that cannot be read has one
+        row, with its problem as its verdict.
+    verdicts: what is said of each query, in the order of the queries, as the end of a sentence.
+    problems: of the queries that cannot be read.
+    csv: the table as a file.
+    pages: pictures of the queries beside their neighbours, 20 queries on each.
+    """
 
     table: pd.DataFrame
-    montage: Path
+    verdicts: Mapping[str, str]
+    problems: Mapping[str, str]
+    csv: Path
+    pages: tuple[Path, ...]
+
+    @property
+    def montage(self) -> Path:
+        """The first of the pages."""
+        return self.pages[0]
+
+    @property
+    def summary(self) -> str:
+        """The result in one sentence."""
+        if len(self.verdicts) == 1:
+            ((name, verdict),) = self.verdicts.items()
+            return f"{name} {verdict}."
+        unread = f"; {len(self.problems)} of them cannot be read" if self.problems else ""
+        return f"{len(self.verdicts)} queries were looked up{unread}."
 
 
 def lookup(
-    queries: Sequence[str], index_folder: Path, *, k: int, montage: Path, data: Path | None = None
+    queries: str | Sequence[str],
+    index: AnyPath = "runs/index",
+    *,
+    k: int = 10,
+    montage: AnyPath = "runs/lookup.png",
+    data: AnyPath | None = None,
 ) -> Lookup:
-    """Find the k nearest references of each query, with the correlation of their registered pixels.
+    """Find the k nearest references of each query, and say whether it is known.
 
-    queries: ids of the index's atlas, or paths of image files. An id never finds itself.
-    data: where the atlas lies now; None for where it lay when the index was made.
+    Args:
+        queries: Ids of the index's atlas, image files, or folders of image files; one of them or
+            several. Channel files of one field are one query. An id never finds itself.
+        index: The folder of the index. If find_leaks wrote its calibration to `leaks` beside it, the
+            verdicts follow its thresholds.
+        k: How many references each query gets.
+        montage: The picture; the table is written beside it with the ending .csv.
+        data: Where the atlas lies now; None for where it lay when the index was made.
+
+    Raises:
+        UserError: None of the queries can be read.
+
+    Example:
+        >>> print(atlas.lookup("photo.png", "runs/index", k=3).summary)  # doctest: +SKIP
     """
+    queries = [queries] if isinstance(queries, str) else queries
+    index_folder, montage = Path(index), Path(montage)
     if not queries:
-        raise UserError("nothing to look up; give ids of the atlas, or paths of image files")
+        raise UserError("nothing to look up; give ids of the atlas, image files or folders")
     if k < 1:
-        raise UserError(f"-k {k}: at least one neighbour has to be asked for")
-    index = load_index(index_folder)
-    if data is not None:
-        index = replace(index, data=data)
-    if not index.data.is_dir():
-        raise UserError(f"the atlas is not at {index.data} any more; give its place by --data")
-    answers = nearest_known(tuple(dict.fromkeys(queries)), index, k)
-    rows = [row for answer in answers for row in _rows(answer, index)]
-    pictures = [_picture_row(answer, index) for answer in answers[:PICTURED_QUERIES]]
-    save_grid(montage, pictures, title=f"nearest in {index_folder}")
-    return Lookup(table=pd.DataFrame(rows), montage=montage)
+        raise UserError(f"k must be at least 1 (got {k})")
+    opened = _open(index_folder, None if data is None else Path(data))
+    gathered = gather_queries(queries, opened.files)
+    problems = {query.name: query.problem for query in gathered if query.problem}
+    readable = [query for query in gathered if not query.problem]
+    tables: dict[str, list[dict[str, object]]] = {}
+    pages = _pages(montage)
+    made = []
+    for start in range(0, len(readable), PAGE_QUERIES):
+        answers = _answers(readable[start : start + PAGE_QUERIES], opened, k, problems)
+        tables |= {answer.name: _rows(answer, opened) for answer in answers}
+        if answers:
+            made.append(next(pages))
+            rows = [_picture_row(answer, opened.index) for answer in answers]
+            save_grid(made[-1], rows, title=f"nearest in {index_folder}")
+    if not tables:
+        raise UserError(next(iter(problems.values())))
+    _remove_older(pages)
+    return _saved([query.name for query in gathered], tables, problems, montage, made)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,79 +127,200 @@ class Hit:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One query and its hits, best first."""
+    """One query and its hits, best first. files: of the query."""
 
     name: str
     field: NDArray[np.uint8]
     hits: list[Hit]
+    files: tuple[Path, ...]
 
 
 def nearest_known(names: Sequence[str], index: IndexFolder, k: int) -> list[Answer]:
-    """Return the k nearest references of each image; fields C x H x W at the index's size."""
-    embedder = load_for_queries(index.folder / EMBEDDER_FOLDER)
-    fields = np.stack([_field(name, index) for name in names])
+    """Return the k nearest references of each image; fields C x H x W at the index's size.
+
+    Raises UserError where an image cannot be read.
+    """
+    opened = _Opened(index=index)
+    problems: dict[str, str] = {}
+    answers = _answers([opened.files.query(name) for name in names], opened, k, problems)
+    if problems:
+        raise UserError(next(iter(problems.values())))
+    return answers
+
+
+def field_of(name: str, spec: AtlasSpec, data: Path, size_px: int) -> NDArray[np.uint8]:
+    """Read an id of the atlas or the path of an image, C x size x size. Raises UserError."""
+    try:
+        return _read(find_query(name, spec, data).files, spec, size_px)
+    except ImageProblem as problem:
+        raise UserError(str(problem)) from problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """An index with all that answers a query."""
+
+    index: IndexFolder
+    judge: Judge = field(default_factory=Judge)
+
+    @cached_property
+    def files(self) -> AtlasFiles:
+        return open_files(self.index.spec, self.index.data)
+
+    @cached_property
+    def embedder(self) -> Embeds:
+        return load_for_queries(self.index.folder / EMBEDDER_FOLDER)
+
+    @cached_property
+    def search(self) -> Search:
+        return open_search(self.index, few_queries=True)
+
+
+def _open(index_folder: Path, data: Path | None) -> _Opened:
+    index = load_index(index_folder)
+    if data is not None:
+        index = replace(index, data=data)
+    if not index.data.is_dir():
+        raise UserError(f"the atlas is not at {index.data} any more; give its place by --data")
+    opened = _Opened(index=index)
+    return replace(opened, judge=judge_beside(index_folder, opened.embedder.maker))
+
+
+def _answers(
+    queries: Sequence[Query], opened: _Opened, k: int, problems: dict[str, str]
+) -> list[Answer]:
+    """The answers to those queries that can be read; `problems` is given the others."""
+    index = opened.index
+    fields: dict[str, NDArray[np.uint8]] = {}
+    for query in queries:
+        try:
+            fields[query.name] = _read(query.files, index.spec, index.image_size_px)
+        except ImageProblem as problem:
+            problems[query.name] = str(problem)
+    if not fields:
+        return []
+    embedder, files_of = opened.embedder, {query.name: query.files for query in queries}
     vectors = EmbeddingSet(
-        ids=tuple(names),
-        vectors_ND=embed_images(embedder, fields),
+        ids=tuple(fields),
+        vectors_ND=embed_images(embedder, np.stack(list(fields.values()))),
         provenance=about(embedder),
     )
-    found = open_search(index, few_queries=True).vectors.search(vectors, k)
+    found = opened.search.vectors.search(vectors, k)
     return [
-        Answer(name=name, field=field, hits=_hits(found, n, index))
-        for n, (name, field) in enumerate(zip(names, fields, strict=True))
+        Answer(name=name, field=fields[name], hits=_hits(found, n, opened), files=files_of[name])
+        for n, name in enumerate(fields)
     ]
 
 
-def _hits(found: Neighbours, n: int, index: IndexFolder) -> list[Hit]:
+def _hits(found: Neighbours, n: int, opened: _Opened) -> list[Hit]:
     pairs = zip(found.reference_ids_NK[n], found.similarity_NK[n], strict=True)
     return [
-        Hit(id=str(match), similarity=float(cosine), field=_field(str(match), index))
+        Hit(id=str(match), similarity=float(cosine), field=_reference(str(match), opened))
         for match, cosine in pairs
         if match
     ]
 
 
-def _field(name: str, index: IndexFolder) -> NDArray[np.uint8]:
-    return field_of(name, index.spec, index.data, index.image_size_px)
-
-
-def field_of(name: str, spec: AtlasSpec, data: Path, size_px: int) -> NDArray[np.uint8]:
-    """Read an id of the atlas or the path of an image, C x size x size. Raises UserError."""
-    query = find_query(name, spec, data)
+def _reference(image_id: str, opened: _Opened) -> NDArray[np.uint8]:
+    index = opened.index
     try:
-        return read_field(
-            query.files,
-            spec.channels,
-            max_value=spec.max_value,
-            size_px=size_px,
-            whole=spec.whole,
-        )
+        return _read(opened.files.query(image_id).files, index.spec, index.image_size_px)
     except ImageProblem as problem:
         raise UserError(str(problem)) from problem
 
 
-def _rows(answer: Answer, index: IndexFolder) -> list[dict[str, object]]:
-    settings = RegistrationSettings()
+def _read(
+    files: tuple[Path, ...], spec: AtlasSpec, size_px: int | None = None
+) -> NDArray[np.uint8]:
+    return read_field(
+        files, spec.channels, max_value=spec.max_value, size_px=size_px, whole=spec.whole
+    )
+
+
+def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
+    index, settings = opened.index, opened.judge.registration
     query = prepare(band_passed(answer.field, settings), settings)
+    laid = register_all(query, [band_passed(hit.field, settings) for hit in answer.hits], settings)
+    compared = [
+        Compared(
+            id=hit.id,
+            similarity=hit.similarity,
+            score=registration.evidence,
+            same_pixels=_same_pixels(answer, hit, opened),
+            identity=index.identities[hit.id] or "",
+        )
+        for hit, registration in zip(answer.hits, laid, strict=True)
+    ]
+    verdict = opened.judge.verdict(compared)
     return [
         {
             "query": answer.name,
             "rank": rank,
-            "match": hit.id,
-            "similarity": hit.similarity,
-            "evidence": register(query, band_passed(hit.field, settings), settings).evidence,
-            "labels": format_labels(index.labels[hit.id]),
-            "identity": index.identities[hit.id] or "",
+            "match_id": one.id,
+            "similarity": one.similarity,
+            "registration_score": one.score,
+            "labels": format_labels(index.labels[one.id]),
+            "label_names": ", ".join(index.spec.labels[n] for n in index.labels[one.id]),
+            "identity": one.identity,
+            "verdict": verdict,
         }
-        for rank, hit in enumerate(answer.hits, start=1)
+        for rank, one in enumerate(compared, start=1)
     ]
+
+
+def _same_pixels(answer: Answer, hit: Hit, opened: _Opened) -> bool:
+    """Whether the files agree in every pixel at their own size, which are read only if need be."""
+    if not np.array_equal(answer.field, hit.field):
+        return False
+    spec, files = opened.index.spec, opened.files.query(hit.id).files
+    return np.array_equal(_read(answer.files, spec), _read(files, spec))
 
 
 def _picture_row(answer: Answer, index: IndexFolder) -> list[tuple[NDArray[np.float32], str]]:
     channels = index.spec.channels
-    row = [(to_rgb(answer.field, channels), f"query\n{Path(answer.name).name[:22]}")]
+    row = [(to_rgb(_tile(answer.field), channels), f"query\n{Path(answer.name).name[:22]}")]
     for hit in answer.hits[:PICTURED]:
-        labels = format_labels(index.labels[hit.id])
-        said = f"{hit.id[:20]}\n{hit.similarity:.3f}  labels {labels}"
-        row.append((to_rgb(hit.field, channels), said))
+        names = ", ".join(index.spec.labels[n] for n in index.labels[hit.id]) or "no label"
+        said = f"{hit.id[-20:]}\n{hit.similarity:.3f}  {names[:22]}"
+        row.append((to_rgb(_tile(hit.field), channels), said))
     return row
+
+
+def _tile(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return resize_field(image, TILE_PX) if image.shape[1] > TILE_PX else image
+
+
+def _pages(montage: Path) -> Iterator[Path]:
+    yield montage
+    yield from (montage.with_stem(f"{montage.stem}-{number}") for number in count(2))
+
+
+def _remove_older(pages: Iterator[Path]) -> None:
+    """An earlier lookup may have had more queries."""
+    for page in pages:
+        if not page.exists():
+            return
+        page.unlink()
+
+
+def _saved(
+    names: Sequence[str],
+    tables: Mapping[str, list[dict[str, object]]],
+    problems: Mapping[str, str],
+    montage: Path,
+    pages: Sequence[Path],
+) -> Lookup:
+    rows: list[dict[str, object]] = []
+    for name in names:
+        unread: dict[str, object] = {
+            "query": name,
+            "verdict": f"cannot be read: {problems.get(name)}",
+        }
+        rows += tables.get(name, [unread])
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"rank": "Int64"})
+    texts = ["match_id", "labels", "label_names", "identity"]
+    table[texts] = table[texts].fillna("")
+    csv = montage.with_suffix(".csv")
+    save_table(csv, table)
+    verdicts = dict(zip(table["query"], table["verdict"], strict=True))
+    return Lookup(table=table, verdicts=verdicts, problems=problems, csv=csv, pages=tuple(pages))

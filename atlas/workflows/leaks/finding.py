@@ -41,10 +41,8 @@ from atlas.workflows.run_folder import CALIBRATION_FILE, LEAKS_FILE, MATCHES_FIL
 from index.claims import leaks as claims
 from index.claims.duplicates import claimed_groups, clean_views, group_table
 from index.claims.leaks import ABSTAIN, TRANSFER, find_matches
-from index.copies.calibration import no_siblings
+from index.copies.calibration import PROBABLE, no_siblings
 from index.settings import LeakSettings, RegistrationSettings
-
-LIKELY_FROM = 0.5  # confidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +91,7 @@ class LeakFinding(InFolder):
         confidence = self.calibration.same_image.calibration.confidence(
             best["evidence"].to_numpy(float)
         )
-        best = best.assign(confidence=confidence)[confidence > LIKELY_FROM]
+        best = best.assign(confidence=confidence)[confidence >= PROBABLE]
         said = [
             f"perhaps the same picture as {match}: the registration score of {score:.3f} is below "
             f"the threshold, confidence {sure:.3f}"

@@ -17,7 +17,8 @@ from typing import Any
 
 from atlas.core.errors import Stage, UserError, command_line
 from atlas.core.files import AnyPath, content_hash, read_json, write_json
-from atlas.dataset.spec import SPEC_FILE
+from atlas.dataset.manifest import read_tables
+from atlas.dataset.spec import SPEC_FILE, image_folders, read_spec
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
 from atlas.workflows.run_folder import RunFolder, State
 from atlas.workflows.runs.run_file import RunFile, RunStage, read_run_file
@@ -138,7 +139,17 @@ def _file_hash(path: Path) -> str:
 def _atlas_key(data: Path) -> str:
     """Of the tables' bytes, and of the names, sizes and times of the images."""
     tables = [_file_hash(data / name) for name in ATLAS_TABLES]
-    return content_hash(*tables, *(line for split in TABLES for line in _files_of(data / split)))
+    folders = image_folders(data)
+    if read_spec(data).by_path:
+        files = (folders[row.split] / row.id for row in read_tables(data).rows)
+        return content_hash(*tables, *(_about(file) for file in files if file.is_file()))
+    lines = (line for folder in folders.values() for line in _files_of(folder))
+    return content_hash(*tables, *lines)
+
+
+def _about(file: Path) -> str:
+    about = file.stat()
+    return f"{file}|{about.st_size}|{about.st_mtime_ns}"
 
 
 def _files_of(folder: Path) -> Iterator[str]:

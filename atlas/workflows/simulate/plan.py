@@ -6,7 +6,8 @@ Axes: G groups of images that go together, C labels.
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,7 @@ def plan_simulation(manifest: Manifest, settings: SimulationSettings) -> Simulat
     test = [_held_out(manifest.by_id[i], NOVEL, settings.seed) for i in others]
     test += [_held_out(manifest.by_id[i], SIBLING, settings.seed) for i in siblings]
     test += [_copy(number, image, settings.seed) for number, image in enumerate(sources)]
+    test = [_named(image, manifest) for image in test]
     found = {NOVEL: len(others), SIBLING: len(siblings), SAME_IMAGE: len(sources)}
     return SimulationPlan(
         test=tuple(sorted(test, key=lambda image: image.id)),
@@ -209,6 +211,14 @@ def _copy(number: int, source: str, seed: int) -> TestImage:
         id=_opaque_id(seed, "copy", number), original=source, relation=SAME_IMAGE, source=source,
         edit=list(EDITS)[number % len(EDITS)],
     )  # fmt: skip
+
+
+def _named(image: TestImage, manifest: Manifest) -> TestImage:
+    """Where ids are paths, a test image has the ending of its file; copies are PNG."""
+    if not manifest.spec.by_path:
+        return image
+    copied = image.relation == SAME_IMAGE
+    return replace(image, id=image.id + (".png" if copied else PurePath(image.original).suffix))
 
 
 def _opaque_id(seed: int, *what: object) -> str:

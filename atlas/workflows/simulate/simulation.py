@@ -1,7 +1,6 @@
 """An atlas whose test relations are known, made of the labelled images of another."""
 
 import hashlib
-import shutil
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from tqdm import tqdm
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
 from atlas.dataset.artifacts import SAME_IMAGE, load_texts, save_table
+from atlas.dataset.atlas_folder import write_tables_of
 from atlas.dataset.image_files import link_or_copy, own_places, png_places, read_row, write_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import LABELLED, Manifest, read_manifest
-from atlas.dataset.spec import SPEC_FILE
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
 from atlas.dataset.truth import TRUTH_COLUMNS, TRUTH_FILE
 from atlas.synthetic.edits import plant
@@ -77,11 +76,10 @@ def _labels_in(manifest: Manifest, plan: SimulationPlan) -> dict[str, tuple[int,
 
 def _write_tables(data: Path, folder: Path, manifest: Manifest, plan: SimulationPlan) -> None:
     stay = set(plan.training_ids)
-    if (data / SPEC_FILE).exists():
-        shutil.copyfile(data / SPEC_FILE, folder / SPEC_FILE)
+    write_tables_of(data, folder)
     for name in (*(TABLES[split] for split in LABELLED), GROUPS_TABLE):
-        if (data / name).exists():
-            save_table(folder / name, _rows_of(data / name, stay))
+        if (folder / name).exists():
+            save_table(folder / name, _rows_of(folder / name, stay))
     ids = [image.id for image in plan.test]
     save_table(folder / TABLES["test"], pd.DataFrame({"Id": ids, "Predicted": 0}))
     truth = [_truth(image, manifest) for image in plan.test]

@@ -20,7 +20,7 @@ from atlas.dataset.store import fill_store
 from atlas.inference import openvino_runner
 from atlas.inference.settings import RuntimeOptions
 from atlas.workflows.embed import runtime_choice
-from atlas.workflows.embed.index import BuiltIndex, build_index
+from atlas.workflows.embed.index import Index, build_index
 from atlas.workflows.embed.lookup import lookup
 from atlas.workflows.embed.runtime_choice import LARGEST_FALL, Recall, recall_of
 from index.copies.trials import plant_copies
@@ -52,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def built(made: Path, out: Path, runtime: RuntimeOptions | None) -> BuiltIndex:
+def built(made: Path, out: Path, runtime: RuntimeOptions | None) -> Index:
     return build_index(made / "data", str(made / "embedder"), out, runtime=runtime)
 
 
@@ -84,7 +84,7 @@ def test_queries_are_embedded_bit_for_bit_as_the_index_was(made: Path, tmp_path:
     shutil.copytree(folder, tmp_path / "alone")  # with all that a query needs
     found = lookup([ids[0]], tmp_path / "alone", k=1, montage=tmp_path / "m.png").table
     nearest = open_search(index).vectors.search(index.embeddings.aligned_to(ids[:1]), 1)
-    assert found["match"][0] == nearest.reference_ids_NK[0, 0]
+    assert found["match_id"][0] == nearest.reference_ids_NK[0, 0]
     assert np.float32(found["similarity"][0]) == nearest.similarity_NK[0, 0]
 
 
@@ -183,7 +183,7 @@ def test_a_lookup_needs_no_torch(made: Path, tmp_path: Path) -> None:
     queries = opened.embeddings.aligned_to(["field0_0"])
     nearest = open_search(opened).vectors.search(queries, 3)
     assert load_for_queries(index / "embedder").maker == embedder.maker
-    assert found["match"].tolist() == nearest.reference_ids_NK[0].tolist()
+    assert found["match_id"].tolist() == nearest.reference_ids_NK[0].tolist()
     np.testing.assert_allclose(found["similarity"], nearest.similarity_NK[0], atol=1e-6)
     assert picture.stat().st_size > 0
 
