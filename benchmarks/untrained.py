@@ -33,11 +33,13 @@ def main(data: Path, out: Path, size_px: int = 256, seed: int = 0) -> None:
     print(f"wrote {out}: {embedder.started_from}")
 
 
-def untrained_embedder(channels: tuple[str, ...], size_px: int, *, seed: int = 0) -> Embedder:
+def untrained_embedder(
+    channels: tuple[str, ...], size_px: int, *, trunk_name: str = TRUNK, seed: int = 0
+) -> Embedder:
     """The card's network with weights by lot."""
-    settings = replace(RECIPES["card"], weights="none", image_size_px=size_px, trunk=TRUNK)
+    settings = replace(RECIPES["card"], weights="none", image_size_px=size_px, trunk=trunk_name)
     trunk = build_trunk(
-        TRUNK, channels=len(channels), stem=settings.stem, weights="none", seed=seed
+        trunk_name, channels=len(channels), stem=settings.stem, weights="none", seed=seed
     )
     perturb(trunk.module, seed)
     return Embedder(

@@ -15,6 +15,15 @@ settings.load_profile("project")
 PROJECT = Path(__file__).resolve().parents[1]
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips what is marked `gpu` where torch finds none."""
+    if item.get_closest_marker("gpu"):
+        import torch  # which takes seconds, and few tests need it
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no GPU here")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The research data beside the project; tests that use it are marked `real`."""

@@ -42,7 +42,8 @@ class TorchRunner:
                 with stage("network", items=len(images)):
                     rows.append(self.network(on_device(images, device)).float())
             # Only now: to wait for each batch would leave a GPU idle in between.
-            return np.asarray(torch.cat(rows).cpu().numpy())
+            with stage("network"):
+                return np.asarray(torch.cat(rows).cpu().numpy())
 
 
 def forward_rows(

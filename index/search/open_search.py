@@ -126,6 +126,6 @@ def _fastest() -> MakePropose:
     """What proposes among many vectors; of few all are quick."""
     if faiss.get_num_gpus():
         return gpu_proposals
-    from index.search.bfloat16 import fastest_on_this_processor  # loads torch, which takes seconds
+    from index.search.torch_proposals import fastest_proposals  # loads torch, which takes seconds
 
-    return fastest_on_this_processor()
+    return fastest_proposals

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from atlas.core.errors import MissingStageError, UserError
 from atlas.training.loop import read_checkpoint
@@ -109,7 +108,7 @@ def test_a_damaged_embedder_is_told(tmp_path: Path) -> None:
         load_embedder(tmp_path / "run")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.gpu
 def test_training_uses_a_gpu_and_embeds_alike_twice(tmp_path: Path) -> None:
     embedder = train(tmp_path)
     images = store(tmp_path / "store", IDENTITIES).read(["f0_0"])

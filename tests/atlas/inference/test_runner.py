@@ -51,7 +51,7 @@ def test_no_ids_give_no_rows(made) -> None:
     assert len(forward_rows(network, store.read, [])) == 0
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same_twice_and_nearly_what_the_cpu_gives(made) -> None:
     network, store = made
     rows = forward_rows(network, store.read, store.ids)
@@ -61,7 +61,7 @@ def test_a_gpu_gives_the_same_twice_and_nearly_what_the_cpu_gives(made) -> None:
     assert np.allclose(rows, on_cpu.numpy(), atol=1e-2)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.gpu
 def test_a_gpu_in_bfloat16_gives_the_same_twice_and_nearly_what_float32_gives(made) -> None:
     network, store = made
     runner = TorchRunner(network, batch_size=8, precision="bfloat16")

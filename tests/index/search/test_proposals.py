@@ -1,14 +1,19 @@
 """Neighbours by proposals, against all products in float64."""
 
+from functools import partial
+
 import faiss
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.search.bfloat16 import Bfloat16Proposals
+from index.search.open_search import PAYS_FROM, exact_search
 from index.search.proposals import flat_proposals, float16_proposals, gpu_proposals
-from index.search.vector_index import inner_products, nearest
+from index.search.torch_proposals import TorchProposals
+from index.search.vector_index import build_index, inner_products, nearest
+from tests.index.search.test_vector_index import embeddings
 
 
 def in_float16(vectors, most=64):
@@ -20,7 +25,11 @@ def in_float16(vectors, most=64):
     return float16_proposals(index, vectors, most=most)
 
 
-MAKERS = pytest.mark.parametrize("make", [flat_proposals, Bfloat16Proposals, in_float16])
+torch_bfloat16 = partial(TorchProposals, dtype=torch.bfloat16)
+torch_float16 = partial(TorchProposals, dtype=torch.float16)  # as on a GPU
+ROUNDING = [torch_bfloat16, torch_float16, in_float16]
+MAKERS = pytest.mark.parametrize("make", [flat_proposals, *ROUNDING])
+ON_A_GPU = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 
 
 def unit(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
@@ -65,7 +74,7 @@ def test_neighbours_are_the_naive_ones_however_near_they_lie(make, spread):
     seed=st.integers(0, 10_000), count=st.integers(1, 1500), k=st.integers(1, 30),
     dimension=st.integers(1, 40),
 )  # fmt: skip
-@pytest.mark.parametrize("make", [Bfloat16Proposals, in_float16])
+@pytest.mark.parametrize("make", ROUNDING)
 def test_rounded_proposals_lose_no_neighbour(make, seed, count, k, dimension):
     rng = np.random.default_rng(seed)
     vectors, queries = unit(rng, count, dimension), unit(rng, 7, dimension)
@@ -77,14 +86,55 @@ def test_rounded_proposals_lose_no_neighbour(make, seed, count, k, dimension):
     assert np.isneginf(products[:, count:]).all()
 
 
-@pytest.mark.skipif(faiss.get_num_gpus() == 0, reason="there is no GPU here, or faiss-cpu")
-def test_gpus_find_what_the_processor_finds():
-    rng = np.random.default_rng(5)
-    vectors = unit(rng, 30_000, 64)
-    positions, products = ask(gpu_proposals, vectors, vectors[:300], 10, own=np.arange(300))
-    expected, values = ask(flat_proposals, vectors, vectors[:300], 10, own=np.arange(300))
+def same_as_flat(make, vectors, queries=300):
+    own = np.arange(queries)
+    positions, products = ask(make, vectors, vectors[:queries], 10, own=own)
+    expected, values = ask(flat_proposals, vectors, vectors[:queries], 10, own=own)
     np.testing.assert_array_equal(positions, expected)
     np.testing.assert_array_equal(products, values)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(faiss.get_num_gpus() == 0, reason="faiss-gpu is not installed")
+def test_faiss_on_gpus_finds_what_the_processor_finds():
+    same_as_flat(gpu_proposals, unit(np.random.default_rng(5), 30_000, 64))
+
+
+@pytest.mark.gpu
+@ON_A_GPU
+@pytest.mark.parametrize("spread", [1.0, 1e-2, 0.0])
+def test_torch_on_a_gpu_finds_what_the_processor_finds(dtype, spread):
+    rng = np.random.default_rng(5)
+    vectors = np.repeat(unit(rng, 300, 64), 100, axis=0) + spread * unit(rng, 30_000, 64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    make = partial(TorchProposals, device="cuda", dtype=dtype)
+    same_as_flat(make, vectors.astype(np.float32), queries=30)
+
+
+@pytest.mark.gpu
+@ON_A_GPU
+def test_the_bound_of_a_gpu_holds(dtype):
+    """Long sums, where a GPU that added rounded numbers would leave the bound."""
+    rng = np.random.default_rng(6)
+    vectors, queries = unit(rng, 40_000, 2048), unit(rng, 64, 2048)
+    queries[:32] = vectors[:32]
+    bound_holds(partial(TorchProposals, device="cuda", dtype=dtype), vectors, queries)
+
+
+@pytest.mark.gpu
+def test_a_large_index_is_searched_on_the_gpu_by_itself():
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.max_memory_allocated()
+    known = embeddings(
+        [f"{n:05d}" for n in range(PAYS_FROM)],
+        np.random.default_rng(7).standard_normal((PAYS_FROM, 64)),
+    )
+    queries = known.aligned_to(known.ids[:200])
+    found = exact_search(known).vectors.search(queries, 5)
+    expected = build_index(known).search(queries, 5)
+    assert found.reference_ids_NK.tolist() == expected.reference_ids_NK.tolist()
+    if faiss.get_num_gpus() == 0:  # else faiss holds the vectors
+        assert torch.cuda.max_memory_allocated() >= before + known.vectors_ND.nbytes / 2
 
 
 def test_many_proposals_are_sorted_like_few():
@@ -107,16 +157,46 @@ def test_many_proposals_are_sorted_like_few():
     np.testing.assert_array_equal(products, values)
 
 
-@MAKERS
-def test_nothing_that_is_left_out_exceeds_what_is_told(make):
-    rng = np.random.default_rng(1)
-    vectors, queries = unit(rng, 5000, 64), unit(rng, 50, 64)
+def bound_holds(make, vectors, queries):
+    """Gives the bound, and what it exceeds the largest product by that was left out."""
     positions, outside = make(vectors)(queries, 10)
     products = queries.astype(float) @ vectors.T
     for row, proposed in zip(products, positions, strict=True):
-        row[proposed[proposed >= 0]] = -1
+        row[proposed[proposed >= 0]] = -2
     assert (products.max(axis=1) <= outside).all()
+    return outside, outside - products.max(axis=1)
+
+
+@MAKERS
+def test_nothing_that_is_left_out_exceeds_what_is_told(make):
+    rng = np.random.default_rng(1)
+    outside, _ = bound_holds(make, unit(rng, 5000, 64), unit(rng, 50, 64))
     assert (outside < 0.9).all()  # it tells something
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    dimension=st.integers(1, 300),
+    scale=st.sampled_from([1.0, 0.5, 1e-3, 1e-5, 1e-8]),
+    sparse=st.booleans(),
+)
+@pytest.mark.parametrize("make", [torch_bfloat16, torch_float16])
+def test_the_bound_holds_for_short_vectors_and_small_products(make, seed, dimension, scale, sparse):
+    """Down to where float16 has no more bits to lose."""
+    rng = np.random.default_rng(seed)
+    vectors, queries = unit(rng, 2000, dimension) * np.float32(scale), unit(rng, 7, dimension)
+    if sparse:
+        vectors[rng.random(vectors.shape) < 0.9] = 0
+    bound_holds(make, vectors, queries)
+
+
+def test_float16_leaves_less_in_doubt_than_bfloat16():
+    rng = np.random.default_rng(8)
+    vectors, queries = unit(rng, 5000, 128), unit(rng, 50, 128)
+    _, coarse = bound_holds(torch_bfloat16, vectors, queries)
+    _, fine = bound_holds(torch_float16, vectors, queries)
+    assert 3 * np.median(fine) < np.median(coarse)
 
 
 @MAKERS

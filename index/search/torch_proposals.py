@@ -1,0 +1,162 @@
+"""Likely neighbours by rounded products in torch, with a bound on all that is left out.
+
+A GPU multiplies rounded numbers many times as fast as float32, a processor with bfloat16 about
+twice as fast, and what remains of the product of two unit vectors is right to within less than .01:
+enough to choose a few of which one is the nearest, if exact products of these few are looked at
+afterwards. A GPU rounds to float16, which loses eight times less than bfloat16. Axes: N vectors,
+D dimensions, Q queries, M proposals, G groups.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from atlas.training.precision import processor_has_bfloat16
+from index.search.proposals import Propose, flat_proposals
+
+LEAST_PROPOSALS = 64  # more of them leave fewer neighbours in doubt, and cost little
+GROUP = 16  # vectors of which only the best product is sorted at first
+MOST_QUERIES = 2048
+# Products that are held at a time. A GPU reads all vectors once for each block of queries.
+SCORE_BYTES = {"cpu": 512 * 2**20, "cuda": 2 * 2**30}
+DTYPES = {"cpu": torch.bfloat16, "cuda": torch.float16}
+SHARE_OF_FREE_MEMORY = 0.8
+# In units of D: 2^-24 for the float32 products that decide, which round to nearest; 2^-22 for sums
+# of rounded products, as tensor cores truncate each sum and what they align before it.
+SUMMING = 2.0**-24 + 2.0**-22
+
+
+def fastest_proposals(vectors_ND: NDArray[np.float32]) -> Propose:
+    """Propose by what multiplies fastest here: a GPU that has room for the vectors, or else a
+    processor with bfloat16, or else all products in float32."""
+    if torch.cuda.is_available() and _fits(vectors_ND.shape):
+        return TorchProposals(vectors_ND, device="cuda")
+    if processor_has_bfloat16():
+        return TorchProposals(vectors_ND)
+    return flat_proposals(vectors_ND)
+
+
+class TorchProposals:
+    """Proposes positions of vectors, as `index.search.proposals.Propose` does.
+
+    The bound: let q' and v' be a query and a vector as rounded, so that
+    q v = (q - q') v + q' (v - v') + q' v'. As no vector is longer than 1, the first term is at most
+    |q - q'|, which is measured for each query, and the second at most (1 + u) times the largest
+    |v - v'|, which is measured once. u is the unit roundoff of the rounded type. The third is a sum
+    of D products, each exact in float32, whose error is at most `SUMMING` times D (Higham, Accuracy
+    and Stability of Numerical Algorithms, 2002, equation 3.5; Fasi et al., Numerical behavior of
+    NVIDIA tensor cores, PeerJ Computer Science 2021), and which is rounded once more: by at most u
+    times the result, or u times the smallest normal number where it is smaller than that. Whatever
+    is left out has a rounded product of at most that of the last proposal. So the bound is that
+    product plus these errors.
+
+    Args:
+        vectors_ND: Float32, of unit length or less.
+        device: Where products are taken.
+        dtype: What vectors are rounded to; of the device, unless given.
+    """
+
+    def __init__(
+        self,
+        vectors_ND: NDArray[np.float32],
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self._vectors_ND, self._count = vectors_ND, len(vectors_ND)
+        self._device, self._dtype = torch.device(device), dtype or DTYPES[device]
+        self._groups = -(-self._count // GROUP)
+        dimension = vectors_ND.shape[1]
+        self._roundoff = torch.finfo(self._dtype).eps / 2
+        self._summing = SUMMING * dimension
+        self._lost = 0.0  # the longest that a vector lost by rounding
+        self._rounded = torch.zeros(
+            (self._groups * GROUP, dimension), dtype=self._dtype, device=self._device
+        )
+        for start in range(0, self._count, MOST_QUERIES):
+            part = self._put(vectors_ND[start : start + MOST_QUERIES])
+            rounded = self._rounded[start : start + len(part)]
+            rounded.copy_(part)
+            self._lost = max(self._lost, float((part - rounded.float()).norm(dim=1).max()))
+        self._scores: torch.Tensor | None = None
+
+    def __call__(
+        self, queries_QD: NDArray[np.float32], count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Positions Q x M, and what the product of no other vector exceeds."""
+        wanted = min(max(count, LEAST_PROPOSALS), self._groups)
+        if count > wanted:  # fewer groups than proposals asked for: all there are
+            return flat_proposals(self._vectors_ND)(queries_QD, count)
+        room = SCORE_BYTES[self._device.type] // (2 * len(self._rounded))
+        step = max(64, min(MOST_QUERIES, room))
+        with torch.inference_mode(), _sums_in_float32():
+            blocks = [
+                self._block(self._put(queries_QD[start : start + step]), wanted)
+                for start in range(0, len(queries_QD), step)
+            ]
+        positions, outside = (torch.cat(some).cpu().numpy() for some in zip(*blocks, strict=True))
+        return positions, outside
+
+    def _block(self, queries_QD: torch.Tensor, wanted: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The best groups hold the best products: others have none above the least of these."""
+        rounded = queries_QD.to(self._dtype)
+        scores = self._room(len(rounded))
+        torch.mm(rounded, self._rounded.T, out=scores)
+        scores[:, self._count :] = -torch.inf  # what fills up the last group
+        # A group is every so many-th vector, so that its maximum is one of whole rows.
+        by_group = scores.view(len(rounded), GROUP, self._groups)
+        _, group_QM = torch.topk(by_group.amax(1), wanted, dim=1, sorted=False)
+        members = by_group.gather(2, group_QM[:, None, :].expand(-1, GROUP, -1)).flatten(1)
+        best, at = torch.topk(members, wanted, dim=1)
+        positions = at // wanted * self._groups + group_QM.gather(1, at % wanted)
+        return positions, self._outside(best[:, -1].float(), queries_QD, rounded)
+
+    def _outside(
+        self, least: torch.Tensor, queries_QD: torch.Tensor, rounded: torch.Tensor
+    ) -> torch.Tensor:
+        """The bound of each query, from the rounded product of its last proposal."""
+        smallest = torch.finfo(self._dtype).smallest_normal
+        output = torch.clamp(least.abs(), min=smallest) * self._roundoff
+        lost = (queries_QD - rounded.float()).norm(dim=1) + self._lost * (1 + self._roundoff)
+        outside: torch.Tensor = least + output + lost + self._summing
+        return outside
+
+    def _put(self, vectors: NDArray[np.float32]) -> torch.Tensor:
+        return torch.from_numpy(vectors).to(self._device)
+
+    def _room(self, queries: int) -> torch.Tensor:
+        """Memory for products, the same again: fresh memory would cost as much as multiplying."""
+        if self._scores is None or len(self._scores) < queries:
+            shape = (queries, len(self._rounded))
+            self._scores = torch.empty(shape, dtype=self._dtype, device=self._device)
+        return self._scores[:queries]
+
+
+def _fits(shape: tuple[int, ...]) -> bool:
+    """Whether the GPU has room for rounded vectors and their products."""
+    free, _ = torch.cuda.mem_get_info()
+    needed = 2 * shape[0] * shape[1] + 2 * SCORE_BYTES["cuda"]
+    return needed <= SHARE_OF_FREE_MEMORY * free
+
+
+@contextmanager
+def _sums_in_float32() -> Iterator[None]:
+    """CUDA's matrix products may otherwise add partial sums as rounded numbers, which the bound
+    does not allow for."""
+    settings = torch.backends.cuda.matmul
+    names = (
+        "allow_fp16_accumulation",
+        "allow_fp16_reduced_precision_reduction",
+        "allow_bf16_reduced_precision_reduction",
+    )
+    before = {name: getattr(settings, name) for name in names}
+    try:
+        for name in names:
+            setattr(settings, name, False)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(settings, name, value)
