@@ -1,22 +1,23 @@
 """Every command by its name, and how one is run, whichever way it was called.
 
-`scripts/NAME.py` and `python -m atlas.cli NAME` call the function NAME of the module that COMMANDS
-names; it is imported when it is needed.
+`atlas NAME`, `python -m atlas.cli NAME` and `scripts/NAME.py` call the function NAME of the module
+that COMMANDS names. The module is imported when it is needed, and so are the libraries that only
+options need: the list of commands appears at once.
 """
 
+import ast
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
 from functools import partial, wraps
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-import tyro
-
 from atlas.cli.console import errors_in_one_line, show_notes
-from atlas.cli.options import RECIPES_OF, REGISTRY, default_settings
 from atlas.core.errors import UserError, command_line, refuse
-from classify.settings import fold_problems
 
 GROUPS = {
     "embed": ("train_embedder", "build_index", "lookup", "export_embedder"),
@@ -30,20 +31,28 @@ GROUPS = {
     "curate": ("explore", "remove_duplicates", "audit_labels", "audit_leaks", "augment_rare"),
     "simulate": ("draw_atlas", "simulate_test", "demo"),
     "runs": ("run", "update", "explain"),
+    "completion": ("completion",),
 }  # fmt: skip
 COMMANDS = {name: f"atlas.cli.{group}" for group, names in GROUPS.items() for name in names}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command that the first word names; list all commands where there is none."""
+    """Run the command that the first word names; list all commands where there is none.
+
+    Args:
+        arguments: The words behind the program's name, by default those of the command line. A
+            command may be written with hyphens or with underscores.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0].replace("-", "_") if words else ""
     if name in COMMANDS:
         run(name, words[1:])
     elif not words or words[0] in ("-h", "--help"):
         print(_list_of_commands())
+    elif words[0] == "--version":
+        print(f"atlas {_version()}")
     else:
-        sys.exit(f"error: there is no command {words[0]}\n\n{_list_of_commands()}")
+        sys.exit(_unknown(words[0]))
 
 
 def run(name: str, words: Sequence[str] | None = None) -> None:
@@ -58,7 +67,11 @@ def understood(name: str, words: Sequence[str]) -> partial[None]:
 
     Exits with status 2, or raises UserError, where the words cannot be understood.
     """
-    command = _command(name)
+    import tyro
+
+    from atlas.cli.options import RECIPES_OF, REGISTRY, default_settings
+
+    command = command_of(name)
 
     @wraps(command)
     def with_options(*args: Any, **options: Any) -> partial[None]:
@@ -79,6 +92,8 @@ def require_understood(where: str, name: str, words: Sequence[str]) -> None:
     try:
         options = understood(name, words).keywords
         if name == "train_folds":  # its settings do not know of the folds
+            from classify.settings import fold_problems
+
             refuse(fold_problems(options["settings"]))
     except SystemExit:
         print(
@@ -89,18 +104,48 @@ def require_understood(where: str, name: str, words: Sequence[str]) -> None:
         raise UserError(f"{where}: {error}; nothing was done") from None
 
 
-def _command(name: str) -> Callable[..., None]:
+def command_of(name: str) -> Callable[..., None]:
+    """Return the function that a name of COMMANDS stands for."""
     command: Callable[..., None] = getattr(importlib.import_module(COMMANDS[name]), name)
     return command
 
 
+def _unknown(word: str) -> str:
+    """Return what to say of a word that is no command, with the nearest one that is."""
+    nearest = get_close_matches(word.replace("-", "_"), COMMANDS, n=1)
+    meant = f"; did you mean {_typed(nearest[0])}?" if nearest else ""
+    return f"error: there is no command {word}{meant}\natlas --help lists all commands"
+
+
 def _list_of_commands() -> str:
-    """Each command with the first line of its documentation."""
+    """Return each command with the first line of its documentation."""
     width = max(map(len, COMMANDS))
-    lines = ["usage: python -m atlas.cli COMMAND [OPTIONS]; COMMAND --help lists its options"]
+    lines = ["usage: atlas COMMAND [OPTIONS]   (atlas COMMAND --help lists the options)"]
     for group, names in GROUPS.items():
+        summaries = dict(_summaries(f"atlas.cli.{group}"))
         lines += ["", f"{group}:"]
-        for name in names:
-            summary = (_command(name).__doc__ or "").splitlines()[0]
-            lines.append(f"  {name.replace('_', '-'):<{width}}  {summary}")
+        lines += [f"  {_typed(name):<{width}}  {summaries[name]}" for name in names]
     return "\n".join(lines)
+
+
+def _summaries(module: str) -> Iterator[tuple[str, str]]:
+    """Yield each function of a module with the first line of its documentation.
+
+    The source is read, because importing the modules of all commands takes seconds.
+    """
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, (ast.get_docstring(node) or "").partition("\n")[0]
+
+
+def _typed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _version() -> str:
+    from importlib.metadata import version  # takes as long as all the rest of the list
+
+    return version("atlas-retrieval")

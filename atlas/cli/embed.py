@@ -8,6 +8,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from atlas.cli.console import profiled, show_table
+from atlas.core.errors import install_command
 from atlas.core.timing import stage
 from atlas.inference.settings import AUTO, RuntimeOptions
 from index.settings import SearchSettings
@@ -116,7 +117,10 @@ def export_embedder(
     channels, height, width = made.shape_CHW
     print(f"uint8 N x {channels} x {height} x {width} -> float32 N x {made.dimension}")
     if made.least_cosine is None:
-        print("not compared with torch: pip install '.[onnx]'")
+        print(
+            "The file is not compared with torch, because onnxruntime is not installed: "
+            f"{install_command('onnx')} brings it"
+        )
     else:
         print(f"cosine to torch at least {made.least_cosine:.6f}")
     print(f"wrote {out}")

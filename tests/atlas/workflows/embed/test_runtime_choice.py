@@ -156,7 +156,7 @@ def test_an_index_rebuilt_with_its_own_embedder_stays_as_it_was(made: Path, tmp_
 
 def test_an_index_is_refused_where_its_runtime_is_not(made: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(openvino_runner, "installed", lambda package="openvino": False)
-    with pytest.raises(UserError, match=r"openvino is not installed; pip install '.\[fast\]'"):
+    with pytest.raises(UserError, match=r"openvino is not installed: .*\[fast\]"):
         look_up(["field0_0"], made / "run" / "index", k=1, montage=tmp_path / "m.png")
 
 
