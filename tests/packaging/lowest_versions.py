@@ -5,26 +5,30 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
-REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[\w,-]+\])?>=(?P<version>[\w.]+)")
+BOUNDED = re.compile(r"(?P<name>[\w.-]+)(\[[\w,-]+\])?>=(?P<version>[\w.]+)")
 
 
-def lowest_versions(project: dict[str, Any], *, without: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield `name==version` for each requirement of a `[project]` table that has a lower bound.
+def lowest_versions(project: Mapping[str, Any]) -> Iterator[str]:
+    """Yield `name==version` for each requirement that has a lower bound.
 
     Args:
-        project: The table, as tomllib reads it.
-        without: Extras that are left out, such as one that excludes another.
+        project: The table `[project]` of pyproject.toml, as tomllib reads it.
     """
-    extras: dict[str, list[str]] = project["optional-dependencies"]
-    chosen = [words for extra, words in extras.items() if extra not in without]
-    for requirement in sum(chosen, start=list(project["dependencies"])):
-        if bound := REQUIREMENT.match(requirement):
-            yield f"{bound['name']}=={bound['version']}"
+    for requirement in requirements(project):
+        if bounded := BOUNDED.match(requirement):
+            yield f"{bounded['name']}=={bounded['version']}"
+
+
+def requirements(project: Mapping[str, Any]) -> Iterator[str]:
+    """Yield every requirement, of the package itself and of all its extras."""
+    yield from project["dependencies"]
+    for extra in project["optional-dependencies"].values():
+        yield from extra
 
 
 if __name__ == "__main__":
