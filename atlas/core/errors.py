@@ -6,6 +6,7 @@ UserError
 └── MissingStageError    the output of an earlier stage is missing
 """
 
+import sys
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import Path
@@ -34,8 +35,35 @@ class Stage(Enum):
 
 
 def command_line(name: str) -> str:
-    """Return what a user types to run the command of that name."""
-    return f"python scripts/{name}.py"
+    """Return what a user types to run the command of that name.
+
+    Somebody who started a script of `scripts/` reads the names of scripts. Everybody else reads
+    those of the command `atlas`.
+    """
+    if _script():
+        return f"python scripts/{name}.py"
+    return f"atlas {name.replace('_', '-')}"
+
+
+def command_words(name: str) -> list[str]:
+    """Return the words that run the command of that name in a process of its own.
+
+    It is started as this process was, so that its messages name commands as this one's do.
+    """
+    if script := _script():
+        return [sys.executable, str(script.with_name(f"{name}.py"))]
+    return [sys.executable, "-m", "atlas.cli", name]
+
+
+def install_command(*extras: str) -> str:
+    """Return what a user types to install extras; it works for a clone and for a wheel."""
+    return f"pip install 'atlas-retrieval[{','.join(extras)}]'"
+
+
+def _script() -> Path | None:
+    """Return the file of `scripts/` that was started, or None where something else was."""
+    started = Path(*sys.argv[:1]).absolute()
+    return started if started.suffix == ".py" and started.parent.name == "scripts" else None
 
 
 class UserError(Exception):

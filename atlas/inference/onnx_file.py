@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from atlas.core.errors import UserError
+from atlas.core.errors import UserError, install_command
 from atlas.core.files import written_beside
 
 INPUT, OUTPUT = "images", "vectors"
@@ -25,7 +25,10 @@ def write_onnx(
     Raises UserError where a package is missing.
     """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise UserError(f"{' and '.join(missing)} not installed: pip install '.[onnx]'")
+        verb = "is" if len(missing) == 1 else "are"
+        raise UserError(
+            f"{' and '.join(missing)} {verb} not installed: {install_command('onnx')} brings them"
+        )
     was_training = network.training
     batch = torch.zeros((2, *shape_CHW), dtype=torch.uint8)
     try:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atlas.core.errors import UserError
+from atlas.core.errors import UserError, install_command
 from atlas.inference import openvino_runner
 from atlas.inference.openvino_runner import OpenVinoRunner
 from atlas.inference.runner import Runner
@@ -50,7 +50,7 @@ def problem(choice: RuntimeChoice) -> str:
         return _torch_problem(choice.precision)
     for package in ("openvino", *(["nncf"] if choice.precision == "int8" else [])):
         if not openvino_runner.installed(package):
-            return f"{package} is not installed; pip install '.[fast]'"
+            return f"{package} is not installed: {install_command('fast')} brings it"
     if not openvino_runner.has_precision(choice.precision):
         return f"this processor has no {choice.precision}; give --precision float32"
     return ""

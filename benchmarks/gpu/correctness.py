@@ -23,14 +23,14 @@ from atlas.dataset.artifacts import EmbeddingSet
 from atlas.inference.settings import Precision, RuntimeOptions
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
-from atlas.workflows.embed.index import build_index_of
-from atlas.workflows.leaks.finding import find_leaks_of
+from atlas.workflows.embed import index as workflow
+from atlas.workflows.leaks.finding import find_leaks
 from benchmarks.gpu.part import ROOT, Work
 from benchmarks.gpu.vectors import K, named, siblings
 from benchmarks.side_by_side import own_process
 from index.search.open_search import exact_search
 from index.search.vector_index import build_index
-from index.settings import LeakSettings, RegistrationSettings
+from index.settings import LeakSettings
 from retrieval.settings import RECIPES
 
 LEAST_COSINE: dict[Precision, float] = {"float32": 0.9999, "bfloat16": 0.995}
@@ -143,14 +143,14 @@ COUNTED = ("tests", "failures", "errors", "skipped")
 def built(data: Path, embedder: Path, out: Path, precision: Precision) -> EmbeddingSet:
     """Build an index by torch in this precision, and return its embeddings."""
     options = RuntimeOptions(runtime="torch", precision=precision)
-    return build_index_of(data, str(embedder), out, runtime=options).index.embeddings
+    return workflow.build_index(data, embedder, out, runtime=options).opened.embeddings
 
 
 def found_claims(data: Path, index: Path, out: Path, tiny: bool) -> Claims:
     """Find leaks, and return the claims: test image, its match, relation and decision."""
     few = 40 if tiny else 400
     settings = LeakSettings(planted_copies=few, natural_queries=few, sibling_queries=few)
-    leaks = find_leaks_of(data, index, out, settings, RegistrationSettings()).leaks.table
+    leaks = find_leaks(data, index, out, settings).table
     columns = ["Id", "match_id", "relation", "decision"]
     return [tuple(map(str, row)) for row in leaks[columns].itertuples(index=False)]
 

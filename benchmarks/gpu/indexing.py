@@ -20,7 +20,7 @@ from atlas.core.timing import StageCost, costs, recorded
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from atlas.inference.settings import RuntimeOptions
-from atlas.workflows.embed.index import build_index_of
+from atlas.workflows.embed.index import build_index
 from benchmarks.gpu.drawing import drawn_manifest, size_px, trunk_name
 from benchmarks.gpu.part import Work
 from benchmarks.untrained import untrained_embedder
@@ -52,7 +52,7 @@ def run(work: Work) -> None:
 
 def build(data: Path, embedder: Path, run_folder: Path) -> None:
     """Build the index as the command does."""
-    build_index_of(data, str(embedder), run_folder / "index", runtime=RUNTIME)
+    build_index(data, str(embedder), run_folder / "index", runtime=RUNTIME)
 
 
 def forget(run_folder: Path, *, kept: Collection[str]) -> None:

@@ -25,7 +25,7 @@ from atlas.workflows.submit.submission import make_submission
 from classify import recipes as classifier_recipes
 from index.index_folder import load_index
 from index.search.open_search import open_search
-from index.settings import LeakSettings, RegistrationSettings
+from index.settings import LeakSettings
 from retrieval import settings as embedder_settings
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ def one_epoch(settings):
 def whole_job(data: Path, run: Path) -> None:
     train_embedder(data, run / "embedder", one_epoch(embedder_settings.RECIPES["smoke"]))
     build_index(data, str(run / "embedder"), run / "index")
-    find_leaks(data, run / "index", run / "leaks", LEAKS, RegistrationSettings())
+    find_leaks(data, run / "index", run / "leaks", LEAKS)
     train_classifier(data, run / "classifier", one_epoch(classifier_recipes.RECIPES["smoke"]))
     make_submission(data, run / "leaks", run / "classifier", run / "submission")
 
@@ -173,7 +173,7 @@ def test_mistakes_name_the_next_step(job, tmp_path):
     with pytest.raises(MissingStageError, match=r"train_embedder\.py"):
         build_index(data, str(tmp_path / "none"), tmp_path / "index")
     with pytest.raises(MissingStageError, match=r"build_index\.py"):
-        find_leaks(data, tmp_path / "none", tmp_path / "l", LEAKS, RegistrationSettings())
+        find_leaks(data, tmp_path / "none", tmp_path / "l", LEAKS)
     with pytest.raises(MissingStageError, match=r"find_leaks\.py"):
         make_submission(data, tmp_path, run / "classifier", tmp_path / "s")
     with pytest.raises(MissingStageError, match=r"train_classifier\.py"):
@@ -185,7 +185,7 @@ def test_mistakes_name_the_next_step(job, tmp_path):
 def test_an_index_of_other_data_is_refused(job, write_atlas, tmp_path):
     other = write_atlas(channels=("red", "green", "blue", "yellow"), test=("t",), size=(64, 64))
     with pytest.raises(ProvenanceError, match="not made from this data"):
-        find_leaks(other, job[1] / "index", tmp_path / "l", LEAKS, RegistrationSettings())
+        find_leaks(other, job[1] / "index", tmp_path / "l", LEAKS)
     gray = write_atlas("gray", test=("t",), size=(64, 64))
     with pytest.raises(DataError, match="trained on channels"):
         build_index(gray, str(job[1] / "embedder"), tmp_path / "index")
@@ -198,7 +198,7 @@ def test_labels_that_changed_since_the_index_was_made_are_refused(job, tmp_path)
     table.loc[0, "Target"] = "27" if table.loc[0, "Target"] != "27" else "26"
     table.to_csv(tmp_path / "data" / "train.csv", index=False)
     with pytest.raises(ProvenanceError, match=r"labels or groups have changed.*build_index\.py"):
-        find_leaks(tmp_path / "data", run / "index", tmp_path / "l", LEAKS, RegistrationSettings())
+        find_leaks(tmp_path / "data", run / "index", tmp_path / "l", LEAKS)
 
 
 def test_leaks_of_other_test_images_are_refused(job, tmp_path):
@@ -239,9 +239,7 @@ def test_nothing_but_an_older_result_is_replaced(job, tmp_path):
 def test_settings_that_cannot_work_are_refused(job, tmp_path, wrong):
     data, run = job
     with pytest.raises(UserError, match="--"):
-        find_leaks(
-            data, run / "index", tmp_path / "l", replace(LEAKS, **wrong), RegistrationSettings()
-        )
+        find_leaks(data, run / "index", tmp_path / "l", replace(LEAKS, **wrong))
 
 
 def test_one_image_more_and_one_fewer_end_as_a_full_run_with_the_same_calibration(job, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atlas.core.errors import MissingStageError, UserError
+from atlas.core.errors import MissingStageError, Stage, UserError
 from atlas.training.loop import read_checkpoint
 from atlas.training.weights import weights_hash
 from retrieval.embedder import load_embedder
@@ -88,7 +88,7 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_embedder_names_the_command(tmp_path: Path) -> None:
-    with pytest.raises(MissingStageError, match=r"python scripts/train_embedder.py"):
+    with pytest.raises(MissingStageError, match=Stage.EMBEDDER.command):
         load_embedder(tmp_path / "nowhere")
 
 

@@ -80,8 +80,8 @@ def lookup(
     Args:
         queries: Ids of the index's atlas, image files, or folders of image files; one of them or
             several. Channel files of one field are one query. An id never finds itself.
-        index: The folder of the index. If find_leaks wrote its calibration to `leaks` beside it, the
-            verdicts follow its thresholds.
+        index: The folder of the index. If find_leaks wrote its calibration to `leaks` beside it,
+            the verdicts follow its thresholds.
         k: How many references each query gets.
         montage: The picture; the table is written beside it with the ending .csv.
         data: Where the atlas lies now; None for where it lay when the index was made.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from atlas.core.errors import Stage, UserError, command_line
+from atlas.core.errors import Stage, UserError, command_line, command_words
 from atlas.core.files import AnyPath, content_hash, read_json, write_json
 from atlas.dataset.manifest import read_tables
 from atlas.dataset.spec import SPEC_FILE, image_folders, read_spec
@@ -100,7 +100,7 @@ def do_run(run: RunFile) -> list[RunStage]:
 
 def _call(run: RunFile, stage: RunStage) -> None:
     sys.stdout.flush()
-    command = [sys.executable, "-m", "atlas.cli", stage.script, *stage.words]
+    command = [*command_words(stage.script), *stage.words]
     finished = subprocess.run(command, check=False)
     if finished.returncode:
         raise UserError(

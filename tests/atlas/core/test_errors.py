@@ -1,8 +1,11 @@
-"""Errors that have to come through from another process."""
+"""Errors that have to come through from another process, and the commands that messages name."""
+
+import sys
+from pathlib import Path
 
 import pytest
 
-from atlas.core.errors import DataError
+from atlas.core.errors import DataError, command_line, command_words
 from atlas.core.parallel import by_processes
 
 
@@ -19,3 +22,21 @@ def test_what_another_process_refuses_is_told_in_full() -> None:
         "  line 3: no label",
         "  line 9: no label",
     ]
+
+
+@pytest.mark.parametrize("started", ["/env/bin/atlas", "/lib/atlas/cli/__main__.py", "-c", ""])
+def test_messages_name_the_command_atlas(started: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [started])
+    assert command_line("build_index") == "atlas build-index"
+    assert command_words("build_index") == [sys.executable, "-m", "atlas.cli", "build_index"]
+
+
+def test_messages_name_scripts_where_one_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for started in ("scripts/run.py", str(tmp_path / "scripts" / "run.py")):
+        monkeypatch.setattr(sys, "argv", [started])
+        assert command_line("build_index") == "python scripts/build_index.py"
+        script = tmp_path / "scripts" / "build_index.py"
+        assert command_words("build_index") == [sys.executable, str(script)]

@@ -56,7 +56,7 @@ def test_without_openvino_torch_runs_it_and_the_package_is_named(monkeypatch) ->
     monkeypatch.setattr(openvino_runner, "installed", without("openvino", "nncf"))
     assert names() == ["torch float32"]
     for options in (RuntimeOptions(runtime="openvino"), RuntimeOptions(precision="int8")):
-        with pytest.raises(UserError, match=r"openvino is not installed; pip install '.\[fast\]'"):
+        with pytest.raises(UserError, match=r"openvino is not installed: .*\[fast\]"):
             candidates(options)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atlas.core.errors import UserError
+from atlas.core.errors import UserError, command_line
 from atlas.report.explanation_page import Explanation
 from atlas.workflows.explain.explanation import explain, explanation_of
 from atlas.workflows.explain.run_so_far import read_run
@@ -95,9 +95,9 @@ def test_the_page_tells_it_all_and_is_the_same_again(run: tuple[Path, Path]) -> 
 @pytest.mark.parametrize(
     ("stage", "command"),
     [
-        ("submission", "make_submission.py"),
-        ("leaks", "find_leaks.py"),
-        ("classifier", "train_classifier.py"),
+        ("submission", "make_submission"),
+        ("leaks", "find_leaks"),
+        ("classifier", "train_classifier"),
     ],
 )
 def test_a_missing_stage_is_named_with_its_command(
@@ -105,9 +105,10 @@ def test_a_missing_stage_is_named_with_its_command(
 ) -> None:
     shutil.rmtree(run[1] / stage)
     (path,) = explain(["t0"], *run, None)
-    said = re.findall(r"Not made yet: .*? python scripts/(\w+\.py)", text_of(path))
+    said = re.findall(r"Not made yet: .*? (atlas [\w-]+)", text_of(path))
     # Without leaks the neighbours would come from the index, which is not there either.
-    assert said == [command] + (["build_index.py"] if stage == "leaks" else [])
+    wanted = [command, *(["build_index"] if stage == "leaks" else [])]
+    assert said == [command_line(name) for name in wanted]
 
 
 def test_truth_is_shown_where_it_is_known(run: tuple[Path, Path]) -> None:

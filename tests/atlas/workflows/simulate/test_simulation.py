@@ -19,7 +19,7 @@ from atlas.workflows.leaks.finding import find_leaks
 from atlas.workflows.settings import SimulationSettings
 from atlas.workflows.simulate.simulation import simulate_test
 from atlas.workflows.submit.score import score_run
-from index.settings import LeakSettings, RegistrationSettings
+from index.settings import LeakSettings
 from tests.conftest import write_tiny_atlas
 
 HALF = SimulationSettings(test_share=0.5, copies_share=0.2, siblings_share=0.2)
@@ -175,7 +175,7 @@ def test_the_main_job_finds_the_copies_of_a_simulated_test(tmp_path: Path) -> No
         accept_unproven_copies=True,
         accept_unproven_siblings=True,
     )
-    find_leaks(data, run / "index", run / "leaks", settings, RegistrationSettings())
+    find_leaks(data, run / "index", run / "leaks", settings)
     found = score_run(data, run).leaks
     assert found.copies_by_edit["all"].of == 9
     assert found.copies_by_edit["all"].count >= 8
