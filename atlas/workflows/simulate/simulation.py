@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.core.progress import tracked
 from atlas.dataset.artifacts import SAME_IMAGE, load_texts, save_table
 from atlas.dataset.image_files import link_or_copy, png_places, read_row, write_field
 from atlas.dataset.labels import format_labels
@@ -103,11 +103,11 @@ def _write_images(folder: Path, manifest: Manifest, plan: SimulationPlan) -> Non
     for split in (*LABELLED, "test"):
         if (folder / TABLES[split]).exists():
             (folder / split).mkdir()
-    for image_id in tqdm(plan.training_ids, desc="linking", unit="img", disable=None):
+    for image_id in tracked(plan.training_ids, "linking"):
         row = manifest.by_id[image_id]
         for file in row.files:
             link_or_copy(file, folder / row.split / file.name)
-    for image in tqdm(plan.test, desc="test images", unit="img", disable=None):
+    for image in tracked(plan.test, "writing test images"):
         if image.relation == SAME_IMAGE:
             _write_copy(image, manifest, folder / "test")
         else:
