@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -15,6 +14,8 @@ def run_command(command: Sequence[str]) -> int:
 
     Where this process is stopped, the command is stopped too, as cleanly, and says nothing of it.
     """
+    import subprocess  # only here: every command loads this module before it can be stopped
+
     process = subprocess.Popen(command, env={**os.environ, STOPPED_BY_PARENT: "1"})
     try:
         return process.wait()

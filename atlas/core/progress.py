@@ -146,6 +146,7 @@ class _Lines(Progress):
         self._said_at = self.began
 
     def note(self, text: str) -> None:
+        self._said_at = time.monotonic()
         say(text)
 
     def close(self, *, finished: bool) -> None:

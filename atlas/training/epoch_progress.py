@@ -67,7 +67,8 @@ class EpochProgress(Callback):
             self.shown.note(self._line(trainer))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.stack is not None:
+        if self.stack is not None and self.shown is not None:
+            self.shown.rename("training")
             self.stack.close()
 
     def on_exception(

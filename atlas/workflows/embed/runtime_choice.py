@@ -29,7 +29,7 @@ from index.copies.verification import Images
 from index.search.vector_index import VectorIndex, build_index
 from retrieval.embedder import Embedder
 from retrieval.embedder_folder import EmbedderRuntime
-from retrieval.embedding import embed_rows, embed_store
+from retrieval.embedding import embed_rows
 
 LEAST_IMAGES, MOST_IMAGES, SHARE_OF_ATLAS = 64, 1000, 0.02
 PERCENTILE = 1
@@ -195,7 +195,14 @@ class _Checker:
         count = round(SHARE_OF_ATLAS * len(self.references.ids))
         ids = self.references.ids[: min(max(count, LEAST_IMAGES), MOST_IMAGES)]
         exact, own = (
-            embed_store(each, self.store, ids, folder=None).vectors_ND
+            embed_rows(
+                each,
+                self.store.read,
+                ids,
+                keys=self.store.keys(ids),
+                folder=None,
+                description="checking the runtime",
+            ).vectors_ND
             for each in (self.embedder, ready)
         )
         return (exact * own).sum(axis=1)
