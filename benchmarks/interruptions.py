@@ -24,9 +24,9 @@ from atlas.dataset.artifacts import save_table
 from benchmarks.side_by_side import about_machine
 
 DRAWING = (
-    "--identities 60 --copies 54 --novel-identities 30 --test-fields-per-identity 1 --size-px 256"
+    "--identities 60 --copies 54 --novel-identities 30 --test-fields-per-identity 1 --size-px 128"
 )
-MOMENTS_S = (0.3, 1, 2, 4, 7, 10, 14, 18)
+MOMENTS_S = (0.3, 2, 5, 9, 14)
 LIMIT_S = 120.0
 
 

@@ -165,7 +165,8 @@ def _kept_before(
     Keys that are still in the making are not waited for: their rows are counted by id.
     """
     kept = {name for name, row in known.items() if row.path not in _own_files}
-    if isinstance(keys, _RowHashes) and not keys.all_there:
+    at_hand = keys is None or type(keys) is list or getattr(keys, "all_there", False)
+    if not at_hand:
         kept_ids = {image_id for image_id, _ in kept}
         return sum(image_id in kept_ids for image_id in ids)
     return sum(name in kept for name in zip(ids, keys or [""] * len(ids), strict=True))
