@@ -19,9 +19,9 @@ import timm
 import torch
 import tyro
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from atlas.core.files import written_beside
+from atlas.core.progress import progress
 from atlas.inference.torch_runner import evaluating, on_device
 from atlas.synthetic.cells import draw_field
 from atlas.synthetic.drawn_plan import plan_atlas
@@ -41,7 +41,11 @@ def main(
     out: Path, count: int = 1_000_000, dimension: int = 256, fields: int = 2000, seed: int = 0
 ) -> None:
     """Writes N x D float32."""
-    blocks = list(tqdm(crop_features(count, fields, seed), total=fields, unit="field"))
+    blocks = []
+    with progress("embedding crops", total=fields, unit="fields") as shown:
+        for features in crop_features(count, fields, seed):
+            blocks.append(features)
+            shown.update()
     with written_beside(out) as beside, beside.open("wb") as file:
         np.save(file, reduced(np.concatenate(blocks), dimension))
 

@@ -27,6 +27,7 @@ from classify.classifier import Classifier
 from classify.networks.base import ClassifierNetwork
 from classify.settings import PredictionSettings, as_trained, prediction_problems
 
+IMAGES_AT_ONCE = 160  # whole batches, and often enough for progress to move
 PLAIN = PredictionSettings()  # each image as it is, or its middle where training saw crops
 
 
@@ -191,6 +192,7 @@ def _kept_rows(
         provenance=made_by,
         description=description,
         keys=store.keys(ids),
+        rows_at_once=IMAGES_AT_ONCE,
     )
     return np.asarray(stored.read(ids), np.float32)
 

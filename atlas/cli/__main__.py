@@ -1,6 +1,15 @@
 """`python -m atlas.cli build-index` does what `python scripts/build_index.py` does."""
 
-from atlas.cli.commands import main
+from atlas.cli.console import errors_in_one_line
+
+
+def main() -> None:
+    """Run the command of the command line; it can be stopped while its libraries are loaded."""
+    with errors_in_one_line():
+        from atlas.cli import commands
+
+        commands.main()
+
 
 if __name__ == "__main__":
     main()

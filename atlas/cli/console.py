@@ -5,10 +5,12 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
+from atlas.cli.stopping import stoppable
 from atlas.core.errors import UserError
+from atlas.core.progress import say
 from atlas.core.timing import Recorder, costs, covered_s, recorded
 
 if TYPE_CHECKING:
@@ -18,11 +20,10 @@ if TYPE_CHECKING:
 # OpenMP's threads spin while they wait; beside other work that made training up to 8 times slower.
 # Read when torch is loaded, so it is set before. albumentations would ask the network for updates.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-if not sys.stderr.isatty():  # a log wants a line now and then, not ten a second
-    os.environ.setdefault("TQDM_MININTERVAL", "30")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 PACKAGES = ("atlas", "retrieval", "index", "classify")
+BROKEN_PIPE = 141  # 128 and the number of SIGPIPE, as a shell reports it
 FILE_WIDTH = 160  # of tables where stdout is no terminal
 
 
@@ -37,15 +38,23 @@ def show_notes() -> None:
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Exit with status 1 and the text of what the user, or the disk, did wrong."""
-    try:
-        yield
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {error.filename or ''}: {error.strerror or error}; nothing was replaced")
-    except KeyboardInterrupt:
-        sys.exit("stopped; run the same command again: what is finished is kept")
+    """Exit with status 1 and the text of what the user, or the disk, did wrong.
+
+    A command that is stopped exits as `stoppable` says, and one whose output nobody reads any more,
+    such as that of `| head`, silently with the status of a broken pipe.
+    """
+    with stoppable():
+        try:
+            with _flushed():
+                yield
+        except UserError as error:
+            sys.exit(f"error: {error}")
+        except BrokenPipeError:
+            _discard_output()
+            sys.exit(BROKEN_PIPE)
+        except OSError as error:
+            name = error.filename or ""
+            sys.exit(f"error: {name}: {error.strerror or error}; nothing was replaced")
 
 
 def terminal() -> "Console":
@@ -105,10 +114,28 @@ def profiled(profile: bool) -> Iterator[None]:
 
 
 class _Notes(logging.Handler):
-    """Writes each note as a plain line on stderr, wherever that leads at the time."""
+    """Writes each note as a plain line on stderr, above the progress bars; warnings say so."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        warns = record.levelno >= logging.WARNING
+        say(f"warning: {self.format(record)}" if warns else self.format(record))
+
+
+@contextmanager
+def _flushed() -> Iterator[None]:
+    """Write all output at the end, where a broken pipe can still be caught."""
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+
+
+def _discard_output() -> None:
+    """What is left in the buffers goes nowhere, or Python would complain at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
 
 
 def _show_stages(recorder: Recorder, total_s: float) -> None:

@@ -1,6 +1,5 @@
 """Atlases whose every relation is known: drawn, or made of labelled images; and a demo on one."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from tyro.conf import OmitArgPrefixes
 
 from atlas.cli.answers import Answer, following
 from atlas.core.errors import UserError, command_line, command_words
+from atlas.core.processes import run_command
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.settings import SimulationSettings
 
@@ -117,10 +117,8 @@ def demo(out: Path = Path("runs/demo"), seed: int = 1) -> Answer:
     for name, *options in stages:
         words = [str(option) for option in options]
         print(f"\n$ {' '.join([command_line(str(name)), *words])}", flush=True)
-        called = [*command_words(str(name)), *words]
-        finished = subprocess.run(called, check=False)
-        if finished.returncode:
-            sys.exit(finished.returncode)
+        if status := run_command([*command_words(str(name)), *words]):
+            sys.exit(status)
     return Answer(
         summary=f"The whole job is done on a drawn atlas; its submission is "
         f"{out / 'submission' / SUBMISSION_FILE}.",

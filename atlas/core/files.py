@@ -19,6 +19,8 @@ from atlas.core.errors import MissingStageError, Stage, UserError
 
 LEFT_OVER_SECONDS = 24 * 3600
 
+_unfinished: set[Path] = set()  # what this process is writing beside its place, by any thread
+
 AnyPath: TypeAlias = str | os.PathLike[str]  # what public functions take as a path
 
 
@@ -37,10 +39,12 @@ def written_beside(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
+        _unfinished.add(beside)
         yield beside
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+        _unfinished.discard(beside)
 
 
 def check_replaceable(folder: Path, *, holds: str) -> None:
@@ -66,12 +70,14 @@ def folder_written_beside(folder: Path, *, holds: str) -> Iterator[Path]:
     remove_left_over(folder.parent, f".{glob.escape(folder.name)}.*.part")
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
     try:
+        _unfinished.add(beside)
+        beside.mkdir()
         yield beside
         _put_in_place(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        _unfinished.discard(beside)
 
 
 @contextmanager
@@ -99,6 +105,15 @@ def remove_left_over(folder: Path, pattern: str) -> None:
                 continue
         except FileNotFoundError:
             continue  # another process has just finished it
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def remove_unfinished() -> None:
+    """Remove what this process is writing beside its place, before it ends at once."""
+    for path in tuple(_unfinished):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -143,10 +158,19 @@ def _put_in_place(beside: Path, folder: Path) -> None:
     if not folder.exists():
         os.replace(beside, folder)
         return
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old.part")
     os.replace(folder, old)
-    os.replace(beside, folder)
-    shutil.rmtree(old)
+    try:
+        os.replace(beside, folder)
+    except BaseException:
+        if not folder.exists():
+            os.replace(old, folder)
+        raise
+    _unfinished.add(old)
+    try:
+        shutil.rmtree(old)
+    finally:
+        _unfinished.discard(old)
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import cv2
 
+from atlas.core.processes import workers_ignore_interrupts
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -30,11 +32,17 @@ _KEEP_BELOW_BYTES = 1 << 30
 def by_threads(
     work: Callable[[Item], Result], items: Iterable[Item], *, threads: int = CORES
 ) -> list[Result]:
-    """What `work` gives for each item, in their order. After an error nothing more is begun."""
+    """What `work` gives for each item, in their order.
+
+    After an error, or Ctrl-C, nothing more is begun.
+    """
     # Each call of OpenCV would otherwise start threads of its own, for the same cores.
     cv2.setNumThreads(1)
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         return list(pool.map(work, items))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def by_processes(
@@ -49,9 +57,12 @@ def by_processes(
     from joblib import Parallel, delayed  # a quarter of a second, which threads do not need
 
     parallel = Parallel(
-        n_jobs=CORES if processes else 1, mmap_mode="r", idle_worker_timeout=IDLE_SECONDS
-    )
-    return list(parallel(delayed(_on_one_core)(work, task) for task in tasks))
+        n_jobs=CORES if processes else 1, mmap_mode="r", idle_worker_timeout=IDLE_SECONDS,
+        return_as="generator",
+    )  # fmt: skip
+    with workers_ignore_interrupts():
+        results = parallel(delayed(_on_one_core)(work, task) for task in tasks)
+    return list(results)
 
 
 @cache

@@ -7,6 +7,7 @@ while the rows of the next one are made: a killed run loses the file that is bei
 the one that is being written, and never leaves a broken file. Axis N: rows.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,15 +19,16 @@ from typing import Any, NamedTuple, TypeAlias
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from atlas.core.files import content_hash, json_text, remove_left_over, written_beside
+from atlas.core.progress import Progress, progress
 from atlas.core.timing import stage
 
+LOGGER = logging.getLogger(__name__)
 ROWS_PER_FILE = 1000
 FILE_BYTES = 32 * 2**20
-SHOWN_AFTER_S = 0.5
 CACHE_NAME = "store"
+_own_files: set[Path] = set()  # which this process wrote, so no earlier run did
 
 
 class StoredRow(NamedTuple):
@@ -108,7 +110,7 @@ def fill_rows(
         ids: Of all rows.
         make_rows: ids -> their rows, N x ...
         provenance: What all rows are made from; files of another one in the folder are removed.
-        description: The progress bar's text.
+        description: What the progress is called.
         keys: What each row is made from besides; nothing else unless given. A key is looked at as
             its row comes up, so those of later rows may still be in the making.
         rows_per_file: See `rows_that_fit`.
@@ -129,11 +131,12 @@ def fill_rows(
         written = _write_file(folder, made, whole, provenance)
         note({image_id: row for (image_id, _), row in written.items()})
 
-    # Shown only where it takes time.
-    with tqdm(total=len(ids), desc=description, unit="img", delay=SHOWN_AFTER_S) as bar:
+    if 0 < (kept := _kept_before(ids, keys, known)) < len(ids):
+        LOGGER.info(f"{description}: {kept:,} of {len(ids):,} images were done before")
+    with progress(description, total=len(ids)) as shown:
         at_once = min(rows_at_once or rows_per_file, rows_per_file)
-        missing = _missing(names, known, note, bar, at_once)
-        _write_files(_made(missing, make_rows, rows_per_file, bar), write)
+        missing = _missing(names, known, note, shown, at_once)
+        _write_files(_made(missing, make_rows, rows_per_file, shown), write)
     return RowCache(folder=folder, ids=tuple(ids), provenance=provenance, rows=rows)
 
 
@@ -143,6 +146,10 @@ class _RowHashes(Sequence[str]):
     def __init__(self, rows: Mapping[str, StoredRow], ids: Sequence[str]) -> None:
         self._rows, self._ids = rows, ids
 
+    @property
+    def all_there(self) -> bool:
+        return isinstance(self._rows, dict)
+
     def __len__(self) -> int:
         return len(self._ids)
 
@@ -150,11 +157,26 @@ class _RowHashes(Sequence[str]):
         return self._rows[self._ids[at]].row_hash
 
 
+def _kept_before(
+    ids: Sequence[str], keys: Sequence[str] | None, known: Mapping[IdAndKey, StoredRow]
+) -> int:
+    """How many of the rows an earlier run has left.
+
+    Keys that are still in the making are not waited for: their rows are counted by id.
+    """
+    kept = {name for name, row in known.items() if row.path not in _own_files}
+    at_hand = keys is None or type(keys) is list or getattr(keys, "all_there", False)
+    if not at_hand:
+        kept_ids = {image_id for image_id, _ in kept}
+        return sum(image_id in kept_ids for image_id in ids)
+    return sum(name in kept for name in zip(ids, keys or [""] * len(ids), strict=True))
+
+
 def _missing(
     names: Iterable[IdAndKey],
     known: Mapping[IdAndKey, StoredRow],
     note: OnStored,
-    bar: Any,
+    shown: Progress,
     at_once: int,
 ) -> Iterator[list[IdAndKey]]:
     """The names of rows that are to be made, each once; of the others it notes where they are."""
@@ -163,8 +185,10 @@ def _missing(
     for name in names:
         if name in known:
             note({name[0]: known[name]})
-            bar.update()
-        elif name not in made:
+            shown.skip()
+        elif name in made:
+            shown.skip()
+        else:
             block.append(name)
             made.add(name)
         if len(block) == at_once:
@@ -175,7 +199,7 @@ def _missing(
 
 
 def _made(
-    missing: Iterable[list[IdAndKey]], make_rows: MakeRows, rows_per_file: int, bar: Any
+    missing: Iterable[list[IdAndKey]], make_rows: MakeRows, rows_per_file: int, shown: Progress
 ) -> Iterator[tuple[list[IdAndKey], list[NDArray[Any]]]]:
     """The names and the blocks of rows of each file."""
     names: list[IdAndKey] = []
@@ -183,7 +207,7 @@ def _made(
     for some in missing:
         blocks.append(make_rows([image_id for image_id, _ in some]))
         names += some
-        bar.update(len(some))
+        shown.update(len(some))
         if len(names) >= rows_per_file:
             yield names, blocks
             names, blocks = [], []
@@ -297,4 +321,5 @@ def _write_file(
         chunks = (1, *rows.shape[1:]) if rows.ndim > 2 else None
         file.create_dataset("rows", data=rows, chunks=chunks)
         file.attrs["provenance"] = json_text(provenance)
+    _own_files.add(path)
     return _placed(path, names, hashes)

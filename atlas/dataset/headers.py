@@ -4,18 +4,15 @@ Nothing is raised here: problems gather, so that a user hears of all of them at 
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
-
+from atlas.core.parallel import DECODING_THREADS, by_threads
+from atlas.core.progress import progress
 from atlas.core.timing import stage
 from atlas.dataset.image_headers import read_header
 from atlas.dataset.picture_files import Stems, files_by_stem
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.tables import Draft, Split
-
-MANY = 5000
 
 Found = tuple[Draft, tuple[Path, ...]]
 
@@ -47,13 +44,17 @@ def check_all(
     found: Sequence[Found], spec: AtlasSpec, problems: list[str]
 ) -> list[tuple[int, int]]:
     """Width and height of each row; (0, 0) where it has a problem."""
-    with stage("checking headers", items=len(found)), ThreadPoolExecutor() as pool:
-        checks = pool.map(lambda row: _check_headers(row[1], spec), found)
-        shown = tqdm(
-            checks, total=len(found), desc="checking headers", unit="img",
-            disable=len(found) < MANY, leave=False,
-        )  # fmt: skip
-        results = list(shown)
+    with (
+        stage("checking headers", items=len(found)),
+        progress("checking headers", total=len(found)) as shown,
+    ):
+
+        def check(row: Found) -> tuple[tuple[int, int], list[str]]:
+            result = _check_headers(row[1], spec)
+            shown.update()
+            return result
+
+        results = by_threads(check, found, threads=DECODING_THREADS)
     for (draft, _), (_, wrong) in zip(found, results, strict=True):
         problems += [f"{draft.where}: {draft.split}/{text}" for text in wrong]
     return [size for size, _ in results]

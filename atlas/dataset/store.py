@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,18 +66,24 @@ def native_size_px(manifest: Manifest, *, at_most_px: int = LARGEST_PX) -> int:
 
 
 def fill_store(
-    manifest: Manifest, folder: Path, *, size_px: int, on_stored: OnStored = lambda rows: None
+    manifest: Manifest,
+    folder: Path,
+    *,
+    size_px: int,
+    on_stored: OnStored = lambda rows: None,
+    require_wanted: Callable[[], None] = lambda: None,
 ) -> ImageStore:
     """The store of a manifest, made or completed below `folder`: what is there is kept.
 
     Stores of other sizes lie beside it under other names. Raises DataError with every file whose
     pixels cannot be read. Beside the images it writes `disagreements.csv`, and says so where a
-    field's channels do not seem to belong together. on_stored: see `fill_rows`.
+    field's channels do not seem to belong together. on_stored: see `fill_rows`. require_wanted:
+    is called before each image, and raises where nobody wants the rest.
     """
     scores: Scores = {}
 
     def make_rows(ids: Sequence[str]) -> NDArray[np.uint8]:
-        fields, problems = _decode(manifest, ids, size_px, scores)
+        fields, problems = _decode(manifest, ids, size_px, scores, require_wanted)
         if problems:
             raise DataError(str(_data_folder(manifest)), _every_problem(manifest, size_px))
         return fields
@@ -94,7 +100,7 @@ def fill_store(
     )
     store = ImageStore(cache=cache, channels=manifest.spec.channels, size_px=size_px)
     if _may_be_mixed_up(manifest.spec) and store.ids:
-        _report_disagreements(store, scores)
+        _report_disagreements(store, scores, require_wanted)
     return store
 
 
@@ -103,7 +109,7 @@ def store_being_filled(manifest: Manifest, folder: Path, *, size_px: int) -> Ite
     """As `fill_store`, but gives the store at once: whoever asks for an image waits until it is
     there. At the end of the block all is there, or what went wrong is raised.
 
-    An error of the block ends the filling behind the images that are being made.
+    An error of the block, or Ctrl-C, ends the filling after the images that are being decoded.
     """
     rows = _RowsToCome()
     cache = RowCache(
@@ -114,13 +120,16 @@ def store_being_filled(manifest: Manifest, folder: Path, *, size_px: int) -> Ite
     )
     with ThreadPoolExecutor(1, "filling the store") as pool:
         rows.wait_for(
-            pool.submit(fill_store, manifest, folder, size_px=size_px, on_stored=rows.add)
-        )
+            pool.submit(
+                fill_store, manifest, folder, size_px=size_px, on_stored=rows.add,
+                require_wanted=rows.require_wanted,
+            )
+        )  # fmt: skip
         try:
             yield ImageStore(cache=cache, channels=manifest.spec.channels, size_px=size_px)
             rows.filling.result()
         except BaseException:
-            rows.wanted = False
+            rows.want_no_more()
             raise
 
 
@@ -141,17 +150,23 @@ def fingerprint(row: ImageRow) -> str:
     return "".join(f"|{stat.st_size},{stat.st_mtime_ns}" for stat in stats)
 
 
-def _report_disagreements(store: ImageStore, scores: Scores) -> None:
+def _report_disagreements(
+    store: ImageStore, scores: Scores, require_wanted: Callable[[], None]
+) -> None:
     """Writes `disagreements.csv` beside the images: id, channel, score, the least score first.
 
     scores: those that are known; other fields are scored now. They are kept, and what is found is
     said when the table is another.
     """
 
+    def score(image_id: str) -> NDArray[np.float64]:
+        if image_id in scores:
+            return scores[image_id]
+        require_wanted()
+        return coherence_scores(store.read([image_id])[0])
+
     def make_rows(ids: Sequence[str]) -> NDArray[np.float64]:
-        return np.stack(
-            [scores[i] if i in scores else coherence_scores(store.read([i])[0]) for i in ids]
-        )
+        return np.stack([score(image_id) for image_id in ids])
 
     path = store.cache.folder / "disagreements.csv"
     scores_NC = fill_rows(
@@ -179,7 +194,11 @@ def _report_disagreements(store: ImageStore, scores: Scores) -> None:
 
 
 def _decode(
-    manifest: Manifest, ids: Sequence[str], size_px: int, scores: Scores | None = None
+    manifest: Manifest,
+    ids: Sequence[str],
+    size_px: int,
+    scores: Scores | None = None,
+    require_wanted: Callable[[], None] = lambda: None,
 ) -> tuple[NDArray[np.uint8], list[str]]:
     """Fields, N x C x size x size, and a line for each that cannot be read.
 
@@ -190,6 +209,7 @@ def _decode(
     one_at_a_time = threading.Lock()
 
     def decode(n: int) -> str:
+        require_wanted()
         row = manifest.by_id[ids[n]]
         try:
             fields[n] = read_field(
@@ -241,7 +261,7 @@ def _provenance(manifest: Manifest, size_px: int) -> dict[str, Any]:
 
 
 class _Stopped(Exception):
-    """Ends the filling between two files, where nobody wants the rest."""
+    """Ends the filling, and whoever waits for its images, where nobody wants the rest."""
 
 
 class _RowsToCome(Mapping[str, StoredRow]):
@@ -265,10 +285,22 @@ class _RowsToCome(Mapping[str, StoredRow]):
             self._rows.update(rows)
             self._news.notify_all()
 
+    def require_wanted(self) -> None:
+        if not self.wanted:
+            raise _Stopped
+
+    def want_no_more(self) -> None:
+        with self._news:
+            self.wanted = False
+            self._news.notify_all()
+
     def __getitem__(self, image_id: str) -> StoredRow:
         with self._news:
-            self._news.wait_for(lambda: image_id in self._rows or self.filling.done())
+            self._news.wait_for(
+                lambda: image_id in self._rows or self.filling.done() or not self.wanted
+            )
             if image_id not in self._rows:
+                self.require_wanted()
                 self.filling.result()
             return self._rows[image_id]
 

@@ -9,8 +9,8 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,15 +76,28 @@ class OpenVinoRunner:
 
         queue = _openvino().AsyncInferQueue(self._model)
         queue.set_callback(keep)
-        try:
+        with _finished(queue):
             for number, images in enumerate(batches_BCHW):
                 queue.get_idle_request_id()  # waits for one
                 span = ExitStack()
                 span.enter_context(stage("network", items=len(images)))
                 queue.start_async({0: images}, (number, span))
-        finally:
-            queue.wait_all()
         return np.concatenate([rows[n] for n in range(len(rows))])
+
+
+@contextmanager
+def _finished(queue: Any) -> Iterator[None]:
+    """Wait for all batches at the end; after an error or Ctrl-C none of them is computed to its
+    end. A batch that a thread still computes must not outlive the queue."""
+    try:
+        yield
+    except BaseException:
+        for request in queue:
+            request.cancel()
+        with suppress(RuntimeError):  # which says that they were cancelled
+            queue.wait_all()
+        raise
+    queue.wait_all()
 
 
 def export(network: "nn.Module", folder: Path, *, shape_BCHW: tuple[int, int, int, int]) -> None:

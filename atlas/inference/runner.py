@@ -68,4 +68,5 @@ def _read_ahead(
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        # After an error or Ctrl-C a read may still wait for images that nobody makes any more.
+        pool.shutdown(wait=False, cancel_futures=True)

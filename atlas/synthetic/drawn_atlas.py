@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from atlas.core.errors import DataError, UserError
 from atlas.core.files import content_hash, folder_written_beside, json_text
+from atlas.core.processes import workers_ignore_interrupts
+from atlas.core.progress import progress
 from atlas.dataset.artifacts import load_texts
 from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
 from atlas.dataset.labels import label_problems
@@ -186,10 +187,12 @@ def _draw_all(drawings: list[Drawing], folder: Path, size_px: int, jobs: int) ->
     chunks = [drawings[start : start + CHUNK] for start in range(0, len(drawings), CHUNK)]
     work = (delayed(_draw_chunk)(chunk, folder, size_px) for chunk in chunks)
     pixels: dict[str, str] = {}
-    with tqdm(total=len(drawings), desc="draw", unit="field", disable=None) as bar:
-        for done in Parallel(n_jobs=jobs, return_as="generator")(work):
+    with progress("drawing", total=len(drawings)) as shown:
+        with workers_ignore_interrupts():
+            results = Parallel(n_jobs=jobs, return_as="generator")(work)
+        for done in results:
             pixels |= done
-            bar.update(len(done))
+            shown.update(len(done))
     return pixels
 
 

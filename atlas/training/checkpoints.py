@@ -67,7 +67,7 @@ class Checkpoints(Checkpoint):
         """The best first: so the last knows it."""
         # Several processes must agree, or some would wait for the others for ever.
         score = trainer.strategy.broadcast(float(trainer.callback_metrics[self.monitor]))
-        if self._is_best(score):
+        if self.is_best(score):
             self.best_model_score = score
             self._save(trainer, self.best)
         self._save(trainer, self.last)
@@ -76,7 +76,8 @@ class Checkpoints(Checkpoint):
         due = time.monotonic() - self.saved_at >= self.seconds
         return bool(trainer.strategy.reduce_boolean_decision(due, all=False))
 
-    def _is_best(self, score: float) -> bool:
+    def is_best(self, score: float) -> bool:
+        """Return whether no epoch up to now has a better score."""
         best = self.best_model_score
         return best is None or math.isnan(best) or self.sign * score > self.sign * best
 

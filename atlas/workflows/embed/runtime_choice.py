@@ -29,7 +29,7 @@ from index.copies.verification import Images
 from index.search.vector_index import VectorIndex, build_index
 from retrieval.embedder import Embedder
 from retrieval.embedder_folder import EmbedderRuntime
-from retrieval.embedding import embed_rows, embed_store
+from retrieval.embedding import embed_rows
 
 EXPORT_IMAGES = 8
 LEAST_IMAGES, MOST_IMAGES, SHARE_OF_ATLAS = 64, 1000, 0.02
@@ -204,8 +204,16 @@ class _Checker:
             count = min(max(share, LEAST_IMAGES), MOST_IMAGES)
             if ready.choice.runtime == "openvino":
                 reference = self._most_exact()
+        ids = self.references.ids[:count]
         exact, own = (
-            embed_store(each, self.store, self.references.ids[:count], folder=None).vectors_ND
+            embed_rows(
+                each,
+                self.store.read,
+                ids,
+                keys=self.store.keys(ids),
+                folder=None,
+                description="checking the runtime",
+            ).vectors_ND
             for each in (reference, ready)
         )
         return (exact * own).sum(axis=1)

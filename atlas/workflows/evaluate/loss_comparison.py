@@ -22,6 +22,7 @@ from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from atlas.core.errors import UserError
+from atlas.core.processes import workers_ignore_interrupts
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.splits.folds import Fold
 from atlas.report.evaluation_plots import save_comparison_plot
@@ -174,7 +175,9 @@ def _trained(
     """Runs with their figures, as they finish."""
     with parallel_config("loky", inner_max_num_threads=1):
         parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-        yield from parallel(delayed(_train_and_measure)(atlas, r, settings, out) for r in runs)
+        with workers_ignore_interrupts():
+            finished = parallel(delayed(_train_and_measure)(atlas, r, settings, out) for r in runs)
+        yield from finished
 
 
 def _train_and_measure(

@@ -12,11 +12,11 @@ import imagehash
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from atlas.core.errors import DataError
 from atlas.core.files import content_hash
 from atlas.core.parallel import DECODING_THREADS, by_threads
+from atlas.core.progress import progress
 from atlas.core.row_cache import fill_rows
 from atlas.dataset.image_files import data_folder, read_row, said_of_file
 from atlas.dataset.images import ImageProblem, read_field, resize_field
@@ -232,11 +232,11 @@ def _with_evidence(pairs: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
         return band_passed(read_row(manifest.by_id[image_id], manifest.spec), settings)
 
     asked = list(zip(pairs["id"], pairs["other"], strict=True))
-    with tqdm(desc="comparing pairs", total=len(asked), unit="pair", disable=not asked) as bar:
+    with progress("comparing pairs", total=len(asked), unit="pairs") as shown:
 
         def evidence(pair: tuple[str, str]) -> float:
             one, other = map(banded, pair)
-            bar.update()
+            shown.update()
             return register(prepare(one, settings), other, settings).evidence
 
         found = pairs.assign(evidence=np.array(by_threads(evidence, asked), np.float64))

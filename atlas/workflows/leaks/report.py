@@ -1,8 +1,6 @@
 """The report of a leak run: its page, and its claims as Parquet and JSON."""
 
-import os
 from collections.abc import Hashable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from atlas.core.files import write_json, written_beside
+from atlas.core.parallel import by_threads
+from atlas.core.progress import progress
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, load_leaks
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.spec import AtlasSpec
@@ -113,15 +112,13 @@ def _claims(
     rows = _records(table.sort_values(["confidence", "evidence", "similarity"], kind="stable"))
     claim = partial(_claim, registration=registration, tile_px=tile_px)
     claims: list[Claim] = []
-    with (
-        tqdm(total=len(rows), desc="drawing claims", unit="img", disable=not rows) as bar,
-        ThreadPoolExecutor(os.cpu_count()) as pool,  # OpenCV lets go of the interpreter
-    ):
+    with progress("drawing claims", total=len(rows)) as shown:
         for start in range(0, len(rows), CLAIMS_READ_AT_ONCE):
             block = rows[start : start + CLAIMS_READ_AT_ONCE]
             fields = (store.read([row[name] for row in block]) for name in ("Id", "match_id"))
-            claims += pool.map(claim, block, *fields)
-            bar.update(len(block))
+            # By threads, as OpenCV lets go of the interpreter.
+            claims += by_threads(lambda one: claim(*one), zip(block, *fields, strict=True))
+            shown.update(len(block))
     return claims
 
 

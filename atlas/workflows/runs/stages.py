@@ -8,7 +8,6 @@ before it changed, or where somebody wrote over its files, and nothing else is.
 import logging
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from atlas.core.errors import Stage, UserError, command_line, command_words
 from atlas.core.files import AnyPath, content_hash, read_json, write_json
+from atlas.core.processes import run_command
 from atlas.dataset.manifest import read_tables
 from atlas.dataset.spec import SPEC_FILE, image_folders, read_spec
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
@@ -100,9 +100,7 @@ def do_run(run: RunFile) -> list[RunStage]:
 
 def _call(run: RunFile, stage: RunStage) -> None:
     sys.stdout.flush()
-    command = [*command_words(stage.script), *stage.words]
-    finished = subprocess.run(command, check=False)
-    if finished.returncode:
+    if run_command([*command_words(stage.script), *stage.words]):
         raise UserError(
             f"{run.path}: [{stage.name}] did not finish; mend what it says and run the file again, "
             "which goes on from here"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.core.progress import tracked
 from atlas.dataset.artifacts import SAME_IMAGE, load_texts, save_table
 from atlas.dataset.atlas_folder import write_tables_of
 from atlas.dataset.image_files import link_or_copy, own_places, png_places, read_row, write_field
@@ -101,12 +101,12 @@ def _write_images(folder: Path, manifest: Manifest, plan: SimulationPlan) -> Non
     for split in (*LABELLED, "test"):
         if (folder / TABLES[split]).exists():
             (folder / split).mkdir()
-    for image_id in tqdm(plan.training_ids, desc="linking", unit="img", disable=None):
+    for image_id in tracked(plan.training_ids, "linking"):
         row = manifest.by_id[image_id]
         places = own_places(folder / row.split, row, manifest.spec)
         for file, place in zip(row.files, places, strict=True):
             link_or_copy(file, place)
-    for image in tqdm(plan.test, desc="test images", unit="img", disable=None):
+    for image in tracked(plan.test, "writing test images"):
         if image.relation == SAME_IMAGE:
             _write_copy(image, manifest, folder / "test")
         else:

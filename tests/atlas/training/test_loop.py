@@ -285,3 +285,28 @@ def test_differences_name_nested_settings() -> None:
     assert list(differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})) == [
         "a.b was 1, is 3"
     ]
+
+
+def test_a_training_says_its_epochs_from_one_and_where_it_is_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with pytest.raises(RuntimeError, match="stopped"):
+        train_tiny(tmp_path, stop_before=BATCHES)
+    first = capsys.readouterr()
+    assert first.err.startswith("epoch 1 of 3: loss ")
+    assert "on held-out images (best so far), " in first.err
+    assert first.err.endswith(" left\n")
+    assert first.out == ""
+    with pytest.raises(RuntimeError, match="stopped"):
+        train_tiny(tmp_path, stop_before=BATCHES + 2)
+    train_tiny(tmp_path)
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "epoch 2 of 3", "epoch 3 of 3",
+    ]  # fmt: skip
+    train_tiny(tmp_path)
+    assert [text for text in caplog.messages if "resumed" in text or "complete" in text] == [
+        "resumed after epoch 1 of 3",
+        "resumed in epoch 2 of 3, after batch 2",
+        "this training is complete: all 3 epochs were done before",
+    ]

@@ -1,0 +1,131 @@
+"""Ctrl-C and SIGTERM: a command that is stopped says one line, and ends within two seconds.
+
+A signal raises KeyboardInterrupt in the main thread, which unwinds what is under way; then the
+process ends at once, without waiting for threads. Where the main thread cannot be reached, because
+it is deep in a library that does not return for seconds, a second thread ends the process instead.
+Either way processes that were started are ended, and unfinished files are removed; finished ones
+are whole in any case, as all are written beside their places and renamed.
+"""
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NoReturn
+
+from atlas.core.processes import STOPPED_BY_PARENT
+from atlas.core.progress import hide_progress
+
+STOPPED = "stopped; run the same command again: what is finished is kept"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GRACE_S, GRACE_OF_CHILDREN_S = 1.2, 0.5  # for the main thread to unwind
+CLEANING_S = 0.4
+CLEAR_BELOW = b"\r\x1b[J"  # the cursor stands in the line of the first progress bar
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """End the process with status 130 after Ctrl-C in the block, with 143 after SIGTERM.
+
+    Signals that are ignored stay so, and handlers of others stay in force. Does nothing outside the
+    main thread, which alone receives signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stop = _Stop()
+    with _listening(stop):
+        try:
+            yield
+        finally:  # whatever came out of it: the error of a library that was cut off says nothing
+            if stop.signal is not None:
+                stop.end()
+
+
+class _Stop:
+    """signal: the first one that came."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._raised = False
+        self._ending = threading.Lock()
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Unwind the main thread, once: another Ctrl-C must not break the unwinding."""
+        self.note(number)
+        if not self._raised:
+            self._raised = True
+            raise KeyboardInterrupt
+
+    def watch(self, reader: int) -> None:
+        """End the process where the main thread does not, some time after a signal."""
+        child = STOPPED_BY_PARENT in os.environ
+        with os.fdopen(reader, "rb", buffering=0) as numbers:
+            while number := numbers.read(1):
+                if number[0] in SIGNALS:
+                    self.note(number[0])
+                    time.sleep(GRACE_OF_CHILDREN_S if child else GRACE_S)
+                    self.end()
+
+    def note(self, number: int) -> None:
+        if self.signal is None:
+            self.signal = number
+            hide_progress()
+            # What is cut off in a thread or a destructor would leave a traceback.
+            sys.unraisablehook = lambda _: None
+            threading.excepthook = lambda _: None
+
+    def end(self) -> NoReturn:
+        """Say that it was stopped, clean up for a moment, and end."""
+        if not self._ending.acquire(blocking=False):
+            threading.Event().wait()  # the other thread ends this process
+        assert self.signal is not None
+        with suppress(OSError):
+            if os.isatty(2):
+                os.write(2, CLEAR_BELOW)
+            if STOPPED_BY_PARENT not in os.environ:
+                os.write(2, f"{STOPPED}\n".encode())
+        cleaning = threading.Thread(target=_clean_up, daemon=True)
+        cleaning.start()
+        cleaning.join(CLEANING_S)
+        os._exit(128 + self.signal)
+
+
+@contextmanager
+def _listening(stop: _Stop) -> Iterator[None]:
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {n: handler for n in SIGNALS if (handler := signal.getsignal(n)) == usual[n]}
+    if not before:
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    fd_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=stop.watch, args=(reader,), name="stopping", daemon=True).start()
+    for number in before:
+        signal.signal(number, stop.handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(fd_before)
+        os.close(writer)
+
+
+def _clean_up() -> None:
+    """Processes first, as they may write; then files; then what libraries clean up at an exit."""
+    if multiprocessing := sys.modules.get("multiprocessing"):
+        for process in multiprocessing.active_children():
+            process.kill()
+    if files := sys.modules.get("atlas.core.files"):
+        files.remove_unfinished()
+    with suppress(Exception):
+        atexit._run_exitfuncs()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
