@@ -23,21 +23,34 @@ from atlas.core.errors import UserError, command_line, refuse
 if TYPE_CHECKING:
     from atlas.cli.options import Call
 
+# The commands of each module of this package, in the order in which they are listed.
 GROUPS = {
+    "leaks": ("find", "find_leaks"),
     "dataset": ("init",),
     "embed": ("train_embedder", "build_index", "lookup", "export_embedder"),
-    "leaks": ("find", "find_leaks"),
     "classify": (
         "train_classifier", "train_folds", "predict", "ensemble", "pretrain_trunk", "show_maps",
         "show_augmentation",
     ),
     "submit": ("make_submission", "check_submission", "score"),
-    "evaluate": ("evaluate", "cross_validate", "compare_losses", "ablate_retrieval"),
-    "curate": ("explore", "remove_duplicates", "audit_labels", "audit_leaks", "augment_rare"),
-    "simulate": ("draw_atlas", "simulate_test", "demo"),
     "runs": ("run", "update", "explain"),
+    "curate": ("explore", "remove_duplicates", "audit_labels", "audit_leaks", "augment_rare"),
+    "evaluate": ("evaluate", "cross_validate", "compare_losses", "ablate_retrieval"),
+    "simulate": ("demo", "draw_atlas", "simulate_test"),
     "completion": ("completion",),
 }  # fmt: skip
+TITLES = {
+    "leaks": "Known images",
+    "dataset": "Data folders",
+    "embed": "Embedders and the index",
+    "classify": "Classifiers",
+    "submit": "Submissions",
+    "runs": "Whole runs",
+    "curate": "Labelled images",
+    "evaluate": "How good an embedder is",
+    "simulate": "Data whose truth is known",
+    "completion": "The shell",
+}
 COMMANDS = {name: f"atlas.cli.{group}" for group, names in GROUPS.items() for name in names}
 
 
@@ -124,10 +137,15 @@ def _unknown(word: str) -> str:
 def _list_of_commands() -> str:
     """Return each command with the first line of its documentation."""
     width = max(map(len, COMMANDS))
-    lines = ["usage: atlas COMMAND [OPTIONS]   (atlas COMMAND --help lists the options)"]
+    lines = [
+        "usage: atlas COMMAND [OPTIONS]",
+        "",
+        "Which of the new images you already have, and what labels follow.",
+        "atlas COMMAND --help lists the options of a command; atlas --version prints the version.",
+    ]
     for group, names in GROUPS.items():
         summaries = dict(_summaries(f"atlas.cli.{group}"))
-        lines += ["", f"{group}:"]
+        lines += ["", f"{TITLES[group]}:"]
         lines += [f"  {_typed(name):<{width}}  {summaries[name]}" for name in names]
     return "\n".join(lines)
 

@@ -7,7 +7,9 @@ from tyro.conf import Positional
 from atlas.cli.answers import Answer, following
 
 
-def init(folder: Positional[Path], new: Path | None = None, out: Path | None = None) -> Answer:
+def init(
+    folder: Positional[Path] = Path("data"), new: Path | None = None, out: Path | None = None
+) -> Answer:
     """Write atlas.toml and the tables for a plain folder of pictures.
 
     The relative path of a picture is its id, and the subfolder that it lies in is its label. Edit

@@ -23,7 +23,6 @@ LARGEST_CORRELATION = 0.9999
 LEAST_SPREAD_Z = 0.05
 MIXTURE_STEPS = 30
 TINY = 1e-300
-PROBABLE = 0.5  # confidence from which a pair below the threshold is called a likely copy
 
 
 @dataclass(frozen=True, kw_only=True)

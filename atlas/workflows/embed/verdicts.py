@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,9 +11,10 @@ from atlas.core.errors import Stage
 from atlas.core.files import read_json
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
 from atlas.workflows.run_folder import CALIBRATION_FILE
-from index.copies.calibration import PROBABLE, SameImageCalibration
-from index.copies.guarantee import Guarantee
-from index.settings import RegistrationSettings
+from index.settings import PROBABLE, RegistrationSettings
+
+if TYPE_CHECKING:
+    from index.copies.calibration import SameImageCalibration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Judge:
     sibling_threshold: similarity from which a sibling is claimed; None where none is.
     """
 
-    copies: SameImageCalibration | None = None
+    copies: "SameImageCalibration | None" = None
     sibling_threshold: float | None = None
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
 
@@ -82,6 +83,8 @@ def judge_beside(index_folder: Path, maker: str) -> Judge:
     path = index_folder.resolve().parent / "leaks" / CALIBRATION_FILE
     if not path.exists():
         return Judge()
+    from index.copies.calibration import SameImageCalibration  # loads scipy.stats: a second
+
     stored = read_json(path, stage=Stage.LEAKS)
     if stored.get("embedder") != maker:
         return Judge()
@@ -101,6 +104,8 @@ def _described(one: Compared) -> str:
 
 def _restored(stored: Mapping[str, Any]) -> dict[str, Any]:
     """JSON has lists where the dataclasses have tuples, and a dictionary for the guarantee."""
+
+    from index.copies.guarantee import Guarantee
 
     def value(name: str, said: Any) -> Any:
         if name == "promise" and said is not None:

@@ -41,8 +41,8 @@ from atlas.workflows.run_folder import CALIBRATION_FILE, LEAKS_FILE, MATCHES_FIL
 from index.claims import leaks as claims
 from index.claims.duplicates import claimed_groups, clean_views, group_table
 from index.claims.leaks import ABSTAIN, TRANSFER, find_matches
-from index.copies.calibration import PROBABLE, no_siblings
-from index.settings import LeakSettings, RegistrationSettings
+from index.copies.calibration import no_siblings
+from index.settings import PROBABLE, LeakSettings, RegistrationSettings
 
 
 @dataclass(frozen=True, kw_only=True)
