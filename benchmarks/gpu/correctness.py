@@ -148,8 +148,10 @@ def built(data: Path, embedder: Path, out: Path, precision: Precision) -> Embedd
 
 def found_claims(data: Path, index: Path, out: Path, tiny: bool) -> Claims:
     """Find leaks, and return the claims: test image, its match, relation and decision."""
-    few = 40 if tiny else 400
+    few = 8 if tiny else 400
     settings = LeakSettings(planted_copies=few, natural_queries=few, sibling_queries=few)
+    if tiny:
+        settings = replace(settings, neighbours=4, hashes="none")
     leaks = find_leaks_of(data, index, out, settings, RegistrationSettings()).leaks.table
     columns = ["Id", "match_id", "relation", "decision"]
     return [tuple(map(str, row)) for row in leaks[columns].itertuples(index=False)]
@@ -176,11 +178,15 @@ def index_folder(work: Work, place: str, precision: str = "float32") -> Path:
 
 
 def _drawn(tiny: bool) -> DrawnAtlasSettings:
-    identities, copies = (8, 8) if tiny else (80, 120)
+    identities, fields, copies = (6, 2, 6) if tiny else (80, 3, 120)
     return DrawnAtlasSettings(
-        identities=identities, fields_per_identity=3, size_px=64, test_fields_per_identity=1,
-        novel_identities=identities // 2, copies=copies,
-    )  # fmt: skip
+        identities=identities,
+        fields_per_identity=fields,
+        size_px=64,
+        test_fields_per_identity=1,
+        novel_identities=identities // 2,
+        copies=copies,
+    )
 
 
 def _train_smoke(data: Path, embedder: Path, *, tiny: bool) -> None:

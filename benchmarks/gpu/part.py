@@ -1,12 +1,12 @@
 """A part of the check: the process that it runs in, its limit, and what it found.
 
-python -m benchmarks.gpu.part MODULE NAME OUT SECONDS [--tiny]
+python -m benchmarks.gpu.part RUN NAME OUT SECONDS [--tiny]
 
-A part is a module with a function `run(work)`. It says what it finds as it goes, and each of that
-is on disk at once, so a part that is stopped at its limit, or dies, leaves what it had found.
+RUN names a function `run(work)`, as `benchmarks.gpu.search:run`. It says what it finds as it goes,
+and each of that is on disk at once, so a part that is stopped at its limit, or dies, leaves what it
+had found.
 """
 
-import importlib
 import os
 import signal
 import subprocess
@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
 from atlas.core.files import read_json, write_json
@@ -34,10 +35,10 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """module: with the function `run`. share: of the time, in proportion to the other parts."""
+    """run: `module:function`. share: of the time, in proportion to the other parts."""
 
     name: str
-    module: str
+    run: str
     share: float
 
 
@@ -137,7 +138,7 @@ def run_part(part: Part, out: Path, *, limit_s: float, tiny: bool) -> Finding:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     log = path.with_suffix(".log")
-    command = [sys.executable, "-m", "benchmarks.gpu.part", part.module, part.name,
+    command = [sys.executable, "-m", "benchmarks.gpu.part", part.run, part.name,
                str(out.resolve()), str(limit_s), *(["--tiny"] if tiny else [])]  # fmt: skip
     environment = {
         "NO_ALBUMENTATIONS_UPDATE": "1", "OMP_WAIT_POLICY": "PASSIVE", "TQDM_MININTERVAL": "30",
@@ -157,12 +158,12 @@ def run_part(part: Part, out: Path, *, limit_s: float, tiny: bool) -> Finding:
     return _ended(part, path, log, code, seconds=time.monotonic() - began, limit_s=limit_s)
 
 
-def main(module: str, name: str, out: Path, seconds: float, tiny: bool) -> None:
+def main(run: str, name: str, out: Path, seconds: float, tiny: bool) -> None:
     """Run a part in this process."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     work = Work(name, out, seconds=seconds, tiny=tiny)
     try:
-        importlib.import_module(module).run(work)
+        resolve_name(run)(work)
     except Exception as error:
         traceback.print_exc()
         work.end(_one_line(error))
@@ -179,7 +180,7 @@ def _ended(
         left = Finding(**read_json(path))
     left = replace(left, seconds=seconds, limit_s=limit_s)
     if code is None:
-        error = f"stopped at its limit of {limit_s:.0f} s; {log.name} says how far it was"
+        error = f"it had {limit_s:.0f} s; {log.name} says how far it was"
         return replace(left, state="stopped at its limit", error=error)
     if left.state != "running":
         return left
@@ -213,5 +214,5 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    module_name, part_name, folder, limit, *options = sys.argv[1:]
-    main(module_name, part_name, Path(folder), float(limit), "--tiny" in options)
+    function, part_name, folder, limit, *options = sys.argv[1:]
+    main(function, part_name, Path(folder), float(limit), "--tiny" in options)
