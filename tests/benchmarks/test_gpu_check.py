@@ -10,14 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from atlas.core.timing import Span
 from atlas.training.loaders import LOADING, LOADING_HELD_OUT
 from benchmarks.gpu.__main__ import PARTS, run_all
+from benchmarks.gpu.correctness import nearest_agreement
 from benchmarks.gpu.part import ROOT, Finding, Part
 from benchmarks.gpu.report import markdown, summary
-from benchmarks.gpu.training import step_rate
+from benchmarks.gpu.training import step_rate, stopped_after
+from benchmarks.gpu.vectors import named
 from tests.benchmarks.gpu_parts import CHILD_FILE
 
 # A busy machine may take minutes for what takes seconds; nothing here depends on how long it takes.
@@ -140,6 +143,30 @@ def test_a_report_names_what_has_not_run() -> None:
     assert "| b | 0.123 |" in text
     assert "tiny" not in text
     assert summary(findings, Path("R")).splitlines()[0] == "search: passed after 2.0 s"
+
+
+def test_nearest_neighbours_agree_but_for_ties() -> None:
+    """Two pairs of neighbours; in the other set one image has moved to the other pair."""
+    angles = np.array([0.0, 0.1, 1.0, 1.1])
+    here = named("v", unit_vectors(angles))
+    assert nearest_agreement(here, here) == 1.0
+    assert nearest_agreement(here, named("v", unit_vectors(angles + 1e-6))) == 1.0
+    moved = named("v", unit_vectors(np.array([0.0, 0.9, 1.0, 1.1])))
+    assert nearest_agreement(moved, here) == 0.5
+    tied = named("v", unit_vectors(np.array([0.0, 0.1, 0.2 + 1e-6, 0.3])))
+    assert nearest_agreement(named("v", unit_vectors(np.array([0.0, 0.1, 0.2, 0.3]))), tied) == 1.0
+
+
+def unit_vectors(angles_N: np.ndarray) -> np.ndarray:
+    return np.stack([np.cos(angles_N), np.sin(angles_N)], axis=1).astype(np.float32)
+
+
+def test_what_takes_too_long_is_stopped_and_nothing_after_it() -> None:
+    with pytest.raises(KeyboardInterrupt), stopped_after(0.01):
+        time.sleep(600)
+    with stopped_after(0.05):
+        pass
+    time.sleep(0.1)
 
 
 def test_the_rate_of_steps_leaves_out_validation_and_the_first_epoch() -> None:
