@@ -8,6 +8,7 @@ had found.
 """
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -46,6 +47,7 @@ class Part:
 class Finding:
     """What a part found, so far or in the end.
 
+    processor_s: Seconds of one core, of the part and all processes that it waited for.
     checks: What must hold: whether it does, and in which figures it shows.
     figures: Measurements, by group and name.
     error: One line; empty where nothing went wrong.
@@ -54,6 +56,7 @@ class Finding:
     name: str
     state: State = "waiting"
     seconds: float = 0.0
+    processor_s: float = 0.0
     limit_s: float = 0.0
     checks: dict[str, dict[str, Any]] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -144,7 +147,7 @@ def run_part(part: Part, out: Path, *, limit_s: float, tiny: bool) -> Finding:
         "NO_ALBUMENTATIONS_UPDATE": "1", "OMP_WAIT_POLICY": "PASSIVE", "TQDM_MININTERVAL": "30",
         **os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *_python_path()]),
     }  # fmt: skip
-    began = time.monotonic()
+    began, used = time.monotonic(), _used_by_children_s()
     with log.open("w", encoding="utf-8") as lines:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=lines, stderr=lines, process_group=0
@@ -155,7 +158,10 @@ def run_part(part: Part, out: Path, *, limit_s: float, tiny: bool) -> Finding:
             code = None
         finally:
             _kill_group(process)
-    return _ended(part, path, log, code, seconds=time.monotonic() - began, limit_s=limit_s)
+    ended = _ended(part, path, log, code, limit_s=limit_s)
+    return replace(
+        ended, seconds=time.monotonic() - began, processor_s=_used_by_children_s() - used
+    )
 
 
 def main(run: str, name: str, out: Path, seconds: float, tiny: bool) -> None:
@@ -171,14 +177,12 @@ def main(run: str, name: str, out: Path, seconds: float, tiny: bool) -> None:
         work.end()
 
 
-def _ended(
-    part: Part, path: Path, log: Path, code: int | None, *, seconds: float, limit_s: float
-) -> Finding:
+def _ended(part: Part, path: Path, log: Path, code: int | None, *, limit_s: float) -> Finding:
     """What the process wrote, or what can be said of one that did not come to its end."""
     left = Finding(name=part.name, state="running")
     if path.exists():
         left = Finding(**read_json(path))
-    left = replace(left, seconds=seconds, limit_s=limit_s)
+    left = replace(left, limit_s=limit_s)
     if code is None:
         error = f"it had {limit_s:.0f} s; {log.name} says how far it was"
         return replace(left, state="stopped at its limit", error=error)
@@ -186,6 +190,11 @@ def _ended(
         return left
     last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
     return replace(left, state="failed", error=" ".join([f"ended with status {code}", *last]))
+
+
+def _used_by_children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _one_line(error: Exception) -> str:

@@ -138,7 +138,7 @@ def test_a_report_names_what_has_not_run() -> None:
         Finding(name="training"),
     ]
     text = markdown("A machine.", findings, tiny=False)
-    assert "| training | waiting | 0.0 | 0 |" in text
+    assert "| training | waiting | 0.0 | 0 | 0.0 |" in text
     assert "## training" not in text
     assert "| b | 0.123 |" in text
     assert "tiny" not in text
