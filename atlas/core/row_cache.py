@@ -131,7 +131,7 @@ def fill_rows(
         written = _write_file(folder, made, whole, provenance)
         note({image_id: row for (image_id, _), row in written.items()})
 
-    if 0 < (kept := _kept_before(ids, keys, known)) < len(ids):
+    if kept := _kept_before(ids, keys, known):
         LOGGER.info(f"{description}: {kept:,} of {len(ids):,} images were done before")
     with progress(description, total=len(ids)) as shown:
         at_once = min(rows_at_once or rows_per_file, rows_per_file)
@@ -160,16 +160,19 @@ class _RowHashes(Sequence[str]):
 def _kept_before(
     ids: Sequence[str], keys: Sequence[str] | None, known: Mapping[IdAndKey, StoredRow]
 ) -> int:
-    """How many of the rows an earlier run has left.
+    """How many of the rows an earlier run has left; 0 where nothing is left to do.
 
     Keys that are still in the making are not waited for: their rows are counted by id.
     """
-    kept = {name for name, row in known.items() if row.path not in _own_files}
-    at_hand = keys is None or type(keys) is list or getattr(keys, "all_there", False)
-    if not at_hand:
-        kept_ids = {image_id for image_id, _ in kept}
-        return sum(image_id in kept_ids for image_id in ids)
-    return sum(name in kept for name in zip(ids, keys or [""] * len(ids), strict=True))
+    if keys is None or type(keys) is list or getattr(keys, "all_there", False):
+        names: list[Any] = list(zip(ids, keys or [""] * len(ids), strict=True))
+        paths: dict[Any, Path] = {name: row.path for name, row in known.items()}
+    else:
+        names, paths = list(ids), {image_id: row.path for (image_id, _), row in known.items()}
+    found = [paths[name] for name in names if name in paths]
+    if len(found) == len(names):
+        return 0
+    return sum(path not in _own_files for path in found)
 
 
 def _missing(
