@@ -83,7 +83,7 @@ def test_missing_and_foreign_files_name_the_command(tmp_path: Path) -> None:
         with pytest.raises(MissingStageError, match=r"run first  .*build.index"):
             load(path, Stage.INDEX)
     path.write_text("not HDF5")
-    with pytest.raises(UserError, match=r"make it by  .*build_index"):
+    with pytest.raises(UserError, match=r"make it by  .*build.index"):
         load_embeddings(path, Stage.INDEX)
 
 
