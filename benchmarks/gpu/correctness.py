@@ -143,7 +143,7 @@ def built(data: Path, embedder: Path, out: Path, precision: Precision) -> Embedd
 
 def found_claims(data: Path, index: Path, out: Path, tiny: bool) -> Claims:
     """Find leaks, and return the claims: test image, its match, relation and decision."""
-    few = 8 if tiny else 400
+    few = 4 if tiny else 400
     settings = LeakSettings(planted_copies=few, natural_queries=few, sibling_queries=few)
     if tiny:
         settings = replace(settings, neighbours=4, hashes="none")
@@ -171,7 +171,7 @@ def index_folder(work: Work, place: str, precision: str = "float32") -> Path:
 
 
 def _drawn(tiny: bool) -> DrawnAtlasSettings:
-    identities, fields, copies = (6, 2, 6) if tiny else (80, 3, 120)
+    identities, fields, copies = (4, 2, 4) if tiny else (80, 3, 120)
     return DrawnAtlasSettings(
         identities=identities,
         fields_per_identity=fields,
