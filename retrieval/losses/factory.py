@@ -12,7 +12,13 @@ from torch import nn
 
 from atlas.core.errors import UserError
 from retrieval.losses.contrastive import SupervisedContrastiveLoss, multi_similarity
-from retrieval.losses.margins import CombinedMarginLoss, LargeMarginSoftmax, SoftmaxLoss
+from retrieval.losses.margins import (
+    ArcFace,
+    CombinedMarginLoss,
+    LargeMarginSoftmax,
+    SoftmaxLoss,
+    SubCenterArcFace,
+)
 from retrieval.losses.metric_loss import MetricLoss, angular_triplet
 from retrieval.settings import LossName, LossSettings
 
@@ -54,9 +60,9 @@ LOSSES: dict[LossName, Callable[[LossSettings, int, int], nn.Module]] = {
     ),
     "sphereface": _combined,
     "cosface": lambda s, c, d: library.CosFaceLoss(c, d, margin=s.margin_cosine, scale=s.scale),
-    "arcface": lambda s, c, d: library.ArcFaceLoss(c, d, margin=_degrees(s), scale=s.scale),
+    "arcface": lambda s, c, d: ArcFace(c, d, margin=_degrees(s), scale=s.scale),
     "combined_margin": _combined,
-    "subcenter_arcface": lambda s, c, d: library.SubCenterArcFaceLoss(
+    "subcenter_arcface": lambda s, c, d: SubCenterArcFace(
         num_classes=c,
         embedding_size=d,
         margin=_degrees(s),

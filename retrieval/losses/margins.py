@@ -8,9 +8,11 @@ import math
 from functools import partial
 
 import torch
-from pytorch_metric_learning.losses import ArcFaceLoss, LargeMarginSoftmaxLoss
+from pytorch_metric_learning import losses as library
 from torch import nn
 from torch.nn import functional
+
+from retrieval.losses.metric_loss import angles
 
 
 class SoftmaxLoss(nn.Module):
@@ -28,7 +30,22 @@ class SoftmaxLoss(nn.Module):
         return functional.cross_entropy(self.linear(features_ND), classes_N)
 
 
-class LargeMarginSoftmax(LargeMarginSoftmaxLoss):  # type: ignore[misc]
+class FiniteAngles:
+    """A loss of the library whose gradients stay finite where a cosine reaches 1 or -1."""
+
+    def get_angles(self, cosines_N: torch.Tensor) -> torch.Tensor:
+        return angles(cosines_N)
+
+
+class ArcFace(FiniteAngles, library.ArcFaceLoss):  # type: ignore[misc]
+    """The library's ArcFace with finite gradients."""
+
+
+class SubCenterArcFace(FiniteAngles, library.SubCenterArcFaceLoss):  # type: ignore[misc]
+    """The library's ArcFace of several sub-centres with finite gradients."""
+
+
+class LargeMarginSoftmax(FiniteAngles, library.LargeMarginSoftmaxLoss):  # type: ignore[misc]
     """|W| |x| cos(m t) on the true class, falling on beyond pi, and |W| |x| cos t elsewhere.
 
     The library's expansion of cos(m t) into powers takes whole m alone, and is built in a way that
@@ -52,7 +69,7 @@ class LargeMarginSoftmax(LargeMarginSoftmaxLoss):  # type: ignore[misc]
         return falling_cosine(self.margin * self.get_angles(cosines_N))
 
 
-class CombinedMarginLoss(ArcFaceLoss):  # type: ignore[misc]
+class CombinedMarginLoss(ArcFace):
     """s (cos(m1 t + m2) - m3) on the true class and s cos t elsewhere, of unit vectors.
 
     m1, m2, m3: angle_factor, margin_radians, margin_cosine. Beyond pi a cosine would rise again
@@ -84,11 +101,11 @@ class CombinedMarginLoss(ArcFaceLoss):  # type: ignore[misc]
         return torch.where(within, torch.cos(widened_N), beyond_N) - self.margin_cosine
 
 
-def falling_cosine(angles: torch.Tensor) -> torch.Tensor:
+def falling_cosine(angles_N: torch.Tensor) -> torch.Tensor:
     """Cosine up to pi, then on downwards without a jump: (-1)^k cos(t) - 2k, k = floor(t / pi).
 
     Source: Liu et al., SphereFace (2017), equation 7; its factor m is in t here, and need not be a
     whole number.
     """
-    half_turns = torch.floor(angles / math.pi)
-    return (1 - 2 * (half_turns % 2)) * torch.cos(angles) - 2 * half_turns
+    half_turns = torch.floor(angles_N / math.pi)
+    return (1 - 2 * (half_turns % 2)) * torch.cos(angles_N) - 2 * half_turns

@@ -121,8 +121,12 @@ def nearest_cosines(features_ND: torch.Tensor, vectors_CKD: torch.Tensor) -> tor
 
 
 def angles(cosines: torch.Tensor) -> torch.Tensor:
-    """In radians. Where a cosine reaches 1 or -1 the gradient is 0: clamp's, since torch 2.14."""
-    return torch.acos(cosines.clamp(-1, 1))
+    """Return angles in radians, with gradient 0 where a cosine reaches 1 or -1.
+
+    The gradient of `clamp` is 0 there only since torch 2.14; before, that of acos is infinite.
+    """
+    ends = cosines.detach().clamp(-1, 1)
+    return torch.acos(torch.where(cosines.abs() < 1, cosines, ends))
 
 
 class AngularDistance(BaseDistance):  # type: ignore[misc]
