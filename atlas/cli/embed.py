@@ -187,7 +187,7 @@ def _because(check: Mapping[str, Any]) -> str:
     if "images" not in check:
         return ""
     said = (
-        f": cosine to torch float32 of {check['images']} images, 1st percentile "
+        f": cosine to float32 of {check['images']} images, 1st percentile "
         f"{check['cosine_percentile_1']:.5f}"
     )
     if "recall" not in check:

@@ -70,11 +70,11 @@ def test_the_mean_is_of_the_same_images_and_the_folder_is_a_classifiers(data, fo
         said.probabilities_NC, np.mean([one.probabilities_NC for one in own], axis=0), atol=1e-6
     )
     assert set(load_held_out(tmp_path / "out").ids) == set(IDS)
-    assert list(made.summary["members"]) == ["all", "a", "b"]
-    assert made.summary["nested"].between(0, 1).all()
+    assert list(made.table["members"]) == ["all", "a", "b"]
+    assert made.table["nested"].between(0, 1).all()
     pd.testing.assert_frame_equal(
         pd.read_csv(tmp_path / "out" / "summary.csv", keep_default_na=False),
-        made.summary, atol=1e-6, rtol=0,
+        made.table, atol=1e-6, rtol=0,
     )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def test_shares_that_are_none_are_one_line(data, folders, tmp_path):
 
 def test_a_comparison_has_every_way_once(data, folders, tmp_path):
     made = ensemble(data, folders, tmp_path / "out", SETTINGS, compare=True)
-    ways = made.summary[made.summary["members"] == "all"][["how", "thresholds"]]
+    ways = made.table[made.table["members"] == "all"][["how", "thresholds"]]
     assert len(ways) == len(ways.drop_duplicates()) == 6 * 5
 
 

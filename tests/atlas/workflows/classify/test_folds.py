@@ -68,7 +68,7 @@ def test_folds_of_other_settings_do_not_mix(run) -> None:
 
 def test_the_same_images_are_predicted_as_the_folds_did(run, tmp_path) -> None:
     data, folds = run
-    made = predict(data, folds, tmp_path / "p.h5", PLAIN, part="test", folds=None)
+    made = predict(data, folds, tmp_path / "p.h5", PLAIN, split="test", only=None)
     stored = load_probabilities(folds / "test_probabilities.h5")
     written = load_probabilities(tmp_path / "p.h5")
     assert made.classifiers == ("fold1", "fold2")
@@ -83,7 +83,7 @@ def test_any_of_the_folds_may_be_asked(run, tmp_path) -> None:
     rows = {}
     for chosen, source in ways.items():
         out = tmp_path / "p.h5"  # replaced each time
-        made = predict(data, source, out, EIGHT, part="all", folds=chosen)
+        made = predict(data, source, out, EIGHT, split="all", only=chosen)
         rows[chosen] = made.probabilities.probabilities_NC
         assert made.probabilities.ids == read_manifest(data).ids
     np.testing.assert_allclose(rows["1,2"], (rows["1"] + rows["2"]) / 2, atol=1e-7)
@@ -94,8 +94,8 @@ def test_any_of_the_folds_may_be_asked(run, tmp_path) -> None:
 def test_images_that_a_classifier_learned_are_counted(run, tmp_path) -> None:
     """With two folds each image is learned by one of them; fold 1 alone learned what 2 tests."""
     data, folds = run
-    both = predict(data, folds, tmp_path / "p.h5", PLAIN, part="labelled", folds=None)
-    one = predict(data, folds, tmp_path / "p.h5", PLAIN, part="train", folds="1")
+    both = predict(data, folds, tmp_path / "p.h5", PLAIN, split="labelled", only=None)
+    one = predict(data, folds, tmp_path / "p.h5", PLAIN, split="train", only="1")
     assert both.learned == 30
     tested_by_2 = load_probabilities(folds / "fold2" / "validation_probabilities.h5")
     assert one.learned == len(tested_by_2.ids)
@@ -105,18 +105,18 @@ def test_what_cannot_be_predicted_is_refused(run, tmp_path) -> None:
     data, folds = run
     p = tmp_path / "p.h5"
     with pytest.raises(UserError, match="no fold3; there are fold1, fold2"):
-        predict(data, folds, p, PLAIN, part="test", folds="1,3")
+        predict(data, folds, p, PLAIN, split="test", only="1,3")
     with pytest.raises(UserError, match="without folds"):
-        predict(data, folds / "fold1", p, PLAIN, part="test", folds="1")
+        predict(data, folds / "fold1", p, PLAIN, split="test", only="1")
     with pytest.raises(UserError, match="no images of external"):
-        predict(data, folds, p, PLAIN, part="external", folds=None)
+        predict(data, folds, p, PLAIN, split="external", only=None)
     with pytest.raises(MissingStageError, match=r"train_classifier\.py"):
-        predict(data, tmp_path, p, PLAIN, part="test", folds=None)
+        predict(data, tmp_path, p, PLAIN, split="test", only=None)
     with pytest.raises(UserError, match=r"ending in \.h5"):
-        predict(data, folds, data / "train.csv", PLAIN, part="test", folds=None)
+        predict(data, folds, data / "train.csv", PLAIN, split="test", only=None)
     p.write_text("something dear")
     with pytest.raises(UserError, match="holds no probabilities"):
-        predict(data, folds, p, PLAIN, part="test", folds=None)
+        predict(data, folds, p, PLAIN, split="test", only=None)
     assert p.read_text() == "something dear"
 
 

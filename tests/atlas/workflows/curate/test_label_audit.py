@@ -162,7 +162,7 @@ def test_labels_that_changed_since_the_index_was_made_are_refused(
     index = indexed(atlas, tmp_path / "run" / "index")
     text = (atlas / "train.csv").read_text().replace("c2s4f1,0", "c2s4f1,2")
     (atlas / "train.csv").write_text(text)
-    with pytest.raises(ProvenanceError, match=r"build_index\.py"):
+    with pytest.raises(ProvenanceError, match=r"build.index"):
         audit_labels(atlas, index, tmp_path / "run" / "audit", SETTINGS)
 
 

@@ -104,7 +104,7 @@ def test_views_of_a_classifier_are_refused(made: Path) -> None:
 
 def test_what_is_not_there_names_the_command(made: Path) -> None:
     manifest = read_manifest(made / "data")
-    with pytest.raises(MissingStageError, match=r"train_embedder.py .*--embedder frozen"):
+    with pytest.raises(MissingStageError, match=r"train.embedder .*--embedder frozen"):
         open_vectors(str(made / "nothing"), manifest, made / "store")
 
 

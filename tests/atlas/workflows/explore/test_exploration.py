@@ -243,7 +243,7 @@ def test_the_command_says_what_it_found_and_where(write_atlas: Writer, tmp_path:
     )  # fmt: skip
     assert "2 (66.666667 %)" in done.stdout
     assert "only the labels are explored" in done.stdout
-    assert f"see {tmp_path / 'out' / PAGE_FILE}" in done.stdout.replace("\n", "")
+    assert f"open {tmp_path / 'out' / PAGE_FILE}" in done.stdout.replace("\n", "")
 
 
 @pytest.fixture(scope="module")
