@@ -170,13 +170,13 @@ def test_stored_and_single_embeddings_are_equal_bit_for_bit(job, tmp_path):
 
 def test_mistakes_name_the_next_step(job, tmp_path):
     data, run = job
-    with pytest.raises(MissingStageError, match=r"train_embedder\.py"):
+    with pytest.raises(MissingStageError, match=r"train.embedder"):
         build_index(data, str(tmp_path / "none"), tmp_path / "index")
     with pytest.raises(MissingStageError, match=r"build.index"):
         find_leaks(data, tmp_path / "none", tmp_path / "l", LEAKS)
     with pytest.raises(MissingStageError, match=r"find.leaks"):
         make_submission(data, tmp_path, run / "classifier", tmp_path / "s")
-    with pytest.raises(MissingStageError, match=r"train_classifier\.py"):
+    with pytest.raises(MissingStageError, match=r"train.classifier"):
         make_submission(data, run / "leaks", tmp_path, tmp_path / "s")
     with pytest.raises(UserError, match="no image of that id"):
         lookup(["nobody"], run / "index", k=1, montage=tmp_path / "m.png")

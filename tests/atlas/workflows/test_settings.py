@@ -18,7 +18,7 @@ from atlas.workflows.settings import (
     ("kind", "given", "said"),
     [
         (FoldSettings, {"folds": 1}, "--folds 1: .* give 2 or more"),
-        (FoldSettings, {"folds": "random", "gap": 3}, "belongs to blocks"),
+        (FoldSettings, {"by": "random", "gap": 3}, "belongs to blocks"),
         (FoldSettings, {"folds": 0, "gap": -1}, "--folds 0: .*; --gap -1: "),
         (ClassifierFolds, {"folds": 1}, "--folds 1: .* give 2 or more"),
         (ClassifierFolds, {"folds": 1, "gap": 3}, "--folds 1: .*; a gap belongs to blocks"),

@@ -126,7 +126,7 @@ def test_external_images_and_groups_go_along(tmp_path: Path) -> None:
 
 def test_what_is_printed(tmp_path: Path) -> None:
     data = write_atlas(tmp_path / "data", identities=None)
-    lines = list(simulation_lines(simulate_test(data, tmp_path / "out", HALF), tmp_path / "out"))
+    lines = list(simulation_lines(simulate_test(data, tmp_path / "out", HALF)))
     assert lines[0] == "24 images stay labelled, 20 are tested:"
     assert "no siblings" in "\n".join(lines)
 
