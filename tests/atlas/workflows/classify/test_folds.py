@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atlas.core.errors import MissingStageError, UserError
+from atlas.core.errors import MissingStageError, UserError, command_line
 from atlas.dataset.artifacts import LEAK_COLUMNS, load_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.workflows.classify.prediction import predict_part
@@ -110,7 +110,7 @@ def test_what_cannot_be_predicted_is_refused(run, tmp_path) -> None:
         predict_part(data, folds / "fold1", p, PLAIN, part="test", folds="1")
     with pytest.raises(UserError, match="no images of external"):
         predict_part(data, folds, p, PLAIN, part="external", folds=None)
-    with pytest.raises(MissingStageError, match=r"train_classifier\.py"):
+    with pytest.raises(MissingStageError, match=command_line("train_classifier")):
         predict_part(data, tmp_path, p, PLAIN, part="test", folds=None)
     with pytest.raises(UserError, match=r"ending in \.h5"):
         predict_part(data, folds, data / "train.csv", PLAIN, part="test", folds=None)
