@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atlas.core.errors import MissingStageError, Stage, UserError
+from atlas.core.errors import MissingStageError, Stage, UserError, command_line
 from atlas.core.files import (
     LEFT_OVER_SECONDS,
     content_hash,
@@ -86,7 +86,9 @@ def test_json_of_what_settings_hold() -> None:
 def test_json_files(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"a": [1]})
     assert read_json(tmp_path / "x.json") == {"a": [1]}
-    with pytest.raises(MissingStageError, match=r"y.json is not there: run first  .*build.index"):
+    with pytest.raises(
+        MissingStageError, match=f"y.json is not there: run first  .*{command_line('build_index')}"
+    ):
         read_json(tmp_path / "y.json", Stage.INDEX)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.core.errors import MissingStageError, Stage, UserError
+from atlas.core.errors import MissingStageError, Stage, UserError, command_line
 from atlas.dataset.artifacts import (
     LEAK_COLUMNS,
     MATCH_COLUMNS,
@@ -80,10 +80,10 @@ def test_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
 def test_missing_and_foreign_files_name_the_command(tmp_path: Path) -> None:
     path = tmp_path / "e.h5"
     for load in (load_embeddings, load_probabilities, load_table, load_matches, load_leaks):
-        with pytest.raises(MissingStageError, match=r"run first  .*build.index"):
+        with pytest.raises(MissingStageError, match=f"run first  .*{command_line('build_index')}"):
             load(path, Stage.INDEX)
     path.write_text("not HDF5")
-    with pytest.raises(UserError, match=r"make it by  .*build.index"):
+    with pytest.raises(UserError, match=f"make it by  .*{command_line('build_index')}"):
         load_embeddings(path, Stage.INDEX)
 
 

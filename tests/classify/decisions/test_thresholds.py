@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from atlas.core.errors import DataError, MissingStageError
+from atlas.core.errors import DataError, MissingStageError, command_line
 from atlas.dataset.metrics import macro_f1
 from classify.decisions.thresholds import (
     best_overall_threshold,
@@ -130,5 +130,5 @@ def test_the_file_gives_back_the_same_cuts(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(MissingStageError, match="train_classifier"):
+    with pytest.raises(MissingStageError, match=command_line("train_classifier")):
         load_thresholds(tmp_path, ("a",))

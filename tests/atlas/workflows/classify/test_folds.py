@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atlas.core.errors import MissingStageError, UserError
+from atlas.core.errors import MissingStageError, UserError, command_line
 from atlas.dataset.artifacts import LEAK_COLUMNS, load_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.workflows.classify.prediction import predict
@@ -110,7 +110,7 @@ def test_what_cannot_be_predicted_is_refused(run, tmp_path) -> None:
         predict(data, folds / "fold1", p, PLAIN, split="test", only="1")
     with pytest.raises(UserError, match="no images of external"):
         predict(data, folds, p, PLAIN, split="external", only=None)
-    with pytest.raises(MissingStageError, match=r"train.classifier"):
+    with pytest.raises(MissingStageError, match=f"{command_line('train_classifier')}"):
         predict(data, tmp_path, p, PLAIN, split="test", only=None)
     with pytest.raises(UserError, match=r"ending in \.h5"):
         predict(data, folds, data / "train.csv", PLAIN, split="test", only=None)

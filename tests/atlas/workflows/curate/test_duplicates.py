@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from atlas.core.errors import ProvenanceError, UserError
+from atlas.core.errors import ProvenanceError, UserError, command_line
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.splits.hold_out import grouped_ids
 from atlas.synthetic.drawn_atlas import draw_atlas
@@ -99,7 +99,7 @@ def test_cleaned_data_is_sound_and_needs_a_new_index(job, tmp_path) -> None:
         shutil.copy(path, cleaned)
     copies = set(truth.index[truth["relation"] == "same_image"])
     assert set(read_manifest(data).ids) - set(read_manifest(cleaned).ids) == copies
-    with pytest.raises(ProvenanceError, match=r"build.index"):
+    with pytest.raises(ProvenanceError, match=command_line("build_index")):
         find(cleaned, run / "index", tmp_path / "duplicates")
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from atlas.core.errors import DataError, MissingStageError, UserError
+from atlas.core.errors import DataError, MissingStageError, UserError, command_line
 from atlas.core.row_cache import fill_rows
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import read_manifest
@@ -104,7 +104,9 @@ def test_views_of_a_classifier_are_refused(made: Path) -> None:
 
 def test_what_is_not_there_names_the_command(made: Path) -> None:
     manifest = read_manifest(made / "data")
-    with pytest.raises(MissingStageError, match=r"train.embedder .*--embedder frozen"):
+    with pytest.raises(
+        MissingStageError, match=f"{command_line('train_embedder')} .*--embedder frozen"
+    ):
         open_vectors(str(made / "nothing"), manifest, made / "store")
 
 

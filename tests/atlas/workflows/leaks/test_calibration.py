@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atlas.core.errors import UserError
+from atlas.core.errors import UserError, command_line
 from atlas.workflows.leaks.calibration import (
     LeakCalibration,
     SameImageMeasurement,
@@ -60,5 +60,5 @@ def test_one_of_an_earlier_version_is_refused_in_one_line(
     stored = json.loads(path.read_text())
     stored[part]["of_old"] = stored[part].pop(name)
     path.write_text(json.dumps(stored))
-    with pytest.raises(UserError, match=r"earlier version .*find.leaks"):
+    with pytest.raises(UserError, match=f"earlier version .*{command_line('find_leaks')}"):
         load_calibration(tmp_path)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atlas.core.errors import ProvenanceError, UserError
+from atlas.core.errors import ProvenanceError, UserError, command_line
 from atlas.core.files import read_json, write_json
 from atlas.dataset.artifacts import LEAK_COLUMNS, load_probabilities, save_table
 from atlas.workflows.classify.ensemble import ensemble
@@ -120,7 +120,7 @@ def test_a_submission_of_a_classifier_elsewhere_is_refused_before_anything_is_do
     make_submission(data, run / "leaks", run / "folds", run / "submission")
     shutil.rmtree(run / "folds")
     lose_images(data)
-    with pytest.raises(ProvenanceError, match=r"not in .*make.submission"):
+    with pytest.raises(ProvenanceError, match=f"not in .*{command_line('make_submission')}"):
         update(data, run)
     assert len(pd.read_csv(run / "index" / "references.csv")) == 30
 
@@ -129,7 +129,9 @@ def test_an_ensemble_without_its_members_names_one(copied) -> None:
     data, run = copied
     for name in ("b", "all"):
         shutil.rmtree(run / name)
-    with pytest.raises(ProvenanceError, match=r"joined was made from b, .*ensemble"):
+    with pytest.raises(
+        ProvenanceError, match=f"joined was made from b, .*{command_line('ensemble')}"
+    ):
         bring_up_to_date(data, RunFolder(run))
 
 
