@@ -1,6 +1,6 @@
 """From PNGs to an index, as whole commands with their start: ours beside what a user would write.
 
-python scripts/draw_atlas.py --out D --identities 100 --fields-per-identity 4 --size-px 512 \
+atlas draw-atlas --out D --identities 100 --fields-per-identity 4 --size-px 512 \
   --novel-identities 0 --copies 0
 python -m benchmarks.build_from_files --data D --out R
 

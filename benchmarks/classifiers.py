@@ -4,7 +4,7 @@ Every row is `scripts/train_folds.py` in a process of its own, with as many epoc
 and the same folds; what is finished is kept, so a killed run goes on. Beside them a logistic
 regression on intensities of channels, which every network must beat.
 
-python scripts/draw_atlas.py --out D --identities 250 --fields-per-identity 4 --size-px 96 \
+atlas draw-atlas --out D --identities 250 --fields-per-identity 4 --size-px 96 \
   --test-fields-per-identity 1 --novel-identities 10 --copies 0
 python benchmarks/classifiers.py recipes --data D --out R/recipes
 python benchmarks/classifiers.py losses --data D --out R/losses --seeds 3
@@ -54,7 +54,7 @@ CHANNELS = ("rgby", "rgb", "0_g_0", "r+y_g+y_b", "b+y_r+y_g", "red", "green", "b
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """name: of the row; recipe: of train_folds.py; options: what it changes."""
+    """name: of the row; recipe: of train-folds; options: what it changes."""
 
     name: str
     recipe: Recipe

@@ -1,6 +1,6 @@
 """From a decoded store to embeddings: the loop a user would write beside the project's.
 
-python scripts/draw_atlas.py --out D --identities 16 --size-px 256
+atlas draw-atlas --out D --identities 16 --size-px 256
 python -m benchmarks.embedding_speed --data D --out R
 
 All have the same network, a ResNet50, and the same images: the loop as torch

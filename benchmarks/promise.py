@@ -5,9 +5,9 @@ Each redraw parts both by lot into what calibrates and what is scored, 5 % of wh
 promise is kept where the claims of the scored part are as precise as asked. The oracle is the
 lowest cut that is precise enough on the scored part itself.
 
-python scripts/draw_atlas.py --out D --identities 200 --test-fields-per-identity 6 \
+atlas draw-atlas --out D --identities 200 --test-fields-per-identity 6 \
   --novel-identities 1980 --copies 0
-python scripts/build_index.py --data D --embedder frozen --out R/index
+atlas build-index --data D --embedder frozen --out R/index
 python benchmarks/promise.py --data D --index R/index --neighbours 10 --out R/promise
 """
 

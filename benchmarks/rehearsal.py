@@ -1,7 +1,7 @@
 """The whole chain from PNGs to a submission on ever larger parts of one atlas: what each command
 takes, and its peak memory.
 
-python scripts/draw_atlas.py --train-table train.csv --test-table sample_submission.csv \
+atlas draw-atlas --train-table train.csv --test-table sample_submission.csv \
   --size-px 128 --out D
 python -m benchmarks.rehearsal --data D --embedder E --out R
 
@@ -41,7 +41,7 @@ def main(
     Args:
         data: an atlas with train and test images, and nothing beside them.
         out: where all goes.
-        embedder: what train_embedder.py wrote for images of that kind; else a ResNet50 by lot.
+        embedder: what train-embedder wrote for images of that kind; else a ResNet50 by lot.
         size_px: that images are brought to by one by lot.
         sizes: images of a part, labelled and test ones in the atlas's own proportion; 0 for all.
         seed: which images a part has.

@@ -1,6 +1,6 @@
 """Random reads of single images from HDF5, by how they are kept and how they are asked for.
 
-python scripts/draw_atlas.py --out D --identities 100 --size-px 512 --copies 0
+atlas draw-atlas --out D --identities 100 --size-px 512 --copies 0
 python -m benchmarks.store_reads --data D --out R
 
 Chunks are of one image each: raw as the project keeps them, or packed by a codec of hdf5plugin.

@@ -3,9 +3,9 @@ r"""What folds, ensembles, stacking and transfer are worth, on images whose trut
 One index, one search for leaks, three recipes of five folds; of these every kind of submission,
 each scored with and without transferred labels. What is finished is kept.
 
-python scripts/draw_atlas.py --out D --identities 400 --fields-per-identity 6 --size-px 64 \
+atlas draw-atlas --out D --identities 400 --fields-per-identity 6 --size-px 64 \
   --test-fields-per-identity 1 --novel-identities 1 --copies 0
-python scripts/simulate_test.py --data D --out S --test-share .3
+atlas simulate-test --data D --out S --test-share .3
 python benchmarks/submissions.py --data S --out R
 """
 
@@ -43,7 +43,7 @@ def main(data: Path, out: Path, embedder: str = "smoke", thresholds: str = "best
     Args:
         data: an atlas folder with truth.csv.
         out: a folder; equal settings go on there.
-        embedder: a recipe of train_embedder.py, or frozen.
+        embedder: a recipe of train-embedder, or frozen.
         thresholds: of all ensembles.
     """
     if embedder != "frozen":

@@ -1,6 +1,6 @@
 """Images a second of the training loops as the project runs them, beside a plain PyTorch loop.
 
-python scripts/draw_atlas.py --out D --identities 40 --size-px 128 --copies 0
+atlas draw-atlas --out D --identities 40 --size-px 128 --copies 0
 python -m benchmarks.training_speed --data D --out R
 
 The plain loop decodes PNGs with PIL in two workers, flips with torchvision, and trains the same

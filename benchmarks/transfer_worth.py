@@ -21,7 +21,7 @@ from classify.decisions.thresholds import choose_thresholds, predict_labels
 from classify.run_files import load_held_out
 from index.claims.expected_gain import learn, weigh
 
-CONFIDENCE = 0.99  # that a match is one: what find_leaks.py promises
+CONFIDENCE = 0.99  # that a match is one: what find-leaks promises
 WAYS = ("ours", "classifier", "copied")
 
 

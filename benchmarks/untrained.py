@@ -1,7 +1,7 @@
 """An embedder folder of a ResNet50 that learned nothing, which is as fast as a trained one.
 
 python -m benchmarks.untrained --data DATA --out EMBEDDER --size-px 256
-python scripts/build_index.py --data DATA --embedder EMBEDDER --out RUN/index
+atlas build-index --data DATA --embedder EMBEDDER --out RUN/index
 """
 
 from dataclasses import replace

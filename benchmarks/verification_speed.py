@@ -2,9 +2,9 @@
 on all.
 
 Pairs are labelled images with others by lot, as most candidates are: no copies. The stored images
-are read and the pairs compared as `find_leaks.py` does it.
+are read and the pairs compared as `find-leaks` does it.
 
-python scripts/draw_atlas.py --out D --identities 200 --size-px 128 --copies 0
+atlas draw-atlas --out D --identities 200 --size-px 128 --copies 0
 python -m benchmarks.verification_speed --data D --size-px 128 --out R
 """
 

@@ -1,4 +1,4 @@
-"""`python -m atlas.cli build-index` does what `python scripts/build_index.py` does."""
+"""`python -m atlas.cli build-index` does what `atlas build-index` does."""
 
 from atlas.cli.console import errors_in_one_line
 

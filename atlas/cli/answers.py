@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from atlas.core.errors import command_line
-from atlas.core.files import json_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +44,8 @@ class Answer:
 
     def as_json(self) -> str:
         """Return the same as one line of JSON."""
+        from atlas.core.files import json_text
+
         said = {
             "summary": self.summary,
             "wrote": [str(path) for path in self.wrote],

@@ -74,7 +74,7 @@ def train_folds(
     mean of the folds. The same command resumes a stopped run and skips what is done.
 
     Args:
-        recipe: As for train_classifier.py.
+        recipe: As for train-classifier.
         data: The atlas folder.
         out: The folder to write, with a run folder for each fold.
         only: Numbers of folds to train now, such as 1,2; all, unless given.
@@ -117,7 +117,7 @@ def predict(
 
     Args:
         data: The atlas folder.
-        classifier: What train_classifier.py or train_folds.py wrote.
+        classifier: What train-classifier or train-folds wrote.
         only: Numbers of the folds to use, such as 1,3; all that are finished, unless given.
         split: Which images.
         out: The HDF5 file to write.
@@ -151,7 +151,7 @@ def ensemble(
     The folder it writes goes wherever that of a classifier goes.
 
     Args:
-        members: Run folders of train_classifier.py, train_folds.py or of this command, which were
+        members: Run folders of train-classifier, train-folds or of this command, which were
             asked about the same held-out images; one will do, for its cuts and priors.
         data: The atlas folder.
         out: The folder to write.
@@ -226,7 +226,7 @@ def show_maps(
 
     Args:
         data: The atlas folder.
-        classifier: What train_classifier.py or train_folds.py wrote.
+        classifier: What train-classifier or train-folds wrote.
         out: The folder to write: a PNG for each label, and boxes.csv.
         maps: Which images, and what makes a box.
     """

@@ -79,7 +79,7 @@ def audit_labels(
 
     Args:
         data: The atlas folder.
-        index: What build_index.py wrote from the same data.
+        index: What build-index wrote from the same data.
         out: Where audit.csv and the page audit.html go.
         k: Neighbours that are considered for each image.
         wrong_share: Share of the images taken to be labelled wrongly before looking, and labelled
@@ -163,7 +163,7 @@ def remove_duplicates(
 
     Args:
         data: The atlas folder.
-        index: What build_index.py wrote from the same data.
+        index: What build-index wrote from the same data.
         out: Where duplicates.csv, groups.csv, cleaned/ and a picture go.
         settings: What is claimed, and on what measurements.
     """

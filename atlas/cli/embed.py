@@ -64,7 +64,7 @@ def build_index(
 
     Args:
         data: The atlas folder.
-        embedder: What train_embedder.py wrote, or "frozen" for a pretrained trunk without training.
+        embedder: What train-embedder wrote, or "frozen" for a pretrained trunk without training.
         out: Where the index goes; it holds all that a query needs.
         image_size_px: The side that images are resized to for "frozen"; their most common side, up
             to 512 px, unless given.
@@ -105,7 +105,7 @@ def lookup(
     Args:
         queries: Ids (test or train), image files, or folders of them; channel files of one field
             are one query.
-        index: What build_index.py wrote.
+        index: What build-index wrote.
         k: Neighbours of each query.
         montage: Where the picture goes; the table is written beside it as CSV.
         data: The atlas folder, if it has moved since the index was made.
@@ -137,7 +137,7 @@ def export_embedder(
     """Write an embedder as an ONNX file, for programs without torch.
 
     Args:
-        embedder: What train_embedder.py wrote, or the folder `embedder` of an index.
+        embedder: What train-embedder wrote, or the folder `embedder` of an index.
         out: The file; uint8 images in, vectors of unit length out, for any number of images.
     """
     from atlas.workflows.embed import embedder as workflow

@@ -36,7 +36,7 @@ def evaluate(
 
     Args:
         data: The atlas folder; what its truth.csv knows of test images is measured too.
-        embedder: What train_embedder.py or train_classifier.py wrote, or "frozen".
+        embedder: What train-embedder or train-classifier wrote, or "frozen".
         out: Where evaluation.json, tables and pictures go.
         held_out: The embedder whose held-out fields are asked for, for "frozen" and classifiers.
         classes: identity, label-set, or auto: identity where any occurs twice.
@@ -144,7 +144,7 @@ def ablate_retrieval(
 
     Args:
         data: The atlas folder.
-        embedder: What train_embedder.py wrote, or "frozen" for a pretrained trunk as it is.
+        embedder: What train-embedder wrote, or "frozen" for a pretrained trunk as it is.
         out: The folder to write.
         held_out: The embedder whose held-out fields are asked for, for "frozen".
         classes: What counts as right; auto takes identities where any occurs twice.

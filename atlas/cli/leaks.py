@@ -73,7 +73,7 @@ def find_leaks(
 
     Args:
         data: The atlas folder.
-        index: What build_index.py wrote from the same data.
+        index: What build-index wrote from the same data.
         out: Where matches.csv, leaks.csv, calibration.json and pictures go.
         settings: What is claimed, and on what measurements.
         profile: Print what each stage took, and which one is the bottleneck.

@@ -70,7 +70,7 @@ def simulate_test(
 
     A copy's source stays labelled, edited copies of it are tested; a sibling's antibody keeps
     other images; of the others' antibodies nothing stays. Then run the other commands with
-    --data OUT, and score.py at the end.
+    --data OUT, and score at the end.
 
     Args:
         settings: How many images of which relation.

@@ -22,8 +22,8 @@ def make_submission(
 
     Args:
         data: The atlas folder; its sample_submission.csv gives the rows and their order.
-        leaks: What find_leaks.py wrote.
-        classifier: What train_classifier.py or train_folds.py wrote.
+        leaks: What find-leaks wrote.
+        classifier: What train-classifier or train-folds wrote.
         out: Where submission.csv, origins.csv and summary.json go.
     """
     from atlas.workflows.submit import submission as workflow

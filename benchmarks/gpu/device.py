@@ -7,8 +7,6 @@ from statistics import median
 
 import torch
 
-from benchmarks.side_by_side import about_machine
-
 ROUNDS = 5
 
 
@@ -33,6 +31,10 @@ class Device:
     @property
     def description(self) -> str:
         """The device with its memory and torch's version, then the machine around it."""
+        from benchmarks.side_by_side import (
+            about_machine,  # loads matplotlib, which parts do without
+        )
+
         memory = ""
         if self.is_gpu:
             total_gib = torch.cuda.get_device_properties(0).total_memory / 2**30

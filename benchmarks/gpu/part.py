@@ -1,13 +1,14 @@
 """A part of the check: the process that it runs in, its limit, and what it found.
 
-python -m benchmarks.gpu.part MODULE NAME OUT SECONDS [--tiny]
+python -m benchmarks.gpu.part RUN NAME OUT SECONDS [--tiny]
 
-A part is a module with a function `run(work)`. It says what it finds as it goes, and each of that
-is on disk at once, so a part that is stopped at its limit, or dies, leaves what it had found.
+RUN names a function `run(work)`, as `benchmarks.gpu.search:run`. It says what it finds as it goes,
+and each of that is on disk at once, so a part that is stopped at its limit, or dies, leaves what it
+had found.
 """
 
-import importlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
 from atlas.core.files import read_json, write_json
@@ -34,10 +36,10 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """module: with the function `run`. share: of the time, in proportion to the other parts."""
+    """run: `module:function`. share: of the time, in proportion to the other parts."""
 
     name: str
-    module: str
+    run: str
     share: float
 
 
@@ -45,6 +47,7 @@ class Part:
 class Finding:
     """What a part found, so far or in the end.
 
+    processor_s: Seconds of one core, of the part and all processes that it waited for.
     checks: What must hold: whether it does, and in which figures it shows.
     figures: Measurements, by group and name.
     error: One line; empty where nothing went wrong.
@@ -53,6 +56,7 @@ class Finding:
     name: str
     state: State = "waiting"
     seconds: float = 0.0
+    processor_s: float = 0.0
     limit_s: float = 0.0
     checks: dict[str, dict[str, Any]] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -137,13 +141,13 @@ def run_part(part: Part, out: Path, *, limit_s: float, tiny: bool) -> Finding:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     log = path.with_suffix(".log")
-    command = [sys.executable, "-m", "benchmarks.gpu.part", part.module, part.name,
+    command = [sys.executable, "-m", "benchmarks.gpu.part", part.run, part.name,
                str(out.resolve()), str(limit_s), *(["--tiny"] if tiny else [])]  # fmt: skip
     environment = {
         "NO_ALBUMENTATIONS_UPDATE": "1", "OMP_WAIT_POLICY": "PASSIVE", "TQDM_MININTERVAL": "30",
         **os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *_python_path()]),
     }  # fmt: skip
-    began = time.monotonic()
+    began, used = time.monotonic(), _used_by_children_s()
     with log.open("w", encoding="utf-8") as lines:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=lines, stderr=lines, process_group=0
@@ -154,15 +158,18 @@ def run_part(part: Part, out: Path, *, limit_s: float, tiny: bool) -> Finding:
             code = None
         finally:
             _kill_group(process)
-    return _ended(part, path, log, code, seconds=time.monotonic() - began, limit_s=limit_s)
+    ended = _ended(part, path, log, code, limit_s=limit_s)
+    return replace(
+        ended, seconds=time.monotonic() - began, processor_s=_used_by_children_s() - used
+    )
 
 
-def main(module: str, name: str, out: Path, seconds: float, tiny: bool) -> None:
+def main(run: str, name: str, out: Path, seconds: float, tiny: bool) -> None:
     """Run a part in this process."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     work = Work(name, out, seconds=seconds, tiny=tiny)
     try:
-        importlib.import_module(module).run(work)
+        resolve_name(run)(work)
     except Exception as error:
         traceback.print_exc()
         work.end(_one_line(error))
@@ -170,21 +177,24 @@ def main(module: str, name: str, out: Path, seconds: float, tiny: bool) -> None:
         work.end()
 
 
-def _ended(
-    part: Part, path: Path, log: Path, code: int | None, *, seconds: float, limit_s: float
-) -> Finding:
+def _ended(part: Part, path: Path, log: Path, code: int | None, *, limit_s: float) -> Finding:
     """What the process wrote, or what can be said of one that did not come to its end."""
     left = Finding(name=part.name, state="running")
     if path.exists():
         left = Finding(**read_json(path))
-    left = replace(left, seconds=seconds, limit_s=limit_s)
+    left = replace(left, limit_s=limit_s)
     if code is None:
-        error = f"stopped at its limit of {limit_s:.0f} s; {log.name} says how far it was"
+        error = f"it had {limit_s:.0f} s; {log.name} says how far it was"
         return replace(left, state="stopped at its limit", error=error)
     if left.state != "running":
         return left
     last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
     return replace(left, state="failed", error=" ".join([f"ended with status {code}", *last]))
+
+
+def _used_by_children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _one_line(error: Exception) -> str:
@@ -213,5 +223,5 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    module_name, part_name, folder, limit, *options = sys.argv[1:]
-    main(module_name, part_name, Path(folder), float(limit), "--tiny" in options)
+    function, part_name, folder, limit, *options = sys.argv[1:]
+    main(function, part_name, Path(folder), float(limit), "--tiny" in options)

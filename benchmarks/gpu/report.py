@@ -27,14 +27,17 @@ def markdown(about: str, findings: Iterable[Finding], *, tiny: bool) -> str:
     """Return the report: a table of all parts, then the checks and figures of each."""
     findings = list(findings)
     rows = [
-        (finding.name, finding.state, f"{finding.seconds:.1f}", f"{finding.limit_s:.0f}")
+        (
+            finding.name, finding.state, f"{finding.seconds:.1f}", f"{finding.limit_s:.0f}",
+            f"{finding.processor_s:.1f}",
+        )
         for finding in findings
-    ]
+    ]  # fmt: skip
     parts = [
         "# Check on a GPU",
         about,
         *([TINY_NOTE] if tiny else []),
-        _table(("part", "state", "seconds", "limit"), rows),
+        _table(("part", "state", "seconds", "limit", "seconds of one core"), rows),
         *(_section(finding) for finding in findings if finding.state != "waiting"),
     ]
     return "\n\n".join(parts) + "\n"

@@ -6,8 +6,10 @@ pretrained weights are loaded, and 15% of the antibodies train nothing, so that 
 more than a few.
 """
 
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,6 +44,7 @@ TRIAL_IDENTITIES, TRIAL_EPOCHS = 64, 3
 SPEED_IDENTITIES = 400  # of the classifier
 TINY_BATCH = 8
 SHARE_OF_TIME = 0.8  # of what is left, for the trainings; the rest is for measuring them
+MOST_OF_PLANNED = 1.15  # of the time that was planned, after which a training is stopped
 CURVES_FILE = "learning_curves.png"
 
 
@@ -65,7 +68,7 @@ def run(work: Work) -> None:
     for number, name in enumerate(NAMES):
         seconds = (ends - time.monotonic()) / (len(NAMES) - number)
         some, settings = _planned(name, manifest, pace, seconds, work)
-        tables[name] = train_by(name, some, settings, work)
+        tables[name] = train_by(name, some, settings, work, limit_s=MOST_OF_PLANNED * seconds)
         save_curves(work.out / CURVES_FILE, tables)
 
 
@@ -112,22 +115,51 @@ def measure_embedder(work: Work, manifest: Manifest, peak: float) -> Pace:
     return pace
 
 
-def train_by(name: str, manifest: Manifest, settings: EmbedderSettings, work: Work) -> pd.DataFrame:
-    """Train and measure an embedder, and return its metrics by epoch."""
-    store = _store(work, manifest)
-    folder = work.folder / "embedders" / name
+def train_by(
+    name: str, manifest: Manifest, settings: EmbedderSettings, work: Work, *, limit_s: float
+) -> pd.DataFrame:
+    """Train and measure an embedder, and return its metrics by epoch.
+
+    limit_s: After so many seconds the training is stopped, and its last epoch is reported.
+    """
+    store, folder = _store(work, manifest), work.folder / "embedders" / name
     work.found(
         name, antibodies=len(manifest.repeated_identities), fields=len(manifest.ids),
         epochs=settings.training.epochs, learning_rate=settings.training.learning_rate,
     )  # fmt: skip
     start = time.monotonic()
     with recorded() as recorder:
-        embedder = embedder_training.train_embedder(manifest, store, settings, folder)
+        try:
+            with stopped_after(limit_s):
+                embedder = embedder_training.train_embedder(manifest, store, settings, folder)
+            found = {"best_epoch": embedder.provenance["best_epoch"]}
+            found |= top1s(embedder, manifest, store)
+        except KeyboardInterrupt:
+            found = {"stopped": f"after {limit_s:.0f} s"}
+    work.found(name, seconds=time.monotonic() - start, **found)
+    table = pd.read_csv(folder / "metrics.csv")
     work.found(
-        name, seconds=time.monotonic() - start, images_per_s=step_rate(recorder.spans),
-        best_epoch=embedder.provenance["best_epoch"], **top1s(embedder, manifest, store),
+        name, images_per_s=step_rate(recorder.spans), epochs_done=len(table),
+        validation_top1=float(table[embedder_training.SELECTED_BY].iloc[-1]),
     )  # fmt: skip
-    return pd.read_csv(folder / "metrics.csv")
+    return table
+
+
+@contextmanager
+def stopped_after(seconds: float) -> Iterator[None]:
+    """Raise KeyboardInterrupt, on which Lightning ends a training in order, once the time is over.
+    Only in the main thread."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def top1s(embedder: Embedder, manifest: Manifest, store: ImageStore) -> dict[str, float]:

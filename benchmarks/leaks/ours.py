@@ -1,4 +1,4 @@
-"""What this project says: build_index.py and find_leaks.py, run as a user would."""
+"""What this project says: build-index and find-leaks, run as a user would."""
 
 import subprocess
 import sys

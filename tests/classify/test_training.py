@@ -212,3 +212,15 @@ def test_equal_seeds_draw_equal_weights() -> None:
     second, _ = build_network(TINY, statistics, channels=("gray",), labels=3)
     pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_a_classifier_that_predicts_alike_twice(data: Path, tmp_path: Path) -> None:
+    classifier = train(data, tmp_path / "run").classifier
+    store = fill_store(read_manifest(data), data.parent / "store", size_px=32)
+    first, second = (
+        predict(each, store, store.ids[:9], folder=tmp_path / name).probabilities_NC
+        for name, each in (("trained", classifier), ("loaded", load_classifier(tmp_path / "run")))
+    )
+    assert next(classifier.network.parameters()).is_cuda
+    assert np.array_equal(first, second)

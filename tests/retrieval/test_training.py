@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from atlas.core.errors import MissingStageError, Stage, UserError
 from atlas.training.loop import read_checkpoint
@@ -110,6 +111,9 @@ def test_a_damaged_embedder_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.gpu
 def test_training_uses_a_gpu_and_embeds_alike_twice(tmp_path: Path) -> None:
+    torch.cuda.reset_peak_memory_stats()
+    held = torch.cuda.memory_allocated()
     embedder = train(tmp_path)
+    assert torch.cuda.max_memory_allocated() > held
     images = store(tmp_path / "store", IDENTITIES).read(["f0_0"])
     assert np.array_equal(embed_images(embedder, images), embed_images(embedder, images))

@@ -97,7 +97,7 @@ def ablate_retrieval(
 ) -> pd.DataFrame:
     """Write ablation.csv, .png and .json to `out`; return the table.
 
-    embedder: a folder that `train_embedder.py` wrote, or "frozen". held_out: the embedder whose
+    embedder: a folder that `train-embedder` wrote, or "frozen". held_out: the embedder whose
     held-out images are asked for, for "frozen". With DATA/truth.csv, test images are asked for too.
     Images and vectors are kept in the folder `store` beside `out`, so that the run is resumable.
     Raises UserError where nothing can be asked for.

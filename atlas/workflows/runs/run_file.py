@@ -6,17 +6,17 @@ out = "runs/mine"        # runs/NAME of NAME.toml, unless given
 seed = 0                 # of every stage that has none of its own
 
 [embedder]               # left out, or recipe = "frozen": a pretrained trunk without training
-recipe = "winner"        # and any option of train_embedder.py, with _ for -
+recipe = "winner"        # and any option of train-embedder, with _ for -
 
-[leaks]                  # any option of find_leaks.py; so for [index] and [submission]
+[leaks]                  # any option of find-leaks; so for [index] and [submission]
 copy_precision = 0.99
 
-[classifiers.dense]      # one by one; with `folds` any option of train_folds.py,
-recipe = "densenet121"   # without any of train_classifier.py
+[classifiers.dense]      # one by one; with `folds` any option of train-folds,
+recipe = "densenet121"   # without any of train-classifier
 folds = 5
 
 [ensemble]               # of all classifiers, needed where there are several
-how = "mean"             # any option of ensemble.py
+how = "mean"             # any option of ensemble
 ```
 """
 

@@ -16,9 +16,8 @@ def test_counts_before_and_after_are_printed(tmp_path: Path) -> None:
         external={"e": "1"},
         test=["q"],
     )
-    lines = list(rare_lines(plan_of(data, RareSettings(least=4)), None))
+    lines = list(rare_lines(plan_of(data, RareSettings(least=4))))
     assert [line.split() for line in lines[:2]] == [
         ["one", "2", "->", "4"],
         ["two", "1", "->", "4"],
     ]
-    assert lines[2] == "5 images would be made: 9 -> 14 labelled images"

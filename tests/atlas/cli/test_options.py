@@ -19,8 +19,7 @@ BCE = (LossTerm(name="bce"),)
 
 def settings(command: str, words: str, *loss: str) -> Any:
     """What the command would be called with; `loss` may hold spaces."""
-    call = understood(command, [*words.split(), *loss])
-    return call.keywords["settings"]  # type: ignore[attr-defined]
+    return understood(command, [*words.split(), *loss]).options["settings"]
 
 
 @pytest.mark.parametrize("command", RECIPES_OF)

@@ -86,7 +86,7 @@ def test_json_of_what_settings_hold() -> None:
 def test_json_files(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"a": [1]})
     assert read_json(tmp_path / "x.json") == {"a": [1]}
-    with pytest.raises(MissingStageError, match=r"y.json is not there: run first  .*build_index"):
+    with pytest.raises(MissingStageError, match=r"y.json is not there: run first  .*build.index"):
         read_json(tmp_path / "y.json", Stage.INDEX)
 
 

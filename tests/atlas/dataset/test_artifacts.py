@@ -80,7 +80,7 @@ def test_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
 def test_missing_and_foreign_files_name_the_command(tmp_path: Path) -> None:
     path = tmp_path / "e.h5"
     for load in (load_embeddings, load_probabilities, load_table, load_matches, load_leaks):
-        with pytest.raises(MissingStageError, match=r"run first  .*build_index"):
+        with pytest.raises(MissingStageError, match=r"run first  .*build.index"):
             load(path, Stage.INDEX)
     path.write_text("not HDF5")
     with pytest.raises(UserError, match=r"make it by  .*build_index"):

@@ -81,3 +81,9 @@ def test_torch_in_float32_runs_everywhere(monkeypatch) -> None:
     monkeypatch.setattr(openvino_runner, "installed", without("openvino"))
     assert problem(TORCH_FLOAT32) == ""
     assert open_runner(nn.Identity(), TORCH_FLOAT32, batch_size=3, model=None).batch_size == 3
+
+
+@pytest.mark.gpu
+def test_a_gpu_runs_torch_by_itself_in_bfloat16_where_it_has_it() -> None:
+    supported = torch.cuda.is_bf16_supported(including_emulation=False)
+    assert names() == [*(["torch bfloat16"] if supported else []), "torch float32"]

@@ -135,3 +135,11 @@ def test_a_run_stopped_while_it_averages_averages_again(tmp_path: Path) -> None:
     assert train_tiny(tmp_path / "stopped", training).steps == []
     whole, stopped = (state(tmp_path / f, "averaged.ckpt") for f in ("whole", "stopped"))
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
+
+
+@pytest.mark.gpu
+def test_an_average_is_measured_on_a_gpu_and_kept_for_the_processor(tmp_path: Path) -> None:
+    train_tiny(tmp_path, replace(TRAINING, averaged_checkpoints=2))
+    averaged = state(tmp_path, "averaged.ckpt")
+    assert all(tensor.device.type == "cpu" for tensor in averaged.values())
+    assert all(torch.isfinite(tensor).all() for tensor in averaged.values())

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index.search import torch_proposals
 from index.search.open_search import PAYS_FROM, exact_search
 from index.search.proposals import flat_proposals, float16_proposals, gpu_proposals
 from index.search.torch_proposals import TorchProposals
@@ -114,11 +115,17 @@ def test_torch_on_a_gpu_finds_what_the_processor_finds(dtype, spread):
 @pytest.mark.gpu
 @ON_A_GPU
 def test_the_bound_of_a_gpu_holds(dtype):
-    """Long sums, where a GPU that added rounded numbers would leave the bound."""
+    """Long sums of one sign, where a GPU that added rounded numbers would leave the bound."""
     rng = np.random.default_rng(6)
-    vectors, queries = unit(rng, 40_000, 2048), unit(rng, 64, 2048)
+    vectors, queries = np.abs(unit(rng, 40_000, 2048)), np.abs(unit(rng, 64, 2048))
     queries[:32] = vectors[:32]
     bound_holds(partial(TorchProposals, device="cuda", dtype=dtype), vectors, queries)
+
+
+@pytest.mark.gpu
+def test_vectors_that_a_gpu_has_no_room_for_are_left_to_the_processor():
+    assert torch_proposals._fits((1000, 64))
+    assert not torch_proposals._fits((10**9, 512))
 
 
 @pytest.mark.gpu
