@@ -42,7 +42,7 @@ def main(
     Args:
         data: an atlas of four channels; its images in train/ are taken.
         out: where the results go, and the runs in the folder `work`.
-        embedder: a trained one with a ResNet50; else one by lot, see embedding_speed.py.
+        embedder: a trained one with a ResNet50; else one at random, see embedding_speed.py.
         size_px: that images are brought to.
         rounds: that count.
         rivals_python: the interpreter that has imagededup.

@@ -1,7 +1,7 @@
 r"""Classifiers side by side on one atlas: recipes, losses or channel recipes, out of fold.
 
 Every row is `scripts/train_folds.py` in a process of its own, with as many epochs, the same size
-and the same folds; what is finished is kept, so a killed run goes on. Beside them a logistic
+and the same folds; what is finished is kept, so a killed run continues. Beside them a logistic
 regression on intensities of channels, which every network must beat.
 
 atlas draw-atlas --out D --identities 250 --fields-per-identity 4 --size-px 96 \
@@ -40,7 +40,7 @@ from classify.recipes import RECIPES, Recipe
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "train_folds.py"
 Comparison = Literal["recipes", "losses", "channels"]
-OTHERS = "at_cuts_of_others"
+OTHERS = "at_thresholds_of_others"
 # Vectors of intensities: mean, deviation and these percentiles of each channel.
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 LOSSES = (
@@ -93,7 +93,7 @@ def main(
     Args:
         comparison: recipes; losses or channels of one recipe.
         data: the atlas folder.
-        out: equal settings go on there.
+        out: equal settings continue there.
         recipe: of losses and channels.
         only: names of rows; all, unless given.
         epochs: of every row.
@@ -105,14 +105,14 @@ def main(
     common = ("--data", str(data), "--epochs", str(epochs), "--folds", str(folds),
               "--image-size-px", str(image_size_px), "--schedule", "cosine",
               "--precision", precision)  # fmt: skip
-    told = []
+    reported = []
     for row in rows_of(comparison, recipe):
         if only and row.name not in only:
             continue
         for seed in range(seeds):
             folder = out / f"{row.name.replace(' ', '_')}-{seed}"
-            told.append({"name": row.name, "seed": seed, **trained(row, seed, common, folder)})
-    table = pd.DataFrame(told)
+            reported.append({"name": row.name, "seed": seed, **trained(row, seed, common, folder)})
+    table = pd.DataFrame(reported)
     table["seconds_per_epoch"] = table["seconds"] / (epochs * folds)
     if comparison == "recipes":
         table["parameters"] = [parameters(name, data, image_size_px) for name in table["name"]]
@@ -151,7 +151,7 @@ def parameters(recipe: Recipe, data: Path, image_size_px: int) -> int:
 
 
 def baseline(data: Path, out: Path, folds: int, image_size_px: int) -> float:
-    """Macro F1 out of fold, on the folds of seed 0, cuts chosen on the other folds."""
+    """Macro F1 out of fold, on the folds of seed 0, thresholds chosen on the other folds."""
     manifest = read_manifest(data)
     store = fill_store(manifest, out / "store", size_px=image_size_px)
     made = stratified_folds(manifest, folds=folds, seed=0)
@@ -170,10 +170,10 @@ def baseline(data: Path, out: Path, folds: int, image_size_px: int) -> float:
     predicted = []
     for n, probabilities_NC in enumerate(said):
         others = [m for m in range(folds) if m != n]
-        cuts = choose_thresholds(
+        thresholds = choose_thresholds(
             np.concatenate([said[m] for m in others]), np.concatenate([right[m] for m in others])
         )
-        predicted.append(predict_labels(probabilities_NC, cuts.per_class_C))
+        predicted.append(predict_labels(probabilities_NC, thresholds.per_class_C))
     return macro_f1(np.concatenate(right), np.concatenate(predicted))
 
 

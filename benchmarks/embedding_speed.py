@@ -39,12 +39,12 @@ def main(
 ) -> None:  # fmt: skip
     """Measures images a second of each way; the store is filled below `out` beforehand.
 
-    embedder: a trained one, of images of that size; else a ResNet50 by lot, of which nobody can say
+    embedder: a trained one, of images of that size; else a ResNet50 at random, of which nobody can say
     what 8 bits cost, as all its embeddings are much alike.
     """
     source = (data, out, embedder, images, size_px)
     threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
-    # A process for each: the project tells the allocator to keep memory, which helps any loop.
+    # A process for each: the project says the allocator to keep memory, which helps any loop.
     with (
         own_process(threads) as loop,
         own_process({**threads, **KEPT}) as kept,

@@ -22,7 +22,7 @@ def save_growth(
     """Writes name.csv, name.md and name.png, and prints the second. Sizes are in the first column.
 
     lines: the column that names a line of the plot. heights: columns that are drawn, a panel each.
-    packages: whose versions are told.
+    packages: whose versions are reported.
     """
     table = pd.DataFrame(rows)
     parts = [about_machine(packages), markdown(table)]

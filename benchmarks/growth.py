@@ -38,7 +38,7 @@ def main(
     """Writes growth.csv, .md and .png.
 
     Args:
-        vectors: what benchmarks/vectors.py wrote; some by lot are searched, others ask.
+        vectors: what benchmarks/vectors.py wrote; some at random are searched, others ask.
         out: where the results go.
         counts: of the vectors that are searched.
         recall: what approximate search is tuned to.

@@ -119,7 +119,7 @@ def writing_rate(path: Path, megabytes: int) -> float:
 
 
 def reading_rate(path: Path, megabytes: int) -> float:
-    """Not what the system keeps in memory: it is told to forget the file."""
+    """Not what the system keeps in memory: it is reported to forget the file."""
     with path.open("rb") as file:
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -2,7 +2,7 @@
 
 The pointing game (Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016): a
 map hits where its maximum lies on the object, within a tolerance; theirs is 15 px of about 500,
-here 3 % of the side. Objects are the drawn places of each label's protein; asked are all labels of
+here 3% of the side. Objects are the drawn places of each label's protein; asked are all labels of
 the images that were held out. Beside it stand a random point (the share of the image that would be
 a hit), the middle of the image, and the brightest point of the protein's channel, which knows where
 protein is, but nothing of labels.

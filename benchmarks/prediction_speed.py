@@ -3,7 +3,7 @@
 atlas draw-atlas --out D --identities 16 --size-px 256
 python -m benchmarks.prediction_speed --data D --out R
 
-All have the same DenseNet121 with weights by lot, and the same images: the loop as torch runs it,
+All have the same DenseNet121 with weights at random, and the same images: the loop as torch runs it,
 then the project's prediction of classifiers that were trained in float32 and in bfloat16.
 """
 
@@ -33,7 +33,7 @@ def main(data: Path, out: Path, images: int = 96, size_px: int = 256, rounds: in
     """Measures images a second, each seen once; the store is filled below `out` beforehand."""
     source = (data, out, images, size_px)
     threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
-    # The project tells the allocator to keep memory, which would help the loop too.
+    # The project says the allocator to keep memory, which would help the loop too.
     with own_process(threads) as loop, own_process(threads) as ours:
         ways = {
             "eager loop": partial(loop, eager_rate, source),

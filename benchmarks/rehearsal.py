@@ -41,8 +41,8 @@ def main(
     Args:
         data: an atlas with train and test images, and nothing beside them.
         out: where all goes.
-        embedder: what train-embedder wrote for images of that kind; else a ResNet50 by lot.
-        size_px: that images are brought to by one by lot.
+        embedder: what train-embedder wrote for images of that kind; else a ResNet50 at random.
+        size_px: that images are brought to by one at random.
         sizes: images of a part, labelled and test ones in the atlas's own proportion; 0 for all.
         seed: which images a part has.
     """
@@ -72,7 +72,7 @@ def main(
 
 
 def write_part(data: Path, folder: Path, size: int, seed: int) -> int:
-    """An atlas of `size` images by lot, which are linked; how many they are."""
+    """An atlas of `size` images at random, which are linked; how many they are."""
     tables = {
         name: pd.read_csv(data / name, dtype=str) for name in (TABLES["train"], TABLES["test"])
     }

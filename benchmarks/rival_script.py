@@ -1,4 +1,4 @@
-"""imagededup as its documentation tells, on RGB composites, in the environment of leaks/README.md.
+"""imagededup as its documentation says, on RGB composites, in the environment of leaks/README.md.
 
 RIVALS/python benchmarks/rival_script.py cnn|phash FOLDER
 

@@ -93,7 +93,7 @@ def save(
 ) -> None:
     """Writes name.csv (a row for each measurement), name.md and name.png, and prints the second.
 
-    packages: whose versions are told.
+    packages: whose versions are reported.
     """
     about = f"{about_machine(packages)} Medians, and least and most, of rounds in alternation."
     save_report(

@@ -45,7 +45,7 @@ def main(
     data: Path, out: Path, images: int = 256, size_px: int = 256, reads: int = 512,
     rounds: int = ROUNDS,
 ) -> None:  # fmt: skip
-    """Measures images a second in batches of 16 by lot, and tells the size of each file."""
+    """Measures images a second in batches of 16 at random, and says the size of each file."""
     keep_freed_memory()  # as the project does before it embeds
     manifest = read_manifest(data).labelled
     store = fill_store(manifest, out / "store", size_px=size_px)

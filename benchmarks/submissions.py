@@ -23,7 +23,7 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 RECIPES = {
     "smoke": ("smoke", "--epochs", "15"),
     "gapnet_pl": ("gapnet_pl", "--epochs", "30", "--schedule", "cosine"),
-    "gapnet": ("gapnet", "--trunk", "resnet10t", "--image-size-px", "64", "--epochs", "10"),
+    "gapnet": ("gapnet", "--backbone", "resnet10t", "--image-size-px", "64", "--epochs", "10"),
 }
 MEMBERS = ("folds/smoke", "folds/gapnet_pl", "folds/gapnet")
 # Each with the members that it joins and how; None takes the classifier as it is.
@@ -42,7 +42,7 @@ def main(data: Path, out: Path, embedder: str = "smoke", thresholds: str = "best
 
     Args:
         data: an atlas folder with truth.csv.
-        out: a folder; equal settings go on there.
+        out: a folder; equal settings continue there.
         embedder: a recipe of train-embedder, or frozen.
         thresholds: of all ensembles.
     """
@@ -57,13 +57,13 @@ def main(data: Path, out: Path, embedder: str = "smoke", thresholds: str = "best
     )  # fmt: skip
     for name, words in RECIPES.items():
         call(out / f"folds/{name}/summary.csv", "train_folds", *words, data, out / "folds" / name)
-    told = [told_of(name, data, out, thresholds) for name in ROWS]
-    table = pd.DataFrame([row for rows in told for row in rows])
+    reported = [reported_of(name, data, out, thresholds) for name in ROWS]
+    table = pd.DataFrame([row for rows in reported for row in rows])
     save_table(out / "table.csv", table)
     print(table.round(4).to_string(index=False))
 
 
-def told_of(name: str, data: Path, out: Path, thresholds: str) -> list[dict[str, object]]:
+def reported_of(name: str, data: Path, out: Path, thresholds: str) -> list[dict[str, object]]:
     """A row for all images and for those of each relation."""
     members, how = ROWS[name]
     run = out / "rows" / name.replace(",", "").replace(" ", "_")

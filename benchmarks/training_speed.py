@@ -154,7 +154,7 @@ def plain_rate(
 
 
 class PlainImages(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Decoded each time, turned at random, float 0..255."""
+    """Decoded each time, rotated at random, float 0..255."""
 
     def __init__(self, manifest: Manifest, targets: torch.Tensor, size_px: int) -> None:
         self.files, self.targets = [row.files for row in manifest.rows], targets

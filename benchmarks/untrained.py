@@ -13,14 +13,14 @@ from torch import nn
 
 from atlas.core.files import folder_written_beside
 from atlas.dataset.spec import read_spec
-from atlas.training.backbones import build_trunk
+from atlas.training.backbones import build_backbone
 from atlas.training.layers import ChannelStatistics
 from retrieval.embedder import Embedder, save_embedder
 from retrieval.embedder_folder import EMBEDDER_FILE
 from retrieval.network import trained_network
 from retrieval.settings import RECIPES
 
-TRUNK = "resnet50"
+BACKBONE = "resnet50"
 # About what fields of the Human Protein Atlas have, in gray levels.
 MEAN, DEVIATION = 20.0, 30.0
 
@@ -34,20 +34,22 @@ def main(data: Path, out: Path, size_px: int = 256, seed: int = 0) -> None:
 
 
 def untrained_embedder(
-    channels: tuple[str, ...], size_px: int, *, trunk_name: str = TRUNK, seed: int = 0
+    channels: tuple[str, ...], size_px: int, *, backbone_name: str = BACKBONE, seed: int = 0
 ) -> Embedder:
-    """The card's network with weights by lot."""
-    settings = replace(RECIPES["card"], weights="none", image_size_px=size_px, trunk=trunk_name)
-    trunk = build_trunk(
-        trunk_name, channels=len(channels), stem=settings.stem, weights="none", seed=seed
+    """The card's network with weights at random."""
+    settings = replace(
+        RECIPES["card"], weights="none", image_size_px=size_px, backbone=backbone_name
     )
-    perturb(trunk.module, seed)
+    backbone = build_backbone(
+        backbone_name, channels=len(channels), stem=settings.stem, weights="none", seed=seed
+    )
+    perturb(backbone.module, seed)
     return Embedder(
-        network=trained_network(settings, usual_statistics(len(channels)), trunk),
+        network=trained_network(settings, usual_statistics(len(channels)), backbone),
         settings=settings,
         channels=channels,
         image_size_px=size_px,
-        provenance={"started_from": f"{trunk.started_from}, norms perturbed"},
+        provenance={"started_from": f"{backbone.started_from}, norms perturbed"},
     )
 
 
@@ -56,7 +58,7 @@ def usual_statistics(channels: int) -> ChannelStatistics:
 
 
 def perturb(network: nn.Module, seed: int) -> None:
-    """Gives every normalisation a scale and a shift by lot, in place.
+    """Gives every normalisation a scale and a shift at random, in place.
 
     timm starts the last one of each block at zero, which makes an untrained residual network nearly
     linear: rounding errors would then look smaller than they are.

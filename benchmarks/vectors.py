@@ -1,4 +1,4 @@
-"""Vectors to search in: embeddings of random crops of drawn fields, and two kinds by lot.
+"""Vectors to search in: embeddings of random crops of drawn fields, and two kinds at random.
 
 `crops`: a field goes through the pretrained EfficientNet-Lite0 once; a random crop of it is the
 mean and the deviation of the network's stages over the crop's part of their maps, reduced to D
@@ -26,11 +26,11 @@ from atlas.inference.torch_runner import evaluating, on_device
 from atlas.synthetic.cells import draw_field
 from atlas.synthetic.drawn_plan import plan_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
-from atlas.training.backbones import build_trunk, widen_stem
+from atlas.training.backbones import build_backbone, widen_stem
 from index.copies.template_matching import sums_from_corner
 
 FIELD_PX = 256
-STAGES = (2, 3, 4)  # of the trunk: 1/8, 1/16 and 1/32 of the side
+STAGES = (2, 3, 4)  # of the backbone: 1/8, 1/16 and 1/32 of the side
 SIDES = (0.2, 0.7)  # of crops, as shares of the field's
 FITTED_ON = 20_000
 
@@ -56,8 +56,10 @@ def crop_features(count: int, fields: int, seed: int) -> Iterator[NDArray[np.flo
     drawn = [d for d in plan_atlas(settings)[0] if d.split == "train"][:fields]
     rng = np.random.default_rng(seed)
     network = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=STAGES)
-    trunk = build_trunk("tf_efficientnet_lite0", channels=3, stem="scaled", weights="auto", seed=0)
-    unfilled = network.load_state_dict(trunk.module.state_dict(), strict=False).missing_keys
+    backbone = build_backbone(
+        "tf_efficientnet_lite0", channels=3, stem="scaled", weights="auto", seed=0
+    )
+    unfilled = network.load_state_dict(backbone.module.state_dict(), strict=False).missing_keys
     assert not unfilled, unfilled
     widen_stem(network, channels=4, stem="scaled")
     shares = np.bincount(np.arange(count) % len(drawn), minlength=len(drawn))
@@ -129,8 +131,8 @@ def decaying(count: int, queries: int, dimension: int, seed: int = 0) -> tuple[V
     rng = np.random.default_rng(seed)
     deviations = (1 / np.sqrt(np.arange(1, dimension + 1))).astype(np.float32)
     normal = rng.standard_normal((count + queries, dimension)).astype(np.float32)
-    turn = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0].astype(np.float32)
-    both = unit((normal * deviations @ turn).astype(np.float32))
+    rotation = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0].astype(np.float32)
+    both = unit((normal * deviations @ rotation).astype(np.float32))
     return both[:count], both[count:]
 
 

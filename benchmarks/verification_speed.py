@@ -1,7 +1,7 @@
-"""How many candidate pairs a second are compared by their pixels, in all 8 turns, on one core and
+"""How many candidate pairs a second are compared by their pixels, in all 8 rotations, on one core and
 on all.
 
-Pairs are labelled images with others by lot, as most candidates are: no copies. The stored images
+Pairs are labelled images with others at random, as most candidates are: no copies. The stored images
 are read and the pairs compared as `find-leaks` does it.
 
 atlas draw-atlas --out D --identities 200 --size-px 128 --copies 0
@@ -50,13 +50,13 @@ def pair_rate(data: Path, out: Path, pairs: int, size_px: int, seed: int) -> flo
     manifest = read_manifest(data).labelled
     store = fill_store(manifest, out / "store", size_px=size_px)
     images = Images(what="pairs", read=store.read, keys=store.keys)
-    drawn = pairs_by_lot(manifest.ids, pairs, seed)
+    drawn = random_pairs(manifest.ids, pairs, seed)
     with tempfile.TemporaryDirectory() as folder:
         work = partial(examine, drawn, images, images, RegistrationSettings(), folder=Path(folder))
         return rate_of(drawn.reference_ids_NK.size, work)
 
 
-def pairs_by_lot(ids: tuple[str, ...], pairs: int, seed: int) -> Neighbours:
+def random_pairs(ids: tuple[str, ...], pairs: int, seed: int) -> Neighbours:
     """As many queries as make so many pairs; a query stands once, so there are few enough."""
     queries = min(-(-pairs // CANDIDATES), len(ids))
     depth = -(-pairs // queries)

@@ -25,7 +25,7 @@ class Classifier:
 
     channels, labels: names, in the order of the network's inputs and outputs.
     image_size_px: side of the images it learned from.
-    started_from: where the trunk's first weights were from.
+    started_from: where the backbone's first weights were from.
     weights_hash: of the trained weights.
     """
 

@@ -29,12 +29,12 @@ from classify.settings import ClassifierSettings, PredictionSettings
 from classify.training import train_on
 
 LOGGER = logging.getLogger(__name__)
-OTHERS = "at_cuts_of_others"
+OTHERS = "at_thresholds_of_others"
 SCORES = {
-    "at_half": "cuts of .5",
-    "at_overall_cut": "one cut",
-    "at_class_cuts": "a cut a label",
-    OTHERS: "others' cuts",
+    "at_half": "thresholds of .5",
+    "at_overall_threshold": "one threshold",
+    "at_class_thresholds": "a threshold a label",
+    OTHERS: "others' thresholds",
 }
 
 
@@ -92,7 +92,7 @@ def fold_summary(
     """Return a row for each fold, then `out_of_fold`, and mean and standard deviation of the folds.
 
     finished: by name, at least one. together: of all tested images at thresholds chosen on them.
-    Scores are those of `HoldOutScores`, and `at_cuts_of_others`: a threshold for each class, chosen
+    Scores are those of `HoldOutScores`, and `at_thresholds_of_others`: a threshold for each class, chosen
     on what the other folds test; empty for a single fold.
     """
     others, others_together = _by_other_folds(manifest, list(finished.values()))

@@ -33,13 +33,13 @@ from classify.settings import PredictionSettings
 class HoldOutScores:
     """Macro F1 on the hold-out, the likeliest class of each image always kept.
 
-    at_half: every threshold is 0.5. at_overall_cut: one threshold, chosen on these images.
-    at_class_cuts: one for each class, chosen on these images, so other images will see less.
+    at_half: every threshold is 0.5. at_overall_threshold: one threshold, chosen on these images.
+    at_class_thresholds: one for each class, chosen on these images, so other images will see less.
     """
 
     at_half: float
-    at_overall_cut: float
-    at_class_cuts: float
+    at_overall_threshold: float
+    at_class_thresholds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +106,13 @@ def judge(
     save_thresholds(folder, thresholds, names)
     save_mistakes(folder, find_mistakes(held_out, truth_NC, thresholds, names))
 
-    def score(cuts_C: NDArray[np.float64]) -> float:
-        return macro_f1(truth_NC, predict_labels(held_out.probabilities_NC, cuts_C))
+    def score(thresholds_C: NDArray[np.float64]) -> float:
+        return macro_f1(truth_NC, predict_labels(held_out.probabilities_NC, thresholds_C))
 
     scores = HoldOutScores(
         at_half=score(np.full(len(names), 0.5)),
-        at_overall_cut=score(np.full(len(names), thresholds.overall)),
-        at_class_cuts=score(thresholds.per_class_C),
+        at_overall_threshold=score(np.full(len(names), thresholds.overall)),
+        at_class_thresholds=score(thresholds.per_class_C),
     )
     return thresholds, scores
 

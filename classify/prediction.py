@@ -22,7 +22,7 @@ from atlas.core.row_cache import fill_rows
 from atlas.dataset.artifacts import EmbeddingSet, ProbabilitySet
 from atlas.dataset.store import ImageStore
 from atlas.inference.torch_runner import forward_rows
-from atlas.training.layers import crops_of, turned_view
+from atlas.training.layers import crops_of, rotated_view
 from classify.classifier import Classifier
 from classify.networks.base import ClassifierNetwork
 from classify.settings import PredictionSettings, as_trained, prediction_problems
@@ -59,7 +59,7 @@ def predict(
         ids=tuple(ids),
         probabilities_NC=rows_NL,
         provenance={
-            "trunk": settings.trunk,
+            "backbone": settings.backbone,
             "weights_hash": classifier.weights_hash,
             "images_hash": store.content_hash,
             "image_size_px": store.size_px,
@@ -131,7 +131,7 @@ class OverViews(nn.Module):
         side_px = self.prediction.view_px or images_NCHW.shape[3]
         probabilities_VNL = torch.stack(
             [
-                self.network(_laid_out(turned_view(crop, view))).float().sigmoid()
+                self.network(_laid_out(rotated_view(crop, view))).float().sigmoid()
                 for crop in crops_of(images_NCHW, self.prediction.crops, side_px)
                 for view in range(self.prediction.views)
             ]

@@ -1,4 +1,4 @@
-"""Pre-training a trunk as an auto-encoder, so that a classifier can start from it.
+"""Pre-training a backbone as an auto-encoder, so that a classifier can start from it.
 
 Labels are not learned from: they only say which images are held out, and what a sampler balances.
 
@@ -16,7 +16,7 @@ from atlas.core.files import write_json
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.splits.hold_out import HoldOut, hold_out
 from atlas.dataset.store import ImageStore
-from atlas.training.backbones import PROBE_PX, RUN_WEIGHTS, build_trunk
+from atlas.training.backbones import PROBE_PX, RUN_WEIGHTS, build_backbone
 from atlas.training.layers import ChannelStatistics, measure_channels
 from atlas.training.loop import best_score, claim_folder, read_checkpoint, what_decides
 from atlas.training.optimization import build_optimizer
@@ -34,22 +34,22 @@ SELECTED_BY = "validation_mse"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainedTrunk:
+class PretrainedBackbone:
     """What a run made; `--weights` takes its folder.
 
     mse: of held-out images, pixels in 0..1. mse_of_means: of drawing only the mean of each channel.
     """
 
     started_from: str
-    trunk_hash: str
+    backbone_hash: str
     split: HoldOut
     mse: float
     mse_of_means: float
 
 
-def pretrain_trunk(
+def pretrain_backbone(
     manifest: Manifest, store: ImageStore, settings: PretrainingSettings, folder: Path
-) -> PretrainedTrunk:
+) -> PretrainedBackbone:
     """Learn from the labelled images, but not their labels; fills `folder`.
 
     The hold-out is that of a classifier of the same share and seed. A stopped run is resumed, a
@@ -70,9 +70,9 @@ def pretrain_trunk(
     )  # fmt: skip
     stored = read_checkpoint(checkpoint)
     module.load_state_dict(stored["state_dict"])
-    made = PretrainedTrunk(
+    made = PretrainedBackbone(
         started_from=started_from,
-        trunk_hash=weights_hash(network.trunk),
+        backbone_hash=weights_hash(network.backbone),
         split=split,
         mse=best_score(stored, SELECTED_BY),
         mse_of_means=sum((std / 255) ** 2 for std in statistics.std_C) / mixing.seen,
@@ -92,11 +92,11 @@ def pretrain_trunk(
 def build_autoencoder(
     settings: PretrainingSettings, statistics: ChannelStatistics, channels: tuple[str, ...]
 ) -> tuple[AutoEncoder, str]:
-    """Build one to train, and say what its trunk started from, as `build_network` does."""
+    """Build one to train, and say what its backbone started from, as `build_network` does."""
     inputs = Inputs(mixing_of(settings.channel_recipe, channels), statistics)
     seed = settings.training.seed
-    trunk = build_trunk(
-        settings.trunk,
+    backbone = build_backbone(
+        settings.backbone,
         channels=inputs.seen,
         stem=settings.stem,
         weights=settings.weights,
@@ -106,9 +106,9 @@ def build_autoencoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         variational = settings.kl_weight > 0
-        bottleneck = DrawnMap(trunk.features) if variational else None
-        decoder = Decoder(LATENT if variational else trunk.features, inputs.seen)
-    return AutoEncoder(inputs, trunk.module, bottleneck, decoder), trunk.started_from
+        bottleneck = DrawnMap(backbone.features) if variational else None
+        decoder = Decoder(LATENT if variational else backbone.features, inputs.seen)
+    return AutoEncoder(inputs, backbone.module, bottleneck, decoder), backbone.started_from
 
 
 class PretrainingModule(L.LightningModule):
@@ -130,4 +130,4 @@ class PretrainingModule(L.LightningModule):
         self.log(SELECTED_BY, error, batch_size=len(batch[0]), prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        return build_optimizer(self, self.network.trunk, self.settings.training)
+        return build_optimizer(self, self.network.backbone, self.settings.training)

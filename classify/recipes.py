@@ -25,7 +25,7 @@ POSITIVES_TIMES = 10.0
 # loss; here it is macro F1.
 FINETUNE = ClassifierSettings(
     network="finetune",
-    trunk="resnet50",
+    backbone="resnet50",
     channel_recipe="r+y_g+y_b",
     image_size_px=299,
     loss=BCE,
@@ -36,7 +36,7 @@ FINETUNE = ClassifierSettings(
 # The 4th place's other network in its first reading: draw the image again.
 DUAL_DECODER = ClassifierSettings(
     network="dual_decoder",
-    trunk="resnet34",
+    backbone="resnet34",
     channel_recipe="rgb",
     hidden=256,
     auxiliary_weight=10.0,
@@ -49,7 +49,7 @@ RECIPES: dict[Recipe, ClassifierSettings] = {
     # The winner's single model. Its crops, 512 of 768 px, are of larger images than most atlases
     # have, so they are asked for: --image-size-px 768 --crop-px 512.
     "densenet121": ClassifierSettings(
-        trunk="densenet121",
+        backbone="densenet121",
         loss=WINNER_LOSS,
         training=TrainingSettings(
             epochs=45,
@@ -61,7 +61,7 @@ RECIPES: dict[Recipe, ClassifierSettings] = {
     # Rumetshofer et al. 2019, without their L1 penalty of 1e-7 and their crops of 1,024 px.
     "gapnet_pl": ClassifierSettings(
         network="gapnet_pl",
-        trunk="gapnet_pl",
+        backbone="gapnet_pl",
         hidden=256,
         dropouts=(0.3, 0.3),
         loss=BCE,
@@ -80,7 +80,7 @@ RECIPES: dict[Recipe, ClassifierSettings] = {
     # The 4th place's single model; its half of external images is --external-share .5.
     "gapnet": ClassifierSettings(
         network="gapnet",
-        trunk="resnet18",
+        backbone="resnet18",
         channel_recipe="rgb",
         hidden=256,
         loss=WEIGHTED_BCE_AND_F1,
@@ -101,27 +101,27 @@ RECIPES: dict[Recipe, ClassifierSettings] = {
             epochs=20, batch_size=16, learning_rate=5e-4, schedule="cosine", sampler="balanced"
         ),
     ),
-    # The student baseline's three trunks, with its first recipe of channels.
+    # The student baseline's three backbones, with its first recipe of channels.
     "finetune_resnet50": FINETUNE,
-    "finetune_vgg16": replace(FINETUNE, trunk="vgg16"),
-    # Their best: this trunk and this recipe of channels. Their table shows the trunk frozen; here
+    "finetune_vgg16": replace(FINETUNE, backbone="vgg16"),
+    # Their best: this backbone and this recipe of channels. Their table shows the backbone frozen; here
     # it is for two epochs, because without pretrained weights it would stay random.
     "finetune_inception_resnet_v2": replace(
         FINETUNE,
-        trunk="inception_resnet_v2",
+        backbone="inception_resnet_v2",
         channel_recipe="b+y_r+y_g",
         training=replace(
             FINETUNE.training,
             epochs=20,
             batch_size=12,
             learning_rate=1e-3,
-            trunk_rate_share=0.1,
-            frozen_trunk_epochs=2,
+            backbone_rate_share=0.1,
+            frozen_backbone_epochs=2,
         ),
     ),
     # Small enough for two cores and no GPU; shows that a folder works before hours are spent.
     "smoke": ClassifierSettings(
-        trunk="test_resnet",
+        backbone="test_resnet",
         stem="scaled",
         hidden=256,
         dropouts=(0.1, 0.25),

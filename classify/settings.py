@@ -1,4 +1,4 @@
-"""How a classifier is built, trained and asked, and how its trunk is pre-trained. Nothing heavy is
+"""How a classifier is built, trained and asked, and how its backbone is pre-trained. Nothing heavy is
 imported here, so that `--help` is instant."""
 
 import math
@@ -12,10 +12,10 @@ from classify.channels import AS_STORED
 from classify.losses.terms import LossSum, LossTerm, term_problems
 
 NetworkKind = Literal[
-    "trunk", "gapnet_pl", "gapnet", "dual_decoder", "dual_segmentation", "finetune"
+    "backbone", "gapnet_pl", "gapnet", "dual_decoder", "dual_segmentation", "finetune"
 ]
 WITH_SECOND_LOSS = ("dual_decoder", "dual_segmentation")
-OWN_TRUNK = "gapnet_pl"  # the one network whose trunk is not timm's, under its own name
+OWN_BACKBONE = "gapnet_pl"  # the one network whose backbone is not timm's, under its own name
 
 WINNER_LOSS: LossSum = (
     LossTerm(name="focal", weight=0.5),
@@ -33,11 +33,11 @@ class ClassifierSettings:
     """One classifier: a network, a loss and a training run.
 
     Args:
-        network: What is built on the trunk, see classify/networks/; trunk is the winner's head
+        network: What is built on the backbone, see classify/networks/; backbone is the winner's head
             alone.
-        trunk: The convolutional network of timm to start from; gapnet_pl has its own, of that name.
+        backbone: The convolutional network of timm to start from; gapnet_pl has its own, of that name.
         weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
-            of another run, whose trunk is taken.
+            of another run, whose backbone is taken.
         stem: How filters of three channels become filters of all.
         channel_recipe: Mixtures of the stored channels that it sees: as_stored, rgby, rgb, 0_g_0,
             r+y_g+y_b, b+y_r+y_g, or one channel's name; see classify/channels.py.
@@ -62,8 +62,8 @@ class ClassifierSettings:
         training: How it is learned.
     """
 
-    network: NetworkKind = "trunk"
-    trunk: str
+    network: NetworkKind = "backbone"
+    backbone: str
     weights: str = "auto"
     stem: Literal["winner", "scaled"] = "winner"
     channel_recipe: str = AS_STORED
@@ -99,7 +99,7 @@ class PredictionSettings:
     """Views of each image, and what becomes of their probabilities.
 
     Args:
-        views: 1 takes images as they are, 8 all flips and turns.
+        views: 1 takes images as they are, 8 all flips and rotations.
         crops: Of each image: 1 in the middle, 4 in the corners, 5 both, 9 in a grid.
         view_px: Side of a crop; that of the crops in training, or whole images, unless given.
         combine: Of the probabilities of all views: mean, max or median.
@@ -145,12 +145,12 @@ def fold_problems(settings: ClassifierSettings) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingSettings:
-    """An auto-encoder: a trunk, and a small decoder that draws the image again from its last map.
+    """An auto-encoder: a backbone, and a small decoder that draws the image again from its last map.
 
-    Give the classifier that starts from it the same trunk, stem, channel recipe and image size.
+    Give the classifier that starts from it the same backbone, stem, channel recipe and image size.
 
     Args:
-        trunk: The timm network to pre-train.
+        backbone: The timm network to pre-train.
         weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
             of another run.
         stem: How filters of three channels become filters of all.
@@ -164,7 +164,7 @@ class PretrainingSettings:
         training: How it is learned.
     """
 
-    trunk: str = "resnet34"
+    backbone: str = "resnet34"
     weights: str = "auto"
     stem: Literal["winner", "scaled"] = "winner"
     channel_recipe: str = AS_STORED
@@ -190,8 +190,8 @@ def _problems(settings: ClassifierSettings) -> Iterator[str]:
 def _pretraining_problems(settings: PretrainingSettings) -> Iterator[str]:
     """Yield what cannot be done, one line each."""
     yield from _shared_problems(settings)
-    if settings.trunk == OWN_TRUNK:
-        yield f"trunk {OWN_TRUNK} starts from random weights only; pre-train one of timm's"
+    if settings.backbone == OWN_BACKBONE:
+        yield f"backbone {OWN_BACKBONE} starts from random weights only; pre-train one of timm's"
     if not 0 <= settings.kl_weight < math.inf:
         yield f"KL weight {settings.kl_weight}: must not be negative"
 
@@ -241,12 +241,12 @@ def _positive_weight_problems(settings: ClassifierSettings) -> Iterator[str]:
 
 def _network_problems(settings: ClassifierSettings) -> Iterator[str]:
     network, weight = settings.network, settings.auxiliary_weight
-    if (network == OWN_TRUNK) != (settings.trunk == OWN_TRUNK):
-        yield f"network {network} on trunk {settings.trunk}: {OWN_TRUNK} goes with its own trunk"
-    if network == OWN_TRUNK and settings.weights not in ("auto", "none"):
-        yield f"weights {settings.weights}: {OWN_TRUNK} starts from random weights only"
+    if (network == OWN_BACKBONE) != (settings.backbone == OWN_BACKBONE):
+        yield f"network {network} on backbone {settings.backbone}: {OWN_BACKBONE} goes with its own backbone"
+    if network == OWN_BACKBONE and settings.weights not in ("auto", "none"):
+        yield f"weights {settings.weights}: {OWN_BACKBONE} starts from random weights only"
     if network in WITH_SECOND_LOSS and not 0 < weight < math.inf:
-        yield f"auxiliary weight {weight}: {network} needs one above 0; else take network trunk"
+        yield f"auxiliary weight {weight}: {network} needs one above 0; else take network backbone"
     if network not in WITH_SECOND_LOSS and weight != 0:
         yield f"auxiliary weight {weight}: network {network} has no second loss; leave it at 0"
     if network != "dual_segmentation" and settings.protein_channel is not None:

@@ -154,7 +154,7 @@ class ClassifierModule(L.LightningModule):
         self.network, self.settings, self.losses = network, settings, losses
         self.validated: list[tuple[torch.Tensor, torch.Tensor]] = []
         # Of the last validation; NaN for a class that no image there carries.
-        self.cut, self.f1_C = math.nan, np.full(0, math.nan)
+        self.threshold, self.f1_C = math.nan, np.full(0, math.nan)
 
     def training_step(self, batch: Any, batch_index: int) -> torch.Tensor | dict[str, torch.Tensor]:
         """Return the loss; of a network with a second one also the two parts of the sum."""
@@ -178,14 +178,14 @@ class ClassifierModule(L.LightningModule):
         scores, targets = (torch.cat(rows) for rows in zip(*self.validated, strict=True))
         self.validated.clear()
         scores_NC, truth_NC = scores.double().numpy(), targets.numpy().astype(np.uint8)
-        self.cut, best = best_overall_threshold(scores_NC, truth_NC)
-        predicted_NC = (scores_NC >= self.cut).astype(np.uint8)
+        self.threshold, best = best_overall_threshold(scores_NC, truth_NC)
+        predicted_NC = (scores_NC >= self.threshold).astype(np.uint8)
         carried_C = truth_NC.any(axis=0)
         self.f1_C = np.where(carried_C, f1_by_class(truth_NC, predicted_NC), np.nan)
         self.log(SELECTED_BY, best, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        return build_optimizer(self, self.network.trunk, self.settings.training)
+        return build_optimizer(self, self.network.backbone, self.settings.training)
 
     def _loss(self, logits_NC: torch.Tensor, targets_NC: torch.Tensor) -> torch.Tensor:
         return self.losses.at(self.current_epoch)(logits_NC, targets_NC)
@@ -204,7 +204,7 @@ class ClassTable(EpochTable):
     def figures(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, float]:
         assert isinstance(pl_module, ClassifierModule)
         f1 = dict(zip(self.columns, map(float, pl_module.f1_C), strict=True))
-        return {"cut": pl_module.cut, **f1}
+        return {"threshold": pl_module.threshold, **f1}
 
 
 def _targets(manifest: Manifest, ids: tuple[str, ...]) -> torch.Tensor:

@@ -15,10 +15,10 @@ PROBABLE = 0.5  # confidence from which a pair below the threshold is called a l
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrationSettings:
-    """Finding the turn, scale and shift that lay one field over another.
+    """Finding the rotation, scale and shift that lay one field over another.
 
     size_px: fields are compared at this size; noise and re-encoding average out by then.
-    search_px: every turn, scale and shift is tried at this size.
+    search_px: every rotation, scale and shift is tried at this size.
     scales: sides of the window of the reference that the query may show, as shares of its side.
     strip_scales: the same, of windows that are narrower along one axis only.
     fine_px, coarse_px: standard deviations of the band-pass, at size_px.

@@ -26,7 +26,7 @@ from retrieval.settings import EmbedderSettings
 
 GALLERY_FIELDS = 2  # training fields of each identity that validation looks in; bounds its cost
 MOST_GALLERY = 2000  # the same where classes are large
-# Training turns and flips already: an unseen edit is another one.
+# Training rotations and flips already: an unseen edit is another one.
 UNSEEN_EDITS = tuple(name for name in EDITS if name not in ("exact", "d4"))
 
 
@@ -138,7 +138,7 @@ def _fields_of_identities(manifest: Manifest) -> dict[str, list[str]]:
                         "take --classes image, label-set or label-similarity")  # fmt: skip
     if len(fields) == 1:
         raise UserError(f"all repeated fields are of identity {next(iter(fields))}: nothing to "
-                        "tell apart; give Identity to more images, or to none")  # fmt: skip
+                        "distinguish; give Identity to more images, or to none")  # fmt: skip
     return fields
 
 
@@ -176,7 +176,7 @@ def _label_classes(
     sets = {row.id: tuple(sorted(row.labels or ())) for row in labelled.rows}
     numbers = {labels: n for n, labels in enumerate(sorted(set(sets.values())))}
     if len(numbers) < 2:
-        raise UserError("all labelled images carry the same labels: nothing to tell apart")
+        raise UserError("all labelled images carry the same labels: nothing to distinguish")
     seed = settings.training.seed
     split = hold_out(labelled, share=settings.hold_out_share, seed=seed)
     known = {sets[image_id] for image_id in split.training_ids}

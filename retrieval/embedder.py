@@ -17,7 +17,7 @@ from atlas.core.files import content_hash, json_text, read_json, write_json
 from atlas.inference.runner import Runner
 from atlas.inference.runtimes import open_runner
 from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice
-from atlas.training.backbones import empty_trunk
+from atlas.training.backbones import empty_backbone
 from atlas.training.layers import ChannelStatistics
 from atlas.training.settings import TrainingSettings
 from atlas.training.weights import load_weights, save_weights, weights_hash
@@ -153,13 +153,15 @@ def _empty_network(
     kind: str, fields: dict[str, Any], channels: int
 ) -> tuple[EmbeddingNetwork, EmbedderSettings | FrozenSettings]:
     """Its statistics are buffers too, so the weights file brings them."""
-    trunk = empty_trunk(fields["trunk"], channels=channels)
+    backbone = empty_backbone(fields["backbone"], channels=channels)
     if kind == "frozen":
         frozen = FrozenSettings(**fields)
-        return frozen_network(frozen, trunk, nn.Linear(trunk.features, frozen.dimension)), frozen
+        return frozen_network(
+            frozen, backbone, nn.Linear(backbone.features, frozen.dimension)
+        ), frozen
     training = dict(fields["training"])
     training["lr_steps"] = tuple((int(e), float(r)) for e, r in training["lr_steps"])
     given = {"loss": LossSettings(**fields["loss"]), "training": TrainingSettings(**training)}
     settings = EmbedderSettings(**{**fields, **given})
     statistics = ChannelStatistics(mean_C=(0.0,) * channels, std_C=(1.0,) * channels)
-    return trained_network(settings, statistics, trunk), settings
+    return trained_network(settings, statistics, backbone), settings

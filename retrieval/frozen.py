@@ -1,4 +1,4 @@
-"""An embedder without training: a pretrained trunk, whitened on the atlas's own images."""
+"""An embedder without training: a pretrained backbone, whitened on the atlas's own images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,14 +10,14 @@ from atlas.core.errors import UserError
 from atlas.core.files import content_hash
 from atlas.dataset.store import ImageStore
 from atlas.training import pretrained
-from atlas.training.backbones import build_trunk
+from atlas.training.backbones import build_backbone
 from retrieval.embedder import Embedder
 from retrieval.embedding import embed_rows
 from retrieval.network import frozen_network
 from retrieval.postprocessing.whitening import whitening_of
 from retrieval.settings import FrozenSettings
 
-HUB_TRUNK = "resnet50"
+HUB_BACKBONE = "resnet50"
 MOST_IMAGES = 1000
 
 
@@ -46,7 +46,7 @@ def frozen_embedder(
         description="whitening",
     ).vectors_ND
     whitening = whitening_of(features)
-    settings = FrozenSettings(trunk=bare.settings.trunk, dimension=whitening.out_features)
+    settings = FrozenSettings(backbone=bare.settings.backbone, dimension=whitening.out_features)
     bare.network.after = whitening
     return replace(bare, settings=settings)
 
@@ -56,26 +56,26 @@ def bare_embedder(store: ImageStore) -> Embedder:
 
     Raises UserError naming the package to install where there are no weights.
     """
-    settings = FrozenSettings(trunk=_obtainable_trunk(), dimension=0)
-    trunk = build_trunk(
-        settings.trunk, channels=len(store.channels), stem="scaled", weights="auto", seed=0
+    settings = FrozenSettings(backbone=_obtainable_backbone(), dimension=0)
+    backbone = build_backbone(
+        settings.backbone, channels=len(store.channels), stem="scaled", weights="auto", seed=0
     )
-    settings = replace(settings, dimension=trunk.features)
+    settings = replace(settings, dimension=backbone.features)
     return Embedder(
-        network=frozen_network(settings, trunk, nn.Identity()),
+        network=frozen_network(settings, backbone, nn.Identity()),
         settings=settings,
         channels=store.channels,
         image_size_px=store.size_px,
         provenance={
-            "started_from": f"{trunk.started_from}, not trained further",
+            "started_from": f"{backbone.started_from}, not trained further",
             "versions": {name: version(name) for name in ("torch", "timm")},
         },
     )
 
 
-def _obtainable_trunk() -> str:
-    if pretrained.hub_file(HUB_TRUNK) is not None:
-        return HUB_TRUNK
+def _obtainable_backbone() -> str:
+    if pretrained.hub_file(HUB_BACKBONE) is not None:
+        return HUB_BACKBONE
     if pretrained.lite0_file() is not None:
         return pretrained.LITE0
     raise UserError(

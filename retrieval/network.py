@@ -7,14 +7,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from atlas.training.backbones import Trunk
+from atlas.training.backbones import Backbone
 from atlas.training.layers import (
     AvgMaxPool,
     ChannelStatistics,
     Normalise,
     NormaliseEach,
     in_float32,
-    turned_view,
+    rotated_view,
     winner_head,
 )
 from retrieval.settings import EmbedderSettings, FrozenSettings
@@ -23,7 +23,7 @@ DROPOUTS = (0.25, 0.5)
 
 
 class EmbeddingNetwork(nn.Module):
-    """Normalise, resize where asked, trunk, head, unit length; over one view or eight.
+    """Normalise, resize where asked, backbone, head, unit length; over one view or eight.
 
     head: N x F x h x w -> N x D. input_px: side that images are brought to; None leaves them.
     after: what is done to the mean over views, D' from D.
@@ -32,7 +32,7 @@ class EmbeddingNetwork(nn.Module):
     def __init__(
         self,
         normalise: nn.Module,
-        trunk: nn.Module,
+        backbone: nn.Module,
         head: nn.Module,
         *,
         views: int,
@@ -40,20 +40,20 @@ class EmbeddingNetwork(nn.Module):
         after: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.normalise, self.trunk, self.head = normalise, trunk, head
+        self.normalise, self.backbone, self.head = normalise, backbone, head
         self.views, self.input_px = views, input_px
         self.after = nn.Identity() if after is None else after
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        """Training sees one view: the loader has turned it already."""
+        """Training sees one view: the loader has rotated it already."""
         if self.training:
             return self.one_view(images_NCHW)
         vectors_ND = self.one_view(images_NCHW) if self.views == 1 else self._mean(images_NCHW)
         return functional.normalize(in_float32(self.after, vectors_ND), dim=1)
 
     def _mean(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        turned = torch.cat([turned_view(images_NCHW, view) for view in range(self.views)])
-        views_VND = self.one_view(turned).view(self.views, len(images_NCHW), -1)
+        rotated = torch.cat([rotated_view(images_NCHW, view) for view in range(self.views)])
+        views_VND = self.one_view(rotated).view(self.views, len(images_NCHW), -1)
         return functional.normalize(views_VND.mean(0), dim=1)
 
     def one_view(self, images_NCHW: torch.Tensor) -> torch.Tensor:
@@ -63,7 +63,7 @@ class EmbeddingNetwork(nn.Module):
         """Before they have unit length: what losses take, as not all of them are of cosines."""
         inputs = self._sized(self.normalise(images_NCHW))
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        maps_NFhw = self.trunk(inputs)
+        maps_NFhw = self.backbone(inputs)
         if self.training:
             features_ND: torch.Tensor = self.head(maps_NFhw)
             return features_ND
@@ -93,13 +93,13 @@ class DeviationPool(nn.Module):
 
 
 def trained_network(
-    settings: EmbedderSettings, statistics: ChannelStatistics, trunk: Trunk
+    settings: EmbedderSettings, statistics: ChannelStatistics, backbone: Backbone
 ) -> EmbeddingNetwork:
     """The winner's metric network. The head's weights are drawn from the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.training.seed)
         head = winner_head(
-            2 * trunk.features,
+            2 * backbone.features,
             settings.hidden,
             settings.dimension,
             dropouts=DROPOUTS,
@@ -107,18 +107,20 @@ def trained_network(
         )
     return EmbeddingNetwork(
         Normalise(statistics),
-        trunk.module,
+        backbone.module,
         nn.Sequential(AvgMaxPool(), *head),
         views=settings.views,
         input_px=settings.input_px,
     )
 
 
-def frozen_network(settings: FrozenSettings, trunk: Trunk, after: nn.Module) -> EmbeddingNetwork:
+def frozen_network(
+    settings: FrozenSettings, backbone: Backbone, after: nn.Module
+) -> EmbeddingNetwork:
     """Without a head that had to learn."""
     return EmbeddingNetwork(
         NormaliseEach(),
-        trunk.module,
+        backbone.module,
         DeviationPool(),
         views=settings.views,
         input_px=settings.input_px,

@@ -33,7 +33,7 @@ USES: dict[LossName, tuple[str, ...]] = {
     "multi_similarity": (),
     "supervised_contrastive": ("temperature",),
 }
-# Both ends included. More than a quarter turn is hardly a margin, but likely to be degrees.
+# Both ends included. More than a quarter rotation is hardly a margin, but likely to be degrees.
 RANGES: dict[str, tuple[float, float]] = {
     "angle_factor": (0.5, math.inf),  # the ArcFace paper's CM2 takes 0.9
     "margin_radians": (0, math.pi / 2),
@@ -113,10 +113,10 @@ class EmbedderSettings:
     """A trained embedder.
 
     Args:
-        trunk: The timm network to start from.
+        backbone: The timm network to start from.
         stem: How its first layer takes more than three channels.
         weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
-            of another run, whose trunk is taken (of any number of channels).
+            of another run, whose backbone is taken (of any number of channels).
         dimension: Of the embedding.
         hidden: Width of the head's first layer.
         image_size_px: Side of the stored images; None takes the atlas's own size, at most 512.
@@ -132,7 +132,7 @@ class EmbedderSettings:
         training: How it is learned.
     """
 
-    trunk: str = "resnet50"
+    backbone: str = "resnet50"
     stem: Literal["winner", "scaled"] = "winner"
     weights: str = "auto"
     dimension: int = 512
@@ -169,14 +169,14 @@ class EmbedderSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenSettings:
-    """A pretrained trunk as it is, over all flips and turns.
+    """A pretrained backbone as it is, over all flips and rotations.
 
     input_px: images are brought to this side inside the network. On real fields of 256 px and
     cells of 78 px, 160 found more edited copies than 112 and 256.
     dimension: of the embedding, after whitening.
     """
 
-    trunk: str
+    backbone: str
     dimension: int
     input_px: int = 160
     views: Literal[1, 8] = 8
@@ -208,7 +208,7 @@ RECIPES: dict[EmbedderRecipe, EmbedderSettings] = {
         training=TrainingSettings(epochs=50, batch_size=32, learning_rate=1e-4),
     ),
     "smoke": EmbedderSettings(
-        trunk="resnet10t",
+        backbone="resnet10t",
         dimension=128,
         hidden=256,
         image_size_px=64,

@@ -21,7 +21,7 @@ from atlas.core.row_cache import fill_rows, rows_that_fit
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
-from atlas.training.backbones import build_trunk
+from atlas.training.backbones import build_backbone
 from atlas.training.layers import measure_channels
 from atlas.training.loaders import Sample, training_loader, validation_loader
 from atlas.training.loop import best_score, claim_folder, fit, read_checkpoint, what_decides
@@ -62,19 +62,19 @@ def train_embedder(
     )
     classes = training_classes(manifest, settings)
     statistics = measure_channels(store, manifest.labelled.ids)
-    trunk = build_trunk(
-        settings.trunk,
+    backbone = build_backbone(
+        settings.backbone,
         channels=len(store.channels),
         stem=settings.stem,
         weights=settings.weights,
         seed=settings.training.seed,
     )
-    claim_folder(folder, what_decides(settings, manifest, statistics, trunk.started_from))
-    report_start(trunk.started_from)
+    claim_folder(folder, what_decides(settings, manifest, statistics, backbone.started_from))
+    report_start(backbone.started_from)
     LOGGER.info(classes.summary)
     queries, query_ids = _queries(classes, store, settings, folder)
     module = EmbedderModule(
-        trained_network(settings, statistics, trunk),
+        trained_network(settings, statistics, backbone),
         _loss(settings, classes),
         settings.training,
         query_ids=query_ids,
@@ -88,7 +88,7 @@ def train_embedder(
         settings=settings,
         channels=store.channels,
         image_size_px=store.size_px,
-        provenance=_provenance(manifest, classes, trunk.started_from, stored),
+        provenance=_provenance(manifest, classes, backbone.started_from, stored),
         held_out=classes.held_out,
     )
     save_embedder(folder, embedder)
@@ -135,7 +135,7 @@ class EmbedderModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """All parameters: those of the loss are the class vectors."""
-        return build_optimizer(self, self.network.trunk, self.training_settings)
+        return build_optimizer(self, self.network.backbone, self.training_settings)
 
     def _collected(self, which: int, ids: tuple[str, ...]) -> tuple[EmbeddingSet, NDArray[Any]]:
         vectors, targets = map(torch.cat, zip(*self._seen[which], strict=True))

@@ -16,7 +16,7 @@ KNOWN = (
 NEW = {
     "a/equal.JPG": "cats/p 1.JPG",
     "a/smaller.png": "dogs/p1.bmp",
-    "turned.jpg": "birds/b2.png",
+    "rotated.jpg": "birds/b2.png",
     "other.webp": None,
     "a/b/other.png": None,
 }
@@ -40,7 +40,7 @@ def save(path: Path, pixels: NDArray[np.uint8], **options: object) -> None:
     Image.fromarray(pixels).save(path, **quality, **options)  # type: ignore[arg-type]
 
 
-def save_turned(path: Path, pixels: NDArray[np.uint8]) -> None:
+def save_rotated(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Stored on its side, with an orientation by which viewers show it upright."""
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -55,11 +55,11 @@ def write_known(folder: Path) -> Path:
 
 def write_new(folder: Path, known: Path) -> Path:
     """Of a folder of `write_known`."""
-    equal, smaller, turned, *others = NEW
+    equal, smaller, rotated, *others = NEW
     (folder / "a").mkdir(parents=True)
     (folder / equal).write_bytes((known / str(NEW[equal])).read_bytes())
     save(folder / smaller, photo(KNOWN.index(str(NEW[smaller])))[::2, ::2])
-    save_turned(folder / turned, photo(KNOWN.index(str(NEW[turned]))))
+    save_rotated(folder / rotated, photo(KNOWN.index(str(NEW[rotated]))))
     for seed, path in enumerate(others, start=100):
         save(folder / path, photo(seed))
     return folder

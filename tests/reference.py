@@ -27,12 +27,12 @@ def correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     return top / (left * right) ** 0.5
 
 
-def precision_at(cut: float, share: float, hits: list[float], claims: list[float],
+def precision_at(threshold: float, share: float, hits: list[float], claims: list[float],
                  false_claims: list[float]) -> float:  # fmt: skip
     """Expected precision at a share of true cases; hits and claims are of the same trials."""
-    right = sum(h >= cut for h in hits) / len(claims)
-    made = sum(c >= cut for c in claims) / len(claims)
-    wrong = (sum(f >= cut for f in false_claims) + 1) / (len(false_claims) + 1)
+    right = sum(h >= threshold for h in hits) / len(claims)
+    made = sum(c >= threshold for c in claims) / len(claims)
+    wrong = (sum(f >= threshold for f in false_claims) + 1) / (len(false_claims) + 1)
     return share * right / (share * made + (1 - share) * wrong)
 
 

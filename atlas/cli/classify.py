@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from classify.held_out import TrainedClassifier
 
 KEPT_EPOCHS = {
-    "last": "the last epoch is kept; the tested images chose nothing but cuts",
+    "last": "the last epoch is kept; the tested images chose nothing but thresholds",
     "best": "the best epoch on its tested images is kept: the scores of folds are optimistic",
 }
 
@@ -52,8 +52,8 @@ def train_classifier(
         next_command=following("make_submission", data=data, classifier=out),
         details={
             "macro_f1_at_half": scores.at_half,
-            "macro_f1_at_one_threshold": scores.at_overall_cut,
-            "macro_f1_at_a_threshold_for_each_label": scores.at_class_cuts,
+            "macro_f1_at_one_threshold": scores.at_overall_threshold,
+            "macro_f1_at_a_threshold_for_each_label": scores.at_class_thresholds,
             "test_images": run.trained.test_images,
         },
     )
@@ -113,7 +113,7 @@ def predict(
 ) -> Answer:
     """Predict a part of an atlas with a classifier, or with the mean of folds.
 
-    What was predicted before is kept, so a killed run goes on and new images cost only their own.
+    What was predicted before is kept, so a killed run continues and new images cost only their own.
 
     Args:
         data: The atlas folder.
@@ -152,10 +152,10 @@ def ensemble(
 
     Args:
         members: Run folders of train-classifier, train-folds or of this command, which were
-            asked about the same held-out images; one will do, for its cuts and priors.
+            asked about the same held-out images; one will do, for its thresholds and priors.
         data: The atlas folder.
         out: The folder to write.
-        compare: Also score every way of joining with every way of choosing cuts.
+        compare: Also score every way of joining with every way of choosing thresholds.
         settings: How they are joined and decided by.
     """
     from atlas.workflows.classify import ensemble as workflow
@@ -184,15 +184,15 @@ def ensemble(
     )
 
 
-def pretrain_trunk(
+def pretrain_backbone(
     data: Path = Path("data"),
-    out: Path = Path("runs/trunk"),
+    out: Path = Path("runs/backbone"),
     settings: OmitArgPrefixes[PretrainingSettings] = USUAL,
 ) -> Answer:
-    """Pre-train a trunk as an auto-encoder of the labelled images.
+    """Pre-train a backbone as an auto-encoder of the labelled images.
 
     No label is looked at. The same command resumes a stopped run. Trainings start from
-    the trunk by --weights and the run folder.
+    the backbone by --weights and the run folder.
 
     Args:
         data: The atlas folder.
@@ -201,9 +201,9 @@ def pretrain_trunk(
     """
     from atlas.workflows.classify import training
 
-    made = training.pretrain_trunk(data, out, settings)
+    made = training.pretrain_backbone(data, out, settings)
     print(f"started from {made.started_from}")
-    words = ("--trunk", settings.trunk, "--channel-recipe", settings.channel_recipe)
+    words = ("--backbone", settings.backbone, "--channel-recipe", settings.channel_recipe)
     return Answer(
         summary=f"The auto-encoder's squared error on {len(made.split.validation_ids)} held-out "
         f"images is {made.mse:.6f}, where the mean of each channel has {made.mse_of_means:.6f}.",
@@ -293,8 +293,8 @@ def _of_classifier(trained: "TrainedClassifier") -> Iterator[str]:
     yield "macro F1 on the hold-out:"
     yield f"  {scores.at_half:.4f}  a threshold of 0.5"
     overall = f"one threshold for all labels, {trained.thresholds.overall:.4f}"
-    yield f"  {scores.at_overall_cut:.4f}  {overall}"
+    yield f"  {scores.at_overall_threshold:.4f}  {overall}"
     yield (
-        f"  {scores.at_class_cuts:.4f}  a threshold for each label (optimistic: these same images "
+        f"  {scores.at_class_thresholds:.4f}  a threshold for each label (optimistic: these same images "
         f"chose the thresholds{others})"
     )

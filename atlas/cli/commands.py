@@ -29,7 +29,7 @@ GROUPS = {
     "dataset": ("init",),
     "embed": ("train_embedder", "build_index", "lookup", "export_embedder"),
     "classify": (
-        "train_classifier", "train_folds", "predict", "ensemble", "pretrain_trunk", "show_maps",
+        "train_classifier", "train_folds", "predict", "ensemble", "pretrain_backbone", "show_maps",
         "show_augmentation",
     ),
     "submit": ("make_submission", "check_submission", "score"),

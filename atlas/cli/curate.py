@@ -23,7 +23,7 @@ SHOWN_CLASSES = 8
 SHOWN_DIFFERENCES = 3  # of each table
 SUMMARY_SHOWN = (
     "table", "rows", "ids", "ids_with_several_rows", "ids_with_several_label_sets", "questionable",
-    "strangers",
+    "non_matches",
 )  # fmt: skip
 PAIRS_SHOWN = (
     "table", "other", "shared", "equal", "share", "low", "high", "held", "written_alike",
@@ -173,18 +173,18 @@ def remove_duplicates(
     found = workflow.remove_duplicates(data, index, out, measured, RegistrationSettings())
     same = found.same_image.calibration
     print(
-        f"same_image: the threshold is a registration score of {same.cut:.3f}, which "
-        f"{same.recall_at_cut:.3f} of {len(same.planted)} planted copies reach"
+        f"same_image: the threshold is a registration score of {same.threshold:.3f}, which "
+        f"{same.recall_at_threshold:.3f} of {len(same.planted)} planted copies reach"
     )
     if same.note:
         print(f"same_image: {same.note}")
     external = len(found.manifest.of("external").rows)
     print(f"{len(found.removed_ids)} of {external} external images are copies of train images")
     if len(found.disagreements):
-        columns = ("image", "its labels", "copy of", "labels of that", "evidence")
+        columns = ("image", "its labels", "copy of", "labels of that", "registration_score")
         names = ["id", "labels", "duplicate_of", "other_labels"]
         rows = [
-            [*(row[name] for name in names), f"{row['evidence']:.3f}"]
+            [*(row[name] for name in names), f"{row['registration_score']:.3f}"]
             for row in found.disagreements[:SHOWN_DISAGREEMENTS].to_dict("records")
         ]
         show_table(columns, rows, title="copies with other labels, surest first")

@@ -64,7 +64,7 @@ def build_index(
 
     Args:
         data: The atlas folder.
-        embedder: What train-embedder wrote, or "frozen" for a pretrained trunk without training.
+        embedder: What train-embedder wrote, or "frozen" for a pretrained backbone without training.
         out: Where the index goes; it holds all that a query needs.
         image_size_px: The side that images are resized to for "frozen"; their most common side, up
             to 512 px, unless given.

@@ -144,7 +144,7 @@ def ablate_retrieval(
 
     Args:
         data: The atlas folder.
-        embedder: What train-embedder wrote, or "frozen" for a pretrained trunk as it is.
+        embedder: What train-embedder wrote, or "frozen" for a pretrained backbone as it is.
         out: The folder to write.
         held_out: The embedder whose held-out fields are asked for, for "frozen".
         classes: What counts as right; auto takes identities where any occurs twice.

@@ -105,26 +105,26 @@ def leak_lines(found: "LeakFinding") -> Iterator[str]:
 
 def _of_copies(same: "SameImageCalibration") -> Iterator[str]:
     yield (
-        f"the threshold is a registration score of {same.cut:.3f}, which "
-        f"{same.recall_at_cut:.3f} of {len(same.planted)} planted copies reach; "
+        f"the threshold is a registration score of {same.threshold:.3f}, which "
+        f"{same.recall_at_threshold:.3f} of {len(same.planted)} planted copies reach; "
         f"{same.suspected} of {same.natural_count} labelled images have a neighbour that "
         "reaches it too (suspected_copies.csv)"
     )
     if same.note:
         yield same.note
-    yield from _of_guarantee(same.promise, "--accept-unproven-copies")
+    yield from _of_guarantee(same.guarantee, "--accept-unproven-copies")
 
 
 def _of_siblings(sibling: "SiblingCalibration") -> Iterator[str]:
-    if sibling.cut is None:
+    if sibling.threshold is None:
         yield f"no sibling is claimed: {sibling.note}"
         return
     yield (
-        f"the threshold is a similarity of {sibling.cut:.3f}, which finds "
-        f"{sibling.recall_at_cut:.3f} of {sibling.known_count} held-out fields"
+        f"the threshold is a similarity of {sibling.threshold:.3f}, which finds "
+        f"{sibling.recall_at_threshold:.3f} of {sibling.known_count} held-out fields"
     )
-    if sibling.promise:
-        yield from _of_guarantee(sibling.promise, "--accept-unproven-siblings")
+    if sibling.guarantee:
+        yield from _of_guarantee(sibling.guarantee, "--accept-unproven-siblings")
 
 
 def _of_guarantee(guarantee: "Guarantee", accepting: str) -> Iterator[str]:

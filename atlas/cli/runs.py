@@ -77,7 +77,7 @@ def explain(
     """Write a page for each test image that explains how its row of the submission came to be.
 
     Its picture, its nearest known images and what they vote for, what the claim rests on, the
-    classifier's probabilities and cuts, and the decision. Of a run that is not finished it shows
+    classifier's probabilities and thresholds, and the decision. Of a run that is not finished it shows
     what there is, and says which command makes the rest.
 
     Args:

@@ -89,7 +89,9 @@ class DataError(UserError):
             shown.append(f"  ... and {len(self.problems) - SHOWN_PROBLEMS} more")
         count = len(self.problems)
         noun = "problem" if count == 1 else "problems"
-        super().__init__("\n".join([f"{where}: {count} {noun} to mend before going on:", *shown]))
+        super().__init__(
+            "\n".join([f"{where}: {count} {noun} to fix before you continue:", *shown])
+        )
 
     def __reduce__(self) -> tuple[type["DataError"], tuple[str, tuple[str, ...]]]:
         """From a process that reads to the one that asked: as it was made, not from its text."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 STOPPED_BY_PARENT = "ATLAS_STOPPED_BY_PARENT"  # set for commands that a command starts
-STOPPING_S = 1.1  # a command that is told to stop has ended by then
+STOPPING_S = 1.1  # a command that is reported to stop has ended by then
 
 
 def run_command(command: Sequence[str]) -> int:

@@ -24,17 +24,17 @@ SAME_IMAGE, SIBLING, NOVEL = "same_image", "sibling", "novel"
 
 MATCH_COLUMNS = (
     "query_id", "query_split", "match_id", "match_split",
-    "similarity", "evidence", "relation", "confidence",
+    "similarity", "registration_score", "relation", "confidence",
 )  # fmt: skip
 LEAK_COLUMNS = (
-    "Id", "match_id", "relation", "similarity", "evidence", "confidence", "labels",
+    "Id", "match_id", "relation", "similarity", "registration_score", "confidence", "labels",
     "decision", "reason",
 )  # fmt: skip
 SUBMISSION_COLUMNS = ("Id", "Predicted")
 ORIGIN_COLUMNS = (
     "Id", "origin", "match_id", "confidence", "final_decision", "expected_gain", "reason",
 )  # fmt: skip
-NUMBER_COLUMNS = ("similarity", "evidence", "confidence", "expected_gain")
+NUMBER_COLUMNS = ("similarity", "registration_score", "confidence", "expected_gain")
 
 
 def positions_of(ids: Sequence[str], wanted: Sequence[str], *, what: str) -> NDArray[np.int64]:
@@ -81,7 +81,7 @@ class Neighbours:
 
 @dataclass(frozen=True, kw_only=True)
 class Matches:
-    """Every examined pair. table: a frame with MATCH_COLUMNS; evidence is NaN for siblings."""
+    """Every examined pair. table: a frame with MATCH_COLUMNS; registration score is NaN for siblings."""
 
     table: pd.DataFrame
 
@@ -94,7 +94,7 @@ class LeakReport:
     """A row for each test image with a claimed relation, by its best match.
 
     table: a frame with LEAK_COLUMNS; labels as in the tables ("7 1"); decision is "transfer" or
-    "abstain", from the evidence of matches alone.
+    "abstain", from the registration score of matches alone.
     """
 
     table: pd.DataFrame

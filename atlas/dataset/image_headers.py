@@ -47,14 +47,14 @@ def read_header(file: Path, *, max_value: int | None = None, whole: bool = False
         with file.open("rb") as opened:
             image = Image.open(opened)
             pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-            gray, turned = _is_gray(image), whole and _is_turned(image)
+            gray, rotated = _is_gray(image), whole and _is_rotated(image)
             opened.seek(max(0, opened.seek(0, os.SEEK_END) - TAIL_BYTES))
             complete = END_MARKS.get(image.format or "", b"") in opened.read()
     except Image.DecompressionBombError as error:
         return Header(problem=f"is too large: {error}")
     except (OSError, ValueError, SyntaxError):
         return Header(problem=f"is not a readable {READABLE}")
-    width_px, height_px = image.size[::-1] if turned else image.size
+    width_px, height_px = image.size[::-1] if rotated else image.size
     problem = _problem(image.mode, pages, complete, max_value, whole=whole)
     return Header(width_px=width_px, height_px=height_px, gray=gray, problem=problem)
 
@@ -111,8 +111,8 @@ def _is_gray(image: Image.Image) -> bool:
     return image.mode in GRAY_8_BIT | GRAY_16_BIT | {"LA"}
 
 
-def _is_turned(image: Image.Image) -> bool:
-    # Pillow turns TIFF itself, and would decode a PNG to look for what stands behind its pixels.
+def _is_rotated(image: Image.Image) -> bool:
+    # Pillow rotations TIFF itself, and would decode a PNG to look for what stands behind its pixels.
     if image.format == "TIFF" or "exif" not in image.info:
         return False
     return image.getexif().get(ExifTags.Base.Orientation) in TURNED

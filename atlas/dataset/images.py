@@ -129,7 +129,7 @@ def _decode_tiff(file: Path, encoded: NDArray[np.uint8]) -> NDArray[np.generic]:
     if pixels.ndim == 2:
         return np.dstack([pixels] * 3)
     if pixels.shape[2] == 4 and pixels.dtype == np.uint8:
-        with Image.open(file) as opened:  # turns it by its orientation as well
+        with Image.open(file) as opened:  # rotations it by its orientation as well
             return np.asarray(opened.convert("RGB"))
     if pixels.shape[2] not in (3, 4):
         raise ImageProblem(f"{file.name}: {pixels.shape[2]} planes; gray, RGB or RGBA is read")

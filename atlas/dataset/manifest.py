@@ -92,7 +92,7 @@ class Manifest:
 
     @cached_property
     def repeated_identities(self) -> frozenset[str]:
-        """Identities of two labelled rows or more; one that occurs once tells nothing."""
+        """Identities of two labelled rows or more; one that occurs once says nothing."""
         counts = Counter(row.identity for row in self.labelled.rows if row.identity)
         return frozenset(identity for identity, count in counts.items() if count > 1)
 

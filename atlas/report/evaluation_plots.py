@@ -22,7 +22,7 @@ from atlas.report.pictures import Rgb
 
 SCORES = {"map_at_r": ("MAP@R", "tab:blue"), "top1": ("top-1", "tab:orange")}
 BAR_HEIGHT = 0.38
-ERRORS_SHOWN = 2  # standard errors on either side, about 95 %
+ERRORS_SHOWN = 2  # standard errors on either side, about 95%
 BINS = 80
 
 CELLS_ACROSS = 15  # a picture in each cell that holds an image: at most 225

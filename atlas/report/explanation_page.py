@@ -25,13 +25,13 @@ class Picture:
 class Neighbour:
     """A labelled image near the row's. relation: "" where none is claimed; confidence: None then.
 
-    evidence: correlation of the registered pixels. votes: whether its labels do.
+    registration score: correlation of the registered pixels. votes: whether its labels do.
     """
 
     id: str
     uri: str
     similarity: float
-    evidence: float
+    registration_score: float
     relation: str
     confidence: float | None
     labels: Labels
@@ -53,7 +53,7 @@ class Claim:
     match_id: str
     relation: str
     similarity: float
-    evidence: float | None
+    registration_score: float | None
     confidence: float
     decision: str
     reason: str
@@ -65,19 +65,19 @@ class Claim:
 class Bar:
     """A label and the classifier. own: before test images that show the same shared their mean.
 
-    carried: whether any held-out image has it; else its cut is the overall one.
+    carried: whether any held-out image has it; else its threshold is the overall one.
     """
 
     label: int
     probability: float
     own: float
-    cut: float
+    threshold: float
     given: bool
     carried: bool
 
     @property
     def only_likeliest(self) -> bool:
-        return self.given and self.probability < self.cut
+        return self.given and self.probability < self.threshold
 
 
 @dataclass(frozen=True, kw_only=True)

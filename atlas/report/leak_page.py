@@ -1,4 +1,4 @@
-"""A leak run as one page: counts, cuts, plots, and every claim with its pictures.
+"""A leak run as one page: counts, thresholds, plots, and every claim with its pictures.
 
 The page holds small pictures of a query, its match and their difference, and colours them itself.
 Axes: C channels, H rows, W columns, S sides of a square.
@@ -29,12 +29,12 @@ WHITE_DIFFERENCE = 2.0  # standard deviations
 
 @dataclass(frozen=True, kw_only=True)
 class Relation:
-    """What is claimed of one relation. cut: None where nothing can be; said: what it rests on."""
+    """What is claimed of one relation. threshold: None where nothing can be; said: what it rests on."""
 
     name: str
     claims: int
     transfers: int
-    cut: float | None
+    threshold: float | None
     said: tuple[str, ...]
 
 
@@ -42,7 +42,7 @@ class Relation:
 class Claim:
     """A test image and its best match.
 
-    evidence: None for siblings. labels: of the match, by number; before: what the image is
+    registration score: None for siblings. labels: of the match, by number; before: what the image is
     labelled as without the transfer, None where nothing was submitted yet.
     sheet, difference: data URIs by `leak_tiles`. laid_23: affine map from the query to the match,
     both of side 1, row by row.
@@ -52,7 +52,7 @@ class Claim:
     match_id: str
     relation: str
     similarity: float
-    evidence: float | None
+    registration_score: float | None
     confidence: float
     labels: tuple[int, ...]
     decision: str

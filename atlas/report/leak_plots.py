@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float64]
 @dataclass(frozen=True, kw_only=True)
 class Curves:
     """Of claims from each score on, shares 0..1. precision_T: estimated; bound_T: what holds with
-    95 %; recall_T: of the true cases that were tried."""
+    95%; recall_T: of the true cases that were tried."""
 
     scores_T: FloatArray
     precision_T: FloatArray
@@ -41,10 +41,10 @@ def save_calibration_plot(
     natural: FloatArray,
     queries: FloatArray,
     curves: Curves,
-    cut: float,
+    threshold: float,
 ) -> None:
-    """Evidence of planted copies, of nearest distinct pairs and of the queries' best candidates;
-    and what follows for each cut."""
+    """Registration score of planted copies, of nearest distinct pairs and of the queries' best candidates;
+    and what follows for each threshold."""
     figure, axes = panels(3, 1, (7, 6.3), sharex=True)
     trials, found, claims = axes[:, 0]
     _draw_trials(trials, planted, natural)
@@ -55,40 +55,40 @@ def save_calibration_plot(
         axis.legend(fontsize=8, loc="upper left")
     _draw_curves(claims, curves)
     for axis in (trials, found, claims):
-        axis.axvline(cut, color="black", linestyle="--", linewidth=1)
-    claims.set_xlabel(f"correlation of registered pixels (cut at {cut:.3f})")
+        axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
+    claims.set_xlabel(f"correlation of registered pixels (threshold at {threshold:.3f})")
     save_figure(path, figure)
 
 
-def save_curves_plot(path: Path, *, curves: Curves, cut: float) -> None:
-    """What follows for each cut of a similarity."""
-    figure, axis = _curves_figure((7, 2.6), curves, cut)
-    axis.axvline(cut, color="black", linestyle="--", linewidth=1)
+def save_curves_plot(path: Path, *, curves: Curves, threshold: float) -> None:
+    """What follows for each threshold of a similarity."""
+    figure, axis = _curves_figure((7, 2.6), curves, threshold)
+    axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
     save_figure(path, figure)
 
 
-def evidence_plot(
-    *, planted: FloatArray, natural: FloatArray, cut: float, own: float | None
+def score_plot(
+    *, planted: FloatArray, natural: FloatArray, threshold: float, own: float | None
 ) -> str:
-    """A PNG as data URI: planted copies, non-matches, the cut, and this image's best candidate."""
+    """A PNG as data URI: planted copies, non-matches, the threshold, and this image's best candidate."""
     figure, ((axis,),) = panels(1, 1, PAGE_INCHES)
     _draw_trials(axis, planted, natural)
-    axis.set_xlabel(f"correlation of registered pixels (cut at {cut:.3f})")
-    return _marked(figure, axis, cut, own)
+    axis.set_xlabel(f"correlation of registered pixels (threshold at {threshold:.3f})")
+    return _marked(figure, axis, threshold, own)
 
 
-def similarity_plot(*, curves: Curves, cut: float, own: float | None) -> str:
-    """A PNG as data URI: what follows for each cut of the similarity, and this image's own."""
-    figure, axis = _curves_figure(PAGE_INCHES, curves, cut)
-    return _marked(figure, axis, cut, own)
+def similarity_plot(*, curves: Curves, threshold: float, own: float | None) -> str:
+    """A PNG as data URI: what follows for each threshold of the similarity, and this image's own."""
+    figure, axis = _curves_figure(PAGE_INCHES, curves, threshold)
+    return _marked(figure, axis, threshold, own)
 
 
 def _curves_figure(
-    size_inches: tuple[float, float], curves: Curves, cut: float
+    size_inches: tuple[float, float], curves: Curves, threshold: float
 ) -> tuple[Figure, Axes]:
     figure, ((axis,),) = panels(1, 1, size_inches)
     _draw_curves(axis, curves)
-    axis.set_xlabel(f"similarity (cut at {cut:.3f})")
+    axis.set_xlabel(f"similarity (threshold at {threshold:.3f})")
     return figure, axis
 
 
@@ -102,15 +102,15 @@ def _draw_trials(axis: Axes, planted: FloatArray, natural: FloatArray) -> None:
 def _draw_curves(axis: Axes, curves: Curves) -> None:
     """Precision, its bound and recall of claims from each score on."""
     axis.plot(curves.scores_T, curves.precision_T, label="precision, estimated")
-    axis.plot(curves.scores_T, curves.bound_T, label="precision that holds with 95 %")
+    axis.plot(curves.scores_T, curves.bound_T, label="precision that holds with 95%")
     axis.plot(curves.scores_T, curves.recall_T, label="recall", color="0.5")
     axis.set_ylim(-0.03, 1.03)
     axis.set_ylabel("claims from here on")
     axis.legend(fontsize=8, loc="center left")
 
 
-def _marked(figure: Figure, axis: Axes, cut: float, own: float | None) -> str:
-    axis.axvline(cut, color="black", linestyle="--", linewidth=1)
+def _marked(figure: Figure, axis: Axes, threshold: float, own: float | None) -> str:
+    axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
     if own is not None:
         axis.axvline(own, color=OWN_COLOUR, linewidth=2, label=f"this image ({own:.3f})")
     axis.legend(fontsize=7, loc="best")

@@ -18,7 +18,7 @@ Tables = Mapping[str, pd.DataFrame]
 
 
 def save_curves(path: Path, runs: Tables) -> None:
-    """Losses on the left, macro F1 at each epoch's best single cut on the right.
+    """Losses on the left, macro F1 at each epoch's best single threshold on the right.
 
     runs: by name, as metrics.csv. Of several each is a thin line, and their mean a thick one.
     """
@@ -27,7 +27,7 @@ def save_curves(path: Path, runs: Tables) -> None:
         _lines(left, runs, column, COLOURS[column], name)
     _lines(right, runs, F1_COLUMN, F1_COLOUR, "held out")
     _style(left, "loss")
-    _style(right, "macro F1 at the best single cut")
+    _style(right, "macro F1 at the best single threshold")
     left.set_ylim(bottom=min(0.0, left.get_ylim()[0]))
     right.set_ylim(0, 1)
     for axis in (left, right):
@@ -38,9 +38,9 @@ def save_curves(path: Path, runs: Tables) -> None:
 
 
 def save_class_curves(path: Path, runs: Tables) -> None:
-    """A panel for each class, its F1 on the held-out images at each epoch's best single cut.
+    """A panel for each class, its F1 on the held-out images at each epoch's best single threshold.
 
-    runs: by name, as class_f1.csv: `epoch`, `cut`, then a column for each class; not a number where
+    runs: by name, as class_f1.csv: `epoch`, `threshold`, then a column for each class; not a number where
     no held-out image carries it.
     """
     classes = list(dict.fromkeys(c for table in runs.values() for c in table.columns[2:]))

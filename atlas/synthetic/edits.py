@@ -26,8 +26,8 @@ def plant(image: Image, name: str, rng: np.random.Generator) -> Image:
     return (EDITS | HARD_EDITS)[name](image, rng)
 
 
-def turned(image: Image, element: int) -> Image:
-    """One of the 8 flips and turns: `element % 4` quarter turns, then mirrored if at least 4."""
+def rotated(image: Image, element: int) -> Image:
+    """One of the 8 flips and rotations: `element % 4` quarter rotations, then mirrored if at least 4."""
     quarter = np.rot90(image, element % 4, axes=(1, 2))
     return np.ascontiguousarray(quarter[:, :, ::-1] if element >= 4 else quarter)
 
@@ -37,9 +37,9 @@ def exact(image: Image, rng: np.random.Generator) -> Image:
 
 
 def d4(image: Image, rng: np.random.Generator) -> Image:
-    """A flip or turn that is not the identity; where H != W only those that keep the shape."""
+    """A flip or rotation that is not the identity; where H != W only those that keep the shape."""
     square = image.shape[1] == image.shape[2]
-    return turned(image, int(rng.choice(ALL_TURNS if square else SHAPE_KEEPING_TURNS)))
+    return rotated(image, int(rng.choice(ALL_TURNS if square else SHAPE_KEEPING_TURNS)))
 
 
 def jpeg(image: Image, rng: np.random.Generator) -> Image:
@@ -67,7 +67,7 @@ def noise(image: Image, rng: np.random.Generator) -> Image:
 
 
 def mixed(image: Image, rng: np.random.Generator) -> Image:
-    """A flip or turn, a crop, a gamma and a JPEG, one after another."""
+    """A flip or rotation, a crop, a gamma and a JPEG, one after another."""
     window = cropped(d4(image, rng), rng.uniform(0.88, 0.95), rng)
     return through_jpeg(gamma(window, rng), 70)
 

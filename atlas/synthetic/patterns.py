@@ -218,8 +218,10 @@ def cytoplasmic_bodies(scene: Scene, style: ProteinStyle, rng: np.random.Generat
 def rods_and_rings(scene: Scene, style: ProteinStyle, rng: np.random.Generator) -> Map:
     places = _in_cytoplasm(scene, style, 2, rng, reach=0.8)
     rods = worms(scene, places, 0.4 * style.length, 0.05, rng)
-    turn = np.linspace(0, 2 * np.pi, 9)
-    circle = np.stack([np.cos(turn), np.sin(turn)], 1) * (0.1 * style.dot_radius * scene.radius_px)
+    rotation = np.linspace(0, 2 * np.pi, 9)
+    circle = np.stack([np.cos(rotation), np.sin(rotation)], 1) * (
+        0.1 * style.dot_radius * scene.radius_px
+    )
     rings = places[::2, None] + circle[None]
     return strokes(scene, rods, 0.05 * style.width) + strokes(scene, rings) + scene.faint
 

@@ -148,8 +148,8 @@ def strokes(scene: Scene, curves_NP2: Points, width: float = 0.0) -> Map:
     canvas = np.zeros(scene.body.shape, np.uint8)
     thickness = max(1, round(width * scene.radius_px))
     fixed_point = np.rint(curves_NP2 * 16).astype(np.int32)
-    for turn, brightness in enumerate((110, 180, 255)):
-        curves = list(fixed_point[turn::3])
+    for rotation, brightness in enumerate((110, 180, 255)):
+        curves = list(fixed_point[rotation::3])
         cv2.polylines(canvas, curves, False, brightness, thickness, cv2.LINE_AA, 4)
     return canvas.astype(np.float32) * (scene.body / np.float32(255))
 
@@ -196,13 +196,15 @@ def _with_maps(scene: Scene, fibres_NP2: Points) -> Scene:
 
 
 def _places(style: CellStyle, rng: np.random.Generator, radius: float) -> Points:
-    """Centres on a jittered, turned hexagonal grid, thinned colony by colony; the field is 0..1."""
+    """Centres on a jittered, rotated hexagonal grid, thinned colony by colony; the field is 0..1."""
     pitch = 1.75 * radius
     steps = np.arange(-np.ceil(0.95 / pitch), np.ceil(0.95 / pitch) + 1)
     x, y = np.meshgrid(steps, steps)
     grid = np.stack([(x + 0.5 * (y % 2)).ravel(), (y * 0.866).ravel()], 1) * pitch
-    turn = rng.uniform(0, np.pi)
-    grid = grid @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    rotation = rng.uniform(0, np.pi)
+    grid = grid @ np.array(
+        [[np.cos(rotation), -np.sin(rotation)], [np.sin(rotation), np.cos(rotation)]]
+    )
     points = (
         0.5 + grid + rng.uniform(-0.5, 0.5, 2) * pitch + rng.normal(0, 0.13 * pitch, grid.shape)
     )
@@ -223,16 +225,16 @@ def _outlines(
     rng: np.random.Generator,
 ) -> Points:
     """Star-shaped outlines (K, P, 2): ellipses of equal area with a few low harmonics."""
-    turn = np.linspace(0, 2 * np.pi, OUTLINE, endpoint=False)[None]
+    rotation = np.linspace(0, 2 * np.pi, OUTLINE, endpoint=False)[None]
     ratios = ratio * np.exp(rng.normal(0, 0.1, (len(centres_K2), 1)))
-    relative = turn - angles_K[:, None]
+    relative = rotation - angles_K[:, None]
     radius = 1 / np.sqrt(ratios * np.sin(relative) ** 2 + np.cos(relative) ** 2 / ratios)
     order = np.arange(2, 6)[:, None, None]
     height = rng.normal(0, raggedness, (4, len(centres_K2), 1)) / np.sqrt(order - 1)
     phase = rng.uniform(0, 2 * np.pi, height.shape)
-    waves = (height * np.cos(order * turn[None] + phase)).sum(axis=0)
+    waves = (height * np.cos(order * rotation[None] + phase)).sum(axis=0)
     radius = radii_K[:, None] * radius * np.clip(1 + waves, 0.55, 1.6)
-    unit = np.stack([np.cos(turn), np.sin(turn)], -1)
+    unit = np.stack([np.cos(rotation), np.sin(rotation)], -1)
     return np.asarray(centres_K2[:, None] + radius[..., None] * unit)
 
 

@@ -99,7 +99,7 @@ class Step:
 def strong_steps() -> list[Step]:
     """In their order, with the source's probabilities."""
     return [
-        Step(probability=0.5, choices={"quarter turns": albumentations.RandomRotate90(p=1)}),
+        Step(probability=0.5, choices={"quarter rotations": albumentations.RandomRotate90(p=1)}),
         Step(probability=0.5, choices=_flips()),
         Step(probability=0.5, choices={"transpose": albumentations.Transpose(p=1)}),
         Step(probability=0.2, choices=_noises()),
@@ -148,8 +148,8 @@ class MovedGrid(albumentations.GridDistortion):  # type: ignore[misc]
 def _steps(augmentation: Augmentation) -> list[albumentations.BasicTransform]:
     if augmentation == "strong":
         return [step.as_transform() for step in strong_steps()]
-    turns = [] if augmentation == "none" else [albumentations.D4(p=1)]
-    return [*turns, *(photometric_choices().values() if augmentation == "photometric" else ())]
+    rotations = [] if augmentation == "none" else [albumentations.D4(p=1)]
+    return [*rotations, *(photometric_choices().values() if augmentation == "photometric" else ())]
 
 
 def _flips() -> dict[str, albumentations.BasicTransform]:

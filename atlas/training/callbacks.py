@@ -17,9 +17,9 @@ from atlas.training.settings import TrainingSettings
 
 class EveryStep(Callback):
     """Sets what a step depends on from (epoch, batch, scores of earlier epochs) alone: which
-    batches come, the seed of its dropout, the rate of each group, whether the trunk learns.
+    batches come, the seed of its dropout, the rate of each group, whether the backbone learns.
 
-    So a run that was stopped anywhere goes on as if it had not been: all it needs to know is how
+    So a run that was stopped anywhere continues as if it had not been: all it needs to know is how
     many batches of its epoch are done, and those scores.
     """
 
@@ -60,9 +60,9 @@ class EveryStep(Callback):
         rate = rate_at(training, epoch + (batch_idx + 0.5) / trainer.num_training_batches)
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = rate * self.plateau_share * group["rate_share"]
-        if training.frozen_trunk_epochs:
-            learns = epoch >= training.frozen_trunk_epochs
-            pl_module.get_submodule("network.trunk").requires_grad_(learns).train(learns)
+        if training.frozen_backbone_epochs:
+            learns = epoch >= training.frozen_backbone_epochs
+            pl_module.get_submodule("network.backbone").requires_grad_(learns).train(learns)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any,
@@ -81,7 +81,7 @@ class EpochMeans(Callback):
     numbers with `loss` among them, each as `train_` and its name.
 
     Lightning's own means are in no checkpoint. Where several processes train, an epoch that is
-    resumed goes on in all of them with the sums of the first.
+    resumed continues in all of them with the sums of the first.
     """
 
     def __init__(self) -> None:

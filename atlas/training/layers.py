@@ -136,15 +136,15 @@ def winner_head(
 
 
 def in_float32(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """Of a trunk in bfloat16 too: the rest costs nothing, and gives what cosines, thresholds and
+    """Of a backbone in bfloat16 too: the rest costs nothing, and gives what cosines, thresholds and
     ranks are taken of."""
     with torch.autocast(inputs.device.type, enabled=False):
         outputs: torch.Tensor = module(inputs.float())
     return outputs
 
 
-def turned_view(images_NCHW: torch.Tensor, view: int) -> torch.Tensor:
-    """One of the 8 flips and turns: `view % 4` quarter turns, mirrored from 4 on."""
+def rotated_view(images_NCHW: torch.Tensor, view: int) -> torch.Tensor:
+    """One of the 8 flips and rotations: `view % 4` quarter rotations, mirrored from 4 on."""
     quarter = torch.rot90(images_NCHW, view % 4, (2, 3))
     return quarter.flip(3) if view >= 4 else quarter
 

@@ -55,19 +55,19 @@ def fit(
     """Trains and returns the checkpoint whose `state_dict` is the result: that of the best epoch by
     the validation metric `monitor`, or the average that the settings ask for.
 
-    module: has `network.trunk`; its `training_step` returns the loss, or a dict with `loss`; its
+    module: has `network.backbone`; its `training_step` returns the loss, or a dict with `loss`; its
         optimizer is `atlas.training.optimization.build_optimizer`.
     tables: written beside metrics.csv, which has a row of everything logged for each epoch.
     Goes on behind checkpoints/last.ckpt, which is written at least every `checkpoint_minutes`: on
     one device to the same bits as if it had not been stopped. A finished run is not repeated. Call
-    `claim_folder` before, so that nobody goes on with other settings. Writes folder/metrics.csv, a
+    `claim_folder` before, so that nobody continues with other settings. Writes folder/metrics.csv, a
     row for each epoch, and the same for TensorBoard below folder/logs. Raises UserError where this
     machine cannot train so.
     """
     checkpoints = folder / CHECKPOINTS
     last, best = last_checkpoint(folder), checkpoints / BEST_FILE
     keep_freed_memory()
-    # As images lie: else torch turns every filter round at every step, a third of the time.
+    # As images lie: else torch rotations every filter round at every step, a third of the time.
     module.to(memory_format=torch.channels_last)
     with _quiet():
         done = resumed_after(last) if last.exists() else None
@@ -249,7 +249,7 @@ def _strategy(training: TrainingSettings) -> str:
     whole command once for each, and what follows the training would be done by all at once."""
     if training.devices == 1:
         return "auto"
-    frozen = training.frozen_trunk_epochs > 0
+    frozen = training.frozen_backbone_epochs > 0
     return "ddp_spawn_find_unused_parameters_true" if frozen else "ddp_spawn"
 
 

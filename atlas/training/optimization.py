@@ -20,19 +20,19 @@ RISE, FIRST, LAST = 0.3, 1 / 25, 1 / 25e4
 
 
 def build_optimizer(
-    module: nn.Module, trunk: nn.Module, training: TrainingSettings
+    module: nn.Module, backbone: nn.Module, training: TrainingSettings
 ) -> torch.optim.Optimizer:
     """Return the optimizer of all parameters of `module`.
 
-    Those of its `trunk` are in a group of their own.
+    Those of its `backbone` are in a group of their own.
 
     A group's `rate_share` is what part of `rate_at` it learns at.
     """
-    of_trunk = list(trunk.parameters())
-    known = set(map(id, of_trunk))
+    of_backbone = list(backbone.parameters())
+    known = set(map(id, of_backbone))
     new = [parameter for parameter in module.parameters() if id(parameter) not in known]
     groups = [
-        {"params": of_trunk, "rate_share": training.trunk_rate_share},
+        {"params": of_backbone, "rate_share": training.backbone_rate_share},
         {"params": new, "rate_share": 1.0},
     ]
     rate, decay = training.learning_rate, training.weight_decay

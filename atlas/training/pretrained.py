@@ -63,7 +63,7 @@ def hub_file(network: str) -> Path | None:
 def report_start(started_from: str) -> None:
     """Log what a training starts from, and warn where pretrained weights were wanted and missing.
 
-    started_from: as the trunk says it.
+    started_from: as the backbone says it.
     """
     LOGGER.info(f"starting from {started_from}")
     if NOT_FOUND not in started_from:
@@ -104,8 +104,8 @@ def load_lite0(module: nn.Module, path: Path) -> None:
 
 def _way_out() -> str:
     if lite0_file() is None:
-        return f"{HOW_TO_INSTALL}, whose weights the option  --trunk {LITE0}  takes"
-    return f"EfficientNet-Lite0 is installed with its weights: add  --trunk {LITE0}"
+        return f"{HOW_TO_INSTALL}, whose weights the option  --backbone {LITE0}  takes"
+    return f"EfficientNet-Lite0 is installed with its weights: add  --backbone {LITE0}"
 
 
 @cache

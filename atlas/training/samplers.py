@@ -140,7 +140,7 @@ def _m_per_class(
 
 
 def _in_batches(order: Order, batch_size: int) -> list[Order]:
-    """Cut into batches; none of a single image, from which BatchNorm cannot learn."""
+    """Threshold into batches; none of a single image, from which BatchNorm cannot learn."""
     batches = np.split(order, range(batch_size, len(order), batch_size))
     return [batch for batch in batches if len(batch) > 1]
 

@@ -37,8 +37,8 @@ class TrainingSettings:
             (Loshchilov & Hutter 2019).
         momentum: Of sgd alone.
         accumulate_batches: Batches that make one step of the optimizer.
-        trunk_rate_share: The trunk learns at this share of the rate; a pretrained one wants less.
-        frozen_trunk_epochs: Epochs in which the trunk keeps its weights and BatchNorm statistics.
+        backbone_rate_share: The backbone learns at this share of the rate; a pretrained one wants less.
+        frozen_backbone_epochs: Epochs in which the backbone keeps its weights and BatchNorm statistics.
         warmup_epochs: Epochs over which the rate rises linearly from 0.
         schedule: constant; cosine down to 0 at the end of the last epoch; one_cycle up from a 25th
             of the rate over 0.3 of the epochs and down to almost nothing; plateau multiplies the
@@ -56,7 +56,7 @@ class TrainingSettings:
         crop_px: Side of the random window of each stored image that training sees; validation and
             prediction see the window in the middle. None shows images whole.
         ema_decay: Share that the running average of the weights keeps at each step; the average is
-            what is validated and kept. 0 turns it off.
+            what is validated and kept. 0 rotations it off.
         averaged_checkpoints: Last epochs whose weights are averaged; 0 takes the best epoch's.
         seed: Of weights, order of images, augmentation, dropout and what is held out.
         precision: 32-true, 16-mixed, bf16-mixed, or auto: bf16-mixed where the GPU, or else the
@@ -71,8 +71,8 @@ class TrainingSettings:
     weight_decay: float = 0.0
     momentum: float = 0.0
     accumulate_batches: int = 1
-    trunk_rate_share: float = 1.0
-    frozen_trunk_epochs: int = 0
+    backbone_rate_share: float = 1.0
+    frozen_backbone_epochs: int = 0
     warmup_epochs: float = 0.0
     schedule: Schedule = "constant"
     plateau_factor: float = 0.1
@@ -113,7 +113,7 @@ def training_problems(training: TrainingSettings) -> Iterator[str]:
 def size_problems(what: str, size_px: int | None) -> Iterator[str]:
     """Yield a line where images of that side are too small, such as `crops of 8 px: ...`."""
     if size_px is not None and size_px < SMALLEST_SIZE_PX:
-        yield f"{what} {size_px} px: at least {SMALLEST_SIZE_PX} px, or a trunk sees nothing"
+        yield f"{what} {size_px} px: at least {SMALLEST_SIZE_PX} px, or a backbone sees nothing"
 
 
 def _optimizer_problems(training: TrainingSettings) -> Iterator[str]:
@@ -128,10 +128,10 @@ def _optimizer_problems(training: TrainingSettings) -> Iterator[str]:
 def _rate_problems(training: TrainingSettings) -> Iterator[str]:
     if not training.learning_rate > 0:
         yield f"learning rate {training.learning_rate}: must be above 0"
-    if not 0 < training.trunk_rate_share <= 1:
-        yield f"trunk rate share {training.trunk_rate_share}: must be above 0 and at most 1"
-    if training.frozen_trunk_epochs < 0:
-        yield f"{training.frozen_trunk_epochs} epochs with a frozen trunk: must not be negative"
+    if not 0 < training.backbone_rate_share <= 1:
+        yield f"backbone rate share {training.backbone_rate_share}: must be above 0 and at most 1"
+    if training.frozen_backbone_epochs < 0:
+        yield f"{training.frozen_backbone_epochs} epochs with a frozen backbone: must not be negative"
     if not 0 <= training.warmup_epochs < max(1, training.epochs):
         yield f"warm-up over {training.warmup_epochs} of {training.epochs} epochs: must be shorter"
     if training.lr_steps and training.schedule != "constant":
@@ -158,7 +158,7 @@ def _schedule_problems(training: TrainingSettings) -> Iterator[str]:
 
 def _average_problems(training: TrainingSettings) -> Iterator[str]:
     averaged = training.averaged_checkpoints
-    learning = max(0, training.epochs - training.frozen_trunk_epochs)
+    learning = max(0, training.epochs - training.frozen_backbone_epochs)
     if not 0 <= training.ema_decay < 1:
         yield f"EMA decay {training.ema_decay}: must lie from 0 to below 1"
     if averaged < 0:

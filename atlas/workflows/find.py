@@ -116,6 +116,6 @@ def _verdicts(leaks: LeakFinding, labels: tuple[str, ...]) -> pd.DataFrame:
     numbers = rows["labels"].fillna("")
     named = numbers.map(lambda text: " ".join(labels[int(number)] for number in text.split()))
     table = rows.assign(label=named).rename(
-        columns={"Id": "new", "match_id": "known", "evidence": "score"}
+        columns={"Id": "new", "match_id": "known", "registration_score": "score"}
     )
     return table[list(FOUND_COLUMNS)].reset_index(drop=True)

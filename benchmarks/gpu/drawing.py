@@ -15,7 +15,7 @@ from atlas.synthetic.settings import DrawnAtlasSettings
 from benchmarks.gpu.part import Work
 
 SIZE_PX, TINY_SIZE_PX = 128, 32
-TINY_TRUNK = "test_resnet"
+TINY_BACKBONE = "test_resnet"
 FIELDS = 6  # of an antibody, about as many as HPA v18 has
 TRIAL_IDENTITIES_PER_CORE = 10  # whose fields are a task of each process
 MOST_IDENTITIES, TINY_IDENTITIES = 800, 8
@@ -61,9 +61,9 @@ def size_px(work: Work) -> int:
     return TINY_SIZE_PX if work.tiny else SIZE_PX
 
 
-def trunk_name(work: Work) -> str:
+def backbone_name(work: Work) -> str:
     """The network under an embedder: the card's, or one of a tiny run."""
-    return TINY_TRUNK if work.tiny else "resnet50"
+    return TINY_BACKBONE if work.tiny else "resnet50"
 
 
 def of_identities(manifest: Manifest, count: int) -> Manifest:

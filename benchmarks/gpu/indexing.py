@@ -21,7 +21,7 @@ from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from atlas.inference.settings import RuntimeOptions
 from atlas.workflows.embed.index import build_index
-from benchmarks.gpu.drawing import drawn_manifest, size_px, trunk_name
+from benchmarks.gpu.drawing import backbone_name, drawn_manifest, size_px
 from benchmarks.gpu.part import Work
 from benchmarks.untrained import untrained_embedder
 from index.index_folder import EMBEDDER_FOLDER
@@ -37,7 +37,7 @@ def run(work: Work) -> None:
     data, manifest = drawn_manifest(work)
     embedder, run_folder = work.folder / "untrained", work.folder / "indexing"
     channels = manifest.spec.channels
-    made = untrained_embedder(channels, size_px(work), trunk_name=trunk_name(work))
+    made = untrained_embedder(channels, size_px(work), backbone_name=backbone_name(work))
     with folder_written_beside(embedder, holds=EMBEDDER_FILE) as folder:
         save_embedder(folder, made)
     with work.timed("checking the precision, and warming up"):

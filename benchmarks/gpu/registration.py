@@ -119,4 +119,4 @@ def on_the_device(registration: TorchRegistration, pairs: Pairs) -> FloatArray:
 
 def _scores_of_one(query: FloatArray, references: FloatArray) -> list[float]:
     found = register_all(prepare(query, SETTINGS), list(references), SETTINGS)
-    return [registration.evidence for registration in found]
+    return [registration.registration_score for registration in found]

@@ -3,7 +3,7 @@
 It does what `index.copies.registration.register_all` does without refining to a sub-pixel map, for
 many pairs at a time. Shrinking, cutting and laying over are linear, so each is a product with a
 small matrix; windows are matched by products of spectra. Axes: Q queries, K candidates of each,
-C channels, T turns, W windows, H x W or Y x X pixels, B pairs and places.
+C channels, T rotations, W windows, H x W or Y x X pixels, B pairs and places.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from index.copies.registration import NOTHING
 from index.copies.template_matching import LEAST_POWER
 from index.settings import RegistrationSettings
 
-TURNS = 8
+ROTATIONS = 8
 SEEN_FROM = 0.99  # as registration.py has it: share of a pixel that both fields show
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A window's shape. shrink_Y, shrink_X: rows and columns of the window from the whole turn.
+    """A window's shape. shrink_Y, shrink_X: rows and columns of the window from the whole rotation.
     zoom_yx, margin_yx: as `index.copies.registration.Window` has them."""
 
     shrink_Y: torch.Tensor
@@ -45,22 +45,24 @@ class TorchRegistration:
 
     def scores(self, queries_QCHW: torch.Tensor, references_QKCHW: torch.Tensor) -> torch.Tensor:
         """Return the score of each pair, Q x K, of band-passed fields; -1 where one is blank."""
-        turns_QTCHW = torch.stack([turned(queries_QCHW, number) for number in range(TURNS)], 1)
-        place = self._best_places(turns_QTCHW, references_QKCHW)
+        rotations_QTCHW = torch.stack(
+            [rotated(queries_QCHW, number) for number in range(ROTATIONS)], 1
+        )
+        place = self._best_places(rotations_QTCHW, references_QKCHW)
         shown = self._shown(queries_QCHW)[:, None] & self._shown(references_QKCHW)
-        evidence = torch.stack(
+        registration_score = torch.stack(
             [
-                self._evidence(turns_QTCHW, references_QKCHW, shown, place[..., n, :])
+                self._scores(rotations_QTCHW, references_QKCHW, shown, place[..., n, :])
                 for n in range(self.settings.refined_places)
             ]
         ).amax(0)
         blank = self._blank(queries_QCHW)[:, None] | self._blank(references_QKCHW)
-        return torch.where(blank, NOTHING.evidence, evidence)
+        return torch.where(blank, NOTHING.registration_score, registration_score)
 
-    def _best_places(self, turns: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
-        """Q x K x places x (shape, turn, y, x), the best first."""
+    def _best_places(self, rotations: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+        """Q x K x places x (shape, rotation, y, x), the best first."""
         side = self.settings.search_px
-        flat_QTHW, flat_QKHW = (self._searched(fields) for fields in (turns, references))
+        flat_QTHW, flat_QKHW = (self._searched(fields) for fields in (rotations, references))
         flat_QKHW = flat_QKHW - flat_QKHW.mean((-2, -1), keepdim=True)
         spectra_QK = torch.fft.rfft2(flat_QKHW)
         found = []
@@ -76,10 +78,10 @@ class TorchRegistration:
             rows, columns = side - height + 1, side - width + 1
             scores = products[..., :rows, :columns] * _inverse_lengths(flat_QKHW, shape)
             best, at = scores.flatten(-2).max(-1)
-            turn = torch.arange(TURNS, device=self.device).expand_as(at)
+            rotation = torch.arange(ROTATIONS, device=self.device).expand_as(at)
             found.append(
                 torch.stack(
-                    [best, torch.full_like(best, number), turn, at // columns, at % columns]
+                    [best, torch.full_like(best, number), rotation, at // columns, at % columns]
                 )
             )
         every = torch.cat(found, dim=-1)  # 5 x Q x K x W
@@ -87,16 +89,18 @@ class TorchRegistration:
         places = every[1:].gather(-1, chosen.expand(4, *chosen.shape))
         return places.movedim(0, -1).long()
 
-    def _evidence(
+    def _scores(
         self,
-        turns: torch.Tensor,
+        rotations: torch.Tensor,
         references: torch.Tensor,
         shown: torch.Tensor,
         place: torch.Tensor,
     ) -> torch.Tensor:
         """The correlation of each pair at one place, over what both show, Q x K."""
-        side, (shape, turn, y, x) = self.settings.size_px, place.unbind(-1)
-        laid = turns.gather(1, turn[..., None, None, None].expand(*turn.shape, *turns.shape[2:]))
+        side, (shape, rotation, y, x) = self.settings.size_px, place.unbind(-1)
+        laid = rotations.gather(
+            1, rotation[..., None, None, None].expand(*rotation.shape, *rotations.shape[2:])
+        )
         rows, columns = (self._laying(axis, shape, at) for axis, at in ((0, y), (1, x)))
         warped = rows[:, :, None] @ laid @ columns[:, :, None].mT
         seen = (rows.sum(-1)[..., None] * columns.sum(-1)[..., None, :]) > SEEN_FROM
@@ -108,9 +112,9 @@ class TorchRegistration:
         one, other = (_centred(fields, mask) for fields in (warped, references))
         product, powers = (one * other).sum((2, 3, 4)), (one**2).sum((2, 3, 4))
         powers = powers * (other**2).sum((2, 3, 4))
-        evidence = (product / powers.clamp_min(1e-30).sqrt()).clamp(-1, 1)
+        registration_score = (product / powers.clamp_min(1e-30).sqrt()).clamp(-1, 1)
         enough = (counts >= self.settings.least_overlap * side * side) & (powers > 0)
-        return torch.where(enough, evidence, -1.0)
+        return torch.where(enough, registration_score, -1.0)
 
     def _laying(self, axis: int, shape: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
         """Q x K x side x side: rows of the reference from rows of the query, linearly between two
@@ -153,8 +157,8 @@ class TorchRegistration:
         )
 
 
-def turned(fields: torch.Tensor, number: int) -> torch.Tensor:
-    """Return one of the eight flips and rotations, numbered as `atlas.synthetic.edits.turned`."""
+def rotated(fields: torch.Tensor, number: int) -> torch.Tensor:
+    """Return one of the eight flips and rotations, numbered as `atlas.synthetic.edits.rotated`."""
     quarter = torch.rot90(fields, number % 4, dims=(-2, -1))
     return quarter.flip(-1) if number >= 4 else quarter
 

@@ -25,7 +25,7 @@ from atlas.dataset.manifest import Manifest
 from atlas.dataset.splits.hold_out import HoldOut
 from atlas.dataset.store import ImageStore, fill_store
 from atlas.training.loaders import LOADING, LOADING_HELD_OUT
-from benchmarks.gpu.drawing import FIELDS, TINY_TRUNK, drawn_manifest, of_identities, size_px
+from benchmarks.gpu.drawing import FIELDS, TINY_BACKBONE, drawn_manifest, of_identities, size_px
 from benchmarks.gpu.part import Work
 from benchmarks.untrained import untrained_embedder, usual_statistics
 from classify import training as classifier_training
@@ -77,7 +77,7 @@ def measure_classifier(work: Work, manifest: Manifest, peak: float) -> None:
     store = _store(work, manifest)
     recipe = CLASSIFIERS["densenet121"]
     if work.tiny:
-        recipe = replace(recipe, trunk=TINY_TRUNK)
+        recipe = replace(recipe, backbone=TINY_BACKBONE)
     training = replace(recipe.training, epochs=2, lr_steps=())
     if work.tiny:
         training = replace(training, batch_size=TINY_BATCH)
@@ -93,7 +93,7 @@ def measure_classifier(work: Work, manifest: Manifest, peak: float) -> None:
         labels=len(manifest.spec.labels),
     )  # fmt: skip
     flops = training_flops(network, len(store.channels), store.size_px)
-    report_speed(work, f"classifier, {settings.trunk}", recorder.spans, flops, peak)
+    report_speed(work, f"classifier, {settings.backbone}", recorder.spans, flops, peak)
 
 
 def measure_embedder(work: Work, manifest: Manifest, peak: float) -> Pace:
@@ -103,9 +103,9 @@ def measure_embedder(work: Work, manifest: Manifest, peak: float) -> Pace:
     settings = replace(settings, training=replace(settings.training, epochs=TRIAL_EPOCHS))
     with recorded() as recorder:
         embedder_training.train_embedder(manifest, store, settings, work.folder / "resnet50_speed")
-    embedder = untrained_embedder(store.channels, store.size_px, trunk_name=settings.trunk)
+    embedder = untrained_embedder(store.channels, store.size_px, backbone_name=settings.backbone)
     flops = training_flops(embedder.network, len(store.channels), store.size_px)
-    group = f"embedder, {settings.trunk}"
+    group = f"embedder, {settings.backbone}"
     report_speed(work, group, recorder.spans, flops, peak)
     pace = _pace(recorder.spans, images=len(manifest.ids))
     work.found(
@@ -255,7 +255,7 @@ def _settings(name: EmbedderRecipe, side_px: int, tiny: bool) -> EmbedderSetting
     recipe = RECIPES[name]
     if tiny:
         training = replace(recipe.training, batch_size=TINY_BATCH)
-        recipe = replace(recipe, trunk=TINY_TRUNK, hidden=64, dimension=32, training=training)
+        recipe = replace(recipe, backbone=TINY_BACKBONE, hidden=64, dimension=32, training=training)
     return replace(
         recipe, weights="none", image_size_px=side_px, unseen_identity_share=UNSEEN_SHARE
     )

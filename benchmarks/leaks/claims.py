@@ -19,7 +19,7 @@ OURS, COSINE = "ours", "cosine"
 HASHES = ("phash", "dhash", "ahash", "whash")
 RIVALS = (
     *(f"imagededup {kind}" for kind in HASHES),
-    *(f"imagededup {kind}, 8 turns" for kind in HASHES),
+    *(f"imagededup {kind}, 8 rotations" for kind in HASHES),
     "cleanvision exact",
     "cleanvision near",
     "imagededup CNN",  # last: hashing forks, and a network starts threads

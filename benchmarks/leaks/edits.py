@@ -19,10 +19,10 @@ from atlas.synthetic.edits import (
     Image,
     cropped,
     resized,
+    rotated,
     shrunk_and_back,
     through_jpeg,
     to_the_power,
-    turned,
     window_along,
     with_noise,
     with_scale_bar,
@@ -64,10 +64,10 @@ def exact(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
 
 
 def d4(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
-    """A flip or turn that is not the identity; where H != W only those that keep the shape."""
+    """A flip or rotation that is not the identity; where H != W only those that keep the shape."""
     square = image.shape[1] == image.shape[2]
-    turn = int(rng.choice(ALL_TURNS if square else SHAPE_KEEPING_TURNS))
-    return turned(image, turn), {"turn": turn}
+    rotation = int(rng.choice(ALL_TURNS if square else SHAPE_KEEPING_TURNS))
+    return rotated(image, rotation), {"rotation": rotation}
 
 
 def jpeg(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
@@ -99,20 +99,20 @@ def noise(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
 
 
 def mixed(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
-    """A flip or turn, a crop of .88 to .95, a gamma, a JPEG of 70."""
+    """A flip or rotation, a crop of .88 to .95, a gamma, a JPEG of 70."""
     lay, said = d4(image, rng, ranges)
     share = rng.uniform(0.88, 0.95)
     bright, power = gamma(cropped(_uint8(lay), share, rng), rng, ranges)
     return through_jpeg(_uint8(bright), 70), {**said, "crop": share, **power, "quality": 70}
 
 
-def turned_crop(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
-    """A flip or turn, a crop, a gamma and a JPEG."""
+def rotated_crop(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
+    """A flip or rotation, a crop, a gamma and a JPEG."""
     return _one_after_another(image, rng, ranges, (d4, crop, gamma, jpeg))
 
 
-def turned_rescale(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
-    """A flip or turn, fewer pixels, a gamma and noise."""
+def rotated_rescale(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
+    """A flip or rotation, fewer pixels, a gamma and noise."""
     return _one_after_another(image, rng, ranges, (d4, rescale, gamma, noise))
 
 
@@ -176,7 +176,7 @@ EDITS: dict[Hardness, tuple[Edit, ...]] = {
     "easy": (exact, d4, jpeg, gamma, rescale, crop, noise, mixed),
     "middle": (jpeg, crop, rescale),
     "hard": (
-        jpeg, crop, rescale, turned_crop, turned_rescale, aspect, strip, blank_channel,
+        jpeg, crop, rescale, rotated_crop, rotated_rescale, aspect, strip, blank_channel,
         scale_bar, sixteen_bit, blur,
     ),
 }  # fmt: skip

@@ -24,18 +24,18 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 def run_ours(data: Path, run: Path, claims: Path) -> None:
     """Fills `run` with index and leaks, and `claims` with what they say of each image.
 
-    A candidate's score is its evidence.
+    A candidate's score is its registration score.
     """
     fresh, start = not (run / "store").exists(), time.perf_counter()
     build_index(data, run)
     _script("find_leaks", "--index", run / "index", "--data", data, "--out", run / "leaks",
             "--accept-unproven-copies", "--accept-unproven-siblings")  # fmt: skip
     seconds = time.perf_counter() - start
-    cut = float(
-        read_json(run / "leaks" / "calibration.json", stage=Stage.LEAKS)["same_image"]["cut"]
+    threshold = float(
+        read_json(run / "leaks" / "calibration.json", stage=Stage.LEAKS)["same_image"]["threshold"]
     )
-    # Tables hold six decimals, rounded: the cut must not lie above what reached it.
-    claims_from = np.floor(cut * 10**DECIMALS) / 10**DECIMALS
+    # Tables hold six decimals, rounded: the threshold must not lie above what reached it.
+    claims_from = np.floor(threshold * 10**DECIMALS) / 10**DECIMALS
     about = About(method=OURS, claims_from=claims_from, seconds=seconds if fresh else None)
     save_claims(claims, about, claims_of(data, run))
 
@@ -45,29 +45,33 @@ def build_index(data: Path, run: Path) -> None:
 
 
 def claims_of(data: Path, run: Path) -> pd.DataFrame:
-    """Each test image's best match by evidence, in the gallery and among test images; and the
-    pairs of labelled images that reach the cut."""
+    """Each test image's best match by registration score, in the gallery and among test images; and the
+    pairs of labelled images that reach the threshold."""
     matches = load_matches(run / "leaks" / "matches.csv", stage=Stage.LEAKS).table
-    _tell_of_siblings(matches, data, run)
-    examined = matches[matches["evidence"] > -1].rename(columns={"evidence": "score"})
+    _report_siblings(matches, data, run)
+    examined = matches[matches["registration_score"] > -1].rename(
+        columns={"registration_score": "score"}
+    )
     among = examined.assign(test=examined["match_split"] == "test").groupby(["query_id", "test"])
     best = examined[examined["score"] == among["score"].transform("max")]
     suspected = load_table(run / "leaks" / "suspected_copies.csv", stage=Stage.LEAKS)
-    within = suspected.rename(columns={"evidence": "score"})
+    within = suspected.rename(columns={"registration_score": "score"})
     return pd.concat([best[COLUMNS], within[COLUMNS]], ignore_index=True)
 
 
-def _tell_of_siblings(matches: pd.DataFrame, data: Path, run: Path) -> None:
-    """matches.csv leaves out the evidence of pairs that it claims as siblings: compared again, so
-    that they have a rank below the cut."""
-    unknown = matches.index[matches["evidence"].isna()]
+def _report_siblings(matches: pd.DataFrame, data: Path, run: Path) -> None:
+    """matches.csv leaves out the registration score of pairs that it claims as siblings: compared again, so
+    that they have a rank below the threshold."""
+    unknown = matches.index[matches["registration_score"].isna()]
     index, settings = load_index(run / "index"), RegistrationSettings()
     store = fill_store(read_manifest(data), run / "store", size_px=index.image_size_px)
     for query_id, pairs in matches.loc[unknown].groupby("query_id"):
         query = prepare(band_passed(store.read([str(query_id)])[0], settings), settings)
         for place, match_id in pairs["match_id"].items():
             reference = band_passed(store.read([match_id])[0], settings)
-            matches.loc[place, "evidence"] = register(query, reference, settings).evidence
+            matches.loc[place, "registration_score"] = register(
+                query, reference, settings
+            ).registration_score
 
 
 def _script(name: str, *arguments: object) -> None:

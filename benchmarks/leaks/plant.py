@@ -43,7 +43,7 @@ def main(
     Args:
         data: an atlas folder with truth.csv; its labelled images are the gallery.
         hardness: of the edits, or special cases.
-        out: the new atlas folder: truth.csv tells of test images, planted.csv of every edit.
+        out: the new atlas folder: truth.csv says of test images, planted.csv of every edit.
         share: copies for each labelled image; above 1 the images come round again.
         gallery_share: of special cases, labelled images that get a copy among the labelled ones
             with their own labels, and as many that get one with others.

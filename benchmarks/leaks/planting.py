@@ -87,8 +87,8 @@ def copies(source: Source, hardness: Hardness, share: float) -> Iterator[Planted
     edits = edits_of(hardness, len(source.manifest.spec.channels))
     order = source.order(source.gallery, "copies")
     for number in range(round(share * len(order))):
-        turn, place = divmod(number, len(order))
-        edit = edits[(number + turn) % len(edits)]
+        rotation, place = divmod(number, len(order))
+        edit = edits[(number + rotation) % len(edits)]
         yield copy_of(source, order[place], edit, hardness, f"{hardness} {number}")
 
 

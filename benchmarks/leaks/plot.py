@@ -30,7 +30,7 @@ def save_plot(path: Path, scores: pd.DataFrame) -> None:
             _draw(ax, cell, methods)
             ax.set_title(f"{atlas}, {hardness}", fontsize=9)
     for ax in axes[-1]:
-        ax.set_xlabel("share, with 95 % interval")
+        ax.set_xlabel("share, with 95% interval")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False)
     with written_beside(path) as beside:

@@ -2,8 +2,8 @@
 
 BENCH/.venv/bin/python -m benchmarks.leaks.rivals --images RGB --out CLAIMS
 
-Each is run as its own documentation tells, and timed so; what it would say at other thresholds
-follows from the same hashes and vectors. Axes: Q queries, M matches, T turns, B bytes of a hash.
+Each is run as its own documentation says, and timed so; what it would say at other thresholds
+follows from the same hashes and vectors. Axes: Q queries, M matches, T rotations, B bytes of a hash.
 """
 
 import sys
@@ -36,7 +36,7 @@ HASHERS = {"phash": PHash, "dhash": DHash, "ahash": AHash, "whash": WHash}
 BITS = 64
 MOST_BITS_APART = 10  # imagededup's default
 LEAST_COSINE = 0.9  # and for vectors
-TURNS = 8
+ROTATIONS = 8
 ISSUES = {"exact": ("exact_duplicates",), "near": ("exact_duplicates", "near_duplicates")}
 
 Splits = Mapping[str, str]
@@ -65,7 +65,7 @@ def _finder(method: str) -> Callable[[str, Path, Splits], Found]:
         return cleanvision
     if method.endswith("CNN"):
         return embedded
-    return hashed_in_turns if method.endswith("8 turns") else hashed
+    return hashed_in_rotations if method.endswith("8 rotations") else hashed
 
 
 def hashed(method: str, folder: Path, splits: Splits) -> Found:
@@ -84,15 +84,17 @@ def hashed(method: str, folder: Path, splits: Splits) -> Found:
     return about, best_matches(splits, compare)
 
 
-def hashed_in_turns(method: str, folder: Path, splits: Splits) -> Found:
-    """The help of a user who knows that copies may be turned: each query in all 8 ways."""
+def hashed_in_rotations(method: str, folder: Path, splits: Splits) -> Found:
+    """The help of a user who knows that copies may be rotated: each query in all 8 ways."""
     hasher = _hasher(method)
     start = time.perf_counter()
-    codes_TB = {i: _turned_hashes(hasher, folder, i, split) for i, split in splits.items()}
+    codes_TB = {i: _rotated_hashes(hasher, folder, i, split) for i, split in splits.items()}
 
     def compare(queries: Sequence[str], matches: Sequence[str]) -> NDArray[np.float64]:
         upright_MB = np.stack([codes_TB[i][0] for i in matches])
-        each_T = (np.stack([codes_TB[i][turn] for i in queries]) for turn in range(TURNS))
+        each_T = (
+            np.stack([codes_TB[i][rotation] for i in queries]) for rotation in range(ROTATIONS)
+        )
         return np.asarray(np.max([_alike(q, upright_MB) for q in each_T], axis=0), np.float64)
 
     found = best_matches(splits, compare, within_gallery=False)
@@ -139,11 +141,15 @@ def embedded(method: str, folder: Path, splits: Splits) -> Found:
     return about, best_matches(splits, compare)
 
 
-def _turned_hashes(hasher: Any, folder: Path, image_id: str, split: str) -> NDArray[np.uint8]:
+def _rotated_hashes(hasher: Any, folder: Path, image_id: str, split: str) -> NDArray[np.uint8]:
     """T x B; of a gallery image only the upright one."""
     pixels = np.asarray(Image.open(folder / f"{image_id}.png"))
-    turns = [np.rot90(pixels, number % 4) for number in range(TURNS if split == TEST else 1)]
-    laid = [turn[:, ::-1] if number >= 4 else turn for number, turn in enumerate(turns)]
+    rotations = [
+        np.rot90(pixels, number % 4) for number in range(ROTATIONS if split == TEST else 1)
+    ]
+    laid = [
+        rotation[:, ::-1] if number >= 4 else rotation for number, rotation in enumerate(rotations)
+    ]
     return np.stack(
         [_bytes(hasher.encode_image(image_array=np.ascontiguousarray(p))) for p in laid]
     )

@@ -34,7 +34,7 @@ MOST_COPIES_OF_ONE = 2
 class Plan:
     """copies: in each cell, but at most MOST_COPIES_OF_ONE of a labelled image.
 
-    most_labelled: of a larger bench so many by lot.
+    most_labelled: of a larger bench so many at random.
     """
 
     benches: tuple[str, ...]
@@ -59,11 +59,11 @@ def main(
 
     Args:
         benches: atlas folders with truth.csv, or "drawn" for drawn cells.
-        out: the folder of the whole run; equal settings go on there.
+        out: the folder of the whole run; equal settings continue there.
         hardnesses: which sets of edits.
         copies: planted in each cell, at most two of a labelled image.
         drawn_identities: antibodies of the drawn atlas; six labelled fields of each.
-        most_labelled: labelled images of a bench, and novel test images; of more so many by lot.
+        most_labelled: labelled images of a bench, and novel test images; of more so many at random.
         seed: of what is drawn and planted.
     """
     plan = Plan(
@@ -82,7 +82,9 @@ def main(
                 fill_cell(plan, data, cell, hardness)
             except subprocess.CalledProcessError as error:
                 step = " ".join(error.cmd[1:3])
-                raise UserError(f"{cell}: {step} failed; the same command goes on there") from error
+                raise UserError(
+                    f"{cell}: {step} failed; the same command continues there"
+                ) from error
     scores = save_scores(out)["scores"]
     save_plot(out / "leaks.png", scores)
     print((out / "table.md").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ SAMPLE_FILE = "sample.json"
 
 
 def sample_atlas(data: Path, out: Path, *, labelled: int, seed: int) -> None:
-    """Writes an atlas of so many labelled images of `data` by lot, and of as many novel test images
+    """Writes an atlas of so many labelled images of `data` at random, and of as many novel test images
     at most, with truth.csv; or leaves it where it is there already.
 
     Raises UserError for a folder of anything else, DataError where `data` has no truth.csv.

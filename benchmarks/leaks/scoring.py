@@ -1,7 +1,7 @@
 """Claims against the truth: the one place that judges, the same for every method.
 
 A query counts by its best match in the gallery. Where several are equally good, a copy is found if
-its source is among them: hashes tie often, and a tie is told in their favour.
+its source is among them: hashes tie often, and a tie is reported in their favour.
 """
 
 from collections.abc import Collection
@@ -21,7 +21,7 @@ PRECISION = 0.99
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """table: truth.csv; planted: planted.csv, which tells of copies within the gallery too."""
+    """table: truth.csv; planted: planted.csv, which says of copies within the gallery too."""
 
     table: pd.DataFrame
     planted: pd.DataFrame
@@ -53,7 +53,7 @@ class AtCut:
 
 @dataclass(frozen=True, kw_only=True)
 class LeakScore:
-    """own: at the score from which the method claims; best: at the cut of the best F1 on these
+    """own: at the score from which the method claims; best: at the threshold of the best F1 on these
     very images, which no user knows.
 
     average_precision: over all best matches ranked by score, of all copies; recall_when_precise:
@@ -92,16 +92,16 @@ def score(queries: pd.DataFrame, claims_from: float) -> LeakScore:
     precision, recall = ranking["right"] / ranking["claims"], ranking["right"] / planted
     f1 = 2 * ranking["right"] / (ranking["claims"] + planted)
     # Of equally good cuts the highest.
-    best_cut = np.inf if ranking.empty else float(ranking.index.to_numpy()[f1.argmax()])
+    best_threshold = np.inf if ranking.empty else float(ranking.index.to_numpy()[f1.argmax()])
     return LeakScore(
-        own=at_cut(queries, claims_from),
-        best=at_cut(queries, best_cut),
+        own=at_threshold(queries, claims_from),
+        best=at_threshold(queries, best_threshold),
         average_precision=float((precision * recall.diff().fillna(recall)).sum()),
         recall_when_precise=float(recall.to_numpy()[precision >= PRECISION].max(initial=0.0)),
     )
 
 
-def at_cut(queries: pd.DataFrame, claims_from: float) -> AtCut:
+def at_threshold(queries: pd.DataFrame, claims_from: float) -> AtCut:
     claimed, is_copy, right = queries["score"] >= claims_from, queries["is_copy"], queries["right"]
     return AtCut(
         claims_from=claims_from,
@@ -136,7 +136,7 @@ def special_counts(claims: pd.DataFrame, truth: Truth, about: About) -> dict[str
 
 def losses_by_edit(matches: pd.DataFrame, truth: Truth) -> dict[tuple[str, str], Share]:
     """Of each edit's copies, by (edit, where): how many had no true match among the candidates, and
-    how many had one whose evidence stayed below the cut. matches: matches.csv."""
+    how many had one whose registration score stayed below the threshold. matches: matches.csv."""
     sources = truth.sources()
     is_true = [m in sources.get(q, ()) for q, m in zip(matches["query_id"], matches["match_id"],
                                                        strict=True)]  # fmt: skip
@@ -147,7 +147,7 @@ def losses_by_edit(matches: pd.DataFrame, truth: Truth) -> dict[tuple[str, str],
     for edit, ids in copies.groupby("edit")["Id"]:
         known = set(ids) & set(proposed["query_id"])
         found[str(edit), "no candidate"] = Share(count=len(ids) - len(known), of=len(ids))
-        found[str(edit), "below the cut"] = Share(count=len(known - claimed), of=len(ids))
+        found[str(edit), "below the threshold"] = Share(count=len(known - claimed), of=len(ids))
     return found
 
 

@@ -2,7 +2,7 @@
 
 conflict: a labelled image has a copy with other labels, and a test image is a copy of both.
 swapped_channels: a copy whose channels were mixed up.
-train_train: a copy within the gallery, with the same labels; planted.csv alone tells of it.
+train_train: a copy within the gallery, with the same labels; planted.csv alone says of it.
 test_test: a copy of a novel test image, without a source in the gallery.
 blank, constant: images that show nothing, and one of each in the gallery to tempt.
 """

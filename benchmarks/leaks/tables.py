@@ -1,4 +1,4 @@
-"""Scores of a whole run as tables: CSV to go on with, Markdown to read."""
+"""Scores of a whole run as tables: CSV to continue with, Markdown to read."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,8 +23,8 @@ from benchmarks.leaks.scoring import (
 
 Row = dict[str, object]
 HEADER = (
-    "method", "found (95 %)", "wrong source", "false claims (95 %)", "average precision",
-    "recall at precision .99", "best cut: found, false", "seconds",
+    "method", "found (95%)", "wrong source", "false claims (95%)", "average precision",
+    "recall at precision .99", "best threshold: found, false", "seconds",
 )  # fmt: skip
 SPECIAL = "special"
 
@@ -107,7 +107,7 @@ def _score_row(found: LeakScore, about: About) -> Row:
         "false_high": own.false.interval[1],
         "average_precision": found.average_precision,
         "recall_when_precise": found.recall_when_precise,
-        "best_cut": best.claims_from,
+        "best_threshold": best.claims_from,
         "best_found": best.found.count,
         "best_false": best.false.count,
         "seconds": about.seconds,

@@ -4,7 +4,7 @@ python -m benchmarks.photographs --out R
 
 The photographs come from packages of PyPI (see photographs.csv); 200 pictures are made from 150 of
 them. Each rival has an environment of its own below R and is used as its documentation says. All
-methods take turns, every second round in the reverse order. R/table.md is printed at the end;
+methods take rotations, every second round in the reverse order. R/table.md is printed at the end;
 beside it lie R/pictures, R/truth.csv, R/seconds.csv and the claims of each method.
 """
 

@@ -158,7 +158,7 @@ def decided(
         held_out_NC=layer.learned_NC,
         asked_QC=layer.asked_QC,
         thresholds=found,
-        kept={"priors": of_priors, "cuts": of_thresholds},
+        kept={"priors": of_priors, "thresholds": of_thresholds},
     )
 
 

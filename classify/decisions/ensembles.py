@@ -32,7 +32,7 @@ from classify.decisions.recurrent import fit_recurrent
 from classify.decisions.settings import How
 
 # The penalty of the logistic stacker holds weights near 0. That of the members' own logits it
-# hardly touches, so that without evidence of other labels a stacker is the calibrated members.
+# hardly touches, so that without registration score of other labels a stacker is the calibrated members.
 INVERSE_PENALTY, OWN_WIDTH = 0.1, 10.0
 
 

@@ -136,7 +136,7 @@ def learn_shares(probabilities_NC: Probabilities, truth_NC: Labels, _: Sizes) ->
     Classes of too few images, and those whose probabilities are worth nothing, stay as they are.
     """
     lines = {c: _platt(probabilities_NC[:, c], truth_NC[:, c]) for c in classes_to_fit(truth_NC)}
-    slopes = {c: line for c, line in lines.items() if line[0] > 0}  # else the order would turn
+    slopes = {c: line for c, line in lines.items() if line[0] > 0}  # else the order would rotation
     fitted = sorted(slopes)
     slope, offset = np.array([slopes[c] for c in fitted]).reshape(-1, 2).T
     before = truth_NC[:, fitted].mean(axis=0)

@@ -86,7 +86,7 @@ def _class_table(
             "missed": images_C - right_C,
             "added": given_C - right_C,
             "f1": f1_by_class(truth_NC, predicted_NC),
-            "cut": thresholds.per_class_C,
+            "threshold": thresholds.per_class_C,
         }
     )
 

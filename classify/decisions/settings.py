@@ -11,21 +11,21 @@ How = Literal["mean", "weighted", "rank_mean", "logistic", "boosting", "recurren
 Cuts = Literal["best_f1", "grid", "overall", "shares", "shrunk"]
 Prior = Literal["size", "cooccurrence", "test_shares"]
 HOWS: tuple[How, ...] = get_args(How)
-CUTS: tuple[Cuts, ...] = get_args(Cuts)
+THRESHOLD_METHODS: tuple[Cuts, ...] = get_args(Cuts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdSettings:
-    """How cuts are chosen; see `classify/decisions/thresholds.py`.
+    """How thresholds are chosen; see `classify/decisions/thresholds.py`.
 
     Args:
-        thresholds: best_f1 takes the exact cut of each label, grid the best of 10000 points,
-            overall one cut for all labels, shares meets a share of each label, shrunk draws the
-            cuts of rare labels toward the overall one.
-        keep_top: Whether the likeliest label of an image is given whatever its cut.
+        thresholds: best_f1 takes the exact threshold of each label, grid the best of 10000 points,
+            overall one threshold for all labels, shares meets a share of each label, shrunk draws the
+            thresholds of rare labels toward the overall one.
+        keep_top: Whether the likeliest label of an image is given whatever its threshold.
         wanted_shares: Of shares: CSV (label,share) or JSON with a share of each label; those of
             the labelled images, unless given.
-        shrink: Of shrunk: the images of a label that weigh as much as the overall cut; chosen by
+        shrink: Of shrunk: the images of a label that weigh as much as the overall threshold; chosen by
             cross-fitting, unless given.
     """
 
@@ -46,7 +46,7 @@ class DecisionSettings:
         folds: Parts of the held-out images; nothing that is learned sees the one it is asked about.
         seed: Of the folds, the stackers and the bootstrap.
         resamples: Of the bootstrap.
-        cuts: How cuts are chosen.
+        thresholds: How thresholds are chosen.
     """
 
     how: How = "mean"
@@ -54,7 +54,7 @@ class DecisionSettings:
     folds: int = 5
     seed: int = 0
     resamples: int = 1000
-    cuts: ThresholdSettings = ThresholdSettings()
+    thresholds: ThresholdSettings = ThresholdSettings()
 
     def __post_init__(self) -> None:
         refuse(_problems(self))
@@ -62,16 +62,16 @@ class DecisionSettings:
 
 def _problems(settings: DecisionSettings) -> Iterator[str]:
     """What cannot be honoured, a line each."""
-    cuts = settings.cuts
+    thresholds = settings.thresholds
     if settings.folds < 3:
         yield f"{settings.folds} folds: what is learned inside needs two others, give 3 or more"
     if settings.resamples < 1:
         yield f"{settings.resamples} resamples give no interval: give 1 or more"
     if len(set(settings.priors)) < len(settings.priors):
         yield f"priors {' '.join(settings.priors)}: name each once"
-    if cuts.wanted_shares is not None and cuts.thresholds != "shares":
-        yield f"wanted shares go with thresholds shares, not with {cuts.thresholds}"
-    if cuts.shrink is not None and cuts.thresholds != "shrunk":
-        yield f"a shrinkage goes with thresholds shrunk, not with {cuts.thresholds}"
-    if cuts.shrink is not None and cuts.shrink < 0:
-        yield f"a shrinkage of {cuts.shrink} is below 0"
+    if thresholds.wanted_shares is not None and thresholds.thresholds != "shares":
+        yield f"wanted shares go with thresholds shares, not with {thresholds.thresholds}"
+    if thresholds.shrink is not None and thresholds.thresholds != "shrunk":
+        yield f"a shrinkage goes with thresholds shrunk, not with {thresholds.thresholds}"
+    if thresholds.shrink is not None and thresholds.shrink < 0:
+        yield f"a shrinkage of {thresholds.shrink} is below 0"

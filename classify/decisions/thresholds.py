@@ -23,8 +23,8 @@ from classify.decisions.settings import ThresholdSettings
 from classify.run_files import THRESHOLDS_FILE
 
 RULES = {
-    True: "probability >= cut, and always the likeliest class",
-    False: "probability >= cut; an image may have no label (keep_top is off)",
+    True: "probability >= threshold, and always the likeliest class",
+    False: "probability >= threshold; an image may have no label (keep_top is off)",
 }
 GRID_POINTS = 10_000
 # Images of a label that weigh as much as the overall threshold; 0 leaves the exact ones.
@@ -182,7 +182,7 @@ def save_thresholds(folder: Path, thresholds: Thresholds, label_names: tuple[str
         "labels": label_names,
         "without_positives": {
             "classes": thresholds.without_positives,
-            "why": "no validation image carries them; their cut is the overall one",
+            "why": "no validation image carries them; their threshold is the overall one",
         },
     }
     write_json(folder / THRESHOLDS_FILE, text)

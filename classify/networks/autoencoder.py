@@ -1,9 +1,9 @@
-"""An auto-encoder: a trunk that learns without labels to keep what an image is made of.
+"""An auto-encoder: a backbone that learns without labels to keep what an image is made of.
 
 Axes: N images, C stored channels, K channels seen, F features, Z latent, h x w a map.
 
 Source of the variational one: Kingma & Welling, Auto-Encoding Variational Bayes (2014), appendix B;
-here each place of the trunk's last map has Z numbers of its own. Source of the decoder: the
+here each place of the backbone's last map has Z numbers of its own. Source of the decoder: the
 dual-loss ResNet34 of the 4th place of HPA 2018, six blocks of a 3 x 3 convolution with half as many
 filters as the one before, ReLU, and doubling; kept small, because it is only a teacher.
 """
@@ -19,13 +19,13 @@ from classify.networks.base import Inputs
 LATENT = 64  # numbers drawn at each place
 LARGEST_LOG_VARIANCE = 10.0  # its exponential stays a number, also in 16 bits
 BLOCKS = 6
-FIRST_FILTERS = 256  # theirs had 512, as many as the trunk's last map
+FIRST_FILTERS = 256  # theirs had 512, as many as the backbone's last map
 
 
 class Decoder(nn.Module):
     """N x F x h x w -> N x K x H x W in 0..1.
 
-    Six doublings are one more than a trunk of stride 32 has halvings, so the map is halved first,
+    Six doublings are one more than a backbone of stride 32 has halvings, so the map is halved first,
     as theirs was; where it has an odd side, or the image is no multiple of 64 px, the result is
     resized to the image.
     """
@@ -63,19 +63,19 @@ class DrawnMap(nn.Module):
 class AutoEncoder(nn.Module):
     """uint8 N x C x H x W -> N x K x H x W in 0..1, the mixed channels drawn again.
 
-    bottleneck: None gives the decoder the trunk's map as it is.
+    bottleneck: None gives the decoder the backbone's map as it is.
     """
 
     def __init__(
-        self, inputs: Inputs, trunk: nn.Module, bottleneck: DrawnMap | None, decoder: Decoder
+        self, inputs: Inputs, backbone: nn.Module, bottleneck: DrawnMap | None, decoder: Decoder
     ) -> None:
         super().__init__()
-        self.inputs, self.trunk = inputs, trunk
+        self.inputs, self.backbone = inputs, backbone
         self.bottleneck, self.decoder = bottleneck, decoder
 
     def forward(self, images_NCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the drawn images, and the divergence where there is a bottleneck."""
-        map_NFhw, divergence = self.trunk(self.inputs(images_NCHW)), None
+        map_NFhw, divergence = self.backbone(self.inputs(images_NCHW)), None
         if self.bottleneck is not None:
             map_NFhw, divergence = self.bottleneck(map_NFhw)
         height, width = images_NCHW.shape[2:]

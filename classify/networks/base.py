@@ -1,4 +1,4 @@
-"""What all networks of a classifier have in common, and the plain one: a trunk with a head.
+"""What all networks of a classifier have in common, and the plain one: a backbone with a head.
 
 Axes: N images, C stored channels, K channels seen, H x W pixels, F features, L labels, h x w a map.
 """
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from atlas.core.errors import UserError
-from atlas.training.backbones import Trunk
+from atlas.training.backbones import Backbone
 from atlas.training.layers import (
     AvgMaxPool,
     ChannelStatistics,
@@ -47,22 +47,22 @@ class Inputs(nn.Module):
 class ClassifierNetwork(nn.Module):
     """uint8 N x C x H x W -> logits N x L, by maps, their pooled features and a head.
 
-    This one pools the last map of a trunk; others take more maps, pool differently, or have a
+    This one pools the last map of a backbone; others take more maps, pool differently, or have a
     second loss. The last layer of a head is Linear.
     """
 
     def __init__(
-        self, inputs: Inputs, trunk: nn.Module, pool: nn.Module, head: nn.Sequential
+        self, inputs: Inputs, backbone: nn.Module, pool: nn.Module, head: nn.Sequential
     ) -> None:
         super().__init__()
-        self.inputs, self.trunk, self.pool, self.head = inputs, trunk, pool, head
+        self.inputs, self.backbone, self.pool, self.head = inputs, backbone, pool, head
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         return self.classify(self.maps(images_NCHW))
 
     def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
         """Return maps, N x F x h x w each, the deepest last."""
-        return [self.trunk(self.inputs(images_NCHW))]
+        return [self.backbone(self.inputs(images_NCHW))]
 
     def pooled(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """Return one vector per image, N x F."""
@@ -77,8 +77,8 @@ class ClassifierNetwork(nn.Module):
         return self._through(self.head[:-1], self.maps(images_NCHW))
 
     def stages(self) -> list[nn.Module]:
-        """Return the layers that give the maps of the trunk's stages, the deepest last."""
-        return stage_layers(self.trunk)
+        """Return the layers that give the maps of the backbone's stages, the deepest last."""
+        return stage_layers(self.backbone)
 
     def auxiliary_loss(
         self, maps: list[torch.Tensor], images_NCHW: torch.Tensor, targets_NL: torch.Tensor
@@ -95,17 +95,17 @@ class ClassifierNetwork(nn.Module):
         return outputs
 
 
-class TrunkAndHead(ClassifierNetwork):
-    """Any timm trunk with the head of the HPA 2018 winner.
+class BackboneAndHead(ClassifierNetwork):
+    """Any timm backbone with the head of the HPA 2018 winner.
 
     Average and maximum of the last map side by side, then `dense_head`.
     """
 
     def __init__(
-        self, inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
+        self, inputs: Inputs, backbone: Backbone, settings: ClassifierSettings, *, labels: int
     ) -> None:
-        head = dense_head(2 * trunk.features, settings, labels=labels)
-        super().__init__(inputs, trunk.module, AvgMaxPool(), head)
+        head = dense_head(2 * backbone.features, settings, labels=labels)
+        super().__init__(inputs, backbone.module, AvgMaxPool(), head)
 
 
 def dense_head(features: int, settings: ClassifierSettings, *, labels: int) -> nn.Sequential:
@@ -115,43 +115,43 @@ def dense_head(features: int, settings: ClassifierSettings, *, labels: int) -> n
     )
 
 
-def stage_maps(trunk: nn.Module, images_NKHW: torch.Tensor) -> list[torch.Tensor]:
-    """Return the map of every stage of a timm trunk, the deepest last."""
-    network: Any = trunk
+def stage_maps(backbone: nn.Module, images_NKHW: torch.Tensor) -> list[torch.Tensor]:
+    """Return the map of every stage of a timm backbone, the deepest last."""
+    network: Any = backbone
     maps: list[torch.Tensor] = network.forward_intermediates(images_NKHW, intermediates_only=True)
     return maps
 
 
-def stage_features(trunk: nn.Module, name: str) -> list[int]:
+def stage_features(backbone: nn.Module, name: str) -> list[int]:
     """Return F of every stage.
 
-    Raises UserError for a trunk that does not show its stages, or that has layers behind the last.
+    Raises UserError for a backbone that does not show its stages, or that has layers behind the last.
     """
-    network: Any = trunk
+    network: Any = backbone
     if not hasattr(network, "forward_intermediates"):
-        raise UserError(f"trunk {name!r} does not show its stages; take a ResNet")
+        raise UserError(f"backbone {name!r} does not show its stages; take a ResNet")
     widths = [int(stage["num_chs"]) for stage in network.feature_info]
     if widths[-1] != network.num_features:
-        raise UserError(f"trunk {name!r} goes on behind its last stage; take a ResNet")
+        raise UserError(f"backbone {name!r} continues behind its last stage; take a ResNet")
     return widths
 
 
-def stage_strides(trunk: nn.Module) -> list[int]:
+def stage_strides(backbone: nn.Module) -> list[int]:
     """Return how many pixels of the image lie between two places of each stage's map."""
-    network: Any = trunk
+    network: Any = backbone
     return [int(stage["reduction"]) for stage in network.feature_info]
 
 
-def stage_layers(trunk: nn.Module) -> list[nn.Module]:
+def stage_layers(backbone: nn.Module) -> list[nn.Module]:
     """Return the layer behind every stage's map, the deepest last.
 
-    The trunk itself is the last one where it has layers behind its last stage, or does not name
+    The backbone itself is the last one where it has layers behind its last stage, or does not name
     the layers of its stages.
     """
-    network: Any = trunk
-    layers = dict(trunk.named_modules())
+    network: Any = backbone
+    layers = dict(backbone.named_modules())
     stages = list(getattr(network, "feature_info", []))
     found = [layers[stage["module"]] for stage in stages if stage["module"] in layers]
     if not found or stages[-1]["num_chs"] != network.num_features:
-        found.append(trunk)
+        found.append(backbone)
     return found

@@ -18,23 +18,29 @@ from torch import nn
 from torch.nn import functional
 
 from atlas.core.errors import UserError
-from atlas.training.backbones import Trunk
+from atlas.training.backbones import Backbone
 from classify.networks.autoencoder import Decoder
-from classify.networks.base import Inputs, TrunkAndHead, stage_features, stage_maps, stage_strides
+from classify.networks.base import (
+    BackboneAndHead,
+    Inputs,
+    stage_features,
+    stage_maps,
+    stage_strides,
+)
 from classify.settings import ClassifierSettings
 
 STRIDE = 8
 USUAL_PROTEIN = "green"
 
 
-class DualDecoder(TrunkAndHead):
+class DualDecoder(BackboneAndHead):
     """Adds a decoder of the last map, which only the second loss uses."""
 
     def __init__(
-        self, inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
+        self, inputs: Inputs, backbone: Backbone, settings: ClassifierSettings, *, labels: int
     ) -> None:
-        super().__init__(inputs, trunk, settings, labels=labels)
-        self.decoder = Decoder(trunk.features, inputs.seen)
+        super().__init__(inputs, backbone, settings, labels=labels)
+        self.decoder = Decoder(backbone.features, inputs.seen)
 
     def auxiliary_loss(
         self, maps: list[torch.Tensor], images_NCHW: torch.Tensor, targets_NL: torch.Tensor
@@ -46,28 +52,28 @@ class DualDecoder(TrunkAndHead):
         return functional.mse_loss(drawn_NKHW.float(), wanted_NKHW)
 
 
-class DualSegmentation(TrunkAndHead):
+class DualSegmentation(BackboneAndHead):
     """Adds a 1 x 1 convolution of one stage to L maps, which only the second loss uses.
 
-    Raises UserError for a trunk without a stage of that stride, and for a channel the atlas lacks.
+    Raises UserError for a backbone without a stage of that stride, and for a channel the atlas lacks.
     """
 
     def __init__(
-        self, inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
+        self, inputs: Inputs, backbone: Backbone, settings: ClassifierSettings, *, labels: int
     ) -> None:
-        super().__init__(inputs, trunk, settings, labels=labels)
-        features = stage_features(trunk.module, settings.trunk)
-        strides = stage_strides(trunk.module)
+        super().__init__(inputs, backbone, settings, labels=labels)
+        features = stage_features(backbone.module, settings.backbone)
+        strides = stage_strides(backbone.module)
         if STRIDE not in strides:
             raise UserError(
-                f"trunk {settings.trunk!r} has no stage of stride {STRIDE}; take a ResNet"
+                f"backbone {settings.backbone!r} has no stage of stride {STRIDE}; take a ResNet"
             )
         self.stage = strides.index(STRIDE)
         self.protein = protein_channel(settings.protein_channel, inputs.stored)
         self.segment = nn.Conv2d(features[self.stage], labels, 1)
 
     def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
-        return stage_maps(self.trunk, self.inputs(images_NCHW))
+        return stage_maps(self.backbone, self.inputs(images_NCHW))
 
     def auxiliary_loss(
         self, maps: list[torch.Tensor], images_NCHW: torch.Tensor, targets_NL: torch.Tensor

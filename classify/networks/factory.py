@@ -7,26 +7,26 @@ from typing import Protocol
 
 import torch
 
-from atlas.training.backbones import PROBE_PX, Trunk, build_trunk, empty_trunk
+from atlas.training.backbones import PROBE_PX, Backbone, build_backbone, empty_backbone
 from atlas.training.layers import ChannelStatistics
 from classify.channels import mixing_of
-from classify.networks.base import ClassifierNetwork, Inputs, TrunkAndHead
+from classify.networks.base import BackboneAndHead, ClassifierNetwork, Inputs
 from classify.networks.dual import DualDecoder, DualSegmentation
 from classify.networks.finetune import FineTune
-from classify.networks.gapnet import GapNet, GapNetPL, gapnet_pl_trunk
-from classify.settings import OWN_TRUNK, ClassifierSettings, NetworkKind
+from classify.networks.gapnet import GapNet, GapNetPL, gapnet_pl_backbone
+from classify.settings import OWN_BACKBONE, ClassifierSettings, NetworkKind
 
 
 class NetworkFactory(Protocol):
-    """Draws the weights of what a network adds to its trunk."""
+    """Draws the weights of what a network adds to its backbone."""
 
     def __call__(
-        self, inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
+        self, inputs: Inputs, backbone: Backbone, settings: ClassifierSettings, *, labels: int
     ) -> ClassifierNetwork: ...
 
 
 NETWORKS: dict[NetworkKind, NetworkFactory] = {
-    "trunk": TrunkAndHead,
+    "backbone": BackboneAndHead,
     "gapnet_pl": GapNetPL,
     "gapnet": GapNet,
     "dual_decoder": DualDecoder,
@@ -42,18 +42,18 @@ def build_network(
     channels: tuple[str, ...],
     labels: int,
 ) -> tuple[ClassifierNetwork, str]:
-    """Build a network to train, and say what its trunk started from.
+    """Build a network to train, and say what its backbone started from.
 
     statistics: of the K channels that it sees. channels: names of the C stored ones.
-    Drawn weights follow from settings.training.seed alone. Raises UserError for a trunk or weights
+    Drawn weights follow from settings.training.seed alone. Raises UserError for a backbone or weights
     that cannot serve, and for channels that the recipe asks for and the atlas lacks.
     """
     inputs = Inputs(mixing_of(settings.channel_recipe, channels), statistics)
-    trunk = _trunk(settings, inputs.seen)
+    backbone = _backbone(settings, inputs.seen)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.training.seed)
-        network = NETWORKS[settings.network](inputs, trunk, settings, labels=labels)
-    return network, trunk.started_from
+        network = NETWORKS[settings.network](inputs, backbone, settings, labels=labels)
+    return network, backbone.started_from
 
 
 def empty_network(
@@ -62,19 +62,19 @@ def empty_network(
     """Build a network whose weights, channel statistics among them, are loaded next."""
     mixing = mixing_of(settings.channel_recipe, channels)
     statistics = ChannelStatistics(mean_C=(0.0,) * mixing.seen, std_C=(1.0,) * mixing.seen)
-    if settings.network == OWN_TRUNK:
-        trunk = gapnet_pl_trunk(mixing.seen, seed=0)
+    if settings.network == OWN_BACKBONE:
+        backbone = gapnet_pl_backbone(mixing.seen, seed=0)
     else:
         image_px = settings.seen_px or PROBE_PX
-        trunk = empty_trunk(settings.trunk, channels=mixing.seen, image_px=image_px)
-    return NETWORKS[settings.network](Inputs(mixing, statistics), trunk, settings, labels=labels)
+        backbone = empty_backbone(settings.backbone, channels=mixing.seen, image_px=image_px)
+    return NETWORKS[settings.network](Inputs(mixing, statistics), backbone, settings, labels=labels)
 
 
-def _trunk(settings: ClassifierSettings, channels: int) -> Trunk:
-    if settings.network == OWN_TRUNK:
-        return gapnet_pl_trunk(channels, seed=settings.training.seed)
-    return build_trunk(
-        settings.trunk,
+def _backbone(settings: ClassifierSettings, channels: int) -> Backbone:
+    if settings.network == OWN_BACKBONE:
+        return gapnet_pl_backbone(channels, seed=settings.training.seed)
+    return build_backbone(
+        settings.backbone,
         channels=channels,
         stem=settings.stem,
         weights=settings.weights,

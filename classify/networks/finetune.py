@@ -1,8 +1,8 @@
-"""The student baseline of HPA 2018: a trunk whose whole last map goes into dense layers.
+"""The student baseline of HPA 2018: a backbone whose whole last map goes into dense layers.
 
 Axes: N images, K channels seen, F features, L labels, h x w a map.
 
-BatchNorm of the input, trunk, 1 x 1 convolution to 32 with ReLU, flattened, dropout, Linear to
+BatchNorm of the input, backbone, 1 x 1 convolution to 32 with ReLU, flattened, dropout, Linear to
 1024, ReLU, dropout, Linear. At their 299 px the last map of ResNet50 is 10 x 10, of VGG16 9 x 9
 and of InceptionResNetV2 8 x 8 in timm as in Keras, so the three parts of the head have the
 published weights: 65,568 / 3,277,824 / 28,700, 16,416 / 2,655,232 / 28,700 and 49,184 / 2,098,176 /
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from atlas.core.errors import UserError
-from atlas.training.backbones import Trunk, map_shape
+from atlas.training.backbones import Backbone, map_shape
 from classify.networks.base import ClassifierNetwork, Inputs
 from classify.settings import ClassifierSettings
 
@@ -27,12 +27,12 @@ class FineTune(ClassifierNetwork):
     """
 
     def __init__(
-        self, inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
+        self, inputs: Inputs, backbone: Backbone, settings: ClassifierSettings, *, labels: int
     ) -> None:
         if settings.seen_px is None:
             raise UserError("network finetune needs an image size: give --image-size-px")
         _, features, height, width = map_shape(
-            trunk.module, channels=inputs.seen, image_px=settings.seen_px
+            backbone.module, channels=inputs.seen, image_px=settings.seen_px
         )
         pool = nn.Sequential(nn.Conv2d(features, FILTERS, 1), nn.ReLU(), nn.Flatten())
         head = nn.Sequential(
@@ -42,8 +42,8 @@ class FineTune(ClassifierNetwork):
             nn.Dropout(settings.dropouts[1]),
             nn.Linear(settings.hidden, labels),
         )
-        super().__init__(inputs, trunk.module, pool, head)
+        super().__init__(inputs, backbone.module, pool, head)
         self.input_norm = nn.BatchNorm2d(inputs.seen)
 
     def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
-        return [self.trunk(self.input_norm(self.inputs(images_NCHW)))]
+        return [self.backbone(self.input_norm(self.inputs(images_NCHW)))]

@@ -22,7 +22,7 @@ import torch
 from timm.layers.squeeze_excite import SEModule
 from torch import nn
 
-from atlas.training.backbones import Trunk
+from atlas.training.backbones import Backbone
 from classify.networks.base import ClassifierNetwork, Inputs, dense_head, stage_features, stage_maps
 from classify.settings import ClassifierSettings
 
@@ -31,17 +31,17 @@ BLOCKS = (32, 64, 128)
 
 
 class GapNet(ClassifierNetwork):
-    """Takes the maps of all stages. Raises UserError for a trunk that does not show its stages."""
+    """Takes the maps of all stages. Raises UserError for a backbone that does not show its stages."""
 
     def __init__(
-        self, inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
+        self, inputs: Inputs, backbone: Backbone, settings: ClassifierSettings, *, labels: int
     ) -> None:
-        features = stage_features(trunk.module, settings.trunk)
+        features = stage_features(backbone.module, settings.backbone)
         head = dense_head(sum(features), settings, labels=labels)
-        super().__init__(inputs, trunk.module, ExcitedAverages(features), head)
+        super().__init__(inputs, backbone.module, ExcitedAverages(features), head)
 
     def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
-        return stage_maps(self.trunk, self.inputs(images_NCHW))
+        return stage_maps(self.backbone, self.inputs(images_NCHW))
 
     def pooled(self, maps: list[torch.Tensor]) -> torch.Tensor:
         pooled_NF: torch.Tensor = self.pool(maps)
@@ -67,11 +67,11 @@ class GapNetPL(ClassifierNetwork):
     """The averages of all three blocks side by side, N x 224, and dense layers with SELU."""
 
     def __init__(
-        self, inputs: Inputs, trunk: Trunk, settings: ClassifierSettings, *, labels: int
+        self, inputs: Inputs, backbone: Backbone, settings: ClassifierSettings, *, labels: int
     ) -> None:
         first, second = settings.dropouts
         head = nn.Sequential(
-            nn.Linear(trunk.features, settings.hidden),
+            nn.Linear(backbone.features, settings.hidden),
             nn.SELU(),
             nn.AlphaDropout(first),
             nn.Linear(settings.hidden, settings.hidden),
@@ -79,20 +79,20 @@ class GapNetPL(ClassifierNetwork):
             nn.AlphaDropout(second),
             nn.Linear(settings.hidden, labels),
         )
-        super().__init__(inputs, trunk.module, nn.Identity(), head.apply(_draw))
+        super().__init__(inputs, backbone.module, nn.Identity(), head.apply(_draw))
 
     def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
-        maps: list[torch.Tensor] = self.trunk(self.inputs(images_NCHW))
+        maps: list[torch.Tensor] = self.backbone(self.inputs(images_NCHW))
         return maps
 
     def pooled(self, maps: list[torch.Tensor]) -> torch.Tensor:
         return averages(maps)
 
     def stages(self) -> list[nn.Module]:
-        return list(self.trunk.children())
+        return list(self.backbone.children())
 
 
-class GapNetTrunk(nn.Module):
+class GapNetBackbone(nn.Module):
     """N x K x H x W -> the maps of the three blocks, at 1/4, 1/16 and 1/16 of the image's side."""
 
     def __init__(self, channels: int) -> None:
@@ -116,12 +116,14 @@ class GapNetTrunk(nn.Module):
         return [first, second, self.block3(second)]
 
 
-def gapnet_pl_trunk(channels: int, *, seed: int) -> Trunk:
-    """Build the trunk of GapNet-PL with drawn weights, for there are none to start from."""
+def gapnet_pl_backbone(channels: int, *, seed: int) -> Backbone:
+    """Build the backbone of GapNet-PL with drawn weights, for there are none to start from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = GapNetTrunk(channels).apply(_draw)
-    return Trunk(module=module, features=sum(BLOCKS), started_from=f"random weights, seed {seed}")
+        module = GapNetBackbone(channels).apply(_draw)
+    return Backbone(
+        module=module, features=sum(BLOCKS), started_from=f"random weights, seed {seed}"
+    )
 
 
 def averages(maps: list[torch.Tensor]) -> torch.Tensor:

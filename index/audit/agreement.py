@@ -22,7 +22,7 @@ RELATIONS = (EQUAL, MORE, FEWER, OVERLAPPING, DISJOINT, ONE_OF_SEVERAL, NONE_OF_
 
 SUMMARY_COLUMNS = (
     "table", "rows", "ids", "ids_with_several_rows", "ids_with_several_label_sets",
-    "ids_without_labels", "questionable", "strangers",
+    "ids_without_labels", "questionable", "non_matches",
 )  # fmt: skip
 AGREEMENT_COLUMNS = (
     "table", "other", "shared", "equal", "share", "low", "high", "held", "written_alike",
@@ -40,7 +40,7 @@ def summary_table(tables: Sequence[LeakTable]) -> pd.DataFrame:
             table.name, len(table.rows), len(table.by_id),
             sum(len(rows) > 1 for rows in table.by_id.values()),
             sum(len(answer) > 1 for answer in table.answers.values()),
-            len(table.by_id) - len(table.answers), len(table.doubted), table.strangers,
+            len(table.by_id) - len(table.answers), len(table.doubted), table.non_matches,
         )
         for table in tables
     ]  # fmt: skip
@@ -65,7 +65,7 @@ def agreement_table(tables: Sequence[LeakTable]) -> pd.DataFrame:
     """AGREEMENT_COLUMNS, a row for each pair of tables, in their order.
 
     shared: ids that have labels in both; the counts of RELATIONS add up to it. low, high: exact
-    95 % interval of the share that is equal. held: ids for which one table holds all label sets of
+    95% interval of the share that is equal. held: ids for which one table holds all label sets of
     the other. written_alike: ids for which both have a row with the same labels in the same order,
     the mark of a common source. both_matched: ids for which both name matches; same_match: they
     have one in common.
@@ -166,12 +166,12 @@ def _conflicts(tables: Sequence[LeakTable], image_id: str) -> Iterator[tuple[str
             yield image_id, name, answer_text(answer), name, "", "several"
     for (one, own), (other, theirs) in combinations(answers.items(), 2):
         if own != theirs:
-            told = (one, answer_text(own), other, answer_text(theirs))
-            yield image_id, *told, relation_of(own, theirs)
+            reported = (one, answer_text(own), other, answer_text(theirs))
+            yield image_id, *reported, relation_of(own, theirs)
 
 
 def _shares(count: int, of: int) -> tuple[float, float, float]:
-    """The share, nan of none, and its exact 95 % interval."""
+    """The share, nan of none, and its exact 95% interval."""
     return (count / of if of else float("nan"), *exact_interval(count, of))
 
 

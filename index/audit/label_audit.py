@@ -76,24 +76,24 @@ def audit_labels(
     votes = _votes(neighbours, labels, label_count, kin)
     labels_NC = votes.labels_NC
     chance_C = (labels_NC.sum(axis=0) + 0.5) / (len(labels_NC) + 1)
-    kin_NC, strangers_FNC = _likelihood_ratios(votes, chance_C)
-    strangers_NC = _trusted(strangers_FNC, labels_NC, chance_C)
+    kin_NC, non_matches_FNC = _likelihood_ratios(votes, chance_C)
+    non_matches_NC = _trusted(non_matches_FNC, labels_NC, chance_C)
     against_NC = np.where(labels_NC, np.minimum(kin_NC, 0), np.maximum(kin_NC, 0))
-    evidence_NC = strangers_NC + against_NC
+    scores_NC = non_matches_NC + against_NC
     missing_C = np.minimum(wrong_share * chance_C / (1 - chance_C), 0.5)
-    odds_NC = np.where(labels_NC, logit(wrong_share) - evidence_NC, logit(missing_C) + evidence_NC)
+    odds_NC = np.where(labels_NC, logit(wrong_share) - scores_NC, logit(missing_C) + scores_NC)
     return LabelAudit(
         ids=neighbours.query_ids,
         labels_NC=labels_NC,
-        suspicion_N=_suspicion(odds_NC, evidence_NC, labels_NC, chance_C, wrong_share),
+        suspicion_N=_suspicion(odds_NC, scores_NC, labels_NC, chance_C, wrong_share),
         wrong_NC=expit(odds_NC),
-        likely_NC=logit(chance_C) + strangers_NC + kin_NC,
+        likely_NC=logit(chance_C) + non_matches_NC + kin_NC,
     )
 
 
 def _suspicion(
     odds_NC: FloatArray,
-    evidence_NC: FloatArray,
+    scores_NC: FloatArray,
     labels_NC: NDArray[np.bool_],
     chance_C: FloatArray,
     wrong_share: float,
@@ -101,7 +101,7 @@ def _suspicion(
     """N. If the labels are those of another image they are there by chance; else as expected."""
     sign_NC = np.where(labels_NC, 1, -1)
     by_chance_N = log_expit(sign_NC * logit(chance_C)).sum(axis=1)
-    as_expected_N = log_expit(sign_NC * (logit(chance_C) + evidence_NC)).sum(axis=1)
+    as_expected_N = log_expit(sign_NC * (logit(chance_C) + scores_NC)).sum(axis=1)
     another_N = logit(wrong_share) + by_chance_N - as_expected_N
     return np.asarray(expit(np.logaddexp(another_N, logsumexp(odds_NC, axis=1)) - np.log(2)))
 
@@ -148,11 +148,11 @@ def _votes(
 
 
 def _likelihood_ratios(votes: _Votes, chance_C: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Logarithms, summed over the neighbours: of kin, N x C, and of strangers, F x N x C, in which
+    """Logarithms, summed over the neighbours: of kin, N x C, and of non-matches, F x N x C, in which
     the k-th neighbour counts 1 / k^f for each f of FADINGS."""
     kappa_NK = _kappas(votes, chance_C)
     kin_NC = np.zeros(votes.labels_NC.shape)
-    strangers_FNC = np.zeros((len(FADINGS), *kin_NC.shape))
+    non_matches_FNC = np.zeros((len(FADINGS), *kin_NC.shape))
     for k in range(votes.at_NK.shape[1]):  # one neighbour at a time: N x K x C would not fit
         odds_N1 = (kappa_NK[:, k] / (1 - kappa_NK[:, k]))[:, None]
         ratio_NC = votes.weight_NK[:, k, None] * np.where(
@@ -163,14 +163,14 @@ def _likelihood_ratios(votes: _Votes, chance_C: FloatArray) -> tuple[FloatArray,
         own_N1 = votes.own_NK[:, k, None]
         kin_NC += np.where(own_N1, ratio_NC, 0)
         ratio_NC[votes.own_NK[:, k]] = 0
-        for strangers_NC, fading in zip(strangers_FNC, FADINGS, strict=True):
-            strangers_NC += ratio_NC / (k + 1) ** fading
-    return kin_NC, strangers_FNC
+        for non_matches_NC, fading in zip(non_matches_FNC, FADINGS, strict=True):
+            non_matches_NC += ratio_NC / (k + 1) ** fading
+    return kin_NC, non_matches_FNC
 
 
 def _kappas(votes: _Votes, chance_C: FloatArray) -> FloatArray:
     """Agreement beyond chance to be expected of each pair, N x K: of kin by their mean, of
-    strangers by their similarity, which it never falls with."""
+    non-matches by their similarity, which it never falls with."""
     agreement_NK = _agreement(votes, chance_C)
     kappa_NK = np.zeros(agreement_NK.shape)
     own, strange = votes.own_NK, (votes.weight_NK > 0) & ~votes.own_NK
@@ -200,19 +200,19 @@ def _rising(similarity_P: FloatArray, agreement_P: FloatArray) -> FloatArray:
 
 
 def _trusted(
-    strangers_FNC: FloatArray, labels_NC: NDArray[np.bool_], chance_C: FloatArray
+    non_matches_FNC: FloatArray, labels_NC: NDArray[np.bool_], chance_C: FloatArray
 ) -> FloatArray:
-    """What the evidence of strangers is worth, N x C.
+    """What the registration score of non-matches is worth, N x C.
 
     Neighbours are alike one another, so their votes repeat, those of further ones most: the fading
     and the factor 0..1 are those that make the labels as they are likeliest.
     """
 
-    def surprise(factor: float, evidence_NC: FloatArray) -> float:
-        odds_NC = logit(chance_C) + factor * evidence_NC
+    def surprise(factor: float, scores_NC: FloatArray) -> float:
+        odds_NC = logit(chance_C) + factor * scores_NC
         return float(np.logaddexp(0, np.where(labels_NC, -odds_NC, odds_NC)).mean())
 
     how = {"bounds": (0, 1), "method": "bounded", "options": {"xatol": 1e-6}}
-    found = [minimize_scalar(surprise, args=(some_NC,), **how) for some_NC in strangers_FNC]
+    found = [minimize_scalar(surprise, args=(some_NC,), **how) for some_NC in non_matches_FNC]
     best = min(range(len(found)), key=lambda f: found[f].fun)
-    return np.asarray(found[best].x * strangers_FNC[best])
+    return np.asarray(found[best].x * non_matches_FNC[best])

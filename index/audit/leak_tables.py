@@ -54,13 +54,13 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True)
 class LeakTable:
-    """name: the file's without its ending. strangers: rows left out, of ids that are no test image
+    """name: the file's without its ending. non-matches: rows left out, of ids that are no test image
     of the atlas."""
 
     name: str
     columns: Columns
     rows: tuple[LeakRow, ...]
-    strangers: int
+    non_matches: int
 
     @cached_property
     def by_id(self) -> dict[str, tuple[LeakRow, ...]]:
@@ -112,8 +112,8 @@ class LeakTableReader:
         if not any(row.labels for row in known):
             raise UserError(f"{path}: the column {columns.labels!r} is empty; give another "
                             "--label-column")  # fmt: skip
-        strangers = len(rows) - len(known)
-        return LeakTable(name=path.stem, columns=columns, rows=known, strangers=strangers)
+        non_matches = len(rows) - len(known)
+        return LeakTable(name=path.stem, columns=columns, rows=known, non_matches=non_matches)
 
     def _row(self, where: str, row: dict[str, str], columns: Columns) -> LeakRow:
         if not row[columns.id]:

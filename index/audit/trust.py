@@ -3,7 +3,7 @@ all: labels by vote, and for each row which tables say so and which do not.
 
 Tables were copied from one another, so their number proves nothing: tables that hardly ever differ
 are one voice with one vote, and never confirm each other. The consensus is weighted by trust, and
-trust is how often a table repeats the consensus; the two are found in turns, as in truth discovery
+trust is how often a table repeats the consensus; the two are found in rotations, as in truth discovery
 (Yin, Han and Yu 2008). Whoever agrees with the rest may still be wrong with the rest.
 """
 
@@ -54,7 +54,7 @@ class Trust:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Exact, 95 %."""
+        """Exact, 95%."""
         return exact_interval(self.equal, self.of)
 
     @property
@@ -277,11 +277,11 @@ def _fullest(panel: Panel, image_id: str, field: str) -> str:
 
 def _distances(panel: Panel, image_id: str, field: str) -> str:
     """`test_matches: SimR 10, SimG 6; leak_v4: Hash diff 2.0`: of the match, as written."""
-    told = {
+    reported = {
         name: ", ".join(f"{what} {number}" for what, number in rows[0].distances)
         for name, rows in _rows(panel, image_id, field).items()
     }
-    return "; ".join(f"{name}: {numbers}" for name, numbers in told.items() if numbers)
+    return "; ".join(f"{name}: {numbers}" for name, numbers in reported.items() if numbers)
 
 
 def _rows(panel: Panel, image_id: str, field: str) -> dict[str, list[LeakRow]]:

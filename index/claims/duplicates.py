@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 from atlas.dataset.artifacts import SAME_IMAGE, Matches
 
 DUPLICATE_COLUMNS = (
-    "id", "split", "duplicate_of", "similarity", "evidence", "confidence", "same_labels",
+    "id", "split", "duplicate_of", "similarity", "registration_score", "confidence", "same_labels",
 )  # fmt: skip
 GROUP_COLUMNS = ("Id", "Group")
 
@@ -48,9 +48,9 @@ def find_duplicates(
 
 
 def linked(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
-    """Similarity, evidence and confidence of the claims of same_image that tie, by sorted pair.
+    """Similarity, registration score and confidence of the claims of same_image that tie, by sorted pair.
 
-    The surest claim comes first; one that would join groups against most of the evidence is left
+    The surest claim comes first; one that would join groups against most of the registration score is left
     out.
     """
     claims = _best_of_each_pair(matches)
@@ -125,11 +125,13 @@ def clean_views(matches: Matches, splits: Mapping[str, str]) -> dict[str, tuple[
 
 
 def _best_of_each_pair(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
-    """Similarity, evidence, confidence by sorted pair of ids, which may be examined twice."""
-    claimed = matches.table[matches.table["relation"] == SAME_IMAGE].sort_values("evidence")
+    """Similarity, registration score, confidence by sorted pair of ids, which may be examined twice."""
+    claimed = matches.table[matches.table["relation"] == SAME_IMAGE].sort_values(
+        "registration_score"
+    )
     return {  # the last of a pair, its best, stands
         _pair(row["query_id"], row["match_id"]): (
-            row["similarity"], row["evidence"], row["confidence"],
+            row["similarity"], row["registration_score"], row["confidence"],
         )
         for row in claimed.to_dict("records")
     }  # fmt: skip

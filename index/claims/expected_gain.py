@@ -146,7 +146,7 @@ def _log_likelihood(probabilities: FloatArray, labels_RC: Labels) -> FloatArray:
 def _logistic(x: FloatArray, is_one: NDArray[np.integer]) -> tuple[float, float]:
     """Slope and offset; where x does not rise with it the offset alone.
 
-    Few images are told apart without a mistake by chance, so the slope is held back a little.
+    Few images are distinguished without a mistake by chance, so the slope is held back a little.
     """
     if len(set(is_one.tolist())) == 2:
         fitted = LogisticRegression().fit(x, is_one)

@@ -27,7 +27,7 @@ CERTAIN = 1.0
 
 def find_matches(
     neighbours: Neighbours,
-    evidence_NK: NDArray[np.float32],
+    scores_NK: NDArray[np.float32],
     same_image: SameImageCalibration,
     sibling: SiblingCalibration,
     *,
@@ -43,7 +43,7 @@ def find_matches(
 
     Args:
         neighbours: The candidates of each query, N x K.
-        evidence_NK: Their registration scores.
+        scores_NK: Their registration scores.
         same_image: The threshold of copies.
         sibling: The threshold of siblings.
         equal_NK: Whether the pixels of query and candidate are equal.
@@ -53,17 +53,17 @@ def find_matches(
     found = neighbours.reference_ids_NK != ""
     rows, columns = np.nonzero(found)
     similarity = neighbours.similarity_NK[rows, columns].astype(float)
-    evidence = evidence_NK[rows, columns].astype(float)
+    registration_score = scores_NK[rows, columns].astype(float)
     query_ids = np.array([*neighbours.query_ids, ""], dtype=object)[rows]
     match_ids = neighbours.reference_ids_NK[rows, columns]
-    is_equal = equal_NK[rows, columns] & (evidence > -1.0)
-    is_copy = (evidence >= same_image.cut) | is_equal
+    is_equal = equal_NK[rows, columns] & (registration_score > -1.0)
+    is_copy = (registration_score >= same_image.threshold) | is_equal
     known = np.array([identities.get(str(i)) is not None for i in match_ids], dtype=bool)
-    is_sibling = ~is_copy & known & (evidence > -1.0)
-    is_sibling &= similarity >= (np.inf if sibling.cut is None else sibling.cut)
+    is_sibling = ~is_copy & known & (registration_score > -1.0)
+    is_sibling &= similarity >= (np.inf if sibling.threshold is None else sibling.threshold)
     confidence = np.select(
         [is_equal, is_copy, is_sibling],
-        [CERTAIN, same_image.confidence(evidence), sibling.confidence(similarity)],
+        [CERTAIN, same_image.confidence(registration_score), sibling.confidence(similarity)],
         np.nan,
     )
     columns_of = {
@@ -72,7 +72,7 @@ def find_matches(
         "match_id": match_ids,
         "match_split": [splits[str(i)] for i in match_ids],
         "similarity": similarity,
-        "evidence": np.where(is_sibling, np.nan, evidence),
+        "registration_score": np.where(is_sibling, np.nan, registration_score),
         "relation": np.select([is_copy, is_sibling], [SAME_IMAGE, SIBLING], ""),
         "confidence": confidence,
     }
@@ -106,7 +106,7 @@ def find_leaks(
 def best_first(matches: pd.DataFrame) -> pd.DataFrame:
     """Return the claims, by query and then as they count: same_image first, then confidence."""
     return matches[matches["relation"] != ""].sort_values(
-        ["query_id", "relation", "confidence", "evidence", "similarity", "match_id"],
+        ["query_id", "relation", "confidence", "registration_score", "similarity", "match_id"],
         ascending=[True, True, False, False, False, True],  # "same_image" < "sibling"
         kind="stable",
     )
@@ -177,7 +177,7 @@ def _claim_in_words(best: pd.Series, count: int, identities: Mapping[str, str | 
     if best["relation"] == SAME_IMAGE:
         return (
             f"the same picture as {best['match_id']}{among}: "
-            f"registered pixels correlate {best['evidence']:.3f}, {sure}"
+            f"registered pixels correlate {best['registration_score']:.3f}, {sure}"
         )
     return (
         f"a sibling of {best['match_id']}{among}, identity {identities[best['match_id']]}: "

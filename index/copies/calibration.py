@@ -16,7 +16,7 @@ from index.copies.guarantee import Guarantee, Trials, measure_guarantee, precisi
 from index.settings import LeakSettings
 
 FEWEST_NATURAL = 10
-CUTS_TRIED = 2000
+THRESHOLDS_TRIED = 2000
 TIMES_RARER = 10
 FEW_KEPT = 0.9  # of the planted copies: below that a note says so
 LARGEST_CORRELATION = 0.9999
@@ -29,39 +29,43 @@ TINY = 1e-300
 class SameImageCalibration:
     """The threshold of `same_image` and what it rests on.
 
-    cut: the threshold: registration score (evidence) from which a pair is claimed.
+    threshold: the threshold: registration score (registration score) from which a pair is claimed.
     centre_z, spread_z: the bulk of natural non-matches in Fisher's z.
     planted: scores of planted copies with their source, sorted; -1 where not a candidate.
     natural_count: images whose nearest other image was examined.
     suspected: how many of those reach the threshold: copies within the atlas, or near duplicates.
     copy_share: share of copies among the queries at which confidence is meant.
-    promise: the guarantee that planted copies and natural pairs, all taken as non-matches, give.
+    guarantee: the guarantee that planted copies and natural pairs, all taken as non-matches, give.
     """
 
-    cut: float
+    threshold: float
     centre_z: float
     spread_z: float
     planted: tuple[float, ...]
     natural_count: int
     suspected: int
     copy_share: float
-    promise: Guarantee
+    guarantee: Guarantee
     note: str
 
-    def confidence(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
+    def confidence(self, registration_score: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the expected precision of claims that score at least so much, in the same shape.
 
         An estimate by a model of the natural pairs, not a bound; never surer than n / (n + 1),
         n being the pairs it was measured on.
         """
         sure = _expected_precision(
-            evidence, np.array(self.planted), self.centre_z, self.spread_z, self.copy_share
+            registration_score,
+            np.array(self.planted),
+            self.centre_z,
+            self.spread_z,
+            self.copy_share,
         )
         return np.minimum(sure, _surest(self.natural_count))
 
     @property
-    def recall_at_cut(self) -> float:
-        return float(np.mean(np.array(self.planted) >= self.cut))
+    def recall_at_threshold(self) -> float:
+        return float(np.mean(np.array(self.planted) >= self.threshold))
 
 
 def calibrate_same_image(
@@ -83,59 +87,61 @@ def calibrate_same_image(
     examined = planted[planted > -1.0]
     enough = len(natural) >= FEWEST_NATURAL
     centre, spread = bulk(fisher_z(natural), fisher_z(examined)) if enough else (0.0, 0.25)
-    cuts_z = np.linspace(centre, fisher_z(np.array(1.0)), CUTS_TRIED)
-    expected = _expected_precision(np.tanh(cuts_z), planted, centre, spread, settings.copy_share)
+    thresholds_z = np.linspace(centre, fisher_z(np.array(1.0)), THRESHOLDS_TRIED)
+    expected = _expected_precision(
+        np.tanh(thresholds_z), planted, centre, spread, settings.copy_share
+    )
     # The last threshold stands where none is good enough: then next to nothing is claimed.
     reached = np.flatnonzero(expected >= settings.copy_precision)
-    precise_z = float(cuts_z[reached[0]] if len(reached) else cuts_z[-1])
+    precise_z = float(thresholds_z[reached[0]] if len(reached) else thresholds_z[-1])
     rarer_z = rare_z(centre, spread, _false_rate(settings) / TIMES_RARER)
     # No threshold brings back a copy that was no candidate, so those are left out here.
     keeping_z = float(np.quantile(fisher_z(examined), 1 - settings.copy_recall_kept))
-    promise = measure_guarantee(
+    guarantee = measure_guarantee(
         Trials(known_K=planted, unknown_U=natural),
-        wanted_cut=float(np.tanh(max(precise_z, min(rarer_z, (precise_z + keeping_z) / 2)))),
+        wanted_threshold=float(np.tanh(max(precise_z, min(rarer_z, (precise_z + keeping_z) / 2)))),
         precision=settings.copy_precision,
         share=settings.copy_share,
         seed=settings.seed,
     )
-    cut = promise.cut
+    threshold = guarantee.threshold
     note = "" if enough else f"only {len(natural)} natural pairs: their spread is assumed"
-    if (kept := float(np.mean(examined >= cut))) < FEW_KEPT:
+    if (kept := float(np.mean(examined >= threshold))) < FEW_KEPT:
         note = (
-            f"only {kept:.2f} of the planted copies among the candidates reach the cut: the "
+            f"only {kept:.2f} of the planted copies among the candidates reach the threshold: the "
             "atlas's own images look too alike, or many are copies of one another"
         )
     return SameImageCalibration(
-        cut=cut,
+        threshold=threshold,
         centre_z=centre,
         spread_z=spread,
         planted=tuple(planted.tolist()),
         natural_count=len(natural),
-        suspected=int(np.sum(natural >= cut)),
+        suspected=int(np.sum(natural >= threshold)),
         copy_share=settings.copy_share,
-        promise=promise,
+        guarantee=guarantee,
         note=note,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiblingCalibration:
-    """The threshold of `sibling` (`cut`). Without trials it and the guarantee are None; see note.
+    """The threshold of `sibling` (`threshold`). Without trials it and the guarantee are None; see note.
 
     scores, precisions: claims of at least this similarity, and their expected precision, rising.
     bounds, recalls: the lower bound of their precision at 95% confidence, and their share of the
         fields whose identity is known.
     """
 
-    cut: float | None
+    threshold: float | None
     scores: tuple[float, ...]
     precisions: tuple[float, ...]
     bounds: tuple[float, ...]
     recalls: tuple[float, ...]
-    recall_at_cut: float
+    recall_at_threshold: float
     known_count: int
     unknown_count: int
-    promise: Guarantee | None
+    guarantee: Guarantee | None
     note: str
 
     def confidence(self, similarity: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -147,9 +153,9 @@ class SiblingCalibration:
 def no_siblings(note: str) -> SiblingCalibration:
     """Return the calibration where no sibling can be claimed."""
     return SiblingCalibration(
-        cut=None, scores=(0.0, 1.0), precisions=(0.0, 0.0), bounds=(0.0, 0.0),
-        recalls=(0.0, 0.0), recall_at_cut=0.0,
-        known_count=0, unknown_count=0, promise=None, note=note,
+        threshold=None, scores=(0.0, 1.0), precisions=(0.0, 0.0), bounds=(0.0, 0.0),
+        recalls=(0.0, 0.0), recall_at_threshold=0.0,
+        known_count=0, unknown_count=0, guarantee=None, note=note,
     )  # fmt: skip
 
 
@@ -170,24 +176,24 @@ def calibrate_sibling(trials: Trials, settings: LeakSettings) -> SiblingCalibrat
     false_rate = (_share_from(unknown, scores) * len(unknown) + 1) / (len(unknown) + 1)
     precision = s * hits / (s * _share_from(known, scores) + (1 - s) * false_rate)
     reached = np.flatnonzero(precision >= settings.sibling_precision)
-    promise = measure_guarantee(
+    guarantee = measure_guarantee(
         trials,
-        wanted_cut=float(scores[reached[0] if len(reached) else precision.argmax()]),
+        wanted_threshold=float(scores[reached[0] if len(reached) else precision.argmax()]),
         precision=settings.sibling_precision,
         share=s,
         seed=settings.seed,
     )
     return SiblingCalibration(
-        cut=promise.cut,
+        threshold=guarantee.threshold,
         scores=tuple(scores.tolist()),
         # A claim that scores more is not taken to be less sure because fewer trials reach it.
         precisions=tuple(np.maximum.accumulate(precision).tolist()),
         bounds=tuple(precision_bound(trials, scores, s).tolist()),
         recalls=tuple(hits.tolist()),
-        recall_at_cut=float(np.mean(correct & (known >= promise.cut))),
+        recall_at_threshold=float(np.mean(correct & (known >= guarantee.threshold))),
         known_count=len(known),
         unknown_count=len(unknown),
-        promise=promise,
+        guarantee=guarantee,
         note="",
     )
 
@@ -232,16 +238,16 @@ def rare_z(centre: float, spread: float, false_rate: float) -> float:
 
 
 def _expected_precision(
-    evidence: NDArray[np.float64],
+    registration_score: NDArray[np.float64],
     planted: NDArray[np.float64],
     centre_z: float,
     spread_z: float,
     copy_share: float,
 ) -> NDArray[np.float64]:
     """Of claims from each score on. planted: sorted; the false rate is the natural bulk's."""
-    below = np.searchsorted(planted, evidence, side="left")
+    below = np.searchsorted(planted, registration_score, side="left")
     recall = np.maximum(1.0 - below / len(planted), 1.0 / (len(planted) + 1))
-    false_rate = norm.sf((fisher_z(evidence) - centre_z) / spread_z)
+    false_rate = norm.sf((fisher_z(registration_score) - centre_z) / spread_z)
     claims = copy_share * recall
     return np.asarray(claims / (claims + (1.0 - copy_share) * false_rate))
 
@@ -256,8 +262,10 @@ def _surest(trials: int) -> float:
     return trials / (trials + 1)
 
 
-def _share_from(values: NDArray[np.float64], cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _share_from(
+    values: NDArray[np.float64], thresholds: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The share of values at or above each threshold; 0 without values."""
     if not len(values):
-        return np.zeros(len(cuts))
-    return 1.0 - np.searchsorted(np.sort(values), cuts, side="left") / len(values)
+        return np.zeros(len(thresholds))
+    return 1.0 - np.searchsorted(np.sort(values), thresholds, side="left") / len(values)

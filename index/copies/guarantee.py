@@ -67,7 +67,7 @@ class Guarantee:
 
     asked, share: precision that is wanted, at this share of true cases.
     lowest, highest: claims from any threshold between them keep what is asked; None: from none.
-    cut: the threshold that is used. shown: lower bound of the precision there, at 95% confidence.
+    threshold: the threshold that is used. shown: lower bound of the precision there, at 95% confidence.
     shown_if_copies: the same, if all unknown queries that reach the threshold are true cases nobody
         declared; what is true lies between.
     needed_count: how many unknown queries would show what is asked, if as large a share of them as
@@ -78,7 +78,7 @@ class Guarantee:
     share: float
     lowest: float | None
     highest: float | None
-    cut: float
+    threshold: float
     shown: float
     shown_if_copies: float
     known_count: int
@@ -113,62 +113,68 @@ class Guarantee:
 
 
 def precision_bound(
-    trials: Trials, cuts_T: FloatArray, share: float, *, risk_of_right: float = RISK_OF_RIGHT
+    trials: Trials, thresholds_T: FloatArray, share: float, *, risk_of_right: float = RISK_OF_RIGHT
 ) -> FloatArray:
     """Return lower bounds of the precision of claims from each threshold on, T, each at 95%."""
     known = len(trials.known_K)
-    right = _lower(_count_from(trials.right_K, cuts_T), known, risk_of_right)
-    false = _upper(_count_from(trials.unknown_U, cuts_T), len(trials.unknown_U), RISK_OF_FALSE)
-    wrong = np.zeros(len(cuts_T))
+    right = _lower(_count_from(trials.right_K, thresholds_T), known, risk_of_right)
+    false = _upper(
+        _count_from(trials.unknown_U, thresholds_T), len(trials.unknown_U), RISK_OF_FALSE
+    )
+    wrong = np.zeros(len(thresholds_T))
     if trials.correct_K is not None:
-        wrong_T = _count_from(trials.known_K[~trials.correct_K], cuts_T)
+        wrong_T = _count_from(trials.known_K[~trials.correct_K], thresholds_T)
         wrong = _upper(wrong_T, known, RISK_OF_WRONG)
     claims = share * (right + wrong) + (1 - share) * false
-    return np.divide(share * right, claims, out=np.zeros(len(cuts_T)), where=claims > 0)
+    return np.divide(share * right, claims, out=np.zeros(len(thresholds_T)), where=claims > 0)
 
 
 def measure_guarantee(
-    trials: Trials, *, wanted_cut: float, precision: float, share: float, seed: int
+    trials: Trials, *, wanted_threshold: float, precision: float, share: float, seed: int
 ) -> Guarantee:
-    """Return the guarantee at the threshold nearest to `wanted_cut` that shows the precision.
+    """Return the guarantee at the threshold nearest to `wanted_threshold` that shows the precision.
 
-    wanted_cut: chosen by other trials, or by the bulk of these; not by their false claims. It is
+    wanted_threshold: chosen by other trials, or by the bulk of these; not by their false claims. It is
     used as it is where no threshold shows the precision. The known trials are halved at random
     (seed): one half orders the thresholds, the other shows their recall.
     """
     steps, proof = trials.halves(seed)
     lowest = highest = None
-    cuts_T = _sequence(steps, wanted_cut)
-    cuts_T = cuts_T[_first_hopeful(steps, cuts_T, precision, share) :]
-    for cut, bound in zip(cuts_T, precision_bound(proof, cuts_T, share), strict=True):
+    thresholds_T = _sequence(steps, wanted_threshold)
+    thresholds_T = thresholds_T[_first_hopeful(steps, thresholds_T, precision, share) :]
+    for threshold, bound in zip(
+        thresholds_T, precision_bound(proof, thresholds_T, share), strict=True
+    ):
         if bound < precision:
             break
-        lowest, highest = float(cut), float(cut) if highest is None else highest
-    cut = wanted_cut if lowest is None else float(np.clip(wanted_cut, lowest, highest))
-    kept = trials.unknown_U[trials.unknown_U < cut]
+        lowest, highest = float(threshold), float(threshold) if highest is None else highest
+    threshold = (
+        wanted_threshold if lowest is None else float(np.clip(wanted_threshold, lowest, highest))
+    )
+    kept = trials.unknown_U[trials.unknown_U < threshold]
     cleared = replace(proof, unknown_U=kept)
-    at = np.array([cut])
+    at = np.array([threshold])
     false_count = len(trials.unknown_U) - len(kept)
     return Guarantee(
         asked=precision,
         share=share,
         lowest=lowest,
         highest=highest,
-        cut=cut,
+        threshold=threshold,
         shown=float(precision_bound(proof, at, share)[0]),
         shown_if_copies=float(precision_bound(cleared, at, share)[0]),
         known_count=len(proof.known_K),
         unknown_count=len(trials.unknown_U),
         false_count=false_count,
-        needed_count=_needed(proof, cut, false_count, precision, share),
+        needed_count=_needed(proof, threshold, false_count, precision, share),
     )
 
 
 def _needed(
-    proof: Trials, cut: float, false_count: int, precision: float, share: float
+    proof: Trials, threshold: float, false_count: int, precision: float, share: float
 ) -> int | None:
     """Return how many unknown queries show the precision at this share of false claims."""
-    at, known, unknown = np.array([cut]), len(proof.known_K), max(len(proof.unknown_U), 1)
+    at, known, unknown = np.array([threshold]), len(proof.known_K), max(len(proof.unknown_U), 1)
     right = float(_lower(_count_from(proof.right_K, at), known, RISK_OF_RIGHT)[0])
     wrong = 0.0
     if proof.correct_K is not None:
@@ -183,30 +189,30 @@ def _needed(
     return int(float(f"{sizes_S[enough[0]]:.2g}")) if len(enough) else None
 
 
-def _sequence(steps: Trials, wanted_cut: float) -> FloatArray:
+def _sequence(steps: Trials, wanted_threshold: float) -> FloatArray:
     """Thresholds from high to low: at equal steps of recall, then from the last to the wanted."""
     scores = steps.right_K[steps.right_K > NOT_EXAMINED]
     if not len(scores):
         return np.zeros(0)
-    cuts_T = np.quantile(scores, 1 - np.linspace(FIRST_RECALL, 1.0, STEPS))
-    below = np.linspace(cuts_T[-1], min(wanted_cut, cuts_T[-1]), STEPS)
-    return np.concatenate([cuts_T, below[1:]])
+    thresholds_T = np.quantile(scores, 1 - np.linspace(FIRST_RECALL, 1.0, STEPS))
+    below = np.linspace(thresholds_T[-1], min(wanted_threshold, thresholds_T[-1]), STEPS)
+    return np.concatenate([thresholds_T, below[1:]])
 
 
-def _first_hopeful(steps: Trials, cuts_T: FloatArray, precision: float, share: float) -> int:
+def _first_hopeful(steps: Trials, thresholds_T: FloatArray, precision: float, share: float) -> int:
     """Where testing starts: the highest threshold at which the precision would be shown if no query
     without a true match were claimed, by so much that another half of the known ones agrees; else
     that of the best recall. A test that cannot succeed would end the sequence before it began.
     """
     clean = replace(steps, unknown_U=np.full(len(steps.unknown_U), NOT_EXAMINED))
-    bound_T = precision_bound(clean, cuts_T, share, risk_of_right=RISK_OF_HOPE)
+    bound_T = precision_bound(clean, thresholds_T, share, risk_of_right=RISK_OF_HOPE)
     hopeful = np.flatnonzero(bound_T >= precision)
     return int(hopeful[0]) if len(hopeful) else STEPS - 1
 
 
-def _count_from(values: FloatArray, cuts_T: FloatArray) -> NDArray[np.int64]:
+def _count_from(values: FloatArray, thresholds_T: FloatArray) -> NDArray[np.int64]:
     """How many values reach each threshold."""
-    return len(values) - np.searchsorted(np.sort(values), cuts_T, side="left")
+    return len(values) - np.searchsorted(np.sort(values), thresholds_T, side="left")
 
 
 def _lower(count_T: NDArray[np.int64], of: int, risk: float) -> FloatArray:

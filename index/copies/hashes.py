@@ -2,7 +2,7 @@
 
 Each channel is hashed by itself. References are hashed as they are, queries in all 8 flips and
 rotations, and the nearest of these counts: so a rotated copy is found as well as an upright one.
-Axes: N images, T turns, C channels, B bytes of a hash, M references, K candidates.
+Axes: N images, T rotations, C channels, B bytes of a hash, M references, K candidates.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours, positions_of
-from atlas.synthetic.edits import turned
+from atlas.synthetic.edits import rotated
 from index.copies.verification import Images
 from index.settings import HashKind
 
@@ -31,7 +31,7 @@ HASHES: dict[HashKind, Callable[[Image.Image], imagehash.ImageHash]] = {
     "whash": imagehash.whash,
 }
 BYTES = 8  # of a hash of 8 x 8 bits
-TURNS = 8
+ROTATIONS = 8
 PHASH_PX = 32  # side of the image that a phash of 8 x 8 bits is made of
 QUERIES_AT_ONCE = 2048
 EQUAL, ALIKE = "equal", "alike"
@@ -41,14 +41,14 @@ ALIKE_EACH = 5
 
 
 def hash_field(field: NDArray[np.uint8], kind: HashKind) -> Codes:
-    """One image, C x H x W, in all 8 flips and turns: T x C x B."""
-    seen = [_shrunk(laid) if kind == "phash" else laid for laid in (field, turned(field, 1))]
+    """One image, C x H x W, in all 8 flips and rotations: T x C x B."""
+    seen = [_shrunk(laid) if kind == "phash" else laid for laid in (field, rotated(field, 1))]
     bits = [
         [
             HASHES[kind](Image.fromarray(plane)).hash.ravel()
-            for plane in turned(seen[turn % 2], turn - turn % 2)
+            for plane in rotated(seen[rotation % 2], rotation - rotation % 2)
         ]
-        for turn in range(TURNS)
+        for rotation in range(ROTATIONS)
     ]
     return np.packbits(np.array(bits, bool), axis=-1)
 
@@ -83,7 +83,7 @@ class HashIndex:
     def nearest(
         self,
         query_ids: Sequence[str],
-        turned_NTCB: Codes,
+        rotated_NTCB: Codes,
         k: int,
         *,
         limits_C: NDArray[np.int64] | None = None,
@@ -96,10 +96,10 @@ class HashIndex:
         found_NK = np.full((len(query_ids), k), "", dtype=object)
         wanted = min(k + 1, len(self.ids))  # the query itself may be among them
         for start in range(0, len(query_ids), QUERIES_AT_ONCE):
-            codes_NTCB = turned_NTCB[start : start + QUERIES_AT_ONCE]
+            codes_NTCB = rotated_NTCB[start : start + QUERIES_AT_ONCE]
             codes = np.ascontiguousarray(codes_NTCB.reshape(-1, self._flat.d // 8))
             bits, at = self._flat.search(codes, wanted)
-            bits_NTK, at_NTK = (x.reshape(-1, TURNS, wanted) for x in (bits, at))
+            bits_NTK, at_NTK = (x.reshape(-1, ROTATIONS, wanted) for x in (bits, at))
             for n, codes_TCB in enumerate(codes_NTCB):
                 near_TK = self._within(codes_TCB, at_NTK[n], limits_C)
                 names = np.array(self.ids, dtype=object)[at_NTK[n][near_TK]]
@@ -151,7 +151,7 @@ def equal_images(ids: Sequence[str], digests: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(pairs, columns=list(NEAR_DUPLICATE_COLUMNS))
 
 
-def near_duplicates(ids: Sequence[str], turned_NTCB: NDArray[np.uint8]) -> pd.DataFrame:
+def near_duplicates(ids: Sequence[str], rotated_NTCB: NDArray[np.uint8]) -> pd.DataFrame:
     """Return pairs of images whose hashes differ by ALIKE_BITS at most in every channel.
 
     They are a hint: of cells that fill their picture many look alike and are distinct. bits: of the
@@ -159,9 +159,9 @@ def near_duplicates(ids: Sequence[str], turned_NTCB: NDArray[np.uint8]) -> pd.Da
     ids; of each image its ALIKE_EACH nearest are looked at.
     """
     place = {image_id: n for n, image_id in enumerate(ids)}
-    index = HashIndex(ids=tuple(ids), upright_MCB=turned_NTCB[:, 0])
-    limits_C = np.full(turned_NTCB.shape[2], ALIKE_BITS, np.int64)
-    found_NK = index.nearest(ids, turned_NTCB, ALIKE_EACH, limits_C=limits_C)
+    index = HashIndex(ids=tuple(ids), upright_MCB=rotated_NTCB[:, 0])
+    limits_C = np.full(rotated_NTCB.shape[2], ALIKE_BITS, np.int64)
+    found_NK = index.nearest(ids, rotated_NTCB, ALIKE_EACH, limits_C=limits_C)
     pairs = {
         (max(n, place[other]), min(n, place[other]))
         for n, row in enumerate(found_NK)
@@ -169,7 +169,7 @@ def near_duplicates(ids: Sequence[str], turned_NTCB: NDArray[np.uint8]) -> pd.Da
         if other
     }
     rows = [
-        (_bits(turned_NTCB[later], turned_NTCB[earlier]), later, earlier)
+        (_bits(rotated_NTCB[later], rotated_NTCB[earlier]), later, earlier)
         for later, earlier in sorted(pairs)
     ]
     table = [(ALIKE, ids[later], ids[earlier], bits) for bits, later, earlier in sorted(rows)]
@@ -177,7 +177,7 @@ def near_duplicates(ids: Sequence[str], turned_NTCB: NDArray[np.uint8]) -> pd.Da
 
 
 def _shrunk(field: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """As phash does it, which takes most of its time. Its flips, but not its quarter turns, are
+    """As phash does it, which takes most of its time. Its flips, but not its quarter rotations, are
     those of the field to the bit: Pillow shrinks rows first and rounds in between."""
     sides = (PHASH_PX, PHASH_PX)
     small = [Image.fromarray(p).resize(sides, Image.Resampling.LANCZOS) for p in field]
@@ -185,7 +185,7 @@ def _shrunk(field: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _bits(one_TCB: NDArray[np.uint8], other_TCB: NDArray[np.uint8]) -> int:
-    """Either one turned over the other upright: a hash of gradients tells these apart."""
+    """Either one rotated over the other upright: a hash of gradients says these apart."""
     xor_2TCB = np.stack([one_TCB ^ other_TCB[0], other_TCB ^ one_TCB[0]])
     bits_2TC = np.bitwise_count(xor_2TCB).sum(axis=-1, dtype=np.int64)
     return int(bits_2TC.max(axis=-1).min())

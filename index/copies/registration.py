@@ -1,4 +1,4 @@
-"""Laying one field over another: which of the 8 flips and turns, which scale, which shift.
+"""Laying one field over another: which of the 8 flips and rotations, which scale, which shift.
 
 Template matching finds the coarse place (its normalised correlation over every shift is exact),
 OpenCV's enhanced correlation coefficient (Evangelidis & Psarakis 2008, findTransformECC) refines it
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.synthetic.edits import turned
+from atlas.synthetic.edits import rotated
 from index.copies.template_matching import Templates, best_shifts, templates
 from index.settings import RegistrationSettings
 
@@ -24,17 +24,17 @@ FloatArray = NDArray[np.float32]
 class Registration:
     """How a query lies over a reference.
 
-    evidence: correlation of the overlapping band-passed pixels over all channels, -1..1.
-    turn: number 0..7 of the flip or turn that was applied to the query first.
-    warp_23: affine map from pixels of the reference to those of the turned query, at size_px.
+    registration score: correlation of the overlapping band-passed pixels over all channels, -1..1.
+    rotation: number 0..7 of the flip or rotation that was applied to the query first.
+    warp_23: affine map from pixels of the reference to those of the rotated query, at size_px.
     """
 
-    evidence: float
-    turn: int
+    registration_score: float
+    rotation: int
     warp_23: FloatArray
 
 
-NOTHING = Registration(evidence=-1.0, turn=0, warp_23=np.eye(2, 3, dtype=np.float32))
+NOTHING = Registration(registration_score=-1.0, rotation=0, warp_23=np.eye(2, 3, dtype=np.float32))
 
 
 def band_passed(field: NDArray[np.uint8], settings: RegistrationSettings) -> FloatArray:
@@ -61,13 +61,13 @@ def is_blank(banded: FloatArray, settings: RegistrationSettings) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The middle of one turn of a query, of one shape, at search_px.
+    """The middle of one rotation of a query, of one shape, at search_px.
 
     zoom_yx: query pixels for one of the reference; margin_yx: pixels cut off on each side, as room
     for a shift.
     """
 
-    turn: int
+    rotation: int
     zoom_yx: tuple[float, float]
     margin_yx: tuple[int, int]
     pixels: FloatArray
@@ -86,35 +86,35 @@ class Place(NamedTuple):
 class Query:
     """A band-passed query with its windows, which every reference is asked for.
 
-    turns: the query in each of its flips and turns, C x size x size. shown_C: channels that are not
+    rotations: the query in each of its flips and rotations, C x size x size. shown_C: channels that are not
     blank. templates: None of a blank query.
     """
 
-    turns: tuple[FloatArray, ...]
+    rotations: tuple[FloatArray, ...]
     shown_C: NDArray[np.bool_]
     windows: tuple[Window, ...]
     templates: Templates | None
 
 
 def prepare(banded: FloatArray, settings: RegistrationSettings) -> Query:
-    """All turns and window shapes of a band-passed query, C x size x size; none of a blank one."""
+    """All rotations and window shapes of a band-passed query, C x size x size; none of a blank one."""
     shown_C = _shown(banded, settings)
     if is_blank(banded, settings):
-        return Query(turns=(), shown_C=shown_C, windows=(), templates=None)
-    turns = tuple(_turned(banded, number) for number in range(8))
+        return Query(rotations=(), shown_C=shown_C, windows=(), templates=None)
+    rotations = tuple(_rotated(banded, number) for number in range(8))
     windows = [
         _window(flat, number, shape)
-        for number, flat in enumerate(_searched(laid, settings) for laid in turns)
+        for number, flat in enumerate(_searched(laid, settings) for laid in rotations)
         for shape in settings.window_shapes
     ]
     matched = templates([window.pixels for window in windows], settings.search_px)
-    return Query(turns=turns, shown_C=shown_C, windows=tuple(windows), templates=matched)
+    return Query(rotations=rotations, shown_C=shown_C, windows=tuple(windows), templates=matched)
 
 
 def register(query: Query, reference: FloatArray, settings: RegistrationSettings) -> Registration:
     """The best place of a query over a band-passed reference, C x size x size.
 
-    A blank field matches nothing: evidence -1.
+    A blank field matches nothing: registration score -1.
     """
     return register_all(query, [reference], settings)[0]
 
@@ -137,7 +137,7 @@ def register_all(
         ]
         shown_C = query.shown_C & _shown(references[n], settings)
         best = [_refined(query, references[n], shown_C, place, settings) for place in places]
-        found[n] = max(best, key=lambda registration: registration.evidence)
+        found[n] = max(best, key=lambda registration: registration.registration_score)
     return found
 
 
@@ -145,8 +145,8 @@ def _shown(banded: FloatArray, settings: RegistrationSettings) -> NDArray[np.boo
     return np.array([not is_blank(plane, settings) for plane in banded], bool)
 
 
-def _turned(banded: FloatArray, number: int) -> FloatArray:
-    return np.asarray(turned(banded, number), np.float32)  # type: ignore[arg-type]
+def _rotated(banded: FloatArray, number: int) -> FloatArray:
+    return np.asarray(rotated(banded, number), np.float32)  # type: ignore[arg-type]
 
 
 def _composite(banded: FloatArray) -> FloatArray:
@@ -168,7 +168,7 @@ def _window(flat: FloatArray, number: int, shape: tuple[float, float]) -> Window
     top, left = (max(0, round(side * 0.05) - (side - length) // 2) for length in (height, width))
     inner = _resized(flat, height, width)[top : height - top, left : width - left]
     return Window(
-        turn=number,
+        rotation=number,
         zoom_yx=(side / height, side / width),
         margin_yx=(top, left),
         pixels=np.ascontiguousarray(inner),
@@ -176,7 +176,7 @@ def _window(flat: FloatArray, number: int, shape: tuple[float, float]) -> Window
 
 
 def _warp(place: Place, settings: RegistrationSettings) -> FloatArray:
-    """From pixels of the reference to those of the whole turned query, 2 x 3, at size_px."""
+    """From pixels of the reference to those of the whole rotated query, 2 x 3, at size_px."""
     larger = settings.size_px / settings.search_px
     middle = (larger - 1) / 2  # of the pixels that one pixel was made of
     (zoom_y, zoom_x), (top, left) = place.window.zoom_yx, place.window.margin_yx
@@ -192,13 +192,15 @@ def _refined(
     place: Place,
     settings: RegistrationSettings,
 ) -> Registration:
-    turn, coarse = place.window.turn, _warp(place, settings)
-    laid = query.turns[turn]
+    rotation, coarse = place.window.rotation, _warp(place, settings)
+    laid = query.rotations[rotation]
     compared, with_these = laid[shown_C], reference[shown_C]
 
     def at(warp_23: FloatArray) -> Registration:
-        evidence = overlap_correlation(compared, with_these, warp_23, settings)
-        return Registration(evidence=evidence, turn=turn, warp_23=warp_23)
+        registration_score = overlap_correlation(compared, with_these, warp_23, settings)
+        return Registration(
+            registration_score=registration_score, rotation=rotation, warp_23=warp_23
+        )
 
     found = at(coarse)
     if place.score < settings.refined_from:
@@ -213,7 +215,7 @@ def _refined(
     except cv2.error:  # it did not converge; the coarse place stands
         return found
     finer = at(np.asarray(warp, np.float32))
-    return finer if finer.evidence > found.evidence else found
+    return finer if finer.registration_score > found.registration_score else found
 
 
 def overlap_correlation(

@@ -116,8 +116,8 @@ def _normalised(windows_WYX: FloatArray) -> FloatArray:
 def _at_shifts(shifts: int, side: int) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
     """What frequencies (columns) give at shifts 0, 1, ... (rows): all of them along y; those from 0
     to side // 2 along x, which stand for their negatives too, and are scaled for both."""
-    turns = np.outer(np.arange(shifts), np.arange(side)) / side
-    waves = np.exp(2j * np.pi * turns)
+    rotations = np.outer(np.arange(shifts), np.arange(side)) / side
+    waves = np.exp(2j * np.pi * rotations)
     weights = np.where(np.arange(side // 2 + 1) % (side / 2) == 0, 1, 2) / side**2
     across = waves[:, : len(weights)] * weights
     return waves.astype(np.complex64), across.astype(np.complex64)

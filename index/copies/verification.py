@@ -172,7 +172,7 @@ def _scores_of(
     settings: RegistrationSettings,
 ) -> NDArray[np.float32]:
     """Return scores Q x K of band-passed queries with some of the references; -1 where none is."""
-    score_QK = np.full(ids_QK.shape, NOTHING.evidence, np.float32)
+    score_QK = np.full(ids_QK.shape, NOTHING.registration_score, np.float32)
     if not references.ids:
         return score_QK
     banded = dict(zip(references.ids, references.read(references.ids), strict=True))
@@ -180,5 +180,5 @@ def _scores_of(
         there = ids != ""
         compared = [banded[i] for i in ids[there]]
         found = register_all(prepare(query, settings), compared, settings)
-        row[there] = [registration.evidence for registration in found]
+        row[there] = [registration.registration_score for registration in found]
     return score_QK

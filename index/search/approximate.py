@@ -66,7 +66,7 @@ def factories(count: int, dimension: int) -> dict[str, list[tuple[str, int]]]:
     """What is tried for so many vectors, with growing effort: all of them compressed, parts of
     them, a graph.
 
-    Of the first 3/8 or 1/2 of the principal components, turned at random, every two have a code of
+    Of the first 3/8 or 1/2 of the principal components, rotated at random, every two have a code of
     4 bits; processors compare 32 codes at a time (Andre, Kermarrec and Le Scouarnec, Cache locality
     is not enough, VLDB 2015).
     """
@@ -128,7 +128,9 @@ def trained(factory: str, vectors_ND: Vectors) -> faiss.Index:
     index = faiss.index_factory(vectors_ND.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
     index.train(vectors_ND)
     index.add(vectors_ND)
-    innermost = faiss.downcast_index(getattr(index, "index", index))  # behind what turns vectors
+    innermost = faiss.downcast_index(
+        getattr(index, "index", index)
+    )  # behind what rotations vectors
     if isinstance(innermost, faiss.IndexPQFastScan):
         innermost.implem = QUERY_BY_QUERY
     return index

@@ -202,6 +202,6 @@ def _best_of_most(
     some = np.take_along_axis(products_QM, larger, axis=1)
     best, order = _best(some, np.take_along_axis(rank_QM, larger, axis=1), k)
     order = np.take_along_axis(larger, order, axis=1)
-    for row in np.flatnonzero(best[:, -1] == some.min(axis=1)):  # a tie may go on outside
+    for row in np.flatnonzero(best[:, -1] == some.min(axis=1)):  # a tie may continue outside
         order[row] = np.lexsort((rank_QM[row], -products_QM[row]))[:k]
     return best, order

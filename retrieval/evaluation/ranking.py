@@ -149,7 +149,7 @@ def ranking_keys(similarity_G: NDArray[np.float32]) -> NDArray[np.uint64]:
     """Return numbers that rise as similarities fall, and among equal ones with their place.
 
     All differ, so any way of sorting or partitioning them gives the same ranks. The bits of
-    floats order like the floats once those of negative ones are turned round.
+    floats order like the floats once those of negative ones are rotated round.
     """
     bits = (similarity_G.astype(np.float32) + 0.0).view(np.uint32)  # + 0: -0 equals 0
     rising = np.where(bits >> 31, ~bits, bits | np.uint32(2**31))

@@ -73,7 +73,7 @@ class CombinedMarginLoss(ArcFace):
     """s (cos(m1 t + m2) - m3) on the true class and s cos t elsewhere, of unit vectors.
 
     m1, m2, m3: angle_factor, margin_radians, margin_cosine. Beyond pi a cosine would rise again
-    and reward the worst: there it goes on falling, in m1 by SphereFace's own extension and in m2
+    and reward the worst: there it continues falling, in m1 by SphereFace's own extension and in m2
     as the library's ArcFace does, cos(m1 t) - m2 sin(m2).
 
     Source: Deng et al., ArcFace (2019), equation 4.
@@ -94,9 +94,9 @@ class CombinedMarginLoss(ArcFace):
         self.angle_factor, self.margin_cosine = angle_factor, margin_cosine
 
     def modify_cosine_of_target_classes(self, cosines_N: torch.Tensor) -> torch.Tensor:
-        turned_N = self.angle_factor * self.get_angles(cosines_N)
-        widened_N = turned_N + self.margin
-        beyond_N = falling_cosine(turned_N) - self.margin * math.sin(self.margin)
+        rotated_N = self.angle_factor * self.get_angles(cosines_N)
+        widened_N = rotated_N + self.margin
+        beyond_N = falling_cosine(rotated_N) - self.margin * math.sin(self.margin)
         within = widened_N <= math.pi
         return torch.where(within, torch.cos(widened_N), beyond_N) - self.margin_cosine
 
@@ -107,5 +107,5 @@ def falling_cosine(angles_N: torch.Tensor) -> torch.Tensor:
     Source: Liu et al., SphereFace (2017), equation 7; its factor m is in t here, and need not be a
     whole number.
     """
-    half_turns = torch.floor(angles_N / math.pi)
-    return (1 - 2 * (half_turns % 2)) * torch.cos(angles_N) - 2 * half_turns
+    half_rotations = torch.floor(angles_N / math.pi)
+    return (1 - 2 * (half_rotations % 2)) * torch.cos(angles_N) - 2 * half_rotations

@@ -94,7 +94,7 @@ def plain_cosine(
 def intra(
     features_ND: torch.Tensor, vectors_CKD: torch.Tensor, classes_N: torch.Tensor
 ) -> torch.Tensor:
-    """Mean angle of images to the (nearest) vector of their class, in half turns. v1 equation 5."""
+    """Mean angle of images to the (nearest) vector of their class, in half rotations. v1 equation 5."""
     cosines_NC = nearest_cosines(features_ND, vectors_CKD)
     return angles(cosines_NC.gather(1, classes_N[:, None])).mean() / math.pi
 
@@ -102,7 +102,7 @@ def intra(
 def inter(
     features_ND: torch.Tensor, vectors_CKD: torch.Tensor, classes_N: torch.Tensor
 ) -> torch.Tensor:
-    """Minus the mean angle, in half turns, of the images' classes to all others. v1 equation 6.
+    """Minus the mean angle, in half rotations, of the images' classes to all others. v1 equation 6.
 
     Over all pairs of their sub-centres; features play no part.
     """

@@ -30,7 +30,7 @@ STATED = {
 ALWAYS = {
     "power": (0.65, 1.6),
     "counts": (4, 12),
-    "turn": (1, 7),
+    "rotation": (1, 7),
     "aspect": (0.6, 0.8),
     "strip": (0.6, 0.8),
     "axis": (1, 2),

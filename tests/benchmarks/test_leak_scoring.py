@@ -65,7 +65,7 @@ def scored(claims_from: float) -> LeakScore:
     return score(judged(claims(), TRUTH), claims_from)
 
 
-def test_at_the_method_s_own_cut() -> None:
+def test_at_the_method_s_own_threshold() -> None:
     own = scored(0.8).own
     assert (own.found.count, own.found.of) == (2, 5)  # c1, c3
     assert (own.wrong_source.count, own.wrong_source.of) == (1, 5)  # c2
@@ -77,19 +77,19 @@ def test_ranked_over_all_claims() -> None:
     found = scored(0.8)
     assert found.average_precision == pytest.approx((1 / 1 + 2 / 2 + 3 / 6) / 5)
     assert found.recall_when_precise == pytest.approx(2 / 5)
-    # F1 of the cuts: 2/6, 4/7, 4/8, 4/9, 4/10, 6/11, 6/12; the second is best.
+    # F1 of the thresholds: 2/6, 4/7, 4/8, 4/9, 4/10, 6/11, 6/12; the second is best.
     assert found.best.claims_from == 0.9
     assert (found.best.found.count, found.best.false.count) == (2, 0)
 
 
 def test_by_edit() -> None:
     shares = found_by_edit(judged(claims(), TRUTH), 0.7)
-    told = {edit: (share.count, share.of) for edit, share in shares.items()}
-    assert told == {"conflict": (1, 1), "crop": (1, 2), "jpeg": (1, 2)}
+    reported = {edit: (share.count, share.of) for edit, share in shares.items()}
+    assert reported == {"conflict": (1, 1), "crop": (1, 2), "jpeg": (1, 2)}
 
 
 def test_special_cases() -> None:
-    abouts = [About(method="m", claims_from=cut, seconds=1.0) for cut in (0.9, 0.5)]
+    abouts = [About(method="m", claims_from=threshold, seconds=1.0) for threshold in (0.9, 0.5)]
     counts = [special_counts(claims(), TRUTH, about) for about in abouts]
     as_counts = [{case: (s.count, s.of) for case, s in some.items()} for some in counts]
     assert as_counts == [
@@ -147,7 +147,7 @@ def test_losses_tell_proposed_copies_from_those_that_no_candidate_showed() -> No
             ("c1", "a", "same_image"),
             ("c1", "b", ""),
             ("c2", "z", "same_image"),  # the source is not among the candidates
-            ("c3", "c", "sibling"),  # it is, and stays below the cut
+            ("c3", "c", "sibling"),  # it is, and stays below the threshold
             ("c4", "twin", "same_image"),
             ("n1", "a", "same_image"),
         ],
@@ -155,7 +155,7 @@ def test_losses_tell_proposed_copies_from_those_that_no_candidate_showed() -> No
     )
     shares = losses_by_edit(matches, TRUTH)
     assert {where: (share.count, share.of) for where, share in shares.items()} == {
-        ("conflict", "no candidate"): (0, 1), ("conflict", "below the cut"): (0, 1),
-        ("crop", "no candidate"): (1, 2), ("crop", "below the cut"): (0, 2),
-        ("jpeg", "no candidate"): (1, 2), ("jpeg", "below the cut"): (1, 2),
+        ("conflict", "no candidate"): (0, 1), ("conflict", "below the threshold"): (0, 1),
+        ("crop", "no candidate"): (1, 2), ("crop", "below the threshold"): (0, 2),
+        ("jpeg", "no candidate"): (1, 2), ("jpeg", "below the threshold"): (1, 2),
     }  # fmt: skip

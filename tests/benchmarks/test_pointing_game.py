@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from atlas.dataset.hpa import HPA_LABELS
 from atlas.synthetic.drawn_plan import Antibody, Drawing
-from atlas.training.layers import turned_view
+from atlas.training.layers import rotated_view
 from benchmarks.pointing_game import (
     Questions,
     by_label,
@@ -64,7 +64,7 @@ def drawings(first_seed: int, each: int) -> list[Drawing]:
 
 
 def trained(learned: Questions, numbers: list[int], *, epochs: int) -> Classifier:
-    """The smoke recipe on images in all flips and turns, for these labels."""
+    """The smoke recipe on images in all flips and rotations, for these labels."""
     torch.manual_seed(0)
     settings = replace(RECIPES["smoke"], weights="none")
     network = made(settings, labels=len(numbers)).train()
@@ -73,7 +73,7 @@ def trained(learned: Questions, numbers: list[int], *, epochs: int) -> Classifie
     targets = torch.from_numpy(learned.labels_N[:, None] == np.array(numbers)).float()
     for epoch in range(epochs):
         for part in torch.randperm(len(images)).split(16):
-            view = turned_view(images[part], (epoch + int(part[0])) % 8)
+            view = rotated_view(images[part], (epoch + int(part[0])) % 8)
             loss = functional.binary_cross_entropy_with_logits(network(view), targets[part])
             optimizer.zero_grad()
             loss.backward()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from atlas.synthetic.edits import EDITS, plant, turned
+from atlas.synthetic.edits import EDITS, plant, rotated
 from benchmarks.gpu import torch_registration
 from benchmarks.gpu.torch_registration import TorchRegistration
 from index.copies.registration import band_passed, prepare, register_all
@@ -25,7 +25,7 @@ def both(queries: list[np.ndarray], references: list[list[np.ndarray]], device: 
         torch.from_numpy(np.array(known, np.float32)).to(device),
     )
     expected = [
-        [one.evidence for one in register_all(prepare(query, SETTINGS), row, SETTINGS)]
+        [one.registration_score for one in register_all(prepare(query, SETTINGS), row, SETTINGS)]
         for query, row in zip(asked, known, strict=True)
     ]
     return found.cpu().numpy(), np.array(expected, np.float32)
@@ -56,7 +56,7 @@ def test_blank_fields_and_channels_count_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_turns_are_numbered_as_edits_number_them(number: int) -> None:
+def test_rotations_are_numbered_as_edits_number_them(number: int) -> None:
     field = texture(5, channels=2)
-    made = torch_registration.turned(torch.from_numpy(field), number)
-    np.testing.assert_array_equal(made.numpy(), turned(field, number))
+    made = torch_registration.rotated(torch.from_numpy(field), number)
+    np.testing.assert_array_equal(made.numpy(), rotated(field, number))

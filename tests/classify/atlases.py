@@ -12,7 +12,7 @@ from tests.conftest import write_field
 LABELS = ("bright", "striped", "dark corner")
 
 TINY = ClassifierSettings(
-    trunk="test_resnet",
+    backbone="test_resnet",
     weights="none",
     stem="scaled",
     hidden=16,

@@ -88,9 +88,9 @@ def lovasz_flat(logits: Rows, targets: Truth) -> float:
 
 
 def symmetric_lovasz(logits: Rows, targets: Truth) -> float:
-    turned = [[-logit for logit in row] for row in logits]
+    rotated = [[-logit for logit in row] for row in logits]
     absent = [[1 - target for target in row] for row in targets]
-    return (lovasz_hinge(logits, targets) + lovasz_hinge(turned, absent)) / 2
+    return (lovasz_hinge(logits, targets) + lovasz_hinge(rotated, absent)) / 2
 
 
 def _columns(logits: Rows, targets: Truth) -> Iterator[tuple[Sequence[float], Sequence[int]]]:
@@ -128,16 +128,17 @@ def f1(truth: Sequence[int], predicted: Sequence[bool]) -> float:
 
 
 def best_f1_of_class(scores: Sequence[float], truth: Sequence[int]) -> float:
-    return max(f1(truth, [score >= cut for score in scores]) for cut in scores)
+    return max(f1(truth, [score >= threshold for score in scores]) for threshold in scores)
 
 
-def macro_f1_at(scores: Rows, truth: Truth, cut: float) -> float:
+def macro_f1_at(scores: Rows, truth: Truth, threshold: float) -> float:
     columns = zip(zip(*scores, strict=True), zip(*truth, strict=True), strict=True)
     each = [
-        f1(column_truth, [score >= cut for score in column]) for column, column_truth in columns
+        f1(column_truth, [score >= threshold for score in column])
+        for column, column_truth in columns
     ]
     return sum(each) / len(each)
 
 
 def best_macro_f1_of_one_cut(scores: Rows, truth: Truth) -> float:
-    return max(macro_f1_at(scores, truth, cut) for cut in set(chain(*scores)))
+    return max(macro_f1_at(scores, truth, threshold) for threshold in set(chain(*scores)))

@@ -1,4 +1,4 @@
-"""Where networks look: by hand, by symmetry, and what every recipe promises."""
+"""Where networks look: by hand, by symmetry, and what every recipe guarantees."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from atlas.training.layers import ChannelStatistics, turned_view
+from atlas.training.layers import ChannelStatistics, rotated_view
 from atlas.training.weights import weights_hash
 from classify.activation_maps import activation_maps, stage_to_look_at
 from classify.channels import mixing_of
@@ -34,7 +34,7 @@ def classifier_of(network: ClassifierNetwork, settings: ClassifierSettings = TIN
     )
 
 
-def by_hand(trunk: nn.Module) -> ClassifierNetwork:
+def by_hand(backbone: nn.Module) -> ClassifierNetwork:
     """Two features of a gray image, its brightness and its darkness, averaged; four labels."""
     inputs = Inputs(
         mixing_of("as_stored", ("gray",)), ChannelStatistics(mean_C=(0.0,), std_C=(1.0,))
@@ -42,7 +42,7 @@ def by_hand(trunk: nn.Module) -> ClassifierNetwork:
     last = nn.Linear(2, 4, bias=False)
     last.weight.data = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, 0]])
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return ClassifierNetwork(inputs, trunk, pool, nn.Sequential(last))
+    return ClassifierNetwork(inputs, backbone, pool, nn.Sequential(last))
 
 
 def bright_and_dark() -> nn.Conv2d:
@@ -86,19 +86,19 @@ def test_a_coarser_map_is_drawn_out_between_its_middles() -> None:
 
 
 @pytest.mark.parametrize("view", range(8))
-def test_the_map_of_a_turned_image_is_the_turned_map(view: int) -> None:
+def test_the_map_of_a_rotated_image_is_the_rotated_map(view: int) -> None:
     """Of a network that itself knows no direction."""
     torch.manual_seed(0)
     layers = [nn.AvgPool2d(2), nn.Conv2d(1, 3, 1), nn.ReLU(), nn.AvgPool2d(3, 1, 1)]
     classifier = classifier_of(by_hand(nn.Sequential(*layers, nn.Conv2d(3, 2, 1))))
     images = torch.from_numpy(gray(4, 20))
-    turned = turned_view(images, view).contiguous().numpy()
-    expected = turned_view(
+    rotated = rotated_view(images, view).contiguous().numpy()
+    expected = rotated_view(
         torch.from_numpy(activation_maps(classifier, images.numpy(), [0, 1, 2, 0]))[:, None], view
     )[:, 0]
     assert expected.any()
     np.testing.assert_allclose(
-        activation_maps(classifier, turned, [0, 1, 2, 0]), expected, atol=1e-5
+        activation_maps(classifier, rotated, [0, 1, 2, 0]), expected, atol=1e-5
     )
 
 
@@ -117,7 +117,7 @@ def test_a_classifier_of_crops_looks_at_the_middle_alone() -> None:
     ("size_px", "places"), [(24, 12), (64, 16), (104, 26), (224, 14), (256, 16), (448, 14)]
 )
 def test_the_deepest_stage_with_fourteen_places_is_looked_at(size_px: int, places: int) -> None:
-    network = made(KINDS["trunk"]).eval()
+    network = made(KINDS["backbone"]).eval()
     shapes: list[torch.Size] = []
     layer = stage_to_look_at(network, noise(1, size_px))
     layer.register_forward_hook(lambda layer, _, output: shapes.append(output.shape))
@@ -167,14 +167,14 @@ def test_every_recipe_gives_maps(classifier: Classifier) -> None:
 def test_maps_are_the_same_beside_any_others(classifier: Classifier) -> None:
     images = noise(3, classifier.image_size_px, channels=len(STORED)).numpy()
     together = activation_maps(classifier, images, [0, 1, 2])
-    turned_round = activation_maps(classifier, images[::-1].copy(), [2, 1, 0])
-    assert turned_round[::-1].tobytes() == together.tobytes()
+    rotated_round = activation_maps(classifier, images[::-1].copy(), [2, 1, 0])
+    assert rotated_round[::-1].tobytes() == together.tobytes()
     alone = activation_maps(classifier, images[2:], [2])
     assert together[2].tobytes() == alone[0].tobytes()
 
 
 def test_more_images_than_a_batch() -> None:
-    classifier = classifier_of(made(KINDS["trunk"]))
+    classifier = classifier_of(made(KINDS["backbone"]))
     images = noise(17, 32).numpy()
     maps = activation_maps(classifier, images, [n % 3 for n in range(17)])
     assert maps[16].tobytes() == activation_maps(classifier, images[16:], [1])[0].tobytes()

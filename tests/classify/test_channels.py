@@ -70,7 +70,7 @@ def test_halves_stay_exact_under_mixed_precision() -> None:
 
 
 def test_a_network_sees_the_mixture_with_its_statistics() -> None:
-    network = made(replace(KINDS["trunk"], channel_recipe="b+y_r+y_g"))
+    network = made(replace(KINDS["backbone"], channel_recipe="b+y_r+y_g"))
     images = noise(2, 64)
     red, green, blue, yellow = images.float().unbind(1)
     wanted = torch.stack([(blue + yellow) / 2, (red + yellow) / 2, green], dim=1)
@@ -78,7 +78,7 @@ def test_a_network_sees_the_mixture_with_its_statistics() -> None:
 
 
 def test_what_is_not_in_the_recipe_changes_nothing() -> None:
-    network = made(replace(KINDS["trunk"], channel_recipe="0_g_0")).eval()
+    network = made(replace(KINDS["backbone"], channel_recipe="0_g_0")).eval()
     images = noise(2, 64)
     without_red, without_green = images.clone(), images.clone()
     without_red[:, 0], without_green[:, 1] = 0, 0

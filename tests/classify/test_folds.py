@@ -103,7 +103,7 @@ def test_test_images_get_the_mean_over_folds(run: tuple[Path, pd.DataFrame]) -> 
     assert mean.provenance["mean_of"]["fold2"]["prediction"]["combine"] == "max"
 
 
-def test_cuts_are_chosen_out_of_fold(run: tuple[Path, pd.DataFrame], data: Path) -> None:
+def test_thresholds_are_chosen_out_of_fold(run: tuple[Path, pd.DataFrame], data: Path) -> None:
     folder, _ = run
     together = probabilities(folder / "out_of_fold_probabilities.h5")
     truth = truth_of(read_manifest(data), together.ids)
@@ -132,18 +132,18 @@ def test_the_summary_is_what_can_be_computed_from_the_files(
     np.testing.assert_allclose(written["at_half"], rows["at_half"].astype(float), atol=1e-6)
 
 
-def test_cuts_of_others_are_chosen_without_the_fold_itself(
+def test_thresholds_of_others_are_chosen_without_the_fold_itself(
     run: tuple[Path, pd.DataFrame], data: Path
 ) -> None:
     folder, table = run
     manifest, folds = read_manifest(data), folds_of(data)
     together = probabilities(folder / "out_of_fold_probabilities.h5")
-    for fold, score in zip(folds, table["at_cuts_of_others"], strict=False):
+    for fold, score in zip(folds, table["at_thresholds_of_others"], strict=False):
         ids = [i for other in folds if other is not fold for i in other.test_ids]
         others = together.aligned_to(ids).probabilities_NC
-        cuts = choose_thresholds(others, truth_of(manifest, tuple(ids))).per_class_C
+        thresholds = choose_thresholds(others, truth_of(manifest, tuple(ids))).per_class_C
         own = together.aligned_to(fold.test_ids).probabilities_NC
-        expected = macro_f1(truth_of(manifest, fold.test_ids), predict_labels(own, cuts))
+        expected = macro_f1(truth_of(manifest, fold.test_ids), predict_labels(own, thresholds))
         assert score == pytest.approx(expected)
 
 
@@ -157,7 +157,7 @@ def test_folds_may_be_trained_one_by_one_and_end_as_if_at_once(
     with caplog.at_level("INFO", logger="classify.folds"):
         first = run_folds(data, folder, chosen=["fold2"])
     assert list(first["fold"]) == ["fold2", "out_of_fold", "mean", "std"]
-    assert first["at_cuts_of_others"].isna().all()
+    assert first["at_thresholds_of_others"].isna().all()
     notes = [r.getMessage() for r in caplog.records if r.name == "classify.folds"]
     assert [line.split(":")[0] for line in notes] == ["fold2"]
     found = probabilities(folder / "out_of_fold_probabilities.h5")
@@ -206,6 +206,6 @@ def test_the_f1_of_each_class_is_logged_each_epoch(
         (row,) = csv.DictReader(file)
     with (run[0] / "fold1" / "metrics.csv").open() as file:
         (metrics,) = csv.DictReader(file)
-    assert list(row) == ["epoch", "cut", *(f"{n} {name}" for n, name in enumerate(LABELS))]
+    assert list(row) == ["epoch", "threshold", *(f"{n} {name}" for n, name in enumerate(LABELS))]
     mean = np.mean([float(row[f"{n} {name}"]) for n, name in enumerate(LABELS)])
     assert mean == pytest.approx(float(metrics["validation_macro_f1"]), abs=1e-5)

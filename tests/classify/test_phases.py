@@ -22,7 +22,7 @@ from classify.training import SELECTED_BY, ClassifierModule, train_classifier
 from tests.atlas.training.stopping import StopsBefore
 from tests.classify.atlases import TINY, draw_folder
 
-# So heavy that a look at the number tells which loss it is of: soft_f1 is at most 1.
+# So heavy that a look at the number says which loss it is of: soft_f1 is at most 1.
 HEAVY_BCE = parse_loss("1000 bce")
 PHASED = replace(
     TINY,

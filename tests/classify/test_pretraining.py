@@ -1,4 +1,4 @@
-"""Auto-encoders: what they learn, that they go on after a stop, and that classifiers take them."""
+"""Auto-encoders: what they learn, that they continue after a stop, and that classifiers take them."""
 
 import csv
 import math
@@ -20,13 +20,13 @@ from atlas.training.loaders import training_loader, validation_loader
 from atlas.training.loop import fit
 from atlas.training.settings import TrainingSettings
 from atlas.training.weights import weights_hash
-from atlas.workflows.classify import training as trunk_pretraining
+from atlas.workflows.classify import training as backbone_pretraining
 from classify.networks.autoencoder import AutoEncoder, kl_divergence
 from classify.pretraining import (
     SELECTED_BY,
     PretrainingModule,
     build_autoencoder,
-    pretrain_trunk,
+    pretrain_backbone,
 )
 from classify.settings import USUAL, PretrainingSettings
 from tests.atlas.training.stopping import StopsBefore
@@ -35,7 +35,7 @@ from tests.classify.networks.made import made, noise
 
 SIZE_PX = 32
 PLAIN = PretrainingSettings(
-    trunk="test_resnet",
+    backbone="test_resnet",
     weights="none",
     stem="scaled",
     image_size_px=SIZE_PX,
@@ -145,28 +145,28 @@ def test_a_run_folder_holds_weights_card_and_metrics(
     settings: PretrainingSettings, data: Path, tmp_path: Path
 ) -> None:
     manifest, store = atlas_of(data)
-    first = pretrain_trunk(manifest, store, settings, tmp_path / "trunk")
-    card = read_json(tmp_path / "trunk" / "pretraining.json")
-    assert card["trunk_hash"] == first.trunk_hash
+    first = pretrain_backbone(manifest, store, settings, tmp_path / "backbone")
+    card = read_json(tmp_path / "backbone" / "pretraining.json")
+    assert card["backbone_hash"] == first.backbone_hash
     assert tuple(card["held_out_ids"]) == first.split.validation_ids
-    with (tmp_path / "trunk" / "metrics.csv").open() as file:
+    with (tmp_path / "backbone" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert min(float(row["validation_mse"]) for row in rows) == pytest.approx(first.mse, rel=1e-4)
     assert ("train_kl" in rows[0]) == (settings is VARIATIONAL)
-    assert pretrain_trunk(manifest, store, settings, tmp_path / "trunk") == first
+    assert pretrain_backbone(manifest, store, settings, tmp_path / "backbone") == first
     with pytest.raises(UserError, match=r"kl_weight was .*, is 0\.5"):
-        pretrain_trunk(manifest, store, replace(settings, kl_weight=0.5), tmp_path / "trunk")
+        pretrain_backbone(manifest, store, replace(settings, kl_weight=0.5), tmp_path / "backbone")
 
 
 def test_it_holds_out_what_a_classifier_holds_out(data: Path, tmp_path: Path) -> None:
     manifest, store = atlas_of(data)
-    pretrained = pretrain_trunk(manifest, store, PLAIN, tmp_path / "trunk")
+    pretrained = pretrain_backbone(manifest, store, PLAIN, tmp_path / "backbone")
     assert pretrained.split == hold_out(manifest, share=PLAIN.hold_out_share, seed=0)
 
 
 def test_the_mean_of_each_channel_is_what_it_is_compared_with(data: Path, tmp_path: Path) -> None:
     manifest, store = atlas_of(data)
-    pretrained = pretrain_trunk(manifest, store, PLAIN, tmp_path / "trunk")
+    pretrained = pretrain_backbone(manifest, store, PLAIN, tmp_path / "backbone")
     pixels = store.read(manifest.ids).astype(np.float64) / 255
     assert pretrained.mse_of_means == pytest.approx(pixels.var((0, 2, 3)).mean())
 
@@ -174,17 +174,17 @@ def test_the_mean_of_each_channel_is_what_it_is_compared_with(data: Path, tmp_pa
 def test_classifiers_start_from_it(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "trunk"
-    commands.pretrain_trunk(data, out, PLAIN)
-    assert f"--trunk test_resnet --channel-recipe as_stored --weights {out}" in (
+    out = tmp_path / "backbone"
+    commands.pretrain_backbone(data, out, PLAIN)
+    assert f"--backbone test_resnet --channel-recipe as_stored --weights {out}" in (
         capsys.readouterr().out
     )
     settings = replace(TINY, weights=str(out), training=replace(TINY.training, epochs=1))
     network = made(settings, channels=("channel0", "channel1"))
-    pretrained = trunk_pretraining.pretrain_trunk(data, out, PLAIN)  # only read
-    assert weights_hash(network.trunk) == pretrained.trunk_hash
+    pretrained = backbone_pretraining.pretrain_backbone(data, out, PLAIN)  # only read
+    assert weights_hash(network.backbone) == pretrained.backbone_hash
     commands.train_classifier(data=data, out=tmp_path / "classifier", settings=settings)
-    assert "started from trunk of trunk (2 channels, " in capsys.readouterr().out
+    assert "started from backbone of backbone (2 channels, " in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -192,12 +192,14 @@ def test_it_learns_to_draw(tmp_path: Path) -> None:
     data = draw_folder(tmp_path / "data", train=60, test=0, channels=1)
     manifest, store = atlas_of(data)
     longer = replace(PLAIN.training, epochs=25, learning_rate=3e-3, augmentation="none")
-    learned = pretrain_trunk(manifest, store, replace(PLAIN, training=longer), tmp_path / "trunk")
+    learned = pretrain_backbone(
+        manifest, store, replace(PLAIN, training=longer), tmp_path / "backbone"
+    )
     assert learned.mse < 0.6 * learned.mse_of_means
 
 
 def test_what_cannot_be_done_is_named_at_once() -> None:
     with pytest.raises(UserError) as refused:
-        replace(USUAL, trunk="gapnet_pl", image_size_px=8, kl_weight=-1.0, hold_out_share=1.0)
+        replace(USUAL, backbone="gapnet_pl", image_size_px=8, kl_weight=-1.0, hold_out_share=1.0)
     for part in ("gapnet_pl", "8 px", "KL weight -1.0", "share 1.0"):
         assert part in str(refused.value)

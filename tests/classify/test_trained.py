@@ -20,7 +20,7 @@ from tests.classify.atlases import draw_folder
 from tests.classify.networks.made import KINDS
 
 SIZE_PX = 32
-OTHERS = [kind for kind in KINDS if kind != "trunk"]
+OTHERS = [kind for kind in KINDS if kind != "backbone"]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_both_losses_are_kept_and_validation_has_one(kind: str, data: Path, tmp_
 
 
 def test_card_and_weights_keep_the_recipe_of_channels(data: Path, tmp_path: Path) -> None:
-    settings = replace(settings_of("trunk", 1), channel_recipe="channel1")
+    settings = replace(settings_of("backbone", 1), channel_recipe="channel1")
     train(data, tmp_path, settings)
     card = read_json(tmp_path / "classifier.json")
     assert card["settings"]["channel_recipe"] == "channel1"
@@ -75,13 +75,13 @@ def test_card_and_weights_keep_the_recipe_of_channels(data: Path, tmp_path: Path
     weights = load_file(tmp_path / "weights.safetensors")
     assert weights["inputs.mix.weights"].tolist() == [[0.0, 1.0]]
     assert weights["inputs.normalise.mean"].numel() == 1
-    assert weights["trunk.conv1.0.weight"].shape[1] == 1
+    assert weights["backbone.conv1.0.weight"].shape[1] == 1
 
 
 def test_a_recipe_the_atlas_cannot_make_is_refused_before_any_work(
     data: Path, tmp_path: Path
 ) -> None:
-    settings = replace(settings_of("trunk", 1), channel_recipe="rgb")
+    settings = replace(settings_of("backbone", 1), channel_recipe="rgb")
     with pytest.raises(UserError, match="needs blue, green, red; the atlas has channel0"):
         classifier_training.train_classifier(data, tmp_path / "runs" / "classifier", settings)
     assert not (tmp_path / "runs").exists()

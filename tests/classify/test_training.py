@@ -56,7 +56,7 @@ def test_the_folder_holds_what_later_stages_need(
     assert test.ids == tuple(f"test{n}" for n in range(5))
     assert test.provenance["weights_hash"] == trained.classifier.weights_hash
     assert load_thresholds(folder, LABELS) == trained.thresholds
-    assert read_json(folder / "settings.json")["trunk"] == "test_resnet"
+    assert read_json(folder / "settings.json")["backbone"] == "test_resnet"
     held_out = read_json(folder / "hold_out.json")
     assert tuple(held_out["validation_ids"]) == trained.split.validation_ids
     with (folder / "metrics.csv").open() as file:
@@ -126,12 +126,12 @@ def test_a_run_that_was_stopped_ends_where_it_would_have(
 def test_the_last_epoch_is_kept_whatever_the_held_out_images_say(
     data: Path, tmp_path: Path
 ) -> None:
-    """Where the best is kept they have a say: three epochs, and their labels turned round."""
+    """Where the best is kept they have a say: three epochs, and their labels rotated round."""
     manifest = read_manifest(data)
     store = fill_store(manifest, data.parent / "store", size_px=32)
     ids = manifest.labelled.ids
     split = HoldOut(training_ids=ids[:30], validation_ids=ids[30:])
-    turned = [
+    rotated = [
         replace(row, labels=tuple({0, 1, 2} - set(row.labels or ())) or (0,))
         if row.id in split.validation_ids
         else row
@@ -140,12 +140,12 @@ def test_the_last_epoch_is_kept_whatever_the_held_out_images_say(
     weights = {}
     for kept in ("best", "last"):
         settings = replace(for_epochs(3), kept_epoch=kept)
-        for name, rows in (("told", manifest.rows), ("turned", turned)):
+        for name, rows in (("reported", manifest.rows), ("rotated", rotated)):
             labelled = Manifest(spec=manifest.spec, rows=tuple(rows))
             made = train_on(labelled, store, settings, split, tmp_path / f"{kept}_{name}")
             weights[kept, name] = made.weights_hash
-    assert weights["last", "told"] == weights["last", "turned"]
-    assert weights["best", "told"] != weights["best", "turned"]
+    assert weights["last", "reported"] == weights["last", "rotated"]
+    assert weights["best", "reported"] != weights["best", "rotated"]
 
 
 def test_weights_of_another_run_are_refused(data: Path, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_classifier_of_another_version_is_refused_in_one_line(
 def test_it_learns_what_is_easy_to_see(tmp_path: Path) -> None:
     data = draw_folder(tmp_path / "data", train=120, test=0, channels=1)
     trained = train(data, tmp_path / "run", for_epochs(12))
-    assert trained.scores.at_overall_cut > 0.9
+    assert trained.scores.at_overall_threshold > 0.9
     assert trained.test_images == 0
     assert not (tmp_path / "run" / "test_probabilities.h5").exists()
 
@@ -182,7 +182,7 @@ def test_the_command_prints_start_scores_and_files(
     out = tmp_path / "runs" / "classifier"
     commands.train_classifier(data=data, out=out, settings=for_epochs(1))
     printed = capsys.readouterr().out
-    for part in ("started from random weights", "cut for each label (optimistic", str(out)):
+    for part in ("started from random weights", "threshold for each label (optimistic", str(out)):
         assert part in printed
     assert (out / "curves.png").exists()
     assert (out / "per_class_f1.png").exists()

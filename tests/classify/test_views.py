@@ -75,8 +75,8 @@ class Corner(torch.nn.Module):
         return images_NCHW[:, :1, 0, 0].float()
 
 
-def test_every_crop_is_seen_in_every_turn() -> None:
-    """A crop of 4 of 5 px has its corners at 0 or 1 and at 3 or 4: turned round, each of them comes
+def test_every_crop_is_seen_in_every_rotation() -> None:
+    """A crop of 4 of 5 px has its corners at 0 or 1 and at 3 or 4: rotated round, each of them comes
     first once, and no other pixel does."""
     corners = list(product((0, 1, 3, 4), repeat=2))
     for place in product(range(5), repeat=2):
@@ -89,13 +89,13 @@ def test_every_crop_is_seen_in_every_turn() -> None:
         assert network.shapes == [(1, 1, 4, 4)] * 32
 
 
-def test_turned_images_have_the_same_probabilities_over_all_views(classifier: Classifier) -> None:
+def test_rotated_images_have_the_same_probabilities_over_all_views(classifier: Classifier) -> None:
     images = torch.randint(0, 256, (4, 2, SIZE_PX, SIZE_PX), dtype=torch.uint8)
     network = OverViews(classifier.network.eval(), EIGHT)
     with torch.inference_mode():
-        as_they_are, turned = network(images), network(images.rot90(1, (2, 3)).flip(2))
+        as_they_are, rotated = network(images), network(images.rot90(1, (2, 3)).flip(2))
         plain = OverViews(classifier.network, PLAIN)(images)
-    torch.testing.assert_close(as_they_are, turned, atol=1e-5, rtol=0)
+    torch.testing.assert_close(as_they_are, rotated, atol=1e-5, rtol=0)
     assert not torch.allclose(as_they_are, plain, atol=1e-5)
 
 

@@ -57,9 +57,9 @@ def test_all_of_it_together_trains_and_is_kept(data: Path, tmp_path: Path) -> No
         external_share=0.5, kept_epoch="last",
     ))  # fmt: skip
     assert best.classifier.weights_hash != trained.classifier.weights_hash
-    told = read_json(tmp_path / "run" / "settings.json")
-    assert told["external_share"] == 0.5
-    assert told["training"]["crop_px"] == 32
+    reported = read_json(tmp_path / "run" / "settings.json")
+    assert reported["external_share"] == 0.5
+    assert reported["training"]["crop_px"] == 32
 
 
 def test_an_external_share_without_external_images_is_refused(tmp_path: Path) -> None:

@@ -48,21 +48,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_stopped_command_says_one_line_and_ends_as_if_it_had_not_been(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    for folder in (whole, cut):
+    whole, threshold = tmp_path / "whole", tmp_path / "threshold"
+    for folder in (whole, threshold):
         shutil.copytree(data, folder / "data", copy_function=os.link)
     for text, there, number, who in COMMANDS:
         words = [*text.split(), "--data", "data"]
         monkeypatch.chdir(whole)
         main(words)
-        status, said = stopped_in(cut, words, there, number, group=who == "group")
+        status, said = stopped_in(threshold, words, there, number, group=who == "group")
         assert status == 128 + number, said
         assert said.splitlines()[-1] == STOPPED
         assert "Traceback" not in said
-        assert not [path for path in cut.rglob(".*") if path.is_file()]
-        monkeypatch.chdir(cut)
+        assert not [path for path in threshold.rglob(".*") if path.is_file()]
+        monkeypatch.chdir(threshold)
         main(words)
-    assert dict(results(cut)) == dict(results(whole))
+    assert dict(results(threshold)) == dict(results(whole))
 
 
 def test_a_command_whose_output_nobody_reads_ends_without_a_word(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Run files: what they mean, what they refuse, and that a run goes on, repeats nothing and gives
+"""Run files: what they mean, what they refuse, and that a run continues, repeats nothing and gives
 the same bytes."""
 
 import os

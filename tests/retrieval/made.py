@@ -1,4 +1,4 @@
-"""Small manifests, stores and settings that can be told apart, for tests."""
+"""Small manifests, stores and settings that can be distinguished, for tests."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ SIZE_PX = 32
 def settings(**changes: object) -> EmbedderSettings:
     """A network of a second."""
     small = EmbedderSettings(
-        trunk="resnet10t",
+        backbone="resnet10t",
         weights="none",
         dimension=16,
         hidden=32,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from atlas.core.row_cache import fill_rows
-from atlas.synthetic.edits import turned
+from atlas.synthetic.edits import rotated
 from atlas.training import pretrained
 from retrieval import embedding
 from retrieval.embedder import INPUTS_AT_ONCE, Embedder, load_embedder, save_embedder
@@ -36,9 +36,9 @@ def test_rows_have_unit_length_and_no_luck(frozen: Embedder, tmp_path: Path) -> 
     assert first.provenance["images"] == images.content_hash
 
 
-def test_turned_images_embed_alike(frozen: Embedder, tmp_path: Path) -> None:
+def test_rotated_images_embed_alike(frozen: Embedder, tmp_path: Path) -> None:
     image = tiny_store(tmp_path / "store", count=1).read(["image00"])[0]
-    vectors = embed_images(frozen, np.stack([turned(image, view) for view in range(8)]))
+    vectors = embed_images(frozen, np.stack([rotated(image, view) for view in range(8)]))
     assert np.allclose(vectors @ vectors[0], 1, atol=1e-5)
     assert np.abs(vectors - vectors[0]).max() < 1e-5
 

@@ -92,7 +92,7 @@ def test_a_missing_embedder_names_the_command(tmp_path: Path) -> None:
         load_embedder(tmp_path / "nowhere")
 
 
-def test_a_damaged_embedder_is_told(tmp_path: Path) -> None:
+def test_a_damaged_embedder_is_reported(tmp_path: Path) -> None:
     train(tmp_path)
     about = tmp_path / "run" / "embedder.json"
     text = about.read_text()

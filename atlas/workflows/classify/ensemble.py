@@ -30,7 +30,14 @@ from classify.decisions.cross_fitting import (
 )
 from classify.decisions.layers import HeldOutRows
 from classify.decisions.mistakes import find_mistakes, save_mistakes
-from classify.decisions.settings import CUTS, HOWS, DecisionSettings, How, Prior, ThresholdSettings
+from classify.decisions.settings import (
+    HOWS,
+    THRESHOLD_METHODS,
+    DecisionSettings,
+    How,
+    Prior,
+    ThresholdSettings,
+)
 from classify.decisions.thresholds import save_thresholds
 from classify.run_files import OUT_OF_FOLD_FILE, SUMMARY_FILE, TEST_FILE
 
@@ -94,7 +101,7 @@ def ensemble(
     rows = held_out_rows(manifest, loaded, folds=settings.folds, seed=settings.seed)
     names, wanted_C = manifest.spec.labels, _wanted(settings, manifest.spec.labels)
     fitted = cross_fit(rows, asked_rows(manifest, loaded), settings.how, seed=settings.seed)
-    made = decided(fitted, settings.cuts, settings.priors, wanted_C=wanted_C)
+    made = decided(fitted, settings.thresholds, settings.priors, wanted_C=wanted_C)
     chosen = _score(fitted, settings, wanted_C)
     fits: dict[tuple[int | None, How], CrossFitted] = {(None, settings.how): fitted}
     scored = [_row("all", settings, chosen)]
@@ -129,10 +136,14 @@ def _other_ways(
             yield None, replace(settings, priors=priors)
     for m in range(members) if members > 1 else ():
         yield m, replace(settings, how="mean", priors=())
-    for how, name in product(HOWS if members > 1 else HOWS[:1], CUTS) if compare else ():
-        cuts = ThresholdSettings(thresholds=name, keep_top=settings.cuts.keep_top)
-        chosen = name == settings.cuts.thresholds
-        way = replace(settings, how=how, priors=(), cuts=settings.cuts if chosen else cuts)
+    for how, name in (
+        product(HOWS if members > 1 else HOWS[:1], THRESHOLD_METHODS) if compare else ()
+    ):
+        thresholds = ThresholdSettings(thresholds=name, keep_top=settings.thresholds.keep_top)
+        chosen = name == settings.thresholds.thresholds
+        way = replace(
+            settings, how=how, priors=(), thresholds=settings.thresholds if chosen else thresholds
+        )
         if way != settings:
             yield None, way
 
@@ -142,7 +153,12 @@ def _score(
 ) -> Honest:
     """wanted_C: of thresholds `shares`."""
     return honest_scores(
-        fitted, way.cuts, way.priors, wanted_C=wanted_C, resamples=way.resamples, seed=way.seed
+        fitted,
+        way.thresholds,
+        way.priors,
+        wanted_C=wanted_C,
+        resamples=way.resamples,
+        seed=way.seed,
     )
 
 
@@ -150,7 +166,7 @@ def _row(members: str, way: DecisionSettings, score: Honest) -> dict[str, Any]:
     return {
         "members": members,
         "how": way.how,
-        "thresholds": way.cuts.thresholds,
+        "thresholds": way.thresholds.thresholds,
         "priors": " ".join(way.priors),
         "nested": score.nested,
         "low": score.low,
@@ -190,7 +206,7 @@ def _by_class(rows: HeldOutRows, chosen: Honest, names: Sequence[str]) -> pd.Dat
 
 def _wanted(settings: DecisionSettings, names: Sequence[str]) -> NDArray[np.float64] | None:
     """Shares of the labels in their order. Raises UserError where a file does not give them all."""
-    path = settings.cuts.wanted_shares
+    path = settings.thresholds.wanted_shares
     if path is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Train on an atlas: a classifier, a classifier for each fold, or a trunk to start from."""
+"""Train on an atlas: a classifier, a classifier for each fold, or a backbone to start from."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +22,7 @@ from classify import pretraining, training
 from classify.channels import mixing_of
 from classify.folds import FoldRun
 from classify.held_out import TrainedClassifier
-from classify.pretraining import PretrainedTrunk
+from classify.pretraining import PretrainedBackbone
 from classify.recipes import RECIPES, Recipe
 from classify.run_files import CLASS_F1_FILE, PREDICTED_FOLDER, classifiers_in
 from classify.settings import (
@@ -49,8 +49,8 @@ class ClassifierRun(InFolder):
         scores = self.trained.scores
         return (
             f"The classifier's macro F1 on {len(self.trained.split.validation_ids)} held-out "
-            f"images is {scores.at_overall_cut:.4f} with one threshold for all labels and "
-            f"{scores.at_class_cuts:.4f} with a threshold for each label (optimistic)."
+            f"images is {scores.at_overall_threshold:.4f} with one threshold for all labels and "
+            f"{scores.at_class_thresholds:.4f} with a threshold for each label (optimistic)."
         )
 
 
@@ -85,10 +85,10 @@ def train_classifier(
     return ClassifierRun(folder=out, trained=trained)
 
 
-def pretrain_trunk(data: Path, out: Path, settings: PretrainingSettings) -> PretrainedTrunk:
+def pretrain_backbone(data: Path, out: Path, settings: PretrainingSettings) -> PretrainedBackbone:
     """Pre-train on the labelled images of an atlas; otherwise as `train_classifier`."""
     manifest, store, settings = _atlas_to_classify(data, out, settings)
-    return pretraining.pretrain_trunk(manifest, store, settings, out)
+    return pretraining.pretrain_backbone(manifest, store, settings, out)
 
 
 def train_folds(

@@ -44,7 +44,7 @@ class DuplicateFinding:
     def disagreements(self) -> pd.DataFrame:
         """The copies that are labelled otherwise, surest first, with both label sets."""
         found = self.table[self.table["same_labels"] == "no"].sort_values(
-            ["evidence", "id"], ascending=[False, True]
+            ["registration_score", "id"], ascending=[False, True]
         )
         labels = {row.id: format_labels(row.labels or ()) for row in self.manifest.rows}
         return found.assign(labels=found["id"].map(labels),
@@ -77,10 +77,10 @@ def _find(search: LeakSearch, manifest: Manifest) -> DuplicateFinding:
     splits = {row.id: row.split for row in manifest.labelled.rows}
     images = search.stored("labelled images")
     neighbours = search.candidates(index.embeddings, images)
-    evidence_NK = search.evidence(neighbours, images)
+    scores_NK = search.registration_score(neighbours, images)
     same_image = measure_same_image(_train_only(search, manifest))
     matches = find_matches(
-        neighbours, evidence_NK, same_image.calibration, no_siblings("not asked for"),
+        neighbours, scores_NK, same_image.calibration, no_siblings("not asked for"),
         equal_NK=search.equal(neighbours), splits=splits, identities={},
     )  # fmt: skip
     table = find_duplicates(matches, ids, splits=splits, labels=index.labels)
@@ -95,7 +95,7 @@ def _find(search: LeakSearch, manifest: Manifest) -> DuplicateFinding:
 
 
 def _train_only(search: LeakSearch, manifest: Manifest) -> LeakSearch:
-    """Where to measure the cut: external images may be copies of train images by the thousand, and
+    """Where to measure the threshold: external images may be copies of train images by the thousand, and
     would then pass for distinct pairs that look alike."""
     index, ids = search.index, manifest.of("train").ids
     table = index.table[index.table["split"] == "train"].reset_index(drop=True)
@@ -119,9 +119,9 @@ def _write(folder: Path, found: DuplicateFinding, search: LeakSearch, data: Path
         save_table(cleaned / TABLES["external"], _without(data / TABLES["external"], found))
         save_table(cleaned / GROUPS_TABLE, group_table(_kept_groups(found)))
     if len(found.table):
-        least_sure = found.table.sort_values(["evidence", "id"])[:SHOWN]
+        least_sure = found.table.sort_values(["registration_score", "id"])[:SHOWN]
         pairs = [
-            (row["id"], row["duplicate_of"], f"evidence {row['evidence']:.3f}")
+            (row["id"], row["duplicate_of"], f"registration score {row['registration_score']:.3f}")
             for row in least_sure.to_dict("records")
         ]
         title = f"copies within the labelled images: {len(found.table)} (least sure first)"

@@ -245,7 +245,7 @@ def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
         Compared(
             id=hit.id,
             similarity=hit.similarity,
-            score=registration.evidence,
+            score=registration.registration_score,
             same_pixels=_same_pixels(answer, hit, opened),
             identity=index.identities[hit.id] or "",
         )

@@ -1,4 +1,4 @@
-"""Vectors of an atlas's images, whatever makes them: a frozen trunk, an embedder, a classifier."""
+"""Vectors of an atlas's images, whatever makes them: a frozen backbone, an embedder, a classifier."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -46,7 +46,7 @@ def open_vectors(
 ) -> VectorSource:
     """Open what makes vectors; images and vectors are kept below `work`.
 
-    source: "frozen" for a pretrained trunk as it is, or the folder of an embedder or classifier.
+    source: "frozen" for a pretrained backbone as it is, or the folder of an embedder or classifier.
     A classifier gives its last layer's input. views: in place of the embedder's own.
     Raises MissingStageError where there is none, DataError where it learned from other channels,
     UserError for views of what is no trained embedder.

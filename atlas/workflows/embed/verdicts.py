@@ -59,7 +59,7 @@ class Judge:
         best = max(compared, key=lambda one: one.score)
         if self.copies is None:
             return f"is most similar to {_described(compared[0])}; no threshold was measured"
-        if best.score >= self.copies.cut:
+        if best.score >= self.copies.threshold:
             return f"is a copy of {_described(best)}"
         if best.score > -1 and self.copies.confidence(np.array([best.score]))[0] >= PROBABLE:
             return f"is probably a copy of {_described(best)}"
@@ -91,7 +91,7 @@ def judge_beside(index_folder: Path, maker: str) -> Judge:
     try:
         return Judge(
             copies=SameImageCalibration(**_restored(stored[SAME_IMAGE])),
-            sibling_threshold=stored[SIBLING]["cut"],
+            sibling_threshold=stored[SIBLING]["threshold"],
             registration=RegistrationSettings(**_restored(stored["registration"])),
         )
     except (KeyError, TypeError):  # of an earlier version
@@ -108,7 +108,7 @@ def _restored(stored: Mapping[str, Any]) -> dict[str, Any]:
     from index.copies.guarantee import Guarantee
 
     def value(name: str, said: Any) -> Any:
-        if name == "promise" and said is not None:
+        if name == "guarantee" and said is not None:
             return Guarantee(**said)
         return tuple(said) if isinstance(said, list) else said
 

@@ -1,6 +1,6 @@
 """Losses side by side: the rows of the ArcFace paper's Table 2, on an atlas's folds.
 
-Every run of a seed starts from the same trunk and head, whatever the loss, and sees the same
+Every run of a seed starts from the same backbone and head, whatever the loss, and sees the same
 images in the same order. Class vectors are drawn from the seed too, alike for all losses but
 softmax, which starts as a linear layer does. Learning rate, epochs, sampler and all else are the
 recipe's for every loss and tuned for none: a loss that wants another rate is at a disadvantage,

@@ -176,7 +176,7 @@ def _notes(run: RunSoFar) -> list[str]:
 
 def _said_by(name: str, classified: Classified, leaks: Leaks | None, draw: Draw) -> Classifier:
     """Return probabilities against thresholds, the given labels first, then the likeliest."""
-    cuts_C = classified.thresholds.per_class_C
+    thresholds_C = classified.thresholds.per_class_C
     own_1C = classified.own.aligned_to([name]).probabilities_NC
     shared_1C = classified.shared.aligned_to([name]).probabilities_NC
     given_C = apply_thresholds(shared_1C, classified.thresholds)[0]
@@ -185,11 +185,11 @@ def _said_by(name: str, classified: Classified, leaks: Leaks | None, draw: Draw)
             label=label,
             probability=float(shared_1C[0, label]),
             own=float(own_1C[0, label]),
-            cut=float(cuts_C[label]),
+            threshold=float(thresholds_C[label]),
             given=bool(given_C[label]),
             carried=label not in classified.thresholds.without_positives,
         )
-        for label in range(len(cuts_C))
+        for label in range(len(thresholds_C))
     ]
     alone = np.flatnonzero(apply_thresholds(own_1C, classified.thresholds)[0])
     return Classifier(

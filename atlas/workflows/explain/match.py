@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
 from atlas.report.explanation_page import Claim, Neighbour, Picture, Vote, picture_uri
 from atlas.report.leak_page import Relation, difference_uri
-from atlas.report.leak_plots import evidence_plot, similarity_plot
+from atlas.report.leak_plots import score_plot, similarity_plot
 from atlas.report.pictures import stretched, to_rgb
 from atlas.workflows.embed.lookup import field_of, nearest_known
 from atlas.workflows.explain.run_so_far import Leaks, Row, RunSoFar
@@ -88,7 +88,7 @@ def candidates(name: str, run: RunSoFar) -> pd.DataFrame:
     elif run.index:
         (answer,) = nearest_known([name], run.index, SHOWN_NEIGHBOURS)
         rows = [(hit.id, hit.similarity, "", np.nan, np.nan, False) for hit in answer.hits]
-        names = ["match_id", "similarity", "relation", "confidence", "evidence", "votes"]
+        names = ["match_id", "similarity", "relation", "confidence", "registration_score", "votes"]
         found = pd.DataFrame(rows, columns=names)
     else:
         return pd.DataFrame()
@@ -98,17 +98,21 @@ def candidates(name: str, run: RunSoFar) -> pd.DataFrame:
 def neighbour(row: Row, draw: Draw) -> Neighbour:
     """Return a row of `candidates` with its picture.
 
-    The evidence is measured here where matches.csv has none.
+    The registration score is measured here where matches.csv has none.
     """
-    match_id, evidence, confidence = row["match_id"], row["evidence"], row["confidence"]
+    match_id, registration_score, confidence = (
+        row["match_id"],
+        row["registration_score"],
+        row["confidence"],
+    )
     field = draw.field(match_id)
-    if np.isnan(evidence):
-        evidence = lay_over(draw.own, field, draw.registration).evidence
+    if np.isnan(registration_score):
+        registration_score = lay_over(draw.own, field, draw.registration).registration_score
     return Neighbour(
         id=match_id,
         uri=picture_uri(draw.rgb(field)),
         similarity=row["similarity"],
-        evidence=evidence,
+        registration_score=registration_score,
         relation=row["relation"],
         confidence=None if np.isnan(confidence) else confidence,
         labels=draw.run.labels[match_id],
@@ -129,7 +133,9 @@ def claim_of(name: str, leaks: Leaks, draw: Draw) -> Claim | None:
         match_id=row["match_id"],
         relation=row["relation"],
         similarity=row["similarity"],
-        evidence=None if pd.isna(row["evidence"]) else row["evidence"],
+        registration_score=None
+        if pd.isna(row["registration_score"])
+        else row["registration_score"],
         confidence=row["confidence"],
         decision=row["decision"],
         reason=row["reason"],
@@ -158,7 +164,7 @@ def _pair(draw: Draw, match_id: str, relation: str) -> list[Picture]:
 
 
 def rests_on(leaks: Leaks) -> tuple[Relation, ...]:
-    """Return what is claimed of all test images, the thresholds and what is promised of them."""
+    """Return what is claimed of all test images, the thresholds and what is guaranteed of them."""
     calibration = leaks.calibration
     return (
         same_image_in_words(leaks.claims, calibration.same_image.calibration),
@@ -168,17 +174,20 @@ def rests_on(leaks: Leaks) -> tuple[Relation, ...]:
 
 def plots(name: str, leaks: Leaks) -> list[Picture]:
     """Draw where the image stands: by its pixels, and by similarity where a sibling is claimed."""
-    evidence, same = leaks.known(name)["evidence"].max(), leaks.calibration.same_image
-    drawn = evidence_plot(
+    registration_score, same = (
+        leaks.known(name)["registration_score"].max(),
+        leaks.calibration.same_image,
+    )
+    drawn = score_plot(
         planted=np.array(same.calibration.planted),
         natural=same.natural,
-        cut=same.calibration.cut,
-        own=None if pd.isna(evidence) else float(evidence),
+        threshold=same.calibration.threshold,
+        own=None if pd.isna(registration_score) else float(registration_score),
     )
-    made = [Picture(said="its best candidate, among copies and strangers", uri=drawn)]
+    made = [Picture(said="its best candidate, among copies and non-matches", uri=drawn)]
     sibling, row = leaks.calibration.sibling, leaks.claim_of.get(name)
-    if row is not None and row["relation"] == SIBLING and sibling.cut is not None:
+    if row is not None and row["relation"] == SIBLING and sibling.threshold is not None:
         curves, own = sibling_curves(sibling), row["similarity"]
-        drawn = similarity_plot(curves=curves, cut=sibling.cut, own=own)
+        drawn = similarity_plot(curves=curves, threshold=sibling.threshold, own=own)
         made.append(Picture(said="what claims of siblings are worth from here on", uri=drawn))
     return made

@@ -24,13 +24,22 @@ from atlas.dataset.manifest import SPLITS, ImageRow, Manifest
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.store import fingerprint
 from atlas.workflows.settings import ExplorationSettings
-from index.copies.hashes import BYTES, EQUAL, TURNS, equal_images, hash_field, near_duplicates
+from index.copies.hashes import BYTES, EQUAL, ROTATIONS, equal_images, hash_field, near_duplicates
 from index.copies.registration import FloatArray, band_passed, prepare, register
 from index.settings import HashKind, RegistrationSettings
 
 COMPARED_PAIRS = 1000  # a pair takes some 40 ms
 COPY_EVIDENCE = 0.95  # the highest of the thresholds that were measured on three real atlases
-COPIES_COLUMNS = ("kind", "id", "split", "other", "other_split", "bits", "evidence", "same_labels")
+COPIES_COLUMNS = (
+    "kind",
+    "id",
+    "split",
+    "other",
+    "other_split",
+    "bits",
+    "registration_score",
+    "same_labels",
+)
 
 VALUES = 256
 WHITE = VALUES - 1
@@ -49,7 +58,7 @@ class ImageExploration:
 
     sizes: split, width_px, height_px, images, percent; channels: see `channel_table`.
     counts_CV: by split. look_alikes: COPIES_COLUMNS, equal images first, then what looks alike by
-    falling evidence. alike: how many pairs look alike to the hash, compared or not.
+    falling registration score. alike: how many pairs look alike to the hash, compared or not.
     """
 
     manifest: Manifest
@@ -68,7 +77,7 @@ class ImageExploration:
     def near(self) -> pd.DataFrame:
         """What most likely shows one field, though not by the same pixels."""
         compared = self.look_alikes[self.look_alikes["kind"] != EQUAL]
-        return compared[compared["evidence"] >= COPY_EVIDENCE]
+        return compared[compared["registration_score"] >= COPY_EVIDENCE]
 
     @property
     def value_table(self) -> pd.DataFrame:
@@ -107,7 +116,7 @@ def explore_images(
     later = frozenset(equal["id"])
     firsts = [n for n, image_id in enumerate(ids) if image_id not in later]
     alike = near_duplicates([ids[n] for n in firsts], scan_N["hashes"][firsts])
-    compared = _with_evidence(alike[:COMPARED_PAIRS], scanned)
+    compared = _with_scores(alike[:COMPARED_PAIRS], scanned)
     splits_N = np.array([row.split for row in scanned.rows])
     counts = {s: scan_N["counts"][splits_N == s] for s in SPLITS if (splits_N == s).any()}
     tables = [channel_table(c, manifest.spec.channels, split) for split, c in counts.items()]
@@ -117,7 +126,9 @@ def explore_images(
         sizes=size_table(manifest),
         channels=pd.concat(tables, ignore_index=True),
         counts_CV={split: c.sum(axis=0, dtype=np.int64) for split, c in counts.items()},
-        look_alikes=_with_splits(pd.concat([equal.assign(evidence=1.0), compared]), manifest),
+        look_alikes=_with_splits(
+            pd.concat([equal.assign(registration_score=1.0), compared]), manifest
+        ),
         alike=len(alike),
     )
 
@@ -135,7 +146,7 @@ def size_table(manifest: Manifest) -> pd.DataFrame:
 
 
 def scan_images(manifest: Manifest, folder: Path) -> NDArray[np.void]:
-    """Decodes every image once at its own size; kept below `folder`, where a killed run goes on.
+    """Decodes every image once at its own size; kept below `folder`, where a killed run continues.
 
     Returns a row for each image: digest, equal where pixels are; counts C x V; hashes T x C x B.
     Raises DataError with the images whose pixels cannot be read.
@@ -146,7 +157,7 @@ def scan_images(manifest: Manifest, folder: Path) -> NDArray[np.void]:
         [
             ("digest", "S16"),
             ("counts", "<u4", (count, VALUES)),
-            ("hashes", "u1", (TURNS, count, BYTES)),
+            ("hashes", "u1", (ROTATIONS, count, BYTES)),
         ]
     )
     store = fill_rows(
@@ -224,7 +235,7 @@ def _sampled(manifest: Manifest, settings: ExplorationSettings) -> Manifest:
     return Manifest(spec=manifest.spec, rows=rows)
 
 
-def _with_evidence(pairs: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
+def _with_scores(pairs: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     """The correlation of the registered pixels of each pair, the highest first."""
     settings = RegistrationSettings()
 
@@ -234,13 +245,15 @@ def _with_evidence(pairs: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     asked = list(zip(pairs["id"], pairs["other"], strict=True))
     with progress("comparing pairs", total=len(asked), unit="pairs") as shown:
 
-        def evidence(pair: tuple[str, str]) -> float:
+        def registration_score(pair: tuple[str, str]) -> float:
             one, other = map(banded, pair)
             shown.update()
-            return register(prepare(one, settings), other, settings).evidence
+            return register(prepare(one, settings), other, settings).registration_score
 
-        found = pairs.assign(evidence=np.array(by_threads(evidence, asked), np.float64))
-    return found.sort_values("evidence", ascending=False, kind="stable")
+        found = pairs.assign(
+            registration_score=np.array(by_threads(registration_score, asked), np.float64)
+        )
+    return found.sort_values("registration_score", ascending=False, kind="stable")
 
 
 def _with_splits(pairs: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:

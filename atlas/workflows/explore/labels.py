@@ -212,7 +212,7 @@ def fold_table(
 
     label, name, images; groups: of images that no fold may part; folds: how many can test the
     label; least_groups, most_groups: how many of its groups a fold tests when they are spread
-    evenly; recall_shown: the recall that is shown with 95 % when all its images, over all folds,
+    evenly; recall_shown: the recall that is shown with 95% when all its images, over all folds,
     are found (Clopper-Pearson, a group counts once); fold_step: by how much one missed group
     lowers the macro F1 of an average fold that tests it and finds the rest.
     """

@@ -28,7 +28,7 @@ FIRST = 12  # rows of an excerpt, and pairs that are pictured
 GAP_PX = 4
 DECIMALS = {
     "phi": 3, "a_given_b": 3, "b_given_a": 3, "log10_p": 1, "recall_shown": 3, "fold_step": 4,
-    "black": 3, "saturated": 3, "evidence": 3,
+    "black": 3, "saturated": 3, "registration_score": 3,
 }  # fmt: skip
 
 Tables = Mapping[str, pd.DataFrame]  # by file
@@ -205,7 +205,7 @@ def _copies(tables: Tables, found: ImageExploration) -> Section:
             "Equal images have the same pixels in every channel. Pairs look alike where a "
             "perceptual hash of each channel differs by a few bits only, in any flip or rotation: "
             f"{found.alike:,} pairs, of which the nearest {COMPARED_PAIRS:,} at most are "
-            "registered on one another. Their evidence is the correlation of the registered "
+            "registered on one another. Their registration score is the correlation of the registered "
             f"pixels. From {COPY_EVIDENCE} on, the highest threshold measured on three atlases, "
             "they most likely show one field; much below, they are different images of one look. "
             "remove_duplicates.py also finds crops and strong changes, and measures the threshold "
@@ -239,7 +239,7 @@ def _pair_tiles(found: ImageExploration) -> Iterator[Tile]:
         rows = [found.manifest.by_id[pair[name]] for name in ("id", "other")]
         left, right = (_picture(row, found.manifest) for row in rows)
         note = f"{pair['id']} ({pair['split']}) and {pair['other']} ({pair['other_split']})"
-        title = f"evidence {pair['evidence']:.3f}"
+        title = f"registration score {pair['registration_score']:.3f}"
         yield Tile(rgb=np.hstack([left, between, right]), title=title, note=note)
 
 

@@ -1,4 +1,4 @@
-"""Where claims begin, measured on the atlas itself, and what is promised of them.
+"""Where claims begin, measured on the atlas itself, and what is guaranteed of them.
 
 Copies of the atlas's own images are planted and looked for; each image's nearest other image shows
 how alike different pictures are. The result is `calibration.json`.
@@ -44,9 +44,9 @@ PAIR = ["query_id", "match_id"]
 class SameImageMeasurement:
     """The calibration of copies with what it was measured by.
 
-    planted_recall: of planted copies, by edit. natural: evidence of each sampled image's nearest
+    planted_recall: of planted copies, by edit. natural: registration score of each sampled image's nearest
     distinct one. suspected: pairs of labelled images that reach the threshold (query_id, match_id,
-    evidence).
+    registration score).
     """
 
     calibration: SameImageCalibration
@@ -68,10 +68,10 @@ class LeakCalibration:
     @property
     def unproven(self) -> frozenset[str]:
         """Relations whose precision is not guaranteed to be as asked, and not accepted as it is."""
-        same_image, settings = self.same_image.calibration.promise, self.settings
+        same_image, settings = self.same_image.calibration.guarantee, self.settings
         accepted = {
             SAME_IMAGE: same_image.reached or settings.accept_unproven_copies,
-            SIBLING: (self.sibling.promise is not None and self.sibling.promise.reached)
+            SIBLING: (self.sibling.guarantee is not None and self.sibling.guarantee.reached)
             or settings.accept_unproven_siblings,
         }
         return frozenset(relation for relation, fine in accepted.items() if not fine)
@@ -99,23 +99,23 @@ def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
         seed=settings.seed,
     )
     found = search.candidates(search.embedded(copies.ids, copies.images), copies.images)
-    planted = search.evidence(sources_only(found), copies.images)[:, 0].astype(float)
+    planted = search.registration_score(sources_only(found), copies.images)[:, 0].astype(float)
     sample = sample_ids(ids, count=settings.natural_queries, seed=settings.seed)
     nearest = search.candidates(
         search.index.embeddings.aligned_to(sample), search.stored("labelled images")
     )
-    pairs = search.evidence(nearest, search.stored("distinct pairs")).astype(float)
+    pairs = search.registration_score(nearest, search.stored("distinct pairs")).astype(float)
     # Equal pixels are certain copies, so they say nothing of images that are none.
     best = np.where(search.equal(nearest), -1.0, pairs).max(axis=1)
     natural = best[best > -1.0]
     calibration = calibrate_same_image(planted, natural, settings)
-    reached = pd.Series(planted >= calibration.cut, index=[edit_of(i) for i in copies.ids])
+    reached = pd.Series(planted >= calibration.threshold, index=[edit_of(i) for i in copies.ids])
     recall = reached.groupby(level=0).mean()
     return SameImageMeasurement(
         calibration=calibration,
         planted_recall={str(edit): float(share) for edit, share in recall.items()},
         natural=natural,
-        suspected=_suspected(nearest, pairs, calibration.cut),
+        suspected=_suspected(nearest, pairs, calibration.threshold),
     )
 
 
@@ -164,15 +164,15 @@ def load_calibration(folder: Path) -> LeakCalibration:
         ) from error
 
 
-def _suspected(nearest: Neighbours, pairs: NDArray[np.float64], cut: float) -> pd.DataFrame:
+def _suspected(nearest: Neighbours, pairs: NDArray[np.float64], threshold: float) -> pd.DataFrame:
     """Pairs of the atlas's own images that reach the threshold, each once, best first."""
-    rows, columns = np.nonzero(pairs >= cut)
+    rows, columns = np.nonzero(pairs >= threshold)
     ids = [
         tuple(sorted((nearest.query_ids[n], str(nearest.reference_ids_NK[n, k]))))
         for n, k in zip(rows, columns, strict=True)
     ]
-    table = pd.DataFrame(ids, columns=PAIR).assign(evidence=pairs[rows, columns])
-    table = table.sort_values(["evidence", *PAIR], ascending=[False, True, True])
+    table = pd.DataFrame(ids, columns=PAIR).assign(registration_score=pairs[rows, columns])
+    table = table.sort_values(["registration_score", *PAIR], ascending=[False, True, True])
     return table.drop_duplicates(PAIR).reset_index(drop=True)
 
 
@@ -198,10 +198,10 @@ def _measure_sibling(search: LeakSearch) -> SiblingCalibration:
 
 
 def _restored(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has lists where the dataclasses have tuples, and a dictionary for the promise."""
+    """JSON has lists where the dataclasses have tuples, and a dictionary for the guarantee."""
 
     def value(name: str, said: Any) -> Any:
-        if name == "promise" and said is not None:
+        if name == "guarantee" and said is not None:
             return Guarantee(**said)
         return tuple(said) if isinstance(said, list) else said
 

@@ -52,7 +52,7 @@ class LeakFinding(InFolder):
     folder: What holds leaks.csv, matches.csv, calibration.json, the report and pictures.
     test_ids: The test images, in the order of the tables.
     labels: The labels of the labelled images, by id.
-    best_evidence_N: The score of each test image's best candidate.
+    best_scores_N: The score of each test image's best candidate.
     group_of: The group of every image that shows the same as another.
     clean_views: Ids without copies, by the name of the view.
     """
@@ -63,7 +63,7 @@ class LeakFinding(InFolder):
     labels: Mapping[str, tuple[int, ...]]
     matches: Matches
     leaks: LeakReport
-    best_evidence_N: NDArray[np.float32]
+    best_scores_N: NDArray[np.float32]
     group_of: dict[str, str]
     clean_views: dict[str, tuple[str, ...]]
 
@@ -86,17 +86,17 @@ class LeakFinding(InFolder):
             & ~matches["query_id"].isin(claimed)
             & matches["query_id"].isin(set(self.test_ids))
             & matches["match_id"].isin(set(self.labels))
-        ].sort_values(["query_id", "evidence"], ascending=[True, False], kind="stable")
+        ].sort_values(["query_id", "registration_score"], ascending=[True, False], kind="stable")
         best = rows.drop_duplicates("query_id")
         confidence = self.calibration.same_image.calibration.confidence(
-            best["evidence"].to_numpy(float)
+            best["registration_score"].to_numpy(float)
         )
         best = best.assign(confidence=confidence)[confidence >= PROBABLE]
         said = [
             f"perhaps the same picture as {match}: the registration score of {score:.3f} is below "
             f"the threshold, confidence {sure:.3f}"
             for match, score, sure in zip(
-                best["match_id"], best["evidence"], best["confidence"], strict=True
+                best["match_id"], best["registration_score"], best["confidence"], strict=True
             )
         ]
         best = best.rename(columns={"query_id": "Id"}).assign(
@@ -116,8 +116,8 @@ class LeakFinding(InFolder):
     def guarantee(self) -> dict[str, str]:
         """What is guaranteed of the precision of each relation's claims, in a sentence."""
         sibling = self.calibration.sibling
-        said = {SAME_IMAGE: self.calibration.same_image.calibration.promise.in_words()}
-        said[SIBLING] = sibling.promise.in_words() if sibling.promise else sibling.note
+        said = {SAME_IMAGE: self.calibration.same_image.calibration.guarantee.in_words()}
+        said[SIBLING] = sibling.guarantee.in_words() if sibling.guarantee else sibling.note
         return said
 
     @property
@@ -125,12 +125,12 @@ class LeakFinding(InFolder):
         """How many test images there are, and how many of each kind."""
         table = self.table
         return {
-            "test_images": len(self.best_evidence_N),
+            "test_images": len(self.best_scores_N),
             "copies": int((table["relation"] == SAME_IMAGE).sum()),
             "likely_copies": len(self.likely),
             "siblings": int((table["relation"] == SIBLING).sum()),
             "transferred": int((table["decision"] == TRANSFER).sum()),
-            "new": len(self.best_evidence_N) - len(table) - len(self.likely),
+            "new": len(self.best_scores_N) - len(table) - len(self.likely),
         }
 
     @property
@@ -222,14 +222,14 @@ def _find(
     splits = {row.id: row.split for row in manifest.rows}
     tests = search.embedded(manifest.of("test").ids, images)
     candidates = search.candidates(tests, images)
-    evidence_NK = search.evidence(candidates, images)
+    scores_NK = search.registration_score(candidates, images)
     known = find_matches(
-        candidates, evidence_NK, same_image, sibling, equal_NK=search.equal(candidates),
+        candidates, scores_NK, same_image, sibling, equal_NK=search.equal(candidates),
         splits=splits, identities=index.identities,
     )  # fmt: skip
     others = search.candidates(tests, images, among=search.gallery_of(tests))
     one_another = find_matches(
-        others, search.evidence(others, images), same_image,
+        others, search.registration_score(others, images), same_image,
         no_siblings("test images have no known identity"), equal_NK=search.equal(others),
         splits=splits, identities={},
     )  # fmt: skip
@@ -244,14 +244,14 @@ def _find(
         calibration=calibration,
         matches=matches,
         leaks=leaks,
-        best_evidence_N=evidence_NK.max(axis=1),
+        best_scores_N=scores_NK.max(axis=1),
         group_of=claimed_groups(matches, manifest.ids),
         clean_views=clean_views(matches, splits),
     )
 
 
 def _write(found: LeakFinding, search: LeakSearch) -> None:
-    calibration, best = found.calibration, found.best_evidence_N
+    calibration, best = found.calibration, found.best_scores_N
     with folder_written_beside(found.folder, holds=CALIBRATION_FILE) as folder:
         save_table(folder / MATCHES_FILE, found.matches.table)
         save_table(folder / LEAKS_FILE, found.leaks.table)

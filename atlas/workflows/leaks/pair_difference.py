@@ -14,7 +14,7 @@ from index.settings import RegistrationSettings
 
 FloatArray = NDArray[np.float32]
 
-# Image coordinates (x to the right, y down) about the middle, as in `atlas.synthetic.edits.turned`.
+# Image coordinates (x to the right, y down) about the middle, as in `atlas.synthetic.edits.rotated`.
 QUARTER = np.array([[0.0, 1.0], [-1.0, 0.0]])
 MIRROR = np.array([[-1.0, 0.0], [0.0, 1.0]])
 
@@ -24,12 +24,12 @@ class LaidOver:
     """A query as it lies over its match.
 
     laid_23: from the query to the match, both of side 1. difference_SS: in standard deviations,
-    NaN where the two do not overlap. evidence: correlation of the registered pixels.
+    NaN where the two do not overlap. registration score: correlation of the registered pixels.
     """
 
     laid_23: FloatArray
     difference_SS: FloatArray
-    evidence: float
+    registration_score: float
 
 
 def lay_over(
@@ -42,7 +42,7 @@ def lay_over(
     return LaidOver(
         laid_23=_of_side_1(map_23, settings.size_px),
         difference_SS=difference(banded, reference, map_23),
-        evidence=found.evidence,
+        registration_score=found.registration_score,
     )
 
 
@@ -55,11 +55,11 @@ def warped(rgb: FloatArray, laid_23: FloatArray) -> FloatArray:
 
 
 def query_to_match(found: Registration, size_px: int) -> FloatArray:
-    """The turn, and what undoes the warp, in one map of pixels."""
-    turn = np.linalg.matrix_power(QUARTER, found.turn % 4)
-    turn = MIRROR @ turn if found.turn >= 4 else turn
+    """The rotation, and what undoes the warp, in one map of pixels."""
+    rotation = np.linalg.matrix_power(QUARTER, found.rotation % 4)
+    rotation = MIRROR @ rotation if found.rotation >= 4 else rotation
     middle = np.full(2, (size_px - 1) / 2)
-    turn_23 = np.column_stack([turn, middle - turn @ middle])
+    turn_23 = np.column_stack([rotation, middle - rotation @ middle])
     unwarp_23 = cv2.invertAffineTransform(found.warp_23.astype(float))
     return np.asarray(unwarp_23 @ np.vstack([turn_23, [0, 0, 1]]), np.float32)
 

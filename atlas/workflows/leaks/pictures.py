@@ -32,7 +32,7 @@ def save_leak_pictures(
     """Draw both calibrations, the surest and the least sure claims of each relation, and suspected
     copies.
 
-    best: evidence of each test image's best candidate.
+    best: registration score of each test image's best candidate.
     """
     same_image, sibling = calibration.same_image, calibration.sibling
     save_calibration_plot(
@@ -41,18 +41,20 @@ def save_leak_pictures(
         natural=same_image.natural,
         queries=best.astype(float),
         curves=_copy_curves(same_image),
-        cut=same_image.calibration.cut,
+        threshold=same_image.calibration.threshold,
     )
-    if sibling.cut is not None:
-        save_curves_plot(folder / SIBLING_PLOT, curves=sibling_curves(sibling), cut=sibling.cut)
-    for relation, score in ((SAME_IMAGE, "evidence"), (SIBLING, "similarity")):
+    if sibling.threshold is not None:
+        save_curves_plot(
+            folder / SIBLING_PLOT, curves=sibling_curves(sibling), threshold=sibling.threshold
+        )
+    for relation, score in ((SAME_IMAGE, "registration_score"), (SIBLING, "similarity")):
         claims = leaks.table[leaks.table["relation"] == relation].sort_values(score)
         shown = claims if len(claims) <= SHOWN else pd.concat([claims[:6], claims[-6:]])
         title = f"{relation}: {len(claims)} test images (least sure first)"
         _save_scored(folder / f"{relation}.png", shown, ("Id", "match_id", score), store, title)
     suspected = same_image.suspected
     title = f"suspected copies within the labelled images: {len(suspected)} pairs"
-    columns = ("query_id", "match_id", "evidence")
+    columns = ("query_id", "match_id", "registration_score")
     _save_scored(folder / "suspected_copies.png", suspected[:SHOWN], columns, store, title)
 
 

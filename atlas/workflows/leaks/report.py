@@ -36,8 +36,8 @@ from index.settings import RegistrationSettings
 
 CLAIMS_READ_AT_ONCE = 32
 PLOTS = {
-    "What the cut of same_image rests on": COPY_PLOT,
-    "What the cut of sibling rests on": SIBLING_PLOT,
+    "What the threshold of same_image rests on": COPY_PLOT,
+    "What the threshold of sibling rests on": SIBLING_PLOT,
 }
 
 Row = Mapping[Hashable, Any]
@@ -74,33 +74,39 @@ def save_leak_report(
 
 
 def same_image_in_words(table: pd.DataFrame, measured: SameImageCalibration) -> Relation:
-    kept = f"{measured.recall_at_cut:.3f} of {len(measured.planted)} planted copies reach it"
-    told = f"evidence, the correlation of registered pixels: {kept}"
-    return _relation(table, SAME_IMAGE, measured.cut, told, measured.promise, measured.note)
+    kept = f"{measured.recall_at_threshold:.3f} of {len(measured.planted)} planted copies reach it"
+    reported = f"registration score, the correlation of registered pixels: {kept}"
+    return _relation(
+        table, SAME_IMAGE, measured.threshold, reported, measured.guarantee, measured.note
+    )
 
 
 def sibling_in_words(table: pd.DataFrame, measured: SiblingCalibration) -> Relation:
-    told = "similarity of embeddings"
-    if measured.cut is not None:
-        told += f": finds {measured.recall_at_cut:.3f} of {measured.known_count} held-out fields"
-    return _relation(table, SIBLING, measured.cut, told, measured.promise, measured.note)
+    reported = "similarity of embeddings"
+    if measured.threshold is not None:
+        reported += (
+            f": finds {measured.recall_at_threshold:.3f} of {measured.known_count} held-out fields"
+        )
+    return _relation(
+        table, SIBLING, measured.threshold, reported, measured.guarantee, measured.note
+    )
 
 
 def _relation(
     table: pd.DataFrame,
     name: str,
-    cut: float | None,
-    told: str,
-    promise: Guarantee | None,
+    threshold: float | None,
+    reported: str,
+    guarantee: Guarantee | None,
     note: str,
 ) -> Relation:
-    said = (told, promise.in_words() if promise else "", note)
+    said = (reported, guarantee.in_words() if guarantee else "", note)
     claimed = table["relation"] == name
     return Relation(
         name=name,
         claims=int(claimed.sum()),
         transfers=int((claimed & (table["decision"] == TRANSFER)).sum()),
-        cut=cut,
+        threshold=threshold,
         said=tuple(sentence[0].upper() + sentence[1:] for sentence in said if sentence),
     )
 
@@ -109,7 +115,9 @@ def _claims(
     table: pd.DataFrame, store: ImageStore, registration: RegistrationSettings, tile_px: int
 ) -> list[Claim]:
     """The least sure first."""
-    rows = _records(table.sort_values(["confidence", "evidence", "similarity"], kind="stable"))
+    rows = _records(
+        table.sort_values(["confidence", "registration_score", "similarity"], kind="stable")
+    )
     claim = partial(_claim, registration=registration, tile_px=tile_px)
     claims: list[Claim] = []
     with progress("drawing claims", total=len(rows)) as shown:
@@ -136,7 +144,7 @@ def _claim(
         match_id=row["match_id"],
         relation=row["relation"],
         similarity=row["similarity"],
-        evidence=row["evidence"],
+        registration_score=row["registration_score"],
         confidence=row["confidence"],
         labels=parse_labels(row["labels"]),
         decision=row["decision"],

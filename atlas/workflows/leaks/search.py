@@ -1,6 +1,6 @@
 """The search for known images: queries are embedded, candidates proposed and compared by pixels.
 
-Axes: N queries, K candidates, M references, T flips and turns, C channels, B bytes.
+Axes: N queries, K candidates, M references, T flips and rotations, C channels, B bytes.
 """
 
 from collections.abc import Sequence
@@ -90,14 +90,14 @@ class LeakSearch:
         )
         return with_hashed(found, hashed_NK, queries, gallery.search.known)
 
-    def evidence(self, found: Neighbours, images: Images) -> NDArray[np.float32]:
+    def registration_score(self, found: Neighbours, images: Images) -> NDArray[np.float32]:
         """Return the correlation of each query's pixels with those of each candidate, N x K.
 
         images: where the pixels of the queries are read.
         """
         return examine(
             found, images, self.stored("references"), self.registration,
-            folder=self.work / "evidence",
+            folder=self.work / "registration_score",
         )  # fmt: skip
 
     def equal(self, found: Neighbours) -> NDArray[np.bool_]:

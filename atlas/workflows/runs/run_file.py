@@ -5,7 +5,7 @@ data = "data"            # paths are those of the folder that the command is run
 out = "runs/mine"        # runs/NAME of NAME.toml, unless given
 seed = 0                 # of every stage that has none of its own
 
-[embedder]               # left out, or recipe = "frozen": a pretrained trunk without training
+[embedder]               # left out, or recipe = "frozen": a pretrained backbone without training
 recipe = "winner"        # and any option of train-embedder, with _ for -
 
 [leaks]                  # any option of find-leaks; so for [index] and [submission]

@@ -102,8 +102,8 @@ def _call(run: RunFile, stage: RunStage) -> None:
     sys.stdout.flush()
     if run_command([*command_words(stage.script), *stage.words]):
         raise UserError(
-            f"{run.path}: [{stage.name}] did not finish; mend what it says and run the file again, "
-            "which goes on from here"
+            f"{run.path}: [{stage.name}] did not finish; fix what it says and run the file again, "
+            "which continues from here"
         )
 
 

@@ -198,10 +198,15 @@ def _join_again(data: Path, folder: Path, members: list[Path]) -> None:
 def _settings(folder: Path, about: Mapping[str, Any]) -> DecisionSettings:
     """JSON has texts where the settings have paths, and lists where they have tuples."""
     try:
-        shares = about["cuts"]["wanted_shares"]
-        cuts = {**about["cuts"], "wanted_shares": None if shares is None else Path(shares)}
+        shares = about["thresholds"]["wanted_shares"]
+        thresholds = {
+            **about["thresholds"],
+            "wanted_shares": None if shares is None else Path(shares),
+        }
         priors = tuple(about["priors"])
-        return DecisionSettings(**{**about, "priors": priors, "cuts": ThresholdSettings(**cuts)})
+        return DecisionSettings(
+            **{**about, "priors": priors, "thresholds": ThresholdSettings(**thresholds)}
+        )
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder / ABOUT_FILE}: of an earlier version ({error}); run  {Stage.ENSEMBLE.command}"

@@ -13,12 +13,12 @@ def refuse(where: str) -> None:
     raise DataError(where, ["line 3: no label", "line 9: no label"])
 
 
-def test_what_another_process_refuses_is_told_in_full() -> None:
-    with pytest.raises(DataError) as told:
+def test_what_another_process_refuses_is_reported_in_full() -> None:
+    with pytest.raises(DataError) as reported:
         by_processes(refuse, [("train.csv",)] * 2, processes=True)
-    assert told.value.problems == ("line 3: no label", "line 9: no label")
-    assert str(told.value).splitlines() == [
-        "train.csv: 2 problems to mend before going on:",
+    assert reported.value.problems == ("line 3: no label", "line 9: no label")
+    assert str(reported.value).splitlines() == [
+        "train.csv: 2 problems to fix before you continue:",
         "  line 3: no label",
         "  line 9: no label",
     ]

@@ -181,7 +181,7 @@ def test_a_failing_run_leaves_no_half_part(tmp_path: Path) -> None:
     assert make_rows.made == list(IDS[4:])
 
 
-def test_a_part_that_is_cut_off_is_made_anew(tmp_path: Path) -> None:
+def test_a_part_that_is_threshold_off_is_made_anew(tmp_path: Path) -> None:
     fill(tmp_path)
     path = sorted(tmp_path.iterdir())[1]
     path.write_bytes(path.read_bytes()[:200])
@@ -243,20 +243,20 @@ def test_keys_are_looked_at_no_sooner_than_their_rows_come_up(tmp_path: Path) ->
     assert [n for n, event in enumerate(events) if event == "made 4"] == [4, 9]
 
 
-def test_places_are_told_as_soon_as_rows_are_there(tmp_path: Path) -> None:
+def test_places_are_reported_as_soon_as_rows_are_there(tmp_path: Path) -> None:
     fill(tmp_path, ids=IDS[:2])
-    told: list[str] = []
+    reported: list[str] = []
     there_when_asked: list[set[str]] = []
 
     def make_rows(ids: Sequence[str]) -> NDArray[Any]:
-        there_when_asked.append(set(told))
+        there_when_asked.append(set(reported))
         return rows_of(ids)
 
     fill_rows(
         tmp_path, IDS, make_rows, provenance={}, description="test", rows_per_file=4,
-        on_stored=lambda rows: told.extend(rows),
+        on_stored=lambda rows: reported.extend(rows),
     )  # fmt: skip
-    assert told == list(IDS)
+    assert reported == list(IDS)
     assert there_when_asked[0] == set(IDS[:2])
 
 

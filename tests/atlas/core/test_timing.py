@@ -1,4 +1,4 @@
-"""Stages are told apart, threads overlap, and what nobody records costs nothing."""
+"""Stages are distinguished, threads overlap, and what nobody records costs nothing."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -100,7 +100,7 @@ def test_tables_keep_texts_and_numbers(tmp_path: Path) -> None:
     assert loaded["query_id"].tolist() == ["00001", "b"]
     assert loaded["match_id"].tolist() == ["NA", "a"]
     assert loaded["similarity"].tolist() == [0.9, -1.0]
-    assert loaded["evidence"].isna().tolist() == [False, True]
+    assert loaded["registration_score"].isna().tolist() == [False, True]
     lines = (tmp_path / "matches.csv").read_text().splitlines()
     assert lines[2] == "b,test,a,train,-1.000000,,sibling,0.500000"
 

@@ -53,7 +53,7 @@ def test_a_displaced_channel_is_a_foreign_one() -> None:
         assert foreign_in(field)[0] == 2
 
 
-def test_turns_and_brightness_change_little() -> None:
+def test_rotations_and_brightness_change_little() -> None:
     field = drawn(3)
     scores = coherence_scores(field)
     np.testing.assert_allclose(coherence_scores(field[:, ::-1, :]), scores, rtol=1e-3)
@@ -83,7 +83,7 @@ def test_equal_channels_and_other_shapes() -> None:
 
 
 def test_of_two_channels_both_are_named() -> None:
-    """Nearly always: one pair of strangers in some dozens fits by chance."""
+    """Nearly always: one pair of non-matches in some dozens fits by chance."""
     pairs = [np.stack([drawn(seed)[0], drawn(seed + 1)[3]]) for seed in range(12)]
     assert sum(set(foreign_in(pair)) == {0, 1} for pair in pairs) >= 10
 

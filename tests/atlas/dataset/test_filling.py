@@ -67,7 +67,9 @@ def test_the_files_are_those_of_a_store_that_was_filled_at_once(
     assert len(one) == 3
 
 
-def test_an_unknown_id_is_told_once_all_is_there(write_atlas: WriteAtlas, tmp_path: Path) -> None:
+def test_an_unknown_id_is_reported_once_all_is_there(
+    write_atlas: WriteAtlas, tmp_path: Path
+) -> None:
     manifest = read_manifest(write_atlas(train=NAMES))
     with store_being_filled(manifest, tmp_path / "store", size_px=8) as store:
         with pytest.raises(KeyError):
@@ -76,7 +78,7 @@ def test_an_unknown_id_is_told_once_all_is_there(write_atlas: WriteAtlas, tmp_pa
 
 
 @pytest.mark.parametrize("asked", [["f"], []])
-def test_broken_images_are_told_to_who_waits_and_at_the_end(
+def test_broken_images_are_reported_to_who_waits_and_at_the_end(
     write_atlas: WriteAtlas, tmp_path: Path, asked: list[str]
 ) -> None:
     data = write_atlas(train=NAMES, size=(64, 64))

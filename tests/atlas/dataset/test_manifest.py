@@ -60,15 +60,26 @@ def test_without_a_submission_table_there_is_no_test(write_atlas: WriteAtlas) ->
 
 
 def test_everything_that_is_wrong_is_said_at_once(write_atlas: WriteAtlas) -> None:
-    ids = ("missing", "text", "cut", "sizes", "palette", "rgba", "float", "pages", "both", "ok")
+    ids = (
+        "missing",
+        "text",
+        "threshold",
+        "sizes",
+        "palette",
+        "rgba",
+        "float",
+        "pages",
+        "both",
+        "ok",
+    )
     data = write_atlas(
         train=dict.fromkeys(ids, "0"), external={"e": "1"}, test=["t"], channels=("red", "green")
     )
     train = data / "train"
     (train / "missing_green.png").unlink()
     (train / "text_red.png").write_text("not an image")
-    cut = train / "cut_green.png"
-    cut.write_bytes(cut.read_bytes()[:-40])
+    threshold = train / "cut_green.png"
+    threshold.write_bytes(threshold.read_bytes()[:-40])
     gray = Image.fromarray(np.zeros((16, 16), np.uint8))
     Image.fromarray(np.zeros((8, 16), np.uint8)).save(train / "sizes_green.png")
     gray.convert("P").save(train / "palette_red.png")

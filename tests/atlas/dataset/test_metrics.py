@@ -106,7 +106,7 @@ def test_bootstrap_intervals_hold_the_score_of_all_that_could_be_drawn() -> None
     all_of_them = macro_f1(*draw(200_000))
     intervals = [bootstrap_macro_f1(*draw(300), resamples=200, seed=seed) for seed in range(200)]
     held = sum(low <= all_of_them <= high for low, high in intervals)
-    # 95 % of 200, and what chance and the percentile's own narrowness take or give.
+    # 95% of 200, and what chance and the percentile's own narrowness take or give.
     assert 178 <= held <= 198
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from atlas.dataset.image_headers import check_picture, read_header
 from atlas.dataset.images import ImageProblem, decode_picture, read_field
 from atlas.dataset.picture_files import file_name_of, file_of_stem, leads_inside, pictures_below
-from tests.photos import photo, save, save_turned
+from tests.photos import photo, save, save_rotated
 
 RGB = ("red", "green", "blue")
 LOSSLESS = ("png", "bmp", "tif", "TIFF")
@@ -74,7 +74,7 @@ def test_the_orientation_of_exif_is_honoured(
     tmp_path: Path, pixels: np.ndarray, ending: str
 ) -> None:
     smooth = cv2.GaussianBlur(pixels, (0, 0), 4)
-    save_turned(tmp_path / f"x.{ending}", smooth)
+    save_rotated(tmp_path / f"x.{ending}", smooth)
     read = decode_picture(tmp_path / f"x.{ending}").astype(int)
     assert read.shape == smooth.shape
     assert np.abs(read - smooth).mean() < 3

@@ -110,9 +110,9 @@ def test_the_tables_of_two_folders(tmp_path: Path) -> None:
     stamps = {file: file.stat().st_mtime_ns for file in out.iterdir()}
     write_atlas_folder(out, known, new)
     assert {file: file.stat().st_mtime_ns for file in out.iterdir()} == stamps
-    (new / "turned.jpg").unlink()
+    (new / "rotated.jpg").unlink()
     write_atlas_folder(out, known, new)
-    assert "turned.jpg" not in read_test_ids(out)
+    assert "rotated.jpg" not in read_test_ids(out)
 
 
 def test_equal_paths_start_at_the_common_folder(tmp_path: Path) -> None:

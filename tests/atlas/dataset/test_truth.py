@@ -28,13 +28,13 @@ def test_labels_alone_are_enough(read) -> None:
     assert truth.to_dict("list") == {"Id": ["t2"], "Target": ["1 2"]}
 
 
-def test_every_wrong_row_is_told_at_once(read) -> None:
-    with pytest.raises(DataError) as told:
+def test_every_wrong_row_is_reported_at_once(read) -> None:
+    with pytest.raises(DataError) as reported:
         read("Id,Target\na,0\nt1,1\nt1,1\nt2,one\nt2,\nt2,3\n")
-    assert len(told.value.problems) == 1 + 1 + 1 + 2 + 2
-    assert "truth.csv line 2: a is no test image" in str(told.value)
-    assert "truth.csv line 4: t1 stands already in truth.csv line 3" in str(told.value)
-    assert "t2: Target 'one' is not numbers joined by spaces" in str(told.value)
+    assert len(reported.value.problems) == 1 + 1 + 1 + 2 + 2
+    assert "truth.csv line 2: a is no test image" in str(reported.value)
+    assert "truth.csv line 4: t1 stands already in truth.csv line 3" in str(reported.value)
+    assert "t2: Target 'one' is not numbers joined by spaces" in str(reported.value)
 
 
 def test_a_relation_to_a_labelled_image_needs_a_source(read) -> None:

@@ -16,7 +16,7 @@ from atlas.inference.openvino_runner import (
 )
 from atlas.inference.runner import rows_of
 from atlas.inference.torch_runner import forward_rows
-from atlas.training.backbones import build_trunk
+from atlas.training.backbones import build_backbone
 from atlas.training.layers import AvgMaxPool, Normalise, measure_channels, winner_head
 from tests.atlas.training.stirred import stirred
 from tests.atlas.training.stores import tiny_store
@@ -29,12 +29,12 @@ STEADY = pytest.mark.parametrize("made", ["resnet10t"], indirect=True)
 
 
 class Network(nn.Module):
-    def __init__(self, normalise: nn.Module, trunk: nn.Module, head: nn.Module) -> None:
+    def __init__(self, normalise: nn.Module, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        self.normalise, self.trunk, self.head = normalise, trunk, head
+        self.normalise, self.backbone, self.head = normalise, backbone, head
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        return nn.functional.normalize(self.head(self.trunk(self.normalise(images_NCHW))), dim=1)
+        return nn.functional.normalize(self.head(self.backbone(self.normalise(images_NCHW))), dim=1)
 
 
 @pytest.fixture(scope="module", params=["resnet10t", "tf_efficientnet_lite0"])
@@ -42,11 +42,11 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A network, a store of 18 images, what torch gives of them, and the exported network."""
     folder = tmp_path_factory.mktemp("made")
     store = tiny_store(folder / "store", count=18, size_px=SIZE_PX)
-    trunk = build_trunk(request.param, channels=4, stem="winner", weights="none", seed=0)
+    backbone = build_backbone(request.param, channels=4, stem="winner", weights="none", seed=0)
     torch.manual_seed(0)
-    head = winner_head(2 * trunk.features, 64, 32, dropouts=(0.25, 0.5), last_batchnorm=True)
+    head = winner_head(2 * backbone.features, 64, 32, dropouts=(0.25, 0.5), last_batchnorm=True)
     normalise = Normalise(measure_channels(store, store.ids))
-    whole = Network(normalise, trunk.module, nn.Sequential(AvgMaxPool(), *head))
+    whole = Network(normalise, backbone.module, nn.Sequential(AvgMaxPool(), *head))
     network = stirred(whole, torch.from_numpy(store.read(store.ids)))
     export(network, folder / "model", shape_BCHW=(BATCH, 4, SIZE_PX, SIZE_PX))
     rows = forward_rows(network, store.read, store.ids)
@@ -126,11 +126,11 @@ def test_a_network_that_openvino_does_not_know_is_refused_in_one_line(tmp_path) 
 
 @STEADY
 @pytest.mark.skipif(not installed("nncf"), reason="nncf is not installed")
-def test_the_trunk_in_8_bits_is_near_and_the_rest_stays_exact(made, tmp_path) -> None:
+def test_the_backbone_in_8_bits_is_near_and_the_rest_stays_exact(made, tmp_path) -> None:
     _, store, rows, model = made
     batches = [store.read(store.ids[start : start + BATCH]) for start in (0, 4, 8, 12)]
-    quantise(model, tmp_path / "int8", batches, part="trunk")
-    quantise(model, tmp_path / "again", batches, part="trunk")
+    quantise(model, tmp_path / "int8", batches, part="backbone")
+    quantise(model, tmp_path / "again", batches, part="backbone")
     assert model_hash(tmp_path / "int8") == model_hash(tmp_path / "again") != model_hash(model)
     from openvino import Core  # after ours: it would load what reports over the network
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from atlas.inference.runner import rows_of
 from atlas.inference.torch_runner import TorchRunner, forward_rows
-from atlas.training.backbones import build_trunk
+from atlas.training.backbones import build_backbone
 from atlas.training.layers import AvgMaxPool, Normalise, measure_channels, winner_head
 from tests.atlas.training.stores import tiny_store
 
@@ -17,11 +17,11 @@ from tests.atlas.training.stores import tiny_store
 def made(request: pytest.FixtureRequest, tmp_path: Path):
     """A network with a head and a store of 19 images."""
     store = tiny_store(tmp_path, count=19, size_px=48)
-    trunk = build_trunk(request.param, channels=4, stem="winner", weights="none", seed=0)
+    backbone = build_backbone(request.param, channels=4, stem="winner", weights="none", seed=0)
     torch.manual_seed(0)
-    head = winner_head(2 * trunk.features, 64, 32, dropouts=(0.25, 0.5), last_batchnorm=True)
+    head = winner_head(2 * backbone.features, 64, 32, dropouts=(0.25, 0.5), last_batchnorm=True)
     normalise = Normalise(measure_channels(store, store.ids))
-    return nn.Sequential(normalise, trunk.module, AvgMaxPool(), head), store
+    return nn.Sequential(normalise, backbone.module, AvgMaxPool(), head), store
 
 
 def test_rows_are_the_same_bit_for_bit_whatever_their_mates(made) -> None:

@@ -26,7 +26,10 @@ def page(browser: Browser) -> Iterator[Page]:
     wrong: list[str] = []
     asked: list[str] = []
     view.on("pageerror", lambda error: wrong.append(str(error)))
-    view.on("console", lambda told: wrong.append(told.text) if told.type == "error" else None)
+    view.on(
+        "console",
+        lambda reported: wrong.append(reported.text) if reported.type == "error" else None,
+    )
     view.on("request", lambda request: asked.append(request.url))
     yield view
     itself = view.url

@@ -31,21 +31,35 @@ DIFFERENCE = difference_uri(np.full((SIDE, SIDE), 0.5, np.float32))
 
 
 def claim(image_id: str, **changes: object) -> Claim:
-    told = {
+    reported = {
         "id": image_id, "match_id": f"m{image_id}", "relation": "same_image", "similarity": 0.9,
-        "evidence": 0.95, "confidence": 0.99, "labels": (1,), "before": (0, 1),
+        "registration_score": 0.95, "confidence": 0.99, "labels": (1,), "before": (0, 1),
         "decision": "transfer", "reason": f"why {image_id}", "sheet": SHEET,
         "difference": DIFFERENCE, "laid_23": QUARTER_TURN,
     }  # fmt: skip
-    return Claim(**{**told, **changes})
+    return Claim(**{**reported, **changes})
 
 
 CLAIMS = [
-    claim("a", similarity=0.91, evidence=0.80, confidence=0.991),
-    claim("b", similarity=0.70, evidence=0.97, confidence=0.999, before=None),
-    claim("c", similarity=0.85, evidence=None, confidence=0.96, relation="sibling", labels=(0, 2)),
-    claim("d", similarity=0.60, evidence=0.90, confidence=0.995, decision="abstain"),
-    claim("<i>e</i>", similarity=0.99, evidence=0.99, confidence=0.992, labels=(2,), before=(2,)),
+    claim("a", similarity=0.91, registration_score=0.80, confidence=0.991),
+    claim("b", similarity=0.70, registration_score=0.97, confidence=0.999, before=None),
+    claim(
+        "c",
+        similarity=0.85,
+        registration_score=None,
+        confidence=0.96,
+        relation="sibling",
+        labels=(0, 2),
+    ),
+    claim("d", similarity=0.60, registration_score=0.90, confidence=0.995, decision="abstain"),
+    claim(
+        "<i>e</i>",
+        similarity=0.99,
+        registration_score=0.99,
+        confidence=0.992,
+        labels=(2,),
+        before=(2,),
+    ),
 ]
 
 
@@ -57,14 +71,14 @@ def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE) -> Path:
             name=name,
             claims=sum(c.relation == name for c in claims),
             transfers=sum(c.relation == name and c.decision == "transfer" for c in claims),
-            cut=cut,
+            threshold=threshold,
             said=(f"{name} rests on this",),
         )
-        for name, cut in (("same_image", 0.784), ("sibling", None))
+        for name, threshold in (("same_image", 0.784), ("sibling", None))
     ]
     page = LeakPage(
         title="Known images of <drawn>", test_images=50, relations=relations,
-        plots={"the cut": plot}, channels=("red", "green"), labels=LABELS, tile_px=tile_px,
+        plots={"the threshold": plot}, channels=("red", "green"), labels=LABELS, tile_px=tile_px,
         claims=claims,
     )  # fmt: skip
     save_leak_page(path, page)

@@ -8,7 +8,7 @@ from atlas.workflows.explain.explanation import explain
 from tests.atlas.workflows.explain.explained import write_run
 
 
-def test_bars_end_where_probabilities_and_cuts_are(page: Page, tmp_path: Path) -> None:
+def test_bars_end_where_probabilities_and_thresholds_are(page: Page, tmp_path: Path) -> None:
     (path,) = explain(["t0"], *write_run(tmp_path), tmp_path / "page.html")
     page.goto(path.as_uri())
     measured = page.evaluate(
@@ -16,10 +16,10 @@ def test_bars_end_where_probabilities_and_cuts_are(page: Page, tmp_path: Path) -
           const side = bar.getBoundingClientRect(), at = x => (x - side.left) / side.width;
           const middle = name => { const r = bar.querySelector(name).getBoundingClientRect();
             return at((r.left + r.right) / 2); };
-          return [at(bar.querySelector('.fill').getBoundingClientRect().right), middle('.cut'),
+          return [at(bar.querySelector('.fill').getBoundingClientRect().right), middle('.threshold'),
             middle('.own')].map(x => Math.round(x * 100)); })"""
     )
-    # Labels 1, 0 and 2: the shared probability, the cut, and the image alone.
+    # Labels 1, 0 and 2: the shared probability, the threshold, and the image alone.
     assert [[round(x / 2) for x in bar] for bar in measured] == [
         [30, 35, 45], [15, 15, 5], [10, 25, 10]
     ]  # fmt: skip

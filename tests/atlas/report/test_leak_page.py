@@ -59,7 +59,7 @@ def test_labels_before_are_filled_in_and_nothing_else_changes(tmp_path: Path) ->
     assert with_labels_before(without.read_text(), known) == page
 
 
-def test_the_summary_says_counts_cuts_and_what_they_rest_on(opened: Page) -> None:
+def test_the_summary_says_counts_thresholds_and_what_they_rest_on(opened: Page) -> None:
     assert opened.locator("h1").inner_text() == "Known images of <drawn>"
     counts = dict(
         zip(
@@ -103,7 +103,7 @@ def test_a_row_tells_everything_of_a_claim(opened: Page) -> None:
     ("score", "rising"),
     [
         ("similarity", "d b c a <i>e</i>"),
-        ("evidence", "a d b <i>e</i> c"),
+        ("registration_score", "a d b <i>e</i> c"),
         ("confidence", "c a <i>e</i> d b"),
     ],
 )
@@ -120,7 +120,7 @@ def test_every_score_sorts_both_ways_and_what_is_unknown_comes_last(
     assert head.get_attribute("aria-sort") == "descending"
     falling = [i for i in reversed(order) if i != "c"]
     assert [i for i in ids(opened) if i != "c"] == falling
-    assert ids(opened)[-1] == ("c" if score == "evidence" else order[0])
+    assert ids(opened)[-1] == ("c" if score == "registration_score" else order[0])
 
 
 def test_filters_work_together_and_are_reset(opened: Page) -> None:
@@ -152,7 +152,7 @@ def test_the_search_finds_ids_and_labels(opened: Page, text: str, found: str) ->
 
 
 def test_a_score_that_is_unknown_is_in_no_range(opened: Page) -> None:
-    opened.locator("[name=evidence-min]").fill("-1")
+    opened.locator("[name=registration score-min]").fill("-1")
     assert "c" not in ids(opened)
     assert len(ids(opened)) == 4
 
@@ -180,7 +180,7 @@ def test_the_keyboard_goes_from_row_to_row_and_opens_the_large_view(opened: Page
     title = opened.locator("#large-id")
     assert title.inner_text() == "a → ma"
     assert opened.locator("#large .reason").inner_text() == "why a"
-    assert opened.locator("#large .evidence").inner_text() == "0.800"
+    assert opened.locator("#large .registration score").inner_text() == "0.800"
     opened.keyboard.press("ArrowRight")
     assert title.inner_text() == "<i>e</i> → m<i>e</i>"
     opened.keyboard.press("Escape")
@@ -192,7 +192,7 @@ def test_the_keyboard_goes_from_row_to_row_and_opens_the_large_view(opened: Page
 
 
 def test_the_large_view_lays_the_query_over_the_match(opened: Page) -> None:
-    """The query's white corner, upper left, is turned to the left: to the lower left."""
+    """The query's white corner, upper left, is rotated to the left: to the lower left."""
     opened.locator("#claims tbody tr", has_text="why a").click()
     query, laid = (f"#large figure:nth-child({n}) canvas" for n in (1, 2))
     assert min(pixel(opened, query, 0.05, 0.05)[:2]) > 150

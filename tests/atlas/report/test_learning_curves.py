@@ -54,7 +54,7 @@ def test_losses_that_were_not_logged_and_epochs_of_other_folds_may_be_missing(tm
 
 @pytest.mark.parametrize("classes", [1, 3, 30])
 def test_every_class_has_a_panel_also_one_that_nobody_carries(tmp_path, classes: int) -> None:
-    table = pd.DataFrame({"epoch": [0, 1], "cut": [0.5, 0.4]})
+    table = pd.DataFrame({"epoch": [0, 1], "threshold": [0.5, 0.4]})
     for n in range(classes):
         table[f"{n} a class"] = [np.nan, np.nan] if n == 1 else [0.1, 0.9]
     path = tmp_path / "classes.png"

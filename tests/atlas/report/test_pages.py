@@ -25,7 +25,7 @@ from atlas.report.pages import (
     tile_uri,
 )
 
-LONG = "A label of a name that goes on & <on> for longer than anybody would like it to"
+LONG = "A label of a name that continues & <on> for longer than anybody would like it to"
 
 
 @pytest.fixture

@@ -43,9 +43,9 @@ CURVES = Curves(
 
 
 def test_curves_that_differ_are_drawn_differently(tmp_path):
-    save_curves_plot(tmp_path / "a.png", curves=CURVES, cut=0.5)
+    save_curves_plot(tmp_path / "a.png", curves=CURVES, threshold=0.5)
     bare = replace(CURVES, bound_T=np.zeros(5))
-    save_curves_plot(tmp_path / "b.png", curves=bare, cut=0.5)
+    save_curves_plot(tmp_path / "b.png", curves=bare, threshold=0.5)
     a, b = (cv2.imread(str(tmp_path / name)) for name in ("a.png", "b.png"))
     assert (a != b).any()
 
@@ -53,9 +53,11 @@ def test_curves_that_differ_are_drawn_differently(tmp_path):
 def test_the_calibration_plot_shows_where_the_scores_lie(tmp_path):
     rng = np.random.default_rng(0)
     scores = {"planted": rng.uniform(0.9, 1, 50), "natural": rng.uniform(0, 0.4, 50)}
-    for name, cut in (("a.png", 0.7), ("b.png", 0.2)):
+    for name, threshold in (("a.png", 0.7), ("b.png", 0.2)):
         queries = rng.uniform(0, 1, 9)
-        save_calibration_plot(tmp_path / name, **scores, queries=queries, curves=CURVES, cut=cut)
+        save_calibration_plot(
+            tmp_path / name, **scores, queries=queries, curves=CURVES, threshold=threshold
+        )
     a, b = (cv2.imread(str(tmp_path / name)) for name in ("a.png", "b.png"))
     assert a.shape == b.shape
     assert (a != b).any()

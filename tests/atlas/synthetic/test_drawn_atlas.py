@@ -14,7 +14,7 @@ from atlas.dataset.manifest import read_manifest
 from atlas.dataset.spec import HPA_2018, read_spec
 from atlas.synthetic.drawn_atlas import draw_atlas, draw_for_tables, read_id_tables
 from atlas.synthetic.drawn_plan import plan_atlas
-from atlas.synthetic.edits import EDITS, turned
+from atlas.synthetic.edits import EDITS, rotated
 from atlas.synthetic.settings import DrawnAtlasSettings
 
 SMALL = DrawnAtlasSettings(
@@ -89,9 +89,11 @@ def test_copies_are_copies(folder: Path) -> None:
         source = field(folder, "train", row["source"])
         np.testing.assert_array_equal(field(folder, "test", str(image)), source)
     for image, row in truth[truth["edit"] == "d4"].iterrows():
-        turns = [turned(field(folder, "train", row["source"]), element) for element in range(8)]
+        rotations = [
+            rotated(field(folder, "train", row["source"]), element) for element in range(8)
+        ]
         found = field(folder, "test", str(image))
-        assert [np.array_equal(turn, found) for turn in turns[1:]].count(True) == 1
+        assert [np.array_equal(rotation, found) for rotation in rotations[1:]].count(True) == 1
 
 
 def test_siblings_are_fields_of_their_own(folder: Path) -> None:

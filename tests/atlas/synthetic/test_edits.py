@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from atlas.synthetic.cells import draw_field
-from atlas.synthetic.edits import EDITS, HARD_EDITS, plant, turned
+from atlas.synthetic.edits import EDITS, HARD_EDITS, plant, rotated
 
 EVERY = sorted(EDITS | HARD_EDITS)
 
@@ -70,15 +70,15 @@ def test_exact_is_the_identity() -> None:
 @pytest.mark.parametrize(
     ("height", "width", "elements"), [(40, 40, range(8)), (40, 50, (0, 2, 4, 6))]
 )
-def test_turns_are_undone_by_their_inverse(
+def test_rotations_are_undone_by_their_inverse(
     height: int, width: int, elements: tuple[int, ...]
 ) -> None:
     image = random_image(2, height, width, 0)
-    turns = [turned(image, element) for element in elements]
-    assert len({turn.tobytes() for turn in turns}) == len(elements)
-    for element, turn in zip(elements, turns, strict=True):
+    rotations = [rotated(image, element) for element in elements]
+    assert len({rotation.tobytes() for rotation in rotations}) == len(elements)
+    for element, rotation in zip(elements, rotations, strict=True):
         inverse = element if element >= 4 else -element % 4
-        np.testing.assert_array_equal(turned(turn, inverse), image)
+        np.testing.assert_array_equal(rotated(rotation, inverse), image)
 
 
 @pytest.mark.parametrize(("height", "width", "reached"), [(32, 32, 7), (32, 48, 3)])
@@ -105,7 +105,7 @@ def test_gamma_keeps_the_order_of_brightnesses_black_and_white() -> None:
     assert 150 < max(middles) <= 163
 
 
-def test_noise_has_the_promised_strength() -> None:
+def test_noise_has_the_guaranteed_strength() -> None:
     gray = np.full((2, 128, 128), 128, dtype=np.uint8)
     strengths = [
         np.std(plant(gray, "noise", np.random.default_rng(seed)) - 128.0) for seed in range(40)

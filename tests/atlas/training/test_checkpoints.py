@@ -14,21 +14,21 @@ from tests.atlas.training.stores import tiny_store
 from tests.atlas.training.test_loop import state, table
 
 State = dict[str, torch.Tensor]
-TRUNK = "network.trunk."
+BACKBONE = "network.backbone."
 
 
-def trunk(of_module: State) -> State:
+def backbone(of_module: State) -> State:
     return {
-        name.removeprefix(TRUNK): tensor
+        name.removeprefix(BACKBONE): tensor
         for name, tensor in of_module.items()
-        if name.startswith(TRUNK) and tensor.is_floating_point()
+        if name.startswith(BACKBONE) and tensor.is_floating_point()
     }
 
 
 def after_each_step(folder: Path, module: TinyModule) -> list[State]:
-    """What the trunk was behind each step of a run: before the next, and at the very end."""
-    last = trunk(state(folder, "last.ckpt"))
-    return [*({name: s[name] for name in last} for s in module.trunk_states[1:]), last]
+    """What the backbone was behind each step of a run: before the next, and at the very end."""
+    last = backbone(state(folder, "last.ckpt"))
+    return [*({name: s[name] for name in last} for s in module.backbone_states[1:]), last]
 
 
 def assert_close(one: State, other: State) -> None:
@@ -60,16 +60,16 @@ def test_an_ema_keeps_its_share_of_itself_at_each_step(tmp_path: Path) -> None:
     for now in steps[1:]:
         average = {name: 0.7 * average[name] + 0.3 * now[name] for name in now}
     train_tiny(tmp_path / "ema", replace(TRAINING, ema_decay=0.7))
-    assert_close(trunk(state(tmp_path / "ema", "last.ckpt")), average)
+    assert_close(backbone(state(tmp_path / "ema", "last.ckpt")), average)
 
 
 def test_an_ema_is_what_is_validated(tmp_path: Path) -> None:
     train_tiny(tmp_path, replace(TRAINING, ema_decay=0.7))
-    told = float(table(tmp_path)[-1]["error"])
-    assert told == pytest.approx(error_of(state(tmp_path, "last.ckpt"), tmp_path), rel=1e-5)
+    reported = float(table(tmp_path)[-1]["error"])
+    assert reported == pytest.approx(error_of(state(tmp_path, "last.ckpt"), tmp_path), rel=1e-5)
     best = read_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt")
-    told = float(table(tmp_path)[best["epoch"]]["error"])
-    assert told == pytest.approx(error_of(best["state_dict"], tmp_path), rel=1e-5)
+    reported = float(table(tmp_path)[best["epoch"]]["error"])
+    assert reported == pytest.approx(error_of(best["state_dict"], tmp_path), rel=1e-5)
 
 
 def test_an_average_does_not_change_the_training_below_it(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_the_last_epochs_are_averaged_and_batchnorm_is_measured_anew(tmp_path: P
     ends = after_each_step(tmp_path / "plain", module)[BATCHES - 1 :: BATCHES]
     training = replace(TRAINING, averaged_checkpoints=2)
     train_tiny(tmp_path / "averaged", training)
-    averaged = trunk(state(tmp_path / "averaged", "averaged.ckpt"))
+    averaged = backbone(state(tmp_path / "averaged", "averaged.ckpt"))
     learned = [name for name in averaged if "running" not in name]
     mean = {name: (ends[1][name] + ends[2][name]) / 2 for name in learned}
     assert_close({name: averaged[name] for name in learned}, mean)

@@ -11,7 +11,7 @@ from atlas.training.layers import (
     Normalise,
     crops_of,
     measure_channels,
-    turned_view,
+    rotated_view,
     winner_head,
 )
 from tests.atlas.training.stores import store_of, tiny_store
@@ -65,7 +65,7 @@ def first_pixels(crops: int, side_px: int) -> list[int]:
 
 def test_the_eight_views_are_all_ways_to_lay_a_square() -> None:
     corner = torch.tensor([[[[1, 2], [3, 4]]]])
-    views = [tuple(turned_view(corner, view).flatten().tolist()) for view in range(8)]
+    views = [tuple(rotated_view(corner, view).flatten().tolist()) for view in range(8)]
     assert views[:2] == [(1, 2, 3, 4), (2, 4, 1, 3)]
     assert views[4] == (2, 1, 4, 3)
     assert len(set(views)) == 8

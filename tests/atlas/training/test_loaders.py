@@ -10,7 +10,7 @@ from atlas.training import loaders
 from atlas.training.loaders import EpochBatches, FieldDataset, training_loader, validation_loader
 from atlas.training.settings import TrainingSettings
 from tests.atlas.training.processes import epoch_batches_of_two_processes
-from tests.atlas.training.reference import all_turns
+from tests.atlas.training.reference import all_rotations
 from tests.atlas.training.stores import tiny_store
 
 TRAINING = TrainingSettings(epochs=2, batch_size=5, learning_rate=1e-3)
@@ -48,17 +48,19 @@ def test_targets_and_indices_go_with_their_images(tmp_path: Path) -> None:
         assert torch.equal(target, index * 10)
         for image, n in zip(images, index, strict=True):
             original = store.read([store.ids[n]])[0]
-            assert any(np.array_equal(image.numpy(), turn) for turn in all_turns(original))
+            assert any(
+                np.array_equal(image.numpy(), rotation) for rotation in all_rotations(original)
+            )
 
 
-def test_an_image_shown_again_in_an_epoch_is_turned_anew(tmp_path: Path) -> None:
+def test_an_image_shown_again_in_an_epoch_is_rotated_anew(tmp_path: Path) -> None:
     store = tiny_store(tmp_path, count=1)
     dataset = FieldDataset(store, store.ids, torch.zeros(1), TRAINING)
     seen = {dataset[(0, 0, repeat)][0].numpy().tobytes() for repeat in range(100)}
     assert len(seen) == 8
 
 
-def test_validation_is_in_order_and_unturned(tmp_path: Path) -> None:
+def test_validation_is_in_order_and_unrotated(tmp_path: Path) -> None:
     store = tiny_store(tmp_path)
     loader = validation_loader(store, store.ids, torch.arange(12), TRAINING)
     assert np.array_equal(
@@ -137,7 +139,7 @@ def test_an_epoch_goes_on_behind_the_batches_that_are_done(sampler: str) -> None
 
 
 def test_balanced_labels_reach_the_loader(tmp_path: Path) -> None:
-    """One of 12 images carries the second label: half of what is shown is it, turned anew."""
+    """One of 12 images carries the second label: half of what is shown is it, rotated anew."""
     store = tiny_store(tmp_path)
     targets = torch.tensor([[1.0, 0.0]] * 11 + [[0.0, 1.0]])
     loader = training_loader(store, store.ids, targets, replace(TRAINING, sampler="balanced"))

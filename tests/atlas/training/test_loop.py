@@ -83,7 +83,7 @@ def test_a_run_stopped_before_every_step_ends_as_if_it_had_not_been(
     """Each attempt comes one batch further, and begins at the last step of the optimizer."""
     training = replace(
         TRAINING, epochs=2, accumulate_batches=accumulate_batches, schedule="cosine",
-        warmup_epochs=0.5, frozen_trunk_epochs=1,
+        warmup_epochs=0.5, frozen_backbone_epochs=1,
     )  # fmt: skip
     whole = train_tiny(tmp_path / "whole", training)
     for step in range(training.epochs * BATCHES):
@@ -105,7 +105,7 @@ class GettingWorse(TinyModule):
     "changes",
     [
         {"ema_decay": 0.7},
-        {"ema_decay": 0.7, "accumulate_batches": 2, "frozen_trunk_epochs": 1},
+        {"ema_decay": 0.7, "accumulate_batches": 2, "frozen_backbone_epochs": 1},
         {"averaged_checkpoints": 2},
         {"schedule": "plateau", "plateau_factor": 0.5, "plateau_patience": 0},
         {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01, "schedule": "one_cycle"},
@@ -130,12 +130,12 @@ def test_the_rate_falls_where_the_metric_does_not_get_better(tmp_path: Path) -> 
     """Epoch 0 is the best; one epoch is waited for, so the rate falls behind epoch 2 and 4."""
     training = replace(
         TRAINING, epochs=6, schedule="plateau", plateau_factor=0.5, plateau_patience=1,
-        trunk_rate_share=0.1,
+        backbone_rate_share=0.1,
     )  # fmt: skip
     rates = train_tiny(tmp_path, training, kind=GettingWorse).rates
     expected = [rate for rate in (1e-2, 1e-2, 1e-2, 5e-3, 5e-3, 2.5e-3) for _ in range(BATCHES)]
     assert [new for _, new in rates] == pytest.approx(expected)
-    assert [trunk for trunk, _ in rates] == pytest.approx([0.1 * rate for rate in expected])
+    assert [backbone for backbone, _ in rates] == pytest.approx([0.1 * rate for rate in expected])
 
 
 class NotANumberAtFirst(TinyModule):
@@ -183,20 +183,20 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
 
 
 def test_each_batch_has_the_rate_of_its_middle(tmp_path: Path) -> None:
-    training = replace(TRAINING, schedule="cosine", warmup_epochs=1, trunk_rate_share=0.1)
+    training = replace(TRAINING, schedule="cosine", warmup_epochs=1, backbone_rate_share=0.1)
     module = train_tiny(tmp_path, training)
     expected = [rate_at(training, (n + 0.5) / BATCHES) for n in range(3 * BATCHES)]
     assert [new for _, new in module.rates] == pytest.approx(expected)
-    assert [trunk for trunk, _ in module.rates] == pytest.approx([0.1 * r for r in expected])
+    assert [backbone for backbone, _ in module.rates] == pytest.approx([0.1 * r for r in expected])
 
 
-def test_a_frozen_trunk_stands_still_and_learns_afterwards(tmp_path: Path) -> None:
+def test_a_frozen_backbone_stands_still_and_learns_afterwards(tmp_path: Path) -> None:
     """Its BatchNorm statistics too; also where the run was stopped in between."""
-    training = replace(TRAINING, frozen_trunk_epochs=2)
+    training = replace(TRAINING, frozen_backbone_epochs=2)
     with pytest.raises(RuntimeError, match="stopped"):
         train_tiny(tmp_path, training, stop_before=BATCHES + 1)
-    states = train_tiny(tmp_path, training).trunk_states
-    start = TinyModule(training).network.trunk.state_dict()
+    states = train_tiny(tmp_path, training).backbone_states
+    start = TinyModule(training).network.backbone.state_dict()
     unfrozen = BATCHES - 1  # steps of epoch 1 that were left
     for name, tensor in start.items():
         assert all(torch.equal(state[name], tensor) for state in states[: unfrozen + 1])
@@ -205,32 +205,32 @@ def test_a_frozen_trunk_stands_still_and_learns_afterwards(tmp_path: Path) -> No
 
 def test_accumulated_batches_make_one_step(tmp_path: Path) -> None:
     """5 batches by twos: steps after the 2nd, the 4th and, as the epoch ends, the 5th."""
-    states = train_tiny(tmp_path, replace(TRAINING, accumulate_batches=2)).trunk_states
+    states = train_tiny(tmp_path, replace(TRAINING, accumulate_batches=2)).backbone_states
     weights = [state["0.weight"] for state in states]
     changed = [not torch.equal(a, b) for a, b in pairwise(weights)]
     assert changed[:BATCHES] == [False, True, False, True, True]
 
 
-def test_tensorboard_is_told_each_epochs_metrics_and_rate(tmp_path: Path) -> None:
+def test_tensorboard_is_reported_each_epochs_metrics_and_rate(tmp_path: Path) -> None:
     training = replace(TRAINING, schedule="cosine")
     with pytest.raises(RuntimeError, match="stopped"):
         train_tiny(tmp_path, training, stop_before=2 * BATCHES + 1)
     train_tiny(tmp_path, training)
-    told = {
+    reported = {
         (value.tag, event.step): value.simple_value
         for event in events(tmp_path)
         for value in event.summary.value
     }
-    assert set(told) == {
+    assert set(reported) == {
         (tag, epoch) for tag in ("error", "train_loss", "learning_rate") for epoch in range(3)
     }
     for epoch, row in enumerate(table(tmp_path)):
-        assert told["error", epoch] == pytest.approx(float(row["error"]), rel=1e-5)
+        assert reported["error", epoch] == pytest.approx(float(row["error"]), rel=1e-5)
         rate = rate_at(training, epoch + (BATCHES - 0.5) / BATCHES)
-        assert told["learning_rate", epoch] == pytest.approx(rate)
+        assert reported["learning_rate", epoch] == pytest.approx(rate)
 
 
-def test_a_damaged_checkpoint_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_reported_in_one_line(tmp_path: Path) -> None:
     train_tiny(tmp_path, replace(TRAINING, epochs=1))
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"broken")
     with pytest.raises(UserError, match="damaged"):
@@ -256,9 +256,9 @@ def test_bf16_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("frozen_trunk_epochs", [0, 1])
-def test_two_processes_train_one_network(tmp_path: Path, frozen_trunk_epochs: int) -> None:
-    training = replace(TRAINING, epochs=2, frozen_trunk_epochs=frozen_trunk_epochs)
+@pytest.mark.parametrize("frozen_backbone_epochs", [0, 1])
+def test_two_processes_train_one_network(tmp_path: Path, frozen_backbone_epochs: int) -> None:
+    training = replace(TRAINING, epochs=2, frozen_backbone_epochs=frozen_backbone_epochs)
     assert train_with_two_processes(tmp_path, training) == 0
     assert epochs_done(tmp_path / "run" / "checkpoints" / "last.ckpt") == 2
     assert [row["epoch"] for row in table(tmp_path)] == ["0", "1"]

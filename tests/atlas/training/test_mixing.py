@@ -60,7 +60,7 @@ def test_half_and_half_of_many_external_images_changes_from_epoch_to_epoch() -> 
 
 
 def test_balanced_draws_each_origin_by_its_own_labels() -> None:
-    """Own: 9 of label 0, 3 of label 1; external: 5 of label 1, 1 of label 2. 12 of each a turn."""
+    """Own: 9 of label 0, 3 of label 1; external: 5 of label 1, 1 of label 2. 12 of each a rotation."""
     labels = [0] * 9 + [1] * 3 + [1] * 5 + [2]
     order = shown(labels, [False] * 12 + [True] * 6, 0.5, sampler="balanced")
     drawn = Counter((n >= 12, labels[n]) for n in order)

@@ -20,13 +20,15 @@ PLATEAU = replace(TRAINING, schedule="plateau", plateau_factor=0.5, plateau_pati
 
 def test_every_parameter_is_in_one_group_with_its_share() -> None:
     module = nn.ModuleDict(
-        {"trunk": nn.Linear(2, 3), "head": nn.Linear(3, 1), "class_vectors": nn.Linear(1, 5)}
+        {"backbone": nn.Linear(2, 3), "head": nn.Linear(3, 1), "class_vectors": nn.Linear(1, 5)}
     )
-    optimizer = build_optimizer(module, module["trunk"], replace(TRAINING, trunk_rate_share=0.1))
-    trunk, new = optimizer.param_groups
-    assert (trunk["rate_share"], new["rate_share"]) == (0.1, 1.0)
-    assert {id(p) for p in trunk["params"]} == {id(p) for p in module["trunk"].parameters()}
-    both = [id(p) for group in (trunk, new) for p in group["params"]]
+    optimizer = build_optimizer(
+        module, module["backbone"], replace(TRAINING, backbone_rate_share=0.1)
+    )
+    backbone, new = optimizer.param_groups
+    assert (backbone["rate_share"], new["rate_share"]) == (0.1, 1.0)
+    assert {id(p) for p in backbone["params"]} == {id(p) for p in module["backbone"].parameters()}
+    both = [id(p) for group in (backbone, new) for p in group["params"]]
     assert sorted(both) == sorted(id(p) for p in module.parameters())
 
 
@@ -53,14 +55,14 @@ def test_momentum_carries_on() -> None:
 
 
 def steps(count: int, changes: dict[str, Any]) -> list[float]:
-    trunk = nn.Linear(1, 1, bias=False)
-    nn.init.constant_(trunk.weight, 2.0)
-    optimizer = build_optimizer(trunk, trunk, replace(TRAINING, **changes))
+    backbone = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(backbone.weight, 2.0)
+    optimizer = build_optimizer(backbone, backbone, replace(TRAINING, **changes))
     after = []
     for _ in range(count):
-        trunk.weight.grad = torch.full((1, 1), 3.0)
+        backbone.weight.grad = torch.full((1, 1), 3.0)
         optimizer.step()
-        after.append(float(trunk.weight.detach()))
+        after.append(float(backbone.weight.detach()))
     return after
 
 

@@ -11,8 +11,8 @@ FINE = TrainingSettings(epochs=3, batch_size=8, learning_rate=1e-3)
 def test_usual_settings_have_no_problems() -> None:
     assert list(training_problems(FINE)) == []
     many = replace(
-        FINE, schedule="cosine", warmup_epochs=0.5, sampler="m_per_class", trunk_rate_share=0.1,
-        accumulate_batches=4, frozen_trunk_epochs=3, devices=2,
+        FINE, schedule="cosine", warmup_epochs=0.5, sampler="m_per_class", backbone_rate_share=0.1,
+        accumulate_batches=4, frozen_backbone_epochs=3, devices=2,
     )  # fmt: skip
     assert list(training_problems(many)) == []
     averaged = replace(FINE, optimizer="sgd", momentum=0.9, weight_decay=1e-4, crop_px=64)
@@ -31,9 +31,9 @@ def test_usual_settings_have_no_problems() -> None:
         ({"accumulate_batches": 0}, "0 accumulated batches"),
         ({"learning_rate": 0.0}, "learning rate 0.0"),
         ({"learning_rate": float("nan")}, "learning rate nan"),
-        ({"trunk_rate_share": 0.0}, "trunk rate share 0.0"),
-        ({"trunk_rate_share": 1.5}, "trunk rate share 1.5"),
-        ({"frozen_trunk_epochs": -1}, "-1 epochs with a frozen trunk"),
+        ({"backbone_rate_share": 0.0}, "backbone rate share 0.0"),
+        ({"backbone_rate_share": 1.5}, "backbone rate share 1.5"),
+        ({"frozen_backbone_epochs": -1}, "-1 epochs with a frozen backbone"),
         ({"warmup_epochs": 3}, "warm-up over 3 of 3 epochs"),
         ({"warmup_epochs": -0.5}, "warm-up over -0.5"),
         ({"schedule": "cosine", "lr_steps": ((1, 1e-4),)}, "constant schedule, not with cosine"),
@@ -56,13 +56,13 @@ def test_usual_settings_have_no_problems() -> None:
         ({"averaged_checkpoints": -1}, "-1 averaged checkpoints"),
         ({"averaged_checkpoints": 2, "ema_decay": 0.9}, "take one"),
         ({"averaged_checkpoints": 4}, "only 3 epochs"),
-        ({"averaged_checkpoints": 2, "frozen_trunk_epochs": 2}, "only 1 epochs"),
-        ({"averaged_checkpoints": 1, "frozen_trunk_epochs": 9}, "only 0 epochs"),
+        ({"averaged_checkpoints": 2, "frozen_backbone_epochs": 2}, "only 1 epochs"),
+        ({"averaged_checkpoints": 1, "frozen_backbone_epochs": 9}, "only 0 epochs"),
         ({"seed": -1}, "seed -1"),
         ({"devices": 0}, "0 devices"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_one_line(changes: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_done_is_reported_in_one_line(changes: dict[str, Any], said: str) -> None:
     (problem,) = training_problems(replace(FINE, **changes))
     assert said in problem
     assert "\n" not in problem

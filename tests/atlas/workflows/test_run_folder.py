@@ -11,7 +11,7 @@ from atlas.dataset.artifacts import ProbabilitySet, save_probabilities
 from atlas.workflows.run_folder import RunFolder
 from classify.decisions.thresholds import Thresholds, save_thresholds
 
-CUTS = Thresholds(per_class=(0.5,), overall=0.5, without_positives=())
+THRESHOLD_METHODS = Thresholds(per_class=(0.5,), overall=0.5, without_positives=())
 OF_ONE = {"weights_hash": "w1", "images_hash": "i1", "prediction": {"views": 1}}
 OF_FOLDS = {"mean_of": {"fold1": OF_ONE, "fold2": OF_ONE | {"weights_hash": "w2"}}}
 OF_BOTH = {
@@ -25,7 +25,7 @@ def write_classifier(folder: Path, provenance: dict) -> None:
     rows = np.ones((1, 1), np.float32)
     said = ProbabilitySet(ids=("t",), probabilities_NC=rows, provenance=provenance)
     save_probabilities(folder / "test_probabilities.h5", said)
-    save_thresholds(folder / "thresholds.json", CUTS, ("zero",))
+    save_thresholds(folder / "thresholds.json", THRESHOLD_METHODS, ("zero",))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from scipy.special import expit
 from atlas.dataset.metrics import macro_f1
 from classify.decisions.cross_fitting import cross_fit, decided, honest_scores
 from classify.decisions.layers import AskedRows, HeldOutRows
-from classify.decisions.settings import CUTS, ThresholdSettings
+from classify.decisions.settings import THRESHOLD_METHODS, ThresholdSettings
 from classify.decisions.thresholds import apply_thresholds
 
 CLASSES = 8
@@ -34,12 +34,12 @@ def fresh(seed: int, *, signal: float) -> tuple[AskedRows, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("how", "cuts"), [("mean", "best_f1"), ("logistic", "best_f1"), ("logistic", "shrunk")]
+    ("how", "thresholds"), [("mean", "best_f1"), ("logistic", "best_f1"), ("logistic", "shrunk")]
 )
 @pytest.mark.parametrize("signal", [0.0, 2.0])
-def test_nested_is_what_new_images_get(how, cuts, signal):
+def test_nested_is_what_new_images_get(how, thresholds, signal):
     """On average over draws, as each test set is a draw itself."""
-    settings, nested, flattered, new = ThresholdSettings(thresholds=cuts), [], [], []
+    settings, nested, flattered, new = ThresholdSettings(thresholds=thresholds), [], [], []
     asked, truth_QC = fresh(99, signal=signal)
     for seed in range(4):
         fitted = cross_fit(planted(1200, seed, signal=signal), asked, how, seed=0)
@@ -53,19 +53,19 @@ def test_nested_is_what_new_images_get(how, cuts, signal):
 
 
 @pytest.mark.parametrize("how", ["mean", "weighted", "rank_mean", "logistic"])
-@pytest.mark.parametrize("cuts", CUTS)
-def test_an_images_own_labels_have_no_say(how, cuts):
+@pytest.mark.parametrize("thresholds", THRESHOLD_METHODS)
+def test_an_images_own_labels_have_no_say(how, thresholds):
     rows = planted(200, 1, signal=1.0)
-    turned_NC = rows.truth_NC.copy()
-    turned_NC[rows.fold_N == 2] = 1 - turned_NC[rows.fold_N == 2]
+    rotated_NC = rows.truth_NC.copy()
+    rotated_NC[rows.fold_N == 2] = 1 - rotated_NC[rows.fold_N == 2]
     own = rows.fold_N == 2
-    settings = ThresholdSettings(thresholds=cuts)
+    settings = ThresholdSettings(thresholds=thresholds)
     both = [
         honest_scores(
             cross_fit(one, one.asked(), how, seed=0), settings, ("size", "cooccurrence"),
             resamples=2,
         ).nested_NC[own]
-        for one in (rows, replace(rows, truth_NC=turned_NC))
+        for one in (rows, replace(rows, truth_NC=rotated_NC))
     ]  # fmt: skip
     np.testing.assert_array_equal(*both)
 

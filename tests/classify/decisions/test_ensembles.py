@@ -98,8 +98,8 @@ def test_stackers_use_labels_that_come_together(how):
     members = np.stack([known, np.full(1200, 0.3)], axis=1)[None].astype(np.float32)
     learned, asked = members[:, :800], members[:, 800:]
     said = fit_combiner(how, learned, truth_NC[:800], seed=0)
-    cuts = replace(choose_thresholds(said(learned), truth_NC[:800]), keep_top=False)
-    assert f1_by_class(truth_NC[800:], apply_thresholds(said(asked), cuts))[1] > 0.9
+    thresholds = replace(choose_thresholds(said(learned), truth_NC[:800]), keep_top=False)
+    assert f1_by_class(truth_NC[800:], apply_thresholds(said(asked), thresholds))[1] > 0.9
 
 
 @pytest.mark.parametrize("how", ["logistic", "boosting"])

@@ -1,4 +1,4 @@
-"""Priors: what each must do on planted evidence, and that it does nothing without."""
+"""Priors: what each must do on planted registration score, and that it does nothing without."""
 
 import numpy as np
 import pytest
@@ -39,6 +39,8 @@ def test_the_share_of_a_label_in_a_batch_is_found(now):
     """Calibrated posteriors at share .3, of a batch in which the share is another."""
     rng = np.random.default_rng(1)
     truth = rng.random(20_000) < now
-    evidence = rng.normal(np.where(truth, 1.5, 0.0))  # its log likelihood ratio is 1.5 x - 1.125
-    posterior = expit(1.5 * evidence - 1.125 + logit(0.3))[:, None]
+    registration_score = rng.normal(
+        np.where(truth, 1.5, 0.0)
+    )  # its log likelihood ratio is 1.5 x - 1.125
+    posterior = expit(1.5 * registration_score - 1.125 + logit(0.3))[:, None]
     assert shares_of(posterior, np.array([0.3]))[0] == pytest.approx(now, abs=0.02)

@@ -9,12 +9,12 @@ from classify.decisions.mistakes import Mistakes, find_mistakes, save_mistakes
 from classify.decisions.thresholds import Thresholds
 
 NAMES = ("nucleus", "cytosol", "membrane")
-CUTS = Thresholds(per_class=(0.5, 0.25, 0.75), overall=0.5, without_positives=())
+THRESHOLD_METHODS = Thresholds(per_class=(0.5, 0.25, 0.75), overall=0.5, without_positives=())
 
 
 @pytest.fixture
 def mistakes() -> Mistakes:
-    """b has cytosol in place of nucleus; a has nothing above its cut, so its likeliest is given."""
+    """b has cytosol in place of nucleus; a has nothing above its threshold, so its likeliest is given."""
     probabilities = {
         "a": [0.4, 0.1, 0.2],  # nucleus: right
         "b": [0.3, 0.6, 0.1],  # nucleus missed, cytosol added
@@ -28,7 +28,7 @@ def mistakes() -> Mistakes:
         probabilities_NC=np.array(list(probabilities.values()), np.float32),
         provenance={},
     )
-    return find_mistakes(found, np.array(truth, np.uint8), CUTS, NAMES)
+    return find_mistakes(found, np.array(truth, np.uint8), THRESHOLD_METHODS, NAMES)
 
 
 def test_every_image_has_a_row_and_most_mistakes_come_first(mistakes: Mistakes) -> None:
@@ -49,7 +49,7 @@ def test_counts_by_class(mistakes: Mistakes) -> None:
         "membrane": [3, 1, 1, 2, 0],
     }
     assert mistakes.classes["f1"].tolist() == pytest.approx([2 / 4, 4 / 6, 2 / 4])
-    assert mistakes.classes["cut"].tolist() == [0.5, 0.25, 0.75]
+    assert mistakes.classes["threshold"].tolist() == [0.5, 0.25, 0.75]
 
 
 def test_what_is_missed_where_something_else_is_added(mistakes: Mistakes) -> None:
@@ -64,7 +64,9 @@ def test_tables_are_written_with_a_heading_even_where_nothing_is_wrong(tmp_path:
     right = ProbabilitySet(
         ids=("a",), probabilities_NC=np.array([[1, 0, 0]], np.float32), provenance={}
     )
-    save_mistakes(tmp_path, find_mistakes(right, np.array([[1, 0, 0]], np.uint8), CUTS, NAMES))
+    save_mistakes(
+        tmp_path, find_mistakes(right, np.array([[1, 0, 0]], np.uint8), THRESHOLD_METHODS, NAMES)
+    )
     assert len(pd.read_csv(tmp_path / "confused.csv")) == 0
     assert len(pd.read_csv(tmp_path / "missed_and_added.csv")) == 1
     assert len(pd.read_csv(tmp_path / "by_class.csv")) == 3

@@ -1,4 +1,4 @@
-"""Ways to choose cuts: exact ones are never below a grid's, shares are met, shrinking shrinks."""
+"""Ways to choose thresholds: exact ones are never below a grid's, shares are met, shrinking shrinks."""
 
 import numpy as np
 import pytest
@@ -21,8 +21,8 @@ from classify.decisions.thresholds import (
 )
 
 
-def f1(scores_N, truth_N, cut):
-    given_N = scores_N.astype(float) >= cut
+def f1(scores_N, truth_N, threshold):
+    given_N = scores_N.astype(float) >= threshold
     return 2 * (given_N & (truth_N == 1)).sum() / max(given_N.sum() + truth_N.sum(), 1)
 
 
@@ -38,7 +38,7 @@ def scored(draw):
 
 
 @given(scored())
-def test_exact_cuts_are_never_below_the_grid(pair):
+def test_exact_thresholds_are_never_below_the_grid(pair):
     scores_N, truth_N = pair
     exact, said = best_threshold(scores_N, truth_N)
     assert f1(scores_N, truth_N, exact) == pytest.approx(said)
@@ -53,7 +53,7 @@ def test_a_grid_misses_what_lies_between_its_points():
 
 
 @given(scored())
-def test_the_grid_cut_is_the_best_of_all_its_points(pair):
+def test_the_grid_threshold_is_the_best_of_all_its_points(pair):
     scores_N, truth_N = pair
     every = [f1(scores_N, truth_N, g / GRID_POINTS) for g in range(0, GRID_POINTS, 7)]
     assert f1(scores_N, truth_N, grid_threshold(scores_N, truth_N)) >= max(every) - 1e-12
@@ -63,15 +63,15 @@ def test_shares_are_met_where_scores_differ():
     scores_QC = np.random.default_rng(0).permuted(
         np.linspace(0.01, 0.99, 100)[:, None].repeat(3, axis=1), axis=0
     )
-    cuts_C = share_thresholds(scores_QC, np.array([0.1, 0.5, 0.0]), keep_top=False)
-    given_NC = predict_labels(scores_QC, cuts_C, keep_top=False)
+    thresholds_C = share_thresholds(scores_QC, np.array([0.1, 0.5, 0.0]), keep_top=False)
+    given_NC = predict_labels(scores_QC, thresholds_C, keep_top=False)
     assert given_NC.sum(axis=0).tolist() == [10, 50, 0]
 
 
 def test_the_likeliest_labels_count_toward_a_share():
     scores_QC = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.3], [0.2, 0.4]])
-    cuts_C = share_thresholds(scores_QC, np.array([0.5, 0.75]), keep_top=True)
-    assert predict_labels(scores_QC, cuts_C).sum(axis=0).tolist() == [2, 3]
+    thresholds_C = share_thresholds(scores_QC, np.array([0.5, 0.75]), keep_top=True)
+    assert predict_labels(scores_QC, thresholds_C).sum(axis=0).tolist() == [2, 3]
 
 
 def layer(rows=60, classes=3, seed=0) -> Layer:
@@ -86,15 +86,15 @@ def layer(rows=60, classes=3, seed=0) -> Layer:
     )  # fmt: skip
 
 
-def test_shrinking_goes_from_own_cuts_to_the_overall_one_and_further_for_rare_labels():
+def test_shrinking_goes_from_own_thresholds_to_the_overall_one_and_further_for_rare_labels():
     one = layer()
     exact = choose_thresholds(one.learned_NC, one.truth_NC)
     assert shrunk(exact, one.truth_NC, 0.0).per_class == pytest.approx(exact.per_class)
     assert shrunk(exact, one.truth_NC, np.inf).per_class == pytest.approx([exact.overall] * 3)
     by_ten = shrunk(exact, one.truth_NC, 10.0).per_class
     images_C = one.truth_NC.sum(axis=0).astype(float)
-    for cut, own, n in zip(by_ten, exact.per_class, images_C, strict=True):
-        assert cut == pytest.approx((n * own + 10 * exact.overall) / (n + 10))
+    for threshold, own, n in zip(by_ten, exact.per_class, images_C, strict=True):
+        assert threshold == pytest.approx((n * own + 10 * exact.overall) / (n + 10))
 
 
 @pytest.mark.parametrize("how", ["best_f1", "grid", "overall", "shares", "shrunk"])
@@ -102,6 +102,8 @@ def test_without_keep_top_a_row_may_be_empty_and_with_it_none_is(how):
     one = layer()
     rows_NC = np.full((1, 3), 1e-6, np.float32)
     for keep_top in (True, False):
-        cuts, _ = thresholds_by(ThresholdSettings(thresholds=how, keep_top=keep_top), one, None)
-        assert cuts.keep_top is keep_top
-        assert apply_thresholds(rows_NC, cuts).sum() == keep_top
+        thresholds, _ = thresholds_by(
+            ThresholdSettings(thresholds=how, keep_top=keep_top), one, None
+        )
+        assert thresholds.keep_top is keep_top
+        assert apply_thresholds(rows_NC, thresholds).sum() == keep_top

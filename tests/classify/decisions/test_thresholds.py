@@ -41,21 +41,21 @@ def f1_by_class(truth: NDArray[np.uint8], taken: NDArray[np.bool_]) -> list[floa
 
 @SOME
 @given(scored=scored())
-def test_cut_of_a_class_has_the_best_f1_of_all_cuts(scored: Scored) -> None:
+def test_threshold_of_a_class_has_the_best_f1_of_all_thresholds(scored: Scored) -> None:
     for scores, truth in zip(scored[0].T, scored[1].T, strict=True):
         if truth.any():
-            cut, f1 = best_threshold(scores, truth)
+            threshold, f1 = best_threshold(scores, truth)
             assert f1 == reference.best_f1_of_class(scores.tolist(), truth.tolist())
-            assert reference.f1(truth.tolist(), list(scores.astype(np.float64) >= cut)) == f1
+            assert reference.f1(truth.tolist(), list(scores.astype(np.float64) >= threshold)) == f1
 
 
 @SOME
 @given(scored=scored())
-def test_overall_cut_has_the_best_macro_f1_of_all_cuts(scored: Scored) -> None:
+def test_overall_threshold_has_the_best_macro_f1_of_all_thresholds(scored: Scored) -> None:
     scores, truth = scored[0].tolist(), scored[1].tolist()
-    cut, macro = best_overall_threshold(*scored)
+    threshold, macro = best_overall_threshold(*scored)
     assert macro == pytest.approx(reference.best_macro_f1_of_one_cut(scores, truth), abs=1e-12)
-    assert reference.macro_f1_at(scores, truth, cut) == pytest.approx(macro, abs=1e-12)
+    assert reference.macro_f1_at(scores, truth, threshold) == pytest.approx(macro, abs=1e-12)
 
 
 @SOME
@@ -78,18 +78,18 @@ def test_no_row_is_empty_and_the_likeliest_class_is_kept(scored: Scored) -> None
     assert (predicted.argmax(axis=1) == probabilities.argmax(axis=1)).all()
 
 
-def test_labels_above_their_cut_are_all_given() -> None:
+def test_labels_above_their_threshold_are_all_given() -> None:
     probabilities = np.array([[0.2, 0.9, 0.6], [0.1, 0.3, 0.2]], np.float32)
     predicted = predict_labels(probabilities, np.array([0.15, 0.95, 0.5]))
     assert predicted.tolist() == [[1, 1, 1], [0, 1, 0]]
 
 
-def test_the_cut_lies_between_neighbouring_scores() -> None:
+def test_the_threshold_lies_between_neighbouring_scores() -> None:
     low = np.float32(0.5)
     high = np.nextafter(low, np.float32(1))
-    cut, f1 = best_threshold(np.array([low, high]), np.array([0, 1], np.uint8))
+    threshold, f1 = best_threshold(np.array([low, high]), np.array([0, 1], np.uint8))
     assert f1 == 1
-    assert float(low) < cut <= float(high)
+    assert float(low) < threshold <= float(high)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -100,7 +100,7 @@ def test_neighbouring_numbers_are_still_told_apart(dtype: type) -> None:
     assert (scores.astype(np.float64) >= thresholds.per_class_C).ravel().tolist() == [False, True]
 
 
-def test_a_class_without_positives_takes_the_overall_cut() -> None:
+def test_a_class_without_positives_takes_the_overall_threshold() -> None:
     probabilities = np.array([[0.9, 0.3], [0.4, 0.8]], np.float32)
     thresholds = choose_thresholds(probabilities, np.array([[1, 0], [0, 0]], np.uint8))
     assert thresholds.without_positives == (1,)
@@ -118,7 +118,7 @@ def test_on_many_images_per_class_is_not_below_overall_nor_half() -> None:
     assert per_class >= overall >= half
 
 
-def test_the_file_gives_back_the_same_cuts(tmp_path: Path) -> None:
+def test_the_file_gives_back_the_same_thresholds(tmp_path: Path) -> None:
     names = ("a", "b")
     truth = np.array([[1, 0], [0, 0], [1, 0]], np.uint8)
     scores = np.random.default_rng(0).random((3, 2)).astype(np.float32)

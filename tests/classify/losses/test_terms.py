@@ -41,7 +41,7 @@ def test_any_sum_is_read(terms: list[tuple[float, str]]) -> None:
         ("0.5 bce 0.5 focal", '"0.5 bce 0.5 focal" is not a weight and a loss'),
     ],
 )
-def test_what_cannot_be_read_is_told_in_one_line(text: str, said: str) -> None:
+def test_what_cannot_be_read_is_reported_in_one_line(text: str, said: str) -> None:
     with pytest.raises(UserError) as caught:
         parse_loss(text)
     line = str(caught.value)

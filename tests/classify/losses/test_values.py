@@ -119,8 +119,8 @@ def test_weights_from_counts_let_the_positives_weigh_as_much_as_the_negatives() 
 @given(batch=batches())
 def test_the_order_of_images_does_not_matter(name: LossName, batch: Batch) -> None:
     loss = loss_named(name, len(batch[0][0]))
-    turned = (batch[0][::-1], batch[1][::-1])
-    assert loss(*tensors(turned)).item() == pytest.approx(loss(*tensors(batch)).item())
+    rotated = (batch[0][::-1], batch[1][::-1])
+    assert loss(*tensors(rotated)).item() == pytest.approx(loss(*tensors(batch)).item())
 
 
 @pytest.mark.parametrize("name", NOT_F1)
@@ -186,7 +186,7 @@ def test_soft_f1_of_sure_answers_is_one_minus_macro_f1() -> None:
 
 @SOME
 @given(batch=batches(limit=15.0))
-def test_asymmetric_is_timms_where_that_cuts_nothing(batch: Batch) -> None:
+def test_asymmetric_is_timms_where_that_thresholds_nothing(batch: Batch) -> None:
     loss = AsymmetricLossMultiLabel(gamma_neg=4, gamma_pos=0, clip=0.05)
     # Row by row, because timm has added up the rows of a batch in some versions and averaged them
     # in others.

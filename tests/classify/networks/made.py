@@ -12,8 +12,8 @@ from classify.settings import ClassifierSettings
 from tests.classify.atlases import TINY
 
 KINDS = {
-    "trunk": TINY,
-    "gapnet_pl": replace(TINY, network="gapnet_pl", trunk="gapnet_pl", dropouts=(0.3, 0.3)),
+    "backbone": TINY,
+    "gapnet_pl": replace(TINY, network="gapnet_pl", backbone="gapnet_pl", dropouts=(0.3, 0.3)),
     "gapnet": replace(TINY, network="gapnet"),
     "dual_decoder": replace(TINY, network="dual_decoder", auxiliary_weight=10.0),
     "dual_segmentation": replace(TINY, network="dual_segmentation", auxiliary_weight=5.0),

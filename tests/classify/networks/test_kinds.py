@@ -1,4 +1,4 @@
-"""What every network of a classifier promises."""
+"""What every network of a classifier guarantees."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from atlas.core.errors import UserError
 from atlas.training.weights import save_weights, weights_hash
 from classify.classifier import Classifier, load_classifier, save_classifier
 from classify.networks.base import ClassifierNetwork
-from classify.networks.gapnet import gapnet_pl_trunk
+from classify.networks.gapnet import gapnet_pl_backbone
 from classify.prediction import Features
 from classify.settings import ClassifierSettings
 from tests.classify.networks.made import KINDS, STORED, made, noise
@@ -87,18 +87,18 @@ def test_a_saved_one_is_the_same_again(
 
 
 @pytest.mark.parametrize("kind", ["gapnet", "dual_decoder", "dual_segmentation", "finetune"])
-def test_the_trunk_of_another_run_is_taken(kind: str, tmp_path: Path) -> None:
-    other = made(replace(KINDS["trunk"], training=replace(KINDS["trunk"].training, seed=9)))
+def test_the_backbone_of_another_run_is_taken(kind: str, tmp_path: Path) -> None:
+    other = made(replace(KINDS["backbone"], training=replace(KINDS["backbone"].training, seed=9)))
     save_weights(tmp_path / "weights.safetensors", other)
     network = made(replace(KINDS[kind], weights=str(tmp_path)))
-    assert weights_hash(network.trunk) == weights_hash(other.trunk)
+    assert weights_hash(network.backbone) == weights_hash(other.backbone)
 
 
 @pytest.mark.parametrize(
     ("kind", "changes", "said"),
     [
-        ("gapnet_pl", {"trunk": "resnet18"}, "goes with its own trunk"),
-        ("trunk", {"trunk": "gapnet_pl"}, "goes with its own trunk"),
+        ("gapnet_pl", {"backbone": "resnet18"}, "goes with its own backbone"),
+        ("backbone", {"backbone": "gapnet_pl"}, "goes with its own backbone"),
         ("gapnet_pl", {"weights": "runs/other"}, "random weights only"),
         ("gapnet", {"auxiliary_weight": 1.0}, "has no second loss"),
         ("dual_decoder", {"auxiliary_weight": 0.0}, "needs one above 0"),
@@ -117,10 +117,10 @@ def test_what_does_not_go_together_is_refused(
 @pytest.mark.parametrize(
     ("kind", "changes", "said"),
     [
-        ("gapnet", {"trunk": "tf_efficientnet_lite0"}, "behind its last stage"),
+        ("gapnet", {"backbone": "tf_efficientnet_lite0"}, "behind its last stage"),
         ("dual_segmentation", {"protein_channel": "violet"}, "the atlas has red, green"),
         ("finetune", {"image_size_px": None}, "needs an image size"),
-        ("finetune", {"trunk": "inception_resnet_v2"}, "takes no 64 px images"),
+        ("finetune", {"backbone": "inception_resnet_v2"}, "takes no 64 px images"),
     ],
 )
 def test_what_cannot_be_built_is_said_in_one_line(
@@ -131,12 +131,12 @@ def test_what_cannot_be_built_is_said_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_gapnet_takes_the_trunks_own_last_map() -> None:
+def test_gapnet_takes_the_backbones_own_last_map() -> None:
     network = made(KINDS["gapnet"]).eval()
     images = noise(2, 64)
     with torch.inference_mode():
         maps = network.maps(images)
-        last = network.trunk(network.inputs(images))
+        last = network.backbone(network.inputs(images))
     assert [tuple(each.shape[1:]) for each in maps] == [
         (32, 32, 32), (32, 16, 16), (48, 8, 8), (192, 4, 4), (96, 2, 2)
     ]  # fmt: skip
@@ -145,11 +145,11 @@ def test_gapnet_takes_the_trunks_own_last_map() -> None:
 
 def test_selu_keeps_mean_0_and_variance_1() -> None:
     """With LeCun's normal, whatever the depth; ten convolutions deep it would be far off else."""
-    trunk = gapnet_pl_trunk(4, seed=0).module
+    backbone = gapnet_pl_backbone(4, seed=0).module
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         values = torch.randn(4, 64, 32, 32, generator=generator)
-        for layer in trunk.block3:
+        for layer in backbone.block3:
             values = layer(values)
     inside = values[:, :, 4:-4, 4:-4]  # zeros of the padding lower the variance at the border
     assert abs(float(inside.mean())) < 0.15

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from atlas.training.backbones import build_trunk
+from atlas.training.backbones import build_backbone
 from classify.networks.base import ClassifierNetwork
 from classify.networks.finetune import FineTune
 from classify.recipes import RECIPES
@@ -17,8 +17,8 @@ def recipe(name: str, **changes: object) -> ClassifierNetwork:
     return made(replace(RECIPES[name], weights="none", **changes), labels=28)
 
 
-def trunk(name: str, *, channels: int = 3) -> nn.Module:
-    return build_trunk(
+def backbone(name: str, *, channels: int = 3) -> nn.Module:
+    return build_backbone(
         name, channels=channels, stem="scaled", weights="none", seed=0, image_px=96
     ).module
 
@@ -28,7 +28,7 @@ def batchnorm_features(module: nn.Module) -> int:
 
 
 def test_densenet121_and_the_winners_head() -> None:
-    assert parameters(trunk("densenet121")) == 6_953_856
+    assert parameters(backbone("densenet121")) == 6_953_856
     head = recipe("densenet121").head
     sizes = [parameters(layer) for layer in head if parameters(layer)]
     assert sizes == [2 * 2048, 2048 * 1024 + 1024, 2 * 1024, 1024 * 28 + 28]
@@ -39,7 +39,7 @@ def test_densenet121_and_the_winners_head() -> None:
 )
 def test_resnets(name: str, published: int) -> None:
     """torchvision's counts, 11,689,512 and 21,797,672, without the 513,000 of 1,000 classes."""
-    assert parameters(trunk(name)) == published
+    assert parameters(backbone(name)) == published
 
 
 def test_gapnet_pl() -> None:
@@ -92,7 +92,7 @@ def test_the_segmented_layer_is_32_x_32_x_128() -> None:
 def test_the_decoder_has_six_blocks_and_is_small() -> None:
     network = recipe("dual_decoder")
     assert len(network.decoder.blocks) == 6
-    assert parameters(network.decoder) < parameters(network.trunk) / 10
+    assert parameters(network.decoder) < parameters(network.backbone) / 10
     drawn = network.decoder(torch.zeros(1, 512, 8, 8), (256, 256))
     assert drawn.shape == (1, 3, 256, 256)
 
@@ -121,11 +121,11 @@ def test_finetunes_have_the_published_heads(finetuned: tuple[str, FineTune, int,
     assert sum(each.numel() for each in numbers) == 12
 
 
-def test_finetunes_have_the_published_trunks(finetuned: tuple[str, FineTune, int, int]) -> None:
+def test_finetunes_have_the_published_backbones(finetuned: tuple[str, FineTune, int, int]) -> None:
     """Keras counts BatchNorm's mean and variance as weights. Its ResNet50 has a bias at each of 53
     convolutions, its InceptionResNetV2 no scale in BatchNorm; timm's have it the other way."""
     name, network, _, _ = finetuned
-    weights, features = parameters(network.trunk), batchnorm_features(network.trunk)
+    weights, features = parameters(network.backbone), batchnorm_features(network.backbone)
     published = {
         "finetune_resnet50": (23_587_712, weights + 2 * features + features),
         "finetune_vgg16": (14_714_688, weights),

@@ -18,7 +18,7 @@ def table(name: str, rows: Mapping[str, str] | Sequence[LeakRow]) -> LeakTable:
     """Of rows, or of id -> labels; `"0 1 | 2"` are two rows."""
     if isinstance(rows, Mapping):
         rows = [row(i, labels) for i, text in rows.items() for labels in text.split("|")]
-    return LeakTable(name=name, columns=COLUMNS, rows=tuple(rows), strangers=0)
+    return LeakTable(name=name, columns=COLUMNS, rows=tuple(rows), non_matches=0)
 
 
 def naive_trust(

@@ -58,7 +58,7 @@ def audited(
         kappa[kind] = min(max(float(np.mean(agreement)), 0), largest) if pairs else 0.0
     rows = [labels[query] for query in heard]
 
-    def evidence(kind: bool, fading: float) -> list[list[float]]:
+    def registration_score(kind: bool, fading: float) -> list[list[float]]:
         return [
             [
                 sum(
@@ -75,11 +75,11 @@ def audited(
 
     tried = []
     for fading in (0.0, 0.25, 0.5, 0.75, 1.0):
-        strangers = evidence(False, fading)
-        factor = likeliest_factor(strangers, rows, chance)
-        tried.append((surprise(factor, strangers, rows, chance), factor, strangers))
-    _, trust, of_strangers = min(tried, key=lambda one: one[0])
-    of_kin = evidence(True, 0.0)
+        non_matches = registration_score(False, fading)
+        factor = likeliest_factor(non_matches, rows, chance)
+        tried.append((surprise(factor, non_matches, rows, chance), factor, non_matches))
+    _, trust, of_non_matches = min(tried, key=lambda one: one[0])
+    of_kin = registration_score(True, 0.0)
     labels_found, images_found = [], []
     for n, query in enumerate(heard):
         row = []
@@ -87,7 +87,7 @@ def audited(
         for c, p in enumerate(chance):
             has = c in labels[query]
             own = of_kin[n][c]
-            total = trust * of_strangers[n][c] + (min(own, 0) if has else max(own, 0))
+            total = trust * of_non_matches[n][c] + (min(own, 0) if has else max(own, 0))
             missing = min(wrong_share * p / (1 - p), 0.5)
             before = wrong_share if has else missing
             row.append(log(before / (1 - before)) + (-total if has else total))
@@ -108,13 +108,13 @@ def ratio(has: bool, kappa: float, p: float) -> float:
 
 def surprise(
     factor: float,
-    evidence: list[list[float]],
+    registration_score: list[list[float]],
     rows: Sequence[tuple[int, ...]],
     chance: list[float],
 ) -> float:
     """-log P(labels), summed."""
     total = 0.0
-    for values, some in zip(evidence, rows, strict=True):
+    for values, some in zip(registration_score, rows, strict=True):
         for c, (value, p) in enumerate(zip(values, chance, strict=True)):
             odds = log(p / (1 - p)) + factor * value
             odds = -odds if c in some else odds
@@ -123,13 +123,15 @@ def surprise(
 
 
 def likeliest_factor(
-    evidence: list[list[float]], rows: Sequence[tuple[int, ...]], chance: list[float]
+    registration_score: list[list[float]], rows: Sequence[tuple[int, ...]], chance: list[float]
 ) -> float:
     """By trying: the surprise at the labels is convex in the factor."""
     low, high = 0.0, 1.0
     for _ in range(60):
         third = (high - low) / 3
-        one, other = (surprise(f, evidence, rows, chance) for f in (low + third, high - third))
+        one, other = (
+            surprise(f, registration_score, rows, chance) for f in (low + third, high - third)
+        )
         if one <= other:
             high -= third
         else:

@@ -85,8 +85,8 @@ def test_a_relation_says_what_the_sets_are_to_each_other(own: Answer, other: Ans
 
 
 def test_conflicts_within_and_between() -> None:
-    told = [tuple(line) for line in conflict_table([ONE, TWO]).itertuples(index=False)]
-    assert told == [
+    reported = [tuple(line) for line in conflict_table([ONE, TWO]).itertuples(index=False)]
+    assert reported == [
         ("b", "one", "2", "two", "2 9", "fewer"),
         ("c", "one", "3", "two", "9", "disjoint"),
         ("d", "one", "4 5", "two", "4 9", "overlapping"),

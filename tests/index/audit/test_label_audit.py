@@ -108,11 +108,11 @@ def test_kin_that_all_carry_one_wrong_label_do_not_vouch_for_one_another() -> No
     neighbours, labels, kin = clusters(of=10, fields=4)
     for field in range(4):
         labels[f"2-03-{field}"] = (0,)
-    told = audit(neighbours, labels, kin, count=4)
+    reported = audit(neighbours, labels, kin, count=4)
     untold = audit(neighbours, labels, count=4)
-    wrong = [n for n, i in enumerate(told.ids) if i.startswith("2-03")]
-    assert set(np.argsort(-told.suspicion_N)[:4]) == set(wrong)
-    assert (told.suspicion_N[wrong] > untold.suspicion_N[wrong]).all()
+    wrong = [n for n, i in enumerate(reported.ids) if i.startswith("2-03")]
+    assert set(np.argsort(-reported.suspicion_N)[:4]) == set(wrong)
+    assert (reported.suspicion_N[wrong] > untold.suspicion_N[wrong]).all()
 
 
 def test_one_image_against_its_kin_is_found() -> None:
@@ -137,7 +137,7 @@ def test_two_pairs_worked_by_hand() -> None:
     differing = (p * p - (1 - q) * q) / total
     kappa = (same + differing) / 2
     odds = kappa / (1 - kappa)
-    # likely = log-odds of the chance + trust * evidence; the same trust everywhere.
+    # likely = log-odds of the chance + trust * registration score; the same trust everywhere.
     for_a = found.likely_NC[0] - [log(p / (1 - p)), log(q / (1 - q))]
     ratio = [log1p(odds / p), -log1p(odds / (1 - q))]
     assert for_a[0] / for_a[1] == pytest.approx(ratio[0] / ratio[1])

@@ -81,7 +81,7 @@ def test_columns_that_nobody_names_are_not_read_whatever_they_hold(tmp_path: Pat
 
 def test_rows_of_other_images_than_the_atlas_holds_are_left_out(tmp_path: Path) -> None:
     leaks = read(tmp_path, "Id,Target\na,0\nb,1\nc,2\n", test_ids=("a", "c", "d"))
-    assert (set(leaks.by_id), leaks.strangers) == ({"a", "c"}, 1)
+    assert (set(leaks.by_id), leaks.non_matches) == ({"a", "c"}, 1)
 
 
 @pytest.mark.parametrize("written", ["0 7", " 7;0 ", "[0, 7]", "0|7", "0 7 7"])

@@ -15,11 +15,11 @@ LABELS = dict.fromkeys(IDS, (1,)) | {"t1": (0, 2), "e1": (2, 0), "e2": (3,)}
 
 
 def matches_of(*pairs: tuple[str, str, float]) -> Matches:
-    """query, match and evidence; from .8 on it is a claim."""
+    """query, match and registration score; from .8 on it is a claim."""
     rows = [
-        (query, SPLITS[query], match, SPLITS[match], 0.9, evidence,
-         "same_image" if evidence >= 0.8 else "", evidence - 0.01)
-        for query, match, evidence in pairs
+        (query, SPLITS[query], match, SPLITS[match], 0.9, registration_score,
+         "same_image" if registration_score >= 0.8 else "", registration_score - 0.01)
+        for query, match, registration_score in pairs
     ]  # fmt: skip
     return Matches(table=pd.DataFrame(rows, columns=list(MATCH_COLUMNS)))
 
@@ -32,9 +32,9 @@ def test_the_first_image_of_a_component_is_the_original() -> None:
     found = duplicates_of(("e1", "t1", 0.9), ("t1", "e1", 0.95), ("t2", "e2", 0.85))
     assert found.to_dict("records") == [
         {"id": "e1", "split": "external", "duplicate_of": "t1", "similarity": 0.9,
-         "evidence": 0.95, "confidence": 0.94, "same_labels": "yes"},
+         "registration_score": 0.95, "confidence": 0.94, "same_labels": "yes"},
         {"id": "e2", "split": "external", "duplicate_of": "t2", "similarity": 0.9,
-         "evidence": 0.85, "confidence": 0.84, "same_labels": "no"},
+         "registration_score": 0.85, "confidence": 0.84, "same_labels": "no"},
     ]  # fmt: skip
 
 

@@ -7,18 +7,18 @@ from index.claims.leaks import find_leaks, find_matches
 from index.copies.calibration import SameImageCalibration, SiblingCalibration, no_siblings
 from index.copies.guarantee import Trials, measure_guarantee
 
-PROMISE = measure_guarantee(
+GUARANTEE = measure_guarantee(
     Trials(known_K=np.full(100, 0.9), unknown_U=np.full(100, 0.1)),
-    wanted_cut=0.8, precision=0.5, share=0.5, seed=0,
+    wanted_threshold=0.8, precision=0.5, share=0.5, seed=0,
 )  # fmt: skip
 SAME = SameImageCalibration(
-    cut=0.8, centre_z=0.3, spread_z=0.1, planted=tuple(np.linspace(0.85, 0.99, 50)),
-    natural_count=100, suspected=0, copy_share=0.026, promise=PROMISE, note="",
+    threshold=0.8, centre_z=0.3, spread_z=0.1, planted=tuple(np.linspace(0.85, 0.99, 50)),
+    natural_count=100, suspected=0, copy_share=0.026, guarantee=GUARANTEE, note="",
 )  # fmt: skip
 SIBLING = SiblingCalibration(
-    cut=0.6, scores=(0.0, 0.6, 1.0), precisions=(0.0, 0.95, 1.0), bounds=(0.0, 0.9, 0.9),
-    recalls=(1.0, 0.5, 0.0), recall_at_cut=0.5, known_count=1000, unknown_count=1000,
-    promise=PROMISE, note="",
+    threshold=0.6, scores=(0.0, 0.6, 1.0), precisions=(0.0, 0.95, 1.0), bounds=(0.0, 0.9, 0.9),
+    recalls=(1.0, 0.5, 0.0), recall_at_threshold=0.5, known_count=1000, unknown_count=1000,
+    guarantee=GUARANTEE, note="",
 )  # fmt: skip
 LABELS = {"a": (1,), "b": (2, 0), "c": (1,), "d": (3,), "e": (3,)}
 IDENTITIES = {"a": None, "b": "B", "c": "B", "d": "D", "e": "D"}
@@ -32,16 +32,16 @@ def claims(
     unproven: tuple[str, ...] = (),
     equal: tuple[str, ...] = (),
 ):
-    """One query q with (id, similarity, evidence) candidates, some equal; r has none."""
+    """One query q with (id, similarity, registration score) candidates, some equal; r has none."""
     count = len(candidates)
     neighbours = Neighbours(
         query_ids=("q", "r"),
         reference_ids_NK=np.array([[c[0] for c in candidates], [""] * count], dtype=object),
         similarity_NK=np.array([[c[1] for c in candidates], [-np.inf] * count], np.float32),
     )
-    evidence = np.array([[c[2] for c in candidates], [-1.0] * count], np.float32)
+    registration_score = np.array([[c[2] for c in candidates], [-1.0] * count], np.float32)
     matches = find_matches(
-        neighbours, evidence, SAME, sibling,
+        neighbours, registration_score, SAME, sibling,
         equal_NK=np.isin(neighbours.reference_ids_NK.astype(str), equal),
         splits=SPLITS, identities=IDENTITIES,
     )  # fmt: skip
@@ -88,11 +88,11 @@ def test_equal_images_that_show_nothing_are_no_copies():
     assert leaks.empty
 
 
-def test_siblings_carry_no_evidence_and_need_an_identity():
+def test_siblings_carry_no_score_and_need_an_identity():
     _, leaks = claims([("a", 0.95, 0.1), ("d", 0.7, 0.3), ("e", 0.65, 0.1)])
     row = leaks.iloc[0]
     assert (row["match_id"], row["relation"]) == ("d", "sibling")
-    assert pd.isna(row["evidence"])
+    assert pd.isna(row["registration_score"])
     assert row["confidence"] == pytest.approx(0.9625)
     assert "identity D" in row["reason"]
 
@@ -116,7 +116,7 @@ def test_equal_claims_are_ordered_by_id():
     assert leaks.iloc[0]["match_id"] == "a"
 
 
-def test_nothing_is_claimed_below_the_cuts_or_of_a_blank_query():
+def test_nothing_is_claimed_below_the_thresholds_or_of_a_blank_query():
     _, leaks = claims([("a", 0.99, 0.79), ("b", 0.59, 0.1)])
     assert leaks.empty
     _, leaks = claims([("d", 0.99, -1.0)])

@@ -1,4 +1,4 @@
-"""A promise that is kept, on trials whose truth is known."""
+"""A guarantee that is kept, on trials whose truth is known."""
 
 import numpy as np
 import pytest
@@ -23,8 +23,8 @@ def drawn(known_count: int, unknown_count: int, seed: int) -> Trials:
     return trials(list(rng.normal(3.0, 1.0, known_count)), list(rng.normal(0, 1, unknown_count)))
 
 
-def true_precision(cut: float, share: float) -> float:
-    right, false = norm.sf(cut - 3.0), norm.sf(cut)
+def true_precision(threshold: float, share: float) -> float:
+    right, false = norm.sf(threshold - 3.0), norm.sf(threshold)
     return float(share * right / (share * right + (1 - share) * false))
 
 
@@ -39,25 +39,25 @@ def test_the_bound_by_hand_where_nothing_false_was_seen():
 
 @pytest.mark.parametrize("false", [0, 1])
 def test_the_default_numbers_of_trials_can_show_the_default_precision(false: int) -> None:
-    """With nine of ten copies found and one stranger taken for a copy; else nobody who has images
-    enough would ever be promised anything."""
+    """With nine of ten copies found and one non-match taken for a copy; else nobody who has images
+    enough would ever be guaranteed anything."""
     asked = LeakSettings()
-    copies, strangers = asked.planted_copies, asked.natural_queries
+    copies, non_matches = asked.planted_copies, asked.natural_queries
     found = round(0.92 * copies)
     some = trials(
-        [0.9] * found + [0.2] * (copies - found), [0.9] * false + [0.2] * (strangers - false)
+        [0.9] * found + [0.2] * (copies - found), [0.9] * false + [0.2] * (non_matches - false)
     )
-    promise = measure_guarantee(
-        some, wanted_cut=0.6, precision=asked.copy_precision, share=asked.copy_share, seed=0
+    guarantee = measure_guarantee(
+        some, wanted_threshold=0.6, precision=asked.copy_precision, share=asked.copy_share, seed=0
     )
-    assert promise.reached
+    assert guarantee.reached
 
 
-def test_the_bound_counts_what_reaches_the_cut_and_wrong_matches_against_it():
+def test_the_bound_counts_what_reaches_the_threshold_and_wrong_matches_against_it():
     mixed = trials([0.9, 0.8, 0.7], [0.5, 0.1], [True, True, False])
     better = trials([0.9, 0.8, 0.7], [0.1, 0.1], [True, True, True])
-    cuts = np.array([0.5, 0.6, 0.95])
-    low, high = precision_bound(mixed, cuts, 0.3), precision_bound(better, cuts, 0.3)
+    thresholds = np.array([0.5, 0.6, 0.95])
+    low, high = precision_bound(mixed, thresholds, 0.3), precision_bound(better, thresholds, 0.3)
     assert (low[:2] < high[:2]).all()
     assert low[2] == high[2] == 0.0  # nothing is claimed, so nothing is shown
 
@@ -67,64 +67,66 @@ def test_the_bound_counts_what_reaches_the_cut_and_wrong_matches_against_it():
 def test_a_bound_is_a_share_and_more_clean_queries_never_lower_it(known, unknown, seed):
     some = drawn(known, unknown, seed)
     more = trials(list(some.known_K), [*some.unknown_U, *[-9.0] * 10])
-    cuts = np.linspace(-1, 4, 7)
-    before, after = precision_bound(some, cuts, 0.2), precision_bound(more, cuts, 0.2)
+    thresholds = np.linspace(-1, 4, 7)
+    before, after = precision_bound(some, thresholds, 0.2), precision_bound(more, thresholds, 0.2)
     assert ((before >= 0) & (before <= 1)).all()
     assert (after >= before - 1e-12).all()
 
 
-def test_three_hundred_clean_queries_promise_99_percent_at_half_but_not_at_the_share_of_2018():
+def test_three_hundred_clean_queries_guarantee_99_percent_at_half_but_not_at_the_share_of_2018():
     clean = trials([1.0] * 2000, [0.0] * 340)
-    ask = {"wanted_cut": 0.5, "precision": 0.99, "seed": 0}
+    ask = {"wanted_threshold": 0.5, "precision": 0.99, "seed": 0}
     assert measure_guarantee(clean, share=0.5, **ask).reached
     few = measure_guarantee(clean, share=0.026, **ask)
     assert not few.reached
-    assert few.cut == 0.5  # what is claimed does not change, only what is promised of it
+    assert few.threshold == 0.5  # what is claimed does not change, only what is guaranteed of it
     assert 0.7 < few.shown < 0.75
     assert measure_guarantee(trials([1.0] * 2000, [0.0] * 13_000), share=0.026, **ask).reached
 
 
 def test_a_precision_that_needs_nearly_all_copies_is_shown_where_nearly_all_are_found():
-    """At 5 % copies and 6,500 clean queries .99 wants a recall above .9: at half of it none holds,
+    """At 5% copies and 6,500 clean queries .99 wants a recall above .9: at half of it none holds,
     and testing must not begin there."""
     rng = np.random.default_rng(0)
     trials = Trials(known_K=rng.uniform(0.7, 1.0, 800), unknown_U=rng.uniform(0.0, 0.5, 6500))
-    promise = measure_guarantee(trials, wanted_cut=0.6, precision=0.99, share=0.05, seed=0)
-    assert promise.reached
-    assert promise.lowest == promise.cut == 0.6
-    assert promise.highest is not None
-    assert np.mean(trials.known_K >= promise.highest) > 0.9
+    guarantee = measure_guarantee(trials, wanted_threshold=0.6, precision=0.99, share=0.05, seed=0)
+    assert guarantee.reached
+    assert guarantee.lowest == guarantee.threshold == 0.6
+    assert guarantee.highest is not None
+    assert np.mean(trials.known_K >= guarantee.highest) > 0.9
 
 
-def test_the_promise_breaks_no_more_often_than_it_says():
-    """Planted truth: Gaussian scores, whose true precision at every cut is known."""
+def test_the_guarantee_breaks_no_more_often_than_it_says():
+    """Planted truth: Gaussian scores, whose true precision at every threshold is known."""
     share, asked, redraws = 0.3, 0.95, 400
-    promises = [
+    guarantees = [
         measure_guarantee(
-            drawn(600, 1500, seed), wanted_cut=-5.0, precision=asked, share=share, seed=seed
+            drawn(600, 1500, seed), wanted_threshold=-5.0, precision=asked, share=share, seed=seed
         )
         for seed in range(redraws)
     ]
-    assert sum(promise.reached for promise in promises) > 0.95 * redraws
-    # The cut that is used is the lowest of all that are shown, where a broken promise is likeliest.
-    assert all(promise.cut == promise.lowest for promise in promises if promise.reached)
-    broken = sum(true_precision(promise.cut, share) < asked for promise in promises)
+    assert sum(guarantee.reached for guarantee in guarantees) > 0.95 * redraws
+    # The threshold that is used is the lowest of all that are shown, where a broken guarantee is likeliest.
+    assert all(
+        guarantee.threshold == guarantee.lowest for guarantee in guarantees if guarantee.reached
+    )
+    broken = sum(true_precision(guarantee.threshold, share) < asked for guarantee in guarantees)
     assert broken <= binom.ppf(0.999, redraws, RISK)
 
 
-def test_a_cut_inside_the_shown_range_is_kept_and_one_outside_moves_to_its_edge():
+def test_a_threshold_inside_the_shown_range_is_kept_and_one_outside_moves_to_its_edge():
     shown = drawn(2000, 20_000, 0)
     ask = {"precision": 0.9, "share": 0.3, "seed": 0}
-    low = measure_guarantee(shown, wanted_cut=-5.0, **ask)
-    inside = measure_guarantee(shown, wanted_cut=low.cut + 0.1, **ask)
-    assert inside.cut == pytest.approx(low.cut + 0.1)
-    assert measure_guarantee(shown, wanted_cut=99.0, **ask).cut == low.highest
+    low = measure_guarantee(shown, wanted_threshold=-5.0, **ask)
+    inside = measure_guarantee(shown, wanted_threshold=low.threshold + 0.1, **ask)
+    assert inside.threshold == pytest.approx(low.threshold + 0.1)
+    assert measure_guarantee(shown, wanted_threshold=99.0, **ask).threshold == low.highest
 
 
 def test_look_alikes_are_counted_both_ways():
     queries = [0.0] * 40_000 + [1.0] * 30
     both = measure_guarantee(
-        trials([1.0] * 1000, queries), wanted_cut=0.9, precision=0.99, share=0.026, seed=0
+        trials([1.0] * 1000, queries), wanted_threshold=0.9, precision=0.99, share=0.026, seed=0
     )
     assert both.false_count == 30
     assert not both.reached
@@ -133,7 +135,7 @@ def test_look_alikes_are_counted_both_ways():
 
 
 def test_the_number_of_queries_that_would_show_the_precision_is_stated_and_suffices():
-    ask = {"wanted_cut": 0.9, "precision": 0.99, "share": 0.026, "seed": 0}
+    ask = {"wanted_threshold": 0.9, "precision": 0.99, "share": 0.026, "seed": 0}
     few = measure_guarantee(trials([1.0] * 800, [0.0] * 68), **ask)
     assert not few.reached
     assert few.needed_count is not None
@@ -146,7 +148,7 @@ def test_the_number_of_queries_that_would_show_the_precision_is_stated_and_suffi
 def test_where_no_number_of_queries_would_suffice_the_sentence_says_so():
     queries = [0.0] * 100 + [1.0] * 100  # half of the queries without a true match reach it
     hopeless = measure_guarantee(
-        trials([1.0] * 800, queries), wanted_cut=0.9, precision=0.99, share=0.026, seed=0
+        trials([1.0] * 800, queries), wanted_threshold=0.9, precision=0.99, share=0.026, seed=0
     )
     assert hopeless.needed_count is None
     assert "no number of such queries would show more" in hopeless.in_words()

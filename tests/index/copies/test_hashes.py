@@ -1,4 +1,4 @@
-"""Candidates by perceptual hashes, against a naive search over all pairs and turns."""
+"""Candidates by perceptual hashes, against a naive search over all pairs and rotations."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
-from atlas.synthetic.edits import plant, turned
-from index.copies.hashes import HASHES, TURNS, HashIndex, hash_field, hash_images, with_hashed
+from atlas.synthetic.edits import plant, rotated
+from index.copies.hashes import HASHES, ROTATIONS, HashIndex, hash_field, hash_images, with_hashed
 from index.copies.verification import Images
 
 SIDE = 64
@@ -30,23 +30,23 @@ def field(seed: int, channels: int = 2) -> np.ndarray:
 
 
 def distances(query: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Bits over all channels between the nearest turn of a query and each reference, M."""
+    """Bits over all channels between the nearest rotation of a query and each reference, M."""
     pairs = np.unpackbits(query[:, None] ^ references[None], axis=-1)
     return pairs.sum(axis=(2, 3)).min(axis=0)
 
 
 @pytest.mark.parametrize("kind", sorted(HASHES))
-def test_each_turn_has_the_very_hash_of_the_turned_image(kind):
+def test_each_rotation_has_the_very_hash_of_the_rotated_image(kind):
     noisy = np.random.default_rng(0).integers(0, 256, (2, 50, 50), dtype=np.uint8)
     for image in (noisy, field(3)):
-        for turn, codes in enumerate(hash_field(image, kind)):
-            planes = [Image.fromarray(plane) for plane in turned(image, turn)]
+        for rotation, codes in enumerate(hash_field(image, kind)):
+            planes = [Image.fromarray(plane) for plane in rotated(image, rotation)]
             expected = [HASHES[kind](plane).hash.ravel() for plane in planes]
             np.testing.assert_array_equal(np.unpackbits(codes, axis=-1).astype(bool), expected)
 
 
 @pytest.mark.parametrize("kind", sorted(HASHES))
-def test_a_turned_and_rescaled_copy_finds_its_source(kind, tmp_path):
+def test_a_rotated_and_rescaled_copy_finds_its_source(kind, tmp_path):
     ids = [f"{n:02d}" for n in range(30)]
     fields = {i: field(int(i)) for i in ids}
     images = Images(
@@ -55,7 +55,7 @@ def test_a_turned_and_rescaled_copy_finds_its_source(kind, tmp_path):
     codes = hash_images(ids, images, kind, folder=tmp_path)
     index = HashIndex(ids=tuple(ids), upright_MCB=codes[:, 0])
     copies = [
-        hash_field(plant(turned(fields[i], n % 8), "rescale", np.random.default_rng(n)), kind)
+        hash_field(plant(rotated(fields[i], n % 8), "rescale", np.random.default_rng(n)), kind)
         for n, i in enumerate(ids)
     ]
     found = index.nearest([f"copy {i}" for i in ids], np.stack(copies), 1)
@@ -67,20 +67,20 @@ def test_a_turned_and_rescaled_copy_finds_its_source(kind, tmp_path):
 def test_the_nearest_equal_the_naive_search(seed, k):
     rng = np.random.default_rng(seed)
     references = rng.integers(0, 256, (9, 2, 8), dtype=np.uint8)
-    queries = rng.integers(0, 256, (5, TURNS, 2, 8), dtype=np.uint8)
+    queries = rng.integers(0, 256, (5, ROTATIONS, 2, 8), dtype=np.uint8)
     ids = tuple(f"r{n}" for n in range(9))
     found = HashIndex(ids=ids, upright_MCB=references).nearest([*"abcd", "r3"], queries, k)
     for n, name in enumerate([*"abcd", "r3"]):
         bits = distances(queries[n], references)
         ranked = [i for _, i in sorted(zip(bits, ids, strict=True)) if i != name][:k]
-        # A reference is only sure to be found by its nearest turn, and each turn names k + 1.
+        # A reference is only sure to be found by its nearest rotation, and each rotation names k + 1.
         near = {i: b for b, i in zip(bits, ids, strict=True)}
         assert [near[i] for i in found[n] if i] == [near[i] for i in ranked]
 
 
 def test_limits_are_of_each_channel():
     upright = np.zeros((1, 2, 8), np.uint8)
-    query = np.zeros((1, TURNS, 2, 8), np.uint8)
+    query = np.zeros((1, ROTATIONS, 2, 8), np.uint8)
     query[:, :, 0, 0] = 0b111
     index = HashIndex(ids=("a",), upright_MCB=upright)
     assert index.nearest(["q"], query, 1, limits_C=np.array([3, 0]))[0, 0] == "a"

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.copies.hashes import ALIKE_BITS, TURNS, equal_images, hash_field, near_duplicates
+from index.copies.hashes import ALIKE_BITS, ROTATIONS, equal_images, hash_field, near_duplicates
 from tests.index.copies.test_hashes import field
 
 
@@ -16,7 +16,7 @@ def test_every_repetition_is_paired_with_the_first() -> None:
     assert set(table["kind"]) == {"equal"}
 
 
-def test_a_turned_image_is_found_and_strangers_are_not() -> None:
+def test_a_rotated_image_is_found_and_non_matches_are_not() -> None:
     fields = [field(0), field(1), np.rot90(field(0), axes=(1, 2)).copy()]
     hashes = np.stack([hash_field(one, "dhash") for one in fields])
     table = near_duplicates([*"abc"], hashes)
@@ -26,13 +26,13 @@ def test_a_turned_image_is_found_and_strangers_are_not() -> None:
 @settings(max_examples=25)
 @given(seed=st.integers(0, 10_000))
 def test_alike_pairs_equal_the_naive_search(seed: int) -> None:
-    """Hashes scatter by a few bits about two centres, each turn for itself."""
+    """Hashes scatter by a few bits about two centres, each rotation for itself."""
     rng = np.random.default_rng(seed)
-    centres = rng.integers(0, 256, (2, TURNS, 2, 8), dtype=np.uint8)
+    centres = rng.integers(0, 256, (2, ROTATIONS, 2, 8), dtype=np.uint8)
     hashes = centres[rng.integers(0, 2, 6)].copy()
     for one in hashes:
-        for turn in one:
-            for channel in turn:
+        for rotation in one:
+            for channel in rotation:
                 for bit in rng.choice(64, rng.integers(0, 5), replace=False):
                     channel[bit // 8] ^= np.uint8(1 << (bit % 8))
     ids = [f"i{n}" for n in range(len(hashes))]
@@ -41,7 +41,7 @@ def test_alike_pairs_equal_the_naive_search(seed: int) -> None:
         return min(
             max(int(np.unpackbits(hashes[q, t, c] ^ hashes[r, 0, c]).sum()) for c in range(2))
             for q, r in ((one, other), (other, one))
-            for t in range(TURNS)
+            for t in range(ROTATIONS)
         )
 
     expected = {

@@ -32,10 +32,10 @@ def test_true_pairs_stand_clear_of_false_ones(shared, tmp_path, bench, copies):
     for row in truth:
         query = prepare(banded[row["Id"]], SETTINGS)
         if row["relation"] == "same_image":
-            true.append(register(query, banded[row["source"]], SETTINGS).evidence)
+            true.append(register(query, banded[row["source"]], SETTINGS).registration_score)
         else:
             others = rng.choice(train, 4, replace=False)
-            false += [register(query, banded[str(i)], SETTINGS).evidence for i in others]
+            false += [register(query, banded[str(i)], SETTINGS).registration_score for i in others]
     assert len(true) == copies
     assert min(true) > 0.9
     assert max(false) < 0.7

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas.synthetic.edits import EDITS, HARD_EDITS, plant, turned
+from atlas.synthetic.edits import EDITS, HARD_EDITS, plant, rotated
 from index.copies.registration import (
     Registration,
     band_passed,
@@ -33,15 +33,15 @@ def registered(query: np.ndarray, reference: np.ndarray) -> Registration:
     return register(prepared, band_passed(reference, SETTINGS), SETTINGS)
 
 
-def evidence(query: np.ndarray, reference: np.ndarray) -> float:
-    return registered(query, reference).evidence
+def registration_score(query: np.ndarray, reference: np.ndarray) -> float:
+    return registered(query, reference).registration_score
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), edit=st.sampled_from(sorted(EDITS)), channels=st.integers(1, 4))
 def test_every_planted_edit_is_recognised(seed, edit, channels):
     source = texture(seed, channels=channels)
-    assert evidence(plant(source, edit, np.random.default_rng(seed)), source) > 0.85
+    assert registration_score(plant(source, edit, np.random.default_rng(seed)), source) > 0.85
 
 
 @settings(max_examples=40, deadline=None)
@@ -53,37 +53,39 @@ def test_every_planted_edit_is_recognised(seed, edit, channels):
 def test_hard_edits_score_above_another_picture(seed, edit, channels):
     source, other = texture(seed, channels=channels), texture(seed + 20_000, channels=channels)
     copy = plant(source, edit, np.random.default_rng(seed))
-    assert evidence(copy, source) > max(0.7, evidence(copy, other) + 0.1)
+    assert registration_score(copy, source) > max(0.7, registration_score(copy, other) + 0.1)
 
 
 def test_a_channel_that_is_blank_in_one_field_does_not_count():
     source = texture(11, channels=3)
     dark = source.copy()
     dark[1] = 0
-    assert evidence(dark, source) == pytest.approx(evidence(source, source), abs=1e-3)
-    assert evidence(source, dark) == pytest.approx(1.0, abs=1e-3)
+    assert registration_score(dark, source) == pytest.approx(
+        registration_score(source, source), abs=1e-3
+    )
+    assert registration_score(source, dark) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_fields_that_share_no_channel_match_nothing():
     source = texture(12)
     first, second = source.copy(), source.copy()
     first[0], second[1] = 0, 0
-    assert evidence(first, second) == -1.0
+    assert registration_score(first, second) == -1.0
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), channels=st.integers(1, 4))
 def test_another_picture_is_not(seed, channels):
     one, other = texture(seed, channels=channels), texture(seed + 20_000, channels=channels)
-    assert evidence(one, other) < 0.8
+    assert registration_score(one, other) < 0.8
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_the_turn_is_found(number):
+def test_the_rotation_is_found(number):
     source = texture(3)
-    query, reference = (band_passed(f, SETTINGS) for f in (turned(source, number), source))
-    found = registered(turned(source, number), source)
-    np.testing.assert_allclose(turned(query, found.turn), reference, atol=1e-4)
+    query, reference = (band_passed(f, SETTINGS) for f in (rotated(source, number), source))
+    found = registered(rotated(source, number), source)
+    np.testing.assert_allclose(rotated(query, found.rotation), reference, atol=1e-4)
 
 
 def test_a_crop_is_laid_where_it_was_cut():
@@ -99,9 +101,9 @@ def test_a_crop_is_laid_where_it_was_cut():
 @pytest.mark.parametrize("level", [0, 7, 255])
 def test_a_blank_image_matches_nothing_not_even_itself(level):
     blank = np.full((2, 96, 96), level, np.uint8)
-    assert evidence(blank, blank) == -1.0
-    assert evidence(blank, texture(5)) == -1.0
-    assert evidence(texture(5), blank) == -1.0
+    assert registration_score(blank, blank) == -1.0
+    assert registration_score(blank, texture(5)) == -1.0
+    assert registration_score(texture(5), blank) == -1.0
 
 
 def test_equal_fields_correlate_fully_and_symmetry_holds():

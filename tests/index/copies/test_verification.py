@@ -28,29 +28,29 @@ def found() -> Neighbours:
 
 
 def test_equals_pair_by_pair(tmp_path):
-    evidence = examine(found(), images(), images(), SETTINGS, folder=tmp_path)
+    registration_score = examine(found(), images(), images(), SETTINGS, folder=tmp_path)
     for n, query in enumerate(found().query_ids):
         for k, match in enumerate(found().reference_ids_NK[n]):
             if match == "":
-                assert evidence[n, k] == -1.0
+                assert registration_score[n, k] == -1.0
                 continue
             one, other = (band_passed(FIELDS[i], SETTINGS) for i in (query, match))
-            expected = register(prepare(one, SETTINGS), other, SETTINGS).evidence
-            assert evidence[n, k] == pytest.approx(expected, abs=1e-6)
-    assert evidence[0, 0] == pytest.approx(1.0, abs=1e-5)
+            expected = register(prepare(one, SETTINGS), other, SETTINGS).registration_score
+            assert registration_score[n, k] == pytest.approx(expected, abs=1e-6)
+    assert registration_score[0, 0] == pytest.approx(1.0, abs=1e-5)
 
 
-def test_without_candidates_there_is_no_evidence(tmp_path):
+def test_without_candidates_there_is_no_score(tmp_path):
     nobody = Neighbours(
         query_ids=("0", "1"),
         reference_ids_NK=np.full((2, 3), "", dtype=object),
         similarity_NK=np.zeros((2, 3), np.float32),
     )
-    evidence = examine(nobody, images(), images(), SETTINGS, folder=tmp_path)
-    np.testing.assert_array_equal(evidence, -1.0)
+    registration_score = examine(nobody, images(), images(), SETTINGS, folder=tmp_path)
+    np.testing.assert_array_equal(registration_score, -1.0)
 
 
-def test_many_pairs_are_compared_by_processes_to_the_same_evidence(tmp_path, monkeypatch):
+def test_many_pairs_are_compared_by_processes_to_the_same_score(tmp_path, monkeypatch):
     few = examine(found(), images(), images(), SETTINGS, folder=tmp_path / "few")
     monkeypatch.setattr(verification, "PAIRS_WORTH_PROCESSES", 1)
     many = examine(found(), images(), images(), SETTINGS, folder=tmp_path / "many")

@@ -52,7 +52,7 @@ def test_more_is_done_for_more_recall(embeddings):
     assert little.proposals < much.proposals
 
 
-def test_too_little_memory_is_told(embeddings):
+def test_too_little_memory_is_reported(embeddings):
     with pytest.raises(UserError, match="within 0 MiB"):
         tune(embeddings, build_index(embeddings), recall=0.9, mib=0.01)
 

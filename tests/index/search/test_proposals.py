@@ -58,7 +58,7 @@ def naive(vectors, queries, k, own=None):
 @MAKERS
 @pytest.mark.parametrize("spread", [1.0, 0.3, 1e-2, 1e-4, 0.0])
 def test_neighbours_are_the_naive_ones_however_near_they_lie(make, spread):
-    """The closer the members of a group, the less a rounded product tells them apart; at 0 they are
+    """The closer the members of a group, the less a rounded product says them apart; at 0 they are
     the same, and ranks decide."""
     rng = np.random.default_rng(7)
     middles = unit(rng, 20, 48)
@@ -175,10 +175,10 @@ def bound_holds(make, vectors, queries):
 
 
 @MAKERS
-def test_nothing_that_is_left_out_exceeds_what_is_told(make):
+def test_nothing_that_is_left_out_exceeds_what_is_reported(make):
     rng = np.random.default_rng(1)
     outside, _ = bound_holds(make, unit(rng, 5000, 64), unit(rng, 50, 64))
-    assert (outside < 0.9).all()  # it tells something
+    assert (outside < 0.9).all()  # it says something
 
 
 @settings(max_examples=60, deadline=None)
@@ -217,7 +217,7 @@ def test_a_query_is_answered_the_same_alone_and_among_others(make):
         np.testing.assert_array_equal(alone[1], products[n : n + 1])
 
 
-def test_proposals_that_promise_nothing_are_taken_as_they_are():
+def test_proposals_that_guarantee_nothing_are_taken_as_they_are():
     vectors = np.eye(4, dtype=np.float32)
 
     def propose(queries_QD, count):

@@ -43,7 +43,7 @@ def test_as_by_trying_every_threshold(seed: int) -> None:
     assert found.false_alarms <= 12
 
 
-def test_impostors_that_tie_at_the_cut_all_stay_out() -> None:
+def test_impostors_that_tie_at_the_threshold_all_stay_out() -> None:
     found = identify(scores([(0.9, True), (0.5, True)], [0.5] * 300))
     assert found is not None
     assert (found.false_alarms, found.identified) == (0, 1)
@@ -60,10 +60,12 @@ def test_queries_whose_class_is_not_in_the_gallery_are_the_impostors() -> None:
     people = {name: rng.normal(size=16) for name in "abc"}
     gallery = {f"{name} known": people[name] for name in "abc"}
     probes = {f"{name} again": people[name] + rng.normal(0, 0.05, 16) for name in "abc"}
-    strangers = {f"s{n} stranger": rng.normal(size=16) for n in range(200)}
-    classes = {i: i.split()[0] for i in (*gallery, *probes, *strangers)}
+    non_matches = {f"s{n} non-match": rng.normal(size=16) for n in range(200)}
+    classes = {i: i.split()[0] for i in (*gallery, *probes, *non_matches)}
     ranked = rank_queries(
-        CosineSimilarities(queries=embeddings(probes | strangers), references=embeddings(gallery)),
+        CosineSimilarities(
+            queries=embeddings(probes | non_matches), references=embeddings(gallery)
+        ),
         classes,
     )
     found = identify(ranked)

@@ -47,19 +47,19 @@ def test_unseen_identities_look_among_themselves() -> None:
     assert opened.query_ids == opened.reference_ids == HELD_OUT.unseen_identity_ids
 
 
-def test_half_of_the_unseen_are_known_by_all_fields_but_one_and_half_are_strangers() -> None:
+def test_half_of_the_unseen_are_known_by_all_fields_but_one_and_half_are_non_matches() -> None:
     chosen = []
     for seed in range(6):
         protocol = measured_by(HELD_OUT, seed=seed)[2]
         assert protocol.name == "open_set"
         known = {protocol.classes[i] for i in protocol.reference_ids}
         probes = [i for i in protocol.query_ids if protocol.classes[i] in known]
-        strangers = [i for i in protocol.query_ids if protocol.classes[i] not in known]
-        assert (len(known), len(probes), len(strangers)) == (2, 2, 8)
+        non_matches = [i for i in protocol.query_ids if protocol.classes[i] not in known]
+        assert (len(known), len(probes), len(non_matches)) == (2, 2, 8)
         assert len(protocol.reference_ids) == 6
         assert not set(protocol.query_ids) & set(protocol.reference_ids)
-        turned = replace(HELD_OUT, unseen_identity_ids=HELD_OUT.unseen_identity_ids[::-1])
-        again = measured_by(turned, seed=seed)[2]
+        rotated = replace(HELD_OUT, unseen_identity_ids=HELD_OUT.unseen_identity_ids[::-1])
+        again = measured_by(rotated, seed=seed)[2]
         assert set(again.query_ids) == set(protocol.query_ids)
         chosen.append(frozenset(probes))
     assert len(set(chosen)) > 1
@@ -101,7 +101,7 @@ def test_known_relations_make_protocols_of_their_own() -> None:
     assert test.classes["t3"] == (1, 7)
     assert test.relations is not None
     assert test.relations["t4"] == "novel"
-    # The source itself is right, nothing else is; those that are no copies are strangers.
+    # The source itself is right, nothing else is; those that are no copies are non-matches.
     assert same_image.query_ids == ("t1", "t3", "t4")
     assert [i for i in ATLAS.ids if same_image.classes[i] == same_image.classes["t1"]] == ["f0_1"]
     assert not {"t3", "t4"} & set(same_image.classes)

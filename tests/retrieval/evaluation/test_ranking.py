@@ -75,7 +75,7 @@ def test_by_a_hand_worked_example() -> None:
 
 @st.composite
 def questions(draw):
-    """Few values and few classes, so that ties, strangers and lone queries are common."""
+    """Few values and few classes, so that ties, non-matches and lone queries are common."""
     reference_ids = [f"i{n}" for n in range(draw(st.integers(1, 8)))]
     query_ids = draw(st.lists(st.sampled_from([*reference_ids, "p", "q"]), min_size=1, unique=True))
     values = st.sampled_from([-1.0, -0.5, -0.0, 0.0, 0.5, 1.0])
@@ -121,8 +121,8 @@ def test_of_equal_similarities_the_first_reference_ranks_first() -> None:
     scores = rank_queries(GivenSimilarities("q", "abc", similarity), classes)
     assert scores.nearest_ids == ("a",)
     assert scores.first_rank_Q.tolist() == [2]
-    turned = rank_queries(GivenSimilarities("q", "bca", similarity), classes)
-    assert turned.first_rank_Q.tolist() == [1]
+    rotated = rank_queries(GivenSimilarities("q", "bca", similarity), classes)
+    assert rotated.first_rank_Q.tolist() == [1]
 
 
 @given(st.lists(st.floats(-2, 2, width=32), max_size=20))

@@ -29,30 +29,30 @@ def class_loss(features: Rows, vectors: Rows, classes: Sequence[int], logit: Log
     return mean(costs)
 
 
-def sphereface_cosine(turned: float) -> float:
+def sphereface_cosine(rotated: float) -> float:
     """(-1)^k cos(m t) - 2k for m t in [k pi, (k + 1) pi]."""
     k = 0
-    while turned > (k + 1) * math.pi:
+    while rotated > (k + 1) * math.pi:
         k += 1
-    return (-1) ** k * math.cos(turned) - 2 * k
+    return (-1) ** k * math.cos(rotated) - 2 * k
 
 
 def combined_margin(scale: float, m1: float, m2: float, m3: float) -> Logit:
     def logit(feature: Vector, vector: Vector, own: bool) -> float:
         if not own:
             return scale * cosine(feature, vector)
-        turned = m1 * angle(feature, vector)
-        if turned + m2 <= math.pi:
-            return scale * (math.cos(turned + m2) - m3)
-        return scale * (sphereface_cosine(turned) - m2 * math.sin(m2) - m3)
+        rotated = m1 * angle(feature, vector)
+        if rotated + m2 <= math.pi:
+            return scale * (math.cos(rotated + m2) - m3)
+        return scale * (sphereface_cosine(rotated) - m2 * math.sin(m2) - m3)
 
     return logit
 
 
 def large_margin(m: float) -> Logit:
     def logit(feature: Vector, vector: Vector, own: bool) -> float:
-        turned = angle(feature, vector) * (m if own else 1)
-        return math.hypot(*feature) * math.hypot(*vector) * sphereface_cosine(turned)
+        rotated = angle(feature, vector) * (m if own else 1)
+        return math.hypot(*feature) * math.hypot(*vector) * sphereface_cosine(rotated)
 
     return logit
 

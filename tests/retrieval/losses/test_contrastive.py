@@ -52,8 +52,8 @@ def test_classes_and_one_label_each_equal_the_librarys(seed: int) -> None:
 
 def test_images_that_share_half_their_labels_weigh_half() -> None:
     # The first has both labels, the others one each: weights 1/2, 1/2 for it and 1/2 for them.
-    turns = [0.0, math.pi / 2, math.pi]
-    features = torch.tensor([[math.cos(t), math.sin(t)] for t in turns], dtype=torch.float64)
+    rotations = [0.0, math.pi / 2, math.pi]
+    features = torch.tensor([[math.cos(t), math.sin(t)] for t in rotations], dtype=torch.float64)
     labels = torch.tensor([[1.0, 1], [1, 0], [0, 1]])
     loss = made_loss(LossSettings(name="supervised_contrastive", temperature=1.0), dimension=2)
     # Cosines: first with second 0, first with third -1, second with third 0.

@@ -1,4 +1,4 @@
-"""What every loss promises: refusals, parameters, finite gradients, precision, learning."""
+"""What every loss guarantees: refusals, parameters, finite gradients, precision, learning."""
 
 import math
 from dataclasses import replace

@@ -118,8 +118,8 @@ def test_half_a_radian_of_margin_costs_as_much_as_28_65_degrees() -> None:
     classes = torch.tensor([0])
 
     def at(degrees: float) -> torch.Tensor:
-        turn = math.radians(degrees)
-        return torch.tensor([[math.cos(turn), math.sin(turn), 0]], dtype=torch.float64)
+        rotation = math.radians(degrees)
+        return torch.tensor([[math.cos(rotation), math.sin(rotation), 0]], dtype=torch.float64)
 
     with_margin = with_vectors(NAMED_LOSSES["arcface"], vectors)(at(60), classes)
     without = with_vectors(NAMED_LOSSES["norm_softmax"], vectors)
@@ -133,7 +133,7 @@ def test_half_a_radian_of_margin_costs_as_much_as_28_65_degrees() -> None:
     st.lists(st.floats(0, math.pi), min_size=2, max_size=2, unique=True),
 )  # fmt: skip
 def test_the_true_logit_never_rises_with_the_angle(
-    m1: float, m2: float, m3: float, turns: list[float]
+    m1: float, m2: float, m3: float, rotations: list[float]
 ) -> None:
     settings = LossSettings(
         name="combined_margin", angle_factor=m1, margin_radians=m2, margin_cosine=m3, scale=1.0
@@ -142,7 +142,7 @@ def test_the_true_logit_never_rises_with_the_angle(
     loss = with_vectors(settings, vectors)
     near, far = (
         loss(torch.tensor([[math.cos(t), math.sin(t), 0]]).double(), torch.tensor([0])).item()
-        for t in sorted(turns)
+        for t in sorted(rotations)
     )
     assert near <= far + 1e-7
 

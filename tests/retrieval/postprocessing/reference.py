@@ -11,14 +11,17 @@ def unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
 def s_norm(
     query: NDArray[np.float32],
     reference: NDArray[np.float32],
-    strangers_of_query: NDArray[np.float32],
-    strangers_of_reference: NDArray[np.float32],
+    non_matches_of_query: NDArray[np.float32],
+    non_matches_of_reference: NDArray[np.float32],
     nearest: int,
 ) -> float:
-    """One similarity, normalised; strangers: each side's cohort without the image itself."""
+    """One similarity, normalised; non-matches: each side's cohort without the image itself."""
     cosine, sides = float(query @ reference), []
-    for image, strangers in ((query, strangers_of_query), (reference, strangers_of_reference)):
-        highest = sorted((float(image @ other) for other in strangers), reverse=True)[:nearest]
+    for image, non_matches in (
+        (query, non_matches_of_query),
+        (reference, non_matches_of_reference),
+    ):
+        highest = sorted((float(image @ other) for other in non_matches), reverse=True)[:nearest]
         mean = sum(highest) / len(highest)
         deviation = (sum((value - mean) ** 2 for value in highest) / len(highest)) ** 0.5
         sides.append((cosine - mean) / deviation)

@@ -82,13 +82,13 @@ def test_exact_copies_are_each_others_neighbours() -> None:
     assert (copies == (np.arange(90) // 3)[:, None]).all()
 
 
-def test_a_stranger_that_lies_near_falls_behind_those_of_the_kind() -> None:
-    """The paper's point: the stranger's own neighbours are others."""
+def test_a_non_match_that_lies_near_falls_behind_those_of_the_kind() -> None:
+    """The paper's point: the non-match's own neighbours are others."""
     rng = np.random.default_rng(5)
     kind = np.array([1.0, 0.3, 0, 0]) + rng.normal(size=(12, 4)) * 0.12
     others = np.array([1.0, -0.3, 0, 0]) + rng.normal(size=(30, 4)) * 0.05
-    query, stranger = np.array([[1.0, 0.12, 0.0, 0.0]]), np.array([[1.0, -0.05, 0, 0]])
-    references = images(np.concatenate([kind, stranger, others]), "r")
+    query, non_match = np.array([[1.0, 0.12, 0.0, 0.0]]), np.array([[1.0, -0.05, 0, 0]])
+    references = images(np.concatenate([kind, non_match, others]), "r")
     queries = images(query, "q")
     cosines = dense(similarity.CosineSimilarities(queries=queries, references=references))[0]
     made = dense(reranked_similarities(queries, references, neighbours=8))[0]

@@ -54,8 +54,8 @@ def test_it_is_the_papers_formula_without_the_image_itself(
     whole = dense(normalised_similarities(queries, references, cohort, nearest=5))
     for q, query in enumerate(queries.vectors_ND):
         for r, reference in enumerate(references.vectors_ND):
-            strangers = np.delete(cohort.vectors_ND, 20 + r, axis=0)
-            naive = s_norm(query, reference, cohort.vectors_ND, strangers, 5)
+            non_matches = np.delete(cohort.vectors_ND, 20 + r, axis=0)
+            naive = s_norm(query, reference, cohort.vectors_ND, non_matches, 5)
             assert whole[q, r] == pytest.approx(naive, abs=1e-4)
     monkeypatch.setattr(similarity, "BLOCK_ENTRIES", 40)
     blocked = dense(normalised_similarities(queries, references, cohort, nearest=5))

@@ -71,9 +71,11 @@ def test_class_whitening_finds_the_class_where_the_strongest_directions_hide_it(
 
 def test_classes_of_one_image_teach_nothing() -> None:
     features, classes = planted(images_each=6)
-    strangers = np.random.default_rng(1).normal(0, 50, size=(30, 32)).astype(np.float32)
+    non_matches = np.random.default_rng(1).normal(0, 50, size=(30, 32)).astype(np.float32)
     alone = class_whitening_of(features, classes)
-    beside = class_whitening_of(np.concatenate([features, strangers]), [*classes, *range(100, 130)])
+    beside = class_whitening_of(
+        np.concatenate([features, non_matches]), [*classes, *range(100, 130)]
+    )
     assert torch.equal(alone.weight, beside.weight)
     assert torch.equal(alone.bias, beside.bias)
 

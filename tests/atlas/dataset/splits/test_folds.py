@@ -23,7 +23,7 @@ def folds_or_none(make, ids_by_class: dict[str, Sequence[str]], **settings) -> l
         raise
 
 
-# Some classes of various sizes; ids are told apart by the class's letter.
+# Some classes of various sizes; ids are distinguished by the class's letter.
 classes = st.lists(st.integers(1, 60), min_size=1, max_size=5).map(
     lambda counts: {letter: numbered(n, letter) for letter, n in zip("abcde", counts, strict=False)}
 )
@@ -101,8 +101,8 @@ def test_random_folds_hold_out_a_share_of_every_class() -> None:
 
 def test_random_folds_follow_from_ids_and_seed() -> None:
     ids_by_class = {letter: numbered(10, letter) for letter in "abc"}
-    turned = {letter: ids_by_class[letter][::-1] for letter in "cba"}
-    assert random_folds(ids_by_class, seed=1) == random_folds(turned, seed=1)
+    rotated = {letter: ids_by_class[letter][::-1] for letter in "cba"}
+    assert random_folds(ids_by_class, seed=1) == random_folds(rotated, seed=1)
     assert random_folds(ids_by_class, seed=1) != random_folds(ids_by_class, seed=2)
 
 
@@ -125,7 +125,7 @@ def test_folds_that_cannot_be_are_refused() -> None:
         random_folds({"x": numbered(9)}, folds=0)
     with pytest.raises(UserError, match="tests nothing"):
         block_folds({"x": numbered(3)}, folds=5, gap=0)
-    with pytest.raises(UserError, match="no class can be cut into 5 folds"):
+    with pytest.raises(UserError, match="no class can be threshold into 5 folds"):
         random_folds({"x": numbered(3)}, folds=5)
 
 

@@ -67,8 +67,8 @@ def test_a_label_is_in_every_fold_where_it_has_the_groups(counts, folds, seed) -
 
 def test_the_order_of_rows_does_not_count_and_another_seed_gives_others() -> None:
     manifest = large()
-    turned = Manifest(spec=SPEC, rows=manifest.rows[::-1])
-    assert stratified_folds(manifest, seed=1) == stratified_folds(turned, seed=1)
+    rotated = Manifest(spec=SPEC, rows=manifest.rows[::-1])
+    assert stratified_folds(manifest, seed=1) == stratified_folds(rotated, seed=1)
     assert stratified_folds(manifest, seed=1) != stratified_folds(manifest, seed=2)
 
 
@@ -114,7 +114,7 @@ def test_a_label_of_one_group_cannot_be_learned_where_it_is_tested() -> None:
 def test_folds_that_cannot_be_are_refused() -> None:
     with pytest.raises(UserError, match="2 or more"):
         stratified_folds(of_labels((0,), (0,)), folds=1)
-    with pytest.raises(UserError, match="2 groups of labelled images cannot be cut into 3"):
+    with pytest.raises(UserError, match="2 groups of labelled images cannot be threshold into 3"):
         stratified_folds(of_labels((0,), (0,)), folds=3)
     with pytest.raises(UserError, match="image0002 has 2: take stratified"):
         label_blocks(of_labels((0,), (1,), (0, 1)))

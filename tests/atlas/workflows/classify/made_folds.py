@@ -16,7 +16,7 @@ CLASSES, IMAGES_EACH = 2, 10
 
 def settings(**training: object) -> EmbedderSettings:
     return EmbedderSettings(
-        trunk="test_resnet",
+        backbone="test_resnet",
         weights="none",
         dimension=8,
         hidden=16,

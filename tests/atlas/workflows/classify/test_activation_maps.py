@@ -94,7 +94,7 @@ def test_images_are_those_of_a_store(atlas, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_images(manifest, ids, size_px=32), store.read(ids))
 
 
-def test_what_cannot_be_asked_is_told(atlas, tmp_path: Path) -> None:
+def test_what_cannot_be_asked_is_reported(atlas, tmp_path: Path) -> None:
     data, folds = atlas
     with pytest.raises(UserError, match="nowhere: no image of the atlas"):
         maps_of(data, folds, {"nowhere": [0]})

@@ -34,8 +34,8 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ids = ("train1", "train2", "train3")
     said = ProbabilitySet(ids=ids, probabilities_NC=HELD_OUT, provenance={})
     save_probabilities(folds / "out_of_fold_probabilities.h5", said)
-    cuts = Thresholds(per_class=(1.0, 0.0, 1.0), overall=0.5, without_positives=())
-    save_thresholds(folds, cuts, LABELS)
+    thresholds = Thresholds(per_class=(1.0, 0.0, 1.0), overall=0.5, without_positives=())
+    save_thresholds(folds, thresholds, LABELS)
     return data, folds
 
 
@@ -83,7 +83,7 @@ def test_truth_is_of_the_tables(atlas, tmp_path: Path) -> None:
 
 
 def test_images_without_labels_are_shown_under_what_is_said_of_them(atlas, tmp_path: Path) -> None:
-    """The cuts give label 1 to every image, and no other one but perhaps the likeliest."""
+    """The thresholds give label 1 to every image, and no other one but perhaps the likeliest."""
     data, folds = atlas
     made = show_maps(data, folds, tmp_path / "maps", MapSettings(ids=("test0", "test1")))
     assert (tmp_path / "maps" / "01_striped.png").exists()
@@ -98,7 +98,7 @@ def test_equal_work_gives_equal_bytes(atlas, tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
-def test_what_cannot_be_shown_is_told(atlas, tmp_path: Path) -> None:
+def test_what_cannot_be_shown_is_reported(atlas, tmp_path: Path) -> None:
     data, folds = atlas
     with pytest.raises(UserError, match="label 'golgi' is neither"):
         show_maps(data, folds, tmp_path / "maps", MapSettings(labels=("golgi",)))

@@ -19,7 +19,7 @@ def test_a_picture_of_one_image_is_drawn_alike_each_time(tmp_path: Path) -> None
     assert height > width > 1000  # rows of six
 
 
-def test_an_unknown_image_is_told(tmp_path: Path) -> None:
+def test_an_unknown_image_is_reported(tmp_path: Path) -> None:
     data = write_tiny_atlas(tmp_path / "data")
     with pytest.raises(UserError, match="nowhere is no image"):
         show_augmentation(data, tmp_path / "a.png", image_id="nowhere", seed=0)

@@ -99,13 +99,13 @@ def test_members_with_missing_rows_are_named_with_their_count(data, folders, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_keep_top_off_goes_with_the_cuts(data, folders, tmp_path):
+def test_keep_top_off_goes_with_the_thresholds(data, folders, tmp_path):
     settings = DecisionSettings(
-        folds=3, resamples=20, cuts=ThresholdSettings(thresholds="overall", keep_top=False)
+        folds=3, resamples=20, thresholds=ThresholdSettings(thresholds="overall", keep_top=False)
     )
     ensemble(data, folders, tmp_path / "out", settings, compare=False)
-    cuts = load_thresholds(tmp_path / "out", LABELS)
-    assert apply_thresholds(np.zeros((1, 3), np.float32), cuts).sum() == 0
+    thresholds = load_thresholds(tmp_path / "out", LABELS)
+    assert apply_thresholds(np.zeros((1, 3), np.float32), thresholds).sum() == 0
     assert "no label" in (tmp_path / "out" / THRESHOLDS_FILE).read_text()
 
 
@@ -113,20 +113,20 @@ def test_wanted_shares_are_met_on_the_test_images(data, folders, tmp_path):
     (tmp_path / "wanted.csv").write_text("label,share\n0,0\n1,1\n2,0.334\n")
     settings = DecisionSettings(
         folds=3, resamples=20,
-        cuts=ThresholdSettings(
+        thresholds=ThresholdSettings(
             thresholds="shares", wanted_shares=tmp_path / "wanted.csv", keep_top=False
         ),
     )  # fmt: skip
     ensemble(data, folders, tmp_path / "out", settings, compare=False)
-    cuts = load_thresholds(tmp_path / "out", LABELS)
+    thresholds = load_thresholds(tmp_path / "out", LABELS)
     said = load_test(tmp_path / "out")
-    assert apply_thresholds(said.probabilities_NC, cuts).sum(axis=0).tolist() == [0, 3, 1]
+    assert apply_thresholds(said.probabilities_NC, thresholds).sum(axis=0).tolist() == [0, 3, 1]
 
 
 def test_shares_that_are_none_are_one_line(data, folders, tmp_path):
     (tmp_path / "wanted.csv").write_text("label,share\n0,0.5\n")
     settings = DecisionSettings(
-        cuts=ThresholdSettings(thresholds="shares", wanted_shares=tmp_path / "wanted.csv")
+        thresholds=ThresholdSettings(thresholds="shares", wanted_shares=tmp_path / "wanted.csv")
     )
     with pytest.raises(UserError, match="a share for each label number"):
         ensemble(data, folders, tmp_path / "out", settings, compare=False)
@@ -139,11 +139,11 @@ def test_a_comparison_has_every_way_once(data, folders, tmp_path):
 
 
 def test_a_labelled_image_of_another_atlas_is_refused(data, tmp_path):
-    stranger = member(tmp_path / "stranger", 1)
+    non_match = member(tmp_path / "non_match", 1)
     save_probabilities(
-        stranger / OUT_OF_FOLD_FILE,
+        non_match / OUT_OF_FOLD_FILE,
         ProbabilitySet(ids=("x",), probabilities_NC=np.ones((1, 3), np.float32), provenance={}),
     )
     with pytest.raises(UserError, match="x is no labelled image"):
-        ensemble(data, [stranger], tmp_path / "out", SETTINGS, compare=False)
+        ensemble(data, [non_match], tmp_path / "out", SETTINGS, compare=False)
     assert read_manifest(data).ids  # and the atlas itself is whole

@@ -53,7 +53,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, pd.DataFr
     external = truth.reset_index()[["Id", "Target"]].assign(note="kept, as it is")
     external.to_csv(data / "external.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:  # a small network of drawn weights will do
-        patch.setattr(frozen, "_obtainable_trunk", lambda: "test_resnet")
+        patch.setattr(frozen, "_obtainable_backbone", lambda: "test_resnet")
         build_index(data, "frozen", run / "index")
     find(data, run / "index", run / "duplicates")
     return data, run, truth
@@ -114,7 +114,7 @@ def test_a_second_finding_keeps_the_groups_that_are_there(job, tmp_path) -> None
     assert group_of[copy] == group_of[source] == group_of[other]
 
 
-def test_mistakes_are_told_before_the_work(job) -> None:
+def test_mistakes_are_reported_before_the_work(job) -> None:
     data, run, _ = job
     with pytest.raises(UserError, match="not written by this command"):
         find(data, run / "index", data)

@@ -93,7 +93,7 @@ def test_an_atlas_says_which_labels_and_images_there_are(
     data = write_atlas(test=IDS[:40], labels=("zero", "one", "two"))
     audited = audit_leak_tables(tables, tmp_path / "out", data=data, columns=COLUMNS)
     assert set(audited.merged["Id"]) == set(IDS[:40])
-    assert audited.summary["strangers"].tolist() == [20, 20, 20]
+    assert audited.summary["non_matches"].tolist() == [20, 20, 20]
     assert audited.columns["distances"].tolist() == ["", "", "diff"]
     few = write_atlas("few", test=IDS, labels=("zero",))
     with pytest.raises(UserError, match=r"good.csv line 2: label 1 is not one of 0\.\.0; fix it"):
@@ -156,7 +156,7 @@ def test_rows_and_ids_of_the_real_tables(of_2018: AuditedTables) -> None:
     }  # fmt: skip
     assert summary["ids"].tolist() == [276, 299, 258, 257]
     assert summary["ids_with_several_label_sets"].tolist() == [0, 0, 52, 0]
-    assert summary["strangers"].tolist() == [0, 0, 0, 0]
+    assert summary["non_matches"].tolist() == [0, 0, 0, 0]
     assert len(of_2018.merged) == 304
     assert of_2018.merged["Id"].is_unique
 

@@ -37,7 +37,7 @@ def plan(carries_NL: Any, *, least: int, made: Any = None, seed: int = 0) -> Any
 
 def test_a_plan_by_hand() -> None:
     """Label 0 has 6 images, label 1 has 2, label 2 one, which has label 0 too. The last is copied
-    until label 2 has as many as label 1, then the two of label 1 and it by turns."""
+    until label 2 has as many as label 1, then the two of label 1 and it by rotations."""
     carries = [[1, 0, 0]] * 5 + [[0, 1, 0]] * 2 + [[1, 0, 1]]
     found = plan(carries, least=4)
     assert found.copies_N.tolist() == [0, 0, 0, 0, 0, 1, 1, 3]

@@ -189,7 +189,7 @@ def test_a_lookup_needs_no_torch(made: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.xml", "model.bin"])
-def test_a_damaged_exported_network_is_told_in_a_line(made: Path, tmp_path: Path, name: str):
+def test_a_damaged_exported_network_is_reported_in_a_line(made: Path, tmp_path: Path, name: str):
     shutil.copytree(made / "run" / "index", tmp_path / "index")
     damaged = tmp_path / "index" / "embedder" / "model" / name
     damaged.write_bytes(damaged.read_bytes()[:500])
@@ -244,18 +244,18 @@ def test_8_bits_are_taken_or_given_up_by_what_they_find(
 ) -> None:
     monkeypatch.setattr(runtime_choice, "LARGEST_FALL", largest_fall)
     options = RuntimeOptions(precision="int8")
-    told = tuple(runtime_lines(built(made, tmp_path / "index", options).runtime_checks))
+    reported = tuple(runtime_lines(built(made, tmp_path / "index", options).runtime_checks))
     kept = runtime_json(tmp_path / "index")
     first = kept["checks"][0]
     assert first["precision"] == "int8"
     assert first["recall"]["copy_count"] == first["recall_float32"]["copy_count"] == 2000
     assert abs(first["recall"]["copies"] - first["recall_float32"]["copies"]) < 0.2
-    assert "2000 planted copies" in told[0]
+    assert "2000 planted copies" in reported[0]
     if largest_fall < 0:
-        assert told[0].startswith("not by openvino int8")
+        assert reported[0].startswith("not by openvino int8")
         assert kept["precision"] != "int8"
         return
-    assert told[0].startswith("embeds by openvino int8")
+    assert reported[0].startswith("embeds by openvino int8")
     index, embedder = (
         load_index(tmp_path / "index"),
         load_embedder(tmp_path / "index" / "embedder"),

@@ -39,9 +39,9 @@ def test_either_gives_vectors_of_unit_length_in_the_order_asked_for(made: Path, 
     assert source.kind == kind
     assert source.store.size_px == SIZE_PX
     ids = manifest.ids[:6]
-    first, turned = source.embed(ids), source.embed(ids[::-1])
-    assert turned.ids == ids[::-1]
-    assert np.array_equal(turned.vectors_ND[::-1], first.vectors_ND)
+    first, rotated = source.embed(ids), source.embed(ids[::-1])
+    assert rotated.ids == ids[::-1]
+    assert np.array_equal(rotated.vectors_ND[::-1], first.vectors_ND)
     assert np.allclose(np.linalg.norm(first.vectors_ND, axis=1), 1, atol=1e-5)
     assert source.held_out == (HELD_OUT if kind == "embedder" else type(HELD_OUT)())
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from atlas.training.backbones import build_trunk
+from atlas.training.backbones import build_backbone
 from atlas.training.layers import ChannelStatistics
 from atlas.training.weights import weights_hash
 from classify.classifier import Classifier, save_classifier
@@ -31,7 +31,7 @@ def write_evaluated_atlas(data: Path) -> Path:
     """Fields of one identity are one texture with noise, so its own kind is nearest to each.
 
     Labels are the parity of the identity. Test images: two copies of field0_1, a sibling of each
-    identity, and a stranger.
+    identity, and a non-match.
     """
     data.mkdir(parents=True)
     (data / "atlas.toml").write_text(
@@ -46,8 +46,8 @@ def write_evaluated_atlas(data: Path) -> Path:
         f"{write_textured(data / 'test', f'sibling{a}', a)},sibling,identity{a},,{a % 2}"
         for a in range(IDENTITIES)
     ]
-    write_textured(data / "test", "stranger", 99)
-    truth.append("stranger,novel,,,1")
+    write_textured(data / "test", "non_match", 99)
+    truth.append("non-match,novel,,,1")
     for n in range(2):
         copy = write_textured(data / "test", f"copy{n}", 0, noise_of="field0_1")
         truth.append(f"{copy},same_image,field0_1,exact,0")
@@ -67,16 +67,16 @@ def write_textured(folder: Path, image_id: str, texture: int, *, noise_of: str =
 
 
 def save_random_embedder(folder: Path, held_out: HeldOut = HELD_OUT, *, seed: int = 0) -> Path:
-    how = settings(trunk="test_resnet", image_size_px=SIZE_PX)
-    trunk = build_trunk(how.trunk, channels=1, stem=how.stem, weights="none", seed=seed)
+    how = settings(backbone="test_resnet", image_size_px=SIZE_PX)
+    backbone = build_backbone(how.backbone, channels=1, stem=how.stem, weights="none", seed=seed)
     save_embedder(
         folder,
         Embedder(
-            network=trained_network(how, STATISTICS, trunk),
+            network=trained_network(how, STATISTICS, backbone),
             settings=how,
             channels=("gray",),
             image_size_px=SIZE_PX,
-            provenance={"started_from": trunk.started_from},
+            provenance={"started_from": backbone.started_from},
             held_out=held_out,
         ),
     )

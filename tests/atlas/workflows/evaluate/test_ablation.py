@@ -110,12 +110,12 @@ def test_what_is_learned_knows_no_query() -> None:
 
 
 def test_protocols_without_a_right_answer_have_no_rows(table: pd.DataFrame) -> None:
-    strangers = replace(CLOSED, name="strangers", classes={})
+    non_matches = replace(CLOSED, name="non_matches", classes={})
     vectors = {1: planted(0), 8: planted(1)}
-    made = ablation_table([strangers, CLOSED], vectors, BACKGROUND)
+    made = ablation_table([non_matches, CLOSED], vectors, BACKGROUND)
     pd.testing.assert_frame_equal(made, table)
     with pytest.raises(UserError, match="no query has a reference of its class"):
-        ablation_table([strangers], vectors, BACKGROUND)
+        ablation_table([non_matches], vectors, BACKGROUND)
 
 
 def test_the_winner_of_each_protocol_has_the_highest_score(table: pd.DataFrame) -> None:
@@ -170,7 +170,7 @@ def test_known_test_images_are_measured_too(atlas: Path) -> None:
     assert set(test["top1"]) == {1.0}
 
 
-def test_without_anything_held_out_the_user_is_told_what_to_give(tmp_path: Path) -> None:
+def test_without_anything_held_out_the_user_is_reported_what_to_give(tmp_path: Path) -> None:
     ids = {f"i{n}": str(n % 2) for n in range(6)}  # no identities: each image is its own class
     data = write_tiny_atlas(tmp_path / "data", train=ids, size=(32, 32))
     how = settings(image_size_px=32, training=replace(settings().training, epochs=1))

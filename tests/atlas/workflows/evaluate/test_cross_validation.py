@@ -141,7 +141,9 @@ def test_every_fold_is_trained_and_measured_and_a_stopped_run_goes_on(tmp_path: 
     assert table["fold"].tolist() == ["fold1", "fold2"]
     assert table["training_images"].tolist() == [8, 8]
     assert table["test_images"].tolist() == [10, 10]
-    assert (table["frozen_top1"] == 1.0).all()  # stripes of two widths are told apart by any trunk
+    assert (
+        table["frozen_top1"] == 1.0
+    ).all()  # stripes of two widths are distinguished by any backbone
     summary = json.loads((out / "summary.json").read_text())
     assert summary["frozen"]["top1"] == {"mean": 1.0, "std": 0.0}
 

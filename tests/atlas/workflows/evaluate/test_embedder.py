@@ -54,7 +54,7 @@ def test_what_is_plain_to_see_is_found_by_every_protocol(run) -> None:
             assert found["low"] < found["share"] == found["high"] == 1.0
     assert protocols["closed"]["references"] == TRAINED * (FIELDS - 1)
     assert protocols["open"]["map_at_r"] == 1.0
-    # Nothing but the very field counts for a copy, and strangers count on neither side.
+    # Nothing but the very field counts for a copy, and non-matches count on neither side.
     assert protocols["same_image"]["r_precision"] == 1.0
     assert protocols["same_image"]["queries_without_a_relevant_reference"] == IDENTITIES + 1
 
@@ -138,7 +138,7 @@ def test_an_embedder_with_lists_of_its_own_borrows_no_others(run, tmp_path: Path
         evaluate(data, str(folder / "embedder"), tmp_path / "out", held_out=other)
 
 
-def test_nothing_to_measure_by_is_told_with_the_next_step(tmp_path: Path) -> None:
+def test_nothing_to_measure_by_is_reported_with_the_next_step(tmp_path: Path) -> None:
     data = write_evaluated_atlas(tmp_path / "data")
     (data / "truth.csv").unlink()
     embedder = save_random_embedder(tmp_path / "embedder", HeldOut())
@@ -153,7 +153,7 @@ def test_a_folder_of_something_else_is_not_replaced(run, tmp_path: Path) -> None
         evaluate(run[0], str(run[1] / "embedder"), tmp_path)
 
 
-def test_confusions_are_told_once_the_most_alike_first() -> None:
+def test_confusions_are_reported_once_the_most_alike_first() -> None:
     # a and b are nearest to one another, c is nearest to a; all are of other classes. d is right.
     similarity = np.array(
         [[0, 0.9, 0.2, 0, 0], [0.9, 0, 0.1, 0, 0], [0.5, 0.3, 0, 0, 0], [0, 0, 0, 0, 0.99]],
@@ -164,5 +164,7 @@ def test_confusions_are_told_once_the_most_alike_first() -> None:
     classes |= {"x": 1, "y": 2, "z": 3}
     with_mates = np.concatenate([similarity, np.full((4, 3), -0.5, np.float32)], axis=1)
     scores = rank_queries(GivenSimilarities(ids, [*ids, "A", "x", "y", "z"], with_mates), classes)
-    told = [(query, nearest, round(alike, 3)) for query, nearest, alike in worst_confusions(scores)]
-    assert told == [("a", "b", 0.9), ("c", "a", 0.5)]
+    reported = [
+        (query, nearest, round(alike, 3)) for query, nearest, alike in worst_confusions(scores)
+    ]
+    assert reported == [("a", "b", 0.9), ("c", "a", 0.5)]

@@ -1,4 +1,4 @@
-"""A run made by hand: t0 is a turned copy of a, shown by t1 too; t2 is nothing known."""
+"""A run made by hand: t0 is a rotated copy of a, shown by t1 too; t2 is nothing known."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from atlas.dataset.artifacts import (
     save_probabilities,
     save_table,
 )
-from atlas.synthetic.edits import turned
+from atlas.synthetic.edits import rotated
 from atlas.workflows.leaks.calibration import (
     LeakCalibration,
     SameImageMeasurement,
@@ -39,7 +39,7 @@ def write_data(folder: Path) -> Path:
         identities={"a": "antibody 1", "c": "antibody 1"},
     )  # fmt: skip
     write_field(data / "train", "a", texture(1), CHANNELS)
-    write_field(data / "test", "t0", turned(texture(1), 3), CHANNELS)
+    write_field(data / "test", "t0", rotated(texture(1), 3), CHANNELS)
     return data
 
 
@@ -51,7 +51,7 @@ def write_leaks(run: Path) -> None:
             calibration=calibrate_same_image(planted, natural, LeakSettings()),
             planted_recall={},
             natural=natural,
-            suspected=pd.DataFrame(columns=["query_id", "match_id", "evidence"]),
+            suspected=pd.DataFrame(columns=["query_id", "match_id", "registration_score"]),
         ),
         sibling=no_siblings("no identity occurs twice"),
         settings=LeakSettings(),
@@ -77,8 +77,8 @@ def write_classifier(folder: Path) -> None:
     rows = np.array([[0.1, 0.9, 0.2], [0.5, 0.3, 0.2], [0.1, 0.2, 0.15]], np.float32)
     saved = ProbabilitySet(ids=TESTS, probabilities_NC=rows, provenance=PROVENANCE)
     save_probabilities(folder / "test_probabilities.h5", saved)
-    cuts = Thresholds(per_class=(0.3, 0.7, 0.5), overall=0.5, without_positives=(2,))
-    save_thresholds(folder, cuts, LABELS)
+    thresholds = Thresholds(per_class=(0.3, 0.7, 0.5), overall=0.5, without_positives=(2,))
+    save_thresholds(folder, thresholds, LABELS)
 
 
 def write_submission(run: Path) -> None:

@@ -33,7 +33,7 @@ def test_neighbours_claims_first_with_what_votes(run: tuple[Path, Path]) -> None
     assert [(n.id, n.relation, n.votes) for n in near] == [
         ("a", "same_image", True), ("c", "same_image", True), ("b", "", False)
     ]  # fmt: skip
-    assert [n.evidence for n in near] == [0.99, 0.97, 0.2]
+    assert [n.registration_score for n in near] == [0.99, 0.97, 0.2]
     assert (near[0].labels, near[0].identity) == ((0,), "antibody 1")
     assert near[2].labels == (1, 2)
 
@@ -54,7 +54,7 @@ def test_the_classifier_before_and_after_copies_share(run: tuple[Path, Path]) ->
     found = of("t0", run).classifier
     assert found is not None
     bars = {bar.label: bar for bar in found.bars}
-    # Means of (.1, .9, .2) and (.5, .3, .2) against cuts of .3, .7 and .5.
+    # Means of (.1, .9, .2) and (.5, .3, .2) against thresholds of .3, .7 and .5.
     assert [bars[c].probability for c in range(3)] == pytest.approx([0.3, 0.6, 0.2], abs=1e-6)
     assert [bars[c].own for c in range(3)] == pytest.approx([0.1, 0.9, 0.2], abs=1e-6)
     assert [bars[c].given for c in range(3)] == [True, True, False]
@@ -81,8 +81,8 @@ def test_the_page_tells_it_all_and_is_the_same_again(run: tuple[Path, Path]) -> 
     text = text_of(path)
     for said in (
         "They are those of a, of which it is claimed to be a copy", REASON, "+1.2e-02",
-        "0 zero 1 60 % 2 <two> 1 40 %", "here 1 one is given only for that",
-        "by itself would have been given 1 one", "Precision 0.99 cannot be promised",
+        "0 zero 1 60% 2 <two> 1 40%", "here 1 one is given only for that",
+        "by itself would have been given 1 one", "Precision 0.99 cannot be guaranteed",
     ):  # fmt: skip
         assert said in text
     assert "Not made yet" not in text
@@ -119,7 +119,7 @@ def test_truth_is_shown_where_it_is_known(run: tuple[Path, Path]) -> None:
     assert "What is true" not in text_of(paths[1])
 
 
-def test_another_classifier_than_the_submission_s_is_told(run: tuple[Path, Path]) -> None:
+def test_another_classifier_than_the_submission_s_is_reported(run: tuple[Path, Path]) -> None:
     (run[1] / "submission" / "summary.json").write_text('{"classifier": {"of": "another"}}')
     assert "made from another classifier" in of("t0", run).notes[0]
 

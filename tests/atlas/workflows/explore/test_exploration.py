@@ -82,7 +82,7 @@ def test_planted_copies_and_the_odd_size_are_found(drawn: Path, explored: Explor
 
 
 def test_a_copy_that_was_changed_is_found_by_hash_and_pixels(drawn: Path, tmp_path: Path) -> None:
-    """A test image is made a turned, dimmer train image; the rest are no copies."""
+    """A test image is made a rotated, dimmer train image; the rest are no copies."""
     data = shutil.copytree(drawn, tmp_path / "data")
     source = pd.read_csv(data / "train.csv", dtype=str)["Id"].iloc[3]
     copy = pd.read_csv(data / "sample_submission.csv", dtype=str)["Id"].iloc[0]
@@ -241,7 +241,7 @@ def test_the_command_says_what_it_found_and_where(write_atlas: Writer, tmp_path:
         [sys.executable, "scripts/explore.py", "--data", data, "--out", tmp_path / "out"],
         cwd=PROJECT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert "2 (66.666667 %)" in done.stdout
+    assert "2 (66.666667%)" in done.stdout
     assert "only the labels are explored" in done.stdout
     assert f"open {tmp_path / 'out' / PAGE_FILE}" in done.stdout.replace("\n", "")
 

@@ -31,7 +31,7 @@ def calibration() -> LeakCalibration:
             calibration=calibrate_same_image(planted, natural, LeakSettings()),
             planted_recall={"crop": 0.75},
             natural=natural,
-            suspected=pd.DataFrame(columns=["query_id", "match_id", "evidence"]),
+            suspected=pd.DataFrame(columns=["query_id", "match_id", "registration_score"]),
         ),
         sibling=calibrate_sibling(trials, LeakSettings()),
         settings=LeakSettings(neighbours=7),

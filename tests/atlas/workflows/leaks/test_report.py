@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport, load_leaks, save_table
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
-from atlas.synthetic.edits import EDITS, plant, turned
+from atlas.synthetic.edits import EDITS, plant, rotated
 from atlas.workflows.leaks.calibration import LeakCalibration, SameImageMeasurement
 from atlas.workflows.leaks.pair_difference import difference, lay_over, query_to_match
 from atlas.workflows.leaks.report import (
@@ -34,19 +34,27 @@ IDENTITY = np.eye(2, 3, dtype=np.float32)
 
 
 def rows(*changes: dict[str, object]) -> LeakReport:
-    told = {
+    reported = {
         "Id": "t0", "match_id": "a", "relation": "same_image", "similarity": 0.87654321,
-        "evidence": 0.98765432, "confidence": 0.99, "labels": "1 0", "decision": "transfer",
+        "registration_score": 0.98765432, "confidence": 0.99, "labels": "1 0", "decision": "transfer",
         "reason": "the same picture as a",
     }  # fmt: skip
     return LeakReport(
-        table=pd.DataFrame([{**told, **change} for change in changes], columns=list(LEAK_COLUMNS))
+        table=pd.DataFrame(
+            [{**reported, **change} for change in changes], columns=list(LEAK_COLUMNS)
+        )
     )
 
 
 LEAKS = rows(
     {},
-    {"Id": "t1", "match_id": "b", "relation": "sibling", "evidence": np.nan, "confidence": 0.9},
+    {
+        "Id": "t1",
+        "match_id": "b",
+        "relation": "sibling",
+        "registration_score": np.nan,
+        "confidence": 0.9,
+    },
     {"Id": "t2", "match_id": "b", "labels": "2", "decision": "abstain", "confidence": 0.95},
 )
 
@@ -70,13 +78,13 @@ def calibration() -> LeakCalibration:
 
 
 def reported(write_atlas, run: Path, calibration: LeakCalibration, leaks: LeakReport) -> Path:
-    """A run's leaks folder. t0 is a turned copy of a."""
+    """A run's leaks folder. t0 is a rotated copy of a."""
     channels = ("red", "green")
     data = write_atlas(test=("t0", "t1", "t2"), channels=channels, size=(96, 96))
     for folder, image_id, field in (
         ("train", "a", texture(1)),
         ("train", "b", texture(2)),
-        ("test", "t0", turned(texture(1), 3)),
+        ("test", "t0", rotated(texture(1), 3)),
     ):
         write_field(data / folder, image_id, field, channels)
     manifest = read_manifest(data)
@@ -99,7 +107,7 @@ def test_csv_parquet_and_json_hold_the_same_rows(write_atlas, tmp_path, calibrat
     table = load_leaks(folder / "leaks.csv").table
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "leaks.parquet"), table)
     records = json.loads((folder / "leaks.json").read_text())
-    assert [r["evidence"] for r in records] == [0.987654, None, 0.987654]
+    assert [r["registration_score"] for r in records] == [0.987654, None, 0.987654]
     again = pd.DataFrame(records, columns=list(LEAK_COLUMNS)).astype(table.dtypes.to_dict())
     pd.testing.assert_frame_equal(again, table)
 
@@ -110,12 +118,12 @@ def test_the_page_lists_the_least_sure_claim_first(write_atlas, tmp_path, calibr
     assert [row["id"] for row in page["rows"]] == ["t1", "t2", "t0"]
     assert [row["before"] for row in page["rows"]] == [None, None, None]
     assert [row["labels"] for row in page["rows"]] == [[1, 0], [2], [1, 0]]
-    assert [row["evidence"] for row in page["rows"]] == [None, 0.987654, 0.987654]
+    assert [row["registration_score"] for row in page["rows"]] == [None, 0.987654, 0.987654]
     assert page["labels"] == ["zero", "one", "two"]
     copy = page["rows"][2]
     # Three quarter turns to the left are undone by one more: (x, y) goes to (y, 1 - x).
     np.testing.assert_allclose(copy["laid_23"], [0, 1, 0, -1, 0, 1], atol=0.02)
-    said = calibration.same_image.calibration.promise.in_words()
+    said = calibration.same_image.calibration.guarantee.in_words()
     text = (folder / "report.html").read_text()
     assert said[1:] in text
     assert "No identity occurs twice" in text
@@ -134,31 +142,31 @@ def test_a_run_without_claims_has_a_report_too(write_atlas, tmp_path, calibratio
     assert data_of(folder / "report.html")["rows"] == []
     empty = pd.read_parquet(folder / "leaks.parquet")
     assert list(empty.columns) == list(LEAK_COLUMNS)
-    assert empty["evidence"].dtype.kind == "f"
+    assert empty["registration_score"].dtype.kind == "f"
     assert json.loads((folder / "leaks.json").read_text()) == []
 
 
 def test_relations_count_claims_and_transfers(calibration):
-    told = same_image_in_words(LEAKS.table, calibration.same_image.calibration)
-    assert (told.claims, told.transfers) == (2, 1)
-    assert "1.000 of 50 planted copies" in told.said[0]
+    reported = same_image_in_words(LEAKS.table, calibration.same_image.calibration)
+    assert (reported.claims, reported.transfers) == (2, 1)
+    assert "1.000 of 50 planted copies" in reported.said[0]
     unclear = replace(calibration.same_image.calibration, note="only few")
     assert same_image_in_words(LEAKS.table, unclear).said[-1] == "Only few"
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_the_map_goes_where_the_turn_went(number):
-    """A single white pixel, turned by the map as by `turned`."""
+def test_the_map_goes_where_the_rotation_went(number):
+    """A single white pixel, rotated by the map as by `rotated`."""
     field = np.zeros((1, SIDE, SIDE), np.uint8)
     field[0, 5, 20] = 255
-    found = Registration(evidence=1.0, turn=number, warp_23=IDENTITY)
+    found = Registration(registration_score=1.0, rotation=number, warp_23=IDENTITY)
     laid = cv2.warpAffine(field[0], query_to_match(found, SIDE), (SIDE, SIDE))
-    np.testing.assert_array_equal(laid, turned(field, number)[0])
+    np.testing.assert_array_equal(laid, rotated(field, number)[0])
 
 
 def test_the_map_undoes_the_warp():
     warp = np.array([[0.9, 0.02, 3.0], [-0.01, 1.1, -2.0]], np.float32)
-    found = Registration(evidence=1.0, turn=0, warp_23=warp)
+    found = Registration(registration_score=1.0, rotation=0, warp_23=warp)
     point = np.array([10.0, 40.0])
     there = warp[:, :2] @ point + warp[:, 2]
     back = query_to_match(found, SIDE)
@@ -190,7 +198,7 @@ def test_what_was_painted_over_shows_where_it_is():
     source = texture(7, channels=2, size=SIDE * 2)
     painted = source.copy()
     painted[:, 20:44, 60:84] = 255 - painted[:, 20:44, 60:84]
-    shown = lay_over(turned(painted, 5), source, SETTINGS).difference_SS
+    shown = lay_over(rotated(painted, 5), source, SETTINGS).difference_SS
     inside, outside = shown[12:20, 32:40], shown[32:, :24]
     assert np.nanmean(inside) > 5 * np.nanmean(outside)
 

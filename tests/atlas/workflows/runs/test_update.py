@@ -33,7 +33,7 @@ ONE_EPOCH = replace(TINY, kept_epoch="last", training=replace(TINY.training, epo
 EIGHT_VIEWS = PredictionSettings(views=8, combine="median")
 LOGISTIC = DecisionSettings(
     how="logistic", folds=3, resamples=5, priors=("test_shares",),
-    cuts=ThresholdSettings(thresholds="shrunk", shrink=3.0),
+    thresholds=ThresholdSettings(thresholds="shrunk", shrink=3.0),
 )  # fmt: skip
 MEAN = DecisionSettings(folds=3, resamples=5)
 # `joined` is an ensemble that is itself a member of `all`; members are given against the alphabet.

@@ -24,7 +24,7 @@ def test_a_good_one_passes(tmp_path: Path) -> None:
     check_submission(path, IDS, 3)
 
 
-def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_everything_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
     rows = ["b,0 0", "a,", "x,3", "a,1.5", "d,-1"]
     found = problems(tmp_path, "\n".join(["Id,Predicted,Note", *(f"{row},n" for row in rows)]))
     assert found == [

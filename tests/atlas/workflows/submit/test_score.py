@@ -105,7 +105,7 @@ def write_run(folder: Path) -> tuple[Path, Path]:
     for stage in ("leaks", "index"):
         (run / stage).mkdir(parents=True)
     (run / "leaks" / "leaks.csv").write_text(
-        "Id,match_id,relation,similarity,evidence,confidence,labels,decision,reason\n"
+        "Id,match_id,relation,similarity,registration score,confidence,labels,decision,reason\n"
         "t1,a,same_image,0.9,0.9,0.9,0 1,transfer,because\n"
     )
     (run / "index" / "references.csv").write_text("Id,Identity\na,X\nb,\n")
@@ -152,7 +152,7 @@ def test_a_truth_of_labels_alone_scores_the_labels(tmp_path: Path) -> None:
     assert [str(share) for share in shares] == ["0 of 0"] * 3
 
 
-def test_a_run_without_a_truth_is_told_what_it_lacks(tmp_path: Path) -> None:
+def test_a_run_without_a_truth_is_reported_what_it_lacks(tmp_path: Path) -> None:
     data, run = write_run(tmp_path)
     (data / "truth.csv").unlink()
     with pytest.raises(DataError, match=r"no truth\.csv"):

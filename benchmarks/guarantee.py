@@ -1,14 +1,14 @@
-r"""Is a promised precision kept? Calibration and scoring redrawn many times from one drawn atlas.
+r"""Is a guaranteed precision kept? Calibration and scoring redrawn many times from one drawn atlas.
 
 Queries without a copy are the test images of a drawn atlas; copies are planted, one of an image.
-Each redraw parts both by lot into what calibrates and what is scored, 5 % of which are copies. A
-promise is kept where the claims of the scored part are as precise as asked. The oracle is the
-lowest cut that is precise enough on the scored part itself.
+Each redraw parts both at random into what calibrates and what is scored, 5% of which are copies. A
+guarantee is kept where the claims of the scored part are as precise as asked. The oracle is the
+lowest threshold that is precise enough on the scored part itself.
 
 atlas draw-atlas --out D --identities 200 --test-fields-per-identity 6 \
   --novel-identities 1980 --copies 0
 atlas build-index --data D --embedder frozen --out R/index
-python benchmarks/promise.py --data D --index R/index --neighbours 10 --out R/promise
+python benchmarks/guarantee.py --data D --index R/index --neighbours 10 --out R/guarantee
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ ASKED = (0.95, 0.99)
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """best: evidence of each query's best candidate; right: whether that is its source."""
+    """best: registration score of each query's best candidate; right: whether that is its source."""
 
     best: NDArray[np.float64]
     right: NDArray[np.bool_]
@@ -54,12 +54,12 @@ def main(
     copies: int = 1500,
     neighbours: int = LeakSettings().neighbours,
 ) -> None:
-    """Measures once, redraws many times; writes promise.csv with a row for each redraw."""
+    """Measures once, redraws many times; writes guarantee.csv with a row for each redraw."""
     others, planted = pools(data, index, copies, replace(LeakSettings(), neighbours=neighbours))
     print(f"{len(others.best)} queries without a copy, {len(planted.best)} planted copies")
     rows = [redraw(others, planted, asked, seed) for asked in ASKED for seed in range(redraws)]
     table = pd.DataFrame(rows)
-    save_table(out / "promise.csv", table)
+    save_table(out / "guarantee.csv", table)
     show(table)
 
 
@@ -83,11 +83,11 @@ def pools(data: Path, index_folder: Path, copies: int, settings: LeakSettings) -
 
 def _measured(search: LeakSearch, ids: Sequence[str], images: Images, sources: list[str]) -> Pool:
     found = search.candidates(search.embedded(ids, images), images)
-    evidence_NK = search.evidence(found, images).astype(float)
-    best = evidence_NK.argmax(axis=1)
+    scores_NK = search.registration_score(found, images).astype(float)
+    best = scores_NK.argmax(axis=1)
     rows = np.arange(len(ids))
     matched = found.reference_ids_NK[rows, best]
-    return Pool(best=evidence_NK[rows, best], right=matched == np.array(sources, object))
+    return Pool(best=scores_NK[rows, best], right=matched == np.array(sources, object))
 
 
 def redraw(others: Pool, planted: Pool, asked: float, seed: int) -> dict[str, object]:
@@ -98,38 +98,38 @@ def redraw(others: Pool, planted: Pool, asked: float, seed: int) -> dict[str, ob
     lot = rng.permutation(len(planted.best))
     copies, plants = planted.some(lot[:count]), planted.some(lot[count:])
     settings = replace(LeakSettings(), copy_precision=asked, copy_share=COPY_SHARE, seed=seed)
-    evidence = np.where(plants.right, plants.best, -1.0)
-    found = calibrate_same_image(evidence, others.best[trials], settings)
+    registration_score = np.where(plants.right, plants.best, -1.0)
+    found = calibrate_same_image(registration_score, others.best[trials], settings)
     every = Pool(
         best=np.concatenate([copies.best, others.best[scored]]),
         right=np.concatenate([copies.right, np.zeros(len(scored), bool)]),
     )
-    precision, recall = score(every, found.cut, count)
-    oracle = max(score(every, cut, count)[1] for cut in oracle_cuts(every, asked))
+    precision, recall = score(every, found.threshold, count)
+    oracle = max(score(every, threshold, count)[1] for threshold in oracle_thresholds(every, asked))
     return {
-        "asked": asked, "seed": seed, "cut": found.cut, "promised": found.promise.reached,
-        "shown": found.promise.shown, "precision": precision, "recall": recall,
+        "asked": asked, "seed": seed, "threshold": found.threshold, "promised": found.guarantee.reached,
+        "shown": found.guarantee.shown, "precision": precision, "recall": recall,
         "oracle_recall": oracle, "kept": precision >= asked,
         "trials": len(trials), "scored": len(scored), "copies": count,
     }  # fmt: skip
 
 
-def score(pool: Pool, cut: float, copies: int) -> tuple[float, float]:
+def score(pool: Pool, threshold: float, copies: int) -> tuple[float, float]:
     """Precision, 1 without claims, and recall."""
-    claimed = pool.best >= cut
+    claimed = pool.best >= threshold
     right = int((claimed & pool.right).sum())
     return right / max(int(claimed.sum()), 1) if claimed.any() else 1.0, right / copies
 
 
-def oracle_cuts(pool: Pool, asked: float) -> NDArray[np.float64]:
-    """Every cut that is precise enough; the highest score where none is."""
+def oracle_thresholds(pool: Pool, asked: float) -> NDArray[np.float64]:
+    """Every threshold that is precise enough; the highest score where none is."""
     order = np.argsort(-pool.best, kind="stable")
     precise = np.cumsum(pool.right[order]) >= asked * np.arange(1, len(order) + 1)
     return pool.best[order][precise] if precise.any() else pool.best[order][:1]
 
 
 def show(table: pd.DataFrame) -> None:
-    shown = Table("asked", "promised", "kept", "95 %", "recall / oracle's, mean", "least")
+    shown = Table("asked", "promised", "kept", "95%", "recall / oracle's, mean", "least")
     for asked, rows in table.groupby("asked"):
         kept = int(rows["kept"].sum())
         low, high = exact_interval(kept, len(rows))

@@ -1,4 +1,4 @@
 from atlas.cli.commands import run
 
 if __name__ == "__main__":
-    run("pretrain_trunk")
+    run("pretrain_backbone")

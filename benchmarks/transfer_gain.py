@@ -1,10 +1,10 @@
 """Transfer with abstention against the classifier alone and plain copying, on simulated leaks.
 
-The images that a classifier held out are parted by lot, again and again: one half teaches what
+The images that a classifier held out are parted at random, again and again: one half teaches what
 an override is worth, in the other a share of the images gets a match, whose labels are sometimes
 those of a random other image.
 
-python benchmarks/transfer_worth.py --data D --classifier R/classifier
+python benchmarks/transfer_gain.py --data D --classifier R/classifier
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ from classify.decisions.thresholds import choose_thresholds, predict_labels
 from classify.run_files import load_held_out
 from index.claims.expected_gain import learn, weigh
 
-CONFIDENCE = 0.99  # that a match is one: what find-leaks promises
+CONFIDENCE = 0.99  # that a match is one: what find-leaks guarantees
 WAYS = ("ours", "classifier", "copied")
 
 
@@ -32,7 +32,7 @@ def main(
     wrong: tuple[float, ...] = (0.0, 0.1, 0.3),
     redraws: int = 200,
 ) -> None:
-    """Prints macro F1 of the three ways, mean and central 95 % over redraws.
+    """Prints macro F1 of the three ways, mean and central 95% over redraws.
 
     leaked: share of the images that have a match.
     """
@@ -49,8 +49,8 @@ def main(
         better = rows[["classifier", "copied"]].mean().idxmax()
         ahead = rows["ours"] - rows[better]  # pair by pair
         table.add_row(
-            f"{share:.0%}", f"{rows['made'].mean():.2f}", *(_told(rows[way]) for way in WAYS),
-            _told(ahead), _told(rows["estimated"]),
+            f"{share:.0%}", f"{rows['made'].mean():.2f}", *(_reported(rows[way]) for way in WAYS),
+            _reported(ahead), _reported(rows["estimated"]),
         )  # fmt: skip
     Console(width=160).print(table)
 
@@ -61,9 +61,9 @@ def redraw(
     rng = np.random.default_rng(seed)
     taught, tested = np.array_split(rng.permutation(len(truth_NC)), 2)
     held_out = (probabilities_NC[taught], truth_NC[taught])
-    cuts_C = choose_thresholds(*held_out).per_class_C
+    thresholds_C = choose_thresholds(*held_out).per_class_C
     probabilities, truth = probabilities_NC[tested], truth_NC[tested]
-    predicted = predict_labels(probabilities, cuts_C)
+    predicted = predict_labels(probabilities, thresholds_C)
     rows = np.sort(rng.choice(len(tested), round(leaked * len(tested)), replace=False))
     labels = truth[rows].copy()
     is_wrong = rng.random(len(rows)) < wrong
@@ -84,7 +84,7 @@ def redraw(
     }
 
 
-def _told(values: pd.Series) -> str:
+def _reported(values: pd.Series) -> str:
     low, high = values.quantile([0.025, 0.975])
     return f"{values.mean():.4f} ({low:.4f} to {high:.4f})"
 
