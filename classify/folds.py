@@ -33,7 +33,7 @@ OTHERS = "at_thresholds_of_others"
 SCORES = {
     "at_half": "thresholds of .5",
     "at_overall_threshold": "one threshold",
-    "at_class_thresholds": "a threshold a label",
+    "at_class_thresholds": "a threshold for each label",
     OTHERS: "others' thresholds",
 }
 

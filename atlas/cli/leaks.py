@@ -49,7 +49,7 @@ def find(
     print("\n".join(_of_copies(found.leaks.calibration.same_image.calibration)))
     shown = found.table[found.table["verdict"] != workflow.NEW][:SHOWN_ROWS]
     if len(shown):
-        columns = ["new", "verdict", "known", "score", "label"]
+        columns = ["new", "verdict", "known", "registration_score", "label"]
         show_frame(shown[columns], title=f"the first {len(shown)} of {workflow.FOUND_FILE}")
     if open_page:
         webbrowser.open(found.report.resolve().as_uri())

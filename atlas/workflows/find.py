@@ -16,7 +16,7 @@ from retrieval.embedder_folder import FROZEN
 
 COPY, LIKELY, NEW = "copy", "likely", "new"
 FOUND_FILE = "found.csv"
-FOUND_COLUMNS = ("new", "verdict", "known", "score", "confidence", "label", "reason")
+FOUND_COLUMNS = ("new", "verdict", "known", "registration_score", "confidence", "label", "reason")
 IMAGE_SIZE_PX = 160  # larger ones cost more and find the same copies, which pixels decide on
 SHOWN_ROWS = 20  # in a notebook
 
@@ -116,6 +116,6 @@ def _verdicts(leaks: LeakFinding, labels: tuple[str, ...]) -> pd.DataFrame:
     numbers = rows["labels"].fillna("")
     named = numbers.map(lambda text: " ".join(labels[int(number)] for number in text.split()))
     table = rows.assign(label=named).rename(
-        columns={"Id": "new", "match_id": "known", "registration_score": "score"}
+        columns={"Id": "new", "match_id": "known"}
     )
     return table[list(FOUND_COLUMNS)].reset_index(drop=True)

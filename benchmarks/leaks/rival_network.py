@@ -10,7 +10,7 @@ from torchvision import transforms
 
 
 class Lite0(torch.nn.Module):
-    """EfficientNet-Lite0 up to its average pooling, as imagededup thresholds its own networks."""
+    """EfficientNet-Lite0 up to its average pooling, as imagededup cuts its own networks off."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ def block_folds(
     gap: int = 20,
     group_of: Mapping[str, str] | None = None,
 ) -> list[Fold]:
-    """Each class's ids, in their order, threshold into contiguous blocks; fold k tests the k-th of each.
+    """Each class's ids, in their order, are cut into contiguous blocks; fold k tests the k-th.
 
     For atlases where neighbouring ids come from one specimen: random folds would put siblings of
     most test images into training. The `gap` ids of the class on either side of a test block
@@ -90,7 +90,7 @@ def _stratified(
         try:
             return list(splits)
         except ValueError as error:
-            raise UserError(f"no class can be threshold into {folds} folds ({error})") from error
+            raise UserError(f"no class can be divided into {folds} folds ({error})") from error
 
 
 def _order(image_id: str) -> tuple[list[str | int], str]:

@@ -32,7 +32,7 @@ def stratified_folds(manifest: Manifest, *, folds: int = 5, seed: int = 0) -> li
     groups = grouped_ids(manifest)
     if len(groups) < folds:
         raise UserError(
-            f"{len(groups)} groups of labelled images cannot be threshold into {folds} folds; give fewer "
+            f"{len(groups)} groups of labelled images cannot be divided into {folds} folds; give fewer "
             "folds, or add images"
         )
     labels_GC = labels_of_groups(manifest, groups)

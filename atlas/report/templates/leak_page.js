@@ -1,6 +1,6 @@
 "use strict";
 const { rows, labels, channels, tile } = JSON.parse(document.getElementById("data").textContent);
-const SCORES = ["similarity", "evidence", "confidence"];
+const SCORES = ["similarity", "registration_score", "confidence"];
 const ROW_PX = parseInt(getComputedStyle(document.documentElement).getPropertyValue("--row"));
 const SPARE_ROWS = 4; // made above and below what is seen
 const ALL = -1;

@@ -152,7 +152,7 @@ def test_the_search_finds_ids_and_labels(opened: Page, text: str, found: str) ->
 
 
 def test_a_score_that_is_unknown_is_in_no_range(opened: Page) -> None:
-    opened.locator("[name=registration score-min]").fill("-1")
+    opened.locator("[name=registration_score-min]").fill("-1")
     assert "c" not in ids(opened)
     assert len(ids(opened)) == 4
 
@@ -180,7 +180,7 @@ def test_the_keyboard_goes_from_row_to_row_and_opens_the_large_view(opened: Page
     title = opened.locator("#large-id")
     assert title.inner_text() == "a → ma"
     assert opened.locator("#large .reason").inner_text() == "why a"
-    assert opened.locator("#large .registration score").inner_text() == "0.800"
+    assert opened.locator("#large .registration_score").inner_text() == "0.800"
     opened.keyboard.press("ArrowRight")
     assert title.inner_text() == "<i>e</i> → m<i>e</i>"
     opened.keyboard.press("Escape")

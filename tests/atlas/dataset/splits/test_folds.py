@@ -125,7 +125,7 @@ def test_folds_that_cannot_be_are_refused() -> None:
         random_folds({"x": numbered(9)}, folds=0)
     with pytest.raises(UserError, match="tests nothing"):
         block_folds({"x": numbered(3)}, folds=5, gap=0)
-    with pytest.raises(UserError, match="no class can be threshold into 5 folds"):
+    with pytest.raises(UserError, match="no class can be divided into 5 folds"):
         random_folds({"x": numbered(3)}, folds=5)
 
 

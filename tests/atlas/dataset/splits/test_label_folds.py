@@ -114,7 +114,7 @@ def test_a_label_of_one_group_cannot_be_learned_where_it_is_tested() -> None:
 def test_folds_that_cannot_be_are_refused() -> None:
     with pytest.raises(UserError, match="2 or more"):
         stratified_folds(of_labels((0,), (0,)), folds=1)
-    with pytest.raises(UserError, match="2 groups of labelled images cannot be threshold into 3"):
+    with pytest.raises(UserError, match="2 groups of labelled images cannot be divided into 3"):
         stratified_folds(of_labels((0,), (0,)), folds=3)
     with pytest.raises(UserError, match="image0002 has 2: take stratified"):
         label_blocks(of_labels((0,), (1,), (0, 1)))

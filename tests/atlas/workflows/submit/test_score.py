@@ -105,7 +105,7 @@ def write_run(folder: Path) -> tuple[Path, Path]:
     for stage in ("leaks", "index"):
         (run / stage).mkdir(parents=True)
     (run / "leaks" / "leaks.csv").write_text(
-        "Id,match_id,relation,similarity,registration score,confidence,labels,decision,reason\n"
+        "Id,match_id,relation,similarity,registration_score,confidence,labels,decision,reason\n"
         "t1,a,same_image,0.9,0.9,0.9,0 1,transfer,because\n"
     )
     (run / "index" / "references.csv").write_text("Id,Identity\na,X\nb,\n")
