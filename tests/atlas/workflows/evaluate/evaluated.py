@@ -31,7 +31,7 @@ def write_evaluated_atlas(data: Path) -> Path:
     """Fields of one identity are one texture with noise, so its own kind is nearest to each.
 
     Labels are the parity of the identity. Test images: two copies of field0_1, a sibling of each
-    identity, and a non-match.
+    identity, and a non_match.
     """
     data.mkdir(parents=True)
     (data / "atlas.toml").write_text(
@@ -47,7 +47,7 @@ def write_evaluated_atlas(data: Path) -> Path:
         for a in range(IDENTITIES)
     ]
     write_textured(data / "test", "non_match", 99)
-    truth.append("non-match,novel,,,1")
+    truth.append("non_match,novel,,,1")
     for n in range(2):
         copy = write_textured(data / "test", f"copy{n}", 0, noise_of="field0_1")
         truth.append(f"{copy},same_image,field0_1,exact,0")
