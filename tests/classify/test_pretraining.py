@@ -171,7 +171,9 @@ def test_the_mean_of_each_channel_is_what_it_is_compared_with(data: Path, tmp_pa
     assert pretrained.mse_of_means == pytest.approx(pixels.var((0, 2, 3)).mean())
 
 
-def test_classifiers_start_from_it(data: Path, tmp_path: Path) -> None:
+def test_classifiers_start_from_it(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "trunk"
     answer = commands.pretrain_trunk(data, out, PLAIN)
     options = f"--trunk test_resnet --channel-recipe as_stored --weights {out}"
