@@ -112,12 +112,11 @@ def _listening(stop: _Stop) -> Iterator[None]:
     try:
         yield
     finally:
-        if stop.signal is not None:  # the process is about to end
-            return
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(fd_before)
-        os.close(writer)
+        if stop.signal is None:  # else the process is about to end
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(fd_before)
+            os.close(writer)
 
 
 def _clean_up() -> None:
