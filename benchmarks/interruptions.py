@@ -83,7 +83,7 @@ def main(work: Path, tree: Path | None = None) -> None:
             _run(code, work, _words(command))
     table = pd.DataFrame(rows, columns=["command", "after_s", "signalled", "seconds", "status"])
     save_table(work / "interruptions.csv", table)
-    print(f"\n{about_machine([])}\n")
+    print(f"\n{about_machine(['torch', 'openvino'])}\n")
     for name, own in table.groupby("command", sort=False):
         took = own["seconds"].to_numpy(float)
         statuses = sorted(set(own["status"]))

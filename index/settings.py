@@ -10,7 +10,7 @@ HashKind = Literal["ahash", "dhash", "phash", "whash"]
 HashChoice = Literal[HashKind, "rule_2018", "none"]
 # Bits of 64 by which the teams of 2018 let a test image differ from its copy; yellow was not used.
 RULE_2018_BITS = {"red": 14, "green": 12, "blue": 10}
-PROBABLE = 0.5  # confidence from which a pair below the threshold is called a likely copy
+PROBABLE = 0.5  # probability from which a pair below the threshold is called a likely copy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,15 @@
 """What many tests need: the research data beside the project, and tiny atlases written to disk."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from atlas.cli.console import PACKAGES
 
 # A busy machine is slow, which is no fault of the code; and a run must be repeatable.
 settings.register_profile("project", deadline=None, derandomize=True)
@@ -22,6 +25,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("there is no GPU here")
+
+
+@pytest.fixture(autouse=True)
+def notes_of_this_test_only() -> Iterator[None]:
+    """A command that a test runs shows notes on stderr, which is no matter of the next test."""
+    yield
+    for name in PACKAGES:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

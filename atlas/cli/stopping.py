@@ -39,12 +39,12 @@ def stoppable() -> Iterator[None]:
         yield
         return
     stop = _Stop()
-    with _listening(stop):
-        try:
+    try:
+        with _listening(stop):
             yield
-        finally:  # whatever came out of it: the error of a library that was cut off says nothing
-            if stop.signal is not None:
-                stop.end()
+    finally:  # whatever came out of it: the error of a library that was cut off says nothing
+        if stop.signal is not None:
+            stop.end()
 
 
 class _Stop:
@@ -106,16 +106,17 @@ def _listening(stop: _Stop) -> Iterator[None]:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     fd_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    threading.Thread(target=stop.watch, args=(reader,), name="stopping", daemon=True).start()
     for number in before:
         signal.signal(number, stop.handle)
+    threading.Thread(target=stop.watch, args=(reader,), name="stopping", daemon=True).start()
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(fd_before)
-        os.close(writer)
+        if stop.signal is None:  # else the process is about to end
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(fd_before)
+            os.close(writer)
 
 
 def _clean_up() -> None:

@@ -56,7 +56,7 @@ class TrainingSettings:
         crop_px: Side of the random window of each stored image that training sees; validation and
             prediction see the window in the middle. None shows images whole.
         ema_decay: Share that the running average of the weights keeps at each step; the average is
-            what is validated and kept. 0 rotations it off.
+            what is validated and kept. 0 turns it off.
         averaged_checkpoints: Last epochs whose weights are averaged; 0 takes the best epoch's.
         seed: Of weights, order of images, augmentation, dropout and what is held out.
         precision: 32-true, 16-mixed, bf16-mixed, or auto: bf16-mixed where the GPU, or else the

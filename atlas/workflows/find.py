@@ -18,6 +18,8 @@ COPY, LIKELY, NEW = "copy", "likely", "new"
 FOUND_FILE = "found.csv"
 FOUND_COLUMNS = ("new", "verdict", "known", "registration_score", "confidence", "label", "reason")
 IMAGE_SIZE_PX = 160  # larger ones cost more and find the same copies, which pixels decide on
+# Where the reason of a claim begins to speak of labels.
+LABELS_IN_REASONS = r"; (?:its labels are|it has no labels|but the matches disagree)"
 SHOWN_ROWS = 20  # in a notebook
 
 
@@ -115,7 +117,12 @@ def _verdicts(leaks: LeakFinding, labels: tuple[str, ...]) -> pd.DataFrame:
     rows = pd.concat([rows, new])
     numbers = rows["labels"].fillna("")
     named = numbers.map(lambda text: " ".join(labels[int(number)] for number in text.split()))
-    table = rows.assign(label=named).rename(
-        columns={"Id": "new", "match_id": "known"}
+    # What becomes of the labels is no matter here.
+    reasons = rows["reason"].str.split(LABELS_IN_REASONS, n=1, regex=True).str[0]
+    table = rows.assign(label=named, reason=reasons).rename(
+        columns={
+            "Id": "new",
+            "match_id": "known",
+        }
     )
     return table[list(FOUND_COLUMNS)].reset_index(drop=True)

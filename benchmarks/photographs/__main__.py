@@ -9,12 +9,13 @@ beside it lie R/pictures, R/truth.csv, R/seconds.csv and the claims of each meth
 """
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
@@ -56,8 +57,19 @@ class Result:
 
     method: str
     effort: str
-    seconds: Sequence[float]
+    runs: Sequence["Run"]
     score: Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What one run took: by the clock on the wall, and of all cores together.
+
+    The second is nearly the same on a machine that does other work besides.
+    """
+
+    wall_s: float
+    cpu_s: float
 
 
 def main(out: Path, rounds: int = ROUNDS) -> None:
@@ -74,9 +86,10 @@ def main(out: Path, rounds: int = ROUNDS) -> None:
         shutil.rmtree(pictures)
     truth = make_folders(photographs, fetch(out / "packages"), pictures)
     write_truth(out / "truth.csv", truth)
-    seconds = _run_in_turn(_commands(out), out, rounds)
-    pd.DataFrame(seconds).to_csv(out / "seconds.csv", index_label="round")
-    _report(_results(truth, seconds, out), out)
+    runs = _run_in_turn(_commands(out), out, rounds)
+    rows = [{"method": name, **asdict(run)} for name, all_ in runs.items() for run in all_]
+    pd.DataFrame(rows).to_csv(out / "seconds.csv", index=False)
+    _report(_results(truth, runs, out), out)
 
 
 def _commands(out: Path) -> dict[str, list[str | Path]]:
@@ -93,30 +106,35 @@ def _commands(out: Path) -> dict[str, list[str | Path]]:
 
 def _run_in_turn(
     commands: Mapping[str, list[str | Path]], out: Path, rounds: int
-) -> dict[str, list[float]]:
-    """Run every method once in each round, and return the seconds of each run."""
-    seconds: dict[str, list[float]] = {method: [] for method in commands}
+) -> dict[str, list[Run]]:
+    """Run every method once in each round, and return what each run took."""
+    runs: dict[str, list[Run]] = {method: [] for method in commands}
     for number in range(rounds):
         for method in list(commands) if number % 2 == 0 else list(commands)[::-1]:
             target = _target(out, method)
             shutil.rmtree(target, ignore_errors=True)
             command = [str(target) if part == "{}" else part for part in commands[method]]
-            start = time.perf_counter()
-            _run(command, target.with_suffix(".log"))
-            seconds[method].append(time.perf_counter() - start)
-            print(
-                f"round {number + 1} of {rounds}: {method}, {seconds[method][-1]:.1f} s", flush=True
-            )
-    return seconds
+            runs[method].append(_run(command, target.with_suffix(".log")))
+            took = f"{runs[method][-1].wall_s:.1f} s"
+            print(f"round {number + 1} of {rounds}: {method}, {took}", flush=True)
+    return runs
 
 
-def _run(command: Sequence[str | Path], log: Path) -> None:
+def _run(command: Sequence[str | Path], log: Path) -> Run:
     """Run a command in the repository, with its output in a file."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    cpu_s, start = _cpu_s_of_commands(), time.perf_counter()
     with log.open("w", encoding="utf-8") as file:
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
         done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
     if done.returncode:
         sys.exit(f"error: {command[0]} failed; see {log}")
+    return Run(wall_s=time.perf_counter() - start, cpu_s=_cpu_s_of_commands() - cpu_s)
+
+
+def _cpu_s_of_commands() -> float:
+    """Return the seconds of all cores that the finished commands took."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _target(out: Path, method: str) -> Path:
@@ -126,7 +144,7 @@ def _target(out: Path, method: str) -> Path:
 
 
 def _results(
-    truth: Sequence[NewPicture], seconds: Mapping[str, Sequence[float]], out: Path
+    truth: Sequence[NewPicture], runs: Mapping[str, Sequence[Run]], out: Path
 ) -> list[Result]:
     """Return a row for each method, and a second one for ours with the likely copies."""
     found = pd.read_csv(_target(out, ATLAS) / "found.csv", dtype={"new": str, "known": str})
@@ -134,7 +152,7 @@ def _results(
     results = []
     for name, verdicts in ((ATLAS, [COPY]), (f"{ATLAS}, with likely ones", [COPY, LIKELY])):
         score = score_claims(truth, found[found["verdict"].isin(verdicts)])
-        results.append(Result(method=name, effort=one, seconds=seconds[ATLAS], score=score))
+        results.append(Result(method=name, effort=one, runs=runs[ATLAS], score=score))
     for method, (_, script) in SCRIPTS.items():
         claims = pd.read_csv(_target(out, method), dtype={"new": str, "known": str})
         name = method
@@ -144,7 +162,7 @@ def _results(
             name = f"{method}, {-threshold:.0f} bits (the best threshold for these pictures)"
         effort = f"a script of {_lines_of_code(RIVALS / script)} lines"
         score = score_claims(truth, claims)
-        results.append(Result(method=name, effort=effort, seconds=seconds[method], score=score))
+        results.append(Result(method=name, effort=effort, runs=runs[method], score=score))
     return results
 
 
@@ -159,8 +177,8 @@ def _report(results: Sequence[Result], out: Path) -> None:
     lines = [
         about_machine(["torch", "pillow"]),
         "",
-        "| method | effort | seconds, median (least to most) | found | false claims | missed |",
-        "|---|---|---:|---:|---:|---|",
+        "| method | effort | seconds | CPU seconds | found | false claims | missed |",
+        "|---|---|---:|---:|---:|---:|---|",
         *(_row(result) for result in results),
     ]
     text = "\n".join(lines) + "\n"
@@ -169,16 +187,21 @@ def _report(results: Sequence[Result], out: Path) -> None:
 
 
 def _row(result: Result) -> str:
-    score, seconds = result.score, result.seconds
+    score = result.score
     cells = [
         result.method,
         result.effort,
-        f"{median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})",
+        _median([run.wall_s for run in result.runs]),
+        _median([run.cpu_s for run in result.runs]),
         _share(score.found, score.copies),
         _share(score.false, score.pictures),
         ", ".join(f"{edit} {count}" for edit, count in score.missed.items()) or "none",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _median(seconds: Sequence[float]) -> str:
+    return f"{median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
 
 
 def _share(count: int, of: int) -> str:

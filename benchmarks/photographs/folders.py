@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Transpose
 
+from atlas.core.files import content_hash
 from benchmarks.photographs.edits import EDITS, JPEG_QUALITY, Picture
 from benchmarks.photographs.fetch import Photograph
 
@@ -50,7 +51,7 @@ def make_folders(
         out: Where the folders `known` and `new` go.
     """
     rng = np.random.default_rng(SEED)
-    shuffled = [photographs[i] for i in rng.permutation(len(photographs))]
+    shuffled = sorted(photographs, key=lambda one: content_hash(f"{SEED} {one.name}"))
     known, others = shuffled[:KNOWN_COUNT], shuffled[KNOWN_COUNT:]
     paths = {
         photograph.name: _write_known(number, photograph, images[photograph.name], out / KNOWN)

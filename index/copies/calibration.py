@@ -63,6 +63,25 @@ class SameImageCalibration:
         )
         return np.minimum(sure, _surest(self.natural_count))
 
+    def probability(self, registration_score: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how likely a query's best candidate with just this score is its copy.
+
+        An estimate from the density of the planted copies' scores and of non-matches, whose best
+        scores follow Gumbel's law, at the stated share of copies; in the same shape.
+        """
+        planted = np.array(self.planted)
+        copies_z = fisher_z(planted[planted > -1.0])
+        z = np.atleast_1d(fisher_z(registration_score))
+        if np.ptp(copies_z) > 0:
+            copy_density = gaussian_kde(copies_z)(z.ravel()).reshape(z.shape)
+        else:
+            copy_density = norm.pdf(z, copies_z.mean(), LEAST_SPREAD_Z)
+        found = len(copies_z) / len(planted)
+        location, scale = _gumbel(self.centre_z, self.spread_z)
+        copies = self.copy_share * found * copy_density
+        others = (1 - self.copy_share) * gumbel_r.pdf(z, location, scale)
+        return np.asarray((copies / (copies + others + TINY)).reshape(np.shape(registration_score)))
+
     @property
     def recall_at_threshold(self) -> float:
         return float(np.mean(np.array(self.planted) >= self.threshold))
@@ -232,9 +251,15 @@ def rare_z(centre: float, spread: float, false_rate: float) -> float:
     Of each image the best of many candidates is looked at, so the tail is Gumbel's, which is
     heavier than a normal one; matched to the median and upper standard deviation of `bulk`.
     """
+    location, scale = _gumbel(centre, spread)
+    return float(gumbel_r.isf(false_rate, loc=location, scale=scale))
+
+
+def _gumbel(centre: float, spread: float) -> tuple[float, float]:
+    """Return location and scale of Gumbel's law with this median and upper standard deviation."""
     median, upper = gumbel_r.ppf(norm.cdf([0, 1]))
     scale = spread / (upper - median)
-    return float(gumbel_r.isf(false_rate, loc=centre - median * scale, scale=scale))
+    return float(centre - median * scale), float(scale)
 
 
 def _expected_precision(

@@ -175,10 +175,9 @@ def test_classifiers_start_from_it(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "backbone"
-    commands.pretrain_backbone(data, out, PLAIN)
-    assert f"--backbone test_resnet --channel-recipe as_stored --weights {out}" in (
-        capsys.readouterr().out
-    )
+    answer = commands.pretrain_backbone(data, out, PLAIN)
+    options = f"--backbone test_resnet --channel-recipe as_stored --weights {out}"
+    assert options in answer.next_command
     settings = replace(TINY, weights=str(out), training=replace(TINY.training, epochs=1))
     network = made(settings, channels=("channel0", "channel1"))
     pretrained = backbone_pretraining.pretrain_backbone(data, out, PLAIN)  # only read

@@ -180,10 +180,12 @@ def test_the_command_prints_start_scores_and_files(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "runs" / "classifier"
-    commands.train_classifier(data=data, out=out, settings=for_epochs(1))
+    answer = commands.train_classifier(data=data, out=out, settings=for_epochs(1))
     printed = capsys.readouterr().out
-    for part in ("started from random weights", "threshold for each label (optimistic", str(out)):
+    for part in ("started from random weights", "threshold for each label (optimistic"):
         assert part in printed
+    assert answer.wrote == [out]
+    assert 0 <= answer.details["macro_f1_at_half"] <= 1
     assert (out / "curves.png").exists()
     assert (out / "per_class_f1.png").exists()
     assert (tmp_path / "runs" / "store").is_dir()

@@ -76,8 +76,8 @@ class LeakFinding(InFolder):
     def likely(self) -> pd.DataFrame:
         """Test images without a claim that are more likely copies than not, for a person to see.
 
-        Their best candidate stays below the threshold, but of claims that score as much more than
-        half would be right. The columns are those of `table`, and nothing is transferred.
+        The score of their best candidate is below the threshold, and a copy has such a score more
+        often than a non-match. The columns are those of `table`, and nothing is transferred.
         """
         matches = self.matches.table
         claimed = set(self.table["Id"])
@@ -88,13 +88,13 @@ class LeakFinding(InFolder):
             & matches["match_id"].isin(set(self.labels))
         ].sort_values(["query_id", "registration_score"], ascending=[True, False], kind="stable")
         best = rows.drop_duplicates("query_id")
-        confidence = self.calibration.same_image.calibration.confidence(
+        probability = self.calibration.same_image.calibration.probability(
             best["registration_score"].to_numpy(float)
         )
-        best = best.assign(confidence=confidence)[confidence >= PROBABLE]
+        best = best.assign(confidence=probability)[probability >= PROBABLE]
         said = [
             f"perhaps the same picture as {match}: the registration score of {score:.3f} is below "
-            f"the threshold, confidence {sure:.3f}"
+            f"the threshold, probability {sure:.2f}"
             for match, score, sure in zip(
                 best["match_id"], best["registration_score"], best["confidence"], strict=True
             )

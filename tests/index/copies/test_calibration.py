@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -129,3 +131,17 @@ def test_without_trials_no_sibling_is_claimed():
     found = calibrate_sibling(held_out(empty, empty.astype(bool), empty), SETTINGS)
     assert found.threshold is None
     assert found.note
+
+
+def test_probability_is_that_of_a_copy_among_queries_of_just_this_score():
+    rng = np.random.default_rng(0)
+    share, planted_z = 0.3, rng.normal(0.9, 0.2, 2000)
+    natural_z = rng.gumbel(0.35, 0.08, 5000)
+    asked = replace(LeakSettings(), copy_share=share)
+    made = calibrate_same_image(np.tanh(planted_z), np.tanh(natural_z), asked)
+    is_copy = rng.random(40_000) < share
+    z = np.where(is_copy, rng.normal(0.9, 0.2, 40_000), rng.gumbel(0.35, 0.08, 40_000))
+    probability = made.probability(np.tanh(z))
+    for low in (0.1, 0.3, 0.5, 0.7):
+        chosen = (probability >= low) & (probability < low + 0.2)
+        assert np.mean(is_copy[chosen]) == pytest.approx(np.mean(probability[chosen]), abs=0.1)

@@ -82,7 +82,7 @@ def test_the_page_tells_it_all_and_is_the_same_again(run: tuple[Path, Path]) -> 
     for said in (
         "They are those of a, of which it is claimed to be a copy", REASON, "+1.2e-02",
         "0 zero 1 60% 2 <two> 1 40%", "here 1 one is given only for that",
-        "by itself would have been given 1 one", "Precision 0.99 cannot be guaranteed",
+        "by itself would have been given 1 one", "A precision of 0.99 is not guaranteed",
     ):  # fmt: skip
         assert said in text
     assert "Not made yet" not in text
