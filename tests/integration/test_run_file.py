@@ -160,7 +160,7 @@ def test_a_finished_run_is_not_done_again(finished):
     before = {path: path.stat().st_mtime_ns for path in (finished / "run").rglob("*")}
     done = run_command(finished / "mine.toml")
     assert done.returncode == 0
-    assert "0 stages done now" in done.stdout
+    assert "are done, 0 of them now." in done.stdout
     assert {path: path.stat().st_mtime_ns for path in (finished / "run").rglob("*")} == before
 
 
