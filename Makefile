@@ -22,7 +22,7 @@ demo: $(INSTALLED) ## Install into .venv, draw a small atlas and do the whole jo
 
 # The tests come last, so that the last line is pytest's own.
 test: lint ## Run lint, types, import rules and all tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED) ## Run lint, types and import rules
 	$(VENV)/bin/ruff check .

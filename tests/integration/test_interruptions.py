@@ -26,13 +26,13 @@ SETTINGS = DrawnAtlasSettings(
 )  # fmt: skip
 # Each command, what is there once it is in the middle, the signal, and who gets it.
 COMMANDS = (
-    ("train-embedder smoke --epochs 2 --out run/embedder", "embedder/checkpoints/last.ckpt",
+    ("train-embedder smoke --epochs 6 --out run/embedder", "embedder/checkpoints/last.ckpt",
      signal.SIGINT, "group"),
     ("build-index --embedder run/embedder --runtime torch --out run/index", "store/embeddings/*",
      signal.SIGINT, "process"),
     ("find-leaks --index run/index --out run/leaks --planted-copies 50 --natural-queries 50",
      "store/**/band_passed", signal.SIGINT, "group"),
-    ("train-classifier smoke --epochs 2 --out run/classifier", "classifier/checkpoints/last.ckpt",
+    ("train-classifier smoke --epochs 6 --out run/classifier", "classifier/checkpoints/last.ckpt",
      signal.SIGTERM, "process"),
 )  # fmt: skip
 

@@ -38,8 +38,8 @@ def test_the_command_works_outside_the_clone(installed: Installed) -> None:
 
 
 def test_a_page_is_made_outside_the_clone(installed: Installed) -> None:
-    data = installed.elsewhere / "data"
+    data = installed.elsewhere / "labels"
     data.mkdir()
     (data / "train.csv").write_text("Id,Target\na,0\nb,1 2\nc,2\n")
-    installed.atlas("explore", "--data", "data", "--out", "explored")
+    installed.atlas("explore", "--data", "labels", "--out", "explored")
     assert list((installed.elsewhere / "explored").glob("*.html"))
