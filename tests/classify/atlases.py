@@ -1,4 +1,4 @@
-"""Small folders whose labels are easy to see, for trainings of seconds."""
+"""Draw small folders whose labels are easy to see, for trainings that take seconds."""
 
 import csv
 from pathlib import Path

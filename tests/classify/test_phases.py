@@ -1,4 +1,4 @@
-"""Two losses, one after the other, in real trainings of moments."""
+"""Check two losses that follow one another, in short trainings."""
 
 import csv
 from dataclasses import replace
@@ -93,7 +93,9 @@ def test_each_epoch_learns_and_logs_the_loss_of_its_phase(data: Path, tmp_path: 
         assert all(0 < float(row[name]) < 1 for row in phased[1:])
 
 
-def test_a_run_stopped_in_any_phase_ends_as_if_it_had_not_been(data: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_in_any_phase_gives_the_same_result(
+    data: Path, tmp_path: Path
+) -> None:
     """In the first phase, at the change, and in the middle of the second."""
     whole = train(data, tmp_path / "whole", PHASED)
     for step in (2, BATCHES, 2 * BATCHES + 3):

@@ -1,4 +1,4 @@
-"""Small manifests, stores and settings that can be distinguished, for tests."""
+"""Build small manifests, stores and settings whose identities are easy to distinguish."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where losses break: sure and wrong, nothing to rank, one image, 16 bits."""
+"""Check losses where they may break: confident mistakes, nothing to rank, one image, 16 bits."""
 
 import pickle
 
@@ -28,7 +28,7 @@ def test_gradients_are_finite(
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "soft_f1"])
-def test_a_positive_that_is_surely_missed_still_teaches(name: LossName) -> None:
+def test_a_positive_that_is_missed_with_confidence_has_a_gradient(name: LossName) -> None:
     """In float32, beside a negative that is as surely absent."""
     logits, targets = torch.full((2, 1), -50.0), torch.tensor([[1.0], [0.0]])
     _, gradient = value_and_gradient(loss_named(name, 1), logits, targets)
@@ -37,7 +37,7 @@ def test_a_positive_that_is_surely_missed_still_teaches(name: LossName) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
-def test_mixed_precision_counts_in_32_bits(name: LossName, half: torch.dtype) -> None:
+def test_mixed_precision_computes_in_32_bits(name: LossName, half: torch.dtype) -> None:
     logits = torch.linspace(-12, 12, 24).reshape(8, 3).to(half)
     targets = (torch.arange(24).reshape(8, 3) % 5 == 0).float()
     loss = loss_named(name, 3)

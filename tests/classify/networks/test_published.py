@@ -1,4 +1,4 @@
-"""Numbers of weights and shapes of layers against published ones."""
+"""Compare numbers of weights and shapes of layers with published ones."""
 
 from dataclasses import replace
 

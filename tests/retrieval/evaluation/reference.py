@@ -1,4 +1,4 @@
-"""Naive twins of the evaluation: slow, short and plainly right."""
+"""Compute the evaluation naively: slow, short and obviously correct."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import combinations

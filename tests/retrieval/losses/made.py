@@ -1,4 +1,4 @@
-"""Losses and batches in double precision."""
+"""Build losses and batches in double precision."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Naive twins of the losses: loops over plain numbers, written from the papers' equations."""
+"""Compute the losses naively: loops over plain numbers, written from the papers' equations."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Naive twins of what is done after the network: dense, slow, and as the papers write it."""
+"""Compute the steps after the network naively: dense, slow, and as the papers write them."""
 
 import numpy as np
 from numpy.typing import NDArray

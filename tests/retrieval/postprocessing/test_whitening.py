@@ -51,7 +51,7 @@ def test_too_few_images_are_not_whitened() -> None:
     assert np.array_equal(after(class_whitening_of(features, [0] * 20), features), features)
 
 
-def test_class_whitening_makes_classes_round_and_keeps_what_parts_them() -> None:
+def test_class_whitening_makes_classes_round_and_keeps_what_separates_them() -> None:
     features, classes = planted(images_each=20)
     white = after(class_whitening_of(features, classes), features).reshape(60, 20, 32)
     within = (white - white.mean(1, keepdims=True)).reshape(-1, 32)
@@ -69,7 +69,7 @@ def test_class_whitening_finds_the_class_where_the_strongest_directions_hide_it(
     assert nearest_is_of_the_class(learned, classes) > 0.8
 
 
-def test_classes_of_one_image_teach_nothing() -> None:
+def test_classes_with_a_single_image_are_ignored() -> None:
     features, classes = planted(images_each=6)
     non_matches = np.random.default_rng(1).normal(0, 50, size=(30, 32)).astype(np.float32)
     alone = class_whitening_of(features, classes)
