@@ -34,7 +34,7 @@ SCORES = {
     "at_half": "thresholds of 0.5",
     "at_overall_threshold": "one threshold",
     "at_class_thresholds": "a threshold for each label",
-    OTHERS: "thresholds of the other folds",
+    OTHERS: "others' thresholds",
 }
 
 

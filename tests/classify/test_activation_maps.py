@@ -35,7 +35,7 @@ def classifier_of(network: ClassifierNetwork, settings: ClassifierSettings = TIN
 
 
 def by_hand(backbone: nn.Module) -> ClassifierNetwork:
-    """Two features of a gray image, its brightness and its darkness, averaged; four labels."""
+    """Build a network with two features, brightness and darkness of a gray image, and 4 labels."""
     inputs = Inputs(
         mixing_of("as_stored", ("gray",)), ChannelStatistics(mean_C=(0.0,), std_C=(1.0,))
     )
@@ -87,7 +87,7 @@ def test_a_coarser_map_is_interpolated_between_its_centres() -> None:
 
 @pytest.mark.parametrize("view", range(8))
 def test_the_map_of_a_rotated_image_is_the_rotated_map(view: int) -> None:
-    """Of a network that itself knows no direction."""
+    """Use a network that does not depend on direction."""
     torch.manual_seed(0)
     layers = [nn.AvgPool2d(2), nn.Conv2d(1, 3, 1), nn.ReLU(), nn.AvgPool2d(3, 1, 1)]
     classifier = classifier_of(by_hand(nn.Sequential(*layers, nn.Conv2d(3, 2, 1))))
@@ -157,7 +157,7 @@ def test_every_recipe_gives_maps(classifier: Classifier) -> None:
         one.any() for one in maps[:4]
     )
     assert not np.array_equal(maps[:4], maps[4:])
-    # Nothing of the network is another afterwards, hooks and gradients among it.
+    # The network is unchanged afterwards, including its hooks and gradients.
     assert weights_hash(classifier.network) == before
     assert classifier.network.training
     assert all(parameter.grad is None for parameter in classifier.network.parameters())

@@ -8,7 +8,7 @@ from atlas.training.layers import MixChannels
 from classify.channels import AS_STORED, CHANNEL_RECIPES, mixing_of
 from tests.classify.networks.made import KINDS, MEAN, STD, made, noise
 
-# Not in the order of the recipes: names decide, not places.
+# The order differs from that of the recipes, because names decide and not positions.
 STORED = ("yellow", "blue", "green", "red")
 PIXEL = {"yellow": 41, "blue": 31, "green": 20, "red": 10}
 
@@ -50,7 +50,7 @@ def test_only_the_recipe_as_stored_changes_nothing() -> None:
 
 
 def test_channels_that_the_atlas_lacks_are_listed() -> None:
-    with pytest.raises(UserError, match=r"needs blue, red; the atlas has gray, green: take"):
+    with pytest.raises(UserError, match=r"needs blue, red; the atlas has gray, green; choose"):
         mixing_of("rgb", ("gray", "green"))
 
 

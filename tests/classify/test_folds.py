@@ -168,7 +168,7 @@ def test_folds_that_are_trained_one_by_one_give_the_same_result(
 def test_folds_that_are_killed_repeatedly_give_the_same_result(
     run: tuple[Path, pd.DataFrame], data: Path, tmp_path: Path
 ) -> None:
-    """In training, and when a fold's weights are kept."""
+    """Kill the run during training and while the weights of a fold are written."""
     folder = tmp_path / "R" / "folds"
     for mark in ("fold1/checkpoints/last.ckpt", "fold2/weights.safetensors"):
         process = FORKED.Process(target=run_folds, args=(data, folder))

@@ -59,7 +59,7 @@ def test_predictions_use_the_precision_of_the_training(monkeypatch, store, tmp_p
 
 
 def test_a_machine_without_bfloat16_predicts_in_float32(monkeypatch, store, tmp_path) -> None:
-    """What was kept in the other precision is left alone."""
+    """Leave the rows that were kept in the other precision as they are."""
     monkeypatch.setattr(classifiers, "machine_has_bfloat16", lambda: True)
     rows = rows_of(learned(), store, tmp_path)
     monkeypatch.setattr(classifiers, "machine_has_bfloat16", lambda: False)
@@ -69,7 +69,7 @@ def test_a_machine_without_bfloat16_predicts_in_float32(monkeypatch, store, tmp_
 
 
 def test_bfloat16_keeps_the_order_of_images(monkeypatch, store, tmp_path) -> None:
-    """Eight bits of a logit would leave few values; ranks and thresholds need them apart."""
+    """Check that values differ: eight bits of a logit would leave too few for ranks."""
     monkeypatch.setattr(classifiers, "machine_has_bfloat16", lambda: True)
     rows = rows_of(learned(), store, tmp_path)
     assert all(len(np.unique(column)) > 0.98 * len(store.ids) for column in rows.T)

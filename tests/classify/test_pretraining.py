@@ -63,7 +63,7 @@ def built(settings: PretrainingSettings) -> AutoEncoder:
 
 
 def test_divergence_by_hand() -> None:
-    """Of N(0, 1): 0. Of N(1, 1): 1/2. Of N(0, e): (e - 1 - 1) / 2. Mean over the three."""
+    """Check N(0, 1): 0, N(1, 1): 1/2, N(0, e): (e - 1 - 1) / 2, and the mean over the three."""
     divergence = kl_divergence(torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, 1.0]))
     assert divergence.item() == pytest.approx((0 + 0.5 + (math.e - 2) / 2) / 3)
 
@@ -111,7 +111,7 @@ class Stopped(StopsBefore, PretrainingModule):
 def train(
     data: Path, folder: Path, settings: PretrainingSettings, stop_before: int | None = None
 ) -> str:
-    """On all images, with a checkpoint at every step; the hash of the weights after the last."""
+    """Train on all images with a checkpoint at every step; return the hash of the last weights."""
     manifest, store = atlas_of(data)
     statistics = measure_channels(store, manifest.ids)
     network, _ = build_autoencoder(settings, statistics, store.channels)

@@ -111,7 +111,7 @@ def test_other_settings_in_the_same_folder_are_refused(
 def test_a_run_that_was_stopped_gives_the_same_result(
     run: tuple[Path, TrainedClassifier], data: Path, tmp_path: Path
 ) -> None:
-    """Its first epoch comes from a run of one epoch, as a kill after that epoch leaves it."""
+    """Take the first epoch from a run of one epoch, as if the run was killed after it."""
     folder = tmp_path / "run"
     train(data, folder, for_epochs(1))
     for name in ("settings.json", "classifier.json", "weights.safetensors"):
@@ -124,12 +124,12 @@ def test_a_run_that_was_stopped_gives_the_same_result(
 
 
 def test_the_last_epoch_does_not_depend_on_the_held_out_images(data: Path, tmp_path: Path) -> None:
-    """Where the best is kept they have a say: three epochs, and their labels rotated round."""
+    """Replace the labels of the held-out images, which changes the best epoch."""
     manifest = read_manifest(data)
     store = fill_store(manifest, data.parent / "store", size_px=32)
     ids = manifest.labelled.ids
     split = HoldOut(training_ids=ids[:30], validation_ids=ids[30:])
-    rotated = [
+    changed = [
         replace(row, labels=tuple({0, 1, 2} - set(row.labels or ())) or (0,))
         if row.id in split.validation_ids
         else row
@@ -138,12 +138,12 @@ def test_the_last_epoch_does_not_depend_on_the_held_out_images(data: Path, tmp_p
     weights = {}
     for kept in ("best", "last"):
         settings = replace(for_epochs(3), kept_epoch=kept)
-        for name, rows in (("reported", manifest.rows), ("rotated", rotated)):
+        for name, rows in (("original", manifest.rows), ("changed", changed)):
             labelled = Manifest(spec=manifest.spec, rows=tuple(rows))
             made = train_on(labelled, store, settings, split, tmp_path / f"{kept}_{name}")
             weights[kept, name] = made.weights_hash
-    assert weights["last", "reported"] == weights["last", "rotated"]
-    assert weights["best", "reported"] != weights["best", "rotated"]
+    assert weights["last", "original"] == weights["last", "changed"]
+    assert weights["best", "original"] != weights["best", "changed"]
 
 
 def test_weights_of_another_run_are_refused(data: Path, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_the_only_image_of_a_label_set_is_used_for_training() -> None:
         how = settings(classes="label-set", training=replace(settings().training, seed=seed))
         classes = training_classes(manifest(dict.fromkeys(labels), labels=labels), how)
         assert "alone" in classes.training_ids
-        assert ", 1 of one image;" in classes.summary
+        assert ", 1 of them with a single image;" in classes.summary
 
 
 def test_targets_are_classes_or_whole_label_sets() -> None:

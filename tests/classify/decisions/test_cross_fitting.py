@@ -16,7 +16,7 @@ CLASSES = 8
 
 
 def planted(rows: int, seed: int, *, signal: float, members: int = 2) -> HeldOutRows:
-    """Labels of shares .3 down to .05; signal 0 is pure noise."""
+    """Draw labels with shares from 0.3 to 0.05; a signal of 0 is pure noise."""
     rng = np.random.default_rng(seed)
     truth_NC = (rng.random((rows, CLASSES)) < np.geomspace(0.3, 0.05, CLASSES)).astype(np.uint8)
     said = [signal * truth_NC + rng.normal(size=truth_NC.shape) - 1 for _ in range(members)]
@@ -38,7 +38,7 @@ def fresh(seed: int, *, signal: float) -> tuple[AskedRows, np.ndarray]:
 )
 @pytest.mark.parametrize("signal", [0.0, 2.0])
 def test_the_nested_score_is_that_of_new_images(how, thresholds, signal):
-    """On average over draws, as each test set is a draw itself."""
+    """Compare averages over draws, because each test set is a random draw too."""
     settings, nested, flattered, new = ThresholdSettings(thresholds=thresholds), [], [], []
     asked, truth_QC = fresh(99, signal=signal)
     for seed in range(4):

@@ -15,7 +15,7 @@ from classify.decisions.thresholds import apply_thresholds, choose_thresholds
 
 
 def planted(rows=300, seed=0, noise=(0.5, 3.0)):
-    """Three labels; members that see them through noise."""
+    """Draw three labels, and members that predict them with noise."""
     rng = np.random.default_rng(seed)
     truth_NC = (rng.random((rows, 3)) < [0.5, 0.3, 0.2]).astype(np.uint8)
     signal_NC = 4.0 * truth_NC - 2.0

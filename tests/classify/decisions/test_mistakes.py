@@ -56,7 +56,7 @@ def test_counts_by_class(mistakes: Mistakes) -> None:
 
 
 def test_confusions_are_counted_in_pairs(mistakes: Mistakes) -> None:
-    """c misses membrane and adds nothing."""
+    """Count no pair for c, which misses membrane and adds nothing."""
     assert mistakes.confused.to_numpy().tolist() == [
         [0, "nucleus", 1, "cytosol", 2],
         [2, "membrane", 1, "cytosol", 1],

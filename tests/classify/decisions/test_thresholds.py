@@ -19,14 +19,14 @@ from classify.decisions.thresholds import (
 )
 from tests.classify import reference
 
-SOME = settings(max_examples=40, deadline=None)  # how long one takes is no property
+SOME = settings(max_examples=40, deadline=None)  # the duration of an example is not tested
 
 Scored = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
 @st.composite
 def scored(draw: st.DrawFn) -> Scored:
-    """Probabilities and labels of 1 to 9 images in 1 to 4 classes; ties are likely."""
+    """Draw probabilities and labels of 1 to 9 images in 1 to 4 classes; ties are likely."""
     shape = (draw(st.integers(1, 9)), draw(st.integers(1, 4)))
     score = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(0, 1, width=32))
     return (

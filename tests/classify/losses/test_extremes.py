@@ -19,7 +19,7 @@ from tests.classify.losses.batches import loss_named, value_and_gradient
 def test_gradients_are_finite(
     name: LossName, dtype: torch.dtype, images: int, logit: float, target: float
 ) -> None:
-    """Also with one image, and for the second class, which has no positives."""
+    """Check one image too, and the second class, which has no positives."""
     logits = torch.full((images, 2), logit, dtype=dtype)
     targets = torch.tensor([[target, 0.0]] * images, dtype=dtype)
     value, gradient = value_and_gradient(loss_named(name, 2), logits, targets)
@@ -29,7 +29,7 @@ def test_gradients_are_finite(
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "soft_f1"])
 def test_a_positive_that_is_missed_with_confidence_has_a_gradient(name: LossName) -> None:
-    """In float32, beside a negative that is as surely absent."""
+    """Check float32, beside a negative that is correct with equal confidence."""
     logits, targets = torch.full((2, 1), -50.0), torch.tensor([[1.0], [0.0]])
     _, gradient = value_and_gradient(loss_named(name, 1), logits, targets)
     assert gradient[0, 0] < -0.01

@@ -43,7 +43,7 @@ GOLDEN_NAMES: dict[LossName, str] = {
     "symmetric_lovasz": "symmetric_lovasz",
     "hard_negative_bce": "hard_negative_bce",
 }
-# Its gradient dies where it is sure, and a class without positives costs 1 whatever is said.
+# Its gradient vanishes for certain answers, and a class without positives always costs 1.
 NOT_F1 = [name for name in NAMES if name != "soft_f1"]
 
 

@@ -8,7 +8,7 @@ from tests.retrieval.evaluation.reference import embeddings, identified_at
 
 
 def scores(genuine: list[tuple[float, bool]], impostors: list[float]) -> QueryScores:
-    """Genuine probes as (similarity to the nearest, whether it is right)."""
+    """Build scores from genuine probes (similarity to the nearest, whether it is right)."""
     count = len(genuine) + len(impostors)
     known = np.arange(count) < len(genuine)
     return QueryScores(

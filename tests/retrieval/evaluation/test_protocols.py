@@ -101,11 +101,11 @@ def test_known_relations_make_protocols_of_their_own() -> None:
     assert test.classes["t3"] == (1, 7)
     assert test.relations is not None
     assert test.relations["t4"] == "novel"
-    # The source itself is right, nothing else is; those that are no copies are non-matches.
+    # Only the source itself is a correct answer; queries that are not copies are non-matches.
     assert same_image.query_ids == ("t1", "t3", "t4")
     assert [i for i in ATLAS.ids if same_image.classes[i] == same_image.classes["t1"]] == ["f0_1"]
     assert not {"t3", "t4"} & set(same_image.classes)
-    # Any field of the identity is right.
+    # Any image of the identity is a correct answer.
     assert sibling.query_ids == ("t3", "t4")
     fields = [i for i in ATLAS.ids if sibling.classes.get(i) == sibling.classes["t3"]]
     assert fields == [f"f4_{n}" for n in range(4)]

@@ -75,7 +75,7 @@ def test_by_a_hand_worked_example() -> None:
 
 @st.composite
 def questions(draw):
-    """Few values and few classes, so that ties, non-matches and lone queries are common."""
+    """Draw few values and classes, so that ties, non-matches and lone queries are common."""
     reference_ids = [f"i{n}" for n in range(draw(st.integers(1, 8)))]
     query_ids = draw(st.lists(st.sampled_from([*reference_ids, "p", "q"]), min_size=1, unique=True))
     values = st.sampled_from([-1.0, -0.5, -0.0, 0.0, 0.5, 1.0])

@@ -20,7 +20,7 @@ SEEDS = range(4)
 
 
 def term(name: LossName, option: str, seed: int, weight: float = 1.0) -> float:
-    """What an added term puts on top of the named loss."""
+    """Return what an added term adds to the named loss."""
     settings = NAMED_LOSSES[name]
     features, classes = made_batch(seed)
     added = made_loss(replace(settings, **{option: weight}), seed=seed)(features, classes)

@@ -43,9 +43,9 @@ def test_three_margins_at_once_equal_their_naive_implementation(seed: int) -> No
     settings = replace(NAMED_LOSSES["combined_margin"], angle_factor=1.9, scale=12.0)
     loss = made_loss(settings, seed=seed)
     features, classes = made_batch(seed)
-    twin = reference.combined_margin(12, 1.9, 0.3, 0.2)
+    naive = reference.combined_margin(12, 1.9, 0.3, 0.2)
     expected = reference.class_loss(
-        features.tolist(), vectors_of(loss).tolist(), classes.tolist(), twin
+        features.tolist(), vectors_of(loss).tolist(), classes.tolist(), naive
     )
     assert loss(features, classes).item() == pytest.approx(expected, rel=1e-9)
 
@@ -124,7 +124,7 @@ def test_half_a_radian_of_margin_costs_as_much_as_28_65_degrees() -> None:
     with_margin = with_vectors(NAMED_LOSSES["arcface"], vectors)(at(60), classes)
     without = with_vectors(NAMED_LOSSES["norm_softmax"], vectors)
     torch.testing.assert_close(with_margin, without(at(60 + 28.64788975654116), classes))
-    # log(1 + exp(-30 c)), where c = cos(60 degrees + 0.5 rad) = 0.5 * 0.877583 - 0.866025 * 0.479426
+    # log(1 + exp(-30 c)) with c = cos(60 degrees + 0.5 rad) = 0.5 * 0.877583 - 0.866025 * 0.479426
     assert with_margin.item() == pytest.approx(math.log1p(math.exp(-30 * 0.0235966)), abs=1e-4)
 
 

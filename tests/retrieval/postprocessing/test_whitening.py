@@ -20,7 +20,7 @@ def embeddings(vectors: NDArray[np.floating], **provenance: object) -> Embedding
 
 
 def planted(images_each: int, classes: int = 60) -> tuple[NDArray[np.float32], list[int]]:
-    """Classes lie apart in 16 of 32 directions; within each, the other 16 vary four times more."""
+    """Draw classes that differ in 16 directions and vary four times more in 16 others."""
     rng = np.random.default_rng(0)
     places = rng.normal(size=(classes, 32)) * (np.arange(32) < 16)
     noise = rng.normal(size=(classes, images_each, 32)) * np.where(np.arange(32) < 16, 0.5, 2)
