@@ -101,6 +101,13 @@ def boxes_of(map_HW: NDArray[np.float32], *, share: float, least_area: float) ->
             also at a corner, form one region.
         least_area: Regions smaller than this share of the image are left out, except for the region
             with the maximum.
+
+    Example:
+        >>> map_HW = np.zeros((4, 4), np.float32)
+        >>> map_HW[1, 1:3] = 1
+        >>> (box,) = boxes_of(map_HW, share=0.5, least_area=0)
+        >>> box.x0, box.x1, box.y0, box.y1
+        (1, 3, 1, 2)
     """
     highest = float(map_HW.max(initial=0))
     if highest <= 0:

@@ -1,4 +1,7 @@
-"""Store a trained classifier and its two files, classifier.json and weights.safetensors."""
+"""Define a trained classifier, and read and write its files.
+
+These are classifier.json and weights.safetensors.
+"""
 
 from dataclasses import dataclass, fields
 from pathlib import Path

@@ -73,7 +73,7 @@ def train_folds(
         folder: Folder of the whole run.
 
     Returns:
-            The rows of summary.csv, see `fold_summary`.
+        The rows of summary.csv, see `fold_summary`.
 
     Raises:
         UserError: A run folder contains a run with other settings or other images.

@@ -110,7 +110,7 @@ def build_autoencoder(
     """Build an auto-encoder to train.
 
     Returns:
-            The network, and where the weights of its backbone came from.
+        The network, and where the weights of its backbone came from.
     """
     inputs = Inputs(mixing_of(settings.channel_recipe, channels), statistics)
     seed = settings.training.seed

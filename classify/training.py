@@ -155,7 +155,7 @@ def fit_split(
         tables: Tables to write after each epoch.
 
     Returns:
-            The checkpoint of the best epoch, or of the averaged weights; see `fit`.
+        The checkpoint of the best epoch, or of the averaged weights; see `fit`.
     """
     learned, held_out = split.training_ids, split.validation_ids
     external = None

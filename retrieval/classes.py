@@ -26,7 +26,7 @@ from retrieval.settings import EmbedderSettings
 
 GALLERY_FIELDS = 2  # training fields per identity in the validation gallery, to bound its cost
 MOST_GALLERY = 2000  # images in the validation gallery where classes are label sets
-# Training already rotates and flips images, so these edits are not new to the network.
+# Edits that training does not apply; it rotates and flips images (d4) already.
 UNSEEN_EDITS = tuple(name for name in EDITS if name not in ("exact", "d4"))
 
 

@@ -1,4 +1,4 @@
-"""Store an embedder: a network with the settings, channels and provenance of its embeddings.
+"""Define an embedder: a network with the settings, channels and provenance of its embeddings.
 
 The folder of an embedder contains embedder.json, held_out.json and weights.safetensors. If a
 runtime was chosen for it, the folder also contains the files of `retrieval.embedder_folder`.

@@ -53,7 +53,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     """Return the description of an embedder.
 
     Returns:
-            The kind, settings, channels, image_size_px, provenance and fingerprint.
+        The kind, settings, channels, image_size_px, provenance and fingerprint.
 
     Raises:
         MissingStageError: The folder contains no embedder.

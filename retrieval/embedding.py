@@ -130,7 +130,7 @@ def embed_rows(
         description: Label of the progress bar.
 
     Returns:
-            The embeddings in the order of `ids`, N x D.
+        The embeddings in the order of `ids`, N x D.
     """
     made_by = about(embedder)
     if folder is None or not ids:

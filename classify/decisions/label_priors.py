@@ -53,7 +53,7 @@ def with_priors(
         keep_top: Whether the most likely label of an image is always given.
 
     Returns:
-            The changed layer, and what the priors learned from all labelled rows, as JSON can store
+        The changed layer, and what the priors learned from all labelled rows, as JSON can store
         it.
     """
     kept: dict[str, Any] = {}

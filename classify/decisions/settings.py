@@ -76,8 +76,8 @@ def _problems(settings: DecisionSettings) -> Iterator[str]:
     if len(set(settings.priors)) < len(settings.priors):
         yield f"priors must be given once each (got {' '.join(settings.priors)})"
     if thresholds.wanted_shares is not None and thresholds.thresholds != "shares":
-        yield f"wanted shares go with thresholds shares, not with {thresholds.thresholds}"
+        yield f"wanted shares are only used by thresholds shares (got {thresholds.thresholds})"
     if thresholds.shrink is not None and thresholds.thresholds != "shrunk":
-        yield f"a shrinkage goes with thresholds shrunk, not with {thresholds.thresholds}"
+        yield f"shrinkage is only used by thresholds shrunk (got {thresholds.thresholds})"
     if thresholds.shrink is not None and thresholds.shrink < 0:
         yield f"shrinkage must be at least 0 (got {thresholds.shrink})"

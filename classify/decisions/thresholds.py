@@ -80,7 +80,13 @@ def predict_labels(
 
 
 def choose_thresholds(probabilities_NC: Floats, truth_NC: Labels) -> Thresholds:
-    """Return the thresholds with the best F1 on these images; their scores here are optimistic."""
+    """Return the thresholds with the best F1 on these images; their scores here are optimistic.
+
+    Example:
+        >>> probabilities = np.array([[0.75, 0.25], [0.75, 0.5], [0.25, 0.25]])
+        >>> choose_thresholds(probabilities, np.array([[1, 0], [1, 1], [0, 0]], np.uint8)).per_class
+        (0.5, 0.375)
+    """
     return _of_classes(probabilities_NC, truth_NC, lambda *pair: best_threshold(*pair)[0])
 
 

@@ -54,7 +54,7 @@ def build_network(
         labels: Number of labels.
 
     Returns:
-            The network, and where the weights of its backbone came from.
+        The network, and where the weights of its backbone came from.
 
     Raises:
         UserError: The backbone or the weights cannot be used, or the atlas lacks a channel of the

@@ -91,6 +91,16 @@ def rank_queries(similarities: Similarities, classes: Mapping[str, Hashable]) ->
 
     Raises:
         ValueError: A similarity is NaN.
+
+    Example:
+        >>> from atlas.dataset.artifacts import EmbeddingSet
+        >>> from retrieval.postprocessing.similarity import CosineSimilarities
+        >>> rows = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
+        >>> images = EmbeddingSet(ids=("a", "b", "c"), vectors_ND=rows, provenance={})
+        >>> cosines = CosineSimilarities(queries=images, references=images)
+        >>> scores = rank_queries(cosines, {"a": "cat", "b": "dog", "c": "dog"})
+        >>> scores.nearest_ids, scores.first_rank_Q.tolist()
+        (('b', 'a', 'b'), [0, 2, 1])
     """
     ids = similarities.reference_ids
     place = {image_id: n for n, image_id in enumerate(ids)}

@@ -101,7 +101,7 @@ def verify(
         seed: Seed of the pairs and the folds.
 
     Returns:
-            The results, or None where there are fewer than ten pairs of either kind, one for each
+        The results, or None where there are fewer than ten pairs of either kind, one for each
         fold.
     """
     pairs = draw_pairs(embeddings.ids, classes, most_of_each=most_pairs, seed=seed)

@@ -47,7 +47,7 @@ class ArcFace(FiniteAngles, library.ArcFaceLoss):  # type: ignore[misc]
 
 
 class SubCenterArcFace(FiniteAngles, library.SubCenterArcFaceLoss):  # type: ignore[misc]
-    """Compute the library's sub-center ArcFace loss with finite gradients."""
+    """Compute the library's sub-centre ArcFace loss with finite gradients."""
 
 
 class LargeMarginSoftmax(FiniteAngles, library.LargeMarginSoftmaxLoss):  # type: ignore[misc]

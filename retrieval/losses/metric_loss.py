@@ -4,7 +4,7 @@ Terms take features N x D of any length, class vectors C x K x D of any length, 
 each image; they return a scalar. "v1" refers to arXiv 1801.07698v1, the first version of Deng et
 al., ArcFace.
 
-Axes: N images, D dimensions, C classes, K sub-centers (1 except for subcenter_arcface), L labels.
+Axes: N images, D dimensions, C classes, K sub-centres (1 except for subcenter_arcface), L labels.
 """
 
 import math
@@ -36,7 +36,7 @@ class MetricLoss(nn.Module):
     def class_vectors_CD(self) -> torch.Tensor | None:
         """Return the class vectors, C x D, of any length, or None where the loss has none.
 
-        For subcenter_arcface there are C*K, with the sub-centers of a class next to each other.
+        For subcenter_arcface there are C*K, with the sub-centres of a class next to each other.
         """
         vectors_DC: torch.Tensor | None = getattr(self.named, "W", None)
         return None if vectors_DC is None else vectors_DC.T
@@ -100,7 +100,7 @@ def plain_cosine(
 def intra(
     features_ND: torch.Tensor, vectors_CKD: torch.Tensor, classes_N: torch.Tensor
 ) -> torch.Tensor:
-    """Return the mean angle of images to the nearest vector of their class, in half rotations.
+    """Return the mean angle of images to the nearest vector of their class, divided by pi.
 
     Source: v1, equation 5.
     """
@@ -111,10 +111,9 @@ def intra(
 def inter(
     features_ND: torch.Tensor, vectors_CKD: torch.Tensor, classes_N: torch.Tensor
 ) -> torch.Tensor:
-    """Return minus the mean angle between the images' classes and all other classes.
+    """Return minus the mean angle between the images' classes and all others, divided by pi.
 
-    The angle is in half rotations and is averaged over all pairs of sub-centers. Features are not
-    used.
+    The angle is averaged over all pairs of sub-centres. Features are not used.
 
     Source: v1, equation 6.
     """
@@ -126,7 +125,7 @@ def inter(
 
 
 def nearest_cosines(features_ND: torch.Tensor, vectors_CKD: torch.Tensor) -> torch.Tensor:
-    """Return the cosine of each image with the nearest sub-center of each class, N x C."""
+    """Return the cosine of each image with the nearest sub-centre of each class, N x C."""
     unit_ND, unit_CKD = (functional.normalize(v, dim=-1) for v in (features_ND, vectors_CKD))
     cosines_NCK: torch.Tensor = torch.tensordot(unit_ND, unit_CKD, dims=([1], [2]))
     return cosines_NCK.amax(dim=2)

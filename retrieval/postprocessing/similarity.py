@@ -81,7 +81,7 @@ def pair_cosines(
         second_P: Position of the second vector of each pair.
 
     Returns:
-            The cosine similarities, float32 P.
+        The cosine similarities, float32 P.
 
     Example:
         >>> vectors = np.array([[1, 0], [0.6, 0.8]], np.float32)

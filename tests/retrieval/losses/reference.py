@@ -58,7 +58,7 @@ def large_margin(m: float) -> Logit:
 
 
 def nearest_subcenters(feature: Vector, vectors: Rows, subcenters: int) -> Rows:
-    """Return the sub-center of each class that is nearest to one image."""
+    """Return the sub-centre of each class that is nearest to one image."""
     classes = [vectors[start : start + subcenters] for start in range(0, len(vectors), subcenters)]
     return [max(several, key=lambda vector: cosine(feature, vector)) for several in classes]
 
@@ -71,7 +71,7 @@ def intra(features: Rows, vectors: Rows, classes: Sequence[int], subcenters: int
 
 
 def inter(vectors: Rows, classes: Sequence[int], subcenters: int = 1) -> float:
-    """Compute the inter term; with sub-centers, the angle of two classes is the mean over pairs."""
+    """Compute the inter term; with sub-centres, the angle of two classes is the mean over pairs."""
     n = len(vectors) // subcenters
     total = 0.0
     for own in classes:
