@@ -100,7 +100,7 @@ def asymmetric(logits_NC: Tensor, targets_NC: Tensor) -> Tensor:
 def _counted(logits_NC: Tensor, targets_NC: Tensor) -> Tensor:
     """Return where the positives and the hardest negatives are, bool N x C."""
     images, positive_NC = len(targets_NC), targets_NC > 0
-    # A table by the number of negatives, computed in Python, because float32 rounds 0.7 n.
+    # A table by the number of negatives, computed in Python, because float32 gives other numbers.
     kept = [hard_negatives(images - negatives, negatives) for negatives in range(images + 1)]
     kept_C = torch.tensor(kept, device=targets_NC.device)[(~positive_NC).sum(dim=0)]
     # Positives rank behind all negatives. A stable sort keeps the image order of equal logits.

@@ -57,9 +57,9 @@ def test_all_options_work_together_and_are_stored(data: Path, tmp_path: Path) ->
         external_share=0.5, kept_epoch="last",
     ))  # fmt: skip
     assert best.classifier.weights_hash != trained.classifier.weights_hash
-    reported = read_json(tmp_path / "run" / "settings.json")
-    assert reported["external_share"] == 0.5
-    assert reported["training"]["crop_px"] == 32
+    stored = read_json(tmp_path / "run" / "settings.json")
+    assert stored["external_share"] == 0.5
+    assert stored["training"]["crop_px"] == 32
 
 
 def test_an_external_share_without_external_images_is_refused(tmp_path: Path) -> None:

@@ -71,11 +71,9 @@ def test_class_whitening_finds_the_class_where_the_strongest_directions_hide_it(
 
 def test_classes_with_a_single_image_are_ignored() -> None:
     features, classes = planted(images_each=6)
-    non_matches = np.random.default_rng(1).normal(0, 50, size=(30, 32)).astype(np.float32)
+    lone = np.random.default_rng(1).normal(0, 50, size=(30, 32)).astype(np.float32)
     alone = class_whitening_of(features, classes)
-    beside = class_whitening_of(
-        np.concatenate([features, non_matches]), [*classes, *range(100, 130)]
-    )
+    beside = class_whitening_of(np.concatenate([features, lone]), [*classes, *range(100, 130)])
     assert torch.equal(alone.weight, beside.weight)
     assert torch.equal(alone.bias, beside.bias)
 
