@@ -1,14 +1,15 @@
-"""Where a classifier's network looks: Grad-CAM, and boxes around the places it points at.
+"""Show where the network of a classifier looks: Grad-CAM maps, and boxes around their peaks.
+
+Source: Selvaraju et al., Grad-CAM (ICCV 2017), equations 1 and 2: each of the F maps of a layer is
+weighted by the mean gradient of the label's logit over it, the maps are summed, and negative values
+are set to 0. The paper uses the last convolutional layer, which for VGG16 at 224 px has a map of 14
+x 14. For small images that layer is too coarse: a ResNet at 80 px has a map of 3 x 3. This module
+therefore uses the deepest stage whose map has at least LEAST_SIDE positions a side, which at 512 px
+is the last stage. On drawn cells of 64 px (benchmarks/pointing_game.py), the last two stages point
+no better than chance.
 
 Axes: N images, each with one label; C channels, H x W pixels (x to the right, y down), F features,
-h x w a stage's map.
-
-Source: Selvaraju et al., Grad-CAM (ICCV 2017), equations 1 and 2: each of a layer's F maps weighted
-by the mean gradient of the label's logit over it, summed, negative values set to 0. They take the
-last convolutional layer, 14 x 14 of 224 px by their VGG16. Of small images it is too coarse to
-point at anything: 3 x 3 of 80 px by a ResNet. So the deepest stage is taken whose map has
-LEAST_SIDE places a side, which at 512 px is the last one. Measured on drawn cells of 64 px
-(benchmarks/pointing_game.py), the last two stages point no better than chance.
+h x w the map of a stage.
 """
 
 from collections.abc import Sequence
@@ -33,10 +34,16 @@ LEAST_SIDE = 14
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """Columns x0..x1 and rows y0..y1 in px, x1 and y1 exclusive.
+    """Store a box in pixels: columns x0..x1 and rows y0..y1, where x1 and y1 are exclusive.
 
-    peak: the highest value in it, as a share of the map's maximum. mass: the share of the map's sum
-    that lies on its place, not on the corners around that.
+    Attributes:
+        x0: First column.
+        y0: First row.
+        x1: Column after the last.
+        y1: Row after the last.
+        peak: Highest value inside, as a share of the map's maximum.
+        mass: Share of the map's sum that lies on the connected bright region inside the box,
+            without the rest of the box.
     """
 
     x0: int
@@ -54,13 +61,22 @@ def activation_maps(
     *,
     stage: int | None = None,
 ) -> NDArray[np.float32]:
-    """Return what speaks for the label in each image: float32 N x H x W, 0..1, each maximum 1.
+    """Return maps of the pixels that support a label, float32 N x H x W.
 
-    images_NCHW: as stored, of the classifier's channels and size. labels_N: the number of a label
-    for each; an image with several labels is given as often. stage: one of the network's `stages`;
-    None takes `stage_to_look_at`. A map is all 0 where nothing speaks for the label, and 0 outside
-    the middle that a classifier of crops looks at. The map of an image is the same bit for bit in
-    every run and beside any others.
+    Values are in 0..1 and the maximum of each map is 1. A map is 0 everywhere if nothing supports
+    the label, and 0 outside the centre that a classifier of crops sees. The map of an image is the
+    same bit for bit in every run, alone or among other images.
+
+    Args:
+        classifier: The classifier.
+        images_NCHW: Images with the classifier's channels and size. Repeat an image to explain
+            several of its labels.
+        labels_N: The number of the label to explain, for each image.
+        stage: Number of the network's stage whose maps are used; by default that of
+            `stage_to_look_at`.
+
+    Raises:
+        ValueError: The number of labels and images differ.
     """
     if len(labels_N) != len(images_NCHW):
         raise ValueError(f"{len(labels_N)} labels for {len(images_NCHW)} images")
@@ -75,10 +91,23 @@ def activation_maps(
 
 
 def boxes_of(map_HW: NDArray[np.float32], *, share: float, least_area: float) -> list[Box]:
-    """Return a box for each place where the map reaches `share` of its maximum, highest peak first.
+    """Return a box for each region in which the map is bright, highest peak first.
 
-    Pixels that touch, also by a corner, are one place. least_area: smaller places, as shares of the
-    image, are left out, but for the one with the maximum. An empty map has no boxes.
+    An empty map has no boxes.
+
+    Args:
+        map_HW: The map.
+        share: Share of the map's maximum from which a pixel is bright. Bright pixels that touch,
+            also at a corner, form one region.
+        least_area: Regions smaller than this share of the image are left out, except for the region
+            with the maximum.
+
+    Example:
+        >>> map_HW = np.zeros((4, 4), np.float32)
+        >>> map_HW[1, 1:3] = 1
+        >>> (box,) = boxes_of(map_HW, share=0.5, least_area=0)
+        >>> box.x0, box.x1, box.y0, box.y1
+        (1, 3, 1, 2)
     """
     highest = float(map_HW.max(initial=0))
     if highest <= 0:
@@ -98,7 +127,7 @@ def boxes_of(map_HW: NDArray[np.float32], *, share: float, least_area: float) ->
 
 
 def stage_to_look_at(network: ClassifierNetwork, image_1CHW: torch.Tensor) -> nn.Module:
-    """Return the deepest stage whose map has LEAST_SIDE places a side, else the finest."""
+    """Return the deepest stage whose map has LEAST_SIDE positions a side, else the finest stage."""
     layers = network.stages()
     sides = dict.fromkeys(layers, 0)
 
@@ -142,7 +171,7 @@ def _grad_cam(
 
 
 def _in_unit_range(map_N1hw: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    """N x H x W; each divided by its own maximum."""
+    """Return the maps at the size of the images, N x H x W, each divided by its maximum."""
     at_size = functional.interpolate(map_N1hw.detach(), tuple(size), mode="bilinear")[:, 0]
     highest = at_size.amax((1, 2), keepdim=True)
     return torch.where(highest > 0, at_size / highest, 0.0)

@@ -1,4 +1,7 @@
-"""A trained classifier and its two files: classifier.json and weights.safetensors."""
+"""Define a trained classifier, and read and write its files.
+
+These are classifier.json and weights.safetensors.
+"""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,12 +24,16 @@ WEIGHTS_FILE = "weights.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """A network with what it takes and gives.
+    """Combine a network with everything that its predictions depend on.
 
-    channels, labels: names, in the order of the network's inputs and outputs.
-    image_size_px: side of the images it learned from.
-    started_from: where the backbone's first weights were from.
-    weights_hash: of the trained weights.
+    Attributes:
+        network: The network, with its weights.
+        settings: The settings that it was trained with.
+        channels: Names of the channels of its inputs, in order.
+        labels: Names of the labels of its outputs, in order.
+        image_size_px: Side of the images that it was trained on.
+        started_from: Where the first weights of the backbone came from.
+        weights_hash: Hash of the trained weights.
     """
 
     network: ClassifierNetwork
@@ -39,22 +46,24 @@ class Classifier:
 
     @property
     def precision(self) -> Precision:
-        """Return the one that it was trained in, where this machine has it."""
+        """Return the precision of the training, or float32 if this machine lacks it."""
         learned = self.settings.training.precision
         return "bfloat16" if learned == "bf16-mixed" and machine_has_bfloat16() else "float32"
 
 
 def save_classifier(folder: Path, classifier: Classifier) -> None:
-    """Write the network's weights, then the card of all that is no network."""
+    """Write the weights of a classifier, then everything else to classifier.json."""
     save_weights(folder / WEIGHTS_FILE, classifier.network)
     card = {name: value for name, value in vars(classifier).items() if name != "network"}
     write_json(folder / CARD_FILE, card)
 
 
 def load_classifier(folder: Path) -> Classifier:
-    """Read a classifier.
+    """Read a classifier from its folder.
 
-    Raises MissingStageError where there is none, UserError where its files do not belong together.
+    Raises:
+        MissingStageError: The folder contains no classifier.
+        UserError: The files do not belong together, or were written by another version.
     """
     card = read_json(folder / CARD_FILE, stage=Stage.CLASSIFIER)
     card["settings"] = _settings(card["settings"])
@@ -62,16 +71,20 @@ def load_classifier(folder: Path) -> Classifier:
     network = empty_network(card["settings"], channels=card["channels"], labels=len(card["labels"]))
     load_weights(folder / WEIGHTS_FILE, network)
     if weights_hash(network) != card["weights_hash"]:
-        raise UserError(f"{folder / WEIGHTS_FILE} is not what {CARD_FILE} describes; train again")
+        raise UserError(
+            f"{folder / WEIGHTS_FILE} is not what {CARD_FILE} describes; train the classifier again"
+        )
     return Classifier(network=network, **card)
 
 
 def _settings(stored: dict[str, Any]) -> ClassifierSettings:
-    """JSON has lists where the settings have tuples. Raises UserError for unknown settings."""
     unknown = stored.keys() - {field.name for field in fields(ClassifierSettings)}
     if unknown:
         names = ", ".join(sorted(unknown))
-        raise UserError(f"{CARD_FILE} has settings of another version ({names}); train again")
+        raise UserError(
+            f"{CARD_FILE} has settings of another version ({names}); train the classifier again"
+        )
+    # JSON has lists where the settings have tuples.
     training = dict(stored["training"])
     training["lr_steps"] = tuple((epoch, rate) for epoch, rate in training["lr_steps"])
     given = {

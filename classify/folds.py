@@ -1,4 +1,4 @@
-"""A classifier for each fold, what they say together, and their scores.
+"""Train a classifier for each fold, combine their probabilities, and score them.
 
 Axes: N images, C classes.
 """
@@ -31,7 +31,7 @@ from classify.training import train_on
 LOGGER = logging.getLogger(__name__)
 OTHERS = "at_thresholds_of_others"
 SCORES = {
-    "at_half": "thresholds of .5",
+    "at_half": "thresholds of 0.5",
     "at_overall_threshold": "one threshold",
     "at_class_thresholds": "a threshold for each label",
     OTHERS: "others' thresholds",
@@ -40,10 +40,14 @@ SCORES = {
 
 @dataclass(frozen=True, kw_only=True)
 class FoldRun:
-    """How folds are trained and predicted.
+    """Store how folds are trained and predicted.
 
-    chosen: names of the folds to train now; of the others what is finished is taken. chosen_by:
-    how the folds came about. kept: where probabilities are kept row by row.
+    Attributes:
+        settings: Settings of the classifiers.
+        prediction: Settings of the prediction.
+        chosen: Names of the folds to train now. Other folds are used if they are finished.
+        chosen_by: How the folds were made, for the run folder.
+        kept: Folder that keeps probabilities row by row.
     """
 
     settings: ClassifierSettings
@@ -56,10 +60,23 @@ class FoldRun:
 def train_folds(
     manifest: Manifest, store: ImageStore, folds: Sequence[Fold], how: FoldRun, folder: Path
 ) -> pd.DataFrame:
-    """Train the chosen folds, a run folder each below `folder`, and join all that are finished.
+    """Train the chosen folds and combine all folds that are finished.
 
-    Returns the rows of summary.csv, see `fold_summary`. A stopped run is resumed, a finished fold
-    only read; UserError as for `train_classifier`.
+    Each fold has a run folder below `folder`. A run that was stopped is resumed; a finished fold is
+    only read.
+
+    Args:
+        manifest: The images and their labels.
+        store: The stored images.
+        folds: All folds.
+        how: How the folds are trained and predicted.
+        folder: Folder of the whole run.
+
+    Returns:
+        The rows of summary.csv, see `fold_summary`.
+
+    Raises:
+        UserError: A run folder contains a run with other settings or other images.
     """
     finished: dict[str, TrainedClassifier] = {}
     for fold in folds:
@@ -69,7 +86,7 @@ def train_folds(
         elif classifiers_in(own):
             classifier = load_classifier(own)
         else:
-            continue  # it waits until it is chosen
+            continue  # it is pending
         finished[fold.name] = finish_run(
             classifier, manifest, store, split, own,
             kept=how.kept, chosen_by={"fold": fold.name, **how.chosen_by},
@@ -89,11 +106,16 @@ def train_folds(
 def fold_summary(
     manifest: Manifest, finished: Mapping[str, TrainedClassifier], together: HoldOutScores
 ) -> pd.DataFrame:
-    """Return a row for each fold, then `out_of_fold`, and mean and standard deviation of the folds.
+    """Return a row for each fold, a row for all folds together, and their mean and deviation.
 
-    finished: by name, at least one. together: of all tested images at thresholds chosen on them.
-    Scores are those of `HoldOutScores`, and `at_thresholds_of_others`: a threshold for each class, chosen
-    on what the other folds test; empty for a single fold.
+    The row of all folds together is called `out_of_fold`. The scores are those of `HoldOutScores`,
+    and `at_thresholds_of_others`, which uses thresholds that were chosen on the images that the
+    other folds test; it is empty for a single fold.
+
+    Args:
+        manifest: The images and their labels.
+        finished: The finished folds by name, at least one.
+        together: Scores of all tested images, at thresholds that were chosen on them.
     """
     others, others_together = _by_other_folds(manifest, list(finished.values()))
     rows = [
@@ -124,10 +146,10 @@ def _trained(
     manifest: Manifest, store: ImageStore, fold: Fold, how: FoldRun, folder: Path
 ) -> Classifier:
     training, tested = len(fold.training_ids), len(fold.test_ids)
-    LOGGER.info(f"{fold.name}: {training} images train, {tested} are tested")
+    LOGGER.info(f"{fold.name}: {training} images for training, {tested} for testing")
     if bare := not_learned(manifest, fold):
         names = ", ".join(manifest.spec.labels[label] for label in bare)
-        LOGGER.info(f"{fold.name} cannot learn {names}: no training image of it carries them")
+        LOGGER.info(f"{fold.name} cannot learn {names}: none of its training images carry them")
     return train_on(manifest, store, how.settings, _sides(fold), folder)
 
 
@@ -136,7 +158,7 @@ def _sides(fold: Fold) -> HoldOut:
 
 
 def _out_of_fold(manifest: Manifest, finished: Mapping[str, TrainedClassifier]) -> ProbabilitySet:
-    """Probabilities of every image that a finished fold tests, in the manifest's order."""
+    """Return the probabilities of all images that finished folds test, in the manifest's order."""
     sets = [run.held_out for run in finished.values()]
     joined = ProbabilitySet(
         ids=tuple(image_id for one in sets for image_id in one.ids),
@@ -152,7 +174,7 @@ def _out_of_fold(manifest: Manifest, finished: Mapping[str, TrainedClassifier]) 
 def _by_other_folds(
     manifest: Manifest, runs: Sequence[TrainedClassifier]
 ) -> tuple[list[float], float]:
-    """Macro F1 of each fold and of all together, where other folds chose the thresholds."""
+    """Return the macro F1 of each fold and of all together, at thresholds of the other folds."""
     if len(runs) < 2:
         return [math.nan], math.nan
     fold_N = np.repeat(range(len(runs)), [len(run.held_out.ids) for run in runs])

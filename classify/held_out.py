@@ -1,4 +1,4 @@
-"""What a trained classifier says of images it did not learn: probabilities, thresholds, scores.
+"""Apply a trained classifier to images that it did not learn: probabilities, thresholds, scores.
 
 Axes: N images, C classes.
 """
@@ -31,10 +31,13 @@ from classify.settings import PredictionSettings
 
 @dataclass(frozen=True, kw_only=True)
 class HoldOutScores:
-    """Macro F1 on the hold-out, the likeliest class of each image always kept.
+    """Store the macro F1 on held-out images; the most likely class of each image is always kept.
 
-    at_half: every threshold is 0.5. at_overall_threshold: one threshold, chosen on these images.
-    at_class_thresholds: one for each class, chosen on these images, so other images will see less.
+    Attributes:
+        at_half: Score with a threshold of 0.5 for every class.
+        at_overall_threshold: Score with one threshold for all classes, chosen on these images.
+        at_class_thresholds: Score with one threshold for each class, chosen on these images. It is
+            optimistic: the score on other images will be lower.
     """
 
     at_half: float
@@ -44,7 +47,16 @@ class HoldOutScores:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedClassifier:
-    """What a training run made; all of it is in its folder too."""
+    """Store the result of a training run; all of it is in the run folder too.
+
+    Attributes:
+        classifier: The classifier.
+        split: The images that were used for training and those that were held out.
+        held_out: Probabilities of the held-out images.
+        thresholds: Thresholds that were chosen on the held-out images.
+        scores: Scores on the held-out images.
+        test_images: Number of test images that were predicted.
+    """
 
     classifier: Classifier
     split: HoldOut
@@ -65,11 +77,19 @@ def finish_run(
     chosen_by: dict[str, Any],
     prediction: PredictionSettings = PLAIN,
 ) -> TrainedClassifier:
-    """Predict what was held out and the test images, and choose thresholds; fills `folder`.
+    """Predict the held-out and test images, choose thresholds, and write all to the run folder.
 
-    Rows of images that did not change are not made again.
+    Rows of images that did not change are not computed again.
 
-    kept: where probabilities are kept row by row. chosen_by: how the hold-out was chosen.
+    Args:
+        classifier: The trained classifier.
+        manifest: The images and their labels.
+        store: The stored images.
+        split: The images that were used for training and those that were held out.
+        folder: The run folder.
+        kept: Folder that keeps probabilities row by row.
+        chosen_by: How the held-out images were chosen, for the run folder.
+        prediction: Settings of the prediction.
     """
     validation = predict(
         classifier, store, split.validation_ids, folder=kept, prediction=prediction
@@ -99,7 +119,7 @@ def judge(
 ) -> tuple[Thresholds, HoldOutScores]:
     """Choose thresholds on labelled images that were not learned, and score these images.
 
-    Writes thresholds.json and the tables of mistakes to `folder`.
+    The thresholds and the tables of mistakes are written to `folder`.
     """
     truth_NC, names = truth_of(manifest, held_out.ids), manifest.spec.labels
     thresholds = choose_thresholds(held_out.probabilities_NC, truth_NC)
@@ -118,6 +138,6 @@ def judge(
 
 
 def truth_of(manifest: Manifest, ids: tuple[str, ...]) -> NDArray[np.uint8]:
-    """Return the labels of labelled images as 0/1, N x C."""
+    """Return the labels of labelled images as 0 and 1, N x C."""
     labels = [manifest.by_id[image_id].labels or () for image_id in ids]
     return label_matrix(labels, len(manifest.spec.labels))

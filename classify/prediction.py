@@ -1,6 +1,6 @@
-"""What a classifier gives for stored images: probabilities over views, and features.
+"""Compute what a classifier gives for stored images: probabilities over views, and features.
 
-Features are the input of the last layer, as vectors of images.
+Features are the inputs of the last layer; they serve as vectors of images.
 
 Axes: V views, N images, C channels, L labels, D features.
 """
@@ -27,8 +27,8 @@ from classify.classifier import Classifier
 from classify.networks.base import ClassifierNetwork
 from classify.settings import PredictionSettings, as_trained, prediction_problems
 
-IMAGES_AT_ONCE = 160  # whole batches, and often enough for progress to move
-PLAIN = PredictionSettings()  # each image as it is, or its middle where training saw crops
+IMAGES_AT_ONCE = 160  # a multiple of the batch size, small enough for a smooth progress bar
+PLAIN = PredictionSettings()  # each image once, or its central crop if training used crops
 
 
 def predict(
@@ -39,10 +39,20 @@ def predict(
     folder: Path,
     prediction: PredictionSettings = PLAIN,
 ) -> ProbabilitySet:
-    """Return probabilities of the images, in the order of ids; they are kept below `folder`.
+    """Return probabilities of images, in the order of ids.
 
-    Raises ProvenanceError where the store's channels or size are not the classifier's, UserError
-    where it cannot predict so.
+    They are kept below `folder` row by row, so a run that was stopped is resumable.
+
+    Args:
+        classifier: The classifier.
+        store: The stored images.
+        ids: The images to predict.
+        folder: Folder that keeps the probabilities.
+        prediction: Views and crops to predict.
+
+    Raises:
+        ProvenanceError: The stored images have other channels or another size than the classifier.
+        UserError: The classifier cannot be used with these prediction settings.
     """
     _require_same_images(classifier, store)
     settings, size_px = classifier.settings, classifier.image_size_px
@@ -71,9 +81,10 @@ def predict(
 
 
 def mean_over(sets: Mapping[str, ProbabilitySet]) -> ProbabilitySet:
-    """Return the mean of what several classifiers, at least one, say of the same ids.
+    """Return the mean of the probabilities of several classifiers, at least one, for the same ids.
 
-    Raises UserError for ids that one of them has no row of.
+    Raises:
+        UserError: One of the classifiers lacks an id.
     """
     first = next(iter(sets.values()))
     rows_FNL = np.stack([one.aligned_to(first.ids).probabilities_NC for one in sets.values()])
@@ -85,9 +96,9 @@ def mean_over(sets: Mapping[str, ProbabilitySet]) -> ProbabilitySet:
 
 
 def predict_images(classifier: Classifier, images_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return probabilities of a few images, N x L, each as it is; nothing is kept.
+    """Return probabilities of a few images in memory, N x L, each seen once; nothing is kept.
 
-    images_NCHW: as stored, of the classifier's channels and size.
+    The images have the classifier's channels and size.
     """
     network = OverViews(classifier.network, as_trained(PLAIN, classifier.settings))
     names = tuple(map(str, range(len(images_NCHW))))
@@ -101,9 +112,10 @@ def predict_images(classifier: Classifier, images_NCHW: NDArray[np.uint8]) -> ND
 def embed_store(
     classifier: Classifier, store: ImageStore, ids: Sequence[str], *, folder: Path
 ) -> EmbeddingSet:
-    """Return features of stored images; they are kept below `folder`, so a killed run is resumable.
+    """Return features of stored images.
 
-    store: of the classifier's channels, at its image size.
+    They are kept below `folder` row by row, so a run that was stopped is resumable. The stored
+    images have the classifier's channels and size.
     """
     crop_px = classifier.settings.training.crop_px
     vectors_ND = _kept_rows(
@@ -118,9 +130,13 @@ def embed_store(
 
 
 class OverViews(nn.Module):
-    """uint8 N x C x H x W -> probabilities N x L, over all crops in all flips and rotations.
+    """Map uint8 images N x C x H x W to probabilities N x L, combined over all crops and views.
 
-    network: gives logits. One view of the batch passes it at a time, so memory is that of one.
+    One view of the batch passes the network at a time, to limit memory.
+
+    Args:
+        network: Network that gives logits.
+        prediction: Views and crops, and how they are combined.
     """
 
     def __init__(self, network: nn.Module, prediction: PredictionSettings) -> None:
@@ -128,6 +144,7 @@ class OverViews(nn.Module):
         self.network, self.prediction = network, prediction
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Return probabilities, N x L."""
         side_px = self.prediction.view_px or images_NCHW.shape[3]
         probabilities_VNL = torch.stack(
             [
@@ -140,9 +157,14 @@ class OverViews(nn.Module):
 
 
 def combined(probabilities_VNL: torch.Tensor, combine: str) -> torch.Tensor:
-    """Combine views, N x L, as `PredictionSettings` says.
+    """Combine the probabilities of views as `PredictionSettings` says, N x L.
 
-    A median of an even number of views is the mean of the two in the middle.
+    The median of an even number of views is the mean of the middle two.
+
+    Example:
+        >>> views = torch.tensor([[[0.25]], [[0.75]], [[1.0]]])
+        >>> combined(views, "median").item()
+        0.75
     """
     if combine == "mean":
         return probabilities_VNL.mean(0)
@@ -152,10 +174,11 @@ def combined(probabilities_VNL: torch.Tensor, combine: str) -> torch.Tensor:
 
 
 class Features(nn.Module):
-    """uint8 N x C x H x W -> the input of the last Linear layer, N x D of unit length.
+    """Map uint8 images N x C x H x W to the input of the last Linear layer, N x D of unit length.
 
-    It shares the classifier's layers. crop_px: side of the middle that is looked at; None takes
-    whole images.
+    Args:
+        network: Network of the classifier, whose layers are shared.
+        crop_px: Side of the central crop; None uses whole images.
     """
 
     def __init__(self, network: ClassifierNetwork, *, crop_px: int | None = None) -> None:
@@ -163,6 +186,7 @@ class Features(nn.Module):
         self.network, self.crop_px = network, crop_px
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Return features of unit length, N x D."""
         (seen,) = crops_of(images_NCHW, 1, self.crop_px or images_NCHW.shape[3])
         return functional.normalize(self.network.last_layer_input(seen), dim=1)
 
@@ -177,11 +201,20 @@ def _kept_rows(
     made_by: dict[str, Any],
     description: str,
 ) -> NDArray[np.float32]:
-    """Outputs of `network`, which is made of the classifier's layers, N x ...
+    """Return the outputs of a network that is made of the classifier's layers, N x ...
 
-    They are kept below `folder`, so that a killed run is resumable and images that did not change
-    cost nothing. made_by: what the rows follow from beside weights, precision and images; rows of
-    another one are kept apart.
+    Rows are kept below `folder`, so a run that was stopped is resumable and images that did not
+    change cost nothing.
+
+    Args:
+        classifier: The classifier.
+        network: The network to apply.
+        store: The stored images.
+        ids: The images.
+        folder: Folder that keeps the rows.
+        made_by: What the rows depend on beside weights, precision and images; rows with another
+            value are kept separately.
+        description: Label of the progress bar.
     """
     precision = classifier.precision
     made_by = {"classifier": classifier.weights_hash, "precision": precision, **made_by}
@@ -201,11 +234,11 @@ def _require_same_images(classifier: Classifier, store: ImageStore) -> None:
     learned = (classifier.channels, classifier.image_size_px)
     if (store.channels, store.size_px) != learned:
         raise ProvenanceError(
-            f"the classifier learned from {', '.join(learned[0])} at {learned[1]} px, "
-            f"the images are {', '.join(store.channels)} at {store.size_px} px"
+            f"the classifier was trained on {', '.join(learned[0])} at {learned[1]} px, but the "
+            f"images have {', '.join(store.channels)} at {store.size_px} px"
         )
 
 
 def _laid_out(images_NCHW: torch.Tensor) -> torch.Tensor:
-    """In memory as whole images are: a rotated one has its rows where columns were."""
+    """Return images in the memory layout of whole images; a rotated view has another one."""
     return images_NCHW.contiguous(memory_format=torch.channels_last)

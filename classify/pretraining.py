@@ -1,8 +1,9 @@
-"""Pre-training a backbone as an auto-encoder, so that a classifier can start from it.
+"""Pre-train a backbone as an auto-encoder, so that a classifier can start from it.
 
-Labels are not learned from: they only say which images are held out, and what a sampler balances.
+Labels are not learned. They are only used to choose the held-out images, and by samplers that
+balance classes.
 
-Axes: N images, C stored channels, K channels seen.
+Axes: N images, C stored channels, K channels that the network sees.
 """
 
 from dataclasses import dataclass, replace
@@ -35,9 +36,15 @@ SELECTED_BY = "validation_mse"
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedBackbone:
-    """What a run made; `--weights` takes its folder.
+    """Store the result of a pre-training; the option `--weights` accepts its folder.
 
-    mse: of held-out images, pixels in 0..1. mse_of_means: of drawing only the mean of each channel.
+    Attributes:
+        started_from: Where the first weights of the backbone came from.
+        backbone_hash: Hash of the trained backbone.
+        split: The images that were used for training and those that were held out.
+        mse: Mean squared error on held-out images, with pixels in 0..1.
+        mse_of_means: Error of a model that reconstructs only the mean of each channel, for
+            comparison.
     """
 
     started_from: str
@@ -50,11 +57,19 @@ class PretrainedBackbone:
 def pretrain_backbone(
     manifest: Manifest, store: ImageStore, settings: PretrainingSettings, folder: Path
 ) -> PretrainedBackbone:
-    """Learn from the labelled images, but not their labels; fills `folder`.
+    """Train an auto-encoder on the labelled images, without their labels.
 
-    The hold-out is that of a classifier of the same share and seed. A stopped run is resumed, a
-    finished one only read. Raises UserError where the folder holds a run with other settings or
-    other images.
+    The held-out images are those of a classifier with the same share and seed. A run that was
+    stopped is resumed; a finished run is only read.
+
+    Args:
+        manifest: The images and their labels.
+        store: The stored images.
+        settings: How the auto-encoder is built and trained.
+        folder: The run folder.
+
+    Raises:
+        UserError: The folder contains a run with other settings or other images.
     """
     settings = replace(settings, training=with_own_precision(settings.training))
     mixing = mixing_of(settings.channel_recipe, store.channels)
@@ -92,7 +107,11 @@ def pretrain_backbone(
 def build_autoencoder(
     settings: PretrainingSettings, statistics: ChannelStatistics, channels: tuple[str, ...]
 ) -> tuple[AutoEncoder, str]:
-    """Build one to train, and say what its backbone started from, as `build_network` does."""
+    """Build an auto-encoder to train.
+
+    Returns:
+        The network, and where the weights of its backbone came from.
+    """
     inputs = Inputs(mixing_of(settings.channel_recipe, channels), statistics)
     seed = settings.training.seed
     backbone = build_backbone(
@@ -112,13 +131,17 @@ def build_autoencoder(
 
 
 class PretrainingModule(L.LightningModule):
-    """Logs the squared error, the divergence, and the validation error without random draws."""
+    """Train an auto-encoder and log its errors.
+
+    These are the squared error, the divergence, and the validation error without random draws.
+    """
 
     def __init__(self, network: AutoEncoder, settings: PretrainingSettings) -> None:
         super().__init__()
         self.network, self.settings = network, settings
 
     def training_step(self, batch: Any, batch_index: int) -> torch.Tensor | dict[str, torch.Tensor]:
+        """Return the loss of a batch, with its two parts if the auto-encoder is variational."""
         error, divergence = self.network.errors(batch[0])
         if divergence is None:
             return error
@@ -126,8 +149,10 @@ class PretrainingModule(L.LightningModule):
         return {"loss": loss, "mse": error.detach(), "kl": divergence.detach()}
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
+        """Log the squared error of a batch."""
         error, _ = self.network.errors(batch[0])
         self.log(SELECTED_BY, error, batch_size=len(batch[0]), prog_bar=True)
 
     def configure_optimizers(self) -> Any:
+        """Return the optimizer of the training settings."""
         return build_optimizer(self, self.network.backbone, self.settings.training)

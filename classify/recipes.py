@@ -1,4 +1,4 @@
-"""Named classifiers, each with the training its authors used as far as it is known."""
+"""Define named classifiers, each with the training of its authors as far as it is known."""
 
 from dataclasses import replace
 from typing import Literal
@@ -14,15 +14,15 @@ Recipe = Literal[
 
 BCE: LossSum = (LossTerm(name="bce"),)
 BCE_AND_F1: LossSum = (LossTerm(name="bce"), LossTerm(name="soft_f1"))
-# The 4th place took 4 times the cross-entropy, with positives times 10, less the logarithm of F1.
+# The 4th place used 4 times the cross-entropy, with positives times 10, minus the logarithm of F1.
 WEIGHTED_BCE_AND_F1: LossSum = (
     LossTerm(name="weighted_bce", weight=4.0),
     LossTerm(name="soft_f1"),
 )
 POSITIVES_TIMES = 10.0
 
-# The student baseline. Its rate fell to a tenth after three epochs without a better validation
-# loss; here it is macro F1.
+# The student baseline. Its learning rate fell to a tenth after three epochs without a better
+# validation loss; here macro F1 is used.
 FINETUNE = ClassifierSettings(
     network="finetune",
     backbone="resnet50",
@@ -33,7 +33,7 @@ FINETUNE = ClassifierSettings(
         epochs=10, batch_size=8, learning_rate=1e-4, schedule="plateau", plateau_patience=2
     ),
 )
-# The 4th place's other network in its first reading: draw the image again.
+# The other network of the 4th place, in the first interpretation: it reconstructs the image.
 DUAL_DECODER = ClassifierSettings(
     network="dual_decoder",
     backbone="resnet34",
@@ -46,8 +46,8 @@ DUAL_DECODER = ClassifierSettings(
 )
 
 RECIPES: dict[Recipe, ClassifierSettings] = {
-    # The winner's single model. Its crops, 512 of 768 px, are of larger images than most atlases
-    # have, so they are asked for: --image-size-px 768 --crop-px 512.
+    # The winner's single model. Its crops of 512 px from images of 768 px are not the default,
+    # because most atlases have smaller images; give --image-size-px 768 --crop-px 512.
     "densenet121": ClassifierSettings(
         backbone="densenet121",
         loss=WINNER_LOSS,
@@ -77,7 +77,7 @@ RECIPES: dict[Recipe, ClassifierSettings] = {
             plateau_patience=30,
         ),
     ),
-    # The 4th place's single model; its half of external images is --external-share .5.
+    # The 4th place's single model; for its share of external images, give --external-share 0.5.
     "gapnet": ClassifierSettings(
         network="gapnet",
         backbone="resnet18",
@@ -90,7 +90,7 @@ RECIPES: dict[Recipe, ClassifierSettings] = {
         ),
     ),
     "dual_decoder": DUAL_DECODER,
-    # And in its second: 32 x 32 maps of the protein, which 128 filters give at 256 px.
+    # The second interpretation: maps of the protein, 32 x 32 with 128 filters at 256 px.
     "dual_segmentation": replace(
         DUAL_DECODER,
         network="dual_segmentation",
@@ -101,11 +101,11 @@ RECIPES: dict[Recipe, ClassifierSettings] = {
             epochs=20, batch_size=16, learning_rate=5e-4, schedule="cosine", sampler="balanced"
         ),
     ),
-    # The student baseline's three backbones, with its first recipe of channels.
+    # The student baseline's three backbones, with its first channel recipe.
     "finetune_resnet50": FINETUNE,
     "finetune_vgg16": replace(FINETUNE, backbone="vgg16"),
-    # Their best: this backbone and this recipe of channels. Their table shows the backbone frozen; here
-    # it is for two epochs, because without pretrained weights it would stay random.
+    # Their best backbone and channel recipe. They froze the backbone; here it is frozen for two
+    # epochs only, because without pretrained weights it would stay random.
     "finetune_inception_resnet_v2": replace(
         FINETUNE,
         backbone="inception_resnet_v2",
@@ -119,7 +119,7 @@ RECIPES: dict[Recipe, ClassifierSettings] = {
             frozen_backbone_epochs=2,
         ),
     ),
-    # Small enough for two cores and no GPU; shows that a folder works before hours are spent.
+    # Small enough for two cores without a GPU; checks that a folder works before a long training.
     "smoke": ClassifierSettings(
         backbone="test_resnet",
         stem="scaled",
@@ -132,7 +132,7 @@ RECIPES: dict[Recipe, ClassifierSettings] = {
     ),
 }
 
-# Folds keep the last epoch: the tested images of a fold are to choose nothing.
+# Folds keep the last epoch, because the tested images of a fold must not influence training.
 FOLD_RECIPES: dict[Recipe, ClassifierSettings] = {
     name: replace(settings, kept_epoch="last") for name, settings in RECIPES.items()
 }

@@ -1,8 +1,9 @@
-"""What the run folder of a classifier, of folds or of an ensemble holds for others. No torch here.
+"""Read what the run folder of a classifier, of folds or of an ensemble contains.
 
-A classifier has a card, weights and a hold-out. Folds are classifiers in folders `fold1`, `fold2`,
-... below one. An ensemble has no classifiers of its own. All three have thresholds, probabilities
-of labelled images that were not learned, and those of the test images.
+A classifier has a card, weights and a hold-out. Folds are classifiers in the folders `fold1`,
+`fold2`, ... below one folder. An ensemble has no classifiers of its own. All three have thresholds,
+probabilities of labelled images that were not learned, and probabilities of the test images.
+Nothing here imports torch.
 """
 
 from pathlib import Path
@@ -25,8 +26,8 @@ PREDICTED_FOLDER = "probabilities"  # in the cache folder
 def classifiers_in(folder: Path) -> dict[str, Path]:
     """Return the folders of the finished classifiers by name.
 
-    That of a classifier holds itself, that of folds one for each fold in the order of their
-    numbers, and any other none.
+    For the folder of a classifier this is the folder itself, for folds one folder each in the order
+    of their numbers, and for any other folder there are none.
     """
     if (folder / CARD_FILE).exists():
         return {folder.resolve().name: folder}
@@ -37,16 +38,20 @@ def classifiers_in(folder: Path) -> dict[str, Path]:
 def held_out_ids(folder: Path) -> frozenset[str]:
     """Return the labelled images that the classifier in this folder did not learn.
 
-    Raises MissingStageError where there is none.
+    Raises:
+        MissingStageError: The folder contains no classifier.
     """
     return frozenset(read_json(folder / HOLD_OUT_FILE, stage=Stage.CLASSIFIER)["validation_ids"])
 
 
 def load_held_out(folder: Path) -> ProbabilitySet:
-    """Load the probabilities of labelled images that were not learned: those of the hold-out of a
-    classifier, and those out of fold of folds and ensembles.
+    """Load the probabilities of labelled images that were not learned.
 
-    Raises MissingStageError where there are none.
+    For a classifier these are its held-out images; for folds and ensembles they are all images that
+    finished folds test.
+
+    Raises:
+        MissingStageError: The folder contains no such probabilities.
     """
     of_folds = folder / OUT_OF_FOLD_FILE
     path = of_folds if of_folds.exists() else folder / VALIDATION_FILE
@@ -54,5 +59,9 @@ def load_held_out(folder: Path) -> ProbabilitySet:
 
 
 def load_test(folder: Path) -> ProbabilitySet:
-    """Load the probabilities of the test images; raises MissingStageError where there are none."""
+    """Load the probabilities of the test images.
+
+    Raises:
+        MissingStageError: The folder contains no such probabilities.
+    """
     return load_probabilities(folder / TEST_FILE, stage=Stage.CLASSIFIER)

@@ -1,4 +1,4 @@
-"""Training a classifier on one hold-out: the epoch with the best macro F1 there, or the last.
+"""Train a classifier and keep the epoch with the best macro F1 on held-out images, or the last.
 
 Axes: N images, C classes, H x W pixels.
 """
@@ -45,11 +45,19 @@ SELECTED_BY = "validation_macro_f1"
 def train_classifier(
     manifest: Manifest, store: ImageStore, settings: ClassifierSettings, folder: Path
 ) -> TrainedClassifier:
-    """Hold images out, train, choose thresholds and predict; fills `folder`.
+    """Hold out images, train, choose thresholds and predict the test images.
 
-    A run that was stopped resumes behind its last epoch. Of a finished one only what follows the
-    training is made again: new test images train nothing anew. Raises UserError where the folder
-    holds a run with other settings or other labelled images.
+    A run that was stopped is resumed after its last complete epoch. For a finished run, only the
+    steps after the training are repeated, so new test images do not require a new training.
+
+    Args:
+        manifest: The images and their labels.
+        store: The stored images.
+        settings: How the classifier is built and trained.
+        folder: The run folder.
+
+    Raises:
+        UserError: The folder contains a run with other settings or other labelled images.
     """
     share, seed = settings.hold_out_share, settings.training.seed
     split = hold_out(manifest, share=share, seed=seed)
@@ -68,10 +76,20 @@ def train_on(
     split: HoldOut,
     folder: Path,
 ) -> Classifier:
-    """Learn from the training side of `split`, and keep the classifier in `folder`.
+    """Train on one side of a split and write the classifier to a folder.
 
-    The other side is measured after every epoch, and chooses the epoch where the settings say so.
-    A stopped run is resumed, a finished one only read; UserError as for `train_classifier`.
+    The other side is measured after every epoch and, if the settings say so, chooses the epoch. A
+    run that was stopped is resumed; a finished run is only read.
+
+    Args:
+        manifest: The images and their labels.
+        store: The stored images.
+        settings: How the classifier is built and trained.
+        split: The images for training and those to hold out.
+        folder: The run folder.
+
+    Raises:
+        UserError: The folder contains a run with other settings or other labelled images.
     """
     settings = replace(settings, training=with_own_precision(settings.training))
     mixing = mixing_of(settings.channel_recipe, store.channels)
@@ -120,8 +138,25 @@ def fit_split(
     external_share: float | None = None,
     tables: Sequence[EpochTable] = (),
 ) -> Path:
-    """Fit `module` to the training side of `split`, and return the checkpoint of the best epoch or
-    the average, see `fit`. Targets are labels, which a sampler may balance."""
+    """Fit a module to the training side of a split.
+
+    The targets are labels, which some samplers balance.
+
+    Args:
+        module: The module to train.
+        manifest: The images and their labels.
+        store: The stored images.
+        split: The images for training and those to hold out.
+        folder: The run folder.
+        training: The training settings.
+        monitor: Name of the metric that chooses the epoch.
+        mode: Whether a higher or a lower metric is better.
+        external_share: Share of external images in an epoch; None leaves it to the sampler.
+        tables: Tables to write after each epoch.
+
+    Returns:
+        The checkpoint of the best epoch, or of the averaged weights; see `fit`.
+    """
     learned, held_out = split.training_ids, split.validation_ids
     external = None
     if external_share is not None:
@@ -140,11 +175,11 @@ def fit_split(
 
 
 class ClassifierModule(L.LightningModule):
-    """The training loop's view of a classifier.
+    """Train a classifier and log its validation loss and macro F1 once per epoch.
 
-    It logs validation_loss, of the phase in force, and validation_macro_f1, each once an epoch.
-    Epochs are compared by macro F1 at the one threshold that is best for all classes: one for each
-    class would reward luck with the few images of a rare class.
+    The validation loss is that of the current phase. Epochs are compared by macro F1 at the one
+    threshold that is best for all classes. One threshold for each class would reward luck with the
+    few images of a rare class.
     """
 
     def __init__(
@@ -153,11 +188,11 @@ class ClassifierModule(L.LightningModule):
         super().__init__()
         self.network, self.settings, self.losses = network, settings, losses
         self.validated: list[tuple[torch.Tensor, torch.Tensor]] = []
-        # Of the last validation; NaN for a class that no image there carries.
+        # Results of the last validation; F1 is NaN for a class that no image there carries.
         self.threshold, self.f1_C = math.nan, np.full(0, math.nan)
 
     def training_step(self, batch: Any, batch_index: int) -> torch.Tensor | dict[str, torch.Tensor]:
-        """Return the loss; of a network with a second one also the two parts of the sum."""
+        """Return the loss of a batch, with its two parts if the network has a second loss."""
         images_NCHW, targets_NC, _ = batch
         maps = self.network.maps(images_NCHW)
         first = self._loss(self.network.classify(maps), targets_NC)
@@ -168,6 +203,7 @@ class ClassifierModule(L.LightningModule):
         return {"loss": loss, "classification": first.detach(), "auxiliary": second.detach()}
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
+        """Log the loss of a batch and collect its probabilities."""
         images_NCHW, targets_NC, _ = batch
         logits_NC = self.network(images_NCHW)
         loss = self._loss(logits_NC, targets_NC)
@@ -175,6 +211,7 @@ class ClassifierModule(L.LightningModule):
         self.validated.append((logits_NC.float().sigmoid().cpu(), targets_NC.cpu()))
 
     def on_validation_epoch_end(self) -> None:
+        """Log the macro F1 of the epoch and store the F1 of each class."""
         scores, targets = (torch.cat(rows) for rows in zip(*self.validated, strict=True))
         self.validated.clear()
         scores_NC, truth_NC = scores.double().numpy(), targets.numpy().astype(np.uint8)
@@ -185,6 +222,7 @@ class ClassifierModule(L.LightningModule):
         self.log(SELECTED_BY, best, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
+        """Return the optimizer of the training settings."""
         return build_optimizer(self, self.network.backbone, self.settings.training)
 
     def _loss(self, logits_NC: torch.Tensor, targets_NC: torch.Tensor) -> torch.Tensor:
@@ -192,9 +230,9 @@ class ClassifierModule(L.LightningModule):
 
 
 class ClassTable(EpochTable):
-    """class_f1.csv: the best overall threshold of each epoch, and every class's F1 there.
+    """Write class_f1.csv: the best overall threshold of each epoch, and the F1 of every class.
 
-    Columns of classes are their number and name, so that equal names stay apart.
+    The columns of classes contain number and name, so that equal names remain distinct.
     """
 
     def __init__(self, folder: Path, labels: tuple[str, ...]) -> None:
@@ -202,6 +240,7 @@ class ClassTable(EpochTable):
         self.columns = [f"{number} {name}" for number, name in enumerate(labels)]
 
     def figures(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, float]:
+        """Return the threshold and the F1 of each class."""
         assert isinstance(pl_module, ClassifierModule)
         f1 = dict(zip(self.columns, map(float, pl_module.f1_C), strict=True))
         return {"threshold": pl_module.threshold, **f1}

@@ -1,8 +1,8 @@
-"""What a class is, which images train it, and which are held back to measure by.
+"""Define the classes that an embedder learns, and choose the images that are held out.
 
-An identity that occurs once counts as none; an image that is the only one of its label set trains
-but is never held out. Every choice follows from (seed, id or identity), not from the order of
-tables, and images of one group are never parted.
+An identity that occurs only once does not form a class. The only image of a label set is always
+used for training. Every choice depends on the seed and on the image or identity, not on the order
+of the tables, and images of one group always stay on the same side.
 
 Axes: N images, L labels.
 """
@@ -24,21 +24,25 @@ from atlas.training.loaders import seed_of
 from retrieval.embedder import HeldOut
 from retrieval.settings import EmbedderSettings
 
-GALLERY_FIELDS = 2  # training fields of each identity that validation looks in; bounds its cost
-MOST_GALLERY = 2000  # the same where classes are large
-# Training rotations and flips already: an unseen edit is another one.
+GALLERY_FIELDS = 2  # training fields per identity in the validation gallery, to bound its cost
+MOST_GALLERY = 2000  # images in the validation gallery where classes are label sets
+# Edits that training does not apply; it rotates and flips images (d4) already.
 UNSEEN_EDITS = tuple(name for name in EDITS if name not in ("exact", "d4"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingClasses:
-    """kind: what a class is.
+    """Store the classes of the labelled images and their role in training and validation.
 
-    class_of: the class of each id that trains, is held out or is looked in. gallery_ids: what
-    validation looks in. held_out: validation's queries; where each image is a class of its own,
-    they are edited copies of gallery images instead.
-    label_sets, label_count: of each such id and of the atlas, where label similarity takes the
-        place of classes.
+    Attributes:
+        kind: What a class is.
+        class_of: Class of each image id that is used for training or validation.
+        training_ids: Images that the embedder is trained on.
+        gallery_ids: Images that the validation queries are compared with.
+        held_out: Images that are held out. Where each image is its own class, nothing is held out
+            and validation queries edited copies of the gallery images instead.
+        label_sets: Labels of each image id; only filled for label similarity, which has no classes.
+        label_count: Number of labels in the atlas; only filled for label similarity.
     """
 
     kind: Literal["identity", "image", "label-set", "label-similarity"]
@@ -51,10 +55,15 @@ class TrainingClasses:
 
     @property
     def class_count(self) -> int:
+        """Return the number of classes."""
         return len(set(self.class_of.values()))
 
     def targets(self, ids: Sequence[str]) -> NDArray[Any]:
-        """int64 N of classes; of label similarity float32 N x L, 1 where a label is there."""
+        """Return the training targets of images.
+
+        They are class numbers, int64 N. For label similarity they are float32 N x L, 1 where an
+        image carries a label and 0 elsewhere.
+        """
         if self.kind == "label-similarity":
             sets = [self.label_sets[image_id] for image_id in ids]
             return label_matrix(sets, self.label_count).astype(np.float32)
@@ -62,20 +71,24 @@ class TrainingClasses:
 
     @property
     def summary(self) -> str:
-        """The classes and their images in numbers."""
+        """Return the number of classes and images as a sentence."""
         classes = f"{self.class_count} classes ({self.kind})"
         if self.kind == "image":
-            return f"{classes}; epochs are compared by one edited copy of each image"
+            return f"{classes}; the best epoch is chosen with one edited copy of each image"
         alone = sum(count == 1 for count in Counter(self.class_of.values()).values())
         return (
-            f"{classes}, {alone} of one image; {len(self.training_ids)} images train, "
-            f"{len(self.held_out.held_out_ids)} are held out, "
-            f"{len(self.held_out.unseen_identity_ids)} are of unseen identities"
+            f"{classes}, {alone} of them with a single image; {len(self.training_ids)} images for "
+            f"training, {len(self.held_out.held_out_ids)} held out, "
+            f"{len(self.held_out.unseen_identity_ids)} of unseen identities"
         )
 
 
 def training_classes(manifest: Manifest, settings: EmbedderSettings) -> TrainingClasses:
-    """The classes of an atlas's labelled rows. Raises UserError where there are fewer than two."""
+    """Return the classes of the labelled images of an atlas.
+
+    Raises:
+        UserError: The images form fewer than two classes.
+    """
     kind = settings.classes
     if kind == "auto":
         kind = "identity" if manifest.repeated_identities else "image"
@@ -89,7 +102,7 @@ def training_classes(manifest: Manifest, settings: EmbedderSettings) -> Training
 def _image_classes(manifest: Manifest) -> TrainingClasses:
     ids = manifest.labelled.ids
     if len(ids) < 2:
-        raise UserError("an embedder needs at least two labelled images")
+        raise UserError(f"an embedder needs at least two labelled images (got {len(ids)})")
     return TrainingClasses(
         kind="image",
         class_of={image_id: n for n, image_id in enumerate(ids)},
@@ -134,20 +147,26 @@ def _fields_of_identities(manifest: Manifest) -> dict[str, list[str]]:
         if row.identity in manifest.repeated_identities:
             fields[str(row.identity)].append(row.id)
     if not fields:
-        raise UserError("no identity occurs twice: give Identity to the images of train.csv, or "
-                        "take --classes image, label-set or label-similarity")  # fmt: skip
+        raise UserError("no identity occurs twice; fill the column Identity of train.csv, or "
+                        "choose --classes image, label-set or label-similarity")  # fmt: skip
     if len(fields) == 1:
-        raise UserError(f"all repeated fields are of identity {next(iter(fields))}: nothing to "
-                        "distinguish; give Identity to more images, or to none")  # fmt: skip
+        raise UserError(f"{next(iter(fields))} is the only identity that occurs twice, so there "
+                        "is nothing to distinguish; fill the column Identity of more images, or "
+                        "choose --classes image")  # fmt: skip
     return fields
 
 
 def _parted(
     ids: Sequence[str], groups: Sequence[str], share: float, side_of: dict[str, bool]
 ) -> tuple[list[str], list[str]]:
-    """Ids that train and ids held out: `share` of them, at least one, whole groups at a time.
+    """Divide ids into those for training and those to hold out, whole groups at a time.
 
-    side_of: whether a group is held out, for groups that reach over several identities.
+    Args:
+        ids: Images of one class.
+        groups: Group of each image.
+        share: Share of the images to hold out; at least one is, if there is more than one group.
+        side_of: Whether a group is held out. It is updated, because a group may contain images of
+            several identities.
     """
     wanted, sizes = max(1, int(share * len(ids))), Counter(groups)
     held = sum(sizes[group] for group in sizes if side_of.get(group, False))
@@ -162,7 +181,7 @@ def _parted(
 
 
 def _groups(manifest: Manifest, ids: Iterable[str]) -> list[str]:
-    """What must not be parted, of each image: its group, or the image itself."""
+    """Return what must stay together, for each image: its group, or the image itself."""
     rows = [manifest.by_id[image_id] for image_id in ids]
     return [f"group {row.group}" if row.group else f"image {row.parent or row.id}" for row in rows]
 
@@ -176,11 +195,12 @@ def _label_classes(
     sets = {row.id: tuple(sorted(row.labels or ())) for row in labelled.rows}
     numbers = {labels: n for n, labels in enumerate(sorted(set(sets.values())))}
     if len(numbers) < 2:
-        raise UserError("all labelled images carry the same labels: nothing to distinguish")
+        raise UserError("all labelled images carry the same labels, so there is nothing to "
+                        "distinguish; choose --classes identity or image")  # fmt: skip
     seed = settings.training.seed
     split = hold_out(labelled, share=settings.hold_out_share, seed=seed)
     known = {sets[image_id] for image_id in split.training_ids}
-    # Without an image of its label set to find, a query says nothing: it trains instead.
+    # A query measures nothing if no other image has its label set, so it is used for training.
     held_out = tuple(image_id for image_id in split.validation_ids if sets[image_id] in known)
     training = tuple(sorted(sets.keys() - set(held_out)))
     gallery = sorted(training, key=lambda image_id: seed_of(seed, "field", image_id))
@@ -196,6 +216,9 @@ def _label_classes(
 
 
 def edited_copy(image_CHW: NDArray[np.uint8], image_id: str, seed: int) -> NDArray[np.uint8]:
-    """The one edit of an image that training does not make: which and how, by (seed, id)."""
+    """Return a copy of an image with one edit that training does not apply.
+
+    The edit and its strength depend on the seed and the id only.
+    """
     rng = np.random.default_rng(seed_of(seed, "copy", image_id))
     return plant(image_CHW, UNSEEN_EDITS[int(rng.integers(len(UNSEEN_EDITS)))], rng)

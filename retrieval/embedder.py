@@ -1,7 +1,7 @@
-"""An embedder: a network with the settings, channels and provenance that its embeddings depend on.
+"""Define an embedder: a network with the settings, channels and provenance of its embeddings.
 
-Its folder holds embedder.json, held_out.json and weights.safetensors, and what
-`retrieval.embedder_folder` adds where a runtime was chosen for it.
+The folder of an embedder contains embedder.json, held_out.json and weights.safetensors. If a
+runtime was chosen for it, the folder also contains the files of `retrieval.embedder_folder`.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -34,18 +34,19 @@ from retrieval.settings import EmbedderSettings, FrozenSettings, LossSettings
 
 HELD_OUT_FILE = "held_out.json"
 WEIGHTS_FILE = "weights.safetensors"
-# Views of images that pass the network together: more are no faster on a CPU, and a single query
-# pays for all of them. A GPU would be idle with so few.
+# Number of views in a batch. Larger batches are not faster on a CPU, and a single query is padded
+# to a whole batch. A GPU needs more to be busy.
 INPUTS_AT_ONCE = 8
 INPUTS_AT_ONCE_ON_A_GPU = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """What training did not see.
+    """List the images that were not used for training.
 
-    held_out_ids: fields of identities whose other fields trained.
-    unseen_identity_ids: all fields of identities that trained nothing.
+    Attributes:
+        held_out_ids: Images of identities whose other images were used for training.
+        unseen_identity_ids: All images of identities that were not used for training at all.
     """
 
     held_out_ids: tuple[str, ...] = ()
@@ -54,10 +55,16 @@ class HeldOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Embedder:
-    """channels: what its input's axis C means. image_size_px: side of the images it was made for.
+    """Combine a network with everything that its embeddings depend on.
 
-    provenance: how it was made, as JSON can hold it; `started_from` is always there.
-    runtime: None for torch in float32, which nobody had to choose.
+    Attributes:
+        network: The network, with its weights.
+        settings: The settings that it was trained or built with.
+        channels: Names of the channels that it expects, in order.
+        image_size_px: Side of the images that it expects.
+        provenance: How it was made, as JSON can store it; `started_from` is always present.
+        held_out: Images that were not used for training.
+        runtime: The runtime that was chosen for it; None means torch in float32, the default.
     """
 
     network: EmbeddingNetwork
@@ -70,37 +77,47 @@ class Embedder:
 
     @property
     def started_from(self) -> str:
+        """Return where the first weights came from."""
         return str(self.provenance["started_from"])
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the weights and of the settings."""
+        """Return a hash of the weights and settings."""
         about = json_text([asdict(self.settings), self.channels, self.image_size_px])
         return content_hash(weights_hash(self.network), about)
 
     @property
     def choice(self) -> RuntimeChoice:
+        """Return the runtime and its precision."""
         return self.runtime.choice if self.runtime else TORCH_FLOAT32
 
     @property
     def images_at_once(self) -> int:
+        """Return the number of images in a batch."""
         on_gpu = self.choice.runtime == "torch" and torch.cuda.is_available()
         return (INPUTS_AT_ONCE_ON_A_GPU if on_gpu else INPUTS_AT_ONCE) // self.settings.views
 
     @cached_property
     def maker(self) -> str:
-        """What makes its embeddings: those of equal makers may be compared."""
+        """Return a key of embedder and runtime; embeddings with equal keys are comparable."""
         return self.fingerprint if self.runtime is None else self.runtime.maker(self.fingerprint)
 
     @cached_property
     def runner(self) -> Runner:
-        """Raises UserError where this machine cannot run it as it was chosen to."""
+        """Return the network on its runtime.
+
+        Raises:
+            UserError: This machine lacks the runtime that was chosen.
+        """
         model = self.runtime.model if self.runtime else None
         return open_runner(self.network, self.choice, batch_size=self.images_at_once, model=model)
 
 
 def save_embedder(folder: Path, embedder: Embedder) -> None:
-    """Write an embedder to a folder, embedder.json last: where it is, the rest is complete."""
+    """Write an embedder to a folder.
+
+    The file embedder.json is written last: where it exists, the folder is complete.
+    """
     save_weights(folder / WEIGHTS_FILE, embedder.network)
     write_json(folder / HELD_OUT_FILE, embedder.held_out)
     if embedder.runtime is not None:
@@ -119,8 +136,9 @@ def save_embedder(folder: Path, embedder: Embedder) -> None:
 def load_embedder(folder: Path) -> Embedder:
     """Read an embedder from its folder.
 
-    Raises MissingStageError where there is none, UserError where it is damaged, or where this
-    machine does not have the runtime that its index was made with.
+    Raises:
+        MissingStageError: The folder contains no embedder.
+        UserError: The embedder is damaged, or this machine lacks its runtime.
     """
     about = read_about(folder)
     try:
@@ -129,7 +147,8 @@ def load_embedder(folder: Path) -> Embedder:
         raise damaged(folder) from error
     if embedder.fingerprint != fingerprint:
         raise UserError(
-            f"{folder}: its weights are not those it was saved with; run  {Stage.EMBEDDER.command}"
+            f"{folder}: {WEIGHTS_FILE} does not belong to {EMBEDDER_FILE}; "
+            f"train the embedder again:  {Stage.EMBEDDER.command}"
         )
     return embedder
 
@@ -152,7 +171,7 @@ def _embedder(folder: Path, about: dict[str, Any]) -> Embedder:
 def _empty_network(
     kind: str, fields: dict[str, Any], channels: int
 ) -> tuple[EmbeddingNetwork, EmbedderSettings | FrozenSettings]:
-    """Its statistics are buffers too, so the weights file brings them."""
+    """Build a network whose weights and channel statistics are loaded next."""
     backbone = empty_backbone(fields["backbone"], channels=channels)
     if kind == "frozen":
         frozen = FrozenSettings(**fields)

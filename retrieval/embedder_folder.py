@@ -1,7 +1,7 @@
-"""What the folder of an embedder says: its description, and the runtime that was chosen for it.
+"""Read and write what the folder of an embedder contains beside its weights.
 
-Nothing here imports torch, which takes seconds to load. The folder holds embedder.json and, where a
-runtime was chosen, runtime.json and the exported network in `model/`.
+These are its description, embedder.json, and the runtime that was chosen for it, runtime.json with
+the exported network in `model/`. Nothing here imports torch, which takes seconds to load.
 """
 
 import shutil
@@ -20,16 +20,18 @@ from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice
 EMBEDDER_FILE = "embedder.json"
 RUNTIME_FILE = "runtime.json"
 MODEL_FOLDER = "model"
-FROZEN = "frozen"  # in place of a folder: a pretrained backbone as it is
+FROZEN = "frozen"  # in place of a folder: a pretrained backbone without training
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedderRuntime:
-    """The runtime that was chosen for an embedder.
+    """Describe the runtime that was chosen for an embedder.
 
-    model: folder of the exported network; None where torch runs it. model_hash: of a model that
-    does not follow from the weights alone. checks: the measurements that led to the choice, as JSON
-    can hold them.
+    Attributes:
+        choice: The runtime and its precision.
+        model: Folder of the exported network; None where torch runs it.
+        model_hash: Hash of a model that does not follow from the weights alone, else empty.
+        checks: The measurements that led to the choice, as JSON can store them.
     """
 
     choice: RuntimeChoice
@@ -38,16 +40,24 @@ class EmbedderRuntime:
     checks: tuple[dict[str, Any], ...] = ()
 
     def maker(self, fingerprint: str) -> str:
-        """Return what makes the embeddings of an embedder with this fingerprint on this runtime."""
+        """Return a key of an embedder with this fingerprint on this runtime.
+
+        Embeddings with equal keys are comparable.
+        """
         if self.choice == TORCH_FLOAT32:
             return fingerprint
         return " ".join([fingerprint, str(self.choice), self.model_hash]).strip()
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """Return kind, settings, channels, image_size_px, provenance and fingerprint of an embedder.
+    """Return the description of an embedder.
 
-    Raises MissingStageError where there is no embedder, UserError where it is damaged.
+    Returns:
+        The kind, settings, channels, image_size_px, provenance and fingerprint.
+
+    Raises:
+        MissingStageError: The folder contains no embedder.
+        UserError: The description is damaged.
     """
     about = read_json(folder / EMBEDDER_FILE, stage=Stage.EMBEDDER)
     try:
@@ -59,28 +69,32 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def damaged(folder: Path) -> UserError:
-    again = Stage.EMBEDDER.command
-    return UserError(f"{folder / EMBEDDER_FILE} is damaged; make it again: {again}")
+    """Return the error that reports a damaged embedder."""
+    command = Stage.EMBEDDER.command
+    return UserError(f"{folder / EMBEDDER_FILE} is damaged; train the embedder again:  {command}")
 
 
 def embedded_size_px(source: str, manifest: Manifest, frozen_px: int | None = None) -> int:
-    """Return the side of the images that an embedder sees.
+    """Return the side of the images that an embedder expects.
 
     Args:
         source: The folder of an embedder, or "frozen".
         manifest: The images.
-        frozen_px: The side of a frozen embedder's images; the most common side of the images, up to
-            512 px, unless given.
+        frozen_px: Image side for a frozen embedder. By default it is the most common side of the
+            images, up to 512 px.
 
     Raises:
-        MissingStageError: There is no embedder.
-        DataError: It was trained on other channels.
-        UserError: It is damaged, or was trained for images of one size and another is asked for.
+        MissingStageError: The folder contains no embedder.
+        DataError: The embedder was trained on other channels.
+        UserError: The embedder is damaged, or `frozen_px` is given for a trained embedder.
     """
     if source == FROZEN:
         return native_size_px(manifest) if frozen_px is None else frozen_px
     if frozen_px is not None:
-        raise UserError("--image-size-px belongs to --embedder frozen: a trained one has its size")
+        raise UserError(
+            "--image-size-px can only be given with --embedder frozen; "
+            "a trained embedder has its own image size"
+        )
     if not Path(source).exists():
         raise MissingStageError(
             source, Stage.EMBEDDER, hint="or give --embedder frozen, which needs no training"
@@ -91,13 +105,17 @@ def embedded_size_px(source: str, manifest: Manifest, frozen_px: int | None = No
 
 
 def require_channels(source: str, channels: tuple[str, ...], manifest: Manifest) -> None:
-    """Raise DataError where a network was trained on other channels than the data has."""
+    """Raise a DataError if an embedder was trained on other channels than the data has."""
     if channels != manifest.spec.channels:
         own, given = ", ".join(channels), ", ".join(manifest.spec.channels)
-        raise DataError(source, [f"trained on channels {own}; the data has {given}"])
+        raise DataError(
+            source,
+            [f"trained on channels {own}; the data has {given}; train an embedder on this data"],
+        )
 
 
 def save_runtime(folder: Path, runtime: EmbedderRuntime) -> None:
+    """Write runtime.json and the exported network to the folder of an embedder."""
     if runtime.model is not None:
         shutil.copytree(runtime.model, folder / MODEL_FOLDER, dirs_exist_ok=True)
     about = {"model_hash": runtime.model_hash, "checks": runtime.checks}
@@ -107,8 +125,8 @@ def save_runtime(folder: Path, runtime: EmbedderRuntime) -> None:
 def load_runtime(folder: Path) -> EmbedderRuntime | None:
     """Return the runtime of an embedder, or None where none was chosen.
 
-    Raises UserError where this machine does not have it, or where the model is not the one that was
-    saved.
+    Raises:
+        UserError: This machine lacks the runtime, or the exported network was changed.
     """
     if not (folder / RUNTIME_FILE).exists():
         return None
@@ -116,12 +134,15 @@ def load_runtime(folder: Path) -> EmbedderRuntime | None:
     choice = RuntimeChoice(runtime=stored["runtime"], precision=stored["precision"])
     if wrong := problem(choice):
         raise UserError(
-            f"{folder} embeds by {choice}: {wrong}, or make vectors of all images anew: "
+            f"{folder} was built for {choice}: {wrong}; or build the index again:  "
             f"{Stage.INDEX.command}"
         )
     model = folder / MODEL_FOLDER
     if stored["model_hash"] and openvino_runner.model_hash(model) != stored["model_hash"]:
-        raise UserError(f"{model} is not the model it was saved with; run  {Stage.INDEX.command}")
+        raise UserError(
+            f"{model} is not the model it was saved with; build the index again:  "
+            f"{Stage.INDEX.command}"
+        )
     return EmbedderRuntime(
         choice=choice,
         model=None if choice.runtime == "torch" else model,

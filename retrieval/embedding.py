@@ -1,7 +1,9 @@
-"""Embeddings of images. Axes: N images, C channels, H x W pixels, D dimensions.
+"""Compute embeddings of images.
 
-An embedder sees the same number of inputs at a time whatever is asked for, so an image's embedding
-is the same bit for bit in every run, alone or among others.
+The network always receives batches of the same size, so the embedding of an image is the same bit
+for bit in every run, alone or among other images.
+
+Axes: N images, C channels, H x W pixels, D dimensions.
 """
 
 from collections.abc import Sequence
@@ -24,31 +26,39 @@ from atlas.inference.runtimes import versions
 from atlas.inference.settings import RuntimeChoice
 from retrieval.embedder_folder import damaged, load_runtime, read_about
 
-IMAGES_AT_ONCE = 128  # are embedded as soon as they are decoded: whole batches
+IMAGES_AT_ONCE = 128  # images decoded before they are embedded; a multiple of the batch size
 
 
 class Embeds(Protocol):
-    """An embedder as far as embedding needs it, which may be without torch.
-
-    maker: what makes its embeddings: those of equal makers may be compared.
-    started_from: where its first weights were from.
-    """
+    """Describe what embedding needs of an embedder; some implementations do not load torch."""
 
     @property
-    def maker(self) -> str: ...
+    def maker(self) -> str:
+        """Return a key of the embedder and its runtime; embeddings of equal keys are comparable."""
+
     @property
-    def started_from(self) -> str: ...
+    def started_from(self) -> str:
+        """Return where the first weights came from."""
+
     @property
-    def choice(self) -> RuntimeChoice: ...
+    def choice(self) -> RuntimeChoice:
+        """Return the runtime and its precision."""
+
     @property
     def runner(self) -> Runner:
-        """Raises UserError where this machine cannot run it as it was chosen to."""
-        ...
+        """Return the network on its runtime; raise UserError if this machine lacks it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedEmbedder:
-    """An embedder that runs from its exported network alone. model: the folder of that network."""
+    """Embed images with an exported network, without torch.
+
+    Attributes:
+        maker: Key of the embedder and its runtime.
+        started_from: Where the first weights came from.
+        choice: The runtime and its precision.
+        model: Folder of the exported network.
+    """
 
     maker: str
     started_from: str
@@ -57,14 +67,18 @@ class ExportedEmbedder:
 
     @cached_property
     def runner(self) -> Runner:
+        """Return the exported network on its runtime."""
         return OpenVinoRunner(self.model, self.choice.precision)
 
 
 def load_for_queries(folder: Path) -> Embeds:
-    """Read an embedder; its embeddings equal those of `load_embedder`, mostly without torch.
+    """Read an embedder, without torch where its runtime allows.
 
-    Raises MissingStageError where there is none, UserError where it is damaged, or where this
-    machine does not have the runtime that its index was made with.
+    Its embeddings equal those of `retrieval.embedder.load_embedder`.
+
+    Raises:
+        MissingStageError: The folder contains no embedder.
+        UserError: The embedder is damaged, or this machine lacks its runtime.
     """
     about, runtime = read_about(folder), load_runtime(folder)
     if runtime is None or runtime.model is None:
@@ -85,7 +99,11 @@ def load_for_queries(folder: Path) -> Embeds:
 def embed_store(
     embedder: Embeds, store: ImageStore, ids: Sequence[str], *, folder: Path | None
 ) -> EmbeddingSet:
-    """Return the embeddings of stored images, kept below `folder` so that the work is resumable."""
+    """Return the embeddings of stored images.
+
+    They are kept below `folder` row by row, so a run that was stopped is resumable. If `folder` is
+    None, nothing is kept.
+    """
     return embed_rows(
         embedder, store.read, ids, keys=store.keys(ids), folder=folder, description="embedding"
     )
@@ -100,10 +118,19 @@ def embed_rows(
     folder: Path | None,
     description: str,
 ) -> EmbeddingSet:
-    """Return the embeddings of images that `read` gives: ids -> uint8 N x C x H x W.
+    """Return the embeddings of the images that a function reads.
 
-    keys: of the pixels of each; what is kept of the same id, key and embedder is not made again.
-    folder: where it is kept; None keeps nothing.
+    Args:
+        embedder: The embedder.
+        read: Function from ids to images, uint8 N x C x H x W.
+        ids: The images.
+        keys: Hash of the pixels of each image. A kept embedding is reused if id, key and embedder
+            are the same.
+        folder: Folder that keeps the embeddings; None keeps nothing.
+        description: Label of the progress bar.
+
+    Returns:
+        The embeddings in the order of `ids`, N x D.
     """
     made_by = about(embedder)
     if folder is None or not ids:
@@ -124,13 +151,16 @@ def embed_rows(
 
 
 def embed_images(embedder: Embeds, images_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the embeddings of a few images at hand, float32 N x D."""
+    """Return the embeddings of a few images in memory, float32 N x D."""
     places = [str(n) for n in range(len(images_NCHW))]
     return rows_of(embedder.runner, lambda some: images_NCHW[[int(n) for n in some]], places)
 
 
 def about(embedder: Embeds) -> dict[str, Any]:
-    """Return the provenance of an embedder's embeddings; other versions round in other ways."""
+    """Return the provenance of the embeddings of an embedder.
+
+    It includes library versions, because they may round differently.
+    """
     return {
         "embedder": embedder.maker,
         "started_from": embedder.started_from,

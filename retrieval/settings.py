@@ -1,4 +1,7 @@
-"""How an embedder is made. Only the standard library here, so that `--help` is instant."""
+"""Define the settings of embedders and their losses.
+
+Only the standard library is imported, so that `--help` is instant.
+"""
 
 import math
 from collections.abc import Iterator
@@ -19,7 +22,7 @@ LossName = Literal[
 
 # The terms that may be added to losses with class vectors.
 TERMS = ("plain_cosine_weight", "intra_weight", "inter_weight", "triplet_weight")
-# The settings that each loss honours.
+# The settings that each loss uses.
 USES: dict[LossName, tuple[str, ...]] = {
     "softmax": TERMS,
     "norm_softmax": ("scale", *TERMS),
@@ -33,9 +36,9 @@ USES: dict[LossName, tuple[str, ...]] = {
     "multi_similarity": (),
     "supervised_contrastive": ("temperature",),
 }
-# Both ends included. More than a quarter rotation is hardly a margin, but likely to be degrees.
+# Both ends are included. A margin above a quarter rotation was probably given in degrees.
 RANGES: dict[str, tuple[float, float]] = {
-    "angle_factor": (0.5, math.inf),  # the ArcFace paper's CM2 takes 0.9
+    "angle_factor": (0.5, math.inf),  # the ArcFace paper's CM2 uses 0.9
     "margin_radians": (0, math.pi / 2),
     "margin_cosine": (0, 2),
     "subcenters": (1, math.inf),
@@ -49,22 +52,28 @@ RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """A loss by its name, and the terms that may be added to it.
+    """A loss, chosen by name, and the terms that are added to it.
 
     A setting that is out of range or that the named loss does not use is refused.
 
-    scale: what cosines are multiplied by.
-    angle_factor, margin_radians, margin_cosine: m1, m2, m3 of cos(m1 t + m2) - m3 (Deng et al.
-        2019, equation 4). sphereface and l_softmax use the first, arcface, subcenter_arcface and
-        triplet (on angles, equation 7 of the first version) the second, cosface the third,
-        combined_margin all.
-    subcenters: class vectors of each class of subcenter_arcface.
-    temperature: of supervised_contrastive.
-    plain_cosine_weight: share of the plain cosine cross-entropy in the loss; the named loss is
-        the rest. The winner of HPA 2018 averaged the two.
-    intra_weight, inter_weight: weights of the two angular terms that may be added to a loss with
-        class vectors (equations 5 and 6 of the first version of the ArcFace paper).
-    triplet_weight: weight of an added triplet loss; triplet_margin_radians is its margin.
+    Args:
+        name: Name of the loss.
+        scale: Factor of the cosine similarities in the logits.
+        angle_factor: Multiplicative angular margin, m1 of cos(m1 t + m2) - m3 (Deng et al. 2019,
+            equation 4); used by sphereface, l_softmax and combined_margin.
+        margin_radians: Additive angular margin m2 in radians; used by arcface, subcenter_arcface,
+            combined_margin and, as the margin between angles, triplet.
+        margin_cosine: Additive cosine margin m3; used by cosface and combined_margin.
+        subcenters: Number of class vectors per class; used by subcenter_arcface.
+        temperature: Divisor of the cosine similarities; used by supervised_contrastive.
+        plain_cosine_weight: Share of the plain cosine cross-entropy in the loss; the named loss has
+            the remaining share. The winner of HPA 2018 used 0.5.
+        intra_weight: Weight of the term that reduces the angle between images and their class
+            (equation 5 of the first version of the ArcFace paper).
+        inter_weight: Weight of the term that increases the angle between classes (equation 6 of the
+            first version of the ArcFace paper).
+        triplet_weight: Weight of an added triplet loss on angles.
+        triplet_margin_radians: Margin of the added triplet loss, in radians.
     """
 
     name: LossName = "arcface"
@@ -84,12 +93,14 @@ class LossSettings:
         refuse([*self._use_problems(), *self._range_problems()])
 
     def _use_problems(self) -> Iterator[str]:
-        """Yield what the loss does not use. Given is what differs from its default."""
         for field in fields(self):
-            if getattr(self, field.name) == field.default:
+            if getattr(self, field.name) == field.default:  # counts as not given
                 continue
             if field.name == "triplet_margin_radians" and self.triplet_weight == 0:
-                yield f"{field.name} belongs to triplet_weight, which is 0; set both or neither"
+                yield (
+                    f"{field.name} belongs to triplet_weight, which is 0; "
+                    "give a weight above 0, or leave out the margin"
+                )
             users = [name for name, used in USES.items() if field.name in used]
             if users and self.name not in users:
                 yield (
@@ -101,35 +112,41 @@ class LossSettings:
         for option, (low, high) in RANGES.items():
             value = getattr(self, option)
             if not low <= value <= high:
-                yield f"{option} {value} is not in {low:.3g}..{high:.3g}"
+                yield f"{option} must be {_range(low, high)} (got {value})"
         for option in ("scale", "temperature"):
             value = getattr(self, option)
             if not 0 < value < math.inf:
-                yield f"{option} {value} is not above 0"
+                yield f"{option} must be above 0 (got {value})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedderSettings:
-    """A trained embedder.
+    """Settings of a trained embedder.
 
     Args:
-        backbone: The timm network to start from.
-        stem: How its first layer takes more than three channels.
-        weights: auto (pretrained where they can be had), none, a safetensors file, or the folder
-            of another run, whose backbone is taken (of any number of channels).
-        dimension: Of the embedding.
-        hidden: Width of the head's first layer.
-        image_size_px: Side of the stored images; None takes the atlas's own size, at most 512.
-        input_px: Side that images are brought to inside the network; None leaves them.
-        views: 8 embeds all flips and rotations and averages them, at eight times the cost.
-        classes: What a class is: identity (the antibody), image (each image its own), label-set
-            (equal labels), label-similarity (no classes: the more labels two images share, the
-            closer they should lie); auto takes identities where there are any, else images.
-        hold_out_share: Share of each class's images that is held out to choose the epoch by.
-        unseen_identity_share: Share of the identities that train nothing, to measure what a new
-            one looks like.
-        loss: The loss's name; its margins are the usual ones.
-        training: How it is learned.
+        backbone: Name of the timm network to start from.
+        stem: How the filters of the first layer are extended to more than three channels: winner
+            copies the red filters, as the winner of HPA 2018 did; scaled repeats all filters and
+            scales them, which keeps the size of the activations.
+        weights: Initial weights of the backbone: auto (pretrained weights where they can be found),
+            none (random), a safetensors file, or the folder of another run.
+        dimension: Number of dimensions of the embedding.
+        hidden: Number of units in the first layer of the head.
+        image_size_px: Side of the stored images in pixels; by default, the size of the atlas's own
+            images, up to 512.
+        input_px: Side in pixels that images are resized to inside the network; by default, they are
+            not resized.
+        views: Number of views of each image: 1, or 8 for the mean over all flips and rotations, at
+            eight times the cost.
+        classes: What a class is: identity (such as an antibody), image (each image is its own
+            class), label-set (images with equal labels) or label-similarity (no classes; the more
+            labels two images share, the closer they should be). auto means identity if any identity
+            occurs twice, else image.
+        hold_out_share: Share of each class's images that is held out to choose the best epoch.
+        unseen_identity_share: Share of the identities that is left out of training, to measure how
+            well the embedder works for new identities.
+        loss: Name of the loss, with its usual margins.
+        training: How the embedder is trained.
     """
 
     backbone: str = "resnet50"
@@ -150,30 +167,35 @@ class EmbedderSettings:
         refuse(self._problems())
 
     def _problems(self) -> Iterator[str]:
-        """Yield what cannot be done, one line each."""
         yield from training_problems(self.training)
         yield from size_problems("image size", self.image_size_px)
         yield from size_problems("input size", self.input_px)
         if self.training.crop_px is not None:
-            yield (
-                "crops: an embedder sees whole images, as it will be asked about them; "
-                "leave them out"
-            )
+            yield "an embedder is trained on whole images; leave out --crop-px"
         if not 0 < self.hold_out_share < 1:
-            yield f"hold_out_share {self.hold_out_share}: must lie between 0 and 1"
+            yield f"hold_out_share must be between 0 and 1 (got {self.hold_out_share})"
         if not 0 <= self.unseen_identity_share < 1:
-            yield f"unseen_identity_share {self.unseen_identity_share}: must lie from 0 to below 1"
+            yield (
+                "unseen_identity_share must be at least 0 and below 1 "
+                f"(got {self.unseen_identity_share})"
+            )
         if self.classes == "label-similarity" and self.loss.name != SIMILARITY_LOSS:
-            yield f"label-similarity has no classes for {self.loss.name}; take {SIMILARITY_LOSS}"
+            yield (
+                f"label-similarity has no classes for {self.loss.name}; "
+                f"choose the loss {SIMILARITY_LOSS}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenSettings:
-    """A pretrained backbone as it is, over all flips and rotations.
+    """Settings of a pretrained backbone that is used without training.
 
-    input_px: images are brought to this side inside the network. On real fields of 256 px and
-    cells of 78 px, 160 found more edited copies than 112 and 256.
-    dimension: of the embedding, after whitening.
+    Args:
+        backbone: Name of the timm network.
+        dimension: Number of dimensions of the embedding, after whitening.
+        input_px: Side in pixels that images are resized to inside the network. On real images of
+            256 px and cells of 78 px, 160 found more edited copies than 112 and 256.
+        views: Number of views of each image: 1, or 8 for the mean over all flips and rotations.
     """
 
     backbone: str
@@ -182,7 +204,7 @@ class FrozenSettings:
     views: Literal[1, 8] = 8
 
 
-# Each loss with the margin its own paper or the ArcFace paper's Table 2 uses.
+# Each loss has the margin of its own paper or of Table 2 in the ArcFace paper.
 NAMED_LOSSES: dict[LossName, LossSettings] = {
     "softmax": LossSettings(name="softmax"),
     "norm_softmax": LossSettings(name="norm_softmax"),
@@ -216,6 +238,10 @@ RECIPES: dict[EmbedderRecipe, EmbedderSettings] = {
         training=TrainingSettings(epochs=15, batch_size=32, learning_rate=1e-3),
     ),
 }
+
+
+def _range(low: float, high: float) -> str:
+    return f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:.3g}"
 
 
 def _listed(names: list[LossName]) -> str:

@@ -1,4 +1,4 @@
-"""Training an embedder: classes, network, loop, and the best epoch by validation top-1.
+"""Train an embedder and keep the epoch with the best validation top-1.
 
 Axes: N images, D dimensions, L labels.
 """
@@ -50,10 +50,18 @@ def train_embedder(
     settings: EmbedderSettings,
     folder: Path,
 ) -> Embedder:
-    """Train on the labelled rows and fill `folder`; see `EmbedderSettings`.
+    """Train an embedder on the labelled images of an atlas and write it to a folder.
 
-    A stopped run resumes after its last epoch, a finished one is only read. Raises UserError
-    where the folder holds a run with other settings or other images.
+    A run that was stopped is resumed after its last complete epoch. A finished run is only read.
+
+    Args:
+        manifest: The images and their labels.
+        store: The stored images.
+        settings: How the embedder is trained.
+        folder: The run folder.
+
+    Raises:
+        UserError: The folder contains a run with other settings or other images.
     """
     settings = replace(
         settings,
@@ -96,10 +104,16 @@ def train_embedder(
 
 
 class EmbedderModule(L.LightningModule):
-    """Trains network and class vectors together, and chooses the epoch by `top1`.
+    """Train the network and the class vectors together, and log `top1` after each epoch.
 
-    query_ids, gallery_ids: what the two validation loaders give, in order; a query is measured
-    through one view, for speed.
+    Validation uses one view of each query, for speed.
+
+    Args:
+        network: The network to train.
+        loss: The loss, whose class vectors are trained too.
+        training: The training settings.
+        query_ids: Images of the first validation loader, in order.
+        gallery_ids: Images of the second validation loader, in order.
     """
 
     def __init__(
@@ -117,16 +131,19 @@ class EmbedderModule(L.LightningModule):
         self._seen: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[], []]
 
     def training_step(self, batch: Sample, batch_idx: int) -> torch.Tensor:
+        """Return the loss of a batch."""
         images, targets, _ = batch
         loss: torch.Tensor = self.loss(self.network.features(images), targets)
         return loss
 
     def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Collect the embeddings of a batch of queries or gallery images."""
         images, targets, _ = batch
         vectors = self.network.one_view(images).float().cpu()
         self._seen[dataloader_idx].append((vectors, targets.cpu()))
 
     def on_validation_epoch_end(self) -> None:
+        """Log the top-1 score of the epoch."""
         share = top1(
             *self._collected(QUERIES, self.query_ids), *self._collected(GALLERY, self.gallery_ids)
         )
@@ -134,7 +151,7 @@ class EmbedderModule(L.LightningModule):
         self._seen = [[], []]
 
     def configure_optimizers(self) -> Any:
-        """All parameters: those of the loss are the class vectors."""
+        """Return an optimizer of all parameters; those of the loss are the class vectors."""
         return build_optimizer(self, self.network.backbone, self.training_settings)
 
     def _collected(self, which: int, ids: tuple[str, ...]) -> tuple[EmbeddingSet, NDArray[Any]]:
@@ -150,10 +167,10 @@ def top1(
 ) -> float:
     """Return the mean agreement of each query with its most similar gallery image.
 
-    Of classes (targets int N) that is the share of queries whose nearest has their class; of label
-    sets (targets 0/1, N x L) the mean Jaccard similarity of the two sets, which is the same where
-    every set has one label. A query never finds itself, by id; of equal similarities the first in
-    the gallery counts.
+    For classes (targets int N) this is the share of queries whose nearest image has their class.
+    For sets of labels (targets 0 or 1, N x L) it is the mean Jaccard similarity of the two sets.
+    Both agree where every image has one label. A query is never matched to itself, by id. Among
+    equal similarities, the first gallery image counts.
     """
     agreement = 0.0
     for rows, similarity_BG in CosineSimilarities(queries=queries, references=gallery).blocks():
@@ -178,7 +195,10 @@ def _loss(settings: EmbedderSettings, classes: TrainingClasses) -> MetricLoss:
 def _queries(
     classes: TrainingClasses, store: ImageStore, settings: EmbedderSettings, folder: Path
 ) -> tuple[DataLoader[Sample], tuple[str, ...]]:
-    """What validation looks up: held-out fields, or an edited copy of each image."""
+    """Return a loader of the validation queries, and their ids.
+
+    The queries are held-out images, or an edited copy of each image if each image is its own class.
+    """
     training = settings.training
     if classes.kind != "image":
         ids = classes.held_out.held_out_ids
@@ -189,7 +209,10 @@ def _queries(
 
 
 def _edited_copies(store: ImageStore, ids: Sequence[str], seed: int, folder: Path) -> ImageStore:
-    """One copy of each image, made once. Their ids differ, so a copy may find its original."""
+    """Return a store with one edited copy of each image, which is made only once.
+
+    The ids of the copies differ from those of the originals, so that a copy may match its original.
+    """
 
     def make_rows(copy_ids: Sequence[str]) -> NDArray[np.uint8]:
         originals = [copy_id.removesuffix(COPY_MARK) for copy_id in copy_ids]

@@ -1,14 +1,14 @@
-"""Ensembles and decisions whose score is that of images which had no say in them.
+"""Fit ensembles and decisions so that no image influences its own score.
 
-Folds are those of the held-out rows, and one division serves both loops. With `{k}` left out, an
-ensemble is asked about fold k; thresholds and priors are then learned from every other fold j, by
-an ensemble that had left out `{j, k}`. Nothing that decides fold k has seen it, and each fit serves
-twice: K (K + 1) / 2 + 1 fits in all.
+Both loops use the same folds of the held-out rows. An ensemble that leaves out `{k}` predicts fold
+k. The thresholds and priors for fold k are learned from every other fold j, as predicted by an
+ensemble that leaves out `{j, k}`. Nothing that decides fold k has seen it, and each fit is used
+twice, so there are K (K + 1) / 2 + 1 fits.
 
-The members themselves are taken as they are: a member's probabilities of fold j come from a network
-that may have trained on images of fold k, as always in stacking.
+The probabilities of the members are used as they are. As always in stacking, the probabilities of
+fold j come from a network that may have been trained on images of fold k.
 
-Axes: M members, N labelled rows, Q asked rows, C classes, K folds.
+Axes: M members, N labelled rows, Q queried rows, C classes, K folds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,11 +35,14 @@ from classify.decisions.thresholds import Thresholds, apply_thresholds, threshol
 
 @dataclass(frozen=True, kw_only=True)
 class CrossFitted:
-    """One way of joining members.
+    """Store the fitted ensembles of one way to combine members.
 
-    nested: a layer for each fold, which asks about it. final: learned from all rows, asks about the
-    images whose labels are wanted. same: what was fitted on all rows says of these very rows, on
-    both sides: it flatters. combiner: fitted on all rows.
+    Attributes:
+        rows: The labelled rows.
+        nested: For each fold, a layer that decides it and was fitted without it.
+        final: A layer that was fitted on all rows and decides the queried images.
+        same: A layer that was fitted on all rows and decides the same rows, which is optimistic.
+        combiner: The combiner that was fitted on all rows.
     """
 
     rows: HeldOutRows
@@ -51,10 +54,15 @@ class CrossFitted:
 
 @dataclass(frozen=True, kw_only=True)
 class Honest:
-    """Macro F1 of the labelled rows, and their labels as decided.
+    """Store the macro F1 of the labelled rows and the labels they were given.
 
-    nested: nothing that decides an image has seen it; low, high: its 95% interval. optimistic:
-    fitted, decided and scored on the same rows.
+    Attributes:
+        nested_NC: Labels given by decisions that have not seen the image.
+        optimistic_NC: Labels given by decisions that were fitted on the same rows.
+        nested: Macro F1 of `nested_NC`.
+        low: Lower end of its 95% confidence interval.
+        high: Upper end of its 95% confidence interval.
+        optimistic: Macro F1 of `optimistic_NC`.
     """
 
     nested_NC: Labels
@@ -66,13 +74,19 @@ class Honest:
 
     @property
     def optimism(self) -> float:
+        """Return how much the optimistic score exceeds the nested one."""
         return self.optimistic - self.nested
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decided:
-    """What goes out: probabilities that no row had a say in of its own, of the labelled rows and of
-    the asked ones, and the thresholds. kept: what thresholds and priors learned, as JSON holds it.
+    """Store the final probabilities and thresholds.
+
+    Attributes:
+        held_out_NC: Probabilities of the labelled rows, each fitted without the row's own fold.
+        asked_QC: Probabilities of the queried rows.
+        thresholds: The thresholds.
+        kept: What the thresholds and priors learned, as JSON can store it.
     """
 
     held_out_NC: Probabilities
@@ -82,9 +96,16 @@ class Decided:
 
 
 def cross_fit(rows: HeldOutRows, asked: AskedRows, how: How, *, seed: int) -> CrossFitted:
-    """Fit an ensemble for every one and every two folds left out, and one that leaves out none.
+    """Fit an ensemble for each one and each two folds that are left out, and one on all folds.
 
-    A class that one fit of a layer had too few images of has the members' mean in all of it.
+    If one fit of a layer has too few images of a class, the whole layer uses the mean of the
+    members for that class.
+
+    Args:
+        rows: The labelled rows.
+        asked: The queried rows.
+        how: How members are combined.
+        seed: Seed of the combiners.
     """
     folds = np.unique(rows.fold_N).tolist()
     fits: dict[frozenset[int], Combiner] = {}
@@ -119,9 +140,15 @@ def honest_scores(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Honest:
-    """Return nested and optimistic macro F1 of one way to decide; interval over groups of images.
+    """Return the nested and the optimistic macro F1 of one way to decide.
 
-    wanted_C: as for `thresholds_by`.
+    Args:
+        fitted: The fitted ensembles.
+        thresholds: How thresholds are chosen.
+        priors: The priors to apply.
+        wanted_C: Wanted share of each class, see `thresholds_by`.
+        resamples: Number of bootstrap resamples of groups of images for the interval.
+        seed: Seed of the bootstrap.
     """
     rows, nested_NC = fitted.rows, np.zeros_like(fitted.rows.truth_NC)
     for fold, one in fitted.nested.items():
@@ -151,7 +178,14 @@ def decided(
     *,
     wanted_C: Floats | None = None,
 ) -> Decided:
-    """Return the way to decide, learned from all labelled rows."""
+    """Return the final decision, learned from all labelled rows.
+
+    Args:
+        fitted: The fitted ensembles.
+        thresholds: How thresholds are chosen.
+        priors: The priors to apply.
+        wanted_C: Wanted share of each class, see `thresholds_by`.
+    """
     layer, of_priors = with_priors(fitted.final, priors, keep_top=thresholds.keep_top)
     found, of_thresholds = thresholds_by(thresholds, layer, wanted_C)
     return Decided(
@@ -165,7 +199,14 @@ def decided(
 def _layer(
     rows: HeldOutRows, by_fold: Mapping[int, Combiner], asked: AskedRows, of_all: Combiner
 ) -> Layer:
-    """by_fold: which combiner speaks of which fold of `rows`; of_all: of the asked rows."""
+    """Return a layer of labelled rows and queried rows.
+
+    Args:
+        rows: The labelled rows.
+        by_fold: The combiner for each fold of these rows.
+        asked: The queried rows.
+        of_all: The combiner for the queried rows.
+    """
     learned_NC = np.empty(rows.truth_NC.shape, np.float32)
     for fold, combiner in by_fold.items():
         own = rows.fold_N == fold

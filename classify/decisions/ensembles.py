@@ -1,15 +1,15 @@
-"""Ways of joining the probabilities of several members into one.
+"""Combine the probabilities of several members into one.
 
-Every way is fitted on labelled rows that its members did not learn, and gives probabilities of any
-rows, one by one: the answer of a row does not depend on what else is asked.
+Every combiner is fitted on labelled rows that its members did not learn. It treats rows one by one:
+the result for a row does not depend on the other rows.
 
-Stacking (`logistic`, `boosting`) is a model for each class that reads what the members say of all
-classes (Wolpert 1992), so that labels which come together, or never do, speak for or against one
-another. The inputs of a class are its own logit by every member and the members' mean logit of all
-classes: what one member alone says of another class adds inputs by the dozen, and for rare labels
-little but noise.
+Stacking (`logistic`, `boosting`) fits a model for each class that reads what the members say of all
+classes (Wolpert 1992), so labels that occur together, or never do, support or exclude one another.
+The inputs of a class are its own logit from every member and the members' mean logit of all
+classes. Separate logits of the other classes from each member would add dozens of inputs, which are
+mostly noise for rare labels.
 
-Axes: M members, N rows that are learned from, Q rows that are asked about, C classes, F = M + C.
+Axes: M members, N rows that are learned from, Q queried rows, C classes, F = M + C inputs.
 """
 
 import numpy as np
@@ -31,13 +31,16 @@ from classify.decisions.layers import (
 from classify.decisions.recurrent import fit_recurrent
 from classify.decisions.settings import How
 
-# The penalty of the logistic stacker holds weights near 0. That of the members' own logits it
-# hardly touches, so that without registration score of other labels a stacker is the calibrated members.
+# The penalty of the logistic stacker keeps weights near 0. It hardly affects the weights of the
+# members' own logits, so a stacker that learns nothing from other labels calibrates the members.
 INVERSE_PENALTY, OWN_WIDTH = 0.1, 10.0
 
 
 def fit_combiner(how: How, members_MNC: Probabilities, truth_NC: Labels, *, seed: int) -> Combiner:
-    """Fit one way. seed: of `boosting` and `recurrent`; the others have nothing random."""
+    """Fit a combiner.
+
+    The seed is used by `boosting` and `recurrent`; the other ways are deterministic.
+    """
     if how == "mean":
         return Combiner(combine=mean)
     if how == "rank_mean":
@@ -51,14 +54,15 @@ def fit_combiner(how: How, members_MNC: Probabilities, truth_NC: Labels, *, seed
 
 
 def mean(members_MQC: Probabilities) -> Floats:
+    """Return the mean over members, float64 Q x C."""
     return np.asarray(members_MQC.mean(axis=0, dtype=np.float64))
 
 
 def fit_weighted(members_MNC: Probabilities, truth_NC: Labels) -> Combiner:
-    """Fit a mean with the weights of least log loss, none below 0, summing to 1.
+    """Fit a weighted mean with the least log loss; weights are at least 0 and sum to 1.
 
-    It is log loss and not macro F1, because that is convex in the weights, so there is one best
-    answer, and because every image and class counts, where F1 depends on the few images next to a
+    Log loss is used instead of macro F1 for two reasons. It is convex in the weights, so there is
+    one best solution, and every image and class counts, while F1 depends on the few images near a
     threshold.
     """
     weights_M = best_weights(members_MNC, truth_NC)
@@ -69,7 +73,11 @@ def fit_weighted(members_MNC: Probabilities, truth_NC: Labels) -> Combiner:
 
 
 def best_weights(members_MNC: Probabilities, truth_NC: Labels) -> NDArray[np.float64]:
-    """Return the weights by sequential least squares programming (Kraft 1988), from equal ones."""
+    """Return the weights with the least log loss, float64 M.
+
+    They are found by sequential least squares programming (Kraft 1988), starting from equal
+    weights.
+    """
     count = len(members_MNC)
     equal_M = np.full(count, 1 / count)
     if count == 1:
@@ -90,11 +98,11 @@ def best_weights(members_MNC: Probabilities, truth_NC: Labels) -> NDArray[np.flo
 
 
 def fit_rank_mean(members_MNC: Probabilities) -> Combiner:
-    """Fit the mean of ranks within each class, put back on the scale of probabilities.
+    """Fit the mean of ranks within each class, mapped back to probabilities.
 
-    Ranks are those among the rows that are learned from, so a single row has one. The mean rank
-    becomes the mean probability that has that rank there: the order within a class is that of
-    ranks, and an image still has a likeliest class.
+    Ranks are those among the rows that are learned from, so a single row has a rank too. The mean
+    rank is mapped to the mean probability with that rank: the order within a class follows the
+    ranks, and an image still has a most likely class.
     """
     sorted_MNC = np.sort(members_MNC.astype(np.float64), axis=1)
     scale_NC = np.sort(mean(members_MNC), axis=0)
@@ -113,11 +121,17 @@ def fit_rank_mean(members_MNC: Probabilities) -> Combiner:
 
 
 def ranks_among(rising_N: NDArray[np.float64], scores_Q: Floats) -> NDArray[np.float64]:
-    """Return ranks in (0, 1]: the share of N + 1 that a score is not below, counting itself.
+    """Return ranks in (0, 1]: the share of N + 1 scores that a score is not below, itself included.
 
     Ties count half.
 
-    rising_N: the scores to rank among, sorted.
+    Args:
+        rising_N: Sorted scores to rank among.
+        scores_Q: Scores to rank.
+
+    Example:
+        >>> ranks_among(np.array([0.1, 0.2, 0.3]), np.array([0.25])).tolist()
+        [0.75]
     """
     scores_Q = scores_Q.astype(np.float64)
     below_Q = np.searchsorted(rising_N, scores_Q, side="left")
@@ -126,7 +140,10 @@ def ranks_among(rising_N: NDArray[np.float64], scores_Q: Floats) -> NDArray[np.f
 
 
 def fit_logistic(members_MNC: Probabilities, truth_NC: Labels) -> Combiner:
-    """Fit logistic regressions with an L2 penalty on standardised inputs; `kept` has weights."""
+    """Fit logistic regressions with an L2 penalty on standardised inputs.
+
+    Their weights are stored in `kept`.
+    """
     members, count = len(members_MNC), truth_NC.shape[1]
     classes = classes_to_fit(truth_NC)
     weights_CF, offset_C = np.zeros((count, members + count)), np.zeros(count)
@@ -137,7 +154,7 @@ def fit_logistic(members_MNC: Probabilities, truth_NC: Labels) -> Combiner:
         width_F[:members] /= OWN_WIDTH
         model = LogisticRegression(C=INVERSE_PENALTY, solver="newton-cholesky")
         model.fit((inputs_NF - centre_F) / width_F, truth_NC[:, c])
-        # Back on the scale of logits, so that the file's numbers need no others to be used.
+        # On the scale of the logits, so that the stored weights can be used on their own.
         weights_CF[c] = model.coef_[0] / width_F
         offset_C[c] = model.intercept_[0] - weights_CF[c] @ centre_F
 
@@ -156,7 +173,7 @@ def fit_logistic(members_MNC: Probabilities, truth_NC: Labels) -> Combiner:
 
 
 def fit_boosting(members_MNC: Probabilities, truth_NC: Labels, *, seed: int) -> Combiner:
-    """Fit gradient boosting of small trees on histograms, which is too much to keep."""
+    """Fit gradient boosting of small trees on histograms; the trees are too large to be stored."""
     classes, inputs = classes_to_fit(truth_NC), _Inputs(members_MNC)
     models = {
         c: HistGradientBoostingClassifier(
@@ -178,13 +195,16 @@ def fit_boosting(members_MNC: Probabilities, truth_NC: Labels, *, seed: int) -> 
 def _log_loss(
     weights_M: NDArray[np.float64], right: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64]]:
-    """The log loss and its gradient. right: M x (rows times classes)."""
+    """Return the log loss and its gradient.
+
+    `right` contains the probability of the right answer, M x (rows times classes).
+    """
     joined = np.maximum(weights_M @ right, EDGE)
     return float(-np.log(joined).mean()), -(right @ (1 / joined)) / right.shape[1]
 
 
 def _at_rank(rising_N: Floats, rank_Q: Floats) -> NDArray[np.float64]:
-    """The inverse of `ranks_among`; beyond the ends half-way to 0 and to 1."""
+    """Return the inverse of `ranks_among`; beyond the ends it is halfway to 0 and to 1."""
     n = len(rising_N)
     at = np.concatenate([[1], np.arange(n) + 1.5, [n + 1]]) / (n + 1)
     scale = np.concatenate([[rising_N[0] / 2], rising_N, [(rising_N[-1] + 1) / 2]])
@@ -192,14 +212,14 @@ def _at_rank(rising_N: Floats, rank_Q: Floats) -> NDArray[np.float64]:
 
 
 class _Inputs:
-    """What is said of each row, Q x F, as one class after the other reads it."""
+    """Provide the inputs of one class after the other, Q x F."""
 
     def __init__(self, members_MQC: Probabilities) -> None:
         self.logits_MQC = logits(members_MQC)
         self.means_QC = self.logits_MQC.mean(axis=0)
 
     def of(self, c: int) -> NDArray[np.float64]:
-        # The class's column among the means is 0, for its own logits say it already.
+        # The class's column among the means is 0, because its own logits contain it already.
         inputs_QF = np.concatenate([self.logits_MQC[:, :, c].T, self.means_QC], axis=1)
         inputs_QF[:, len(self.logits_MQC) + c] = 0
         return inputs_QF

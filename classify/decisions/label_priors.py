@@ -1,14 +1,15 @@
-"""What is known of labels beside what the members say of an image: priors.
+"""Use what is known of labels beside the probabilities of an image: priors.
 
-These are the image's size, its other labels, and the shares of labels among the asked images, which
-are estimated from their probabilities alone. Each prior is learned from labelled rows and changes
-probabilities; `changed` in `classify/decisions/layers.py` keeps a labelled row out of its own.
+These are the size of the image, its other labels, and the shares of labels among the queried
+images, which are estimated from their probabilities alone. Each prior is learned from labelled rows
+and changes probabilities; `changed` in `classify/decisions/layers.py` ensures that a labelled row
+does not influence its own.
 
 Source of the shares: Saerens, Latinne & Decaestecker, Adjusting the Outputs of a Classifier to New
-a Priori Probabilities (2002): expectation maximisation, of each class by itself. It needs
-posteriors that mean what they say, so they are calibrated first (Platt 1999).
+a Priori Probabilities (2002): expectation maximisation, for each class separately. It needs
+calibrated posteriors, so the probabilities are calibrated first (Platt 1999).
 
-Axes: N labelled rows, Q asked rows, C classes, S sizes.
+Axes: N labelled rows, Q queried rows, C classes, S sizes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,9 +45,16 @@ STEPS, CLOSE = 300, 1e-7  # of the expectation maximisation
 def with_priors(
     layer: Layer, priors: Sequence[Prior], *, keep_top: bool = True
 ) -> tuple[Layer, Mapping[str, Any]]:
-    """Apply each of the priors, always in the same order.
+    """Apply priors to a layer, always in the same order.
 
-    Returns the changed layer, and what they learned of all labelled rows, as JSON holds it.
+    Args:
+        layer: The layer.
+        priors: The priors to apply.
+        keep_top: Whether the most likely label of an image is always given.
+
+    Returns:
+        The changed layer, and what the priors learned from all labelled rows, as JSON can store
+        it.
     """
     kept: dict[str, Any] = {}
     for prior in ORDER:
@@ -57,11 +65,12 @@ def with_priors(
 
 
 def learn_sizes(_: Probabilities, truth_NC: Labels, size_N: Sizes) -> Change:
-    """Add log P(size | label) - log P(size | no label) to each logit.
+    """Learn to add log P(size | label) - log P(size | no label) to each logit.
 
-    It is smoothed as by Laplace, but the S images that are added to either side have the sizes of
-    all rows together: a label of few images then changes next to nothing, where equal parts would
-    make every common size speak against it. A size that no row has changes nothing.
+    The counts are smoothed. As in Laplace smoothing, S images are added to either side, but they
+    have the distribution of sizes of all rows. A label with few images then changes almost nothing,
+    while equal parts would make every common size count against it. A size that no row has changes
+    nothing.
     """
     sizes, at_N = np.unique(size_N, return_inverse=True)
     counts_SC = np.zeros((len(sizes), truth_NC.shape[1]))
@@ -79,12 +88,14 @@ def learn_sizes(_: Probabilities, truth_NC: Labels, size_N: Sizes) -> Change:
 
 
 def couplings_of(weight: float) -> Learner:
-    """Add to each logit what the other labels of the image say.
+    """Return a learner that adds to each logit what the other labels of the image imply.
 
-    This is weight x the sum over other labels of their log odds ratio with it times how much
-    likelier than usual they are here: a step of the mean-field update of a pairwise model (Ising),
-    whose couplings are the log odds ratios of co-occurrence, each count + 0.5 (Haldane 1956).
-    Pairwise co-occurrence as context: Rabinovich et al., Objects in Context (2007).
+    The addition is the weight times a sum over the other labels: the log odds ratio of both labels
+    times how much more likely than usual the other label is here. This is a step of the mean-field
+    update of a pairwise model (Ising), whose couplings are the log odds ratios of co-occurrence
+    with 0.5 added to each count (Haldane 1956).
+
+    Source for pairwise co-occurrence as context: Rabinovich et al., Objects in Context (2007).
     """
 
     def learn(probabilities_NC: Probabilities, truth_NC: Labels, _: Sizes) -> Change:
@@ -103,7 +114,7 @@ def couplings_of(weight: float) -> Learner:
 
 
 def log_odds_ratios(truth_NC: Labels) -> Floats:
-    """Return those of each two classes, C x C; 0 of a class with itself."""
+    """Return the log odds ratio of each two classes, C x C, which is 0 for a class with itself."""
     truth = truth_NC.astype(np.float64)
     both_CC = truth.T @ truth
     one_C = truth.sum(axis=0)
@@ -116,8 +127,10 @@ def log_odds_ratios(truth_NC: Labels) -> Floats:
 
 
 def best_coupling_weight(layer: Layer, *, keep_top: bool) -> float:
-    """Return the one of COUPLING_WEIGHTS with the best macro F1 where other folds taught couplings
-    and thresholds; of equal ones the smallest."""
+    """Return the coupling weight with the best macro F1; among equals, the smallest.
+
+    The couplings and thresholds of each fold are learned from the other folds.
+    """
 
     def score(weight: float) -> tuple[float, float]:
         coupled, _ = changed(layer, couplings_of(weight))
@@ -130,13 +143,13 @@ def best_coupling_weight(layer: Layer, *, keep_top: bool) -> float:
 
 
 def learn_shares(probabilities_NC: Probabilities, truth_NC: Labels, _: Sizes) -> Change:
-    """Calibrate each class, then move it to the share that a batch of asked rows seems to have.
+    """Learn to calibrate each class and move it to its estimated share among the queried rows.
 
-    What is asked together is one batch, from which the shares are estimated without any label.
-    Classes of too few images, and those whose probabilities are worth nothing, stay as they are.
+    The shares are estimated without labels from the rows that are queried together. Classes with
+    too few images, or whose probabilities carry no information, are not changed.
     """
     lines = {c: _platt(probabilities_NC[:, c], truth_NC[:, c]) for c in classes_to_fit(truth_NC)}
-    slopes = {c: line for c, line in lines.items() if line[0] > 0}  # else the order would rotation
+    slopes = {c: line for c, line in lines.items() if line[0] > 0}  # else the order would reverse
     fitted = sorted(slopes)
     slope, offset = np.array([slopes[c] for c in fitted]).reshape(-1, 2).T
     before = truth_NC[:, fitted].mean(axis=0)
@@ -156,9 +169,11 @@ def learn_shares(probabilities_NC: Probabilities, truth_NC: Labels, _: Sizes) ->
 
 
 def shares_of(posterior_QC: Floats, before_C: Floats) -> Floats:
-    """Return the likeliest share of each class among these rows.
+    """Return the most likely share of each class among rows, never exactly 0 or 1.
 
-    posterior_QC: calibrated where the shares are before_C. Never exactly 0 or 1.
+    Args:
+        posterior_QC: Posteriors that are calibrated for the shares `before_C`.
+        before_C: Share of each class among the labelled rows.
     """
     edge = 1 / (len(posterior_QC) + 2)
     share_C = before_C.clip(edge, 1 - edge)
@@ -171,14 +186,14 @@ def shares_of(posterior_QC: Floats, before_C: Floats) -> Floats:
 
 
 def moved_to(posterior_QC: Floats, before_C: Floats, after_C: Floats) -> Floats:
-    """Return the posteriors where shares are after_C instead of before_C (equation 2.4)."""
+    """Return posteriors for shares `after_C` instead of `before_C` (equation 2.4)."""
     has_QC = posterior_QC * (after_C / before_C)
     lacks_QC = (1 - posterior_QC) * ((1 - after_C) / (1 - before_C))
     return np.asarray(has_QC / (has_QC + lacks_QC))
 
 
 def _platt(scores_N: Probabilities, truth_N: Labels) -> tuple[float, float]:
-    """The slope and the offset of the logit."""
+    """Return the slope and the offset of the logit."""
     model = LogisticRegression(C=1e3, solver="newton-cholesky")
     model.fit(logits(scores_N)[:, None], truth_N)
     return float(model.coef_[0, 0]), float(model.intercept_[0])

@@ -1,6 +1,6 @@
-"""What decisions are learned from and applied to, and what they learn.
+"""Define the rows that decisions are learned from and applied to, and what they learn.
 
-Axes: M members, N labelled rows, Q asked rows, C classes.
+Axes: M members, N labelled rows, Q queried rows, C classes.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,13 +16,18 @@ Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.uint8]
 Sizes = NDArray[np.str_]
 
-EDGE = 1e-6  # no probability is taken to be surer than that
-LEAST_IMAGES = 10  # with a label, and without, to fit anything to that label alone
+EDGE = 1e-6  # probabilities are clipped to this distance from 0 and 1
+LEAST_IMAGES = 10  # needed both with and without a label to fit a model to that label
 
 
 @dataclass(frozen=True, kw_only=True)
 class AskedRows:
-    """Images whose labels are wanted; members_MQC in the order of the held-out rows' members."""
+    """Store the members' probabilities of images whose labels are wanted.
+
+    Attributes:
+        members_MQC: Probabilities; the members are in the order of the held-out rows.
+        size_Q: Size of each file, such as "512 x 512".
+    """
 
     members_MQC: Probabilities
     size_Q: Sizes
@@ -30,10 +35,16 @@ class AskedRows:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutRows:
-    """Labelled images that no member learned.
+    """Store the members' probabilities of labelled images that no member learned.
 
-    members_MNC: what each of `names` says of them. fold_N: 0, 1, ...; images of a group, named in
-    group_N, share it. size_N: of the files, such as "512 x 512".
+    Attributes:
+        ids: The images.
+        names: The members.
+        members_MNC: Probabilities from each member.
+        truth_NC: Labels as 0 and 1.
+        fold_N: Number of the fold, from 0; images of a group share it.
+        group_N: Name of the group.
+        size_N: Size of each file, such as "512 x 512".
     """
 
     ids: tuple[str, ...]
@@ -45,9 +56,11 @@ class HeldOutRows:
     size_N: Sizes
 
     def of_member(self, m: int) -> "HeldOutRows":
+        """Return the rows with the probabilities of one member only."""
         return replace(self, names=(self.names[m],), members_MNC=self.members_MNC[m : m + 1])
 
     def where(self, kept_N: NDArray[np.bool_]) -> "HeldOutRows":
+        """Return the rows where `kept_N` is true."""
         return replace(
             self,
             ids=tuple(np.array(self.ids, object)[kept_N]),
@@ -59,16 +72,21 @@ class HeldOutRows:
         )
 
     def asked(self) -> AskedRows:
-        """Return these very rows as if nobody knew their labels."""
+        """Return the same rows without their labels."""
         return AskedRows(members_MQC=self.members_MNC, size_Q=self.size_N)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """Probabilities to learn decisions from, and others to decide by these.
+    """Store probabilities to learn decisions from, and probabilities to decide.
 
-    learned_NC: of labelled rows, each by what was fitted without its own fold. asked_QC: of the
-    asked rows, by what was fitted on all of the labelled ones.
+    Attributes:
+        learned_NC: Probabilities of labelled rows, each from a fit without its own fold.
+        truth_NC: Labels of these rows as 0 and 1.
+        fold_N: Fold of these rows.
+        size_N: File size of these rows.
+        asked_QC: Probabilities of the queried rows, from a fit on all labelled rows.
+        asked_size_Q: File size of the queried rows.
     """
 
     learned_NC: Probabilities
@@ -81,10 +99,12 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Combiner:
-    """One probability from several members'.
+    """Combine the probabilities of members into one.
 
-    combine: M x Q x C to Q x C. without: classes of too few images, of which it gives the mean.
-    kept: what was learned, as JSON holds it; empty where that is too much.
+    Attributes:
+        combine: Function from M x Q x C to Q x C.
+        without: Classes with too few images, for which it gives the mean.
+        kept: What was learned, as JSON can store it; empty if it is too large.
     """
 
     combine: Callable[[Probabilities], Floats]
@@ -92,6 +112,7 @@ class Combiner:
     kept: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, members_MQC: Probabilities) -> Probabilities:
+        """Return the combined probabilities, Q x C, clipped to 0..1."""
         if members_MQC.shape[1] == 0:
             return np.empty(members_MQC.shape[1:], np.float32)
         return np.clip(self.combine(members_MQC), 0, 1).astype(np.float32)
@@ -99,10 +120,11 @@ class Combiner:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A change of probabilities that was learned from labelled rows.
+    """Change probabilities by what was learned from labelled rows.
 
-    apply: probabilities and sizes to probabilities, row by row or as a batch. kept: what was
-    learned, as JSON holds it.
+    Attributes:
+        apply: Function from probabilities and sizes to probabilities, by row or by batch.
+        kept: What was learned, as JSON can store it.
     """
 
     apply: Callable[[Probabilities, Sizes], Probabilities]
@@ -113,7 +135,11 @@ Learner = Callable[[Probabilities, Labels, Sizes], Change]
 
 
 def changed(layer: Layer, learn: Learner) -> tuple[Layer, Change]:
-    """Change each labelled row by what other folds teach, and the asked rows by what all teach."""
+    """Apply a learner to a layer.
+
+    Each labelled row is changed by what the other folds teach, and the queried rows by what all
+    labelled rows teach.
+    """
     learned_NC = layer.learned_NC.copy()
     for k in np.unique(layer.fold_N):
         others, own = layer.fold_N != k, layer.fold_N == k
@@ -132,7 +158,7 @@ def logits(probabilities: Floats) -> NDArray[np.float64]:
 
 
 def classes_to_fit(truth_NC: Labels) -> tuple[int, ...]:
-    """Return the classes that enough of the rows carry, and enough do not."""
+    """Return the classes that enough of the rows carry and enough do not."""
     with_C = truth_NC.sum(axis=0, dtype=np.int64)
     enough_C = np.minimum(with_C, len(truth_NC) - with_C) >= LEAST_IMAGES
     return tuple(np.flatnonzero(enough_C).tolist())

@@ -1,4 +1,4 @@
-"""Tables of the labels that a classifier missed and of those it added.
+"""Tabulate the labels that a classifier missed and the labels that it added wrongly.
 
 Axes: N images, C classes.
 """
@@ -24,8 +24,13 @@ CONFUSED_FILE = "confused.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class Mistakes:
-    """images: a row for every image, most mistakes first. classes: a row for each class. confused:
-    a row for each two classes of which one was missed where the other was added, commonest first.
+    """Store tables of mistakes.
+
+    Attributes:
+        images: A row for every image, most mistakes first.
+        classes: A row for each class.
+        confused: A row for each pair of classes of which one was missed where the other was added,
+            most frequent first.
     """
 
     images: pd.DataFrame
@@ -36,7 +41,14 @@ class Mistakes:
 def find_mistakes(
     probabilities: ProbabilitySet, truth_NC: Labels, thresholds: Thresholds, names: Sequence[str]
 ) -> Mistakes:
-    """Return the mistakes of `apply_thresholds` on labelled images. names: of the classes."""
+    """Return the mistakes of `apply_thresholds` on labelled images.
+
+    Args:
+        probabilities: Probabilities of the images.
+        truth_NC: Labels of the images as 0 and 1.
+        thresholds: The thresholds.
+        names: Names of the classes.
+    """
     predicted_NC = apply_thresholds(probabilities.probabilities_NC, thresholds)
     wrong_NC = {"missed": truth_NC > predicted_NC, "added": predicted_NC > truth_NC}
     return Mistakes(
@@ -47,6 +59,7 @@ def find_mistakes(
 
 
 def save_mistakes(folder: Path, mistakes: Mistakes) -> None:
+    """Write the three tables to a folder."""
     save_table(folder / IMAGES_FILE, mistakes.images)
     save_table(folder / CLASSES_FILE, mistakes.classes)
     save_table(folder / CONFUSED_FILE, mistakes.confused)
@@ -58,7 +71,6 @@ def _image_table(
     wrong_NC: Mapping[str, NDArray[np.bool_]],
     thresholds: Thresholds,
 ) -> pd.DataFrame:
-    """wrong_NC: by the kind of mistake."""
     mistakes_N = sum(wrong.sum(axis=1) for wrong in wrong_NC.values())
     rows = []
     for n in np.lexsort((np.array(probabilities.ids), -mistakes_N)):

@@ -1,10 +1,10 @@
-"""A small recurrent network that joins members by reading the labels one after another.
+"""Combine members with a small recurrent network that reads the labels one after another.
 
-For each image it goes through the classes in both directions, reads what every member says of the
-class, and carries on what it has read, so that one label can speak for another. Its output is added
-to the mean logit of the class, and begins at 0.
+For each image, the network goes through the classes in both directions and reads what every member
+says of each class. It remembers what it has read, so one label can support another. Its output is
+added to the mean logit of the class and starts at 0.
 
-Axes: M members, N rows that are learned from, Q rows that are asked about, C classes.
+Axes: M members, N rows that are learned from, Q queried rows, C classes.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ ASKED_AT_ONCE = 4096
 
 
 class LabelReader(nn.Module):
-    """Logits of members, N x C x M, to logits N x C."""
+    """Map the logits of members, N x C x M, to logits, N x C."""
 
     def __init__(self, members: int, classes: int) -> None:
         super().__init__()
@@ -32,6 +32,7 @@ class LabelReader(nn.Module):
         self.offset_C = nn.Parameter(torch.zeros(classes))
 
     def forward(self, logits_NCM: Tensor) -> Tensor:
+        """Return combined logits, N x C."""
         of_class = self.of_class.expand(len(logits_NCM), -1, -1)
         read, _ = self.reader(torch.cat([logits_NCM / 4, of_class], dim=2))  # to about -1..1
         added_NC: Tensor = self.added(read)[:, :, 0]
@@ -39,9 +40,9 @@ class LabelReader(nn.Module):
 
 
 def fit_recurrent(members_MNC: Probabilities, truth_NC: Labels, *, seed: int) -> Combiner:
-    """Fit by cross-entropy with AdamW and a cosine schedule.
+    """Fit the network by cross-entropy with AdamW and a cosine schedule.
 
-    It runs on the processor, where the same seed gives the same network.
+    It runs on the CPU, where the same seed gives the same network.
     """
     inputs = torch.from_numpy(_read(members_MNC))
     truth = torch.from_numpy(truth_NC.astype(np.float32))

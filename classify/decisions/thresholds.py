@@ -1,10 +1,10 @@
-"""From probabilities to labels: thresholds, the ways of choosing them, and their file.
+"""Turn probabilities into labels: thresholds, how they are chosen, and their file.
 
-Axes: N labelled images, Q asked images, C classes.
+A label is given where probability >= threshold. The thresholds with the best F1 are exact and not
+from a grid: F1 only changes where a threshold passes a score, so it is enough to try the midpoints
+between neighbouring scores.
 
-A label is given where probability >= threshold. The thresholds with the best F1 are exact, not from
-a grid: F1 changes only where a threshold passes a score, so the midpoints between neighbouring
-scores are all the thresholds there are.
+Axes: N labelled images, Q queried images, C classes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,22 +23,25 @@ from classify.decisions.settings import ThresholdSettings
 from classify.run_files import THRESHOLDS_FILE
 
 RULES = {
-    True: "probability >= threshold, and always the likeliest class",
+    True: "probability >= threshold, and always the most likely class",
     False: "probability >= threshold; an image may have no label (keep_top is off)",
 }
 GRID_POINTS = 10_000
-# Images of a label that weigh as much as the overall threshold; 0 leaves the exact ones.
+# Number of images of a label at which it is moved half way to the overall threshold; 0 for none.
 SHRINKAGES = (0.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """Thresholds learned on validation images.
+    """Store thresholds that were learned on validation images.
 
-    per_class: one for each class, float64.
-    overall: the one threshold for all classes that has the best macro F1.
-    without_positives: classes that no validation image carries; theirs is the overall threshold.
-    keep_top: whether the likeliest class of an image is given whatever its threshold.
+    Attributes:
+        per_class: Threshold of each class, float64.
+        overall: The one threshold for all classes with the best macro F1.
+        without_positives: Classes that no validation image carries; they have the overall
+            threshold.
+        keep_top: Whether the most likely class of an image is given even if it is below its
+            threshold.
     """
 
     per_class: tuple[float, ...]
@@ -48,20 +51,28 @@ class Thresholds:
 
     @property
     def per_class_C(self) -> NDArray[np.float64]:
+        """Return the threshold of each class as an array."""
         return np.array(self.per_class, np.float64)
 
 
 def apply_thresholds(probabilities_NC: Floats, thresholds: Thresholds) -> Labels:
-    """Return 0/1, N x C, by the thresholds and their rule."""
+    """Return labels as 0 and 1, N x C, by the thresholds and their rule."""
     return predict_labels(probabilities_NC, thresholds.per_class_C, keep_top=thresholds.keep_top)
 
 
 def predict_labels(
     probabilities_NC: Floats, thresholds_C: Floats, *, keep_top: bool = True
 ) -> Labels:
-    """Return 0/1, N x C. keep_top: the likeliest class of an image is kept whatever its threshold,
-    so that no row is empty."""
-    # float64, because a threshold between two neighbouring float32 scores is neither of them.
+    """Return labels as 0 and 1, N x C.
+
+    With `keep_top`, the most likely class of an image is given even if it is below its threshold,
+    so no row is empty.
+
+    Example:
+        >>> predict_labels(np.array([[0.2, 0.4], [0.9, 0.6]]), np.array([0.5, 0.5])).tolist()
+        [[0, 1], [1, 1]]
+    """
+    # In float64, because a threshold between two neighbouring float32 scores equals neither.
     predicted_NC = (probabilities_NC.astype(np.float64) >= thresholds_C).astype(np.uint8)
     if keep_top:
         predicted_NC[np.arange(len(predicted_NC)), probabilities_NC.argmax(axis=1)] = 1
@@ -69,16 +80,26 @@ def predict_labels(
 
 
 def choose_thresholds(probabilities_NC: Floats, truth_NC: Labels) -> Thresholds:
-    """Return the thresholds with the best F1 on these images, which are then flattered by them."""
+    """Return the thresholds with the best F1 on these images; their scores here are optimistic.
+
+    Example:
+        >>> probabilities = np.array([[0.75, 0.25], [0.75, 0.5], [0.25, 0.25]])
+        >>> choose_thresholds(probabilities, np.array([[1, 0], [1, 1], [0, 0]], np.uint8)).per_class
+        (0.5, 0.375)
+    """
     return _of_classes(probabilities_NC, truth_NC, lambda *pair: best_threshold(*pair)[0])
 
 
 def thresholds_by(
     settings: ThresholdSettings, layer: Layer, wanted_C: Floats | None
 ) -> tuple[Thresholds, Mapping[str, Any]]:
-    """Return thresholds, and what else was learned on the way, as JSON holds it.
+    """Return thresholds, and what else was learned for them, as JSON can store it.
 
-    wanted_C: of `shares`, in place of the shares among the labelled rows.
+    Args:
+        settings: How thresholds are chosen.
+        layer: The labelled and the queried rows.
+        wanted_C: Wanted share of each class for the method shares; by default, the shares among the
+            labelled rows.
     """
     found, kept = _by_way(settings, layer, wanted_C)
     return replace(found, keep_top=settings.keep_top), kept
@@ -87,8 +108,10 @@ def thresholds_by(
 def decide_by_other_folds(
     probabilities_NC: Floats, truth_NC: Labels, fold_N: NDArray[np.int64], *, keep_top: bool = True
 ) -> Labels:
-    """Decide each fold by the exact thresholds of the others, so that no image has a say in its
-    own labels."""
+    """Decide each fold by the exact thresholds of the other folds.
+
+    No image influences its own labels.
+    """
     predicted_NC = np.zeros_like(truth_NC)
     for own, _, exact in _by_other_folds(probabilities_NC, truth_NC, fold_N):
         predicted_NC[own] = apply_thresholds(
@@ -98,17 +121,17 @@ def decide_by_other_folds(
 
 
 def best_threshold(scores_N: Floats, truth_N: Labels) -> tuple[float, float]:
-    """Return the threshold of a class with the best F1, and that F1; of equal ones the highest."""
+    """Return the threshold of a class with the best F1, and that F1; among equals, the highest."""
     order = np.argsort(-scores_N, kind="stable")
     f1_N = _f1(np.cumsum(truth_N[order], dtype=np.int64), np.arange(1, len(order) + 1), truth_N)
     return _best(scores_N[order], f1_N)
 
 
 def best_overall_threshold(probabilities_NC: Floats, truth_NC: Labels) -> tuple[float, float]:
-    """Return the one threshold for all classes with the best macro F1, and that; of equal ones the
-    highest.
+    """Return the one threshold for all classes with the best macro F1, and that macro F1.
 
-    Walks down all scores of all classes: each step changes the F1 of one class only.
+    Among equals, it is the highest. The function walks down the scores of all classes, because each
+    step changes the F1 of one class only.
     """
     falling_N = np.sort(-probabilities_NC, axis=0, kind="stable")
     order_NC = np.argsort(-probabilities_NC, axis=0, kind="stable")
@@ -121,7 +144,10 @@ def best_overall_threshold(probabilities_NC: Floats, truth_NC: Labels) -> tuple[
 
 
 def grid_threshold(scores_N: Floats, truth_N: Labels) -> float:
-    """Return the best by F1 of 0, 1/10000, 2/10000, ...; of equal ones the highest."""
+    """Return the threshold with the best F1 among 0, 1/10000, 2/10000, ..., 9999/10000.
+
+    Among equals, it is the highest.
+    """
     grid_G = np.arange(GRID_POINTS) / GRID_POINTS
     order = np.argsort(scores_N, kind="stable")
     rising_N = scores_N[order].astype(np.float64)
@@ -133,12 +159,12 @@ def grid_threshold(scores_N: Floats, truth_N: Labels) -> float:
 
 
 def share_thresholds(probabilities_QC: Floats, wanted_C: Floats, *, keep_top: bool) -> Floats:
-    """Return thresholds that give each class to the wanted share of these rows, as near as ties
-    allow.
+    """Return thresholds that give each class to the wanted share of rows, as near as ties allow.
 
-    keep_top: rows whose likeliest class it is count first, and always have it; the threshold then
-    decides how many others get it too. Needs no labels. Source: the winner of HPA 2018 and its
-    third place met shares so, on a grid.
+    With `keep_top`, the rows whose most likely class it is always have it and count first; the
+    threshold then decides how many other rows get it. No labels are needed.
+
+    Source: the first and the third place of HPA 2018 matched shares in this way, on a grid.
     """
     scores_QC = probabilities_QC.astype(np.float64)
     wanted_C = np.rint(wanted_C * len(scores_QC)).astype(np.int64)
@@ -151,9 +177,9 @@ def share_thresholds(probabilities_QC: Floats, wanted_C: Floats, *, keep_top: bo
 
 
 def shrunk(exact: Thresholds, truth_NC: Labels, k: float) -> Thresholds:
-    """Draw each class's threshold toward the overall one.
+    """Move the threshold of each class towards the overall one.
 
-    Its own weighs n / (n + k), where n is the number of its images.
+    The weight of its own threshold is n / (n + k), where n is the number of its images.
     """
     images_C = truth_NC.sum(axis=0, dtype=np.float64)
     own_C = images_C / np.maximum(images_C + k, 1)
@@ -162,8 +188,10 @@ def shrunk(exact: Thresholds, truth_NC: Labels, k: float) -> Thresholds:
 
 
 def best_shrinkage(layer: Layer, *, keep_top: bool) -> float:
-    """Return the one of SHRINKAGES with the best macro F1 where other folds chose the thresholds;
-    of equal ones the strongest."""
+    """Return the k among SHRINKAGES with the best macro F1; among equals, the strongest.
+
+    The thresholds of each fold are chosen on the other folds.
+    """
     predicted = {k: np.zeros_like(layer.truth_NC) for k in SHRINKAGES}
     for own, others, exact in _by_other_folds(layer.learned_NC, layer.truth_NC, layer.fold_N):
         for k in SHRINKAGES:
@@ -173,7 +201,7 @@ def best_shrinkage(layer: Layer, *, keep_top: bool) -> float:
 
 
 def save_thresholds(folder: Path, thresholds: Thresholds, label_names: tuple[str, ...]) -> None:
-    """Write thresholds.json with the names of the labels beside their thresholds."""
+    """Write thresholds.json, with the names of the labels beside their thresholds."""
     text = {
         "rule": RULES[thresholds.keep_top],
         "keep_top": thresholds.keep_top,
@@ -191,17 +219,21 @@ def save_thresholds(folder: Path, thresholds: Thresholds, label_names: tuple[str
 def load_thresholds(folder: Path, label_names: tuple[str, ...]) -> Thresholds:
     """Read the thresholds of a classifier, of folds or of an ensemble.
 
-    Raises MissingStageError where there are none, DataError where they are of other labels.
+    Raises:
+        MissingStageError: The folder contains no thresholds.
+        DataError: The thresholds were made for other labels.
     """
     path = folder / THRESHOLDS_FILE
     text = read_json(path, stage=Stage.CLASSIFIER)
     if tuple(text["labels"]) != label_names:
-        raise DataError(str(path), ["made for other labels than the atlas has; train again"])
+        raise DataError(
+            str(path), ["made for other labels than the atlas has; train the classifier again"]
+        )
     return Thresholds(
         per_class=tuple(text["per_class"]),
         overall=text["overall"],
         without_positives=tuple(text["without_positives"]["classes"]),
-        keep_top=text.get("keep_top", True),  # files without it keep the likeliest class
+        keep_top=text.get("keep_top", True),  # files without it keep the most likely class
     )
 
 
@@ -231,7 +263,10 @@ def _by_way(
 def _of_classes(
     probabilities_NC: Floats, truth_NC: Labels, of_class: Callable[[Floats, Labels], float]
 ) -> Thresholds:
-    """of_class: from one class's scores and truth; one without positives takes the overall one."""
+    """Return thresholds by a function of one class's scores and labels.
+
+    A class without positives has the overall threshold.
+    """
     overall, _ = best_overall_threshold(probabilities_NC, truth_NC)
     bare = np.flatnonzero(truth_NC.sum(axis=0) == 0)
     per_class = [
@@ -246,14 +281,14 @@ def _of_classes(
 def _by_other_folds(
     probabilities_NC: Floats, truth_NC: Labels, fold_N: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_], Thresholds]]:
-    """For each fold its rows, the other rows, and the exact thresholds of these."""
+    """Yield for each fold its rows, the other rows, and the exact thresholds of these."""
     for k in np.unique(fold_N):
         own, others = fold_N == k, fold_N != k
         yield own, others, choose_thresholds(probabilities_NC[others], truth_NC[others])
 
 
 def _threshold_of_count(scores: NDArray[np.float64], wanted: int) -> float:
-    """The one at or above which the number of scores is nearest to `wanted`; of two the higher."""
+    """Return the threshold that the wanted number of scores reaches; of two, the higher."""
     values, counts = np.unique(scores, return_counts=True)
     values, taken = values[::-1], np.concatenate([[0], np.cumsum(counts[::-1])])
     best = int(np.argmin(np.abs(taken - wanted)))
@@ -266,7 +301,12 @@ def _f1(hits: NDArray[np.int64], taken: NDArray[np.int64], truth: Labels) -> NDA
 
 
 def _best(falling: Floats, f1: NDArray[np.float64]) -> tuple[float, float]:
-    """falling: scores from high to low; f1: when all scores down to this one are taken."""
+    """Return the best threshold and its F1.
+
+    Args:
+        falling: Scores from high to low.
+        f1: F1 if all scores down to each one are accepted.
+    """
     scores = falling.astype(np.float64)
     last_of_ties = np.append(scores[1:] < scores[:-1], True)
     scores, f1 = scores[last_of_ties], f1[last_of_ties]
@@ -276,6 +316,6 @@ def _best(falling: Floats, f1: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _between(above: float, below: float) -> float:
-    """The middle; between neighbouring float64 there is none, and the upper one is taken."""
+    """Return the midpoint, or the upper value if the two are neighbouring float64 numbers."""
     middle = (above + below) / 2
     return float(middle if below < middle else above)

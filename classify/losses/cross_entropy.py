@@ -1,8 +1,10 @@
-"""Losses that follow from binary cross-entropy by weighing answers or choosing images.
+"""Losses that are derived from binary cross-entropy by weights or by the choice of images.
 
-Axes: N images of a batch, C classes. Logits N x C, targets N x C of 0 and 1 and of the same type;
-each loss is a scalar: a mean over classes, or of `focal` and `asymmetric` a sum over classes and a
-mean over images.
+Logits are N x C; targets are 0 or 1, N x C, with the same type. Each loss is a scalar: a mean over
+classes and images, except for `focal` and `asymmetric`, which are a sum over classes and a mean
+over images.
+
+Axes: N images of a batch, C classes.
 """
 
 from typing import Literal
@@ -18,17 +20,20 @@ PROBABILITY_SHIFT = 0.05
 
 
 def weighted_bce(logits_NC: Tensor, targets_NC: Tensor, *, positive_weights_C: Tensor) -> Tensor:
-    """Cross-entropy in which each positive of a class counts as often as the class's weight."""
+    """Return the cross-entropy in which the positives of each class are weighted."""
     weights_C = positive_weights_C.to(logits_NC)
     return functional.binary_cross_entropy_with_logits(logits_NC, targets_NC, pos_weight=weights_C)
 
 
 def positive_weights(weight: float | Literal["counts"], training_targets_NC: Tensor) -> Tensor:
-    """Return a weight for the positives of each class, C, float64.
+    """Return a weight for the positives of each class, float64 C.
 
-    weight: one for all classes; or "counts", the negatives over the positives of each class among
-        the training images, so that both weigh alike in all. At least one of either is counted, so
-        that a class which no training image carries, or which all carry, has a weight too.
+    Args:
+        weight: One weight for all classes, or "counts" for the number of negatives over the number
+            of positives of each class, which gives both the same total weight. Each number is at
+            least 1, so that a class which no training image carries, or all of them, has a weight
+            too.
+        training_targets_NC: Labels of the training images.
     """
     targets_NC = training_targets_NC.double()
     if weight != "counts":
@@ -39,10 +44,10 @@ def positive_weights(weight: float | Literal["counts"], training_targets_NC: Ten
 
 
 def hard_negative_bce(logits_NC: Tensor, targets_NC: Tensor) -> Tensor:
-    """Cross-entropy of the positives and the hardest negatives of each class, a mean over classes.
+    """Return the cross-entropy of the positives and the hardest negatives of each class.
 
     Within a class it is the mean over all positives of the batch and the `hard_negatives` negatives
-    with the highest logits.
+    with the highest logits. The loss is the mean over classes.
 
     Source: the first place of the Human Protein Atlas challenge of 2018, third term of its loss.
     """
@@ -52,7 +57,10 @@ def hard_negative_bce(logits_NC: Tensor, targets_NC: Tensor) -> Tensor:
 
 
 def hard_negatives(positives: int, negatives: int) -> int:
-    """Return how many negatives of a class count; in a batch of any images one answer counts."""
+    """Return how many negatives of a class count.
+
+    Every class of a non-empty batch has at least one image that counts.
+    """
     return min(
         negatives,
         positives + max(2, int(0.5 * negatives)),
@@ -61,24 +69,27 @@ def hard_negatives(positives: int, negatives: int) -> int:
 
 
 def focal(logits_NC: Tensor, targets_NC: Tensor) -> Tensor:
-    """Cross-entropy times (1 - p)^2, where p is the probability of the right answer.
+    """Return the focal loss: the cross-entropy times (1 - p)^2.
+
+    Here p is the probability of the right answer.
 
     Source: Lin et al., Focal Loss for Dense Object Detection (2017), equation 4.
     """
-    # -1 turns off torchvision's balance of positives and negatives, which is 0.25 by default.
+    # alpha = -1 disables torchvision's weights of positives and negatives.
     each_NC: Tensor = sigmoid_focal_loss(logits_NC, targets_NC, alpha=-1, gamma=FOCAL_GAMMA)
     return each_NC.sum(dim=1).mean()
 
 
 def asymmetric(logits_NC: Tensor, targets_NC: Tensor) -> Tensor:
-    """Cross-entropy that mostly looks away from negatives: the asymmetric loss.
+    """Return the asymmetric loss, which gives little weight to easy negatives.
 
     It is -log p for a positive and q^4 (-log(1 - q)) with q = max(p - 0.05, 0) for a negative, so
-    gamma+ = 0, gamma- = 4 and a shift of 0.05. Gradients pass through q^4 too, and a
-    negative below 0.05 costs nothing.
+    gamma+ = 0, gamma- = 4 and the shift is 0.05. Gradients pass through q^4 too, and a negative
+    below 0.05 costs nothing.
 
-    Source: Ben-Baruch et al., Asymmetric Loss For Multi-Label Classification (2021). timm's version
-    clamps probabilities at 1e-8, below which a positive that is missed altogether has no gradient.
+    Source: Ben-Baruch et al., Asymmetric Loss For Multi-Label Classification (2021). The version in
+    timm clamps probabilities at 1e-8, below which a positive that is missed completely has no
+    gradient.
     """
     shifted_NC = (torch.sigmoid(logits_NC) - PROBABILITY_SHIFT).clamp(min=0)
     present_NC = -functional.logsigmoid(logits_NC)
@@ -87,12 +98,12 @@ def asymmetric(logits_NC: Tensor, targets_NC: Tensor) -> Tensor:
 
 
 def _counted(logits_NC: Tensor, targets_NC: Tensor) -> Tensor:
-    """Return where the positives and the hardest negatives are, N x C."""
+    """Return where the positives and the hardest negatives are, bool N x C."""
     images, positive_NC = len(targets_NC), targets_NC > 0
-    # By the number of negatives, in Python: rounding 0.7 n in float32 gives other numbers.
+    # A table by the number of negatives, computed in Python, because float32 gives other numbers.
     kept = [hard_negatives(images - negatives, negatives) for negatives in range(images + 1)]
     kept_C = torch.tensor(kept, device=targets_NC.device)[(~positive_NC).sum(dim=0)]
-    # Positives behind all negatives. Stable, so that equal logits keep the order of images.
+    # Positives rank behind all negatives. A stable sort keeps the image order of equal logits.
     falling_NC = logits_NC.masked_fill(positive_NC, -torch.inf)
     order_NC = falling_NC.argsort(dim=0, descending=True, stable=True)
     return positive_NC | (order_NC.argsort(dim=0) < kept_C)

@@ -1,4 +1,7 @@
-"""Build losses from settings. Axes: N images of a batch, C classes; targets are 0 or 1."""
+"""Build losses from settings.
+
+Axes: N images of a batch, C classes; targets are 0 or 1.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +24,8 @@ from classify.settings import ClassifierSettings
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-# All but weighted_bce, which needs to know more than a batch. Classes have equal weight here, so
-# multilabel_soft_margin is the same number as bce.
+# All losses but weighted_bce, which needs more than a batch. Classes have equal weight here, so
+# multilabel_soft_margin equals bce.
 LOSSES: dict[LossName, Loss] = {
     "bce": functional.binary_cross_entropy_with_logits,
     "focal": focal,
@@ -38,37 +41,48 @@ LOSSES: dict[LossName, Loss] = {
 
 @dataclass(frozen=True)
 class WeightedSum:
-    """Losses, each with its weight. It can be pickled for other processes."""
+    """Compute a weighted sum of losses; it can be sent to other processes.
+
+    Attributes:
+        parts: The weight of each loss, and the loss.
+    """
 
     parts: tuple[tuple[float, Loss], ...]
 
     def __call__(self, logits_NC: Tensor, targets_NC: Tensor) -> Tensor:
-        """Return a scalar, never of half precision: a probability near 1 needs all its digits."""
+        """Return the loss, a scalar in at least float32, which probabilities near 1 need."""
         if logits_NC.dtype in (torch.float16, torch.bfloat16):
             logits_NC = logits_NC.float()
         targets_NC = targets_NC.to(logits_NC.dtype)
-        # Autocast needs no turning off: it takes no operation of these losses to 16 bits.
+        # Autocast can stay on, because it casts no operation of these losses to 16 bits.
         weighed = [weight * loss(logits_NC, targets_NC) for weight, loss in self.parts]
         return torch.stack(weighed).sum()
 
 
 @dataclass(frozen=True)
 class Phases:
-    """The loss of each phase: pairs of the epoch at which it starts, counted from 0, and the loss,
-    in rising order."""
+    """Store the loss of each phase of a training.
+
+    Attributes:
+        phases: The first epoch of each phase, counted from 0, and its loss, in rising order.
+    """
 
     phases: tuple[tuple[int, Loss], ...]
 
     def at(self, epoch: int) -> Loss:
-        """Return the loss of an epoch. It follows from the epoch alone, so that a resumed run
-        continues with the same."""
+        """Return the loss of an epoch.
+
+        It depends on the epoch only, so a resumed run continues with the same loss.
+        """
         return [loss for start, loss in self.phases if start <= epoch][-1]
 
 
 def build_phases(settings: ClassifierSettings, training_targets_NC: Tensor) -> Phases:
-    """Build the loss of the settings and, where they name one, the later loss.
+    """Build the loss of the settings and, if there is one, the later loss.
 
-    training_targets_NC: of all training images, N x C of 0 and 1.
+    Args:
+        settings: Settings of the classifier.
+        training_targets_NC: Labels of all training images as 0 and 1.
     """
     weight, weights_C = settings.positive_weight, None
     if weight is not None:
@@ -81,9 +95,14 @@ def build_phases(settings: ClassifierSettings, training_targets_NC: Tensor) -> P
 
 
 def build_loss(terms: LossSum, positive_weights_C: Tensor | None = None) -> WeightedSum:
-    """Build the weighted sum of the terms.
+    """Build the weighted sum of loss terms.
 
-    positive_weights_C: for weighted_bce, which raises ValueError without them.
+    Args:
+        terms: The terms.
+        positive_weights_C: Weight of the positives of each class, for weighted_bce.
+
+    Raises:
+        ValueError: The sum contains weighted_bce, but there are no positive weights.
     """
     return WeightedSum(tuple((term.weight, _loss(term.name, positive_weights_C)) for term in terms))
 

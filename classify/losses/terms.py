@@ -1,5 +1,7 @@
-"""Which losses there are, and how a weighted sum of them is written. Only the standard library
-here, so that `--help` is instant."""
+"""Define the names of losses and the notation of weighted sums.
+
+Only the standard library is imported, so that `--help` is instant.
+"""
 
 import math
 from collections import Counter
@@ -18,7 +20,7 @@ NAMES: tuple[LossName, ...] = get_args(LossName)
 
 @dataclass(frozen=True, kw_only=True)
 class LossTerm:
-    """One loss and its weight in a sum."""
+    """Store a loss and its weight in a sum."""
 
     name: LossName
     weight: float = 1.0
@@ -31,30 +33,37 @@ LossSum = tuple[LossTerm, ...]
 
 
 def parse_loss(text: str) -> LossSum:
-    """The sum that is written as "0.5 focal + 0.5 bce"; a weight that is left out is 1.
+    """Return the sum that is written as "0.5 focal + 0.5 bce"; a weight that is left out is 1.
 
-    Raises UserError where it is not written so.
+    Raises:
+        UserError: The text has another form or names an unknown loss.
+
+    Example:
+        >>> [(term.weight, term.name) for term in parse_loss("0.5 focal + bce")]
+        [(0.5, 'focal'), (1.0, 'bce')]
     """
     try:
         return tuple(_term(part) for part in text.split("+"))
     except ValueError as error:
         raise UserError(
-            f'loss "{text}": {error}; write it as "0.5 focal + 0.5 bce", of {", ".join(NAMES)}'
+            f'loss "{text}": {error}; write it as "0.5 focal + 0.5 bce" with these losses: '
+            f"{', '.join(NAMES)}"
         ) from None
 
 
 def term_problems(terms: LossSum) -> Iterator[str]:
-    """What is wrong with the sum as a sum, a line each."""
+    """Yield what is wrong with a sum of losses, one line each."""
     for term in terms:
-        if not 0 < term.weight < math.inf:
-            yield f"weight {term.weight} of {term.name}: must be above 0, or leave it out"
+        if not term.weight > 0:
+            yield f"the weight of {term.name} must be above 0 (got {term.weight})"
+        elif term.weight == math.inf:
+            yield f"the weight of {term.name} must be finite (got {term.weight})"
     for name, times in Counter(term.name for term in terms).items():
         if times > 1:
-            yield f"{name} is in one loss {times} times; give it once, with one weight"
+            yield f"{name} occurs {times} times in one loss; give it once, with one weight"
 
 
 def _term(text: str) -> LossTerm:
-    """Raises ValueError saying what is wrong with it."""
     words = text.split()
     if len(words) not in (1, 2):
         raise ValueError(f'"{text.strip()}" is not a weight and a loss')

@@ -1,11 +1,13 @@
-"""An auto-encoder: a backbone that learns without labels to keep what an image is made of.
+"""Define an auto-encoder, which trains a backbone without labels.
 
-Axes: N images, C stored channels, K channels seen, F features, Z latent, h x w a map.
+Source of the variational form: Kingma & Welling, Auto-Encoding Variational Bayes (2014), appendix
+B; here each position of the backbone's last map has Z numbers of its own. Source of the decoder:
+the dual-loss ResNet34 of the 4th place of HPA 2018, six blocks of a 3 x 3 convolution with half as
+many filters as the block before, ReLU, and upsampling by 2. The decoder is small, because it is
+only used for training.
 
-Source of the variational one: Kingma & Welling, Auto-Encoding Variational Bayes (2014), appendix B;
-here each place of the backbone's last map has Z numbers of its own. Source of the decoder: the
-dual-loss ResNet34 of the 4th place of HPA 2018, six blocks of a 3 x 3 convolution with half as many
-filters as the one before, ReLU, and doubling; kept small, because it is only a teacher.
+Axes: N images, C stored channels, K channels that the network sees, F features, Z latent numbers, h
+x w a map.
 """
 
 from itertools import pairwise
@@ -16,18 +18,22 @@ from torch.nn import functional
 
 from classify.networks.base import Inputs
 
-LATENT = 64  # numbers drawn at each place
-LARGEST_LOG_VARIANCE = 10.0  # its exponential stays a number, also in 16 bits
+LATENT = 64  # numbers drawn at each position
+LARGEST_LOG_VARIANCE = 10.0  # its exponential is finite, even in 16 bits
 BLOCKS = 6
-FIRST_FILTERS = 256  # theirs had 512, as many as the backbone's last map
+FIRST_FILTERS = 256  # the source has 512, as many as the backbone's last map
 
 
 class Decoder(nn.Module):
-    """N x F x h x w -> N x K x H x W in 0..1.
+    """Reconstruct images from a map, N x F x h x w to N x K x H x W in 0..1.
 
-    Six doublings are one more than a backbone of stride 32 has halvings, so the map is halved first,
-    as theirs was; where it has an odd side, or the image is no multiple of 64 px, the result is
-    resized to the image.
+    The six blocks double the size once more than a backbone of stride 32 halves it, so the map is
+    halved first, as in the source. If the map has an odd side, or the side of the image is not a
+    multiple of 64 px, the result is resized to the image.
+
+    Args:
+        features: Number of features of the map.
+        channels: Number of channels of the images.
     """
 
     def __init__(self, features: int, channels: int) -> None:
@@ -38,12 +44,16 @@ class Decoder(nn.Module):
         self.paint = nn.Conv2d(filters[-1], channels, 1)
 
     def forward(self, map_NFhw: torch.Tensor, size_px: tuple[int, int]) -> torch.Tensor:
+        """Return images of the given height and width."""
         drawn = self.paint(self.blocks(self.halve(map_NFhw)))
         return functional.interpolate(drawn, size_px, mode="bilinear").sigmoid()
 
 
 class DrawnMap(nn.Module):
-    """N x F x h x w -> N x Z x h x w, drawn while training, else its mean; and the divergence."""
+    """Map N x F x h x w to a latent map N x Z x h x w and its divergence.
+
+    The latent map is drawn at random in training; otherwise it is the mean.
+    """
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -51,6 +61,7 @@ class DrawnMap(nn.Module):
         self.to_log_variance = nn.Conv2d(features, LATENT, 1)
 
     def forward(self, map_NFhw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the latent map and its divergence from the standard normal distribution."""
         mean = self.to_mean(map_NFhw).float()
         log_variance = self.to_log_variance(map_NFhw).float()
         log_variance = log_variance.clamp(-LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
@@ -61,9 +72,13 @@ class DrawnMap(nn.Module):
 
 
 class AutoEncoder(nn.Module):
-    """uint8 N x C x H x W -> N x K x H x W in 0..1, the mixed channels drawn again.
+    """Map uint8 images N x C x H x W to their mixed channels N x K x H x W in 0..1.
 
-    bottleneck: None gives the decoder the backbone's map as it is.
+    Args:
+        inputs: Module that mixes and normalises channels.
+        backbone: The backbone to train.
+        bottleneck: Module that draws a latent map; None passes the backbone's map to the decoder.
+        decoder: The decoder.
     """
 
     def __init__(
@@ -74,7 +89,7 @@ class AutoEncoder(nn.Module):
         self.bottleneck, self.decoder = bottleneck, decoder
 
     def forward(self, images_NCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the drawn images, and the divergence where there is a bottleneck."""
+        """Return the reconstructed images and, with a bottleneck, the divergence."""
         map_NFhw, divergence = self.backbone(self.inputs(images_NCHW)), None
         if self.bottleneck is not None:
             map_NFhw, divergence = self.bottleneck(map_NFhw)
@@ -82,15 +97,17 @@ class AutoEncoder(nn.Module):
         return self.decoder(map_NFhw, (height, width)), divergence
 
     def errors(self, images_NCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the mean squared error over all pixels of the mixed channels in 0..1, and the
-        divergence."""
+        """Return the mean squared error over all pixels of the mixed channels, and the divergence.
+
+        Pixels are in 0..1. Without a bottleneck, the divergence is None.
+        """
         drawn_NKHW, divergence = self(images_NCHW)
         wanted_NKHW = self.inputs.in_unit_range(images_NCHW)
         return functional.mse_loss(drawn_NKHW.float(), wanted_NKHW), divergence
 
 
 def kl_divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-    """Return the divergence of normal distributions from the standard one, a mean over all."""
+    """Return the mean divergence of normal distributions from the standard normal distribution."""
     return (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
 
 

@@ -1,6 +1,7 @@
-"""What all networks of a classifier have in common, and the plain one: a backbone with a head.
+"""Define what all classifier networks have in common, and the plain one: a backbone with a head.
 
-Axes: N images, C stored channels, K channels seen, H x W pixels, F features, L labels, h x w a map.
+Axes: N images, C stored channels, K channels that the network sees, H x W pixels, F features, L
+labels, h x w a map.
 """
 
 from typing import Any
@@ -23,9 +24,11 @@ from classify.settings import ClassifierSettings
 
 
 class Inputs(nn.Module):
-    """uint8 N x C x H x W -> float N x K x H x W: mixed, then with mean 0 and deviation 1.
+    """Map uint8 images N x C x H x W to floats N x K x H x W with mean 0 and deviation 1.
 
-    statistics: of the K mixed channels. stored: names of the C channels.
+    Args:
+        mixing: How the K channels are mixed from the C stored ones.
+        statistics: Mean and deviation of the K mixed channels.
     """
 
     def __init__(self, mixing: Mixing, statistics: ChannelStatistics) -> None:
@@ -35,20 +38,27 @@ class Inputs(nn.Module):
         self.normalise = Normalise(statistics)
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Return mixed and normalised images, N x K x H x W."""
         normal: torch.Tensor = self.normalise(self.mix(images_NCHW))
         return normal
 
     def in_unit_range(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        """Return the mixed channels in 0..1, which a decoder has to reproduce."""
+        """Return the mixed channels in 0..1, which a decoder has to reconstruct."""
         mixed: torch.Tensor = self.mix(images_NCHW)
         return mixed.float() / 255
 
 
 class ClassifierNetwork(nn.Module):
-    """uint8 N x C x H x W -> logits N x L, by maps, their pooled features and a head.
+    """Map uint8 images N x C x H x W to logits N x L, by maps, pooling and a head.
 
-    This one pools the last map of a backbone; others take more maps, pool differently, or have a
-    second loss. The last layer of a head is Linear.
+    This class pools the last map of a backbone. Subclasses use more maps, pool differently, or have
+    a second loss. The last layer of the head is Linear.
+
+    Args:
+        inputs: Module that mixes and normalises channels.
+        backbone: Module that gives maps.
+        pool: Module that pools a map to a vector.
+        head: Layers that map vectors to logits.
     """
 
     def __init__(
@@ -58,6 +68,7 @@ class ClassifierNetwork(nn.Module):
         self.inputs, self.backbone, self.pool, self.head = inputs, backbone, pool, head
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Return logits, N x L."""
         return self.classify(self.maps(images_NCHW))
 
     def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
@@ -65,15 +76,16 @@ class ClassifierNetwork(nn.Module):
         return [self.backbone(self.inputs(images_NCHW))]
 
     def pooled(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        """Return one vector per image, N x F."""
+        """Return one vector for each image, N x F."""
         pooled_NF: torch.Tensor = self.pool(maps[-1])
         return pooled_NF
 
     def classify(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        """Return the logits of maps, N x L."""
         return self._through(self.head, maps)
 
     def last_layer_input(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        """Return what the head makes of each image before its last layer, N x D."""
+        """Return the input of the last layer of the head, N x D."""
         return self._through(self.head[:-1], self.maps(images_NCHW))
 
     def stages(self) -> list[nn.Module]:
@@ -83,11 +95,11 @@ class ClassifierNetwork(nn.Module):
     def auxiliary_loss(
         self, maps: list[torch.Tensor], images_NCHW: torch.Tensor, targets_NL: torch.Tensor
     ) -> torch.Tensor | None:
-        """Return the network's own second loss, a scalar, for training alone; None without one."""
+        """Return the second loss of the network for training, a scalar, or None if it has none."""
         return None
 
     def _through(self, layers: nn.Module, maps: list[torch.Tensor]) -> torch.Tensor:
-        # In bfloat16 many images would have the same probability, and no order among them.
+        # In bfloat16 many images would have equal probabilities and could not be ranked.
         pooled_NF = self.pooled(maps)
         outputs: torch.Tensor = (
             layers(pooled_NF) if self.training else in_float32(layers, pooled_NF)
@@ -96,9 +108,9 @@ class ClassifierNetwork(nn.Module):
 
 
 class BackboneAndHead(ClassifierNetwork):
-    """Any timm backbone with the head of the HPA 2018 winner.
+    """Add the head of the HPA 2018 winner to any timm backbone.
 
-    Average and maximum of the last map side by side, then `dense_head`.
+    The average and the maximum of the last map are concatenated and passed to `dense_head`.
     """
 
     def __init__(
@@ -109,7 +121,10 @@ class BackboneAndHead(ClassifierNetwork):
 
 
 def dense_head(features: int, settings: ClassifierSettings, *, labels: int) -> nn.Sequential:
-    """N x F -> N x L: BatchNorm, dropout, Linear, ReLU, BatchNorm, dropout, Linear."""
+    """Build the layers N x F -> N x L of the HPA 2018 winner.
+
+    They are BatchNorm, dropout, Linear, ReLU, BatchNorm, dropout and Linear.
+    """
     return winner_head(
         features, settings.hidden, labels, dropouts=settings.dropouts, last_batchnorm=False
     )
@@ -123,30 +138,31 @@ def stage_maps(backbone: nn.Module, images_NKHW: torch.Tensor) -> list[torch.Ten
 
 
 def stage_features(backbone: nn.Module, name: str) -> list[int]:
-    """Return F of every stage.
+    """Return the number of features of every stage.
 
-    Raises UserError for a backbone that does not show its stages, or that has layers behind the last.
+    Raises:
+        UserError: The backbone does not expose its stages, or has layers after the last stage.
     """
     network: Any = backbone
     if not hasattr(network, "forward_intermediates"):
-        raise UserError(f"backbone {name!r} does not show its stages; take a ResNet")
+        raise UserError(f"backbone {name!r} does not expose its stages; choose a ResNet")
     widths = [int(stage["num_chs"]) for stage in network.feature_info]
     if widths[-1] != network.num_features:
-        raise UserError(f"backbone {name!r} continues behind its last stage; take a ResNet")
+        raise UserError(f"backbone {name!r} has layers after its last stage; choose a ResNet")
     return widths
 
 
 def stage_strides(backbone: nn.Module) -> list[int]:
-    """Return how many pixels of the image lie between two places of each stage's map."""
+    """Return the stride of each stage: image pixels per position of its map."""
     network: Any = backbone
     return [int(stage["reduction"]) for stage in network.feature_info]
 
 
 def stage_layers(backbone: nn.Module) -> list[nn.Module]:
-    """Return the layer behind every stage's map, the deepest last.
+    """Return the layer that gives the map of each stage, the deepest last.
 
-    The backbone itself is the last one where it has layers behind its last stage, or does not name
-    the layers of its stages.
+    The last one is the backbone itself if it has layers after its last stage or does not name the
+    layers of its stages.
     """
     network: Any = backbone
     layers = dict(backbone.named_modules())

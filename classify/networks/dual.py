@@ -1,16 +1,18 @@
-"""Networks with a second loss: the dual-loss ResNet34 of the 4th place of HPA 2018, read two ways.
+"""Define networks with a second loss: the dual-loss ResNet34 of the 4th place of HPA 2018.
 
-Axes: N images, C stored channels, K channels seen, H x W pixels, F features, L labels, h x w a map.
+The source can be interpreted in two ways.
 
-`DualDecoder` is the first reading: the last map has to keep enough to draw the image again, with a
-mean squared error of weight 10 beside the classification with weight 1. Errors are of pixels in
-0..1.
+`DualDecoder` is the first: the last map must contain enough to reconstruct the image, with a mean
+squared error of weight 10 beside the classification with weight 1. Pixels are in 0..1.
 
-`DualSegmentation` is the second: the protein channel, reduced to the size of a map, is wanted in
-the maps of an image's labels, and nothing in the others. The source speaks of a 32 x 32 x 128
-layer. A ResNet34 has 128 filters at an eighth of the image's side: 32 x 32 at 256 px, which the
-recipe takes (at 512 px, 32 x 32 is the stage of 256 filters). Here it is the stage of stride 8, at
-whatever size the image gives it.
+`DualSegmentation` is the second: the protein channel, reduced to the size of a map, is the target
+for the maps of the image's labels; the target of the other maps is 0. The source mentions a layer
+of 32 x 32 x 128. A ResNet34 has 128 filters at an eighth of the image's side, which is 32 x 32 at
+256 px, the size in the recipe. (At 512 px, the stage of 32 x 32 has 256 filters.) This class uses
+the stage of stride 8, whatever its size.
+
+Axes: N images, C stored channels, K channels that the network sees, H x W pixels, F features, L
+labels, h x w a map.
 """
 
 import torch
@@ -34,7 +36,7 @@ USUAL_PROTEIN = "green"
 
 
 class DualDecoder(BackboneAndHead):
-    """Adds a decoder of the last map, which only the second loss uses."""
+    """Add a decoder of the last map, which only the second loss uses."""
 
     def __init__(
         self, inputs: Inputs, backbone: Backbone, settings: ClassifierSettings, *, labels: int
@@ -53,9 +55,10 @@ class DualDecoder(BackboneAndHead):
 
 
 class DualSegmentation(BackboneAndHead):
-    """Adds a 1 x 1 convolution of one stage to L maps, which only the second loss uses.
+    """Add a 1 x 1 convolution from one stage to L maps, which only the second loss uses.
 
-    Raises UserError for a backbone without a stage of that stride, and for a channel the atlas lacks.
+    Raises:
+        UserError: The backbone has no stage of stride 8, or the atlas lacks the protein channel.
     """
 
     def __init__(
@@ -66,13 +69,14 @@ class DualSegmentation(BackboneAndHead):
         strides = stage_strides(backbone.module)
         if STRIDE not in strides:
             raise UserError(
-                f"backbone {settings.backbone!r} has no stage of stride {STRIDE}; take a ResNet"
+                f"backbone {settings.backbone!r} has no stage of stride {STRIDE}; choose a ResNet"
             )
         self.stage = strides.index(STRIDE)
         self.protein = protein_channel(settings.protein_channel, inputs.stored)
         self.segment = nn.Conv2d(features[self.stage], labels, 1)
 
     def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
+        """Return the maps of all stages, the deepest last."""
         return stage_maps(self.backbone, self.inputs(images_NCHW))
 
     def auxiliary_loss(
@@ -88,12 +92,15 @@ class DualSegmentation(BackboneAndHead):
 
 
 def protein_channel(name: str | None, stored: tuple[str, ...]) -> int:
-    """Return the number of a stored channel; None takes green, or the first where none is green.
+    """Return the number of a stored channel.
 
-    Raises UserError for a channel that is not stored.
+    None means green, or the first channel if there is no green.
+
+    Raises:
+        UserError: The channel is not stored.
     """
     if name is None:
         return stored.index(USUAL_PROTEIN) if USUAL_PROTEIN in stored else 0
     if name not in stored:
-        raise UserError(f"protein channel {name}: the atlas has {', '.join(stored)}")
+        raise UserError(f"protein channel {name} does not exist; the atlas has {', '.join(stored)}")
     return stored.index(name)

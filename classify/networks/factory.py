@@ -1,6 +1,6 @@
 """Build the network of a classifier from its settings.
 
-Axes: C stored channels, K channels seen, L labels.
+Axes: C stored channels, K channels that the network sees, L labels.
 """
 
 from typing import Protocol
@@ -18,11 +18,12 @@ from classify.settings import OWN_BACKBONE, ClassifierSettings, NetworkKind
 
 
 class NetworkFactory(Protocol):
-    """Draws the weights of what a network adds to its backbone."""
+    """Describe a function that adds layers with random weights to a backbone."""
 
     def __call__(
         self, inputs: Inputs, backbone: Backbone, settings: ClassifierSettings, *, labels: int
-    ) -> ClassifierNetwork: ...
+    ) -> ClassifierNetwork:
+        """Build the network on the backbone."""
 
 
 NETWORKS: dict[NetworkKind, NetworkFactory] = {
@@ -42,11 +43,22 @@ def build_network(
     channels: tuple[str, ...],
     labels: int,
 ) -> tuple[ClassifierNetwork, str]:
-    """Build a network to train, and say what its backbone started from.
+    """Build a network to train.
 
-    statistics: of the K channels that it sees. channels: names of the C stored ones.
-    Drawn weights follow from settings.training.seed alone. Raises UserError for a backbone or weights
-    that cannot serve, and for channels that the recipe asks for and the atlas lacks.
+    Random weights depend on the seed of the training settings only.
+
+    Args:
+        settings: Settings of the classifier.
+        statistics: Mean and deviation of the K channels that the network sees.
+        channels: Names of the C stored channels.
+        labels: Number of labels.
+
+    Returns:
+        The network, and where the weights of its backbone came from.
+
+    Raises:
+        UserError: The backbone or the weights cannot be used, or the atlas lacks a channel of the
+            recipe.
     """
     inputs = Inputs(mixing_of(settings.channel_recipe, channels), statistics)
     backbone = _backbone(settings, inputs.seen)
@@ -59,7 +71,7 @@ def build_network(
 def empty_network(
     settings: ClassifierSettings, *, channels: tuple[str, ...], labels: int
 ) -> ClassifierNetwork:
-    """Build a network whose weights, channel statistics among them, are loaded next."""
+    """Build a network whose weights and channel statistics are loaded next."""
     mixing = mixing_of(settings.channel_recipe, channels)
     statistics = ChannelStatistics(mean_C=(0.0,) * mixing.seen, std_C=(1.0,) * mixing.seen)
     if settings.network == OWN_BACKBONE:

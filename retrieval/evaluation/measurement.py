@@ -1,4 +1,4 @@
-"""All figures of one protocol: ranking, verification and open-set identification.
+"""Measure one protocol: ranking, verification and open-set identification.
 
 Axis Q: queries (probes).
 """
@@ -18,15 +18,18 @@ FALSE_ALARM_RATE = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Identification:
-    """Probes against a gallery that knows some of them.
+    """Store the result of identifying probes in a gallery that contains some of their classes.
 
-    threshold: the lowest at which no more than the false alarm rate of impostors raise an alarm.
-    genuine: probes whose class is in the gallery. identified: those whose nearest reference is of
-        their class and reaches the threshold; their share is the detection and identification
-        rate. nearest_right: those whose nearest is of their class at any similarity, which is
-        recall@1 of the closed set.
-    impostors: probes whose class is not in the gallery. false_alarms: those that reach the
-        threshold.
+    Attributes:
+        false_alarm_rate: Highest allowed share of impostors that reach the threshold.
+        threshold: Lowest similarity threshold that respects this rate.
+        genuine: Number of probes whose class is in the gallery.
+        identified: Number of genuine probes whose nearest reference has their class and reaches the
+            threshold. Its share of the genuine probes is the detection and identification rate.
+        nearest_right: Number of genuine probes whose nearest reference has their class, at any
+            similarity. Its share is recall@1 of the closed set.
+        impostors: Number of probes whose class is not in the gallery.
+        false_alarms: Number of impostors that reach the threshold.
     """
 
     false_alarm_rate: float
@@ -40,8 +43,14 @@ class Identification:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """verification: of pairs of queries, which no embedder trained on; None where there are too
-    few. identification: None where too few queries have no right answer."""
+    """Store all results of one protocol.
+
+    Attributes:
+        protocol: The protocol.
+        scores: The ranking scores of each query.
+        verification: Verification on pairs of queries; None where there are too few pairs.
+        identification: Open-set identification; None where there are too few impostors.
+    """
 
     protocol: Protocol
     scores: QueryScores
@@ -50,7 +59,16 @@ class Measurement:
 
 
 def measure(protocol: Protocol, vectors: EmbeddingSet, *, seed: int) -> Measurement:
-    """seed: of the pairs that are drawn and of their folds. Raises UserError for missing ids."""
+    """Return all results of a protocol.
+
+    Args:
+        protocol: The queries, the references and their classes.
+        vectors: Embeddings of at least the queries and references.
+        seed: Seed of the pairs that are drawn for verification and of their folds.
+
+    Raises:
+        UserError: A query or reference has no embedding.
+    """
     queries = vectors.aligned_to(protocol.query_ids)
     references = vectors.aligned_to(protocol.reference_ids)
     similarities = CosineSimilarities(queries=queries, references=references)
@@ -66,18 +84,20 @@ def measure(protocol: Protocol, vectors: EmbeddingSet, *, seed: int) -> Measurem
 def identify(
     scores: QueryScores, *, false_alarm_rate: float = FALSE_ALARM_RATE
 ) -> Identification | None:
-    """Detection and identification rate at rank 1 (Phillips, Grother & Micheals 2011, "Evaluation
-    methods in face recognition", Handbook of Face Recognition).
+    """Return the detection and identification rate at rank 1.
 
-    Queries without a relevant reference are the impostors. None without genuine probes, or with
-    fewer impostors than one false alarm needs (100 at a rate of .01).
+    Queries without a relevant reference are the impostors. The result is None if there are no
+    genuine probes, or fewer impostors than one false alarm needs (100 at a rate of 0.01).
+
+    Source: Phillips, Grother & Micheals, "Evaluation methods in face recognition", Handbook of Face
+    Recognition (2011).
     """
     known = scores.relevant_Q > 0
     alarms = np.sort(scores.nearest_similarity_Q[~known])[::-1]
     allowed = int(len(alarms) * false_alarm_rate + 1e-9)
     if allowed < 1 or not known.any():
         return None
-    # Just above the first impostor that may not pass, so that ties with it do not pass either.
+    # Just above the first impostor that must not pass, so that ties with it do not pass either.
     threshold = np.nextafter(alarms[allowed], np.float32(np.inf))
     right = known & (scores.first_rank_Q == 1)
     return Identification(

@@ -1,12 +1,13 @@
-"""The protocols of an evaluation: the queries, the references, and which answers are right.
+"""Define the protocols of an evaluation: the queries, the references and the correct answers.
 
-- closed: identities that trained, fields that did not; they look among the fields that trained.
-- open: fields of identities that trained nothing, each looks among all the others.
-- open_set: of half of those identities one field is asked for and the others are the gallery; all
-  fields of the other half are impostors, whom no answer fits.
-- all: every labelled image looks among all the others; for embedders that trained on none.
-- test: test images whose labels are known look among the labelled images.
-- same_image, sibling: those with a known relation to a labelled image; the others are impostors.
+- closed: Held-out images of the training identities are compared with the training images.
+- open: Each image of an unseen identity is compared with all other images of unseen identities.
+- open_set: One image of each identity in one half of the unseen identities is a genuine query, and
+  the other images of these identities are the gallery. All images of the other half are impostors.
+- all: Every labelled image is compared with all others; for embedders without training.
+- test: Test images with known labels are compared with the labelled images.
+- same_image, sibling: Test images with that relation to a labelled image are compared with the
+  labelled images; the others are impostors.
 """
 
 from collections import defaultdict
@@ -27,9 +28,16 @@ ClassKind = Literal["identity", "label-set"]
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """classes: of queries and references by id; equal is right, an id without one never is.
+    """Store the queries and references of an evaluation, and their classes.
 
-    class_is: what a class is, for people. relations: of queries to what is labelled, where known.
+    Attributes:
+        name: Name of the protocol.
+        class_is: What a class is, in words for a report.
+        query_ids: The queries.
+        reference_ids: The references.
+        classes: Class of each query and reference by id. A reference is a correct answer if it has
+            the class of the query. An id without a class has no correct answer.
+        relations: Relation of each query to the labelled images, where it is known.
     """
 
     name: str
@@ -41,27 +49,34 @@ class Protocol:
 
 
 def class_kind(manifest: Manifest, asked: Literal["auto"] | ClassKind) -> ClassKind:
-    """Return the kind of class; `auto` takes identities where any occurs twice."""
+    """Return the kind of class.
+
+    `auto` means identity if any identity occurs twice, else label set.
+    """
     if asked != "auto":
         return asked
     return "identity" if manifest.repeated_identities else "label-set"
 
 
 def labelled_classes(manifest: Manifest, kind: ClassKind) -> dict[str, Hashable]:
-    """Return the class of labelled images that have one: a repeated identity, or sorted labels."""
+    """Return the class of each labelled image that has one.
+
+    A class is an identity that occurs twice, or the sorted labels.
+    """
     if kind == "label-set":
         return {row.id: label_set(row.labels or ()) for row in manifest.labelled.rows}
     return {row.id: name for row in manifest.labelled.rows if (name := _identity(row, manifest))}
 
 
 def label_set(labels: tuple[int, ...]) -> tuple[int, ...]:
+    """Return labels in the form that makes equal sets equal."""
     return tuple(sorted(labels))
 
 
 def labelled_protocols(
     manifest: Manifest, kind: ClassKind, held_out: HeldOut, *, untrained: bool, seed: int
 ) -> list[Protocol]:
-    """Return `trained_protocols`, or `all` where nothing was held out since no image trained."""
+    """Return `trained_protocols`, or the protocol `all` if the embedder was not trained."""
     made = trained_protocols(manifest, kind, held_out, seed=seed)
     if made or not untrained:
         return made
@@ -72,7 +87,10 @@ def labelled_protocols(
 def trained_protocols(
     manifest: Manifest, kind: ClassKind, held_out: HeldOut, *, seed: int
 ) -> list[Protocol]:
-    """Return closed, open and open_set, where images were held out. seed: of the halves."""
+    """Return the protocols closed, open and open_set, as far as images were held out.
+
+    The seed decides which half of the unseen identities forms the gallery.
+    """
     classes = labelled_classes(manifest, kind)
     held = tuple(i for i in held_out.held_out_ids if i in classes)
     unseen = tuple(i for i in held_out.unseen_identity_ids if i in classes)
@@ -88,10 +106,13 @@ def trained_protocols(
 
 
 def truth_protocols(manifest: Manifest, truth: pd.DataFrame) -> list[Protocol]:
-    """Return test, and where the truth knows relations same_image and sibling.
+    """Return the protocol test and, if the relations are known, same_image and sibling.
 
-    truth: Id, Target, and perhaps relation and source, of test images. Rows whose source is no
-    labelled image (same_image) or no labelled identity (sibling) are left out of the last two.
+    Args:
+        manifest: The images.
+        truth: Table of test images with the columns Id and Target, and optionally relation and
+            source. Rows whose source is not a labelled image (same_image) or labelled identity
+            (sibling) are left out of these two protocols.
     """
     has_relations = {"relation", "source"} <= set(truth.columns)
     ids, references = tuple(truth["Id"]), manifest.labelled.ids
@@ -126,7 +147,6 @@ def _related(
     class_of: Mapping[str, str],
     impostor_relations: tuple[str, ...],
 ) -> Protocol | None:
-    """impostor_relations: of queries that have no reference of this kind."""
     own = truth[(truth["relation"] == relation) & truth["source"].isin(set(class_of.values()))]
     if own.empty:
         return None

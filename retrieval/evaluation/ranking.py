@@ -1,7 +1,9 @@
-"""How far up each query's own kind ranks. Axes: Q queries, B queries of one block, G references.
+"""Score how high the references of each query's own class rank.
 
-A reference is relevant to the queries of its class, an image never to itself. Of references that
-are equally similar the first in their order ranks first.
+A reference is relevant to the queries of its class, but never to itself. Among equally similar
+references, the first in their order ranks first.
+
+Axes: Q queries, B queries of one block, G references.
 """
 
 from collections import defaultdict
@@ -20,15 +22,18 @@ LAST = np.uint64(2**64 - 1)
 
 @dataclass(frozen=True, kw_only=True)
 class QueryScores:
-    """What each query found.
+    """Store the ranking scores of each query.
 
-    relevant_Q: R, its relevant references. A query with R = 0 counts in no average: its first rank
-        is 0, its other scores are NaN.
-    first_rank_Q: of its first relevant reference, from 1.
-    r_precision_Q: the share of relevant ones among its R nearest.
-    average_precision_Q: its part of MAP@R, the mean over the R nearest of the precision up to each
-        relevant one (Musgrave et al. 2020, "A metric learning reality check").
-    nearest_ids, nearest_similarity_Q: its nearest reference; "" and -inf where there is none.
+    Attributes:
+        query_ids: The queries.
+        relevant_Q: Number R of relevant references. A query with R = 0 does not count in averages:
+            its first rank is 0 and its other scores are NaN.
+        first_rank_Q: Rank of the first relevant reference, counted from 1.
+        r_precision_Q: Share of relevant references among the R nearest.
+        average_precision_Q: The query's term of MAP@R: the mean over the R nearest of the precision
+            up to each relevant one (Musgrave et al. 2020, "A metric learning reality check").
+        nearest_ids: The nearest reference, or "" if there is none.
+        nearest_similarity_Q: Similarity of the nearest reference, or -inf if there is none.
     """
 
     query_ids: tuple[str, ...]
@@ -40,7 +45,7 @@ class QueryScores:
     nearest_similarity_Q: NDArray[np.float32]
 
     def at(self, places: Sequence[int] | NDArray[np.int64]) -> "QueryScores":
-        """Return those of the queries at these places."""
+        """Return the scores of the queries at these positions."""
         return QueryScores(
             query_ids=tuple(self.query_ids[n] for n in places),
             relevant_Q=self.relevant_Q[places],
@@ -54,11 +59,17 @@ class QueryScores:
 
 @dataclass(frozen=True, kw_only=True)
 class RankingSummary:
-    """Averages over queries; NaN where no query counts.
+    """Store averages over queries; they are NaN if no query counts.
 
-    queries: those with a relevant reference; left_out: the others.
-    hits_at: k -> queries with a relevant one among their k nearest: recall@k is their share, as
-        are precision@1 (k = 1) and the cumulative match characteristic (all k up to 50).
+    Attributes:
+        queries: Number of queries with a relevant reference.
+        left_out: Number of other queries, which do not count.
+        hits_at: Number of queries with a relevant reference among their k nearest, by k. The share
+            is recall@k, which equals precision@1 for k = 1, and the cumulative match characteristic
+            over all k up to 50.
+        r_precision: Mean R-precision.
+        map_at_r: Mean average precision at R.
+        mean_reciprocal_rank: Mean of the reciprocal of the first relevant rank.
     """
 
     queries: int
@@ -70,10 +81,26 @@ class RankingSummary:
 
 
 def rank_queries(similarities: Similarities, classes: Mapping[str, Hashable]) -> QueryScores:
-    """Return the scores of every query, in the memory of one block of similarities.
+    """Return the scores of every query.
 
-    classes: of queries and references; an id without one is relevant to nothing.
-    Raises ValueError where a similarity is NaN.
+    Only one block of similarities is in memory at a time.
+
+    Args:
+        similarities: Similarities of queries to references.
+        classes: Classes of queries and references; an id without one is relevant to nothing.
+
+    Raises:
+        ValueError: A similarity is NaN.
+
+    Example:
+        >>> from atlas.dataset.artifacts import EmbeddingSet
+        >>> from retrieval.postprocessing.similarity import CosineSimilarities
+        >>> rows = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
+        >>> images = EmbeddingSet(ids=("a", "b", "c"), vectors_ND=rows, provenance={})
+        >>> cosines = CosineSimilarities(queries=images, references=images)
+        >>> scores = rank_queries(cosines, {"a": "cat", "b": "dog", "c": "dog"})
+        >>> scores.nearest_ids, scores.first_rank_Q.tolist()
+        (('b', 'a', 'b'), [0, 2, 1])
     """
     ids = similarities.reference_ids
     place = {image_id: n for n, image_id in enumerate(ids)}
@@ -81,7 +108,7 @@ def rank_queries(similarities: Similarities, classes: Mapping[str, Hashable]) ->
     rows = []
     for queries, similarity_BG in similarities.blocks():
         if np.isnan(similarity_BG).any():
-            raise ValueError("a similarity is NaN: it has no rank")
+            raise ValueError("a similarity is NaN, which has no rank")
         for query_id, similarity_G in zip(
             similarities.query_ids[queries], similarity_BG, strict=True
         ):
@@ -102,7 +129,12 @@ def rank_queries(similarities: Similarities, classes: Mapping[str, Hashable]) ->
 
 
 def summarise(scores: QueryScores, cutoffs: Iterable[int] = CUTOFFS) -> RankingSummary:
-    """Return the averages over all queries that have a relevant reference."""
+    """Return the averages over all queries that have a relevant reference.
+
+    Args:
+        scores: The scores of the queries.
+        cutoffs: The ranks k at which hits are counted.
+    """
     counted = scores.at(np.flatnonzero(scores.relevant_Q > 0))
     first = counted.first_rank_Q
     return RankingSummary(
@@ -116,7 +148,10 @@ def summarise(scores: QueryScores, cutoffs: Iterable[int] = CUTOFFS) -> RankingS
 
 
 def by_group(scores: QueryScores, groups: Mapping[str, Hashable]) -> dict[Hashable, QueryScores]:
-    """Return the scores of each group of queries, such as a class; others are left out."""
+    """Return the scores of each group of queries, such as a class.
+
+    Queries without a group are left out.
+    """
     places = _places(scores.query_ids, groups)
     return {group: scores.at(own) for group, own in places.items()}
 
@@ -124,9 +159,14 @@ def by_group(scores: QueryScores, groups: Mapping[str, Hashable]) -> dict[Hashab
 def _scored(
     similarity_G: NDArray[np.float32], relevant: NDArray[np.int64], own: int | None
 ) -> tuple[int, int, float, float, int, float]:
-    """The scores of one query in the order of `QueryScores`, its nearest by place, or -1 for none.
+    """Return the scores of one query in the order of `QueryScores`.
 
-    relevant: the places of its class. own: its own place in the gallery.
+    The nearest reference is returned by position, or -1 if there is none.
+
+    Args:
+        similarity_G: Similarity of the query to each reference.
+        relevant: Positions of the references of its class.
+        own: Position of the query in the gallery, if it is there.
     """
     keys_G = ranking_keys(similarity_G)
     if own is not None:
@@ -146,10 +186,10 @@ def _scored(
 
 
 def ranking_keys(similarity_G: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Return numbers that rise as similarities fall, and among equal ones with their place.
+    """Return keys that sort references by falling similarity and then by position.
 
-    All differ, so any way of sorting or partitioning them gives the same ranks. The bits of
-    floats order like the floats once those of negative ones are rotated round.
+    All keys differ, so any way to sort or partition them gives the same ranks. The bits of positive
+    floats order as the floats do; negative floats do so once their bits are inverted.
     """
     bits = (similarity_G.astype(np.float32) + 0.0).view(np.uint32)  # + 0: -0 equals 0
     rising = np.where(bits >> 31, ~bits, bits | np.uint32(2**31))

@@ -1,8 +1,10 @@
-"""Are two images of one class? Measured on pairs, as on Labeled Faces in the Wild. Axis P: pairs.
+"""Measure verification on pairs: do two images belong to the same class?
 
-A pair is accepted where its cosine reaches a threshold. Images occur in several pairs, so pairs
-are not independent, and intervals that take them for independent are too narrow. Axis N: images,
-sorted so that a class stands together.
+A pair is accepted if its cosine similarity reaches a threshold, as on Labeled Faces in the Wild.
+Images occur in several pairs, so pairs are not independent, and confidence intervals that assume
+independence are too narrow.
+
+Axes: P pairs, N images, sorted so that the images of a class are adjacent.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -20,16 +22,20 @@ from retrieval.postprocessing.similarity import pair_cosines
 MOST_PAIRS = 100_000
 FOLDS = 10
 FALSE_ACCEPT_RATES = (1e-2, 1e-3, 1e-4)
-FALSE_ACCEPTS_NEEDED = 10  # a rate is measured where so many different pairs would make it up
+FALSE_ACCEPTS_NEEDED = 10  # a rate is only measured if it amounts to at least this many pairs
 CURVE_POINTS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
-    """The lowest threshold at which at most this share of different pairs is accepted.
+    """Store the result at the lowest threshold with at most this false accept rate.
 
-    accepted: same pairs that reach it, of all `of`; both None, as the threshold, where there are
-    fewer than 10 / rate different pairs.
+    Attributes:
+        false_accept_rate: Highest allowed share of accepted pairs among pairs of different classes.
+        threshold: The threshold; None where there are fewer than 10 / rate pairs of different
+            classes.
+        accepted: Number of pairs of the same class that reach the threshold, or None.
+        of: Number of pairs of the same class, or None.
     """
 
     false_accept_rate: float
@@ -40,13 +46,20 @@ class OperatingPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """same_P, different_P: the pairs' cosines.
+    """Store verification results.
 
-    accuracy_mean, accuracy_deviation: over ten folds of pairs, each judged by the threshold that
-        was best on the other nine. Pairs of both kinds weigh alike, so chance is .5, as where they
-        are equal in number (Huang et al. 2007, "Labeled faces in the wild", view 2).
-    threshold: the best on all pairs.
-    curve: at most 200 points (`_roc`), evenly along the logarithm of the false accept rate.
+    Attributes:
+        same_P: Cosine similarities of the pairs of the same class.
+        different_P: Cosine similarities of the pairs of different classes.
+        accuracy_mean: Mean accuracy over ten folds of pairs. Each fold uses the threshold that is
+            best on the other nine. Both kinds of pairs have equal weight, so chance level is 0.5
+            (Huang et al. 2007, "Labeled faces in the wild", view 2).
+        accuracy_deviation: Standard deviation of the accuracy over the folds.
+        threshold: The best threshold on all pairs.
+        roc_auc: Area under the ROC curve.
+        operating_points: Results at fixed false accept rates.
+        curve: At most 200 points of the ROC curve, evenly spaced on a logarithmic false accept
+            rate.
     """
 
     same_P: NDArray[np.float32]
@@ -61,7 +74,12 @@ class Verification:
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Each pair once, none of an image with itself. ids_P2: object array of str; same_P: class."""
+    """Store pairs of different images; each pair occurs once.
+
+    Attributes:
+        ids_P2: Ids of the two images, an object array of str.
+        same_P: Whether they belong to the same class.
+    """
 
     ids_P2: NDArray[np.object_]
     same_P: NDArray[np.bool_]
@@ -74,9 +92,17 @@ def verify(
     most_pairs: int = MOST_PAIRS,
     seed: int = 0,
 ) -> Verification | None:
-    """Return verification of drawn pairs, at most `most_pairs` of each kind.
+    """Return verification on pairs that are drawn at random.
 
-    None where there are fewer than ten pairs of either kind: one for each fold.
+    Args:
+        embeddings: Embeddings of the images.
+        classes: Class of each image; images without one are left out.
+        most_pairs: Largest number of pairs of each kind.
+        seed: Seed of the pairs and the folds.
+
+    Returns:
+        The results, or None where there are fewer than ten pairs of either kind, one for each
+        fold.
     """
     pairs = draw_pairs(embeddings.ids, classes, most_of_each=most_pairs, seed=seed)
     same_count = int(pairs.same_P.sum())
@@ -88,7 +114,7 @@ def verify(
 def verification_of(
     cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_], *, seed: int
 ) -> Verification:
-    """Return verification of pairs whose cosines are known, at least ten of each kind."""
+    """Return verification of pairs with known cosine similarities, at least ten of each kind."""
     roc = _roc(cosine_P, same_P)
     accuracy_F = _fold_accuracies(cosine_P, same_P, seed)
     same_count = int(same_P.sum())
@@ -111,10 +137,10 @@ def verification_of(
 def draw_pairs(
     ids: Sequence[str], classes: Mapping[str, Hashable], *, most_of_each: int, seed: int
 ) -> Pairs:
-    """Return all pairs of the same class, at most `most_of_each`, and as many of different ones.
+    """Return pairs of the same class and of different classes, at most `most_of_each` of each kind.
 
-    Ids without a class are left out. What is drawn follows from (seed, ids, classes), not from the
-    order of ids.
+    If there are fewer, all pairs are returned. Ids without a class are left out. The result depends
+    on the seed, the ids and the classes, but not on the order of the ids.
     """
     known = sorted(image_id for image_id in ids if classes.get(image_id) is not None)
     number = {kind: n for n, kind in enumerate(dict.fromkeys(classes[i] for i in known))}
@@ -123,7 +149,7 @@ def draw_pairs(
     place_N = np.arange(len(known))
     end_N = np.searchsorted(code_N[order], code_N[order], side="right")
     rng = np.random.default_rng(seed)
-    # The partners that follow an image are first those of its own class, then all the others.
+    # The images after an image are first those of its own class, then those of all other classes.
     same = _drawn(place_N + 1, end_N - place_N - 1, most_of_each, rng)
     different = _drawn(end_N, len(known) - end_N, most_of_each, rng)
     sorted_ids = np.array(known, object)[order]
@@ -134,7 +160,11 @@ def draw_pairs(
 
 
 def cosines_of(embeddings: EmbeddingSet, pairs: Pairs) -> NDArray[np.float32]:
-    """Return cosines, float32 P. Raises KeyError for an id without an embedding."""
+    """Return the cosine similarity of each pair, float32 P.
+
+    Raises:
+        KeyError: An image has no embedding.
+    """
     place = {image_id: n for n, image_id in enumerate(embeddings.ids)}
     places_P2 = np.array([[place[a], place[b]] for a, b in pairs.ids_P2], np.int64).reshape(-1, 2)
     return pair_cosines(embeddings.vectors_ND, places_P2[:, 0], places_P2[:, 1])
@@ -153,17 +183,20 @@ def _fold_accuracies(
 
 
 def _best_threshold(cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_]) -> float:
-    """What parts the two kinds best: half-way between two cosines, the highest of equally good."""
+    """Return the threshold that separates the two kinds best, halfway between two cosines.
+
+    Among equally good thresholds, it is the highest.
+    """
     roc = _roc(cosine_P, same_P)
     best = 1 + int((roc["true_accept_rate"] - roc["false_accept_rate"])[1:].argmax())
     return float(roc["threshold"].iloc[best : best + 2].mean())
 
 
 def _roc(cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_]) -> pd.DataFrame:
-    """At every cosine from the highest down, behind a first threshold that nothing reaches.
+    """Return the ROC curve: a threshold that no pair reaches, then every cosine in falling order.
 
-    Columns: false_accept_rate and true_accept_rate, the shares of different and of same pairs that
-    reach the threshold, and threshold.
+    Columns: false_accept_rate and true_accept_rate, the shares of pairs of different and of the
+    same class that reach the threshold, and threshold.
     """
     false, true, threshold = roc_curve(same_P, cosine_P, drop_intermediate=False)
     rates = {"false_accept_rate": false, "true_accept_rate": true}
@@ -171,12 +204,11 @@ def _roc(cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_]) -> pd.DataFra
 
 
 def _within(roc: pd.DataFrame, rate: float | NDArray[np.float64]) -> NDArray[np.int64]:
-    """The place of the lowest threshold at which no more different pairs are accepted."""
+    """Return the position of the lowest threshold at which no larger share of pairs is accepted."""
     return np.asarray(np.searchsorted(roc["false_accept_rate"], rate, side="right") - 1)
 
 
 def _operating_point(roc: pd.DataFrame, rate: float, same: int, different: int) -> OperatingPoint:
-    """same, different: how many pairs there are."""
     if different < FALSE_ACCEPTS_NEEDED / rate:
         return OperatingPoint(false_accept_rate=rate)
     point = roc.iloc[int(_within(roc, rate))]
@@ -191,7 +223,10 @@ def _operating_point(roc: pd.DataFrame, rate: float, same: int, different: int) 
 def _drawn(
     first_N: NDArray[np.int64], count_N: NDArray[np.int64], most: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """P x 2: image n is paired with one of the `count_N[n]` that stand from `first_N[n]` on."""
+    """Return pairs of positions, P x 2.
+
+    Image n is paired with any of the `count_N[n]` images from position `first_N[n]` on.
+    """
     ends_N = np.cumsum(count_N)
     total = int(ends_N[-1]) if len(ends_N) else 0
     numbers = np.arange(total) if total <= most else rng.choice(total, most, replace=False)

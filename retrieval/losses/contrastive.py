@@ -1,4 +1,7 @@
-"""Losses over pairs of images of a batch. Axes: N images, D dimensions, L labels."""
+"""Losses over pairs of images of a batch.
+
+Axes: N images, D dimensions, L labels.
+"""
 
 import torch
 from pytorch_metric_learning.losses import MultipleLosses, MultiSimilarityLoss
@@ -8,10 +11,11 @@ from torch.nn import functional
 
 
 def multi_similarity() -> nn.Module:
-    """Mined pairs, weighted by how they compare with the others.
+    """Return the multi-similarity loss, which mines pairs and weights them by their difficulty.
 
-    alpha 2, beta 50 and epsilon .1 are the paper's; base .5 is its authors' code's, for the
-    paper's 1 hardly moves a negative pair below a cosine of .9.
+    The parameters alpha = 2, beta = 50 and epsilon = 0.1 are those of the paper. The base of 0.5 is
+    that of the authors' code; with the paper's base of 1, a negative pair below a cosine similarity
+    of 0.9 has almost no gradient.
 
     Source: Wang et al., Multi-Similarity Loss (2019), section 4.
     """
@@ -22,16 +26,20 @@ def multi_similarity() -> nn.Module:
 
 
 class SupervisedContrastiveLoss(nn.Module):
-    """Each image is to pick, among all others of the batch, those that share its labels.
+    """Compute the supervised contrastive loss for classes or for sets of labels.
 
-    Image i costs - sum_p w_ip log softmax_p(cos_ip / temperature) / sum_p w_ip, over p != i. The
-    mean is over images with any positive; a batch without any gives 0, with a gradient of 0.
+    For each image i, the loss is - sum_p w_ip log softmax_p(cos_ip / temperature) / sum_p w_ip over
+    all p != i. The mean is taken over images with at least one positive; a batch without any gives
+    0, with a gradient of 0.
 
-    w_ip is 1 for equal classes and 0 for others; where targets are sets of labels, it is the
-    Jaccard similarity of the two sets. With one label each both are the same.
+    The weight w_ip is 1 for equal classes and 0 for others. For sets of labels it is the Jaccard
+    similarity of the two sets. Both definitions agree where each image has one label.
 
-    Source: Khosla et al., Supervised Contrastive Learning (2020), equation 2. The library has it
-    for classes only.
+    Source: Khosla et al., Supervised Contrastive Learning (2020), equation 2.
+    pytorch-metric-learning implements it for classes only.
+
+    Args:
+        temperature: Divisor of the cosine similarities.
     """
 
     def __init__(self, temperature: float) -> None:
@@ -39,12 +47,17 @@ class SupervisedContrastiveLoss(nn.Module):
         self.temperature = temperature
 
     def forward(self, features_ND: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """targets: classes N, or labels N x L of 0 and 1."""
+        """Return the loss of a batch, a scalar.
+
+        Args:
+            features_ND: Features of any length.
+            targets: Classes, N, or labels as 0 and 1, N x L.
+        """
         itself_NN = torch.eye(len(features_ND), dtype=torch.bool, device=features_ND.device)
         weights_NN = _pair_weights(targets, features_ND.dtype).masked_fill(itself_NN, 0)
         unit_ND = functional.normalize(features_ND, dim=1)
         logits_NN = (unit_ND @ unit_ND.T / self.temperature).masked_fill(itself_NN, -torch.inf)
-        # The image itself is -inf here, which times a weight of 0 would be nan.
+        # The image itself has -inf here, and -inf times a weight of 0 would be NaN.
         logs_NN = torch.log_softmax(logits_NN, dim=1).masked_fill(itself_NN, 0)
         total_N = weights_NN.sum(dim=1)
         paired = total_N > 0
@@ -53,7 +66,11 @@ class SupervisedContrastiveLoss(nn.Module):
 
 
 def _pair_weights(targets: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """N x N: 1 for equal classes; for label sets their Jaccard similarity, 0 for two empty ones."""
+    """Return the weights of pairs, N x N.
+
+    They are 1 for equal classes. For sets of labels they are the Jaccard similarity, which is 0 for
+    two empty sets.
+    """
     if targets.ndim == 1:
         return (targets[:, None] == targets[None, :]).to(dtype)
     labels_NL = targets.to(dtype)

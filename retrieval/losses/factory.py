@@ -1,7 +1,7 @@
-"""Losses by name.
+"""Build losses by name.
 
-A new loss is a row of LOSSES here, and in `retrieval/settings.py` a name in `LossName`, the
-settings that it honours in USES, and its usual settings in NAMED_LOSSES.
+To add a loss, add a row to LOSSES here. In `retrieval/settings.py`, add its name to `LossName`, the
+settings that it uses to USES, and its usual settings to NAMED_LOSSES.
 """
 
 import math
@@ -24,15 +24,20 @@ from retrieval.settings import LossName, LossSettings
 
 
 def build_loss(settings: LossSettings, *, classes: int, dimension: int) -> MetricLoss:
-    """Return the named loss and its terms, over features of `dimension`.
+    """Return the named loss with the terms that the settings add to it.
 
-    classes: how many there are; losses without class vectors ignore it. Class vectors are drawn
-    from torch's global generator, which the caller seeds.
+    Class vectors are drawn from torch's global generator, which the caller seeds.
 
-    Raises UserError for the inter term of a single class.
+    Args:
+        settings: The loss and its parameters.
+        classes: Number of classes; losses without class vectors ignore it.
+        dimension: Dimension of the features.
+
+    Raises:
+        UserError: The inter term is used with a single class.
     """
     if settings.inter_weight > 0 and classes < 2:
-        raise UserError("inter_weight needs at least two classes; leave it at 0.0")
+        raise UserError(f"inter_weight needs at least two classes (got {classes}); leave it at 0.0")
     return MetricLoss(LOSSES[settings.name](settings, classes, dimension), settings)
 
 
@@ -48,7 +53,7 @@ def _combined(settings: LossSettings, classes: int, dimension: int) -> nn.Module
 
 
 def _degrees(settings: LossSettings) -> float:
-    """As the library counts margins."""
+    """Return the margin in degrees, the unit of pytorch-metric-learning."""
     return math.degrees(settings.margin_radians)
 
 

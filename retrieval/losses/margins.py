@@ -1,7 +1,9 @@
-"""Losses over classes that the library lacks. Axes: N images, D dimensions.
+"""Losses over classes that pytorch-metric-learning does not provide.
 
-Like the library's, they take features as the head gives them and the class of each image, and
-keep their class vectors as `W`, D x classes.
+Like the losses of that library, they take unnormalised features and the class of each image, and
+store their class vectors as `W`, D x classes.
+
+Axes: N images, D dimensions.
 """
 
 import math
@@ -16,7 +18,7 @@ from retrieval.losses.metric_loss import angles
 
 
 class SoftmaxLoss(nn.Module):
-    """Cross-entropy of a linear layer with bias, on features of any length."""
+    """Compute the cross-entropy of a linear layer with bias, on features of any length."""
 
     def __init__(self, *, classes: int, dimension: int) -> None:
         super().__init__()
@@ -24,33 +26,40 @@ class SoftmaxLoss(nn.Module):
 
     @property
     def W(self) -> torch.Tensor:
+        """Return the class vectors, D x classes."""
         return self.linear.weight.T
 
     def forward(self, features_ND: torch.Tensor, classes_N: torch.Tensor) -> torch.Tensor:
+        """Return the loss of a batch, a scalar."""
         return functional.cross_entropy(self.linear(features_ND), classes_N)
 
 
 class FiniteAngles:
-    """A loss of the library whose gradients stay finite where a cosine reaches 1 or -1."""
+    """Keep the gradients of a library loss finite where a cosine reaches 1 or -1."""
 
     def get_angles(self, cosines_N: torch.Tensor) -> torch.Tensor:
+        """Return the angles in radians."""
         return angles(cosines_N)
 
 
 class ArcFace(FiniteAngles, library.ArcFaceLoss):  # type: ignore[misc]
-    """The library's ArcFace with finite gradients."""
+    """Compute the library's ArcFace loss with finite gradients."""
 
 
 class SubCenterArcFace(FiniteAngles, library.SubCenterArcFaceLoss):  # type: ignore[misc]
-    """The library's ArcFace of several sub-centres with finite gradients."""
+    """Compute the library's sub-centre ArcFace loss with finite gradients."""
 
 
 class LargeMarginSoftmax(FiniteAngles, library.LargeMarginSoftmaxLoss):  # type: ignore[misc]
-    """|W| |x| cos(m t) on the true class, falling on beyond pi, and |W| |x| cos t elsewhere.
+    """Compute large-margin softmax for any margin factor m, not only whole numbers.
 
-    The library's expansion of cos(m t) into powers takes whole m alone, and is built in a way that
-    NumPy is about to refuse: this says it by angles. Class vectors start as a linear layer's do;
-    the library's start at length sqrt(D), and lengths count here: logits would be in the hundreds.
+    The logit of the true class is |W| |x| cos(m t), extended to fall beyond pi; the other logits
+    are |W| |x| cos t.
+
+    The library expands cos(m t) into powers, which needs a whole m and uses NumPy features that are
+    being removed, so this class computes the angles instead. Class vectors start as those of a
+    linear layer. The library starts them at length sqrt(D), which would give logits in the
+    hundreds, because lengths count in this loss.
 
     Source: Liu et al., Large-Margin Softmax (2016), equations 4 to 6.
     """
@@ -60,21 +69,25 @@ class LargeMarginSoftmax(FiniteAngles, library.LargeMarginSoftmaxLoss):  # type:
         super().__init__(classes, dimension, margin=angle_factor, weight_init_func=start)
 
     def init_margin(self) -> None:
-        """There are no powers to prepare."""
+        """Do nothing, because there are no powers to prepare."""
 
     def cast_types(self, dtype: torch.dtype, device: torch.device) -> None:
-        """Nor to move; class vectors are where the module is."""
+        """Do nothing, because there are no powers to move to a device."""
 
     def modify_cosine_of_target_classes(self, cosines_N: torch.Tensor) -> torch.Tensor:
+        """Return the cosines of the true classes with the margin applied, N."""
         return falling_cosine(self.margin * self.get_angles(cosines_N))
 
 
 class CombinedMarginLoss(ArcFace):
-    """s (cos(m1 t + m2) - m3) on the true class and s cos t elsewhere, of unit vectors.
+    """Compute the combined margin loss on unit vectors.
 
-    m1, m2, m3: angle_factor, margin_radians, margin_cosine. Beyond pi a cosine would rise again
-    and reward the worst: there it continues falling, in m1 by SphereFace's own extension and in m2
-    as the library's ArcFace does, cos(m1 t) - m2 sin(m2).
+    The logit of the true class is s (cos(m1 t + m2) - m3); the others are s cos t. Here m1 is
+    `angle_factor`, m2 is `margin_radians` and m3 is `margin_cosine`.
+
+    Beyond pi the cosine would rise again and reward the worst answers, so the function is extended
+    to keep falling: in m1 as in SphereFace, and in m2 as in the library's ArcFace, cos(m1 t) - m2
+    sin(m2).
 
     Source: Deng et al., ArcFace (2019), equation 4.
     """
@@ -89,11 +102,12 @@ class CombinedMarginLoss(ArcFace):
         margin_radians: float,
         margin_cosine: float,
     ) -> None:
-        # The library counts the margin in degrees.
+        # The library takes the margin in degrees.
         super().__init__(classes, dimension, margin=math.degrees(margin_radians), scale=scale)
         self.angle_factor, self.margin_cosine = angle_factor, margin_cosine
 
     def modify_cosine_of_target_classes(self, cosines_N: torch.Tensor) -> torch.Tensor:
+        """Return the cosines of the true classes with the margins applied, N."""
         rotated_N = self.angle_factor * self.get_angles(cosines_N)
         widened_N = rotated_N + self.margin
         beyond_N = falling_cosine(rotated_N) - self.margin * math.sin(self.margin)
@@ -102,10 +116,12 @@ class CombinedMarginLoss(ArcFace):
 
 
 def falling_cosine(angles_N: torch.Tensor) -> torch.Tensor:
-    """Cosine up to pi, then on downwards without a jump: (-1)^k cos(t) - 2k, k = floor(t / pi).
+    """Return the cosine up to pi and a continuous extension that keeps falling beyond it.
 
-    Source: Liu et al., SphereFace (2017), equation 7; its factor m is in t here, and need not be a
-    whole number.
+    The extension is (-1)^k cos(t) - 2k with k = floor(t / pi).
+
+    Source: Liu et al., SphereFace (2017), equation 7. The factor m of the paper is part of t here
+    and need not be a whole number.
     """
     half_rotations = torch.floor(angles_N / math.pi)
     return (1 - 2 * (half_rotations % 2)) * torch.cos(angles_N) - 2 * half_rotations

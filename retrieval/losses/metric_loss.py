@@ -1,9 +1,10 @@
-"""A named loss with the terms added to it.
+"""Combine a named loss with additional terms.
 
 Terms take features N x D of any length, class vectors C x K x D of any length, and the class of
-each image; they return a scalar. v1 is arXiv 1801.07698v1, the first version of Deng et al.,
-ArcFace. Axes: N images, D dimensions, C classes, K sub-centres (1 but for subcenter_arcface),
-L labels.
+each image; they return a scalar. "v1" refers to arXiv 1801.07698v1, the first version of Deng et
+al., ArcFace.
+
+Axes: N images, D dimensions, C classes, K sub-centres (1 except for subcenter_arcface), L labels.
 """
 
 import math
@@ -19,10 +20,11 @@ from retrieval.settings import LossSettings
 
 
 class MetricLoss(nn.Module):
-    """(1 - p) named + p plain cosine + a intra + b inter + c triplet; the weights are settings'.
+    """Compute (1 - p) named + p plain cosine + a intra + b inter + c triplet.
 
-    Class vectors are parameters: they belong to the optimizer and the checkpoint. Made by
-    `factory.build_loss`, which refuses settings that the named loss cannot honour.
+    The weights p, a, b and c are those of the settings. Class vectors are parameters of this
+    module, so they are part of the optimizer and the checkpoint. Use `factory.build_loss` to create
+    it; LossSettings refuse what the named loss does not use.
     """
 
     def __init__(self, named: nn.Module, settings: LossSettings) -> None:
@@ -32,20 +34,24 @@ class MetricLoss(nn.Module):
 
     @property
     def class_vectors_CD(self) -> torch.Tensor | None:
-        """C x D, of any length; None where the loss has none.
+        """Return the class vectors, C x D, of any length, or None where the loss has none.
 
-        subcenter_arcface has C*K, the sub-centres of a class one after the other.
+        For subcenter_arcface there are C*K, with the sub-centres of a class next to each other.
         """
         vectors_DC: torch.Tensor | None = getattr(self.named, "W", None)
         return None if vectors_DC is None else vectors_DC.T
 
     def forward(self, features_ND: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the mean over the batch, in float32: an angle near 0 needs all digits.
+        """Return the mean loss of the batch, computed in float32.
 
-        features_ND: the head's output, of any length.
-        targets: classes N; supervised_contrastive also takes labels N x L of 0 and 1.
+        Half precision is not enough, because angles near 0 need all digits.
 
-        Raises UserError for labels that the named loss cannot take.
+        Args:
+            features_ND: Output of the head, of any length.
+            targets: Classes, N; supervised_contrastive also takes labels as 0 and 1, N x L.
+
+        Raises:
+            UserError: The named loss does not accept sets of labels.
         """
         self._check(targets)
         if features_ND.dtype in (torch.float16, torch.bfloat16):
@@ -72,7 +78,7 @@ class MetricLoss(nn.Module):
 
     def _vectors_CKD(self) -> torch.Tensor:
         vectors_CD = self.class_vectors_CD
-        assert vectors_CD is not None, "terms need class vectors, which build_loss sees to"
+        assert vectors_CD is not None, "LossSettings refuse terms for losses without class vectors"
         subcenters = self.settings.subcenters if self.settings.name == "subcenter_arcface" else 1
         return vectors_CD.reshape(-1, subcenters, vectors_CD.shape[1])
 
@@ -80,21 +86,24 @@ class MetricLoss(nn.Module):
         if targets.ndim != 1 and self.settings.name != "supervised_contrastive":
             raise UserError(
                 f"{self.settings.name} takes one class per image, not a set of labels; "
-                "the loss for label sets is supervised_contrastive"
+                "use supervised_contrastive for sets of labels"
             )
 
 
 def plain_cosine(
     features_ND: torch.Tensor, vectors_CKD: torch.Tensor, classes_N: torch.Tensor
 ) -> torch.Tensor:
-    """Cross-entropy of the cosines as they are, without scale and margin."""
+    """Return the cross-entropy of the cosines, without scale and margin."""
     return functional.cross_entropy(nearest_cosines(features_ND, vectors_CKD), classes_N)
 
 
 def intra(
     features_ND: torch.Tensor, vectors_CKD: torch.Tensor, classes_N: torch.Tensor
 ) -> torch.Tensor:
-    """Mean angle of images to the (nearest) vector of their class, in half rotations. v1 equation 5."""
+    """Return the mean angle of images to the nearest vector of their class, divided by pi.
+
+    Source: v1, equation 5.
+    """
     cosines_NC = nearest_cosines(features_ND, vectors_CKD)
     return angles(cosines_NC.gather(1, classes_N[:, None])).mean() / math.pi
 
@@ -102,9 +111,11 @@ def intra(
 def inter(
     features_ND: torch.Tensor, vectors_CKD: torch.Tensor, classes_N: torch.Tensor
 ) -> torch.Tensor:
-    """Minus the mean angle, in half rotations, of the images' classes to all others. v1 equation 6.
+    """Return minus the mean angle between the images' classes and all others, divided by pi.
 
-    Over all pairs of their sub-centres; features play no part.
+    The angle is averaged over all pairs of sub-centres. Features are not used.
+
+    Source: v1, equation 6.
     """
     unit_CKD = functional.normalize(vectors_CKD, dim=2)
     cosines_NKCK: torch.Tensor = torch.tensordot(unit_CKD[classes_N], unit_CKD, dims=([2], [2]))
@@ -114,33 +125,36 @@ def inter(
 
 
 def nearest_cosines(features_ND: torch.Tensor, vectors_CKD: torch.Tensor) -> torch.Tensor:
-    """Cosine of each image with the nearest of each class's sub-centres, N x C."""
+    """Return the cosine of each image with the nearest sub-centre of each class, N x C."""
     unit_ND, unit_CKD = (functional.normalize(v, dim=-1) for v in (features_ND, vectors_CKD))
     cosines_NCK: torch.Tensor = torch.tensordot(unit_ND, unit_CKD, dims=([1], [2]))
     return cosines_NCK.amax(dim=2)
 
 
 def angles(cosines: torch.Tensor) -> torch.Tensor:
-    """Return angles in radians, with gradient 0 where a cosine reaches 1 or -1.
+    """Return angles in radians, with a gradient of 0 where a cosine reaches 1 or -1.
 
-    The gradient of `clamp` is 0 there only since torch 2.14; before, that of acos is infinite.
+    The gradient of `clamp` is 0 there only since torch 2.14; in earlier versions, the gradient of
+    acos would be infinite.
     """
     ends = cosines.detach().clamp(-1, 1)
     return torch.acos(torch.where(cosines.abs() < 1, cosines, ends))
 
 
 class AngularDistance(BaseDistance):  # type: ignore[misc]
-    """Angle in radians between vectors of any length, for the library's losses over pairs."""
+    """Compute angles in radians between vectors of any length, for the library's pair losses."""
 
     def compute_mat(self, query_ND: torch.Tensor, reference_MD: torch.Tensor) -> torch.Tensor:
+        """Return the angle of each query to each reference, N x M."""
         return angles(query_ND @ reference_MD.T)
 
 
 def angular_triplet(margin_radians: float) -> nn.Module:
-    """max(0, angle to a positive + margin - angle to a negative), v1 equation 7.
+    """Return the triplet loss on angles.
 
-    Over all triplets of the batch, averaged over those that break the margin ("batch all", Hermans
-    et al. 2017, In Defense of the Triplet Loss); a batch without any gives 0.
+    It is max(0, angle to a positive + margin - angle to a negative) (v1, equation 7). The mean is
+    taken over all triplets of the batch that violate the margin ("batch all", Hermans et al. 2017,
+    In Defense of the Triplet Loss); a batch without any gives 0.
     """
     loss: nn.Module = TripletMarginLoss(margin=margin_radians, distance=AngularDistance())
     return loss

@@ -1,11 +1,11 @@
-"""Ranking by whom images have for neighbours: k-reciprocal encoding (Zhong et al. 2017).
+"""Re-rank by shared neighbours: k-reciprocal encoding (Zhong et al. 2017).
 
-Two images of one kind share their neighbours, and both count the other among them; a non-match
-that happens to lie near does not. Queries count as neighbours too, though their labels do not:
-what a query's ranking is depends on which other queries there are.
+Two images of the same class share neighbours, and each is a neighbour of the other. A non-match
+that happens to be near does not meet both conditions. Queries count as neighbours too, although
+their labels are not used, so the ranking of a query depends on the other queries.
 
-Axes: N images (references, then queries that are none), Q queries, B queries or images of one
-block, G references, K neighbours. Sparse matrices hold some tens of entries for each image.
+Axes: N images (references, then queries that are not references), Q queries, B queries or images of
+one block, G references, K neighbours. Sparse matrices hold some tens of entries for each image.
 """
 
 from collections.abc import Iterator
@@ -24,11 +24,17 @@ ROWS_AT_ONCE = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class RerankedSimilarities(CosineSimilarities):
-    """(1 - w) J + w cos: one less the paper's distance (equation 12), J of shared encodings.
+    """Compute (1 - w) J + w cos, which is 1 minus the distance of the paper (equation 12).
 
-    cosine_weight: w, over 0. query_QN, reference_GN: each side's encodings over all images, sparse.
-    References that share no neighbour with the query have J = 0: among them cosines decide, as
-    in the paper, without a threshold.
+    J is the Jaccard similarity of the encodings. References that share no neighbour with the query
+    have J = 0 and are ranked by their cosine similarity, as in the paper.
+
+    Attributes:
+        queries: Embeddings of the queries.
+        references: Embeddings of the references.
+        query_QN: Encodings of the queries over all images, sparse.
+        reference_GN: Encodings of the references over all images, sparse.
+        cosine_weight: The weight w, above 0.
     """
 
     query_QN: sparse.csr_array
@@ -36,6 +42,7 @@ class RerankedSimilarities(CosineSimilarities):
     cosine_weight: float = COSINE_WEIGHT
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Yield the positions of a block of queries with their similarities, B x G."""
         holders_GN = self.reference_GN.tocsc()
         reference_sum_G = self.reference_GN.sum(axis=1)
         for rows, similarity_BG in super().blocks():
@@ -56,9 +63,14 @@ def reranked_similarities(
     expansion_neighbours: int = EXPANSION_NEIGHBOURS,
     cosine_weight: float = COSINE_WEIGHT,
 ) -> RerankedSimilarities:
-    """Return similarities of queries to references over the k-reciprocal neighbours of both.
+    """Return the re-ranked similarities of queries to references.
 
-    neighbours: k1 of the paper; expansion_neighbours: k2, the image itself among them.
+    Args:
+        queries: Embeddings of the queries.
+        references: Embeddings of the references.
+        neighbours: The paper's k1.
+        expansion_neighbours: The paper's k2, which counts the image itself.
+        cosine_weight: The paper's lambda, the weight of the cosine similarity.
     """
     everyone = _together(queries, references)
     encoding_NN = encodings(
@@ -76,10 +88,11 @@ def reranked_similarities(
 def encodings(
     images: EmbeddingSet, *, neighbours: int, expansion_neighbours: int
 ) -> sparse.csr_array:
-    """Return who belongs to whose neighbourhood and how surely, N x N, sparse (equations 3 to 11).
+    """Return how strongly each image belongs to the neighbourhood of each other, N x N, sparse.
 
-    exp(-d) for the members of the expanded set of reciprocal neighbours, d one less the cosine;
-    then the mean over the nearest `expansion_neighbours`. An image is its own first neighbour.
+    The entries are exp(-d) for the members of the expanded set of reciprocal neighbours, where d is
+    1 minus the cosine similarity. They are then averaged over the nearest `expansion_neighbours`
+    (equations 3 to 11). An image is its own first neighbour.
     """
     nearest_NK = _nearest(images, max(neighbours, expansion_neighbours - 1))
     reciprocal_NN = _reciprocal(nearest_NK[:, : neighbours + 1])
@@ -107,13 +120,16 @@ def _together(queries: EmbeddingSet, references: EmbeddingSet) -> EmbeddingSet:
 
 
 def _nearest(images: EmbeddingSet, count: int) -> NDArray[np.int64]:
-    """Places of each image's nearest, itself first: N x (count + 1), or N x N of fewer images."""
+    """Return the positions of the nearest images, the image itself first, N x (count + 1).
+
+    If there are fewer images, the shape is N x N.
+    """
     count = min(count, len(images.ids) - 1)
     found_NK = np.empty((len(images.ids), count + 1), np.int64)
     found_NK[:, 0] = np.arange(len(images.ids))
     for rows, similarity_BN in CosineSimilarities(queries=images, references=images).blocks():
         nearest_BK = np.argpartition(-similarity_BN, count - 1, axis=1)[:, :count]
-        nearest_BK.sort(axis=1)  # of equal similarities the first image counts
+        nearest_BK.sort(axis=1)  # among equal similarities, the first image wins
         found = np.take_along_axis(similarity_BN, nearest_BK, axis=1)
         order_BK = np.argsort(-found, axis=1, kind="stable")
         found_NK[rows, 1:] = np.take_along_axis(nearest_BK, order_BK, axis=1)
@@ -121,7 +137,7 @@ def _nearest(images: EmbeddingSet, count: int) -> NDArray[np.int64]:
 
 
 def _pattern(nearest_NK: NDArray[np.int64]) -> sparse.csr_array:
-    """1 where an image is among another's nearest."""
+    """Return a matrix that is 1 where an image is among the nearest of another."""
     images, count = nearest_NK.shape
     ones = np.ones(nearest_NK.size, np.float32)
     ends = np.arange(images + 1) * count
@@ -129,15 +145,15 @@ def _pattern(nearest_NK: NDArray[np.int64]) -> sparse.csr_array:
 
 
 def _reciprocal(nearest_NK: NDArray[np.int64]) -> sparse.csr_array:
-    """1 where two images are among each other's nearest (equation 3)."""
+    """Return a matrix that is 1 where two images are among each other's nearest (equation 3)."""
     near_NN = _pattern(nearest_NK)
     return near_NN.multiply(near_NN.T).tocsr()
 
 
 def _expanded(reciprocal_BN: sparse.csr_array, half_NN: sparse.csr_array) -> sparse.csr_array:
-    """Joined by the neighbours of each neighbour, where two thirds of those are neighbours already.
+    """Add the neighbours of each neighbour where two thirds of them are shared (equation 4).
 
-    Equation 4; half_NN: reciprocal neighbours among half as many.
+    Here `half_NN` contains the reciprocal neighbours among half as many nearest images.
     """
     shared_BN = (reciprocal_BN @ half_NN.T).multiply(reciprocal_BN).tocoo()
     enough = 3 * shared_BN.data >= 2 * half_NN.sum(axis=1)[shared_BN.col]
@@ -149,15 +165,15 @@ def _expanded(reciprocal_BN: sparse.csr_array, half_NN: sparse.csr_array) -> spa
 
 
 def _cosines(vectors_ND: NDArray[np.float32], pairs_NN: sparse.csr_array) -> NDArray[np.float32]:
-    """The cosine of each pair that the sparse matrix holds, in the order of its data."""
+    """Return the cosine of each pair in a sparse matrix, in the order of its data."""
     first = np.repeat(np.arange(len(vectors_ND)), np.diff(pairs_NN.indptr))
     return pair_cosines(vectors_ND, first, pairs_NN.indices)
 
 
 def _shared(query_1N: sparse.csr_array, holders_GN: sparse.csc_array) -> NDArray[np.float64]:
-    """Sum of the minima of the query's encoding and each reference's: G."""
+    """Return the sum of the minima of the query's encoding and each reference's, G."""
     holders_GM = holders_GN[:, query_1N.indices]
     weight = np.repeat(query_1N.data, np.diff(holders_GM.indptr))
     minimum = np.minimum(holders_GM.data, weight)
     total_G = np.bincount(holders_GM.indices, minimum, minlength=holders_GN.shape[0])
-    return total_G.astype(np.float64, copy=False)  # integers where nothing is shared
+    return total_G.astype(np.float64, copy=False)  # bincount gives integers if nothing is shared

@@ -1,5 +1,6 @@
-"""Similarities in units of how alike non-matches are. Axes: N images, Q queries, B queries of one
-block, G references, K nearest of the cohort.
+"""Express similarities relative to the similarities of non-matches.
+
+Axes: N images, Q queries, B queries of one block, G references, K nearest images of the cohort.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ COHORT_NEAREST = 200
 
 @dataclass(frozen=True, kw_only=True)
 class CohortStatistics:
-    """Of each image's similarities to the most similar of the cohort: mean and deviation."""
+    """Store the mean and deviation of each image's similarities to its nearest cohort images."""
 
     mean_N: NDArray[np.float32]
     deviation_N: NDArray[np.float32]
@@ -25,17 +26,25 @@ class CohortStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class NormalisedSimilarities(CosineSimilarities):
-    """Cosines, each side's cohort mean taken off and divided by its deviation, averaged.
+    """Compute cosines that are normalised by the cohort statistics of both sides (s-norm).
 
-    s' = ((s - mean_q) / deviation_q + (s - mean_g) / deviation_g) / 2: s-norm (Kenny 2010),
-    adaptive because each image has its own most similar of the cohort (Karam et al. 2011; Matejka
-    et al. 2017).
+    The normalised similarity is ((s - mean_q) / deviation_q + (s - mean_g) / deviation_g) / 2.
+
+    Source: s-norm, Kenny 2010; its adaptive form, in which each image uses its own nearest images
+    of the cohort, Karam et al. 2011 and Matejka et al. 2017.
+
+    Attributes:
+        queries: Embeddings of the queries.
+        references: Embeddings of the references.
+        of_queries: Cohort statistics of the queries.
+        of_references: Cohort statistics of the references.
     """
 
     of_queries: CohortStatistics
     of_references: CohortStatistics
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Yield the positions of a block of queries with their similarities, B x G."""
         scale_Q, shift_Q = _line(self.of_queries)
         scale_G, shift_G = _line(self.of_references)
         for rows, similarity_BG in super().blocks():
@@ -51,10 +60,17 @@ def normalised_similarities(
     *,
     nearest: int = COHORT_NEAREST,
 ) -> NormalisedSimilarities:
-    """Return similarities of queries to references, normalised by a cohort such as training images.
+    """Return similarities of queries to references, normalised by a cohort.
 
-    nearest: how many of the cohort speak for an image; all but one where it has fewer.
-    Raises UserError for a cohort of fewer than three.
+    Args:
+        queries: Embeddings of the queries.
+        references: Embeddings of the references.
+        cohort: Embeddings of other images, such as the training images.
+        nearest: Number of cohort images that are used for each image; if the cohort is smaller, all
+            but one are used.
+
+    Raises:
+        UserError: The cohort has fewer than three images.
     """
     return NormalisedSimilarities(
         queries=queries,
@@ -67,13 +83,18 @@ def normalised_similarities(
 def cohort_statistics(
     images: EmbeddingSet, cohort: EmbeddingSet, *, nearest: int = COHORT_NEAREST
 ) -> CohortStatistics:
-    """Return mean and deviation of each image's `nearest` highest cosines to the cohort.
+    """Return the mean and deviation of each image's `nearest` highest cosines to the cohort.
 
-    An image that is in the cohort itself does not count for itself, so at most all but one do.
+    An image that is part of the cohort is not compared with itself, so at most all but one image of
+    the cohort are used.
+
+    Raises:
+        UserError: The cohort has fewer than three images.
     """
     if len(cohort.ids) < 3:
         raise UserError(
-            f"score normalisation: a cohort of {len(cohort.ids)} images; it needs at least three"
+            "score normalisation needs a cohort of at least three images "
+            f"(got {len(cohort.ids)}); choose a larger one"
         )
     nearest = min(nearest, len(cohort.ids) - 1)
     mean_N = np.empty(len(images.ids), np.float32)
@@ -86,6 +107,6 @@ def cohort_statistics(
 
 
 def _line(of: CohortStatistics) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Half of (s - mean) / deviation, as what to multiply s by and what to take off."""
+    """Return half of (s - mean) / deviation as a factor of s and an offset to subtract."""
     scale_N = 0.5 / np.maximum(of.deviation_N, np.finfo(np.float32).eps)
     return scale_N.astype(np.float32), (scale_N * of.mean_N).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Similarities of queries to references, a block of queries at a time, and of pairs.
+"""Compute similarities of queries to references in blocks of queries, and of pairs.
 
-Axes: Q queries, B queries of one block, G references (the gallery), D dimensions, N images,
-P pairs.
+Axes: Q queries, B queries of one block, G references (the gallery), D dimensions, N images, P
+pairs.
 """
 
 from collections.abc import Iterator
@@ -18,38 +18,47 @@ PAIRS_AT_ONCE = 8192
 
 
 class Similarities(Protocol):
-    """Whatever says how alike queries and references are; larger is more alike.
+    """Describe similarities of queries to references; larger means more similar.
 
-    A query has no similarity to itself: -inf where both ids are equal.
+    A query has no similarity to itself: the value is -inf where both ids are equal.
     """
 
     @property
-    def query_ids(self) -> tuple[str, ...]: ...
+    def query_ids(self) -> tuple[str, ...]:
+        """Return the ids of the queries."""
 
     @property
-    def reference_ids(self) -> tuple[str, ...]: ...
+    def reference_ids(self) -> tuple[str, ...]:
+        """Return the ids of the references."""
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """The places of a block's queries, and their similarities B x G; all queries in order."""
-        ...
+        """Yield the positions of a block of queries with their similarities, B x G, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CosineSimilarities:
-    """Cosines of embeddings of unit length."""
+    """Compute cosine similarities of embeddings of unit length.
+
+    Attributes:
+        queries: Embeddings of the queries.
+        references: Embeddings of the references.
+    """
 
     queries: EmbeddingSet
     references: EmbeddingSet
 
     @property
     def query_ids(self) -> tuple[str, ...]:
+        """Return the ids of the queries."""
         return self.queries.ids
 
     @property
     def reference_ids(self) -> tuple[str, ...]:
+        """Return the ids of the references."""
         return self.references.ids
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Yield the positions of a block of queries with their similarities, B x G, in order."""
         place = {image_id: n for n, image_id in enumerate(self.reference_ids)}
         size = max(1, BLOCK_ENTRIES // max(1, len(self.reference_ids)))
         for start in range(0, len(self.query_ids), size):
@@ -64,7 +73,21 @@ class CosineSimilarities:
 def pair_cosines(
     vectors_ND: NDArray[np.float32], first_P: NDArray[np.integer], second_P: NDArray[np.integer]
 ) -> NDArray[np.float32]:
-    """Return the cosine of each pair of vectors of unit length, by their places."""
+    """Return the cosine similarity of pairs of unit vectors.
+
+    Args:
+        vectors_ND: The vectors.
+        first_P: Position of the first vector of each pair.
+        second_P: Position of the second vector of each pair.
+
+    Returns:
+        The cosine similarities, float32 P.
+
+    Example:
+        >>> vectors = np.array([[1, 0], [0.6, 0.8]], np.float32)
+        >>> pair_cosines(vectors, np.array([0, 0]), np.array([0, 1])).tolist()
+        [1.0, 0.6000000238418579]
+    """
     cosine_P = np.empty(len(first_P), np.float32)
     for start in range(0, len(first_P), PAIRS_AT_ONCE):
         some = slice(start, start + PAIRS_AT_ONCE)

@@ -1,7 +1,9 @@
-"""Whitening learned on an atlas's own images. Axes: N images, F features, D dimensions.
+"""Learn a whitening on the images of an atlas.
 
-Directions that all images share, such as stain and cell type, no longer drown those that tell
-them apart.
+Whitening reduces the weight of directions that all images share, such as stain and cell type, so
+that they no longer hide the directions that distinguish images.
+
+Axes: N images, F features, D dimensions.
 """
 
 from collections import Counter
@@ -20,14 +22,14 @@ from atlas.dataset.artifacts import EmbeddingSet
 from atlas.training.weights import weights_hash
 
 MOST_DIMENSIONS, FEWEST_DIMENSIONS = 256, 16
-IMAGES_PER_DIMENSION = 4  # fewer leave the weak directions to chance, and whitening blows those up
+IMAGES_PER_DIMENSION = 4  # with fewer, weak directions are noise, which whitening would amplify
 
 
 def whitening_of(features_NF: NDArray[np.float32]) -> nn.Linear:
-    """The linear map F -> D after which the strongest directions vary equally.
+    """Return a linear map F -> D after which the strongest directions have equal variance.
 
-    PCA whitening (Jegou & Chum 2012). With too few images to tell the directions, the features
-    stay as they are.
+    This is PCA whitening (Jegou & Chum 2012). If there are too few images to estimate the
+    directions, the features stay as they are.
     """
     dimension = _dimension(features_NF)
     if dimension < FEWEST_DIMENSIONS:
@@ -40,12 +42,14 @@ def whitening_of(features_NF: NDArray[np.float32]) -> nn.Linear:
 
 
 def class_whitening_of(features_NF: NDArray[np.float32], classes: Sequence[Hashable]) -> nn.Linear:
-    """The linear map F -> D after which images of a class vary equally in all directions.
+    """Return a linear map F -> D after which the images of a class vary equally in all directions.
 
-    Learned whitening (Mikolajczyk & Matas 2007; Radenovic et al. 2018): the scatter
-    within classes is whitened, then PCA keeps the directions in which all images vary most. It is
-    pooled over classes and shrunk (Ledoit & Wolf 2004), for a class has few images. Classes of
-    one image count for nothing; with too few images, the features stay as they are.
+    The scatter within classes is whitened, then PCA keeps the directions in which all images vary
+    most. The scatter is pooled over classes and shrunk (Ledoit & Wolf 2004), because each class has
+    few images. Classes with a single image are ignored. If there are too few images, the features
+    stay as they are.
+
+    Source: learned whitening, Mikolajczyk & Matas 2007 and Radenovic et al. 2018.
     """
     # Takes a second to load, and trained embedders need none.
     from sklearn.covariance import ledoit_wolf
@@ -69,10 +73,10 @@ def class_whitening_of(features_NF: NDArray[np.float32], classes: Sequence[Hasha
 
 
 def whiten(fitted: nn.Linear, embeddings: EmbeddingSet) -> EmbeddingSet:
-    """The embeddings after a whitening, of unit length again.
+    """Return whitened embeddings, scaled to unit length again.
 
-    Their provenance has a fingerprint of its own: they compare with none but the same whitening of
-    the same embedder.
+    They have a fingerprint of their own, so they can only be compared with embeddings of the same
+    embedder and the same whitening.
     """
     with torch.inference_mode():
         rows_ND = functional.normalize(fitted(torch.from_numpy(embeddings.vectors_ND)), dim=1)
@@ -99,7 +103,7 @@ def _unchanged(features_NF: NDArray[np.floating]) -> nn.Linear:
 
 
 def _centred(weight_DF: NDArray[np.float64], mean_F: NDArray[np.float64]) -> nn.Linear:
-    """The map that takes the mean to zero."""
+    """Return the linear map that subtracts the mean and applies the weight."""
     linear = nn.Linear(weight_DF.shape[1], weight_DF.shape[0])
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(weight_DF))

@@ -1,4 +1,4 @@
-"""Small folders whose labels are easy to see, for trainings of seconds."""
+"""Draw small folders whose labels are easy to see, for trainings that take seconds."""
 
 import csv
 from pathlib import Path
@@ -24,7 +24,7 @@ TINY = ClassifierSettings(
 
 
 def draw_folder(data: Path, *, train: int, test: int, channels: int = 2, side_px: int = 32) -> Path:
-    """An atlas folder of its own labels and channels; some images share an identity."""
+    """Draw an atlas folder with the given labels and channels; some images share an identity."""
     names = [f"channel{c}" for c in range(channels)]
     data.mkdir(parents=True)
     pattern = "{id}.png" if channels == 1 else "{id}_{channel}.png"

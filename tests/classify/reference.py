@@ -1,4 +1,4 @@
-"""Naive twins in plain Python: slow, short, and written from the definition."""
+"""Compute losses naively in plain Python, written from the definitions."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Where networks look: by hand, by symmetry, and what every recipe guarantees."""
+"""Check activation maps by hand, by symmetry, and by what every recipe guarantees."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def classifier_of(network: ClassifierNetwork, settings: ClassifierSettings = TIN
 
 
 def by_hand(backbone: nn.Module) -> ClassifierNetwork:
-    """Two features of a gray image, its brightness and its darkness, averaged; four labels."""
+    """Build a network with two features, brightness and darkness of a gray image, and 4 labels."""
     inputs = Inputs(
         mixing_of("as_stored", ("gray",)), ChannelStatistics(mean_C=(0.0,), std_C=(1.0,))
     )
@@ -72,7 +72,7 @@ def test_a_map_by_hand() -> None:
     assert not maps[BLIND].any()
 
 
-def test_a_coarser_map_is_drawn_out_between_its_middles() -> None:
+def test_a_coarser_map_is_interpolated_between_its_centres() -> None:
     """16 px by a stride of 2: the middle of place 3 lies between pixels 6 and 7, so both are three
     quarters its own, and a quarter that of the next."""
     image = np.zeros((1, 1, 16, 16), np.uint8)
@@ -87,7 +87,7 @@ def test_a_coarser_map_is_drawn_out_between_its_middles() -> None:
 
 @pytest.mark.parametrize("view", range(8))
 def test_the_map_of_a_rotated_image_is_the_rotated_map(view: int) -> None:
-    """Of a network that itself knows no direction."""
+    """Use a network that does not depend on direction."""
     torch.manual_seed(0)
     layers = [nn.AvgPool2d(2), nn.Conv2d(1, 3, 1), nn.ReLU(), nn.AvgPool2d(3, 1, 1)]
     classifier = classifier_of(by_hand(nn.Sequential(*layers, nn.Conv2d(3, 2, 1))))
@@ -102,7 +102,7 @@ def test_the_map_of_a_rotated_image_is_the_rotated_map(view: int) -> None:
     )
 
 
-def test_a_classifier_of_crops_looks_at_the_middle_alone() -> None:
+def test_a_classifier_of_crops_only_looks_at_the_centre() -> None:
     settings = replace(TINY, training=replace(TINY.training, crop_px=32))
     images = gray(2, 37)
     classifier = classifier_of(by_hand(bright_and_dark()))
@@ -116,7 +116,7 @@ def test_a_classifier_of_crops_looks_at_the_middle_alone() -> None:
 @pytest.mark.parametrize(
     ("size_px", "places"), [(24, 12), (64, 16), (104, 26), (224, 14), (256, 16), (448, 14)]
 )
-def test_the_deepest_stage_with_fourteen_places_is_looked_at(size_px: int, places: int) -> None:
+def test_the_deepest_stage_with_fourteen_positions_is_used(size_px: int, places: int) -> None:
     network = made(KINDS["backbone"]).eval()
     shapes: list[torch.Size] = []
     layer = stage_to_look_at(network, noise(1, size_px))
@@ -157,14 +157,14 @@ def test_every_recipe_gives_maps(classifier: Classifier) -> None:
         one.any() for one in maps[:4]
     )
     assert not np.array_equal(maps[:4], maps[4:])
-    # Nothing of the network is another afterwards, hooks and gradients among it.
+    # The network is unchanged afterwards, including its hooks and gradients.
     assert weights_hash(classifier.network) == before
     assert classifier.network.training
     assert all(parameter.grad is None for parameter in classifier.network.parameters())
     assert not any(module._forward_hooks for module in classifier.network.modules())
 
 
-def test_maps_are_the_same_beside_any_others(classifier: Classifier) -> None:
+def test_maps_do_not_depend_on_other_images(classifier: Classifier) -> None:
     images = noise(3, classifier.image_size_px, channels=len(STORED)).numpy()
     together = activation_maps(classifier, images, [0, 1, 2])
     rotated_round = activation_maps(classifier, images[::-1].copy(), [2, 1, 0])
@@ -180,7 +180,7 @@ def test_more_images_than_a_batch() -> None:
     assert maps[16].tobytes() == activation_maps(classifier, images[16:], [1])[0].tobytes()
 
 
-def test_a_label_for_each_image() -> None:
+def test_each_image_needs_a_label() -> None:
     with pytest.raises(ValueError, match="1 labels for 2 images"):
         activation_maps(classifier_of(by_hand(bright_and_dark())), gray(2, 8), [0])
     none = activation_maps(classifier_of(by_hand(bright_and_dark())), gray(0, 8), [])

@@ -8,7 +8,7 @@ from atlas.training.layers import MixChannels
 from classify.channels import AS_STORED, CHANNEL_RECIPES, mixing_of
 from tests.classify.networks.made import KINDS, MEAN, STD, made, noise
 
-# Not in the order of the recipes: names decide, not places.
+# The order differs from that of the recipes, because names decide and not positions.
 STORED = ("yellow", "blue", "green", "red")
 PIXEL = {"yellow": 41, "blue": 31, "green": 20, "red": 10}
 
@@ -42,19 +42,19 @@ def test_no_mixture_leaves_the_range_of_the_channels(recipe: str) -> None:
         assert sum(weights) in (0, 1)
 
 
-def test_only_as_stored_changes_nothing() -> None:
+def test_only_the_recipe_as_stored_changes_nothing() -> None:
     assert mixing_of(AS_STORED, STORED).changes_nothing
     assert not mixing_of("rgby", STORED).changes_nothing  # another order
     assert mixing_of("rgby", ("red", "green", "blue", "yellow")).changes_nothing
     assert not mixing_of("red", STORED).changes_nothing
 
 
-def test_channels_that_the_atlas_lacks_are_named() -> None:
-    with pytest.raises(UserError, match=r"needs blue, red; the atlas has gray, green: take"):
+def test_channels_that_the_atlas_lacks_are_listed() -> None:
+    with pytest.raises(UserError, match=r"needs blue, red; the atlas has gray, green; choose"):
         mixing_of("rgb", ("gray", "green"))
 
 
-def test_unknown_recipes_are_named_beside_the_known() -> None:
+def test_an_unknown_recipe_is_refused_with_a_list_of_known_ones() -> None:
     with pytest.raises(UserError, match=r"violet is not one of as_stored, rgby, .*, gray"):
         mixing_of("violet", ("gray",))
 
@@ -77,7 +77,7 @@ def test_a_network_sees_the_mixture_with_its_statistics() -> None:
     torch.testing.assert_close(network.inputs(images), (wanted - MEAN) / STD)
 
 
-def test_what_is_not_in_the_recipe_changes_nothing() -> None:
+def test_channels_outside_the_recipe_change_nothing() -> None:
     network = made(replace(KINDS["backbone"], channel_recipe="0_g_0")).eval()
     images = noise(2, 64)
     without_red, without_green = images.clone(), images.clone()

@@ -1,4 +1,4 @@
-"""Folds trained on a small atlas, and what they say together."""
+"""Check folds that are trained on a small atlas, and their combined results."""
 
 import csv
 import time
@@ -111,9 +111,7 @@ def test_thresholds_are_chosen_out_of_fold(run: tuple[Path, pd.DataFrame], data:
     assert chosen == choose_thresholds(together.probabilities_NC, truth)
 
 
-def test_the_summary_is_what_can_be_computed_from_the_files(
-    run: tuple[Path, pd.DataFrame], data: Path
-) -> None:
+def test_the_summary_agrees_with_the_files(run: tuple[Path, pd.DataFrame], data: Path) -> None:
     folder, table = run
     rows = table.set_index("fold")
     assert list(rows.index) == [*NAMES, "out_of_fold", "mean", "std"]
@@ -147,7 +145,7 @@ def test_thresholds_of_others_are_chosen_without_the_fold_itself(
         assert score == pytest.approx(expected)
 
 
-def test_folds_may_be_trained_one_by_one_and_end_as_if_at_once(
+def test_folds_that_are_trained_one_by_one_give_the_same_result(
     run: tuple[Path, pd.DataFrame],
     data: Path,
     tmp_path: Path,
@@ -167,10 +165,10 @@ def test_folds_may_be_trained_one_by_one_and_end_as_if_at_once(
 
 
 @pytest.mark.slow
-def test_folds_that_are_killed_again_and_again_end_as_if_they_had_not_been(
+def test_folds_that_are_killed_repeatedly_give_the_same_result(
     run: tuple[Path, pd.DataFrame], data: Path, tmp_path: Path
 ) -> None:
-    """In training, and when a fold's weights are kept."""
+    """Kill the run during training and while the weights of a fold are written."""
     folder = tmp_path / "R" / "folds"
     for mark in ("fold1/checkpoints/last.ckpt", "fold2/weights.safetensors"):
         process = FORKED.Process(target=run_folds, args=(data, folder))
@@ -185,7 +183,7 @@ def test_folds_that_are_killed_again_and_again_end_as_if_they_had_not_been(
     assert_equal_folders(folder, run[0])
 
 
-def test_a_finished_fold_is_not_trained_again_and_may_be_seen_otherwise(
+def test_a_finished_fold_is_not_trained_again_for_another_prediction(
     run: tuple[Path, pd.DataFrame], data: Path
 ) -> None:
     folder, _ = run

@@ -18,7 +18,7 @@ def test_boxes_by_hand() -> None:
     np.testing.assert_allclose([first.mass, second.mass], [0.9 / total, 2.0 / total], rtol=1e-6)
 
 
-def test_small_places_are_left_out_but_for_the_peaks_own() -> None:
+def test_small_regions_are_left_out_except_for_that_of_the_peak() -> None:
     found = np.zeros((20, 20), np.float32)
     found[3, 3], found[10:14, 10:14], found[0, 19] = 1.0, 0.8, 0.9
     boxes = boxes_of(found, share=0.5, least_area=0.01)
@@ -34,7 +34,7 @@ def test_an_empty_map_has_no_box() -> None:
     arrays(np.float32, (9, 7), elements=st.floats(0, 1, width=32)),
     st.floats(0.05, 1.0),
 )
-def test_boxes_hold_all_that_is_bright(found: np.ndarray, share: float) -> None:
+def test_boxes_contain_all_bright_pixels(found: np.ndarray, share: float) -> None:
     boxes = boxes_of(found, share=share, least_area=0)
     inside = np.zeros(found.shape, bool)
     for box in boxes:

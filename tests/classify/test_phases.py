@@ -1,4 +1,4 @@
-"""Two losses, one after the other, in real trainings of moments."""
+"""Check two losses that follow one another, in short trainings."""
 
 import csv
 from dataclasses import replace
@@ -22,7 +22,7 @@ from classify.training import SELECTED_BY, ClassifierModule, train_classifier
 from tests.atlas.training.stopping import StopsBefore
 from tests.classify.atlases import TINY, draw_folder
 
-# So heavy that a look at the number says which loss it is of: soft_f1 is at most 1.
+# This weight is so large that the value shows which loss is used: soft_f1 is at most 1.
 HEAVY_BCE = parse_loss("1000 bce")
 PHASED = replace(
     TINY,
@@ -47,7 +47,7 @@ class Stopped(StopsBefore, ClassifierModule):
 def train(
     data: Path, folder: Path, settings: ClassifierSettings, stop_before: int | None = None
 ) -> dict[str, torch.Tensor]:
-    """On all images, with a checkpoint at every step; the weights after the last."""
+    """Train on all images with a checkpoint at every step, and return the last weights."""
     manifest = read_manifest(data)
     store = fill_store(manifest, data.parent / "store", size_px=32)
     labels = [row.labels or () for row in manifest.rows]
@@ -93,8 +93,10 @@ def test_each_epoch_learns_and_logs_the_loss_of_its_phase(data: Path, tmp_path: 
         assert all(0 < float(row[name]) < 1 for row in phased[1:])
 
 
-def test_a_run_stopped_in_any_phase_ends_as_if_it_had_not_been(data: Path, tmp_path: Path) -> None:
-    """In the first phase, at the change, and in the middle of the second."""
+def test_a_run_that_is_stopped_in_any_phase_gives_the_same_result(
+    data: Path, tmp_path: Path
+) -> None:
+    """Stop in the first phase, at the change, and in the middle of the second phase."""
     whole = train(data, tmp_path / "whole", PHASED)
     for step in (2, BATCHES, 2 * BATCHES + 3):
         with pytest.raises(RuntimeError, match="stopped"):

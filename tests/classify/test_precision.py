@@ -1,5 +1,8 @@
-"""In which numbers a classifier predicts. Whether the machine has bfloat16 is pretended: torch
-computes in it everywhere, if slowly."""
+"""Check the precision in which a classifier predicts.
+
+The tests pretend that the machine has or lacks bfloat16; torch computes in it everywhere, if
+slowly.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +48,7 @@ def rows_of(classifier: Classifier, store: ImageStore, folder: Path) -> np.ndarr
     return found.probabilities_NC
 
 
-def test_it_predicts_in_what_it_learned_in(monkeypatch, store, tmp_path) -> None:
+def test_predictions_use_the_precision_of_the_training(monkeypatch, store, tmp_path) -> None:
     monkeypatch.setattr(classifiers, "machine_has_bfloat16", lambda: True)
     rows = rows_of(learned(), store, tmp_path)
     exact = rows_of(learned(TINY), store, tmp_path)
@@ -56,7 +59,7 @@ def test_it_predicts_in_what_it_learned_in(monkeypatch, store, tmp_path) -> None
 
 
 def test_a_machine_without_bfloat16_predicts_in_float32(monkeypatch, store, tmp_path) -> None:
-    """What was kept in the other precision is left alone."""
+    """Leave the rows that were kept in the other precision as they are."""
     monkeypatch.setattr(classifiers, "machine_has_bfloat16", lambda: True)
     rows = rows_of(learned(), store, tmp_path)
     monkeypatch.setattr(classifiers, "machine_has_bfloat16", lambda: False)
@@ -66,7 +69,7 @@ def test_a_machine_without_bfloat16_predicts_in_float32(monkeypatch, store, tmp_
 
 
 def test_bfloat16_keeps_the_order_of_images(monkeypatch, store, tmp_path) -> None:
-    """Eight bits of a logit would leave few values; ranks and thresholds need them apart."""
+    """Check that values differ: eight bits of a logit would leave too few for ranks."""
     monkeypatch.setattr(classifiers, "machine_has_bfloat16", lambda: True)
     rows = rows_of(learned(), store, tmp_path)
     assert all(len(np.unique(column)) > 0.98 * len(store.ids) for column in rows.T)

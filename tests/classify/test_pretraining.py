@@ -1,4 +1,4 @@
-"""Auto-encoders: what they learn, that they continue after a stop, and that classifiers take them."""
+"""Check auto-encoders: what they learn, that they resume, and that classifiers start from them."""
 
 import csv
 import math
@@ -63,7 +63,7 @@ def built(settings: PretrainingSettings) -> AutoEncoder:
 
 
 def test_divergence_by_hand() -> None:
-    """Of N(0, 1): 0. Of N(1, 1): 1/2. Of N(0, e): (e - 1 - 1) / 2. Mean over the three."""
+    """Check N(0, 1): 0, N(1, 1): 1/2, N(0, e): (e - 1 - 1) / 2, and the mean over the three."""
     divergence = kl_divergence(torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, 1.0]))
     assert divergence.item() == pytest.approx((0 + 0.5 + (math.e - 2) / 2) / 3)
 
@@ -77,7 +77,9 @@ def test_divergence_agrees_with_torchs_own() -> None:
 
 @BOTH
 @pytest.mark.parametrize("size_px", [32, 64, 80, 96])
-def test_the_image_is_drawn_at_its_own_size(settings: PretrainingSettings, size_px: int) -> None:
+def test_the_image_is_reconstructed_at_its_own_size(
+    settings: PretrainingSettings, size_px: int
+) -> None:
     network = built(settings)
     drawn, divergence = network(noise(2, size_px))
     assert drawn.shape == (2, 4, size_px, size_px)
@@ -85,7 +87,7 @@ def test_the_image_is_drawn_at_its_own_size(settings: PretrainingSettings, size_
     assert (divergence is None) == (settings is PLAIN)
 
 
-def test_numbers_are_drawn_while_training_alone() -> None:
+def test_numbers_are_drawn_at_random_only_in_training() -> None:
     network, images = built(VARIATIONAL), noise(2, 64)
     assert not torch.equal(network(images)[0], network(images)[0])
     network.eval()
@@ -109,7 +111,7 @@ class Stopped(StopsBefore, PretrainingModule):
 def train(
     data: Path, folder: Path, settings: PretrainingSettings, stop_before: int | None = None
 ) -> str:
-    """On all images, with a checkpoint at every step; the hash of the weights after the last."""
+    """Train on all images with a checkpoint at every step; return the hash of the last weights."""
     manifest, store = atlas_of(data)
     statistics = measure_channels(store, manifest.ids)
     network, _ = build_autoencoder(settings, statistics, store.channels)
@@ -131,7 +133,7 @@ def train(
 
 @BOTH
 @pytest.mark.parametrize("stop_before", [1, 3, 5])
-def test_a_run_stopped_at_any_step_ends_with_the_same_bits(
+def test_a_run_that_is_stopped_at_any_step_gives_the_same_bits(
     settings: PretrainingSettings, stop_before: int, data: Path, tmp_path: Path
 ) -> None:
     whole = train(data, tmp_path / "whole", settings)
@@ -141,7 +143,7 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_bits(
 
 
 @BOTH
-def test_a_run_folder_holds_weights_card_and_metrics(
+def test_a_run_folder_contains_weights_card_and_metrics(
     settings: PretrainingSettings, data: Path, tmp_path: Path
 ) -> None:
     manifest, store = atlas_of(data)
@@ -158,13 +160,13 @@ def test_a_run_folder_holds_weights_card_and_metrics(
         pretrain_backbone(manifest, store, replace(settings, kl_weight=0.5), tmp_path / "backbone")
 
 
-def test_it_holds_out_what_a_classifier_holds_out(data: Path, tmp_path: Path) -> None:
+def test_the_held_out_images_are_those_of_a_classifier(data: Path, tmp_path: Path) -> None:
     manifest, store = atlas_of(data)
     pretrained = pretrain_backbone(manifest, store, PLAIN, tmp_path / "backbone")
     assert pretrained.split == hold_out(manifest, share=PLAIN.hold_out_share, seed=0)
 
 
-def test_the_mean_of_each_channel_is_what_it_is_compared_with(data: Path, tmp_path: Path) -> None:
+def test_the_error_is_compared_with_that_of_the_channel_means(data: Path, tmp_path: Path) -> None:
     manifest, store = atlas_of(data)
     pretrained = pretrain_backbone(manifest, store, PLAIN, tmp_path / "backbone")
     pixels = store.read(manifest.ids).astype(np.float64) / 255
@@ -187,7 +189,7 @@ def test_classifiers_start_from_it(
 
 
 @pytest.mark.slow
-def test_it_learns_to_draw(tmp_path: Path) -> None:
+def test_it_learns_to_reconstruct(tmp_path: Path) -> None:
     data = draw_folder(tmp_path / "data", train=60, test=0, channels=1)
     manifest, store = atlas_of(data)
     longer = replace(PLAIN.training, epochs=25, learning_rate=3e-3, augmentation="none")
@@ -197,8 +199,8 @@ def test_it_learns_to_draw(tmp_path: Path) -> None:
     assert learned.mse < 0.6 * learned.mse_of_means
 
 
-def test_what_cannot_be_done_is_named_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(UserError) as refused:
         replace(USUAL, backbone="gapnet_pl", image_size_px=8, kl_weight=-1.0, hold_out_share=1.0)
-    for part in ("gapnet_pl", "8 px", "KL weight -1.0", "share 1.0"):
+    for part in ("gapnet_pl", "8 px", "KL weight must be at least 0 (got -1.0)", "(got 1.0)"):
         assert part in str(refused.value)

@@ -1,4 +1,4 @@
-"""Every network through a whole training of moments."""
+"""Train every network for a few steps."""
 
 import csv
 from dataclasses import replace
@@ -40,7 +40,7 @@ def train(data: Path, out: Path, settings: ClassifierSettings) -> TrainedClassif
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_a_stopped_training_ends_where_it_would_have(kind: str, data: Path, tmp_path: Path) -> None:
+def test_a_stopped_training_gives_the_same_result(kind: str, data: Path, tmp_path: Path) -> None:
     whole = train(data, tmp_path / "whole", settings_of(kind, 2))
     train(data, tmp_path / "stopped", settings_of(kind, 1))
     for name in ("settings.json", "classifier.json", "weights.safetensors"):
@@ -52,7 +52,9 @@ def test_a_stopped_training_ends_where_it_would_have(kind: str, data: Path, tmp_
 
 
 @pytest.mark.parametrize("kind", ["dual_decoder", "dual_segmentation"])
-def test_both_losses_are_kept_and_validation_has_one(kind: str, data: Path, tmp_path: Path) -> None:
+def test_both_losses_are_logged_and_validation_has_one(
+    kind: str, data: Path, tmp_path: Path
+) -> None:
     settings = settings_of(kind, 1)
     train(data, tmp_path, settings)
     with (tmp_path / "metrics.csv").open() as file:
@@ -66,7 +68,7 @@ def test_both_losses_are_kept_and_validation_has_one(kind: str, data: Path, tmp_
     }  # fmt: skip
 
 
-def test_card_and_weights_keep_the_recipe_of_channels(data: Path, tmp_path: Path) -> None:
+def test_card_and_weights_keep_the_channel_recipe(data: Path, tmp_path: Path) -> None:
     settings = replace(settings_of("backbone", 1), channel_recipe="channel1")
     train(data, tmp_path, settings)
     card = read_json(tmp_path / "classifier.json")

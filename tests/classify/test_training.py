@@ -46,7 +46,7 @@ def run(data: Path) -> tuple[Path, TrainedClassifier]:
     return folder, train(data, folder)
 
 
-def test_the_folder_holds_what_later_stages_need(
+def test_the_folder_contains_what_later_stages_need(
     run: tuple[Path, TrainedClassifier], data: Path
 ) -> None:
     folder, trained = run
@@ -108,10 +108,10 @@ def test_other_settings_in_the_same_folder_are_refused(
         train(data, run[0], replace(TINY, hidden=8))
 
 
-def test_a_run_that_was_stopped_ends_where_it_would_have(
+def test_a_run_that_was_stopped_gives_the_same_result(
     run: tuple[Path, TrainedClassifier], data: Path, tmp_path: Path
 ) -> None:
-    """Its first epoch comes from a run of one epoch, as a kill after that epoch leaves it."""
+    """Take the first epoch from a run of one epoch, as if the run was killed after it."""
     folder = tmp_path / "run"
     train(data, folder, for_epochs(1))
     for name in ("settings.json", "classifier.json", "weights.safetensors"):
@@ -123,15 +123,13 @@ def test_a_run_that_was_stopped_ends_where_it_would_have(
         assert (folder / table).read_bytes() == (run[0] / table).read_bytes()
 
 
-def test_the_last_epoch_is_kept_whatever_the_held_out_images_say(
-    data: Path, tmp_path: Path
-) -> None:
-    """Where the best is kept they have a say: three epochs, and their labels rotated round."""
+def test_the_last_epoch_does_not_depend_on_the_held_out_images(data: Path, tmp_path: Path) -> None:
+    """Replace the labels of the held-out images, which changes the best epoch."""
     manifest = read_manifest(data)
     store = fill_store(manifest, data.parent / "store", size_px=32)
     ids = manifest.labelled.ids
     split = HoldOut(training_ids=ids[:30], validation_ids=ids[30:])
-    rotated = [
+    changed = [
         replace(row, labels=tuple({0, 1, 2} - set(row.labels or ())) or (0,))
         if row.id in split.validation_ids
         else row
@@ -140,12 +138,12 @@ def test_the_last_epoch_is_kept_whatever_the_held_out_images_say(
     weights = {}
     for kept in ("best", "last"):
         settings = replace(for_epochs(3), kept_epoch=kept)
-        for name, rows in (("reported", manifest.rows), ("rotated", rotated)):
+        for name, rows in (("original", manifest.rows), ("changed", changed)):
             labelled = Manifest(spec=manifest.spec, rows=tuple(rows))
             made = train_on(labelled, store, settings, split, tmp_path / f"{kept}_{name}")
             weights[kept, name] = made.weights_hash
-    assert weights["last", "reported"] == weights["last", "rotated"]
-    assert weights["best", "reported"] != weights["best", "rotated"]
+    assert weights["last", "original"] == weights["last", "changed"]
+    assert weights["best", "original"] != weights["best", "changed"]
 
 
 def test_weights_of_another_run_are_refused(data: Path, tmp_path: Path) -> None:
@@ -191,7 +189,7 @@ def test_the_command_prints_start_scores_and_files(
     assert (tmp_path / "runs" / "store").is_dir()
 
 
-def test_settings_that_cannot_work_are_named_all_at_once() -> None:
+def test_all_settings_that_cannot_work_are_reported_at_once() -> None:
     impossible = replace(TINY.training, epochs=0, batch_size=1, learning_rate=0.0, seed=-1)
     with pytest.raises(UserError, match=r"0 epochs.*batch size 1.*seed -1.*rate 0\.0.*size 8"):
         replace(TINY, image_size_px=8, training=impossible)
@@ -217,7 +215,9 @@ def test_equal_seeds_draw_equal_weights() -> None:
 
 
 @pytest.mark.gpu
-def test_a_gpu_trains_a_classifier_that_predicts_alike_twice(data: Path, tmp_path: Path) -> None:
+def test_a_gpu_trains_a_classifier_with_reproducible_predictions(
+    data: Path, tmp_path: Path
+) -> None:
     classifier = train(data, tmp_path / "run").classifier
     store = fill_store(read_manifest(data), data.parent / "store", size_px=32)
     first, second = (

@@ -1,4 +1,4 @@
-"""Predictions over several views: how they are combined, what they cost, what is kept."""
+"""Check predictions over several views: how they are combined, their memory, and what is kept."""
 
 import statistics
 from dataclasses import replace
@@ -55,7 +55,7 @@ def classifier(store: ImageStore) -> Classifier:
     ),
     combine=st.sampled_from(sorted(NAIVE)),
 )
-def test_views_are_combined_as_their_names_say(views: np.ndarray, combine: str) -> None:
+def test_views_are_combined_by_the_named_statistic(views: np.ndarray, combine: str) -> None:
     made = combined(torch.from_numpy(views), combine).numpy()
     for n in range(2):
         for label in range(3):
@@ -76,8 +76,10 @@ class Corner(torch.nn.Module):
 
 
 def test_every_crop_is_seen_in_every_rotation() -> None:
-    """A crop of 4 of 5 px has its corners at 0 or 1 and at 3 or 4: rotated round, each of them comes
-    first once, and no other pixel does."""
+    """Check the corners: a crop of 4 of 5 px has them at 0 or 1 and at 3 or 4.
+
+    Over all rotations each of them is the first pixel once, and no other pixel is.
+    """
     corners = list(product((0, 1, 3, 4), repeat=2))
     for place in product(range(5), repeat=2):
         image = torch.full((1, 1, 5, 5), -9.0)
@@ -107,7 +109,7 @@ def test_memory_is_that_of_one_view_of_one_batch(classifier: Classifier) -> None
 
 
 @pytest.mark.parametrize("combine", ["mean", "max", "median"])
-def test_rows_are_the_same_bits_alone_and_beside_others(
+def test_rows_do_not_depend_on_other_images(
     classifier: Classifier, store: ImageStore, tmp_path: Path, combine: str
 ) -> None:
     how = PredictionSettings(views=8, crops=4, view_px=32, combine=combine)  # type: ignore[arg-type]
@@ -119,7 +121,7 @@ def test_rows_are_the_same_bits_alone_and_beside_others(
     assert whole.provenance["prediction"]["combine"] == combine
 
 
-def test_each_way_of_predicting_keeps_rows_of_its_own(
+def test_each_prediction_setting_keeps_separate_rows(
     classifier: Classifier, store: ImageStore, tmp_path: Path
 ) -> None:
     cropped = replace(EIGHT, crops=4, view_px=32)
@@ -145,10 +147,10 @@ def test_each_way_of_predicting_keeps_rows_of_its_own(
     assert [path.stat().st_mtime_ns for path in parts] == before
 
 
-def test_what_learned_from_crops_is_shown_their_middle(
+def test_a_classifier_of_crops_predicts_from_the_centre(
     classifier: Classifier, store: ImageStore, tmp_path: Path
 ) -> None:
-    """Unless told otherwise: corners of the same side, or another side."""
+    """Check the default, corners of the same side, and another side."""
     training = replace(classifier.settings.training, crop_px=32)
     cropped = replace(classifier, settings=replace(classifier.settings, training=training))
     asked = [
@@ -166,7 +168,7 @@ def test_what_learned_from_crops_is_shown_their_middle(
     assert np.array_equal(rows[4], rows[5])
 
 
-def test_features_too_are_of_the_middle(classifier: Classifier) -> None:
+def test_features_are_of_the_centre_too(classifier: Classifier) -> None:
     images = torch.randint(0, 256, (4, 2, SIZE_PX, SIZE_PX), dtype=torch.uint8)
     network = classifier.network.eval()
     with torch.inference_mode():
@@ -178,18 +180,21 @@ def test_features_too_are_of_the_middle(classifier: Classifier) -> None:
     ("how", "said"),
     [
         (PredictionSettings(crops=4), "would all be alike"),
-        (PredictionSettings(crops=4, view_px=41), "41 px: the classifier's images have 40 px"),
+        (
+            PredictionSettings(crops=4, view_px=41),
+            "crops of 41 px: the size must be between 1 px and 40 px",
+        ),
         (PredictionSettings(view_px=0), "crops of 0 px"),
     ],
 )
-def test_what_cannot_be_seen_is_refused(
+def test_crops_that_do_not_fit_are_refused(
     classifier: Classifier, store: ImageStore, tmp_path: Path, how: PredictionSettings, said: str
 ) -> None:
     with pytest.raises(UserError, match=said):
         predict(classifier, store, store.ids, folder=tmp_path, prediction=how)
 
 
-def test_the_mean_of_several_is_joined_by_id(
+def test_the_mean_of_several_classifiers_is_aligned_by_id(
     classifier: Classifier, store: ImageStore, tmp_path: Path
 ) -> None:
     first = predict(classifier, store, store.ids, folder=tmp_path)

@@ -1,4 +1,4 @@
-"""Crops, external images and averaged weights in a classifier's run, and what is refused."""
+"""Check crops, external images and averaged weights, and which settings are refused."""
 
 import csv
 from dataclasses import replace
@@ -42,7 +42,7 @@ def train(data: Path, out: Path, settings: Any) -> TrainedClassifier:
     return train_classifier(manifest, store, settings, out)
 
 
-def test_all_of_it_together_trains_and_is_kept(data: Path, tmp_path: Path) -> None:
+def test_all_options_work_together_and_are_stored(data: Path, tmp_path: Path) -> None:
     settings = changed(
         {"crop_px": 32, "augmentation": "strong", "averaged_checkpoints": 2, "optimizer": "adamw",
          "weight_decay": 0.01, "schedule": "one_cycle"},
@@ -57,9 +57,9 @@ def test_all_of_it_together_trains_and_is_kept(data: Path, tmp_path: Path) -> No
         external_share=0.5, kept_epoch="last",
     ))  # fmt: skip
     assert best.classifier.weights_hash != trained.classifier.weights_hash
-    reported = read_json(tmp_path / "run" / "settings.json")
-    assert reported["external_share"] == 0.5
-    assert reported["training"]["crop_px"] == 32
+    stored = read_json(tmp_path / "run" / "settings.json")
+    assert stored["external_share"] == 0.5
+    assert stored["training"]["crop_px"] == 32
 
 
 def test_an_external_share_without_external_images_is_refused(tmp_path: Path) -> None:
@@ -71,14 +71,14 @@ def test_an_external_share_without_external_images_is_refused(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("training", "settings", "said"),
     [
-        ({"crop_px": 33}, {}, "crops of 33 px: larger than the images of 32 px"),
+        ({"crop_px": 33}, {}, "crops of 33 px are larger than the images of 32 px"),
         ({"crop_px": 20}, {}, "crops of 20 px: at least 32 px"),
-        ({}, {"external_share": 1.0}, "external share 1.0"),
-        ({"sampler": "m_per_class"}, {"external_share": 0.5}, "m_per_class fills its batches"),
+        ({}, {"external_share": 1.0}, "external share must be between 0 and 1 (got 1.0)"),
+        ({"sampler": "m_per_class"}, {"external_share": 0.5}, "does not work with the sampler"),
         ({"averaged_checkpoints": 2}, {}, "give --kept-epoch last"),
     ],
 )
-def test_what_does_not_go_together_is_refused(
+def test_settings_that_contradict_each_other_are_refused(
     training: dict[str, Any], settings: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(UserError) as refused:

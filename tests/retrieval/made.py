@@ -1,4 +1,4 @@
-"""Small manifests, stores and settings that can be distinguished, for tests."""
+"""Build small manifests, stores and settings whose identities are easy to distinguish."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ SIZE_PX = 32
 
 
 def settings(**changes: object) -> EmbedderSettings:
-    """A network of a second."""
+    """Return settings of a network that trains in a second."""
     small = EmbedderSettings(
         backbone="resnet10t",
         weights="none",
@@ -36,7 +36,7 @@ def manifest(
     labels: dict[str, tuple[int, ...]] | None = None,
     groups: dict[str, str] | None = None,
 ) -> Manifest:
-    """id -> identity; every row is labelled, with 0 where nothing is given."""
+    """Return a manifest from identities by id; all rows are labelled, with 0 by default."""
     spec = AtlasSpec(name="made", channels=("c0", "c1"), file_pattern="{id}_{channel}.png",
                      labels=("one", "two", "three"))  # fmt: skip
     rows = tuple(
@@ -55,7 +55,7 @@ def antibodies(count: int, fields: int) -> dict[str, str | None]:
 
 
 def store(folder: Path, identities: dict[str, str | None]) -> ImageStore:
-    """Each identity has a texture of its own; each field its own noise and place."""
+    """Return images in which each identity has a texture and each field its own noise and place."""
     images = {}
     for image_id, identity in identities.items():
         own = np.random.default_rng(sum(map(ord, str(identity or image_id))))

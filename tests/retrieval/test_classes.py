@@ -8,7 +8,7 @@ from retrieval.classes import edited_copy, training_classes
 from tests.retrieval.made import antibodies, manifest, settings
 
 
-def test_three_quarters_of_an_identity_train() -> None:
+def test_three_quarters_of_an_identity_are_for_training() -> None:
     classes = training_classes(manifest(antibodies(3, 8)), settings())
     assert classes.kind == "identity"
     assert classes.class_count == 3
@@ -31,7 +31,7 @@ def test_an_identity_that_occurs_once_counts_as_none() -> None:
     assert "without" not in classes.class_of
 
 
-def test_unseen_identities_train_nothing_at_all() -> None:
+def test_unseen_identities_are_not_used_for_training() -> None:
     identities = antibodies(10, 3)
     classes = training_classes(manifest(identities), settings(unseen_identity_share=0.3))
     unseen = {identities[i] for i in classes.held_out.unseen_identity_ids}
@@ -68,12 +68,12 @@ def test_edited_copies_follow_from_seed_and_id_and_differ_from_the_image() -> No
 
 
 @pytest.mark.parametrize("identities", [{"a": None}, {"a": "x", "b": "x"}])
-def test_too_little_to_tell_apart_is_refused(identities: dict[str, str | None]) -> None:
+def test_too_few_classes_are_refused(identities: dict[str, str | None]) -> None:
     with pytest.raises(UserError):
         training_classes(manifest(identities), settings())
 
 
-def test_images_of_one_group_are_never_parted() -> None:
+def test_images_of_one_group_stay_together() -> None:
     identities = antibodies(6, 8)
     groups = {f"f{a}_{n}": f"well{a}_{n // 2}" for a in range(6) for n in range(8)}
     groups |= {"f0_0": "copies", "f1_0": "copies", "f2_0": "copies"}  # reaches over identities
@@ -101,13 +101,13 @@ def test_label_sets_hold_out_a_share_of_each(kind: str) -> None:
     assert sorted((*held_out, *classes.training_ids)) == sorted(LABELS)
 
 
-def test_the_only_image_of_a_label_set_trains() -> None:
+def test_the_only_image_of_a_label_set_is_used_for_training() -> None:
     labels = {**LABELS, "alone": (0, 1, 2)}
     for seed in range(5):
         how = settings(classes="label-set", training=replace(settings().training, seed=seed))
         classes = training_classes(manifest(dict.fromkeys(labels), labels=labels), how)
         assert "alone" in classes.training_ids
-        assert ", 1 of one image;" in classes.summary
+        assert ", 1 of them with a single image;" in classes.summary
 
 
 def test_targets_are_classes_or_whole_label_sets() -> None:
@@ -120,6 +120,6 @@ def test_targets_are_classes_or_whole_label_sets() -> None:
 
 
 @pytest.mark.parametrize("kind", ["identity", "label-set", "label-similarity"])
-def test_kinds_without_anything_to_tell_apart_are_refused(kind: str) -> None:
+def test_classes_without_any_difference_are_refused(kind: str) -> None:
     with pytest.raises(UserError):
         training_classes(manifest(dict.fromkeys("abcd")), settings(classes=kind))

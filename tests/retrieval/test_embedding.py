@@ -24,7 +24,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
         return frozen_embedder(images, images.ids)
 
 
-def test_rows_have_unit_length_and_no_luck(frozen: Embedder, tmp_path: Path) -> None:
+def test_embeddings_have_unit_length_and_are_reproducible(frozen: Embedder, tmp_path: Path) -> None:
     images = tiny_store(tmp_path / "store", count=5)
     first = embed_store(frozen, images, images.ids, folder=None)
     again = embed_store(frozen, images, images.ids[::-1], folder=None)
@@ -36,14 +36,14 @@ def test_rows_have_unit_length_and_no_luck(frozen: Embedder, tmp_path: Path) -> 
     assert first.provenance["images"] == images.content_hash
 
 
-def test_rotated_images_embed_alike(frozen: Embedder, tmp_path: Path) -> None:
+def test_rotated_images_have_equal_embeddings(frozen: Embedder, tmp_path: Path) -> None:
     image = tiny_store(tmp_path / "store", count=1).read(["image00"])[0]
     vectors = embed_images(frozen, np.stack([rotated(image, view) for view in range(8)]))
     assert np.allclose(vectors @ vectors[0], 1, atol=1e-5)
     assert np.abs(vectors - vectors[0]).max() < 1e-5
 
 
-def test_a_killed_embedding_goes_on_and_ends_alike(
+def test_a_killed_embedding_is_resumed_with_the_same_result(
     frozen: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding, "fill_rows", partial(fill_rows, rows_per_file=2))
@@ -75,7 +75,9 @@ def test_a_killed_embedding_goes_on_and_ends_alike(
     assert resumed.provenance == whole.provenance
 
 
-def test_other_images_of_the_same_ids_are_embedded_anew(frozen: Embedder, tmp_path: Path) -> None:
+def test_changed_images_with_the_same_ids_are_embedded_again(
+    frozen: Embedder, tmp_path: Path
+) -> None:
     one = tiny_store(tmp_path / "one", count=2, seed=1)
     other = tiny_store(tmp_path / "other", count=2, seed=2)
     kept = [embed_store(frozen, s, s.ids, folder=tmp_path / "kept") for s in (one, other)]

@@ -34,7 +34,7 @@ def test_it_learns_to_find_identities(tmp_path: Path, caplog) -> None:
     assert "8 classes (identity)" in caplog.messages[1]
 
 
-def test_the_run_folder_loads_again_and_embeds_alike(tmp_path: Path) -> None:
+def test_a_loaded_embedder_gives_the_same_embeddings(tmp_path: Path) -> None:
     embedder = train(tmp_path)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
@@ -71,7 +71,9 @@ def test_class_vectors_are_trained_and_kept(tmp_path: Path) -> None:
     assert any(moment.shape == vectors.shape and moment.abs().sum() > 0 for moment in moments)
 
 
-def test_without_identities_each_image_is_a_class_and_it_is_said(tmp_path: Path, caplog) -> None:
+def test_without_identities_each_image_is_a_class_and_the_log_says_so(
+    tmp_path: Path, caplog
+) -> None:
     ids = {f"image{n}": None for n in range(10)}
     caplog.set_level(logging.INFO, logger="retrieval.training")
     embedder = train(tmp_path, ids=ids)
@@ -109,7 +111,7 @@ def test_a_damaged_embedder_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.gpu
-def test_training_uses_a_gpu_and_embeds_alike_twice(tmp_path: Path) -> None:
+def test_training_uses_a_gpu_and_embeddings_are_reproducible(tmp_path: Path) -> None:
     torch.cuda.reset_peak_memory_stats()
     held = torch.cuda.memory_allocated()
     embedder = train(tmp_path)

@@ -20,7 +20,7 @@ def test_by_hand() -> None:
     assert top1(named("aq", queries), other, named("abc", gallery), labels) == 0.5
 
 
-def test_of_label_sets_it_is_their_jaccard_similarity() -> None:
+def test_label_sets_are_compared_by_their_jaccard_similarity() -> None:
     gallery = np.array([[1, 0], [0, 1]], np.float32)
     sets = np.array([[1, 1, 0], [0, 0, 1]], np.float32)
     query = np.array([[1, 0]], np.float32)

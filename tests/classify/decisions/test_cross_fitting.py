@@ -1,4 +1,4 @@
-"""A nested score is that of new images, and nothing that decides an image has seen it."""
+"""Check that a nested score predicts that of new images and that no image decides itself."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ CLASSES = 8
 
 
 def planted(rows: int, seed: int, *, signal: float, members: int = 2) -> HeldOutRows:
-    """Labels of shares .3 down to .05; signal 0 is pure noise."""
+    """Draw labels with shares from 0.3 to 0.05; a signal of 0 is pure noise."""
     rng = np.random.default_rng(seed)
     truth_NC = (rng.random((rows, CLASSES)) < np.geomspace(0.3, 0.05, CLASSES)).astype(np.uint8)
     said = [signal * truth_NC + rng.normal(size=truth_NC.shape) - 1 for _ in range(members)]
@@ -37,8 +37,8 @@ def fresh(seed: int, *, signal: float) -> tuple[AskedRows, np.ndarray]:
     ("how", "thresholds"), [("mean", "best_f1"), ("logistic", "best_f1"), ("logistic", "shrunk")]
 )
 @pytest.mark.parametrize("signal", [0.0, 2.0])
-def test_nested_is_what_new_images_get(how, thresholds, signal):
-    """On average over draws, as each test set is a draw itself."""
+def test_the_nested_score_is_that_of_new_images(how, thresholds, signal):
+    """Compare averages over draws, because each test set is a random draw too."""
     settings, nested, flattered, new = ThresholdSettings(thresholds=thresholds), [], [], []
     asked, truth_QC = fresh(99, signal=signal)
     for seed in range(4):
@@ -54,7 +54,7 @@ def test_nested_is_what_new_images_get(how, thresholds, signal):
 
 @pytest.mark.parametrize("how", ["mean", "weighted", "rank_mean", "logistic"])
 @pytest.mark.parametrize("thresholds", THRESHOLD_METHODS)
-def test_an_images_own_labels_have_no_say(how, thresholds):
+def test_an_image_does_not_influence_its_own_labels(how, thresholds):
     rows = planted(200, 1, signal=1.0)
     rotated_NC = rows.truth_NC.copy()
     rotated_NC[rows.fold_N == 2] = 1 - rotated_NC[rows.fold_N == 2]
@@ -70,7 +70,7 @@ def test_an_images_own_labels_have_no_say(how, thresholds):
     np.testing.assert_array_equal(*both)
 
 
-def test_the_interval_holds_the_score():
+def test_the_interval_contains_the_score():
     fitted = cross_fit(
         planted(300, 0, signal=2.0), planted(5, 1, signal=2.0).asked(), "mean", seed=0
     )

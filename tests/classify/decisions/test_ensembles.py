@@ -1,4 +1,4 @@
-"""Ways of joining members: what each must get right on planted members."""
+"""Check what each way to combine members must get right on planted members."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from classify.decisions.thresholds import apply_thresholds, choose_thresholds
 
 
 def planted(rows=300, seed=0, noise=(0.5, 3.0)):
-    """Three labels; members that see them through noise."""
+    """Draw three labels, and members that predict them with noise."""
     rng = np.random.default_rng(seed)
     truth_NC = (rng.random((rows, 3)) < [0.5, 0.3, 0.2]).astype(np.uint8)
     signal_NC = 4.0 * truth_NC - 2.0
@@ -24,7 +24,7 @@ def planted(rows=300, seed=0, noise=(0.5, 3.0)):
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_a_rows_answer_does_not_depend_on_what_else_is_asked(how):
+def test_the_result_for_a_row_does_not_depend_on_other_rows(how):
     members_MNC, truth_NC = planted()
     combiner = fit_combiner(how, members_MNC, truth_NC, seed=0)
     together = combiner(members_MNC[:, :20])
@@ -76,7 +76,7 @@ def test_ranks_by_hand():
 
 
 @given(st.integers(0, 100))
-def test_rank_mean_knows_only_the_order_of_each_member(seed):
+def test_rank_mean_depends_only_on_the_order_of_each_member(seed):
     members_MNC, truth_NC = planted(rows=40, seed=seed)
     bent = members_MNC.copy()
     bent[1] = bent[1] ** 3  # another scale, the same order
@@ -90,7 +90,7 @@ def test_rank_mean_knows_only_the_order_of_each_member(seed):
 
 
 @pytest.mark.parametrize("how", ["logistic", "boosting"])
-def test_stackers_use_labels_that_come_together(how):
+def test_stackers_use_labels_that_occur_together(how):
     rng = np.random.default_rng(0)
     truth_N = (rng.random(1200) < 0.3).astype(np.uint8)
     truth_NC = np.stack([truth_N, truth_N], axis=1)  # the second label is the first
@@ -103,7 +103,7 @@ def test_stackers_use_labels_that_come_together(how):
 
 
 @pytest.mark.parametrize("how", ["logistic", "boosting"])
-def test_a_label_of_few_images_takes_the_mean_and_is_named(how):
+def test_a_label_with_few_images_has_the_mean_and_is_listed(how):
     members_MNC, truth_NC = planted()
     truth_NC[:, 2] = 0
     truth_NC[:3, 2] = 1

@@ -1,4 +1,4 @@
-"""Priors: what each must do on planted registration score, and that it does nothing without."""
+"""Check that each prior uses planted information and changes nothing without any."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,10 @@ from classify.decisions.label_priors import learn_sizes, log_odds_ratios, shares
 
 
 def test_size_by_hand():
-    """4 images, two sizes; the label is on both large ones. Added to either side: the two sizes in
-    their parts of all rows, 1 and 1."""
+    """Work one label out by hand: four images, two sizes, the label on both large images.
+
+    Added to either side: two images, one of each size.
+    """
     truth_NC = np.array([[1], [1], [0], [0]], np.uint8)
     size_N = np.array(["big", "big", "small", "small"])
     change = learn_sizes(np.full((4, 1), 0.5, np.float32), truth_NC, size_N)
@@ -18,7 +20,7 @@ def test_size_by_hand():
     np.testing.assert_allclose(said[:, 0], [expit(ratio), expit(-ratio), 0.5], atol=1e-6)
 
 
-def test_one_size_for_all_says_nothing():
+def test_one_size_for_all_changes_nothing():
     rng = np.random.default_rng(0)
     said_NC = rng.random((50, 3)).astype(np.float32)
     truth_NC = (rng.random((50, 3)) < 0.3).astype(np.uint8)
@@ -36,7 +38,7 @@ def test_odds_ratios_by_hand():
 
 @pytest.mark.parametrize("now", [0.05, 0.3, 0.6])
 def test_the_share_of_a_label_in_a_batch_is_found(now):
-    """Calibrated posteriors at share .3, of a batch in which the share is another."""
+    """Give posteriors that are calibrated for a share of 0.3 in a batch with another share."""
     rng = np.random.default_rng(1)
     truth = rng.random(20_000) < now
     registration_score = rng.normal(

@@ -14,7 +14,10 @@ THRESHOLD_METHODS = Thresholds(per_class=(0.5, 0.25, 0.75), overall=0.5, without
 
 @pytest.fixture
 def mistakes() -> Mistakes:
-    """b has cytosol in place of nucleus; a has nothing above its threshold, so its likeliest is given."""
+    """Return mistakes in which b has cytosol instead of nucleus.
+
+    No probability of a reaches its threshold, so its most likely label is given.
+    """
     probabilities = {
         "a": [0.4, 0.1, 0.2],  # nucleus: right
         "b": [0.3, 0.6, 0.1],  # nucleus missed, cytosol added
@@ -52,8 +55,8 @@ def test_counts_by_class(mistakes: Mistakes) -> None:
     assert mistakes.classes["threshold"].tolist() == [0.5, 0.25, 0.75]
 
 
-def test_what_is_missed_where_something_else_is_added(mistakes: Mistakes) -> None:
-    """c misses membrane and adds nothing."""
+def test_confusions_are_counted_in_pairs(mistakes: Mistakes) -> None:
+    """Count no pair for c, which misses membrane and adds nothing."""
     assert mistakes.confused.to_numpy().tolist() == [
         [0, "nucleus", 1, "cytosol", 2],
         [2, "membrane", 1, "cytosol", 1],

@@ -1,4 +1,8 @@
-"""Ways to choose thresholds: exact ones are never below a grid's, shares are met, shrinking shrinks."""
+"""Check the ways to choose thresholds.
+
+Exact thresholds are never worse than a grid, shares are met, and shrinking moves thresholds towards
+the overall one.
+"""
 
 import numpy as np
 import pytest
@@ -46,7 +50,7 @@ def test_exact_thresholds_are_never_below_the_grid(pair):
     assert f1(scores_N, truth_N, exact) >= of_grid - 1e-12
 
 
-def test_a_grid_misses_what_lies_between_its_points():
+def test_a_grid_misses_thresholds_between_its_points():
     scores_N, truth_N = np.array([2e-5, 5e-5], np.float32), np.array([0, 1], np.uint8)
     assert f1(scores_N, truth_N, best_threshold(scores_N, truth_N)[0]) == 1
     assert f1(scores_N, truth_N, grid_threshold(scores_N, truth_N)) == pytest.approx(2 / 3)
@@ -68,7 +72,7 @@ def test_shares_are_met_where_scores_differ():
     assert given_NC.sum(axis=0).tolist() == [10, 50, 0]
 
 
-def test_the_likeliest_labels_count_toward_a_share():
+def test_the_most_likely_labels_count_towards_a_share():
     scores_QC = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.3], [0.2, 0.4]])
     thresholds_C = share_thresholds(scores_QC, np.array([0.5, 0.75]), keep_top=True)
     assert predict_labels(scores_QC, thresholds_C).sum(axis=0).tolist() == [2, 3]
@@ -86,7 +90,7 @@ def layer(rows=60, classes=3, seed=0) -> Layer:
     )  # fmt: skip
 
 
-def test_shrinking_goes_from_own_thresholds_to_the_overall_one_and_further_for_rare_labels():
+def test_shrinking_moves_thresholds_to_the_overall_one_and_further_for_rare_labels():
     one = layer()
     exact = choose_thresholds(one.learned_NC, one.truth_NC)
     assert shrunk(exact, one.truth_NC, 0.0).per_class == pytest.approx(exact.per_class)

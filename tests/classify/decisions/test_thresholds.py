@@ -19,14 +19,14 @@ from classify.decisions.thresholds import (
 )
 from tests.classify import reference
 
-SOME = settings(max_examples=40, deadline=None)  # how long one takes is no property
+SOME = settings(max_examples=40, deadline=None)  # the duration of an example is not tested
 
 Scored = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
 @st.composite
 def scored(draw: st.DrawFn) -> Scored:
-    """Probabilities and labels of 1 to 9 images in 1 to 4 classes; ties are likely."""
+    """Draw probabilities and labels of 1 to 9 images in 1 to 4 classes; ties are likely."""
     shape = (draw(st.integers(1, 9)), draw(st.integers(1, 4)))
     score = st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(0, 1, width=32))
     return (
@@ -41,7 +41,7 @@ def f1_by_class(truth: NDArray[np.uint8], taken: NDArray[np.bool_]) -> list[floa
 
 @SOME
 @given(scored=scored())
-def test_threshold_of_a_class_has_the_best_f1_of_all_thresholds(scored: Scored) -> None:
+def test_the_threshold_of_a_class_has_the_best_f1_of_all_thresholds(scored: Scored) -> None:
     for scores, truth in zip(scored[0].T, scored[1].T, strict=True):
         if truth.any():
             threshold, f1 = best_threshold(scores, truth)
@@ -51,7 +51,7 @@ def test_threshold_of_a_class_has_the_best_f1_of_all_thresholds(scored: Scored) 
 
 @SOME
 @given(scored=scored())
-def test_overall_threshold_has_the_best_macro_f1_of_all_thresholds(scored: Scored) -> None:
+def test_the_overall_threshold_has_the_best_macro_f1_of_all_thresholds(scored: Scored) -> None:
     scores, truth = scored[0].tolist(), scored[1].tolist()
     threshold, macro = best_overall_threshold(*scored)
     assert macro == pytest.approx(reference.best_macro_f1_of_one_cut(scores, truth), abs=1e-12)
@@ -71,7 +71,7 @@ def test_no_grid_does_better(scored: Scored) -> None:
 
 @SOME
 @given(scored=scored())
-def test_no_row_is_empty_and_the_likeliest_class_is_kept(scored: Scored) -> None:
+def test_no_row_is_empty_and_the_most_likely_class_is_kept(scored: Scored) -> None:
     probabilities, _ = scored
     predicted = predict_labels(probabilities, np.full(probabilities.shape[1], 2.0))
     assert (predicted.sum(axis=1) == 1).all()
@@ -93,7 +93,7 @@ def test_the_threshold_lies_between_neighbouring_scores() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_neighbouring_numbers_are_still_told_apart(dtype: type) -> None:
+def test_neighbouring_numbers_are_still_distinguished(dtype: type) -> None:
     low = dtype(0.5)
     scores = np.array([low, np.nextafter(low, dtype(1))])[:, None]
     thresholds = choose_thresholds(scores, np.array([[0], [1]], np.uint8))
@@ -107,7 +107,7 @@ def test_a_class_without_positives_takes_the_overall_threshold() -> None:
     assert thresholds.per_class[1] == thresholds.overall
 
 
-def test_on_many_images_per_class_is_not_below_overall_nor_half() -> None:
+def test_thresholds_per_class_are_at_least_as_good_as_the_overall_one_and_a_half() -> None:
     rng = np.random.default_rng(3)
     truth = (rng.random((400, 6)) < 0.2).astype(np.uint8)
     probabilities = (0.5 * rng.random((400, 6)) + 0.3 * truth).astype(np.float32)

@@ -15,13 +15,13 @@ WEIGHTS_C = [0.5, 1.0, 7.25, 10.0]
 
 
 def loss_named(name: LossName, classes: int) -> Loss:
-    """weighted_bce with the first of WEIGHTS_C."""
+    """Return a loss by name; weighted_bce uses the first of WEIGHTS_C."""
     return build_loss((LossTerm(name=name),), torch.tensor(WEIGHTS_C[:classes]).double())
 
 
 @st.composite
 def batches(draw: st.DrawFn, limit: float = 30.0) -> Batch:
-    """Logits and labels of 1 to 7 images in 1 to 4 classes; ties are likely."""
+    """Draw logits and labels of 1 to 7 images in 1 to 4 classes; ties are likely."""
     images, classes = draw(st.integers(1, 7)), draw(st.integers(1, MOST_CLASSES))
     logit = st.one_of(st.floats(-limit, limit, width=32), st.integers(-3, 3).map(float))
     return (

@@ -1,4 +1,4 @@
-"""Where losses break: sure and wrong, nothing to rank, one image, 16 bits."""
+"""Check losses where they may break: confident mistakes, nothing to rank, one image, 16 bits."""
 
 import pickle
 
@@ -19,7 +19,7 @@ from tests.classify.losses.batches import loss_named, value_and_gradient
 def test_gradients_are_finite(
     name: LossName, dtype: torch.dtype, images: int, logit: float, target: float
 ) -> None:
-    """Also with one image, and for the second class, which has no positives."""
+    """Check one image too, and the second class, which has no positives."""
     logits = torch.full((images, 2), logit, dtype=dtype)
     targets = torch.tensor([[target, 0.0]] * images, dtype=dtype)
     value, gradient = value_and_gradient(loss_named(name, 2), logits, targets)
@@ -28,8 +28,8 @@ def test_gradients_are_finite(
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "soft_f1"])
-def test_a_positive_that_is_surely_missed_still_teaches(name: LossName) -> None:
-    """In float32, beside a negative that is as surely absent."""
+def test_a_positive_that_is_missed_with_confidence_has_a_gradient(name: LossName) -> None:
+    """Check float32, beside a negative that is correct with equal confidence."""
     logits, targets = torch.full((2, 1), -50.0), torch.tensor([[1.0], [0.0]])
     _, gradient = value_and_gradient(loss_named(name, 1), logits, targets)
     assert gradient[0, 0] < -0.01
@@ -37,7 +37,7 @@ def test_a_positive_that_is_surely_missed_still_teaches(name: LossName) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
-def test_mixed_precision_counts_in_32_bits(name: LossName, half: torch.dtype) -> None:
+def test_mixed_precision_computes_in_32_bits(name: LossName, half: torch.dtype) -> None:
     logits = torch.linspace(-12, 12, 24).reshape(8, 3).to(half)
     targets = (torch.arange(24).reshape(8, 3) % 5 == 0).float()
     loss = loss_named(name, 3)

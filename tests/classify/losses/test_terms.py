@@ -52,7 +52,7 @@ def test_what_cannot_be_read_is_reported_in_one_line(text: str, said: str) -> No
 
 
 @given(batch=batches())
-def test_a_sum_weighs_its_losses(batch: Batch) -> None:
+def test_a_sum_uses_the_weights_of_its_losses(batch: Batch) -> None:
     classes = len(batch[0][0])
     total = build_loss(parse_loss("2 focal + 0.25 lovasz_hinge + bce"))(*tensors(batch)).item()
     focal, hinge, bce = (
@@ -72,33 +72,33 @@ def test_the_winners_recipe_has_the_winners_loss() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"loss": ()}, "no loss"),
-        ({"loss": (LossTerm(name="bce", weight=0.0),)}, "weight 0.0 of bce"),
-        ({"loss": (LossTerm(name="bce", weight=-1.0),)}, "weight -1.0 of bce"),
-        ({"loss": (LossTerm(name="bce", weight=float("nan")),)}, "weight nan of bce"),
-        ({"loss": (LossTerm(name="bce", weight=float("inf")),)}, "weight inf of bce"),
-        ({"loss": (*BCE, *BCE)}, "bce is in one loss 2 times"),
+        ({"loss": ()}, "the loss is empty"),
+        ({"loss": (LossTerm(name="bce", weight=0.0),)}, "bce must be above 0 (got 0.0)"),
+        ({"loss": (LossTerm(name="bce", weight=-1.0),)}, "bce must be above 0 (got -1.0)"),
+        ({"loss": (LossTerm(name="bce", weight=float("nan")),)}, "(got nan)"),
+        ({"loss": (LossTerm(name="bce", weight=float("inf")),)}, "must be finite"),
+        ({"loss": (*BCE, *BCE)}, "bce occurs 2 times in one loss"),
         (
             {"later_loss": (*F1, *F1), "later_loss_from_epoch": 1},
-            "soft_f1 is in one loss 2 times",
+            "soft_f1 occurs 2 times in one loss",
         ),
-        ({"later_loss": F1}, "give both or neither"),
-        ({"later_loss_from_epoch": 1}, "give both or neither"),
+        ({"later_loss": F1}, "or neither"),
+        ({"later_loss_from_epoch": 1}, "or neither"),
         ({"later_loss": F1, "later_loss_from_epoch": 0}, "1..1 of 2 epochs"),
         ({"later_loss": F1, "later_loss_from_epoch": 2}, "1..1 of 2 epochs"),
         ({"loss": WEIGHTED}, "weighted_bce needs a positive weight"),
         ({"positive_weight": 10.0}, "positive weight 10.0 belongs to weighted_bce"),
         ({"positive_weight": "counts"}, "positive weight counts belongs to weighted_bce"),
-        ({"loss": WEIGHTED, "positive_weight": 0.0}, "positive weight 0.0: must be above"),
+        ({"loss": WEIGHTED, "positive_weight": 0.0}, "positive weight must be above 0 (got 0.0)"),
     ],
 )  # fmt: skip
-def test_what_a_loss_cannot_honour_is_refused(changes: dict[str, Any], said: str) -> None:
+def test_losses_that_cannot_work_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError) as refused:
         replace(TINY, **changes)
     assert said in str(refused.value)
 
 
-def test_what_a_loss_can_honour_is_not_refused() -> None:
+def test_losses_that_can_work_are_accepted() -> None:
     assert replace(TINY, loss=WEIGHTED, positive_weight="counts")
     assert replace(TINY, later_loss=WEIGHTED, later_loss_from_epoch=1, positive_weight=10.0)
     assert replace(TINY, loss=BCE, later_loss=F1, later_loss_from_epoch=1)

@@ -43,7 +43,7 @@ GOLDEN_NAMES: dict[LossName, str] = {
     "symmetric_lovasz": "symmetric_lovasz",
     "hard_negative_bce": "hard_negative_bce",
 }
-# Its gradient dies where it is sure, and a class without positives costs 1 whatever is said.
+# Its gradient vanishes for certain answers, and a class without positives always costs 1.
 NOT_F1 = [name for name in NAMES if name != "soft_f1"]
 
 
@@ -73,7 +73,7 @@ def test_the_winners_sum_equals_its_reference_value(shared: Path) -> None:
 
 
 @pytest.mark.real
-def test_soft_f1_is_the_references_mean_and_a_class_count_away_from_its_sum(shared: Path) -> None:
+def test_soft_f1_differs_from_the_references_sum_by_the_number_of_classes(shared: Path) -> None:
     for case in golden_cases(shared):
         expected, classes = case["expected"]["soft_f1"], len(case["logits"][0])
         value = soft_f1(*tensors((case["logits"], case["targets"]))).item()
@@ -86,14 +86,14 @@ def test_soft_f1_is_the_references_mean_and_a_class_count_away_from_its_sum(shar
 @pytest.mark.parametrize("name", TWINS)
 @SOME
 @given(batch=batches())
-def test_equals_its_naive_twin(name: LossName, batch: Batch) -> None:
+def test_equals_its_naive_implementation(name: LossName, batch: Batch) -> None:
     value = loss_named(name, len(batch[0][0]))(*tensors(batch)).item()
     assert value == pytest.approx(TWINS[name](*batch), rel=1e-9, abs=1e-9)
 
 
 @SOME
 @given(batch=batches())
-def test_weighted_bce_equals_its_naive_twin(batch: Batch) -> None:
+def test_weighted_bce_equals_its_naive_implementation(batch: Batch) -> None:
     classes = len(batch[0][0])
     value = loss_named("weighted_bce", classes)(*tensors(batch)).item()
     expected = reference.weighted_bce(*batch, WEIGHTS_C[:classes])
@@ -101,13 +101,13 @@ def test_weighted_bce_equals_its_naive_twin(batch: Batch) -> None:
 
 
 def test_weights_from_counts_are_negatives_over_positives() -> None:
-    """Three of four, none and all: as if one at least were there."""
+    """Check 3 positives of 4, none, and all; at least one of either kind is assumed."""
     targets = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [1.0, 0.0, 1.0]])
     assert positive_weights("counts", targets).tolist() == [1 / 3, 4.0, 1 / 4]
     assert positive_weights(10, targets).tolist() == [10.0, 10.0, 10.0]
 
 
-def test_weights_from_counts_let_the_positives_weigh_as_much_as_the_negatives() -> None:
+def test_weights_from_counts_give_positives_the_weight_of_negatives() -> None:
     targets = torch.tensor([[1.0], [0.0], [0.0], [0.0]])
     loss = build_loss((LossTerm(name="weighted_bce"),), positive_weights("counts", targets))
     _, gradient = value_and_gradient(loss, torch.zeros(4, 1), targets)
@@ -132,7 +132,7 @@ def test_a_confident_right_answer_costs_nothing(name: LossName) -> None:
 
 @SOME
 @given(batch=batches())
-def test_symmetric_lovasz_does_not_care_which_answer_is_called_positive(batch: Batch) -> None:
+def test_symmetric_lovasz_does_not_depend_on_which_answer_is_positive(batch: Batch) -> None:
     logits, targets = tensors(batch)
     assert symmetric_lovasz(-logits, 1 - targets).item() == symmetric_lovasz(logits, targets).item()
 
@@ -143,8 +143,11 @@ def test_lovasz_of_a_class_without_positives_is_its_largest_error() -> None:
 
 
 def test_flat_lovasz_ranks_all_classes_together() -> None:
-    """By hand: errors 3 (a negative) and 1 (the positive). Per class 3 and 1, mean 2. Together the
-    negative comes first and halves the Jaccard index, the positive takes the rest: 3/2 + 1/2."""
+    """Work out errors 3 (a negative) and 1 (the positive) by hand.
+
+    By class they are 3 and 1, mean 2. Together the negative comes first and halves the Jaccard
+    index, and the positive takes the rest: 3/2 + 1/2.
+    """
     logits, targets = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0]])
     assert lovasz_flat(logits, targets).item() == 2.0
     more = (torch.tensor([[2.0, 4.0]]), targets)
@@ -155,15 +158,15 @@ def test_flat_lovasz_ranks_all_classes_together() -> None:
     assert lovasz_hinge(*negatives).item() == 2.0  # the mean of the classes' largest
 
 
-def test_hard_negatives_leave_the_easy_ones_out() -> None:
-    """Of 10 negatives and no positive 5 count: min(10, 0 + 5, 7 + 2)."""
+def test_easy_negatives_are_left_out() -> None:
+    """Check 10 negatives without a positive: 5 count, which is min(10, 0 + 5, 7 + 2)."""
     logits = torch.arange(10.0)[:, None]
     _, gradient = value_and_gradient(hard_negative_bce, logits, torch.zeros(10, 1))
     assert (gradient[:, 0] != 0).tolist() == [False] * 5 + [True] * 5
 
 
 def test_hard_negatives_round_as_the_definition_does() -> None:
-    """Of 90 negatives beside 40 positives 64 count: .7 * 90 is 62.99..., which loses its rest."""
+    """Check 90 negatives and 40 positives: 64 count, because 0.7 * 90 is 62.99..., rounded down."""
     logits = torch.linspace(-3, 3, 130)[:, None]
     targets = (torch.arange(130) < 40).float()[:, None]
     _, gradient = value_and_gradient(hard_negative_bce, logits, targets)
@@ -176,9 +179,12 @@ def test_soft_f1_lies_between_0_and_1(batch: Batch) -> None:
     assert -1e-12 <= soft_f1(*tensors(batch)).item() <= 1
 
 
-def test_soft_f1_of_sure_answers_is_one_minus_macro_f1() -> None:
-    """Class 0: one hit, one false alarm, F1 2/3; class 1: right, F1 1; class 2: without a positive,
-    F1 0."""
+def test_soft_f1_of_certain_answers_is_one_minus_macro_f1() -> None:
+    """Check three classes.
+
+    Class 0 has one hit and one false alarm, F1 2/3; class 1 is right, F1 1; class 2 has no
+    positive, F1 0.
+    """
     targets = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
     logits = torch.tensor([[60.0, 60.0, -60.0], [60.0, -60.0, -60.0]], dtype=torch.float64)
     assert soft_f1(logits, targets).item() == pytest.approx(1 - (2 / 3 + 1 + 0) / 3)
@@ -186,7 +192,7 @@ def test_soft_f1_of_sure_answers_is_one_minus_macro_f1() -> None:
 
 @SOME
 @given(batch=batches(limit=15.0))
-def test_asymmetric_is_timms_where_that_thresholds_nothing(batch: Batch) -> None:
+def test_asymmetric_equals_timms_loss_where_that_is_not_clamped(batch: Batch) -> None:
     loss = AsymmetricLossMultiLabel(gamma_neg=4, gamma_pos=0, clip=0.05)
     # Row by row, because timm has added up the rows of a batch in some versions and averaged them
     # in others.
@@ -195,7 +201,7 @@ def test_asymmetric_is_timms_where_that_thresholds_nothing(batch: Batch) -> None
     assert asymmetric(*tensors(batch)).item() == pytest.approx(theirs, rel=1e-4, abs=1e-6)
 
 
-def test_asymmetric_forgives_a_negative_up_to_the_shift() -> None:
+def test_asymmetric_ignores_a_negative_up_to_the_shift() -> None:
     below, above = torch.tensor([[0.049]]).logit(), torch.tensor([[0.2]]).logit()
     negative = torch.zeros(1, 1)
     assert asymmetric(below, negative).item() == 0

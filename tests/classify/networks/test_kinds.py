@@ -1,4 +1,4 @@
-"""What every network of a classifier guarantees."""
+"""Check what every network of a classifier guarantees."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_equal_seeds_draw_equal_weights(settings: ClassifierSettings) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["as_stored", "b+y_r+y_g"])
-def test_a_saved_one_is_the_same_again(
+def test_a_saved_classifier_is_loaded_unchanged(
     settings: ClassifierSettings, recipe: str, tmp_path: Path
 ) -> None:
     settings = replace(settings, channel_recipe=recipe)
@@ -87,7 +87,7 @@ def test_a_saved_one_is_the_same_again(
 
 
 @pytest.mark.parametrize("kind", ["gapnet", "dual_decoder", "dual_segmentation", "finetune"])
-def test_the_backbone_of_another_run_is_taken(kind: str, tmp_path: Path) -> None:
+def test_the_backbone_of_another_run_is_used(kind: str, tmp_path: Path) -> None:
     other = made(replace(KINDS["backbone"], training=replace(KINDS["backbone"].training, seed=9)))
     save_weights(tmp_path / "weights.safetensors", other)
     network = made(replace(KINDS[kind], weights=str(tmp_path)))
@@ -97,16 +97,16 @@ def test_the_backbone_of_another_run_is_taken(kind: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("kind", "changes", "said"),
     [
-        ("gapnet_pl", {"backbone": "resnet18"}, "goes with its own backbone"),
-        ("backbone", {"backbone": "gapnet_pl"}, "goes with its own backbone"),
+        ("gapnet_pl", {"backbone": "resnet18"}, "are only used together"),
+        ("backbone", {"backbone": "gapnet_pl"}, "are only used together"),
         ("gapnet_pl", {"weights": "runs/other"}, "random weights only"),
         ("gapnet", {"auxiliary_weight": 1.0}, "has no second loss"),
-        ("dual_decoder", {"auxiliary_weight": 0.0}, "needs one above 0"),
-        ("dual_segmentation", {"auxiliary_weight": -1.0}, "needs one above 0"),
-        ("dual_decoder", {"protein_channel": "green"}, "only dual_segmentation"),
+        ("dual_decoder", {"auxiliary_weight": 0.0}, "must be above 0"),
+        ("dual_segmentation", {"auxiliary_weight": -1.0}, "must be above 0"),
+        ("dual_decoder", {"protein_channel": "green"}, "only network dual_segmentation"),
     ],
 )
-def test_what_does_not_go_together_is_refused(
+def test_settings_that_contradict_each_other_are_refused(
     kind: str, changes: dict[str, object], said: str
 ) -> None:
     with pytest.raises(UserError) as refused:
@@ -117,13 +117,13 @@ def test_what_does_not_go_together_is_refused(
 @pytest.mark.parametrize(
     ("kind", "changes", "said"),
     [
-        ("gapnet", {"backbone": "tf_efficientnet_lite0"}, "behind its last stage"),
+        ("gapnet", {"backbone": "tf_efficientnet_lite0"}, "after its last stage"),
         ("dual_segmentation", {"protein_channel": "violet"}, "the atlas has red, green"),
         ("finetune", {"image_size_px": None}, "needs an image size"),
         ("finetune", {"backbone": "inception_resnet_v2"}, "takes no 64 px images"),
     ],
 )
-def test_what_cannot_be_built_is_said_in_one_line(
+def test_networks_that_cannot_be_built_are_refused_in_one_line(
     kind: str, changes: dict[str, object], said: str
 ) -> None:
     with pytest.raises(UserError, match=said) as caught:
@@ -131,7 +131,7 @@ def test_what_cannot_be_built_is_said_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_gapnet_takes_the_backbones_own_last_map() -> None:
+def test_gapnet_uses_the_backbones_own_last_map() -> None:
     network = made(KINDS["gapnet"]).eval()
     images = noise(2, 64)
     with torch.inference_mode():
@@ -144,7 +144,7 @@ def test_gapnet_takes_the_backbones_own_last_map() -> None:
 
 
 def test_selu_keeps_mean_0_and_variance_1() -> None:
-    """With LeCun's normal, whatever the depth; ten convolutions deep it would be far off else."""
+    """Check the weights' distribution; with another one, ten convolutions would be far off."""
     backbone = gapnet_pl_backbone(4, seed=0).module
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
@@ -156,7 +156,7 @@ def test_selu_keeps_mean_0_and_variance_1() -> None:
     assert 0.7 < float(inside.var()) < 1.3
 
 
-def test_alpha_dropout_is_of_training_alone() -> None:
+def test_alpha_dropout_is_only_active_in_training() -> None:
     network: ClassifierNetwork = made(KINDS["gapnet_pl"])
     images = noise(2, 64)
     assert not torch.equal(network(images), network(images))

@@ -1,4 +1,4 @@
-"""Numbers of weights and shapes of layers against published ones."""
+"""Compare numbers of weights and shapes of layers with published ones."""
 
 from dataclasses import replace
 
@@ -38,12 +38,12 @@ def test_densenet121_and_the_winners_head() -> None:
     ("name", "published"), [("resnet18", 11_176_512), ("resnet34", 21_284_672)]
 )
 def test_resnets(name: str, published: int) -> None:
-    """torchvision's counts, 11,689,512 and 21,797,672, without the 513,000 of 1,000 classes."""
+    """Compare with torchvision's 11,689,512 and 21,797,672, less 513,000 for its 1,000 classes."""
     assert parameters(backbone(name)) == published
 
 
 def test_gapnet_pl() -> None:
-    """By hand from the published widths, with four channels and the paper's 13 labels."""
+    """Compute the numbers from the published widths for four channels and the paper's 13 labels."""
     convolutions = [
         (4, 32),
         (32, 64),

@@ -1,4 +1,4 @@
-"""The second losses of the dual networks, and that they are of training alone."""
+"""Check the second losses of the dual networks, which only training uses."""
 
 import math
 from dataclasses import replace
@@ -17,8 +17,11 @@ def softplus(x: float) -> float:
 
 
 def test_segmentation_by_hand() -> None:
-    """Two labels, the image carries the first. Green is 0 and 102 in turn, .2 on average; logits
-    are 1 and -1 everywhere: softplus(1) - .2 for the first, softplus(-1) for the second."""
+    """Work out the loss of two labels, of which the image carries the first.
+
+    Green alternates between 0 and 102, 0.2 on average. Logits are 1 and -1 everywhere: the loss is
+    softplus(1) - 0.2 for the first label and softplus(-1) for the second.
+    """
     network = made(KINDS["dual_segmentation"], labels=2)
     torch.nn.init.zeros_(network.segment.weight)
     network.segment.bias.data = torch.tensor([1.0, -1.0])
@@ -29,7 +32,7 @@ def test_segmentation_by_hand() -> None:
     assert loss.item() == pytest.approx((softplus(1) - 0.2 + softplus(-1)) / 2, rel=1e-5)
 
 
-def test_segmentation_equals_its_naive_twin() -> None:
+def test_segmentation_equals_its_naive_implementation() -> None:
     network = made(KINDS["dual_segmentation"])
     images, targets = noise(2, 64), torch.tensor([[1.0, 0, 1], [0, 0, 1]])
     maps = network.maps(images)
@@ -45,7 +48,7 @@ def test_segmentation_equals_its_naive_twin() -> None:
     assert loss.item() == pytest.approx(np.mean(terms), rel=1e-5)
 
 
-def test_segmentation_follows_the_channel_that_is_named() -> None:
+def test_segmentation_uses_the_channel_that_is_given() -> None:
     settings = replace(KINDS["dual_segmentation"], protein_channel="yellow")
     network = made(settings)
     images, targets = noise(2, 64), torch.ones(2, 3)
@@ -58,14 +61,14 @@ def test_segmentation_follows_the_channel_that_is_named() -> None:
         assert torch.equal(before, after) is not changes
 
 
-def test_the_protein_is_green_or_else_the_first() -> None:
+def test_the_protein_channel_is_green_or_else_the_first() -> None:
     assert protein_channel(None, ("red", "green")) == 1
     assert protein_channel(None, ("nucleus", "protein")) == 0
     assert protein_channel("protein", ("nucleus", "protein")) == 1
 
 
 def test_reconstruction_by_hand() -> None:
-    """A decoder that draws .5 everywhere, of an image that is .2: the error is .3 squared."""
+    """Reconstruct 0.5 everywhere from an image of 0.2: the error is 0.3 squared."""
     network = made(KINDS["dual_decoder"])
     torch.nn.init.zeros_(network.decoder.paint.weight)
     torch.nn.init.zeros_(network.decoder.paint.bias)
@@ -74,8 +77,8 @@ def test_reconstruction_by_hand() -> None:
     assert loss.item() == pytest.approx(0.09, rel=1e-5)
 
 
-def test_what_is_drawn_again_are_the_mixed_channels() -> None:
-    """(0, G, 0) of G = 51: two channels that are 0, one that is .2, against .5 everywhere."""
+def test_the_mixed_channels_are_reconstructed() -> None:
+    """Mix (0, G, 0) of G = 51: two channels of 0 and one of 0.2, against 0.5 everywhere."""
     network = made(replace(KINDS["dual_decoder"], channel_recipe="0_g_0"))
     torch.nn.init.zeros_(network.decoder.paint.weight)
     torch.nn.init.zeros_(network.decoder.paint.bias)
@@ -86,8 +89,8 @@ def test_what_is_drawn_again_are_the_mixed_channels() -> None:
 
 
 @pytest.mark.parametrize("kind", ["dual_decoder", "dual_segmentation"])
-def test_prediction_does_without_them(kind: str) -> None:
-    """Whatever computes with weights that are not numbers gives none."""
+def test_prediction_does_not_use_the_second_loss(kind: str) -> None:
+    """Set the weights of the second loss to NaN, which every result that uses them would show."""
     settings: ClassifierSettings = KINDS[kind]
     network = made(settings).eval()
     only_for_training = network.decoder if kind == "dual_decoder" else network.segment

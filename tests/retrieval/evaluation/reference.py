@@ -1,4 +1,4 @@
-"""Naive twins of the evaluation: slow, short and plainly right."""
+"""Compute the evaluation naively: slow, short and obviously correct."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import combinations
@@ -10,7 +10,7 @@ from atlas.dataset.artifacts import EmbeddingSet
 
 
 class GivenSimilarities:
-    """A matrix Q x G as `Similarities`, in blocks of so many queries."""
+    """Provide a matrix Q x G as `Similarities`, in blocks of a given number of queries."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ def scores_of(
     similarity_G: NDArray[np.float32],
     classes: Mapping[str, Hashable],
 ) -> dict[str, float]:
-    """The scores of one query, by sorting all references and walking down the list."""
+    """Score one query by sorting all references and walking down the list."""
     ranking = sorted(
         (-float(similarity), place, reference_id)
         for place, (similarity, reference_id) in enumerate(
@@ -66,7 +66,7 @@ def scores_of(
 def all_pairs(
     ids: Sequence[str], classes: Mapping[str, Hashable]
 ) -> dict[bool, set[frozenset[str]]]:
-    """Every pair of ids that have a class, by whether it is the same."""
+    """Return every pair of ids with a class, by whether the class is the same."""
     pairs: dict[bool, set[frozenset[str]]] = {True: set(), False: set()}
     for a, b in combinations([i for i in ids if i in classes], 2):
         pairs[classes[a] == classes[b]].add(frozenset((a, b)))
@@ -74,7 +74,7 @@ def all_pairs(
 
 
 def accepted_at(rate: float, same: Sequence[float], different: Sequence[float]) -> int:
-    """Same pairs that reach the lowest threshold which few enough different pairs reach."""
+    """Count the same pairs at the lowest threshold that few enough different pairs reach."""
     thresholds = [
         t
         for t in (*same, *different)
@@ -86,7 +86,7 @@ def accepted_at(rate: float, same: Sequence[float], different: Sequence[float]) 
 def identified_at(
     rate: float, genuine: Sequence[tuple[float, bool]], impostors: Sequence[float]
 ) -> int:
-    """Genuine probes (similarity, nearest is right) identified at the best allowed threshold."""
+    """Count the genuine probes (similarity, nearest is right) at the best allowed threshold."""
     candidates = [similarity for similarity, _ in genuine]
     allowed = [
         t for t in candidates if sum(i >= t for i in impostors) <= rate * len(impostors) + 1e-9
@@ -95,7 +95,7 @@ def identified_at(
 
 
 def embeddings(vectors: dict[str, Sequence[float]]) -> EmbeddingSet:
-    """Of unit length."""
+    """Return embeddings of unit length."""
     rows = np.array(list(vectors.values()), np.float32)
     return EmbeddingSet(
         ids=tuple(vectors),

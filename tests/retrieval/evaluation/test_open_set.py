@@ -8,7 +8,7 @@ from tests.retrieval.evaluation.reference import embeddings, identified_at
 
 
 def scores(genuine: list[tuple[float, bool]], impostors: list[float]) -> QueryScores:
-    """Genuine probes as (similarity to the nearest, whether it is right)."""
+    """Build scores from genuine probes (similarity to the nearest, whether it is right)."""
     count = len(genuine) + len(impostors)
     known = np.arange(count) < len(genuine)
     return QueryScores(
@@ -23,7 +23,7 @@ def scores(genuine: list[tuple[float, bool]], impostors: list[float]) -> QuerySc
 
 
 def test_by_a_hand_worked_example() -> None:
-    impostors = [n / 100 for n in range(100)]  # the second best, .98, must not pass
+    impostors = [n / 100 for n in range(100)]  # the second best, 0.98, must not pass
     found = identify(scores([(0.99, True), (0.985, True), (0.98, True), (0.99, False)], impostors))
     assert found is not None
     assert 0.98 < found.threshold < 0.981
@@ -33,7 +33,7 @@ def test_by_a_hand_worked_example() -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_as_by_trying_every_threshold(seed: int) -> None:
+def test_the_result_equals_trying_every_threshold(seed: int) -> None:
     rng = np.random.default_rng(seed)
     genuine = [(float(s), bool(rng.random() < 0.7)) for s in rng.normal(0.5, 0.2, 60).round(2)]
     impostors = rng.normal(0.2, 0.2, 250).round(2).tolist()
@@ -43,13 +43,13 @@ def test_as_by_trying_every_threshold(seed: int) -> None:
     assert found.false_alarms <= 12
 
 
-def test_impostors_that_tie_at_the_threshold_all_stay_out() -> None:
+def test_impostors_that_tie_at_the_threshold_are_all_rejected() -> None:
     found = identify(scores([(0.9, True), (0.5, True)], [0.5] * 300))
     assert found is not None
     assert (found.false_alarms, found.identified) == (0, 1)
 
 
-def test_too_few_impostors_or_no_genuine_probe_tell_nothing() -> None:
+def test_too_few_impostors_or_no_genuine_probe_give_no_result() -> None:
     assert identify(scores([(0.9, True)], [0.1] * 99)) is None
     assert identify(scores([(0.9, True)], [0.1] * 100)) is not None
     assert identify(scores([], [0.1] * 100)) is None

@@ -34,20 +34,20 @@ def test_a_class_is_an_identity_that_occurs_twice_or_a_set_of_labels() -> None:
     assert label_set((7, 1)) == label_set((1, 7)) == (1, 7)
 
 
-def test_held_out_fields_look_among_the_fields_that_trained() -> None:
+def test_held_out_images_are_compared_with_the_training_images() -> None:
     closed = measured_by(HELD_OUT, seed=0)[0]
     assert closed.name == "closed"
     assert closed.query_ids == ("f0_0", "f1_0")
     assert set(closed.reference_ids) == {f"f{a}_{n}" for a in (0, 1) for n in (1, 2, 3)}
 
 
-def test_unseen_identities_look_among_themselves() -> None:
+def test_unseen_identities_are_compared_with_each_other() -> None:
     opened = measured_by(HELD_OUT, seed=0)[1]
     assert opened.name == "open"
     assert opened.query_ids == opened.reference_ids == HELD_OUT.unseen_identity_ids
 
 
-def test_half_of_the_unseen_are_known_by_all_fields_but_one_and_half_are_non_matches() -> None:
+def test_half_of_the_unseen_identities_are_in_the_gallery_and_half_are_non_matches() -> None:
     chosen = []
     for seed in range(6):
         protocol = measured_by(HELD_OUT, seed=seed)[2]
@@ -71,7 +71,7 @@ def test_nothing_held_out_makes_no_protocol() -> None:
     assert measured_by(elsewhere, seed=0) == []
 
 
-def test_an_untrained_embedder_asks_every_image_that_has_a_class_unless_lists_are_given() -> None:
+def test_an_untrained_embedder_queries_every_image_with_a_class_unless_lists_are_given() -> None:
     (protocol,) = measured_by(HeldOut(), untrained=True)
     assert protocol.name == "all"
     assert protocol.query_ids == protocol.reference_ids
@@ -101,11 +101,11 @@ def test_known_relations_make_protocols_of_their_own() -> None:
     assert test.classes["t3"] == (1, 7)
     assert test.relations is not None
     assert test.relations["t4"] == "novel"
-    # The source itself is right, nothing else is; those that are no copies are non-matches.
+    # Only the source itself is a correct answer; queries that are not copies are non-matches.
     assert same_image.query_ids == ("t1", "t3", "t4")
     assert [i for i in ATLAS.ids if same_image.classes[i] == same_image.classes["t1"]] == ["f0_1"]
     assert not {"t3", "t4"} & set(same_image.classes)
-    # Any field of the identity is right.
+    # Any image of the identity is a correct answer.
     assert sibling.query_ids == ("t3", "t4")
     fields = [i for i in ATLAS.ids if sibling.classes.get(i) == sibling.classes["t3"]]
     assert fields == [f"f4_{n}" for n in range(4)]

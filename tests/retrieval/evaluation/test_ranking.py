@@ -75,7 +75,7 @@ def test_by_a_hand_worked_example() -> None:
 
 @st.composite
 def questions(draw):
-    """Few values and few classes, so that ties, non-matches and lone queries are common."""
+    """Draw few values and classes, so that ties, non-matches and lone queries are common."""
     reference_ids = [f"i{n}" for n in range(draw(st.integers(1, 8)))]
     query_ids = draw(st.lists(st.sampled_from([*reference_ids, "p", "q"]), min_size=1, unique=True))
     values = st.sampled_from([-1.0, -0.5, -0.0, 0.0, 0.5, 1.0])
@@ -87,7 +87,7 @@ def questions(draw):
 
 
 @given(questions())
-def test_each_query_scores_as_by_walking_down_its_list(question) -> None:
+def test_each_query_scores_as_in_its_sorted_list(question) -> None:
     similarities, classes = question
     scores = rank_queries(similarities, classes)
     for n, query_id in enumerate(similarities.query_ids):
@@ -115,7 +115,7 @@ def test_the_size_of_blocks_does_not_matter(question, rows_at_once: int) -> None
         np.testing.assert_array_equal(value, getattr(other, name))
 
 
-def test_of_equal_similarities_the_first_reference_ranks_first() -> None:
+def test_among_equal_similarities_the_first_reference_ranks_first() -> None:
     similarity = np.zeros((1, 3), np.float32)
     classes = {"q": 1, "a": 0, "b": 1, "c": 1}
     scores = rank_queries(GivenSimilarities("q", "abc", similarity), classes)
@@ -126,7 +126,7 @@ def test_of_equal_similarities_the_first_reference_ranks_first() -> None:
 
 
 @given(st.lists(st.floats(-2, 2, width=32), max_size=20))
-def test_keys_order_as_a_stable_sort_does(values: list[float]) -> None:
+def test_keys_give_the_order_of_a_stable_sort(values: list[float]) -> None:
     similarity = np.array(values, np.float32)
     by_key = np.argsort(ranking_keys(similarity))
     np.testing.assert_array_equal(by_key, np.argsort(-similarity, kind="stable"))
@@ -137,7 +137,7 @@ def test_a_similarity_that_is_not_a_number_is_refused() -> None:
         rank_queries(GivenSimilarities("q", "ab", np.array([[0.1, np.nan]], np.float32)), {})
 
 
-def test_blocks_are_let_go_as_they_are_read() -> None:
+def test_blocks_are_freed_as_they_are_read() -> None:
     alive: list[int] = []
 
     class Watched(GivenSimilarities):

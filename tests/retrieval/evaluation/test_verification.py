@@ -20,7 +20,7 @@ def as_sets(pairs) -> dict[bool, list[frozenset[str]]]:
     st.integers(1, 30),
     st.integers(0, 3),
 )
-def test_pairs_are_all_there_are_or_as_many_as_asked_for(classes, most: int, seed: int) -> None:
+def test_all_pairs_are_drawn_or_as_many_as_wanted(classes, most: int, seed: int) -> None:
     ids = [*classes, "without a class"]
     every = all_pairs(ids, classes)
     drawn = as_sets(draw_pairs(ids, classes, most_of_each=most, seed=seed))
@@ -29,7 +29,7 @@ def test_pairs_are_all_there_are_or_as_many_as_asked_for(classes, most: int, see
         assert set(drawn[same]) <= every[same]
 
 
-def test_the_order_of_ids_draws_no_other_pairs_and_the_seed_does() -> None:
+def test_the_seed_changes_the_pairs_and_the_order_of_ids_does_not() -> None:
     classes = {f"i{n}": n % 5 for n in range(60)}
     ids = list(classes)
     one = draw_pairs(ids, classes, most_of_each=20, seed=1)
@@ -60,7 +60,7 @@ def test_cosines_are_of_the_pairs_own_vectors() -> None:
     np.testing.assert_allclose(cosines_of(vectors, pairs), expected, atol=1e-6)
 
 
-def test_kinds_that_a_cosine_parts_are_told_apart_without_error() -> None:
+def test_kinds_that_a_threshold_separates_have_no_errors() -> None:
     rng = np.random.default_rng(0)
     vectors = {f"{c}{n}": np.eye(8)[c] + rng.normal(0, 0.02, 8) for c in range(8) for n in range(4)}
     found = verify(embeddings(vectors), {image_id: image_id[0] for image_id in vectors})
@@ -70,7 +70,7 @@ def test_kinds_that_a_cosine_parts_are_told_apart_without_error() -> None:
     assert (len(found.same_P), len(found.different_P)) == (8 * 6, 32 * 31 // 2 - 8 * 6)
 
 
-def test_chance_is_a_half_though_one_kind_is_commoner() -> None:
+def test_chance_level_is_a_half_even_if_one_kind_is_more_common() -> None:
     rng = np.random.default_rng(1)
     cosine = rng.normal(size=6000).astype(np.float32)
     found = verification_of(cosine, np.arange(6000) < 600, seed=0)
@@ -84,7 +84,7 @@ def drawn_cosines(same: int = 300, different: int = 3000) -> tuple[np.ndarray, n
     return cosine.round(2).astype(np.float32), np.arange(same + different) < same
 
 
-def test_accepted_shares_are_those_of_trying_every_threshold() -> None:
+def test_accepted_shares_equal_trying_every_threshold() -> None:
     cosine, same = drawn_cosines()
     found = verification_of(cosine, same, seed=0)
     point, finer, finest = found.operating_points
@@ -112,7 +112,7 @@ def test_the_curve_rises_from_strict_to_lax() -> None:
     assert curve["false_accept_rate"].iloc[-1] == curve["true_accept_rate"].iloc[-1] == 1.0
 
 
-def test_too_few_pairs_of_a_kind_tell_nothing() -> None:
+def test_too_few_pairs_of_a_kind_give_no_result() -> None:
     vectors = embeddings({f"i{n}": (1, n) for n in range(12)})
     assert verify(vectors, {f"i{n}": n for n in range(12)}) is None
     assert verify(vectors, {}) is None

@@ -1,4 +1,4 @@
-"""Losses and batches in double precision."""
+"""Build losses and batches in double precision."""
 
 import torch
 
@@ -18,7 +18,7 @@ def made_loss(
 
 
 def with_vectors(settings: LossSettings, vectors_CD: torch.Tensor) -> MetricLoss:
-    """A loss whose class vectors are these."""
+    """Return a loss with the given class vectors."""
     loss = made_loss(settings, classes=vectors_CD.shape[0], dimension=vectors_CD.shape[1])
     with torch.no_grad():
         vectors_of(loss).copy_(vectors_CD)

@@ -1,4 +1,4 @@
-"""Naive twins of the losses: loops over plain numbers, written from the papers' equations."""
+"""Compute the losses naively: loops over plain numbers, written from the papers' equations."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -58,7 +58,7 @@ def large_margin(m: float) -> Logit:
 
 
 def nearest_subcenters(feature: Vector, vectors: Rows, subcenters: int) -> Rows:
-    """The sub-centre of each class that is nearest to one image."""
+    """Return the sub-centre of each class that is nearest to one image."""
     classes = [vectors[start : start + subcenters] for start in range(0, len(vectors), subcenters)]
     return [max(several, key=lambda vector: cosine(feature, vector)) for several in classes]
 
@@ -71,7 +71,7 @@ def intra(features: Rows, vectors: Rows, classes: Sequence[int], subcenters: int
 
 
 def inter(vectors: Rows, classes: Sequence[int], subcenters: int = 1) -> float:
-    """With sub-centres, an angle between classes is the mean over their pairs."""
+    """Compute the inter term; with sub-centres, the angle of two classes is the mean over pairs."""
     n = len(vectors) // subcenters
     total = 0.0
     for own in classes:
@@ -84,7 +84,7 @@ def inter(vectors: Rows, classes: Sequence[int], subcenters: int = 1) -> float:
 
 
 def triplet(features: Rows, classes: Sequence[int], margin_radians: float) -> float:
-    """All triplets; mean over those that break the margin."""
+    """Return the mean over the triplets that violate the margin."""
     everyone = range(len(features))
     broken = []
     for a in everyone:

@@ -1,4 +1,4 @@
-"""Terms beside a loss, and the triplet loss, against their naive twins."""
+"""Compare the added terms and the triplet loss with naive implementations."""
 
 import math
 from dataclasses import replace
@@ -20,7 +20,7 @@ SEEDS = range(4)
 
 
 def term(name: LossName, option: str, seed: int, weight: float = 1.0) -> float:
-    """What an added term puts on top of the named loss."""
+    """Return what an added term adds to the named loss."""
     settings = NAMED_LOSSES[name]
     features, classes = made_batch(seed)
     added = made_loss(replace(settings, **{option: weight}), seed=seed)(features, classes)
@@ -47,7 +47,7 @@ def test_the_inter_term_is_minus_the_mean_angle_between_classes(name: LossName, 
     assert term(name, "inter_weight", seed) == pytest.approx(expected, abs=1e-9)
 
 
-def test_orthogonal_classes_lie_half_a_half_rotation_apart() -> None:
+def test_orthogonal_classes_are_a_quarter_rotation_apart() -> None:
     vectors, classes = torch.eye(3, dtype=torch.float64), torch.tensor([0, 1])
     features = 2 * vectors[:2]
     named = with_vectors(LossSettings(), vectors)(features, classes)
@@ -59,7 +59,7 @@ def test_orthogonal_classes_lie_half_a_half_rotation_apart() -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_triplet_equals_its_naive_twin_alone_and_added(seed: int) -> None:
+def test_triplet_equals_its_naive_implementation_alone_and_added(seed: int) -> None:
     features, classes = made_batch(seed)
     alone = made_loss(NAMED_LOSSES["triplet"])(features, classes).item()
     expected = reference.triplet(features.tolist(), classes.tolist(), 0.35)
@@ -68,11 +68,11 @@ def test_triplet_equals_its_naive_twin_alone_and_added(seed: int) -> None:
 
 
 def test_the_triplet_margin_is_an_angle() -> None:
-    rotations = [0.0, 0.4, 1.0]  # two of one class .4 apart; .6 and 1 to one of another
+    rotations = [0.0, 0.4, 1.0]  # two of one class 0.4 apart; 0.6 and 1 to one of another
     features = torch.tensor([[math.cos(t), math.sin(t)] for t in rotations], dtype=torch.float64)
     classes = torch.tensor([0, 0, 1])
     loss = made_loss(LossSettings(name="triplet", margin_radians=0.3), dimension=2)
-    assert loss(features, classes).item() == pytest.approx(0.1)  # .4 + .3 - .6; .4 + .3 < 1
+    assert loss(features, classes).item() == pytest.approx(0.1)  # 0.4 + 0.3 - 0.6; 0.4 + 0.3 < 1
     loss = made_loss(LossSettings(name="triplet", margin_radians=0.7), dimension=2)
     assert loss(features, classes).item() == pytest.approx((0.5 + 0.1) / 2)
 

@@ -1,4 +1,4 @@
-"""Losses over pairs against their naive twins, the library's, and values worked by hand."""
+"""Compare the losses over pairs with naive implementations, the library's, and values by hand."""
 
 import math
 
@@ -18,7 +18,7 @@ CONTRASTIVE = NAMED_LOSSES["supervised_contrastive"]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_multi_similarity_equals_its_naive_twin(seed: int) -> None:
+def test_multi_similarity_equals_its_naive_implementation(seed: int) -> None:
     features, classes = made_batch(seed)
     expected = reference.multi_similarity(features.tolist(), classes.tolist())
     loss = made_loss(NAMED_LOSSES["multi_similarity"])
@@ -30,7 +30,7 @@ def test_multi_similarity_equals_its_naive_twin(seed: int) -> None:
     st.lists(st.sets(st.integers(0, 3)), min_size=1, max_size=9),
     st.sampled_from([0.1, 0.5]),
 )
-def test_label_sets_are_weighed_as_their_naive_twin_does(
+def test_label_sets_are_weighted_as_in_the_naive_implementation(
     seed: int, label_sets: list[set[int]], temperature: float
 ) -> None:
     features, _ = made_batch(seed, images=len(label_sets))
@@ -41,7 +41,7 @@ def test_label_sets_are_weighed_as_their_naive_twin_does(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_classes_and_one_label_each_equal_the_librarys(seed: int) -> None:
+def test_classes_and_single_labels_equal_the_librarys_loss(seed: int) -> None:
     features, classes = made_batch(seed)
     loss = made_loss(CONTRASTIVE)
     expected = SupConLoss(temperature=0.1)(features, classes)
@@ -50,7 +50,7 @@ def test_classes_and_one_label_each_equal_the_librarys(seed: int) -> None:
     torch.testing.assert_close(loss(features, one_each), expected)
 
 
-def test_images_that_share_half_their_labels_weigh_half() -> None:
+def test_images_that_share_half_of_their_labels_have_half_the_weight() -> None:
     # The first has both labels, the others one each: weights 1/2, 1/2 for it and 1/2 for them.
     rotations = [0.0, math.pi / 2, math.pi]
     features = torch.tensor([[math.cos(t), math.sin(t)] for t in rotations], dtype=torch.float64)

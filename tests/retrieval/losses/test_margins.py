@@ -1,4 +1,4 @@
-"""Losses over classes against their naive twins, one another, and values worked by hand."""
+"""Compare the losses over classes with naive implementations, one another, and values by hand."""
 
 import json
 import math
@@ -29,7 +29,7 @@ TWINS = {
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", TWINS)
-def test_a_loss_over_classes_equals_its_naive_twin(name: str, seed: int) -> None:
+def test_a_loss_over_classes_equals_its_naive_implementation(name: str, seed: int) -> None:
     loss = made_loss(NAMED_LOSSES[name], seed=seed)
     features, classes = made_batch(seed)
     expected = reference.class_loss(
@@ -39,19 +39,19 @@ def test_a_loss_over_classes_equals_its_naive_twin(name: str, seed: int) -> None
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_all_three_margins_at_once_equal_their_naive_twin(seed: int) -> None:
+def test_three_margins_at_once_equal_their_naive_implementation(seed: int) -> None:
     settings = replace(NAMED_LOSSES["combined_margin"], angle_factor=1.9, scale=12.0)
     loss = made_loss(settings, seed=seed)
     features, classes = made_batch(seed)
-    twin = reference.combined_margin(12, 1.9, 0.3, 0.2)
+    naive = reference.combined_margin(12, 1.9, 0.3, 0.2)
     expected = reference.class_loss(
-        features.tolist(), vectors_of(loss).tolist(), classes.tolist(), twin
+        features.tolist(), vectors_of(loss).tolist(), classes.tolist(), naive
     )
     assert loss(features, classes).item() == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_softmax_equals_its_naive_twin_on_raw_features_with_bias(seed: int) -> None:
+def test_softmax_equals_its_naive_implementation_on_raw_features_with_bias(seed: int) -> None:
     loss = made_loss(NAMED_LOSSES["softmax"], seed=seed)
     features, classes = made_batch(seed)
     biases = dict(loss.named_parameters())["named.linear.bias"].tolist()
@@ -105,7 +105,7 @@ def test_l_softmax_equals_the_librarys_for_a_whole_factor() -> None:
 
 
 @pytest.mark.parametrize("name", ["softmax", "l_softmax"])
-def test_the_length_of_features_counts_only_where_the_paper_has_it_count(name: str) -> None:
+def test_the_length_of_features_counts_only_where_the_paper_uses_it(name: str) -> None:
     features, classes = made_batch(4)
     for each in [name, *TWINS.keys() - {"l_softmax"}]:
         loss = made_loss(NAMED_LOSSES[each])
@@ -124,7 +124,7 @@ def test_half_a_radian_of_margin_costs_as_much_as_28_65_degrees() -> None:
     with_margin = with_vectors(NAMED_LOSSES["arcface"], vectors)(at(60), classes)
     without = with_vectors(NAMED_LOSSES["norm_softmax"], vectors)
     torch.testing.assert_close(with_margin, without(at(60 + 28.64788975654116), classes))
-    # log(1 + exp(-30 cos(60 degrees + .5 rad))), whose cosine is .5 (.877583) - .866025 (.479426)
+    # log(1 + exp(-30 c)) with c = cos(60 degrees + 0.5 rad) = 0.5 * 0.877583 - 0.866025 * 0.479426
     assert with_margin.item() == pytest.approx(math.log1p(math.exp(-30 * 0.0235966)), abs=1e-4)
 
 
@@ -147,7 +147,7 @@ def test_the_true_logit_never_rises_with_the_angle(
     assert near <= far + 1e-7
 
 
-def test_the_falling_cosine_goes_on_below_minus_1_without_a_jump() -> None:
+def test_the_falling_cosine_continues_below_minus_1_without_a_jump() -> None:
     quarters = torch.arange(9, dtype=torch.float64) * math.pi / 2
     expected = torch.tensor([1.0, 0, -1, -2, -3, -4, -5, -6, -7], dtype=torch.float64)
     torch.testing.assert_close(falling_cosine(quarters), expected)

@@ -1,4 +1,4 @@
-"""Naive twins of what is done after the network: dense, slow, and as the papers write it."""
+"""Compute the steps after the network naively: dense, slow, and as the papers write them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ def s_norm(
     non_matches_of_reference: NDArray[np.float32],
     nearest: int,
 ) -> float:
-    """One similarity, normalised; non-matches: each side's cohort without the image itself."""
+    """Return one normalised similarity; each side's cohort excludes the image itself."""
     cosine, sides = float(query @ reference), []
     for image, non_matches in (
         (query, non_matches_of_query),
@@ -31,7 +31,7 @@ def s_norm(
 def k_reciprocal_distance(
     vectors: NDArray[np.float32], k1: int, k2: int, weight: float
 ) -> NDArray[np.float64]:
-    """Distances of all images to all (Zhong et al. 2017), N x N; the numbers are its equations."""
+    """Return all distances, N x N; comments give the equation numbers of Zhong et al. 2017."""
     count = len(vectors)
     distance = 1 - vectors.astype(float) @ vectors.T.astype(float)
     np.fill_diagonal(distance, -1)  # an image comes before its exact copies

@@ -30,7 +30,7 @@ def dense(similarities: similarity.Similarities) -> np.ndarray:
     seed=st.integers(0, 999), queries=st.integers(1, 12), references=st.integers(3, 40),
     k1=st.integers(1, 14), k2=st.integers(1, 8), weight=st.sampled_from([0.1, 0.3, 1.0]),
 )  # fmt: skip
-def test_it_is_the_papers_dense_formula(
+def test_it_equals_the_papers_dense_formula(
     seed: int, queries: int, references: int, k1: int, k2: int, weight: float
 ) -> None:
     vectors = unit(clustered(seed, references + queries))
@@ -82,8 +82,8 @@ def test_exact_copies_are_each_others_neighbours() -> None:
     assert (copies == (np.arange(90) // 3)[:, None]).all()
 
 
-def test_a_non_match_that_lies_near_falls_behind_those_of_the_kind() -> None:
-    """The paper's point: the non-match's own neighbours are others."""
+def test_a_nearby_non_match_ranks_below_images_of_the_class() -> None:
+    """Check the point of the paper: a non-match has other neighbours."""
     rng = np.random.default_rng(5)
     kind = np.array([1.0, 0.3, 0, 0]) + rng.normal(size=(12, 4)) * 0.12
     others = np.array([1.0, -0.3, 0, 0]) + rng.normal(size=(30, 4)) * 0.05

@@ -33,8 +33,9 @@ def dense(similarities: similarity.Similarities) -> np.ndarray:
 
 
 def test_by_hand() -> None:
-    # Cosines of the query to the cohort: 1, .6, 0; the two highest have mean .8, deviation .2.
-    # Of the reference: .6, 1, .8; mean .9, deviation .1. Theirs is .6: (-1 + -3) / 2.
+    # The query's cosines to the cohort are 1, 0.6 and 0; the highest two: mean 0.8, deviation 0.2.
+    # The reference's are 0.6, 1 and 0.8: mean 0.9, deviation 0.1. Query to reference: 0.6.
+    # The result is (-1 + -3) / 2.
     def named(prefix: str, *vectors: tuple[float, float]) -> EmbeddingSet:
         ids = tuple(f"{prefix}{n}" for n in range(len(vectors)))
         return EmbeddingSet(ids=ids, vectors_ND=np.array(vectors, np.float32), provenance={})
@@ -46,7 +47,7 @@ def test_by_hand() -> None:
     assert dense(made) == pytest.approx(np.array([[-2.0]]), abs=1e-5)
 
 
-def test_it_is_the_papers_formula_without_the_image_itself(
+def test_it_equals_the_papers_formula_without_the_image_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     queries, references, others = images("q", 7), images("r", 9), images("c", 20)
@@ -69,7 +70,7 @@ def test_a_query_among_the_references_has_no_similarity_to_itself() -> None:
     assert np.allclose(whole, whole.T, atol=1e-4)  # symmetric, as its name says
 
 
-def test_a_reference_that_is_near_to_everything_falls_behind() -> None:
+def test_a_reference_that_is_near_to_everything_ranks_lower() -> None:
     rng = np.random.default_rng(3)
     middle = np.array([1.0, 0, 0, 0, 0, 0])
     cohort = EmbeddingSet(
@@ -91,7 +92,7 @@ def test_a_reference_that_is_near_to_everything_falls_behind() -> None:
     assert made[0, 0] < made[0, 1]
 
 
-def test_a_small_cohort_gives_all_that_it_has_and_a_tiny_one_is_refused() -> None:
+def test_a_small_cohort_is_used_whole_and_a_tiny_one_is_refused() -> None:
     some, cohort = images("q", 3), images("c", 4)
     few, all_but_one = (cohort_statistics(some, cohort, nearest=n) for n in (200, 3))
     assert np.array_equal(few.mean_N, all_but_one.mean_N)

@@ -20,7 +20,7 @@ def embeddings(vectors: NDArray[np.floating], **provenance: object) -> Embedding
 
 
 def planted(images_each: int, classes: int = 60) -> tuple[NDArray[np.float32], list[int]]:
-    """Classes lie apart in 16 of 32 directions; within each, the other 16 vary four times more."""
+    """Draw classes that differ in 16 directions and vary four times more in 16 others."""
     rng = np.random.default_rng(0)
     places = rng.normal(size=(classes, 32)) * (np.arange(32) < 16)
     noise = rng.normal(size=(classes, images_each, 32)) * np.where(np.arange(32) < 16, 0.5, 2)
@@ -51,7 +51,7 @@ def test_too_few_images_are_not_whitened() -> None:
     assert np.array_equal(after(class_whitening_of(features, [0] * 20), features), features)
 
 
-def test_class_whitening_makes_classes_round_and_keeps_what_parts_them() -> None:
+def test_class_whitening_makes_classes_round_and_keeps_what_separates_them() -> None:
     features, classes = planted(images_each=20)
     white = after(class_whitening_of(features, classes), features).reshape(60, 20, 32)
     within = (white - white.mean(1, keepdims=True)).reshape(-1, 32)
@@ -69,13 +69,11 @@ def test_class_whitening_finds_the_class_where_the_strongest_directions_hide_it(
     assert nearest_is_of_the_class(learned, classes) > 0.8
 
 
-def test_classes_of_one_image_teach_nothing() -> None:
+def test_classes_with_a_single_image_are_ignored() -> None:
     features, classes = planted(images_each=6)
-    non_matches = np.random.default_rng(1).normal(0, 50, size=(30, 32)).astype(np.float32)
+    lone = np.random.default_rng(1).normal(0, 50, size=(30, 32)).astype(np.float32)
     alone = class_whitening_of(features, classes)
-    beside = class_whitening_of(
-        np.concatenate([features, non_matches]), [*classes, *range(100, 130)]
-    )
+    beside = class_whitening_of(np.concatenate([features, lone]), [*classes, *range(100, 130)])
     assert torch.equal(alone.weight, beside.weight)
     assert torch.equal(alone.bias, beside.bias)
 
