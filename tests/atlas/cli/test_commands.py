@@ -19,7 +19,7 @@ def test_an_example_is_understood(path):
 
 
 def test_settings_that_cannot_work_are_refused_with_their_place():
-    with pytest.raises(UserError, match=r"^\[leaks\]: --neighbours 0: .*; nothing was done$"):
+    with pytest.raises(UserError, match=r"^\[leaks\]: --neighbours must .*; nothing was done$"):
         require_understood("[leaks]", "find_leaks", ["--neighbours", "0"])
 
 

@@ -55,7 +55,10 @@ def test_a_copy_goes_before_a_more_similar_sibling():
     row = leaks.iloc[0]
     assert (row["Id"], row["match_id"], row["relation"]) == ("q", "a", "same_image")
     assert (row["labels"], row["decision"]) == ("1", "transfer")
-    assert "correlate 0.930" in row["reason"]
+    assert row["reason"].startswith(
+        "The image is a copy of a: registration score 0.930, confidence"
+    )
+    assert row["reason"].endswith("The labels of the match are 1.")
     assert len(leaks) == 1
 
 

@@ -106,7 +106,7 @@ def test_the_guarantee_breaks_no_more_often_than_it_says():
         for seed in range(redraws)
     ]
     assert sum(guarantee.reached for guarantee in guarantees) > 0.95 * redraws
-    # The threshold that is used is the lowest of all that are shown, where a broken guarantee is likeliest.
+    # The lowest threshold that is shown is used, where a broken guarantee is the most likely.
     assert all(
         guarantee.threshold == guarantee.lowest for guarantee in guarantees if guarantee.reached
     )
@@ -123,7 +123,7 @@ def test_a_threshold_inside_the_shown_range_is_kept_and_one_outside_moves_to_its
     assert measure_guarantee(shown, wanted_threshold=99.0, **ask).threshold == low.highest
 
 
-def test_look_alikes_are_counted_both_ways():
+def test_near_duplicates_are_counted_both_ways():
     queries = [0.0] * 40_000 + [1.0] * 30
     both = measure_guarantee(
         trials([1.0] * 1000, queries), wanted_threshold=0.9, precision=0.99, share=0.026, seed=0
@@ -131,7 +131,7 @@ def test_look_alikes_are_counted_both_ways():
     assert both.false_count == 30
     assert not both.reached
     assert both.shown < 0.97 < 0.99 < both.shown_if_copies
-    assert "30 of 40030" in both.in_words()
+    assert "30 of 40,030 queries" in both.in_words()
 
 
 def test_the_number_of_queries_that_would_show_the_precision_is_stated_and_suffices():
@@ -151,4 +151,4 @@ def test_where_no_number_of_queries_would_suffice_the_sentence_says_so():
         trials([1.0] * 800, queries), wanted_threshold=0.9, precision=0.99, share=0.026, seed=0
     )
     assert hopeless.needed_count is None
-    assert "no number of such queries would show more" in hopeless.in_words()
+    assert "no number of such queries would be enough" in hopeless.in_words()

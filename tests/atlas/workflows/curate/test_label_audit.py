@@ -68,7 +68,7 @@ def test_the_wrong_label_stands_first_and_says_why(audited: tuple[Path, AuditedA
     assert first["suggested"] == "2"
     assert float(first["suspicion"]) > 0.5 > float(table.iloc[1]["suspicion"])
     assert "lacks label 2 (<b>two</b>), which 12 of its 12 neighbours have" in first["reason"]
-    assert "c2s4f0 (kin, similarity" in first["reason"]
+    assert "c2s4f0 (same group, similarity" in first["reason"]
 
 
 def test_suspicion_falls_with_rank_and_good_labels_are_left_alone(
