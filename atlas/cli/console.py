@@ -152,6 +152,6 @@ def _show_stages(recorder: Recorder, total_s: float) -> None:
     if stages:
         slowest = max(stages, key=lambda cost: cost.alone_s)
         print(
-            f"The bottleneck is {slowest.stage}: it ran alone for {slowest.alone_s:.1f} of "
+            f"The bottleneck is '{slowest.stage}', which ran alone for {slowest.alone_s:.1f} of "
             f"{total_s:.1f} s."
         )

@@ -178,7 +178,8 @@ def _of_index(built: "Index") -> Iterator[str]:
     yield from runtime_lines(built.runtime_checks)
     yield (
         f"{len(index.embeddings.ids):,} images of {index.image_size_px} px, "
-        f"{index.embeddings.vectors_ND.shape[1]} dimensions, {len(identities):,} repeated identities"
+        f"{index.embeddings.vectors_ND.shape[1]} dimensions, {len(identities):,} identities that "
+        "occur more than once"
     )
     if search:
         yield (

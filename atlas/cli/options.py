@@ -122,7 +122,7 @@ def _classifier_loss(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[LossSu
 
 
 def _described(loss: LossSettings) -> str:
-    """Return the name of the loss, with everything that differs from the usual loss of that name."""
+    """Return the name of the loss, with all values that differ from the usual ones."""
     usual = vars(NAMED_LOSSES[loss.name])
     own = (f"{name} {value:g}" for name, value in vars(loss).items() if value != usual[name])
     return ", ".join([loss.name, *own])
@@ -150,7 +150,7 @@ class Call:
 
 
 def with_options(command: "Callable[..., Answer]") -> Callable[..., Call]:
-    """Return the function that tyro calls instead of a command; it has the same options, and --json."""
+    """Return the function that tyro calls instead of a command: the same options, and --json."""
 
     @wraps(command)
     def call(*args: Any, json: bool = False, **options: Any) -> Call:

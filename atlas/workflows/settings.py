@@ -79,7 +79,9 @@ class ComparisonSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RareSettings:
-    """Settings of the augmentation of rare labels; see `atlas/workflows/curate/rare_augmentation.py`.
+    """Settings of the augmentation of images with rare labels.
+
+    See `atlas/workflows/curate/rare_augmentation.py`.
 
     Args:
         least: Number of images that each label should have.

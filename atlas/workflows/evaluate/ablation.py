@@ -62,7 +62,7 @@ SELECTED_BY = "map_at_r"
 
 @dataclass(frozen=True, kw_only=True)
 class Combination:
-    """A combination of steps, in this order; the whitening "class" uses the scatter within classes."""
+    """A combination of steps, in order; the whitening "class" uses the scatter within classes."""
 
     views: Views
     whitening: Whitening

@@ -136,9 +136,9 @@ def _pairs(folder: Path, tables: Tables, one: SplitLabels, where: str) -> Sectio
             "phi is Pearson's correlation of two labels as 0 and 1; a_given_b is the share of the "
             "images of b that also have a; expected is the number of images that chance would "
             "give. log10_p is the logarithm of the probability that chance gives this many groups "
-            "with both labels, or a more extreme number (Fisher's exact test, two-sided, multiplied "
-            "by the number of pairs): -2 is one in a hundred. Images of one antibody, group or "
-            f"origin form one group, which counts once: the {one.images:,} images form "
+            "with both labels, or a more extreme number (Fisher's exact test, two-sided, "
+            "multiplied by the number of pairs): -2 is one in a hundred. Images of one antibody, "
+            f"group or origin form one group, which counts once: the {one.images:,} images form "
             f"{one.groups:,} groups.",
         ),
         plots=(

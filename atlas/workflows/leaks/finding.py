@@ -142,8 +142,8 @@ class LeakFinding(InFolder):
         """The result in one sentence."""
         n = self.counts
         return (
-            f"Of {n['test_images']} test images, {n['copies']} are copies of labelled images, "
-            f"{n['likely_copies']} more are probably copies, {n['siblings']} are siblings and "
+            f"{n['copies']} of {n['test_images']} test images are copies of labelled images, "
+            f"{n['likely_copies']} more are probably copies, {n['siblings']} are siblings, and "
             f"{n['new']} are new; labels are transferred to {n['transferred']} of them."
         )
 

@@ -24,7 +24,7 @@ def test_settings_that_cannot_work_are_refused_with_their_place():
 
 
 def test_a_single_fold_is_refused_before_anything_runs():
-    with pytest.raises(UserError, match=r"^\[folds\]: --folds 1: .*; nothing was done$"):
+    with pytest.raises(UserError, match=r"^\[folds\]: --folds must .*; nothing was done$"):
         require_understood("[folds]", "train_folds", ["smoke", "--folds", "1"])
 
 

@@ -133,9 +133,12 @@ def test_a_field_is_one_whatever_stands_around_it() -> None:
             "Id,Name\na,b\n",
             r"called 'Target' or .*; the columns are 'Id', 'Name'; .* with --label-column",
         ),
-        ("one,Target\na,0\n", r"'Id' or 'Test' or ''; it has 'one', 'Target'; .* --id-column"),
+        (
+            "one,Target\na,0\n",
+            r"'Id' or 'Test' or ''; the columns are 'one', 'Target'; .* --id-column",
+        ),
         ("Id,Target\na,\n", r"column 'Target' is empty; give another --label-column"),
-        ("Id,Target,Questionable\na,0,maybe\n", r"questionable reads 'maybe'; write 1 or 0"),
+        ("Id,Target,Questionable\na,0,maybe\n", r"doubtful row is 'maybe'; write 1 or 0"),
         (b"Id,Target\na,0\n\xff,1\n", r"line 3: the text is not UTF-8"),
     ],
 )

@@ -75,7 +75,7 @@ def test_equal_pixels_are_a_certain_copy_and_always_transfer():
     _, leaks = claims([("a", 0.9, 0.6)], unproven=("same_image",), equal=("a",))
     row = leaks.iloc[0]
     assert (row["relation"], row["decision"], row["confidence"]) == ("same_image", "transfer", 1.0)
-    assert "their pixels are equal" in row["reason"]
+    assert "is a copy of a: the pixels are equal." in row["reason"]
 
 
 def test_only_equal_images_vote_against_an_equal_image():

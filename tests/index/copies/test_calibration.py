@@ -81,7 +81,7 @@ def test_copies_that_were_no_candidates_do_not_lower_the_threshold():
 
 def test_few_natural_pairs_are_said_to_be_few():
     found = calibrate_same_image(scores(2.3, 0.1, 20, 0), scores(0.3, 0.1, 4, 1), SETTINGS)
-    assert "4 natural pairs" in found.note
+    assert "only 4 pairs of non-matches" in found.note
     assert 0.3 < found.threshold < 0.99
 
 

@@ -145,7 +145,7 @@ def test_groups_count_as_kin(atlas: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"neighbours": 0}, "-k 0"),
+        ({"neighbours": 0}, "-k must be at least 1"),
         ({"wrong_share": 0.5}, "--wrong-share"),
         ({"wrong_share": float("nan")}, "--wrong-share"),
         ({"seed": -1}, "--seed"),

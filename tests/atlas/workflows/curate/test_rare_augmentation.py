@@ -233,7 +233,7 @@ def test_what_is_not_its_own_is_not_replaced(tmp_path: Path) -> None:
         augment_rare(data, tmp_path / "mine", FOUR)
     with pytest.raises(UserError, match="is the atlas itself"):
         augment_rare(data, data, FOUR)
-    with pytest.raises(UserError, match="--least 0"):
+    with pytest.raises(UserError, match="--least must be at least 1"):
         augment_rare(data, tmp_path / "out", RareSettings(least=0))
 
 

@@ -45,7 +45,7 @@ def test_the_claim_its_votes_and_its_pictures(run: tuple[Path, Path]) -> None:
     assert [(v.labels, v.matches) for v in claim.votes] == [((0,), 1), ((2,), 1)]
     assert [v.share for v in claim.votes] == pytest.approx([0.6, 0.4])
     assert [p.said for p in claim.pair] == [
-        "this image", "laid over the match", "best match a", "difference"
+        "this image", "registered to the match", "best match a", "difference"
     ]  # fmt: skip
     assert of("t2", run).claim is None
 
@@ -127,10 +127,10 @@ def test_another_classifier_than_the_submission_s_is_reported(run: tuple[Path, P
 @pytest.mark.parametrize(
     ("ids", "out", "said"),
     [
-        (["t"], None, "t: no test image .*did you mean t"),
+        (["t"], None, "has no test image t; did you mean t"),
         (["nothing like it"], None, "see sample_submission.csv"),
         (["a"], None, "a is a labelled image"),
-        (["t0", "t1"], "page.html", "2 images need a folder"),
+        (["t0", "t1"], "page.html", "give a folder for 2 images"),
         ([], None, "nothing to explain"),
     ],
 )
