@@ -29,7 +29,7 @@ def find(
     profile: bool = False,
     settings: OmitArgPrefixes[LeakSettings] = LeakSettings(),
 ) -> Answer:
-    """Find which pictures of a new folder are already in a known one; no tables are needed.
+    """Find which pictures of a new folder are already in a known one, without any tables.
 
     The folders may have subfolders, and the subfolders of the known one are labels. After pictures
     were added or removed, the same command computes only what is new.

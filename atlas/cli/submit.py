@@ -18,7 +18,9 @@ def make_submission(
     classifier: Path = Path("runs/classifier"),
     out: Path = Path("runs/submission"),
 ) -> Answer:
-    """Write the leak-aware submission: a match's labels if they should help, else the classifier's.
+    """Write a submission: the labels of known images where they help, else the classifier's.
+
+    Labels are transferred from a known image if this is expected to raise macro F1.
 
     Args:
         data: Atlas folder; its sample_submission.csv gives the rows and their order.

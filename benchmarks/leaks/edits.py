@@ -103,7 +103,7 @@ def noise(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
 
 
 def mixed(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
-    """A flip or rotation, a crop of .88 to .95, a gamma, a JPEG of 70."""
+    """Apply a flip or rotation, a crop of 0.88 to 0.95, a gamma, and a JPEG of quality 70."""
     lay, said = d4(image, rng, ranges)
     share = rng.uniform(0.88, 0.95)
     bright, power = gamma(cropped(_uint8(lay), share, rng), rng, ranges)

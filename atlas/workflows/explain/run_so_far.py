@@ -37,7 +37,7 @@ from index.index_folder import IndexFolder, load_index
 
 STAGES = {
     Stage.INDEX: "the index of labelled images",
-    Stage.LEAKS: "the claims about known test images",
+    Stage.LEAKS: "claims of known test images",  # explanation_page.html has the same words
     Stage.CLASSIFIER: "the classifier's probabilities",
     Stage.SUBMISSION: "the submission",
 }

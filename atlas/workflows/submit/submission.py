@@ -217,7 +217,7 @@ def weigh_overrides(
     """
     claims = leaks.table[leaks.table["decision"] == TRANSFER]
     labels = [parse_labels(text) for text in claims["labels"]]
-    worth = weigh_with_errors(
+    expected = weigh_with_errors(
         held_out,
         tests.probabilities_NC.astype(float),
         predicted_NC,
@@ -226,7 +226,7 @@ def weigh_overrides(
         claims["confidence"].to_numpy(float),
         seed=seed,
     )
-    columns = (worth.made_R, worth.right_R, worth.gain_R, worth.error_R)
+    columns = (expected.made_R, expected.right_R, expected.gain_R, expected.error_R)
     return Overrides(
         by_id={
             str(i): Override(
@@ -239,7 +239,7 @@ def weigh_overrides(
                 claims["Id"], claims["confidence"], *columns, strict=True
             )
         },
-        wrong_share=worth.wrong_share,
+        wrong_share=expected.wrong_share,
     )
 
 

@@ -1,4 +1,4 @@
-"""A guarantee that is kept, on trials whose truth is known."""
+"""A guarantee holds on trials whose truth is known."""
 
 import numpy as np
 import pytest
@@ -39,8 +39,10 @@ def test_the_bound_by_hand_where_nothing_false_was_seen():
 
 @pytest.mark.parametrize("false", [0, 1])
 def test_the_default_numbers_of_trials_can_show_the_default_precision(false: int) -> None:
-    """With nine of ten copies found and one non-match taken for a copy; else nobody who has images
-    enough would ever be guaranteed anything."""
+    """Nine of ten copies are found, and at most one non-match is claimed.
+
+    If this did not suffice, users with enough images would still never get a guarantee.
+    """
     asked = LeakSettings()
     copies, non_matches = asked.planted_copies, asked.natural_queries
     found = round(0.92 * copies)
@@ -85,8 +87,10 @@ def test_three_hundred_clean_queries_guarantee_99_percent_at_half_but_not_at_the
 
 
 def test_a_precision_that_needs_nearly_all_copies_is_shown_where_nearly_all_are_found():
-    """At 5% copies and 6,500 clean queries .99 wants a recall above .9: at half of it none holds,
-    and testing must not begin there."""
+    """With 5% copies and 6,500 clean queries, 0.99 needs a recall above 0.9.
+
+    No threshold shows it at half of the recall, so testing must not start there.
+    """
     rng = np.random.default_rng(0)
     trials = Trials(known_K=rng.uniform(0.7, 1.0, 800), unknown_U=rng.uniform(0.0, 0.5, 6500))
     guarantee = measure_guarantee(trials, wanted_threshold=0.6, precision=0.99, share=0.05, seed=0)

@@ -54,7 +54,7 @@ def test_the_classifier_before_and_after_copies_share(run: tuple[Path, Path]) ->
     found = of("t0", run).classifier
     assert found is not None
     bars = {bar.label: bar for bar in found.bars}
-    # Means of (.1, .9, .2) and (.5, .3, .2) against thresholds of .3, .7 and .5.
+    # Means of (0.1, 0.9, 0.2) and (0.5, 0.3, 0.2) against thresholds of 0.3, 0.7 and 0.5.
     assert [bars[c].probability for c in range(3)] == pytest.approx([0.3, 0.6, 0.2], abs=1e-6)
     assert [bars[c].own for c in range(3)] == pytest.approx([0.1, 0.9, 0.2], abs=1e-6)
     assert [bars[c].given for c in range(3)] == [True, True, False]
@@ -75,14 +75,14 @@ def test_the_decision(run: tuple[Path, Path]) -> None:
     assert (other.origin, other.gain) == ("classifier", None)
 
 
-def test_the_page_tells_it_all_and_is_the_same_again(run: tuple[Path, Path]) -> None:
+def test_the_page_shows_everything_and_is_the_same_again(run: tuple[Path, Path]) -> None:
     (path,) = explain(["t0"], *run, None)
     assert path == run[1] / "explanations" / "t0.html"
     text = text_of(path)
     for said in (
         "They are those of a, of which it is claimed to be a copy", REASON, "+1.2e-02",
         "0 zero 1 60% 2 <two> 1 40%", "here 1 one is given only for that",
-        "by itself would have been given 1 one", "Precision 0.99 cannot be guaranteed",
+        "by itself would have been given 1 one", "A precision of 0.99 is not guaranteed",
     ):  # fmt: skip
         assert said in text
     assert "Not made yet" not in text

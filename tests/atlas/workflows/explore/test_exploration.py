@@ -188,7 +188,7 @@ def test_a_file_that_is_missing_in_a_folder_that_is_there_is_a_mistake(
     assert not (tmp_path / "out").exists()
 
 
-def test_train_and_external_are_told_apart(write_atlas: Writer, tmp_path: Path) -> None:
+def test_train_and_external_are_distinguished(write_atlas: Writer, tmp_path: Path) -> None:
     data = write_atlas(
         train={"a": "0", "b": "0", "c": "0 1"}, external={"x": "1 2", "y": "2", "z": "2", "w": "2"}
     )
