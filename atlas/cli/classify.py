@@ -87,15 +87,16 @@ def train_folds(
     import pandas as pd
 
     from atlas.workflows.classify import training as workflow
+    from classify.folds import OTHERS, SCORES
 
     made = workflow.train_folds(data, out, settings, folds, prediction, only=only)
     columns, *rows = fold_cells(made)
     show_table(columns, rows, title="Macro F1")
     print(f"kept epoch: {KEPT_EPOCHS[str(made['kept_epoch'].iloc[0])]}")
     print(
-        "The columns 'one threshold' and 'a threshold for each label' are optimistic, because the "
-        "thresholds are chosen on the same images. The column 'others' thresholds' uses a "
-        "threshold for each label that is chosen on the images of other folds."
+        f'The columns "{SCORES["at_overall_threshold"]}" and "{SCORES["at_class_thresholds"]}" '
+        "are optimistic, because the thresholds are chosen on the same images. The column "
+        f'"{SCORES[OTHERS]}" uses a threshold for each label that is chosen on other folds.'
     )
     done = [row for row in made.to_dict("records") if not pd.isna(row["tested_images"])]
     return Answer(
