@@ -1,7 +1,8 @@
-"""The 10 nearest of each of very many vectors: seconds, memory, and the same after a kill.
+"""The 10 nearest neighbours of each of many vectors: seconds, memory, and the result after a kill.
 
-The search runs in a process of its own, is killed in the middle, begins again, and is compared with
-one that was left alone. Memory is the peak of the process, libraries too, without its vectors.
+The search runs in a process of its own, is killed halfway, is resumed, and is compared with a
+search that was not interrupted. Memory is the peak of the process, including libraries and
+excluding its vectors.
 Run: python benchmarks/all_pairs.py --out R
 """
 
@@ -24,7 +25,7 @@ from index.search.open_search import QUERIES_PER_FILE, exact_search, kept_neighb
 
 
 def main(out: Path, count: int = 200_000, dimension: int = 512, worker: Path | None = None) -> None:
-    """Prints what it took. worker: not to be given by hand."""
+    """Print what the search took; `worker` is set by the benchmark itself."""
     if worker:
         search(worker, np.load(out / "vectors.npy"))
     else:
@@ -35,8 +36,8 @@ def main(out: Path, count: int = 200_000, dimension: int = 512, worker: Path | N
 
 
 def compare_with_killed(out: Path, *, half: int) -> None:
-    """half: parts that are finished when it is killed."""
-    print("left alone:", _start(out / "whole", out).communicate()[0].strip())
+    """Kill a search once `half` of its files are finished, resume it, and compare the results."""
+    print("uninterrupted:", _start(out / "whole", out).communicate()[0].strip())
     killed = _start(out / "killed", out)
     while len(_parts(out / "killed")) < half:
         time.sleep(0.05)
@@ -44,7 +45,7 @@ def compare_with_killed(out: Path, *, half: int) -> None:
     killed.wait()
     kept = len(_parts(out / "killed"))
     again = _start(out / "killed", out).communicate()[0].strip()
-    print(f"killed after {kept} parts and begun again:", again)
+    print(f"killed after {kept} files and resumed:", again)
 
 
 def search(folder: Path, vectors_ND: NDArray[np.float32]) -> None:
@@ -61,7 +62,7 @@ def search(folder: Path, vectors_ND: NDArray[np.float32]) -> None:
 
 
 def peak_bytes() -> int:
-    """Of this process. `getrusage` would count its parent's too, from before it became itself."""
+    """Return the peak memory of this process; `getrusage` would include that of its parent."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     (peak_kib,) = [line.split()[1] for line in lines if line.startswith("VmHWM")]
     return int(peak_kib) * 1024

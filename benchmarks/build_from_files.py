@@ -37,15 +37,16 @@ def main(
     rounds: int = ROUNDS,
     rivals_python: Path = RIVALS_PYTHON,
 ) -> None:
-    """Measures images a second of each command.
+    """Measure images per second of each command.
 
     Args:
-        data: an atlas of four channels; its images in train/ are taken.
-        out: where the results go, and the runs in the folder `work`.
-        embedder: a trained one with a ResNet50; else one at random, see embedding_speed.py.
-        size_px: that images are brought to.
-        rounds: that count.
-        rivals_python: the interpreter that has imagededup.
+        data: An atlas of four channels, of which the images in train/ are used.
+        out: The folder of the results, with the runs in its folder `work`.
+        embedder: A trained embedder with a ResNet50; by default an untrained one, see
+            embedding_speed.py.
+        size_px: The side to which images are resized.
+        rounds: The number of rounds that count.
+        rivals_python: The interpreter of an environment with imagededup.
     """
     work = out / "work"
     images = link_training_images(data, work / "atlas")
@@ -75,7 +76,7 @@ def main(
 
 
 def link_training_images(data: Path, atlas: Path) -> int:
-    """An atlas of train/ alone, as the user's script looks at nothing else; how many they are."""
+    """Link the images in train/ into an atlas of their own, and return how many there are."""
     shutil.rmtree(atlas, ignore_errors=True)
     atlas.mkdir(parents=True)
     for name in ("atlas.toml", "train.csv"):
@@ -92,7 +93,7 @@ def user_rate(images: int, data: Path, size_px: int, vectors: Path) -> float:
 
 
 def cold_rate(images: int, data: Path, embedder: Path, run: Path, precision: str) -> float:
-    """From PNGs; a precision is checked once for an embedder, which the first call does."""
+    """Return the rate from PNGs; the precision is checked once, by the first call."""
     command = build_command(data, embedder, run, precision)
     if not run.exists():
         command_rate(images, command)
@@ -104,7 +105,7 @@ def cold_rate(images: int, data: Path, embedder: Path, run: Path, precision: str
 
 
 def warm_rate(images: int, data: Path, embedder: Path, run: Path, precision: str) -> float:
-    """The first call fills the store, unmeasured."""
+    """Return the rate with a filled store; the first call fills it and is not measured."""
     command = build_command(data, embedder, run, precision)
     if not run.exists():
         command_rate(images, command)
@@ -119,7 +120,7 @@ def build_command(data: Path, embedder: Path, run: Path, precision: str) -> list
 
 
 def rivals(images: int, data: Path, composites: Path, python: Path) -> dict[str, Measure]:
-    """Their images are made beforehand, and not measured."""
+    """Return the rates of the rivals; making their images is not measured."""
     if not python.exists():
         print(f"imagededup is left out: no {python}; see benchmarks/leaks/README.md")
         return {}
@@ -132,7 +133,10 @@ def rivals(images: int, data: Path, composites: Path, python: Path) -> dict[str,
 
 
 def command_rate(images: int, command: list[str]) -> float:
-    """Of all that the command takes, its start too. Threads are those that libraries choose."""
+    """Return the rate of the whole command, including its start.
+
+    Threads are those that the libraries choose.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
 
     def run() -> None:

@@ -54,7 +54,7 @@ CHANNELS = ("rgby", "rgb", "0_g_0", "r+y_g+y_b", "b+y_r+y_g", "red", "green", "b
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """name: of the row; recipe: of train-folds; options: what it changes."""
+    """A row of the table: its name, a recipe of train-folds, and the options that it changes."""
 
     name: str
     recipe: Recipe
@@ -125,7 +125,7 @@ def main(
 
 
 def trained(row: Row, seed: int, common: tuple[str, ...], folder: Path) -> dict[str, float]:
-    """Out-of-fold scores of one row, its seconds and its peak memory."""
+    """Return the out-of-fold scores of one row, its seconds and its peak memory."""
     done = folder / "cost.json"
     if not done.exists():
         command = [sys.executable, str(SCRIPT), row.recipe, *common, *row.options,
@@ -143,7 +143,7 @@ def trained(row: Row, seed: int, common: tuple[str, ...], folder: Path) -> dict[
 
 
 def parameters(recipe: Recipe, data: Path, image_size_px: int) -> int:
-    """Weights that learn, of the whole network."""
+    """Return the number of trainable weights of the whole network."""
     spec = read_manifest(data).spec
     settings = replace(RECIPES[recipe], image_size_px=image_size_px)
     network = empty_network(settings, channels=spec.channels, labels=len(spec.labels))
@@ -151,7 +151,7 @@ def parameters(recipe: Recipe, data: Path, image_size_px: int) -> int:
 
 
 def baseline(data: Path, out: Path, folds: int, image_size_px: int) -> float:
-    """Macro F1 out of fold, on the folds of seed 0, thresholds chosen on the other folds."""
+    """Return the macro F1 out of fold for seed 0, with thresholds chosen on the other folds."""
     manifest = read_manifest(data)
     store = fill_store(manifest, out / "store", size_px=image_size_px)
     made = stratified_folds(manifest, folds=folds, seed=0)
@@ -178,7 +178,7 @@ def baseline(data: Path, out: Path, folds: int, image_size_px: int) -> float:
 
 
 def intensities(field: np.ndarray) -> np.ndarray:
-    """Of each channel mean, deviation and percentiles, in one row."""
+    """Return mean, deviation and percentiles of each channel, in one row."""
     flat = field.reshape(len(field), -1).astype(float)
     return np.concatenate([flat.mean(1), flat.std(1), np.percentile(flat, PERCENTILES, 1).ravel()])
 

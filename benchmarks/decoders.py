@@ -27,7 +27,7 @@ def main(
     images: Path, out: Path, samples: int = 48, threads: tuple[int, ...] = (1, 2),
     rounds: int = ROUNDS,
 ) -> None:  # fmt: skip
-    """Measures four-channel samples a second; the PNGs come again if there are too few."""
+    """Measure four-channel samples per second; PNGs are repeated if there are too few."""
     files = list(islice(cycle(sorted(images.glob("*.png"))), CHANNELS * samples))
     if not files:
         raise SystemExit(f"error: {images} holds no PNGs")

@@ -1,11 +1,10 @@
-"""From a decoded store to embeddings: the loop a user would write beside the project's.
+"""From a decoded store to vectors: a loop that a user would write, compared with the project's.
 
 atlas draw-atlas --out D --identities 16 --size-px 256
 python -m benchmarks.embedding_speed --data D --out R
 
-All have the same network, a ResNet50, and the same images: the loop as torch
-runs it, then with the allocator told to keep what is freed, then the project with each runtime that
-passes its check.
+All ways use the same ResNet50 and the same images: the plain loop in torch, the same loop with an
+allocator that keeps freed memory, and the project with each runtime that passes its check.
 """
 
 import os
@@ -37,14 +36,14 @@ def main(
     data: Path, out: Path, embedder: Path | None = None, images: int = 96, size_px: int = 256,
     rounds: int = ROUNDS,
 ) -> None:  # fmt: skip
-    """Measures images a second of each way; the store is filled below `out` beforehand.
+    """Measure images per second of each way; the store is filled below `out` beforehand.
 
-    embedder: a trained one, of images of that size; else a ResNet50 at random, of which nobody can say
-    what 8 bits cost, as all its embeddings are much alike.
+    `embedder` is a trained one for images of this size. By default it is an untrained ResNet50,
+    which cannot show what 8 bits cost, because all its vectors are similar.
     """
     source = (data, out, embedder, images, size_px)
     threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
-    # A process for each: the project says the allocator to keep memory, which helps any loop.
+    # Each way has a process of its own: the project makes the allocator keep memory for any loop.
     with (
         own_process(threads) as loop,
         own_process({**threads, **KEPT}) as kept,
@@ -63,7 +62,7 @@ def main(
     save(out, "embedding_speed", [made], packages=["torch", "timm", "openvino", "nncf"])
 
 
-Source = tuple[Path, Path, Path | None, int, int]  # as the arguments of main
+Source = tuple[Path, Path, Path | None, int, int]  # the arguments of main
 
 
 def eager_rate(source: Source) -> float:
@@ -72,7 +71,7 @@ def eager_rate(source: Source) -> float:
 
 
 def loop_rate(network: nn.Module, store: ImageStore, ids: tuple[str, ...]) -> float:
-    """Images a second of the loop that a user would write."""
+    """Return images per second of the loop that a user would write."""
     network.eval()
 
     def run() -> None:
@@ -84,7 +83,7 @@ def loop_rate(network: nn.Module, store: ImageStore, ids: tuple[str, ...]) -> fl
 
 
 def chosen(source: Source, runtime: RuntimeName, precision: Precision) -> str:
-    """What was asked for, or what took its place, checked once for all rounds."""
+    """Return the requested runtime, or the one that replaced it, checked once for all rounds."""
     embedder, _, _ = checked(source, runtime, precision)
     asked = f"{runtime} {precision}"
     return f"ours, {asked}" + ("" if str(embedder.choice) == asked else f" ({embedder.choice})")

@@ -1,4 +1,4 @@
-"""What grows with the size of a task: a table of measurements, and lines over that size."""
+"""Measurements of how a task grows with its size: a table, and plots over the size."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ def save_growth(
     heights: Sequence[str],
     packages: Sequence[str],
 ) -> None:
-    """Writes name.csv, name.md and name.png, and prints the second. Sizes are in the first column.
+    """Write name.csv, name.md and name.png, and print the second; the first column has the sizes.
 
-    lines: the column that names a line of the plot. heights: columns that are drawn, a panel each.
-    packages: whose versions are reported.
+    `lines` is the column that names a line of the plot, `heights` are the columns that are drawn
+    (one panel each), and `packages` are those whose versions are reported.
     """
     table = pd.DataFrame(rows)
     parts = [about_machine(packages), markdown(table)]

@@ -1,9 +1,10 @@
-"""Search among ever more vectors: what an index of them takes to make, to hold and to ask.
+"""Search among more and more vectors: the cost of building, holding and searching an index.
 
 python -m benchmarks.vectors --out crops.npy
 python -m benchmarks.growth --vectors crops.npy --out R
 
-Each row is a process of its own, so that its peak memory is its own; libraries are part of it.
+Each row is measured in a process of its own, so that its peak memory, including libraries, is its
+own.
 """
 
 import json
@@ -68,7 +69,7 @@ def main(
 
 
 def measured(stored_ND: Any, count: int, way: str, recall: float) -> dict[str, Any]:
-    """Rates are of the second of two times that all queries ask."""
+    """Return the measurements; rates are those of the second of two passes over all queries."""
     start = time.perf_counter()
     chosen = np.random.default_rng(0).permutation(len(stored_ND))[: count + QUERIES]
     known = named("known", stored_ND[np.sort(chosen[QUERIES:])])
@@ -91,7 +92,7 @@ def measured(stored_ND: Any, count: int, way: str, recall: float) -> dict[str, A
 
 
 def ready(known: EmbeddingSet, way: str, recall: float) -> tuple[VectorIndex, str]:
-    """And what it was tuned to."""
+    """Return the index, and what it was tuned to."""
     if way == "float32":
         return build_index(known), ""
     exact = exact_search(known).vectors

@@ -1,9 +1,9 @@
-r"""Is a guaranteed precision kept? Calibration and scoring redrawn many times from one drawn atlas.
+"""Does a precision guarantee hold? Calibration and scoring are redrawn many times from one atlas.
 
-Queries without a copy are the test images of a drawn atlas; copies are planted, one of an image.
-Each redraw parts both at random into what calibrates and what is scored, 5% of which are copies. A
-guarantee is kept where the claims of the scored part are as precise as asked. The oracle is the
-lowest threshold that is precise enough on the scored part itself.
+Queries without a copy are the test images of a drawn atlas; copies are planted, at most one of each
+image. Each redraw divides both at random into images for calibration and images for scoring, of
+which 5% are copies. A guarantee holds if the claims on the scored images have the requested
+precision. The oracle is the lowest threshold with this precision on the scored images themselves.
 
 atlas draw-atlas --out D --identities 200 --test-fields-per-identity 6 \
   --novel-identities 1980 --copies 0
@@ -37,7 +37,12 @@ ASKED = (0.95, 0.99)
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """best: registration score of each query's best candidate; right: whether that is its source."""
+    """The queries of one kind.
+
+    Attributes:
+        best: The registration score of each query's best candidate.
+        right: Whether that candidate is its source.
+    """
 
     best: NDArray[np.float64]
     right: NDArray[np.bool_]
@@ -54,7 +59,7 @@ def main(
     copies: int = 1500,
     neighbours: int = LeakSettings().neighbours,
 ) -> None:
-    """Measures once, redraws many times; writes guarantee.csv with a row for each redraw."""
+    """Measure once and redraw many times; write guarantee.csv with a row for each redraw."""
     others, planted = pools(data, index, copies, replace(LeakSettings(), neighbours=neighbours))
     print(f"{len(others.best)} queries without a copy, {len(planted.best)} planted copies")
     rows = [redraw(others, planted, asked, seed) for asked in ASKED for seed in range(redraws)]
@@ -64,7 +69,7 @@ def main(
 
 
 def pools(data: Path, index_folder: Path, copies: int, settings: LeakSettings) -> tuple[Pool, Pool]:
-    """Queries without a copy, and planted copies."""
+    """Return queries without a copy, and planted copies."""
     manifest, index = open_atlas_index(data, index_folder)
     work = index_folder.parent / "store"
     search = open_leak_search(manifest, index, work, settings, RegistrationSettings())
@@ -91,7 +96,7 @@ def _measured(search: LeakSearch, ids: Sequence[str], images: Images, sources: l
 
 
 def redraw(others: Pool, planted: Pool, asked: float, seed: int) -> dict[str, object]:
-    """One calibration and one scoring, of disjoint halves."""
+    """Return one calibration and one scoring, with disjoint halves."""
     rng = np.random.default_rng(seed)
     trials, scored = np.array_split(rng.permutation(len(others.best)), 2)
     count = round(COPY_SHARE / (1 - COPY_SHARE) * len(scored))
@@ -107,7 +112,8 @@ def redraw(others: Pool, planted: Pool, asked: float, seed: int) -> dict[str, ob
     precision, recall = score(every, found.threshold, count)
     oracle = max(score(every, threshold, count)[1] for threshold in oracle_thresholds(every, asked))
     return {
-        "asked": asked, "seed": seed, "threshold": found.threshold, "promised": found.guarantee.reached,
+        "asked": asked, "seed": seed, "threshold": found.threshold,
+        "guaranteed": found.guarantee.reached,
         "shown": found.guarantee.shown, "precision": precision, "recall": recall,
         "oracle_recall": oracle, "kept": precision >= asked,
         "trials": len(trials), "scored": len(scored), "copies": count,
@@ -115,27 +121,27 @@ def redraw(others: Pool, planted: Pool, asked: float, seed: int) -> dict[str, ob
 
 
 def score(pool: Pool, threshold: float, copies: int) -> tuple[float, float]:
-    """Precision, 1 without claims, and recall."""
+    """Return precision (1 without claims) and recall."""
     claimed = pool.best >= threshold
     right = int((claimed & pool.right).sum())
     return right / max(int(claimed.sum()), 1) if claimed.any() else 1.0, right / copies
 
 
 def oracle_thresholds(pool: Pool, asked: float) -> NDArray[np.float64]:
-    """Every threshold that is precise enough; the highest score where none is."""
+    """Return every threshold that is precise enough, or the highest score if there is none."""
     order = np.argsort(-pool.best, kind="stable")
     precise = np.cumsum(pool.right[order]) >= asked * np.arange(1, len(order) + 1)
     return pool.best[order][precise] if precise.any() else pool.best[order][:1]
 
 
 def show(table: pd.DataFrame) -> None:
-    shown = Table("asked", "promised", "kept", "95%", "recall / oracle's, mean", "least")
+    shown = Table("asked", "guaranteed", "kept", "95%", "recall / oracle's, mean", "least")
     for asked, rows in table.groupby("asked"):
         kept = int(rows["kept"].sum())
         low, high = exact_interval(kept, len(rows))
         ratio = rows["recall"] / rows["oracle_recall"]
         shown.add_row(
-            f"{asked:g}", f"{int(rows['promised'].sum())} of {len(rows)}",
+            f"{asked:g}", f"{int(rows['guaranteed'].sum())} of {len(rows)}",
             f"{kept} of {len(rows)}", f"{low:.3f} to {high:.3f}",
             f"{ratio.mean():.3f}", f"{ratio.min():.3f}",
         )  # fmt: skip

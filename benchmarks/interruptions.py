@@ -111,7 +111,7 @@ def _words(command: Measured) -> list[str]:
 
 
 def _forget(work: Path, command: Measured) -> None:
-    """Of a command before is kept what it leaves in the run folder alone."""
+    """Remove everything but what earlier commands have left in the run folder."""
     for name in (command.out, "store"):
         shutil.rmtree(work / "run" / name, ignore_errors=True)
 

@@ -1,8 +1,8 @@
-"""How well the label audit finds labels that were flipped in memory, nothing is written.
+"""How well the label audit finds labels that were flipped in memory; nothing is written.
 
-An image that is flipped takes the labels of a random image of another label set. Beside the audit
-stands the plain vote: how much of its neighbours' weight (cosine) contradicts a label, the largest
-over labels. Run: python benchmarks/label_audit.py --data D --index R/index --share .05 --seed 0
+A flipped image gets the labels of a random image with another label set. For comparison there is a
+plain vote: the largest share of the neighbours' weight (cosine) that contradicts a label.
+Run: python benchmarks/label_audit.py --data D --index R/index --share 0.05 --seed 0
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ from index.search.open_search import open_search
 
 
 def main(data: Path, index: Path, share: float = 0.05, seed: int = 0, k: int = 40) -> None:
-    """Prints what each way finds; `kin unknown` is the audit of a table without Identity."""
+    """Print what each way finds; `kin unknown` is the audit of a table without Identity."""
     manifest, opened = open_atlas_index(data, index)
     neighbours = open_search(opened).vectors.search(opened.embeddings, k)
     count = len(manifest.spec.labels)
@@ -42,7 +42,7 @@ def main(data: Path, index: Path, share: float = 0.05, seed: int = 0, k: int = 4
 def plain_vote(
     neighbours: Neighbours, labels: dict[str, tuple[int, ...]], label_count: int
 ) -> np.ndarray:
-    """The largest weighted share of neighbours, N, that contradicts a label of an image."""
+    """Return the largest weighted share of neighbours that contradicts a label of an image, N."""
     ids = tuple(labels)
     known_MC = label_matrix([labels[i] for i in ids], label_count).astype(float)
     own_NC = known_MC[positions_of(ids, neighbours.query_ids, what="labels")]

@@ -28,14 +28,14 @@ BATCH, FEATURES, SIDE_PX, KERNEL = 16, 256, 32, 3
 def main(
     out: Path, side: int = 2048, megabytes: int = 512, repeats: int = 4, rounds: int = ROUNDS
 ) -> None:
-    """Writes GFLOP/s and GB/s; `out` also says on which disk it is read and written.
+    """Measure GFLOP/s and GB/s; `out` also decides which disk is measured.
 
     Args:
-        out: where limits.csv, limits.md and limits.png go.
-        side: of the square matrices.
-        megabytes: that are copied in memory, and written to the disk and read.
-        repeats: of each product in a round.
-        rounds: that count.
+        out: The folder of limits.csv, limits.md and limits.png.
+        side: The side of the square matrices.
+        megabytes: The amount that is copied in memory, and written to the disk and read.
+        repeats: The number of products of each kind in a round.
+        rounds: The number of rounds that count.
     """
     keep_freed_memory()
     torch.set_num_threads(os.cpu_count() or 1)
@@ -106,7 +106,7 @@ def memory_rate(megabytes: int, repeats: int) -> float:
 
 
 def writing_rate(path: Path, megabytes: int) -> float:
-    """Until the disk has it."""
+    """Return the rate of writing until the data is on the disk."""
     content = np.ones(megabytes * 10**6, np.uint8).data
 
     def written() -> None:
@@ -119,7 +119,7 @@ def writing_rate(path: Path, megabytes: int) -> float:
 
 
 def reading_rate(path: Path, megabytes: int) -> float:
-    """Not what the system keeps in memory: it is reported to forget the file."""
+    """Return the rate of reading from the disk, after dropping the file from the cache."""
     with path.open("rb") as file:
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,10 +1,10 @@
-"""From a decoded store to probabilities: the loop a user would write beside the project's.
+"""From a decoded store to probabilities: a loop that a user would write, and the project's.
 
 atlas draw-atlas --out D --identities 16 --size-px 256
 python -m benchmarks.prediction_speed --data D --out R
 
-All have the same DenseNet121 with weights at random, and the same images: the loop as torch runs it,
-then the project's prediction of classifiers that were trained in float32 and in bfloat16.
+All ways use the same DenseNet121 with random weights and the same images: the plain loop in torch,
+and the project's prediction with classifiers that were trained in float32 and in bfloat16.
 """
 
 import os
@@ -30,10 +30,10 @@ from classify.recipes import RECIPES
 
 
 def main(data: Path, out: Path, images: int = 96, size_px: int = 256, rounds: int = ROUNDS) -> None:
-    """Measures images a second, each seen once; the store is filled below `out` beforehand."""
+    """Measure images per second, each seen once; the store is filled below `out` beforehand."""
     source = (data, out, images, size_px)
     threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
-    # The project says the allocator to keep memory, which would help the loop too.
+    # The project makes the allocator keep memory, which would help the plain loop, too.
     with own_process(threads) as loop, own_process(threads) as ours:
         ways = {
             "eager loop": partial(loop, eager_rate, source),
@@ -45,7 +45,7 @@ def main(data: Path, out: Path, images: int = 96, size_px: int = 256, rounds: in
     save(out, "prediction_speed", [made], packages=["torch", "timm"])
 
 
-Source = tuple[Path, Path, int, int]  # as the arguments of main
+Source = tuple[Path, Path, int, int]  # the arguments of main
 
 
 def eager_rate(source: Source) -> float:

@@ -48,7 +48,7 @@ def main(
     """
     if embedder is None:
         embedder = out / "embedder"
-        # Not here: a command's peak memory begins at that of the process which starts it.
+        # Not here: the peak memory of a command starts with that of the process that starts it.
         options = ("--data", data, "--out", embedder, "--size-px", size_px)
         untrained = [sys.executable, "-m", "benchmarks.untrained", *map(str, options)]
         subprocess.run(untrained, check=True)
@@ -72,7 +72,7 @@ def main(
 
 
 def write_part(data: Path, folder: Path, size: int, seed: int) -> int:
-    """An atlas of `size` images at random, which are linked; how many they are."""
+    """Write an atlas of `size` images at random, which are linked, and return their number."""
     tables = {
         name: pd.read_csv(data / name, dtype=str) for name in (TABLES["train"], TABLES["test"])
     }
@@ -103,7 +103,7 @@ def chain(part: Path, embedder: Path) -> Iterator[tuple[str, ...]]:
 
 
 def measured(command: tuple[str, ...], said: Path) -> tuple[float, float]:
-    """Seconds and peak GiB of a command, which writes to `said`; not of processes it starts."""
+    """Return seconds and peak GiB of a command, without processes that it starts."""
     script, *arguments = command
     start = time.perf_counter()
     with said.open("w", encoding="utf-8") as file:

@@ -2,7 +2,7 @@
 
 RIVALS/python benchmarks/rival_script.py cnn|phash FOLDER
 
-Its CNN looks through a ResNet50 that learned nothing, by its door for other networks.
+Its CNN method uses an untrained ResNet50 as a custom network.
 """
 
 import sys
@@ -15,7 +15,7 @@ from torchvision import models, transforms
 
 
 def main(method: str, folder: str) -> None:
-    # It warns that a default of its own has no effect.
+    # imagededup warns that one of its own defaults has no effect.
     warnings.filterwarnings("ignore", "Parameter num_enc_workers", RuntimeWarning)
     finder = PHash(verbose=False) if method == "phash" else cnn()
     finder.find_duplicates(encoding_map=finder.encode_images(image_dir=folder))

@@ -1,9 +1,10 @@
-"""Queries per second of search, beside faiss: exact, approximate, and what our layer adds.
+"""Queries per second of search, compared with faiss: exact, approximate, and the cost of our layer.
 
-Both sides ask in blocks of 2,048, for the 10 nearest. `clustered` vectors are easy, `spread` ones
-as hard as any, `decaying` ones between: no clusters, but a spectrum that falls as that of
-embeddings does. Told beside the rates: the share of queries whose nearest is found, and of the 10
-nearest that are found, against float32 products of all pairs.
+Both sides search in blocks of 2,048 queries for the 10 nearest vectors. `clustered` vectors are
+easy, `spread` ones are the hardest, and `decaying` ones are in between: they have no clusters, but
+a spectrum that decays like that of embeddings. The tables also have the share of queries whose
+nearest vector is found, and the share of the 10 nearest that are found, against float32 products of
+all pairs.
 Run: python benchmarks/search_speed.py --out benchmarks/results
      python benchmarks/vectors.py --out crops.npy
      python benchmarks/search_speed.py --out benchmarks/results --crops crops.npy

@@ -1,7 +1,7 @@
-"""Ways of doing one thing, measured in alternation: rates by round, their ratios, table and plot.
+"""Several ways of doing one thing, measured in alternation: rates, ratios, a table and a plot.
 
-Each round runs every way once, every second one in the reverse order, so that a machine that slows
-down slows all of them. The first round warms up and does not count. Axes: W ways, R rounds.
+Each round runs every way once, every second round in reverse order, so that a machine that slows
+down slows all of them. The first round is a warm-up and does not count. Axes: W ways, R rounds.
 """
 
 import os
@@ -31,7 +31,7 @@ Measure = Callable[[], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Rates of some ways, the higher the better; ratios are taken to the first."""
+    """The rates of several ways (higher is better); ratios refer to the first way."""
 
     title: str
     unit: str
@@ -47,7 +47,7 @@ class Comparison:
 def compare(
     title: str, ways: Mapping[str, Measure], *, unit: str, rounds: int = ROUNDS
 ) -> Comparison:
-    """ways: each does the work once and gives its rate, see `rate_of`."""
+    """Compare ways; each does the work once and returns its rate, see `rate_of`."""
     rates_WR = np.zeros((len(ways), rounds))
     numbered = list(enumerate(ways.values()))
     for number in range(-1, rounds):
@@ -59,7 +59,7 @@ def compare(
 
 
 def rate_of(items: float, work: Callable[[], object]) -> float:
-    """Items a second of doing `work`, which does so many."""
+    """Return the items per second of `work`, which processes this many items."""
     start = time.perf_counter()
     work()
     return items / (time.perf_counter() - start)
@@ -143,7 +143,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def spread(values_R: NDArray[np.float64]) -> str:
-    """Median, least and most, with three digits that count."""
+    """Return median, minimum and maximum, with three significant digits."""
     return "{} ({} to {})".format(*(_short(f(values_R)) for f in (np.median, np.min, np.max)))
 
 
@@ -152,7 +152,7 @@ def _short(value: float) -> str:
 
 
 def about_machine(packages: Sequence[str]) -> str:
-    """Processor, what it computes with, memory, and versions."""
+    """Return the processor, its instruction sets, the memory, and versions."""
     info = _processor_lines()
     features = sorted(
         {"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8"}

@@ -45,7 +45,7 @@ def main(
     data: Path, out: Path, images: int = 256, size_px: int = 256, reads: int = 512,
     rounds: int = ROUNDS,
 ) -> None:  # fmt: skip
-    """Measures images a second in batches of 16 at random, and says the size of each file."""
+    """Measure images per second in random batches of 16, and the size of each file."""
     keep_freed_memory()  # as the project does before it embeds
     manifest = read_manifest(data).labelled
     store = fill_store(manifest, out / "store", size_px=size_px)
@@ -96,7 +96,7 @@ def by_read_direct(stored: h5py.Dataset, batch: NDArray[np.int64]) -> Images:
 
 
 def by_runs(stored: h5py.Dataset, batch: NDArray[np.int64]) -> Images:
-    """Sorted, and neighbours in one go."""
+    """Read sorted images, neighbours in one request."""
     rows = np.empty((len(batch), *stored.shape[1:]), stored.dtype)
     order = np.argsort(batch, kind="stable")
     for run in np.split(order, np.flatnonzero(np.diff(batch[order]) != 1) + 1):
@@ -106,13 +106,13 @@ def by_runs(stored: h5py.Dataset, batch: NDArray[np.int64]) -> Images:
 
 
 def by_list(stored: h5py.Dataset, batch: NDArray[np.int64]) -> Images:
-    """As h5py indexes by a list, which wants it sorted and without repetition."""
+    """Read with a list as h5py's index, which must be sorted and without repetition."""
     wanted, back = np.unique(batch, return_inverse=True)
     return np.asarray(stored[wanted.tolist()], np.uint8)[back]
 
 
 def by_chunk(stored: h5py.Dataset, batch: NDArray[np.int64]) -> Images:
-    """The bytes of a raw chunk as they lie in the file, past HDF5's selections."""
+    """Read the bytes of raw chunks from the file, without HDF5's selections."""
     rows = np.empty((len(batch), *stored.shape[1:]), stored.dtype)
     corner = (0,) * (stored.ndim - 1)
     for n, at in enumerate(batch):

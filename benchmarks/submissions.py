@@ -1,11 +1,11 @@
-r"""What folds, ensembles, stacking and transfer are worth, on images whose truth is known.
+"""The gain of folds, ensembles, stacking and transfer, on images whose truth is known.
 
-One index, one search for leaks, three recipes of five folds; of these every kind of submission,
-each scored with and without transferred labels. What is finished is kept.
+From one index, one search for leaks, and three recipes with five folds each, every kind of
+submission is made and scored with and without transferred labels. Finished work is kept.
 
 atlas draw-atlas --out D --identities 400 --fields-per-identity 6 --size-px 64 \
   --test-fields-per-identity 1 --novel-identities 1 --copies 0
-atlas simulate-test --data D --out S --test-share .3
+atlas simulate-test --data D --out S --test-share 0.3
 python benchmarks/submissions.py --data S --out R
 """
 
@@ -26,7 +26,7 @@ RECIPES = {
     "gapnet": ("gapnet", "--backbone", "resnet10t", "--image-size-px", "64", "--epochs", "10"),
 }
 MEMBERS = ("folds/smoke", "folds/gapnet_pl", "folds/gapnet")
-# Each with the members that it joins and how; None takes the classifier as it is.
+# Each with its members and the way they are combined; None uses the classifier alone.
 ROWS: dict[str, tuple[tuple[str, ...], str | None]] = {
     "one fold": (("folds/smoke/fold1",), None),
     "five folds": (("folds/smoke",), None),
@@ -64,7 +64,7 @@ def main(data: Path, out: Path, embedder: str = "smoke", thresholds: str = "best
 
 
 def reported_of(name: str, data: Path, out: Path, thresholds: str) -> list[dict[str, object]]:
-    """A row for all images and for those of each relation."""
+    """Return one row for all images and one for each relation."""
     members, how = ROWS[name]
     run = out / "rows" / name.replace(",", "").replace(" ", "_")
     run.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def reported_of(name: str, data: Path, out: Path, thresholds: str) -> list[dict[
 
 
 def call(made: Path, script: str, *words: str | Path) -> None:
-    """Unless `made` is there. The last two words are the atlas and the folder to write."""
+    """Run a command unless `made` exists; its last words are the atlas and the output folder."""
     if made.exists():
         return
     *others, data, folder = map(str, words)

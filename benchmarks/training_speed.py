@@ -100,7 +100,7 @@ def one_epoch(
 
 
 def rate_of_steps(spans: Sequence[Span]) -> float:
-    """A step lasts from the loading of its batch to that of the next."""
+    """Return steps per second; a step lasts from the loading of its batch to that of the next."""
     loads = [span for span in spans if span.stage == LOADING][WARM_UP_STEPS:]
     images = sum(span.items for span in loads[:-1])
     return images / (loads[-1].start - loads[0].start)
@@ -119,7 +119,7 @@ def plain_classifier_rate(source: Source) -> float:
 
 
 def plain_embedder_rate(source: Source) -> float:
-    """With a linear layer over the identities, which costs what class vectors cost."""
+    """Return the rate with a linear layer over the identities, as costly as class vectors."""
     manifest = read_manifest(source[0]).labelled
     names = sorted({row.identity or "" for row in manifest.rows})
     embedder = untrained_embedder(manifest.spec.channels, source[2])
@@ -154,7 +154,7 @@ def plain_rate(
 
 
 class PlainImages(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Decoded each time, rotated at random, float 0..255."""
+    """Images that are decoded each time and flipped at random, float 0 to 255."""
 
     def __init__(self, manifest: Manifest, targets: torch.Tensor, size_px: int) -> None:
         self.files, self.targets = [row.files for row in manifest.rows], targets

@@ -1,8 +1,8 @@
-"""Transfer with abstention against the classifier alone and plain copying, on simulated leaks.
+"""Transfer with abstention, the classifier alone, and plain copying, on simulated leaks.
 
-The images that a classifier held out are parted at random, again and again: one half teaches what
-an override is worth, in the other a share of the images gets a match, whose labels are sometimes
-those of a random other image.
+The images that a classifier held out are divided at random, again and again. From one half the
+expected gain of overrides is learned. In the other half a share of the images gets a match, whose
+labels are sometimes those of a random other image.
 
 python benchmarks/transfer_gain.py --data D --classifier R/classifier
 """
@@ -21,7 +21,7 @@ from classify.decisions.thresholds import choose_thresholds, predict_labels
 from classify.run_files import load_held_out
 from index.claims.expected_gain import learn, weigh
 
-CONFIDENCE = 0.99  # that a match is one: what find-leaks guarantees
+CONFIDENCE = 0.99  # the probability that a match is right, which find-leaks guarantees
 WAYS = ("ours", "classifier", "copied")
 
 
@@ -32,9 +32,9 @@ def main(
     wrong: tuple[float, ...] = (0.0, 0.1, 0.3),
     redraws: int = 200,
 ) -> None:
-    """Prints macro F1 of the three ways, mean and central 95% over redraws.
+    """Print the macro F1 of the three ways, with mean and central 95% over redraws.
 
-    leaked: share of the images that have a match.
+    `leaked` is the share of images that have a match.
     """
     found = load_held_out(classifier)
     labels = read_labels(data)

@@ -1,4 +1,4 @@
-"""An embedder folder of a ResNet50 that learned nothing, which is as fast as a trained one.
+"""An embedder folder with an untrained ResNet50, which is as fast as a trained one.
 
 python -m benchmarks.untrained --data DATA --out EMBEDDER --size-px 256
 atlas build-index --data DATA --embedder EMBEDDER --out RUN/index
@@ -26,7 +26,7 @@ MEAN, DEVIATION = 20.0, 30.0
 
 
 def main(data: Path, out: Path, size_px: int = 256, seed: int = 0) -> None:
-    """Writes the embedder for the channels of `data`."""
+    """Write the embedder for the channels of `data`."""
     embedder = untrained_embedder(read_spec(data).channels, size_px, seed=seed)
     with folder_written_beside(out, holds=EMBEDDER_FILE) as folder:
         save_embedder(folder, embedder)
@@ -36,7 +36,7 @@ def main(data: Path, out: Path, size_px: int = 256, seed: int = 0) -> None:
 def untrained_embedder(
     channels: tuple[str, ...], size_px: int, *, backbone_name: str = BACKBONE, seed: int = 0
 ) -> Embedder:
-    """The card's network with weights at random."""
+    """Return the network of the model card with random weights."""
     settings = replace(
         RECIPES["card"], weights="none", image_size_px=size_px, backbone=backbone_name
     )
@@ -58,10 +58,10 @@ def usual_statistics(channels: int) -> ChannelStatistics:
 
 
 def perturb(network: nn.Module, seed: int) -> None:
-    """Gives every normalisation a scale and a shift at random, in place.
+    """Give every normalisation a random scale and shift, in place.
 
-    timm starts the last one of each block at zero, which makes an untrained residual network nearly
-    linear: rounding errors would then look smaller than they are.
+    timm initialises the last one of each block with zero, which makes an untrained residual network
+    nearly linear: rounding errors would then look smaller than they are.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)

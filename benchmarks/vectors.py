@@ -40,7 +40,7 @@ Vectors = NDArray[np.float32]
 def main(
     out: Path, count: int = 1_000_000, dimension: int = 256, fields: int = 2000, seed: int = 0
 ) -> None:
-    """Writes N x D float32."""
+    """Write the vectors, N x D float32."""
     blocks = []
     with progress("embedding crops", total=fields, unit="fields") as shown:
         for features in crop_features(count, fields, seed):
@@ -51,7 +51,7 @@ def main(
 
 
 def crop_features(count: int, fields: int, seed: int) -> Iterator[NDArray[np.float16]]:
-    """For each field its crops, n x F."""
+    """Return the features of the crops of each field, n x F."""
     settings = DrawnAtlasSettings(identities=-(-fields // 2), fields_per_identity=2, seed=seed)
     drawn = [d for d in plan_atlas(settings)[0] if d.split == "train"][:fields]
     rng = np.random.default_rng(seed)
@@ -97,7 +97,7 @@ def over_crops(
 
 
 def reduced(features_NF: NDArray[np.float16], dimension: int) -> Vectors:
-    """By the principal components of a part, to unit length."""
+    """Reduce vectors to the principal components of a part of them, at unit length."""
     some = features_NF[:: max(1, len(features_NF) // FITTED_ON)].astype(np.float32)
     middle = some.mean(axis=0)
     _, _, components = np.linalg.svd(some - middle, full_matrices=False)
@@ -114,7 +114,7 @@ def unit(vectors_ND: Vectors) -> Vectors:
 
 
 def clustered(count: int, queries: int, dimension: int, seed: int = 0) -> tuple[Vectors, Vectors]:
-    """Vectors, and queries which are further siblings."""
+    """Return vectors, and queries that are further siblings."""
     rng = np.random.default_rng(seed)
     basis = rng.standard_normal((64, dimension)).astype(np.float32)
     middles = unit(rng.standard_normal((count // 6 + 1, 64)).astype(np.float32) @ basis)
@@ -127,7 +127,7 @@ def clustered(count: int, queries: int, dimension: int, seed: int = 0) -> tuple[
 
 
 def decaying(count: int, queries: int, dimension: int, seed: int = 0) -> tuple[Vectors, Vectors]:
-    """Standard deviations fall as 1 / sqrt(n) from one direction to the next."""
+    """Return vectors whose standard deviations decrease as 1 / sqrt(n) over the directions."""
     rng = np.random.default_rng(seed)
     deviations = (1 / np.sqrt(np.arange(1, dimension + 1))).astype(np.float32)
     normal = rng.standard_normal((count + queries, dimension)).astype(np.float32)

@@ -1,8 +1,7 @@
-"""How many candidate pairs a second are compared by their pixels, in all 8 rotations, on one core and
-on all.
+"""How many candidate pairs per second are compared by their pixels, on one core and on all.
 
-Pairs are labelled images with others at random, as most candidates are: no copies. The stored images
-are read and the pairs compared as `find-leaks` does it.
+Pairs are labelled images with random other images, because most candidates are not copies. The
+stored images are read and compared in all 8 flips and rotations, as `find-leaks` does it.
 
 atlas draw-atlas --out D --identities 200 --size-px 128 --copies 0
 python -m benchmarks.verification_speed --data D --size-px 128 --out R
@@ -34,7 +33,7 @@ def main(
     seed: int = 0,
     rounds: int = ROUNDS,
 ) -> None:
-    """Measures pairs a second; the store is made below `out` beforehand."""
+    """Measure pairs per second; the store is filled below `out` beforehand."""
     cores = os.cpu_count() or 1
     with own_process(cores=1) as on_one, own_process(cores=cores) as on_all:
         ways = {
@@ -57,7 +56,7 @@ def pair_rate(data: Path, out: Path, pairs: int, size_px: int, seed: int) -> flo
 
 
 def random_pairs(ids: tuple[str, ...], pairs: int, seed: int) -> Neighbours:
-    """As many queries as make so many pairs; a query stands once, so there are few enough."""
+    """Return enough queries for this many pairs; each query occurs once."""
     queries = min(-(-pairs // CANDIDATES), len(ids))
     depth = -(-pairs // queries)
     rng = np.random.default_rng(seed)

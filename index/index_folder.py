@@ -1,7 +1,7 @@
-"""`RUN/index`: vectors, ids, labels, settings and a reference to the atlas they come from.
+"""The folder `RUN/index`: vectors, ids, labels, settings, and a reference to the atlas.
 
-Exact search needs the vectors alone; what an approximate one was tuned to lies beside them
-(`index/search/approximate.py`).
+Exact search needs only the vectors; the result of tuning an approximate search is stored next to
+them (`index/search/approximate.py`).
 """
 
 from collections.abc import Sequence
@@ -32,10 +32,16 @@ REFERENCES_FILE = "references.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class IndexFolder:
-    """An index as it lies on disk.
+    """An index folder that was read.
 
-    data: the atlas folder it was made from; table_hash: of its labelled rows.
-    table: Id, split, Target, Identity of every reference.
+    Attributes:
+        folder: The index folder.
+        spec: The description of the atlas.
+        data: The atlas folder that the index was built from.
+        image_size_px: The side of the images that were embedded.
+        table_hash: The hash of the labelled rows of the atlas.
+        table: The columns Id, split, Target and Identity of every reference.
+        embeddings: The vectors of the references.
     """
 
     folder: Path
@@ -48,13 +54,14 @@ class IndexFolder:
 
     @cached_property
     def labels(self) -> dict[str, tuple[int, ...]]:
+        """Return the labels of each reference."""
         return {
             i: parse_labels(t) for i, t in zip(self.table["Id"], self.table["Target"], strict=True)
         }
 
     @cached_property
     def identities(self) -> dict[str, str | None]:
-        """Identities that occur twice or more; the others count as none."""
+        """Return the identity of each reference; identities that occur only once count as None."""
         repeated = self.table["Identity"].duplicated(keep=False) & (self.table["Identity"] != "")
         known = self.table["Identity"].where(repeated, "")
         return {i: name or None for i, name in zip(self.table["Id"], known, strict=True)}
@@ -63,7 +70,7 @@ class IndexFolder:
 def save_index(
     folder: Path, embeddings: EmbeddingSet, references: Manifest, *, data: Path, image_size_px: int
 ) -> None:
-    """Writes all but the embedder's weights, which `retrieval` writes beside."""
+    """Write the index, except for the embedder's weights, which `retrieval` writes next to it."""
     save_embeddings(folder / "embeddings.h5", embeddings)
     save_table(folder / REFERENCES_FILE, _reference_table(references.rows))
     about: dict[str, Any] = {
@@ -77,13 +84,18 @@ def save_index(
 
 
 def load_index(folder: Path) -> IndexFolder:
-    """Raises MissingStageError naming the command that makes it, ProvenanceError if torn apart."""
+    """Read an index folder.
+
+    Raises:
+        MissingStageError: There is no index; the error names the command that builds it.
+        ProvenanceError: The files of the folder do not belong together.
+    """
     about = read_json(folder / INDEX_FILE, stage=Stage.INDEX)
     embeddings = load_embeddings(folder / "embeddings.h5", stage=Stage.INDEX)
     table = load_table(folder / REFERENCES_FILE, stage=Stage.INDEX)
     if tuple(table["Id"]) != embeddings.ids or about["provenance"] != embeddings.provenance:
         raise ProvenanceError(
-            f"{folder}: its files are not of one making: run again  {Stage.INDEX.command}"
+            f"{folder}: the files do not belong to one index; run {Stage.INDEX.command} again"
         )
     return IndexFolder(
         folder=folder,

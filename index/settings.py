@@ -1,4 +1,4 @@
-"""How the index is searched and how its claims are measured. Standard library only."""
+"""Settings of the search of an index, and of the claims made from it. Standard library only."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,24 +8,28 @@ from atlas.core.errors import UserError, refuse
 
 HashKind = Literal["ahash", "dhash", "phash", "whash"]
 HashChoice = Literal[HashKind, "rule_2018", "none"]
-# Bits of 64 by which the teams of 2018 let a test image differ from its copy; yellow was not used.
+# The bits of 64 by which the teams of 2018 let copies differ in each channel; yellow was not used.
 RULE_2018_BITS = {"red": 14, "green": 12, "blue": 10}
-PROBABLE = 0.5  # probability from which a pair below the threshold is called a likely copy
+PROBABLE = 0.5  # a pair below the threshold with at least this probability is a probable copy
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrationSettings:
-    """Finding the rotation, scale and shift that lay one field over another.
+    """Settings of the search for the rotation, scale and shift that align two fields.
 
-    size_px: fields are compared at this size; noise and re-encoding average out by then.
-    search_px: every rotation, scale and shift is tried at this size.
-    scales: sides of the window of the reference that the query may show, as shares of its side.
-    strip_scales: the same, of windows that are narrower along one axis only.
-    fine_px, coarse_px: standard deviations of the band-pass, at size_px.
-    refined_places: how many of the best places are refined to sub-pixel affine registration.
-    refined_from: a correlation at search_px from which refining is worth its time.
-    least_overlap: share of the reference that a registered query must cover.
-    blank_below: standard deviation of band-passed root counts below which a channel shows nothing.
+    Args:
+        size_px: The side at which fields are compared; noise and re-encoding average out at this
+            size.
+        search_px: The side at which every rotation, scale and shift is tried.
+        scales: Sides of the window of the reference that the query may show, as shares of its side.
+        strip_scales: The same for windows that are narrower along one axis only.
+        fine_px: The smaller standard deviation of the band-pass, at size_px.
+        coarse_px: The larger standard deviation of the band-pass, at size_px.
+        refined_places: How many of the best places are refined to sub-pixel affine registration.
+        refined_from: The correlation at search_px from which a place is refined.
+        least_overlap: The share of the reference that a registered query must cover.
+        blank_below: A channel is blank if the standard deviation of its band-passed square roots is
+            smaller than this.
     """
 
     size_px: int = 64
@@ -41,30 +45,32 @@ class RegistrationSettings:
 
     @property
     def window_shapes(self) -> tuple[tuple[float, float], ...]:
-        """Height and width of every window that is tried, as shares of the reference's side."""
+        """Return height and width of all tried windows, as shares of the side of the reference."""
         strips = [shape for s in self.strip_scales for shape in ((s, 1.0), (1.0, s))]
         return (*((s, s) for s in self.scales), *strips)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CopySettings:
-    """What is claimed to be a copy, and on what measurements.
+    """Settings of the claims that an image is a copy.
 
     Args:
-        neighbours: Candidates that are examined for each query.
-        hashes: Perceptual hash that proposes candidates too, in all flips and rotations; rule_2018
-            is phash within 14, 12 and 10 bits in red, green and blue.
-        hash_candidates: Candidates of each query that the hash proposes at most.
-        planted_copies: Edited copies of labelled images that are planted and looked for.
-        natural_queries: Labelled images that are examined as queries without a copy; the more, the
-            higher the precision that can be guaranteed. At the other defaults and a recall of 0.9,
-            0.99 is shown by 13,300 where none is claimed, by 20,700 where one is.
-        copy_share: Share of the queries expected to be copies, at which precision is meant (2.6%
-            of the test set of 2018).
-        copy_precision: Precision that same_image claims should have.
-        copy_recall_kept: Share of the planted copies among the candidates that the threshold
-            should keep.
-        seed: Which images are planted and examined for the calibration.
+        neighbours: Number of nearest neighbours that are examined as candidates of each query.
+        hashes: Perceptual hash that proposes further candidates, in all flips and rotations.
+            rule_2018 is phash within 14, 12 and 10 bits in red, green and blue.
+        hash_candidates: Largest number of candidates per query that the hash proposes.
+        planted_copies: Number of edited copies of labelled images that are planted and searched
+            for, to measure recall.
+        natural_queries: Number of labelled images that are examined as queries without a copy, to
+            measure false claims. More of them can guarantee a higher precision: with the other
+            defaults and a recall of 0.9, a precision of 0.99 needs 13,300 if none is claimed, and
+            20,700 if one is.
+        copy_share: Expected share of copies among the queries, to which precision refers (2.6% of
+            the test set of 2018).
+        copy_precision: Precision that claims of copies should have.
+        copy_recall_kept: Share of the planted copies among the candidates that the threshold should
+            keep.
+        seed: Seed of the images that are chosen for the calibration.
     """
 
     neighbours: int = 20
@@ -82,6 +88,7 @@ class CopySettings:
 
     @property
     def hash_kind(self) -> HashKind | None:
+        """Return the kind of hash, or None."""
         if self.hashes == "none":
             return None
         return "phash" if self.hashes == "rule_2018" else self.hashes
@@ -89,15 +96,17 @@ class CopySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LeakSettings(CopySettings):
-    """What is claimed to be a copy or a sibling, and when labels are transferred.
+    """Settings of the claims that an image is a copy or a sibling, and of the transfer of labels.
 
     Args:
-        sibling_queries: Held-out fields, and as many of new identities, that calibrate siblings.
-        sibling_share: Share of the queries expected to be siblings.
-        sibling_precision: Precision that sibling claims should have.
-        accept_unproven_copies: Transfer the labels of copies also where the precision asked for is
+        sibling_queries: Number of held-out images, and of images of new identities, that calibrate
+            siblings.
+        sibling_share: Expected share of siblings among the queries.
+        sibling_precision: Precision that claims of siblings should have.
+        accept_unproven_copies: Transfer the labels of copies even if the requested precision is not
+            guaranteed.
+        accept_unproven_siblings: Transfer the labels of siblings even if the requested precision is
             not guaranteed.
-        accept_unproven_siblings: The same for siblings.
     """
 
     sibling_queries: int = 5000
@@ -109,12 +118,13 @@ class LeakSettings(CopySettings):
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """How an index is searched; see `index/search/approximate.py`.
+    """Settings of the search of an index; see `index/search/approximate.py`.
 
     Args:
-        recall: Share of the 10 nearest that has to be found, measured on images of the atlas; 1 is
-            exact search, which below about a million images is quick enough.
-        search_mib: What the search may take beside the vectors; no limit, unless given.
+        recall: Share of the 10 nearest images that the search has to find, measured on images of
+            the atlas. 1 is exact search, which is fast enough below about a million images.
+        search_mib: Memory in MiB that the search may use in addition to the vectors. By default
+            there is no limit.
     """
 
     recall: float = 1.0
@@ -122,21 +132,24 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.recall <= 1:
-            raise UserError(f"--recall {self.recall}: a share above 0, and 1 for exact search")
+            raise UserError(
+                f"--recall must be above 0 and at most 1, which is exact search (got {self.recall})"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeakColumns:
-    """How leak tables name their columns: of several names the first that a table has counts.
+    """Names of the columns of leak tables. If there are several, the first one that exists is used.
 
-    The defaults are the names of the tables of 2018 and of a merged.csv.
+    The defaults are the names in the tables of 2018 and in merged.csv.
 
     Args:
-        id_column: The test image; "" is a column without a name.
-        label_column: Its labels.
-        match_column: The labelled image that it is a copy of, where the table names it.
-        doubt_column: 1 where the author of the table doubts the row.
-        distance_column: Distances to the match; all that a table has are read.
+        id_column: Column of test images; "" is a column without a name.
+        label_column: Column of their labels.
+        match_column: Column of the labelled image that the test image is a copy of, if the table
+            has one.
+        doubt_column: Column that is 1 if the author of the table doubts the row.
+        distance_column: Columns of distances to the match; all of them are read.
     """
 
     id_column: tuple[str, ...] = ("Id", "Test", "")
@@ -147,13 +160,14 @@ class LeakColumns:
 
 
 def _problems(settings: CopySettings) -> Iterator[str]:
-    """Yield what cannot work, one line each."""
+    """Yield a line for each setting that cannot work."""
     if settings.neighbours < 1:
-        yield f"--neighbours {settings.neighbours}: at least one candidate has to be examined"
+        yield f"--neighbours must be at least 1 (got {settings.neighbours})"
     if settings.hashes not in get_args(HashChoice):
-        yield f"--hashes {settings.hashes}: not one of {', '.join(get_args(HashChoice))}"
+        choices = ", ".join(get_args(HashChoice))
+        yield f"--hashes must be one of {choices} (got {settings.hashes})"
     if settings.seed < 0:
-        yield f"--seed {settings.seed}: a seed is not negative"
+        yield f"--seed must not be negative (got {settings.seed})"
     for name, value in vars(settings).items():
         if name.endswith(("_share", "_precision")) and not 0 < value < 1:
-            yield f"--{name.replace('_', '-')} {value:g}: between 0 and 1, without the two"
+            yield f"--{name.replace('_', '-')} must be above 0 and below 1 (got {value:g})"

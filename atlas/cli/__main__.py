@@ -4,7 +4,7 @@ from atlas.cli.console import errors_in_one_line
 
 
 def main() -> None:
-    """Run the command of the command line; it can be stopped while its libraries are loaded."""
+    """Run the command of the command line; it can be stopped while libraries are loaded."""
     with errors_in_one_line():
         from atlas.cli import commands
 

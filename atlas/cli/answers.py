@@ -15,14 +15,16 @@ from atlas.core.errors import command_line
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a command found or made.
+    """The result of a command.
 
-    summary: The result in words.
-    wrote: Files and folders that were written.
-    page: What to open in a browser or a viewer.
-    next_command: What a user usually types next.
-    details: The result for programs.
-    failed: Whether the command did all it could and some of it failed; its exit status is then 1.
+    Attributes:
+        summary: The result in words.
+        wrote: The files and folders that were written.
+        page: The page to open in a browser or viewer.
+        next_command: The command that usually follows.
+        details: The result for programs.
+        failed: Whether the command did everything it could and a part of it failed; its exit status
+            is then 1.
     """
 
     summary: str
@@ -60,7 +62,7 @@ class Answer:
 
 @contextmanager
 def only_the_answer(as_json: bool) -> Iterator[None]:
-    """Send all else that a command prints to stderr, where its answer is for a program."""
+    """Send everything else that a command prints to stderr, if its answer is for a program."""
     if not as_json:
         yield
         return
@@ -69,12 +71,12 @@ def only_the_answer(as_json: bool) -> Iterator[None]:
 
 
 def following(name: str, *words: str, **places: Path) -> str:
-    """Return a command line with those of its places that are not its defaults.
+    """Return a command line with those of its places that differ from the defaults.
 
     Args:
         name: The command.
-        words: What is typed right behind its name.
-        places: Options that name files and folders, such as data and out.
+        *words: The words that follow its name.
+        **places: Options that name files and folders, such as data and out.
     """
     from atlas.cli.commands import function_of
 

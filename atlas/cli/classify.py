@@ -1,4 +1,4 @@
-"""Classifiers: train, predict, decide, and look at what they see."""
+"""Classifiers: train, predict and combine them, and show what they see."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from classify.held_out import TrainedClassifier
 
 KEPT_EPOCHS = {
-    "last": "the last epoch is kept; the tested images chose nothing but thresholds",
-    "best": "the best epoch on its tested images is kept: the scores of folds are optimistic",
+    "last": "the last epoch is kept, so the tested images influenced only thresholds",
+    "best": "the best epoch on the tested images is kept, so the scores of folds are optimistic",
 }
 
 
@@ -32,14 +32,15 @@ def train_classifier(
 ) -> Answer:
     """Train a classifier on the labelled images, and predict the test images.
 
-    The same command resumes a stopped run. What is not given is the recipe's.
+    Run the same command again to resume a stopped run. Options that you do not give are those of
+    the recipe.
 
     Args:
-        recipe: densenet121 is the winner's of 2018; smoke is small and quick; the others follow
-            other networks of that time.
-        data: The atlas folder.
-        out: The run folder to write.
-        settings: What is learned from what.
+        recipe: Recipe that sets the defaults of all options: densenet121 is the winner's of 2018,
+            smoke is small and quick, and the others follow other networks of that time.
+        data: Atlas folder.
+        out: Run folder to write.
+        settings: Settings of the training.
     """
     from atlas.workflows.classify import training
 
@@ -70,29 +71,32 @@ def train_folds(
 ) -> Answer:
     """Train a classifier for each fold of the labelled images, and predict with all of them.
 
-    Every labelled image is predicted by the fold that did not learn it, the test images by the
-    mean of the folds. The same command resumes a stopped run and skips what is done.
+    Every labelled image is predicted by the fold that was not trained on it, and test images are
+    predicted by the mean of the folds. Run the same command again to resume a stopped run; finished
+    folds are skipped.
 
     Args:
-        recipe: As for train-classifier.
-        data: The atlas folder.
-        out: The folder to write, with a run folder for each fold.
-        only: Numbers of folds to train now, such as 1,2; all, unless given.
-        folds: Who trains, and who is tested.
-        prediction: Over which views of an image.
-        settings: What is learned from what.
+        recipe: Recipe that sets the defaults of all options, as for train-classifier.
+        data: Atlas folder.
+        out: Folder to write, with a run folder for each fold.
+        only: Train only these folds, given by number, such as 1,2. By default all are trained.
+        folds: Settings of the folds.
+        prediction: Settings of the prediction.
+        settings: Settings of the training.
     """
     import pandas as pd
 
     from atlas.workflows.classify import training as workflow
+    from classify.folds import OTHERS, SCORES
 
     made = workflow.train_folds(data, out, settings, folds, prediction, only=only)
     columns, *rows = fold_cells(made)
-    show_table(columns, rows, title="macro F1")
+    show_table(columns, rows, title="Macro F1")
     print(f"kept epoch: {KEPT_EPOCHS[str(made['kept_epoch'].iloc[0])]}")
     print(
-        "one threshold, and a threshold for each label: chosen on the same images, and so "
-        "optimistic; others' thresholds: one for each label, chosen on the images of other folds"
+        f'The columns "{SCORES["at_overall_threshold"]}" and "{SCORES["at_class_thresholds"]}" '
+        "are optimistic, because the thresholds are chosen on the same images. The column "
+        f'"{SCORES[OTHERS]}" uses a threshold for each label that is chosen on other folds.'
     )
     done = [row for row in made.to_dict("records") if not pd.isna(row["tested_images"])]
     return Answer(
@@ -111,25 +115,28 @@ def predict(
     out: Path = Path("runs/probabilities.h5"),
     prediction: OmitArgPrefixes[PredictionSettings] = PredictionSettings(),
 ) -> Answer:
-    """Predict a part of an atlas with a classifier, or with the mean of folds.
+    """Predict images of an atlas with a classifier, or with the mean of folds.
 
-    What was predicted before is kept, so a killed run continues and new images cost only their own.
+    Finished predictions are kept, so a stopped run is resumed and later only new images cost time.
 
     Args:
-        data: The atlas folder.
-        classifier: What train-classifier or train-folds wrote.
-        only: Numbers of the folds to use, such as 1,3; all that are finished, unless given.
-        split: Which images.
-        out: The HDF5 file to write.
-        prediction: Over which views of an image.
+        data: Atlas folder.
+        classifier: Folder of a classifier or of folds, as train-classifier or train-folds writes
+            it.
+        only: Use only these folds, given by number, such as 1,3. By default all finished folds are
+            used.
+        split: Images to predict.
+        out: HDF5 file to write.
+        prediction: Settings of the prediction.
     """
     from atlas.workflows.classify import prediction as workflow
 
     made = workflow.predict(data, classifier, out, prediction, split=split, only=only)
     if made.learned:
         print(
-            f"{made.learned} of the images trained one of these classifiers; for scores use its "
-            "validation_probabilities.h5, or the folds' out_of_fold_probabilities.h5"
+            f"At least one of these classifiers was trained on {made.learned} of the images. For "
+            "scores, use its validation_probabilities.h5, or the folds' "
+            "out_of_fold_probabilities.h5."
         )
     count = len(made.probabilities.ids)
     return Answer(
@@ -146,17 +153,18 @@ def ensemble(
     compare: bool = False,
     settings: OmitArgPrefixes[DecisionSettings] = DecisionSettings(),
 ) -> Answer:
-    """Combine classifiers, choose thresholds, and report a macro F1 on images that had no say.
+    """Combine classifiers, choose thresholds, and measure macro F1 on independent images.
 
-    The folder it writes goes wherever that of a classifier goes.
+    The folder that is written can be used wherever that of a classifier can.
 
     Args:
-        members: Run folders of train-classifier, train-folds or of this command, which were
-            asked about the same held-out images; one will do, for its thresholds and priors.
-        data: The atlas folder.
-        out: The folder to write.
-        compare: Also score every way of joining with every way of choosing thresholds.
-        settings: How they are joined and decided by.
+        members: Folders of train-classifier, train-folds or this command, with predictions of the
+            same held-out images. A single folder is allowed, to choose its thresholds and class
+            priors.
+        data: Atlas folder.
+        out: Folder to write.
+        compare: Also score every way of combining with every way of choosing thresholds.
+        settings: Settings of the combination.
     """
     from atlas.workflows.classify import ensemble as workflow
 
@@ -170,12 +178,16 @@ def ensemble(
         nested = f"{row['nested']:.4f} ({row['low']:.4f} to {row['high']:.4f})"
         ways = (row["members"], row["how"], row["thresholds"], row["priors"])
         rows.append([*ways, nested, f"{row['optimistic']:.4f}", f"{row['optimism']:+.4f}"])
-    show_table(columns, rows, title="macro F1 of held-out images")
+    show_table(columns, rows, title="Macro F1 of held-out images")
     print(
-        "nested: nothing that decides an image has seen it; optimistic: learned on the same images"
+        "The nested score of an image uses nothing that was fitted to this image; the optimistic "
+        "score is fitted and measured on the same images."
     )
     if made.without:
-        print(f"too few images to fit anything to: {', '.join(made.without)}; the members' mean")
+        print(
+            f"These labels have too few images to fit anything and take the members' mean: "
+            f"{', '.join(made.without)}"
+        )
     return Answer(
         summary=made.summary,
         wrote=[out],
@@ -189,15 +201,15 @@ def pretrain_backbone(
     out: Path = Path("runs/backbone"),
     settings: OmitArgPrefixes[PretrainingSettings] = USUAL,
 ) -> Answer:
-    """Pre-train a backbone as an auto-encoder of the labelled images.
+    """Pre-train a backbone as an auto-encoder of the labelled images, without their labels.
 
-    No label is looked at. The same command resumes a stopped run. Trainings start from
-    the backbone by --weights and the run folder.
+    Run the same command again to resume a stopped run. To start a training from the backbone, give
+    it the run folder with --weights.
 
     Args:
-        data: The atlas folder.
-        out: The run folder to write.
-        settings: What is learned.
+        data: Atlas folder.
+        out: Run folder to write.
+        settings: Settings of the training.
     """
     from atlas.workflows.classify import training
 
@@ -205,8 +217,8 @@ def pretrain_backbone(
     print(f"started from {made.started_from}")
     words = ("--backbone", settings.backbone, "--channel-recipe", settings.channel_recipe)
     return Answer(
-        summary=f"The auto-encoder's squared error on {len(made.split.validation_ids)} held-out "
-        f"images is {made.mse:.6f}, where the mean of each channel has {made.mse_of_means:.6f}.",
+        summary=f"The mean squared error of the auto-encoder on {len(made.split.validation_ids)} "
+        f"held-out images is {made.mse:.6f}; that of the channel means is {made.mse_of_means:.6f}.",
         wrote=[out],
         next_command=following("train_classifier", *words, "--weights", str(out), data=data),
         details={"mse": made.mse, "mse_of_means": made.mse_of_means},
@@ -219,25 +231,26 @@ def show_maps(
     out: Path = Path("runs/maps"),
     maps: OmitArgPrefixes[MapSettings] = MapSettings(),
 ) -> Answer:
-    """Draw where a classifier looks.
+    """Draw where a classifier looks: class activation maps of its most likely images.
 
-    For each label the images that it finds likeliest, their class activation maps beside them, and
-    boxes around what speaks for the label.
+    For each label, the images with the highest probability are drawn with their maps, and with
+    boxes around the pixels that support the label.
 
     Args:
-        data: The atlas folder.
-        classifier: What train-classifier or train-folds wrote.
-        out: The folder to write: a PNG for each label, and boxes.csv.
-        maps: Which images, and what makes a box.
+        data: Atlas folder.
+        classifier: Folder of a classifier or of folds, as train-classifier or train-folds writes
+            it.
+        out: Folder to write, with a PNG for each label and boxes.csv.
+        maps: Settings of the maps.
     """
     from atlas.workflows.classify import activation_pictures
 
     made = activation_pictures.show_maps(data, classifier, out, maps)
     if made.empty:
-        print(f"{made.empty} maps are empty: nothing in the image speaks for the label")
+        print(f"{made.empty} maps are empty, because no pixels of the image support the label")
     return Answer(
-        summary=f"{made.maps} maps of {made.labels} labels are drawn, with {made.boxes} boxes in "
-        f"pixels of images of {made.size_px} px.",
+        summary=f"{made.maps} maps of {made.labels} labels are drawn, with {made.boxes} boxes; "
+        f"boxes.csv gives them in pixels of images with a side of {made.size_px} px.",
         wrote=[out],
         details={"maps": made.maps, "labels": made.labels, "boxes": made.boxes},
     )
@@ -249,24 +262,24 @@ def show_augmentation(
     image: str | None = None,
     seed: int = 0,
 ) -> Answer:
-    """Draw what each augmentation makes of one image.
+    """Draw what each augmentation does to an image.
 
     Args:
-        data: The atlas folder.
-        out: The PNG to write.
-        image: An id of the atlas; the first, unless given.
-        seed: Of the draws.
+        data: Atlas folder.
+        out: PNG to write.
+        image: Id of the image. By default the first image of the atlas is drawn.
+        seed: Seed of the random changes.
     """
     from atlas.workflows.classify import augmentation_picture
 
     shown = augmentation_picture.show_augmentation(data, out, image_id=image, seed=seed)
     return Answer(
-        summary=f"The picture shows what training draws of {shown}.", wrote=[out], page=out
+        summary=f"The picture shows the augmentations of image {shown}.", wrote=[out], page=out
     )
 
 
 def fold_cells(table: "pd.DataFrame") -> list[list[str]]:
-    """A heading, then a row of texts for each row of summary.csv."""
+    """Return a heading, and a row of texts for each row of summary.csv."""
     import pandas as pd
 
     from classify.folds import SCORES
@@ -281,20 +294,20 @@ def fold_cells(table: "pd.DataFrame") -> list[list[str]]:
 
 
 def _of_classifier(trained: "TrainedClassifier") -> Iterator[str]:
-    """Yield where the classifier started, its images, and its scores."""
+    """Yield the origin of the weights, the number of images, and the scores."""
     classifier, split, scores = trained.classifier, trained.split, trained.scores
     bare = len(trained.thresholds.without_positives)
-    others = f"; {bare} labels are not among them" if bare else ""
+    others = f"; {bare} labels are on none of these images" if bare else ""
     yield f"started from {classifier.started_from}"
     yield (
         f"{len(split.training_ids)} images in training, {len(split.validation_ids)} held out, "
         f"{classifier.image_size_px} px, {len(classifier.channels)} channels"
     )
-    yield "macro F1 on the hold-out:"
-    yield f"  {scores.at_half:.4f}  a threshold of 0.5"
-    overall = f"one threshold for all labels, {trained.thresholds.overall:.4f}"
+    yield "macro F1 on the held-out images:"
+    yield f"  {scores.at_half:.4f}  with a threshold of 0.5"
+    overall = f"with one threshold for all labels ({trained.thresholds.overall:.4f})"
     yield f"  {scores.at_overall_threshold:.4f}  {overall}"
     yield (
-        f"  {scores.at_class_thresholds:.4f}  a threshold for each label (optimistic: these same images "
-        f"chose the thresholds{others})"
+        f"  {scores.at_class_thresholds:.4f}  with a threshold for each label (optimistic, because "
+        f"the thresholds are chosen on the same images{others})"
     )

@@ -1,8 +1,8 @@
-"""Every command by its name, and how one is run, whichever way it was called.
+"""All commands by name, and how they are run.
 
 `atlas NAME`, `python -m atlas.cli NAME` and `scripts/NAME.py` call the function NAME of the module
-that COMMANDS names. The module is imported when it is needed, and so are the libraries that only
-options need: the list of commands appears at once.
+that COMMANDS names. The module is imported only when it is needed, and so are the libraries that
+only options need, so the list of commands appears at once.
 """
 
 import ast
@@ -47,18 +47,18 @@ TITLES = {
     "submit": "Submissions",
     "runs": "Whole runs",
     "curate": "Labelled images",
-    "evaluate": "How good an embedder is",
-    "simulate": "Data whose truth is known",
-    "completion": "The shell",
+    "evaluate": "Evaluation of embedders",
+    "simulate": "Data with a known truth",
+    "completion": "Shell completion",
 }
 COMMANDS = {name: f"atlas.cli.{group}" for group, names in GROUPS.items() for name in names}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command that the first word names; list all commands where there is none.
+    """Run the command that the first word names, or list all commands if there is none.
 
     Args:
-        arguments: The words behind the program's name, by default those of the command line. A
+        arguments: The words that follow the program's name; by default those of the command line. A
             command may be written with hyphens or with underscores.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -74,7 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(name: str, words: Sequence[str] | None = None) -> None:
-    """Run a command with the words behind its name, by default those of the command line."""
+    """Run a command.
+
+    Args:
+        name: The name of the command.
+        words: The words that follow it; by default those of the command line.
+    """
     show_notes()
     with errors_in_one_line():
         call = understood(name, sys.argv[1:] if words is None else words)
@@ -86,9 +91,9 @@ def run(name: str, words: Sequence[str] | None = None) -> None:
 
 
 def understood(name: str, words: Sequence[str]) -> "Call":
-    """Return the command with what the words say of its options.
+    """Return the command with the options that the words give.
 
-    Exits with status 2, or raises UserError, where the words cannot be understood.
+    Exits with status 2, or raises UserError, if the words are not understood.
     """
     import tyro
 
@@ -102,9 +107,9 @@ def understood(name: str, words: Sequence[str]) -> "Call":
 
 
 def require_understood(where: str, name: str, words: Sequence[str]) -> None:
-    """Check the words of a command before hours are spent on others, and call nothing.
+    """Check the words of a command without running it, before other commands take hours.
 
-    Exits with status 2 where the command does not understand them, and says why.
+    Exits with status 2 and reports the reason if the words are not understood.
     """
     try:
         options = understood(name, words).options
@@ -113,22 +118,20 @@ def require_understood(where: str, name: str, words: Sequence[str]) -> None:
 
             refuse(fold_problems(options["settings"]))
     except SystemExit:
-        print(
-            f"error: {where} is not understood by {command_line(name)}, see above; nothing was done"
-        )
+        print(f"error: {command_line(name)} does not accept {where} (see above); nothing was done")
         raise
     except UserError as error:
         raise UserError(f"{where}: {error}; nothing was done") from None
 
 
 def function_of(name: str) -> Callable[..., Answer]:
-    """Return the function that a name of COMMANDS stands for."""
+    """Return the function of a name of COMMANDS."""
     command: Callable[..., Answer] = getattr(importlib.import_module(COMMANDS[name]), name)
     return command
 
 
 def _unknown(word: str) -> str:
-    """Return what to say of a word that is no command, with the nearest one that is."""
+    """Return the message about a word that is not a command, with the nearest command."""
     nearest = get_close_matches(word.replace("-", "_"), COMMANDS, n=1)
     meant = f"; did you mean {_typed(nearest[0])}?" if nearest else ""
     return f"error: there is no command {word}{meant}\natlas --help lists all commands"
@@ -140,7 +143,7 @@ def _list_of_commands() -> str:
     lines = [
         "usage: atlas COMMAND [OPTIONS]",
         "",
-        "Which of the new images you already have, and what labels follow.",
+        "Find out which new images you already have, and which labels follow.",
         "atlas COMMAND --help lists the options of a command; atlas --version prints the version.",
     ]
     for group, names in GROUPS.items():

@@ -14,7 +14,7 @@ from atlas.cli.options import REGISTRY, with_options
 
 Shell = Literal["bash", "zsh", "fish"]
 
-# tyro's scripts complete no positional arguments. Where they find nothing, the shell looks for
+# tyro's scripts do not complete positional arguments. If they find nothing, the shell looks for
 # files.
 FILES: dict[Shell, str] = {
     "bash": """_atlas() { _tyro_atlas; [[ -n "${COMPREPLY[*]}" ]] || COMPREPLY=(); }
@@ -32,7 +32,7 @@ def completion(shell: Positional[Shell]) -> Answer:
     fish: write the script to ~/.config/fish/completions/atlas.fish.
 
     Args:
-        shell: The shell that reads the script.
+        shell: Shell that reads the script.
     """
     return Answer(summary=f"{_script(shell)}\n{FILES[shell]}")
 

@@ -1,4 +1,4 @@
-"""What all commands do alike on a terminal: tables, notes, errors, and what each stage took."""
+"""What all commands share on a terminal: tables, notes, errors, and the cost of each stage."""
 
 import logging
 import os
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-# OpenMP's threads spin while they wait; beside other work that made training up to 8 times slower.
-# Read when torch is loaded, so it is set before. albumentations would ask the network for updates.
+# OpenMP's threads spin while they wait, which made training up to 8 times slower next to other
+# work. torch reads the variable when it is loaded. albumentations would look for updates online.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 PACKAGES = ("atlas", "retrieval", "index", "classify")
 BROKEN_PIPE = 141  # 128 and the number of SIGPIPE, as a shell reports it
-FILE_WIDTH = 160  # of tables where stdout is no terminal
+FILE_WIDTH = 160  # the width of tables if stdout is not a terminal
 
 
 def show_notes() -> None:
-    """Show what the packages log. Does nothing the second time."""
+    """Show what the packages log; calling it again has no effect."""
     for name in PACKAGES:
         logger = logging.getLogger(name)
         if not any(isinstance(handler, _Notes) for handler in logger.handlers):
@@ -38,10 +38,10 @@ def show_notes() -> None:
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Exit with status 1 and the text of what the user, or the disk, did wrong.
+    """Exit with status 1 and one line about what the user, or the disk, did wrong.
 
-    A command that is stopped exits as `stoppable` says, and one whose output nobody reads any more,
-    such as that of `| head`, silently with the status of a broken pipe.
+    A command that is stopped exits as `stoppable` says. A command whose output nobody reads any
+    more, as in `| head`, exits silently with the status of a broken pipe.
     """
     with stoppable():
         try:
@@ -58,7 +58,7 @@ def errors_in_one_line() -> Iterator[None]:
 
 
 def terminal() -> "Console":
-    """Return where tables go; they have one width where stdout is no terminal."""
+    """Return the console for tables; they have a fixed width if stdout is not a terminal."""
     from rich.console import Console
 
     console = Console()
@@ -73,14 +73,14 @@ def show_table(
     justify: Literal["left", "right"] = "left",
     last: Iterable[int] = (),
 ) -> None:
-    """Print a table; every cell is whole, on several lines where it is too wide.
+    """Print a table; cells that are too wide are wrapped, never cut off.
 
     Args:
-        columns: The headings; none where there are none.
+        columns: The headings; empty for a table without headings.
         rows: The cells.
-        title: Stands above, at the left.
-        justify: Of all columns but the first.
-        last: Numbers of rows below which a line is drawn.
+        title: The title above the table.
+        justify: The alignment of all columns but the first.
+        last: The numbers of rows below which a line is drawn.
     """
     from rich.table import Table
 
@@ -94,7 +94,7 @@ def show_table(
 
 
 def show_frame(frame: "pd.DataFrame", *, title: str | None = None) -> None:
-    """Print a pandas table, its numbers with three digits behind the point."""
+    """Print a pandas table, with three decimals."""
     rows = (
         [f"{cell:.3f}" if isinstance(cell, float) else cell for cell in row]
         for row in frame.itertuples(index=False)
@@ -104,7 +104,7 @@ def show_frame(frame: "pd.DataFrame", *, title: str | None = None) -> None:
 
 @contextmanager
 def profiled(profile: bool) -> Iterator[None]:
-    """Print at the end, where asked to, what each stage of the command took."""
+    """Print what each stage of the command took, if `profile` is set."""
     if not profile:
         yield
         return
@@ -114,7 +114,7 @@ def profiled(profile: bool) -> Iterator[None]:
 
 
 class _Notes(logging.Handler):
-    """Writes each note as a plain line on stderr, above the progress bars; warnings say so."""
+    """Prints each note as a line on stderr, above the progress bars; warnings are marked."""
 
     def emit(self, record: logging.LogRecord) -> None:
         warns = record.levelno >= logging.WARNING
@@ -131,7 +131,7 @@ def _flushed() -> Iterator[None]:
 
 
 def _discard_output() -> None:
-    """What is left in the buffers goes nowhere, or Python would complain at its end."""
+    """Discard what is left in the buffers, or Python would complain when it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
@@ -152,6 +152,6 @@ def _show_stages(recorder: Recorder, total_s: float) -> None:
     if stages:
         slowest = max(stages, key=lambda cost: cost.alone_s)
         print(
-            f"{slowest.stage} is the bottleneck: nothing else was under way for "
-            f"{slowest.alone_s:.1f} of {total_s:.1f} s"
+            f"The bottleneck is '{slowest.stage}', which ran alone for {slowest.alone_s:.1f} of "
+            f"{total_s:.1f} s."
         )

@@ -1,4 +1,4 @@
-"""The labelled images: explore them, audit their labels, make more of the rare ones."""
+"""The labelled images: explore them, audit their labels, and augment the rare ones."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -20,7 +20,7 @@ SHOWN = 10
 
 SHOWN_DISAGREEMENTS = 20
 SHOWN_CLASSES = 8
-SHOWN_DIFFERENCES = 3  # of each table
+SHOWN_DIFFERENCES = 3  # rows of each table
 SUMMARY_SHOWN = (
     "table", "rows", "ids", "ids_with_several_rows", "ids_with_several_label_sets", "questionable",
     "non_matches",
@@ -36,14 +36,14 @@ def explore(
     out: Path = Path("runs/exploration"),
     settings: OmitArgPrefixes[ExplorationSettings] = ExplorationSettings(),
 ) -> Answer:
-    """Explore an atlas folder: which labels there are, which occur together, how images look.
+    """Explore an atlas folder: which labels it has, which occur together, how images look.
 
-    A folder that holds only train.csv is explored by its labels.
+    A folder that has only train.csv is explored by its labels.
 
     Args:
-        data: The atlas folder.
-        out: Where the page exploration.html, its tables and its plots go.
-        settings: What is measured.
+        data: Atlas folder.
+        out: Folder to write, with the page exploration.html, tables and plots.
+        settings: Settings of the exploration.
     """
     from atlas.workflows.explore import exploration
 
@@ -52,13 +52,13 @@ def explore(
     for split in explored.labels.splits:
         for labels, images, percent in split.per_image.itertuples(index=False):
             name = f"{split.split} images with labels: {labels}"
-            rows.append((name, f"{images:,} ({percent:.6f} %)"))
+            rows.append((name, f"{images:,} ({percent:.6f}%)"))
     show_table((), rows, title=explored.title)
     show_frame(explored.key_figures)
     for note in explored.notes:
         print(note)
     return Answer(
-        summary=f"{explored.title}: everything is on one page.",
+        summary=f"{explored.title} is complete; the page shows all of it.",
         wrote=[out],
         page=out / exploration.PAGE_FILE,
         details={"counts": explored.counts, "notes": explored.notes},
@@ -75,16 +75,16 @@ def audit_labels(
 ) -> Answer:
     """Rank the labelled images by how much their neighbours contradict their labels.
 
-    A trial on labels that are made wrong on purpose, in memory, says how much the ranking finds.
+    A trial replaces labels at random, in memory, and reports how many of them the ranking finds.
 
     Args:
-        data: The atlas folder.
-        index: What build-index wrote from the same data.
-        out: Where audit.csv and the page audit.html go.
-        k: Neighbours that are considered for each image.
-        wrong_share: Share of the images taken to be labelled wrongly before looking, and labelled
-            wrongly in the trial.
-        seed: Of the trial.
+        data: Atlas folder.
+        index: Index folder, as build-index writes it for the same data.
+        out: Folder to write, with audit.csv and the page audit.html.
+        k: Number of neighbours that are considered for each image.
+        wrong_share: Share of the images that is assumed to be labelled wrongly before looking, and
+            that the trial labels wrongly.
+        seed: Seed of the trial.
     """
     from atlas.workflows.curate import label_audit as workflow
 
@@ -97,8 +97,8 @@ def audit_labels(
     show_table((), audited.counts.items())
     likely = int((audited.table["suspicion"] > 0.5).sum())
     return Answer(
-        summary=f"{likely} of {len(audited.table):,} labelled images are more likely labelled "
-        "wrongly than rightly.",
+        summary=f"{likely:,} of {len(audited.table):,} labelled images are more likely labelled "
+        "wrong than right.",
         wrote=[out],
         page=out / "audit.html",
         details={"likely_wrong": likely, "trial": asdict(audited.trial)},
@@ -113,14 +113,15 @@ def augment_rare(
 ) -> Answer:
     """Write an atlas with more images of its rare labels, to train classifiers on.
 
-    The same tables and images, and changed copies of images that carry a rare label, each with its
-    Parent, from which no hold-out and no fold parts it.
+    The new atlas has the same tables and images, and changed copies of images with a rare label.
+    Each copy names its original in the column Parent, and stays on the same side as it in hold-outs
+    and folds.
 
     Args:
-        settings: How many, and how they are changed.
-        data: The atlas folder.
-        out: The atlas folder to write.
-        dry_run: Only print what would be made; the tables suffice for that.
+        settings: Settings of the augmentation.
+        data: Atlas folder.
+        out: Atlas folder to write.
+        dry_run: Only print what would be made; the images may be missing.
     """
     from atlas.workflows.curate import rare_augmentation as workflow
 
@@ -128,7 +129,7 @@ def augment_rare(
         workflow.plan_of(data, settings) if dry_run else workflow.augment_rare(data, out, settings)
     )
     print("\n".join(rare_lines(found)))
-    verb = "were there already" if found.already_there else "are made"
+    verb = "already exist" if found.already_there else "were made"
     made, total = found.plan.made, found.images + found.plan.made
     return Answer(
         summary=f"{made} images {'would be made' if dry_run else verb}, which gives {total} "
@@ -145,7 +146,7 @@ def rare_lines(found: "RareAugmentation") -> Iterator[str]:
     width = max([len(found.labels[label]) for label in short], default=0)
     for label in short:
         before, after = int(plan.before_L[label]), int(plan.after_L[label])
-        note = "  (no original carries it)" if label in plan.out_of_reach else ""
+        note = "  (no original has this label)" if label in plan.out_of_reach else ""
         yield f"{found.labels[label]:<{width}}  {before:>6} -> {after:>6}{note}"
 
 
@@ -153,19 +154,19 @@ def remove_duplicates(
     data: Path = Path("data"),
     index: Path = Path("runs/index"),
     out: Path = Path("runs/duplicates"),
-    # So many queries suffice for a threshold; more would only prove more.
+    # This many queries suffice for a threshold; more would only raise the guaranteed precision.
     settings: OmitArgPrefixes[CopySettings] = CopySettings(natural_queries=1000),
 ) -> Answer:
-    """Find the labelled images that are copies of one another, and tables without those.
+    """Find the labelled images that are copies of one another, and write tables without them.
 
-    The data is left as it is: copy what `out` holds in `cleaned` over its tables, or groups.csv
-    alone, then build the index again.
+    The data is not changed. To use the result, copy the tables in OUT/cleaned, or groups.csv alone,
+    over those of the data, and build the index again.
 
     Args:
-        data: The atlas folder.
-        index: What build-index wrote from the same data.
-        out: Where duplicates.csv, groups.csv, cleaned/ and a picture go.
-        settings: What is claimed, and on what measurements.
+        data: Atlas folder.
+        index: Index folder, as build-index writes it for the same data.
+        out: Folder to write, with duplicates.csv, groups.csv, cleaned/ and a picture.
+        settings: Settings of the claims.
     """
     from atlas.workflows.curate import duplicates as workflow
 
@@ -174,20 +175,20 @@ def remove_duplicates(
     same = found.same_image.calibration
     print(
         f"same_image: the threshold is a registration score of {same.threshold:.3f}, which "
-        f"{same.recall_at_threshold:.3f} of {len(same.planted)} planted copies reach"
+        f"{same.recall_at_threshold:.1%} of {len(same.planted):,} planted copies reach"
     )
     if same.note:
         print(f"same_image: {same.note}")
     external = len(found.manifest.of("external").rows)
     print(f"{len(found.removed_ids)} of {external} external images are copies of train images")
     if len(found.disagreements):
-        columns = ("image", "its labels", "copy of", "labels of that", "registration_score")
+        columns = ("image", "labels", "copy of", "labels of the original", "registration score")
         names = ["id", "labels", "duplicate_of", "other_labels"]
         rows = [
             [*(row[name] for name in names), f"{row['registration_score']:.3f}"]
             for row in found.disagreements[:SHOWN_DISAGREEMENTS].to_dict("records")
         ]
-        show_table(columns, rows, title="copies with other labels, surest first")
+        show_table(columns, rows, title="Copies with other labels, most certain first")
     cleaned = out / workflow.CLEANED_FOLDER
     return Answer(
         summary=f"{len(found.table)} of {len(found.manifest.labelled.rows)} labelled images are "
@@ -209,32 +210,34 @@ def audit_leaks(
     out: Path = Path("runs/leak_audit"),
     columns: OmitArgPrefixes[LeakColumns] = LeakColumns(),
 ) -> Answer:
-    """Compare leak tables that people passed around, say which to distrust, and merge them.
+    """Compare leak tables of other people, report which to distrust, and merge them.
 
     Args:
-        tables: CSV files with a test id and labels in each row, perhaps a match and distances.
-        data: The atlas folder: its labels, and the test images that rows may name.
-        labels: A table of labelled fields (Id, Target), such as that of HPA v18, in which the
-            matches are looked up.
-        out: Where agreement.csv, conflicts.csv, merged.csv, agreement.png and audit.json go.
-        columns: What the tables call their columns.
+        tables: CSV files with a test image and labels in each row, and optionally a match and
+            distances.
+        data: Atlas folder with the labels and the test images that rows may name.
+        labels: Table of labelled images (Id, Target), such as that of HPA v18, in which the matches
+            are looked up.
+        out: Folder to write, with agreement.csv, conflicts.csv, merged.csv, agreement.png and
+            audit.json.
+        columns: Names of the columns of the tables.
     """
     from atlas.workflows.curate.leak_tables import audit_leak_tables
 
     audited = audit_leak_tables(tables, out, data=data, labels=labels, columns=columns)
-    show_frame(audited.columns, title="columns")
-    show_frame(audited.summary[list(SUMMARY_SHOWN)], title="tables")
+    show_frame(audited.columns, title="Columns that are used")
+    show_frame(audited.summary[list(SUMMARY_SHOWN)], title="Tables")
     if len(audited.agreement):
-        show_frame(audited.agreement[list(PAIRS_SHOWN)], title="labels of shared ids")
+        show_frame(audited.agreement[list(PAIRS_SHOWN)], title="Agreement on shared ids")
     disputed = audited.classes[audited.classes["disputed"] > 0]
     if len(disputed):
-        show_frame(disputed[:SHOWN_CLASSES], title="most disputed labels, in ids")
+        show_frame(disputed[:SHOWN_CLASSES], title="Most disputed labels (number of ids)")
     if len(audited.sources):
-        show_frame(audited.sources, title="labels beside those of the match")
-    show_frame(audited.trust, title="beside the consensus of the others")
+        show_frame(audited.sources, title="Agreement with the labels of the matches")
+    show_frame(audited.trust, title="Agreement with the consensus of the other tables")
     if len(audited.differences):
         most = audited.differences.groupby("table", sort=False).head(SHOWN_DIFFERENCES)
-        show_frame(most, title="labels of distrusted tables beside that consensus, in ids")
+        show_frame(most, title="Where distrusted tables differ from it (number of ids)")
     for caution in audited.cautions:
         print(caution)
     merged = audited.merged

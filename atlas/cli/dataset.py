@@ -12,13 +12,13 @@ def init(
 ) -> Answer:
     """Write atlas.toml and the tables for a plain folder of pictures.
 
-    The relative path of a picture is its id, and the subfolder that it lies in is its label. Edit
-    train.csv to change labels. Files that are there already are never changed.
+    The relative path of a picture is its id, and the subfolder that contains it is its label. Edit
+    train.csv to change labels. Existing files are never changed.
 
     Args:
-        folder: Pictures whose labels are known; each subfolder is a label.
-        new: Pictures to be looked up, which become the test images.
-        out: Where the files go; the folder itself, unless given.
+        folder: Folder of pictures whose labels are known; each subfolder is a label.
+        new: Folder of pictures to be looked up, which become the test images.
+        out: Folder to write. By default the files are written into the folder of pictures.
     """
     from atlas.dataset.atlas_folder import read_pair, write_tables
 
@@ -27,7 +27,7 @@ def init(
     files = write_tables(place, plain, replace=False)
     print("\n".join(plain.assumed))
     return Answer(
-        summary=f"{place} is an atlas folder now; edit train.csv to change labels.",
+        summary=f"{place} is now an atlas folder; edit train.csv to change labels.",
         wrote=files,
         next_command=following("build_index", "--embedder", "frozen", data=place),
         details={"assumed": plain.assumed},

@@ -27,13 +27,15 @@ def train_embedder(
 ) -> Answer:
     """Train an embedder on the labelled images.
 
-    The same command resumes a stopped run. What is not given is the recipe's.
+    Run the same command again to resume a stopped run. Options that you do not give are those of
+    the recipe.
 
     Args:
-        recipe: card follows the model card; winner is the 2018 winner's; smoke is small and quick.
-        data: The atlas folder.
-        out: The run folder to write.
-        settings: What is learned from what.
+        recipe: Recipe that sets the defaults of all options: card follows the model card, winner is
+            the 2018 winner's, and smoke is small and quick.
+        data: Atlas folder.
+        out: Run folder to write.
+        settings: Settings of the training.
     """
     from atlas.workflows.embed import embedder as workflow
 
@@ -60,17 +62,18 @@ def build_index(
     embedding: OmitArgPrefixes[RuntimeOptions] = AUTO,
     search: OmitArgPrefixes[SearchSettings] = SearchSettings(),
 ) -> Answer:
-    """Embed the labelled images of an atlas and fill the index.
+    """Embed the labelled images of an atlas and write an index of them.
 
     Args:
-        data: The atlas folder.
-        embedder: What train-embedder wrote, or "frozen" for a pretrained backbone without training.
-        out: Where the index goes; it holds all that a query needs.
-        image_size_px: The side that images are resized to for "frozen"; their most common side, up
-            to 512 px, unless given.
+        data: Atlas folder.
+        embedder: Run folder of an embedder, as train-embedder writes it, or "frozen" for a
+            pretrained backbone without training.
+        out: Index folder to write; it contains everything that queries need.
+        image_size_px: Side to which images are resized for "frozen". By default it is their most
+            common side, up to 512 px.
         profile: Print what each stage took, and which one is the bottleneck.
-        embedding: What embeds; queries are embedded alike.
-        search: Exact, or as quick as a recall allows.
+        embedding: Settings of the runtime that embeds images; queries use the same.
+        search: Settings of the search.
     """
     with profiled(profile):
         with stage("loading libraries"):
@@ -78,11 +81,11 @@ def build_index(
         built = workflow.build_index(
             data, embedder, out, search, embedding, image_size_px=image_size_px
         )
-    print(f"embedder {embedder}, which started from {built.started_from}")
+    print(f"the embedder {embedder} started from {built.started_from}")
     print("\n".join(_of_index(built)))
     index = built.opened
     return Answer(
-        summary=f"The index holds {len(built):,} labelled images and can be searched.",
+        summary=f"The index contains {len(built):,} labelled images and is ready for searches.",
         wrote=[out],
         next_command=following("find_leaks", data=data, index=out),
         details={
@@ -100,15 +103,15 @@ def lookup(
     montage: Path = Path("runs/lookup.png"),
     data: Path | None = None,
 ) -> Answer:
-    """Say whether images are known, and show the nearest known images of each.
+    """Report whether images are known, and show the nearest known images of each.
 
     Args:
-        queries: Ids (test or train), image files, or folders of them; channel files of one field
-            are one query.
-        index: What build-index wrote.
-        k: Neighbours of each query.
-        montage: Where the picture goes; the table is written beside it as CSV.
-        data: The atlas folder, if it has moved since the index was made.
+        queries: Ids of test or train images, image files, or folders of image files. The channel
+            files of one image are one query.
+        index: Index folder, as build-index writes it.
+        k: Number of neighbours of each query.
+        montage: Picture to write; the table is written next to it as CSV.
+        data: Atlas folder, if it has moved since the index was built.
     """
     from atlas.workflows.embed import lookup as workflow
 
@@ -137,8 +140,9 @@ def export_embedder(
     """Write an embedder as an ONNX file, for programs without torch.
 
     Args:
-        embedder: What train-embedder wrote, or the folder `embedder` of an index.
-        out: The file; uint8 images in, vectors of unit length out, for any number of images.
+        embedder: Run folder of an embedder, as train-embedder writes it, or the folder "embedder"
+            of an index.
+        out: ONNX file to write. It maps any number of uint8 images to vectors of unit length.
     """
     from atlas.workflows.embed import embedder as workflow
 
@@ -146,11 +150,13 @@ def export_embedder(
     channels, height, width = made.shape_CHW
     if made.least_cosine is None:
         compared = (
-            "it was not compared with torch, because onnxruntime is not installed: "
-            f"{install_command('onnx')} brings it"
+            "it was not compared with torch, because onnxruntime is not installed "
+            f"({install_command('onnx')} installs it)"
         )
     else:
-        compared = f"its vectors have a cosine of at least {made.least_cosine:.6f} to torch's"
+        compared = (
+            f"its vectors have a cosine of at least {made.least_cosine:.6f} to those of torch"
+        )
     return Answer(
         summary=f"The network maps uint8 N x {channels} x {height} x {width} to float32 "
         f"N x {made.dimension}; {compared}.",
@@ -160,7 +166,7 @@ def export_embedder(
 
 
 def runtime_lines(checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What embeds and why, a line each; what failed its check comes first."""
+    """Yield a line for each runtime that was tried; the last one is used."""
     for check in checks:
         way = f"{check['runtime']} {check['precision']}{_because(check)}"
         yield f"embeds by {way}" if check["passed"] else f"not by {way}"
@@ -171,13 +177,14 @@ def _of_index(built: "Index") -> Iterator[str]:
     identities = {name for name in index.identities.values() if name}
     yield from runtime_lines(built.runtime_checks)
     yield (
-        f"{len(index.embeddings.ids)} images of {index.image_size_px} px, "
-        f"{index.embeddings.vectors_ND.shape[1]} dimensions, {len(identities)} repeated identities"
+        f"{len(index.embeddings.ids):,} images of {index.image_size_px} px, "
+        f"{index.embeddings.vectors_ND.shape[1]} dimensions, {len(identities):,} identities that "
+        "occur more than once"
     )
     if search:
         yield (
-            f"search by {search.factory} finds {search.recall:.4f} of the 10 nearest, "
-            f"{search.queries_per_second:.0f} queries/s"
+            f"the search {search.factory} finds {search.recall:.2%} of the 10 nearest images, at "
+            f"{search.queries_per_second:,.0f} queries/s"
         )
 
 
@@ -187,17 +194,17 @@ def _because(check: Mapping[str, Any]) -> str:
     if "images" not in check:
         return ""
     said = (
-        f": cosine to float32 of {check['images']} images, 1st percentile "
-        f"{check['cosine_percentile_1']:.5f}"
+        f": the 1st percentile of the cosine to float32 is {check['cosine_percentile_1']:.5f} "
+        f"({check['images']} images)"
     )
     if "recall" not in check:
         return said
     own, exact = check["recall"], check["recall_float32"]
     said += (
-        f"; of {own['copy_count']} planted copies {own['copies']:.2%} found, by float32 "
-        f"{exact['copies']:.2%}"
+        f"; it finds {own['copies']:.2%} of {own['copy_count']} planted copies (float32: "
+        f"{exact['copies']:.2%})"
     )
     if own["sibling_count"]:
-        said += f"; of {own['sibling_count']} siblings {own['siblings']:.2%} and "
-        said += f"{exact['siblings']:.2%}"
+        said += f" and {own['siblings']:.2%} of {own['sibling_count']} siblings "
+        said += f"(float32: {exact['siblings']:.2%})"
     return said

@@ -1,4 +1,4 @@
-"""How good an embedder is: measured once, fold by fold, loss by loss, and after the network."""
+"""Evaluation of embedders: one measurement, cross-validation, losses, and post-processing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,13 +35,16 @@ def evaluate(
     """Measure how well an embedder finds images of the same class.
 
     Args:
-        data: The atlas folder; what its truth.csv knows of test images is measured too.
-        embedder: What train-embedder or train-classifier wrote, or "frozen".
-        out: Where evaluation.json, tables and pictures go.
-        held_out: The embedder whose held-out fields are asked for, for "frozen" and classifiers.
-        classes: identity, label-set, or auto: identity where any occurs twice.
-        views: Flips and rotations that are averaged, in place of the embedder's own.
-        seed: Of pairs that are drawn, of folds, and of the gallery of the open set.
+        data: Atlas folder. If it has a truth.csv, test images are measured too.
+        embedder: Run folder of an embedder or classifier, as train-embedder or train-classifier
+            writes it, or "frozen" for a pretrained backbone without training.
+        out: Folder to write, with evaluation.json, tables and pictures.
+        held_out: Run folder of the embedder whose held-out images are the queries, for "frozen" and
+            for classifiers.
+        classes: What a class is: identity, label-set, or auto, which takes identities if any occurs
+            twice.
+        views: Number of flips and rotations to average, instead of the embedder's own.
+        seed: Seed of pairs, folds and the gallery of the open set.
     """
     from atlas.workflows.evaluate import embedder as workflow
 
@@ -50,7 +53,7 @@ def evaluate(
     )
     for table in text_tables(evaluation.measurements):
         show_table(table.columns, table.rows, title=table.title)
-    print(f"embedder {embedder}, which started from {evaluation.started_from}")
+    print(f"the embedder {embedder} started from {evaluation.started_from}")
     for note in evaluation.notes:
         print(note)
     return Answer(
@@ -67,17 +70,18 @@ def cross_validate(
     folds: OmitArgPrefixes[FoldSettings] = FoldSettings(),
     settings: OmitArgPrefixes[EmbedderSettings] = RECIPES["card"],
 ) -> Answer:
-    """Train and measure an embedder fold by fold, beside the frozen one.
+    """Train and measure an embedder fold by fold, and compare it with the frozen one.
 
-    Each fold's test images look among its training images, for their identity where identities
-    are the classes, else for their labels. The same command resumes a stopped run.
+    The test images of each fold search its training images for their identity if identities are the
+    classes, and otherwise for their labels. Run the same command again to resume a stopped run.
 
     Args:
-        recipe: card follows the model card; winner is the 2018 winner's; smoke is small and quick.
-        data: The atlas folder.
-        out: The folder to write, with a run folder for each fold.
-        folds: Who trains, and who is asked about.
-        settings: What is learned from what.
+        recipe: Recipe that sets the defaults of all options: card follows the model card, winner is
+            the 2018 winner's, and smoke is small and quick.
+        data: Atlas folder.
+        out: Folder to write, with a run folder for each fold.
+        folds: Settings of the folds.
+        settings: Settings of the training.
     """
     from atlas.workflows.evaluate import cross_validation
 
@@ -86,7 +90,7 @@ def cross_validate(
     ends = [number for number, row in enumerate(rows) if row[1] == "std"]
     show_table(columns, rows, last=ends)
     return Answer(
-        summary=f"{len(table)} folds are trained and measured.",
+        summary=f"{len(table)} folds were trained and measured.",
         wrote=[out],
         details={"folds": table.to_dict("records")},
     )
@@ -101,29 +105,31 @@ def compare_losses(
     folds: OmitArgPrefixes[FoldSettings] = FoldSettings(),
     settings: OmitArgPrefixes[EmbedderSettings] = RECIPES["card"],
 ) -> Answer:
-    """Train the losses of the ArcFace paper's Table 2 from the same start, on the same folds.
+    """Compare the losses of the ArcFace paper's Table 2, from the same start and on the same folds.
 
-    Only the loss differs: rate, epochs and all else are the recipe's and tuned for none. The same
-    command resumes a stopped comparison; more rows or seeds may be asked for later.
+    Only the loss differs: the learning rate, the epochs and everything else are those of the recipe
+    and are not tuned for any loss. Run the same command again to resume a stopped comparison; you
+    can add rows or seeds later.
 
     Args:
-        recipe: card follows the model card; winner is the 2018 winner's; smoke is small and quick.
-        data: The atlas folder.
-        out: The folder to write.
-        jobs: Runs side by side, each on one thread; no figure depends on it.
-        runs: What is compared.
-        folds: Who trains, and who is asked about.
-        settings: What is learned from what; the loss is the rows' matter.
+        recipe: Recipe that sets the defaults of all options: card follows the model card, winner is
+            the 2018 winner's, and smoke is small and quick.
+        data: Atlas folder.
+        out: Folder to write.
+        jobs: Number of runs at a time, each on one thread. The figures do not depend on it.
+        runs: Settings of the comparison.
+        folds: Settings of the folds.
+        settings: Settings of the training; the loss is set by --rows.
     """
     from atlas.workflows.evaluate import loss_comparison
 
     if settings.loss != RECIPES[recipe].loss and settings.classes != "label-similarity":
-        raise UserError("--loss: a comparison takes its losses from --rows; leave --loss")
+        raise UserError("--loss has no effect here; omit it, and name the losses with --rows")
     table = loss_comparison.compare_losses(data, out, settings, folds, runs, jobs=jobs)
     columns, *rows = loss_cells(table)
     show_table(columns, rows)
     return Answer(
-        summary=f"{len(table)} losses are compared.",
+        summary=f"{len(table)} losses were compared.",
         wrote=[out],
         page=out / "losses.png",
         details={"losses": table.to_dict("records")},
@@ -137,24 +143,27 @@ def ablate_retrieval(
     held_out: Path | None = None,
     classes: Classes = "auto",
 ) -> Answer:
-    """Measure what can be done after the network, each alone and together.
+    """Measure steps that follow the network, one by one and combined.
 
-    Views averaged (1 or 8), whitening, and score normalisation or re-ranking; on the images that
-    training held out, and on test images where the atlas has a truth.csv.
+    The steps are averaging of views (1 or 8), whitening, and score normalisation or re-ranking.
+    They are measured on the images that training held out, and on test images if the atlas has a
+    truth.csv.
 
     Args:
-        data: The atlas folder.
-        embedder: What train-embedder wrote, or "frozen" for a pretrained backbone as it is.
-        out: The folder to write.
-        held_out: The embedder whose held-out fields are asked for, for "frozen".
-        classes: What counts as right; auto takes identities where any occurs twice.
+        data: Atlas folder.
+        embedder: Run folder of an embedder, as train-embedder writes it, or "frozen" for a
+            pretrained backbone without training.
+        out: Folder to write.
+        held_out: Run folder of the embedder whose held-out images are the queries, for "frozen".
+        classes: What a class is: identity, label-set, or auto, which takes identities if any occurs
+            twice.
     """
     from atlas.workflows.evaluate import ablation
 
     table = ablation.ablate_retrieval(data, embedder, out, held_out=held_out, classes=classes)
     gains = ["map_at_r", "map_at_r_gain", "map_at_r_gain_error"]
     best = ablation.winners(table)[["protocol", "combination", "queries", *gains]]
-    show_frame(best, title="Best by MAP@R, and its gain over the first combination")
+    show_frame(best, title="Best combinations by MAP@R, and their gain over the first one")
     first = best.iloc[0]
     return Answer(
         summary=f"The best combination ({first['protocol']}) is {first['combination']}, with a "
@@ -166,7 +175,7 @@ def ablate_retrieval(
 
 
 def fold_cells(table: "pd.DataFrame") -> list[list[str]]:
-    """A heading, then a row of texts for each embedder and fold, its mean and std."""
+    """Return a heading, and a row of texts for each embedder and fold, its mean and std."""
     from atlas.workflows.evaluate.cross_validation import METRICS, summary_of
 
     rows = [["embedder", "fold", "train/test", *METRICS.values()]]
@@ -182,7 +191,7 @@ def fold_cells(table: "pd.DataFrame") -> list[list[str]]:
 
 
 def loss_cells(table: "pd.DataFrame") -> list[list[str]]:
-    """A heading, then a row of texts for each loss."""
+    """Return a heading, and a row of texts for each loss."""
     from atlas.workflows.evaluate.cross_validation import METRICS
 
     rows = [["loss", "runs", *METRICS.values()]]
@@ -202,7 +211,7 @@ class TextTable:
 
 
 def text_tables(measured: Sequence["Measurement"]) -> list[TextTable]:
-    """Those of ranking, verification and identification that have rows."""
+    """Return the tables of ranking, verification and identification that have rows."""
     tables = (_ranking(measured), _verification(measured), _identification(measured))
     return [table for table in tables if table.rows]
 
@@ -247,7 +256,7 @@ def _verification(measured: Sequence["Measurement"]) -> TextTable:
     found = [(one.protocol.name, one.verification) for one in measured if one.verification]
     rates = [point.false_accept_rate for _, one in found[:1] for point in one.operating_points]
     return TextTable(
-        title="Verification: are two queries of one class? (TAR: share of same pairs accepted)",
+        title="Verification: do two queries have one class? (TAR: share of same pairs accepted)",
         columns=(
             "protocol", "same pairs", "different", "accuracy", "threshold", "ROC AUC",
             *(f"TAR at FAR {rate:g}" for rate in rates),
@@ -275,7 +284,7 @@ def _verification(measured: Sequence["Measurement"]) -> TextTable:
 def _identification(measured: Sequence["Measurement"]) -> TextTable:
     found = [(one.protocol.name, one.identification) for one in measured if one.identification]
     return TextTable(
-        title="Open set: who is it, if anybody known? (DIR: known, and surer than non-matches)",
+        title="Open set: is the class known, and which is it? (DIR: share of known queries found)",
         columns=(
             "protocol", "known", "unknown", "false alarms", "threshold", "DIR", "recall@1",
         ),
@@ -301,7 +310,7 @@ def _share(count: int, of: int) -> str:
 
 
 def _spread_text(mean: float | None, std: float | None = None) -> str:
-    """`0.912 ± 0.004`, without what is not known."""
+    """Return `0.912 ± 0.004`, without the parts that are unknown."""
     import pandas as pd
 
     if mean is None or pd.isna(mean):

@@ -1,4 +1,4 @@
-"""Find the test images that are copies or siblings of labelled ones."""
+"""Commands that find known images: copies and siblings of labelled ones."""
 
 import webbrowser
 from collections.abc import Iterator
@@ -29,28 +29,29 @@ def find(
     profile: bool = False,
     settings: OmitArgPrefixes[LeakSettings] = LeakSettings(),
 ) -> Answer:
-    """Find which pictures of a new folder are already in a known one; no tables are needed.
+    """Find which pictures of a new folder are already in a known one, without any tables.
 
-    The folders may be nested. The subfolders of the known one are labels. The same command after
-    pictures came or went only computes what is new.
+    The folders may have subfolders, and the subfolders of the known one are labels. After pictures
+    were added or removed, the same command computes only what is new.
 
     Args:
-        known: The folder of known pictures.
-        new: The folder of new pictures.
-        out: The run folder to write; found.csv has a row for each new picture.
+        known: Folder of known pictures.
+        new: Folder of new pictures.
+        out: Run folder to write; its found.csv has a row for each new picture.
         open_page: Open the report page in the browser.
         profile: Print what each stage took, and which one is the bottleneck.
-        settings: What is called a copy, and on what measurements.
+        settings: Settings of the claims.
     """
     with profiled(profile):
         with stage("loading libraries"):
             from atlas.workflows import find as workflow
         found = workflow.find(known, new, out, settings)
-    print("\n".join(_of_copies(found.leaks.calibration.same_image.calibration)))
+    for line in _of_copies(found.leaks.calibration.same_image.calibration):
+        print(f"copies: {line}")
     shown = found.table[found.table["verdict"] != workflow.NEW][:SHOWN_ROWS]
     if len(shown):
         columns = ["new", "verdict", "known", "registration_score", "label"]
-        show_frame(shown[columns], title=f"the first {len(shown)} of {workflow.FOUND_FILE}")
+        show_frame(shown[columns], title=f"The first {len(shown)} rows of {workflow.FOUND_FILE}")
     if open_page:
         webbrowser.open(found.report.resolve().as_uri())
     return Answer(
@@ -69,13 +70,14 @@ def find_leaks(
     settings: OmitArgPrefixes[LeakSettings] = LeakSettings(),
     profile: bool = False,
 ) -> Answer:
-    """Find the test images that are already known, and what labels follow.
+    """Find the test images that are already known, and which labels follow.
 
     Args:
-        data: The atlas folder.
-        index: What build-index wrote from the same data.
-        out: Where matches.csv, leaks.csv, calibration.json and pictures go.
-        settings: What is claimed, and on what measurements.
+        data: Atlas folder.
+        index: Index folder, as build-index writes it for the same data.
+        out: Folder to write, with matches.csv, leaks.csv, calibration.json, report.html and
+            pictures.
+        settings: Settings of the claims.
         profile: Print what each stage took, and which one is the bottleneck.
     """
     with profiled(profile):
@@ -106,9 +108,9 @@ def leak_lines(found: "LeakFinding") -> Iterator[str]:
 def _of_copies(same: "SameImageCalibration") -> Iterator[str]:
     yield (
         f"the threshold is a registration score of {same.threshold:.3f}, which "
-        f"{same.recall_at_threshold:.3f} of {len(same.planted)} planted copies reach; "
-        f"{same.suspected} of {same.natural_count} labelled images have a neighbour that "
-        "reaches it too (suspected_copies.csv)"
+        f"{same.recall_at_threshold:.1%} of {len(same.planted):,} planted copies reach; "
+        f"{same.suspected:,} of {same.natural_count:,} labelled images have a neighbour that also "
+        "reaches it (see suspected_copies.csv)"
     )
     if same.note:
         yield same.note
@@ -117,11 +119,11 @@ def _of_copies(same: "SameImageCalibration") -> Iterator[str]:
 
 def _of_siblings(sibling: "SiblingCalibration") -> Iterator[str]:
     if sibling.threshold is None:
-        yield f"no sibling is claimed: {sibling.note}"
+        yield f"no sibling is claimed, because {sibling.note}"
         return
     yield (
         f"the threshold is a similarity of {sibling.threshold:.3f}, which finds "
-        f"{sibling.recall_at_threshold:.3f} of {sibling.known_count} held-out fields"
+        f"{sibling.recall_at_threshold:.1%} of {sibling.known_count:,} held-out fields"
     )
     if sibling.guarantee:
         yield from _of_guarantee(sibling.guarantee, "--accept-unproven-siblings")
@@ -130,4 +132,4 @@ def _of_siblings(sibling: "SiblingCalibration") -> Iterator[str]:
 def _of_guarantee(guarantee: "Guarantee", accepting: str) -> Iterator[str]:
     yield guarantee.in_words()
     if not guarantee.reached:
-        yield f"labels are transferred without that guarantee where you give {accepting}"
+        yield f"to transfer labels without this guarantee, give {accepting}"

@@ -1,9 +1,9 @@
-"""Settings are the options of a command, and a recipe is their default.
+"""Settings are the options of a command, and a recipe gives their defaults.
 
-The recipe's name is read before the options are: they are parsed with its settings as defaults, so
-that `--help` shows its values. What a recipe says of an option's companions, such as the steps of
-a learning rate, holds only while that option is the recipe's too. A loss is one word on the
-command line, though it is more than one value.
+The name of the recipe is read before the options, which are then parsed with its settings as
+defaults, so `--help` shows its values. Some values of a recipe belong to an option, such as the
+steps of a learning rate; they apply only if that option is not given. A loss is one word on the
+command line, although it has several values.
 """
 
 import inspect
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Trained = EmbedderSettings | ClassifierSettings
 Settings = TypeVar("Settings", EmbedderSettings, ClassifierSettings, TrainingSettings)
 
-REGISTRY = ConstructorRegistry()  # how losses are read
+REGISTRY = ConstructorRegistry()  # the rules by which losses are read
 
 # The commands that take the name of a recipe.
 RECIPES_OF: Mapping[str, Mapping[Any, Trained]] = {
@@ -43,12 +43,12 @@ RECIPES_OF: Mapping[str, Mapping[Any, Trained]] = {
 
 
 def default_settings(command: str, words: Sequence[str], *, usual: str) -> Trained:
-    """Return the settings from which the options of a command start.
+    """Return the settings that are the defaults of a command's options.
 
     Args:
         command: One of RECIPES_OF.
-        words: What is typed behind the command's name.
-        usual: The recipe that is taken where the words name none.
+        words: The words that follow the name of the command.
+        usual: The recipe that is used if the words name none.
     """
     recipes = RECIPES_OF[command]
     settings = recipes[_recipe_in(words, recipes) or usual]
@@ -57,7 +57,7 @@ def default_settings(command: str, words: Sequence[str], *, usual: str) -> Train
     if isinstance(settings, ClassifierSettings):
         settings = _without_companions(settings, CLASSIFIER_COMPANIONS, given)
         return replace(settings, training=training)
-    if given.get("classes") == "label-similarity":  # no other loss can learn from it
+    if given.get("classes") == "label-similarity":  # only one loss can be trained with it
         loss = NAMED_LOSSES[SIMILARITY_LOSS]
         settings = replace(settings, classes="label-similarity", loss=loss)
     return replace(settings, training=training)
@@ -85,7 +85,7 @@ def _given_options(words: Sequence[str]) -> dict[str, str]:
 def _without_companions(
     settings: Settings, companions: Mapping[str, Sequence[str]], given: Mapping[str, str]
 ) -> Settings:
-    """Return the settings with the usual values of whatever goes with the given options."""
+    """Return the settings with the usual values of everything that belongs to given options."""
     usual: dict[str, Any] = {field.name: field.default for field in fields(settings)}
     dropped = {name for option in given for name in companions.get(option, ())}
     return replace(settings, **{name: usual[name] for name in dropped})
@@ -93,7 +93,7 @@ def _without_companions(
 
 @REGISTRY.primitive_rule
 def _embedder_loss(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[LossSettings] | None:
-    """A loss of an embedder is one of NAMED_LOSSES."""
+    """Read the loss of an embedder, which is one of NAMED_LOSSES."""
     if info.type is not LossSettings:
         return None
     losses = {str(name): loss for name, loss in NAMED_LOSSES.items()}
@@ -109,8 +109,8 @@ def _embedder_loss(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[LossSett
 
 @REGISTRY.primitive_rule
 def _classifier_loss(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[LossSum] | None:
-    """A loss of a classifier is a weighted sum, as `parse_loss` reads it."""
-    if get_args(info.type) != get_args(LossSum):  # the type itself may be typing.Tuple
+    """Read the loss of a classifier, which is a weighted sum as in `parse_loss`."""
+    if get_args(info.type) != get_args(LossSum):  # the type may also be typing.Tuple
         return None
     return PrimitiveConstructorSpec(
         nargs=1,
@@ -122,7 +122,7 @@ def _classifier_loss(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[LossSu
 
 
 def _described(loss: LossSettings) -> str:
-    """The name, with what differs from the usual loss of that name."""
+    """Return the name of the loss, with all values that differ from the usual ones."""
     usual = vars(NAMED_LOSSES[loss.name])
     own = (f"{name} {value:g}" for name, value in vars(loss).items() if value != usual[name])
     return ", ".join([loss.name, *own])
@@ -132,7 +132,7 @@ def _described(loss: LossSettings) -> str:
 AsJson = Annotated[
     bool,
     FlagCreatePairsOff,
-    arg(help="Print only the result, as one JSON object; all else goes to stderr."),
+    arg(help="Print only the result, as one JSON object; everything else goes to stderr."),
 ]
 
 
@@ -150,7 +150,7 @@ class Call:
 
 
 def with_options(command: "Callable[..., Answer]") -> Callable[..., Call]:
-    """Return what tyro calls in place of a command: it has the same options, and --json."""
+    """Return the function that tyro calls instead of a command: the same options, and --json."""
 
     @wraps(command)
     def call(*args: Any, json: bool = False, **options: Any) -> Call:

@@ -1,4 +1,4 @@
-"""Whole runs: do what a run file asks for, bring a run up to date, explain its rows."""
+"""Whole runs: do what a run file asks for, update a run, and explain its rows."""
 
 from pathlib import Path
 
@@ -8,13 +8,14 @@ from atlas.cli.answers import Answer
 
 
 def run(file: Positional[Path] = Path("run.toml"), dry_run: bool = False) -> Answer:
-    """Do all that a run file asks for and that is not done yet, in order.
+    """Run all stages of a run file that are not done yet, in order.
 
-    The same file again does only what is left; a stopped run is resumed.
+    Run the same file again to resume a stopped run; only unfinished stages are run.
 
     Args:
-        file: A TOML that names the atlas, embedder, classifiers, ensemble and their options.
-        dry_run: Only show what would be done.
+        file: TOML file that names the atlas, the embedder, the classifiers, the ensemble and their
+            options.
+        dry_run: Only print what would be done.
     """
     from atlas.cli.commands import require_understood
     from atlas.workflows.runs.run_file import read_run_file
@@ -27,7 +28,7 @@ def run(file: Positional[Path] = Path("run.toml"), dry_run: bool = False) -> Ans
         did = do_run(wanted)
         total = len(wanted.stages)
         return Answer(
-            summary=f"All {total} stages of {file} are done, {len(did)} of them now.",
+            summary=f"All {total} stages of {file} are done; {len(did)} of them were run now.",
             wrote=[wanted.out],
             details={"done_now": [stage.name for stage in did]},
         )
@@ -36,19 +37,19 @@ def run(file: Positional[Path] = Path("run.toml"), dry_run: bool = False) -> Ans
         print(f"{planned.state:10}{planned.stage.name}\n          $ {planned.command}")
     left = [planned.stage.name for planned in plan if planned.state != "done"]
     return Answer(
-        summary=f"{len(left)} of {len(plan)} stages would be done, in {wanted.out}.",
+        summary=f"{len(left)} of {len(plan)} stages would be run, in {wanted.out}.",
         details={"states": {planned.stage.name: planned.state for planned in plan}},
     )
 
 
 def update(data: Path = Path("data"), run: Path = Path("runs")) -> Answer:
-    """Bring index, leaks and submission up to date with tables that gained or lost images.
+    """Update index, leaks and submission after images were added to the tables or removed.
 
-    Embedder, calibration and classifier stay as they are, and only what is new costs time.
+    The embedder, the calibration and the classifier do not change, and only new images cost time.
 
     Args:
-        data: The atlas folder, whose tables name the images there are now.
-        run: The folder that holds index, and perhaps leaks, classifier and submission.
+        data: Atlas folder with the changed tables.
+        run: Run folder with an index, and optionally leaks, a classifier and a submission.
     """
     from atlas.workflows.runs import update as workflow
 
@@ -74,25 +75,27 @@ def explain(
     classifier: Path | None = None,
     out: Path | None = None,
 ) -> Answer:
-    """Write a page for each test image that explains how its row of the submission came to be.
+    """Write a page for each test image that explains its row of the submission.
 
-    Its picture, its nearest known images and what they vote for, what the claim rests on, the
-    classifier's probabilities and thresholds, and the decision. Of a run that is not finished it shows
-    what there is, and says which command makes the rest.
+    The page shows the image, its nearest known images and their votes, the measurements behind the
+    claim, the classifier's probabilities and thresholds, and the decision. If the run is not
+    finished, the page shows what there is and names the commands that make the rest.
 
     Args:
         ids: Test images, as sample_submission.csv names them.
-        data: The atlas folder.
-        run: The folder that holds index, leaks, classifier (or folds) and submission.
-        classifier: Whose probabilities are shown, if not those that the submission was made of.
-        out: An .html file for one image, or a folder; RUN/explanations by default.
+        data: Atlas folder.
+        run: Run folder with an index, leaks, a classifier (or folds) and a submission.
+        classifier: Folder of the classifier whose probabilities are shown. By default it is the one
+            that the submission was made from.
+        out: Folder to write, or an .html file for a single image. By default it is
+            RUN/explanations.
     """
     from atlas.workflows.explain import explanation
 
     pages = explanation.explain(ids, data, run, out, classifier=classifier)
     count = "One page explains" if len(pages) == 1 else f"{len(pages)} pages explain"
     return Answer(
-        summary=f"{count} how the labels came about.",
+        summary=f"{count} where the submitted labels come from.",
         wrote=pages,
         page=pages[0] if len(pages) == 1 else None,
     )

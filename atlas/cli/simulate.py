@@ -1,4 +1,4 @@
-"""Atlases whose every relation is known: drawn, or made of labelled images; and a demo on one."""
+"""Atlases with known relations, drawn or made from labelled images, and a demo."""
 
 import sys
 from collections.abc import Iterator
@@ -24,22 +24,22 @@ def draw_atlas(
     test_table: Path | None = None,
     jobs: int = 1,
 ) -> Answer:
-    """Draw an atlas of cells whose every relation is known, for tests and rehearsals.
+    """Draw an atlas of cells with known relations, for tests and rehearsals.
 
-    With --train-table and --test-table it draws an image for every id of real tables instead, in
-    the layout of HPA 2018; then only --size-px, --seed and --jobs matter beside them.
+    With --train-table and --test-table, it draws an image for every id of real tables, in the
+    layout of HPA 2018. Of the other options, only --size-px, --seed and --jobs then apply.
 
     Args:
-        out: The folder to write; it must not exist yet, unless it is this very atlas.
-        settings: What is drawn.
-        train_table: CSV table with Id and Target.
-        test_table: CSV table with Id, such as sample_submission.csv.
-        jobs: Processes.
+        out: Folder to write; it must not exist yet, unless it is this very atlas.
+        settings: Settings of the drawing.
+        train_table: CSV file with the columns Id and Target.
+        test_table: CSV file with the column Id, such as sample_submission.csv.
+        jobs: Number of processes.
     """
     from atlas.synthetic import drawn_atlas
 
     if (train_table is None) != (test_table is None):
-        raise UserError("--train-table and --test-table belong together: give both or neither")
+        raise UserError("--train-table and --test-table belong together; give both or neither")
     if train_table is not None and test_table is not None:
         table, test_ids = drawn_atlas.read_id_tables(train_table, test_table)
         drawn = drawn_atlas.draw_for_tables(
@@ -47,10 +47,10 @@ def draw_atlas(
         )
     else:
         drawn = drawn_atlas.draw_atlas(settings, out, jobs=jobs)
-    verb = "was already there" if drawn.already_there else "is drawn"
+    verb = "already exists" if drawn.already_there else "was drawn"
     counts = f"{drawn.train_images} train and {drawn.test_images} test images"
     return Answer(
-        summary=f"The atlas {verb}: {counts} (content {drawn.content_hash}).",
+        summary=f"The atlas {verb}: {counts} (content hash {drawn.content_hash}).",
         wrote=[drawn.folder],
         next_command=following("build_index", data=drawn.folder),
         details={
@@ -66,16 +66,16 @@ def simulate_test(
     data: Path = Path("data"),
     out: Path = Path("data_simulated"),
 ) -> Answer:
-    """Hold out labelled images as a test whose truth is known, to rehearse the whole job on.
+    """Hold out labelled images as a test with a known truth, to rehearse the whole job.
 
-    A copy's source stays labelled, edited copies of it are tested; a sibling's antibody keeps
-    other images; of the others' antibodies nothing stays. Then run the other commands with
-    --data OUT, and score at the end.
+    Test images are edited copies of images that stay labelled, siblings whose antibody keeps
+    labelled images, and novel images of antibodies without labelled images. Afterwards, run the
+    other commands with --data OUT, and score at the end.
 
     Args:
-        settings: How many images of which relation.
-        data: The atlas folder; its own test images play no part.
-        out: The atlas folder to write; images are linked or copied.
+        settings: Settings of the simulation.
+        data: Atlas folder; its own test images are not used.
+        out: Atlas folder to write; images are linked or copied.
     """
     from atlas.workflows.simulate import simulation
 
@@ -83,8 +83,8 @@ def simulate_test(
     print("\n".join(simulation_lines(made)))
     plan = made.plan
     return Answer(
-        summary=f"{len(plan.training_ids)} images stay labelled and {len(plan.test)} are a test "
-        "whose truth is known.",
+        summary=f"{len(plan.training_ids)} images stay labelled, and {len(plan.test)} are test "
+        "images with a known truth.",
         wrote=[out],
         next_command=following("build_index", data=out),
         details={"labelled": len(plan.training_ids), "tested": len(plan.test)},
@@ -92,11 +92,11 @@ def simulate_test(
 
 
 def demo(out: Path = Path("runs/demo"), seed: int = 1) -> Answer:
-    """Draw a small atlas and do the whole job on it, by the commands a user would type.
+    """Draw a small atlas and do the whole job on it, with the commands that you would type.
 
     Args:
-        out: Where the drawn atlas and the run go; stages that are done there already are kept.
-        seed: Of the drawing.
+        out: Folder of the drawn atlas and the run; finished stages are kept.
+        seed: Seed of the drawing.
     """
     from atlas.workflows.run_folder import REPORT_FILE, SUBMISSION_FILE
 
@@ -120,7 +120,7 @@ def demo(out: Path = Path("runs/demo"), seed: int = 1) -> Answer:
         if status := run_command([*command_words(str(name)), *words]):
             sys.exit(status)
     return Answer(
-        summary=f"The whole job is done on a drawn atlas; its submission is "
+        summary=f"The whole job was done on a drawn atlas; its submission is "
         f"{out / 'submission' / SUBMISSION_FILE}.",
         wrote=[out],
         page=out / "leaks" / REPORT_FILE,
@@ -128,13 +128,13 @@ def demo(out: Path = Path("runs/demo"), seed: int = 1) -> Answer:
 
 
 def simulation_lines(made: "Simulation") -> Iterator[str]:
-    """How many images are tested of which relation, and labels that are missing on one side."""
+    """Yield the number of test images of each relation, and labels that one side lacks."""
     from atlas.dataset.artifacts import NOVEL, SAME_IMAGE, SIBLING
 
     meanings = {
         SAME_IMAGE: "edited copies of labelled images",
-        SIBLING: "antibodies that keep other labelled images",
-        NOVEL: "no labelled image of their antibody",
+        SIBLING: "images whose antibody has labelled images",
+        NOVEL: "images whose antibody has no labelled images",
     }
     plan = made.plan
     yield f"{len(plan.training_ids)} images stay labelled, {len(plan.test)} are tested:"
@@ -143,6 +143,6 @@ def simulation_lines(made: "Simulation") -> Iterator[str]:
         yield f"  {relation:<10} {count:>6} ({count / len(plan.test):.1%})  {meaning}"
     yield from plan.said
     if bare := [name for name, (trained, _) in made.labels_in.items() if not trained]:
-        yield f"labels that no labelled image has: {', '.join(bare)}"
+        yield f"labels without labelled images: {', '.join(bare)}"
     if bare := [name for name, (_, tested) in made.labels_in.items() if not tested]:
-        yield f"labels that no test image has: {', '.join(bare)}"
+        yield f"labels without test images: {', '.join(bare)}"

@@ -1,10 +1,10 @@
-"""Ctrl-C and SIGTERM: a command that is stopped says one line, and ends within two seconds.
+"""Ctrl-C and SIGTERM: a stopped command prints one line and ends within two seconds.
 
-A signal raises KeyboardInterrupt in the main thread, which unwinds what is under way; then the
-process ends at once, without waiting for threads. Where the main thread cannot be reached, because
-it is deep in a library that does not return for seconds, a second thread ends the process instead.
-Either way processes that were started are ended, and unfinished files are removed; finished ones
-are whole in any case, as all are written beside their places and renamed.
+A signal raises KeyboardInterrupt in the main thread, which unwinds the current work; then the
+process ends at once, without waiting for threads. If the main thread does not react, because it is
+inside a library that does not return for seconds, a second thread ends the process. In both cases
+child processes are ended and unfinished files are removed. Finished files are always complete,
+because they are written elsewhere and then renamed.
 """
 
 import atexit
@@ -21,19 +21,19 @@ from typing import NoReturn
 from atlas.core.processes import STOPPED_BY_PARENT
 from atlas.core.progress import hide_progress
 
-STOPPED = "stopped; run the same command again: what is finished is kept"
+STOPPED = "stopped; run the same command again to resume it (finished work is kept)"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-GRACE_S, GRACE_OF_CHILDREN_S = 1.2, 0.5  # for the main thread to unwind
+GRACE_S, GRACE_OF_CHILDREN_S = 1.2, 0.5  # the time that the main thread has to unwind
 CLEANING_S = 0.4
-CLEAR_BELOW = b"\r\x1b[J"  # the cursor stands in the line of the first progress bar
+CLEAR_BELOW = b"\r\x1b[J"  # the cursor is in the line of the first progress bar
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """End the process with status 130 after Ctrl-C in the block, with 143 after SIGTERM.
+    """End the process with status 130 after Ctrl-C in the block, or with 143 after SIGTERM.
 
-    Signals that are ignored stay so, and handlers of others stay in force. Does nothing outside the
-    main thread, which alone receives signals.
+    Signals that are ignored stay ignored, and existing handlers stay in force. Outside the main
+    thread, which alone receives signals, it has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -42,13 +42,13 @@ def stoppable() -> Iterator[None]:
     try:
         with _listening(stop):
             yield
-    finally:  # whatever came out of it: the error of a library that was cut off says nothing
+    finally:  # even after an error: that of an interrupted library is meaningless
         if stop.signal is not None:
             stop.end()
 
 
 class _Stop:
-    """signal: the first one that came."""
+    """The state of stopping; `signal` is the first signal that arrived."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -56,14 +56,14 @@ class _Stop:
         self._ending = threading.Lock()
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Unwind the main thread, once: another Ctrl-C must not break the unwinding."""
+        """Unwind the main thread once; another Ctrl-C must not interrupt the unwinding."""
         self.note(number)
         if not self._raised:
             self._raised = True
             raise KeyboardInterrupt
 
     def watch(self, reader: int) -> None:
-        """End the process where the main thread does not, some time after a signal."""
+        """End the process if the main thread does not, some time after a signal."""
         child = STOPPED_BY_PARENT in os.environ
         with os.fdopen(reader, "rb", buffering=0) as numbers:
             while number := numbers.read(1):
@@ -73,15 +73,16 @@ class _Stop:
                     self.end()
 
     def note(self, number: int) -> None:
+        """Record the first signal, and hide progress bars and later errors."""
         if self.signal is None:
             self.signal = number
             hide_progress()
-            # What is cut off in a thread or a destructor would leave a traceback.
+            # Work that is interrupted in a thread or a destructor would print a traceback.
             sys.unraisablehook = lambda _: None
             threading.excepthook = lambda _: None
 
     def end(self) -> NoReturn:
-        """Say that it was stopped, clean up for a moment, and end."""
+        """Print that the command was stopped, clean up for a moment, and end."""
         if not self._ending.acquire(blocking=False):
             threading.Event().wait()  # the other thread ends this process
         assert self.signal is not None
@@ -120,7 +121,7 @@ def _listening(stop: _Stop) -> Iterator[None]:
 
 
 def _clean_up() -> None:
-    """Processes first, as they may write; then files; then what libraries clean up at an exit."""
+    """End processes first, as they may write; then remove files; then run exit functions."""
     if multiprocessing := sys.modules.get("multiprocessing"):
         for process in multiprocessing.active_children():
             process.kill()

@@ -1,4 +1,4 @@
-"""Submissions: write one, check any, score a run."""
+"""Submissions: write one, check any, and score a run."""
 
 from pathlib import Path
 
@@ -18,24 +18,28 @@ def make_submission(
     classifier: Path = Path("runs/classifier"),
     out: Path = Path("runs/submission"),
 ) -> Answer:
-    """Write the leak-aware submission: a match's labels where worth it, else the classifier's.
+    """Write a submission: the labels of known images where they help, else the classifier's.
+
+    Labels are transferred from a known image if this is expected to raise macro F1.
 
     Args:
-        data: The atlas folder; its sample_submission.csv gives the rows and their order.
-        leaks: What find-leaks wrote.
-        classifier: What train-classifier or train-folds wrote.
-        out: Where submission.csv, origins.csv and summary.json go.
+        data: Atlas folder; its sample_submission.csv gives the rows and their order.
+        leaks: Leaks folder, as find-leaks writes it.
+        classifier: Folder of a classifier, folds or ensemble, as train-classifier, train-folds or
+            ensemble writes it.
+        out: Folder to write, with submission.csv, origins.csv and summary.json.
     """
     from atlas.workflows.submit import submission as workflow
 
     made = workflow.make_submission(data, leaks, classifier, out)
     for origin, count in sorted(made.by_origin.items()):
         print(f"{origin}: {count} rows")
-    worth = made.overrides
-    gains = [override.gain for override in worth.by_id.values() if override.made]
+    overrides = made.overrides
+    gains = [override.gain for override in overrides.by_id.values() if override.made]
     print(
-        f"{len(gains)} of {len(worth.by_id)} transfers are made, expected to change macro F1 by "
-        f"{sum(gains):+.4f}; {worth.wrong_share:.1%} of the matches' labels look wrong"
+        f"{len(gains)} of {len(overrides.by_id)} transfers are made, with an expected gain of "
+        f"{sum(gains):+.4f} in macro F1; about {overrides.wrong_share:.1%} of the matches seem to "
+        "have wrong labels"
     )
     return Answer(
         summary=made.summary,
@@ -50,18 +54,18 @@ def check_submission(
     submission: Positional[Path] = Path("runs/submission/submission.csv"),
     data: Path = Path("data"),
 ) -> Answer:
-    """Check a submission, whoever wrote it: ids, order, labels. All problems are reported at once.
+    """Check a submission: its ids, their order, and its labels. All problems are reported together.
 
     Args:
-        submission: A CSV file with the columns Id and Predicted.
-        data: The atlas folder, with sample_submission.csv.
+        submission: CSV file with the columns Id and Predicted.
+        data: Atlas folder with sample_submission.csv.
     """
     from atlas.workflows.submit.check import check_submission_of
 
     asked = check_submission_of(data, submission)
     return Answer(
-        summary=f"{submission} is a good submission: it has the {len(asked.ids)} ids of "
-        "sample_submission.csv in their order, its labels lie in 0 to "
+        summary=f"{submission} is a valid submission: it has the {len(asked.ids)} ids of "
+        "sample_submission.csv in their order, its labels are numbers from 0 to "
         f"{asked.label_count - 1}, and no row is empty.",
         details={"rows": len(asked.ids)},
     )
@@ -71,8 +75,8 @@ def score(data: Path = Path("data"), run: Path = Path("runs")) -> Answer:
     """Score the leaks and the submission of a run against DATA/truth.csv.
 
     Args:
-        data: The atlas folder, with truth.csv.
-        run: The folder that holds index, leaks and, if made, submission.
+        data: Atlas folder with truth.csv.
+        run: Run folder with an index, leaks and, optionally, a submission.
     """
     from atlas.workflows.submit.score import score_run, top_changes
 
@@ -80,13 +84,13 @@ def score(data: Path = Path("data"), run: Path = Path("runs")) -> Answer:
     leaks, labels = scored.leaks, scored.labels
     rows = [
         *((f"copies found: {edit}", share) for edit, share in leaks.copies_by_edit.items()),
-        ("false same_image claims", leaks.false_copies),
-        ("sibling claims that are right", leaks.sibling_precision),
+        ("false claims of copies", leaks.false_copies),
+        ("correct claims of siblings", leaks.sibling_precision),
         ("siblings found", leaks.sibling_recall),
     ]
     show_table(("measure", "count (share; exact 95% interval)"), rows)
     if leaks.false_copy_ids:
-        print("false same_image claims: " + " ".join(leaks.false_copy_ids))
+        print("false claims of copies: " + " ".join(leaks.false_copy_ids))
     if labels:
         columns = (
             "test images", "images", "groups", "labels", "without transfer", "with transfer",
@@ -97,13 +101,13 @@ def score(data: Path = Path("data"), run: Path = Path("runs")) -> Answer:
              one.with_transfer, one.difference.signed)
             for one in labels.by_relation
         ]  # fmt: skip
-        show_table(columns, scores, title="macro F1 (95% interval by bootstrap over groups)")
+        show_table(columns, scores, title="Macro F1 (95% interval by bootstrap over groups)")
         changes = [
             (f"{row['label']} {row['name']}", row["images"], f"{row['f1_without']:.3f}",
              f"{row['f1_with']:.3f}", f"{row['difference']:+.3f}")
             for row in top_changes(labels.by_class, SHOWN_CHANGES).to_dict("records")
         ]  # fmt: skip
-        title = f"labels that transfer changes most ({len(changes)} shown)"
+        title = f"Labels whose F1 the transfer changes most ({len(changes)} shown)"
         show_table(("label", "images", "F1 without", "F1 with", "difference"), changes, title=title)
     return Answer(
         summary=scored.summary,

@@ -1,4 +1,4 @@
-"""Two plain folders: which pictures of the new one are already in the known one."""
+"""Two plain folders: find the pictures of a new folder that are already in a known one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +17,23 @@ from retrieval.embedder_folder import FROZEN
 COPY, LIKELY, NEW = "copy", "likely", "new"
 FOUND_FILE = "found.csv"
 FOUND_COLUMNS = ("new", "verdict", "known", "registration_score", "confidence", "label", "reason")
-IMAGE_SIZE_PX = 160  # larger ones cost more and find the same copies, which pixels decide on
+IMAGE_SIZE_PX = 160  # larger images cost more and find the same copies, because pixels decide
 # Where the reason of a claim begins to speak of labels.
-LABELS_IN_REASONS = r"; (?:its labels are|it has no labels|but the matches disagree)"
+LABELS_IN_REASONS = r" (?:The labels of the match are|The match has no|The matches disagree) "
 SHOWN_ROWS = 20  # in a notebook
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found(InFolder):
-    """Which of the new pictures are known.
+    """The new pictures, and which of them are known.
 
-    folder: The run folder, with found.csv, the report page, and what later commands need.
-    table: A row for each new picture, copies first; see FOUND_COLUMNS. The verdict is copy, likely
-        (a copy that a person should look at) or new.
-    index: The index of the known pictures.
-    leaks: The claims, and the calibration that they rest on.
+    Attributes:
+        folder: The run folder, with found.csv, the report page, and the files that later commands
+            need.
+        table: One row of FOUND_COLUMNS for each new picture, copies first. The verdict is copy,
+            likely (probably a copy, so a person should look at it) or new.
+        index: The index of the known pictures.
+        leaks: The claims, and the calibration behind them.
     """
 
     folder: Path
@@ -41,12 +43,12 @@ class Found(InFolder):
 
     @property
     def report(self) -> Path:
-        """The page that shows every copy beside its known picture."""
+        """The page that shows every copy next to its known picture."""
         return self.leaks.report
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many pictures there are, and how many new ones of each verdict."""
+        """The number of pictures, and of new ones with each verdict."""
         verdicts = self.table["verdict"].value_counts()
         return {
             "known": len(self.index),
@@ -62,7 +64,7 @@ class Found(InFolder):
         n = self.counts
         return (
             f"{n['copies']} of {n['new_pictures']} new pictures are copies of the {n['known']} "
-            f"known ones, {n['likely']} more are likely, and {n['new']} are new."
+            f"known pictures, {n['likely']} more are probably copies, and {n['new']} are new."
         )
 
     def _repr_html_(self) -> str:
@@ -95,7 +97,7 @@ def find(
     Example:
         >>> found = atlas.find("known_photos", "new_photos")  # doctest: +SKIP
         >>> print(found.summary)  # doctest: +SKIP
-        13 of 30 new pictures are copies of the 68 known ones, 2 more are likely, and 15 are new.
+        13 of 30 new pictures are copies of the 68 known pictures, 2 more are probably copies, ...
     """
     run = RunFolder(Path(out))
     data = write_atlas_folder(run.path / "data", known, new)
@@ -113,16 +115,13 @@ def _verdicts(leaks: LeakFinding, labels: tuple[str, ...]) -> pd.DataFrame:
     rows = pd.concat([claims, likely]).reset_index(drop=True)
     found = set(rows["Id"])
     others = [image_id for image_id in leaks.test_ids if image_id not in found]
-    new = pd.DataFrame({"Id": others, "verdict": NEW, "reason": "no known picture matches"})
+    new = pd.DataFrame({"Id": others, "verdict": NEW, "reason": "No known picture matches."})
     rows = pd.concat([rows, new])
     numbers = rows["labels"].fillna("")
     named = numbers.map(lambda text: " ".join(labels[int(number)] for number in text.split()))
-    # What becomes of the labels is no matter here.
+    # A reason goes on with what becomes of the labels, which does not matter here.
     reasons = rows["reason"].str.split(LABELS_IN_REASONS, n=1, regex=True).str[0]
     table = rows.assign(label=named, reason=reasons).rename(
-        columns={
-            "Id": "new",
-            "match_id": "known",
-        }
+        columns={"Id": "new", "match_id": "known"}
     )
     return table[list(FOUND_COLUMNS)].reset_index(drop=True)

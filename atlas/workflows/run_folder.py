@@ -1,6 +1,6 @@
-"""What a run folder holds, and in which state each stage is.
+"""The files of a run folder, and the state of each stage.
 
-A run holds `index`, `leaks`, `submission`, and folders of classifiers, of folds and of ensembles,
+A run contains `index`, `leaks` and `submission`, and folders of classifiers, folds and ensembles,
 which may have any name.
 """
 
@@ -14,12 +14,12 @@ from atlas.core.files import read_json
 from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_test
 from index.index_folder import INDEX_FILE
 
-# Of leaks.
+# The files of leaks.
 CALIBRATION_FILE = "calibration.json"
 LEAKS_FILE = "leaks.csv"
 MATCHES_FILE = "matches.csv"
-REPORT_FILE = "report.html"  # of a submission too
-# Of a submission.
+REPORT_FILE = "report.html"  # also of a submission
+# The files of a submission.
 ORIGINS_FILE = "origins.csv"
 SUBMISSION_FILE = "submission.csv"
 SUMMARY_FILE = "summary.json"
@@ -28,8 +28,8 @@ WITHOUT_TRANSFER_FILE = "submission_without_transfer.csv"
 FIRST = ("classifier", "folds")
 OF_IMAGES = ("images_hash", "hash")
 
-# A stage is pending where nothing is there, resumable where its folder is there but not finished,
-# stale where it is finished and what it was made from has changed.
+# A stage is pending if it has not started, resumable if its folder exists but is not finished, and
+# stale if it is finished and its inputs have changed since then.
 State = Literal["done", "pending", "resumable", "stale"]
 
 
@@ -44,31 +44,34 @@ class RunFolder(os.PathLike[str]):
 
     @property
     def index(self) -> Path:
+        """The folder of the index."""
         return self.path / "index"
 
     @property
     def leaks(self) -> Path:
+        """The folder of the leaks."""
         return self.path / "leaks"
 
     @property
     def submission(self) -> Path:
+        """The folder of the submission."""
         return self.path / "submission"
 
     @property
     def classifiers(self) -> list[Path]:
         """The folders of classifiers, folds and ensembles: `classifier`, `folds`, then others."""
         found = (path.parent for path in self.path.glob(f"*/{THRESHOLDS_FILE}"))
-        # Folders that begin with a dot are written at this moment, or were when a run was killed.
+        # Folders that start with a dot are unfinished: being written, or left by a killed run.
         names = sorted(folder.name for folder in found if not folder.name.startswith("."))
         names.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
         return [self.path / name for name in names]
 
     @property
     def submitted_classifier(self) -> Path | None:
-        """The classifier, folds or ensemble that the submission was made from.
+        """The classifier, folds or ensemble that the submission was made from, or None.
 
-        It is found by its weights and settings, so it may know other test images by now. None where
-        nothing was submitted, or where the run does not hold the classifier.
+        It is recognised by its weights and settings, so its test images may have changed. It is
+        None without a submission, or if the run does not contain the classifier.
         """
         if not self.has(Stage.SUBMISSION):
             return None
@@ -83,14 +86,14 @@ class RunFolder(os.PathLike[str]):
         return self.submitted_classifier or next(iter(self._predicting), self.path / FIRST[0])
 
     def has(self, stage: Stage) -> bool:
-        """Return whether the index, the leaks, the classifier or the submission is there."""
+        """Return whether the index, the leaks, the classifier or the submission exists."""
         return self._marker(stage).exists()
 
     def state(self, stage: Stage) -> State:
-        """Return the state of one of these stages, as far as the files show it.
+        """Return the state of a stage, as far as files show it.
 
-        Leaks are stale where the index has another embedder by now; a submission is stale where its
-        classifier has other predictions by now, or is not in the run.
+        Leaks are stale if the index has another embedder now. A submission is stale if its
+        classifier has other predictions now, or is not in the run.
         """
         if not self.has(stage):
             return "pending"
@@ -106,7 +109,7 @@ class RunFolder(os.PathLike[str]):
         return "done"
 
     def _marker(self, stage: Stage) -> Path:
-        """The file that is there once a stage is finished."""
+        """Return the file that exists once a stage is finished."""
         if stage is Stage.CLASSIFIER:  # not in the table: finding it opens files of predictions
             return self.classifier / TEST_FILE
         return {
@@ -117,7 +120,7 @@ class RunFolder(os.PathLike[str]):
 
     @property
     def _predicting(self) -> list[Path]:
-        """Classifiers that say something of test images."""
+        """The classifiers that have predictions of test images."""
         return [folder for folder in self.classifiers if (folder / TEST_FILE).exists()]
 
     @property
@@ -127,12 +130,12 @@ class RunFolder(os.PathLike[str]):
 
 
 def provenance_of(classifier: Path) -> dict[str, Any]:
-    """Return how the probabilities of the test images in a classifier's folder were made."""
+    """Return the provenance of the test predictions in a classifier's folder."""
     return load_test(classifier).provenance
 
 
 def maker_of(provenance: Any) -> Any:
-    """Return what a provenance says of weights and settings, without what it says of images."""
+    """Return the weights and settings in a provenance, without the images."""
     if isinstance(provenance, dict):
         return {k: maker_of(said) for k, said in provenance.items() if k not in OF_IMAGES}
     return provenance

@@ -1,4 +1,4 @@
-"""Settings of single workflows. Nothing heavy is imported here, so that `--help` is instant."""
+"""Settings of single workflows. Nothing slow is imported here, so that `--help` is instant."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +11,13 @@ GAP = 20
 
 @dataclass(frozen=True, kw_only=True)
 class FoldSettings:
-    """How labelled images are divided into folds; see `atlas/dataset/splits/folds.py`.
+    """Settings of the folds of labelled images; see `atlas/dataset/splits/folds.py`.
 
     Args:
-        folds: Parts that are tested one after the other.
-        by: blocks keeps neighbouring ids together, random takes a share of every class.
-        gap: Ids of a class on either side of a test block that train nothing; 20, only of blocks.
+        folds: Number of folds; each is tested once.
+        by: blocks keeps neighbouring ids together; random takes a share of every class.
+        gap: Number of ids of a class next to a test block, on either side, that are not used for
+            training. It applies to blocks only, where the default is 20.
     """
 
     folds: int = 5
@@ -29,12 +30,13 @@ class FoldSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierFolds:
-    """How labelled images are divided for classifiers; see `atlas/dataset/splits/label_folds.py`.
+    """Settings of the folds of classifiers; see `atlas/dataset/splits/label_folds.py`.
 
     Args:
-        folds: Parts that are tested one after the other.
-        by: labels takes a share of every label, blocks keeps neighbouring ids of a label together.
-        gap: Ids of a label on either side of a test block that train nothing; 20, only of blocks.
+        folds: Number of folds; each is tested once.
+        by: labels takes a share of every label; blocks keeps neighbouring ids of a label together.
+        gap: Number of ids of a label next to a test block, on either side, that are not used for
+            training. It applies to blocks only, where the default is 20.
     """
 
     folds: int = 5
@@ -46,18 +48,19 @@ class ClassifierFolds:
 
 
 def block_gap(how: FoldSettings | ClassifierFolds) -> int:
-    """Return the gap that holds for folds of blocks."""
+    """Return the gap of folds of blocks."""
     return GAP if how.gap is None else how.gap
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonSettings:
-    """Which runs a comparison of losses is made of.
+    """Settings of a comparison of losses.
 
     Args:
-        rows: all, or names of rows with commas between them, such as "softmax, arcface (0.5)".
-        seeds: Runs of each loss on each fold; the seeds count from --seed.
-        first_folds: So many of the folds are used; all, unless given.
+        rows: Losses to compare: "all", or names separated by commas, such as "softmax, arcface
+            (0.5)".
+        seeds: Number of runs of each loss on each fold; seeds count up from --seed.
+        first_folds: Use only this many folds. By default all are used.
     """
 
     rows: str = "all"
@@ -69,19 +72,21 @@ class ComparisonSettings:
 
     def _problems(self) -> Iterator[str]:
         if self.seeds < 1:
-            yield f"--seeds {self.seeds}: a comparison needs one seed at least"
+            yield f"--seeds must be at least 1 (got {self.seeds})"
         if self.first_folds is not None and self.first_folds < 1:
-            yield f"--first-folds {self.first_folds}: a comparison needs one fold at least"
+            yield f"--first-folds must be at least 1 (got {self.first_folds})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RareSettings:
-    """How images of rare labels are multiplied; see `atlas/workflows/curate/rare_augmentation.py`.
+    """Settings of the augmentation of images with rare labels.
+
+    See `atlas/workflows/curate/rare_augmentation.py`.
 
     Args:
-        least: Images that each label should have.
-        augmentation: What changes them: strong, photometric or d4.
-        seed: Of the draws.
+        least: Number of images that each label should have.
+        augmentation: How copies are changed: strong, photometric or d4 (flips and rotations).
+        seed: Seed of the random changes.
     """
 
     least: int
@@ -93,20 +98,20 @@ class RareSettings:
 
     def _problems(self) -> Iterator[str]:
         if self.least < 1:
-            yield f"--least {self.least}: at least 1 image"
+            yield f"--least must be at least 1 (got {self.least})"
         if self.seed < 0:
-            yield f"--seed {self.seed}: must not be negative"
+            yield f"--seed must not be negative (got {self.seed})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationSettings:
-    """What a simulated test holds; by default with the shares of 2018.
+    """Settings of a simulated test; the defaults are the shares of 2018.
 
     Args:
-        test_share: Test images, as a share of the labelled images.
-        copies_share: Test images that are edited copies of labelled ones.
-        siblings_share: Test images whose antibody keeps labelled images.
-        seed: Of what is held out, copied and edited.
+        test_share: Number of test images, as a share of the labelled images.
+        copies_share: Share of test images that are edited copies of labelled images.
+        siblings_share: Share of test images whose antibody has labelled images.
+        seed: Seed of the random choices and edits.
     """
 
     test_share: float = 0.2
@@ -119,22 +124,22 @@ class SimulationSettings:
 
     def _problems(self) -> Iterator[str]:
         if not 0 < self.test_share < 1:
-            yield f"--test-share {self.test_share}: more than 0 and less than 1"
+            yield f"--test-share must be above 0 and below 1 (got {self.test_share})"
         if min(self.copies_share, self.siblings_share, self.seed) < 0:
-            yield "--copies-share, --siblings-share and --seed cannot be negative"
+            yield "--copies-share, --siblings-share and --seed must not be negative"
         if self.copies_share + self.siblings_share >= 1:
-            yield "--copies-share and --siblings-share leave no others; give less"
+            yield "--copies-share and --siblings-share must add up to less than 1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExplorationSettings:
-    """What an exploration measures.
+    """Settings of an exploration.
 
     Args:
-        folds: What can these do with rare labels?
-        rare_below: Labels on fewer images are called rare.
-        sample: So many images are looked at, drawn by seed; all, unless given.
-        seed: Of that draw.
+        folds: Number of folds for which the page says whether they can test rare labels.
+        rare_below: Labels with fewer images than this are called rare.
+        sample: Decode only this many images, chosen at random. By default all are decoded.
+        seed: Seed of that choice.
     """
 
     folds: int = 5
@@ -147,25 +152,26 @@ class ExplorationSettings:
 
     def _problems(self) -> Iterator[str]:
         if self.folds < 2:
-            yield f"--folds {self.folds}: give 2 or more"
+            yield f"--folds must be at least 2 (got {self.folds})"
         if self.sample is not None and self.sample < 1:
-            yield f"--sample {self.sample}: at least one image has to be looked at"
+            yield f"--sample must be at least 1 (got {self.sample})"
         if min(self.rare_below, self.seed) < 0:
-            yield "--rare-below and --seed cannot be negative"
+            yield "--rare-below and --seed must not be negative"
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapSettings:
-    """What is looked at; see `atlas/workflows/classify/activation_pictures.py`.
+    """Settings of class activation maps; see `atlas/workflows/classify/activation_pictures.py`.
 
     Args:
-        labels: Numbers or names; all, unless given.
-        ids: These images, instead of the likeliest of each label; without labels, under those that
-            the classifier or the tables give them.
-        split: The likeliest of the images that it did not learn (of folds: all), or of test images.
-        images: So many for each label.
-        box_share: A box is drawn where the map reaches this share of its maximum.
-        least_box_area: Boxes of smaller places, as shares of the image, are left out.
+        labels: Numbers or names of labels. By default all are used.
+        ids: Images to draw, instead of the most likely ones of each label. Without labels, an image
+            is drawn for every label that the classifier or the tables give it.
+        split: Take the most likely images from those that the classifier did not train on
+            (held-out), or from the test images (test).
+        images: Number of images of each label.
+        box_share: A box is drawn around pixels whose map reaches this share of its maximum.
+        least_box_area: Boxes smaller than this share of the image are left out.
     """
 
     labels: tuple[str, ...] = ()
@@ -180,20 +186,20 @@ class MapSettings:
 
     def _problems(self) -> Iterator[str]:
         if self.images < 1:
-            yield f"--images {self.images}: maps need --images of 1 or more"
+            yield f"--images must be at least 1 (got {self.images})"
         if not 0 < self.box_share <= 1:
-            yield f"--box-share {self.box_share:g}: maps need a --box-share in 0..1, above 0"
+            yield f"--box-share must be above 0 and at most 1 (got {self.box_share:g})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditSettings:
-    """What an audit of labels looks at.
+    """Settings of an audit of labels.
 
     Args:
-        neighbours: Neighbours that are considered for each image.
-        wrong_share: Share of the images taken to be labelled wrongly before looking, and labelled
-            wrongly in the trial.
-        seed: Of the trial.
+        neighbours: Number of neighbours that are considered for each image.
+        wrong_share: Share of the images that is assumed to be labelled wrongly before looking, and
+            that the trial labels wrongly.
+        seed: Seed of the trial.
     """
 
     neighbours: int = 40
@@ -205,18 +211,18 @@ class AuditSettings:
 
     def _problems(self) -> Iterator[str]:
         if self.neighbours < 1:
-            yield f"-k {self.neighbours}: at least one neighbour has to be heard"
+            yield f"-k must be at least 1 (got {self.neighbours})"
         if not 0 < self.wrong_share < 0.5:
-            yield f"--wrong-share {self.wrong_share:g}: between 0 and 0.5, without the two"
+            yield f"--wrong-share must be above 0 and below 0.5 (got {self.wrong_share:g})"
         if self.seed < 0:
-            yield f"--seed {self.seed}: a seed is not negative"
+            yield f"--seed must not be negative (got {self.seed})"
 
 
 def _fold_problems(count: int, gap: int | None, *, blocks: bool) -> Iterator[str]:
-    """Yield what no atlas can be divided by."""
+    """Yield a line for each setting with which no atlas can be divided."""
     if count < 2:
-        yield f"--folds {count}: fewer than 2 folds leave nothing to train on; give 2 or more"
+        yield f"--folds must be at least 2 (got {count})"
     if gap is not None and not blocks:
-        yield "a gap belongs to blocks of neighbouring ids: leave it, or take blocks"
+        yield "--gap applies to blocks only; omit it, or give --by blocks"
     if gap is not None and gap < 0:
-        yield f"--gap {gap}: must not be negative"
+        yield f"--gap must not be negative (got {gap})"

@@ -1,8 +1,8 @@
-"""Whether a GPU gives what the processor gives.
+"""A comparison of the results of a GPU with those of the processor.
 
-An embedder is trained on the device; then an index is built, and its leaks are found, on the device
-and on the processor alone, each also from the index that the other one built. Exact search is
-compared with faiss's own, and the tests that are marked `gpu` run.
+An embedder is trained on the device. Then an index is built and leaks are found on the device and
+on the processor alone, each also with the index that the other one built. Exact search is compared
+with that of faiss, and the tests that are marked `gpu` run.
 """
 
 import os
@@ -93,7 +93,7 @@ def compare_claims(work: Work, data: Path, places: dict[str, Callable[..., Any]]
 
 
 def compare_search(work: Work) -> None:
-    """Ask the search that this machine takes by itself, ours by float32 and bare faiss."""
+    """Compare the search that this machine chooses, our float32 search and plain faiss."""
     count, queries, dimension = (20_000, 100, 32) if work.tiny else (60_000, 1000, 256)
     vectors, asked = siblings(count, queries, dimension, work.device)
     known, wanted = named("v", vectors), named("q", asked)

@@ -12,7 +12,7 @@ ROUNDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """kind: as torch names it. name: of the GPU, or of what takes its place at a small size."""
+    """The device: its kind in torch, and the name of the GPU or of its replacement."""
 
     kind: str
     name: str

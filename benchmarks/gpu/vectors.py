@@ -1,4 +1,4 @@
-"""Vectors to search in, drawn on the device."""
+"""Vectors for the search, drawn on the device."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ from atlas.dataset.artifacts import EmbeddingSet
 from benchmarks.gpu.device import Device
 
 Vectors = NDArray[np.float32]
-K = 10  # neighbours that are asked for
+K = 10  # the number of neighbours
 SIBLINGS = 6  # vectors around a middle
 
 

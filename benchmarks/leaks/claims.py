@@ -1,8 +1,9 @@
-"""What a method says: of each image its best match, and how sure it is of that.
+"""The claims of a method: the best match of each image, and a score for it.
 
-Every method writes `METHOD.csv` (query_id, match_id, score: the more, the surer) and `METHOD.json`
-(the score from which it claims, its seconds, a note), and nothing judges but scoring.py. Needs
-neither torch nor OpenCV, for rivals run in an environment of their own. Axes: Q queries, M matches.
+Every method writes `METHOD.csv` (query_id, match_id, and a score that rises with certainty) and
+`METHOD.json` (the score from which it claims, its seconds, and a note). Only scoring.py judges
+them. This module needs neither torch nor OpenCV, because rivals run in an environment of their own.
+Axes: Q queries, M matches.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ RIVALS = (
     *(f"imagededup {kind}, 8 rotations" for kind in HASHES),
     "cleanvision exact",
     "cleanvision near",
-    "imagededup CNN",  # last: hashing forks, and a network starts threads
+    "imagededup CNN",  # last, because hashing forks and a network starts threads
 )
 METHODS = (OURS, COSINE, *RIVALS)
 COLUMNS = ["query_id", "match_id", "score"]
@@ -37,9 +38,10 @@ Compare = Callable[[Sequence[str], Sequence[str]], NDArray[np.float64]]
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """seconds: None where a run that was stopped went on, so that no time is known.
+    """Facts about a method's run.
 
-    within_gallery: whether labelled images were compared with one another.
+    `seconds` is None if a stopped run was resumed, so that its time is unknown. `within_gallery`
+    says whether labelled images were compared with one another.
     """
 
     method: str
@@ -50,7 +52,7 @@ class About:
 
 
 def save_claims(folder: Path, about: About, claims: pd.DataFrame) -> None:
-    """The JSON comes last: where it lies, the method is done."""
+    """Write the claims; the JSON is written last and marks the method as done."""
     with written_beside(folder / f"{about.method}.csv") as beside:
         claims[COLUMNS].to_csv(beside, index=False, float_format=f"%.{DECIMALS}f")
     write_json(folder / f"{about.method}.json", asdict(about))
@@ -61,7 +63,7 @@ def is_done(folder: Path, method: str) -> bool:
 
 
 def load_claims(folder: Path) -> Iterator[tuple[About, pd.DataFrame]]:
-    """Of the methods that are done, in the order of METHODS."""
+    """Return the claims of finished methods, in the order of METHODS."""
     for method in METHODS:
         if is_done(folder, method):
             about = read_json(folder / f"{method}.json")

@@ -1,4 +1,4 @@
-"""The plain cosine of the very embedder that ours asks for candidates, and nothing after it."""
+"""The plain cosine of the embedder that proposes our candidates, without any further step."""
 
 import tempfile
 import time
@@ -21,7 +21,7 @@ CLAIMS_FROM = 0.9
 
 
 def run_cosine(data: Path, claims: Path) -> None:
-    """Its own index, so that its seconds count everything from the files on."""
+    """Search an index of its own, so that its seconds include everything from the files on."""
     start = time.perf_counter()
     manifest = read_manifest(data)
     with tempfile.TemporaryDirectory() as run:

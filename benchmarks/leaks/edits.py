@@ -1,8 +1,8 @@
-"""Edits of three hardnesses, each of which says what it did.
+"""Edits of three hardnesses, each of which reports what it did.
 
-An edit is a pure function of (image, rng, ranges): image is uint8 C x H x W; the result is a new
-image, C x H' x W' of uint8 or uint16, and the values that were drawn, by name. Shares are of a
-side, counts of 255.
+An edit is a pure function of (image, rng, ranges). The image is uint8 C x H x W. The result is a
+new image (C x H' x W', uint8 or uint16) and the values that were drawn, by name. Shares refer to a
+side, counts to 255.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,11 @@ Edited: TypeAlias = tuple[Pixels, Said]
 
 @dataclass(frozen=True, kw_only=True)
 class Ranges:
-    """quality: of a JPEG; crop, scale: the share of each side that is kept, or shrunk to."""
+    """The ranges of an edit.
+
+    `quality` is that of a JPEG; `crop` and `scale` are the shares of each side that are kept, or to
+    which the image is scaled.
+    """
 
     quality: tuple[int, int]
     crop: tuple[float, float]
@@ -99,7 +103,7 @@ def noise(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
 
 
 def mixed(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
-    """A flip or rotation, a crop of .88 to .95, a gamma, a JPEG of 70."""
+    """Apply a flip or rotation, a crop of 0.88 to 0.95, a gamma, and a JPEG of quality 70."""
     lay, said = d4(image, rng, ranges)
     share = rng.uniform(0.88, 0.95)
     bright, power = gamma(cropped(_uint8(lay), share, rng), rng, ranges)
@@ -143,7 +147,7 @@ def scale_bar(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
 
 
 def sixteen_bit(image: Image, rng: np.random.Generator, ranges: Ranges) -> Edited:
-    """16 bits a pixel; what was white reaches only a part of their range, as cameras leave it."""
+    """Use 16 bits per pixel; white reaches only a part of the range, as in images of cameras."""
     white = rng.uniform(*WHITE_OF_16_BIT)
     return np.rint(image * (65535 / 255 * white)).astype(np.uint16), {"white": white}
 

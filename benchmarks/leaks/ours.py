@@ -1,4 +1,4 @@
-"""What this project says: build-index and find-leaks, run as a user would."""
+"""The claims of this project, from build-index and find-leaks as a user would run them."""
 
 import subprocess
 import sys
@@ -22,9 +22,9 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 def run_ours(data: Path, run: Path, claims: Path) -> None:
-    """Fills `run` with index and leaks, and `claims` with what they say of each image.
+    """Fill `run` with index and leaks, and `claims` with the claims about each image.
 
-    A candidate's score is its registration score.
+    The score of a candidate is its registration score.
     """
     fresh, start = not (run / "store").exists(), time.perf_counter()
     build_index(data, run)
@@ -34,7 +34,7 @@ def run_ours(data: Path, run: Path, claims: Path) -> None:
     threshold = float(
         read_json(run / "leaks" / "calibration.json", stage=Stage.LEAKS)["same_image"]["threshold"]
     )
-    # Tables hold six decimals, rounded: the threshold must not lie above what reached it.
+    # Tables have six rounded decimals, so the threshold must not exceed a score that reached it.
     claims_from = np.floor(threshold * 10**DECIMALS) / 10**DECIMALS
     about = About(method=OURS, claims_from=claims_from, seconds=seconds if fresh else None)
     save_claims(claims, about, claims_of(data, run))
@@ -45,8 +45,11 @@ def build_index(data: Path, run: Path) -> None:
 
 
 def claims_of(data: Path, run: Path) -> pd.DataFrame:
-    """Each test image's best match by registration score, in the gallery and among test images; and the
-    pairs of labelled images that reach the threshold."""
+    """Return each test image's best match in the gallery and among test images.
+
+    The result also has the pairs of labelled images that reach the threshold. The best match is the
+    one with the highest registration score.
+    """
     matches = load_matches(run / "leaks" / "matches.csv", stage=Stage.LEAKS).table
     _report_siblings(matches, data, run)
     examined = matches[matches["registration_score"] > -1].rename(
@@ -60,8 +63,11 @@ def claims_of(data: Path, run: Path) -> pd.DataFrame:
 
 
 def _report_siblings(matches: pd.DataFrame, data: Path, run: Path) -> None:
-    """matches.csv leaves out the registration score of pairs that it claims as siblings: compared again, so
-    that they have a rank below the threshold."""
+    """Add the registration scores of pairs that are claimed as siblings.
+
+    matches.csv omits these scores, so the pairs are compared again to get a rank below the
+    threshold.
+    """
     unknown = matches.index[matches["registration_score"].isna()]
     index, settings = load_index(run / "index"), RegistrationSettings()
     store = fill_store(read_manifest(data), run / "store", size_px=index.image_size_px)

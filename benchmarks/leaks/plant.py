@@ -1,6 +1,6 @@
 """An atlas folder with planted copies, whose every relation is known.
 
-python -m benchmarks.leaks.plant --data ATLAS --hardness hard --share .25 --out D
+python -m benchmarks.leaks.plant --data ATLAS --hardness hard --share 0.25 --out D
 """
 
 import shutil

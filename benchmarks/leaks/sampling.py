@@ -1,4 +1,4 @@
-"""A part of a large atlas, so that a benchmark of it ends today."""
+"""A part of a large atlas, so that its benchmark ends within a day."""
 
 import shutil
 from pathlib import Path
@@ -16,10 +16,13 @@ SAMPLE_FILE = "sample.json"
 
 
 def sample_atlas(data: Path, out: Path, *, labelled: int, seed: int) -> None:
-    """Writes an atlas of so many labelled images of `data` at random, and of as many novel test images
-    at most, with truth.csv; or leaves it where it is there already.
+    """Write an atlas of this many labelled images of `data`, chosen at random, with truth.csv.
 
-    Raises UserError for a folder of anything else, DataError where `data` has no truth.csv.
+    It has at most as many novel test images. An existing atlas is not written again.
+
+    Raises:
+        UserError: The folder contains something else.
+        DataError: `data` has no truth.csv.
     """
     source = open_source(data, seed)
     stated = {"tables": source.manifest.table_hash, "labelled": labelled, "seed": seed}

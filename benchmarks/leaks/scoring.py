@@ -41,9 +41,14 @@ class Truth:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AtCut:
-    """What is claimed from a score on. found: copies with their source; wrong_source: copies with
-    another image; false: test images that are no copies, and yet are claimed."""
+class AtThreshold:
+    """The claims from a score on.
+
+    Attributes:
+        found: The copies that are claimed with their source.
+        wrong_source: The copies that are claimed with another image.
+        false: The test images that are claimed although they are not copies.
+    """
 
     claims_from: float
     found: Share
@@ -53,15 +58,18 @@ class AtCut:
 
 @dataclass(frozen=True, kw_only=True)
 class LeakScore:
-    """own: at the score from which the method claims; best: at the threshold of the best F1 on these
-    very images, which no user knows.
+    """The score of a method.
 
-    average_precision: over all best matches ranked by score, of all copies; recall_when_precise:
-    the largest share of copies found by claims that are PRECISION precise.
+    Attributes:
+        own: The result at the score from which the method claims.
+        best: The result at the threshold with the best F1 on these images, which no user knows.
+        average_precision: That of all best matches ranked by score, over all copies.
+        recall_when_precise: The largest share of copies found by claims with a precision of at
+            least PRECISION.
     """
 
-    own: AtCut
-    best: AtCut
+    own: AtThreshold
+    best: AtThreshold
     average_precision: float
     recall_when_precise: float
 
@@ -91,7 +99,7 @@ def score(queries: pd.DataFrame, claims_from: float) -> LeakScore:
     ranking = _ranking(queries)
     precision, recall = ranking["right"] / ranking["claims"], ranking["right"] / planted
     f1 = 2 * ranking["right"] / (ranking["claims"] + planted)
-    # Of equally good cuts the highest.
+    # Of equally good thresholds the highest one is chosen.
     best_threshold = np.inf if ranking.empty else float(ranking.index.to_numpy()[f1.argmax()])
     return LeakScore(
         own=at_threshold(queries, claims_from),
@@ -101,9 +109,9 @@ def score(queries: pd.DataFrame, claims_from: float) -> LeakScore:
     )
 
 
-def at_threshold(queries: pd.DataFrame, claims_from: float) -> AtCut:
+def at_threshold(queries: pd.DataFrame, claims_from: float) -> AtThreshold:
     claimed, is_copy, right = queries["score"] >= claims_from, queries["is_copy"], queries["right"]
-    return AtCut(
+    return AtThreshold(
         claims_from=claims_from,
         found=_share(claimed & right, is_copy),
         wrong_source=_share(claimed & ~right, is_copy),

@@ -1,7 +1,7 @@
-"""Leak tables beside one another: where they agree, where not, and over which labels.
+"""Agreement between leak tables: where their labels agree, conflict, and for which labels they do.
 
-A table's answer for an image is the set of label sets of its rows. Two answers agree where they
-are equal; the order in which labels are written means nothing.
+The answer of a table for an image is the set of the label sets of its rows. Two answers agree if
+they are equal; the order in which labels are written does not matter.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from atlas.dataset.labels import format_labels
 from atlas.dataset.metrics import exact_interval
 from index.audit.leak_tables import Answer, Labels, LeakTable
 
-# What the first answer is to the second.
+# The relations of a first answer to a second one.
 EQUAL, MORE, FEWER = "equal", "more", "fewer"
 OVERLAPPING, DISJOINT = "overlapping", "disjoint"
 ONE_OF_SEVERAL, NONE_OF_SEVERAL = "one_of_several", "none_of_several"
@@ -34,7 +34,7 @@ SOURCE_COLUMNS = ("table", "rows", "known", "equal", "share", "low", "high", *RE
 
 
 def summary_table(tables: Sequence[LeakTable]) -> pd.DataFrame:
-    """SUMMARY_COLUMNS, a row for each table."""
+    """Return one row of SUMMARY_COLUMNS for each table."""
     rows = [
         (
             table.name, len(table.rows), len(table.by_id),
@@ -48,7 +48,11 @@ def summary_table(tables: Sequence[LeakTable]) -> pd.DataFrame:
 
 
 def relation_of(own: Answer, other: Answer) -> str:
-    """One of RELATIONS. With several label sets on a side: whether they have one in common."""
+    """Return how the first answer relates to the second, as one of RELATIONS.
+
+    If an answer has several label sets, the relation says only whether the two have a set in
+    common.
+    """
     if own == other:
         return EQUAL
     if len(own) > 1 or len(other) > 1:
@@ -62,31 +66,38 @@ def relation_of(own: Answer, other: Answer) -> str:
 
 
 def agreement_table(tables: Sequence[LeakTable]) -> pd.DataFrame:
-    """AGREEMENT_COLUMNS, a row for each pair of tables, in their order.
+    """Return one row of AGREEMENT_COLUMNS for each pair of tables, in the order of the tables.
 
-    shared: ids that have labels in both; the counts of RELATIONS add up to it. low, high: exact
-    95% interval of the share that is equal. held: ids for which one table holds all label sets of
-    the other. written_alike: ids for which both have a row with the same labels in the same order,
-    the mark of a common source. both_matched: ids for which both name matches; same_match: they
-    have one in common.
+    The columns are:
+
+    - shared: the number of ids that have labels in both tables; the counts of RELATIONS add up to
+      it.
+    - low, high: the exact 95% interval of the share of equal answers.
+    - held: the number of ids for which one table holds all label sets of the other.
+    - written_alike: the number of ids for which both tables have a row with the same labels in the
+      same order, which suggests a common source.
+    - both_matched: the number of ids for which both tables name matches.
+    - same_match: the number of those ids for which they have a match in common.
     """
     rows = [_agreement(one, other) for one, other in combinations(tables, 2)]
     return pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
 
 
 def conflict_table(tables: Sequence[LeakTable]) -> pd.DataFrame:
-    """CONFLICT_COLUMNS, by id: an answer of several label sets, or two answers that differ.
+    """Return one row of CONFLICT_COLUMNS for each conflict, in the order of ids.
 
-    Within a table `other` is the table itself, and the label sets stand in `labels`.
+    A conflict is an answer with several label sets, or a pair of tables whose answers differ. If
+    the conflict lies within one table, `other` is that table and `labels` holds the label sets.
     """
     rows = [row for image_id in all_ids(tables) for row in _conflicts(tables, image_id)]
     return pd.DataFrame(rows, columns=list(CONFLICT_COLUMNS))
 
 
 def disputed_classes(tables: Sequence[LeakTable], label_count: int) -> pd.DataFrame:
-    """CLASS_COLUMNS, the most disputed label first; labels that no table states are left out.
+    """Return one row of CLASS_COLUMNS for each label that a table states, the most disputed first.
 
-    stated: ids for which some label set has the label; disputed: for which another has it not.
+    `stated` counts the ids for which some label set has the label, and `disputed` counts those of
+    them for which another label set lacks it.
     """
     stated: Counter[int] = Counter()
     disputed: Counter[int] = Counter()
@@ -106,9 +117,15 @@ def disputed_classes(tables: Sequence[LeakTable], label_count: int) -> pd.DataFr
 
 
 def source_table(tables: Sequence[LeakTable], labelled: Mapping[str, Labels]) -> pd.DataFrame:
-    """SOURCE_COLUMNS, a row for each table that names matches: its labels beside theirs.
+    """Compare the labels of each table that names matches with the labels of these matches.
 
-    labelled: by field. rows: that name a match and have labels; known: whose match is labelled.
+    Args:
+        tables: The leak tables.
+        labelled: The labels of each known field.
+
+    Returns:
+        One row of SOURCE_COLUMNS for each such table. `rows` counts the rows that have a match and
+        labels, and `known` those whose match is labelled.
     """
     rows = []
     for table in tables:
@@ -126,21 +143,22 @@ def source_table(tables: Sequence[LeakTable], labelled: Mapping[str, Labels]) ->
 
 
 def all_ids(tables: Sequence[LeakTable]) -> list[str]:
-    """In the order of the tables, and of their rows."""
+    """Return every id once, in the order of the tables and of their rows."""
     return list(dict.fromkeys(row.id for table in tables for row in table.rows))
 
 
 def answers_for(tables: Sequence[LeakTable], image_id: str) -> dict[str, Answer]:
-    """By table, of the tables that have labels for the image."""
+    """Return the answer of each table that has labels for the image, by the name of the table."""
     return {t.name: t.answers[image_id] for t in tables if image_id in t.answers}
 
 
 def answer_text(answer: Answer) -> str:
-    """`"0 25 | 5"`: label sets in order, their labels by number."""
+    """Return the label sets in order, with labels by number, such as `0 25 | 5`."""
     return " | ".join(map(format_labels, sorted(map(sorted, answer))))
 
 
 def fields_in(table: LeakTable, image_id: str) -> frozenset[str]:
+    """Return the fields that the table names as matches of the image."""
     rows = table.by_id.get(image_id, ())
     return frozenset(row.field for row in rows if row.field)
 
@@ -171,7 +189,7 @@ def _conflicts(tables: Sequence[LeakTable], image_id: str) -> Iterator[tuple[str
 
 
 def _shares(count: int, of: int) -> tuple[float, float, float]:
-    """The share, nan of none, and its exact 95% interval."""
+    """Return the share (NaN if there is nothing to count) and its exact 95% interval."""
     return (count / of if of else float("nan"), *exact_interval(count, of))
 
 

@@ -1,18 +1,21 @@
-"""Labels that the neighbours contradict.
+"""An audit of labels: find the labels that the nearest neighbours of an image contradict.
 
-An image and its neighbour share a label either because they look alike or by chance. With the
-chance p of label c, and with kappa, the share of pairs of that similarity whose labels agree beyond
-chance (Cohen 1960), a neighbour that has c speaks for it by the likelihood ratio
-(kappa + (1 - kappa) p) / ((1 - kappa) p), one that lacks it by
-(1 - kappa) (1 - p) / (kappa + (1 - kappa) (1 - p)). Both p and kappa are measured on the atlas.
+An image and its neighbour share a label either because they look alike or by chance. Let p be the
+share of images that have label c, and let kappa be the share of pairs of this similarity whose
+labels agree beyond chance (Cohen 1960). A neighbour with label c supports it with the likelihood
+ratio (kappa + (1 - kappa) p) / ((1 - kappa) p). A neighbour without it supports its absence with
+the ratio (kappa + (1 - kappa) (1 - p)) / ((1 - kappa) (1 - p)). Both p and kappa are measured on
+the atlas.
 
-Kin, fields of one identity or group, got their labels together: among an image's neighbours they
-are heard as one, and where the image's own kin agree with it that says nothing.
+Images of one identity or group ("kin") received their labels together. The kin among the neighbours
+of an image therefore share one vote, and an image's own kin can contradict its labels but never
+confirm them.
 
-Wrong labels come in two ways, taken to be equally common: an image got the labels of another, or
-one label is wrong or missing. The first is judged by all labels together, the second one by one.
+Labels can be wrong in two ways, which are assumed to be equally common: an image has the labels of
+another image, or a single label is wrong or missing. The first is judged by all labels together,
+the second label by label.
 
-Axes: N images, K neighbours, C labels.
+Axes: N images, K neighbours, C labels, M labelled images, F values of FADINGS, P pairs.
 """
 
 from collections.abc import Mapping
@@ -29,19 +32,21 @@ from atlas.dataset.metrics import label_matrix
 
 FloatArray = NDArray[np.float64]
 
-LARGEST_KAPPA = 0.99  # no pair is taken to be surer than that
-FADINGS = (0.0, 0.25, 0.5, 0.75, 1.0)
-PAIRS_OF_A_STEP = 200  # fewer do not show how often such pairs agree
+LARGEST_KAPPA = 0.99  # an upper limit, so that no single neighbour decides
+FADINGS = (0.0, 0.25, 0.5, 0.75, 1.0)  # exponents by which the votes of further neighbours fade
+PAIRS_OF_A_STEP = 200  # fewer pairs do not show how often such pairs agree
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelAudit:
-    """What the neighbours say of every label of every image.
+    """The result of an audit, for every label of every image.
 
-    labels_NC: bool, as in the tables.
-    suspicion_N: probability that the labels of an image are wrong in one of the two ways.
-    wrong_NC: probability that an image has a label wrongly, or lacks it wrongly.
-    likely_NC: log-odds that an image should have a label, whatever its table says.
+    Attributes:
+        ids: The ids of the images.
+        labels_NC: Whether the table gives the label to the image.
+        suspicion_N: The probability that the labels of the image are wrong in one of the two ways.
+        wrong_NC: The probability that the image has the label wrongly, or lacks it wrongly.
+        likely_NC: The log-odds that the image should have the label, whatever its table says.
     """
 
     ids: tuple[str, ...]
@@ -51,8 +56,11 @@ class LabelAudit:
     likely_NC: FloatArray
 
     def suggested(self, n: int) -> tuple[int, ...]:
-        """Its labels, or where those are likelier wrong than right what its neighbours make likely:
-        the labels likelier there than not, or the likeliest one."""
+        """Return the labels that image n should have.
+
+        These are its own labels, unless they are more likely wrong than right. In that case they
+        are the labels with odds above one, or the most likely label if there are none.
+        """
         doubted = self.suspicion_N[n] > 0.5
         chosen = np.flatnonzero(self.likely_NC[n] > 0 if doubted else self.labels_NC[n])
         return tuple(chosen.tolist()) or (int(self.likely_NC[n].argmax()),)
@@ -66,12 +74,20 @@ def audit_labels(
     kin: Mapping[str, str],
     wrong_share: float,
 ) -> LabelAudit:
-    """Compares each image's labels with those of its neighbours, itself not among them.
+    """Compare the labels of each image with those of its neighbours.
 
-    labels: of every query and reference, by id. kin: the name of what an image is tied to others
-    by, an identity or a group; none for an image by itself.
-    wrong_share: of the images, and of the labels that are there, so many are taken to be wrong
-    before looking, and as many labels to be missing. It moves probabilities, and hardly the order.
+    Args:
+        neighbours: The nearest neighbours of each image, without the image itself.
+        labels: The labels of every query and reference, by id.
+        label_count: The number of labels of the atlas.
+        kin: The identity or group that ties an image to others, by id; images on their own are
+            missing.
+        wrong_share: The share of images, and of labels, that is assumed to be wrong before looking;
+            as many labels are assumed to be missing. It changes the probabilities but hardly the
+            ranking.
+
+    Returns:
+        The audit, in the order of the queries.
     """
     votes = _votes(neighbours, labels, label_count, kin)
     labels_NC = votes.labels_NC
@@ -98,7 +114,11 @@ def _suspicion(
     chance_C: FloatArray,
     wrong_share: float,
 ) -> FloatArray:
-    """N. If the labels are those of another image they are there by chance; else as expected."""
+    """Return the probability that the labels of an image are wrong, N.
+
+    If an image has the labels of another image, it has them by chance; otherwise it has them as its
+    neighbours suggest.
+    """
     sign_NC = np.where(labels_NC, 1, -1)
     by_chance_N = log_expit(sign_NC * logit(chance_C)).sum(axis=1)
     as_expected_N = log_expit(sign_NC * (logit(chance_C) + scores_NC)).sum(axis=1)
@@ -108,9 +128,15 @@ def _suspicion(
 
 @dataclass(frozen=True, kw_only=True)
 class _Votes:
-    """at_NK: the row of each neighbour in known_MC, the labels of all images that are spoken of.
+    """The neighbours as voters.
 
-    weight_NK: 0 where there is no neighbour. own_NK: whether it is kin of the image.
+    Attributes:
+        labels_NC: The labels of the images.
+        known_MC: The labels of all labelled images.
+        at_NK: The row of each neighbour in `known_MC`.
+        similarity_NK: The similarity of each neighbour.
+        weight_NK: The weight of each vote; 0 where there is no neighbour.
+        own_NK: Whether the neighbour is kin of the image.
     """
 
     labels_NC: NDArray[np.bool_]
@@ -148,8 +174,11 @@ def _votes(
 
 
 def _likelihood_ratios(votes: _Votes, chance_C: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Logarithms, summed over the neighbours: of kin, N x C, and of non-matches, F x N x C, in which
-    the k-th neighbour counts 1 / k^f for each f of FADINGS."""
+    """Return the sums of the log-likelihood ratios over the neighbours.
+
+    The first array sums over kin (N x C). The second sums over all other neighbours (F x N x C),
+    where the k-th neighbour has the weight 1 / k^f for each f of FADINGS.
+    """
     kappa_NK = _kappas(votes, chance_C)
     kin_NC = np.zeros(votes.labels_NC.shape)
     non_matches_FNC = np.zeros((len(FADINGS), *kin_NC.shape))
@@ -169,8 +198,11 @@ def _likelihood_ratios(votes: _Votes, chance_C: FloatArray) -> tuple[FloatArray,
 
 
 def _kappas(votes: _Votes, chance_C: FloatArray) -> FloatArray:
-    """Agreement beyond chance to be expected of each pair, N x K: of kin by their mean, of
-    non-matches by their similarity, which it never falls with."""
+    """Return the expected agreement beyond chance of each pair, N x K.
+
+    For kin it is their mean agreement. For other pairs it is a function of their similarity that
+    never decreases.
+    """
     agreement_NK = _agreement(votes, chance_C)
     kappa_NK = np.zeros(agreement_NK.shape)
     own, strange = votes.own_NK, (votes.weight_NK > 0) & ~votes.own_NK
@@ -180,7 +212,10 @@ def _kappas(votes: _Votes, chance_C: FloatArray) -> FloatArray:
 
 
 def _agreement(votes: _Votes, chance_C: FloatArray) -> FloatArray:
-    """Of each pair, N x K; its mean over pairs is their kappa: 1 for equal labels, 0 by chance."""
+    """Return the agreement of each pair, N x K; its mean over pairs is their kappa.
+
+    Kappa is 1 for equal labels and 0 for labels that agree by chance.
+    """
     centred_MC = votes.known_MC - chance_C
     own_NC = votes.labels_NC - chance_C
     columns = [np.einsum("nc,nc->n", own_NC, centred_MC[at_N]) for at_N in votes.at_NK.T]
@@ -188,7 +223,7 @@ def _agreement(votes: _Votes, chance_C: FloatArray) -> FloatArray:
 
 
 def _rising(similarity_P: FloatArray, agreement_P: FloatArray) -> FloatArray:
-    """Mean agreement of pairs P as a function of similarity that never falls."""
+    """Return the mean agreement of pairs, P, as a never decreasing function of their similarity."""
     if not len(similarity_P):
         return np.zeros(0)
     steps = max(1, len(similarity_P) // PAIRS_OF_A_STEP)
@@ -202,10 +237,11 @@ def _rising(similarity_P: FloatArray, agreement_P: FloatArray) -> FloatArray:
 def _trusted(
     non_matches_FNC: FloatArray, labels_NC: NDArray[np.bool_], chance_C: FloatArray
 ) -> FloatArray:
-    """What the registration score of non-matches is worth, N x C.
+    """Return the log-likelihood ratios of unrelated neighbours after correction for overlap, N x C.
 
-    Neighbours are alike one another, so their votes repeat, those of further ones most: the fading
-    and the factor 0..1 are those that make the labels as they are likeliest.
+    Neighbours resemble one another, so their votes repeat, most of all the votes of the further
+    ones. The fading and the factor (0 to 1) are those under which the observed labels are most
+    likely.
     """
 
     def surprise(factor: float, scores_NC: FloatArray) -> float:

@@ -1,4 +1,4 @@
-"""How well the audit finds labels that were made wrong on purpose.
+"""A trial of the label audit: how many labels that were made wrong on purpose does it find?
 
 Axes: N images.
 """
@@ -19,8 +19,16 @@ LabelsById = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class AuditTrial:
-    """flipped: how many images. found: share of them among as many most suspicious images, which
-    is precision and recall at once. Wrong labels that were there before count as false."""
+    """The result of a trial.
+
+    Attributes:
+        images: The number of images.
+        flipped: The number of images whose labels were replaced.
+        found: The share of replaced images among the `flipped` most suspicious images, which is
+            both precision and recall. Labels that were wrong before the trial count as false
+            alarms.
+        average_precision: The average precision of the ranking.
+    """
 
     images: int
     flipped: int
@@ -37,7 +45,18 @@ def try_audit(
     share: float,
     seed: int,
 ) -> AuditTrial:
-    """Flips the labels of a share of the images and looks for them; nothing is written."""
+    """Replace the labels of a share of the images, audit the result, and measure what is found.
+
+    Nothing is written.
+
+    Args:
+        neighbours: The nearest neighbours of each image.
+        labels: The labels of each image, by id.
+        label_count: The number of labels of the atlas.
+        kin: The identity or group of each image that has one, by id.
+        share: The share of images whose labels are replaced.
+        seed: The seed of the random choice.
+    """
     wrong, flipped = flip_labels(labels, share=share, seed=seed)
     audit = audit_labels(neighbours, wrong, label_count=label_count, kin=kin, wrong_share=share)
     return measured(audit.ids, audit.suspicion_N, flipped)
@@ -46,14 +65,22 @@ def try_audit(
 def flip_labels(
     labels: LabelsById, *, share: float, seed: int
 ) -> tuple[dict[str, tuple[int, ...]], frozenset[str]]:
-    """Labels of which a share of the images took those of a random image of another set; which.
+    """Give a share of the images the labels of a random image with different labels.
 
-    A function of ids, labels, share and seed. Raises UserError where all images are labelled alike.
+    The result depends only on ids, labels, share and seed.
+
+    Returns:
+        All labels by id, and the ids whose labels were replaced.
+
+    Raises:
+        UserError: All images have the same labels.
     """
     ids = sorted(labels)
     sets = [tuple(sorted(labels[image_id])) for image_id in ids]
     if len(set(sets)) < 2:
-        raise UserError("all images carry the same labels, so that no label can be made wrong")
+        raise UserError(
+            "all images have the same labels, so no label can be made wrong for a trial"
+        )
     rng = np.random.default_rng(seed)
     flipped = dict(labels)
     chosen = rng.choice(len(ids), max(1, round(share * len(ids))), replace=False)
@@ -68,7 +95,7 @@ def flip_labels(
 def measured(
     ids: Sequence[str], suspicion_N: NDArray[np.float64], flipped: frozenset[str]
 ) -> AuditTrial:
-    """Of a ranking; equal suspicions stand in the order of ids given."""
+    """Measure a ranking by suspicion; equal suspicions keep the order of the ids."""
     is_flipped_N = np.array([image_id in flipped for image_id in ids])
     first = np.argsort(-suspicion_N, kind="stable")[: len(flipped)]
     return AuditTrial(

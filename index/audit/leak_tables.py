@@ -1,4 +1,4 @@
-"""Leak tables that people passed around: which test image is a copy of what, and its labels."""
+"""Leak tables from other people: which test image is a copy of which image, and its labels."""
 
 import csv
 import io
@@ -20,16 +20,20 @@ DELIMITERS = (",", ";", "\t")
 BETWEEN_LABELS = re.compile(r"[][(){},;|]")
 
 Labels = frozenset[int]
-Answer = frozenset[Labels]  # the label sets that one table holds for one image
+Answer = frozenset[Labels]  # the label sets that one table has for one image
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeakRow:
-    """One candidate for one test image.
+    """A candidate for a test image.
 
-    labels: in the order of the table; empty where the row has none. match: as the table writes it,
-    "" where it names none. field: the match without what tables put around it, comparable between
-    tables. distances: name and number as written. doubted: by the table's own author.
+    Attributes:
+        id: The test image.
+        labels: The labels in the order of the table; empty if the row has none.
+        match: The match as the table writes it; "" if the row names none.
+        field: The match in a form that can be compared between tables.
+        distances: The names and numbers of distances as they are written.
+        doubted: Whether the author of the table doubts the row.
     """
 
     id: str
@@ -42,7 +46,16 @@ class LeakRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Names of columns. match, doubt: None where there is none; unread: what nothing is made of."""
+    """The names of the columns of a table.
+
+    Attributes:
+        id: The column of test images.
+        labels: The column of their labels.
+        match: The column of matches, or None.
+        doubt: The column that marks doubtful rows, or None.
+        distances: The columns of distances.
+        unread: The columns that are not used.
+    """
 
     id: str
     labels: str
@@ -54,8 +67,14 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True)
 class LeakTable:
-    """name: the file's without its ending. non-matches: rows left out, of ids that are no test image
-    of the atlas."""
+    """A leak table.
+
+    Attributes:
+        name: The name of the file without its suffix.
+        columns: The columns that were used.
+        rows: The rows whose ids are test images of the atlas.
+        non_matches: The number of rows that were left out because their ids are not.
+    """
 
     name: str
     columns: Columns
@@ -64,27 +83,31 @@ class LeakTable:
 
     @cached_property
     def by_id(self) -> dict[str, tuple[LeakRow, ...]]:
+        """Return the rows of each id."""
         ordered = sorted(self.rows, key=lambda row: row.id)
         return {i: tuple(rows) for i, rows in groupby(ordered, key=lambda row: row.id)}
 
     @cached_property
     def answers(self) -> dict[str, Answer]:
-        """Label sets by id, of the ids that have any; several where candidates disagree."""
+        """Return the label sets of each id that has any, several if candidates disagree."""
         found = {i: _answer(rows) for i, rows in self.by_id.items()}
         return {i: answer for i, answer in found.items() if answer}
 
     @cached_property
     def doubted(self) -> frozenset[str]:
-        """Ids all of whose rows the table's author doubts."""
+        """Return the ids all of whose rows are doubted by the author of the table."""
         return frozenset(i for i, rows in self.by_id.items() if all(row.doubted for row in rows))
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeakTableReader:
-    """Reads the tables of one audit. What cannot be read is refused by a UserError of one line.
+    """A reader for the tables of one audit. It raises a UserError for anything that it cannot read.
 
-    label_count: of the atlas. test_ids: of the atlas; none takes every id. hpa_ids: whether matches
-    are ids of HPA v18. names: of the columns.
+    Attributes:
+        label_count: The number of labels of the atlas.
+        test_ids: The test images of the atlas; if there are none, every id is accepted.
+        hpa_ids: Whether matches are ids of HPA v18.
+        names: The names that columns may have.
     """
 
     label_count: int
@@ -93,21 +116,22 @@ class LeakTableReader:
     names: LeakColumns = LeakColumns()
 
     def read_all(self, paths: Sequence[Path]) -> tuple[LeakTable, ...]:
-        """At least one table; each has a name of its own."""
+        """Read the tables, at least one, each with a different name."""
         if not paths:
-            raise UserError("no table is given; name at least one, better three")
+            raise UserError("no table is given; name at least one, preferably three")
         stems = [path.stem for path in paths]
         if twice := [stem for stem in stems if stems.count(stem) > 1]:
-            raise UserError(f"two tables are called {twice[0]}; give a copy of one by another name")
+            raise UserError(f"two tables are called {twice[0]}; rename one of the files")
         return tuple(map(self.read, paths))
 
     def read(self, path: Path) -> LeakTable:
+        """Read one table."""
         header, lines = _read_lines(path)
         columns = _find_columns(path, header, self.names)
-        rows = [self._row(f"{path.name} line {line}", row, columns) for line, row in lines]
+        rows = [self._row(f"{path.name}, line {line}", row, columns) for line, row in lines]
         known = tuple(row for row in rows if not self.test_ids or row.id in self.test_ids)
         if not known:
-            raise UserError(f"{path}: the column {columns.id!r} holds no id of a test image of the "
+            raise UserError(f"{path}: the column {columns.id!r} contains no test image of the "
                             "atlas; give another --id-column, or check --data")  # fmt: skip
         if not any(row.labels for row in known):
             raise UserError(f"{path}: the column {columns.labels!r} is empty; give another "
@@ -117,11 +141,13 @@ class LeakTableReader:
 
     def _row(self, where: str, row: dict[str, str], columns: Columns) -> LeakRow:
         if not row[columns.id]:
-            raise UserError(f"{where}: no test id in {columns.id!r}; fill it in or drop the row")
+            raise UserError(
+                f"{where}: the column {columns.id!r} is empty; add the id or remove the row"
+            )
         labels = BETWEEN_LABELS.sub(" ", row[columns.labels])
         wrong = label_problems(labels, self.label_count, column=columns.labels)
         if labels.strip() and wrong:
-            raise UserError(f"{where}: {wrong[0]}; fix it or drop the row")
+            raise UserError(f"{where}: {wrong[0]}; fix it or remove the row")
         match = row[columns.match] if columns.match else ""
         return LeakRow(
             id=row[columns.id],
@@ -134,16 +160,17 @@ class LeakTableReader:
 
 
 def field_of(match: str, *, hpa_ids: bool) -> str:
-    """`ENSG00000001497_44431_556_B9_1`, `44431_556_B9_1` and `556_B9_1` are one field.
+    """Return the field that a match names, without its gene and antibody.
 
-    No two antibodies share a well, so the plate, the well and the field say which it is.
+    `ENSG00000001497_44431_556_B9_1`, `44431_556_B9_1` and `556_B9_1` name the same field, because
+    no two antibodies share a well: plate, well and field identify it.
     """
     named = parse_hpa_id(match) if hpa_ids else None
     return f"{named.specimen}_{named.field}" if named else match
 
 
 def _find_columns(path: Path, header: Sequence[str], names: LeakColumns) -> Columns:
-    """Of each kind the first of its names that the table has; of distances all."""
+    """Return the first matching name of each kind of column, and all columns of distances."""
 
     def first(wanted: Sequence[str]) -> str | None:
         return next((name for name in wanted if name in header), None)
@@ -152,8 +179,8 @@ def _find_columns(path: Path, header: Sequence[str], names: LeakColumns) -> Colu
         found = first(wanted)
         if found is None:
             raise UserError(
-                f"{path}: no column is called {' or '.join(map(repr, wanted))}; it has "
-                f"{', '.join(map(repr, header))}; name the right one by {option}"
+                f"{path}: no column is called {' or '.join(map(repr, wanted))}; the columns are "
+                f"{', '.join(map(repr, header))}; name the right one with {option}"
             )
         return found
 
@@ -173,20 +200,20 @@ def _is_doubted(cell: str, where: str) -> bool:
         return True
     if cell.lower() in NO:
         return False
-    raise UserError(f"{where}: questionable reads {cell!r}; write 1 or 0")
+    raise UserError(f"{where}: the mark of a doubtful row is {cell!r}; write 1 or 0")
 
 
 def _answer(rows: Sequence[LeakRow]) -> Answer:
-    """Rows that their author doubts are heard only where there are no others."""
+    """Return the label sets of the rows; doubted rows count only if there are no others."""
     heard = [row for row in rows if not row.doubted] or rows
     return frozenset(frozenset(row.labels) for row in heard if row.labels)
 
 
 def _read_lines(path: Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
-    """The header, and each row with the number of its line.
+    """Return the header and each row with its line number.
 
-    Fields are separated by commas, semicolons or tabs. Blank lines are passed over, and white space
-    around fields.
+    Cells are separated by commas, semicolons or tabs. Blank lines and white space around cells are
+    ignored.
     """
     text = _text(path)
     head = next((line for line in text.splitlines() if line.strip()), "")
@@ -199,17 +226,19 @@ def _read_lines(path: Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, 
             if any(cell.strip() for cell in row):
                 found.append((reader.line_num, tuple(cell.strip() for cell in row)))
     except csv.Error as error:
-        raise UserError(f"{path} line {reader.line_num}: {error}; fix the quotes there") from error
+        raise UserError(
+            f"{path}, line {reader.line_num}: {error}; fix the quotes in this line"
+        ) from error
     if len(found) < 2:
-        raise UserError(f"{path} has no rows below a header; give another table")
+        raise UserError(f"{path}: there are no rows below the header; give another table")
     header, rows = found[0][1], found[1:]
     if twice := [name for name, count in Counter(header).items() if count > 1]:
-        raise UserError(f"{path} line 1: several columns are called {twice[0]!r}; rename them")
+        raise UserError(f"{path}, line 1: several columns are called {twice[0]!r}; rename them")
     for line, cells in rows:
         if len(cells) != len(header):
             raise UserError(
-                f"{path} line {line}: {len(cells)} fields below a header of {len(header)}; "
-                "put quotes around fields that hold the separator"
+                f"{path}, line {line}: the row has {len(cells)} cells and the header "
+                f"{len(header)}; put quotes around cells that contain the separator"
             )
     return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
 
@@ -223,4 +252,6 @@ def _text(path: Path) -> str:
         return encoded.decode("utf-8-sig")  # spreadsheets put a byte-order mark in front
     except UnicodeDecodeError as error:
         line = encoded[: error.start].count(b"\n") + 1
-        raise UserError(f"{path} line {line}: not UTF-8 text; save the table as UTF-8") from error
+        raise UserError(
+            f"{path}, line {line}: the text is not UTF-8; save the table as UTF-8"
+        ) from error

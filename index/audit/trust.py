@@ -1,10 +1,14 @@
-"""How far each leak table repeats the consensus of the others, which to distrust, and one table of
-all: labels by vote, and for each row which tables say so and which do not.
+"""Trust in leak tables, and one merged table of all of them.
 
-Tables were copied from one another, so their number proves nothing: tables that hardly ever differ
-are one voice with one vote, and never confirm each other. The consensus is weighted by trust, and
-trust is how often a table repeats the consensus; the two are found in rotations, as in truth discovery
-(Yin, Han and Yu 2008). Whoever agrees with the rest may still be wrong with the rest.
+For each leak table, this module measures how often it repeats the consensus of the others and says
+which tables to distrust. The merged table has labels by vote, and names for each row the tables
+that agree and those that disagree.
+
+Many tables were copied from one another, so their number proves nothing. Tables that hardly ever
+differ form one voice with one vote, and never confirm each other. The consensus is weighted by
+trust, and trust is the share of ids on which a table repeats the consensus; both are found by
+iteration, as in truth discovery (Yin, Han and Yu 2008). A table that agrees with all others can
+still be wrong together with them.
 """
 
 from collections import Counter, defaultdict
@@ -21,8 +25,8 @@ from atlas.dataset.metrics import exact_interval
 from index.audit.agreement import agreement_table, all_ids, answer_text, answers_for, fields_in
 from index.audit.leak_tables import Labels, LeakRow, LeakTable
 
-ONE_VOICE = 0.95  # tables are one voice where they surely agree on so much of what they share
-DOUBTED = 0.5  # what a row counts that its own author doubts
+ONE_VOICE = 0.95  # tables whose agreement is certainly above this share are one voice
+DOUBTED = 0.5  # the weight of a row that its own author doubts
 ROUNDS = 20
 DIFFERENCE_COLUMNS = ("label", "added", "lacking")
 TRUST_COLUMNS = (
@@ -46,43 +50,58 @@ Voices = Mapping[str, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """equal: ids on which the table repeats the consensus, of those where there is one and the
-    table has one label set that its author does not doubt."""
+    """The record of a table: how often it repeats the consensus of the others.
+
+    Attributes:
+        equal: The number of ids on which it does.
+        of: The number of ids that have a consensus, and for which the table has a single label set
+            that its author does not doubt.
+    """
 
     equal: int
     of: int
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Exact, 95%."""
+        """Return the exact 95% interval of the share."""
         return exact_interval(self.equal, self.of)
 
     @property
     def weight(self) -> float:
-        """Laplace's rule of succession: a half where nothing is known, and never 0 or 1."""
+        """Return the share by Laplace's rule of succession: 0.5 without data, and never 0 or 1."""
         return (self.equal + 1) / (self.of + 2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Tables that are heard together. voices, trust: by the table's name."""
+    """Tables that vote together.
+
+    Attributes:
+        tables: The tables.
+        voices: The number of the voice of each table, by name.
+        trust: The trust in each table, by name.
+    """
 
     tables: tuple[LeakTable, ...]
     voices: Voices
     trust: Mapping[str, Trust]
 
     def weight(self, table: LeakTable, image_id: str) -> float:
+        """Return the weight of a table's answer for an image."""
         doubt = DOUBTED if image_id in table.doubted else 1.0
         return self.trust[table.name].weight * doubt
 
     def others(self, table: LeakTable) -> "Panel":
-        """The panel without the table's voice."""
+        """Return the panel without the voice of the table."""
         voice = self.voices[table.name]
         return replace(self, tables=tuple(t for t in self.tables if self.voices[t.name] != voice))
 
     def votes(self, image_id: str) -> dict[Labels, float]:
-        """Votes by label set. A voice's vote is shared by its tables that know the image, and a
-        table's by its label sets."""
+        """Return the votes for each label set.
+
+        The tables of a voice that know the image share one vote, and each table divides its part
+        among its label sets.
+        """
         speaking = [table for table in self.tables if image_id in table.answers]
         crowd = Counter(self.voices[table.name] for table in speaking)
         votes: dict[Labels, float] = defaultdict(float)
@@ -95,23 +114,28 @@ class Panel:
 
 
 def voices_of(tables: Sequence[LeakTable]) -> dict[str, int]:
-    """The number of the voice of each table, from 0 in the order of the tables.
+    """Return the number of the voice of each table, from 0 in the order of the tables.
 
-    One voice: the exact interval of their agreement lies above ONE_VOICE, or all is equal.
+    Two tables are one voice if the exact interval of their agreement lies above ONE_VOICE, or if
+    all their answers are equal.
     """
     return _together(tables, "equal")
 
 
 def sources_of(tables: Sequence[LeakTable]) -> dict[str, int]:
-    """As `voices_of`, but tables belong together where one holds what the other says.
+    """Return the number of the source of each table, like `voices_of`.
 
-    A table made from another by adding candidates speaks for itself, and is no second source.
+    Two tables have one source if one holds what the other says. A table that was made from another
+    one by adding candidates has a voice of its own but is not a second source.
     """
     return _together(tables, "held")
 
 
 def panel_of(tables: Sequence[LeakTable], voices: Voices) -> Panel:
-    """With the trust that the tables find in one another; the rounds end where nothing changes."""
+    """Return the panel with the trust that the tables earn from one another.
+
+    The iteration stops when nothing changes.
+    """
     nothing = {table.name: Trust(equal=0, of=0) for table in tables}
     panel = Panel(tables=tuple(tables), voices=voices, trust=nothing)
     for _ in range(ROUNDS):
@@ -123,9 +147,9 @@ def panel_of(tables: Sequence[LeakTable], voices: Voices) -> Panel:
 
 
 def distrusted(panel: Panel) -> tuple[str, ...]:
-    """Tables whose interval lies below that of every table of most of the other voices.
+    """Return the tables whose interval lies below that of every table of most of the other voices.
 
-    None where there are fewer than three voices: of two that differ nobody knows which is right.
+    With fewer than three voices no table is distrusted: if two differ, nobody knows which is right.
     """
     trust, voices = panel.trust, panel.voices
     numbers = set(voices.values())
@@ -144,8 +168,11 @@ def distrusted(panel: Panel) -> tuple[str, ...]:
 
 
 def trust_table(panel: Panel) -> pd.DataFrame:
-    """TRUST_COLUMNS, a row for each table: its voice and source by number, and how often it repeats
-    the consensus of the others on the ids where it can be judged, with the 95% interval."""
+    """Return one row of TRUST_COLUMNS for each table.
+
+    A row has the numbers of the table's voice and source, and how often the table repeats the
+    consensus of the others on the ids where it can be judged, with the 95% interval.
+    """
     sources, suspects = sources_of(panel.tables), distrusted(panel)
     rows = [
         (
@@ -159,26 +186,32 @@ def trust_table(panel: Panel) -> pd.DataFrame:
 
 
 def leading(votes: Mapping[Labels, float]) -> list[Labels]:
-    """The label sets with the most votes: several in a tie, none without votes."""
+    """Return the label sets with the most votes: several in a tie, none without votes."""
     most = max(votes.values(), default=0.0)
     return [labels for labels, count in votes.items() if isclose(count, most, rel_tol=1e-9)]
 
 
 def consensus_of_others(table: LeakTable, panel: Panel) -> dict[str, Labels]:
-    """By id, what the other voices say of the table's images; nothing where they are in a tie."""
+    """Return what the other voices say of the table's images, by id; ties are left out."""
     others = panel.others(table)
     found = {image_id: leading(others.votes(image_id)) for image_id in table.answers}
     return {image_id: labels[0] for image_id, labels in found.items() if len(labels) == 1}
 
 
 def judged_ids(table: LeakTable, consensus: Mapping[str, Labels]) -> list[str]:
-    """Where the table says one thing, which its author does not doubt, and the others do too."""
+    """Return the ids on which the table can be judged.
+
+    On these the table has a single answer that its author does not doubt, and there is a consensus.
+    """
     return [i for i in consensus if len(table.answers[i]) == 1 and i not in table.doubted]
 
 
 def class_differences(table: LeakTable, consensus: Mapping[str, Labels]) -> pd.DataFrame:
-    """DIFFERENCE_COLUMNS, the most frequent first: what the table adds to the consensus of the
-    others, and what it lacks, in ids."""
+    """Return one row of DIFFERENCE_COLUMNS for each label that differs, the most frequent first.
+
+    The counts are ids for which the table adds the label to the consensus of the others, or lacks
+    it.
+    """
     added: Counter[int] = Counter()
     lacking: Counter[int] = Counter()
     for image_id in judged_ids(table, consensus):
@@ -191,11 +224,14 @@ def class_differences(table: LeakTable, consensus: Mapping[str, Labels]) -> pd.D
 
 
 def merged_table(panel: Panel, labelled: Mapping[str, Labels]) -> pd.DataFrame:
-    """MERGED_COLUMNS, a row for each test id that has labels in some table.
+    """Return one row of MERGED_COLUMNS for each test image that has labels in some table.
 
-    confidence: the trust of the best table that says so, times the share of the votes. It does not
-    rise with the number of tables, which repeat one another. labelled: by field, the labels of
-    matches that are known.
+    The confidence is the trust in the best table that supports the labels, times the share of the
+    votes. It does not increase with the number of tables, because they repeat one another.
+
+    Args:
+        panel: The tables with their trust.
+        labelled: The labels of known matches, by field.
     """
     rows = [
         _row(panel, image_id, labelled)
@@ -212,7 +248,11 @@ def _trust(table: LeakTable, consensus: Mapping[str, Labels]) -> Trust:
 
 
 def _together(tables: Sequence[LeakTable], counted: str) -> dict[str, int]:
-    """counted: the column of the agreement table whose share of the shared ids ties two tables."""
+    """Number the connected groups of tables.
+
+    Two tables are connected if the share of `counted`, a column of the agreement table, among their
+    shared ids is certainly high.
+    """
     at = {table.name: n for n, table in enumerate(tables)}
     tied_TT = np.eye(len(tables), dtype=bool)
     for pair in agreement_table(tables).to_dict("records"):
@@ -237,7 +277,7 @@ def _row(panel: Panel, image_id: str, labelled: Mapping[str, Labels]) -> tuple[s
 
 
 def _vote(panel: Panel, image_id: str) -> tuple[Labels, float]:
-    """The labels with the most votes, in a tie those of the table given first; confidence."""
+    """Return the labels with the most votes and their confidence; ties go to the first table."""
     votes = panel.votes(image_id)
     weights: dict[Labels, list[float]] = defaultdict(list)
     for table in panel.tables:
@@ -249,7 +289,10 @@ def _vote(panel: Panel, image_id: str) -> tuple[Labels, float]:
 
 
 def _sides(panel: Panel, image_id: str, labels: Labels) -> tuple[str, str, str]:
-    """Who says so, who says something else, and what. A table may stand on both sides."""
+    """Return the tables that agree, the tables that disagree, and what those say.
+
+    A table with several label sets can be on both sides.
+    """
     answers = answers_for(panel.tables, image_id)
     others = {name: answer - {labels} for name, answer in answers.items() if answer - {labels}}
     return (
@@ -260,7 +303,7 @@ def _sides(panel: Panel, image_id: str, labels: Labels) -> tuple[str, str, str]:
 
 
 def _fields(panel: Panel, image_id: str) -> list[str]:
-    """That the tables match: the one with the most weight first, in a tie in the order of names."""
+    """Return the matched fields, the one with the most weight first, ties in the order of names."""
     votes: dict[str, float] = defaultdict(float)
     for table in panel.tables:
         named = fields_in(table, image_id)
@@ -270,13 +313,13 @@ def _fields(panel: Panel, image_id: str) -> list[str]:
 
 
 def _fullest(panel: Panel, image_id: str, field: str) -> str:
-    """The match as the tables write it most fully: with its antibody, and its gene."""
+    """Return the longest form in which a table writes the match: with its antibody and gene."""
     names = {row.match for rows in _rows(panel, image_id, field).values() for row in rows}
     return max(sorted(names), key=len, default="")
 
 
 def _distances(panel: Panel, image_id: str, field: str) -> str:
-    """`test_matches: SimR 10, SimG 6; leak_v4: Hash diff 2.0`: of the match, as written."""
+    """Return the distances of the match by table, such as `test_matches: SimR 10, SimG 6`."""
     reported = {
         name: ", ".join(f"{what} {number}" for what, number in rows[0].distances)
         for name, rows in _rows(panel, image_id, field).items()
@@ -285,7 +328,7 @@ def _distances(panel: Panel, image_id: str, field: str) -> str:
 
 
 def _rows(panel: Panel, image_id: str, field: str) -> dict[str, list[LeakRow]]:
-    """By table, of the tables that name this field for the image; "": that name none."""
+    """Return, by table, the rows that name this field for the image, or no field for ""."""
     found = {
         table.name: [row for row in table.by_id.get(image_id, ()) if row.field == field]
         for table in panel.tables

@@ -1,8 +1,8 @@
 """Copies within an atlas: which image repeats which, which belong together, and clean views.
 
-A claim ties two images; what is tied, also by way of others, shows one field. A false claim must
-not chain two fields into one: two groups become one only where at least half of the pairs between
-them that were examined are claims.
+A claim ties two images, and images that are tied directly or through others show one field. A false
+claim must not chain two fields into one, so two groups are merged only if at least half of the
+examined pairs between them are claims.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,10 +31,16 @@ def find_duplicates(
     splits: Mapping[str, str],
     labels: Mapping[str, tuple[int, ...]],
 ) -> pd.DataFrame:
-    """A row for each image that repeats an earlier one, in the order of ids: DUPLICATE_COLUMNS.
+    """Return one row of DUPLICATE_COLUMNS for each image that repeats an earlier one.
 
-    ids: train before external; the first image of a component is its original. duplicate_of: the
-    image it was matched with, on the shortest way to that original; numbers are of that match.
+    The first image of each connected group is its original. `duplicate_of` is the matched image on
+    the shortest path to the original, and the numbers of the row belong to that match.
+
+    Args:
+        matches: The examined pairs.
+        ids: The images in order, train before external.
+        splits: The split of each image, by id.
+        labels: The labels of each image, by id.
     """
     claims = linked(matches)
     matched_with = _towards_the_first(ids, claims)
@@ -48,10 +54,13 @@ def find_duplicates(
 
 
 def linked(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
-    """Similarity, registration score and confidence of the claims of same_image that tie, by sorted pair.
+    """Return the same_image claims that tie images, by sorted pair of ids.
 
-    The surest claim comes first; one that would join groups against most of the registration score is left
-    out.
+    The claims are taken in descending order of their registration score. A claim is left out if it
+    would merge two groups although most examined pairs between them are not claims.
+
+    Returns:
+        The similarity, registration score and confidence of each claim.
     """
     claims = _best_of_each_pair(matches)
     table = matches.table
@@ -71,7 +80,7 @@ def linked(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
 def copies_of_train(
     duplicates: pd.DataFrame, ids: Sequence[str], splits: Mapping[str, str]
 ) -> frozenset[str]:
-    """External ids that are tied to a train image; train stands first, so it is the original."""
+    """Return the external images that are tied to a train image, which is their original."""
     groups = tied(ids, zip(duplicates["id"], duplicates["duplicate_of"], strict=True))
     return frozenset(
         i for i, first in groups.items() if splits[i] == "external" and splits[first] == "train"
@@ -79,7 +88,7 @@ def copies_of_train(
 
 
 def tied(ids: Sequence[str], pairs: Iterable[Pair]) -> dict[str, str]:
-    """The first id of the component of each id that is tied to another; in the order of ids."""
+    """Return the first id of the group of each id that is tied to another, in the order of ids."""
     _, component_N = connected_components(_graph(ids, pairs), directed=False)
     _, first_C, count_C = np.unique(component_N, return_index=True, return_counts=True)
     return {
@@ -90,20 +99,27 @@ def tied(ids: Sequence[str], pairs: Iterable[Pair]) -> dict[str, str]:
 
 
 def group_table(group_of: Mapping[str, str]) -> pd.DataFrame:
+    """Return the groups as a table with the columns Id and Group."""
     return pd.DataFrame(list(group_of.items()), columns=list(GROUP_COLUMNS))
 
 
 def claimed_groups(matches: Matches, ids: Sequence[str]) -> dict[str, str]:
-    """The group of every image that shows the same as another: the first of its ids."""
+    """Return the group of every image that shows the same field as another: its first id."""
     return tied(ids, linked(matches))
 
 
 def clean_views(matches: Matches, splits: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Ids in the order of `splits` (id -> split), by name of the view:
+    """Return the ids of each view without leaks, in the order of `splits`.
 
-    labelled_without_test: no test image shows the same, or is a sibling.
-    test_without_labelled: no labelled image shows the same, or is a sibling.
-    every_image_once: of images that show the same only the first.
+    The views are:
+
+    - labelled_without_test: the labelled images of which no test image is a copy or a sibling.
+    - test_without_labelled: the test images of which no labelled image is a copy or a sibling.
+    - every_image_once: the first of all images that show the same field.
+
+    Args:
+        matches: The examined pairs.
+        splits: The split of each image, by id.
     """
     groups = claimed_groups(matches, tuple(splits))
     shown = {i: groups.get(i, i) for i in splits}
@@ -125,11 +141,11 @@ def clean_views(matches: Matches, splits: Mapping[str, str]) -> dict[str, tuple[
 
 
 def _best_of_each_pair(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
-    """Similarity, registration score, confidence by sorted pair of ids, which may be examined twice."""
+    """Return similarity, registration score and confidence by pair, which may be examined twice."""
     claimed = matches.table[matches.table["relation"] == SAME_IMAGE].sort_values(
         "registration_score"
     )
-    return {  # the last of a pair, its best, stands
+    return {  # the last row of a pair, which is its best, replaces the others
         _pair(row["query_id"], row["match_id"]): (
             row["similarity"], row["registration_score"], row["confidence"],
         )
@@ -142,7 +158,7 @@ def _pair(one: str, other: str) -> Pair:
 
 
 def _towards_the_first(ids: Sequence[str], pairs: Iterable[Pair]) -> dict[str, str]:
-    """For each tied id but the first of its component, the next one on the way to that first."""
+    """Return, for each tied id, the next id on the shortest path to the first of its group."""
     pairs = list(pairs)
     firsts = sorted(set(tied(ids, pairs).values()))
     # One search from a node above all firsts reaches every component.

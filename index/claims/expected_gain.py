@@ -1,15 +1,15 @@
 """The expected gain in macro F1 of a match's labels over the classifier's.
 
-A match may be right and its labels wrong. Whether they are is judged by the classifier's
-probabilities: on held-out images, true label sets and sets of random other images differ in their
-log-likelihood (a simulated leak each), which gives a likelihood ratio; the share of wrong
-labels among the matches is then the one that makes all of them likeliest (expectation
-maximisation, as Saerens et al. 2002 do for prior shares).
+A match can be right and its labels still wrong. The classifier's probabilities judge this. On
+held-out images, true label sets and label sets of random other images differ in their
+log-likelihood (each such pair simulates a leak), which gives a likelihood ratio. The share of wrong
+labels among the matches is the one under which all matches together are most likely (expectation
+maximisation, as Saerens et al. 2002 do for class priors).
 
-With r, the probability that a transferred set is right, a label is there with probability
-r t + (1 - r) p: t from the match, p from the classifier. The expected F1 of a class is
-2 TP / (predicted + true) of those expectations, and the gain of an override is its change of the
-mean over classes: most for rare ones.
+Let r be the probability that a transferred label set is right. A label is then present with
+probability r t + (1 - r) p, with t from the match and p from the classifier. The expected F1 of a
+class is 2 TP / (predicted + true) of these expectations. The gain of an override is the change of
+the mean F1 over classes, which is largest for rare labels.
 
 Axes: N images, C classes, H held-out images, R transfers, B resamplings of the held-out images.
 """
@@ -24,18 +24,23 @@ from sklearn.linear_model import LogisticRegression
 FloatArray = NDArray[np.float64]
 Labels = NDArray[np.uint8]
 
-EDGE = 1e-3  # no probability is taken to be surer than that
+EDGE = 1e-3  # probabilities are clipped to EDGE .. 1 - EDGE
 RESAMPLINGS = 30
 STEPS = 100  # of expectation maximisation
-# As if one of ten earlier matches had had wrong labels: few of them cannot show a share.
+# The prior: as if one of ten earlier matches had wrong labels, since few matches show no share.
 WRONG_BEFORE, MATCHES_BEFORE = 1, 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """What held-out images teach. slope, offset: of probabilities (Platt 1999), pooled over
-    classes. weight, bias: from the log-likelihood of a label set to the log of the likelihood ratio
-    of right to random ones. chance_C: how common each label is."""
+    """A judge of label sets, learned from held-out images.
+
+    Attributes:
+        slope, offset: The calibration of probabilities (Platt 1999), pooled over classes.
+        weight, bias: The linear map from the log-likelihood of a label set to the log of the
+            likelihood ratio of right to random label sets.
+        chance_C: The frequency of each label.
+    """
 
     slope: float
     offset: float
@@ -44,21 +49,27 @@ class Judge:
     chance_C: FloatArray
 
     def calibrated(self, probabilities: FloatArray) -> FloatArray:
-        """Any shape in, same out."""
+        """Return calibrated probabilities, in the same shape."""
         odds = self.slope * logit(np.clip(probabilities, EDGE, 1 - EDGE)) + self.offset
         return np.asarray(np.clip(expit(odds), EDGE, 1 - EDGE))
 
     def log_ratio(self, probabilities_RC: FloatArray, labels_RC: Labels) -> FloatArray:
-        """Of being right against being those of a random image, R."""
+        """Return the log-likelihood ratio of right labels to labels of a random image, R."""
         return self.weight * _surprise(self, probabilities_RC, labels_RC) + self.bias
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedGain:
-    """right_R: probability that the transferred labels are the image's. gain_R: expected change of
-    macro F1 by each override, made one after another, the surest first; error_R: its standard
-    deviation over resampled held-out images. made_R: those that do not cost. wrong_share: of the
-    labels of all matches, estimated."""
+    """The expected gain of each transfer.
+
+    Attributes:
+        right_R: The probability that the transferred labels are right.
+        gain_R: The expected change of macro F1 by each override. Overrides are made one after
+            another, the most certain first.
+        error_R: The standard deviation of the gain over resampled held-out images.
+        made_R: Whether the override is made, which is the case if its gain is not negative.
+        wrong_share: The estimated share of matches with wrong labels.
+    """
 
     right_R: FloatArray
     gain_R: FloatArray
@@ -68,7 +79,13 @@ class ExpectedGain:
 
 
 def learn(probabilities_HC: FloatArray, truth_HC: Labels, *, seed: int) -> Judge:
-    """From held-out images, whose probabilities come from a classifier that did not see them."""
+    """Learn a judge from held-out images.
+
+    Args:
+        probabilities_HC: The probabilities of a classifier that did not train on these images.
+        truth_HC: The labels of the images.
+        seed: The seed that pairs images with the labels of others.
+    """
     chance_C = (truth_HC.sum(axis=0) + 0.5) / (len(truth_HC) + 1)
     odds = logit(np.clip(probabilities_HC, EDGE, 1 - EDGE)).reshape(-1, 1)
     slope, offset = _logistic(odds, truth_HC.ravel())
@@ -87,10 +104,15 @@ def weigh(
     labels_RC: Labels,
     confidence_R: FloatArray,
 ) -> ExpectedGain:
-    """error_R is 0 here; see `weigh_with_errors`.
+    """Return the expected gain of each transfer, without errors (see `weigh_with_errors`).
 
-    predicted_NC: the classifier's labels of all images that are scored together. rows_R: which of
-    them have a transfer; confidence_R: that the match is one.
+    Args:
+        judge: The judge of label sets.
+        probabilities_NC: The classifier's probabilities for all images that are scored together.
+        predicted_NC: The classifier's labels for these images.
+        rows_R: The rows of the images that have a transfer.
+        labels_RC: The transferred labels.
+        confidence_R: The confidence that the match is right.
     """
     ratio_R = judge.log_ratio(probabilities_NC[rows_R], labels_RC)
     wrong_share = _wrong_share(ratio_R, confidence_R)
@@ -119,7 +141,17 @@ def weigh_with_errors(
     *,
     seed: int,
 ) -> ExpectedGain:
-    """As `weigh`; held_out: probabilities and truth of the images to learn from, H x C each."""
+    """Return the expected gain of each transfer, like `weigh`, with standard errors.
+
+    Args:
+        held_out: The probabilities and the labels of the images to learn from, H x C each.
+        probabilities_NC: As for `weigh`.
+        predicted_NC: As for `weigh`.
+        rows_R: As for `weigh`.
+        labels_RC: As for `weigh`.
+        confidence_R: As for `weigh`.
+        seed: The seed of the resampling.
+    """
     tests = (probabilities_NC, predicted_NC, rows_R, labels_RC, confidence_R)
     found = weigh(learn(*held_out, seed=seed), *tests)
     rng = np.random.default_rng(seed)
@@ -132,7 +164,7 @@ def weigh_with_errors(
 
 
 def _surprise(judge: Judge, probabilities_RC: FloatArray, labels_RC: Labels) -> FloatArray:
-    """Log-likelihood of label sets by the classifier, less that by how common labels are, R."""
+    """Return the log-likelihood of label sets by the classifier, relative to label frequency, R."""
     return _log_likelihood(judge.calibrated(probabilities_RC), labels_RC) - _log_likelihood(
         judge.chance_C, labels_RC
     )
@@ -144,9 +176,9 @@ def _log_likelihood(probabilities: FloatArray, labels_RC: Labels) -> FloatArray:
 
 
 def _logistic(x: FloatArray, is_one: NDArray[np.integer]) -> tuple[float, float]:
-    """Slope and offset; where x does not rise with it the offset alone.
+    """Return the slope and offset of a logistic fit; the slope is 0 if it would be negative.
 
-    Few images are distinguished without a mistake by chance, so the slope is held back a little.
+    The fit is regularised, because a few images can be separated perfectly by chance.
     """
     if len(set(is_one.tolist())) == 2:
         fitted = LogisticRegression().fit(x, is_one)
@@ -156,7 +188,7 @@ def _logistic(x: FloatArray, is_one: NDArray[np.integer]) -> tuple[float, float]
 
 
 def _wrong_share(ratio_R: FloatArray, confidence_R: FloatArray) -> float:
-    """The share that makes all transfers likeliest, with what was before; 0 without any."""
+    """Return the most likely share of wrong labels, given the prior; 0 without transfers."""
     share = WRONG_BEFORE / MATCHES_BEFORE
     for _ in range(STEPS):
         wrong = (1 - _right(ratio_R, confidence_R, share)).sum() + WRONG_BEFORE
@@ -176,7 +208,7 @@ def _gains(
     labels_RC: Labels,
     order_R: NDArray[np.int64],
 ) -> FloatArray:
-    """Of each override upon those before it that do not cost."""
+    """Return the gain of each override after the earlier overrides that were made."""
     hits_C = (expected_NC * predicted_NC).sum(axis=0)
     sizes_C = expected_NC.sum(axis=0) + predicted_NC.sum(axis=0)
     gain_R = np.zeros(len(rows_R))

@@ -1,4 +1,4 @@
-"""From examined candidates to claims: which test images are known, and what labels follow."""
+"""Claims from examined pairs: which test images are known, and which labels follow."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -35,11 +35,10 @@ def find_matches(
     splits: Mapping[str, str],
     identities: Mapping[str, str | None],
 ) -> Matches:
-    """Return a row for each examined pair; relation is "" where none is claimed.
+    """Return one row for each examined pair; `relation` is "" if nothing is claimed.
 
-    A sibling needs a match whose identity is known, and a query that shows something (a score above
-    -1). Images that show something and whose pixels are equal are certain copies, whatever the
-    threshold is.
+    A sibling claim needs a match with a known identity and a query that is not blank (a score above
+    -1). Images with equal pixels that are not blank are certain copies, whatever the threshold is.
 
     Args:
         neighbours: The candidates of each query, N x K.
@@ -86,10 +85,16 @@ def find_leaks(
     identities: Mapping[str, str | None],
     unproven: Collection[str] = (),
 ) -> LeakReport:
-    """Return a row for each query with a claim, by its best match: same_image, then confidence.
+    """Return one row for each query that has a claim, described by its best match.
 
-    labels, identities: of the reference images, by id. unproven: relations whose precision is not
-    shown to be as asked; their claims abstain, unless they are certain.
+    The best match is a copy before a sibling, and then the one with the highest confidence.
+
+    Args:
+        matches: The examined pairs.
+        labels: The labels of the reference images, by id.
+        identities: The identities of the reference images, by id.
+        unproven: The relations whose precision is not guaranteed. Their claims abstain, unless the
+            pixels are equal.
     """
     rows = []
     for query_id, group in best_first(matches.table).groupby("query_id", sort=True):
@@ -104,7 +109,7 @@ def find_leaks(
 
 
 def best_first(matches: pd.DataFrame) -> pd.DataFrame:
-    """Return the claims, by query and then as they count: same_image first, then confidence."""
+    """Return the claims sorted by query, and for each query copies first, then by confidence."""
     return matches[matches["relation"] != ""].sort_values(
         ["query_id", "relation", "confidence", "registration_score", "similarity", "match_id"],
         ascending=[True, True, False, False, False, True],  # "same_image" < "sibling"
@@ -115,7 +120,8 @@ def best_first(matches: pd.DataFrame) -> pd.DataFrame:
 def rivals_of(claims: pd.DataFrame) -> pd.DataFrame:
     """Return the claims of one query that vote on its labels, best first.
 
-    They are those of the best claim's relation; where that is certain, only those as certain vote.
+    These are the claims of the same relation as the best one. If the best match has equal pixels,
+    only matches with equal pixels vote.
     """
     best = claims.iloc[0]
     rivals: pd.DataFrame = claims[claims["relation"] == best["relation"]]
@@ -131,12 +137,17 @@ def decide_transfer(
     identities: Mapping[str, str | None],
     proven: bool = True,
 ) -> dict[str, str]:
-    """Return labels, decision and reason for one query.
+    """Return the labels, the decision and the reason for one query.
 
-    rivals: its claims of one relation, best first, with the columns of `matches.csv`.
-    The matches vote with their confidence for their whole label set. The best match's set is
-    transferred where it holds more than half of the votes; else the matches contradict one another
-    and the claim abstains, as it does where the relation's precision is not proven.
+    Each match votes for its whole label set with its confidence. The label set of the best match is
+    transferred if it has more than half of the votes. Otherwise the matches contradict one another
+    and the claim abstains; it also abstains if the precision of the relation is not guaranteed.
+
+    Args:
+        rivals: The claims of one relation, best first, with the columns of `matches.csv`.
+        labels: The labels of the reference images, by id.
+        identities: The identities of the reference images, by id.
+        proven: Whether labels may be transferred.
     """
     best = rivals.iloc[0]
     votes = votes_of(rivals, labels)
@@ -147,22 +158,22 @@ def decide_transfer(
     claim = _claim_in_words(best, len(rivals), identities)
     if share <= LEAST_AGREEMENT:
         others = " / ".join(format_labels(other) for other in votes if other != winner)
-        reason = f"{claim}; but the matches disagree: {numbers} against {others}"
+        reason = f"{claim} The matches disagree about the labels: {numbers} or {others}."
         return {"labels": numbers, "decision": ABSTAIN, "reason": reason}
-    agreeing = "" if len(rivals) == 1 else f", with {share:.0%} of the votes"
+    agreeing = "" if len(rivals) == 1 else f" ({share:.0%} of the votes)"
     if not winner:
-        reason = f"{claim}; it has no labels to transfer{agreeing}"
+        reason = f"{claim} The match has no labels to transfer{agreeing}."
         return {"labels": "", "decision": ABSTAIN, "reason": reason}
-    reason = f"{claim}; its labels are {numbers}{agreeing}"
+    reason = f"{claim} The labels of the match are {numbers}{agreeing}."
     if not proven:
-        reason += "; they are not transferred, as the precision of such claims is not guaranteed"
+        reason += " They are not transferred: the precision of such claims is not guaranteed."
     return {"labels": numbers, "decision": TRANSFER if proven else ABSTAIN, "reason": reason}
 
 
 def votes_of(
     rivals: pd.DataFrame, labels: Mapping[str, tuple[int, ...]]
 ) -> dict[tuple[int, ...], float]:
-    """Return the confidence that the matches give to each label set, in the order of matches."""
+    """Return the total confidence of the matches for each label set, in the order of matches."""
     votes: defaultdict[tuple[int, ...], float] = defaultdict(float)
     for match_id, confidence in zip(rivals["match_id"], rivals["confidence"], strict=True):
         votes[tuple(sorted(labels[match_id]))] += float(confidence)
@@ -172,14 +183,15 @@ def votes_of(
 def _claim_in_words(best: pd.Series, count: int, identities: Mapping[str, str | None]) -> str:
     among = "" if count == 1 else f" (best of {count} matches)"
     if best["confidence"] == CERTAIN:
-        return f"the same picture as {best['match_id']}{among}: their pixels are equal"
+        return f"The image is a copy of {best['match_id']}{among}: the pixels are equal."
     sure = f"confidence {best['confidence']:.3f}"
     if best["relation"] == SAME_IMAGE:
         return (
-            f"the same picture as {best['match_id']}{among}: "
-            f"registered pixels correlate {best['registration_score']:.3f}, {sure}"
+            f"The image is a copy of {best['match_id']}{among}: "
+            f"registration score {best['registration_score']:.3f}, {sure}."
         )
     return (
-        f"a sibling of {best['match_id']}{among}, identity {identities[best['match_id']]}: "
-        f"similarity {best['similarity']:.3f}, {sure}"
+        f"The image is a sibling of {best['match_id']}{among}, "
+        f"identity {identities[best['match_id']]}: "
+        f"similarity {best['similarity']:.3f}, {sure}."
     )

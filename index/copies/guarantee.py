@@ -1,13 +1,16 @@
-"""A guarantee of precision: a lower bound at 95% confidence, at a stated share of true cases.
+"""A guarantee of precision: a lower bound at 95% confidence, for a stated share of true cases.
 
-A trial is a query with its best score over the whole gallery. With share s of queries that have a
-true match, rates R and W at which those are claimed rightly and wrongly, and rate F at which the
-others are claimed, precision at a threshold is s R / (s (R + W) + (1 - s) F). Each rate is bounded
-by Clopper-Pearson, the three together by Bonferroni.
+A trial is a query with its best score in the whole gallery. Let s be the share of queries that have
+a true match, R and W the rates at which those are claimed rightly and wrongly, and F the rate at
+which the other queries are claimed. The precision at a threshold is s R / (s (R + W) + (1 - s) F).
+Each rate is bounded by Clopper and Pearson's interval, the three together by Bonferroni's
+inequality.
 
-Many thresholds may be tested without a price for each: they are tested from high to low, in steps
-that other trials fixed, until one fails; all before it hold together (fixed sequence testing, as in
-Angelopoulos et al. 2021, "Learn then Test"). Axes: K known queries, U unknown ones, T thresholds.
+Many thresholds can be tested without a correction for each. They are tested from high to low, in
+steps that other trials have fixed, until one fails; all thresholds before it hold together (fixed
+sequence testing, as in Angelopoulos et al. 2021, "Learn then Test").
+
+Axes: K known queries, U unknown queries, T thresholds, S sizes of a calibration set.
 """
 
 from dataclasses import dataclass, replace
@@ -18,25 +21,26 @@ from scipy.special import betaincinv
 
 FloatArray = NDArray[np.float64]
 
-RISK = 0.05  # that a guarantee does not hold
-# Few false claims are what is hard to show, so their bound gets most of the risk.
+RISK = 0.05  # the probability that a guarantee does not hold
+# A small rate of false claims is the hardest to show, so its bound gets most of the risk.
 RISK_OF_FALSE, RISK_OF_RIGHT, RISK_OF_WRONG = 0.8 * RISK, 0.1 * RISK, 0.1 * RISK
-RISK_OF_HOPE = 1e-6  # two standard deviations more than RISK_OF_RIGHT
+RISK_OF_HOPE = 1e-6  # two standard deviations beyond RISK_OF_RIGHT
 STEPS = 50
 NOT_EXAMINED = -1.0
-MOST_QUERIES = 1e8  # more than anybody has
-# Thresholds that keep less than half of the true cases are not tried: they can show little.
+MOST_QUERIES = 1e8  # an upper limit of the search, beyond any real calibration set
+# Thresholds that keep less than half of the true cases are not tried, because they show little.
 FIRST_RECALL = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """Best scores of queries whose truth is known, each query counting once.
+    """The best scores of queries whose truth is known; each query counts once.
 
-    Scores lie in -1..1; -1 says that there was no match to look at.
-    known_K: of queries with a true match in the gallery, or of that match; unknown_U: of queries
-        without.
-    correct_K: whether the best match is the true one; None where no other was looked at.
+    Attributes:
+        known_K: The scores (-1 to 1) of queries with a true match in the gallery; -1 if there was
+            no candidate.
+        unknown_U: The scores of queries without a true match.
+        correct_K: Whether the best match is the true one; None if only the true match was examined.
     """
 
     known_K: FloatArray
@@ -45,10 +49,11 @@ class Trials:
 
     @property
     def right_K(self) -> FloatArray:
+        """Return the scores of the queries whose best match is the true one."""
         return self.known_K if self.correct_K is None else self.known_K[self.correct_K]
 
     def halves(self, seed: int) -> tuple["Trials", "Trials"]:
-        """Return the known ones in two random halves, each with all of the unknown ones."""
+        """Return the known queries in two random halves, each with all unknown queries."""
         order = np.random.default_rng(seed).permutation(len(self.known_K))
         first, second = (
             replace(
@@ -65,13 +70,20 @@ class Trials:
 class Guarantee:
     """The precision that trials show for one relation.
 
-    asked, share: precision that is wanted, at this share of true cases.
-    lowest, highest: claims from any threshold between them keep what is asked; None: from none.
-    threshold: the threshold that is used. shown: lower bound of the precision there, at 95% confidence.
-    shown_if_copies: the same, if all unknown queries that reach the threshold are true cases nobody
-        declared; what is true lies between.
-    needed_count: how many unknown queries would show what is asked, if as large a share of them as
-        now reached the threshold; None where no number would.
+    Attributes:
+        asked: The precision that is requested.
+        share: The share of queries with a true match to which precision refers.
+        lowest, highest: Claims from any threshold between these have the requested precision; None
+            if no threshold does.
+        threshold: The threshold that is used.
+        shown: The lower bound of the precision at the threshold, at 95% confidence.
+        shown_if_copies: The same bound, if all unknown queries that reach the threshold are
+            undeclared true matches. The truth lies between the two bounds.
+        known_count: The number of queries with a true match.
+        unknown_count: The number of queries without a true match.
+        false_count: The number of those that reach the threshold.
+        needed_count: The number of unknown queries that would show the requested precision, if the
+            same share of them reached the threshold; None if no number would.
     """
 
     asked: float
@@ -88,34 +100,44 @@ class Guarantee:
 
     @property
     def reached(self) -> bool:
+        """Return whether the requested precision is guaranteed."""
         return self.lowest is not None
 
     def in_words(self) -> str:
-        """Return one sentence, for a terminal and a page."""
-        at = f"where {self.share:.3g} of the queries have a true match"
+        """Return the guarantee as one sentence without a full stop, for a terminal and a page."""
+        at = f"if {100 * self.share:.3g}% of the queries have a true match"
         counted = (
-            f"{self.false_count} of {self.unknown_count} queries without a true match reach the "
-            "threshold"
+            f"{self.false_count:,} of {self.unknown_count:,} queries without a true match reach "
+            "the threshold"
         )
         if self.reached:
-            return (
-                f"a precision of {self.asked:g} is guaranteed with 95% confidence {at} ({counted})"
-            )
-        shown = f"{self.shown:.3f} is shown"
+            return f"a precision of {self.asked:g} is guaranteed at 95% confidence {at} ({counted})"
+        shown = f"the lower bound of the precision is {self.shown:.3f}"
         if self.false_count:
-            shown += f" ({self.shown_if_copies:.3f} if all of those are true matches)"
-        needed = "no number of such queries would show more"
+            shown += f" ({self.shown_if_copies:.3f} if all of these are undeclared matches)"
+        needed = "no number of such queries would be enough for the guarantee"
         if self.needed_count is not None:
-            needed = f"about {self.needed_count:,} such queries would be needed"
+            needed = f"about {self.needed_count:,} such queries would be needed for the guarantee"
         return (
-            f"a precision of {self.asked:g} is not guaranteed {at}: {counted}, so {shown}; {needed}"
+            f"a precision of {self.asked:g} is not guaranteed at 95% confidence {at}: {counted}, "
+            f"so {shown}; {needed}"
         )
 
 
 def precision_bound(
     trials: Trials, thresholds_T: FloatArray, share: float, *, risk_of_right: float = RISK_OF_RIGHT
 ) -> FloatArray:
-    """Return lower bounds of the precision of claims from each threshold on, T, each at 95%."""
+    """Return lower bounds (at 95% confidence) of the precision of claims from each threshold on.
+
+    Args:
+        trials: The scores of known and unknown queries.
+        thresholds_T: The thresholds.
+        share: The share of queries with a true match.
+        risk_of_right: The probability that the bound of the recall does not hold.
+
+    Returns:
+        The bounds, T.
+    """
     known = len(trials.known_K)
     right = _lower(_count_from(trials.right_K, thresholds_T), known, risk_of_right)
     false = _upper(
@@ -134,9 +156,16 @@ def measure_guarantee(
 ) -> Guarantee:
     """Return the guarantee at the threshold nearest to `wanted_threshold` that shows the precision.
 
-    wanted_threshold: chosen by other trials, or by the bulk of these; not by their false claims. It is
-    used as it is where no threshold shows the precision. The known trials are halved at random
-    (seed): one half orders the thresholds, the other shows their recall.
+    If no threshold shows the precision, `wanted_threshold` itself is used. The known trials are
+    halved at random: one half orders the thresholds, the other shows their recall.
+
+    Args:
+        trials: The scores of known and unknown queries.
+        wanted_threshold: A threshold that was chosen with other trials, or with the bulk of these,
+            but not by their false claims.
+        precision: The precision that is requested.
+        share: The share of queries with a true match.
+        seed: The seed of the random halves.
     """
     steps, proof = trials.halves(seed)
     lowest = highest = None
@@ -173,7 +202,7 @@ def measure_guarantee(
 def _needed(
     proof: Trials, threshold: float, false_count: int, precision: float, share: float
 ) -> int | None:
-    """Return how many unknown queries show the precision at this share of false claims."""
+    """Return how many unknown queries would show the precision at this share of false claims."""
     at, known, unknown = np.array([threshold]), len(proof.known_K), max(len(proof.unknown_U), 1)
     right = float(_lower(_count_from(proof.right_K, at), known, RISK_OF_RIGHT)[0])
     wrong = 0.0
@@ -190,7 +219,10 @@ def _needed(
 
 
 def _sequence(steps: Trials, wanted_threshold: float) -> FloatArray:
-    """Thresholds from high to low: at equal steps of recall, then from the last to the wanted."""
+    """Return thresholds in descending order.
+
+    They follow equal steps of recall, and then lead from the last of these to the wanted threshold.
+    """
     scores = steps.right_K[steps.right_K > NOT_EXAMINED]
     if not len(scores):
         return np.zeros(0)
@@ -200,9 +232,11 @@ def _sequence(steps: Trials, wanted_threshold: float) -> FloatArray:
 
 
 def _first_hopeful(steps: Trials, thresholds_T: FloatArray, precision: float, share: float) -> int:
-    """Where testing starts: the highest threshold at which the precision would be shown if no query
-    without a true match were claimed, by so much that another half of the known ones agrees; else
-    that of the best recall. A test that cannot succeed would end the sequence before it began.
+    """Return the position of the threshold at which testing starts.
+
+    It is the highest threshold that would show the precision if no query without a true match were
+    claimed, with a margin for the other half of the known queries. If there is none, it is the one
+    with the best recall. A test that cannot succeed would end the sequence before it began.
     """
     clean = replace(steps, unknown_U=np.full(len(steps.unknown_U), NOT_EXAMINED))
     bound_T = precision_bound(clean, thresholds_T, share, risk_of_right=RISK_OF_HOPE)
@@ -211,16 +245,17 @@ def _first_hopeful(steps: Trials, thresholds_T: FloatArray, precision: float, sh
 
 
 def _count_from(values: FloatArray, thresholds_T: FloatArray) -> NDArray[np.int64]:
-    """How many values reach each threshold."""
+    """Return how many values reach each threshold."""
     return len(values) - np.searchsorted(np.sort(values), thresholds_T, side="left")
 
 
 def _lower(count_T: NDArray[np.int64], of: int, risk: float) -> FloatArray:
-    """Clopper-Pearson, one side."""
+    """Return the lower one-sided bound of Clopper and Pearson."""
     bound = betaincinv(np.maximum(count_T, 1), of - count_T + 1, risk) if of else 0.0
     return np.where(count_T > 0, bound, 0.0)
 
 
 def _upper(count_T: NDArray[np.int64], of: int, risk: float) -> FloatArray:
+    """Return the upper one-sided bound of Clopper and Pearson."""
     bound = betaincinv(count_T + 1, np.maximum(of - count_T, 1), 1 - risk) if of else 1.0
     return np.where(count_T < of, bound, 1.0)

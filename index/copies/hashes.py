@@ -1,8 +1,8 @@
 """Perceptual hashes: candidates for copies, and near duplicates, without an embedder.
 
-Each channel is hashed by itself. References are hashed as they are, queries in all 8 flips and
-rotations, and the nearest of these counts: so a rotated copy is found as well as an upright one.
-Axes: N images, T rotations, C channels, B bytes of a hash, M references, K candidates.
+Each channel is hashed on its own. References are hashed as they are and queries in all 8 flips and
+rotations, of which the nearest counts; so a rotated copy is found as well as an upright one. Axes:
+N images, T rotations, C channels, B bytes of a hash, M references, K candidates.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,18 +30,18 @@ HASHES: dict[HashKind, Callable[[Image.Image], imagehash.ImageHash]] = {
     "phash": imagehash.phash,
     "whash": imagehash.whash,
 }
-BYTES = 8  # of a hash of 8 x 8 bits
+BYTES = 8  # the size of a hash of 8 x 8 bits
 ROTATIONS = 8
 PHASH_PX = 32  # side of the image that a phash of 8 x 8 bits is made of
 QUERIES_AT_ONCE = 2048
 EQUAL, ALIKE = "equal", "alike"
 NEAR_DUPLICATE_COLUMNS = ("kind", "id", "other", "bits")
-ALIKE_BITS = 4  # of the 64 of a channel: what re-encoding and changed brightness cost
-ALIKE_EACH = 5
+ALIKE_BITS = 4  # bits of the 64 of a channel that re-encoding or changed brightness may change
+ALIKE_EACH = 5  # neighbours of each image that are examined
 
 
 def hash_field(field: NDArray[np.uint8], kind: HashKind) -> Codes:
-    """One image, C x H x W, in all 8 flips and rotations: T x C x B."""
+    """Hash an image (C x H x W) in all 8 flips and rotations, T x C x B."""
     seen = [_shrunk(laid) if kind == "phash" else laid for laid in (field, rotated(field, 1))]
     bits = [
         [
@@ -54,7 +54,10 @@ def hash_field(field: NDArray[np.uint8], kind: HashKind) -> Codes:
 
 
 def hash_images(ids: Sequence[str], images: Images, kind: HashKind, *, folder: Path) -> Codes:
-    """Hash images, N x T x C x B; kept below `folder`, so that the work is resumable."""
+    """Hash images, N x T x C x B.
+
+    Finished hashes are kept below `folder`, so the work is resumable.
+    """
     cache = images.kept(
         ids,
         partial(hash_field, kind=kind),
@@ -68,7 +71,12 @@ def hash_images(ids: Sequence[str], images: Images, kind: HashKind, *, folder: P
 
 @dataclass(frozen=True, kw_only=True)
 class HashIndex:
-    """Exact search by Hamming distance, summed over channels. upright_MCB: of the references."""
+    """Exact search by Hamming distance, summed over channels.
+
+    Attributes:
+        ids: The references.
+        upright_MCB: The hashes of the references.
+    """
 
     ids: tuple[str, ...]
     upright_MCB: Codes
@@ -88,10 +96,16 @@ class HashIndex:
         *,
         limits_C: NDArray[np.int64] | None = None,
     ) -> NDArray[np.object_]:
-        """Ids of the k nearest references, N x K, nearest first, ties in the order of ids; a query
-        never finds its own id, and "" stands where there are fewer.
+        """Return the ids of the k nearest references of each query, N x K, nearest first.
 
-        limits_C: bits of each channel; a reference that is farther in any one is no candidate.
+        Ties are in the order of ids, a query never finds its own id, and missing places are "".
+
+        Args:
+            query_ids: The queries.
+            rotated_NTCB: Their hashes in all flips and rotations.
+            k: The number of references.
+            limits_C: The most bits that may differ in each channel; a reference beyond any limit is
+                not a candidate.
         """
         found_NK = np.full((len(query_ids), k), "", dtype=object)
         wanted = min(k + 1, len(self.ids))  # the query itself may be among them
@@ -123,7 +137,10 @@ def with_hashed(
     queries: EmbeddingSet,
     references: EmbeddingSet,
 ) -> Neighbours:
-    """The neighbours and, behind them, what hashes propose beside; similarity is still cosine."""
+    """Return the neighbours, followed by the additional candidates of the hashes.
+
+    The similarity of an additional candidate is the cosine of its embedding, too.
+    """
     known = [set(row) for row in neighbours.reference_ids_NK]
     new_NK = np.array(
         [["" if i in known[n] else i for i in row] for n, row in enumerate(hashed_NK)], object
@@ -152,11 +169,11 @@ def equal_images(ids: Sequence[str], digests: Sequence[str]) -> pd.DataFrame:
 
 
 def near_duplicates(ids: Sequence[str], rotated_NTCB: NDArray[np.uint8]) -> pd.DataFrame:
-    """Return pairs of images whose hashes differ by ALIKE_BITS at most in every channel.
+    """Return pairs of images whose hashes differ by at most ALIKE_BITS in every channel.
 
-    They are a hint: of cells that fill their picture many look alike and are distinct. bits: of the
-    channel that differs most, in the best rotation. The least bits come first, then the order of
-    ids; of each image its ALIKE_EACH nearest are looked at.
+    A pair is only a hint: images that are filled by cells often look alike and are distinct. `bits`
+    belongs to the channel that differs most, in the best rotation. Pairs with the fewest bits come
+    first, then the order of ids. For each image its ALIKE_EACH nearest are examined.
     """
     place = {image_id: n for n, image_id in enumerate(ids)}
     index = HashIndex(ids=tuple(ids), upright_MCB=rotated_NTCB[:, 0])
@@ -177,15 +194,21 @@ def near_duplicates(ids: Sequence[str], rotated_NTCB: NDArray[np.uint8]) -> pd.D
 
 
 def _shrunk(field: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """As phash does it, which takes most of its time. Its flips, but not its quarter rotations, are
-    those of the field to the bit: Pillow shrinks rows first and rounds in between."""
+    """Shrink a field as phash does, which takes most of its time.
+
+    The result of a flipped field is the flipped result, bit by bit, but this does not hold for
+    quarter rotations: Pillow shrinks rows first and rounds in between.
+    """
     sides = (PHASH_PX, PHASH_PX)
     small = [Image.fromarray(p).resize(sides, Image.Resampling.LANCZOS) for p in field]
     return np.stack([np.asarray(plane) for plane in small])
 
 
 def _bits(one_TCB: NDArray[np.uint8], other_TCB: NDArray[np.uint8]) -> int:
-    """Either one rotated over the other upright: a hash of gradients says these apart."""
+    """Return the bits that differ in the best rotation of either image over the other.
+
+    Both directions are needed, because hashes of gradients differ between them.
+    """
     xor_2TCB = np.stack([one_TCB ^ other_TCB[0], other_TCB ^ one_TCB[0]])
     bits_2TC = np.bitwise_count(xor_2TCB).sum(axis=-1, dtype=np.int64)
     return int(bits_2TC.max(axis=-1).min())

@@ -1,8 +1,8 @@
-"""Laying one field over another: which of the 8 flips and rotations, which scale, which shift.
+"""Registration: which of the 8 flips and rotations, which scale and which shift align two fields.
 
-Template matching finds the coarse place (its normalised correlation over every shift is exact),
+Template matching finds the coarse place (its normalised correlation over all shifts is exact), and
 OpenCV's enhanced correlation coefficient (Evangelidis & Psarakis 2008, findTransformECC) refines it
-to a sub-pixel affine map. Axes: C channels, H rows, W columns.
+to a sub-pixel affine map. Axes: C channels, H rows, W columns, K references, R places.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,14 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """How a query lies over a reference.
+    """The best alignment of a query with a reference.
 
-    registration score: correlation of the overlapping band-passed pixels over all channels, -1..1.
-    rotation: number 0..7 of the flip or rotation that was applied to the query first.
-    warp_23: affine map from pixels of the reference to those of the rotated query, at size_px.
+    Attributes:
+        registration_score: The correlation of the overlapping band-passed pixels over all channels,
+            -1 to 1.
+        rotation: The number (0 to 7) of the flip or rotation that is applied to the query first.
+        warp_23: The affine map from pixels of the reference to those of the rotated query, at
+            size_px.
     """
 
     registration_score: float
@@ -38,10 +41,10 @@ NOTHING = Registration(registration_score=-1.0, rotation=0, warp_23=np.eye(2, 3,
 
 
 def band_passed(field: NDArray[np.uint8], settings: RegistrationSettings) -> FloatArray:
-    """A field ready to compare, float32 C x size x size.
+    """Return a field that is ready to be compared, float32 C x size x size.
 
-    The root makes the noise of photon counts the same everywhere (Anscombe 1948) and tempers
-    gamma changes; the band-pass takes away shading above and pixel noise below.
+    The square root makes the noise of photon counts uniform (Anscombe 1948) and dampens gamma
+    changes. The band-pass removes shading and pixel noise.
     """
     side = settings.size_px
     planes = []
@@ -54,17 +57,20 @@ def band_passed(field: NDArray[np.uint8], settings: RegistrationSettings) -> Flo
 
 
 def is_blank(banded: FloatArray, settings: RegistrationSettings) -> bool:
-    """Whether a field, or one channel of it, shows nothing that could be recognised."""
+    """Return whether a field, or one channel of it, shows nothing that could be recognised."""
     _, std = cv2.meanStdDev(banded.reshape(-1, banded.shape[-1]))  # ten times as quick as numpy's
     return float(std[0, 0]) < settings.blank_below
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The middle of one rotation of a query, of one shape, at search_px.
+    """The middle of one rotation of a query, in one shape, at search_px.
 
-    zoom_yx: query pixels for one of the reference; margin_yx: pixels cut off on each side, as room
-    for a shift.
+    Attributes:
+        rotation: The number of the flip or rotation.
+        zoom_yx: The number of query pixels for one pixel of the reference.
+        margin_yx: The number of pixels that are removed on each side, as room for a shift.
+        pixels: The window.
     """
 
     rotation: int
@@ -74,7 +80,7 @@ class Window:
 
 
 class Place(NamedTuple):
-    """Where a window fits best: correlation and upper left corner, at search_px."""
+    """The place where a window fits best: correlation and upper left corner, at search_px."""
 
     score: float
     window: Window
@@ -84,10 +90,13 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """A band-passed query with its windows, which every reference is asked for.
+    """A band-passed query with the windows that are matched with every reference.
 
-    rotations: the query in each of its flips and rotations, C x size x size. shown_C: channels that are not
-    blank. templates: None of a blank query.
+    Attributes:
+        rotations: The query in each of its flips and rotations, C x size x size.
+        shown_C: Whether the channel is not blank.
+        windows: The windows.
+        templates: The windows, prepared for template matching; None if the query is blank.
     """
 
     rotations: tuple[FloatArray, ...]
@@ -97,7 +106,12 @@ class Query:
 
 
 def prepare(banded: FloatArray, settings: RegistrationSettings) -> Query:
-    """All rotations and window shapes of a band-passed query, C x size x size; none of a blank one."""
+    """Return a query with all rotations and window shapes; a blank query has none.
+
+    Args:
+        banded: The band-passed query, C x size x size.
+        settings: The settings of the registration.
+    """
     shown_C = _shown(banded, settings)
     if is_blank(banded, settings):
         return Query(rotations=(), shown_C=shown_C, windows=(), templates=None)
@@ -112,9 +126,9 @@ def prepare(banded: FloatArray, settings: RegistrationSettings) -> Query:
 
 
 def register(query: Query, reference: FloatArray, settings: RegistrationSettings) -> Registration:
-    """The best place of a query over a band-passed reference, C x size x size.
+    """Return the best alignment of a query with a band-passed reference, C x size x size.
 
-    A blank field matches nothing: registration score -1.
+    A blank field matches nothing: its registration score is -1.
     """
     return register_all(query, [reference], settings)[0]
 
@@ -122,7 +136,10 @@ def register(query: Query, reference: FloatArray, settings: RegistrationSettings
 def register_all(
     query: Query, references: Sequence[FloatArray], settings: RegistrationSettings
 ) -> list[Registration]:
-    """As `register`, over each of some references; together they take less time."""
+    """Register a query with each of several references, which is quicker than one by one.
+
+    See `register`.
+    """
     found = [NOTHING] * len(references)
     showing = [n for n, reference in enumerate(references) if not is_blank(reference, settings)]
     if query.templates is None or not showing:
@@ -150,7 +167,7 @@ def _rotated(banded: FloatArray, number: int) -> FloatArray:
 
 
 def _composite(banded: FloatArray) -> FloatArray:
-    """All channels as one image, so that alignment costs the same for any number of them."""
+    # All channels become one image, so that alignment costs the same for any number of them.
     return np.asarray(np.ascontiguousarray(banded.sum(axis=0)), np.float32)
 
 
@@ -176,9 +193,9 @@ def _window(flat: FloatArray, number: int, shape: tuple[float, float]) -> Window
 
 
 def _warp(place: Place, settings: RegistrationSettings) -> FloatArray:
-    """From pixels of the reference to those of the whole rotated query, 2 x 3, at size_px."""
+    """Return the map from reference pixels to pixels of the rotated query, 2 x 3, at size_px."""
     larger = settings.size_px / settings.search_px
-    middle = (larger - 1) / 2  # of the pixels that one pixel was made of
+    middle = (larger - 1) / 2  # the centre of the pixels that one pixel was made of
     (zoom_y, zoom_x), (top, left) = place.window.zoom_yx, place.window.margin_yx
     shift_x = (larger * (left - place.x) - middle) * zoom_x + middle
     shift_y = (larger * (top - place.y) - middle) * zoom_y + middle
@@ -212,7 +229,7 @@ def _refined(
         _, warp = cv2.findTransformECC(
             flat_reference, _composite(laid), coarse.copy(), cv2.MOTION_AFFINE, stop, everywhere, 3
         )
-    except cv2.error:  # it did not converge; the coarse place stands
+    except cv2.error:  # it did not converge, so the coarse place is kept
         return found
     finer = at(np.asarray(warp, np.float32))
     return finer if finer.registration_score > found.registration_score else found
@@ -221,10 +238,16 @@ def _refined(
 def overlap_correlation(
     laid: FloatArray, reference: FloatArray, warp_23: FloatArray, settings: RegistrationSettings
 ) -> float:
-    """Correlation over all channels of the pixels that both fields show; -1 for too few.
+    """Return the correlation over all channels of the pixels that both fields show; -1 for too few.
 
-    Each channel loses its mean on its own; channels weigh by their contrast. One that is blank in
-    either field says nothing about the other: leave it out.
+    The mean of each channel is subtracted, and channels weigh by their contrast. Leave out channels
+    that are blank in either field, because they carry no information about the other.
+
+    Args:
+        laid: The rotated query, C x size x size.
+        reference: The reference, C x size x size.
+        warp_23: The affine map from pixels of the reference to those of the query.
+        settings: The settings of the registration.
     """
     side = settings.size_px
     seen_P = _seen(warp_23, side).ravel().astype(np.float32)
@@ -232,7 +255,7 @@ def overlap_correlation(
     if not len(laid) or count < settings.least_overlap * side * side:
         return -1.0
     warped = [_warped(plane, warp_23) for plane in laid]
-    # Zeros where nothing is compared: three times as quick as taking the other pixels out.
+    # Pixels that are not compared become zero, which is three times as quick as selecting the rest.
     both = np.concatenate([warped, reference]).reshape(2 * len(laid), -1)
     both -= (both @ seen_P / count)[:, None]
     both *= seen_P
@@ -247,7 +270,6 @@ def _warped(plane: FloatArray, warp_23: FloatArray) -> FloatArray:
 
 
 def _seen(warp_23: FloatArray, side: int) -> NDArray[np.bool_]:
-    """Pixels that both fields show."""
     seen = _warped(np.ones((side, side), np.float32), warp_23) > 0.99
     edge = side // 32  # the band-pass mirrors at the border, and a crop has another border
     seen[:edge] = seen[side - edge :] = seen[:, :edge] = seen[:, side - edge :] = False

@@ -1,9 +1,9 @@
-"""Where each of many windows fits best on each of some images: normalised correlation over every
-shift.
+"""Template matching: where each of many windows fits best on each of several images.
 
-The scores are those of OpenCV's TM_CCOEFF_NORMED. All windows are matched at once, by products of
-spectra and tables of sums (Lewis 1995, Fast normalized cross-correlation), which takes a quarter of
-the time of as many calls of OpenCV. Axes: W windows, K images, P x P pixels, Y x X shifts.
+The score is the normalised correlation over all shifts, as in OpenCV's TM_CCOEFF_NORMED. All
+windows are matched together, with products of spectra and summed-area tables (Lewis 1995, Fast
+normalized cross-correlation), which takes a quarter of the time of separate calls of OpenCV. Axes:
+W windows, K images, P x P pixels, Y x X shifts, F frequencies along x, R rows of spectra.
 """
 
 from collections.abc import Sequence
@@ -18,15 +18,19 @@ from scipy.fft import rfft2
 
 FloatArray = NDArray[np.float32]
 
-# Of an image's power: a part with less shows nothing, and rounding would decide its score.
+# A part with a smaller share of the image's power is blank; rounding would decide its score.
 LEAST_POWER = 1e-10
 
 
 class Group(NamedTuple):
-    """Windows of one shape, which stand side by side from `first` to before `end`; of their rows,
-    see `Templates`, those from `top` to before `bottom`.
+    """Windows of one shape, which are stored next to each other.
 
-    across_XF: from frequencies along x to the shifts at which the windows lie on the image.
+    Attributes:
+        height, width: The shape.
+        first, end: The range of the windows; `end` is excluded.
+        top, bottom: The range of their rows in `Templates`; `bottom` is excluded.
+        across_XF: The transform from frequencies along x to the shifts at which the windows lie
+            within the image.
     """
 
     height: int
@@ -42,10 +46,12 @@ class Group(NamedTuple):
 class Templates:
     """Windows without their mean and of unit length, as spectra.
 
-    rows_FRP: to be multiplied with an image's spectrum and summed over P, its frequencies along y:
-        for each window and each shift down at which it lies on the image a row R, and for each
-        frequency F along x.
-    order_W: windows stand by their shape; so which one is where.
+    Attributes:
+        rows_FRP: The factors of an image's spectrum, to be summed over P, its frequencies along y.
+            There is a row R for each window and each vertical shift at which it lies within the
+            image, for each frequency F along x.
+        order_W: The position of each window before windows were grouped by shape.
+        groups: The windows of each shape.
     """
 
     rows_FRP: NDArray[np.complex64]
@@ -54,7 +60,7 @@ class Templates:
 
 
 def templates(windows: Sequence[FloatArray], side: int) -> Templates:
-    """For images of side x side. The windows may differ in shape."""
+    """Prepare windows, which may differ in shape, for images of side x side pixels."""
     order = sorted(range(len(windows)), key=lambda n: windows[n].shape)
     groups: list[Group] = []
     rows = []
@@ -78,11 +84,17 @@ def templates(windows: Sequence[FloatArray], side: int) -> Templates:
 def best_shifts(
     of: Templates, images_KPP: FloatArray
 ) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
-    """Of each window on each image: its best score, -1..1, and x and y of its upper left corner
-    there, K x W.
+    """Return where each window fits best on each image.
 
-    Spectra are transformed back by products of matrices, as most shifts, at which a window would
-    leave the image, are not wanted.
+    Spectra are transformed back by matrix products, because most shifts, at which a window would
+    leave the image, are not needed.
+
+    Args:
+        of: The windows.
+        images_KPP: The images.
+
+    Returns:
+        The best score (-1 to 1), and x and y of the upper left corner there, each K x W.
     """
     exact = images_KPP - images_KPP.mean((1, 2), dtype=np.float64, keepdims=True)
     spectra_FPK = np.ascontiguousarray(rfft2(exact.astype(np.float32)).transpose(2, 1, 0))
@@ -114,8 +126,11 @@ def _normalised(windows_WYX: FloatArray) -> FloatArray:
 
 @cache
 def _at_shifts(shifts: int, side: int) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
-    """What frequencies (columns) give at shifts 0, 1, ... (rows): all of them along y; those from 0
-    to side // 2 along x, which stand for their negatives too, and are scaled for both."""
+    """Return the inverse Fourier transforms along y and x, for shifts (rows) 0, 1, ...
+
+    The transform along y has all frequencies (columns). The one along x has those from 0 to side //
+    2, which also represent their negatives and are scaled for both.
+    """
     rotations = np.outer(np.arange(shifts), np.arange(side)) / side
     waves = np.exp(2j * np.pi * rotations)
     weights = np.where(np.arange(side // 2 + 1) % (side / 2) == 0, 1, 2) / side**2
@@ -129,7 +144,7 @@ def _inverse_lengths(
     group: Group,
     least_K: NDArray[np.float64],
 ) -> FloatArray:
-    """K x Y x X: of what lies below a window, without its mean; 0 where that shows nothing."""
+    """Return the inverse length of the centred pixels below a window, K x Y x X; 0 if blank."""
     sum_KYX = _below(sums, group.height, group.width)
     power_KYX = _below(squares, group.height, group.width)
     power_KYX -= sum_KYX**2 / (group.height * group.width)
@@ -139,11 +154,14 @@ def _inverse_lengths(
 
 
 def sums_from_corner(values_KPP: NDArray[np.float64]) -> NDArray[np.float64]:
-    """K x (P + 1) x (P + 1): at [y, x] the sum of all values above y and left of x."""
+    """Return summed-area tables: at [y, x] the sum of all values above y and left of x.
+
+    The shape is K x (P + 1) x (P + 1).
+    """
     return np.pad(values_KPP.cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
 
 
 def _below(sums: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
-    """K x Y x X: the sum of what lies below a window of this shape at each shift."""
+    """Return the sum of the pixels below a window of this shape at each shift, K x Y x X."""
     strip = sums[:, height:] - sums[:, :-height]
     return np.asarray(strip[:, :, width:] - strip[:, :, :-width])

@@ -15,14 +15,17 @@ from index.copies.verification import Images
 from index.index_folder import IndexFolder
 from index.search.vector_index import build_index
 
-TRIALS_AT_ONCE = 1000
+TRIALS_AT_ONCE = 1000  # queries of one search
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlantedCopies:
-    """Edited copies of references, made anew whenever they are read: nothing large is held.
+    """Edited copies of references, which are drawn again whenever they are read to save memory.
 
-    ids: `edit:source`; read and keys as of `Images`.
+    Attributes:
+        ids: The ids, in the form `edit:source`.
+        sources: The images to edit.
+        seed: The seed of the edits.
     """
 
     ids: tuple[str, ...]
@@ -31,12 +34,14 @@ class PlantedCopies:
 
     @property
     def images(self) -> Images:
+        """Return the copies as images by id."""
         return Images(what="planted copies", read=self.read, keys=self._keys)
 
     def _keys(self, ids: Sequence[str]) -> list[str]:
         return [f"{key}|{self.seed}" for key in self.sources.keys([source_of(i) for i in ids])]
 
     def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
+        """Return the pixels of copies, N x C x H x W."""
         sources = self.sources.read([source_of(i) for i in ids])
         return np.stack([self._planted(i, field) for i, field in zip(ids, sources, strict=True)])
 
@@ -46,15 +51,17 @@ class PlantedCopies:
 
 
 def edit_of(planted_id: str) -> str:
+    """Return the edit of a planted copy."""
     return planted_id.split(":", 1)[0]
 
 
 def source_of(planted_id: str) -> str:
+    """Return the id of the image that a planted copy was made of."""
     return planted_id.split(":", 1)[1]
 
 
 def planted_edits(channels: int) -> tuple[str, ...]:
-    """Return the edits that copies are planted with; an exact copy would show nothing."""
+    """Return the edits of planted copies; exact copies are left out, as they would show nothing."""
     unfit = {"exact"} | ({"blank_channel"} if channels == 1 else set())
     return tuple(name for name in EDITS | HARD_EDITS if name not in unfit)
 
@@ -62,8 +69,10 @@ def planted_edits(channels: int) -> tuple[str, ...]:
 def plant_copies(
     ids: Sequence[str], sources: Images, *, channels: int, count: int, seed: int
 ) -> PlantedCopies:
-    """Return up to `count` copies, one of an image, so that each is a trial of its own; every kind
-    of edit occurs equally often."""
+    """Return up to `count` copies, at most one of each image, so that trials are independent.
+
+    Every kind of edit occurs equally often.
+    """
     order = np.random.default_rng(seed).permutation(len(ids))[:count]
     edits = planted_edits(channels)
     planted = tuple(f"{edits[n % len(edits)]}:{ids[at]}" for n, at in enumerate(order))
@@ -71,7 +80,7 @@ def plant_copies(
 
 
 def sources_only(neighbours: Neighbours) -> Neighbours:
-    """Return of planted copies' candidates only the source, if it is among them."""
+    """Return, of the candidates of planted copies, only the source if it is among them."""
     sources = np.array([source_of(i) for i in neighbours.query_ids], dtype=object)[:, None]
     is_source = neighbours.reference_ids_NK == sources
     found = is_source.any(axis=1, keepdims=True)
@@ -104,10 +113,12 @@ def one_of_each(
 def sibling_trials(
     index: IndexFolder, *, known_ids: Sequence[str], unknown_ids: Sequence[str]
 ) -> Trials:
-    """Search the index for fields that it holds, each without itself.
+    """Search the index for fields that it contains, each without itself.
 
-    known_ids: fields whose identity the index holds in other fields too.
-    unknown_ids: their own identity is left out of the answer, as if it were new.
+    Args:
+        index: The index.
+        known_ids: Fields whose identity has other fields in the index.
+        unknown_ids: Fields whose own identity is left out of the answer, as if it were new.
     """
     known = _best_matches(index, known_ids, without_own=False)
     unknown = _best_matches(index, unknown_ids, without_own=True)
@@ -121,7 +132,7 @@ def sibling_trials(
 def _best_matches(
     index: IndexFolder, ids: Sequence[str], *, without_own: bool
 ) -> list[tuple[float, bool]]:
-    """Similarity of each field's best match of a known identity, and whether it is its own."""
+    """Return the similarity of each field's best match, and whether it has the field's identity."""
     if not ids:
         return []
     identities = index.identities
@@ -132,7 +143,7 @@ def _best_matches(
     best: list[tuple[float, bool]] = []
     for start in range(0, len(ids), TRIALS_AT_ONCE):
         block = ids[start : start + TRIALS_AT_ONCE]
-        # So deep that another identity is among them, if there is one.
+        # This many neighbours include another identity, if there is one.
         found = among.search(index.embeddings.aligned_to(block), max(sizes.values()) + 1)
         same_QK = name_of(found.reference_ids_NK) == name_of(np.array(block, object))[:, None]
         counted_QK = found.reference_ids_NK != ""

@@ -1,4 +1,4 @@
-"""The verification of candidates by their pixels.
+"""Verification of candidates by their pixels.
 
 Axes: N queries, K candidates, C channels, H rows, W columns.
 """
@@ -23,20 +23,22 @@ from index.settings import RegistrationSettings
 ReadFields = Callable[[Sequence[str]], NDArray[np.uint8]]
 Made = TypeVar("Made")
 
-QUERIES_A_TASK = 32  # whose candidates, 64 KiB each, a process reads and holds at a time
+QUERIES_A_TASK = 32  # a process holds the candidates of these in memory, 64 KiB each
 PAIRS_WORTH_PROCESSES = 400
 FIELDS_WORTH_PROCESSES = 250
 FIELDS_READ_AT_ONCE = 64
 BANDED_FOLDER = "band_passed"
-BANDED_ROWS_PER_FILE = 500  # of 64 KiB each where there are four channels
+BANDED_ROWS_PER_FILE = 500  # a row has 64 KiB if there are four channels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Images by id, read where they are needed.
+    """Images by id, which are read when they are needed.
 
-    what: their name in progress bars. read: ids -> uint8 N x C x H x W. keys: of the pixels of
-    each, under which what was measured of them is kept.
+    Attributes:
+        what: The name of the images in progress bars.
+        read: Returns the pixels of ids, uint8 N x C x H x W.
+        keys: Returns a key of the pixels of each id, under which results are kept.
     """
 
     what: str
@@ -51,10 +53,17 @@ class Images:
         name: str,
         holds_interpreter: bool = False,
     ) -> list[Made]:
-        """Return what `work` makes of each C x H x W, on all cores; few are in memory at a time.
+        """Return what `work` makes of each image (C x H x W), on all cores.
 
-        name: of the work, for progress bars and profiles. holds_interpreter: `work` does, so that
-        many images are worth processes; it is then a function of a module.
+        Only a few images are in memory at a time.
+
+        Args:
+            ids: The images.
+            work: The function of an image. It must be a function of a module if
+                `holds_interpreter`.
+            name: The name of the work in progress bars and profiles.
+            holds_interpreter: Whether `work` holds Python's global lock, so that processes pay off
+                for many images.
         """
         many = len(ids) >= FIELDS_WORTH_PROCESSES
         made: list[Made] = []
@@ -78,7 +87,17 @@ class Images:
         holds_interpreter: bool = False,
         rows_per_file: int = ROWS_PER_FILE,
     ) -> RowCache:
-        """Return the same rows as `made_of`, kept in `folder` under the keys of the images."""
+        """Return the rows of `made_of`, kept in `folder` under the keys of the images.
+
+        Args:
+            ids: The images.
+            work: As for `made_of`; it returns an array.
+            name: As for `made_of`.
+            folder: The folder of the row cache.
+            provenance: What the rows depend on besides the pixels.
+            holds_interpreter: As for `made_of`.
+            rows_per_file: The number of rows in each file of the cache.
+        """
 
         def make_rows(some: Sequence[str]) -> NDArray[Any]:
             return np.stack(
@@ -106,8 +125,13 @@ def examine(
 ) -> NDArray[np.float32]:
     """Return the registration score of every candidate, N x K; -1 where there is none.
 
-    folder: what is finished is kept there, query by query, and band-passed references, as each is
-    the candidate of many queries.
+    Args:
+        neighbours: The candidates of each query.
+        queries: The query images.
+        references: The reference images.
+        settings: The settings of the registration.
+        folder: Where finished scores are kept, query by query, and band-passed references, since
+            each is a candidate of many queries.
     """
     candidates = dict(zip(neighbours.query_ids, neighbours.reference_ids_NK, strict=True))
     about = {"registration": asdict(settings)}
@@ -149,12 +173,12 @@ def examine(
 
 
 def _named(ids_NK: NDArray[np.object_]) -> list[str]:
-    """All candidates, each once."""
+    """Return all candidates, each once."""
     return sorted(set(ids_NK.ravel().tolist()) - {""})
 
 
 def _pair_keys(neighbours: Neighbours, queries: Images, references: Images) -> list[str]:
-    """Of the pixels of each query and of all its candidates."""
+    """Return a key for each query, made of its pixels and those of all its candidates."""
     wanted = _named(neighbours.reference_ids_NK)
     key_of = {"": "", **dict(zip(wanted, references.keys(wanted), strict=True))}
     return [
@@ -171,7 +195,7 @@ def _scores_of(
     ids_QK: NDArray[np.object_],
     settings: RegistrationSettings,
 ) -> NDArray[np.float32]:
-    """Return scores Q x K of band-passed queries with some of the references; -1 where none is."""
+    """Return the scores of band-passed queries, Q x K; -1 where there is no candidate."""
     score_QK = np.full(ids_QK.shape, NOTHING.registration_score, np.float32)
     if not references.ids:
         return score_QK

@@ -1,9 +1,9 @@
-"""Quick search that misses a neighbour now and then, as rarely as the wanted recall asks.
+"""Quick search that misses a neighbour now and then, as rarely as the wanted recall requires.
 
-Compressed vectors propose, exact products of the proposals decide (`index.search.vector_index`):
-what is found has its true similarity, and only what is missed is lost. The number of proposals that
-a recall needs is measured on vectors of the atlas itself, against exact search. Axes: N vectors,
-D dimensions, Q queries, M proposals.
+Compressed vectors propose candidates and exact products decide (`index.search.vector_index`), so
+every neighbour that is found has its true similarity. The number of proposals that a recall needs
+is measured on vectors of the atlas against exact search. Axes: N vectors, D dimensions, Q queries,
+M proposals.
 """
 
 import logging
@@ -24,11 +24,11 @@ from index.search.vector_index import FlatIndex, VectorIndex, build_index
 
 LOGGER = logging.getLogger(__name__)
 SEARCH_FILE, ABOUT_FILE = "search.faiss", "search.json"
-QUERIES = 1000  # of the atlas, by which recall and speed are measured
+QUERIES = 1000  # images of the atlas that measure recall and speed
 NEIGHBOURS = 10
-MANY = 50_000  # vectors, from which on only a part of them need be looked at
-QUERY_BY_QUERY = 15  # way of comparing codes; 1.4 times as quick as faiss's own choice
-# Growing effort of each kind: faiss parameters, and proposals for each neighbour wanted.
+MANY = 50_000  # from this number of vectors on, kinds that search only a part of them are tried
+QUERY_BY_QUERY = 15  # how codes are compared; 1.4 times as quick as faiss's own choice
+# Growing effort of each kind: faiss parameters, and the number of proposals per neighbour.
 CODES = [("", n) for n in (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96)]
 LISTS = [(f"nprobe={n}", m) for n, m in ((8, 4), (16, 8), (32, 8), (64, 16), (128, 16), (256, 32))]
 GRAPH = [(f"efSearch={n}", 1) for n in (32, 64, 128, 256, 512)]
@@ -36,9 +36,15 @@ GRAPH = [(f"efSearch={n}", 1) for n in (32, 64, 128, 256, 512)]
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """A way to search and what it reached. factory, parameters: as faiss reads them. proposals: so
-    many for each neighbour wanted. recall: share of the exact 10 nearest among those found.
-    mib: of the index, beside the vectors."""
+    """A tuned search and what it reached.
+
+    Attributes:
+        factory, parameters: The kind of index and its parameters, in the notation of faiss.
+        proposals: The number of proposals for each neighbour.
+        recall: The share of the exact 10 nearest neighbours that it found.
+        queries_per_second: The speed.
+        mib: The size of the index in MiB, in addition to the vectors.
+    """
 
     factory: str
     parameters: str
@@ -49,7 +55,7 @@ class Tuned:
 
 
 class FactoryProposals:
-    """Proposes by a faiss index; nothing is known about what it leaves out."""
+    """Proposals of a faiss index, without a bound on the vectors that it leaves out."""
 
     def __init__(self, index: faiss.Index, parameters: str, proposals: int) -> None:
         self._index, self._proposals = index, proposals
@@ -57,18 +63,18 @@ class FactoryProposals:
             faiss.ParameterSpace().set_index_parameters(index, parameters)  # type: ignore[arg-type]
 
     def __call__(self, queries_QD: Vectors, count: int) -> tuple[Positions, Vectors]:
+        """Return positions (Q x M) and -inf as the bound (Q): nothing is known of the others."""
         wanted = min(count * self._proposals, self._index.ntotal)
         _, positions_QM = self._index.search(queries_QD, wanted)
         return positions_QM, np.full(len(queries_QD), -np.inf, np.float32)
 
 
 def factories(count: int, dimension: int) -> dict[str, list[tuple[str, int]]]:
-    """What is tried for so many vectors, with growing effort: all of them compressed, parts of
-    them, a graph.
+    """Return what is tried for this number of vectors, each kind with growing effort.
 
-    Of the first 3/8 or 1/2 of the principal components, rotated at random, every two have a code of
-    4 bits; processors compare 32 codes at a time (Andre, Kermarrec and Le Scouarnec, Cache locality
-    is not enough, VLDB 2015).
+    The kinds are all vectors compressed, parts of them, and a graph. Of the first 3/8 or 1/2 of the
+    principal components, rotated at random, every two share a code of 4 bits; processors compare 32
+    codes at a time (André, Kermarrec and Le Scouarnec, Cache locality is not enough, VLDB 2015).
     """
     less, more = (max(1, dimension * eighths // 16) for eighths in (3, 4))
     codes = [(f"PCAR{2 * n}", f"PQ{n}x4fs") for n in (less, more)]
@@ -88,10 +94,19 @@ def tune(
     mib: float,
     seed: int = 0,
 ) -> tuple[faiss.Index, Tuned]:
-    """The quickest way that reaches the recall within so much memory.
+    """Return the quickest search that reaches the recall within the memory limit.
 
-    Each kind is logged with the least effort that reached it, or else the most. Raises UserError
-    where none does.
+    Each kind is logged with the least effort that reached the recall, or otherwise the most.
+
+    Args:
+        embeddings: The vectors to search.
+        exact: An exact search of the same vectors.
+        recall: The share of the 10 nearest neighbours that must be found.
+        mib: The most memory in MiB that the index may take.
+        seed: The seed of the sample of queries.
+
+    Raises:
+        UserError: No search reaches the recall within the limit.
     """
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(embeddings.ids), min(QUERIES, len(embeddings.ids)), replace=False)
@@ -118,26 +133,26 @@ def tune(
             best = index, found
     if best is None:
         raise UserError(
-            f"no search reaches a recall of {recall} within {mib:.0f} MiB here: lower --recall, "
-            "raise --search-mib, or leave both out for exact search"
+            f"no approximate search reaches a recall of {recall} within {mib:.0f} MiB; lower "
+            "--recall, raise --search-mib, or omit both for exact search"
         )
     return best
 
 
 def trained(factory: str, vectors_ND: Vectors) -> faiss.Index:
+    """Return a faiss index of this kind that contains the vectors."""
     index = faiss.index_factory(vectors_ND.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
     index.train(vectors_ND)
     index.add(vectors_ND)
-    innermost = faiss.downcast_index(
-        getattr(index, "index", index)
-    )  # behind what rotations vectors
+    # A kind that rotates vectors first wraps the index that searches.
+    innermost = faiss.downcast_index(getattr(index, "index", index))
     if isinstance(innermost, faiss.IndexPQFastScan):
         innermost.implem = QUERY_BY_QUERY
     return index
 
 
 def recall_of(found: Neighbours, truth: Neighbours) -> float:
-    """Share of the true neighbours that were found."""
+    """Return the share of the true neighbours that were found."""
     pairs = zip(found.reference_ids_NK, truth.reference_ids_NK, strict=True)
     return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in pairs]))
 
@@ -145,13 +160,16 @@ def recall_of(found: Neighbours, truth: Neighbours) -> float:
 def save_search(
     folder: Path, index: faiss.Index, tuned: Tuned, *, wanted: Mapping[str, Any]
 ) -> None:
-    """wanted: what it was tuned for, so that the same can be tuned again."""
+    """Write a tuned search, with the wanted settings, so that it can be tuned again."""
     faiss.write_index(index, str(folder / SEARCH_FILE))
     write_json(folder / ABOUT_FILE, {"wanted": wanted, "tuned": asdict(tuned)})
 
 
 def load_search(folder: Path) -> FactoryProposals | None:
-    """None where search is exact. What lies on disk is read as it is needed, not at once."""
+    """Read the tuned search of an index folder, or return None if the search is exact.
+
+    The index is memory-mapped: parts of it are read when they are needed.
+    """
     if not (folder / ABOUT_FILE).exists():
         return None
     tuned = Tuned(**read_json(folder / ABOUT_FILE, stage=Stage.INDEX)["tuned"])
@@ -160,7 +178,7 @@ def load_search(folder: Path) -> FactoryProposals | None:
 
 
 def wanted_search(folder: Path) -> dict[str, Any]:
-    """What the search of an index folder was tuned for; nothing where it is exact."""
+    """Return the settings that the search was tuned for; empty if the search is exact."""
     path = folder / ABOUT_FILE
     return dict(read_json(path, stage=Stage.INDEX)["wanted"]) if path.exists() else {}
 
@@ -168,7 +186,7 @@ def wanted_search(folder: Path) -> dict[str, Any]:
 def _measured(
     way: FactoryProposals, vectors: FlatIndex, queries: EmbeddingSet, truth: Neighbours
 ) -> tuple[float, float]:
-    """Recall, and queries a second."""
+    """Return the recall and the number of queries per second."""
     searched = vectors.proposing(lambda _: way)
     start = time.perf_counter()
     found = searched.search(queries, truth.reference_ids_NK.shape[1])
@@ -176,7 +194,7 @@ def _measured(
 
 
 def _mib(index: faiss.Index) -> float:
-    """Counted as it would be written: in memory it would stand a second time."""
+    """Return the size of the written index, without writing it or copying it in memory."""
     sizes: list[int] = []
     writer = faiss.PyCallbackIOWriter(lambda part: sizes.append(len(part)))  # type: ignore[attr-defined]
     faiss.write_index(index, writer)

@@ -1,7 +1,7 @@
-"""The search of an index: as it was tuned, or else the fastest exact one of this machine.
+"""The search of an index: the one it was tuned to, or else the fastest exact one of this machine.
 
-Neighbours of very many queries are kept block by block, so that a search is resumable. Axes:
-N queries, K neighbours.
+The neighbours of many queries are kept block by block, so a search is resumable. Axes: N queries, K
+neighbours.
 """
 
 import math
@@ -25,13 +25,19 @@ from index.search.proposals import MakePropose, flat_proposals, gpu_proposals
 from index.search.vector_index import VectorIndex, build_index
 from index.settings import SearchSettings
 
-PAYS_FROM = 20_000  # vectors; below, plain search takes no time either
+PAYS_FROM = 20_000  # with fewer vectors the plain search takes hardly any time
 QUERIES_PER_FILE = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """known: the vectors that are searched. tuned_for: nothing where search is exact."""
+    """A search that is ready for queries.
+
+    Attributes:
+        vectors: The index.
+        known: The vectors that are searched.
+        tuned_for: The settings it was tuned for; empty if the search is exact.
+    """
 
     vectors: VectorIndex
     known: EmbeddingSet
@@ -39,11 +45,17 @@ class Search:
 
     @cached_property
     def known_hash(self) -> str:
+        """Return the hash of the vectors that are searched."""
         return _vectors_hash(self.known)
 
 
 def open_search(index: IndexFolder, *, few_queries: bool = False) -> Search:
-    """Return the search of an index. few_queries: so few that nothing is prepared for them."""
+    """Open the search of an index.
+
+    Args:
+        index: The index folder.
+        few_queries: Whether there are too few queries for a preparation to pay off.
+    """
     propose = load_search(index.folder)
     if propose is None:
         return exact_search(index.embeddings, few_queries=few_queries)
@@ -55,16 +67,20 @@ def open_search(index: IndexFolder, *, few_queries: bool = False) -> Search:
 
 
 def exact_search(embeddings: EmbeddingSet, *, few_queries: bool = False) -> Search:
-    """Return an exact search of these vectors; answers do not depend on what proposes."""
+    """Return an exact search of these vectors; the result does not depend on how it searches."""
     plain = few_queries or len(embeddings.ids) < PAYS_FROM
     vectors = build_index(embeddings, flat_proposals if plain else _fastest())
     return Search(vectors=vectors, known=embeddings, tuned_for={})
 
 
 def kept_neighbours(search: Search, queries: EmbeddingSet, k: int, *, folder: Path) -> Neighbours:
-    """Return the k most similar of the known images to each query.
+    """Return the k most similar known images of each query.
 
-    folder: below it every finished block is kept, under a key of what was asked.
+    Args:
+        search: The search.
+        queries: The vectors of the queries.
+        k: The number of neighbours.
+        folder: Where every finished block is kept, under a key of search and queries.
     """
     known = search.known
     position_of = {image_id: n for n, image_id in enumerate((*known.ids, ""))}
@@ -76,7 +92,7 @@ def kept_neighbours(search: Search, queries: EmbeddingSet, k: int, *, folder: Pa
     }
 
     def make_rows(ids: Sequence[str]) -> NDArray[np.float64]:
-        """Positions among `known` and similarities, n x 2 x K."""
+        """Return positions among `known` and similarities, n x 2 x K."""
         with stage("searching", items=len(ids)):
             found = search.vectors.search(queries.aligned_to(ids), k)
         positions = [[position_of[i] for i in row] for row in found.reference_ids_NK]
@@ -99,9 +115,10 @@ def kept_neighbours(search: Search, queries: EmbeddingSet, k: int, *, folder: Pa
 
 
 def tune_search(folder: Path, embeddings: EmbeddingSet, settings: SearchSettings) -> Tuned | None:
-    """Tune the search of an index folder and write it there; None for exact search.
+    """Tune the search of an index folder and write it there; return None for exact search.
 
-    Raises UserError where the recall cannot be reached.
+    Raises:
+        UserError: The recall cannot be reached.
     """
     if settings.recall == 1:
         return None
@@ -113,18 +130,16 @@ def tune_search(folder: Path, embeddings: EmbeddingSet, settings: SearchSettings
 
 
 def search_settings_of(folder: Path) -> SearchSettings:
-    """Return the settings that an index folder was made with."""
+    """Return the search settings that an index folder was built with."""
     return SearchSettings(**wanted_search(folder))
 
 
 def _vectors_hash(embeddings: EmbeddingSet) -> str:
-    """Of ids and vectors."""
     return content_hash(*embeddings.ids, embeddings.vectors_ND)
 
 
 def _fastest() -> MakePropose:
-    """What proposes among many vectors; of few all are quick."""
-    if faiss.get_num_gpus():
+    if faiss.get_num_gpus():  # only faiss-gpu finds any
         return gpu_proposals
     from index.search.torch_proposals import fastest_proposals  # loads torch, which takes seconds
 

@@ -1,8 +1,8 @@
-"""Proposals of likely neighbours, with a bound on all that they leave out.
+"""Proposals of likely neighbours, with a bound on everything that they leave out.
 
-Whoever proposes may be quick and inexact: `index.search.vector_index` decides by exact products of
-the proposals, and asks for more where the bound does not exclude a missed neighbour. Axes:
-N vectors, D dimensions, Q queries, M proposals.
+Proposals may be quick and inexact: `index.search.vector_index` decides by exact products, and asks
+for more proposals if the bound does not exclude a missed neighbour. Axes: N vectors, D dimensions,
+Q queries, M proposals.
 """
 
 from collections.abc import Callable
@@ -15,30 +15,32 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 Positions = NDArray[np.int64]
 
-SPARE = 5  # more proposals than needed, so that a neighbour at the edge is seldom in doubt
-SPARE_IN_FLOAT16 = 54  # float16 leaves some in doubt
-MOST_ON_A_GPU = 2048  # neighbours of a query that faiss finds there
+SPARE = 5  # additional proposals, so that the last neighbour is seldom in doubt
+SPARE_IN_FLOAT16 = 54  # the same for float16, which leaves more in doubt
+MOST_ON_A_GPU = 2048  # the largest k of faiss on a GPU
 ROWS_AT_ONCE = 65_536
 
 
 class Propose(Protocol):
-    """Proposals for queries of unit length.
+    """A function that proposes neighbours for queries of unit length.
 
-    (queries Q x D, count) -> positions Q x M, at least `count` of them where there are as many, -1
-    for none; and for each query what the product of no vector that is left out exceeds. The latter
-    is -inf where nothing is known: the proposals are then taken as they are.
+    It takes the queries (Q x D) and a count. It returns at least `count` positions for each query
+    (Q x M; -1 if there are no more), and for each query an upper bound on the products of all
+    vectors that are left out. A bound of -inf means that nothing is known; the proposals are then
+    taken as they are.
     """
 
-    def __call__(self, queries_QD: Vectors, count: int) -> tuple[Positions, Vectors]: ...
+    def __call__(self, queries_QD: Vectors, count: int) -> tuple[Positions, Vectors]:
+        """Return positions (Q x M) and a bound for each query (Q)."""
 
 
 MakePropose = Callable[[Vectors], Propose]
 
 
 def flat_proposals(vectors_ND: Vectors) -> Propose:
-    """Propose by all products in float32. The vectors are not copied."""
-    # Of a sum of D products of unit vectors, in any order: Higham, Accuracy and Stability of
-    # Numerical Algorithms (2002), equation 3.5.
+    """Propose by all products in float32, without copying the vectors."""
+    # The error of a sum of D products of unit vectors, in any order: Higham, Accuracy and
+    # Stability of Numerical Algorithms (2002), equation 3.5.
     rounding = np.float32(2.0**-23 * vectors_ND.shape[1])
 
     def propose(queries_QD: Vectors, count: int) -> tuple[Positions, Vectors]:
@@ -52,7 +54,10 @@ def flat_proposals(vectors_ND: Vectors) -> Propose:
 
 
 def gpu_proposals(vectors_ND: Vectors) -> Propose:
-    """Propose by all GPUs, each with a part of the vectors. This has not run on a GPU."""
+    """Propose by all GPUs, each with a part of the vectors.
+
+    This function has not been tested on a GPU.
+    """
     options = faiss.GpuMultipleClonerOptions()
     options.useFloat16, options.shard = True, True
     flat = faiss.IndexFlatIP(vectors_ND.shape[1])
@@ -64,7 +69,11 @@ def gpu_proposals(vectors_ND: Vectors) -> Propose:
 def float16_proposals(index: faiss.Index, vectors_ND: Vectors, *, most: int) -> Propose:
     """Propose by an index that holds these vectors in float16 and sums in float32.
 
-    most: neighbours that it can find; for more, all products in float32 are taken.
+    Args:
+        index: The index.
+        vectors_ND: The vectors in float32.
+        most: The largest number of neighbours that the index finds; beyond it, all products in
+            float32 are computed.
     """
     there, dimension = vectors_ND.shape
     blocks = (vectors_ND[n : n + ROWS_AT_ONCE] for n in range(0, there, ROWS_AT_ONCE))
@@ -85,6 +94,6 @@ def float16_proposals(index: faiss.Index, vectors_ND: Vectors, *, most: int) -> 
 
 
 def _lost(vectors_ND: Vectors) -> Vectors:
-    """The length of what each vector loses in float16."""
+    """Return the length of what each vector loses in float16."""
     rounded = vectors_ND.astype(np.float16).astype(np.float32)
     return np.asarray(np.linalg.norm(vectors_ND - rounded, axis=1), np.float32)

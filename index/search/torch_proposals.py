@@ -1,10 +1,10 @@
-"""Likely neighbours by rounded products in torch, with a bound on all that is left out.
+"""Likely neighbours by rounded products in torch, with a bound on everything that is left out.
 
-A GPU multiplies rounded numbers many times as fast as float32, a processor with bfloat16 about
-twice as fast, and what remains of the product of two unit vectors is right to within less than .01:
-enough to choose a few of which one is the nearest, if exact products of these few are looked at
-afterwards. A GPU rounds to float16, which loses eight times less than bfloat16. Axes: N vectors,
-D dimensions, Q queries, M proposals, G groups.
+A GPU multiplies rounded numbers many times as fast as float32, and a processor with bfloat16 about
+twice as fast. The product of two rounded unit vectors is correct to within less than 0.01, which is
+enough to choose a few candidates for the exact products that decide. A GPU rounds to float16, which
+loses eight times less than bfloat16. Axes: N vectors, D dimensions, Q queries, M proposals, G
+groups.
 """
 
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from atlas.training.precision import processor_has_bfloat16
 from index.search.proposals import Propose, flat_proposals
 
-LEAST_PROPOSALS = 64  # more of them leave fewer neighbours in doubt, and cost little
-GROUP = 16  # vectors of which only the best product is sorted at first
+LEAST_PROPOSALS = 64  # more proposals leave fewer neighbours in doubt and cost little
+GROUP = 16  # of so many vectors only the best product is sorted at first
 MOST_QUERIES = 2048
-# Products that are held at a time. A GPU reads all vectors once for each block of queries.
+# Memory for products. A GPU reads all vectors once for each block of queries.
 SCORE_BYTES = {"cpu": 512 * 2**20, "cuda": 2 * 2**30}
 DTYPES = {"cpu": torch.bfloat16, "cuda": torch.float16}
 SHARE_OF_FREE_MEMORY = 0.8
@@ -30,8 +30,11 @@ SUMMING = 2.0**-24 + 2.0**-22
 
 
 def fastest_proposals(vectors_ND: NDArray[np.float32]) -> Propose:
-    """Propose by what multiplies fastest here: a GPU that has room for the vectors, or else a
-    processor with bfloat16, or else all products in float32."""
+    """Propose by whatever multiplies fastest on this machine.
+
+    This is a GPU that has room for the vectors, or else a processor with bfloat16, or else all
+    products in float32.
+    """
     if torch.cuda.is_available() and _fits(vectors_ND.shape):
         return TorchProposals(vectors_ND, device="cuda")
     if processor_has_bfloat16():
@@ -40,23 +43,23 @@ def fastest_proposals(vectors_ND: NDArray[np.float32]) -> Propose:
 
 
 class TorchProposals:
-    """Proposes positions of vectors, as `index.search.proposals.Propose` does.
+    """Proposals of positions by rounded products; see `index.search.proposals.Propose`.
 
-    The bound: let q' and v' be a query and a vector as rounded, so that
-    q v = (q - q') v + q' (v - v') + q' v'. As no vector is longer than 1, the first term is at most
-    |q - q'|, which is measured for each query, and the second at most (1 + u) times the largest
-    |v - v'|, which is measured once. u is the unit roundoff of the rounded type. The third is a sum
-    of D products, each exact in float32, whose error is at most `SUMMING` times D (Higham, Accuracy
-    and Stability of Numerical Algorithms, 2002, equation 3.5; Fasi et al., Numerical behavior of
-    NVIDIA tensor cores, PeerJ Computer Science 2021), and which is rounded once more: by at most u
-    times the result, or u times the smallest normal number where it is smaller than that. Whatever
-    is left out has a rounded product of at most that of the last proposal. So the bound is that
-    product plus these errors.
+    The bound: let q' and v' be a query and a vector after rounding, so that q v = (q - q') v + q'
+    (v - v') + q' v'. As no vector is longer than 1, the first term is at most |q - q'|, which is
+    measured for each query, and the second at most (1 + u) times the largest |v - v'|, which is
+    measured once. u is the unit roundoff of the rounded type. The third is a sum of D products,
+    each exact in float32, whose error is at most `SUMMING` times D (Higham, Accuracy and Stability
+    of Numerical Algorithms, 2002, equation 3.5; Fasi et al., Numerical behavior of NVIDIA tensor
+    cores, PeerJ Computer Science 2021). The sum is rounded once more: by at most u times the
+    result, or u times the smallest normal number if the result is smaller. The rounded product of
+    whatever is left out is at most that of the last proposal. So the bound is that product plus
+    these errors.
 
     Args:
-        vectors_ND: Float32, of unit length or less.
-        device: Where products are taken.
-        dtype: What vectors are rounded to; of the device, unless given.
+        vectors_ND: The vectors in float32, of unit length or less.
+        device: The device that computes products.
+        dtype: The type that vectors are rounded to; by default that of the device.
     """
 
     def __init__(
@@ -86,9 +89,9 @@ class TorchProposals:
     def __call__(
         self, queries_QD: NDArray[np.float32], count: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Positions Q x M, and what the product of no other vector exceeds."""
+        """Return positions (Q x M) and an upper bound on the products of all other vectors (Q)."""
         wanted = min(max(count, LEAST_PROPOSALS), self._groups)
-        if count > wanted:  # fewer groups than proposals asked for: all there are
+        if count > wanted:  # there are fewer groups than requested proposals
             return flat_proposals(self._vectors_ND)(queries_QD, count)
         room = SCORE_BYTES[self._device.type] // (2 * len(self._rounded))
         step = max(64, min(MOST_QUERIES, room))
@@ -101,12 +104,16 @@ class TorchProposals:
         return positions, outside
 
     def _block(self, queries_QD: torch.Tensor, wanted: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The best groups hold the best products: others have none above the least of these."""
+        """Return the proposals and bounds of one block of queries.
+
+        The best groups contain the best products: no other group has a product above the least of
+        these.
+        """
         rounded = queries_QD.to(self._dtype)
         scores = self._room(len(rounded))
         torch.mm(rounded, self._rounded.T, out=scores)
-        scores[:, self._count :] = -torch.inf  # what fills up the last group
-        # A group is every so many-th vector, so that its maximum is one of whole rows.
+        scores[:, self._count :] = -torch.inf  # the padding of the last group
+        # A group takes every G-th vector, so that its maximum is computed over whole rows.
         by_group = scores.view(len(rounded), GROUP, self._groups)
         _, group_QM = torch.topk(by_group.amax(1), wanted, dim=1, sorted=False)
         members = by_group.gather(2, group_QM[:, None, :].expand(-1, GROUP, -1)).flatten(1)
@@ -117,7 +124,7 @@ class TorchProposals:
     def _outside(
         self, least: torch.Tensor, queries_QD: torch.Tensor, rounded: torch.Tensor
     ) -> torch.Tensor:
-        """The bound of each query, from the rounded product of its last proposal."""
+        """Return the bound of each query, from the rounded product of its last proposal."""
         smallest = torch.finfo(self._dtype).smallest_normal
         output = torch.clamp(least.abs(), min=smallest) * self._roundoff
         lost = (queries_QD - rounded.float()).norm(dim=1) + self._lost * (1 + self._roundoff)
@@ -128,7 +135,7 @@ class TorchProposals:
         return torch.from_numpy(vectors).to(self._device)
 
     def _room(self, queries: int) -> torch.Tensor:
-        """Memory for products, the same again: fresh memory would cost as much as multiplying."""
+        """Return memory for products, always the same: allocating costs as much as multiplying."""
         if self._scores is None or len(self._scores) < queries:
             shape = (queries, len(self._rounded))
             self._scores = torch.empty(shape, dtype=self._dtype, device=self._device)
@@ -136,7 +143,7 @@ class TorchProposals:
 
 
 def _fits(shape: tuple[int, ...]) -> bool:
-    """Whether the GPU has room for rounded vectors and their products."""
+    """Return whether the GPU has room for the rounded vectors and their products."""
     free, _ = torch.cuda.mem_get_info()
     needed = 2 * shape[0] * shape[1] + 2 * SCORE_BYTES["cuda"]
     return needed <= SHARE_OF_FREE_MEMORY * free
@@ -144,8 +151,7 @@ def _fits(shape: tuple[int, ...]) -> bool:
 
 @contextmanager
 def _sums_in_float32() -> Iterator[None]:
-    """CUDA's matrix products may otherwise add partial sums as rounded numbers, which the bound
-    does not allow for."""
+    """Make CUDA's matrix products add partial sums in float32, as the bound assumes."""
     settings = torch.backends.cuda.matmul
     names = (
         "allow_fp16_accumulation",

@@ -1,8 +1,8 @@
-"""Vectors by id: add, delete, search.
+"""An index of vectors by id: add, delete and search.
 
-A search is exact whoever proposes neighbours: the proposals are decided by exact products, one by
-one, and more are asked for where their bound does not exclude a missed neighbour. So the answer
-does not depend on who proposes, nor on what is asked beside it. Axes: N vectors, D dimensions,
+A search is exact however neighbours are proposed: exact products decide among the proposals, and
+more proposals are requested if their bound does not exclude a missed neighbour. So the result
+depends neither on the proposals nor on the other queries of a batch. Axes: N vectors, D dimensions,
 Q queries, M proposals, K neighbours.
 """
 
@@ -19,26 +19,32 @@ from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from index.search.proposals import MakePropose, Positions, Propose, Vectors, flat_proposals
 
 QUERIES_AT_ONCE = 2048  # faiss is much slower per query in small batches
-WIDER = 4  # times as many proposals where they did not do
-SORTED_AT_ONCE = 4  # proposals for each neighbour; of more the larger ones are picked first
+WIDER = 4  # the factor by which proposals grow if they did not suffice
+SORTED_AT_ONCE = 4  # with more proposals per neighbour, the larger ones are selected before sorting
 MOST_PROPOSALS = 2**24  # at a time, for all queries together
 
 
 class VectorIndex(Protocol):
-    """Nearest neighbours by cosine, in terms of ids, whatever searches."""
+    """An index that finds nearest neighbours by cosine similarity, in terms of ids."""
 
-    def add(self, embeddings: EmbeddingSet) -> None: ...
+    def add(self, embeddings: EmbeddingSet) -> None:
+        """Add vectors with new ids."""
 
-    def delete(self, ids: Sequence[str]) -> None: ...
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete vectors by id."""
 
-    def search(self, queries: EmbeddingSet, k: int) -> Neighbours: ...
+    def search(self, queries: EmbeddingSet, k: int) -> Neighbours:
+        """Return the k most similar ids of each query."""
 
 
 class FlatIndex:
-    """All vectors side by side. Holds those of one embedder only.
+    """An index that keeps the vectors of one embedder side by side in memory.
 
-    embedder: the fingerprint that the provenance of every added and asked vector must carry.
-    make_propose: what proposes neighbours; made anew after vectors were added or deleted.
+    Args:
+        dimension: The number of dimensions D.
+        embedder: The fingerprint that the provenance of all vectors and queries must have.
+        make_propose: Makes the function that proposes neighbours; called again after vectors were
+            added or deleted.
     """
 
     def __init__(
@@ -54,26 +60,39 @@ class FlatIndex:
         return len(self.ids)
 
     def add(self, embeddings: EmbeddingSet) -> None:
-        """Raises UserError where an id is there already, ProvenanceError for other vectors."""
+        """Add vectors with new ids.
+
+        Raises:
+            UserError: The index already contains one of the ids, or an id is given twice.
+            ProvenanceError: The vectors have another embedder or another dimension.
+        """
         self._check(embeddings)
-        twice = [i for i in embeddings.ids if i in self._position]
-        if twice or len(set(embeddings.ids)) < len(embeddings.ids):
-            raise UserError(f"the index holds {(twice or ['an id given twice'])[0]} already")
+        if twice := [i for i in embeddings.ids if i in self._position]:
+            raise UserError(f"the index already contains {twice[0]}")
+        if len(set(embeddings.ids)) < len(embeddings.ids):
+            raise UserError("an id is given twice")
         added = np.ascontiguousarray(embeddings.vectors_ND, np.float32)
         vectors = np.concatenate([self._vectors_ND, added]) if self.ids else added
         self._hold((*self.ids, *embeddings.ids), vectors)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Raises UserError naming an id that is not there."""
+        """Delete vectors by id.
+
+        Raises:
+            UserError: The index does not contain one of the ids.
+        """
         unknown = set(ids) - set(self._position)
         if unknown:
-            raise UserError(f"the index does not hold {min(unknown)}")
+            raise UserError(f"the index does not contain {min(unknown)}")
         gone = set(ids)
         kept = [n for n, image_id in enumerate(self.ids) if image_id not in gone]
         self._hold(tuple(self.ids[n] for n in kept), self._vectors_ND[kept])
 
     def search(self, queries: EmbeddingSet, k: int) -> Neighbours:
-        """Return the k most similar ids of each query, never its own id; ties in order of ids."""
+        """Return the k most similar ids of each query, never its own id.
+
+        Ties are in the order of ids. Missing neighbours have the id "" and the similarity -inf.
+        """
         self._check(queries)
         if self._propose is None:
             self._propose = self._make_propose(self._vectors_ND)
@@ -93,7 +112,7 @@ class FlatIndex:
         )
 
     def proposing(self, make_propose: MakePropose) -> "FlatIndex":
-        """The same vectors, which are not copied, with another one who proposes."""
+        """Return an index of the same vectors, which are not copied, with other proposals."""
         other = copy(self)
         other._make_propose, other._propose = make_propose, None
         return other
@@ -111,13 +130,13 @@ class FlatIndex:
         theirs = embeddings.provenance.get("embedder")
         if theirs != self.embedder:
             raise ProvenanceError(
-                f"these vectors come from embedder {theirs}, the index from {self.embedder}: "
-                f"make both with the same one ({Stage.INDEX.command})"
+                f"these vectors were made by embedder {theirs} and the index by {self.embedder}; "
+                f"make both with the same embedder ({Stage.INDEX.command})"
             )
         if embeddings.vectors_ND.shape[1] != self.dimension:
             raise ProvenanceError(
-                f"vectors of {embeddings.vectors_ND.shape[1]} dimensions, "
-                f"the index holds {self.dimension}"
+                f"these vectors have {embeddings.vectors_ND.shape[1]} dimensions and the index "
+                f"{self.dimension}; make both with the same embedder ({Stage.INDEX.command})"
             )
 
 
@@ -142,11 +161,20 @@ def nearest(
     own_Q: NDArray[np.int64],
     count: int | None = None,
 ) -> tuple[Positions, Vectors]:
-    """Return positions Q x K, best first, -1 where there are no more, and products, -inf there.
+    """Return the k nearest vectors of each query.
 
-    rank_N: among vectors of equal product that of lower rank comes first. own_Q: the position of
-    the query itself, which is no neighbour; -1 where it is not among the vectors. count: so many
-    proposals are asked for at first; enough where nothing is in doubt, unless given.
+    Args:
+        propose: Proposes neighbours.
+        vectors_ND: The vectors.
+        queries_QD: The queries.
+        k: The number of neighbours.
+        rank_N: The rank of each vector; among equal products the lower rank comes first.
+        own_Q: The position of the query itself, which is not a neighbour; -1 if it is not in the
+            index.
+        count: The number of proposals to start with; by default as many as suffice without doubt.
+
+    Returns:
+        Positions Q x K, best first, and products Q x K; -1 and -inf where there are no more.
     """
     count = min(count or k + 1, len(vectors_ND))
     positions_QK = np.full((len(queries_QD), k), -1, np.int64)
@@ -173,9 +201,10 @@ def nearest(
 
 
 def inner_products(queries_QD: Vectors, vectors_ND: Vectors, positions_QM: Positions) -> Vectors:
-    """Return products of each query with the vectors at its positions: at most 1, -inf for -1.
+    """Return the products of each query with the vectors at its positions; -inf for position -1.
 
-    One by one, so that equal vectors have equal products, whatever stands beside them.
+    Products are computed one by one, so equal vectors have equal products in any batch. They are at
+    most 1.
     """
     products = np.empty(positions_QM.shape, np.float32)
     faiss.fvec_inner_products_by_idx(  # type: ignore[attr-defined]
@@ -186,7 +215,7 @@ def inner_products(queries_QD: Vectors, vectors_ND: Vectors, positions_QM: Posit
 
 
 def _best(products_QM: Vectors, rank_QM: NDArray[np.int64], k: int) -> tuple[Vectors, NDArray[Any]]:
-    """The k largest of each row, ties by rank, and where they stand."""
+    """Return the k largest products of each row, ties by rank, and their positions."""
     if products_QM.shape[1] > SORTED_AT_ONCE * k:
         return _best_of_most(products_QM, rank_QM, k)
     order = np.lexsort((rank_QM, -products_QM), axis=-1)[:, :k]
@@ -196,7 +225,7 @@ def _best(products_QM: Vectors, rank_QM: NDArray[np.int64], k: int) -> tuple[Vec
 def _best_of_most(
     products_QM: Vectors, rank_QM: NDArray[np.int64], k: int
 ) -> tuple[Vectors, NDArray[Any]]:
-    """The same without sorting all: first the larger ones, in any order."""
+    """Return the same as `_best` without sorting everything: first select the larger ones."""
     most = SORTED_AT_ONCE * k
     larger = np.argpartition(-products_QM, most, axis=1)[:, :most]
     some = np.take_along_axis(products_QM, larger, axis=1)

@@ -104,7 +104,7 @@ def test_a_part_that_goes_wrong_is_reported_and_the_rest_goes_on(tmp_path: Path)
     assert "| images_per_s | 1,234 |" in text
 
 
-def test_a_run_that_is_threshold_off_leaves_a_report(tmp_path: Path) -> None:
+def test_a_run_that_is_cut_off_leaves_a_report(tmp_path: Path) -> None:
     run = subprocess.Popen(
         [sys.executable, "-c", CUT_OFF.replace("OUT", str(tmp_path))], cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -41,7 +41,7 @@ def tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 @pytest.mark.parametrize("hardness", ["easy", "middle", "hard"])
-def test_truth_tells_what_lies_in_the_folder(source: Path, tmp_path: Path, hardness: str) -> None:
+def test_truth_csv_describes_the_folder(source: Path, tmp_path: Path, hardness: str) -> None:
     out = tmp_path / "planted"
     counts = plant_atlas(source, hardness, out, share=1.0, seed=3)  # type: ignore[arg-type]
     manifest = read_manifest(out)

@@ -65,7 +65,7 @@ def scored(claims_from: float) -> LeakScore:
     return score(judged(claims(), TRUTH), claims_from)
 
 
-def test_at_the_method_s_own_threshold() -> None:
+def test_the_score_at_the_threshold_of_the_method() -> None:
     own = scored(0.8).own
     assert (own.found.count, own.found.of) == (2, 5)  # c1, c3
     assert (own.wrong_source.count, own.wrong_source.of) == (1, 5)  # c2

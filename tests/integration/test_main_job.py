@@ -184,7 +184,7 @@ def test_mistakes_name_the_next_step(job, tmp_path):
 
 def test_an_index_of_other_data_is_refused(job, write_atlas, tmp_path):
     other = write_atlas(channels=("red", "green", "blue", "yellow"), test=("t",), size=(64, 64))
-    with pytest.raises(ProvenanceError, match="not made from this data"):
+    with pytest.raises(ProvenanceError, match="not built from this data"):
         find_leaks(other, job[1] / "index", tmp_path / "l", LEAKS)
     gray = write_atlas("gray", test=("t",), size=(64, 64))
     with pytest.raises(DataError, match="trained on channels"):
@@ -209,7 +209,7 @@ def test_leaks_of_other_test_images_are_refused(job, tmp_path):
     leaks = pd.read_csv(tmp_path / "leaks" / "leaks.csv", dtype=str, keep_default_na=False)
     leaks["Id"] = "other" + leaks["Id"]
     leaks.to_csv(tmp_path / "leaks" / "leaks.csv", index=False)
-    with pytest.raises(ProvenanceError, match="is no test image"):
+    with pytest.raises(ProvenanceError, match="is not a test image"):
         make_submission(data, tmp_path / "leaks", run / "classifier", tmp_path / "s")
 
 

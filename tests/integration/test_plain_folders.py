@@ -79,7 +79,7 @@ def test_a_folder_is_looked_up_with_verdicts(job: Path, tmp_path: Path) -> None:
         assert best.at[str(job / "new" / path), "label_names"] == known.split("/")[0]
     assert found.verdicts[str(job / "new" / "a/equal.JPG")] == "has the same pixels as cats/p 1.JPG"
     assert "is a copy of dogs/p1.bmp" in found.verdicts[str(job / "new" / "a/smaller.png")]
-    assert "like nothing" in found.verdicts[str(job / "new" / "other.webp")]
+    assert "is not known" in found.verdicts[str(job / "new" / "other.webp")]
     assert list(read(found.csv)["match_id"]) == list(found.table["match_id"])
 
 

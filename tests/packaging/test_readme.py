@@ -31,13 +31,13 @@ def test_two_folders_of_pictures_give_the_copies(followed: tuple[Path, str, str]
     found = pd.read_csv(folder / "runs" / "find" / "found.csv", dtype=str, keep_default_na=False)
     copies = found[found["verdict"] == "copy"].set_index("new")["known"].to_dict()
     assert copies == {new: known for new, known in NEW.items() if known}
-    assert f"{len(copies)} of {len(NEW)} new pictures are copies of the 12 known ones" in shell
+    assert f"{len(copies)} of {len(NEW)} new pictures are copies of the 12 known pictures" in shell
     assert (folder / "runs" / "find" / "leaks" / "report.html").exists()
 
 
 def test_the_main_job_ends_with_a_scored_submission(followed: tuple[Path, str, str]) -> None:
     folder, shell, _ = followed
-    assert "is a good submission" in shell
+    assert "is a valid submission" in shell
     assert "macro F1 is" in shell
     assert (folder / "runs" / "submission" / "origins.csv").exists()
 

@@ -1,9 +1,9 @@
-"""Where a classifier looked, for images of an atlas, by one classifier or by folds.
+"""Class activation maps: where a classifier, or the classifiers of folds, looked in an image.
 
-Of folds those are asked that did not learn the image, which for a test image are all; where all
-learned it, all of them. Of several the mean is taken.
+With folds, only those that did not train on the image are used, which for a test image are all of
+them. If all of them trained on it, all are used. The maps of several classifiers are averaged.
 
-Axes: N questions, each an image and a label; A classifiers, C channels, H x W pixels.
+Axes: N questions (an image and a label each), A classifiers, C channels, H x W pixels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ Images = Mapping[str, NDArray[np.uint8]]
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """One classifier, and the labelled images that it did not learn."""
+    """A classifier, and the labelled images that it did not train on."""
 
     classifier: Classifier
     held_out: frozenset[str]
@@ -36,8 +36,9 @@ class Asked:
 def open_classifiers(source: Path, manifest: Manifest) -> tuple[Asked, ...]:
     """Load the classifier of a folder, or all of its folds.
 
-    Raises MissingStageError where there is none, ProvenanceError for one of other channels or
-    labels than the atlas has.
+    Raises:
+        MissingStageError: There is no classifier.
+        ProvenanceError: A classifier has other channels or labels than the atlas.
     """
     asked = tuple(
         Asked(classifier=load_classifier(folder), held_out=held_out_ids(folder))
@@ -47,8 +48,8 @@ def open_classifiers(source: Path, manifest: Manifest) -> tuple[Asked, ...]:
     for one in asked:
         if (one.classifier.channels, one.classifier.labels) != (spec.channels, spec.labels):
             raise ProvenanceError(
-                f"{source} learned other channels or labels than the atlas has; give --classifier "
-                "one that was trained on it"
+                f"{source} was trained on other channels or labels than those of the atlas; give "
+                "--classifier one that was trained on this atlas"
             )
     return asked
 
@@ -56,13 +57,14 @@ def open_classifiers(source: Path, manifest: Manifest) -> tuple[Asked, ...]:
 def images_of(
     asked: Sequence[Asked], manifest: Manifest, ids: Sequence[str]
 ) -> dict[str, NDArray[np.uint8]]:
-    """Read images C x H x W by id, at the size that the classifiers learned from.
+    """Read images (C x H x W) by id, at the size that the classifiers were trained on.
 
-    Raises UserError for an id that the atlas lacks.
+    Raises:
+        UserError: An id is not in the atlas.
     """
     unknown = [image_id for image_id in ids if image_id not in manifest.by_id]
     if unknown:
-        raise UserError(f"{', '.join(unknown[:5])}: no image of the atlas; see its tables for ids")
+        raise UserError(f"the atlas has no image {', '.join(unknown[:5])}; its tables list the ids")
     size_px = asked[0].classifier.image_size_px
     return dict(zip(ids, read_images(manifest, ids, size_px=size_px), strict=True))
 
@@ -70,15 +72,18 @@ def images_of(
 def mean_maps(
     asked: Sequence[Asked], images: Images, labels_by_id: Mapping[str, Sequence[int]]
 ) -> dict[tuple[str, int], NDArray[np.float32]]:
-    """Return what speaks for each label in each image, float32 H x W in 0..1, by (id, label).
+    """Return a map of each label in each image by (id, label), float32 H x W from 0 to 1.
 
-    See `activation_maps`; the maximum of each map is 1, also of a mean, unless nothing speaks for
-    the label. Raises UserError for a label that the atlas lacks.
+    See `activation_maps`. The maximum of each map is 1, unless nothing in the image supports the
+    label.
+
+    Raises:
+        UserError: A label is not in the atlas.
     """
     pairs = [(i, label) for i, labels in labels_by_id.items() for label in dict.fromkeys(labels)]
     count = len(asked[0].classifier.labels)
     if wrong := sorted({label for _, label in pairs if not 0 <= label < count}):
-        raise UserError(f"label {wrong[0]} is not one of 0..{count - 1}")
+        raise UserError(f"label {wrong[0]} is out of range 0 to {count - 1}")
 
     def ask(classifier: Classifier, rows: Sequence[int]) -> NDArray[np.float32]:
         fields_NCHW = np.stack([images[pairs[n][0]] for n in rows])
@@ -92,7 +97,7 @@ def mean_maps(
 
 
 def mean_probabilities(asked: Sequence[Asked], images: Images) -> dict[str, NDArray[np.float32]]:
-    """Return probabilities of all labels by id, of each image as it is, which the maps explain."""
+    """Return the probabilities of all labels by id, of the unchanged images (as in the maps)."""
     ids = tuple(images)
 
     def ask(classifier: Classifier, rows: Sequence[int]) -> NDArray[np.float32]:
@@ -106,7 +111,7 @@ def _mean(
     ids_N: Sequence[str],
     ask: Callable[[Classifier, Sequence[int]], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
-    """The mean over the classifiers that are to be asked about the image of each row."""
+    """Return the mean over the classifiers that are used for the image of each row."""
     asked_AN = np.array([[i in one.held_out for i in ids_N] for one in asked], bool)
     asked_AN |= ~asked_AN.any(axis=0)
     sums: NDArray[np.float32] | None = None

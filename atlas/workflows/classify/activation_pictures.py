@@ -1,4 +1,4 @@
-"""Where a classifier looked, label by label: pictures and a table of boxes."""
+"""Pictures of where a classifier looked, label by label, and a table of boxes."""
 
 import re
 from collections.abc import Sequence
@@ -34,10 +34,12 @@ BOX_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ShownMaps:
-    """What was drawn.
+    """The maps that were drawn.
 
-    empty: maps of labels that nothing in the image speaks for. size_px: side of the images that the
-    boxes are of.
+    Attributes:
+        labels, maps, boxes: How many there are of each.
+        empty: The number of maps without support for their label.
+        size_px: The side of the images to which the boxes refer.
     """
 
     labels: int
@@ -48,11 +50,18 @@ class ShownMaps:
 
 
 def show_maps(data: Path, source: Path, out: Path, wanted: MapSettings) -> ShownMaps:
-    """Write `out`: a PNG for each label, and boxes.csv.
+    """Write a PNG for each label, and boxes.csv, to `out`.
 
-    source: the folder of a classifier, or of folds. Raises DataError for the data folder,
-    MissingStageError where there is no classifier or no probabilities of the images, UserError for
-    what cannot be shown.
+    Args:
+        data: The atlas folder.
+        source: The folder of a classifier, or of folds.
+        out: The folder to write.
+        wanted: Which images and labels are shown.
+
+    Raises:
+        DataError: The data folder has problems.
+        MissingStageError: There is no classifier, or there are no probabilities of the images.
+        UserError: An image or label does not exist.
     """
     check_replaceable(out, holds=BOXES_FILE)
     manifest = read_manifest(data)
@@ -70,7 +79,7 @@ def show_maps(data: Path, source: Path, out: Path, wanted: MapSettings) -> Shown
                 beside / picture_name(label, name),
                 [one for one, _ in found],
                 channels=manifest.spec.channels,
-                title=f"{label} {name}: probability, and what speaks for it",
+                title=f"{label} {name}: probability and class activation map",
             )
         save_table(beside / BOXES_FILE, pd.DataFrame(rows, columns=list(BOX_COLUMNS)))
     size_px = asked[0].classifier.image_size_px
@@ -82,9 +91,14 @@ def show_maps(data: Path, source: Path, out: Path, wanted: MapSettings) -> Shown
 def chosen_images(
     wanted: MapSettings, source: Path, asked: Sequence[Asked], manifest: Manifest
 ) -> dict[int, tuple[str, ...]]:
-    """Return ids by label: those that were asked for, or the likeliest by the probabilities that
-    `source` holds. Raises MissingStageError where there are none, UserError for unknown labels and
-    ids."""
+    """Return the images of each label: the requested ones, or the most likely ones.
+
+    The most likely images follow from the probabilities in the folder `source`.
+
+    Raises:
+        MissingStageError: There are no probabilities.
+        UserError: A label or an id does not exist.
+    """
     names = manifest.spec.labels
     labels = sorted({label_number(text, names) for text in wanted.labels})
     if not wanted.ids:
@@ -95,20 +109,25 @@ def chosen_images(
 
 
 def label_number(text: str, names: Sequence[str]) -> int:
-    """Return the number of a label that is given by number or by name, in any case; else UserError
-    is raised."""
+    """Return the number of a label that is given by number or by name, in upper or lower case.
+
+    Raises:
+        UserError: There is no such label.
+    """
     if text.isdecimal() and int(text) < len(names):
         return int(text)
     lower = [name.lower() for name in names]
     if text.lower() in lower:
         return lower.index(text.lower())
-    raise UserError(f"label {text!r} is neither one of 0..{len(names) - 1} nor a label's name")
+    raise UserError(
+        f"label {text!r} does not exist; give a number from 0 to {len(names) - 1} or a name"
+    )
 
 
 def likeliest(
     kept: ProbabilitySet, labels: Sequence[int], images: int
 ) -> dict[int, tuple[str, ...]]:
-    """Return for each label the ids of highest probability, highest first, ties by id."""
+    """Return the ids with the highest probability of each label, highest first, ties by id."""
     by_id = sorted(range(len(kept.ids)), key=lambda n: kept.ids[n])
     by_label = {}
     for label in labels:
@@ -118,7 +137,7 @@ def likeliest(
 
 
 def picture_name(label: int, name: str) -> str:
-    """Return the file's name, without what the name of a label may hold and that of a file not."""
+    """Return the name of a picture, with characters that file names may not contain replaced."""
     plain = re.sub("[^a-z0-9]+", "_", name.lower()).strip("_")
     return f"{label:02d}_{plain}.png"
 
@@ -130,7 +149,7 @@ def _look(
     manifest: Manifest,
     wanted: MapSettings,
 ) -> list[tuple[LookedAt, list[Box]]]:
-    """The images for one label, highest probability first."""
+    """Return the images of one label, highest probability first."""
     images = images_of(asked, manifest, ids)
     maps = mean_maps(asked, images, {image_id: [label] for image_id in ids})
     probabilities = mean_probabilities(asked, images)
@@ -157,7 +176,6 @@ def _truth(labels: Sequence[int] | None, label: int) -> Truth:
 
 
 def _rows(one: LookedAt, boxes: Sequence[Box], label: int, name: str) -> list[tuple[object, ...]]:
-    """As BOX_COLUMNS."""
     about = (one.image_id, label, name, one.truth, one.probability)
     return [(*about, number, *astuple(box)) for number, box in enumerate(boxes, start=1)]
 
@@ -165,7 +183,7 @@ def _rows(one: LookedAt, boxes: Sequence[Box], label: int, name: str) -> list[tu
 def _said_of(
     ids: Sequence[str], source: Path, asked: Sequence[Asked], manifest: Manifest
 ) -> dict[int, tuple[str, ...]]:
-    """The images by every label that the classifier or the tables give them."""
+    """Return the images of each label that the classifier or the tables give them."""
     probabilities = mean_probabilities(asked, images_of(asked, manifest, ids))
     thresholds = load_thresholds(source, manifest.spec.labels)
     given_NC = apply_thresholds(np.stack([probabilities[i] for i in ids]), thresholds)

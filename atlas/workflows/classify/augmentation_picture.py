@@ -1,4 +1,4 @@
-"""Every transform of the augmentations, on one image of an atlas."""
+"""A picture of every augmentation, applied to one image of an atlas."""
 
 from pathlib import Path
 
@@ -20,20 +20,29 @@ LARGEST_PX = 512
 
 
 def show_augmentation(data: Path, out: Path, *, image_id: str | None, seed: int) -> str:
-    """Writes a PNG, and gives the id of the image it shows: the first of train, unless given.
+    """Write a PNG of the augmentations of one image, and return the id of the image.
 
-    Transforms that are drawn with some probability are shown as if they were drawn. Raises
-    DataError for the data folder, UserError for an id that is not there.
+    Transforms that are applied with some probability are shown as if they were applied.
+
+    Args:
+        data: The atlas folder.
+        out: The PNG to write.
+        image_id: The image; by default the first of train.
+        seed: The seed of the random transforms.
+
+    Raises:
+        DataError: The data folder has problems.
+        UserError: The image does not exist.
     """
     manifest = read_manifest(data)
     row = _row(manifest, image_id)
     field = read_row(row, manifest.spec)
     field = resize_field(field, min(LARGEST_PX, max(field.shape[1:])))
-    tiles = [  # all as bright as they are beside the original
+    tiles = [  # all tiles have the brightness scale of the original
         [(to_rgb(one, manifest.spec.channels, as_of=field), name) for name, one in shown.items()]
         for shown in _rows(field, seed)
     ]
-    save_grid(out, tiles, title=f"{row.id}: each transform by itself, then draws of all together")
+    save_grid(out, tiles, title=f"{row.id}: each transform alone, then random combinations")
     return row.id
 
 
@@ -41,14 +50,14 @@ def _row(manifest: Manifest, image_id: str | None) -> ImageRow:
     if image_id is None:
         return manifest.rows[0]
     if image_id not in manifest.by_id:
-        raise UserError(f"{image_id} is no image of the atlas; leave --image out for the first")
+        raise UserError(f"the atlas has no image {image_id}; omit --image to show the first one")
     return manifest.by_id[image_id]
 
 
 def _rows(field: Field, seed: int) -> list[dict[str, Field]]:
     single = {**photometric_choices(), **_strong_choices()}
     tiles = {name: _alone(field, transform, name, seed) for name, transform in single.items()}
-    tiles = {"as it is": field, **tiles}
+    tiles = {"original": field, **tiles}
     window = Augment("none", crop_px=field.shape[1] * 2 // 3)
     drawn = range(1, COLUMNS + 1)
     names = list(tiles)

@@ -1,4 +1,4 @@
-"""Join run folders into one that decides for all of them, with a score that nothing flatters.
+"""An ensemble of classifiers, with a score that is measured on images that did not influence it.
 
 Axes: N held-out images, C classes.
 """
@@ -47,10 +47,12 @@ CLASSES_FILE = "f1_by_class.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class Ensemble(InFolder):
-    """A combination of classifiers and the folder that holds it.
+    """An ensemble of classifiers and the folder that contains it.
 
-    table: The rows of summary.csv; the chosen way is the first.
-    without: Labels of too few images to fit anything to; they take the members' mean.
+    Attributes:
+        folder: The folder.
+        table: The rows of summary.csv; the first is the chosen way.
+        without: Labels with too few images to fit anything to; they take the mean of the members.
     """
 
     folder: Path
@@ -62,8 +64,9 @@ class Ensemble(InFolder):
         """The result in one sentence."""
         best = self.table.iloc[0]
         return (
-            f"The ensemble's macro F1 on held-out images that had no say in it is "
-            f"{best['nested']:.4f} (95% interval {best['low']:.4f} to {best['high']:.4f})."
+            f"The ensemble has a macro F1 of {best['nested']:.4f} "
+            f"(95% interval {best['low']:.4f} to {best['high']:.4f}), measured on held-out images "
+            "that did not influence it."
         )
 
 
@@ -75,21 +78,21 @@ def ensemble(
     *,
     compare: bool = False,
 ) -> Ensemble:
-    """Combine classifiers, and choose thresholds and a macro F1 on images that had no say.
+    """Combine classifiers, choose thresholds, and measure macro F1 on independent images.
 
-    The folder that is written can be used wherever that of a classifier can. Beside the chosen way
-    the table has each member alone, and the way without priors and with each of them.
+    The folder that is written can be used wherever that of a classifier can. The table also has
+    each member alone, and the ensemble without class priors and with each of them.
 
     Args:
         data: The atlas folder.
         members: The folders of classifiers, folds or ensembles.
         out: The folder to write.
-        settings: How they are combined.
+        settings: How the members are combined.
         compare: Also score every way of combining with every way of choosing thresholds.
 
     Raises:
         DataError: The data folder has problems.
-        UserError: The settings cannot work, or the members do not go together.
+        UserError: The settings cannot work, or the members do not fit together.
 
     Example:
         >>> atlas.ensemble("data", ["runs/folds", "runs/gapnet"])  # doctest: +SKIP
@@ -129,7 +132,7 @@ def ensemble(
 def _other_ways(
     settings: DecisionSettings, members: int, *, compare: bool
 ) -> Iterator[tuple[int | None, DecisionSettings]]:
-    """Ways to decide beside the chosen one, each with the member it is of; None is all of them."""
+    """Yield the other ways to decide, each with the number of its only member, or None for all."""
     alone: list[tuple[Prior, ...]] = [(), *((prior,) for prior in settings.priors)]
     for priors in alone if settings.priors else ():
         if priors != settings.priors:
@@ -151,7 +154,6 @@ def _other_ways(
 def _score(
     fitted: CrossFitted, way: DecisionSettings, wanted_C: NDArray[np.float64] | None
 ) -> Honest:
-    """wanted_C: of thresholds `shares`."""
     return honest_scores(
         fitted,
         way.thresholds,
@@ -179,7 +181,6 @@ def _row(members: str, way: DecisionSettings, score: Honest) -> dict[str, Any]:
 def _write(
     folder: Path, manifest: Manifest, rows: HeldOutRows, made: Decided, provenance: dict[str, Any]
 ) -> None:
-    """Everything that a run folder of folds has, too."""
     names, tests = manifest.spec.labels, manifest.of("test").ids
     held_out = ProbabilitySet(
         ids=rows.ids, probabilities_NC=made.held_out_NC, provenance=provenance
@@ -205,7 +206,11 @@ def _by_class(rows: HeldOutRows, chosen: Honest, names: Sequence[str]) -> pd.Dat
 
 
 def _wanted(settings: DecisionSettings, names: Sequence[str]) -> NDArray[np.float64] | None:
-    """Shares of the labels in their order. Raises UserError where a file does not give them all."""
+    """Return the shares of the labels in their order, or None if there is no file of shares.
+
+    Raises:
+        UserError: The file does not give all shares.
+    """
     path = settings.thresholds.wanted_shares
     if path is None:
         return None
@@ -222,5 +227,5 @@ def _wanted(settings: DecisionSettings, names: Sequence[str]) -> NDArray[np.floa
             f"columns label and share or as a JSON object ({error})"
         ) from None
     if not ((wanted_C >= 0) & (wanted_C <= 1)).all():
-        raise UserError(f"{path}: shares lie from 0 to 1")
+        raise UserError(f"{path}: a share is out of range 0 to 1")
     return wanted_C

@@ -1,4 +1,4 @@
-"""The members of an ensemble: what run folders said of held-out and of test images.
+"""The members of an ensemble: their probabilities of held-out images and of test images.
 
 Axes: M members, N held-out images, Q test images, C classes.
 """
@@ -24,14 +24,18 @@ from classify.run_files import load_held_out, load_test
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """What a run folder says: of labelled images that it did not learn, and of the test images;
-    without any where the atlas has none."""
+    """A member of an ensemble.
+
+    Attributes:
+        held_out: Its probabilities of labelled images that it did not train on.
+        test: Its probabilities of the test images; empty if the atlas has none.
+    """
 
     held_out: ProbabilitySet
     test: ProbabilitySet
 
     def about(self) -> dict[str, Any]:
-        """For the files of what is made of it: hashes of its probabilities, and their making."""
+        """Return hashes and provenance of the probabilities, for files that depend on them."""
         return {
             name: {
                 "hash": content_hash(*said.ids, said.probabilities_NC),
@@ -42,14 +46,15 @@ class Member:
 
 
 def names_of(folders: Sequence[Path]) -> dict[str, Path]:
-    """Return folders by their names, or by their paths where names are alike.
+    """Return the folders by name, or by path if two names are equal.
 
-    Raises UserError without a folder, and where one is given twice.
+    Raises:
+        UserError: There is no folder, or one is given twice.
     """
     if not folders:
-        raise UserError("an ensemble needs members: give --members RUN/folds ...")
+        raise UserError("an ensemble needs members; give --members RUN/folds ...")
     if len({folder.resolve() for folder in folders}) < len(folders):
-        raise UserError("--members names a folder twice: give each once")
+        raise UserError("--members names a folder twice; give each folder once")
     names = [folder.resolve().name for folder in folders]
     alike = {name for name in names if names.count(name) > 1}
     return {
@@ -59,11 +64,13 @@ def names_of(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def load_members(manifest: Manifest, folders: Mapping[str, Path]) -> dict[str, Member]:
-    """Load members, which all speak of the same held-out images and of the atlas's test images.
+    """Load the members, which must have probabilities of the same held-out and test images.
 
-    Raises MissingStageError where a folder lacks a file, DataError for one of other labels,
-    ProvenanceError for one of another atlas, and UserError that names each member with missing rows
-    and how many these are.
+    Raises:
+        MissingStageError: A folder lacks a file.
+        DataError: A folder has other labels.
+        ProvenanceError: A folder belongs to another atlas.
+        UserError: Members lack rows; the error names them and counts the missing rows.
     """
     members, labelled = {}, set(manifest.labelled.ids)
     for name, folder in folders.items():
@@ -72,7 +79,8 @@ def load_members(manifest: Manifest, folders: Mapping[str, Path]) -> dict[str, M
         held_out = set(members[name].held_out.ids)
         if held_out.isdisjoint(labelled):  # some may have left the atlas since then
             raise ProvenanceError(
-                f"{folder}: {min(held_out)} is no labelled image of this atlas; give --data its own"
+                f"{folder}: {min(held_out)} is not a labelled image of this atlas; give --data the "
+                "atlas of this classifier"
             )
     asked = {i for member in members.values() for i in member.held_out.ids} & labelled
     _require_rows({n: m.held_out for n, m in members.items()}, asked, "held-out")
@@ -83,10 +91,12 @@ def load_members(manifest: Manifest, folders: Mapping[str, Path]) -> dict[str, M
 def held_out_rows(
     manifest: Manifest, members: Mapping[str, Member], *, folds: int, seed: int
 ) -> HeldOutRows:
-    """Return the held-out images in the manifest's order, in folds that take a share of every label
-    and part no group.
+    """Return the held-out images in the order of the manifest, divided into folds.
 
-    Raises UserError for fewer groups than folds.
+    Each fold has a share of every label, and no group is divided.
+
+    Raises:
+        UserError: There are fewer groups than folds.
     """
     said = set(next(iter(members.values())).held_out.ids)
     own = Manifest(spec=manifest.spec, rows=tuple(r for r in manifest.rows if r.id in said))
@@ -109,7 +119,7 @@ def held_out_rows(
 
 
 def asked_rows(manifest: Manifest, members: Mapping[str, Member]) -> AskedRows:
-    """Return the test images in the manifest's order; perhaps none."""
+    """Return the test images in the order of the manifest, if there are any."""
     ids = manifest.of("test").ids
     return AskedRows(
         members_MQC=_stacked([member.test for member in members.values()], ids),
@@ -127,10 +137,10 @@ def _test(manifest: Manifest, folder: Path) -> ProbabilitySet:
 def _require_rows(said: Mapping[str, ProbabilitySet], ids: set[str], what: str) -> None:
     missing = {name: len(ids - set(one.ids)) for name, one in said.items()}
     if any(missing.values()):
-        lacking = ", ".join(f"{name} has no row of {n}" for name, n in missing.items() if n)
+        lacking = ", ".join(f"{name} lacks {n}" for name, n in missing.items() if n)
         raise UserError(
-            f"members must speak of the same {what} images; of {len(ids)} {lacking}: "
-            "train them on the same folds, or leave them out"
+            f"members must have probabilities of the same {what} images, but of {len(ids)} "
+            f"{lacking}; train them on the same folds, or leave them out"
         )
 
 

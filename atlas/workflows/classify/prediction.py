@@ -24,8 +24,11 @@ Part = Literal["test", "train", "external", "labelled", "all"]
 class Predicted:
     """Probabilities, and how they were made.
 
-    path: The HDF5 file that holds the probabilities.
-    learned: How many of the images one of the classifiers or more had in training.
+    Attributes:
+        path: The HDF5 file that contains the probabilities.
+        probabilities: The probabilities.
+        classifiers: The names of the classifiers that were used.
+        learned: The number of images that at least one of the classifiers was trained on.
     """
 
     path: Path
@@ -89,13 +92,15 @@ def predict(
 def classifier_folders(source: Path, only: str | None) -> dict[str, Path]:
     """Return the chosen folds, or all classifiers of the folder, by name.
 
-    Raises MissingStageError where there is none, and UserError for folds that are not there.
+    Raises:
+        MissingStageError: There is no classifier.
+        UserError: A chosen fold does not exist.
     """
     found = classifiers_in(source)
     if not found:
         raise MissingStageError(source / CARD_FILE, Stage.CLASSIFIER)
     if only is not None and source in found.values():
-        raise UserError(f"{source} is one classifier without folds: leave out --only")
+        raise UserError(f"{source} is a single classifier without folds; omit --only")
     return {name: found[name] for name in chosen_folds(only, list(found))}
 
 
@@ -104,17 +109,17 @@ def _ids_of(part: Part, manifest: Manifest) -> tuple[str, ...]:
         return manifest.ids
     ids = manifest.labelled.ids if part == "labelled" else manifest.of(part).ids
     if not ids:
-        raise UserError(f"the atlas has no images of {part}; give --split another part")
+        raise UserError(f"the atlas has no {part} images; give another --split")
     return ids
 
 
 def _check_replaceable(out: Path) -> None:
     if out.suffix != ".h5":
-        raise UserError(f"{out}: probabilities are HDF5 files; give --out a name ending in .h5")
+        raise UserError(f"{out}: probabilities are written as HDF5; give --out a name with .h5")
     if out.exists():
         try:
             load_probabilities(out, stage=Stage.PREDICTIONS)
         except UserError as error:
             raise UserError(
-                f"{out} exists and holds no probabilities; give --out another name"
+                f"{out} exists and does not contain probabilities; give --out another name"
             ) from error

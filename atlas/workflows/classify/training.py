@@ -1,4 +1,4 @@
-"""Train on an atlas: a classifier, a classifier for each fold, or a backbone to start from."""
+"""Training on an atlas: a classifier, a classifier for each fold, or a pretrained backbone."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -86,7 +86,7 @@ def train_classifier(
 
 
 def pretrain_backbone(data: Path, out: Path, settings: PretrainingSettings) -> PretrainedBackbone:
-    """Pre-train on the labelled images of an atlas; otherwise as `train_classifier`."""
+    """Pre-train a backbone on the labelled images of an atlas; see `train_classifier`."""
     manifest, store, settings = _atlas_to_classify(data, out, settings)
     return pretraining.pretrain_backbone(manifest, store, settings, out)
 
@@ -100,11 +100,20 @@ def train_folds(
     *,
     only: str | None,
 ) -> pd.DataFrame:
-    """Train the folds below `out`, and return the rows of summary.csv, see `fold_summary`.
+    """Train the folds below `out`, and return the rows of summary.csv; see `fold_summary`.
 
-    only: numbers of folds with commas between; the others wait, or are taken as they are. Raises
-    DataError for the data folder, UserError for what cannot be done and where `out` holds another
-    run.
+    Args:
+        data: The atlas folder.
+        out: The folder to write.
+        settings: The settings of the classifiers.
+        how: How the labelled images are divided.
+        prediction: The views of an image over which predictions are averaged.
+        only: Numbers of the folds to train, separated by commas. Other folds are used if they are
+            finished.
+
+    Raises:
+        DataError: The data folder has problems.
+        UserError: The settings cannot work, or `out` contains another run.
     """
     refuse(fold_problems(settings))
     manifest, store, settings = _atlas_to_classify(data, out, settings)
@@ -129,34 +138,43 @@ def train_folds(
 
 
 def folds_of(manifest: Manifest, how: ClassifierFolds, *, seed: int) -> list[Fold]:
-    """Divide the labelled images; raises UserError where that is not possible."""
+    """Divide the labelled images into folds.
+
+    Raises:
+        UserError: They cannot be divided in this way.
+    """
     if how.by == "blocks":
         return label_blocks(manifest, folds=how.folds, gap=block_gap(how))
     return stratified_folds(manifest, folds=how.folds, seed=seed)
 
 
 def chosen_folds(only: str | None, names: list[str]) -> list[str]:
-    """Return the names of folds such as `1,3`; all of them without. Raises UserError for what is
-    no fold."""
+    """Return the names of folds such as `1,3`, or of all folds for None.
+
+    Raises:
+        UserError: A fold does not exist.
+    """
     if only is None:
         return names
     chosen = [f"fold{number.strip()}" for number in only.split(",")]
     if unknown := sorted(set(chosen) - set(names)):
-        raise UserError(f"{only}: no {', '.join(unknown)}; there are {', '.join(names)}")
+        raise UserError(f"there is no {', '.join(unknown)}; the folds are {', '.join(names)}")
     return [name for name in names if name in chosen]
 
 
 def _atlas_to_classify(data: Path, out: Path, settings: S) -> tuple[Manifest, ImageStore, S]:
-    """Return the atlas, its store beside `out`, and the settings with its size.
+    """Return the atlas, its image store next to `out`, and the settings with the image size.
 
-    Raises DataError for the data folder, UserError for a channel recipe that it cannot serve.
+    Raises:
+        DataError: The data folder has problems.
+        UserError: The channel recipe does not fit the channels of the atlas.
     """
     manifest = read_manifest(data)
     if not manifest.spec.labels:
         raise DataError(
             str(data),
-            ["no labels, so there is nothing to classify: put the pictures of each label into a "
-             "subfolder"],
+            ["there are no labels, so there is nothing to classify; put the pictures of each "
+             "label into a subfolder"],
         )  # fmt: skip
     mixing_of(settings.channel_recipe, manifest.spec.channels)  # refused before any image is read
     size_px = settings.image_size_px or native_size_px(manifest)
@@ -165,7 +183,7 @@ def _atlas_to_classify(data: Path, out: Path, settings: S) -> tuple[Manifest, Im
 
 
 def _draw_curves(out: Path, runs: Mapping[str, Path]) -> None:
-    """Draw curves.png and per_class_f1.png in `out`, of the run folders by name."""
+    """Draw curves.png and per_class_f1.png of these run folders in `out`."""
     save_curves(out / "curves.png", {k: pd.read_csv(f / METRICS_FILE) for k, f in runs.items()})
     tables = {name: pd.read_csv(folder / CLASS_F1_FILE) for name, folder in runs.items()}
     save_class_curves(out / "per_class_f1.png", tables)

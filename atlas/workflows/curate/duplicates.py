@@ -1,4 +1,4 @@
-"""Copies within the labelled images: the index proposes them, their pixels decide."""
+"""Copies within the labelled images: the index proposes pairs and their pixels decide."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -29,9 +29,15 @@ SHOWN = 12
 
 @dataclass(frozen=True, kw_only=True)
 class DuplicateFinding:
-    """table: as duplicates.csv. removed_ids: external copies of train images.
+    """The copies that were found.
 
-    group_of: of every labelled image that is tied to another, by copies or by a group it had.
+    Attributes:
+        manifest: The atlas.
+        table: The rows of duplicates.csv.
+        removed_ids: External images that are copies of train images.
+        group_of: The group of every labelled image that is tied to another, by copies or by an
+            existing group.
+        same_image: The calibration of copies.
     """
 
     manifest: Manifest
@@ -42,7 +48,7 @@ class DuplicateFinding:
 
     @property
     def disagreements(self) -> pd.DataFrame:
-        """The copies that are labelled otherwise, surest first, with both label sets."""
+        """Return the copies with different labels, the most certain first, with both label sets."""
         found = self.table[self.table["same_labels"] == "no"].sort_values(
             ["registration_score", "id"], ascending=[False, True]
         )
@@ -58,10 +64,10 @@ def remove_duplicates(
     settings: LeakSettings,
     registration: RegistrationSettings,
 ) -> DuplicateFinding:
-    """Writes duplicates.csv, groups.csv and calibration.json to `out`; `data` is left as it is.
+    """Write duplicates.csv, groups.csv and calibration.json to `out`; `data` is not changed.
 
-    Where external images are copies of train images, the folder `cleaned` in `out` holds an
-    external.csv without them and the groups.csv that goes with it.
+    If external images are copies of train images, the folder `cleaned` in `out` has an external.csv
+    without them, and the groups.csv that belongs to it.
     """
     check_replaceable(out, holds=DUPLICATES_FILE)
     manifest, index = open_atlas_index(data, index_folder)
@@ -95,8 +101,11 @@ def _find(search: LeakSearch, manifest: Manifest) -> DuplicateFinding:
 
 
 def _train_only(search: LeakSearch, manifest: Manifest) -> LeakSearch:
-    """Where to measure the threshold: external images may be copies of train images by the thousand, and
-    would then pass for distinct pairs that look alike."""
+    """Return a search of train images only, for the measurement of the threshold.
+
+    External images may be copies of train images by the thousand, and would then be mistaken for
+    non-matches that look alike.
+    """
     index, ids = search.index, manifest.of("train").ids
     table = index.table[index.table["split"] == "train"].reset_index(drop=True)
     train = replace(index, table=table, embeddings=index.embeddings.aligned_to(ids))
@@ -104,7 +113,7 @@ def _train_only(search: LeakSearch, manifest: Manifest) -> LeakSearch:
 
 
 def _known_ties(manifest: Manifest) -> Iterator[Pair]:
-    """Each row with the first of its group, so that a new groups.csv parts no older group."""
+    """Yield each image with the first of its group, so that existing groups stay together."""
     first: dict[str, str] = {}
     for row in manifest.labelled.rows:
         if row.group is not None:
@@ -124,7 +133,7 @@ def _write(folder: Path, found: DuplicateFinding, search: LeakSearch, data: Path
             (row["id"], row["duplicate_of"], f"registration score {row['registration_score']:.3f}")
             for row in least_sure.to_dict("records")
         ]
-        title = f"copies within the labelled images: {len(found.table)} (least sure first)"
+        title = f"{len(found.table)} copies within the labelled images (least certain first)"
         save_pairs(folder / "duplicates.png", pairs, search.store, title=title)
     calibration = {
         SAME_IMAGE: asdict(found.same_image.calibration),
@@ -138,13 +147,13 @@ def _write(folder: Path, found: DuplicateFinding, search: LeakSearch, data: Path
 
 
 def _without(external: Path, found: DuplicateFinding) -> pd.DataFrame:
-    """The table as it is, all its columns, without the rows that were found to be copies."""
+    """Return the table with all its columns, without the rows that are copies."""
     table = load_texts(external)
     return table[~table["Id"].str.strip().isin(found.removed_ids)]
 
 
 def _kept_groups(found: DuplicateFinding) -> dict[str, str]:
-    """Of the rows that stay; a group that has only one of them left is none."""
+    """Return the groups of the remaining rows, without groups of a single image."""
     kept = {i: group for i, group in found.group_of.items() if i not in found.removed_ids}
     sizes = pd.Series(kept.values()).value_counts()
     return {i: group for i, group in kept.items() if sizes[group] > 1}

@@ -1,4 +1,4 @@
-"""Images whose neighbours agree against their labels: a ranked table, and a page of the first.
+"""Audit of the labels of an atlas: a ranked table, and a page of the most suspicious images.
 
 Axes: N images, C labels.
 """
@@ -32,7 +32,7 @@ AUDIT_FILE = "audit.csv"
 AUDIT_COLUMNS = ("rank", "Id", "labels", "suggested", "suspicion", "reason")
 SHOWN = 50
 NEIGHBOURS_SHOWN = 6
-NEIGHBOURS_NAMED = 3  # in a reason
+NEIGHBOURS_NAMED = 3  # the number of neighbours that a reason names
 TILE_PX = 128
 
 Labels = tuple[int, ...]
@@ -40,9 +40,12 @@ Labels = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedAtlas:
-    """table: as audit.csv; trial: what the audit finds where the truth is known.
+    """The result of an audit.
 
-    kin_count: identities and groups of two labelled images or more.
+    Attributes:
+        table: The rows of audit.csv.
+        trial: What the audit finds if labels are made wrong on purpose.
+        kin_count: The number of identities and groups with at least two labelled images.
     """
 
     table: pd.DataFrame
@@ -51,14 +54,16 @@ class AuditedAtlas:
 
     @property
     def counts(self) -> dict[str, str]:
-        """The main figures, by name."""
+        """Return the main figures, by name."""
         trial = self.trial
         return {
             "images": f"{len(self.table):,}",
-            "likelier labelled wrong than right": f"{(self.table['suspicion'] > 0.5).sum():,}",
-            "identities and groups, each heard as one": f"{self.kin_count:,}",
-            "trial: images labelled as a random other image": f"{trial.flipped:,}",
-            "trial: of these among as many most suspicious": f"{trial.found:.1%}",
+            "images more likely labelled wrong than right": (
+                f"{(self.table['suspicion'] > 0.5).sum():,}"
+            ),
+            "identities and groups (one vote each)": f"{self.kin_count:,}",
+            "trial: images given the labels of a random other image": f"{trial.flipped:,}",
+            "trial: share of them among as many most suspicious images": f"{trial.found:.1%}",
             "trial: average precision": f"{trial.average_precision:.3f}",
         }
 
@@ -70,7 +75,7 @@ def audit_labels(
     data, index_folder, out = Path(data), Path(index_folder), Path(out)
     check_replaceable(out, holds=AUDIT_FILE)
     manifest, index = open_atlas_index(data, index_folder)
-    kin = kin_of(manifest)  # what got its labels together
+    kin = kin_of(manifest)  # images that received their labels together
     neighbours = kept_neighbours(
         open_search(index), index.embeddings, settings.neighbours,
         folder=cache_folder(out) / "neighbours",
@@ -104,7 +109,15 @@ def audit_labels(
 
 @dataclass(frozen=True, kw_only=True)
 class Reasons:
-    """What speaks against an image's labels. labels: of every image by id; kin: see the audit."""
+    """The reasons to doubt the labels of images.
+
+    Attributes:
+        audit: The audit.
+        neighbours: The nearest neighbours of each image.
+        labels: The labels of every image, by id.
+        spec: The description of the atlas.
+        kin: The identity or group of each image that has one, by id.
+    """
 
     audit: LabelAudit
     neighbours: Neighbours
@@ -114,28 +127,31 @@ class Reasons:
 
     @cached_property
     def at(self) -> dict[str, int]:
+        """Return the position of each image in the audit."""
         return {image_id: n for n, image_id in enumerate(self.audit.ids)}
 
     def heard(self, image_id: str) -> list[tuple[str, float]]:
-        """Its neighbours and their similarities, nearest first."""
+        """Return the neighbours of an image and their similarities, nearest first."""
         n = self.at[image_id]
         rows = (self.neighbours.reference_ids_NK[n], self.neighbours.similarity_NK[n])
         return [(str(i), float(cosine)) for i, cosine in zip(*rows, strict=True) if i]
 
     def suggested(self, image_id: str) -> Labels:
-        """In the order of the table where nothing changes."""
+        """Return the suggested labels, in the order of the table if nothing changes."""
         own, found = self.labels[image_id], self.audit.suggested(self.at[image_id])
         return own if set(own) == set(found) else found
 
     def near(self, one: str, other: str, cosine: float) -> str:
+        """Return the similarity of two images in words, and whether they are related."""
         are_kin = one in self.kin and self.kin[one] == self.kin.get(other)
-        return f"{'kin, ' if are_kin else ''}similarity {cosine:.3f}"
+        return f"{'same group, ' if are_kin else ''}similarity {cosine:.3f}"
 
     def names(self, labels: Labels) -> tuple[str, ...]:
+        """Return the number and name of each label."""
         return tuple(f"{label} {self.spec.labels[label]}" for label in labels)
 
     def reason(self, image_id: str) -> str:
-        """The most suspicious label of an image, with the nearest neighbours against it."""
+        """Return what is suspicious about an image, with the nearest contradicting neighbours."""
         n = self.at[image_id]
         label = int(self.audit.wrong_NC[n].argmax())
         has = bool(self.audit.labels_NC[n, label])
@@ -146,16 +162,16 @@ class Reasons:
             if (label in self.labels[i]) != has
         ]
         count = len(heard) - len(contrary) if has else len(contrary)
-        said = f"{'has' if has else 'lacks'} label {label} ({self.spec.labels[label]}), "
-        said += f"which {count} of its {len(heard)} neighbours {'has' if count == 1 else 'have'}"
+        said = f"The image {'has' if has else 'lacks'} label {label} ({self.spec.labels[label]}), "
+        said += f"which {count} of its {len(heard)} neighbours {'has' if count == 1 else 'have'}."
         if not contrary:
             return said
         nearest = ", ".join(contrary[:NEIGHBOURS_NAMED])
-        return f"{said}; nearest {'without' if has else 'with'} it: {nearest}"
+        return f"{said} The nearest {'without' if has else 'with'} it: {nearest}."
 
 
 def audit_table(reasons: Reasons) -> pd.DataFrame:
-    """AUDIT_COLUMNS, the most suspicious image first; equal ones in the order of ids."""
+    """Return one row of AUDIT_COLUMNS for each image, the most suspicious first, ties by id."""
     audit = reasons.audit
     order = np.lexsort((np.array(audit.ids, dtype=str), -audit.suspicion_N))
     ids = [audit.ids[n] for n in order]
@@ -176,7 +192,7 @@ def _page(audited: AuditedAtlas, reasons: Reasons, store: ImageStore) -> Section
         title=f"Labels of {reasons.spec.name}",
         counts=audited.counts,
         said=(
-            "Each image stands left of a red line, with its labels; its nearest neighbours stand "
+            "Each image is left of a red line, with its labels, and its nearest neighbours are "
             "right of the line, nearest first. Labels of a neighbour that the image lacks are red.",
         ),
         sections=[_section(row["rank"], row["Id"], reasons, store) for row in shown],
@@ -185,7 +201,7 @@ def _page(audited: AuditedAtlas, reasons: Reasons, store: ImageStore) -> Section
 
 
 def _section(rank: int, image_id: str, reasons: Reasons, store: ImageStore) -> Section:
-    """An image with its picture and those of its nearest neighbours."""
+    """Return an image with its picture and those of its nearest neighbours."""
     own = reasons.names(reasons.labels[image_id])
     heard = reasons.heard(image_id)[:NEIGHBOURS_SHOWN]
     suspicion = reasons.audit.suspicion_N[reasons.at[image_id]]

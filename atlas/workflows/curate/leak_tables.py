@@ -1,4 +1,4 @@
-"""Leak tables read, compared, judged, merged and written."""
+"""Audit of leak tables: read, compare, judge and merge them, and write the result."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -41,11 +41,21 @@ MERGED_FILE = "merged.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedTables:
-    """What the tables of index/audit/agreement.py and index/audit/trust.py hold.
+    """The result of an audit; see index/audit/agreement.py and index/audit/trust.py for the tables.
 
-    sources: labels beside those of the matches; without rows where these are not known.
-    differences: of distrusted tables, by label. cautions: what agreement cannot show.
-    inputs: the hash of each file that was read.
+    Attributes:
+        panel: The tables with their trust.
+        summary: The counts of each table.
+        agreement: The agreement of each pair of tables.
+        trust: How often each table repeats the consensus of the others.
+        differences: The labels in which distrusted tables differ from the consensus.
+        conflicts: The images on which tables disagree.
+        classes: The most disputed labels.
+        sources: The labels of each table compared with those of its matches; empty without
+            `labels`.
+        merged: One table of all, by vote.
+        cautions: Warnings about what agreement cannot show.
+        inputs: The hash of each file that was read.
     """
 
     panel: Panel
@@ -62,7 +72,7 @@ class AuditedTables:
 
     @property
     def columns(self) -> pd.DataFrame:
-        """Which column of each table is what; "" where there is none."""
+        """Return which column of each table was used for what; "" if there is none."""
         rows = [{"table": table.name, **asdict(table.columns)} for table in self.panel.tables]
         for row in rows:
             row |= {kind: ", ".join(row[kind]) for kind in ("distances", "unread")}
@@ -77,11 +87,18 @@ def audit_leak_tables(
     labels: Path | None = None,
     columns: LeakColumns = LeakColumns(),
 ) -> AuditedTables:
-    """Writes agreement.csv, conflicts.csv, merged.csv, agreement.png and audit.json to `out`.
+    """Write agreement.csv, conflicts.csv, merged.csv, agreement.png and audit.json to `out`.
 
-    data: the atlas whose test images and labels are meant; None takes any id, and the labels of
-    HPA 2018. labels: a table of labelled fields, Id and Target, that matches are looked up in.
-    Raises UserError for what cannot be read.
+    Args:
+        paths: The leak tables.
+        out: The folder to write.
+        data: The atlas folder with the test images and labels. By default all ids and the labels of
+            HPA 2018 are accepted.
+        labels: A table of labelled fields (Id, Target), in which matches are looked up.
+        columns: The names that columns may have.
+
+    Raises:
+        UserError: A file cannot be read.
     """
     check_replaceable(out, holds=MERGED_FILE)
     spec, test_ids = _atlas(data)
@@ -110,22 +127,23 @@ def audit_leak_tables(
 
 
 def cautions(voices: int, sources: int) -> tuple[str, ...]:
-    """What agreement of so many voices, of so many sources, cannot show."""
+    """Return warnings about what the agreement of so few voices or sources cannot show."""
     if voices < 3:
-        return (f"voices: {voices}; with fewer than three, agreement cannot show which table is "
-                "wrong: give more tables, or look at some of the images",)  # fmt: skip
+        return (f"There are only {voices} independent tables (voices). With fewer than three, "
+                "agreement cannot show which table is wrong: give more tables, or look at some of "
+                "the images.",)  # fmt: skip
     if sources < 3:
-        return (f"voices: {voices}, which seem to come from fewer sources: {sources}; agreement "
-                "cannot show which source is right: look at some of the images",)  # fmt: skip
+        return (f"The {voices} voices seem to come from only {sources} sources. Agreement cannot "
+                "show which source is right: look at some of the images.",)  # fmt: skip
     return ()
 
 
 def _atlas(data: Path | None) -> tuple[AtlasSpec, frozenset[str]]:
-    """What labels there are, and the test ids; no ids where there is no table of them."""
+    """Return the description of the atlas and its test images; without `data` no test images."""
     if data is None:
         return HPA_2018, frozenset()
     if not data.is_dir():
-        raise UserError(f"--data {data} is no folder; give that of the atlas, or leave --data")
+        raise UserError(f"--data {data} is not a folder; give the atlas folder, or omit --data")
     problems: list[str] = []
     drafts, spec = tuple(read_test(data / TABLES["test"], problems)), read_spec(data)
     _refuse(data, drafts, problems, spec)
@@ -133,7 +151,6 @@ def _atlas(data: Path | None) -> tuple[AtlasSpec, frozenset[str]]:
 
 
 def _labelled(path: Path, spec: AtlasSpec) -> dict[str, Labels]:
-    """Labels by field."""
     problems: list[str] = []
     hpa_ids = spec is HPA_2018
     drafts = tuple(read_labelled(path, "train", len(spec.labels), problems, hpa_ids=hpa_ids))
@@ -142,15 +159,17 @@ def _labelled(path: Path, spec: AtlasSpec) -> dict[str, Labels]:
 
 
 def _refuse(where: Path, drafts: Sequence[Draft], problems: list[str], spec: AtlasSpec) -> None:
-    """Raises DataError where the rows have problems."""
+    """Raise DataError if the rows have problems."""
     problems += id_problems(drafts, spec.names)
     if problems:
         raise DataError(str(where), problems)
 
 
 def _differences(panel: Panel, names: Sequence[str]) -> pd.DataFrame:
-    """How distrusted tables differ from the consensus of the others: table, label, name, added,
-    lacking."""
+    """Return how distrusted tables differ from the consensus of the others.
+
+    The columns are table, label, name, added and lacking.
+    """
     parts = [pd.DataFrame(columns=["table", *DIFFERENCE_COLUMNS])]
     for table in panel.tables:
         if table.name in distrusted(panel):
@@ -187,6 +206,6 @@ def _save(folder: Path, audited: AuditedTables) -> None:
 
 
 def _records(table: pd.DataFrame) -> list[Mapping[str, Any]]:
-    """Rows as JSON takes them: what is not known is null."""
+    """Return the rows for JSON, in which unknown values are null."""
     rows: list[Mapping[str, Any]] = json.loads(table.to_json(orient="records"))
     return rows

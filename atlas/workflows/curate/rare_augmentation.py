@@ -1,4 +1,4 @@
-"""An atlas with more images of its rare labels: the same tables and images, and changed copies.
+"""An atlas with more images of its rare labels: the original images, and changed copies of some.
 
 Axes: N labelled images, L labels.
 """
@@ -49,9 +49,13 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class RarePlan:
-    """copies_N: images to make of each image. before_L, after_L: images that carry each label.
+    """The copies to make.
 
-    out_of_reach: labels of fewer than `least` images, none of which is an original.
+    Attributes:
+        least: The number of images that each label should have.
+        copies_N: The number of copies of each image.
+        before_L, after_L: The number of images with each label.
+        out_of_reach: Labels with fewer than `least` images that no original has.
     """
 
     least: int
@@ -62,12 +66,20 @@ class RarePlan:
 
     @property
     def made(self) -> int:
+        """Return the number of copies."""
         return int(self.copies_N.sum())
 
 
 @dataclass(frozen=True, kw_only=True)
 class RareAugmentation:
-    """labels: names. already_there: the folder held this very atlas."""
+    """The result of an augmentation.
+
+    Attributes:
+        plan: The copies.
+        labels: The names of the labels.
+        images: The number of labelled images before.
+        already_there: Whether the folder already contained this atlas.
+    """
 
     plan: RarePlan
     labels: tuple[str, ...]
@@ -76,7 +88,11 @@ class RareAugmentation:
 
 
 def plan_of(data: Path, settings: RareSettings) -> RareAugmentation:
-    """What would be made, from the tables alone: no image needs to be there. Raises DataError."""
+    """Return what would be made, from the tables alone; the images may be missing.
+
+    Raises:
+        DataError: The tables have problems.
+    """
     labels = read_spec(data).labels
     rows = read_labelled_tables(data)
     return RareAugmentation(
@@ -85,14 +101,17 @@ def plan_of(data: Path, settings: RareSettings) -> RareAugmentation:
 
 
 def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentation:
-    """Writes the atlas folder `out`: whole or not at all; what a stopped run made is kept.
+    """Write the atlas folder `out`, completely or not at all; the work of a stopped run is kept.
 
-    Images of `data` are linked, or copied where they cannot be. Made ones stand behind the others
-    in their parent's table, with its columns and their Parent. Raises DataError for `data`,
-    UserError where `out` holds anything else.
+    Images of `data` are linked, or copied if they cannot be linked. Copies follow the other images
+    in the table of their parent, with its columns and a column Parent.
+
+    Raises:
+        DataError: The data folder has problems.
+        UserError: `out` contains something else.
     """
     if out.resolve() == data.resolve():
-        raise UserError(f"{out} is the atlas itself; give --out another folder")
+        raise UserError(f"{out} is the atlas itself; give another --out")
     manifest = read_manifest(data)
     rows = manifest.labelled.rows
     plan = _plan(rows, len(manifest.spec.labels), settings)
@@ -117,12 +136,18 @@ def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentat
 def plan_rare(
     carries_NL: NDArray[np.bool_], original_N: NDArray[np.bool_], *, least: int, seed: int
 ) -> RarePlan:
-    """Copies of originals until every label that can has `least` images.
+    """Plan copies of originals, until every label that can has at least `least` images.
 
-    An image counts for all of its labels, so copying one for a rare label adds to common ones too.
-    Greedy: it is always the label with the fewest images that gets the next one (of equal ones the
-    first), made from the image that was used least; of those the one with the most labels that are
-    still short, then with the fewest that are not, then at random from the seed.
+    An image counts for all of its labels, so a copy for a rare label also adds to common ones. The
+    plan is greedy: the label with the fewest images gets the next copy (the first in a tie). The
+    copy is made of the image that was used least, then of the one with the most labels that are
+    still short, then with the fewest that are not, and then at random.
+
+    Args:
+        carries_NL: Whether the image has the label.
+        original_N: Whether the image is an original.
+        least: The number of images that each label should have.
+        seed: The seed of the random choice.
     """
     carries = carries_NL.astype(np.int64)
     counts_L, copies_N = carries.sum(axis=0), np.zeros(len(carries), np.int64)
@@ -147,7 +172,7 @@ def plan_rare(
 
 @dataclass(frozen=True, kw_only=True)
 class _Made:
-    """An image to make."""
+    """An image to be made."""
 
     id: str
     parent: ImageRow
@@ -162,7 +187,7 @@ def _plan(
 
 
 def _images_to_make(manifest: Manifest, plan: RarePlan) -> list[_Made]:
-    """Each with an id of its own, numbered behind what is there already."""
+    """Return the images to be made, with ids that are not in use."""
     taken, made = set(manifest.ids), []
     for row, copies in zip(manifest.labelled.rows, plan.copies_N.tolist(), strict=True):
         number = 0
@@ -175,7 +200,6 @@ def _images_to_make(manifest: Manifest, plan: RarePlan) -> list[_Made]:
 
 
 def _key(manifest: Manifest, settings: RareSettings) -> str:
-    """Of tables, files and settings."""
     return content_hash(manifest.table_hash, *map(fingerprint, manifest.rows), json_text(settings))
 
 

@@ -1,4 +1,4 @@
-"""From a data folder to a trained embedder."""
+"""Training and export of embedders."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,9 +33,8 @@ class TrainedEmbedder(InFolder):
     def summary(self) -> str:
         """The result in one sentence."""
         return (
-            f"The embedder's best epoch is {self.embedder.provenance['best_epoch'] + 1}: of the "
-            f"images held out from training, {self.top1:.1%} have a nearest neighbour of their "
-            "own class."
+            f"The best epoch is {self.embedder.provenance['best_epoch'] + 1}, after which "
+            f"{self.top1:.1%} of the held-out images have a nearest neighbour of their own class."
         )
 
 
@@ -71,9 +70,11 @@ def train_embedder(
 def atlas_to_train_on(
     data: Path, out: Path, settings: EmbedderSettings
 ) -> tuple[Manifest, ImageStore, EmbedderSettings]:
-    """The atlas, its store beside `out`, and the settings with the store's size.
+    """Return the atlas, its image store next to `out`, and the settings with the image size.
 
-    Raises DataError for the data folder, UserError for settings that cannot work.
+    Raises:
+        DataError: The data folder has problems.
+        UserError: The settings cannot work.
     """
     manifest = read_manifest(data)
     size_px = settings.image_size_px or native_size_px(manifest)
@@ -81,16 +82,23 @@ def atlas_to_train_on(
     return manifest, store, replace(settings, image_size_px=size_px)
 
 
-# An embedder as one ONNX file.
+# The export of an embedder as one ONNX file.
 
 
 LEAST_COSINE = 0.9999
-CHECKED_IMAGES = 12  # an odd count of batches, none of which it was exported with
+CHECKED_IMAGES = 12  # another batch size than that of the export
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """shape_CHW: of an image. least_cosine: to torch; None where nothing here can run the file."""
+    """An exported embedder.
+
+    Attributes:
+        shape_CHW: The shape of an image.
+        dimension: The number of dimensions of a vector.
+        least_cosine: The lowest cosine to the vectors of torch; None if no library here can run the
+            file.
+    """
 
     shape_CHW: tuple[int, int, int]
     dimension: int
@@ -98,9 +106,11 @@ class Export:
 
 
 def export_embedder(embedder: Path, out: Path) -> Export:
-    """Writes the float32 network of an embedder's folder, and compares it with torch.
+    """Write the float32 network of an embedder as an ONNX file, and compare it with torch.
 
-    Raises MissingStageError where there is none, UserError for a file that differs.
+    Raises:
+        MissingStageError: There is no embedder.
+        UserError: The vectors of the file differ from those of torch.
     """
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; give the name of a file, such as model.onnx")
@@ -123,5 +133,8 @@ def export_embedder(embedder: Path, out: Path) -> Export:
         least = float((run_onnx(out, images) * vectors_ND).sum(1).min())
         if least < LEAST_COSINE:
             out.unlink()
-            raise UserError(f"{embedder}: as ONNX it gives other vectors (cosine {least:.5f})")
+            raise UserError(
+                f"{embedder}: the vectors of the ONNX file differ from those of torch "
+                f"(cosine {least:.5f}); nothing was written"
+            )
     return Export(shape_CHW=shape, dimension=vectors_ND.shape[1], least_cosine=least)

@@ -1,6 +1,6 @@
-"""The index of an atlas in `RUN/index`: built from an atlas and an embedder, opened beside it.
+"""The index of an atlas in `RUN/index`: building it and opening it.
 
-Images are decoded from the start on, as loading torch takes seconds.
+Images are decoded while torch is loaded, which takes seconds.
 """
 
 import os
@@ -34,13 +34,14 @@ Query = str | Path | NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Index(InFolder):
-    """An index on disk, open for searches.
+    """An index on disk that is open for searches.
 
-    folder: Where it lies.
-    opened: Its vectors, ids, labels and settings.
-    started_from: Where the weights of its embedder came from.
-    runtime_checks: The runtimes that were tried when it was built, in order.
-    tuned: What the search was tuned to; None where it is exact.
+    Attributes:
+        folder: The index folder.
+        opened: Its vectors, ids, labels and settings.
+        started_from: The origin of the weights of its embedder.
+        runtime_checks: The runtimes that were tried when it was built, in order.
+        tuned: The tuned search; None if the search is exact.
     """
 
     folder: Path
@@ -103,16 +104,17 @@ def open_index(folder: AnyPath = "runs/index") -> Index:
 
 
 def open_atlas_index(data: Path, index_folder: Path) -> tuple[Manifest, IndexFolder]:
-    """Read an atlas and the index that was made from it.
+    """Read an atlas and the index that was built from it.
 
-    Raises ProvenanceError where the labelled tables are not those that the index holds.
+    Raises:
+        ProvenanceError: The labelled tables have changed since the index was built.
     """
     index = load_index(index_folder)
     manifest = read_manifest(data)
     if manifest.labelled.table_hash != index.table_hash:
         raise ProvenanceError(
-            "the index was not made from this data, or its labelled images, labels or groups have "
-            f"changed since: run  {Stage.INDEX.command}  with the same --data"
+            "the index was not built from this data, or the labelled images, labels or groups have "
+            f"changed since then; run {Stage.INDEX.command} with the same --data"
         )
     return manifest, index
 

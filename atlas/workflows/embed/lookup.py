@@ -1,4 +1,4 @@
-"""The nearest known images of one query or several, and what they say of it."""
+"""Lookup: the nearest known images of queries, and whether the queries are known."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,8 +24,8 @@ from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.search.open_search import Search, open_search
 from retrieval.embedding import Embeds, about, embed_images, load_for_queries
 
-PICTURED = 6  # neighbours of a query
-PAGE_QUERIES = 20  # on one picture, and at once in memory
+PICTURED = 6  # the number of neighbours in a picture
+PAGE_QUERIES = 20  # the number of queries in a picture, and in memory at a time
 TILE_PX = 256
 
 COLUMNS = (
@@ -36,14 +36,15 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Lookup:
-    """What was found.
+    """The result of a lookup.
 
-    table: a row for each query and neighbour, with COLUMNS; a query that cannot be read has one
-        row, with its problem as its verdict.
-    verdicts: what is said of each query, in the order of the queries, as the end of a sentence.
-    problems: of the queries that cannot be read.
-    csv: the table as a file.
-    pages: pictures of the queries beside their neighbours, 20 queries on each.
+    Attributes:
+        table: One row of COLUMNS for each query and neighbour; a query that cannot be read has one
+            row, with its problem as the verdict.
+        verdicts: What is known of each query, in order, as the end of a sentence.
+        problems: The problems of queries that cannot be read.
+        csv: The table as a file.
+        pages: Pictures of the queries next to their neighbours, 20 queries each.
     """
 
     table: pd.DataFrame
@@ -120,6 +121,8 @@ def lookup(
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
+    """A neighbour of a query, with its pixels."""
+
     id: str
     similarity: float
     field: NDArray[np.uint8]
@@ -127,7 +130,7 @@ class Hit:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One query and its hits, best first. files: of the query."""
+    """A query and its hits, best first; `files` are those of the query."""
 
     name: str
     field: NDArray[np.uint8]
@@ -136,9 +139,10 @@ class Answer:
 
 
 def nearest_known(names: Sequence[str], index: IndexFolder, k: int) -> list[Answer]:
-    """Return the k nearest references of each image; fields C x H x W at the index's size.
+    """Return the k nearest references of each image, with pixels (C x H x W) at the index's size.
 
-    Raises UserError where an image cannot be read.
+    Raises:
+        UserError: An image cannot be read.
     """
     opened = _Opened(index=index)
     problems: dict[str, str] = {}
@@ -149,7 +153,11 @@ def nearest_known(names: Sequence[str], index: IndexFolder, k: int) -> list[Answ
 
 
 def field_of(name: str, spec: AtlasSpec, data: Path, size_px: int) -> NDArray[np.uint8]:
-    """Read an id of the atlas or the path of an image, C x size x size. Raises UserError."""
+    """Read an id of the atlas or the path of an image, C x size x size.
+
+    Raises:
+        UserError: The image cannot be read.
+    """
     try:
         return _read(find_query(name, spec, data).files, spec, size_px)
     except ImageProblem as problem:
@@ -158,7 +166,7 @@ def field_of(name: str, spec: AtlasSpec, data: Path, size_px: int) -> NDArray[np
 
 @dataclass(frozen=True, kw_only=True)
 class _Opened:
-    """An index with all that answers a query."""
+    """An index with everything that a query needs."""
 
     index: IndexFolder
     judge: Judge = field(default_factory=Judge)
@@ -181,7 +189,7 @@ def _open(index_folder: Path, data: Path | None) -> _Opened:
     if data is not None:
         index = replace(index, data=data)
     if not index.data.is_dir():
-        raise UserError(f"the atlas is not at {index.data} any more; give its place by --data")
+        raise UserError(f"the atlas is no longer at {index.data}; give its folder with --data")
     opened = _Opened(index=index)
     return replace(opened, judge=judge_beside(index_folder, opened.embedder.maker))
 
@@ -189,7 +197,7 @@ def _open(index_folder: Path, data: Path | None) -> _Opened:
 def _answers(
     queries: Sequence[Query], opened: _Opened, k: int, problems: dict[str, str]
 ) -> list[Answer]:
-    """The answers to those queries that can be read; `problems` is given the others."""
+    """Return the answers to the queries that can be read; add the others to `problems`."""
     index = opened.index
     fields: dict[str, NDArray[np.uint8]] = {}
     for query in queries:
@@ -269,7 +277,7 @@ def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
 
 
 def _same_pixels(answer: Answer, hit: Hit, opened: _Opened) -> bool:
-    """Whether the files agree in every pixel at their own size, which are read only if need be."""
+    """Return whether the files agree in every pixel at their own size."""
     if not np.array_equal(answer.field, hit.field):
         return False
     spec, files = opened.index.spec, opened.files.query(hit.id).files
@@ -296,8 +304,7 @@ def _pages(montage: Path) -> Iterator[Path]:
 
 
 def _remove_older(pages: Iterator[Path]) -> None:
-    """An earlier lookup may have had more queries."""
-    for page in pages:
+    for page in pages:  # an earlier lookup may have had more queries
         if not page.exists():
             return
         page.unlink()

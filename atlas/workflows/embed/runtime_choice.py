@@ -1,9 +1,9 @@
-"""Choosing what an embedder runs on: the fastest runtime whose embeddings are still the embedder's.
+"""The choice of the fastest runtime whose vectors are still those of the embedder.
 
-Every runtime is checked before it is taken, and gives way to the next more exact one where it
-fails: an export in float32 is compared with torch, fewer bits with float32. Embeddings in 8 bits
-have to find planted copies and siblings among the atlas's own images as well as those in float32
-do. Measurements are kept below `work`, and go into the index.
+Every runtime is checked before it is used. If it fails, the next more exact one is tried: an export
+in float32 is compared with torch, and lower precision with float32. Vectors in 8 bits must find
+planted copies and siblings among the atlas's images as well as float32 does. Measurements are kept
+below `work` and in the index.
 """
 
 from collections import Counter
@@ -36,18 +36,19 @@ LEAST_IMAGES, MOST_IMAGES, SHARE_OF_ATLAS = 64, 1000, 0.02
 PERCENTILE = 1
 LEAST_COSINE = {"float32": 0.9999, "bfloat16": 0.995}
 CALIBRATION_IMAGES = 300
-WORKING_PART = "backbone"  # of an EmbeddingNetwork: what 8 bits are worth it for
+WORKING_PART = "backbone"  # the part of an EmbeddingNetwork that is worth quantising
 LEAST_COPIES = 2000
 GALLERY_IMAGES = 2000
-LARGEST_FALL = 0.005  # of either recall, against float32
+LARGEST_FALL = 0.005  # the largest loss of either recall against float32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """Shares of queries whose nearest image is the right one; 0 where there are none.
+    """The shares of queries whose nearest image is the right one; 0 without queries.
 
-    copies: planted ones, which should find their source. siblings: images that share an identity
-    with another, which should find one of it.
+    Attributes:
+        copies, copy_count: Planted copies that find their source.
+        siblings, sibling_count: Images of repeated identities that find an image of their identity.
     """
 
     copies: float
@@ -56,7 +57,7 @@ class Recall:
     sibling_count: int
 
     def fall_to(self, other: "Recall") -> float:
-        """Return how much less the other finds of either, without the noise of its last digits."""
+        """Return the larger loss of recall in the other one, without floating-point noise."""
         return round(max(self.copies - other.copies, self.siblings - other.siblings), 9)
 
 
@@ -69,8 +70,15 @@ def with_runtime(
 ) -> Embedder:
     """Return the embedder with the wanted runtime, or with the next more exact one that passes.
 
-    references: images that it is checked on. work: where exports, checks and embeddings are kept.
-    Raises UserError for a runtime or precision that this machine does not have.
+    Args:
+        embedder: The embedder.
+        options: The wanted runtime and precision.
+        store: The images.
+        references: The images that the runtime is checked with.
+        work: Where exports, checks and vectors are kept.
+
+    Raises:
+        UserError: This machine does not have the runtime or precision.
     """
     checker = _Checker(
         embedder=replace(embedder, runtime=None), store=store, references=references, work=work
@@ -87,10 +95,10 @@ def with_runtime(
 def recall_of(
     embedder: Embedder, store: ImageStore, references: Manifest, *, folder: Path
 ) -> Recall:
-    """Measure what an embedder finds among 2,000 of the references, by whole identities, or all.
+    """Measure what an embedder finds among 2,000 of the references, or all if there are fewer.
 
-    2,000 edited copies are planted, several of an image where there are fewer. Embeddings are kept
-    below `folder`.
+    Identities are not divided. 2,000 edited copies are planted, several of an image if there are
+    fewer images. Vectors are kept below `folder`.
     """
     identities = {row.id: row.identity for row in references.rows}
     gallery_ids = _gallery(identities)
@@ -124,7 +132,7 @@ def recall_of(
 
 @dataclass(frozen=True, kw_only=True)
 class _Checker:
-    """embedder: on torch in float32."""
+    """Checks runtimes against `embedder`, which runs on torch in float32."""
 
     embedder: Embedder
     store: ImageStore
@@ -132,7 +140,7 @@ class _Checker:
     work: Path
 
     def checked(self, choice: RuntimeChoice) -> tuple[Embedder, dict[str, Any]]:
-        """The embedder on it, where that could be made, and what was measured or is kept."""
+        """Return the embedder on this runtime, if there is one, and the check of it."""
         name: dict[str, Any] = {**asdict(choice), "versions": versions(choice)}
         if choice == TORCH_FLOAT32:
             return self._on(EmbedderRuntime(choice=choice)), {**name, "passed": True}
@@ -149,7 +157,7 @@ class _Checker:
         return replace(self.embedder, runtime=runtime)
 
     def _folder(self, choice: RuntimeChoice) -> Path:
-        """Of one embedder and one state of the libraries."""
+        """Return the folder for this embedder and these versions of libraries."""
         key = content_hash(self.embedder.fingerprint, json_text(versions(choice)))
         return self.work / "runtimes" / key
 
@@ -192,11 +200,11 @@ class _Checker:
         return {**measured, **recalls, "passed": exact.fall_to(own) <= LARGEST_FALL}
 
     def _cosines(self, ready: Embedder) -> Any:
-        """Return the cosines to float32, of the first images, which are decoded first.
+        """Return the cosines to float32 of the first images, which are decoded first.
 
-        An export in float32 is compared with torch, which is slow on a processor. It differs by
-        rounding alone, so that few images show whether it is right. Fewer bits are compared with
-        that export, on a share of the images.
+        An export in float32 is compared with torch, which is slow on a processor; as it differs
+        only by rounding, a few images suffice. Lower precision is compared with that export, on a
+        share of the images.
         """
         reference, count = self.embedder, EXPORT_IMAGES
         if ready.choice.precision != "float32":
@@ -219,7 +227,7 @@ class _Checker:
         return (exact * own).sum(axis=1)
 
     def _most_exact(self) -> Embedder:
-        """In float32, by the faster runtime where that passes."""
+        """Return the embedder in float32, by the faster runtime if that passes."""
         ready, check = self.checked(RuntimeChoice(runtime="openvino", precision="float32"))
         return ready if check["passed"] else self.embedder
 
@@ -228,7 +236,7 @@ class _Checker:
 
 
 def _gallery(identities: dict[str, str | None]) -> list[str]:
-    """Images of one identity are all in or all out."""
+    """Return images until there are enough; identities are included completely or not at all."""
     groups: dict[str, list[str]] = {}
     for image_id, identity in identities.items():
         groups.setdefault(f"identity {identity}" if identity else image_id, []).append(image_id)
@@ -241,7 +249,7 @@ def _gallery(identities: dict[str, str | None]) -> list[str]:
 
 
 def _planted(ids: Sequence[str], stored: Images, *, channels: int) -> list[PlantedCopies]:
-    """Rounds of at most one copy of an image, each with other edits."""
+    """Return rounds of at most one copy of each image, each with different edits."""
     rounds: list[PlantedCopies] = []
     left = LEAST_COPIES
     while left > 0:

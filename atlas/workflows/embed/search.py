@@ -22,7 +22,7 @@ COLUMNS = ("query", "rank", "match", "similarity", "labels", "identity")
 def search_index(
     index: IndexFolder, queries: Sequence[str | Path | NDArray[np.uint8]], k: int
 ) -> pd.DataFrame:
-    """Return the k most similar references of each query, see `Index.search`."""
+    """Return the k most similar references of each query; see `Index.search`."""
     if k < 1:
         raise UserError(f"k must be at least 1 (got {k})")
     if not len(queries):
@@ -47,13 +47,13 @@ def search_index(
 
 
 def _field(query: str | Path | NDArray[np.uint8], index: IndexFolder) -> NDArray[np.uint8]:
-    """Return the query as the index sees images, C x size x size."""
+    """Return the query in the form of the index's images, C x size x size."""
     if not isinstance(query, np.ndarray):
         return field_of(str(query), index.spec, index.data, index.image_size_px)
     channels = len(index.spec.channels)
     if query.dtype != np.uint8 or query.ndim != 3 or query.shape[0] != channels:
         raise UserError(
-            f"an array must be uint8 and {channels} x height x width, as the index has {channels} "
-            f"channels (got {query.dtype}, {' x '.join(map(str, query.shape))})"
+            f"an array must be uint8 with the shape {channels} x height x width, because the index "
+            f"has {channels} channels (got {query.dtype}, {' x '.join(map(str, query.shape))})"
         )
     return resize_field(query, index.image_size_px)

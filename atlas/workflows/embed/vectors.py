@@ -1,4 +1,4 @@
-"""Vectors of an atlas's images, whatever makes them: a frozen backbone, an embedder, a classifier."""
+"""Vectors of an atlas's images, made by a frozen backbone, an embedder or a classifier."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,11 +27,15 @@ Views = Literal[1, 8]
 
 @dataclass(frozen=True, kw_only=True)
 class VectorSource:
-    """What gives vectors, and the images as it sees them.
+    """A source of vectors.
 
-    embed: ids -> their vectors of unit length; what is embedded is kept, so runs are resumable.
-    started_from: where its weights came from. held_out: what its training did not see, where it
-        says so.
+    Attributes:
+        kind: What makes the vectors.
+        store: The images at the size it needs.
+        embed: Returns the vectors of ids, of unit length. Finished vectors are kept, so runs are
+            resumable.
+        started_from: The origin of its weights.
+        held_out: The images that it did not train on, if it says so.
     """
 
     kind: Literal["frozen", "embedder", "classifier"]
@@ -44,17 +48,26 @@ class VectorSource:
 def open_vectors(
     source: str, manifest: Manifest, work: Path, *, views: Views | None = None
 ) -> VectorSource:
-    """Open what makes vectors; images and vectors are kept below `work`.
+    """Open a source of vectors; images and vectors are kept below `work`.
 
-    source: "frozen" for a pretrained backbone as it is, or the folder of an embedder or classifier.
-    A classifier gives its last layer's input. views: in place of the embedder's own.
-    Raises MissingStageError where there is none, DataError where it learned from other channels,
-    UserError for views of what is no trained embedder.
+    A classifier gives the input of its last layer.
+
+    Args:
+        source: "frozen" for a pretrained backbone without training, or the folder of an embedder or
+            classifier.
+        manifest: The atlas.
+        work: Where images and vectors are kept.
+        views: The number of flips and rotations to average, instead of the embedder's own.
+
+    Raises:
+        MissingStageError: There is no embedder or classifier.
+        DataError: It was trained on other channels.
+        UserError: `views` are given for something that is not a trained embedder.
     """
     folder = Path(source)
     if source != FROZEN and (folder / CARD_FILE).exists():
         if views is not None:
-            raise UserError(f"{source} is a classifier, which has one view: leave out --views")
+            raise UserError(f"{source} is a classifier, which has only one view; omit --views")
         return _of_classifier(folder, manifest, work)
     embedder, store = embedder_and_store(source, manifest, work)
     if views is not None:
@@ -69,7 +82,7 @@ def open_vectors(
 
 
 def embedder_and_store(source: str, manifest: Manifest, work: Path) -> tuple[Embedder, ImageStore]:
-    """Return an embedder, and the atlas's images at its size, kept below `work`."""
+    """Return an embedder, and the atlas's images at its size, which are kept below `work`."""
     size_px = embedded_size_px(source, manifest)
     with store_being_filled(manifest, work, size_px=size_px) as store:
         embedder = open_embedder(source, store, manifest.labelled)
@@ -83,9 +96,15 @@ def open_embedder(
     *,
     on_runtime: Callable[[Embedder], Embedder] = lambda bare: bare,
 ) -> Embedder:
-    """Read an embedder; a frozen one is whitened on `references`, which may still be decoded.
+    """Read an embedder, or make a frozen one that is whitened on `references`.
 
-    on_runtime: As for `frozen_embedder`.
+    Images of `references` may still be decoded by another thread.
+
+    Args:
+        source: "frozen", or the folder of an embedder.
+        store: The images.
+        references: The images that a frozen embedder is whitened on.
+        on_runtime: As for `frozen_embedder`.
     """
     if source == FROZEN:
         return frozen_embedder(store, references.ids, on_runtime=on_runtime)
@@ -94,12 +113,15 @@ def open_embedder(
 
 
 def with_views(embedder: Embedder, views: Views) -> Embedder:
-    """Return the embedder over so many flips and rotations, on torch; its network is changed.
+    """Return the embedder averaged over this number of flips and rotations, on torch.
 
-    Raises UserError for a frozen one, whose whitening was measured over all eight.
+    The network of the embedder is changed.
+
+    Raises:
+        UserError: The embedder is frozen; its whitening was measured over all eight views.
     """
     if isinstance(embedder.settings, FrozenSettings):
-        raise UserError("a frozen embedder is whitened over all 8 views: leave out --views")
+        raise UserError("a frozen embedder always averages all 8 views; omit --views")
     embedder.network.views = views
     settings = replace(embedder.settings, views=views)
     return replace(embedder, settings=settings, runtime=None)  # an export has its own views
@@ -108,7 +130,7 @@ def with_views(embedder: Embedder, views: Views) -> Embedder:
 def embed_splits(
     embed: Callable[[Sequence[str]], EmbeddingSet], manifest: Manifest, *, test: bool
 ) -> EmbeddingSet:
-    """Embed labelled and test images apart, as the other commands embed and keep them."""
+    """Embed labelled and test images separately, so that vectors of other commands are reused."""
     splits = [manifest.labelled.ids, *([manifest.of("test").ids] if test else [])]
     return joined([embed(ids) for ids in splits])
 

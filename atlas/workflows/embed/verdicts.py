@@ -1,9 +1,9 @@
-"""What is said of a query: whether it is known, by the thresholds that find_leaks measured."""
+"""Verdicts on queries: whether they are known, by the thresholds that find_leaks measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """A reference beside a query.
+    """A reference that was compared with a query.
 
-    similarity: cosine of the embeddings.
-    score: registration score, -1 to 1.
-    same_pixels: whether both files hold the same pixels.
-    identity: of the reference, "" where none is known.
+    Attributes:
+        id: The reference.
+        similarity: The cosine of the vectors.
+        score: The registration score, -1 to 1.
+        same_pixels: Whether both files have the same pixels.
+        identity: The identity of the reference, or "".
     """
 
     id: str
@@ -36,10 +38,12 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """Says in words what a query is.
+    """A judge of queries.
 
-    copies: the calibration of copies; None where nothing was measured for this index.
-    sibling_threshold: similarity from which a sibling is claimed; None where none is.
+    Attributes:
+        copies: The calibration of copies; None if nothing was measured for this index.
+        sibling_threshold: The similarity from which a sibling is claimed; None if none is.
+        registration: The settings of the registration.
     """
 
     copies: "SameImageCalibration | None" = None
@@ -47,25 +51,29 @@ class Judge:
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
 
     def verdict(self, compared: Sequence[Compared]) -> str:
-        """Return what is known of a query, as the end of a sentence that begins with its name.
+        """Return what is known of a query, as the end of a sentence that starts with its name.
 
-        compared: its references, most similar first.
+        Args:
+            compared: The references, most similar first.
         """
         if not compared:
-            return "has nothing to be compared with"
+            return "cannot be compared, because the index is empty"
         equal = [one for one in compared if one.same_pixels]
         if equal:
             return f"has the same pixels as {', '.join(one.id for one in equal)}"
         best = max(compared, key=lambda one: one.score)
         if self.copies is None:
-            return f"is most similar to {_described(compared[0])}; no threshold was measured"
+            return (
+                f"is most similar to {_described(compared[0])}; whether it is a copy is unknown, "
+                "because no threshold was measured (find_leaks measures it)"
+            )
         if best.score >= self.copies.threshold:
             return f"is a copy of {_described(best)}"
         if best.score > -1 and self.copies.probability(np.array([best.score]))[0] >= PROBABLE:
             return f"is probably a copy of {_described(best)}"
         if sibling := self._sibling(compared):
             return f"is probably a sibling of {_described(sibling)}, identity {sibling.identity}"
-        return f"is like nothing that is known; most similar is {_described(compared[0])}"
+        return f"is not known; the most similar image is {_described(compared[0])}"
 
     def _sibling(self, compared: Sequence[Compared]) -> Compared | None:
         if self.sibling_threshold is None:
@@ -75,41 +83,32 @@ class Judge:
 
 
 def judge_beside(index_folder: Path, maker: str) -> Judge:
-    """Return what `leaks/calibration.json` beside an index says of claims.
+    """Return a judge with the thresholds in `leaks/calibration.json` next to an index.
 
-    It says nothing where it is missing, or was measured with another embedder. maker: the
-    fingerprint of the index's embedder.
+    Without that file, or if it was measured with another embedder, the judge has no thresholds.
+
+    Args:
+        index_folder: The index folder.
+        maker: The fingerprint of the embedder of the index.
     """
     path = index_folder.resolve().parent / "leaks" / CALIBRATION_FILE
     if not path.exists():
         return Judge()
-    from index.copies.calibration import SameImageCalibration  # loads scipy.stats: a second
+    # Imported only here, because it loads scipy.stats, which takes a second.
+    from index.copies.calibration import SameImageCalibration, restored
 
     stored = read_json(path, stage=Stage.LEAKS)
     if stored.get("embedder") != maker:
         return Judge()
     try:
         return Judge(
-            copies=SameImageCalibration(**_restored(stored[SAME_IMAGE])),
+            copies=SameImageCalibration(**restored(stored[SAME_IMAGE])),
             sibling_threshold=stored[SIBLING]["threshold"],
-            registration=RegistrationSettings(**_restored(stored["registration"])),
+            registration=RegistrationSettings(**restored(stored["registration"])),
         )
-    except (KeyError, TypeError):  # of an earlier version
+    except (KeyError, TypeError):  # the file was written by an earlier version
         return Judge()
 
 
 def _described(one: Compared) -> str:
     return f"{one.id} (registration score {one.score:.2f}, similarity {one.similarity:.2f})"
-
-
-def _restored(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has lists where the dataclasses have tuples, and a dictionary for the guarantee."""
-
-    from index.copies.guarantee import Guarantee
-
-    def value(name: str, said: Any) -> Any:
-        if name == "guarantee" and said is not None:
-            return Guarantee(**said)
-        return tuple(said) if isinstance(said, list) else said
-
-    return {name: value(name, said) for name, said in stored.items()}

@@ -1,9 +1,8 @@
-"""What helps after the network: views, whitening, score normalisation and re-ranking.
+"""An ablation of what follows the network: views, whitening, score normalisation and re-ranking.
 
-Score normalisation and re-ranking are not combined: re-ranking weighs a cosine against a share of
-neighbours, and how a normalised similarity, which has no bounds, should be scaled for that is one
-more choice, without a paper to take it from. Re-ranking sees the other queries, as its paper does,
-though not their labels. Axis Q: queries.
+Score normalisation and re-ranking are not combined. Re-ranking weighs a cosine against a share of
+neighbours, and no paper says how an unbounded normalised similarity should be scaled for that.
+Re-ranking sees the other queries, as in its paper, but not their labels. Axis Q: queries.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -63,7 +62,7 @@ SELECTED_BY = "map_at_r"
 
 @dataclass(frozen=True, kw_only=True)
 class Combination:
-    """What is done, in this order. whitening "class": by the scatter within classes."""
+    """A combination of steps, in order; the whitening "class" uses the scatter within classes."""
 
     views: Views
     whitening: Whitening
@@ -71,6 +70,7 @@ class Combination:
 
     @property
     def name(self) -> str:
+        """Return the combination in words."""
         done = (
             (self.views > 1, f"{self.views} views"),
             (self.whitening != "none", f"{self.whitening} whitening"),
@@ -81,7 +81,12 @@ class Combination:
 
 @dataclass(frozen=True, kw_only=True)
 class Background:
-    """What whitening and cohort are learned from, never queries. classes: of ids that have one."""
+    """The images that whitening and cohort are learned from, which are never queries.
+
+    Attributes:
+        ids: The images.
+        classes: The class of each image that has one.
+    """
 
     ids: tuple[str, ...]
     classes: Mapping[str, Hashable]
@@ -95,12 +100,20 @@ def ablate_retrieval(
     held_out: Path | None = None,
     classes: Literal["auto"] | ClassKind = "auto",
 ) -> pd.DataFrame:
-    """Write ablation.csv, .png and .json to `out`; return the table.
+    """Write ablation.csv, .png and .json to `out`, and return the table.
 
-    embedder: a folder that `train-embedder` wrote, or "frozen". held_out: the embedder whose
-    held-out images are asked for, for "frozen". With DATA/truth.csv, test images are asked for too.
-    Images and vectors are kept in the folder `store` beside `out`, so that the run is resumable.
-    Raises UserError where nothing can be asked for.
+    With DATA/truth.csv, test images are queries too. Images and vectors are kept in the folder
+    `store` next to `out`, so the run is resumable.
+
+    Args:
+        data: The atlas folder.
+        embedder: The folder of an embedder, or "frozen".
+        out: The folder to write.
+        held_out: The embedder whose held-out images are the queries, for "frozen".
+        classes: What a class is.
+
+    Raises:
+        UserError: There are no queries.
     """
     check_replaceable(out, holds=TABLE_FILE)
     manifest = read_manifest(data)
@@ -109,7 +122,7 @@ def ablate_retrieval(
     unseen = held_out_lists(ready.held_out, held_out)
     kind = class_kind(manifest, classes)
     made = trained_protocols(manifest, kind, unseen, seed=0)
-    # Whether a class is known at all is no matter of ranks.
+    # The open set asks whether a class is known at all, which ranks cannot answer.
     ranked = [protocol for protocol in made if protocol.name != "open_set"]
     protocols = with_truth(ranked, manifest, truth)
     untrained = {*unseen.held_out_ids, *unseen.unseen_identity_ids}
@@ -145,12 +158,14 @@ def ablation_table(
     vectors_by_views: Mapping[Views, EmbeddingSet],
     background: Background,
 ) -> pd.DataFrame:
-    """Return a row for each protocol and combination, the one that does least first.
+    """Return one row for each protocol and combination, the simplest combination first.
 
-    Columns: protocol, combination, its three parts, queries (those with a right answer), top1,
-    r_precision, map_at_r, and of each of these `_gain` over the first combination with its standard
-    error, over queries as pairs. Protocols without a right answer have no rows.
-    Raises UserError where none has one.
+    The columns are protocol, combination, its three parts, queries (those with a right answer),
+    top1, r_precision and map_at_r. Each of these three has a `_gain` over the first combination and
+    its standard error, over queries as pairs. Protocols without a right answer have no rows.
+
+    Raises:
+        UserError: No protocol has a right answer.
     """
     rows = []
     first: dict[str, pd.DataFrame] = {}
@@ -162,7 +177,7 @@ def ablation_table(
             counted = {**vars(combination), "queries": len(of_queries)}
             rows.append({**about, **counted, **of_queries.mean(), **_gains(of_queries, base)})
     if not rows:
-        raise UserError("nothing to measure by: no query has a reference of its class")
+        raise UserError("there is nothing to measure: no query has a reference of its class")
     order = {protocol.name: n for n, protocol in enumerate(protocols)}
     return pd.DataFrame(rows).sort_values(
         "protocol", key=lambda names: names.map(order), kind="stable", ignore_index=True
@@ -170,16 +185,19 @@ def ablation_table(
 
 
 def winners(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the row of each protocol with the highest MAP@R, the first of equal ones.
+    """Return the row of each protocol with the highest MAP@R, the first in a tie.
 
-    The winner is chosen on the queries that it is measured by, which flatters it; standard errors
-    take queries for independent.
+    The winner is chosen with the queries that it is measured on, so its figures are optimistic.
+    Standard errors assume that queries are independent.
     """
     return table.loc[table.groupby("protocol", sort=False)[SELECTED_BY].idxmax()]
 
 
 def _variants(embedder: Embedder) -> Iterator[Embedder]:
-    """Over one view and over eight, one at a time: they share a network. A frozen one has eight."""
+    """Yield the embedder with one view and then with eight, because both share a network.
+
+    A frozen embedder always has eight.
+    """
     if isinstance(embedder.settings, FrozenSettings):
         yield embedder
         return
@@ -224,7 +242,7 @@ def _similarities(
 
 
 def _of_queries(scores: QueryScores) -> pd.DataFrame:
-    """The scores of each query that has a right answer."""
+    """Return the scores of each query that has a right answer."""
     counted = scores.at(np.flatnonzero(scores.relevant_Q > 0))
     return pd.DataFrame(
         {

@@ -1,8 +1,8 @@
-"""An embedder trained and measured fold by fold, beside the frozen one.
+"""Cross-validation: train and measure an embedder fold by fold, and the frozen one for comparison.
 
-The labelled images of the atlas are divided into folds. A query finds its kind where the answer is
-an image of the same identity where identities are the classes, else of the same labels; images of a
-class of their own are in no fold.
+The labelled images of the atlas are divided into folds. The right answer to a query is an image of
+the same identity if identities are the classes, and otherwise an image with the same labels. Images
+whose class has no other image are in no fold.
 """
 
 import logging
@@ -48,7 +48,14 @@ Figures = dict[str, float | None]
 
 @dataclass(frozen=True, kw_only=True)
 class FoldedAtlas:
-    """class_of: of every image that is in a fold, by id."""
+    """An atlas that is divided into folds.
+
+    Attributes:
+        manifest: The atlas.
+        store: The images.
+        class_of: The class of every image that is in a fold, by id.
+        folds: The folds.
+    """
 
     manifest: Manifest
     store: ImageStore
@@ -57,10 +64,11 @@ class FoldedAtlas:
 
     @property
     def ids(self) -> tuple[str, ...]:
+        """Return the images that are in a fold."""
         return tuple(self.class_of)
 
     def about(self, how: FoldSettings) -> dict[str, Any]:
-        """What folds and images follow from, for `claim_folder`."""
+        """Return what the folds and images depend on, for `claim_folder`."""
         return {
             **asdict(how),
             "images": self.store.content_hash,
@@ -74,10 +82,14 @@ def cross_validate(
     settings: EmbedderSettings,
     how: FoldSettings,
 ) -> pd.DataFrame:
-    """Train and measure every fold, a run folder each below `out`; return the rows of folds.csv.
+    """Train and measure every fold in a run folder below `out`, and return the rows of folds.csv.
 
-    Writes folds.csv and summary.json (`summary_of`). The run is resumable, finished folds are only
-    read. Raises DataError for the data folder, UserError where `out` holds another run.
+    Writes folds.csv and summary.json (`summary_of`). The run is resumable: finished folds are only
+    read.
+
+    Raises:
+        DataError: The data folder has problems.
+        UserError: `out` contains another run.
     """
     atlas, settings = fold_atlas(data, out, settings, how)
     claim_folder(out, atlas.about(how) | {"embedder": asdict(settings)})
@@ -93,10 +105,14 @@ def cross_validate(
 def fold_atlas(
     data: Path, out: Path, settings: EmbedderSettings, how: FoldSettings
 ) -> tuple[FoldedAtlas, EmbedderSettings]:
-    """Read the atlas, fill its store beside `out`, and divide it; return settings with its size.
+    """Read the atlas, fill its image store next to `out`, and divide it.
 
-    Raises DataError for the data folder, UserError for settings that cannot work and where a class
-    cannot be divided.
+    Returns:
+        The divided atlas, and the settings with the image size.
+
+    Raises:
+        DataError: The data folder has problems.
+        UserError: The settings cannot work, or a class cannot be divided.
     """
     manifest, store, settings = atlas_to_train_on(data, out, settings)
     class_of = classes_to_find(manifest, settings)
@@ -110,7 +126,7 @@ def fold_atlas(
 
 
 def classes_to_find(manifest: Manifest, settings: EmbedderSettings) -> dict[str, str]:
-    """Return id -> class of the labelled rows, sorted by id, without classes of one image."""
+    """Return the class of each labelled image, sorted by id, without classes of one image."""
     by_identity = _finds_identities(manifest, settings)
     name_of = {
         row.id: row.identity if by_identity else format_labels(tuple(sorted(row.labels or ())))
@@ -126,7 +142,7 @@ def train_on(
     settings: EmbedderSettings,
     folder: Path,
 ) -> Embedder:
-    """Train on a fold's training images alone; the run is resumable, see `train_embedder`."""
+    """Train on the training images of a fold only; the run is resumable, see `train_embedder`."""
     rows = tuple(atlas.manifest.by_id[image_id] for image_id in fold.training_ids)
     manifest = Manifest(spec=atlas.manifest.spec, rows=rows)
     return training.train_embedder(manifest, atlas.store, settings, folder)
@@ -135,8 +151,8 @@ def train_on(
 def figures_of(embeddings: EmbeddingSet, fold: Fold, class_of: dict[str, str]) -> Figures:
     """Return a figure for each of METRICS.
 
-    The first three rank the training images for every test image; verification is of pairs of
-    test images, None where there are fewer than ten of a kind.
+    The first three rank the training images for every test image. Verification uses pairs of test
+    images; it is None with fewer than ten pairs of a kind.
     """
     queries = embeddings.aligned_to(fold.test_ids)
     references = embeddings.aligned_to(fold.training_ids)
@@ -152,7 +168,7 @@ def figures_of(embeddings: EmbeddingSet, fold: Fold, class_of: dict[str, str]) -
 
 
 def summary_of(table: pd.DataFrame) -> dict[str, dict[str, Figures]]:
-    """Return embedder -> metric -> mean and sample standard deviation (std) over a table's rows."""
+    """Return the mean and sample standard deviation (std) over the rows, by embedder and metric."""
     spread = table.drop(columns="fold").apply(pd.to_numeric).agg(["mean", "std"])
     return {
         embedder: {
@@ -167,7 +183,7 @@ def summary_of(table: pd.DataFrame) -> dict[str, dict[str, Figures]]:
 
 
 def frozen_features(atlas: FoldedAtlas, folder: Path) -> EmbeddingSet:
-    """Return frozen embeddings before whitening, which each fold learns on its own images."""
+    """Return frozen vectors before whitening, which each fold learns on its own images."""
     return embed_store(bare_embedder(atlas.store), atlas.store, atlas.ids, folder=folder)
 
 
@@ -181,7 +197,7 @@ def _fold_row(
     path = folder / "figures.json"
     if not path.exists():
         training, tested = len(fold.training_ids), len(fold.test_ids)
-        LOGGER.info(f"{fold.name}: {training} images train, {tested} are tested")
+        LOGGER.info(f"{fold.name}: {training} training images, {tested} test images")
         embedder = train_on(atlas, fold, settings, folder)
         trained = embed_store(embedder, atlas.store, atlas.ids, folder=folder / "embeddings")
         frozen = whiten(whitening_of(raw.aligned_to(fold.training_ids).vectors_ND), raw)
@@ -203,7 +219,10 @@ def _finds_identities(manifest: Manifest, settings: EmbedderSettings) -> bool:
 
 
 def _ties(manifest: Manifest, settings: EmbedderSettings) -> dict[str, str]:
-    """id -> the group it must not be parted from; not its identity, where that is to be found."""
+    """Return the group of each image that must not be divided.
+
+    Identities do not count if they are the classes.
+    """
     if _finds_identities(manifest, settings):
         rows = tuple(replace(row, identity=None) for row in manifest.rows)
         manifest = Manifest(spec=manifest.spec, rows=rows)

@@ -1,4 +1,4 @@
-"""The evaluation of an embedder: figures, tables and pictures of every protocol."""
+"""Evaluation of an embedder: figures, tables and pictures of every protocol."""
 
 import os
 from collections import Counter
@@ -43,9 +43,13 @@ CURVE_COLUMNS = ("protocol", "false_accept_rate", "true_accept_rate", "threshold
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(InFolder):
-    """The figures of an embedder, and the folder that holds them.
+    """The figures of an embedder, and the folder that contains them.
 
-    notes: What the figures do not mean.
+    Attributes:
+        folder: The folder.
+        measurements: The figures of each protocol.
+        started_from: The origin of the embedder's weights.
+        notes: Warnings about the figures.
     """
 
     folder: Path
@@ -58,9 +62,8 @@ class Evaluation(InFolder):
         """The result in one sentence."""
         first = summarise(self.measurements[0].scores)
         return (
-            f"Of {first.queries} queries ({self.measurements[0].protocol.name}), "
-            f"{first.hits_at[1] / max(first.queries, 1):.1%} have an image of their own class as "
-            "their nearest neighbour."
+            f"{first.hits_at[1] / max(first.queries, 1):.1%} of {first.queries} queries (protocol "
+            f"{self.measurements[0].protocol.name}) have a nearest neighbour of their own class."
         )
 
 
@@ -127,27 +130,32 @@ def evaluate(
 
 
 def held_out_lists(own: HeldOut, borrowed: Path | None) -> HeldOut:
-    """Return an embedder's own lists, or those of the embedder in the folder `borrowed`.
+    """Return the lists of held-out images of an embedder, or of the one in the folder `borrowed`.
 
-    Raises UserError where it has lists of its own and would be asked for others.
+    Raises:
+        UserError: The embedder has lists of its own that differ.
     """
     if borrowed is None:
         return own
     lists = load_embedder(borrowed).held_out
     if own not in (HeldOut(), lists):
-        raise UserError("the embedder keeps lists of its own held-out fields: leave out --held-out")
+        raise UserError("the embedder has its own list of held-out fields; omit --held-out")
     return lists
 
 
 def with_truth(
     made: list[Protocol], manifest: Manifest, truth: pd.DataFrame | None
 ) -> list[Protocol]:
-    """Return these protocols and those of test images. Raises UserError where there are none."""
+    """Return these protocols and those of test images.
+
+    Raises:
+        UserError: There are no protocols.
+    """
     if truth is not None:
         made = [*made, *truth_protocols(manifest, truth)]
     if not made:
         raise UserError(
-            "nothing to measure by: no field of this data was held out, and there is no "
+            "there is nothing to measure: no field of this data was held out, and there is no "
             f"{TRUTH_FILE}; give --held-out an embedder that was trained on this data"
         )
     return made
@@ -156,16 +164,16 @@ def with_truth(
 def _notes(source: VectorSource, borrowed: Path | None) -> tuple[str, ...]:
     if borrowed is None:
         return ()
-    notes = (f"held-out fields are those of {borrowed}",)
+    notes = (f"the held-out fields are those of {borrowed}",)
     if source.kind != "frozen" and source.held_out == HeldOut():
-        return (*notes, "what is evaluated may have trained on them")
+        return (*notes, "the evaluated network may have been trained on them")
     return notes
 
 
 def _save_tables(
     folder: Path, name: str, measured: Sequence[Measurement], about: dict[str, Any]
 ) -> None:
-    """Write per_class.csv, cmc.csv, verification.csv, and last all figures as JSON to `name`."""
+    """Write per_class.csv, cmc.csv and verification.csv, and all figures as JSON to `name`."""
     per_class = pd.concat([_per_class(one) for one in measured], ignore_index=True)
     save_table(folder / "per_class.csv", per_class)
     save_table(folder / "cmc.csv", pd.DataFrame(row for one in measured for row in _cmc(one)))
@@ -181,7 +189,7 @@ def _save_tables(
 
 
 def _class_text(name: Hashable) -> str:
-    """Return a class as tables hold it: an identity, or label numbers joined by spaces."""
+    """Return a class as tables contain it: an identity, or label numbers separated by spaces."""
     return " ".join(map(str, name)) if isinstance(name, tuple) else str(name)
 
 
@@ -218,7 +226,7 @@ def _ranking(summary: RankingSummary) -> dict[str, Any]:
 
 
 def _mean_of_classes(measured: Measurement) -> dict[str, Any]:
-    """Every class weighs alike, however many queries it has."""
+    """Return the mean over classes, which gives every class the same weight."""
     table = _per_class(measured)
     table = table[table["queries"] > 0]
     columns = ("recall_at_1", "r_precision", "map_at_r")
@@ -227,7 +235,7 @@ def _mean_of_classes(measured: Measurement) -> dict[str, Any]:
 
 def _verification(found: Verification | None) -> dict[str, Any]:
     if found is None:
-        return {"note": "fewer than 10 pairs of queries of the same class, or of different ones"}
+        return {"note": "fewer than 10 pairs of queries of the same class, or of different classes"}
     return {
         "same_pairs": len(found.same_P),
         "different_pairs": len(found.different_P),
@@ -241,7 +249,9 @@ def _verification(found: Verification | None) -> dict[str, Any]:
                 **Share(count=point.accepted, of=point.of).in_figures,
             }
             if point.accepted is not None and point.of is not None
-            else {"note": f"fewer than {10 / point.false_accept_rate:.0f} different pairs"}
+            else {
+                "note": f"fewer than {10 / point.false_accept_rate:.0f} pairs of different classes"
+            }
             for point in found.operating_points
         },
         "note": "images occur in several pairs, so intervals of true accept rates are too narrow",
@@ -250,7 +260,7 @@ def _verification(found: Verification | None) -> dict[str, Any]:
 
 def _identification(found: Identification | None) -> dict[str, Any]:
     if found is None:
-        return {"note": "fewer than 100 impostors among the queries, or nobody else"}
+        return {"note": "fewer than 100 impostors among the queries, or only impostors"}
     return {
         **asdict(found),
         "detection_and_identification_rate": Share(
@@ -283,7 +293,7 @@ def _per_class(measured: Measurement) -> pd.DataFrame:
 
 
 def _most_confused(measured: Measurement, scores: QueryScores) -> tuple[str, int]:
-    """The class that its queries' nearest reference has most often instead, and how often."""
+    """Return the wrong class that is nearest most often, and how often."""
     classes = measured.protocol.classes
     wrong = Counter(
         _class_text(classes.get(scores.nearest_ids[n], "no class"))
@@ -301,5 +311,4 @@ def _cmc(measured: Measurement) -> Iterator[dict[str, Any]]:
 
 
 def _number(value: float) -> float | None:
-    """JSON knows no NaN."""
-    return None if np.isnan(value) else float(value)
+    return None if np.isnan(value) else float(value)  # JSON has no NaN

@@ -1,10 +1,10 @@
-"""Losses side by side: the rows of the ArcFace paper's Table 2, on an atlas's folds.
+"""A comparison of losses: the rows of the ArcFace paper's Table 2, on the folds of an atlas.
 
-Every run of a seed starts from the same backbone and head, whatever the loss, and sees the same
-images in the same order. Class vectors are drawn from the seed too, alike for all losses but
-softmax, which starts as a linear layer does. Learning rate, epochs, sampler and all else are the
-recipe's for every loss and tuned for none: a loss that wants another rate is at a disadvantage,
-and so are triplets where batches hold few images of a class.
+All runs of a seed start from the same backbone and head, whatever the loss, and see the same images
+in the same order. Class vectors also depend only on the seed, except for softmax, which starts as a
+linear layer. Learning rate, epochs, sampler and everything else follow the recipe for every loss
+and are tuned for none. A loss that needs another learning rate is at a disadvantage, and so are
+triplets if batches have few images of a class.
 """
 
 import logging
@@ -44,9 +44,9 @@ RUNS_FILE = "losses.csv"
 KEY = ("loss", "seed", "fold")
 Finished = dict[tuple[str, int, str], Figures]
 
-# Deng et al., ArcFace (CVPR 2019), Table 2, in its order; margins are those in the brackets. The
-# paper adds the angular terms as they stand in its equations 5 and 6, so they weigh 1; of the
-# triplet's weight beside ArcFace it says nothing, and it weighs 1 too.
+# Deng et al., ArcFace (CVPR 2019), Table 2, in its order, with the margins in brackets. The paper
+# adds the angular terms of its equations 5 and 6 without weights, so their weights are 1. It does
+# not give the weight of the triplet loss next to ArcFace, which is 1 here, too.
 TABLE_2: dict[str, LossSettings] = {
     "ArcFace (0.4)": LossSettings(name="arcface", margin_radians=0.4),
     "ArcFace (0.45)": LossSettings(name="arcface", margin_radians=0.45),
@@ -77,7 +77,7 @@ TABLE_2: dict[str, LossSettings] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One training. loss: a row of TABLE_2."""
+    """A training run with a loss of TABLE_2."""
 
     loss: str
     seed: int
@@ -85,10 +85,12 @@ class Run:
 
     @property
     def key(self) -> tuple[str, int, str]:
+        """Return what identifies the run."""
         return self.loss, self.seed, self.fold.name
 
     @property
     def folder_name(self) -> str:
+        """Return the name of the run folder."""
         plain = re.sub(r"[^a-z0-9.]+", "-", self.loss.lower()).strip("-")
         return f"{plain}-seed{self.seed}-{self.fold.name}"
 
@@ -102,16 +104,27 @@ def compare_losses(
     *,
     jobs: int,
 ) -> pd.DataFrame:
-    """Train every asked-for loss with every seed on every fold; return the rows of table.csv.
+    """Train every loss with every seed on every fold, and return the rows of table.csv.
 
-    Writes losses.csv (a row a run, as they finish), table.csv and losses.png. Runs that are in
-    losses.csv are not repeated, so a comparison is resumable and a finished one may grow; weights
-    of finished runs are not kept. jobs: processes; no figure depends on them.
-    Raises DataError for the data folder, UserError where `out` holds another comparison.
+    Writes losses.csv (one row per run, as runs finish), table.csv and losses.png. Runs in
+    losses.csv are not repeated, so a comparison is resumable and can be extended. Weights of
+    finished runs are not kept.
+
+    Args:
+        data: The atlas folder.
+        out: The folder to write.
+        settings: The settings of the embedder.
+        how: How the images are divided into folds.
+        compared: Which losses, seeds and folds are compared.
+        jobs: The number of processes; the figures do not depend on it.
+
+    Raises:
+        DataError: The data folder has problems.
+        UserError: `out` contains another comparison.
     """
     losses = losses_named(compared.rows)
     if settings.classes == "label-similarity":
-        raise UserError("label-similarity has no classes, which these losses need; take label-set")
+        raise UserError("--classes label-similarity has no classes for these losses; use label-set")
     atlas, settings = fold_atlas(data, out, settings, how)
     wanted = _runs(atlas, settings.training.seed, losses, compared)
     claim_folder(out, atlas.about(how) | {"embedder": asdict(settings), "losses": TABLE_2})
@@ -124,7 +137,7 @@ def compare_losses(
         shutil.rmtree(out / run.folder_name)
         done = f"{run.loss}, seed {run.seed}, {run.fold.name}"
         LOGGER.info(f"{done}: top-1 {figures['top1']:.4f}")
-    # From the file, so that a comparison in one go and one in several give the same bytes.
+    # Read from the file, so that resumed and uninterrupted comparisons give the same bytes.
     written = _read_runs(out / RUNS_FILE)
     runs = _frame({run.key: written[run.key] for run in wanted})
     table = table_of(runs)
@@ -134,9 +147,12 @@ def compare_losses(
 
 
 def losses_named(rows: str) -> list[str]:
-    """Return names of TABLE_2 in its order, from names with commas between them; "all" are all.
+    """Return names of TABLE_2, in its order, from names that are separated by commas, or "all".
 
-    Capital letters and spaces do not count. Raises UserError naming what there is.
+    Case and spaces are ignored.
+
+    Raises:
+        UserError: A name does not exist; the error lists all names.
     """
     if rows == "all":
         return list(TABLE_2)
@@ -144,12 +160,12 @@ def losses_named(rows: str) -> list[str]:
     asked = {_plain(name): name for name in re.split(r",(?![^(]*\))", rows)}  # not in brackets
     unknown = [name.strip() for plain, name in asked.items() if plain not in known]
     if unknown:
-        raise UserError(f"no row {unknown[0]!r}; there are: {'; '.join(TABLE_2)}")
+        raise UserError(f"there is no row {unknown[0]!r}; the rows are: {'; '.join(TABLE_2)}")
     return [name for plain, name in known.items() if plain in asked]
 
 
 def table_of(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return for each loss its runs, and mean and standard deviation of METRICS over them."""
+    """Return, for each loss, the number of runs, and mean and standard deviation of METRICS."""
     losses = runs.groupby("loss", sort=False)
     table = pd.DataFrame({"runs": losses.size()})
     for metric in METRICS:
@@ -161,7 +177,7 @@ def table_of(runs: pd.DataFrame) -> pd.DataFrame:
 def _runs(
     atlas: FoldedAtlas, first_seed: int, losses: list[str], compared: ComparisonSettings
 ) -> list[Run]:
-    """Losses innermost, so that a comparison that is stopped has compared something."""
+    """Return the runs, losses innermost, so that a stopped comparison has compared something."""
     folds = atlas.folds[: compared.first_folds]
     seeds = range(first_seed, first_seed + compared.seeds)
     return [
@@ -172,7 +188,7 @@ def _runs(
 def _trained(
     atlas: FoldedAtlas, runs: list[Run], settings: EmbedderSettings, out: Path, jobs: int
 ) -> Iterator[tuple[Run, Figures]]:
-    """Runs with their figures, as they finish."""
+    """Yield the runs with their figures as they finish."""
     with parallel_config("loky", inner_max_num_threads=1):
         parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
         with workers_ignore_interrupts():
@@ -196,7 +212,7 @@ def _train_and_measure(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """More would add in another order, and figures would depend on the number of processes."""
+    """Use one thread: more would add numbers in another order, and figures would depend on jobs."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -208,13 +224,13 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Hundreds of runs, some side by side: their progress bars would bury the log."""
+    """Hide the progress bars of hundreds of runs, which would bury the log."""
     with open(devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield
 
 
 def _read_runs(path: Path) -> Finished:
-    """Figures of the runs that were written."""
+    """Return the figures of the runs that were written."""
     if not path.exists():
         return {}
     rows = pd.read_csv(path, dtype={"loss": str, "fold": str}).to_dict("records")
@@ -225,7 +241,7 @@ def _read_runs(path: Path) -> Finished:
 
 
 def _frame(finished: Finished) -> pd.DataFrame:
-    """A row for each run, by loss as in TABLE_2, seed and fold."""
+    """Return one row for each run, by loss as in TABLE_2, seed and fold."""
     places = {loss: n for n, loss in enumerate(TABLE_2)}
     keys = sorted(finished, key=lambda key: (places[key[0]], key[1], len(key[2]), key[2]))
     return pd.DataFrame(

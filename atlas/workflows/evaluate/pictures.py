@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: similarities, confusions and a map of the embeddings."""
+"""Pictures of an evaluation: similarities, confusions and a map of the vectors."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ CONFUSIONS = 18
 MOST_MAPPED = 2000
 PERPLEXITY = 30.0
 FEWEST_VECTORS = 10
-MAPPED = ("open", "all", "test", "closed")  # the first that was measured; few of `closed` are alike
+MAPPED = ("open", "all", "test", "closed")  # the first of these that was measured is drawn
 
 
 def save_pictures(
@@ -38,7 +38,7 @@ def save_pictures(
     *,
     seed: int,
 ) -> None:
-    """Write similarities.png, confusions.png (first protocol) and map.png, where there is any."""
+    """Write similarities.png, confusions.png (of the first protocol) and map.png, if they apply."""
     _save_similarities(folder / "similarities.png", measured)
     _save_confusions(folder / "confusions.png", measured[0], store, spec)
     mapped = sorted(
@@ -81,16 +81,16 @@ def _save_confusions(path: Path, measured: Measurement, store: ImageStore, spec:
     if confusions:
         wrong, asked = (scores.first_rank_Q > 1).sum(), (scores.relevant_Q > 0).sum()
         title = (
-            f"{measured.protocol.name}: {wrong} of {asked} queries are nearest to another class; "
-            "the most alike first"
+            f"{measured.protocol.name}: {wrong} of {asked} queries are nearest to another class "
+            "(most similar first)"
         )
         save_confusions(path, confusions, title=title)
 
 
 def worst_confusions(scores: QueryScores) -> list[tuple[str, str, float]]:
-    """Return queries and the image of another class nearest to them, the most alike first.
+    """Return queries and the image of another class nearest to them, most similar first.
 
-    Two that are nearest to one another are listed once.
+    A pair of images that are nearest to each other is listed once.
     """
     wrong = np.flatnonzero(scores.first_rank_Q > 1)
     found: dict[frozenset[str], tuple[str, str, float]] = {}
@@ -101,9 +101,10 @@ def worst_confusions(scores: QueryScores) -> list[tuple[str, str, float]]:
 
 
 def on_a_plane(vectors_ND: NDArray[np.float32], *, seed: int) -> NDArray[np.float32]:
-    """Project at least ten vectors, N x D, to float32 N x 2: t-SNE by cosine (van der Maaten 2008).
+    """Project at least ten vectors (N x D) to float32 N x 2, by t-SNE with cosine distances.
 
-    Who lies beside whom means something; distances between far groups and their sizes do not.
+    Neighbourhoods are meaningful; distances between remote groups, and their sizes, are not (van
+    der Maaten and Hinton 2008).
     """
     tsne = TSNE(
         perplexity=min(PERPLEXITY, (len(vectors_ND) - 1) / 3),
@@ -111,7 +112,7 @@ def on_a_plane(vectors_ND: NDArray[np.float32], *, seed: int) -> NDArray[np.floa
         init="pca",
         random_state=seed,
     )
-    # A thousand short steps: threads wait for one another for longer than they work.
+    # In a thousand short steps threads would wait for one another for longer than they work.
     with threadpool_limits(limits=1):
         return np.asarray(tsne.fit_transform(vectors_ND), np.float32)
 

@@ -1,4 +1,4 @@
-"""How rows of a submission came to be: every stage's part in them, as pages.
+"""Explanations of rows of a submission: what every stage contributed, as a page for each image.
 
 Axes: 1 image, C labels, H rows, W columns.
 """
@@ -83,31 +83,31 @@ def explain(
 
 def _require_test_ids(names: Sequence[str], run: RunSoFar) -> None:
     if not names:
-        raise UserError("nothing to explain; give ids of sample_submission.csv")
+        raise UserError("there is nothing to explain; give ids of sample_submission.csv")
     known = set(run.test_ids)
     for name in names:
         if name in known:
             continue
         if name in run.labels:
             raise UserError(
-                f"{name} is a labelled image, which no submission has a row for; "
+                f"{name} is a labelled image, which has no row in a submission; "
                 f"{command_line('lookup')} shows its neighbours"
             )
         near = difflib.get_close_matches(name, run.test_ids, n=NEAR_IDS, cutoff=0.5)
         meant = f"did you mean {', '.join(near)}?" if near else "see sample_submission.csv"
-        raise UserError(f"{name}: no test image of {run.data} has that id; {meant}")
+        raise UserError(f"{run.data} has no test image {name}; {meant}")
 
 
 def _places(names: Sequence[str], out: Path) -> list[Path]:
     if out.suffix.lower() != ".html":
         return [out / f"{file_name_of(name)}.html" for name in names]
     if len(names) > 1:
-        raise UserError(f"--out {out}: {len(names)} images need a folder")
+        raise UserError(f"--out {out} is one file; give a folder for {len(names)} images")
     return [out]
 
 
 def explanation_of(name: str, run: RunSoFar) -> Explanation:
-    """Return what the run has made of one test image so far."""
+    """Return what the run has computed for one test image so far."""
     draw = draw_of(name, run)
     leaks, classified, submitted = run.leaks, run.classified, run.submitted
     said = _said_by(name, classified, leaks, draw) if classified else None
@@ -155,27 +155,27 @@ def _truth(name: str, run: RunSoFar) -> Truth | None:
 
 
 def _notes(run: RunSoFar) -> list[str]:
-    """What does not belong together."""
+    """Return a note for each part of the run that does not fit the others."""
     notes, classified, submitted = [], run.classified, run.submitted
     if run.folder.state(Stage.LEAKS) == "stale":
         notes.append(
-            "The leaks were found with another embedder than that of the index: "
-            f"run  {Stage.LEAKS.command}  again."
+            "The leaks were found with another embedder than that of the index. "
+            f"Run {Stage.LEAKS.command} again."
         )
     if classified and submitted and submitted.classifier != classified.own.provenance:
         if maker_of(submitted.classifier) == maker_of(classified.own.provenance):
-            what = f"The predictions of {classified.folder.name} are newer than the submission: "
+            what = f"The predictions of {classified.folder.name} are newer than the submission. Run"
         else:
             what = (
-                f"The submission was made from another classifier than {classified.folder.name}: "
-                "name its folder by --classifier, or "
+                f"The submission was made from another classifier than {classified.folder.name}. "
+                "Name its folder with --classifier, or run"
             )
-        notes.append(f"{what}run  {Stage.SUBMISSION.command}  again.")
+        notes.append(f"{what} {Stage.SUBMISSION.command} again.")
     return notes
 
 
 def _said_by(name: str, classified: Classified, leaks: Leaks | None, draw: Draw) -> Classifier:
-    """Return probabilities against thresholds, the given labels first, then the likeliest."""
+    """Return the probabilities and thresholds: the given labels first, then by probability."""
     thresholds_C = classified.thresholds.per_class_C
     own_1C = classified.own.aligned_to([name]).probabilities_NC
     shared_1C = classified.shared.aligned_to([name]).probabilities_NC
@@ -211,15 +211,12 @@ def _shown_the_same(name: str, leaks: Leaks | None, test_ids: Sequence[str]) -> 
 def _maps_of_given(
     name: str, classified: Classified, bars: Sequence[Bar], draw: Draw
 ) -> list[Picture]:
-    """Draw where the classifier looked for each label that it gives.
-
-    Nothing is drawn where its weights are not there.
-    """
+    """Draw where the classifier looked for each label that it gives, if its weights are there."""
     given = [bar for bar in bars if bar.given]
     manifest = _manifest_of(name, draw.run)
     try:
         asked = open_classifiers(classified.folder, manifest)
-    except MissingStageError:  # probabilities may come from elsewhere
+    except MissingStageError:  # the probabilities may come from another machine
         return []
     images = images_of(asked, manifest, [name])
     maps = mean_maps(asked, images, {name: [bar.label for bar in given]})
@@ -228,7 +225,7 @@ def _maps_of_given(
 
 
 def _manifest_of(name: str, run: RunSoFar) -> Manifest:
-    """Of this image alone: reading the whole atlas would take a minute for one page."""
+    """Return a manifest of this image alone: reading the whole atlas would take a minute."""
     files = find_query(name, run.spec, run.data).files
     row = ImageRow(id=name, split="test", files=files, width_px=0, height_px=0)
     return Manifest(spec=run.spec, rows=(row,))
@@ -239,5 +236,5 @@ def _picture(
 ) -> Picture:
     said = f"{bar.label} {names[bar.label]}"
     if not map_HW.any():
-        said += ": nothing speaks for it"
+        said += ": no pixels support it"
     return Picture(said=said, uri=picture_uri(heated(picture, map_HW)))

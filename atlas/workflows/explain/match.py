@@ -1,4 +1,4 @@
-"""What the known images say of a test image: neighbours, claim, votes, and what that rests on.
+"""The part of the known images in an explanation: neighbours, claim, votes and guarantee.
 
 Axes: C channels, S rows and columns.
 """
@@ -23,35 +23,41 @@ from index.claims.leaks import best_first, rivals_of, votes_of
 from index.settings import RegistrationSettings
 
 SHOWN_NEIGHBOURS = 8
-SIZE_PX = 512  # where no index says at what size images are compared
+SIZE_PX = 512  # the size at which images are compared if there is no index
 
 Field = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """A run's images as pictures for a page.
+    """The images of a run as pictures for a page.
 
-    own: the image that is explained, C x S x S; others come at its size.
+    Attributes:
+        run: The run.
+        own: The image that is explained, C x S x S; other images are read at its size.
     """
 
     run: RunSoFar
     own: Field
 
     def field(self, image_id: str) -> Field:
+        """Read the pixels of an image."""
         return field_of(image_id, self.run.spec, self.run.data, self.own.shape[1])
 
     def rgb(self, field: Field) -> NDArray[np.float32]:
+        """Return pixels as colours."""
         return to_rgb(field, self.run.spec.channels)
 
     def picture(self, image_id: str, said: str) -> Picture:
+        """Return an image of the atlas as a picture with a caption."""
         return self.shown(self.field(image_id), said)
 
     def shown(self, field: Field, said: str) -> Picture:
+        """Return pixels as a picture with a caption."""
         return Picture(said=said, uri=picture_uri(self.rgb(field)))
 
     def channels(self) -> list[Picture]:
-        """Each channel by itself, gray; none where there is only one."""
+        """Return each channel alone in gray; none if there is only one."""
         names = self.run.spec.channels
         if len(names) == 1:
             return []
@@ -60,6 +66,7 @@ class Draw:
 
     @property
     def registration(self) -> RegistrationSettings:
+        """Return the settings of the registration."""
         leaks = self.run.leaks
         return leaks.calibration.registration if leaks else RegistrationSettings()
 
@@ -71,9 +78,9 @@ def draw_of(name: str, run: RunSoFar) -> Draw:
 
 
 def candidates(name: str, run: RunSoFar) -> pd.DataFrame:
-    """Return the labelled images that were looked at, claims first, then by similarity.
+    """Return the labelled images that were examined, claims first, then by similarity.
 
-    Where no leaks were looked for, the index is searched. The columns are those of matches.csv, and
+    If leaks were not searched for, the index is searched. The columns are those of matches.csv, and
     `votes`.
     """
     if run.leaks:
@@ -98,7 +105,7 @@ def candidates(name: str, run: RunSoFar) -> pd.DataFrame:
 def neighbour(row: Row, draw: Draw) -> Neighbour:
     """Return a row of `candidates` with its picture.
 
-    The registration score is measured here where matches.csv has none.
+    The registration score is measured here if matches.csv has none.
     """
     match_id, registration_score, confidence = (
         row["match_id"],
@@ -122,6 +129,7 @@ def neighbour(row: Row, draw: Draw) -> Neighbour:
 
 
 def claim_of(name: str, leaks: Leaks, draw: Draw) -> Claim | None:
+    """Return the claim about an image with its votes, or None."""
     row = leaks.claim_of.get(name)
     if row is None:
         return None
@@ -148,7 +156,7 @@ def claim_of(name: str, leaks: Leaks, draw: Draw) -> Claim | None:
 
 
 def _pair(draw: Draw, match_id: str, relation: str) -> list[Picture]:
-    """Both images; of a copy also how it lies over its source, and where they differ."""
+    """Return both images; for a copy also the registered image and the difference."""
     match = draw.field(match_id)
     own = draw.rgb(draw.own)
     both = [
@@ -158,13 +166,13 @@ def _pair(draw: Draw, match_id: str, relation: str) -> list[Picture]:
     if relation != SAME_IMAGE:
         return both
     over = lay_over(draw.own, match, draw.registration)
-    laid = Picture(said="laid over the match", uri=picture_uri(warped(own, over.laid_23)))
+    laid = Picture(said="registered to the match", uri=picture_uri(warped(own, over.laid_23)))
     apart = Picture(said="difference", uri=difference_uri(over.difference_SS))
     return [both[0], laid, both[1], apart]
 
 
 def rests_on(leaks: Leaks) -> tuple[Relation, ...]:
-    """Return what is claimed of all test images, the thresholds and what is guaranteed of them."""
+    """Return what is claimed of all test images, with the thresholds and guarantees."""
     calibration = leaks.calibration
     return (
         same_image_in_words(leaks.claims, calibration.same_image.calibration),
@@ -173,7 +181,7 @@ def rests_on(leaks: Leaks) -> tuple[Relation, ...]:
 
 
 def plots(name: str, leaks: Leaks) -> list[Picture]:
-    """Draw where the image stands: by its pixels, and by similarity where a sibling is claimed."""
+    """Draw where the image lies among copies and non-matches; a sibling also among siblings."""
     registration_score, same = (
         leaks.known(name)["registration_score"].max(),
         leaks.calibration.same_image,
@@ -189,5 +197,5 @@ def plots(name: str, leaks: Leaks) -> list[Picture]:
     if row is not None and row["relation"] == SIBLING and sibling.threshold is not None:
         curves, own = sibling_curves(sibling), row["similarity"]
         drawn = similarity_plot(curves=curves, threshold=sibling.threshold, own=own)
-        made.append(Picture(said="what claims of siblings are worth from here on", uri=drawn))
+        made.append(Picture(said="precision of sibling claims by similarity", uri=drawn))
     return made

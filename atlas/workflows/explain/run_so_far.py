@@ -1,4 +1,4 @@
-"""What the stages of a run say of test images, as far as the run went."""
+"""The finished stages of a run, and what they say of test images."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ from index.index_folder import IndexFolder, load_index
 
 STAGES = {
     Stage.INDEX: "the index of labelled images",
-    Stage.LEAKS: "claims of known test images",
+    Stage.LEAKS: "claims of known test images",  # explanation_page.html has the same words
     Stage.CLASSIFIER: "the classifier's probabilities",
     Stage.SUBMISSION: "the submission",
 }
@@ -47,8 +47,14 @@ Row = Mapping[Hashable, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Leaks:
-    """matches, claims: as matches.csv and leaks.csv have them. group_of: of images that show the
-    same."""
+    """The leaks of a run.
+
+    Attributes:
+        matches: The rows of matches.csv.
+        claims: The rows of leaks.csv.
+        calibration: The thresholds and guarantees.
+        group_of: The group of each image that shows the same field as another.
+    """
 
     matches: pd.DataFrame
     claims: pd.DataFrame
@@ -57,17 +63,25 @@ class Leaks:
 
     @cached_property
     def claim_of(self) -> dict[str, Row]:
+        """Return the claim about each image, by id."""
         return _by_id(self.claims)
 
     def known(self, test_id: str) -> pd.DataFrame:
-        """The pairs of a test image with labelled images."""
+        """Return the pairs of a test image with labelled images."""
         pairs = self.matches
         return pairs[(pairs["query_id"] == test_id) & (pairs["match_split"] != "test")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classified:
-    """own: as the classifier gave them; shared: test images that show the same have their mean."""
+    """The predictions of a classifier.
+
+    Attributes:
+        folder: The folder of the classifier.
+        own: The probabilities as the classifier gave them.
+        shared: The probabilities after averaging over test images that show the same field.
+        thresholds: The thresholds.
+    """
 
     folder: Path
     own: ProbabilitySet
@@ -77,9 +91,12 @@ class Classified:
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """row_of: by test id, the row of origins.csv, with the labels as texts: `labels` and `without`.
+    """The submission of a run.
 
-    classifier: the provenance of the predictions that were submitted.
+    Attributes:
+        row_of: The row of origins.csv by test image, with the labels as text in `labels` and
+            `without`.
+        classifier: The provenance of the predictions that were submitted.
     """
 
     row_of: Mapping[str, Row]
@@ -88,7 +105,10 @@ class Submitted:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSoFar:
-    """A stage that was not run is None. truth_of: rows of truth.csv, none without that file."""
+    """The finished stages of a run; a stage that was not run is None.
+
+    `truth_of` has the rows of truth.csv, or none without that file.
+    """
 
     folder: RunFolder
     data: Path
@@ -102,12 +122,12 @@ class RunSoFar:
 
     @cached_property
     def labels(self) -> dict[str, tuple[int, ...]]:
-        """Of the labelled images."""
+        """Return the labels of the labelled images."""
         return {draft.id: draft.labels or () for draft in self._labelled}
 
     @cached_property
     def identities(self) -> dict[str, str]:
-        """Of the labelled images, "" where none is known."""
+        """Return the identities of the labelled images, "" if unknown."""
         return {draft.id: draft.identity or "" for draft in self._labelled}
 
     @cached_property
@@ -116,19 +136,19 @@ class RunSoFar:
 
     @property
     def missing(self) -> dict[str, str]:
-        """What is not there -> the command that makes it, in the order of the job."""
+        """Return the missing stages with the commands that make them, in order."""
         there = (self.index, self.leaks, self.classified, self.submitted)
         stages = zip(STAGES.items(), there, strict=True)
         return {what: stage.command for (stage, what), held in stages if held is None}
 
 
 def read_run(data: Path, runs: Path, classifier: Path | None = None) -> RunSoFar:
-    """Read what a run holds.
+    """Read the finished stages of a run.
 
     Args:
         data: The atlas folder.
         runs: The run folder.
-        classifier: The folder of a classifier, of folds or of an ensemble, in place of the one that
+        classifier: The folder of a classifier, of folds or of an ensemble, instead of the one that
             the submission was made from.
 
     Raises:

@@ -1,4 +1,4 @@
-"""An atlas explored: its label tables, its images where they are there, and one page of both."""
+"""Exploration of an atlas: its label tables, its images if there are any, and a page of both."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -26,7 +26,13 @@ PAGE_FILE = "exploration.html"
 
 @dataclass(frozen=True, kw_only=True)
 class Exploration:
-    """rows: of all tables, whether their images are there or not. images: None without images."""
+    """The result of an exploration.
+
+    Attributes:
+        rows: The rows of all tables, whether their images exist or not.
+        labels: The labels.
+        images: The images, or None if there are none.
+    """
 
     rows: Manifest
     labels: LabelExploration
@@ -34,11 +40,12 @@ class Exploration:
 
     @property
     def title(self) -> str:
+        """The title of the page."""
         return f"Exploration of {self.rows.spec.name}"
 
     @property
     def counts(self) -> dict[str, str]:
-        """Of the whole atlas, by name."""
+        """The counts of the whole atlas, by name."""
         folds, images = self.labels.folds, self.images
         counts = {f"{split} images": n for split, n in _by_split(self.rows).items() if n}
         counts["labels"] = len(self.labels.names)
@@ -48,26 +55,28 @@ class Exploration:
         if images:
             counts["images that were decoded"] = len(images.scanned.rows)
             counts["equal images"] = len(images.equal)
-            counts["pairs likely of one field, other pixels"] = len(images.near)
+            counts["near duplicates"] = len(images.near)
         return {name: f"{count:,}" for name, count in counts.items()}
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was not looked at."""
+        """Notes on what was not examined."""
         if self.images is None:
-            return ("There are no images (no folder train/, external/ or test/): only the labels "
-                    "are explored.",)  # fmt: skip
+            return ("There are no images (no folder train/, external/ or test/), so only the "
+                    "labels are explored.",)  # fmt: skip
         there, decoded = self.split_table[["images", "decoded"]].sum()
         missing = self.split_table.loc[self.split_table["images"] == 0, "split"]
-        notes = [f"There is no folder {split}/: only its table is explored." for split in missing]
+        notes = [
+            f"There is no folder {split}/, so only its table is explored." for split in missing
+        ]
         if decoded < there:
             notes.append(f"Pixels and copies are measured on {decoded:,} of {there:,} images, "
-                         "drawn by seed.")  # fmt: skip
+                         "which were chosen at random.")  # fmt: skip
         return tuple(notes)
 
     @property
     def split_table(self) -> pd.DataFrame:
-        """Of each split: rows of its table, images that are there, images that were decoded."""
+        """The number of rows, images and decoded images of each split."""
         images = self.images
         columns = {
             "rows": _by_split(self.rows),
@@ -79,7 +88,7 @@ class Exploration:
 
     @property
     def key_figures(self) -> pd.DataFrame:
-        """figure, then a column for each split; empty where a split does not have the figure."""
+        """The key figures with a column for each split, empty if a split does not have one."""
         figures: dict[str, dict[str, str]] = {split: {} for split in self.split_table["split"]}
         for one in self.labels.splits:
             figures[one.split] |= one.key_figures
@@ -92,10 +101,17 @@ class Exploration:
 
 
 def explore(data: Path, out: Path, settings: ExplorationSettings) -> Exploration:
-    """Writes the page, its tables and its plots to `out`; `data` is left as it is.
+    """Write the page, its tables and its plots to `out`; `data` is not changed.
 
-    A split is explored by its images where its folder is there, else by its table alone. Raises
-    UserError for tables or images with problems, and where `out` is no older result.
+    A split is explored by its images if its folder exists, and otherwise by its table only.
+
+    Args:
+        data: The atlas folder.
+        out: The folder to write.
+        settings: What is measured.
+
+    Raises:
+        UserError: Tables or images have problems, or `out` contains something else.
     """
     check_replaceable(out, holds=PAGE_FILE)
     rows = read_tables(data)

@@ -1,4 +1,4 @@
-"""The images of an atlas: sizes, values of each channel, and copies, from one look at each image.
+"""The images of an atlas: sizes, pixel values of each channel, and copies, from one pass.
 
 Axes: N images, C channels, V the 256 values of a pixel, T flips and rotations, B bytes of a hash.
 """
@@ -29,7 +29,7 @@ from index.copies.registration import FloatArray, band_passed, prepare, register
 from index.settings import HashKind, RegistrationSettings
 
 COMPARED_PAIRS = 1000  # a pair takes some 40 ms
-COPY_EVIDENCE = 0.95  # the highest of the thresholds that were measured on three real atlases
+COPY_SCORE = 0.95  # the highest of the thresholds that were measured on three real atlases
 COPIES_COLUMNS = (
     "kind",
     "id",
@@ -46,7 +46,7 @@ WHITE = VALUES - 1
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 HASH_KIND: HashKind = "dhash"
-HASHED_PX = 64  # the hash reduces to 9 x 8 anyway; rotating a small field costs a twentieth
+HASHED_PX = 64  # the hash shrinks to 9 x 8 anyway, and rotating a small field is 20 times as fast
 ROWS_PER_FILE = 250  # some seconds of work, which is what a killed run loses
 
 Counts = NDArray[np.integer[Any]]
@@ -54,11 +54,17 @@ Counts = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageExploration:
-    """manifest: the images whose files are there; scanned: those of them that were decoded.
+    """The images of an atlas and what was measured on them.
 
-    sizes: split, width_px, height_px, images, percent; channels: see `channel_table`.
-    counts_CV: by split. look_alikes: COPIES_COLUMNS, equal images first, then what looks alike by
-    falling registration score. alike: how many pairs look alike to the hash, compared or not.
+    Attributes:
+        manifest: The images whose files exist.
+        scanned: The images that were decoded.
+        sizes: The columns split, width_px, height_px, images and percent.
+        channels: See `channel_table`.
+        counts_CV: The number of pixels of each value, by split.
+        look_alikes: COPIES_COLUMNS of equal images, and then of near duplicates by descending
+            registration score.
+        alike: The number of pairs with similar hashes, whether their pixels were compared or not.
     """
 
     manifest: Manifest
@@ -71,17 +77,18 @@ class ImageExploration:
 
     @property
     def equal(self) -> pd.DataFrame:
+        """The images whose pixels are equal to those of an earlier image."""
         return self.look_alikes[self.look_alikes["kind"] == EQUAL]
 
     @property
     def near(self) -> pd.DataFrame:
-        """What most likely shows one field, though not by the same pixels."""
+        """The pairs that probably show one field, with different pixels."""
         compared = self.look_alikes[self.look_alikes["kind"] != EQUAL]
-        return compared[compared["registration_score"] >= COPY_EVIDENCE]
+        return compared[compared["registration_score"] >= COPY_SCORE]
 
     @property
     def value_table(self) -> pd.DataFrame:
-        """How many pixels have each value: value, then a column for each split and channel."""
+        """The number of pixels of each value, with a column for each split and channel."""
         columns = {
             f"{split} {channel}": counts_V
             for split, counts_CV in self.counts_CV.items()
@@ -90,26 +97,32 @@ class ImageExploration:
         return pd.DataFrame({"value": range(VALUES), **columns})
 
     def key_figures(self, split: str) -> dict[str, str]:
-        """The figures that a reader wants first, as text; copies count where the later one lies."""
+        """Return the most important figures as text.
+
+        A copy counts in the split of the later image.
+        """
         sizes = self.sizes[self.sizes["split"] == split]
         channels = self.channels[self.channels["split"] == split]
         equal, near = (t[t["split"] == split] for t in (self.equal, self.near))
         return {
             "images that were decoded": f"{channels['images'].iloc[0]:,}",
-            "sizes of images": f"{len(sizes):,}",
-            "commonest size": "{width_px} x {height_px} px".format(**sizes.iloc[0]),
-            "channels of images that show one value only": f"{channels['flat'].sum():,}",
+            "different image sizes": f"{len(sizes):,}",
+            "most common size": "{width_px} x {height_px} px".format(**sizes.iloc[0]),
+            "channels with a single value": f"{channels['flat'].sum():,}",
             "images equal to an earlier one": f"{len(equal):,}",
             "equal images with other labels": f"{(equal['same_labels'] == 'no').sum():,}",
-            "pairs likely of one field, other pixels": f"{len(near):,}",
-            "such pairs with other labels": f"{(near['same_labels'] == 'no').sum():,}",
+            "near duplicates": f"{len(near):,}",
+            "near duplicates with other labels": f"{(near['same_labels'] == 'no').sum():,}",
         }
 
 
 def explore_images(
     manifest: Manifest, work: Path, settings: ExplorationSettings
 ) -> ImageExploration:
-    """manifest: at least one image. What is finished is kept below `work`."""
+    """Measure the images of an atlas, which must have at least one.
+
+    Finished work is kept below `work`.
+    """
     scanned = _sampled(manifest, settings)
     ids, scan_N = scanned.ids, scan_images(scanned, work / "explored")
     equal = equal_images(ids, scan_N["digest"].astype(str).tolist())
@@ -134,7 +147,7 @@ def explore_images(
 
 
 def size_table(manifest: Manifest) -> pd.DataFrame:
-    """split, width_px, height_px, images, percent (of the split), the commonest first."""
+    """Return the number and percentage of images of each size and split, most common first."""
     columns = ["split", "width_px", "height_px"]
     rows = [(SPLITS.index(row.split), row.width_px, row.height_px) for row in manifest.rows]
     table = pd.DataFrame(rows, columns=columns).value_counts(columns).reset_index(name="images")
@@ -146,14 +159,19 @@ def size_table(manifest: Manifest) -> pd.DataFrame:
 
 
 def scan_images(manifest: Manifest, folder: Path) -> NDArray[np.void]:
-    """Decodes every image once at its own size; kept below `folder`, where a killed run continues.
+    """Decode every image once at its own size.
 
-    Returns a row for each image: digest, equal where pixels are; counts C x V; hashes T x C x B.
-    Raises DataError with the images whose pixels cannot be read.
+    Finished rows are kept below `folder`, so the work is resumable.
+
+    Returns:
+        A row for each image: digest of the pixels, counts C x V, and hashes T x C x B.
+
+    Raises:
+        DataError: Images cannot be read; the error names them.
     """
     spec = manifest.spec
     count = len(spec.channels)
-    kind = np.dtype(  # of one image's row, which is stored as bytes
+    kind = np.dtype(  # the row of an image, which is stored as bytes
         [
             ("digest", "S16"),
             ("counts", "<u4", (count, VALUES)),
@@ -171,7 +189,7 @@ def scan_images(manifest: Manifest, folder: Path) -> NDArray[np.void]:
             "hashed_px": HASHED_PX,
             "imagehash": imagehash.__version__,
         },
-        description="looking at images",
+        description="decoding images",
         keys=[fingerprint(row) for row in manifest.rows],
         rows_per_file=ROWS_PER_FILE,
     )
@@ -179,13 +197,13 @@ def scan_images(manifest: Manifest, folder: Path) -> NDArray[np.void]:
 
 
 def value_counts(field: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """How often each value occurs in a field C x H x W: C x V."""
+    """Return how often each value occurs in a field (C x H x W), C x V."""
     counted = [np.bincount(plane.ravel(), minlength=VALUES) for plane in field]
     return np.array(counted, np.uint32)
 
 
 def channel_table(counts_NCV: Counts, channels: tuple[str, ...], split: str) -> pd.DataFrame:
-    """A row for each channel of the images of a split: split, channel, `channel_figures`."""
+    """Return one row of `channel_figures` for each channel of the images of a split."""
     rows = [
         {"split": split, "channel": channel, **channel_figures(counts_NCV[:, c])}
         for c, channel in enumerate(channels)
@@ -194,12 +212,12 @@ def channel_table(counts_NCV: Counts, channels: tuple[str, ...], split: str) -> 
 
 
 def channel_figures(counts_NV: Counts) -> dict[str, float]:
-    """Of one channel over some images, at least one: images, pixels, mean, sd, percentiles.
+    """Return figures of one channel over at least one image.
 
-    black, saturated: percent of the pixels that are 0 and 255. flat: images of one value only.
-    sd_of_means: how far the images' means scatter about their own mean. A percentile is the least
-    value that so many percent of the pixels do not exceed. Counts add up, so that every figure is
-    of all pixels, and exact.
+    black and saturated are the percentages of pixels with the values 0 and 255, and flat counts
+    images with a single value. sd_of_means is the standard deviation of the means of images. A
+    percentile is the smallest value that this percentage of the pixels does not exceed. Every
+    figure is exact and includes all pixels, because counts add up.
     """
     counts_V = counts_NV.sum(axis=0, dtype=np.int64)
     pixels, reached_V = int(counts_V.sum()), 100 * np.cumsum(counts_V)
@@ -218,14 +236,13 @@ def channel_figures(counts_NV: Counts) -> dict[str, float]:
 
 
 def _moments(counts_V: Counts) -> tuple[float, float]:
-    """Mean and standard deviation."""
+    """Return the mean and the standard deviation."""
     share_V = counts_V / counts_V.sum()
     mean = float(share_V @ np.arange(VALUES))
     return mean, float(np.sqrt(share_V @ (np.arange(VALUES) - mean) ** 2))
 
 
 def _sampled(manifest: Manifest, settings: ExplorationSettings) -> Manifest:
-    """A function of ids and seed; the order of the rows stays."""
     if settings.sample is None or settings.sample >= len(manifest.rows):
         return manifest
     rng = np.random.default_rng(settings.seed)
@@ -236,7 +253,7 @@ def _sampled(manifest: Manifest, settings: ExplorationSettings) -> Manifest:
 
 
 def _with_scores(pairs: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
-    """The correlation of the registered pixels of each pair, the highest first."""
+    """Add the registration score of each pair, and sort by it in descending order."""
     settings = RegistrationSettings()
 
     def banded(image_id: str) -> FloatArray:
@@ -257,7 +274,7 @@ def _with_scores(pairs: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
 
 
 def _with_splits(pairs: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
-    """Of both images, and whether their labels agree; empty where one has none."""
+    """Add the splits of both images and whether their labels agree ("" if one has no labels)."""
     ids = zip(pairs["id"], pairs["other"], strict=True)
     rows = [(manifest.by_id[one], manifest.by_id[other]) for one, other in ids]
     found = pairs.assign(
@@ -275,7 +292,7 @@ def _same_labels(one: ImageRow, other: ImageRow) -> str:
 
 
 def _scan(rows: Sequence[ImageRow], spec: AtlasSpec, kind: np.dtype[np.void]) -> NDArray[np.uint8]:
-    """N x bytes of a row."""
+    """Return the rows of images as bytes."""
     made_N = np.zeros(len(rows), kind)
 
     def look(n: int) -> str:

@@ -1,8 +1,10 @@
-"""The label tables of an atlas, counted, each labelled split by itself; no image is read.
+"""Counts of the label tables of an atlas, for each labelled split; no image is read.
 
-How often each label occurs, which occur together, and what folds can do with labels of few images.
+They show how often each label occurs, which labels occur together, and whether folds can train and
+test rare labels.
 
-Axes: N images, G groups of images that no fold may part, such as fields of one antibody, C labels.
+Axes: N images, G groups of images that no fold may divide (such as fields of one antibody), C
+labels.
 """
 
 from collections import Counter
@@ -20,7 +22,7 @@ from atlas.dataset.metrics import exact_interval, label_matrix
 from atlas.dataset.splits.hold_out import grouped_ids, labels_of_groups
 from atlas.dataset.tables import Split
 
-SURE_LOG10_P = -2.0  # what a pair must reach to count as no accident, over all pairs of the table
+SURE_LOG10_P = -2.0  # pairs at or below this are significant, corrected for all pairs of the table
 
 Carries = NDArray[np.bool_]
 Counts = NDArray[np.int64]
@@ -31,7 +33,7 @@ Floats = NDArray[np.float64]
 class SplitLabels:
     """The labels of one split; its tables are those of the functions below.
 
-    groups: how many groups of images no fold may part.
+    `groups` is the number of groups that no fold may divide.
     """
 
     split: Split
@@ -47,29 +49,37 @@ class SplitLabels:
 
     @property
     def key_figures(self) -> dict[str, str]:
-        """The figures that a reader wants first, as text."""
+        """The most important figures as text."""
         used = self.counts[self.counts["images"] > 0].sort_values("images", kind="stable")
         sure = self.pairs[self.pairs["log10_p"] <= SURE_LOG10_P]
         together, apart = sure[sure["phi"] > 0], sure[sure["phi"] < 0]
         return {
             "labels that occur": f"{len(used)} of {len(self.names)}",
-            "commonest label": "{name}: {images:,} images".format(**used.iloc[-1]),
+            "most common label": "{name}: {images:,} images".format(**used.iloc[-1]),
             "rarest label": "{name}: {images:,} images".format(**used.iloc[0]),
-            "labels on an image, mean": f"{self.both_CC.trace() / self.images:.2f}",
+            "mean number of labels per image": f"{self.both_CC.trace() / self.images:.2f}",
             "images with one label": f"{self.counts['alone'].sum() / self.images:.1%}",
-            "sets of labels": f"{len(self.sets):,}",
-            "sets on a single image": f"{(self.sets['images'] == 1).sum():,}",
+            "label sets": f"{len(self.sets):,}",
+            "label sets of a single image": f"{(self.sets['images'] == 1).sum():,}",
             "pairs of labels": f"{len(self.pairs):,}",
-            "pairs together more than by chance": f"{len(together):,}",
-            "pairs apart more than by chance": f"{len(apart):,}",
-            "strongest pair together": _pair_text(together[:1]),
-            "strongest pair apart": _pair_text(apart[-1:]),
+            "pairs that occur together more than by chance": f"{len(together):,}",
+            "pairs that occur together less than by chance": f"{len(apart):,}",
+            "strongest positive pair": _pair_text(together[:1]),
+            "strongest negative pair": _pair_text(apart[-1:]),
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelExploration:
-    """splits: those that have rows. folds: `fold_table` of all labelled images together."""
+    """The labels of an atlas.
+
+    Attributes:
+        names: The names of the labels.
+        splits: The labels of each split that has rows.
+        folds: The `fold_table` of all labelled images.
+        fold_count: The number of folds.
+        rare_below: Labels with fewer images are rare.
+    """
 
     names: tuple[str, ...]
     splits: tuple[SplitLabels, ...]
@@ -79,18 +89,18 @@ class LabelExploration:
 
     @property
     def rare(self) -> pd.DataFrame:
-        """Of the folds' table, labels on some images but on fewer than rare_below."""
+        """The rows of `folds` for rare labels that have at least one image."""
         return self.folds[self.folds["images"].between(1, self.rare_below - 1)]
 
     def stacked(self, table: str) -> pd.DataFrame:
-        """One table of all splits, which its first column names."""
+        """Return a table of all splits, with a first column that names the split."""
         of_split = {one.split: getattr(one, table) for one in self.splits}
         stacked: pd.DataFrame = pd.concat(of_split, names=["split", None])
         return stacked.reset_index("split").reset_index(drop=True)
 
 
 def explore_labels(tables: Manifest, *, folds: int, rare_below: int) -> LabelExploration:
-    """tables: at least one labelled row."""
+    """Count the labels of tables with at least one labelled row."""
     names = tables.spec.labels
     found = [_split_labels(tables, split) for split in LABELLED if tables.of(split).rows]
     images_C = sum((one.both_CC.diagonal() for one in found), np.zeros(len(names), np.int64))
@@ -104,7 +114,7 @@ def explore_labels(tables: Manifest, *, folds: int, rare_below: int) -> LabelExp
 
 
 def labels_per_image(carries_NC: Carries) -> pd.DataFrame:
-    """How many images carry 1, 2, ... labels: labels, images, percent."""
+    """Return how many images have 1, 2, ... labels."""
     images = np.bincount(carries_NC.sum(axis=1))
     table = pd.DataFrame({"labels": range(len(images)), "images": images})
     table["percent"] = 100 * table["images"] / len(carries_NC)
@@ -112,8 +122,11 @@ def labels_per_image(carries_NC: Carries) -> pd.DataFrame:
 
 
 def label_counts(carries_NC: Carries, names: Sequence[str]) -> pd.DataFrame:
-    """A row for each label: label, name, images, percent (of the images), alone (images that carry
-    no other label), mean_labels (of its images; NaN where it has none)."""
+    """Return one row for each label.
+
+    The columns are label, name, images, percent (of all images), alone (images without another
+    label) and mean_labels (of its images; NaN if there are none).
+    """
     images_C = carries_NC.sum(axis=0)
     return pd.DataFrame(
         {
@@ -128,8 +141,7 @@ def label_counts(carries_NC: Carries, names: Sequence[str]) -> pd.DataFrame:
 
 
 def label_sets(carries_NC: Carries, names: Sequence[str]) -> pd.DataFrame:
-    """Each set of labels that some image carries as its whole: labels, names, images, percent; the
-    commonest first."""
+    """Return each label set with its number and percentage of images, most common first."""
     sets = Counter(tuple(map(int, np.flatnonzero(row))) for row in carries_NC)
     ranked = sorted(sets.items(), key=lambda item: (-item[1], item[0]))
     return pd.DataFrame(
@@ -143,18 +155,22 @@ def label_sets(carries_NC: Carries, names: Sequence[str]) -> pd.DataFrame:
 
 
 def cooccurrence(carries_NC: Carries) -> Counts:
-    """Images that carry both labels, C x C; on the diagonal those that carry the one."""
+    """Return how many images have both labels, C x C; the diagonal has the images of each label."""
     as_float_NC = carries_NC.astype(np.float64)  # BLAS multiplies no integers; exact below 2^53
     return np.rint(as_float_NC.T @ as_float_NC).astype(np.int64)
 
 
 def phi(both_CC: Counts, images: int) -> Floats:
-    """Phi, Pearson's correlation of two labels as 0 and 1, C x C; NaN where a label is on no image
-    or on all. both_CC: as `cooccurrence` counts them.
+    """Return phi, Pearson's correlation of two labels as 0 and 1, C x C.
 
     phi = (n n_ab - n_a n_b) / sqrt(n_a (n - n_a) n_b (n - n_b))
 
-    Counts give equal pairs equal values, so that their order is stable; np.corrcoef does not.
+    It is NaN if a label is on no image or on all images. Counts give equal pairs equal values, so
+    their order is stable; np.corrcoef does not guarantee this.
+
+    Args:
+        both_CC: The counts of `cooccurrence`.
+        images: The number of images n.
     """
     count_C = both_CC.diagonal().astype(np.float64)
     spread_C = np.sqrt(count_C * (images - count_C))
@@ -164,18 +180,25 @@ def phi(both_CC: Counts, images: int) -> Floats:
 def label_pairs(
     carries_NC: Carries, names: Sequence[str], *, groups_GC: Carries | None = None
 ) -> pd.DataFrame:
-    """Each pair of labels that are on some image, from those that come together most to those that
-    avoid one another.
+    """Return each pair of labels that occur, from the highest to the lowest phi.
 
-    a, b: the labels, b the rarer one (of equal ones the later); name_a, name_b, images_a, images_b;
-    both: images with both; expected: how many there were, were the labels spread independently;
-    phi; a_given_b, b_given_a: share of the images of b that carry a, and the reverse; groups: with
-    both; log10_p: of so many groups, or a number farther from the expected one, by chance
-    (hypergeometric, that is Fisher's exact test, two-sided by doubling), times the number of pairs
-    (Bonferroni).
+    The columns are:
 
-    groups_GC: images that are no independent witnesses, such as fields of one antibody, and count
-    once; None: each image for itself.
+    - a, b: the labels, b being the rarer one (the later one in a tie), with name_a, name_b,
+      images_a and images_b.
+    - both: the images with both labels; expected: the same if labels were independent.
+    - phi: their correlation.
+    - a_given_b, b_given_a: the share of the images of b that have a, and the reverse.
+    - groups: the groups with both labels.
+    - log10_p: the logarithm of the probability of this many groups or a more extreme number by
+      chance (Fisher's exact test, two-sided by doubling), multiplied by the number of pairs
+      (Bonferroni).
+
+    Args:
+        carries_NC: Whether the image has the label.
+        names: The names of the labels.
+        groups_GC: Whether the group has the label; images of a group are not independent, so a
+            group counts once. By default each image is a group.
     """
     groups_GC = carries_NC if groups_GC is None else groups_GC
     both_CC, groups_CC, n = cooccurrence(carries_NC), cooccurrence(groups_GC), len(carries_NC)
@@ -208,18 +231,23 @@ def label_pairs(
 def fold_table(
     images_C: Counts, groups_C: Counts, names: Sequence[str], *, folds: int
 ) -> pd.DataFrame:
-    """A row for each label, the fewest images first.
+    """Return one row for each label, the label with the fewest images first.
 
-    label, name, images; groups: of images that no fold may part; folds: how many can test the
-    label; least_groups, most_groups: how many of its groups a fold tests when they are spread
-    evenly; recall_shown: the recall that is shown with 95% when all its images, over all folds,
-    are found (Clopper-Pearson, a group counts once); fold_step: by how much one missed group
-    lowers the macro F1 of an average fold that tests it and finds the rest.
+    The columns are:
+
+    - label, name, images.
+    - groups: the groups that no fold may divide.
+    - folds: the number of folds that can test the label.
+    - least_groups, most_groups: the groups that a fold tests if they are divided evenly.
+    - recall_shown: the lower bound (at 95% confidence) of the recall if all images are found over
+      all folds (Clopper-Pearson; a group counts once).
+    - fold_step: how much one missed group lowers the macro F1 of an average fold that tests the
+      label and finds the other groups.
     """
     order = np.argsort(images_C, kind="stable")
     groups = groups_C[order]
-    # F1 of a class of which all but one of n are found is 2 (n - 1) / (2 n - 1).
-    tested = np.maximum(groups / folds, 1.0)  # a fold tests at least one, or not at all
+    # If all but one of n are found, the F1 of a class is 2 (n - 1) / (2 n - 1).
+    tested = np.maximum(groups / folds, 1.0)  # a fold that tests the label has at least one group
     return pd.DataFrame(
         {
             "label": order,
@@ -254,21 +282,20 @@ def _split_labels(tables: Manifest, split: Split) -> SplitLabels:
 
 
 def _groups(tables: Manifest) -> Carries:
-    """Without the column that `labels_of_groups` adds."""
+    # `labels_of_groups` adds a column, which is not needed here.
     return labels_of_groups(tables, grouped_ids(tables))[:, : len(tables.spec.labels)]
 
 
 def _pair_text(pairs: pd.DataFrame) -> str:
-    """Of the first row, if there is one."""
     if pairs.empty:
         return ""
     pair = pairs.iloc[0]
     names, expected = f"{pair['name_a']}, {pair['name_b']}", f"{pair['expected']:,.2f}"
-    return f"{names}: phi {pair['phi']:.2f}, {pair['both']:,} images, by chance {expected}"
+    return f"{names}: phi {pair['phi']:.2f}, {pair['both']:,} images ({expected} by chance)"
 
 
 def _log10_chance(both: Counts, groups_a: Counts, groups_b: Counts, n: int) -> Floats:
-    """Logarithms, as chances of 1e-300 and less do occur."""
+    """Return logarithms, because probabilities below 1e-300 occur."""
     least = hypergeom.logsf(both - 1, n, groups_a, groups_b)
     most = hypergeom.logcdf(both, n, groups_a, groups_b)
     of_all_pairs = np.minimum(least, most) + np.log(2) + np.log(max(len(both), 1))
@@ -276,6 +303,6 @@ def _log10_chance(both: Counts, groups_a: Counts, groups_b: Counts, n: int) -> F
 
 
 def _share(part: NDArray[np.generic], whole: NDArray[np.generic]) -> Floats:
-    """part / whole, NaN where there is no whole."""
+    """Return part / whole, NaN where the whole is 0."""
     nothing = np.full(np.shape(whole), np.nan)
     return np.asarray(np.divide(part, whole, out=nothing, where=np.asarray(whole) != 0))

@@ -21,10 +21,10 @@ from atlas.report.exploration_plots import (
 )
 from atlas.report.pages import TILE_PX, Plot, Section, ShownTable, Tile
 from atlas.report.pictures import Rgb, to_rgb
-from atlas.workflows.explore.images import COMPARED_PAIRS, COPY_EVIDENCE, ImageExploration
+from atlas.workflows.explore.images import COMPARED_PAIRS, COPY_SCORE, ImageExploration
 from atlas.workflows.explore.labels import LabelExploration, SplitLabels
 
-FIRST = 12  # rows of an excerpt, and pairs that are pictured
+FIRST = 12  # the number of rows of an excerpt, and of pairs in pictures
 GAP_PX = 4
 DECIMALS = {
     "phi": 3, "a_given_b": 3, "b_given_a": 3, "log10_p": 1, "recall_shown": 3, "fold_step": 4,
@@ -35,7 +35,7 @@ Tables = Mapping[str, pd.DataFrame]  # by file
 
 
 def label_tables(found: LabelExploration) -> dict[str, pd.DataFrame]:
-    """By file, what the label sections show."""
+    """Return the tables of the label sections, by file."""
     tables = {
         "label_counts.csv": found.stacked("counts"),
         "labels_per_image.csv": found.stacked("per_image"),
@@ -50,7 +50,7 @@ def label_tables(found: LabelExploration) -> dict[str, pd.DataFrame]:
 
 
 def image_tables(found: ImageExploration) -> dict[str, pd.DataFrame]:
-    """By file, what the image sections show."""
+    """Return the tables of the image sections, by file."""
     return {
         "sizes.csv": found.sizes,
         "channels.csv": found.channels,
@@ -60,7 +60,7 @@ def image_tables(found: ImageExploration) -> dict[str, pd.DataFrame]:
 
 
 def label_sections(folder: Path, tables: Tables, found: LabelExploration) -> Iterator[Section]:
-    """Sections in the order of the page; their plots are drawn into `folder`."""
+    """Yield sections in the order of the page, and draw their plots into `folder`."""
     counts_png, per_image_png = folder / "label_counts.png", folder / "labels_per_image.png"
     save_label_counts(
         counts_png, {one.split: one.both_CC.diagonal() for one in found.splits}, found.names
@@ -68,17 +68,17 @@ def label_sections(folder: Path, tables: Tables, found: LabelExploration) -> Ite
     save_labels_per_image(per_image_png, {one.split: one.per_image for one in found.splits})
     yield Section(
         title="How often each label occurs",
-        plots=(Plot(path=counts_png, said="Images of each label, with the label's number."),),
+        plots=(Plot(path=counts_png, said="The number of images of each label."),),
         tables=(_shown("Images of each label", "label_counts.csv", tables),),
     )
     per_image = _shown("Images with 1, 2, ... labels", "labels_per_image.csv", tables)
-    sets = _shown("All sets of labels", "label_sets.csv", tables)
+    sets = _shown("All label sets", "label_sets.csv", tables)
     yield Section(
-        title="Labels on an image",
-        plots=(Plot(path=per_image_png, said="How many labels images carry."),),
+        title="Number of labels per image",
+        plots=(Plot(path=per_image_png, said="The number of labels per image."),),
         tables=(
             replace(per_image, decimals={"percent": 6}, folded=False),
-            _excerpt(sets, "The commonest sets of labels", _first_of_split(sets.table)),
+            _excerpt(sets, "The most common label sets", _first_of_split(sets.table)),
             sets,
         ),
     )
@@ -89,21 +89,21 @@ def label_sections(folder: Path, tables: Tables, found: LabelExploration) -> Ite
 
 
 def image_sections(folder: Path, tables: Tables, found: ImageExploration) -> Iterator[Section]:
-    """Sections in the order of the page; their plots are drawn into `folder`."""
+    """Yield sections in the order of the page, and draw their plots into `folder`."""
     if tiles := tuple(_examples(found.manifest)):
         yield Section(
             title="One image of each label",
             said=(
-                "The first of the images with the fewest other labels. Every channel is stretched "
-                "to its own brightest pixels, for the eye only.",
+                "Each picture is the first image with the fewest other labels. For display only, "
+                "every channel is stretched to its own brightest pixels.",
             ),
             tiles=tiles,
         )
     sizes = _shown("All sizes", "sizes.csv", tables)
-    commonest = _excerpt(sizes, "The commonest sizes", _first_of_split(sizes.table))
+    commonest = _excerpt(sizes, "The most common sizes", _first_of_split(sizes.table))
     yield Section(
         title="Sizes",
-        said=("Width and height of all images, as on disk.",),
+        said=("The width and height of all images on disk.",),
         tables=(commonest,) if len(commonest.table) == len(sizes.table) else (commonest, sizes),
     )
     yield _channels(folder, tables, found)
@@ -119,33 +119,35 @@ def _pairs(folder: Path, tables: Tables, one: SplitLabels, where: str) -> Sectio
     save_cooccurrence(both_png, one.both_CC[np.ix_(kept, kept)], names)
     save_correlation(correlation_png, one.phi_CC[np.ix_(kept, kept)], names)
     pairs = _shown(
-        "All pairs, from those that come together to those that avoid one another",
+        "All pairs, from the highest to the lowest phi",
         f"pairs_{one.split}.csv", tables,
     )  # fmt: skip
     together = one.pairs[(one.pairs["phi"] > 0) & (one.pairs["both"] > 0)].head(FIRST)
     apart = one.pairs[one.pairs["phi"] < 0].iloc[::-1].head(FIRST)
     strongest = (
-        _excerpt(pairs, "The pairs that come together most", together),
-        _excerpt(pairs, "The pairs that avoid one another most", apart),
+        _excerpt(pairs, "The strongest positive pairs", together),
+        _excerpt(pairs, "The strongest negative pairs", apart),
     )
-    only = "" if len(kept) == len(one.names) else f" Only the {len(kept)} commonest labels."
+    all_shown = len(kept) == len(one.names)
+    only = "" if all_shown else f" The {len(kept)} most common labels are shown."
     return Section(
         title=f"Which labels occur together{where}",
         said=(
             "phi is Pearson's correlation of two labels as 0 and 1; a_given_b is the share of the "
-            "images of b that carry a too; expected is what chance would give. log10_p is the "
-            "logarithm of the chance of so many groups with both, or a number farther from the "
-            "expected one (Fisher's exact test, two-sided, times the number of pairs): -2 is one "
-            "in a hundred. Images of one antibody, group or origin are one group, which counts "
-            f"once: {one.groups:,} groups of {one.images:,} images.",
+            "images of b that also have a; expected is the number of images that chance would "
+            "give. log10_p is the logarithm of the probability that chance gives this many groups "
+            "with both labels, or a more extreme number (Fisher's exact test, two-sided, "
+            "multiplied by the number of pairs): -2 is one in a hundred. Images of one antibody, "
+            f"group or origin form one group, which counts once: the {one.images:,} images form "
+            f"{one.groups:,} groups.",
         ),
         plots=(
             Plot(path=correlation_png,
-                 said="Phi of each two labels, in hundredths where it is .05 or more; red: they "
-                 f"occur together, blue: they avoid one another.{only}"),
+                 said="Phi of each pair of labels, printed in hundredths from 0.05 on. Red pairs "
+                 f"occur together more often than by chance, blue pairs less often.{only}"),
             Plot(path=both_png,
-                 said="Images that carry both labels, on the diagonal those with the one; gray: "
-                 f"none. The colours are logarithmic.{only}"),
+                 said="The number of images with both labels, and on the diagonal with the one "
+                 f"label. Gray is none; the colours are logarithmic.{only}"),
         ),
         tables=(
             *_with_rows(*strongest),
@@ -158,18 +160,18 @@ def _pairs(folder: Path, tables: Tables, one: SplitLabels, where: str) -> Sectio
 
 def _rare(tables: Tables, found: LabelExploration) -> Section:
     folds = _shown("All labels, the rarest first", "folds.csv", tables)
-    rare = _excerpt(folds, f"On fewer than {found.rare_below} images", found.rare)
+    rare = _excerpt(folds, f"Labels on fewer than {found.rare_below} images", found.rare)
     return Section(
-        title=f"What {found.fold_count} folds can do with rare labels",
+        title=f"Rare labels in {found.fold_count} folds",
         said=(
-            "groups: images that no fold may part, such as fields of one antibody. folds: how many "
-            "of them can test the label at all; least_groups, most_groups: how many a fold tests "
-            "when they are spread evenly. recall_shown: what is shown with 95% confidence when "
-            "every one is found, over all folds. fold_step: what one missed group costs of the "
-            "macro F1 of a fold.",
-            "A label with fewer groups than folds is missing from some folds' scores; one of a "
-            "single group is never both trained and tested. Predictions of all folds, scored "
-            "together, use every image once.",
+            "groups is the number of groups of images that no fold may divide, such as fields of "
+            "one antibody; folds is the number of folds that can test the label; least_groups and "
+            "most_groups are the groups that a fold tests if they are divided evenly. recall_shown "
+            "is the lower bound (at 95% confidence) of the recall if every group is found, over "
+            "all folds. fold_step is how much one missed group lowers the macro F1 of a fold.",
+            "A label with fewer groups than folds is missing from the scores of some folds, and a "
+            "label with a single group is never both trained and tested. Scoring the predictions "
+            "of all folds together uses every image once.",
         ),
         tables=_with_rows(rare, folds),
     )
@@ -183,9 +185,9 @@ def _channels(folder: Path, tables: Tables, found: ImageExploration) -> Section:
         title="Channels",
         said=(
             "Values are those that networks see, 0 to 255; 16-bit images are scaled as in "
-            "training. p1 to p99 are percentiles over all pixels, black and saturated the percent "
-            "of pixels at 0 and 255, flat the images of one value only; sd_of_means is how far the "
-            "means of single images scatter.",
+            "training. p1 to p99 are percentiles over all pixels; black and saturated are the "
+            "percentages of pixels at 0 and 255; flat counts images with a single value; "
+            "sd_of_means is the standard deviation of the means of images.",
         ),
         plots=(
             Plot(path=values_png, said="How often each value occurs; the scale is logarithmic."),
@@ -198,30 +200,30 @@ def _channels(folder: Path, tables: Tables, found: ImageExploration) -> Section:
 
 
 def _copies(tables: Tables, found: ImageExploration) -> Section:
-    copies = _shown("Equal images and pairs that look alike", "look_alikes.csv", tables)
+    copies = _shown("Equal images and near duplicates", "look_alikes.csv", tables)
     return Section(
         title="Copies",
         said=(
-            "Equal images have the same pixels in every channel. Pairs look alike where a "
-            "perceptual hash of each channel differs by a few bits only, in any flip or rotation: "
-            f"{found.alike:,} pairs, of which the nearest {COMPARED_PAIRS:,} at most are "
-            "registered on one another. Their registration score is the correlation of the registered "
-            f"pixels. From {COPY_EVIDENCE} on, the highest threshold measured on three atlases, "
-            "they most likely show one field; much below, they are different images of one look. "
-            "remove_duplicates.py also finds crops and strong changes, and measures the threshold "
-            "on this atlas.",
+            "Equal images have the same pixels in every channel. Two images look alike if "
+            "perceptual hashes of all channels differ by only a few bits, in any flip or rotation. "
+            f"There are {found.alike:,} such pairs, of which the {COMPARED_PAIRS:,} nearest are "
+            "registered. The registration score is the correlation of the registered pixels. From "
+            f"{COPY_SCORE} on, the highest threshold measured on three atlases, a pair most likely "
+            "shows one field; pairs with much lower scores are different images that look alike. "
+            "The command remove-duplicates also finds crops and strong changes, and measures the "
+            "threshold on this atlas.",
         ),
         tiles=tuple(_pair_tiles(found)),
         tables=_with_rows(
             _excerpt(copies, "Equal images", found.equal.head(FIRST)),
-            _excerpt(copies, "Likely one field, other pixels", found.near.head(FIRST)),
+            _excerpt(copies, "Near duplicates", found.near.head(FIRST)),
             copies,
         ),
     )
 
 
 def _examples(manifest: Manifest) -> Iterator[Tile]:
-    """train before external, as the manifest has them."""
+    """Yield an image of each label, train before external."""
     for label, name in enumerate(manifest.spec.labels):
         rows = [row for row in manifest.labelled.rows if label in (row.labels or ())]
         if rows:
@@ -233,7 +235,7 @@ def _examples(manifest: Manifest) -> Iterator[Tile]:
 
 
 def _pair_tiles(found: ImageExploration) -> Iterator[Tile]:
-    """The least sure copies that are not equal, side by side."""
+    """Yield the near duplicates with the lowest scores, side by side."""
     between = np.ones((TILE_PX, GAP_PX, 3), np.float32)
     for pair in found.near[::-1].head(FIRST).to_dict("records"):
         rows = [found.manifest.by_id[pair[name]] for name in ("id", "other")]
@@ -249,7 +251,7 @@ def _picture(row: ImageRow, manifest: Manifest) -> Rgb:
 
 
 def _matrix(values_CC: NDArray[np.generic], names: tuple[str, ...]) -> pd.DataFrame:
-    """Rows and columns by number and name: equal names stay apart."""
+    """Return a table whose rows and columns have numbers and names, so that equal names differ."""
     named = [f"{number} {name}" for number, name in enumerate(names)]
     table = pd.DataFrame(values_CC, columns=named)
     table.insert(0, "label_name", named)

@@ -1,13 +1,11 @@
-"""Where claims begin, measured on the atlas itself, and what is guaranteed of them.
+"""Calibration: the thresholds of claims, measured on the atlas itself, and their guarantees.
 
-Copies of the atlas's own images are planted and looked for; each image's nearest other image shows
-how alike different pictures are. The result is `calibration.json`.
+Copies of the atlas's own images are planted and searched for, and each image's nearest other image
+shows how similar different images are. The result is `calibration.json`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,8 +22,8 @@ from index.copies.calibration import (
     calibrate_same_image,
     calibrate_sibling,
     no_siblings,
+    restored,
 )
-from index.copies.guarantee import Guarantee
 from index.copies.trials import (
     edit_of,
     one_of_each,
@@ -42,11 +40,14 @@ PAIR = ["query_id", "match_id"]
 
 @dataclass(frozen=True, kw_only=True)
 class SameImageMeasurement:
-    """The calibration of copies with what it was measured by.
+    """The calibration of copies, and the measurements behind it.
 
-    planted_recall: of planted copies, by edit. natural: registration score of each sampled image's nearest
-    distinct one. suspected: pairs of labelled images that reach the threshold (query_id, match_id,
-    registration score).
+    Attributes:
+        calibration: The calibration.
+        planted_recall: The recall of planted copies, by edit.
+        natural: The registration score of each sampled image's nearest non-match.
+        suspected: The pairs of labelled images that reach the threshold (query_id, match_id,
+            registration_score).
     """
 
     calibration: SameImageCalibration
@@ -57,7 +58,15 @@ class SameImageMeasurement:
 
 @dataclass(frozen=True, kw_only=True)
 class LeakCalibration:
-    """embedder: the fingerprint of the embedder whose candidates were measured."""
+    """The calibration of copies and siblings.
+
+    Attributes:
+        same_image: The calibration of copies.
+        sibling: The calibration of siblings.
+        settings: The requested precision and recall.
+        registration: The settings of the registration.
+        embedder: The fingerprint of the embedder that proposed the candidates.
+    """
 
     same_image: SameImageMeasurement
     sibling: SiblingCalibration
@@ -67,7 +76,7 @@ class LeakCalibration:
 
     @property
     def unproven(self) -> frozenset[str]:
-        """Relations whose precision is not guaranteed to be as asked, and not accepted as it is."""
+        """The relations whose precision is neither guaranteed nor accepted without a guarantee."""
         same_image, settings = self.same_image.calibration.guarantee, self.settings
         accepted = {
             SAME_IMAGE: same_image.reached or settings.accept_unproven_copies,
@@ -105,7 +114,7 @@ def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
         search.index.embeddings.aligned_to(sample), search.stored("labelled images")
     )
     pairs = search.registration_score(nearest, search.stored("distinct pairs")).astype(float)
-    # Equal pixels are certain copies, so they say nothing of images that are none.
+    # Equal pixels are certain copies, so they are not non-matches.
     best = np.where(search.equal(nearest), -1.0, pairs).max(axis=1)
     natural = best[best > -1.0]
     calibration = calibrate_same_image(planted, natural, settings)
@@ -139,8 +148,8 @@ def load_calibration(folder: Path) -> LeakCalibration:
     """Read what `save_calibration` wrote.
 
     Raises:
-        MissingStageError: There is none.
-        UserError: It is of an earlier version.
+        MissingStageError: There is no calibration.
+        UserError: The file was written by an earlier version.
     """
     path = folder / CALIBRATION_FILE
     stored = read_json(path, stage=Stage.LEAKS)
@@ -148,24 +157,24 @@ def load_calibration(folder: Path) -> LeakCalibration:
     try:
         return LeakCalibration(
             same_image=SameImageMeasurement(
-                calibration=SameImageCalibration(**_restored(stored[SAME_IMAGE])),
+                calibration=SameImageCalibration(**restored(stored[SAME_IMAGE])),
                 planted_recall=stored["planted_recall"],
                 natural=np.array(stored["natural"], float),
                 suspected=suspected,
             ),
-            sibling=SiblingCalibration(**_restored(stored[SIBLING])),
+            sibling=SiblingCalibration(**restored(stored[SIBLING])),
             settings=LeakSettings(**stored["settings"]),
-            registration=RegistrationSettings(**_restored(stored["registration"])),
+            registration=RegistrationSettings(**restored(stored["registration"])),
             embedder=stored["embedder"],
         )
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: of an earlier version ({error}); run  {Stage.LEAKS.command}"
+            f"{path} was written by an earlier version ({error}); run {Stage.LEAKS.command} again"
         ) from error
 
 
 def _suspected(nearest: Neighbours, pairs: NDArray[np.float64], threshold: float) -> pd.DataFrame:
-    """Pairs of the atlas's own images that reach the threshold, each once, best first."""
+    """Return the pairs of the atlas's own images that reach the threshold, best first."""
     rows, columns = np.nonzero(pairs >= threshold)
     ids = [
         tuple(sorted((nearest.query_ids[n], str(nearest.reference_ids_NK[n, k]))))
@@ -177,32 +186,21 @@ def _suspected(nearest: Neighbours, pairs: NDArray[np.float64], threshold: float
 
 
 def _measure_sibling(search: LeakSearch) -> SiblingCalibration:
-    """Compare held-out fields with the index: does the most similar image show their identity?"""
+    """Search the index for held-out fields, and count those that find their identity."""
     identities = search.index.identities
     if not any(identities.values()):
         return no_siblings("no identity occurs twice")
     count, seed = search.settings.sibling_queries, search.settings.seed
     held_out = search.embedder.held_out
     fields = [image_id for image_id, name in identities.items() if name]
-    # An embedder that trained on none of these images, frozen or of another atlas, saw no field.
+    # An embedder without held-out images, frozen or of another atlas, was trained on no field.
     unlearned = [i for i in held_out.held_out_ids if identities.get(i)] or fields
-    # Fields of identities that trained nothing stand for new ones, where the embedder kept some.
+    # Fields of identities that were excluded from training represent new ones, if there are any.
     new = [i for i in held_out.unseen_identity_ids if identities.get(i)] or unlearned
-    # Fields of one identity stand or fall together: one of each is a trial of its own.
+    # Fields of one identity are not independent, so one of each is used.
     known, unknown = (
         sample_ids(one_of_each(ids, identities, seed=seed), count=count, seed=seed)
         for ids in (unlearned, new)
     )
     trials = sibling_trials(search.index, known_ids=known, unknown_ids=unknown)
     return calibrate_sibling(trials, search.settings)
-
-
-def _restored(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has lists where the dataclasses have tuples, and a dictionary for the guarantee."""
-
-    def value(name: str, said: Any) -> Any:
-        if name == "guarantee" and said is not None:
-            return Guarantee(**said)
-        return tuple(said) if isinstance(said, list) else said
-
-    return {name: value(name, said) for name, said in stored.items()}

@@ -1,4 +1,4 @@
-"""Which test images are already known: the whole job, from an index to a folder of claims.
+"""The search for known test images, from an index to a folder of claims.
 
 Every test image is embedded, its candidates are proposed and compared by pixels, the pairs are
 judged by thresholds that were measured on the atlas itself, and the claims are written.
@@ -47,14 +47,18 @@ from index.settings import PROBABLE, LeakSettings, RegistrationSettings
 
 @dataclass(frozen=True, kw_only=True)
 class LeakFinding(InFolder):
-    """The test images that are already known, and the calibration that the claims rest on.
+    """The known test images, and the calibration behind the claims.
 
-    folder: What holds leaks.csv, matches.csv, calibration.json, the report and pictures.
-    test_ids: The test images, in the order of the tables.
-    labels: The labels of the labelled images, by id.
-    best_scores_N: The score of each test image's best candidate.
-    group_of: The group of every image that shows the same as another.
-    clean_views: Ids without copies, by the name of the view.
+    Attributes:
+        folder: The folder with leaks.csv, matches.csv, calibration.json, the report and pictures.
+        test_ids: The test images, in the order of the tables.
+        calibration: The thresholds and guarantees.
+        labels: The labels of the labelled images, by id.
+        matches: All examined pairs.
+        leaks: The claims.
+        best_scores_N: The score of each test image's best candidate.
+        group_of: The group of every image that shows the same field as another.
+        clean_views: The ids of each view without copies.
     """
 
     folder: Path
@@ -69,12 +73,12 @@ class LeakFinding(InFolder):
 
     @property
     def table(self) -> pd.DataFrame:
-        """The claims, one row for each test image that is known; see `leaks.csv`."""
+        """The claims, with one row for each known test image; see `leaks.csv`."""
         return self.leaks.table
 
     @cached_property
     def likely(self) -> pd.DataFrame:
-        """Test images without a claim that are more likely copies than not, for a person to see.
+        """Test images without a claim that are probably copies; a person should look at them.
 
         The score of their best candidate is below the threshold, and a copy has such a score more
         often than a non-match. The columns are those of `table`, and nothing is transferred.
@@ -93,8 +97,8 @@ class LeakFinding(InFolder):
         )
         best = best.assign(confidence=probability)[probability >= PROBABLE]
         said = [
-            f"perhaps the same picture as {match}: the registration score of {score:.3f} is below "
-            f"the threshold, probability {sure:.2f}"
+            f"The image is probably a copy of {match}: registration score {score:.3f}, probability "
+            f"{sure:.2f}. The score is below the threshold, so nothing is claimed."
             for match, score, sure in zip(
                 best["match_id"], best["registration_score"], best["confidence"], strict=True
             )
@@ -114,7 +118,7 @@ class LeakFinding(InFolder):
 
     @property
     def guarantee(self) -> dict[str, str]:
-        """What is guaranteed of the precision of each relation's claims, in a sentence."""
+        """The guarantee of each relation as a sentence."""
         sibling = self.calibration.sibling
         said = {SAME_IMAGE: self.calibration.same_image.calibration.guarantee.in_words()}
         said[SIBLING] = sibling.guarantee.in_words() if sibling.guarantee else sibling.note
@@ -122,7 +126,7 @@ class LeakFinding(InFolder):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many test images there are, and how many of each kind."""
+        """The number of test images, and of each kind."""
         table = self.table
         return {
             "test_images": len(self.best_scores_N),
@@ -138,9 +142,9 @@ class LeakFinding(InFolder):
         """The result in one sentence."""
         n = self.counts
         return (
-            f"{n['copies']} of {n['test_images']} test images are copies of labelled ones, "
-            f"{n['likely_copies']} more are likely copies and {n['siblings']} are siblings; labels "
-            f"are transferred for {n['transferred']}; {n['new']} are new."
+            f"{n['copies']} of {n['test_images']} test images are copies of labelled images, "
+            f"{n['likely_copies']} more are probably copies, {n['siblings']} are siblings, and "
+            f"{n['new']} are new; labels are transferred to {n['transferred']} of them."
         )
 
     def _repr_html_(self) -> str:
@@ -181,17 +185,18 @@ def find_leaks(
 
 
 def find_leaks_again(data: Path, index_folder: Path, out: Path) -> LeakFinding:
-    """Find the leaks as `find_leaks`, with the settings and the calibration that `out` holds.
+    """Find leaks like `find_leaks`, with the settings and the calibration in `out`.
 
-    Raises ProvenanceError where the index has another embedder by now.
+    Raises:
+        ProvenanceError: The index has another embedder now.
     """
     held = load_calibration(out)
 
     def as_held(search: LeakSearch) -> LeakCalibration:
         if held.embedder != search.embedder.maker:
             raise ProvenanceError(
-                f"{out} was calibrated for another embedder than that of {index_folder}: "
-                f"run  {Stage.LEAKS.command}"
+                f"{out} was calibrated with another embedder than that of {index_folder}; "
+                f"run {Stage.LEAKS.command} again"
             )
         return held
 

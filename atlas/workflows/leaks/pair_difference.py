@@ -1,6 +1,7 @@
-"""Where a registered query differs from its match. Axes: C channels, S rows and columns, P pixels.
+"""The difference between a registered query and its match.
 
-Maps are 2 x 3 and affine, between the centres of pixels unless said otherwise.
+Axes: C channels, S rows and columns, P pixels. Maps are affine (2 x 3) and refer to the centres of
+pixels, unless stated otherwise.
 """
 
 from dataclasses import dataclass
@@ -14,17 +15,19 @@ from index.settings import RegistrationSettings
 
 FloatArray = NDArray[np.float32]
 
-# Image coordinates (x to the right, y down) about the middle, as in `atlas.synthetic.edits.rotated`.
+# Image coordinates (x to the right, y down) about the middle; see `atlas.synthetic.edits.rotated`.
 QUARTER = np.array([[0.0, 1.0], [-1.0, 0.0]])
 MIRROR = np.array([[-1.0, 0.0], [0.0, 1.0]])
 
 
 @dataclass(frozen=True, kw_only=True)
 class LaidOver:
-    """A query as it lies over its match.
+    """A query that is registered to its match.
 
-    laid_23: from the query to the match, both of side 1. difference_SS: in standard deviations,
-    NaN where the two do not overlap. registration score: correlation of the registered pixels.
+    Attributes:
+        laid_23: The map from the query to the match, both with side 1.
+        difference_SS: The difference in standard deviations; NaN where the two do not overlap.
+        registration_score: The correlation of the registered pixels.
     """
 
     laid_23: FloatArray
@@ -35,7 +38,7 @@ class LaidOver:
 def lay_over(
     query: NDArray[np.uint8], match: NDArray[np.uint8], settings: RegistrationSettings
 ) -> LaidOver:
-    """Registers a query C x H x W over its match, and compares them as `register` sees them."""
+    """Register a query (C x H x W) to its match and compare them."""
     banded, reference = band_passed(query, settings), band_passed(match, settings)
     found = register(prepare(banded, settings), reference, settings)
     map_23 = query_to_match(found, settings.size_px)
@@ -47,7 +50,7 @@ def lay_over(
 
 
 def warped(rgb: FloatArray, laid_23: FloatArray) -> FloatArray:
-    """A square picture S x S x 3 of the query as it lies over its match; black beside it."""
+    """Return a square picture (S x S x 3) of the query, registered to the match; black outside."""
     side, linear = rgb.shape[0], laid_23[:, :2].astype(float)
     half = np.full(2, 0.5)
     map_23 = np.column_stack([linear, laid_23[:, 2] * side + linear @ half - half])
@@ -55,20 +58,20 @@ def warped(rgb: FloatArray, laid_23: FloatArray) -> FloatArray:
 
 
 def query_to_match(found: Registration, size_px: int) -> FloatArray:
-    """The rotation, and what undoes the warp, in one map of pixels."""
+    """Return the map from query pixels to match pixels: the rotation, then the inverse warp."""
     rotation = np.linalg.matrix_power(QUARTER, found.rotation % 4)
     rotation = MIRROR @ rotation if found.rotation >= 4 else rotation
     middle = np.full(2, (size_px - 1) / 2)
-    turn_23 = np.column_stack([rotation, middle - rotation @ middle])
+    rotation_23 = np.column_stack([rotation, middle - rotation @ middle])
     unwarp_23 = cv2.invertAffineTransform(found.warp_23.astype(float))
-    return np.asarray(unwarp_23 @ np.vstack([turn_23, [0, 0, 1]]), np.float32)
+    return np.asarray(unwarp_23 @ np.vstack([rotation_23, [0, 0, 1]]), np.float32)
 
 
 def difference(banded: FloatArray, reference: FloatArray, map_23: FloatArray) -> FloatArray:
-    """S x S in standard deviations over all channels, of band-passed fields at equal contrast.
+    """Return the difference of band-passed fields at equal contrast, S x S, in standard deviations.
 
-    Each channel loses its mean, so the mean square is 2 (1 - correlation); NaN where `reference`
-    is not covered.
+    The mean of each channel is subtracted, so the mean square is 2 (1 - correlation). It is NaN
+    where `reference` is not covered.
     """
     side = reference.shape[1]
     covering = np.concatenate([banded, np.ones((1, side, side), np.float32)])
@@ -88,7 +91,7 @@ def _equal_contrast(pixels_CP: FloatArray) -> FloatArray:
 
 
 def _of_side_1(map_23: FloatArray, size_px: int) -> FloatArray:
-    """Between corners instead of centres of pixels, in sides instead of pixels."""
+    """Return the map between corners instead of centres of pixels, with sides as the unit."""
     linear, shift = map_23[:, :2], map_23[:, 2]
     half = np.full(2, 0.5, np.float32)
     return np.column_stack([linear, (shift + half - linear @ half) / size_px]).astype(np.float32)

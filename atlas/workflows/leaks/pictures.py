@@ -1,4 +1,4 @@
-"""Pictures of what was claimed, and of what the thresholds rest on."""
+"""Pictures of the claims, and of the measurements behind the thresholds."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from index.copies.guarantee import Trials, precision_bound
 SHOWN = 12
 PAIRS_ACROSS = 2
 COPY_PLOT, SIBLING_PLOT = "calibration.png", "sibling_calibration.png"
-CUTS_DRAWN = 401
+THRESHOLDS_DRAWN = 401
 
 
 def save_leak_pictures(
@@ -29,10 +29,14 @@ def save_leak_pictures(
     *,
     best: NDArray[np.float32],
 ) -> None:
-    """Draw both calibrations, the surest and the least sure claims of each relation, and suspected
-    copies.
+    """Draw both calibrations, the most and least certain claims, and suspected copies.
 
-    best: registration score of each test image's best candidate.
+    Args:
+        folder: The folder to write to.
+        leaks: The claims.
+        store: The images.
+        calibration: The calibration.
+        best: The registration score of each test image's best candidate.
     """
     same_image, sibling = calibration.same_image, calibration.sibling
     save_calibration_plot(
@@ -50,7 +54,7 @@ def save_leak_pictures(
     for relation, score in ((SAME_IMAGE, "registration_score"), (SIBLING, "similarity")):
         claims = leaks.table[leaks.table["relation"] == relation].sort_values(score)
         shown = claims if len(claims) <= SHOWN else pd.concat([claims[:6], claims[-6:]])
-        title = f"{relation}: {len(claims)} test images (least sure first)"
+        title = f"{relation}: {len(claims)} test images (least certain first)"
         _save_scored(folder / f"{relation}.png", shown, ("Id", "match_id", score), store, title)
     suspected = same_image.suspected
     title = f"suspected copies within the labelled images: {len(suspected)} pairs"
@@ -61,7 +65,10 @@ def save_leak_pictures(
 def _save_scored(
     path: Path, pairs: pd.DataFrame, columns: tuple[str, str, str], store: ImageStore, title: str
 ) -> None:
-    """columns: of ids, of their matches and of the score. Nothing is saved without pairs."""
+    """Save pairs with their scores, if there are any.
+
+    `columns` names the columns of ids, of matches and of scores.
+    """
     if len(pairs):
         rows = pairs[list(columns)].itertuples(index=False)
         said = [(one, other, f"{columns[2]} {score:.3f}") for one, other, score in rows]
@@ -69,7 +76,7 @@ def _save_scored(
 
 
 def _copy_curves(same_image: SameImageMeasurement) -> Curves:
-    scores_T, calibration = np.linspace(-0.2, 1.0, CUTS_DRAWN), same_image.calibration
+    scores_T, calibration = np.linspace(-0.2, 1.0, THRESHOLDS_DRAWN), same_image.calibration
     planted = np.array(calibration.planted)
     trials = Trials(known_K=planted, unknown_U=same_image.natural)
     return Curves(
@@ -81,6 +88,7 @@ def _copy_curves(same_image: SameImageMeasurement) -> Curves:
 
 
 def sibling_curves(sibling: SiblingCalibration) -> Curves:
+    """Return the curves of the calibration of siblings."""
     return Curves(
         scores_T=np.array(sibling.scores),
         precision_T=np.array(sibling.precisions),
@@ -92,7 +100,7 @@ def sibling_curves(sibling: SiblingCalibration) -> Curves:
 def save_pairs(
     path: Path, pairs: Sequence[tuple[str, str, str]], store: ImageStore, *, title: str
 ) -> None:
-    """Save pairs side by side: (query id, match id, what is said of them)."""
+    """Save pairs side by side; a pair has a query id, a match id and a caption."""
     tiles = []
     for query_id, match_id, said in pairs:
         for image_id, note in ((query_id, said), (match_id, "match")):

@@ -1,4 +1,4 @@
-"""The report of a leak run: its page, and its claims as Parquet and JSON."""
+"""The report of a search for leaks: its page, and its claims as Parquet and JSON."""
 
 from collections.abc import Hashable, Mapping
 from functools import partial
@@ -36,8 +36,8 @@ from index.settings import RegistrationSettings
 
 CLAIMS_READ_AT_ONCE = 32
 PLOTS = {
-    "What the threshold of same_image rests on": COPY_PLOT,
-    "What the threshold of sibling rests on": SIBLING_PLOT,
+    "Calibration of the same_image threshold": COPY_PLOT,
+    "Calibration of the sibling threshold": SIBLING_PLOT,
 }
 
 Row = Mapping[Hashable, Any]
@@ -51,7 +51,7 @@ def save_leak_report(
     spec: AtlasSpec,
     test_images: int,
 ) -> None:
-    """Write report.html, leaks.parquet and leaks.json to a folder of leaks.csv and the plots."""
+    """Write report.html, leaks.parquet and leaks.json into a folder with leaks.csv and plots."""
     table = load_leaks(folder / LEAKS_FILE).table
     with written_beside(folder / "leaks.parquet") as beside:
         table.to_parquet(beside, engine="pyarrow", index=False)
@@ -74,18 +74,24 @@ def save_leak_report(
 
 
 def same_image_in_words(table: pd.DataFrame, measured: SameImageCalibration) -> Relation:
-    kept = f"{measured.recall_at_threshold:.3f} of {len(measured.planted)} planted copies reach it"
-    reported = f"registration score, the correlation of registered pixels: {kept}"
+    """Return the number of copies, and their threshold and guarantee in sentences."""
+    reported = (
+        "the registration score is the correlation of the registered pixels; "
+        f"{measured.recall_at_threshold:.1%} of {len(measured.planted):,} planted copies reach the "
+        "threshold"
+    )
     return _relation(
         table, SAME_IMAGE, measured.threshold, reported, measured.guarantee, measured.note
     )
 
 
 def sibling_in_words(table: pd.DataFrame, measured: SiblingCalibration) -> Relation:
-    reported = "similarity of embeddings"
+    """Return the number of siblings, and their threshold and guarantee in sentences."""
+    reported = "the score is the cosine similarity of the vectors"
     if measured.threshold is not None:
         reported += (
-            f": finds {measured.recall_at_threshold:.3f} of {measured.known_count} held-out fields"
+            f"; the threshold finds {measured.recall_at_threshold:.1%} of "
+            f"{measured.known_count:,} held-out fields"
         )
     return _relation(
         table, SIBLING, measured.threshold, reported, measured.guarantee, measured.note
@@ -114,7 +120,7 @@ def _relation(
 def _claims(
     table: pd.DataFrame, store: ImageStore, registration: RegistrationSettings, tile_px: int
 ) -> list[Claim]:
-    """The least sure first."""
+    """Return the claims, the least certain first."""
     rows = _records(
         table.sort_values(["confidence", "registration_score", "similarity"], kind="stable")
     )
@@ -124,7 +130,7 @@ def _claims(
         for start in range(0, len(rows), CLAIMS_READ_AT_ONCE):
             block = rows[start : start + CLAIMS_READ_AT_ONCE]
             fields = (store.read([row[name] for row in block]) for name in ("Id", "match_id"))
-            # By threads, as OpenCV lets go of the interpreter.
+            # Threads suffice, because OpenCV releases Python's global lock.
             claims += by_threads(lambda one: claim(*one), zip(block, *fields, strict=True))
             shown.update(len(block))
     return claims
@@ -156,5 +162,5 @@ def _claim(
 
 
 def _records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    """Rows; what is unknown is None, which JSON calls null."""
+    """Return the rows with None for unknown values, which JSON calls null."""
     return table.astype(object).where(table.notna(), None).to_dict("records")

@@ -1,4 +1,4 @@
-"""The search for known images: queries are embedded, candidates proposed and compared by pixels.
+"""The search for known images: embed queries, propose candidates and compare them by pixels.
 
 Axes: N queries, K candidates, M references, T flips and rotations, C channels, B bytes.
 """
@@ -26,7 +26,7 @@ from retrieval.embedding import embed_rows
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """What candidates are taken from. hashes: None where hashes propose none."""
+    """The images that candidates are taken from; `hashes` is None if hashes propose none."""
 
     search: Search
     hashes: HashIndex | None
@@ -48,6 +48,7 @@ class LeakSearch:
         return Images(what=what, read=self.store.read, keys=self.store.keys)
 
     def embedded(self, ids: Sequence[str], images: Images) -> EmbeddingSet:
+        """Return the vectors of images."""
         return embed_rows(
             self.embedder,
             images.read,
@@ -63,18 +64,18 @@ class LeakSearch:
         return self._gallery(open_search(self.index))
 
     def gallery_of(self, embeddings: EmbeddingSet) -> Gallery:
-        """Stored images other than those of the index."""
+        """Return a gallery of stored images that are not in the index."""
         return self._gallery(exact_search(embeddings))
 
     def candidates(
         self, queries: EmbeddingSet, images: Images, *, among: Gallery | None = None
     ) -> Neighbours:
-        """Return what the embedder and the hashes propose.
+        """Return the candidates of the embedder and of the hashes.
 
         Args:
-            queries: The embedded queries.
-            images: Where the pixels of the queries are read.
-            among: Where candidates come from; the index, unless given.
+            queries: The vectors of the queries.
+            images: The pixels of the queries.
+            among: The gallery; by default the index.
         """
         gallery, settings = among or self.gallery, self.settings
         found = kept_neighbours(
@@ -91,9 +92,11 @@ class LeakSearch:
         return with_hashed(found, hashed_NK, queries, gallery.search.known)
 
     def registration_score(self, found: Neighbours, images: Images) -> NDArray[np.float32]:
-        """Return the correlation of each query's pixels with those of each candidate, N x K.
+        """Return the registration score of each query with each candidate, N x K.
 
-        images: where the pixels of the queries are read.
+        Args:
+            found: The candidates.
+            images: The pixels of the queries.
         """
         return examine(
             found, images, self.stored("references"), self.registration,
@@ -121,12 +124,15 @@ class LeakSearch:
         return hash_images(ids, images, kind, folder=self.work / "hashes")
 
     def _limits(self) -> NDArray[np.int64] | None:
-        """Bits by which the hash of each channel may differ; None where any number may."""
+        """Return the most bits by which the hash of each channel may differ, or None."""
         if self.settings.hashes != "rule_2018":
             return None
         channels = self.index.spec.channels
         if missing := sorted(set(RULE_2018_BITS) - set(channels)):
-            raise UserError(f"--hashes rule_2018: this atlas has no channel {', '.join(missing)}")
+            raise UserError(
+                f"--hashes rule_2018 needs the channels {', '.join(sorted(RULE_2018_BITS))}; this "
+                f"atlas has no {', '.join(missing)}"
+            )
         return np.array([RULE_2018_BITS.get(name, 8 * BYTES) for name in channels])
 
 

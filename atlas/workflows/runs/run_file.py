@@ -1,21 +1,21 @@
-"""A run as a file: one TOML names the stages, each of which is a command with its options.
+"""A run as a file: a TOML file names the stages, each of which is a command with its options.
 
 ```toml
-data = "data"            # paths are those of the folder that the command is run in
-out = "runs/mine"        # runs/NAME of NAME.toml, unless given
-seed = 0                 # of every stage that has none of its own
+data = "data"            # paths are relative to the folder in which the command is run
+out = "runs/mine"        # by default runs/NAME for a file NAME.toml
+seed = 0                 # for every stage without a seed of its own
 
-[embedder]               # left out, or recipe = "frozen": a pretrained backbone without training
-recipe = "winner"        # and any option of train-embedder, with _ for -
+[embedder]               # omit it, or use recipe = "frozen", for a backbone without training
+recipe = "winner"        # and any option of train-embedder, with _ instead of -
 
-[leaks]                  # any option of find-leaks; so for [index] and [submission]
+[leaks]                  # any option of find-leaks; [index] and [submission] work alike
 copy_precision = 0.99
 
-[classifiers.dense]      # one by one; with `folds` any option of train-folds,
-recipe = "densenet121"   # without any of train-classifier
+[classifiers.dense]      # one table for each classifier: with `folds` any option of
+recipe = "densenet121"   # train-folds, without it any option of train-classifier
 folds = 5
 
-[ensemble]               # of all classifiers, needed where there are several
+[ensemble]               # of all classifiers, required if there are several
 how = "mean"             # any option of ensemble
 ```
 """
@@ -46,7 +46,7 @@ TOP_LEVEL = ("data", "out", "seed")
 PLAIN_STAGES = ("embedder", "index", "leaks", "ensemble", "submission")
 CLASSIFIERS = "classifiers"
 DECIDES = (THRESHOLDS_FILE, TEST_FILE)  # the files of classifiers, folds and ensembles
-# Folders of a run that no classifier can have.
+# Folder names of a run that are not available for classifiers.
 TAKEN = (*PLAIN_STAGES, CACHE_NAME, "score")
 SEEDED = ("train_embedder", "find_leaks", "train_classifier", "train_folds", "ensemble")
 
@@ -55,11 +55,16 @@ SEEDED = ("train_embedder", "find_leaks", "train_classifier", "train_folds", "en
 class RunStage:
     """A command of a run.
 
-    name: as the file's table is named. script: without its ending. options: in words, as they are
-    typed, without those of `places`. places: --data, --out and what other stages wrote; they say
-    where a run lies, not what it does. folder: what it writes; done: the files there that are
-    complete once it has finished. needs: stages whose files it reads. tables: of the atlas folder,
-    beside those of all stages.
+    Attributes:
+        name: The name of its table in the file.
+        script: The name of the command.
+        options: The options as words of the command line, without `places`.
+        places: --data, --out and the outputs of other stages. They say where a run is, not what it
+            does.
+        folder: The folder that the stage writes.
+        done: The files in it that are complete once the stage has finished.
+        needs: The stages whose files it reads.
+        tables: The tables of the atlas folder that it reads, in addition to those of all stages.
     """
 
     name: str
@@ -73,13 +78,20 @@ class RunStage:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What is typed behind the script's name."""
+        """All words that follow the name of the command."""
         return (*self.options, *self.places)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFile:
-    """path: of the TOML. data: the atlas folder. out: the run folder. stages: in their order."""
+    """A run file that was read.
+
+    Attributes:
+        path: The TOML file.
+        data: The atlas folder.
+        out: The run folder.
+        stages: The stages in order.
+    """
 
     path: Path
     data: Path
@@ -88,11 +100,11 @@ class RunFile:
 
 
 def read_run_file(path: Path) -> RunFile:
-    """Read a run file. Whether its options exist is checked by the commands.
+    """Read a run file; the commands check whether its options exist.
 
     Raises:
-        DataError: Everything that is wrong with the file.
-        UserError: There is no such file, or it is no TOML.
+        DataError: The file has problems; the error lists all of them.
+        UserError: There is no such file, or it is not TOML.
     """
     text = _read(path)
     if problems := list(_problems(text)):
@@ -107,9 +119,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} is not there; give the name of a run file") from None
+        raise UserError(f"{path} does not exist; give the name of a run file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no TOML: {error}") from None
+        raise UserError(f"{path} is not valid TOML: {error}") from None
 
 
 def _problems(text: Mapping[str, Any]) -> Iterator[str]:
@@ -118,21 +130,21 @@ def _problems(text: Mapping[str, Any]) -> Iterator[str]:
         if name not in known:
             yield f"{name} is not one of {', '.join(known)}"
     if not isinstance(text.get("data"), str):
-        yield 'data is missing: the atlas folder, such as data = "data"'
+        yield 'data is missing; give the atlas folder, such as data = "data"'
     if not isinstance(text.get("out", ""), str):
-        yield f"out {text['out']!r}: the path of a folder, in quotes"
+        yield f"out must be the path of a folder in quotes (got {text['out']!r})"
     if not isinstance(text.get("seed", 0), int):
-        yield f"seed {text['seed']!r}: a whole number"
+        yield f"seed must be a whole number (got {text['seed']!r})"
     tables = {name: text[name] for name in PLAIN_STAGES if name in text}
     classifiers = text.get(CLASSIFIERS, {})
     if not isinstance(classifiers, dict) or not classifiers:
-        yield "no classifier: write a table [classifiers.NAME] with its recipe"
+        yield "there is no classifier; add a table [classifiers.NAME] with its recipe"
         classifiers = {}
     for name in classifiers:
         if name in TAKEN:
-            yield f"[classifiers.{name}]: the run has another folder of that name"
+            yield f"[classifiers.{name}]: the name is in use for another folder of the run"
     if len(classifiers) > 1 and "ensemble" not in text:
-        yield "several classifiers and no table [ensemble] that says how they decide together"
+        yield "there are several classifiers; add a table [ensemble] that combines them"
     tables |= {f"{CLASSIFIERS}.{name}": table for name, table in classifiers.items()}
     for name, table in tables.items():
         yield from _table_problems(name, table)
@@ -145,16 +157,19 @@ def _table_problems(name: str, table: object) -> Iterator[str]:
     for option, value in table.items():
         values = value if isinstance(value, list) else [value]
         if not all(isinstance(each, str | int | float) for each in values):
-            yield f"[{name}] {option} = {value!r}: a number, a text, true, false, or a list of them"
+            yield (
+                f"[{name}] {option} must be a number, a text, true, false, or a list of these "
+                f"(got {value!r})"
+            )
     if name.startswith(CLASSIFIERS) and not isinstance(table.get("recipe"), str):
-        yield f'[{name}]: recipe is missing, such as recipe = "densenet121"'
+        yield f'[{name}]: recipe is missing; add one, such as recipe = "densenet121"'
 
 
 def _stages(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[RunStage]:
     embedder = dict(text.get("embedder", {}))
     frozen = embedder.get("recipe", FROZEN) == FROZEN
     if frozen and len(embedder) > 1:
-        raise UserError("[embedder]: nothing is trained with recipe frozen; leave its options out")
+        raise UserError('[embedder]: with recipe = "frozen" nothing is trained; omit other options')
     trained = run.path / "embedder"
     if not frozen:
         yield RunStage(
@@ -176,7 +191,7 @@ def _stages(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[Run
 
 
 def _deciding(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[RunStage]:
-    """Classifiers, an ensemble of them, the submission, and its score where the truth is known."""
+    """Yield the classifiers, their ensemble, the submission, and its score if there is a truth."""
     names, out = list(text[CLASSIFIERS]), run.path
     for name in names:
         table = text[CLASSIFIERS][name]
@@ -217,7 +232,7 @@ def _places(data: Path, out: Path, **others: Path) -> tuple[str, ...]:
 
 
 def _options(table: Mapping[str, Any]) -> tuple[str, ...]:
-    """As words of a command line; a recipe goes first, without a name."""
+    """Return options as words of a command line, a recipe first and without its name."""
     words = [str(table["recipe"])] if "recipe" in table else []
     for option, value in table.items():
         flag = option.replace("_", "-")

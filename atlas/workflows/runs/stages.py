@@ -1,8 +1,8 @@
-"""The stages of a run file: which are done, and doing the others, each as a command of its own.
+"""The stages of a run file: find those that are not done, and run each as a command.
 
-`RUN/run.json` keeps of each finished stage what it was made from and a hash of what it wrote. A
-stage is done while both still hold; so a stage is repeated where its options, the atlas or a stage
-before it changed, or where somebody wrote over its files, and nothing else is.
+For each finished stage, `RUN/run.json` records its inputs and a hash of its outputs. A stage is
+done while both are unchanged. So a stage is repeated only if its options, the atlas or a stage
+before it changed, or if its files were overwritten.
 """
 
 import logging
@@ -30,19 +30,23 @@ ATLAS_TABLES = (SPEC_FILE, GROUPS_TABLE, *TABLES.values())
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A stage and its state; "resumable" is one whose folder is there but not finished by this run,
-    "stale" one that is done and what it was made from has changed, or will."""
+    """A stage and its state.
+
+    A stage is "resumable" if its folder exists but was not finished by this run, and "stale" if it
+    is done and its inputs have changed or will change.
+    """
 
     stage: RunStage
     state: State
 
     @property
     def command(self) -> str:
+        """The command line of the stage."""
         return " ".join([command_line(self.stage.script), *map(shlex.quote, self.stage.words)])
 
 
 def plan_run(run: RunFile) -> list[Planned]:
-    """What running the file would do now."""
+    """Return the state of each stage, without running any."""
     atlas, kept = _atlas_key(run.data), _kept(run)
     planned: dict[str, Planned] = {}
     for stage in run.stages:
@@ -78,9 +82,10 @@ def run(file: AnyPath = "run.toml") -> RunFolder:
 
 
 def do_run(run: RunFile) -> list[RunStage]:
-    """Do what is not done, in order, and return the stages that were done now.
+    """Run the stages that are not done, in order, and return them.
 
-    Raises UserError naming the stage where a command fails; the command has said why.
+    Raises:
+        UserError: A command failed, after reporting the reason; the error names the stage.
     """
     atlas, did = _atlas_key(run.data), []
     for number, stage in enumerate(run.stages, 1):
@@ -102,8 +107,8 @@ def _call(run: RunFile, stage: RunStage) -> None:
     sys.stdout.flush()
     if run_command([*command_words(stage.script), *stage.words]):
         raise UserError(
-            f"{run.path}: [{stage.name}] did not finish; fix what it says and run the file again, "
-            "which continues from here"
+            f"{run.path}: [{stage.name}] did not finish; fix the error above and run the file "
+            "again, which resumes at this stage"
         )
 
 
@@ -116,7 +121,7 @@ def _state(stage: RunStage, kept: dict[str, Any] | None, made_from: dict[str, st
 
 
 def _made_from(run: RunFile, stage: RunStage, atlas: str) -> dict[str, str]:
-    """Where a run lies is not what it is made from."""
+    """Return the inputs of a stage; the location of the run is not one of them."""
     stages = {each.name: each for each in run.stages}
     before = [repr(sorted(_hashes(stages[name]).items())) for name in stage.needs]
     return {
@@ -135,7 +140,7 @@ def _file_hash(path: Path) -> str:
 
 
 def _atlas_key(data: Path) -> str:
-    """Of the tables' bytes, and of the names, sizes and times of the images."""
+    """Return a key of the bytes of tables, and of names, sizes and times of images."""
     tables = [_file_hash(data / name) for name in ATLAS_TABLES]
     folders = image_folders(data)
     if read_spec(data).by_path:

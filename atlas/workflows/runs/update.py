@@ -1,7 +1,7 @@
-"""A run brought up to date with tables that gained or lost images; nothing is trained.
+"""Update of a run whose tables gained or lost images; nothing is trained.
 
-A classifier predicts as it did before, so only new images cost time. An ensemble fits anew what
-decides for its members, from what these predicted for held-out images.
+Only new images cost time, because classifiers do not change. An ensemble fits its combination and
+thresholds again, with its members' predictions of held-out images.
 """
 
 from collections.abc import Mapping
@@ -39,10 +39,12 @@ from index.search.open_search import search_settings_of
 
 @dataclass(frozen=True, kw_only=True)
 class Updated(InFolder):
-    """A run folder that was brought up to date.
+    """A run folder that was updated.
 
-    added, removed: Ids of labelled images.
-    leaks, submission: What was made again, where the run has them.
+    Attributes:
+        folder: The run folder.
+        added, removed: The ids of labelled images that were added and removed.
+        leaks, submission: The new leaks and submission, if the run has them.
     """
 
     folder: Path
@@ -53,10 +55,10 @@ class Updated(InFolder):
 
     @property
     def summary(self) -> str:
-        """The result in one sentence or more."""
+        """The result in one or more sentences."""
         said = (
-            f"The run follows the tables: {len(self.added)} labelled images came and "
-            f"{len(self.removed)} went."
+            f"The run is up to date: {len(self.added)} labelled images were added and "
+            f"{len(self.removed)} were removed."
         )
         made = (self.leaks, self.submission)
         return " ".join([said, *(each.summary for each in made if each)])
@@ -105,10 +107,10 @@ def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
 
 
 def bring_up_to_date(data: Path, run: RunFolder) -> None:
-    """Predict the test images that the atlas has now by every classifier of a run.
+    """Predict the current test images of the atlas with every classifier of a run.
 
-    Members come before the ensembles that are made of them. Folders of probabilities that come from
-    elsewhere stay as they are, and so does everything where the atlas has no test images.
+    Members are updated before their ensembles. Folders of probabilities from elsewhere do not
+    change, and nothing changes if the atlas has no test images.
     """
     if not run.classifiers:
         return
@@ -127,16 +129,16 @@ def _submitted_classifier(run: RunFolder) -> Path:
     source = run.submitted_classifier
     if source is None:
         raise ProvenanceError(
-            f"{run.submission} was made from a classifier that is not in {run.path}; "
-            f"run first  {Stage.SUBMISSION.command}  with a --classifier that is"
+            f"{run.submission} was made from a classifier that is not in {run.path}; first run "
+            f"{Stage.SUBMISSION.command} with a --classifier from this folder"
         )
     return source
 
 
 def _predict_again(manifest: Manifest, folder: Path, networks: Mapping[str, Path]) -> None:
-    """With the views and crops that the folder's predictions were made with."""
+    """Predict test images with the views and crops of the folder's earlier predictions."""
     before = _predicted(folder).provenance
-    # Of folds the provenance names each; of one classifier it is its own.
+    # The provenance of folds has an entry for each fold; that of one classifier is its own.
     of_folds = before.get("mean_of", before.get("out_of_fold"))
     made: dict[str, ProbabilitySet] = {}
     for name, provenance in (of_folds or dict.fromkeys(networks, before)).items():
@@ -156,12 +158,12 @@ def _predict_again(manifest: Manifest, folder: Path, networks: Mapping[str, Path
 
 
 def _predicted(folder: Path) -> ProbabilitySet:
-    """What was predicted of test images, or of held-out images where the atlas had no others."""
+    """Return the predictions of test images, or of held-out images if the atlas had no others."""
     return load_test(folder) if (folder / TEST_FILE).exists() else load_held_out(folder)
 
 
 def _members(run: RunFolder, folder: Path) -> list[Path]:
-    """The members of an ensemble, in the order that they were given in; none of a classifier."""
+    """Return the members of an ensemble in their original order; none for a classifier."""
     if not (folder / ABOUT_FILE).exists():
         return []
     members = read_json(folder / ABOUT_FILE)["members"]
@@ -173,15 +175,15 @@ def _members(run: RunFolder, folder: Path) -> list[Path]:
         same = [other for other, maker in makers.items() if maker == wanted]
         if not same:
             raise ProvenanceError(
-                f"{folder} was made from {name}, which is not in {run.path} as it was: "
-                f"run  {Stage.ENSEMBLE.command}  again"
+                f"{folder} was made from {name}, which is no longer in {run.path} or has changed; "
+                f"run {Stage.ENSEMBLE.command} again"
             )
         found.append(next((other for other in same if other.name == name), same[0]))
     return found
 
 
 def _held_out_maker(folder: Path) -> Any:
-    """None where predictions come from elsewhere, without any of held-out images."""
+    """Return the maker of the held-out predictions, or None if there are none."""
     try:
         return maker_of(load_held_out(folder).provenance)
     except MissingStageError:
@@ -196,7 +198,7 @@ def _join_again(data: Path, folder: Path, members: list[Path]) -> None:
 
 
 def _settings(folder: Path, about: Mapping[str, Any]) -> DecisionSettings:
-    """JSON has texts where the settings have paths, and lists where they have tuples."""
+    """Return the settings from JSON, which has no paths and no tuples."""
     try:
         shares = about["thresholds"]["wanted_shares"]
         thresholds = {
@@ -209,5 +211,6 @@ def _settings(folder: Path, about: Mapping[str, Any]) -> DecisionSettings:
         )
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"{folder / ABOUT_FILE}: of an earlier version ({error}); run  {Stage.ENSEMBLE.command}"
+            f"{folder / ABOUT_FILE} was written by an earlier version ({error}); "
+            f"run {Stage.ENSEMBLE.command} again"
         ) from error

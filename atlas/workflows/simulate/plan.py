@@ -1,6 +1,6 @@
-"""Which labelled images become a test whose relations are known.
+"""The plan of a simulated test: which labelled images become test images with known relations.
 
-Axes: G groups of images that go together, C labels.
+Axes: G groups of images that belong together, C labels.
 """
 
 import hashlib
@@ -21,10 +21,10 @@ from atlas.dataset.splits.label_folds import spread
 from atlas.synthetic.edits import EDITS
 from atlas.workflows.settings import SimulationSettings
 
-KEPT_OF_IDENTITY = 2  # an identity that occurs once counts as none
-LEAST_SIDE_PX = 32  # the least that can be edited
+KEPT_OF_IDENTITY = 2  # an identity that occurs only once counts as unknown
+LEAST_SIDE_PX = 32  # smaller images cannot be edited
 WHY_FEWER = {
-    NOVEL: "groups go as a whole",
+    NOVEL: "groups are not divided",
     SIBLING: f"an identity must keep {KEPT_OF_IDENTITY} images, and every label one",
     SAME_IMAGE: f"images below {LEAST_SIDE_PX} px are not edited",
 }
@@ -34,9 +34,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class TestImage:
-    """A test image of the simulation. original: the labelled image that it is, or is a copy of.
+    """A test image of the simulation.
 
-    relation, source, edit: as truth.csv has them.
+    Attributes:
+        id: The id of the test image.
+        original: The labelled image that it is, or is a copy of.
+        relation, source, edit: The columns of truth.csv.
     """
 
     id: str
@@ -48,9 +51,12 @@ class TestImage:
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationPlan:
-    """test: in the order of ids. training_ids: the labelled images that stay, sorted.
+    """The plan of a simulated test.
 
-    said: what could not be met, in sentences.
+    Attributes:
+        test: The test images, in the order of ids.
+        training_ids: The images that stay labelled, sorted.
+        said: Sentences about requests that could not be met.
     """
 
     test: tuple[TestImage, ...]
@@ -58,16 +64,25 @@ class SimulationPlan:
     said: tuple[str, ...]
 
     def count(self, relation: str) -> int:
+        """Return the number of test images with this relation."""
         return sum(image.relation == relation for image in self.test)
 
 
 def plan_simulation(manifest: Manifest, settings: SimulationSettings) -> SimulationPlan:
-    """A function of ids, labels, identities, groups and settings.
+    """Plan a simulated test.
 
-    The others are whole groups, so that nothing of their identity stays; fewer than wanted by
-    less than a group's images where none fits. A sibling is in no group of its own duplicates and
-    its identity keeps two images. A copy's source stays. Each label that can be on both sides is.
-    Raises UserError where images were made from others, or no others can be taken out.
+    The result depends only on ids, labels, identities, groups and settings. Novel images are whole
+    groups, so that no image of their identity stays labelled. If no group fits, there are fewer of
+    them than requested, by less than the size of a group. A sibling is not in a group of
+    duplicates, and its identity keeps two labelled images. The source of a copy stays labelled.
+    Every label is on both sides if possible.
+
+    Args:
+        manifest: The atlas.
+        settings: The shares of each relation.
+
+    Raises:
+        UserError: Images were made from others, or no groups can be held out.
     """
     _require_originals(manifest)
     wanted = _wanted(manifest, settings)
@@ -94,8 +109,8 @@ def _require_originals(manifest: Manifest) -> None:
     made = [row for row in manifest.labelled.rows if row.parent is not None]
     if made:
         raise UserError(
-            f"{made[0].id} was made from {made[0].parent} (and {len(made) - 1} more images from "
-            "others): simulate a test of the atlas without them, then make them anew"
+            f"{made[0].id} was made from {made[0].parent}, and {len(made) - 1} more images were "
+            "made from others; simulate a test of the atlas without them, then make them again"
         )
 
 
@@ -117,7 +132,7 @@ def _others(
     groups = grouped_ids(manifest)
     if wanted < 1 or len(groups) < 2:
         raise UserError(
-            f"{wanted} images of {len(groups)} groups cannot be taken out and leave others: "
+            f"{wanted} images cannot be held out of {len(groups)} groups with others left; "
             "give another share, or more images"
         )
     labels_GC = labels_of_groups(manifest, groups)
@@ -127,9 +142,9 @@ def _others(
     out_G = fitted(out_G, sizes_G, labels_GC, wanted, rng.permutation(len(groups)))
     if not out_G.any():
         raise UserError(
-            f"none of {len(groups)} groups can be taken out: the test should hold {wanted} images "
-            f"of them, the smallest group has {sizes_G.min()}, and labels must stay; give a larger "
-            "--test-share"
+            f"none of {len(groups)} groups can be held out: the test should have {wanted} novel "
+            f"images, the smallest group has {sizes_G.min()}, and every label must keep images; "
+            "give a larger --test-share"
         )
     return ids_of(groups, out_G)
 
@@ -141,10 +156,10 @@ def fitted(
     wanted: int,
     order: Sequence[int] | NDArray[np.int64],
 ) -> Mask:
-    """Groups taken out, of `wanted` images or as few less as can be.
+    """Return the groups that are held out, with `wanted` images or as few less as possible.
 
-    First come back those that take no label's last group along, then any; then those go out that
-    fit and leave each of their labels a group.
+    First, groups are returned that have no label's last group, and then any groups. After that,
+    groups are held out that fit and that leave another group of each of their labels.
     """
     out_G = out_G.copy()
     for sparing in (True, False):
@@ -162,14 +177,14 @@ def fitted(
 
 
 def _has_a_last_label(g: int, side_G: Mask, labels_GC: Mask) -> bool:
-    """Whether a label of the group is carried by no other group of its side."""
+    """Return whether the group has a label that no other group of its side has."""
     return bool((labels_GC[side_G][:, labels_GC[g]].sum(axis=0) == 1).any())
 
 
 def _siblings(
     left: Sequence[ImageRow], wanted: int, manifest: Manifest, rng: np.random.Generator
 ) -> list[str]:
-    """One of each identity, then a second one of each, and so on."""
+    """Return siblings: one of each identity, then a second one of each, and so on."""
     duplicates = Counter(row.group for row in manifest.labelled.rows if row.group)
     stay_of_identity = Counter(row.identity for row in left)
     stay_of_label = Counter(label for row in left for label in row.labels or ())
@@ -186,14 +201,14 @@ def _siblings(
 
 
 def _one_of_each_first(rows: Sequence[ImageRow]) -> list[ImageRow]:
-    """The first of each identity, then the second of each, and so on."""
+    """Return the rows, the first of each identity first, then the second of each, and so on."""
     identities = pd.Series([row.identity for row in rows], dtype=object)
     order = identities.groupby(identities).cumcount().argsort(kind="stable")
     return [rows[n] for n in order]
 
 
 def _sources(stay: Sequence[ImageRow], wanted: int, rng: np.random.Generator) -> list[str]:
-    """Different images, until all were taken once."""
+    """Return the sources of copies; images repeat only after all were used once."""
     large = [row.id for row in stay if min(row.width_px, row.height_px) >= LEAST_SIDE_PX]
     order = rng.permutation(len(large))
     return [large[order[n % len(large)]] for n in range(wanted if large else 0)]
@@ -214,7 +229,7 @@ def _copy(number: int, source: str, seed: int) -> TestImage:
 
 
 def _named(image: TestImage, manifest: Manifest) -> TestImage:
-    """Where ids are paths, a test image has the ending of its file; copies are PNG."""
+    """Give a test image the suffix of its file if ids are paths; copies are PNG."""
     if not manifest.spec.by_path:
         return image
     copied = image.relation == SAME_IMAGE
@@ -222,19 +237,19 @@ def _named(image: TestImage, manifest: Manifest) -> TestImage:
 
 
 def _opaque_id(seed: int, *what: object) -> str:
-    """16 hex digits that say nothing about what they stand for."""
+    """Return 16 hexadecimal digits that reveal nothing about the image."""
     return hashlib.sha256("/".join(map(str, ("simulated", seed, *what))).encode()).hexdigest()[:16]
 
 
 def _said(manifest: Manifest, wanted: dict[str, int], found: dict[str, int]) -> list[str]:
     said = []
     if not manifest.repeated_identities:
-        said.append("no identity is known of two images: there are no siblings, and each of the "
-                    "others is new by itself, which its antibody may not be")  # fmt: skip
+        said.append("no identity occurs twice, so there are no siblings, and novel images may "
+                    "share an antibody with labelled images")  # fmt: skip
     elif unknown := sum(row.identity is None for row in manifest.labelled.rows):
-        said.append(f"{unknown} images have no identity: each counts as one of its own")
+        said.append(f"{unknown} images have no identity; each counts as an identity of its own")
     for relation, count in wanted.items():
         if found[relation] < count:
-            said.append(f"{relation}: {found[relation]} images where {count} were wanted; "
-                        f"{WHY_FEWER[relation]}")  # fmt: skip
+            said.append(f"{relation}: {found[relation]} of {count} requested images were found, "
+                        f"because {WHY_FEWER[relation]}")  # fmt: skip
     return said

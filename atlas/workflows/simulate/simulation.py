@@ -1,4 +1,4 @@
-"""An atlas whose test relations are known, made of the labelled images of another."""
+"""A simulated atlas: test images with known relations, made from the labelled images of another."""
 
 import hashlib
 from collections import Counter
@@ -28,20 +28,28 @@ NOTES_FILE = "simulated.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """labels_in: images of each label that stay and that are tested, by the label's name."""
+    """A simulated atlas.
+
+    Attributes:
+        plan: The images that stay labelled and those that are tested.
+        labels_in: The number of labelled and tested images of each label, by name.
+    """
 
     plan: SimulationPlan
     labels_in: dict[str, tuple[int, int]]
 
 
 def simulate_test(data: Path, out: Path, settings: SimulationSettings) -> Simulation:
-    """Writes the atlas folder `out`, with truth.csv and simulated.json: whole or not at all.
+    """Write the atlas folder `out` with truth.csv and simulated.json, completely or not at all.
 
-    Images are linked, or copied where they cannot be; copies are PNG. Raises DataError for `data`,
-    UserError where `out` holds anything else or nothing can be planned.
+    Images are linked, or copied if they cannot be linked; edited copies are PNG.
+
+    Raises:
+        DataError: The data folder has problems.
+        UserError: `out` contains something else, or no test can be planned.
     """
     if out.resolve() == data.resolve():
-        raise UserError(f"{out} is the atlas itself; give --out another folder")
+        raise UserError(f"{out} is the atlas itself; give another --out")
     check_replaceable(out, holds=NOTES_FILE)
     manifest = read_manifest(data)
     plan = plan_simulation(manifest, settings)
@@ -87,7 +95,7 @@ def _write_tables(data: Path, folder: Path, manifest: Manifest, plan: Simulation
 
 
 def _rows_of(path: Path, ids: Collection[str]) -> pd.DataFrame:
-    """The rows of these ids, with all their columns."""
+    """Return the rows of these ids, with all their columns."""
     table = load_texts(path)
     return table[table["Id"].str.strip().isin(ids)]
 
@@ -123,7 +131,7 @@ def _link_test(image: TestImage, manifest: Manifest, folder: Path) -> None:
 def _write_copy(image: TestImage, manifest: Manifest, folder: Path) -> None:
     spec = manifest.spec
     field = read_row(manifest.by_id[image.original], spec)
-    # The copy's id is its seed: a source that is copied twice by one edit gives two images.
+    # The id is the seed, so two copies of one source by the same edit differ.
     seed = hashlib.sha256(image.id.encode()).digest()
     edited = plant(field, image.edit, np.random.default_rng(list(seed)))
     write_field(png_places(folder, image.id, spec), edited, spec)

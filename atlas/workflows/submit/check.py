@@ -1,4 +1,4 @@
-"""Whether a file is a submission: the rows asked for, in their order, with labels of the atlas."""
+"""The check of a submission: it must have the requested rows in order, with labels of the atlas."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,29 +17,45 @@ SHOWN_IDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a submission has to hold: these ids in this order, labels 0..label_count - 1."""
+    """The required contents of a submission.
+
+    Attributes:
+        ids: The ids, in the required order.
+        label_count: The number of labels, which are numbered from 0.
+    """
 
     ids: tuple[str, ...]
     label_count: int
 
 
 def asked_of(data: Path) -> Asked:
-    """Return what the atlas in `data` asks for; raises DataError where it names no test images."""
+    """Return what a submission for the atlas in `data` must contain.
+
+    Raises:
+        DataError: The atlas has no test images.
+    """
     return Asked(ids=require_test_ids(data), label_count=len(read_spec(data).labels))
 
 
 def check_submission_of(data: Path, path: Path) -> Asked:
-    """Return what was asked for; raises DataError with every problem of the file at `path`."""
+    """Check the file at `path` and return what it must contain.
+
+    Raises:
+        DataError: The file has problems; the error lists all of them.
+    """
     asked = asked_of(data)
     check_submission(path, asked.ids, asked.label_count)
     return asked
 
 
 def check_submission(path: Path, ids: Sequence[str], label_count: int) -> None:
-    """Raise DataError with everything that is wrong with `path`, all at once.
+    """Check a submission.
 
-    Each of the ids must have one row, in their order, with at least one label; labels are numbers
-    in 0..label_count - 1, none of them twice in a row.
+    Each id must have one row, in the given order, with at least one label. Labels are numbers from
+    0 to label_count - 1, and none may occur twice in a row.
+
+    Raises:
+        DataError: The file has problems; the error lists all of them.
     """
     problems: list[str] = []
     rows = list(table_rows(path, SUBMISSION_COLUMNS, problems))
@@ -54,27 +70,27 @@ def check_submission(path: Path, ids: Sequence[str], label_count: int) -> None:
 
 def _column_problems(path: Path, row: dict[str, str]) -> Iterator[str]:
     if extra := [repr(name) for name in row if name not in SUBMISSION_COLUMNS]:
-        yield f"{path.name} line 1: {', '.join(extra)}: only Id and Predicted are asked for"
+        yield f"{path.name}, line 1: remove {', '.join(extra)}; only Id and Predicted are allowed"
 
 
 def _id_problems(path: Path, found: Sequence[tuple[str, str]], ids: Sequence[str]) -> Iterator[str]:
     asked, seen = set(ids), dict[str, str]()
     for where, image_id in found:
         if image_id not in asked:
-            yield f"{where}: id {image_id!r} is not one of sample_submission.csv"
+            yield f"{where}: id {image_id!r} is not in sample_submission.csv"
         elif image_id in seen:
-            yield f"{where}: id {image_id} stands already in {seen[image_id]}"
+            yield f"{where}: id {image_id} is already in {seen[image_id]}"
         else:
             seen[image_id] = where
     if missing := [image_id for image_id in ids if image_id not in seen]:
         shown = ", ".join(missing[:SHOWN_IDS]) + (", ..." if len(missing) > SHOWN_IDS else "")
-        yield f"{path.name}: {len(missing)} of {len(ids)} asked ids have no row: {shown}"
+        yield f"{path.name}: {len(missing)} of {len(ids)} ids have no row: {shown}"
     wanted = (image_id for image_id in ids if image_id in seen)
     for (image_id, where), expected in zip(seen.items(), wanted, strict=True):
         if image_id != expected:
             yield (
-                f"{where}: id {image_id} stands where sample_submission.csv has {expected}; "
-                "its order is asked for"
+                f"{where}: id {image_id} is in the place of {expected}; rows must have the order "
+                "of sample_submission.csv"
             )
             return
 
@@ -85,11 +101,11 @@ def _label_problems(row: dict[str, str], label_count: int) -> Iterator[str]:
     yield from (f"{image_id}: {problem}" for problem in problems)
     for label, times in Counter(_numbers(text)).items():
         if times > 1:
-            yield f"{image_id}: label {label} stands there {times} times"
+            yield f"{image_id}: label {label} is given {times} times"
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    """The labels of a cell; none where it is not numbers, which is a problem of its own."""
+    """Return the labels of a cell; none if it has other text, which `label_problems` reports."""
     try:
         return parse_labels(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A run against `DATA/truth.csv`: what was found, and macro F1 with and without transferred labels.
+"""The score of a run against `DATA/truth.csv`: leaks found, and macro F1 with and without transfer.
 
 Axes: N images, C labels.
 """
@@ -36,7 +36,7 @@ from atlas.workflows.run_folder import LEAKS_FILE, SUBMISSION_FILE, WITHOUT_TRAN
 from atlas.workflows.submit.check import check_submission_of
 from index.index_folder import REFERENCES_FILE
 
-# Beside the relations that claims have.
+# A relation of truth.csv that claims do not have.
 UNSURE = "unsure"
 _ALL, _UNKNOWN = "all", ""
 CLASS_COLUMNS = ("label", "name", "images", "f1_without", "f1_with", "difference")
@@ -48,12 +48,15 @@ _Labels = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class LeakScore:
-    """What is true of the claims.
+    """The score of the claims. Rows with an unknown or unsure relation are not counted.
 
-    copies_by_edit: copies that were found of those planted, by edit and "all"; a copy is found
-    where it is claimed with its source. false_copies: test images that are no copies and yet
-    claimed, of all such. sibling_precision: claims of the right identity; sibling_recall: siblings
-    that are claimed with it. Rows of unknown or unsure relation count on neither side.
+    Attributes:
+        copies_by_edit: The share of copies that are claimed with their source, by edit and for
+            "all".
+        false_copies: The share of the other test images that are claimed to be copies.
+        sibling_precision: The share of sibling claims with the right identity.
+        sibling_recall: The share of siblings that are claimed with their identity.
+        false_copy_ids: The test images of `false_copies`.
     """
 
     copies_by_edit: dict[str, Share]
@@ -65,7 +68,7 @@ class LeakScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A value with its 95% interval, by bootstrap."""
+    """A value with its 95% interval by bootstrap."""
 
     value: float
     interval: tuple[float, float]
@@ -75,16 +78,23 @@ class Estimate:
 
     @property
     def signed(self) -> str:
+        """The value and its interval with signs."""
         return f"{self.value:+.4f} ({self.interval[0]:+.4f} to {self.interval[1]:+.4f})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelationScore:
-    """Macro F1 of the images of one relation, with and without transferred labels.
+    """The macro F1 of the images of one relation, with and without transferred labels.
 
-    labels: how many the mean is over: for "all" every label, as the challenge scored; for a
-    relation those that its images carry, as the others could not be right there.
-    groups: images that are drawn together count as one. difference: with less without, paired.
+    Attributes:
+        relation: The relation, or "all".
+        images: The number of images.
+        groups: The number of groups; the bootstrap draws whole groups.
+        labels: The number of labels in the mean. For "all" it is every label, as in the challenge.
+            For a relation it is the labels of its images, because the others could not be right.
+        with_transfer: The macro F1 with transferred labels.
+        without_transfer: The macro F1 without transferred labels.
+        difference: The first minus the second, paired.
     """
 
     relation: str
@@ -98,7 +108,7 @@ class RelationScore:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelScore:
-    """by_class: a table of CLASS_COLUMNS."""
+    """The scores of the labels, by relation and as a table of CLASS_COLUMNS."""
 
     by_relation: list[RelationScore]
     by_class: pd.DataFrame
@@ -106,7 +116,13 @@ class LabelScore:
 
 @dataclass(frozen=True, kw_only=True)
 class RunScore:
-    """labels: None where nothing was submitted. written: the files."""
+    """The score of a run.
+
+    Attributes:
+        leaks: The score of the claims.
+        labels: The score of the submission, or None without one.
+        written: The files that were written.
+    """
 
     leaks: LeakScore
     labels: LabelScore | None
@@ -118,19 +134,24 @@ class RunScore:
         copies, false = self.leaks.copies_by_edit[_ALL], self.leaks.false_copies
         said = f"{copies.count} of {copies.of} copies were found, with {false.count} false claims"
         if self.labels is None:
-            return f"{said}; nothing is submitted yet."
+            return f"{said}; there is no submission yet."
         every = self.labels.by_relation[0]
         return (
-            f"{said}; macro F1 is {every.without_transfer} without transferred labels and "
+            f"{said}; the macro F1 is {every.without_transfer} without transferred labels and "
             f"{every.with_transfer} with them."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """Truth, and what was submitted with transferred labels and without, for the same images.
+    """The truth and the submitted labels, with and without transfer, for the same images.
 
-    relations_N: of truth.csv. groups_N: what is drawn together, such as an antibody.
+    Attributes:
+        relations_N: The relations of truth.csv.
+        groups_N: The group of each image, such as its antibody.
+        truth_NC: The true labels.
+        with_NC: The submitted labels.
+        without_NC: The labels without transfer.
     """
 
     relations_N: NDArray[np.object_]
@@ -140,7 +161,7 @@ class Answers:
     without_NC: _Labels
 
     def of(self, relation: str) -> "Answers":
-        """The images of a relation, and the labels that any of them carries."""
+        """Return the images of a relation, with the labels that any of them has."""
         chosen_N = self.relations_N == relation
         held_C = self.truth_NC[chosen_N].any(axis=0)
         return Answers(
@@ -153,17 +174,20 @@ class Answers:
 
 
 def score_run(data: Path, run: Path) -> RunScore:
-    """Score RUN/leaks, and RUN/submission where there is one, against DATA/truth.csv.
+    """Score RUN/leaks and, if there is one, RUN/submission against DATA/truth.csv.
 
-    Writes RUN/score.json and, of a submission, RUN/score_by_class.csv.
+    Writes RUN/score.json and, for a submission, RUN/score_by_class.csv.
 
     Raises:
-        MissingStageError: There are no leaks, or no index.
+        MissingStageError: There are no leaks, or there is no index.
         DataError: There is no truth.csv, or it or the submission has problems.
     """
     truth = read_truth(data)
     if truth is None:
-        raise DataError(str(data), [f"no {TRUTH_FILE} ({','.join(TRUTH_COLUMNS)})"])
+        columns = ", ".join(TRUTH_COLUMNS)
+        raise DataError(
+            str(data), [f"there is no {TRUTH_FILE}; add one with the columns {columns}"]
+        )
     truth = truth.reindex(columns=list(TRUTH_COLUMNS), fill_value="")
     folder = RunFolder(run)
     leaks = load_leaks(folder.leaks / LEAKS_FILE, stage=Stage.LEAKS)
@@ -187,7 +211,7 @@ def score_run(data: Path, run: Path) -> RunScore:
 
 
 def top_changes(scores: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Return the labels whose F1 changes most, in either direction; none that does not change."""
+    """Return the labels whose F1 changes most, in either direction."""
     changed = scores[scores["difference"].abs() > 0]
     order = changed["difference"].abs().sort_values(ascending=False, kind="stable").index
     return changed.loc[order[:count]]
@@ -200,8 +224,8 @@ def score_leaks(
 
     Args:
         leaks: The claims.
-        truth: Id, relation, source, edit.
-        identities: Of reference ids.
+        truth: The columns Id, relation, source and edit.
+        identities: The identities of references, by id.
         by_edit: Whether copies are also counted by their edit.
     """
     claims = leaks.table.set_index("Id")
@@ -231,16 +255,15 @@ def score_leaks(
 def read_answers(
     submission: Path, truth: pd.DataFrame, identities: dict[str, str], label_count: int
 ) -> Answers:
-    """Read what a submission answers for the images of the truth.
+    """Read the submitted labels of the images of the truth.
 
-    Images are drawn together by the identity they show: that of a copy's source, or what `source`
-    names for others.
+    Images are grouped by the identity they show: that of a copy's source, or `source` for others.
 
     Args:
-        submission: The folder.
-        truth: Id, relation, source, Target.
-        identities: Of reference ids, "" where none is known.
-        label_count: Labels of the atlas.
+        submission: The folder of the submission.
+        truth: The columns Id, relation, source and Target.
+        identities: The identities of references by id, "" if unknown.
+        label_count: The number of labels of the atlas.
 
     Raises:
         MissingStageError: There is no submission.
@@ -267,7 +290,7 @@ def read_answers(
 
 
 def relation_scores(answers: Answers, *, seed: int = 0) -> list[RelationScore]:
-    """Score all images, the copies, the siblings, and those of every other relation there is."""
+    """Score all images, the copies, the siblings, and the images of every other relation."""
     others = sorted(set(answers.relations_N) - {SAME_IMAGE, SIBLING, _UNKNOWN})
     names = [name for name in (SAME_IMAGE, SIBLING, *others) if name in answers.relations_N]
     parts = [(_ALL, answers), *((name, answers.of(name)) for name in names)]
@@ -275,7 +298,7 @@ def relation_scores(answers: Answers, *, seed: int = 0) -> list[RelationScore]:
 
 
 def class_scores(answers: Answers, names: Sequence[str]) -> pd.DataFrame:
-    """Return a row of CLASS_COLUMNS for each label: F1 with and without transferred labels."""
+    """Return one row of CLASS_COLUMNS for each label: F1 with and without transferred labels."""
     without, with_transfer = (
         f1_by_class(answers.truth_NC, predicted)
         for predicted in (answers.without_NC, answers.with_NC)
@@ -288,7 +311,7 @@ def class_scores(answers: Answers, names: Sequence[str]) -> pd.DataFrame:
 
 
 def _names_edits(edits: pd.Series) -> bool:
-    """Whether the column names edits; in some atlases it holds numbers, or nothing."""
+    """Return whether the column names edits; in some atlases it has numbers or is empty."""
     return bool(edits.ne("").any() and pd.to_numeric(edits, errors="coerce").isna().all())
 
 

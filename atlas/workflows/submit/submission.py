@@ -1,4 +1,4 @@
-"""The leak-aware submission: transferred labels where worth it, the classifier elsewhere.
+"""The leak-aware submission: transferred labels if they should help, else the classifier's.
 
 Axes: N images, C classes.
 """
@@ -52,7 +52,7 @@ CLASSIFIER = "classifier"
 
 @dataclass(frozen=True, kw_only=True)
 class Override:
-    """What a match's labels in place of the classifier's are expected to change in macro F1."""
+    """The expected effect on macro F1 if the labels of a match replace those of the classifier."""
 
     made: bool
     right: float
@@ -60,15 +60,22 @@ class Override:
     error: float
 
     def in_words(self) -> str:
-        expected = f"expected to change macro F1 by {self.gain:+.1e} (sd {self.error:.1e})"
-        sure = f"its labels are right with probability {self.right:.2f}, {expected}"
-        return sure if self.made else f"not made: {sure}"
+        """Return the decision and the expected effect as a sentence."""
+        return (
+            f"The transfer is {'made' if self.made else 'not made'}: its labels are right with a "
+            f"probability of {self.right:.2f}, and it is expected to change macro F1 by "
+            f"{self.gain:+.1e} (standard deviation {self.error:.1e})."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overrides:
-    """by_id: of each test image whose match may give its labels. wrong_share: of those labels that
-    is wrong, as the classifier sees it."""
+    """The overrides of a submission.
+
+    Attributes:
+        by_id: The override of each test image whose match may give its labels.
+        wrong_share: The estimated share of these labels that is wrong.
+    """
 
     by_id: dict[str, Override]
     wrong_share: float
@@ -76,9 +83,13 @@ class Overrides:
 
 @dataclass(frozen=True, kw_only=True)
 class MadeSubmission(InFolder):
-    """A submission and the folder that holds it.
+    """A submission and the folder that contains it.
 
-    without: The submission's rows as the classifier alone gives them.
+    Attributes:
+        folder: The folder.
+        submission: The rows and their origins.
+        without: The rows of the classifier alone.
+        overrides: The expected effect of each transfer.
     """
 
     folder: Path
@@ -101,9 +112,9 @@ class MadeSubmission(InFolder):
         """The result in one sentence."""
         transferred = sum(n for origin, n in self.by_origin.items() if origin != CLASSIFIER)
         return (
-            f"{transferred} of {len(self.table)} rows have the labels of a known image and "
-            f"{len(self.table) - transferred} those of the classifier; {self.changed} rows differ "
-            "from the classifier alone."
+            f"{transferred} of {len(self.table)} rows have the labels of a known image, and "
+            f"{len(self.table) - transferred} have those of the classifier. The transfer changes "
+            f"{self.changed} rows."
         )
 
     def _repr_html_(self) -> str:
@@ -112,12 +123,12 @@ class MadeSubmission(InFolder):
 
     @cached_property
     def by_origin(self) -> dict[str, int]:
-        """Rows of each origin."""
+        """The number of rows of each origin."""
         return dict(Counter(self.submission.origins["origin"]))
 
     @cached_property
     def changed(self) -> int:
-        """Rows whose labels the transfer changed."""
+        """The number of rows whose labels the transfer changed."""
         return int((self.submission.predicted["Predicted"] != self.without["Predicted"]).sum())
 
 
@@ -159,8 +170,8 @@ def make_submission(
     asked = asked_of(data)
     if foreign := set(claims.table["Id"]) - set(asked.ids):
         raise ProvenanceError(
-            f"{leaks_folder}: {min(foreign)} is no test image of {data}; "
-            f"run  {Stage.LEAKS.command}  again"
+            f"{leaks_folder}: {min(foreign)} is not a test image of {data}; "
+            f"run {Stage.LEAKS.command} again"
         )
     group_of = dict(zip(groups["Id"], groups["Group"], strict=True))
     shared = shared_by_copies(tests.aligned_to(asked.ids), group_of)
@@ -181,7 +192,7 @@ def make_submission(
 
 
 def shared_by_copies(tests: ProbabilitySet, group_of: Mapping[str, str]) -> ProbabilitySet:
-    """Give test images that show the same the mean of their probabilities."""
+    """Give test images that show the same field the mean of their probabilities."""
     names = [group_of.get(image_id, image_id) for image_id in tests.ids]
     means = pd.DataFrame(tests.probabilities_NC).groupby(np.array(names, object)).transform("mean")
     return replace(tests, probabilities_NC=means.to_numpy(np.float32))
@@ -195,13 +206,18 @@ def weigh_overrides(
     *,
     seed: int,
 ) -> Overrides:
-    """Choose which transferred labels go into the submission, knowing the classifier.
+    """Choose which transferred labels go into the submission.
 
-    held_out: probabilities and truth of images that the classifier did not train on.
+    Args:
+        leaks: The claims.
+        tests: The classifier's probabilities of the test images.
+        predicted_NC: The classifier's labels of the test images.
+        held_out: Probabilities and truth of images that the classifier did not train on.
+        seed: The seed of the estimate.
     """
     claims = leaks.table[leaks.table["decision"] == TRANSFER]
     labels = [parse_labels(text) for text in claims["labels"]]
-    worth = weigh_with_errors(
+    expected = weigh_with_errors(
         held_out,
         tests.probabilities_NC.astype(float),
         predicted_NC,
@@ -210,7 +226,7 @@ def weigh_overrides(
         claims["confidence"].to_numpy(float),
         seed=seed,
     )
-    columns = (worth.made_R, worth.right_R, worth.gain_R, worth.error_R)
+    columns = (expected.made_R, expected.right_R, expected.gain_R, expected.error_R)
     return Overrides(
         by_id={
             str(i): Override(
@@ -223,14 +239,14 @@ def weigh_overrides(
                 claims["Id"], claims["confidence"], *columns, strict=True
             )
         },
-        wrong_share=worth.wrong_share,
+        wrong_share=expected.wrong_share,
     )
 
 
 def merge(
     ids: Sequence[str], predicted_NC: NDArray[np.uint8], leaks: LeakReport, overrides: Overrides
 ) -> Submission:
-    """Return exactly the ids in their order; an override gives a row the labels of its match."""
+    """Return one row for each id in order; an override gives a row the labels of its match."""
     claims = {str(claim["Id"]): claim for claim in leaks.table.to_dict("records")}
     rows = [_origin(i, claims.get(i), overrides.by_id.get(i)) for i in ids]
     labels = [
@@ -246,11 +262,11 @@ def merge(
 def _origin(
     image_id: str, claim: Mapping[Hashable, object] | None, override: Override | None
 ) -> dict[str, object]:
-    """override: of a claim whose decision is to transfer."""
+    """Return the row of origins.csv; `override` is that of a claim that may transfer labels."""
     if claim is None:
         return {
             "Id": image_id, "origin": CLASSIFIER, "match_id": "", "confidence": np.nan,
-            "final_decision": "", "expected_gain": np.nan, "reason": "no known image matches",
+            "final_decision": "", "expected_gain": np.nan, "reason": "No known image matches.",
         }  # fmt: skip
     made = override is not None and override.made
     return {
@@ -260,22 +276,22 @@ def _origin(
         "confidence": claim["confidence"],
         "final_decision": TRANSFER if made else ABSTAIN,
         "expected_gain": override.gain if override else np.nan,
-        "reason": f"{claim['reason']}; {override.in_words()}" if override else claim["reason"],
+        "reason": f"{claim['reason']} {override.in_words()}" if override else claim["reason"],
     }
 
 
 def _held_out(data: Path, classifier_folder: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """Probabilities and truth of the images that the classifier did not train on.
+    """Return probabilities and truth of the images that the classifier did not train on.
 
-    Images that left the atlas since then are left out.
+    Images that are no longer in the atlas are left out.
     """
     found = load_held_out(classifier_folder)
     labels = read_labels(data)
     ids = [image_id for image_id in found.ids if image_id in labels]
     if not ids:
         raise ProvenanceError(
-            f"{classifier_folder}: no image that it was measured by has labels in {data}; "
-            f"run  {Stage.CLASSIFIER.command}"
+            f"{classifier_folder}: none of its held-out images has labels in {data}; "
+            f"run {Stage.CLASSIFIER.command} with the same --data"
         )
     probabilities_NC = found.aligned_to(ids).probabilities_NC
     truth_NC = label_matrix([labels[i] for i in ids], probabilities_NC.shape[1])

@@ -19,12 +19,12 @@ def test_an_example_is_understood(path):
 
 
 def test_settings_that_cannot_work_are_refused_with_their_place():
-    with pytest.raises(UserError, match=r"^\[leaks\]: --neighbours 0: .*; nothing was done$"):
+    with pytest.raises(UserError, match=r"^\[leaks\]: --neighbours must .*; nothing was done$"):
         require_understood("[leaks]", "find_leaks", ["--neighbours", "0"])
 
 
 def test_a_single_fold_is_refused_before_anything_runs():
-    with pytest.raises(UserError, match=r"^\[folds\]: --folds 1: .*; nothing was done$"):
+    with pytest.raises(UserError, match=r"^\[folds\]: --folds must .*; nothing was done$"):
         require_understood("[folds]", "train_folds", ["smoke", "--folds", "1"])
 
 

@@ -22,7 +22,7 @@ def test_each_stage_is_a_row_and_the_slowest_is_named(capsys: pytest.CaptureFixt
     rows = [line for line in said.splitlines() if line.startswith("│")]
     assert [row.split()[1] for row in rows] == ["decoding", "network", "elsewhere"]
     assert "1,234" in rows[0]
-    assert "network is the bottleneck" in said
+    assert "The bottleneck is 'network'" in said
 
 
 def test_nothing_is_said_unless_asked_for_or_where_the_command_fails(

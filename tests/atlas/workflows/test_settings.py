@@ -17,13 +17,13 @@ from atlas.workflows.settings import (
 @pytest.mark.parametrize(
     ("kind", "given", "said"),
     [
-        (FoldSettings, {"folds": 1}, "--folds 1: .* give 2 or more"),
-        (FoldSettings, {"by": "random", "gap": 3}, "belongs to blocks"),
-        (FoldSettings, {"folds": 0, "gap": -1}, "--folds 0: .*; --gap -1: "),
-        (ClassifierFolds, {"folds": 1}, "--folds 1: .* give 2 or more"),
-        (ClassifierFolds, {"folds": 1, "gap": 3}, "--folds 1: .*; a gap belongs to blocks"),
-        (ComparisonSettings, {"seeds": 0, "first_folds": 0}, "--seeds 0: .*; --first-folds 0: "),
-        (MapSettings, {"images": 0, "box_share": 2.0}, "--images 0: .*; --box-share 2: "),
+        (FoldSettings, {"folds": 1}, r"--folds must be at least 2 \(got 1\)"),
+        (FoldSettings, {"by": "random", "gap": 3}, "--gap applies to blocks only"),
+        (FoldSettings, {"folds": 0, "gap": -1}, "--folds must .*; --gap must not be negative"),
+        (ClassifierFolds, {"folds": 1}, r"--folds must be at least 2 \(got 1\)"),
+        (ClassifierFolds, {"folds": 1, "gap": 3}, "--folds must .*; --gap applies to blocks only"),
+        (ComparisonSettings, {"seeds": 0, "first_folds": 0}, "--seeds must .*; --first-folds must"),
+        (MapSettings, {"images": 0, "box_share": 2.0}, "--images must .*; --box-share must"),
     ],
 )
 def test_what_cannot_work_is_refused(kind: type, given: dict[str, Any], said: str) -> None:

@@ -58,7 +58,7 @@ def test_matches_are_compared_by_field() -> None:
 
 
 @given(held, held)
-def test_relations_add_up_and_turn_with_the_tables(
+def test_relations_add_up_and_swap_with_the_tables(
     one: dict[str, Answer], two: dict[str, Answer]
 ) -> None:
     def made(name: str, content: dict[str, Answer]):

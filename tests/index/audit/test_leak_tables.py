@@ -122,18 +122,24 @@ def test_a_field_is_one_whatever_stands_around_it() -> None:
     [
         ("", "no rows"),
         ("Id,Target\n", "no rows"),
-        ("Id,Target\na,28\n", r"leaks.csv line 2: label 28 is not one of 0\.\.27; fix it"),
+        ("Id,Target\na,28\n", r"leaks.csv, line 2: label 28 .*27; fix it"),
         ("Id,Target\na,0\nb,x\n", r"line 3: Target 'x'"),
-        ("Id,Target\na,0\n,1\n", r"line 3: no test id in 'Id'"),
-        ("Id,Target\na,0,1\n", r"line 2: 3 fields below a header of 2; put quotes"),
-        ("Id,Target\na\n", r"line 2: 1 fields below a header of 2"),
+        ("Id,Target\na,0\n,1\n", r"line 3: the column 'Id' is empty"),
+        ("Id,Target\na,0,1\n", r"line 2: the row has 3 cells and the header 2; put quotes"),
+        ("Id,Target\na\n", r"line 2: the row has 1 cells and the header 2"),
         ("Id,Id,Target\na,b,0\n", r"several columns are called 'Id'; rename"),
         ('Id,Target\na,"0\n', r"line 3?.*; fix the quotes"),
-        ("Id,Name\na,b\n", r"called 'Target' or .*; it has 'Id', 'Name'; .* by --label-column"),
-        ("one,Target\na,0\n", r"'Id' or 'Test' or ''; it has 'one', 'Target'; .* --id-column"),
+        (
+            "Id,Name\na,b\n",
+            r"called 'Target' or .*; the columns are 'Id', 'Name'; .* with --label-column",
+        ),
+        (
+            "one,Target\na,0\n",
+            r"'Id' or 'Test' or ''; the columns are 'one', 'Target'; .* --id-column",
+        ),
         ("Id,Target\na,\n", r"column 'Target' is empty; give another --label-column"),
-        ("Id,Target,Questionable\na,0,maybe\n", r"questionable reads 'maybe'; write 1 or 0"),
-        (b"Id,Target\na,0\n\xff,1\n", r"line 3: not UTF-8"),
+        ("Id,Target,Questionable\na,0,maybe\n", r"doubtful row is 'maybe'; write 1 or 0"),
+        (b"Id,Target\na,0\n\xff,1\n", r"line 3: the text is not UTF-8"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_line(
@@ -146,7 +152,7 @@ def test_what_cannot_be_read_is_refused_in_one_line(
 
 
 def test_ids_of_another_atlas_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"'Id' holds no id of a test image .* --data"):
+    with pytest.raises(UserError, match=r"'Id' contains no test image .* --data"):
         read(tmp_path, "Id,Target\na,0\n", test_ids=("z",))
 
 

@@ -15,7 +15,7 @@ LABELS = dict.fromkeys(IDS, (1,)) | {"t1": (0, 2), "e1": (2, 0), "e2": (3,)}
 
 
 def matches_of(*pairs: tuple[str, str, float]) -> Matches:
-    """query, match and registration score; from .8 on it is a claim."""
+    """query, match and registration score; from 0.8 on it is a claim."""
     rows = [
         (query, SPLITS[query], match, SPLITS[match], 0.9, registration_score,
          "same_image" if registration_score >= 0.8 else "", registration_score - 0.01)

@@ -55,7 +55,10 @@ def test_a_copy_goes_before_a_more_similar_sibling():
     row = leaks.iloc[0]
     assert (row["Id"], row["match_id"], row["relation"]) == ("q", "a", "same_image")
     assert (row["labels"], row["decision"]) == ("1", "transfer")
-    assert "correlate 0.930" in row["reason"]
+    assert row["reason"].startswith(
+        "The image is a copy of a: registration score 0.930, confidence"
+    )
+    assert row["reason"].endswith("The labels of the match are 1.")
     assert len(leaks) == 1
 
 
@@ -72,7 +75,7 @@ def test_equal_pixels_are_a_certain_copy_and_always_transfer():
     _, leaks = claims([("a", 0.9, 0.6)], unproven=("same_image",), equal=("a",))
     row = leaks.iloc[0]
     assert (row["relation"], row["decision"], row["confidence"]) == ("same_image", "transfer", 1.0)
-    assert "their pixels are equal" in row["reason"]
+    assert "is a copy of a: the pixels are equal." in row["reason"]
 
 
 def test_only_equal_images_vote_against_an_equal_image():

@@ -48,7 +48,7 @@ def test_a_gallery_full_of_twins_has_about_the_threshold_of_one_without(twins):
     )
 
 
-def test_where_look_alikes_score_as_copies_precision_comes_first():
+def test_where_near_duplicates_score_as_copies_precision_comes_first():
     planted, natural = scores(1.2, 0.3, 800, 0), scores(0.9, 0.25, 1000, 1)
     found = calibrate_same_image(planted, natural, SETTINGS)
     false_share = np.mean(scores(0.9, 0.25, 200_000, 2) >= found.threshold)
@@ -70,7 +70,7 @@ def test_confidence_rises_with_score_and_is_high_at_copies(seed):
     assert found.confidence(np.array([0.46])) < 0.2
 
 
-def test_copies_that_were_no_candidates_do_not_lower_the_threshold():
+def test_copies_that_were_not_candidates_do_not_lower_the_threshold():
     planted, natural = scores(2.3, 0.1, 500, 0), scores(0.3, 0.08, 500, 1)
     all_found = calibrate_same_image(planted, natural, SETTINGS)
     lost = np.where(np.arange(500) % 10 == 0, -1.0, planted)
@@ -83,7 +83,7 @@ def test_copies_that_were_no_candidates_do_not_lower_the_threshold():
 
 def test_few_natural_pairs_are_said_to_be_few():
     found = calibrate_same_image(scores(2.3, 0.1, 20, 0), scores(0.3, 0.1, 4, 1), SETTINGS)
-    assert "4 natural pairs" in found.note
+    assert "only 4 pairs of non-matches" in found.note
     assert 0.3 < found.threshold < 0.99
 
 
@@ -119,7 +119,7 @@ def test_few_trials_cannot_show_that_false_claims_are_rare():
     assert calibrate_sibling(many, LeakSettings(sibling_share=0.1)).guarantee.reached
 
 
-def test_where_the_precision_is_out_of_reach_the_best_threshold_is_used_and_nothing_guaranteed():
+def test_where_the_precision_is_out_of_reach_the_best_threshold_is_used_without_guarantee():
     known = np.linspace(0, 1, 200)
     found = calibrate_sibling(held_out(known, np.arange(200) % 2 == 0, known[:100]), SETTINGS)
     assert found.threshold > known[99]  # no unknown field scores so much

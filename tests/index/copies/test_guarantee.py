@@ -1,4 +1,4 @@
-"""A guarantee that is kept, on trials whose truth is known."""
+"""A guarantee holds on trials whose truth is known."""
 
 import numpy as np
 import pytest
@@ -39,8 +39,10 @@ def test_the_bound_by_hand_where_nothing_false_was_seen():
 
 @pytest.mark.parametrize("false", [0, 1])
 def test_the_default_numbers_of_trials_can_show_the_default_precision(false: int) -> None:
-    """With nine of ten copies found and one non-match taken for a copy; else nobody who has images
-    enough would ever be guaranteed anything."""
+    """Nine of ten copies are found, and at most one non-match is claimed.
+
+    If this did not suffice, users with enough images would still never get a guarantee.
+    """
     asked = LeakSettings()
     copies, non_matches = asked.planted_copies, asked.natural_queries
     found = round(0.92 * copies)
@@ -85,8 +87,10 @@ def test_three_hundred_clean_queries_guarantee_99_percent_at_half_but_not_at_the
 
 
 def test_a_precision_that_needs_nearly_all_copies_is_shown_where_nearly_all_are_found():
-    """At 5% copies and 6,500 clean queries .99 wants a recall above .9: at half of it none holds,
-    and testing must not begin there."""
+    """With 5% copies and 6,500 clean queries, 0.99 needs a recall above 0.9.
+
+    No threshold shows it at half of the recall, so testing must not start there.
+    """
     rng = np.random.default_rng(0)
     trials = Trials(known_K=rng.uniform(0.7, 1.0, 800), unknown_U=rng.uniform(0.0, 0.5, 6500))
     guarantee = measure_guarantee(trials, wanted_threshold=0.6, precision=0.99, share=0.05, seed=0)
@@ -106,7 +110,7 @@ def test_the_guarantee_breaks_no_more_often_than_it_says():
         for seed in range(redraws)
     ]
     assert sum(guarantee.reached for guarantee in guarantees) > 0.95 * redraws
-    # The threshold that is used is the lowest of all that are shown, where a broken guarantee is likeliest.
+    # The lowest threshold that is shown is used, where a broken guarantee is the most likely.
     assert all(
         guarantee.threshold == guarantee.lowest for guarantee in guarantees if guarantee.reached
     )
@@ -123,7 +127,7 @@ def test_a_threshold_inside_the_shown_range_is_kept_and_one_outside_moves_to_its
     assert measure_guarantee(shown, wanted_threshold=99.0, **ask).threshold == low.highest
 
 
-def test_look_alikes_are_counted_both_ways():
+def test_near_duplicates_are_counted_both_ways():
     queries = [0.0] * 40_000 + [1.0] * 30
     both = measure_guarantee(
         trials([1.0] * 1000, queries), wanted_threshold=0.9, precision=0.99, share=0.026, seed=0
@@ -131,7 +135,7 @@ def test_look_alikes_are_counted_both_ways():
     assert both.false_count == 30
     assert not both.reached
     assert both.shown < 0.97 < 0.99 < both.shown_if_copies
-    assert "30 of 40030" in both.in_words()
+    assert "30 of 40,030 queries" in both.in_words()
 
 
 def test_the_number_of_queries_that_would_show_the_precision_is_stated_and_suffices():
@@ -151,4 +155,4 @@ def test_where_no_number_of_queries_would_suffice_the_sentence_says_so():
         trials([1.0] * 800, queries), wanted_threshold=0.9, precision=0.99, share=0.026, seed=0
     )
     assert hopeless.needed_count is None
-    assert "no number of such queries would show more" in hopeless.in_words()
+    assert "no number of such queries would be enough" in hopeless.in_words()

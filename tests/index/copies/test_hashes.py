@@ -73,7 +73,7 @@ def test_the_nearest_equal_the_naive_search(seed, k):
     for n, name in enumerate([*"abcd", "r3"]):
         bits = distances(queries[n], references)
         ranked = [i for _, i in sorted(zip(bits, ids, strict=True)) if i != name][:k]
-        # A reference is only sure to be found by its nearest rotation, and each rotation names k + 1.
+        # A reference is only certain to be found by its nearest rotation, which names k + 1.
         near = {i: b for b, i in zip(bits, ids, strict=True)}
         assert [near[i] for i in found[n] if i] == [near[i] for i in ranked]
 

@@ -16,7 +16,7 @@ def test_every_repetition_is_paired_with_the_first() -> None:
     assert set(table["kind"]) == {"equal"}
 
 
-def test_a_rotated_image_is_found_and_non_matches_are_not() -> None:
+def test_a_rotated_image_is_found_and_a_non_match_is_not() -> None:
     fields = [field(0), field(1), np.rot90(field(0), axes=(1, 2)).copy()]
     hashes = np.stack([hash_field(one, "dhash") for one in fields])
     table = near_duplicates([*"abc"], hashes)

@@ -92,7 +92,7 @@ def test_a_crop_is_laid_where_it_was_cut():
     source = texture(4, size=160)
     window = source[:, 10:154, 16:160]  # 144 px of 160: scale .9
     found = registered(window, source)
-    # Pixel p of the reference lies at (p - offset) / .9 of the query, in 64ths of the side.
+    # Pixel p of the reference lies at (p - offset) / 0.9 of the query, in 64ths of the side.
     corner = found.warp_23 @ np.array([16 / 160 * 64, 10 / 160 * 64, 1.0])
     np.testing.assert_allclose(corner, 0.0, atol=0.8)
     assert found.warp_23[0, 0] == pytest.approx(1 / 0.9, abs=0.03)

@@ -100,11 +100,11 @@ def test_equal_work_gives_equal_bytes(atlas, tmp_path: Path) -> None:
 
 def test_what_cannot_be_shown_is_reported(atlas, tmp_path: Path) -> None:
     data, folds = atlas
-    with pytest.raises(UserError, match="label 'golgi' is neither"):
+    with pytest.raises(UserError, match="label 'golgi' does not exist"):
         show_maps(data, folds, tmp_path / "maps", MapSettings(labels=("golgi",)))
-    with pytest.raises(UserError, match="nowhere: no image"):
+    with pytest.raises(UserError, match="no image nowhere"):
         show_maps(data, folds, tmp_path / "maps", MapSettings(ids=("nowhere",)))
-    with pytest.raises(UserError, match=r"--box-share in 0\.\.1"):
+    with pytest.raises(UserError, match="--box-share must be"):
         show_maps(data, folds, tmp_path / "maps", MapSettings(box_share=0))
     with pytest.raises(MissingStageError, match=r"test_probabilities\.h5"):
         show_maps(data, folds, tmp_path / "maps", MapSettings(split="test"))

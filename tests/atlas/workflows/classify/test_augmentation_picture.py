@@ -21,5 +21,5 @@ def test_a_picture_of_one_image_is_drawn_alike_each_time(tmp_path: Path) -> None
 
 def test_an_unknown_image_is_reported(tmp_path: Path) -> None:
     data = write_tiny_atlas(tmp_path / "data")
-    with pytest.raises(UserError, match="nowhere is no image"):
+    with pytest.raises(UserError, match="no image nowhere"):
         show_augmentation(data, tmp_path / "a.png", image_id="nowhere", seed=0)

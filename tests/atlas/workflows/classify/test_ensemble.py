@@ -91,10 +91,10 @@ def test_equal_work_gives_equal_bytes(data, folders, tmp_path, how):
 
 def test_members_with_missing_rows_are_named_with_their_count(data, folders, tmp_path):
     short = member(tmp_path / "short", 3, ids=IDS[:50])
-    with pytest.raises(UserError, match="of 60 short has no row of 10"):
+    with pytest.raises(UserError, match="of 60 short lacks 10"):
         ensemble(data, [*folders, short], tmp_path / "out", SETTINGS, compare=False)
     short = member(tmp_path / "short", 3, tests=TESTS[:1])
-    with pytest.raises(UserError, match="test images; of 3 short has no row of 2"):
+    with pytest.raises(UserError, match="test images, but of 3 short lacks 2"):
         ensemble(data, [*folders, short], tmp_path / "out", SETTINGS, compare=False)
     assert not (tmp_path / "out").exists()
 
@@ -144,6 +144,6 @@ def test_a_labelled_image_of_another_atlas_is_refused(data, tmp_path):
         non_match / OUT_OF_FOLD_FILE,
         ProbabilitySet(ids=("x",), probabilities_NC=np.ones((1, 3), np.float32), provenance={}),
     )
-    with pytest.raises(UserError, match="x is no labelled image"):
+    with pytest.raises(UserError, match="x is not a labelled image"):
         ensemble(data, [non_match], tmp_path / "out", SETTINGS, compare=False)
     assert read_manifest(data).ids  # and the atlas itself is whole

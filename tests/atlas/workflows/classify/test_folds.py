@@ -104,18 +104,18 @@ def test_images_that_a_classifier_learned_are_counted(run, tmp_path) -> None:
 def test_what_cannot_be_predicted_is_refused(run, tmp_path) -> None:
     data, folds = run
     p = tmp_path / "p.h5"
-    with pytest.raises(UserError, match="no fold3; there are fold1, fold2"):
+    with pytest.raises(UserError, match="there is no fold3; the folds are fold1, fold2"):
         predict(data, folds, p, PLAIN, split="test", only="1,3")
     with pytest.raises(UserError, match="without folds"):
         predict(data, folds / "fold1", p, PLAIN, split="test", only="1")
-    with pytest.raises(UserError, match="no images of external"):
+    with pytest.raises(UserError, match="no external images"):
         predict(data, folds, p, PLAIN, split="external", only=None)
     with pytest.raises(MissingStageError, match=f"{command_line('train_classifier')}"):
         predict(data, tmp_path, p, PLAIN, split="test", only=None)
-    with pytest.raises(UserError, match=r"ending in \.h5"):
+    with pytest.raises(UserError, match=r"a name with \.h5"):
         predict(data, folds, data / "train.csv", PLAIN, split="test", only=None)
     p.write_text("something dear")
-    with pytest.raises(UserError, match="holds no probabilities"):
+    with pytest.raises(UserError, match="does not contain probabilities"):
         predict(data, folds, p, PLAIN, split="test", only=None)
     assert p.read_text() == "something dear"
 
@@ -126,7 +126,7 @@ def test_options_that_cannot_be_honoured_are_refused(run) -> None:
     plateau = replace(ONE_EPOCH, training=replace(ONE_EPOCH.training, schedule="plateau"))
     with pytest.raises(UserError, match="plateau follows the tested images"):
         run_folds(*run, settings=plateau)
-    with pytest.raises(UserError, match="belongs to blocks"):
+    with pytest.raises(UserError, match="applies to blocks"):
         ClassifierFolds(gap=3)
     with pytest.raises(UserError, match="would all be alike"):
         run_folds(*run, prediction=PredictionSettings(crops=4))
@@ -148,5 +148,5 @@ def test_numbers_of_folds_become_names() -> None:
     assert chosen_folds(None, names) == names
     assert chosen_folds("11, 2", names) == ["fold2", "fold11"]
     for wrong in ("0", "1-2", "", "x"):
-        with pytest.raises(UserError, match="there are fold1"):
+        with pytest.raises(UserError, match="the folds are fold1"):
             chosen_folds(wrong, names)

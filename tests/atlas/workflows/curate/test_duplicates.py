@@ -118,5 +118,5 @@ def test_mistakes_are_reported_before_the_work(job) -> None:
     data, run, _ = job
     with pytest.raises(UserError, match="not written by this command"):
         find(data, run / "index", data)
-    with pytest.raises(UserError, match="--seed -1"):
+    with pytest.raises(UserError, match="--seed must not be negative"):
         find(data, run / "index", run / "duplicates", seed=-1)

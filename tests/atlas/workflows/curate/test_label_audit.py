@@ -68,7 +68,7 @@ def test_the_wrong_label_stands_first_and_says_why(audited: tuple[Path, AuditedA
     assert first["suggested"] == "2"
     assert float(first["suspicion"]) > 0.5 > float(table.iloc[1]["suspicion"])
     assert "lacks label 2 (<b>two</b>), which 12 of its 12 neighbours have" in first["reason"]
-    assert "c2s4f0 (kin, similarity" in first["reason"]
+    assert "c2s4f0 (same group, similarity" in first["reason"]
 
 
 def test_suspicion_falls_with_rank_and_good_labels_are_left_alone(
@@ -145,7 +145,7 @@ def test_groups_count_as_kin(atlas: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"neighbours": 0}, "-k 0"),
+        ({"neighbours": 0}, "-k must be at least 1"),
         ({"wrong_share": 0.5}, "--wrong-share"),
         ({"wrong_share": float("nan")}, "--wrong-share"),
         ({"seed": -1}, "--seed"),

@@ -233,7 +233,7 @@ def test_what_is_not_its_own_is_not_replaced(tmp_path: Path) -> None:
         augment_rare(data, tmp_path / "mine", FOUR)
     with pytest.raises(UserError, match="is the atlas itself"):
         augment_rare(data, data, FOUR)
-    with pytest.raises(UserError, match="--least 0"):
+    with pytest.raises(UserError, match="--least must be at least 1"):
         augment_rare(data, tmp_path / "out", RareSettings(least=0))
 
 
@@ -248,7 +248,7 @@ def test_a_parent_that_ties_nothing_is_a_problem(tmp_path: Path, parent: str, sa
 
 
 @pytest.mark.real
-def test_the_real_label_table_alone_tells_what_would_be_made(shared: Path) -> None:
+def test_the_real_label_table_alone_shows_what_would_be_made(shared: Path) -> None:
     """The source went from 31,072 to 42,611 images, for which --least is between 1300 and 1400."""
     found = plan_of(shared / "labels", RareSettings(least=1000))
     with (shared / "labels" / "train.csv").open() as file:

@@ -114,7 +114,8 @@ def test_a_check_is_not_made_again(made: Path, tmp_path: Path, monkeypatch) -> N
 def test_what_fails_its_check_gives_way_and_it_is_said(made: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setitem(runtime_choice.LEAST_COSINE, "float32", 1.1)
     said = tuple(runtime_lines(built(made, tmp_path / "index", FLOAT32).runtime_checks))
-    assert said[0].startswith("not by openvino float32: cosine to float32 of 8 images")
+    assert said[0].startswith("not by openvino float32: the 1st percentile of the cosine")
+    assert said[0].endswith("(8 images)")
     assert said[1] == "embeds by torch float32"
     kept = runtime_json(tmp_path / "index")
     assert (kept["runtime"], [check["passed"] for check in kept["checks"]]) == (

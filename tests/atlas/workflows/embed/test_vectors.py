@@ -98,7 +98,7 @@ def test_views_take_the_place_of_the_embedders_own(made: Path) -> None:
 
 def test_views_of_a_classifier_are_refused(made: Path) -> None:
     manifest = read_manifest(made / "data")
-    with pytest.raises(UserError, match="leave out --views"):
+    with pytest.raises(UserError, match="omit --views"):
         open_vectors(str(made / "classifier"), manifest, made / "store", views=8)
 
 

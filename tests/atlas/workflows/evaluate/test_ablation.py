@@ -170,7 +170,7 @@ def test_known_test_images_are_measured_too(atlas: Path) -> None:
     assert set(test["top1"]) == {1.0}
 
 
-def test_without_anything_held_out_the_user_is_reported_what_to_give(tmp_path: Path) -> None:
+def test_without_anything_held_out_the_error_says_what_to_give(tmp_path: Path) -> None:
     ids = {f"i{n}": str(n % 2) for n in range(6)}  # no identities: each image is its own class
     data = write_tiny_atlas(tmp_path / "data", train=ids, size=(32, 32))
     how = settings(image_size_px=32, training=replace(settings().training, epochs=1))

@@ -109,7 +109,7 @@ def test_what_belongs_together_is_not_parted_and_identities_are(
 
 def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
     data = write_textures(tmp_path / "data")
-    with pytest.raises(UserError, match="gap belongs to blocks"):
+    with pytest.raises(UserError, match="--gap applies to blocks only"):
         fold_atlas(data, tmp_path / "run", settings(), FoldSettings(by="random", gap=20))
     with pytest.raises(UserError, match=r"class 0 of 10 images.*has none to train on"):
         fold_atlas(data, tmp_path / "run", settings(), FoldSettings(folds=2))

@@ -71,7 +71,9 @@ def test_verification_is_of_pairs_of_queries_or_says_why_not(run) -> None:
     opened = protocols["open"]["verification"]
     assert opened["same_pairs"] == UNSEEN * FIELDS * (FIELDS - 1) // 2
     assert opened["accuracy_mean"] > 0.9
-    assert opened["true_accept_rate_at"]["0.001"] == {"note": "fewer than 10000 different pairs"}
+    assert opened["true_accept_rate_at"]["0.001"] == {
+        "note": "fewer than 10000 pairs of different classes"
+    }
     # One held-out field of each identity makes no pair of the same class.
     assert "fewer than 10 pairs" in protocols["closed"]["verification"]["note"]
     assert "fewer than 100 impostors" in protocols["open_set"]["identification"]["note"]
@@ -127,14 +129,14 @@ def test_a_classifier_borrows_held_out_fields_and_it_is_said(run) -> None:
     assert names == ["test", "same_image", "sibling"]
     found = evaluate(data, str(classifier), folder / "borrowed", held_out=folder / "embedder")
     assert [one.protocol.name for one in found.measurements][:3] == ["closed", "open", "open_set"]
-    assert found.notes[1] == "what is evaluated may have trained on them"
+    assert found.notes[1] == "the evaluated network may have been trained on them"
     assert figures(folder / "borrowed")["dimension"] == 16
 
 
 def test_an_embedder_with_lists_of_its_own_borrows_no_others(run, tmp_path: Path) -> None:
     data, folder, _ = run
     other = save_random_embedder(tmp_path / "other", HeldOut(held_out_ids=("field0_3",)))
-    with pytest.raises(UserError, match="leave out --held-out"):
+    with pytest.raises(UserError, match="omit --held-out"):
         evaluate(data, str(folder / "embedder"), tmp_path / "out", held_out=other)
 
 

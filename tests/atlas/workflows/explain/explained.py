@@ -29,7 +29,7 @@ from tests.index.copies.test_registration import texture
 TESTS = ("t0", "t1", "t2")
 LABELS = ("zero", "one", "<two>")
 CHANNELS = ("red", "green")
-REASON = "the same picture as a: registered pixels correlate 0.990"
+REASON = "The image is a copy of a: registration score 0.990, confidence 0.999."
 PROVENANCE = {"of": "this classifier"}
 
 
@@ -88,8 +88,8 @@ def write_submission(run: Path) -> None:
         save_table(folder / name, table)
     origins = [
         ("t0", "same_image", "a", 0.9, "transfer", 0.0123, REASON),
-        ("t1", "classifier", "", np.nan, "", np.nan, "no known image matches"),
-        ("t2", "classifier", "", np.nan, "", np.nan, "no known image matches"),
+        ("t1", "classifier", "", np.nan, "", np.nan, "No known image matches."),
+        ("t2", "classifier", "", np.nan, "", np.nan, "No known image matches."),
     ]
     save_table(folder / "origins.csv", pd.DataFrame(origins, columns=list(ORIGIN_COLUMNS)))
     write_json(folder / "summary.json", {"classifier": PROVENANCE})

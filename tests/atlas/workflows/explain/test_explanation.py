@@ -45,7 +45,7 @@ def test_the_claim_its_votes_and_its_pictures(run: tuple[Path, Path]) -> None:
     assert [(v.labels, v.matches) for v in claim.votes] == [((0,), 1), ((2,), 1)]
     assert [v.share for v in claim.votes] == pytest.approx([0.6, 0.4])
     assert [p.said for p in claim.pair] == [
-        "this image", "laid over the match", "best match a", "difference"
+        "this image", "registered to the match", "best match a", "difference"
     ]  # fmt: skip
     assert of("t2", run).claim is None
 
@@ -54,7 +54,7 @@ def test_the_classifier_before_and_after_copies_share(run: tuple[Path, Path]) ->
     found = of("t0", run).classifier
     assert found is not None
     bars = {bar.label: bar for bar in found.bars}
-    # Means of (.1, .9, .2) and (.5, .3, .2) against thresholds of .3, .7 and .5.
+    # Means of (0.1, 0.9, 0.2) and (0.5, 0.3, 0.2) against thresholds of 0.3, 0.7 and 0.5.
     assert [bars[c].probability for c in range(3)] == pytest.approx([0.3, 0.6, 0.2], abs=1e-6)
     assert [bars[c].own for c in range(3)] == pytest.approx([0.1, 0.9, 0.2], abs=1e-6)
     assert [bars[c].given for c in range(3)] == [True, True, False]
@@ -75,7 +75,7 @@ def test_the_decision(run: tuple[Path, Path]) -> None:
     assert (other.origin, other.gain) == ("classifier", None)
 
 
-def test_the_page_tells_it_all_and_is_the_same_again(run: tuple[Path, Path]) -> None:
+def test_the_page_shows_everything_and_is_the_same_again(run: tuple[Path, Path]) -> None:
     (path,) = explain(["t0"], *run, None)
     assert path == run[1] / "explanations" / "t0.html"
     text = text_of(path)
@@ -127,10 +127,10 @@ def test_another_classifier_than_the_submission_s_is_reported(run: tuple[Path, P
 @pytest.mark.parametrize(
     ("ids", "out", "said"),
     [
-        (["t"], None, "t: no test image .*did you mean t"),
+        (["t"], None, "has no test image t; did you mean t"),
         (["nothing like it"], None, "see sample_submission.csv"),
         (["a"], None, "a is a labelled image"),
-        (["t0", "t1"], "page.html", "2 images need a folder"),
+        (["t0", "t1"], "page.html", "give a folder for 2 images"),
         ([], None, "nothing to explain"),
     ],
 )

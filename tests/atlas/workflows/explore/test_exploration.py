@@ -77,8 +77,8 @@ def test_planted_copies_and_the_odd_size_are_found(drawn: Path, explored: Explor
     assert train[["width_px", "height_px", "images"]].to_numpy().tolist() == [
         [64, 64, len(ids) - 1], [60, 50, 1]
     ]  # fmt: skip
-    assert figure(explored, "sizes of images") == "2"
-    assert figure(explored, "commonest size") == "64 x 64 px"
+    assert figure(explored, "different image sizes") == "2"
+    assert figure(explored, "most common size") == "64 x 64 px"
 
 
 def test_a_copy_that_was_changed_is_found_by_hash_and_pixels(drawn: Path, tmp_path: Path) -> None:
@@ -158,7 +158,8 @@ def test_without_images_the_labels_are_explored_and_the_rest_is_named(
     assert found.images is None
     assert found.counts["test images"] == "2"
     assert found.notes == (
-        "There are no images (no folder train/, external/ or test/): only the labels are explored.",
+        "There are no images (no folder train/, external/ or test/), so only the labels are "
+        "explored.",
     )
     text = (tmp_path / "out" / PAGE_FILE).read_text()
     assert "only the labels are explored" in text
@@ -172,7 +173,7 @@ def test_a_split_whose_folder_is_missing_is_named_and_the_others_are_looked_at(
     data = write_atlas(external={"x": "2"}, test=["t"])
     shutil.rmtree(data / "external")
     found = explore(data, tmp_path / "out", SETTINGS)
-    assert found.notes == ("There is no folder external/: only its table is explored.",)
+    assert found.notes == ("There is no folder external/, so only its table is explored.",)
     assert found.images is not None
     assert set(found.images.channels["split"]) == {"train", "test"}
 
@@ -187,7 +188,7 @@ def test_a_file_that_is_missing_in_a_folder_that_is_there_is_a_mistake(
     assert not (tmp_path / "out").exists()
 
 
-def test_train_and_external_are_told_apart(write_atlas: Writer, tmp_path: Path) -> None:
+def test_train_and_external_are_distinguished(write_atlas: Writer, tmp_path: Path) -> None:
     data = write_atlas(
         train={"a": "0", "b": "0", "c": "0 1"}, external={"x": "1 2", "y": "2", "z": "2", "w": "2"}
     )
@@ -199,8 +200,8 @@ def test_train_and_external_are_told_apart(write_atlas: Writer, tmp_path: Path) 
     }  # fmt: skip
     together = pd.read_csv(tmp_path / "out" / "folds.csv").set_index("label")["images"]
     assert together.to_dict() == {0: 3, 1: 2, 2: 4}
-    assert figure(found, "commonest label") == "zero: 3 images"
-    assert figure(found, "commonest label", "external") == "two: 4 images"
+    assert figure(found, "most common label") == "zero: 3 images"
+    assert figure(found, "most common label", "external") == "two: 4 images"
 
 
 def test_pairs_of_one_antibody_are_no_proof(write_atlas: Writer, tmp_path: Path) -> None:
@@ -212,8 +213,10 @@ def test_pairs_of_one_antibody_are_no_proof(write_atlas: Writer, tmp_path: Path)
         folder = f"data{proof}"
         data = only_tables(write_atlas(folder, train=together | single, identities=identities))
         found = explore(data, tmp_path / folder / "out", SETTINGS)
-        assert figure(found, "pairs together more than by chance") == ("1" if proof else "0")
-        assert figure(found, "strongest pair together").startswith("zero, one") == proof
+        assert figure(found, "pairs that occur together more than by chance") == (
+            "1" if proof else "0"
+        )
+        assert figure(found, "strongest positive pair").startswith("zero, one") == proof
 
 
 def test_rare_and_unused_labels_are_counted_with_what_folds_can_do(
@@ -275,8 +278,8 @@ def test_lysosomes_and_endosomes_are_found_to_occur_together(
     assert first["phi"] == pytest.approx(0.788595, abs=1e-6)
     assert first["phi"] > 3 * second["phi"]
     assert first["log10_p"] < -80
-    assert figure(explored, "strongest pair together") == (
-        "Endosomes, Lysosomes: phi 0.79, 28 images, by chance 0.04"
+    assert figure(explored, "strongest positive pair") == (
+        "Endosomes, Lysosomes: phi 0.79, 28 images (0.04 by chance)"
     )
 
 
@@ -286,7 +289,7 @@ def test_the_key_figures_of_2018(hpa: tuple[Exploration, Path]) -> None:
     assert explored.counts["labels on fewer than 100 images"] == "5"
     rare = pd.read_csv(folder / "folds.csv").iloc[0]
     assert (rare["name"], rare["least_groups"], rare["most_groups"]) == ("Rods & rings", 2, 3)
-    assert figure(explored, "commonest label") == "Nucleoplasm: 12,885 images"
+    assert figure(explored, "most common label") == "Nucleoplasm: 12,885 images"
     assert figure(explored, "rarest label") == "Rods & rings: 11 images"
-    assert figure(explored, "pairs together more than by chance") == "14"
-    assert figure(explored, "pairs apart more than by chance") == "152"
+    assert figure(explored, "pairs that occur together more than by chance") == "14"
+    assert figure(explored, "pairs that occur together less than by chance") == "152"

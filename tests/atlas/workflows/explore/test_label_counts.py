@@ -115,7 +115,7 @@ def test_pairs_equal_their_naive_twins(carries_NC: np.ndarray) -> None:
 
 
 @given(carries_NC=TABLES, times=st.integers(2, 4))
-def test_images_of_one_group_are_no_more_score_than_one(carries_NC: np.ndarray, times: int) -> None:
+def test_images_of_one_group_count_as_one(carries_NC: np.ndarray, times: int) -> None:
     once = label_pairs(carries_NC, named(carries_NC))
     fields = np.repeat(carries_NC, times, axis=0)
     grouped = label_pairs(fields, named(carries_NC), groups_GC=carries_NC)

@@ -29,7 +29,7 @@ def test_few_groups_reach_few_folds_however_many_images_they_have() -> None:
 
 @pytest.mark.parametrize("tested", [1, 2, 7])
 def test_the_step_is_what_a_missed_image_costs_of_macro_f1(tested: int) -> None:
-    """4 labels, all told rightly but for one image of the first."""
+    """4 labels, all predicted correctly except for one image of the first."""
     truth = np.repeat(np.eye(4, dtype=np.uint8), tested, axis=0)
     missed = truth.copy()
     missed[0, 0] = 0

@@ -36,8 +36,8 @@ IDENTITY = np.eye(2, 3, dtype=np.float32)
 def rows(*changes: dict[str, object]) -> LeakReport:
     reported = {
         "Id": "t0", "match_id": "a", "relation": "same_image", "similarity": 0.87654321,
-        "registration_score": 0.98765432, "confidence": 0.99, "labels": "1 0", "decision": "transfer",
-        "reason": "the same picture as a",
+        "registration_score": 0.98765432, "confidence": 0.99, "labels": "1 0",
+        "decision": "transfer", "reason": "The image is a copy of a.",
     }  # fmt: skip
     return LeakReport(
         table=pd.DataFrame(
@@ -149,7 +149,7 @@ def test_a_run_without_claims_has_a_report_too(write_atlas, tmp_path, calibratio
 def test_relations_count_claims_and_transfers(calibration):
     reported = same_image_in_words(LEAKS.table, calibration.same_image.calibration)
     assert (reported.claims, reported.transfers) == (2, 1)
-    assert "1.000 of 50 planted copies" in reported.said[0]
+    assert "100.0% of 50 planted copies" in reported.said[0]
     unclear = replace(calibration.same_image.calibration, note="only few")
     assert same_image_in_words(LEAKS.table, unclear).said[-1] == "Only few"
 

@@ -140,7 +140,7 @@ def test_an_ensemble_of_an_earlier_version_is_refused_in_one_line(copied) -> Non
     about = read_json(run / "joined" / "ensemble.json")
     about["ensemble"]["of_old"] = 1
     write_json(run / "joined" / "ensemble.json", about)
-    with pytest.raises(UserError, match=r"ensemble\.json: of an earlier version"):
+    with pytest.raises(UserError, match=r"ensemble\.json was written by an earlier version"):
         bring_up_to_date(data, RunFolder(run))
 
 

@@ -104,7 +104,7 @@ def test_rates_are_met_within_rounding_and_a_group(
     assert plan.count("same_image") == round(chosen.copies_share * total)
     assert plan.count("sibling") <= round(chosen.siblings_share * total)
     assert len(plan.test) <= total
-    short = [said for said in plan.said if "were wanted" in said]
+    short = [said for said in plan.said if "requested images" in said]
     assert bool(short) == (len(plan.test) < total)
 
 
@@ -146,8 +146,8 @@ def test_siblings_are_spread_over_identities_which_keep_two() -> None:
     assert set(each.values()) == {1}  # 100 identities of which about 40 are others
     none = tuple(row(n, (n % CLASSES,), identity=f"a{n // 2}") for n in range(400))
     said = plan_simulation(Manifest(spec=SPEC, rows=none), SimulationSettings()).said
-    assert said == ("sibling: 0 images where 6 were wanted; an identity must keep 2 images, "
-                    "and every label one",)  # fmt: skip
+    assert said == ("sibling: 0 of 6 requested images were found, because an identity must keep "
+                    "2 images, and every label one",)  # fmt: skip
 
 
 def test_every_edit_is_planted_equally_often() -> None:
@@ -190,7 +190,8 @@ def test_the_real_tables_keep_every_label_on_both_sides(shared: Path) -> None:
             named = parse_hpa_id(image_id)
             rows.append(
                 ImageRow(
-                    id=image_id, split=split, files=(), width_px=512, height_px=512,  # type: ignore[arg-type]
+                    id=image_id, split=split, files=(),  # type: ignore[arg-type]
+                    width_px=512, height_px=512,
                     labels=parse_labels(target), identity=named.antibody if named else None,
                 )
             )  # fmt: skip

@@ -150,7 +150,7 @@ def test_nothing_else_is_replaced(tmp_path: Path) -> None:
     [
         ({"test_share": 1.0}, "--test-share"),
         ({"copies_share": -0.1}, "negative"),
-        ({"copies_share": 0.5, "siblings_share": 0.5}, "no others"),
+        ({"copies_share": 0.5, "siblings_share": 0.5}, "less than 1"),
     ],
 )
 def test_settings_that_cannot_be(wrong: dict[str, float], said: str) -> None:

@@ -28,12 +28,13 @@ def test_everything_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
     rows = ["b,0 0", "a,", "x,3", "a,1.5", "d,-1"]
     found = problems(tmp_path, "\n".join(["Id,Predicted,Note", *(f"{row},n" for row in rows)]))
     assert found == [
-        "mine.csv line 1: 'Note': only Id and Predicted are asked for",
-        "mine.csv line 4: id 'x' is not one of sample_submission.csv",
-        "mine.csv line 5: id a stands already in mine.csv line 3",
-        "mine.csv: 1 of 4 asked ids have no row: c",
-        "mine.csv line 2: id b stands where sample_submission.csv has a; its order is asked for",
-        "mine.csv line 2: b: label 0 stands there 2 times",
+        "mine.csv, line 1: remove 'Note'; only Id and Predicted are allowed",
+        "mine.csv line 4: id 'x' is not in sample_submission.csv",
+        "mine.csv line 5: id a is already in mine.csv line 3",
+        "mine.csv: 1 of 4 ids have no row: c",
+        "mine.csv line 2: id b is in the place of a; rows must have the order of "
+        "sample_submission.csv",
+        "mine.csv line 2: b: label 0 is given 2 times",
         "mine.csv line 3: a: no label",
         "mine.csv line 4: x: label 3 is not one of 0..2",
         "mine.csv line 5: a: Predicted '1.5' is not numbers joined by spaces",
@@ -43,7 +44,7 @@ def test_everything_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
 
 def test_a_label_that_is_written_in_two_ways_is_one_label(tmp_path: Path) -> None:
     found = problems(tmp_path, "Id,Predicted\na,1 01\nb,1\nc,1\nd,1\n")
-    assert found == ["mine.csv line 2: a: label 1 stands there 2 times"]
+    assert found == ["mine.csv line 2: a: label 1 is given 2 times"]
 
 
 @pytest.mark.parametrize(
@@ -73,4 +74,4 @@ def test_only_the_asked_order_passes(
         (folder / "mine.csv").write_text(text)
         check_submission(folder / "mine.csv", IDS, 3)
     else:
-        assert ["order is asked for" in said for said in problems(folder, text)] == [True]
+        assert ["must have the order" in said for said in problems(folder, text)] == [True]

@@ -152,7 +152,7 @@ def test_a_truth_of_labels_alone_scores_the_labels(tmp_path: Path) -> None:
     assert [str(share) for share in shares] == ["0 of 0"] * 3
 
 
-def test_a_run_without_a_truth_is_reported_what_it_lacks(tmp_path: Path) -> None:
+def test_a_run_without_a_truth_says_what_is_missing(tmp_path: Path) -> None:
     data, run = write_run(tmp_path)
     (data / "truth.csv").unlink()
     with pytest.raises(DataError, match=r"no truth\.csv"):
@@ -207,5 +207,5 @@ def test_intervals_are_clopper_pearson():
     )
     # 1 of 3: bounds from the beta quantiles, worked by hand with a table.
     assert found.copies_by_edit["all"].interval == pytest.approx((0.0084, 0.9057), abs=1e-4)
-    # None of 4: 1 - .025 ** (1 / 4).
+    # None of 4: 1 - 0.025 ** (1 / 4).
     assert found.false_copies.interval == pytest.approx((0.0, 1 - 0.025**0.25))
