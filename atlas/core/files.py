@@ -65,7 +65,7 @@ def check_replaceable(folder: Path, *, holds: str) -> None:
     if folder.is_dir() and ((folder / holds).is_file() or not any(folder.iterdir())):
         return
     if folder.exists():
-        what = f"it has no {holds}" if folder.is_dir() else "it is not a folder"
+        what = f"it holds no {holds}" if folder.is_dir() else "it is not a folder"
         raise UserError(
             f"{folder} exists and was not written by this command ({what}); "
             "choose another name with --out"

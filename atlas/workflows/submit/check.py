@@ -54,7 +54,7 @@ def check_submission(path: Path, ids: Sequence[str], label_count: int) -> None:
 
 def _column_problems(path: Path, row: dict[str, str]) -> Iterator[str]:
     if extra := [repr(name) for name in row if name not in SUBMISSION_COLUMNS]:
-        yield f"{path.name} line 1: {', '.join(extra)}: only Id and Predicted are asked for"
+        yield f"{path.name}, line 1: {', '.join(extra)}: only Id and Predicted are asked for"
 
 
 def _id_problems(path: Path, found: Sequence[tuple[str, str]], ids: Sequence[str]) -> Iterator[str]:

