@@ -194,7 +194,7 @@ def _plane_of_tinted(pixels: NDArray[np.generic], file: Path, channel: str) -> N
         return np.asarray(np.rint(planes.mean(axis=2)).astype(pixels.dtype))
     if not (pixels == pixels[:, :, :1]).all():
         raise ImageProblem(
-            f"{file.name} is a colour image, but channel {channel!r} is not the name of a colour"
+            f"{file.name}: a colour image, but channel {channel!r} is not the name of a colour"
         )
     return np.asarray(pixels[:, :, 0])
 

@@ -78,7 +78,7 @@ def test_tinted_jpegs_of_hpa_v18_give_their_channel(
 def test_a_colour_image_needs_a_channel_named_by_a_colour(tmp_path: Path, plane: Pixels) -> None:
     path = tmp_path / "x.png"
     cv2.imwrite(str(path), np.dstack([plane, plane // 2, plane]))
-    with pytest.raises(ImageProblem, match=r"x.png is a colour image, but channel 'gray'"):
+    with pytest.raises(ImageProblem, match=r"x.png: a colour image, but channel 'gray'"):
         read_channel(path, "gray")
 
 
