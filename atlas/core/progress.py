@@ -136,7 +136,12 @@ def hide_progress() -> None:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as text, such as `12 s`, `9 min` or `2 h 5 min`."""
+    """Return a duration as text.
+
+    Example:
+        >>> duration(12), duration(540), duration(7500)
+        ('12 s', '9 min', '2 h 5 min')
+    """
     if seconds < 90:
         return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.1f} s"
     minutes = round(seconds / 60)

@@ -144,8 +144,8 @@ def save_embedding_map(
 
 def class_colours(classes: Sequence[str]) -> dict[str, Colour]:
     """Return a colour for each of the most common classes, most common first."""
-    commonest = sorted(Counter(classes).items(), key=lambda pair: (-pair[1], pair[0]))
-    return {name: colour for (name, _), colour in zip(commonest, NAMED_COLOURS, strict=False)}
+    ranked = sorted(Counter(classes).items(), key=lambda pair: (-pair[1], pair[0]))
+    return {name: colour for (name, _), colour in zip(ranked, NAMED_COLOURS, strict=False)}
 
 
 def on_unit_square(points_N2: Floats) -> Floats:

@@ -72,7 +72,7 @@ def protein_places(
 
 @dataclass(frozen=True, kw_only=True)
 class _Field:
-    """What stains are drawn from.
+    """The objects from which stains are drawn.
 
     Attributes:
         style: The style of the cells.

@@ -75,7 +75,7 @@ def rescale(image: Image, rng: np.random.Generator) -> Image:
 
 
 def crop(image: Image, rng: np.random.Generator) -> Image:
-    """Cut a window of 0.8 to 0.93 of each side, and enlarge it."""
+    """Crop a window of 0.8 to 0.93 of each side, and enlarge it."""
     return cropped(image, rng.uniform(0.8, 0.93), rng)
 
 
@@ -97,12 +97,12 @@ def brighter(image: Image, rng: np.random.Generator) -> Image:
 
 
 def close_crop(image: Image, rng: np.random.Generator) -> Image:
-    """Cut a window of 0.6 to 0.8 of each side, and enlarge it."""
+    """Crop a window of 0.6 to 0.8 of each side, and enlarge it."""
     return cropped(image, rng.uniform(0.6, 0.8), rng)
 
 
 def strip(image: Image, rng: np.random.Generator) -> Image:
-    """Cut a window of 0.6 to 0.8 of the image along one axis, and stretch it to the whole image."""
+    """Crop a window of 0.6 to 0.8 of the image along one axis, and stretch it to the whole."""
     window = window_along(image, rng.uniform(0.6, 0.8), int(rng.integers(1, 3)), rng)
     return resized(window, *image.shape[1:])
 
@@ -156,7 +156,7 @@ def shrunk_and_back(image: Image, share: float) -> Image:
 
 
 def cropped(image: Image, share: float, rng: np.random.Generator) -> Image:
-    """Cut a window of `share` of each side at a random place, and enlarge it to the whole image."""
+    """Crop a window of `share` of each side at a random place, and enlarge it."""
     height, width = (round(side * share) for side in image.shape[1:])
     top = int(rng.integers(image.shape[1] - height + 1))
     left = int(rng.integers(image.shape[2] - width + 1))
@@ -164,7 +164,7 @@ def cropped(image: Image, share: float, rng: np.random.Generator) -> Image:
 
 
 def window_along(image: Image, share: float, axis: int, rng: np.random.Generator) -> Image:
-    """Cut a window of `share` along axis 1 (rows) or 2 (columns) at a random place."""
+    """Crop a window of `share` along axis 1 (rows) or 2 (columns) at a random place."""
     length = round(image.shape[axis] * share)
     start = int(rng.integers(image.shape[axis] - length + 1))
     return np.ascontiguousarray(np.take(image, np.arange(start, start + length), axis=axis))

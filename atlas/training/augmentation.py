@@ -49,7 +49,7 @@ class Augment:
 
     Args:
         augmentation: The name of the augmentation.
-        crop_px: The side of the random window that is cut out first. None keeps the whole image.
+        crop_px: The side of the random window that is cropped first. None keeps the whole image.
     """
 
     def __init__(self, augmentation: Augmentation, *, crop_px: int | None = None) -> None:

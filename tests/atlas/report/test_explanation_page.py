@@ -16,8 +16,8 @@ def test_bars_end_where_probabilities_and_thresholds_are(page: Page, tmp_path: P
           const side = bar.getBoundingClientRect(), at = x => (x - side.left) / side.width;
           const middle = name => { const r = bar.querySelector(name).getBoundingClientRect();
             return at((r.left + r.right) / 2); };
-          return [at(bar.querySelector('.fill').getBoundingClientRect().right), middle('.threshold'),
-            middle('.own')].map(x => Math.round(x * 100)); })"""
+          const end = at(bar.querySelector('.fill').getBoundingClientRect().right);
+          return [end, middle('.threshold'), middle('.own')].map(x => Math.round(x * 100)); })"""
     )
     # For labels 1, 0 and 2: the shared probability, the threshold, and the image's own one.
     assert [[round(x / 2) for x in bar] for bar in measured] == [

@@ -82,7 +82,7 @@ def test_the_page_tells_it_all_and_is_the_same_again(run: tuple[Path, Path]) -> 
     for said in (
         "The labels were transferred from a. This image is claimed to be a copy of it.", REASON,
         "+1.2e-02", "0 zero 1 60% 2 <two> 1 40%", "1 one is given only for this reason",
-        "which would get the labels 1 one", "Precision 0.99 cannot be guaranteed",
+        "which would get the labels 1 one", "precision of 0.99 is not guaranteed",
     ):  # fmt: skip
         assert said in text
     assert "Not made yet" not in text
@@ -115,7 +115,7 @@ def test_truth_is_shown_where_it_is_known(run: tuple[Path, Path]) -> None:
     (run[0] / "truth.csv").write_text("Id,relation,source,edit,Target\nt0,same_image,c,d4,0 2\n")
     paths = explain(["t0", "t2"], *run, run[1] / "pages")
     assert [path.name for path in paths] == ["t0.html", "t2.html"]
-    assert "same_image c Missed: 2 <two>." in text_of(paths[0])
+    assert "same_image c Missing labels: 2 <two>." in text_of(paths[0])
     assert "True labels" not in text_of(paths[1])
 
 
