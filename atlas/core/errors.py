@@ -1,4 +1,4 @@
-"""Errors that a user can fix, with the place, the problem and the command that comes next.
+"""Errors that a user can fix. Each says where the problem is, what it is, and what to do next.
 
 UserError
 ├── DataError            a data folder has problems; all of them are listed at once
@@ -15,7 +15,7 @@ SHOWN_PROBLEMS = 50
 
 
 class Stage(Enum):
-    """A stage whose output other stages read; the values are the names of its commands."""
+    """A stage whose output other stages read. The values are the names of its commands."""
 
     DRAWING = ("draw_atlas",)
     EMBEDDER = ("train_embedder",)
@@ -30,15 +30,15 @@ class Stage(Enum):
 
     @property
     def command(self) -> str:
-        """What a user types to run the stage."""
+        """The text that a user types to run the stage."""
         return "  or  ".join(map(command_line, self.value))
 
 
 def command_line(name: str) -> str:
-    """Return what a user types to run the command of that name.
+    """Return the text that a user types to run the command with this name.
 
-    Somebody who started a script of `scripts/` reads the names of scripts. Everybody else reads
-    those of the command `atlas`.
+    A user who started a script of `scripts/` is shown the names of scripts. Everybody else is shown
+    the verbs of the command `atlas`.
     """
     if _script():
         return f"python scripts/{name}.py"
@@ -46,9 +46,10 @@ def command_line(name: str) -> str:
 
 
 def command_words(name: str) -> list[str]:
-    """Return the words that run the command of that name in a process of its own.
+    """Return the words that run the command with this name in a new process.
 
-    It is started as this process was, so that its messages name commands as this one's do.
+    The command is started in the same way as this process was, so that its messages name scripts or
+    verbs of `atlas` as this process does.
     """
     if script := _script():
         return [sys.executable, str(script.with_name(f"{name}.py"))]
@@ -56,30 +57,32 @@ def command_words(name: str) -> list[str]:
 
 
 def install_command(*extras: str) -> str:
-    """Return what a user types to install extras; it works for a clone and for a wheel."""
+    """Return the text that a user types to install extras, from a clone or from a wheel."""
     return f"pip install 'atlas-retrieval[{','.join(extras)}]'"
 
 
 def _script() -> Path | None:
-    """Return the file of `scripts/` that was started, or None where something else was."""
+    """Return the file of `scripts/` that was started, or None if something else was started."""
     started = Path(*sys.argv[:1]).absolute()
     return started if started.suffix == ".py" and started.parent.name == "scripts" else None
 
 
 class UserError(Exception):
-    """A mistake that the user can fix: commands print its text and exit with status 1."""
+    """A mistake that the user can fix. Commands print its text and exit with status 1."""
 
 
 def refuse(problems: Iterable[str]) -> None:
-    """Raise a UserError that lists all the problems, where there are any."""
+    """Raise a UserError that lists all problems, if there are any."""
     if text := "; ".join(problems):
         raise UserError(text)
 
 
 class DataError(UserError):
-    """Everything that is wrong with a data folder, at once.
+    """A data folder has problems. The text lists all of them at once.
 
-    problems: one line each, already saying where and what.
+    Args:
+        where: The folder or file that has the problems.
+        problems: One line for each problem, which says where it is and what is wrong.
     """
 
     def __init__(self, where: str, problems: Sequence[str]) -> None:
@@ -94,23 +97,23 @@ class DataError(UserError):
         )
 
     def __reduce__(self) -> tuple[type["DataError"], tuple[str, tuple[str, ...]]]:
-        """From a process that reads to the one that asked: as it was made, not from its text."""
+        """Return what another process needs to rebuild this error, which its text alone is not."""
         return type(self), (self.where, self.problems)
 
 
 class ProvenanceError(UserError):
-    """Artifacts that do not belong together, such as an index and another embedder's vectors."""
+    """Artifacts do not belong together, such as an index and the vectors of another embedder."""
 
 
 class MissingStageError(UserError):
-    """A stage's output is missing; the text names the command that makes it.
+    """The output of a stage is missing. The text names the command that makes it.
 
     Args:
         path: The file or folder that is missing.
-        stage: The stage that writes it, or None where no command does.
+        stage: The stage that writes it, or None if no command does.
         hint: Another way out, which follows the command in parentheses.
     """
 
     def __init__(self, path: Path | str, stage: Stage | None = None, *, hint: str = "") -> None:
-        command = f": run first  {stage.command}" if stage else ""
-        super().__init__(f"{path} is not there{command}" + (f"  ({hint})" if hint else ""))
+        command = f"; first run  {stage.command}" if stage else ""
+        super().__init__(f"{path} does not exist{command}" + (f"  ({hint})" if hint else ""))

@@ -1,4 +1,7 @@
-"""Writing so that a killed run leaves no broken file, and equal work gives equal bytes."""
+"""Functions that write files safely: a killed run leaves no broken file.
+
+Equal work gives equal bytes.
+"""
 
 import glob
 import hashlib
@@ -19,13 +22,13 @@ from atlas.core.errors import MissingStageError, Stage, UserError
 
 LEFT_OVER_SECONDS = 24 * 3600
 
-_unfinished: set[Path] = set()  # what this process is writing beside its place, by any thread
+_unfinished: set[Path] = set()  # temporary paths that threads of this process are writing
 
-AnyPath: TypeAlias = str | os.PathLike[str]  # what public functions take as a path
+AnyPath: TypeAlias = str | os.PathLike[str]  # the type of paths in public functions
 
 
 class InFolder(os.PathLike[str]):
-    """A result that lies in a folder, and that can be given wherever that folder's path can."""
+    """A result that lies in a folder and can be passed wherever the path of that folder can."""
 
     folder: Path
 
@@ -35,7 +38,10 @@ class InFolder(os.PathLike[str]):
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """Gives a path beside `path`, with the same ending; renames it when all went well."""
+    """Yield a temporary path beside `path`, and rename it to `path` when the block succeeds.
+
+    The temporary path has the same ending. If the block raises, the older file stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
@@ -48,22 +54,31 @@ def written_beside(path: Path) -> Iterator[Path]:
 
 
 def check_replaceable(folder: Path, *, holds: str) -> None:
-    """Raises UserError unless `folder` is new, empty, or an older one that holds the file `holds`.
+    """Check that `folder` may be replaced, before long work starts.
 
-    Call it before long work: a folder of anything else is never replaced.
+    A folder may be replaced if it does not exist, is empty, or holds the file `holds`, which an
+    earlier run has written.
+
+    Raises:
+        UserError: The folder holds something else.
     """
     if folder.is_dir() and ((folder / holds).is_file() or not any(folder.iterdir())):
         return
     if folder.exists():
-        what = f"it holds no {holds}" if folder.is_dir() else "it is no folder"
+        what = f"it holds no {holds}" if folder.is_dir() else "it is not a folder"
         raise UserError(
-            f"{folder} exists and was not written by this command ({what}); give --out another name"
+            f"{folder} exists and was not written by this command ({what}); "
+            "choose another name with --out"
         )
 
 
 @contextmanager
 def folder_written_beside(folder: Path, *, holds: str) -> Iterator[Path]:
-    """Like `written_beside` for a folder; an older one that holds `holds` too is replaced."""
+    """Yield a temporary folder that replaces `folder` when the block succeeds.
+
+    This is `written_beside` for a folder. An existing folder is replaced only if
+    `check_replaceable` allows it.
+    """
     folder = folder.resolve()
     check_replaceable(folder, holds=holds)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -82,8 +97,16 @@ def folder_written_beside(folder: Path, *, holds: str) -> Iterator[Path]:
 
 @contextmanager
 def folder_filled_beside(folder: Path, *, holds: str, key: str) -> Iterator[Path]:
-    """Like `folder_written_beside`, but what a stopped run has filled is given again to the next of
-    the same key, which says what it is made from: for work of many files and minutes."""
+    """Yield a temporary folder like `folder_written_beside`, but keep it when the run is stopped.
+
+    The next run with the same key receives the same folder with the files that are already in it.
+    Use it for work that takes minutes and writes many files.
+
+    Args:
+        folder: The folder that the temporary one replaces.
+        holds: See `check_replaceable`.
+        key: What the content is made from. A run with another key starts with an empty folder.
+    """
     folder = folder.resolve()
     check_replaceable(folder, holds=holds)
     beside = folder.with_name(f".{folder.name}.{key}.part")
@@ -95,9 +118,10 @@ def folder_filled_beside(folder: Path, *, holds: str, key: str) -> Iterator[Path
 
 
 def remove_left_over(folder: Path, pattern: str) -> None:
-    """Removes what killed runs left beside.
+    """Remove temporary files and folders that killed runs have left.
 
-    Only what nobody has touched for a day: another process may be writing the same thing now.
+    Only paths that nobody has changed for a day are removed, because another process may be writing
+    the same file now.
     """
     for path in folder.glob(pattern):
         try:
@@ -112,7 +136,7 @@ def remove_left_over(folder: Path, pattern: str) -> None:
 
 
 def remove_unfinished() -> None:
-    """Remove what this process is writing beside its place, before it ends at once."""
+    """Remove the temporary files of this process, which is about to end."""
     for path in tuple(_unfinished):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -121,28 +145,40 @@ def remove_unfinished() -> None:
 
 
 def json_text(value: Any) -> str:
-    """JSON with sorted keys: equal values are equal text. Dataclasses and paths may nest."""
+    """Return a value as JSON with sorted keys, so that equal values give equal text.
+
+    Dataclasses, paths and NumPy values may be nested in it.
+    """
     return json.dumps(value, indent=1, sort_keys=True, default=_plain, ensure_ascii=False) + "\n"
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, see `json_text`."""
     with written_beside(path) as beside:
         beside.write_text(json_text(value), encoding="utf-8")
 
 
 def read_json(path: Path, stage: Stage | None = None) -> Any:
-    """Read the JSON that `stage` wrote; raises MissingStageError where it is missing."""
+    """Return the value of a JSON file.
+
+    Raises:
+        MissingStageError: The file does not exist. The text names the command of `stage`.
+        UserError: The file is damaged.
+    """
     if not path.exists():
         raise MissingStageError(path, stage)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        again = f"; make it again: {stage.command}" if stage else ""
+        again = f"; write it again with  {stage.command}" if stage else ""
         raise UserError(f"{path} is damaged ({error}){again}") from error
 
 
 def content_hash(*parts: str | bytes | NDArray[Any]) -> str:
-    """SHA-256 (16 hex digits) of texts and arrays; an array counts with its type and shape."""
+    """Return the first 16 hex digits of the SHA-256 of texts and arrays.
+
+    The type and shape of an array are part of the hash.
+    """
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -182,4 +218,4 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    raise TypeError(f"cannot write a {type(value).__name__} as JSON")

@@ -1,7 +1,7 @@
-"""Work on many items by threads or by processes, in the order of the items.
+"""Functions that work on many items in threads or processes and keep the order of the items.
 
-Threads serve what lets go of the interpreter, such as decoding and OpenCV; processes serve what
-holds it.
+Use threads for work that releases the interpreter lock, such as decoding and OpenCV, and processes
+for work that holds it.
 """
 
 import ctypes
@@ -19,9 +19,9 @@ from atlas.core.processes import workers_ignore_interrupts
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Of the cores that this process may use, where the system says which.
+# The number of cores that this process may use, if the system says so.
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-DECODING_THREADS = max(4, CORES)  # while some wait for the disk, others decode
+DECODING_THREADS = max(4, CORES)  # some threads decode while others wait for the disk
 IDLE_SECONDS = 15
 
 _M_TRIM_THRESHOLD = -1  # glibc's malloc.h
@@ -32,11 +32,11 @@ _KEEP_BELOW_BYTES = 1 << 30
 def by_threads(
     work: Callable[[Item], Result], items: Iterable[Item], *, threads: int = CORES
 ) -> list[Result]:
-    """What `work` gives for each item, in their order.
+    """Return the result of `work` for each item, in the order of the items.
 
-    After an error, or Ctrl-C, nothing more is begun.
+    After an error or Ctrl-C, no further item is started.
     """
-    # Each call of OpenCV would otherwise start threads of its own, for the same cores.
+    # Otherwise each call of OpenCV would start threads of its own on the same cores.
     cv2.setNumThreads(1)
     pool = ThreadPoolExecutor(threads)
     try:
@@ -48,13 +48,19 @@ def by_threads(
 def by_processes(
     work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]], *, processes: bool
 ) -> list[Result]:
-    """What `work(*task)` gives for each task, in their order.
+    """Return the result of `work(*task)` for each task, in the order of the tasks.
 
-    processes: whether the tasks are worth starting some, which takes a second. They stay for the
-    next call, and end by themselves when none comes, as when this process was killed. An array of
-    more than 1 MB is shared with them through memory, and cannot be written.
+    Processes wait for the next call and end on their own after IDLE_SECONDS without work, also when
+    this process was killed. An array of more than 1 MB is shared with them through memory and is
+    read-only.
+
+    Args:
+        work: A function that other processes can import.
+        tasks: The arguments of each call.
+        processes: Whether to start processes, which takes about a second. Otherwise the tasks run
+            in this process.
     """
-    from joblib import Parallel, delayed  # a quarter of a second, which threads do not need
+    from joblib import Parallel, delayed  # importing it takes a quarter of a second
 
     parallel = Parallel(
         n_jobs=CORES if processes else 1, mmap_mode="r", idle_worker_timeout=IDLE_SECONDS,
@@ -67,11 +73,12 @@ def by_processes(
 
 @cache
 def keep_freed_memory() -> bool:
-    """Keep freed memory for the next batch, on Linux with glibc; says whether that was possible.
+    """Keep freed memory for the next batch, and return whether the system allows it.
 
-    glibc gives large freed blocks back to the kernel at once, and every layer's output is one: the
-    kernel must then clear the same pages again for each batch. Kept, ResNet50 at 256 px needed 28%
-    less CPU time and EfficientNet-Lite0 at 160 px about half. No other allocator is touched.
+    It works on Linux with glibc. By default, glibc returns large freed blocks to the kernel, and
+    the output of every layer is such a block, so the kernel must clear the same pages again for
+    each batch. With this setting, ResNet50 at 256 px needed 28% less CPU time and
+    EfficientNet-Lite0 at 160 px about half. Other allocators are not changed.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False

@@ -1,20 +1,21 @@
-"""Processes that are started by this one, and how they are stopped with it."""
+"""Functions that start other processes and stop them together with this one."""
 
 import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-STOPPED_BY_PARENT = "ATLAS_STOPPED_BY_PARENT"  # set for commands that a command starts
-STOPPING_S = 1.1  # a command that is reported to stop has ended by then
+STOPPED_BY_PARENT = "ATLAS_STOPPED_BY_PARENT"  # is set for a command that another command starts
+STOPPING_S = 1.1  # a command that is asked to stop ends within this time
 
 
 def run_command(command: Sequence[str]) -> int:
-    """Run a command of this project to its end, and return its exit status.
+    """Run a command of this project until it ends, and return its exit status.
 
-    Where this process is stopped, the command is stopped too, as cleanly, and says nothing of it.
+    If this process is stopped, it stops the command too. The command then ends cleanly and prints
+    nothing about it.
     """
-    import subprocess  # only here: every command loads this module before it can be stopped
+    import subprocess  # imported late, because every command must load this module quickly
 
     process = subprocess.Popen(command, env={**os.environ, STOPPED_BY_PARENT: "1"})
     try:
@@ -29,10 +30,11 @@ def run_command(command: Sequence[str]) -> int:
 
 @contextmanager
 def workers_ignore_interrupts() -> Iterator[None]:
-    """Around the start of processes: they do not see Ctrl-C, which the terminal sends to all.
+    """Start processes inside this block, and they ignore Ctrl-C, which a terminal sends to all.
 
-    The process that started them ends them. Of `joblib.Parallel` it is the call with
-    `return_as="generator"`, which returns as soon as they are started.
+    The process that started them stops them. With `joblib.Parallel`, put the call with
+    `return_as="generator"` inside the block, because it returns as soon as the processes are
+    started.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

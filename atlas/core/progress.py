@@ -1,12 +1,13 @@
-"""Progress of long work, on stderr: a bar for each stage, or a plain line now and then.
+"""Progress of long work on stderr: a bar for each stage, or a line from time to time.
 
-A terminal and a notebook get a bar, with the count, the rate and the time that the stage will still
-take; stages of less than half a second show none. Where stderr is no terminal, such as in a log
-file, each stage writes a line about every 30 seconds, and a long stage one at its end:
+A terminal or notebook shows a bar with the count, the rate and the remaining time of the stage. A
+stage that takes less than half a second shows no bar. If stderr is not a terminal, for example a
+log file, each stage writes a line about every 30 seconds, and a long stage also writes one at its
+end:
 
     decoding: 1,200 of 31,072 images, 38/s, 13 min left
 
-Set the environment variable `TQDM_DISABLE=1` to switch all of this off.
+Set the environment variable `TQDM_DISABLE=1` to switch progress off.
 """
 
 import os
@@ -22,20 +23,20 @@ Item = TypeVar("Item")
 
 SHOWN_AFTER_S = 0.5
 LINE_EVERY_S = 30.0
-LONG_STAGE_S = 10.0  # a log gets a line at the end of stages that took longer
+LONG_STAGE_S = 10.0  # a stage that takes longer writes a line at its end
 
-_bars: list["_Bar"] = []  # those of stages that are under way
+_bars: list["_Bar"] = []  # the bars of the stages that are running
 _writing = threading.RLock()
 _hidden = False
 
 
 class Progress:
-    """How far a stage is. Any thread may report what it has done; this one shows nothing.
+    """The progress of a stage. Any thread may report its work. This base class shows nothing.
 
     Args:
         stage: The name of the work, such as `decoding`.
-        total: How many items there are.
-        unit: What the items are, in the plural.
+        total: The number of items.
+        unit: The name of the items, in the plural.
     """
 
     def __init__(self, stage: str, *, total: int, unit: str) -> None:
@@ -44,26 +45,26 @@ class Progress:
         self.began = time.monotonic()
 
     def update(self, count: int = 1) -> None:
-        """Report that so many more items are done."""
+        """Report that `count` more items are done."""
         with _writing:
             self.done += count
             self._show()
 
     def skip(self, count: int = 1) -> None:
-        """Report items that were done before, which say nothing about the rate."""
+        """Report items that an earlier run has done. They do not count towards the rate."""
         with _writing:
             self.done += count
             self.skipped += count
 
     def rename(self, stage: str) -> None:
-        """Give the stage another name, such as that of the next epoch."""
+        """Give the stage another name, such as the name of the next epoch."""
         self.stage = stage
 
     def note(self, text: str) -> None:
-        """Write a line that belongs to the progress, above all bars."""
+        """Write a line about the stage above all bars."""
 
     def text(self) -> str:
-        """Return count, rate and time left, such as `12 of 40 images, 3/s, 9 s left`."""
+        """Return the count, rate and remaining time, such as `12 of 40 images, 3/s, 9 s left`."""
         took_s = max(time.monotonic() - self.began, 1e-9)
         rate = (self.done - self.skipped) / took_s
         counted = f"{self.done:,} of {self.total:,} {self.unit}"
@@ -74,7 +75,11 @@ class Progress:
         return f"{counted}, {_rate(rate)}, {ending}"
 
     def close(self, *, finished: bool) -> None:
-        """End the stage. finished: whether all of it was done, and nothing went wrong."""
+        """End the stage.
+
+        Args:
+            finished: Whether all items are done and no error occurred.
+        """
 
     def _show(self) -> None:
         pass
@@ -82,12 +87,12 @@ class Progress:
 
 @contextmanager
 def progress(stage: str, *, total: int, unit: str = "images") -> Iterator[Progress]:
-    """Show the progress of a stage while the block lasts.
+    """Show the progress of a stage while the block runs.
 
     Args:
         stage: The name of the work, such as `decoding`.
-        total: How many items there are; nothing is shown of none.
-        unit: What the items are, in the plural.
+        total: The number of items. If it is 0, nothing is shown.
+        unit: The name of the items, in the plural.
 
     Example:
         with progress("decoding", total=len(files)) as shown:
@@ -105,7 +110,7 @@ def progress(stage: str, *, total: int, unit: str = "images") -> Iterator[Progre
 
 
 def tracked(items: Collection[Item], stage: str, *, unit: str = "images") -> Iterator[Item]:
-    """Yield the items, and show the progress of whoever goes through them."""
+    """Yield the items, and show how many of them the caller has processed."""
     with progress(stage, total=len(items), unit=unit) as shown:
         for item in items:
             yield item
@@ -113,7 +118,7 @@ def tracked(items: Collection[Item], stage: str, *, unit: str = "images") -> Ite
 
 
 def say(text: str) -> None:
-    """Write a line to stderr, above the bars that are shown."""
+    """Write a line to stderr above the bars."""
     if _hidden:
         return
     with _writing:
@@ -125,13 +130,18 @@ def say(text: str) -> None:
 
 
 def hide_progress() -> None:
-    """Show nothing more, for a command that is being stopped. Takes no lock."""
+    """Stop showing progress, because the command is being stopped. It takes no lock."""
     global _hidden
     _hidden = True
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people say it: `12 s`, `9 min`, `2 h 5 min`."""
+    """Return a duration as text.
+
+    Example:
+        >>> duration(12), duration(540), duration(7500)
+        ('12 s', '9 min', '2 h 5 min')
+    """
     if seconds < 90:
         return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.1f} s"
     minutes = round(seconds / 60)
@@ -139,7 +149,7 @@ def duration(seconds: float) -> str:
 
 
 class _Lines(Progress):
-    """Writes a line now and then."""
+    """Write a line from time to time."""
 
     def __init__(self, stage: str, *, total: int, unit: str) -> None:
         super().__init__(stage, total=total, unit=unit)
@@ -163,7 +173,7 @@ class _Lines(Progress):
 
 
 class _Bar(Progress):
-    """Draws a bar, by tqdm; several lie below one another."""
+    """Draw a bar with tqdm. Bars of several stages are drawn below one another."""
 
     def __init__(self, stage: str, *, total: int, unit: str) -> None:
         super().__init__(stage, total=total, unit=unit)
@@ -199,11 +209,14 @@ class _Bar(Progress):
 
 @cache
 def _bar_class() -> Any:
-    """tqdm's bar with this module's words. Imported only where a bar is drawn."""
+    """Return the tqdm class whose bars show the text of this module.
+
+    tqdm is imported here, so that a command that draws no bar does not load it.
+    """
     from tqdm import tqdm
 
     class WordedBar(tqdm):  # type: ignore[misc]
-        monitor_interval = 0  # no thread of its own: it shows what changes when it changes
+        monitor_interval = 0  # no monitor thread: a bar is drawn only when its count changes
         shown: Progress | None = None
 
         @property
@@ -218,7 +231,7 @@ def _bar_class() -> Any:
 def _kind(total: int) -> type[Progress]:
     if not total or os.environ.get("TQDM_DISABLE", "0") not in ("", "0"):
         return Progress
-    if "ipykernel" in sys.modules:  # a cell draws one bar well, and garbles several
+    if "ipykernel" in sys.modules:  # a notebook cell draws one bar correctly, but not several
         return _Lines if _bars else _Bar
     return _Bar if sys.stderr.isatty() else _Lines
 

@@ -1,10 +1,13 @@
-"""The row cache: rows of equal shape in HDF5 files, each row made once and found by its id.
+"""The row cache: rows of equal shape in HDF5 files. Each row is computed once and found by its id.
 
-Images, embeddings, hashes and registration scores are kept in it. A row is known by its id and by
-its key, which says what it was made from. Later calls add files for the rows that are new, wherever
-these stand among the ids. Each file is written beside its place and renamed when it is complete,
-while the rows of the next one are made: a killed run loses the file that is being made and perhaps
-the one that is being written, and never leaves a broken file. Axis N: rows.
+The row cache keeps images, embeddings, hashes and registration scores. A row is identified by its
+id and its key; the key says what the row was made from. Later calls add files for new rows,
+wherever their ids stand in the list. Each file is written under a temporary name and renamed when
+it is complete, while the rows of the next file are computed. A killed run therefore loses at most
+the file whose rows are being computed and the file that is being written, and never leaves a
+broken file.
+
+Axis N: rows.
 """
 
 import logging
@@ -28,11 +31,11 @@ LOGGER = logging.getLogger(__name__)
 ROWS_PER_FILE = 1000
 FILE_BYTES = 32 * 2**20
 CACHE_NAME = "store"
-_own_files: set[Path] = set()  # which this process wrote, so no earlier run did
+_own_files: set[Path] = set()  # files that this process wrote, and not an earlier run
 
 
 class StoredRow(NamedTuple):
-    """Where a row lies, and the hash of its content."""
+    """The file and offset of a row, and the hash of its content."""
 
     path: Path
     offset: int
@@ -46,7 +49,14 @@ OnStored: TypeAlias = Callable[[Mapping[str, StoredRow]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class RowCache:
-    """The stored rows of some ids. provenance: what they were made from; rows: by id."""
+    """The stored rows of some ids.
+
+    Attributes:
+        folder: The folder of the files.
+        ids: The ids in order.
+        provenance: What the rows were made from.
+        rows: The place of each row, by id.
+    """
 
     folder: Path
     ids: tuple[str, ...]
@@ -54,40 +64,51 @@ class RowCache:
     rows: Mapping[str, StoredRow]
 
     def read(self, ids: Sequence[str]) -> NDArray[Any]:
-        """Return the rows of these ids in their order, N x ...; KeyError for an id not stored."""
+        """Return the rows of these ids in their order, N x ...
+
+        Raises:
+            KeyError: An id has no row, or there are no ids.
+        """
         wanted: defaultdict[Path, list[tuple[int, int]]] = defaultdict(list)
         for n, image_id in enumerate(ids):
             row = self.rows[image_id]
             wanted[row.path].append((n, row.offset))
         if not wanted:
-            raise KeyError("no ids asked for")
+            raise KeyError("no ids were given")
         with stage("reading rows", items=len(ids)):
             return _read_rows(wanted, len(ids))
 
     def only(self, ids: Sequence[str]) -> "RowCache":
-        """Return the cache of these ids alone, which is little to send to another process.
+        """Return the cache of these ids alone, which is quick to send to another process.
 
-        Raises KeyError for an id not stored.
+        Raises:
+            KeyError: An id has no row.
         """
         return replace(self, ids=tuple(ids), rows={i: self.rows[i] for i in ids})
 
     def row_hashes(self, ids: Sequence[str]) -> Sequence[str]:
-        """The content hash of each row; looking at one raises KeyError for an id not stored."""
+        """Return the content hash of each row.
+
+        Accessing the hash of an id without a row raises KeyError.
+        """
         return _RowHashes(self.rows, ids)
 
     @cached_property
     def content_hash(self) -> str:
-        """The hash of ids and rows."""
+        """The hash of all ids and rows."""
         return content_hash(*self.ids, *self.row_hashes(self.ids))
 
 
 def cache_folder(out: Path) -> Path:
-    """Return the folder in which work on `out` is kept row by row: `store`, beside `out`."""
+    """Return the folder of the row cache for `out`, which is `store` beside `out`."""
     return out.parent / CACHE_NAME
 
 
 def rows_that_fit(row_bytes: int) -> int:
-    """The rows of a file: no more than fit into FILE_BYTES, as two files are held in memory."""
+    """Return the number of rows of a file, which may not exceed FILE_BYTES.
+
+    Two files are held in memory at the same time.
+    """
     return max(1, min(ROWS_PER_FILE, FILE_BYTES // row_bytes))
 
 
@@ -103,19 +124,22 @@ def fill_rows(
     rows_at_once: int | None = None,
     on_stored: OnStored = lambda rows: None,
 ) -> RowCache:
-    """Make the rows that are not stored yet and return the cache of all.
+    """Compute the rows that are not stored yet, and return the cache of all rows.
 
     Args:
-        folder: Where the files lie.
-        ids: Of all rows.
-        make_rows: ids -> their rows, N x ...
-        provenance: What all rows are made from; files of another one in the folder are removed.
-        description: What the progress is called.
-        keys: What each row is made from besides; nothing else unless given. A key is looked at as
-            its row comes up, so those of later rows may still be in the making.
+        folder: The folder of the files.
+        ids: The ids of all rows.
+        make_rows: A function from ids to their rows, N x ...
+        provenance: What all rows are made from. Files in the folder with another provenance are
+            removed.
+        description: The name of the work in progress messages.
+        keys: What else each row is made from; by default nothing. A key is read when its row is
+            due, so the keys of later rows may still be in the making.
         rows_per_file: See `rows_that_fit`.
-        rows_at_once: How many are asked for, a divisor of a file's; None asks for a file's.
-        on_stored: Is given the places of rows as soon as they are stored, by any thread.
+        rows_at_once: The number of rows of each call of `make_rows`, a divisor of `rows_per_file`.
+            By default it is `rows_per_file`.
+        on_stored: A function that is called with the places of rows as soon as they are stored,
+            from any thread.
     """
     folder.mkdir(parents=True, exist_ok=True)
     remove_left_over(folder, ".part-*.part.h5")
@@ -141,7 +165,7 @@ def fill_rows(
 
 
 class _RowHashes(Sequence[str]):
-    """Looks a hash up when it is asked for, as rows may still be in the making."""
+    """The hashes of rows, which are looked up late because rows may still be in the making."""
 
     def __init__(self, rows: Mapping[str, StoredRow], ids: Sequence[str]) -> None:
         self._rows, self._ids = rows, ids
@@ -160,9 +184,9 @@ class _RowHashes(Sequence[str]):
 def _kept_before(
     ids: Sequence[str], keys: Sequence[str] | None, known: Mapping[IdAndKey, StoredRow]
 ) -> int:
-    """How many of the rows an earlier run has left; 0 where nothing is left to do.
+    """Return the number of rows that an earlier run has stored, or 0 if all rows are stored.
 
-    Keys that are still in the making are not waited for: their rows are counted by id.
+    Keys that are still in the making are not waited for; their rows are counted by id.
     """
     if keys is None or type(keys) is list or getattr(keys, "all_there", False):
         names: list[Any] = list(zip(ids, keys or [""] * len(ids), strict=True))
@@ -182,7 +206,7 @@ def _missing(
     shown: Progress,
     at_once: int,
 ) -> Iterator[list[IdAndKey]]:
-    """The names of rows that are to be made, each once; of the others it notes where they are."""
+    """Yield blocks of rows to compute, each row once, and note the places of the others."""
     block: list[IdAndKey] = []
     made: set[IdAndKey] = set()
     for name in names:
@@ -204,7 +228,7 @@ def _missing(
 def _made(
     missing: Iterable[list[IdAndKey]], make_rows: MakeRows, rows_per_file: int, shown: Progress
 ) -> Iterator[tuple[list[IdAndKey], list[NDArray[Any]]]]:
-    """The names and the blocks of rows of each file."""
+    """Yield the names and the blocks of rows of each file."""
     names: list[IdAndKey] = []
     blocks: list[NDArray[Any]] = []
     for some in missing:
@@ -219,7 +243,7 @@ def _made(
 
 
 def _stored_in(folder: Path, provenance: dict[str, Any]) -> dict[IdAndKey, StoredRow]:
-    """The rows of all sound files; what is cut off or was made otherwise is removed."""
+    """Return the rows of all valid files, and remove files that are truncated or out of date."""
     known: dict[IdAndKey, StoredRow] = {}
     for path in sorted(folder.glob("part-*.h5")):
         try:
@@ -230,7 +254,10 @@ def _stored_in(folder: Path, provenance: dict[str, Any]) -> dict[IdAndKey, Store
 
 
 def _rows_in(path: Path, provenance: str) -> dict[IdAndKey, StoredRow]:
-    """Raises OSError or KeyError for a file that is broken or of another provenance."""
+    """Return the rows of a file.
+
+    Raises OSError or KeyError if the file is broken or has another provenance.
+    """
     with h5py.File(path, "r") as file:
         if str(file.attrs["provenance"]) != provenance:
             raise KeyError(provenance)
@@ -249,15 +276,20 @@ def _placed(
 
 
 def _read_rows(wanted: Mapping[Path, Sequence[tuple[int, int]]], count: int) -> NDArray[Any]:
-    """wanted: of each file which of its rows is to be which, as (n, offset)."""
+    """Return rows from several files.
+
+    Args:
+        wanted: For each file, pairs of (position in the result, offset in the file).
+        count: The number of rows.
+    """
     rows: NDArray[Any] | None = None
     for path, from_file in wanted.items():
         with h5py.File(path, "r") as file:
             stored = file["rows"]
             if rows is None:
                 rows = np.empty((count, *stored.shape[1:]), stored.dtype)
-            # h5py indexes by a list a hundred times slower than this, and read_direct of a single
-            # row costs twice as much as the copy.
+            # Indexing an h5py dataset by a list is a hundred times slower than this, and
+            # read_direct of a single row takes twice as long as the copy.
             for n, offset, length in _runs(from_file):
                 if length == 1:
                     rows[n] = stored[offset]
@@ -269,7 +301,7 @@ def _read_rows(wanted: Mapping[Path, Sequence[tuple[int, int]]], count: int) -> 
 
 
 def _runs(from_file: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """(n, offset, length) of rows that lie one behind the other in the file and are wanted so."""
+    """Yield (n, offset, length) of rows that are consecutive in the file and in the result."""
     start = 0
     for end in range(1, len(from_file) + 1):
         n, offset = from_file[start]
@@ -283,9 +315,9 @@ def _write_files(
     files: Iterable[tuple[list[IdAndKey], list[NDArray[Any]]]],
     write: Callable[[Sequence[IdAndKey], NDArray[Any]], None],
 ) -> None:
-    """Write each file, given as names and blocks of rows, while the next is made.
+    """Write each file, given as names and blocks of rows, while the next file is computed.
 
-    Two are held in memory. After an error only the file that is being written is finished.
+    Two files are held in memory. After an error, only the file that is being written is finished.
     """
     written: Future[None] | None = None
     with ThreadPoolExecutor(1) as pool:
@@ -298,7 +330,7 @@ def _write_files(
 
 
 def _joined(blocks: list[NDArray[Any]]) -> NDArray[Any]:
-    """Empties the list, so that nothing but the result is held."""
+    """Concatenate the blocks and empty the list, so that only the result stays in memory."""
     rows = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     blocks.clear()
     return rows
@@ -307,7 +339,10 @@ def _joined(blocks: list[NDArray[Any]]) -> NDArray[Any]:
 def _write_file(
     folder: Path, names: Sequence[IdAndKey], rows: NDArray[Any], provenance: dict[str, Any]
 ) -> dict[IdAndKey, StoredRow]:
-    """The name follows from what the file holds, so two runs at once never harm one another."""
+    """Write a file under a name that follows from its content.
+
+    Two runs that write at the same time therefore never damage each other's files.
+    """
     path = folder / f"part-{content_hash(*('|'.join(name) for name in names))}.h5"
     with (
         stage("writing rows", items=len(rows)),
@@ -318,9 +353,9 @@ def _write_file(
         for column, texts in zip(("ids", "keys"), zip(*names, strict=True), strict=True):
             file[column] = np.array([text.encode() for text in texts], dtype="S")
         file["hashes"] = np.array([text.encode() for text in hashes])
-        # Images are read one by one, so each is a chunk; short rows lie one behind the other. No
-        # codec: the quickest save a third of the room and read three times as slowly, see
-        # benchmarks/store_reads.py.
+        # Images are read one by one, so each image is a chunk; short rows are stored contiguously.
+        # Rows are not compressed: the fastest codecs save a third of the space and make reading
+        # three times slower, see benchmarks/store_reads.py.
         chunks = (1, *rows.shape[1:]) if rows.ndim > 2 else None
         file.create_dataset("rows", data=rows, chunks=chunks)
         file.attrs["provenance"] = json_text(provenance)

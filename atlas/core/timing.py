@@ -1,7 +1,7 @@
-"""What each stage of a command takes. Nothing is recorded, and nothing lost, unless one asks.
+"""The time that each stage of a command takes. Nothing is recorded until you ask for it.
 
-Work says `with stage("decoding", items=1): ...`, in whatever thread; `recorded()` gathers what is
-said while it lasts. Stages do not nest. Seconds are those of a clock on the wall.
+Code marks its work in any thread by `with stage("decoding", items=1): ...`, and `recorded()`
+collects the stages while its block runs. Stages are not nested. Times are wall-clock seconds.
 """
 
 import time
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Span(NamedTuple):
-    """A piece of work: of which stage, from when to when, and how many items were done."""
+    """A piece of work: its stage, when it began and ended, and how many items it processed."""
 
     stage: str
     start: float
@@ -23,8 +23,15 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class StageCost:
-    """busy_s: of all threads together. wall_s: while any thread was at it. alone_s: the part of
-    that while no other stage was under way, which is what others waited for."""
+    """The time that a stage takes.
+
+    Attributes:
+        stage: The name of the stage.
+        items: The number of items that were processed.
+        busy_s: The time of all threads together.
+        wall_s: The time during which at least one thread worked on the stage.
+        alone_s: The part of `wall_s` during which no other stage was running.
+    """
 
     stage: str
     items: int
@@ -34,7 +41,7 @@ class StageCost:
 
 
 class Recorder:
-    """Gathers spans of any thread: a list's append is one step of the interpreter."""
+    """Collect the spans of all threads. Appending to a list is thread-safe."""
 
     def __init__(self) -> None:
         self.began = time.perf_counter()
@@ -42,6 +49,7 @@ class Recorder:
 
     @contextmanager
     def stage(self, name: str, items: int) -> Iterator[None]:
+        """Record the block as work of the stage `name`."""
         start = time.perf_counter()
         try:
             yield
@@ -49,19 +57,20 @@ class Recorder:
             self.spans.append(Span(name, start, time.perf_counter(), items))
 
 
-# One for the process, as the threads of a library inherit nothing; set by `recorded` alone.
+# There is one recorder for the process, because the threads of libraries inherit no context. Only
+# `recorded` sets it.
 _recorder: Recorder | None = None
 _NOTHING = nullcontext()
 
 
 def stage(name: str, *, items: int = 0) -> AbstractContextManager[None]:
-    """Around a piece of work of that stage, which is done with so many items."""
+    """Return a context manager that marks its block as work of a stage on `items` items."""
     return _NOTHING if _recorder is None else _recorder.stage(name, items)
 
 
 @contextmanager
 def recorded() -> Iterator[Recorder]:
-    """Gathers the stages of all threads until it ends."""
+    """Yield a recorder that collects the stages of all threads while the block runs."""
     global _recorder
     before, _recorder = _recorder, Recorder()
     try:
@@ -71,7 +80,7 @@ def recorded() -> Iterator[Recorder]:
 
 
 def costs(spans: Sequence[Span]) -> list[StageCost]:
-    """Of each stage, in the order in which they began."""
+    """Return the cost of each stage, in the order in which the stages began."""
     by_stage: defaultdict[str, list[Span]] = defaultdict(list)
     for span in sorted(spans, key=lambda span: span.start):
         by_stage[span.stage].append(span)
@@ -89,12 +98,12 @@ def costs(spans: Sequence[Span]) -> list[StageCost]:
 
 
 def covered_s(spans: Sequence[Span]) -> float:
-    """Seconds while any stage was under way."""
+    """Return the seconds during which at least one stage was running."""
     return _under_way([span._replace(stage="any") for span in spans])[0]["any"]
 
 
 def _under_way(spans: Sequence[Span]) -> tuple[dict[str, float], dict[str, float]]:
-    """Seconds while each stage was under way, and while it was the only one."""
+    """Return the seconds during which each stage was running, and during which it ran alone."""
     changes = sorted(
         [(span.start, 1, span.stage) for span in spans]
         + [(span.end, -1, span.stage) for span in spans]
@@ -104,11 +113,11 @@ def _under_way(spans: Sequence[Span]) -> tuple[dict[str, float], dict[str, float
     alone_s: defaultdict[str, float] = defaultdict(float)
     before = 0.0
     for now, step, name in changes:
-        at_it = [stage for stage, count in running.items() if count]
-        for one in at_it:
+        active = [stage for stage, count in running.items() if count]
+        for one in active:
             wall_s[one] += now - before
-        if len(at_it) == 1:
-            alone_s[at_it[0]] += now - before
+        if len(active) == 1:
+            alone_s[active[0]] += now - before
         running[name] += step
         before = now
     return wall_s, alone_s

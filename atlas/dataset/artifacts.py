@@ -1,6 +1,8 @@
-"""What passes between the packages: frozen artifacts that carry their ids, and their files.
+"""Artifacts: frozen data that the packages exchange, and the files that hold them.
 
-Everything is joined by id: position is never identity. Arrays are HDF5 files, tables are CSV.
+Artifacts carry their ids and are joined by id, never by position. Arrays are stored in HDF5 files
+and tables in CSV files.
+
 Axes: N items, D dimensions, K neighbours, C classes.
 """
 
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from atlas.core.errors import MissingStageError, Stage, UserError
 from atlas.core.files import json_text, written_beside
 
-# How a test image is related to labelled ones.
+# The relations of a test image to labelled images.
 SAME_IMAGE, SIBLING, NOVEL = "same_image", "sibling", "novel"
 
 MATCH_COLUMNS = (
@@ -38,7 +40,15 @@ NUMBER_COLUMNS = ("similarity", "registration_score", "confidence", "expected_ga
 
 
 def positions_of(ids: Sequence[str], wanted: Sequence[str], *, what: str) -> NDArray[np.int64]:
-    """Where each wanted id stands in ids. Raises UserError naming the ids that are missing."""
+    """Return the position of each wanted id in `ids`.
+
+    Raises:
+        UserError: Wanted ids are missing. The text names them and `what` they are missing from.
+
+    Example:
+        >>> positions_of(["a", "b", "c"], ["c", "a"], what="embeddings").tolist()
+        [2, 0]
+    """
     where = {image_id: n for n, image_id in enumerate(ids)}
     missing = [image_id for image_id in wanted if image_id not in where]
     if missing:
@@ -49,7 +59,13 @@ def positions_of(ids: Sequence[str], wanted: Sequence[str], *, what: str) -> NDA
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingSet:
-    """Embeddings of unit length. vectors_ND: float32; provenance: how they were made."""
+    """Embeddings of unit length.
+
+    Attributes:
+        ids: The ids of the images.
+        vectors_ND: The embeddings, float32.
+        provenance: What they were made from.
+    """
 
     ids: tuple[str, ...]
     vectors_ND: NDArray[np.float32]
@@ -59,7 +75,11 @@ class EmbeddingSet:
         _require_a_row_each(self.ids, self.vectors_ND, "embeddings")
 
     def aligned_to(self, ids: Sequence[str]) -> "EmbeddingSet":
-        """The rows of these ids in their order. Raises UserError for ids without a row."""
+        """Return the rows of these ids in their order.
+
+        Raises:
+            UserError: An id has no row.
+        """
         rows = positions_of(self.ids, ids, what="embeddings")
         return EmbeddingSet(
             ids=tuple(ids), vectors_ND=self.vectors_ND[rows], provenance=self.provenance
@@ -68,10 +88,13 @@ class EmbeddingSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbours:
-    """The most similar references of each query, best first, ties in the order of ids.
+    """The most similar references of each query, best first. Ties are in the order of ids.
 
-    reference_ids_NK: object array of str; "" where a query has fewer than K neighbours.
-    similarity_NK: cosine, float32; -inf where the id is "".
+    Attributes:
+        query_ids: The ids of the queries.
+        reference_ids_NK: The ids of the references, an object array of str. It is "" if a query has
+            fewer than K neighbours.
+        similarity_NK: The cosine similarities, float32. They are -inf where the id is "".
     """
 
     query_ids: tuple[str, ...]
@@ -81,7 +104,11 @@ class Neighbours:
 
 @dataclass(frozen=True, kw_only=True)
 class Matches:
-    """Every examined pair. table: a frame with MATCH_COLUMNS; registration score is NaN for siblings."""
+    """All pairs of images that were examined.
+
+    Attributes:
+        table: A row for each pair, with MATCH_COLUMNS. The registration score of siblings is NaN.
+    """
 
     table: pd.DataFrame
 
@@ -91,10 +118,12 @@ class Matches:
 
 @dataclass(frozen=True, kw_only=True)
 class LeakReport:
-    """A row for each test image with a claimed relation, by its best match.
+    """The best match of each test image that has a claimed relation.
 
-    table: a frame with LEAK_COLUMNS; labels as in the tables ("7 1"); decision is "transfer" or
-    "abstain", from the registration score of matches alone.
+    Attributes:
+        table: A row for each image, with LEAK_COLUMNS. Labels are written as in the tables ("7 1").
+            The decision is "transfer" or "abstain" and depends on the registration scores of
+            matches alone.
     """
 
     table: pd.DataFrame
@@ -105,7 +134,13 @@ class LeakReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbabilitySet:
-    """A classifier's probabilities. probabilities_NC: float32 in 0..1; provenance: how made."""
+    """Probabilities of a classifier.
+
+    Attributes:
+        ids: The ids of the images.
+        probabilities_NC: The probabilities, float32 from 0 to 1.
+        provenance: What they were made from.
+    """
 
     ids: tuple[str, ...]
     probabilities_NC: NDArray[np.float32]
@@ -115,7 +150,11 @@ class ProbabilitySet:
         _require_a_row_each(self.ids, self.probabilities_NC, "probabilities")
 
     def aligned_to(self, ids: Sequence[str]) -> "ProbabilitySet":
-        """The rows of these ids in their order. Raises UserError for ids without a row."""
+        """Return the rows of these ids in their order.
+
+        Raises:
+            UserError: An id has no row.
+        """
         rows = positions_of(self.ids, ids, what="probabilities")
         return ProbabilitySet(
             ids=tuple(ids), probabilities_NC=self.probabilities_NC[rows], provenance=self.provenance
@@ -124,7 +163,12 @@ class ProbabilitySet:
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """The answer. predicted: Id, Predicted in the order asked for; origins: a row for each."""
+    """A submission with the origin of each row.
+
+    Attributes:
+        predicted: The columns Id and Predicted, in the required order.
+        origins: A row for each image, with ORIGIN_COLUMNS.
+    """
 
     predicted: pd.DataFrame
     origins: pd.DataFrame
@@ -135,39 +179,53 @@ class Submission:
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
+        """The ids in the order of the submission."""
         return tuple(self.predicted["Id"])
 
 
 def save_embeddings(path: Path, embeddings: EmbeddingSet) -> None:
+    """Save embeddings to an HDF5 file."""
     _save(path, embeddings.ids, embeddings.vectors_ND, embeddings.provenance)
 
 
 def load_embeddings(path: Path, stage: Stage | None = None) -> EmbeddingSet:
-    """Raises MissingStageError naming the command of `stage`."""
+    """Load embeddings from an HDF5 file.
+
+    Raises:
+        MissingStageError: The file does not exist. The text names the command of `stage`.
+        UserError: The file is not one of this project.
+    """
     ids, rows, provenance = _load(path, stage)
     return EmbeddingSet(ids=ids, vectors_ND=rows, provenance=provenance)
 
 
 def save_probabilities(path: Path, probabilities: ProbabilitySet) -> None:
+    """Save probabilities to an HDF5 file."""
     _save(path, probabilities.ids, probabilities.probabilities_NC, probabilities.provenance)
 
 
 def load_probabilities(path: Path, stage: Stage | None = None) -> ProbabilitySet:
-    """Raises MissingStageError naming the command of `stage`."""
+    """Load probabilities from an HDF5 file.
+
+    Raises:
+        MissingStageError: The file does not exist. The text names the command of `stage`.
+        UserError: The file is not one of this project.
+    """
     ids, rows, provenance = _load(path, stage)
     return ProbabilitySet(ids=ids, probabilities_NC=rows, provenance=provenance)
 
 
 def save_table(path: Path, table: pd.DataFrame) -> None:
-    """CSV; floats with 6 decimals, so that the text is short and equal work gives equal bytes."""
+    """Save a table as CSV. Floats have 6 decimals, so equal work gives equal bytes."""
     with written_beside(path) as beside:
         table.to_csv(beside, index=False, float_format="%.6f", lineterminator="\n")
 
 
 def load_table(path: Path, stage: Stage | None = None) -> pd.DataFrame:
-    """Return a table of this project; ids and texts stay texts.
+    """Return a table that this project has written. Ids and texts are not converted to numbers.
 
-    Raises MissingStageError naming the command of `stage`.
+    Raises:
+        MissingStageError: The file does not exist. The text names the command of `stage`.
     """
     if not path.exists():
         raise MissingStageError(path, stage)
@@ -178,16 +236,26 @@ def load_table(path: Path, stage: Stage | None = None) -> pd.DataFrame:
 
 
 def load_texts(path: Path) -> pd.DataFrame:
-    """Return a CSV table of a user with every cell as it is written."""
-    # Spreadsheets put a byte-order mark in front.
+    """Return a CSV table of a user with every cell as text."""
+    # Spreadsheets write a byte-order mark at the start.
     return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
 
 
 def load_matches(path: Path, stage: Stage | None = None) -> Matches:
+    """Load matches.csv.
+
+    Raises:
+        MissingStageError: The file does not exist. The text names the command of `stage`.
+    """
     return Matches(table=load_table(path, stage=stage))
 
 
 def load_leaks(path: Path, stage: Stage | None = None) -> LeakReport:
+    """Load leaks.csv.
+
+    Raises:
+        MissingStageError: The file does not exist. The text names the command of `stage`.
+    """
     return LeakReport(table=load_table(path, stage=stage))
 
 
@@ -211,7 +279,7 @@ def _load(
             rows = np.asarray(file["rows"][:], np.float32)
             return ids, rows, json.loads(file.attrs["provenance"])
     except (OSError, KeyError) as error:
-        again = f": make it by  {stage.command}" if stage else ""
+        again = f"; write it again with  {stage.command}" if stage else ""
         raise UserError(f"{path} is not a file of this project{again}") from error
 
 
@@ -222,4 +290,4 @@ def _require_a_row_each(ids: tuple[str, ...], rows: NDArray[Any], what: str) -> 
 
 def _require_columns(table: pd.DataFrame, columns: tuple[str, ...], what: str) -> None:
     if tuple(table.columns) != columns:
-        raise ValueError(f"{what}: columns {list(table.columns)}, not {list(columns)}")
+        raise ValueError(f"{what}: columns must be {list(columns)} (got {list(table.columns)})")

@@ -1,4 +1,4 @@
-"""`atlas.toml` and the tables for plain folders of pictures, which stay where they are."""
+"""Atlas folders for plain folders: `atlas.toml` and the tables. The pictures are not moved."""
 
 import csv
 import io
@@ -25,21 +25,21 @@ from atlas.dataset.tables import GROUPS_TABLE, TABLES
 def write_atlas_folder(
     out: str | PathLike[str], known: str | PathLike[str], new: str | PathLike[str] | None = None
 ) -> Path:
-    """Write an atlas folder for one or two plain folders of ordinary pictures, and return it.
+    """Write an atlas folder for one or two plain folders of pictures, and return it.
 
     The pictures stay where they are: `[images]` of `atlas.toml` names their folders, and ids are
-    their relative paths. Where a path occurs in both folders, all ids start at the folder that both
-    lie in. A file whose text is the same is not written again, so equal work gives equal files, and
-    writing again brings the folder up to date when pictures came or went.
+    their relative paths. If a path occurs in both folders, all ids start at the folder that
+    contains both. A file whose text has not changed is not written again. Call the function again
+    to update the folder when pictures were added or removed.
 
     Args:
         out: The folder for `atlas.toml`, `train.csv` and, with `new`, `sample_submission.csv`.
-        known: Labelled pictures; the first subfolder of each is its label.
-        new: Pictures to be looked up, whose subfolders mean nothing.
+        known: Labelled pictures. The first subfolder of each picture is its label.
+        new: Pictures to look up. Their subfolders have no meaning.
 
     Raises:
         UserError: A folder is missing or given twice.
-        DataError: A folder has no picture that can be read.
+        DataError: A folder has no readable picture.
     """
     plain = read_pair(Path(out), Path(known), None if new is None else Path(new))
     write_tables(Path(out), plain)
@@ -47,9 +47,10 @@ def write_atlas_folder(
 
 
 def read_pair(out: Path, known: Path, new: Path | None) -> PlainFolder:
-    """Read the plain folders whose atlas folder is to be `out`, and log what is left out.
+    """Read the plain folders for the atlas folder `out`, and log what is left out.
 
-    Results inside a folder of pictures are none of its pictures. Raises as `write_atlas_folder`.
+    Results in a folder of pictures are not read as pictures. The errors are those of
+    `write_atlas_folder`.
     """
     real = Path(os.path.realpath(out))
     inside = [out for folder in (known, new) if folder and _is_above(folder, real)]
@@ -59,10 +60,15 @@ def read_pair(out: Path, known: Path, new: Path | None) -> PlainFolder:
 
 
 def write_tables(out: Path, plain: PlainFolder, *, replace: bool = True) -> tuple[Path, ...]:
-    """Write `atlas.toml` and the tables of plain folders to `out`, and return the files.
+    """Write `atlas.toml` and the tables of plain folders to `out`, and return their paths.
 
-    replace: Whether older files of other content are replaced. Raises UserError where they would
-    have to be and must not.
+    Args:
+        out: The folder.
+        plain: The pictures.
+        replace: Whether existing files with other content are replaced.
+
+    Raises:
+        UserError: A file would be replaced, but `replace` is False.
     """
     texts = {out / name: text for name, text in _texts(out, plain).items()}
     changed = {path: text for path, text in texts.items() if not _holds(path, text)}
@@ -70,7 +76,7 @@ def write_tables(out: Path, plain: PlainFolder, *, replace: bool = True) -> tupl
     if there and not replace:
         raise UserError(
             f"{' and '.join(map(str, there))} would change and may hold your own edits; "
-            "remove what is there, or give --out another folder"
+            "remove the old files, or choose another folder with --out"
         )
     for path, text in changed.items():
         with written_beside(path) as beside:
@@ -79,9 +85,9 @@ def write_tables(out: Path, plain: PlainFolder, *, replace: bool = True) -> tupl
 
 
 def write_tables_of(data: Path, folder: Path) -> None:
-    """Write atlas.toml and the tables of a dataset to a folder that will hold its images.
+    """Write `atlas.toml` and the tables of a dataset to a folder that will hold its images.
 
-    The images are to lie in the usual subfolders, so `[images]` is left out.
+    The images will lie in the usual subfolders, so `[images]` is left out.
     """
     plain = not (data / SPEC_FILE).exists() and is_plain(data)
     texts = _texts(folder, read_plain_folder(data)) if plain else _texts_in(data)
@@ -101,7 +107,7 @@ def _texts_in(data: Path) -> dict[str, str]:
 
 
 def _labelled_text(plain: PlainFolder) -> str:
-    """Return the text of the `train.csv` of a plain folder."""
+    """Return the text of `train.csv` for a plain folder."""
     labelled = (picture for picture in plain.pictures if picture.split == "train")
     return _csv(
         ("Id", "Target"), ((p.id, format_labels(plain.labels_of(p) or ())) for p in labelled)
@@ -125,7 +131,7 @@ def _texts(out: Path, plain: PlainFolder) -> dict[str, str]:
 
 
 def _place(folder: Path, out: Path) -> str:
-    """Relative where the pictures lie in `out`, which may then be moved with them."""
+    """Return a relative path if the pictures lie in `out`, so that both can be moved together."""
     inside = folder.absolute() == out.absolute() or out.absolute() in folder.absolute().parents
     return Path(os.path.relpath(folder, out)).as_posix() if inside else str(folder.absolute())
 

@@ -1,11 +1,11 @@
-"""Do the channels of a field show the same cells? A file that was mixed up does not.
+"""Checks whether the channels of an image show the same cells, to find mixed-up files.
 
-In a true field each stain stands out from the others' outlines exactly where it lies, and nowhere
-else; a channel of another field fits no better where it lies than anywhere. So each channel is
-laid over the others at every circular shift, and its own place is compared with the displaced
-ones: the field is its own yardstick, whatever its cell line, stain or exposure.
+In a correct image, the outlines of each stain fit those of the others best at their own place. A
+channel of another image fits no better there than at any other place. Each channel is therefore
+compared with the others at every circular shift, and the fit at its own place with the fit at
+displaced places. The image is its own reference, whatever its cell line, stain or exposure.
 
-Axes: C channels, H rows, W columns, S the side of the small maps, A the channels with contrast.
+Axes: C channels, H rows, W columns, S side of the small maps, A channels with enough contrast.
 """
 
 from functools import cache
@@ -14,24 +14,29 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE_PX = 64  # a cell is then some 10 px wide, and a field takes about a millisecond
+SIDE_PX = 64  # a cell is then about 10 px wide, and an image takes about a millisecond
 SMALLEST_PX = 32
-BAND_SIGMAS_PX = (0.7, 2.0)  # outlines of cells and nuclei, neither grain nor illumination
-OTHER_PLACE = 1 / 8  # of the side: shifts beyond it are other places
-LEAST_CONTRAST = 16  # of 255, between the 1st and the 99th percentile of the small map
+BAND_SIGMAS_PX = (0.7, 2.0)  # keeps outlines of cells and nuclei, but not grain or illumination
+OTHER_PLACE = 1 / 8  # share of the side; larger shifts are displaced places
+LEAST_CONTRAST = 16  # gray levels between the 1st and the 99th percentile of the small map
 LEAST_SCORE = 2.0
-RIDGE = 1e-3  # two channels from the same file must not make the fit singular
+RIDGE = 1e-3  # keeps the fit regular if two channels come from the same file
 
 
 def coherence_scores(field: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The score of each channel of a field (uint8 C x H x W), float64 C.
+    """Return the score of each channel of an image, float64 C.
 
-    A score says how many standard deviations the fit at the channel's own place stands above the
-    mean fit at displaced places. A channel below LEAST_SCORE does not seem to belong. By chance 4
-    to 10 of a hundred foreign channels score more, and so stay unnoticed; of two channels both
-    score low, as either may be the foreign one. A protein that follows no outline may score low
-    although it belongs. A score is NaN where it cannot be judged: for channels without contrast,
-    for all where fewer than two have contrast, and in fields below 32 px.
+    A score is the number of standard deviations by which the fit at the channel's own place exceeds
+    the mean fit at displaced places. A channel below LEAST_SCORE does not seem to belong to the
+    image. By chance, 4% to 10% of foreign channels score more and are not detected. If there are
+    two channels, both score low, because either may be the foreign one. A protein that follows no
+    outline may score low although it belongs to the image.
+
+    A score is NaN if it cannot be judged: for channels without contrast, for all channels if fewer
+    than two have contrast, and for images below 32 px.
+
+    Args:
+        field: The image, uint8 C x H x W.
     """
     scores = np.full(len(field), np.nan)
     if len(field) < 2 or min(field.shape[1:]) < SMALLEST_PX:
@@ -57,7 +62,7 @@ def _small(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _outlines(small: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """S x S of unit length. The root evens out shot noise, so that dim cells count as well."""
+    """Return S x S of unit length. The root reduces shot noise, so that dim cells count as well."""
     root = np.sqrt(small.astype(np.float32))
     fine, coarse = (cv2.GaussianBlur(root, (0, 0), sigma) for sigma in BAND_SIGMAS_PX)
     band = np.asarray(fine, np.float32) - np.asarray(coarse, np.float32)
@@ -66,17 +71,17 @@ def _outlines(small: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _correlations(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A x A x S x S: [a, b] at a shift is the correlation of a with b moved by that shift."""
+    """Return A x A x S x S: [a, b] at a shift correlates a with b moved by that shift."""
     spectra = np.fft.rfft2(maps)
     products = spectra[:, None] * np.conj(spectra[None])
     return np.asarray(np.fft.irfft2(products, s=maps.shape[1:]), np.float32)
 
 
 def _fit_by_others(correlation: NDArray[np.float32], judged: int) -> NDArray[np.float32]:
-    """S x S: the share of the judged channel's variance that the others explain at each shift.
+    """Return S x S: the share of a channel's variance that the others explain at each shift.
 
-    R^2 = r' G^-1 r, with r the correlations with the others at that shift and G those of the
-    others among themselves, which no shift changes.
+    R^2 = r' G^-1 r, where r holds the correlations with the others at that shift, and G those of
+    the others with each other, which do not depend on the shift.
     """
     others = [n for n in range(len(correlation)) if n != judged]
     gram = correlation[:, :, 0, 0][np.ix_(others, others)]
@@ -87,6 +92,6 @@ def _fit_by_others(correlation: NDArray[np.float32], judged: int) -> NDArray[np.
 
 @cache
 def _displaced() -> NDArray[np.bool_]:
-    """S x S: which circular shifts are other places."""
+    """Return which circular shifts, S x S, are displaced places."""
     shift = np.fft.fftfreq(SIDE_PX)
     return np.asarray(np.hypot(shift[:, None], shift[None, :]) >= OTHER_PLACE)

@@ -1,6 +1,6 @@
-"""Each row's image files: found by name, and checked without decoding them.
+"""Image files of the rows of a table: they are found by name and checked without decoding.
 
-Nothing is raised here: problems gather, so that a user hears of all of them at once.
+Nothing is raised here. Problems are collected, so that a user sees all of them at once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,14 @@ Found = tuple[Draft, tuple[Path, ...]]
 def find_files(
     images: Mapping[Split, Path], spec: AtlasSpec, drafts: Sequence[Draft], problems: list[str]
 ) -> list[Found]:
-    """The files of each row that could be found. images: the folder of each split's images."""
+    """Return the files of each row whose files could be looked up.
+
+    Args:
+        images: The folder of the images of each split.
+        spec: The kind of images.
+        drafts: The rows.
+        problems: The list to which problems are added.
+    """
     folders: dict[str, Stems] = {}
     for split in dict.fromkeys(draft.split for draft in drafts):
         if images[split].is_dir():
@@ -43,7 +50,7 @@ def find_files(
 def check_all(
     found: Sequence[Found], spec: AtlasSpec, problems: list[str]
 ) -> list[tuple[int, int]]:
-    """Width and height of each row; (0, 0) where it has a problem."""
+    """Return the width and height of each row, or (0, 0) if the row has a problem."""
     with (
         stage("checking headers", items=len(found)),
         progress("checking headers", total=len(found)) as shown,
@@ -61,7 +68,7 @@ def check_all(
 
 
 def _check_headers(files: Sequence[Path], spec: AtlasSpec) -> tuple[tuple[int, int], list[str]]:
-    """Width and height that all files agree on, and what is wrong with them; (0, 0) if anything."""
+    """Return the common width and height of all files, or (0, 0) and their problems."""
     sizes: dict[str, tuple[int, int]] = {}
     problems = []
     for file in files:
@@ -80,8 +87,8 @@ def _check_headers(files: Sequence[Path], spec: AtlasSpec) -> tuple[tuple[int, i
 
 def _missing_folder(folder: Path, split: Split) -> str:
     if folder.name == split:
-        return f"folder {split}/ is missing; it holds the images of that table"
-    return f"[images] {split} = {folder}: there is no such folder"
+        return f"folder {split}/ is missing; it must hold the images of the table"
+    return f"[images] {split}: folder {folder} does not exist"
 
 
 def _file_at(folder: Path, draft: Draft, problems: list[str]) -> Path | None:
@@ -101,7 +108,7 @@ def _file(
         return paths[0]
     where = f"{draft.where}: {draft.split}/"
     if paths:
-        problems.append(f"{where}{' and '.join(p.name for p in paths)} are both there; keep one")
+        problems.append(f"{where}{' and '.join(p.name for p in paths)} both exist; keep one")
     else:
         ending = spec.file_pattern.rsplit(".", 1)[1]
         problems.append(f"{where}{stem}.{ending} is missing (channel {channel})")

@@ -1,4 +1,7 @@
-"""The files of whole images, from one atlas folder to another. Axes: C channels, H x W pixels."""
+"""Files of whole images: reading, writing, and linking them.
+
+Axes: C channels, H x W pixels.
+"""
 
 import os
 import shutil
@@ -16,7 +19,11 @@ from atlas.dataset.spec import AtlasSpec
 
 
 def read_row(row: ImageRow, spec: AtlasSpec) -> NDArray[np.uint8]:
-    """The field of a row at its own size, uint8 C x H x W. Raises DataError naming the file."""
+    """Return the image of a row at its own size, uint8 C x H x W.
+
+    Raises:
+        DataError: A file cannot be read. The text names it.
+    """
     try:
         return read_field(row.files, spec.channels, max_value=spec.max_value, whole=spec.whole)
     except ImageProblem as problem:
@@ -26,25 +33,25 @@ def read_row(row: ImageRow, spec: AtlasSpec) -> NDArray[np.uint8]:
 
 
 def data_folder(row: ImageRow, spec: AtlasSpec) -> Path:
-    """Return the folder that messages name for an image: of all splits, or of its pictures."""
+    """Return the folder that messages name for an image: the data folder, or that of pictures."""
     above = row.files[0].parents
     return above[row.id.count("/")] if spec.by_path else above[1]
 
 
 def said_of_file(row: ImageRow, spec: AtlasSpec, problem: ImageProblem) -> str:
-    """Return what is wrong with an image's file, with the way to it from `data_folder`."""
+    """Return the problem of an image's file, with the path from `data_folder` to the file."""
     return f"{row.id[: row.id.rfind('/') + 1] if spec.by_path else f'{row.split}/'}{problem}"
 
 
 def own_places(folder: Path, row: ImageRow, spec: AtlasSpec) -> list[Path]:
-    """Where a row's own files lie in another folder of the same split."""
+    """Return the paths of a row's files in another folder of the same split."""
     return [folder / row.id] if spec.by_path else [folder / file.name for file in row.files]
 
 
 def png_places(folder: Path, image_id: str, spec: AtlasSpec) -> list[Path]:
-    """Where the files of an image lie that this project writes.
+    """Return the paths of the files that this project writes for an image.
 
-    An id that is a path names the file as it is, see `id_of_made`.
+    If ids are paths, the id is the path of the file, see `id_of_made`.
     """
     if spec.by_path:
         return [folder / image_id]
@@ -52,9 +59,9 @@ def png_places(folder: Path, image_id: str, spec: AtlasSpec) -> list[Path]:
 
 
 def id_of_made(image_id: str, behind: str, spec: AtlasSpec) -> str:
-    """Return an id for an image that is made from another: its id with a text behind it.
+    """Return an id for an image that is made from another: its id followed by `behind`.
 
-    Where ids are paths, the new one ends in ".png", as made images are PNG files.
+    If ids are paths, the new id ends in ".png", because made images are PNG files.
     """
     return f"{os.path.splitext(image_id)[0] if spec.by_path else image_id}{behind}" + (
         ".png" if spec.by_path else ""
@@ -62,10 +69,12 @@ def id_of_made(image_id: str, behind: str, spec: AtlasSpec) -> str:
 
 
 def write_field(places: list[Path], field_CHW: NDArray[np.uint8], spec: AtlasSpec) -> None:
-    """A PNG for each channel, or one that holds them all, with counts as the atlas's files hold
-    them: what is white in the field is white again when it is read."""
+    """Write an image as PNG: a file for each channel, or one file that holds all channels.
+
+    Counts are scaled like those of the atlas, so white in the image is white again when it is read.
+    """
     counts = _counts(field_CHW, spec.max_value)
-    # OpenCV holds colours as blue, green, red.
+    # OpenCV orders colours as blue, green, red.
     planes = [np.ascontiguousarray(np.moveaxis(counts[::-1], 0, -1))] if spec.whole else counts
     for place, plane in zip(places, planes, strict=True):
         with written_beside(place) as beside:
@@ -73,16 +82,16 @@ def write_field(places: list[Path], field_CHW: NDArray[np.uint8], spec: AtlasSpe
 
 
 def link_or_copy(file: Path, place: Path) -> None:
-    """A hard link, which outlives the removal of `file`; a copy where none can be made.
+    """Create a hard link to a file, or a copy if links are not possible.
 
-    What is there already stays.
+    A link stays valid when `file` is removed. An existing file is kept.
     """
     if place.exists():
         return
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(file.resolve(), place)
-    except OSError:  # another disk, or a file system without links
+    except OSError:  # the place is on another disk, or the file system has no links
         with written_beside(place) as beside:
             shutil.copy2(file, beside)
 

@@ -1,4 +1,4 @@
-"""What an image file says of itself, read without decoding it, and whether it can be read."""
+"""Headers of image files, which are read without decoding the pixels, and checks of whole files."""
 
 import os
 from dataclasses import dataclass
@@ -11,22 +11,25 @@ from atlas.dataset.images import READABLE, ImageProblem, decode_picture
 
 GRAY_8_BIT = {"L", "1"}
 GRAY_16_BIT = {"I;16", "I;16B", "I;16L"}
-# Of a file that holds one channel.
+# Modes of a file that holds one channel.
 MODES = GRAY_8_BIT | GRAY_16_BIT | {"RGB"}
-# Of a picture that holds all channels: palettes, alpha and print colours are resolved.
+# Modes of a picture that holds all channels. Palettes, alpha and print colours are converted.
 PICTURE_MODES = MODES | {"P", "PA", "LA", "RGBA", "RGBX", "CMYK", "YCbCr"}
-# What the last bytes of a complete file hold; a copy that broke off lacks it.
+# The last bytes of a complete file contain these marks. A truncated file lacks them.
 END_MARKS = {"PNG": b"IEND", "JPEG": b"\xff\xd9", "MPO": b"\xff\xd9"}
-TAIL_BYTES = 1024  # some writers pad behind the mark
-TURNED = (5, 6, 7, 8)  # orientations of EXIF that swap width and height
+TAIL_BYTES = 1024  # some programs add padding behind the mark
+SWAPPING_SIDES = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """width_px, height_px: as the file is shown, so after a rotation by EXIF.
+    """The header of an image file.
 
-    gray: whether the header alone shows that there is no colour.
-    problem: why the file cannot be read, as the end of a sentence, or "".
+    Attributes:
+        width_px: The width after the EXIF rotation.
+        height_px: The height after the EXIF rotation.
+        gray: Whether the header alone shows that there is no colour.
+        problem: Why the file cannot be read, as the end of a sentence, or "".
     """
 
     width_px: int = 0
@@ -36,12 +39,12 @@ class Header:
 
 
 def read_header(file: Path, *, max_value: int | None = None, whole: bool = False) -> Header:
-    """Read a file's header, and look whether its end is there.
+    """Read the header of a file, and check that the file is complete.
 
     Args:
-        file: PNG, JPEG, TIFF, BMP, WebP or GIF.
-        max_value: That of `atlas.toml`.
-        whole: The file is a picture that holds all channels, and not that of one channel.
+        file: A PNG, JPEG, TIFF, BMP, WebP or GIF file.
+        max_value: The entry `max_value` of `atlas.toml`.
+        whole: Whether the file is a picture that holds all channels, and not just one channel.
     """
     try:
         with file.open("rb") as opened:
@@ -60,10 +63,10 @@ def read_header(file: Path, *, max_value: int | None = None, whole: bool = False
 
 
 def check_picture(file: Path) -> Header:
-    """Return the header of a picture, with a problem also where its content is damaged.
+    """Return the header of a picture, with a problem also if its content is damaged.
 
-    PNG is checked by its checksums, JPEG by its end, and the other kinds by decoding them. A
-    process remembers the result as long as the file is the same.
+    PNG files are checked by their checksums, JPEG files by their end, and other files by decoding.
+    The result is cached in the process until the file changes.
     """
     try:
         stat = file.stat()
@@ -76,7 +79,7 @@ def check_picture(file: Path) -> Header:
 def _checked(path: str, size: int, mtime_ns: int) -> Header:
     file = Path(path)
     header = read_header(file, whole=True)
-    broken = header.problem.startswith("breaks off")
+    broken = header.problem.startswith("is truncated")
     if header.problem and not broken:
         return header
     with file.open("rb") as opened:
@@ -86,7 +89,7 @@ def _checked(path: str, size: int, mtime_ns: int) -> Header:
             with Image.open(file) as image:
                 image.verify()
         elif broken or not kind.startswith(b"\xff\xd8"):
-            decode_picture(file)  # phones put films behind the end of a JPEG
+            decode_picture(file)  # phones add videos behind the end of a JPEG
     except (ImageProblem, OSError, ValueError, SyntaxError):
         return Header(problem="is damaged" if not broken else header.problem)
     return Header(width_px=header.width_px, height_px=header.height_px, gray=header.gray)
@@ -94,13 +97,13 @@ def _checked(path: str, size: int, mtime_ns: int) -> Header:
 
 def _problem(mode: str, pages: int, complete: bool, max_value: int | None, *, whole: bool) -> str:
     if not complete:
-        return "breaks off before its end; copy it again"
+        return "is truncated; copy it again"
     if mode not in (PICTURE_MODES if whole else MODES):
-        return f"has mode {mode}; gray or RGB, 8 or 16 bit, is read"
+        return f"has mode {mode}; save it as gray or RGB with 8 or 16 bits"
     if pages > 1:
-        return f"has {pages} pages; save each one as a file of one page"
+        return f"has {pages} pages; save each page as a file"
     if max_value is not None and max_value > 255 and mode in GRAY_8_BIT:
-        return f"has 8 bit, and max_value {max_value} in atlas.toml would make it black"
+        return f"has 8 bits, so max_value {max_value} in atlas.toml would make it black"
     return ""
 
 
@@ -112,7 +115,7 @@ def _is_gray(image: Image.Image) -> bool:
 
 
 def _is_rotated(image: Image.Image) -> bool:
-    # Pillow rotations TIFF itself, and would decode a PNG to look for what stands behind its pixels.
+    # Pillow rotates TIFF files itself, and would decode a PNG to find EXIF behind the pixels.
     if image.format == "TIFF" or "exif" not in image.info:
         return False
-    return image.getexif().get(ExifTags.Base.Orientation) in TURNED
+    return image.getexif().get(ExifTags.Base.Orientation) in SWAPPING_SIDES

@@ -1,4 +1,4 @@
-"""One field of view from its files: a file for each channel, or one picture that holds them all.
+"""Images from files: one file for each channel, or one picture that holds all channels.
 
 Axes: C channels, H rows, W columns.
 """
@@ -15,14 +15,14 @@ from atlas.core.timing import stage
 from atlas.dataset.hpa import TINT_PLANES
 
 WHITE: dict[np.dtype[np.generic], int] = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
-Counts = NDArray[np.integer[Any] | np.floating[Any]]  # uint8, or float32 of what has more bits
+Counts = NDArray[np.integer[Any] | np.floating[Any]]  # uint8, or float32 for more than 8 bits
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in gray (ITU-R BT.601)
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in gray (ITU-R BT.601)
 READABLE = "PNG, JPEG, TIFF, BMP, WebP or GIF"
 
 
 class ImageProblem(ValueError):
-    """A file that cannot serve as this channel; the text says which file and why."""
+    """A file cannot be used as a channel. The text says which file and why."""
 
 
 def read_field(
@@ -33,15 +33,20 @@ def read_field(
     size_px: int | None = None,
     whole: bool = False,
 ) -> NDArray[np.uint8]:
-    """One field, uint8 C x H x W. Raises ImageProblem.
+    """Read an image, uint8 C x H x W.
 
-    files: one for each channel, in order; a single one where `whole`.
-    whole: the file is a picture that holds all channels, of which there are one (gray) or three
-        (red, green and blue, whatever their names), see `decode_picture`.
-    max_value: the count that becomes 255; None takes the range of the file's type, so images stay
-        comparable (never image by image).
-    size_px: side that it is brought to, see `resize_field`; None leaves its own size. Counts of 16
-        bit are rounded to 8 afterwards.
+    Args:
+        files: One file for each channel in order, or a single file if `whole` is set.
+        channels: The names of the channels.
+        max_value: The count that becomes 255. By default it is the maximum of the file's type. It
+            is never chosen for each image, so images stay comparable.
+        size_px: The side to which the image is resized, see `resize_field`. By default it keeps its
+            size. Counts of 16 bits are rounded to 8 bits after resizing.
+        whole: Whether the file is a picture that holds all channels: either one (gray) or three
+            (red, green and blue, whatever their names), see `decode_picture`.
+
+    Raises:
+        ImageProblem: A file cannot be read, or the files do not fit together.
     """
     with stage("decoding", items=1):
         if whole:
@@ -68,25 +73,29 @@ def read_field(
 
 
 def decode(file: Path) -> NDArray[np.generic]:
-    """The file's pixels as they are: H x W, or H x W x 3 in the order R, G, B.
+    """Return the pixels of a file without conversion: H x W, or H x W x 3 in the order R, G, B.
 
-    Raises ImageProblem.
+    Raises:
+        ImageProblem: The file cannot be read.
     """
     pixels = _decoded(file, _encoded(file), cv2.IMREAD_UNCHANGED)
     if pixels.ndim == 3:
         if pixels.shape[2] != 3:
             raise ImageProblem(
-                f"{file.name}: {pixels.shape[2]} planes (RGBA?); gray or RGB is read"
+                f"{file.name}: {pixels.shape[2]} planes (RGBA?); save it as gray or RGB"
             )
         return np.asarray(pixels[:, :, ::-1])
     return pixels
 
 
 def decode_picture(file: Path) -> NDArray[np.generic]:
-    """Return a picture as a viewer shows it: H x W x 3 in the order R, G, B, 8 or 16 bit.
+    """Return a picture as a viewer shows it: H x W x 3 in the order R, G, B, with 8 or 16 bits.
 
-    The orientation of EXIF is honoured, palettes are resolved, gray is repeated over the three
-    planes, alpha is dropped. Of an animation it is the first frame. Raises ImageProblem.
+    The EXIF orientation is applied, palettes are resolved, gray is repeated over the three planes,
+    and alpha is dropped. Of an animation, the first frame is returned.
+
+    Raises:
+        ImageProblem: The file cannot be read.
     """
     encoded = _encoded(file)
     if bytes(encoded[:4]) in TIFF_MARKS:
@@ -95,9 +104,10 @@ def decode_picture(file: Path) -> NDArray[np.generic]:
 
 
 def resize_field(field: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
-    """C x H x W to C x size x size; area averaging where it shrinks, cubic where it grows.
+    """Resize an image C x H x W to a square C x size x size.
 
-    Other aspects become square: a copy that was stretched is then a copy still.
+    Area averaging is used to shrink, cubic interpolation to enlarge. All aspect ratios become
+    square, so a stretched copy still matches its original.
     """
     if field.shape[1:] == (size_px, size_px):
         return field
@@ -112,10 +122,10 @@ def _encoded(file: Path) -> NDArray[np.uint8]:
 
 
 def _decoded(file: Path, encoded: NDArray[np.uint8], how: int) -> NDArray[np.generic]:
-    """H x W, or H x W x planes."""
+    """Return H x W, or H x W x planes."""
     try:
         pixels = cv2.imdecode(encoded, how) if len(encoded) else None
-    except cv2.error as error:  # more pixels than OpenCV reads, for one
+    except cv2.error as error:  # for example, the image has more pixels than OpenCV allows
         raise ImageProblem(f"{file.name}: cannot be decoded ({error.err})") from error
     if pixels is None:
         raise ImageProblem(f"{file.name}: not a readable {READABLE}")
@@ -123,16 +133,19 @@ def _decoded(file: Path, encoded: NDArray[np.uint8], how: int) -> NDArray[np.gen
 
 
 def _decode_tiff(file: Path, encoded: NDArray[np.uint8]) -> NDArray[np.generic]:
-    """As `decode_picture`. OpenCV 5.0 mixes up the pixels of 16-bit TIFF when it is asked for
-    colour, and multiplies 8-bit colour by alpha, so it is asked for what the file holds."""
+    """Decode a TIFF as `decode_picture` does.
+
+    OpenCV 5.0 mixes up the pixels of 16-bit TIFF files in its colour mode and multiplies 8-bit
+    colours by alpha, so files are decoded unchanged.
+    """
     pixels = _decoded(file, encoded, cv2.IMREAD_UNCHANGED)
     if pixels.ndim == 2:
         return np.dstack([pixels] * 3)
     if pixels.shape[2] == 4 and pixels.dtype == np.uint8:
-        with Image.open(file) as opened:  # rotations it by its orientation as well
+        with Image.open(file) as opened:  # Pillow also applies the orientation of a TIFF
             return np.asarray(opened.convert("RGB"))
     if pixels.shape[2] not in (3, 4):
-        raise ImageProblem(f"{file.name}: {pixels.shape[2]} planes; gray, RGB or RGBA is read")
+        raise ImageProblem(f"{file.name}: {pixels.shape[2]} planes; save it as gray, RGB or RGBA")
     return np.asarray(pixels[:, :, 2::-1])
 
 
@@ -154,9 +167,11 @@ def _plane_of_channel(file: Path, channel: str) -> NDArray[np.generic]:
 
 
 def _counts(plane: NDArray[np.generic], file: Path, max_value: int | None) -> tuple[Counts, int]:
-    """With the count that becomes 255; uint8 where that is 255 already."""
+    """Return the counts and the count that becomes 255. Counts are uint8 if that is 255 already."""
     if plane.dtype not in WHITE:
-        raise ImageProblem(f"{file.name}: {plane.dtype} pixels; 8 or 16 bit integers are read")
+        raise ImageProblem(
+            f"{file.name}: {plane.dtype} pixels; save it with integers of 8 or 16 bits"
+        )
     white = WHITE[plane.dtype] if max_value is None else max_value
     if plane.dtype == np.uint8 and white == 255:
         return np.asarray(plane, dtype=np.uint8), white
@@ -166,7 +181,7 @@ def _counts(plane: NDArray[np.generic], file: Path, max_value: int | None) -> tu
 def _as_bytes(counts: Counts, white: int) -> NDArray[np.uint8]:
     if counts.dtype == np.uint8:
         return np.asarray(counts, np.uint8)
-    # Enlarging overshoots at edges.
+    # Cubic interpolation overshoots at edges.
     scaled = np.clip(counts * np.float32(255.0 / white), 0.0, 255.0)
     return np.asarray(np.rint(scaled), dtype=np.uint8)
 
@@ -178,13 +193,15 @@ def _plane_of_tinted(pixels: NDArray[np.generic], file: Path, channel: str) -> N
             return np.asarray(planes[:, :, 0])
         return np.asarray(np.rint(planes.mean(axis=2)).astype(pixels.dtype))
     if not (pixels == pixels[:, :, :1]).all():
-        raise ImageProblem(f"{file.name}: a colour image, and channel {channel!r} names no colour")
+        raise ImageProblem(
+            f"{file.name}: a colour image, but channel {channel!r} is not the name of a colour"
+        )
     return np.asarray(pixels[:, :, 0])
 
 
 def _resized(plane: Counts, size_px: int) -> Counts:
-    # Plane by plane, as they are decoded: putting the channels side by side first costs OpenCV
-    # more than resizing them at once saves.
+    # Planes are resized one by one. Stacking the channels first costs more time than resizing
+    # them together saves.
     if plane.shape == (size_px, size_px):
         return plane
     shrinks = plane.shape[0] * plane.shape[1] > size_px * size_px

@@ -1,6 +1,6 @@
-"""Which images there are, what is known of each, and where their files lie.
+"""The manifest: all images of a data folder, their labels, and their files.
 
-Everything that can be wrong with a data folder is found here, at once; later code trusts it.
+All problems of a data folder are found here at once, and later code relies on it.
 """
 
 from collections import Counter
@@ -45,15 +45,21 @@ SPLITS: tuple[Split, ...] = (*LABELLED, "test")
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRow:
-    """One field of view.
+    """One image, a field of view.
 
-    labels: numbers into the atlas's labels; None where they are not known (test), none where a
-        picture of a plain folder lies in no subfolder.
-    identity: what the metric model's classes are (the antibody); None where unknown.
-    group: rows that must not be parted by a split; None stands for a group of its own.
-    parent: the image this one was made from; None for an original.
-    files: one for each channel, or one that holds them all; none where only tables were read.
-    width_px, height_px: as on disk.
+    Attributes:
+        id: The id of the image.
+        split: The split of the image.
+        files: One file for each channel, or one file that holds all channels. It is empty if only
+            tables were read.
+        width_px: The width of the files.
+        height_px: The height of the files.
+        labels: Label numbers. None means that labels are not known (test); an empty tuple means
+            that a picture of a plain folder lies in no subfolder.
+        identity: The class of the image for metric learning (the antibody), or None if unknown.
+        group: The group of the image, whose images a split must keep together. None is a group of
+            its own.
+        parent: The image from which this image was made, or None for an original.
     """
 
     id: str
@@ -69,46 +75,52 @@ class ImageRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The rows of an atlas, train first, then external, then test; ids are unique over all."""
+    """The images of an atlas: train first, then external, then test. All ids are unique."""
 
     spec: AtlasSpec
     rows: tuple[ImageRow, ...]
 
     @cached_property
     def by_id(self) -> dict[str, ImageRow]:
+        """The images by id."""
         return {row.id: row for row in self.rows}
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
+        """The ids of the images in order."""
         return tuple(row.id for row in self.rows)
 
     def of(self, *splits: Split) -> "Manifest":
-        """The rows of these splits."""
+        """Return the images of these splits."""
         return Manifest(spec=self.spec, rows=tuple(r for r in self.rows if r.split in splits))
 
     @property
     def labelled(self) -> "Manifest":
+        """The labelled images, which are those of train and external."""
         return self.of(*LABELLED)
 
     @cached_property
     def repeated_identities(self) -> frozenset[str]:
-        """Identities of two labelled rows or more; one that occurs once says nothing."""
+        """Identities of at least two labelled images. Others have nothing to teach."""
         counts = Counter(row.identity for row in self.labelled.rows if row.identity)
         return frozenset(identity for identity, count in counts.items() if count > 1)
 
     @cached_property
     def table_hash(self) -> str:
-        """Of what the tables say, not of the pixels."""
+        """The hash of the tables, which does not depend on pixels."""
         return content_hash(repr(self.spec), *map(_said_of, self.rows))
 
 
 def read_manifest(data: Path, splits: Sequence[Split] = SPLITS) -> Manifest:
-    """The manifest of a data folder, or of some of its splits.
+    """Return the manifest of a data folder, or of some of its splits.
 
-    A folder with tables is read strictly: DataError lists every problem of the tables and of the
-    images' headers: unknown labels, ids that occur twice, channel files that are missing,
-    unreadable, of other sizes or modes. Of a plain folder of pictures those that cannot be read
-    are left out with a warning, and DataError is raised where none can be.
+    A folder with tables must have no problems, such as unknown labels, ids that occur twice, or
+    channel files that are missing, unreadable, or of other sizes or modes. In a plain folder,
+    pictures that cannot be read are left out with a warning.
+
+    Raises:
+        DataError: The tables or the headers of images have problems, all of which are listed; or no
+            picture of a plain folder can be read.
     """
     if _is_plain(data):
         return manifest_of_plain(read_plain_folder(data)).of(*splits)
@@ -125,17 +137,19 @@ def read_manifest(data: Path, splits: Sequence[Split] = SPLITS) -> Manifest:
 
 
 def manifest_of_plain(folder: PlainFolder) -> Manifest:
-    """The manifest of a plain folder. Logs what was left out."""
+    """Return the manifest of a plain folder, and log what was left out."""
     warn_of_left_out(folder)
     rows = tuple(_row_of_picture(picture, folder) for picture in folder.pictures)
     return Manifest(spec=spec_of_plain(folder), rows=rows)
 
 
 def read_tables(data: Path) -> Manifest:
-    """What the tables say, no image is looked at: rows without files, of size 0.
+    """Return the manifest of the tables alone: its rows have no files and size 0.
 
-    Of a plain folder, which has no tables, it is the manifest. Raises DataError with every problem
-    of the tables.
+    A plain folder has no tables, so its whole manifest is returned.
+
+    Raises:
+        DataError: The tables have problems. All of them are listed.
     """
     if _is_plain(data):
         return read_manifest(data)
@@ -147,9 +161,12 @@ def read_tables(data: Path) -> Manifest:
 
 
 def read_test_ids(data: Path) -> tuple[str, ...]:
-    """The ids of sample_submission.csv in its order; none without that table. Raises DataError.
+    """Return the ids of sample_submission.csv in order, or none if the table does not exist.
 
-    Of a plain folder they are those of the pictures in its folder `test`.
+    For a plain folder they are the pictures in its subfolder `test`.
+
+    Raises:
+        DataError: The table has problems. All of them are listed.
     """
     if _is_plain(data):
         return read_manifest(data, ("test",)).ids
@@ -162,7 +179,11 @@ def read_test_ids(data: Path) -> tuple[str, ...]:
 
 
 def require_test_ids(data: Path) -> tuple[str, ...]:
-    """Return the ids of sample_submission.csv. Raises DataError also where it names none."""
+    """Return the ids of sample_submission.csv, of which there must be at least one.
+
+    Raises:
+        DataError: The table has problems or names no images.
+    """
     ids = read_test_ids(data)
     if not ids:
         raise DataError(str(data), [f"{TABLES['test']} names no test images"])
@@ -170,15 +191,22 @@ def require_test_ids(data: Path) -> tuple[str, ...]:
 
 
 def read_labels(data: Path) -> dict[str, tuple[int, ...]]:
-    """Labels by id of the labelled tables alone; no image is looked at. Raises DataError."""
+    """Return the labels of the labelled tables by id, without reading images.
+
+    Raises:
+        DataError: The tables have problems. All of them are listed.
+    """
     drafts = read_labelled_tables(data)
     return {draft.id: draft.labels for draft in drafts if draft.labels is not None}
 
 
 def read_labelled_tables(data: Path) -> list[Draft]:
-    """The rows of train.csv and external.csv; no image is looked at. Raises DataError.
+    """Return the rows of train.csv and external.csv, without reading images.
 
-    Of a plain folder, which has no tables, they are what its train.csv would hold.
+    A plain folder has no tables. Its rows are those that its train.csv would have.
+
+    Raises:
+        DataError: The tables have problems. All of them are listed.
     """
     if _is_plain(data):
         labelled = read_manifest(data, LABELLED).rows
@@ -215,10 +243,11 @@ def _said_of(row: ImageRow) -> str:
 
 
 def _read_all(data: Path) -> tuple[AtlasSpec, list[Draft], dict[str, str], list[str]]:
-    """Rows and groups of the tables, and what is wrong with them."""
+    """Return the rows and groups of the tables, and their problems."""
     if not data.is_dir():
         raise DataError(
-            str(data), ["no such folder; give --data a folder of pictures, or one with train.csv"]
+            str(data),
+            ["folder does not exist; give --data a folder of pictures, or one with train.csv"],
         )
     spec = read_spec(data)
     problems: list[str] = []

@@ -1,4 +1,4 @@
-"""Scores that several packages use, and how certain they are.
+"""Scores that several packages use, and their confidence intervals.
 
 Axes: N images, C classes, R resamples, G groups of images that are drawn together.
 """
@@ -17,7 +17,12 @@ DRAWS_AT_ONCE = 2**22  # 32 MB of counts
 
 
 def label_matrix(labels: list[tuple[int, ...]], class_count: int) -> Binary:
-    """Label tuples as a 0/1 matrix N x C."""
+    """Return label numbers as a matrix N x C of 0 and 1.
+
+    Example:
+        >>> label_matrix([(0, 2), ()], 3).tolist()
+        [[1, 0, 1], [0, 0, 0]]
+    """
     matrix = np.zeros((len(labels), class_count), np.uint8)
     for n, row in enumerate(labels):
         matrix[n, list(row)] = 1
@@ -25,16 +30,28 @@ def label_matrix(labels: list[tuple[int, ...]], class_count: int) -> Binary:
 
 
 def macro_f1(truth_NC: Binary, predicted_NC: Binary) -> float:
-    """Mean over classes of F1, 0 for a class without truth and prediction, as Kaggle scored it.
+    """Return the mean of F1 over all classes, as Kaggle computed it.
 
-    Both N x C of 0 and 1. scikit-learn's f1_score gives the same, but takes a matrix of one class
-    for a binary problem of two.
+    A class without truth and predictions counts as 0. scikit-learn's `f1_score` gives the same,
+    except that it treats a matrix with one class as a binary problem.
+
+    Args:
+        truth_NC: The true labels, N x C of 0 and 1.
+        predicted_NC: The predicted labels, N x C of 0 and 1.
+
+    Example:
+        >>> truth = label_matrix([(0,), (1,)], 2)
+        >>> macro_f1(truth, label_matrix([(0,), (0,)], 2))
+        0.3333333333333333
     """
     return float(np.mean(f1_by_class(truth_NC, predicted_NC)))
 
 
 def f1_by_class(truth_NC: Binary, predicted_NC: Binary) -> Floats:
-    """F1 of each class, 0 for a class without truth and prediction. Both N x C of 0 and 1."""
+    """Return the F1 of each class, which is 0 for a class without truth and predictions.
+
+    Both arguments are N x C of 0 and 1.
+    """
     truth, predicted = truth_NC.astype(bool), predicted_NC.astype(bool)
     hits_C = (truth & predicted).sum(axis=0)
     all_C = truth.sum(axis=0) + predicted.sum(axis=0)
@@ -42,7 +59,13 @@ def f1_by_class(truth_NC: Binary, predicted_NC: Binary) -> Floats:
 
 
 def exact_interval(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson interval of a share, by quantiles of beta; (0, 1) without trials."""
+    """Return the Clopper-Pearson interval of a share, or (0, 1) without trials.
+
+    Example:
+        >>> low, high = exact_interval(10, 10)
+        >>> round(low, 3), high
+        (0.692, 1.0)
+    """
     if trials == 0:
         return 0.0, 1.0
     tail, missed = (1 - confidence) / 2, trials - successes
@@ -53,28 +76,30 @@ def exact_interval(successes: int, trials: int, *, confidence: float = 0.95) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """A count of a count, with its exact 95% interval (Clopper-Pearson)."""
+    """A count out of a total, with its exact 95% interval (Clopper-Pearson)."""
 
     count: int
     of: int
 
     @property
     def value(self) -> float | None:
+        """The share, or None if the total is 0."""
         return self.count / self.of if self.of else None
 
     @property
     def interval(self) -> tuple[float, float]:
+        """The exact 95% interval of the share."""
         return exact_interval(self.count, self.of)
 
     @property
     def in_figures(self) -> dict[str, float | None]:
-        """A row of a table: the share, the ends of its interval, and both counts."""
+        """The share, the bounds of its interval, and both counts, as a row of a table."""
         low, high = self.interval
         return {"share": self.value, "low": low, "high": high, "count": self.count, "of": self.of}
 
     @property
     def rate(self) -> str:
-        """The share and its interval as a text, without the counts; there is none of nothing."""
+        """The share and its interval as text, without the counts. The total must not be 0."""
         low, high = self.interval
         return f"{self.count / self.of:.3f} ({low:.3f} to {high:.3f})"
 
@@ -93,13 +118,23 @@ def bootstrap_macro_f1(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The 95% interval of `macro_f1` by percentiles of resampled images (Efron 1979).
+    """Return the 95% interval of `macro_f1` by percentiles of resampled images (Efron 1979).
 
-    groups_N: images of one group are drawn together, such as fields of one antibody; None: each
-    for itself. A class of which a resample holds no image is left out of that resample's mean,
-    else rare classes would pull every resample down; a class that `truth_NC` lacks too counts 0,
-    as in `macro_f1`. An interval says nothing of classes whose few images are all right or all
-    wrong: it is too narrow where those are many. Raises ValueError without images.
+    If a resample holds no image of a class, its mean leaves this class out. Otherwise rare classes
+    would lower every resample. A class that `truth_NC` lacks counts as 0, as in `macro_f1`. The
+    interval does not reflect classes whose few images are all right or all wrong, so it is too
+    narrow if there are many of them.
+
+    Args:
+        truth_NC: The true labels, N x C of 0 and 1.
+        predicted_NC: The predicted labels, N x C of 0 and 1.
+        groups_N: The group of each image. Images of one group are drawn together, such as images of
+            one antibody. By default each image is drawn separately.
+        resamples: The number of resamples.
+        seed: The seed of the draws.
+
+    Raises:
+        ValueError: There are no images.
     """
     scores_R = _resampled(truth_NC, (predicted_NC,), groups_N, resamples, seed)[0]
     return _middle(scores_R)
@@ -114,9 +149,10 @@ def bootstrap_macro_f1_difference(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The 95% interval of macro F1 of `predicted_NC` less that of `other_NC`, on equal resamples.
+    """Return the 95% interval of a difference: macro F1 of `predicted_NC` minus that of `other_NC`.
 
-    Paired: what both get right or wrong alike cancels. The rest as `bootstrap_macro_f1`.
+    Both are computed on the same resamples, so errors that both predictions make cancel out. See
+    `bootstrap_macro_f1` for the arguments.
     """
     one_R, other_R = _resampled(truth_NC, (predicted_NC, other_NC), groups_N, resamples, seed)
     return _middle(one_R - other_R)
@@ -134,7 +170,7 @@ def _resampled(
     resamples: int,
     seed: int,
 ) -> list[Floats]:
-    """Macro F1 of each prediction on each resample, the same resamples for all."""
+    """Return the macro F1 of each prediction on each resample. All use the same resamples."""
     if not len(truth_NC):
         raise ValueError("no images to resample")
     truth = truth_NC.astype(bool)
@@ -152,7 +188,7 @@ def _resampled(
         truth_RC = counts_RG @ of_truth_GC
         classes_R = np.maximum((truth_RC > 0).sum(axis=1), 1)
         for (hits_GC, given_GC), found in zip(sums, scores, strict=True):
-            # A class without truth has no hits: it adds 0.
+            # A class without truth has no hits, so it adds 0.
             all_RC = truth_RC + counts_RG @ given_GC
             f1_RC = 2 * (counts_RG @ hits_GC) / np.maximum(all_RC, 1)
             found.append(share_held * f1_RC.sum(axis=1) / classes_R)
@@ -166,7 +202,7 @@ def _sums(rows_NC: NDArray[np.bool_], group_N: NDArray[np.intp]) -> Floats:
 
 
 def _draws(groups: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each group is drawn, for some resamples at a time."""
+    """Yield how often each group is drawn, for several resamples at a time."""
     rng = np.random.default_rng(seed)
     at_once = max(1, DRAWS_AT_ONCE // groups)
     for start in range(0, resamples, at_once):

@@ -1,4 +1,4 @@
-"""A data folder that is opened once and then passed to every job."""
+"""Opening a data folder once, to pass it to several functions."""
 
 import html
 import logging
@@ -17,13 +17,14 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A folder of images, as `open_dataset` returns it.
+    """A folder of images that `open_dataset` has opened.
 
-    It can be given wherever a path of a data folder can.
+    You can pass it wherever the path of a data folder is expected.
 
-    folder: the data folder.
-    manifest: its images, with their files, labels and identities.
-    assumed: what was assumed of the folder, in sentences.
+    Attributes:
+        folder: The data folder.
+        manifest: The images with their files, labels and identities.
+        assumed: Sentences that say what was assumed about the folder.
     """
 
     folder: Path
@@ -37,12 +38,12 @@ class Dataset:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many images each split has; splits without images are left out."""
+        """The number of images of each split, without splits that have no images."""
         return dict(Counter(row.split for row in self.manifest.rows))
 
     @property
     def label_counts(self) -> dict[str, int]:
-        """How many labelled images each label has, by its name."""
+        """The number of labelled images of each label, by the name of the label."""
         rows = self.manifest.labelled.rows
         numbers = Counter(label for row in rows for label in row.labels or ())
         return {name: numbers[number] for number, name in enumerate(self.spec.labels)}
@@ -75,19 +76,20 @@ class Dataset:
 
 
 def open_dataset(folder: str | PathLike[str]) -> Dataset:
-    """Open a folder of images, and log what is assumed of it.
+    """Open a folder of images, and log what is assumed about it.
 
     Args:
-        folder: A folder with `atlas.toml` and tables; one with `train.csv` as that of the Human
-            Protein Atlas challenge of 2018; or a plain folder of pictures, in which each subfolder
-            is a label, perhaps with all pictures in its subfolders `train` and `test`.
+        folder: A folder of one of three kinds: with `atlas.toml` and tables; with `train.csv` but
+            without `atlas.toml`, which is read as that of the Human Protein Atlas challenge of
+            2018; or a plain folder of pictures, in which each subfolder is a label. A plain folder
+            may have the subfolders `train` and `test`, which then hold the pictures.
 
     Raises:
-        DataError: The folder has problems, all of which are listed.
+        DataError: The folder has problems. All of them are listed.
 
     Example:
-        >>> data = open_dataset("photos")
-        >>> data.counts
+        >>> data = open_dataset("photos")  # doctest: +SKIP
+        >>> data.counts  # doctest: +SKIP
         {'train': 108}
     """
     data = Path(folder)
@@ -107,7 +109,7 @@ def _of_tables(data: Path, manifest: Manifest) -> Iterator[str]:
     if (data / SPEC_FILE).exists():
         yield f"{SPEC_FILE}: {len(spec.channels)} channels {', '.join(spec.channels)}"
     else:
-        yield f"no {SPEC_FILE}: channels and labels are those of the {spec.name} challenge"
+        yield f"no {SPEC_FILE}: the channels and labels of the {spec.name} challenge are used"
     tests = len(manifest.rows) - len(labelled.rows)
     yield (
         f"{len(labelled.rows):,} labelled images with {len(spec.labels)} labels, "

@@ -1,4 +1,4 @@
-"""Picture files by name: endings, the file of a stem, all pictures below a folder, safe names."""
+"""Picture files by name: endings, files of a stem, all pictures below a folder, and safe names."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
-LONGEST_NAME = 150  # bytes; file systems take 255, and writers add to a name
+LONGEST_NAME = 150  # bytes; file systems allow 255, and functions that write files extend a name
 
 Stems = Mapping[str, Sequence[Path]]
 
@@ -21,9 +21,9 @@ def is_picture_name(name: str) -> bool:
 
 
 def files_by_stem(folder: Path) -> Stems:
-    """Return the picture files of a folder by name without ending.
+    """Return the picture files of a folder by their name without ending.
 
-    One listing is cheaper than many look-ups.
+    Listing a folder once is faster than looking up many files.
     """
     stems = defaultdict(list)
     for name in sorted(os.listdir(folder)):
@@ -33,9 +33,9 @@ def files_by_stem(folder: Path) -> Stems:
 
 
 def file_of_stem(folder: Path, stem: str) -> Path | None:
-    """Return the picture file of that name without ending, or None.
+    """Return the picture file with a name without ending, or None.
 
-    Usual endings are asked for first, since a listing of a large folder takes long.
+    Common endings are tried first, because listing a large folder takes long.
     """
     for ending in (*ENDINGS, *map(str.upper, ENDINGS)):
         if (path := folder / f"{stem}{ending}").is_file():
@@ -46,7 +46,12 @@ def file_of_stem(folder: Path, stem: str) -> Path | None:
 
 
 def leads_inside(path: str) -> bool:
-    """Return whether a text is a relative path of a file that stays below its folder."""
+    """Return whether a text is a relative path to a file that stays below its folder.
+
+    Example:
+        >>> leads_inside("cats/a.png"), leads_inside("../a.png")
+        (True, False)
+    """
     return (
         not any(part in ("", ".", "..") for part in path.split("/"))
         and "\\" not in path
@@ -55,10 +60,14 @@ def leads_inside(path: str) -> bool:
 
 
 def file_name_of(image_id: str) -> str:
-    """Return a name, without ending, for a file that is made of an image.
+    """Return a file name, without ending, for results of an image.
 
-    An id that can name a file is its own name. In others, such as relative paths, what cannot be
-    part of a name is replaced, and a hash of the id keeps equal results apart.
+    If an id can be a file name, it is used unchanged. In other ids, such as relative paths,
+    characters that a name cannot hold are replaced, and a hash of the id keeps similar names apart.
+
+    Example:
+        >>> file_name_of("1fffd2fe"), file_name_of("cats/a.png")
+        ('1fffd2fe', 'cats_a.png-6a432b73')
     """
     safe = re.sub(r'[/\\:*?"<>|\s]|[^\w\-.,+=@~!#%&()\[\]{} \']', "_", image_id)
     if safe == image_id and len(image_id.encode()) <= LONGEST_NAME and image_id[0] != ".":
@@ -71,8 +80,11 @@ def file_name_of(image_id: str) -> str:
 class Pictures:
     """The pictures below a folder.
 
-    paths: relative to the folder, with forward slashes, sorted.
-    passed_over: how many files of each kind are no pictures, such as ".txt" or "links to nothing".
+    Attributes:
+        folder: The folder.
+        paths: The paths relative to the folder, with forward slashes, sorted.
+        passed_over: The number of files that are not pictures by kind, such as ".txt" or "links to
+            nothing".
     """
 
     folder: Path
@@ -83,11 +95,11 @@ class Pictures:
 def pictures_below(folder: Path, *, without: Sequence[Path] = ()) -> Pictures:
     """Find all pictures below a folder by their endings.
 
-    Hidden files and folders are passed over. Links to folders are followed, and each folder is
-    read once, so that loops end.
+    Hidden files and folders are ignored. Links to folders are followed, but each folder is read
+    once, so loops end.
 
     Args:
-        folder: Where to look.
+        folder: The folder to search.
         without: Folders inside it that are left out.
     """
     excluded = [Path(os.path.realpath(other)) for other in without]
@@ -102,9 +114,9 @@ def pictures_below(folder: Path, *, without: Sequence[Path] = ()) -> Pictures:
 
 
 def _files(folder: Path, excluded: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    """Yield the relative path of each file, and why it is no picture, or ""."""
+    """Yield the relative path of each file, and why it is not a picture, or ""."""
     seen: set[str] = set()
-    # Real folders come before links to them, so that their own names are the ones that are kept.
+    # Real folders come before links to them, so that paths contain their own names.
     own, links = [""], list[str]()
     while own or links:
         inside = own.pop() if own else links.pop(0)
@@ -116,7 +128,7 @@ def _files(folder: Path, excluded: Sequence[Path]) -> Iterator[tuple[str, str]]:
             path = f"{inside}/{entry.name}" if inside else entry.name
             if entry.name.startswith("."):
                 continue
-            if os.path.isdir(entry):  # unlike the entry's own method it survives a link to itself
+            if os.path.isdir(entry):  # entry.is_dir() would fail for a link to itself
                 (links if entry.is_symlink() else own).append(path)
             else:
                 yield path, _why_none(entry, path)
@@ -126,7 +138,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
-    except OSError:  # a folder that may not be read, or that has just gone
+    except OSError:  # the folder cannot be read, or was just removed
         return []
 
 

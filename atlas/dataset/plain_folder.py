@@ -1,6 +1,6 @@
-"""A folder of ordinary pictures, without tables: what there is, and what is assumed of it.
+"""Plain folders of ordinary pictures, without tables.
 
-The relative path of a picture is its id, and the subfolder that it lies in is its label.
+The relative path of a picture is its id, and its first subfolder is its label.
 """
 
 import logging
@@ -21,12 +21,20 @@ from atlas.dataset.tables import TABLES, Split
 LOGGER = logging.getLogger(__name__)
 
 COLOUR, GRAY = ("red", "green", "blue"), ("gray",)
-NAMED = 3  # of what is left out
+NAMED = 3  # number of damaged pictures that a message names
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """One picture. label: the first subfolder, or None; header: as its file says."""
+    """One picture of a plain folder.
+
+    Attributes:
+        id: The relative path.
+        split: The split.
+        file: The file.
+        label: The first subfolder, or None.
+        header: The header of the file.
+    """
 
     id: str
     split: Split
@@ -39,12 +47,14 @@ class Picture:
 class PlainFolder:
     """Pictures without tables.
 
-    folders: where the ids of each split start.
-    pictures: those that can be read: labelled ones first, each split in the order of ids.
-    labels: the names of all labels, sorted.
-    channels: ("gray",) where the headers of all pictures show no colour.
-    assumed: what was assumed, in sentences.
-    left_out: what was left out and why, in sentences.
+    Attributes:
+        name: The name of the folder.
+        folders: The folder at which the ids of each split start.
+        pictures: The readable pictures: labelled ones first, each split in the order of ids.
+        labels: The names of all labels, sorted.
+        channels: ("gray",) if the headers of all pictures show no colour, else the three colours.
+        assumed: Sentences that say what was assumed.
+        left_out: Sentences that say what was left out and why.
     """
 
     name: str
@@ -56,18 +66,17 @@ class PlainFolder:
     left_out: tuple[str, ...]
 
     def labels_of(self, picture: Picture) -> tuple[int, ...] | None:
-        """Return the numbers of a picture's labels; None where they are not known (test)."""
+        """Return the label numbers of a picture, or None if they are not known (test)."""
         if picture.split == "test":
             return None
         return () if picture.label is None else (self.labels.index(picture.label),)
 
 
 def is_plain(data: Path) -> bool:
-    """Return whether a folder without `atlas.toml` holds pictures and none of the tables.
+    """Return whether a folder without `atlas.toml` holds pictures and no tables.
 
-    Whoever calls it has looked for `atlas.toml`.
-
-    Channel files of the Human Protein Atlas are no plain pictures: their tables are missing.
+    The caller must check that there is no `atlas.toml`. Channel files of the Human Protein Atlas
+    are not pictures of a plain folder; their tables are missing.
     """
     if not data.is_dir() or any((data / table).exists() for table in TABLES.values()):
         return False
@@ -76,9 +85,13 @@ def is_plain(data: Path) -> bool:
 
 
 def read_plain_folder(data: Path) -> PlainFolder:
-    """Read a plain folder: FOLDER/train and FOLDER/test, or all pictures as labelled ones.
+    """Read a plain folder.
 
-    Raises DataError where no picture can be read.
+    If it has the subfolders train and test, they are the splits. Otherwise all pictures are
+    labelled.
+
+    Raises:
+        DataError: No picture can be read.
     """
     if not (data / "train").is_dir():
         return plain_folder(data.resolve().name, {"train": pictures_below(data)})
@@ -87,23 +100,23 @@ def read_plain_folder(data: Path) -> PlainFolder:
         found["test"] = pictures_below(data / "test")
     inside = [data / split for split in found]
     elsewhere = len(pictures_below(data, without=inside).paths)
-    said = [f"{elsewhere} pictures that lie in neither train/ nor test/"] if elsewhere else []
+    said = [f"{_pictures(elsewhere)} outside train/ and test/"] if elsewhere else []
     return plain_folder(data.resolve().name, found, left_out=said)
 
 
 def pair_of_folders(known: Path, new: Path | None, *, without: Sequence[Path] = ()) -> PlainFolder:
-    """Read a folder of known pictures and, perhaps, one of new ones.
+    """Read a folder of known pictures and, optionally, a folder of new ones.
 
-    A folder inside the other keeps its pictures, and the outer one is read without them.
+    If one folder lies inside the other, its pictures belong to it alone.
 
     Args:
-        known: Labelled pictures: each subfolder is a label.
-        new: Pictures without labels, whatever their subfolders.
-        without: Folders whose pictures are left out, such as the one that results go to.
+        known: Labelled pictures. Each subfolder is a label.
+        new: Pictures without labels. Their subfolders have no meaning.
+        without: Folders whose pictures are left out, such as the folder for results.
 
     Raises:
-        UserError: A folder is missing, is no folder, or is given twice.
-        DataError: A folder has no picture that can be read.
+        UserError: A folder does not exist, is a file, or is given twice.
+        DataError: A folder has no readable picture.
     """
     folders: dict[Split, Path] = {"train": known} if new is None else {"train": known, "test": new}
     for folder in folders.values():
@@ -123,7 +136,11 @@ def pair_of_folders(known: Path, new: Path | None, *, without: Sequence[Path] = 
 def plain_folder(
     name: str, found: Mapping[Split, Pictures], *, left_out: Sequence[str] = ()
 ) -> PlainFolder:
-    """Lay out the pictures that were found. Raises DataError where none of a split can be read."""
+    """Return the pictures that were found as a plain folder.
+
+    Raises:
+        DataError: No picture of a split can be read.
+    """
     pictures: list[Picture] = []
     damaged: list[str] = []
     folders = _starts(found)
@@ -160,7 +177,10 @@ def plain_folder(
 
 
 def warn_of_left_out(folder: PlainFolder) -> None:
-    """Log what was left out, each sentence once in a process: many stages read a folder."""
+    """Log what was left out.
+
+    A process logs each sentence once, because many stages read a folder.
+    """
     where = " and ".join(dict.fromkeys(str(path) for path in folder.folders.values()))
     for text in folder.left_out:
         _warn_once(f"{where}: left out {text}")
@@ -173,14 +193,16 @@ def _warn_once(text: str) -> None:
 
 def _require_folder(folder: Path) -> None:
     if not folder.exists():
-        raise UserError(f"{folder}: no such folder")
+        raise UserError(f"{folder} does not exist; give a folder of pictures")
     if not folder.is_dir():
         raise UserError(f"{folder} is a file; give a folder of pictures")
 
 
 def _starts(found: Mapping[Split, Pictures]) -> dict[Split, Path]:
-    """Where ids start: at each split's folder or, where ids would occur twice, at the folder that
-    all have in common."""
+    """Return the folder at which the ids of each split start.
+
+    It is the folder of the split. If ids would occur twice, it is the folder that all splits share.
+    """
     counts = Counter(path for own in found.values() for path in own.paths)
     folders = {split: own.folder for split, own in found.items()}
     if max(counts.values(), default=0) < 2:
@@ -196,8 +218,8 @@ def _headers(own: Pictures) -> list[Header]:
 
 def _why_empty(own: Pictures, damaged: Sequence[str]) -> str:
     if own.paths:
-        return f"none of its {len(own.paths)} pictures can be read: {damaged[-1]}"
-    return f"no pictures; a picture ends in {', '.join(ENDINGS)}"
+        return f"none of {_pictures(len(own.paths))} can be read: {damaged[-1]}"
+    return f"it has no pictures; the name of a picture ends in {', '.join(ENDINGS)}"
 
 
 def _assumed(
@@ -212,7 +234,7 @@ def _assumed(
         said = f"{_pictures(len(known) - without)} in {where}: each subfolder is a label"
         yield said + (f", and {_pictures(without)} in no subfolder without a label" * bool(without))
     if new := len(pictures) - len(known):
-        yield f"{_pictures(new)} to be looked up, which have no labels"
+        yield f"{_pictures(new)} without labels, to look up"
     if channels == COLOUR:
         yield "colour pictures: 3 channels red, green, blue"
     else:
@@ -233,8 +255,8 @@ def _left_out(found: Mapping[Split, Pictures], damaged: Sequence[str]) -> Iterat
     if kinds:
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         what = (
-            "1 file that is no picture"
+            "1 file that is not a picture"
             if kinds.total() == 1
-            else (f"{kinds.total():,} files that are no pictures")
+            else f"{kinds.total():,} files that are not pictures"
         )
         yield f"{what} ({listed})"

@@ -1,4 +1,4 @@
-"""Fields that are asked for by their ids, by paths to their files, or by folders of files."""
+"""Queries: images that a user names by id, by the path of a file, or by a folder of files."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,12 @@ from atlas.dataset.tables import Split
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """A field to look up.
+    """An image to look up.
 
-    name: its id, or the path as it was given.
-    files: none where there is a problem.
-    problem: why it is no field, or "".
+    Attributes:
+        name: The id, or the path as it was given.
+        files: The files of the image. It is empty if there is a problem.
+        problem: Why the query is not an image, or "".
     """
 
     name: str
@@ -27,9 +28,12 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True)
 class AtlasFiles:
-    """Finds the files of an atlas's images, by id or by one of their paths.
+    """The files of an atlas, which are found by id or by path.
 
-    folders: where the images of each split lie.
+    Attributes:
+        spec: The kind of images.
+        data: The data folder.
+        folders: The folder of the images of each split.
     """
 
     spec: AtlasSpec
@@ -37,7 +41,7 @@ class AtlasFiles:
     folders: dict[Split, Path]
 
     def of_id(self, image_id: str) -> tuple[Path, ...] | None:
-        """Return the files of an id, or None where it is no id of the atlas."""
+        """Return the files of an id, or None if the atlas has no such id."""
         for folder in self.folders.values():
             files = self.spec.files_in(folder, image_id)
             if all(files):
@@ -45,9 +49,12 @@ class AtlasFiles:
         return None
 
     def query(self, text: str) -> Query:
-        """Return the files of an id of the atlas, or of the field that a path belongs to.
+        """Return the files of an id of the atlas, or of the image to which a path belongs.
 
-        A path may name any one channel's file. Raises UserError that says what was looked for.
+        The path may name the file of any channel.
+
+        Raises:
+            UserError: There is no such image. The text says where it was looked for.
         """
         if files := self.of_id(text):
             return Query(name=text, files=files)
@@ -55,40 +62,44 @@ class AtlasFiles:
             return Query(name=text, files=files_beside(Path(text), self.spec))
         raise UserError(
             f"{text}: no image of that id in {self.data} ({', '.join(self.folders)}); "
-            "give an id, or the path of an image file"
+            "give an id of the atlas, or the path of an image file"
         )
 
 
 def open_files(spec: AtlasSpec, data: Path) -> AtlasFiles:
-    """Return where the files of the atlas at `data` are found."""
+    """Return an object that finds the files of the atlas in `data`."""
     return AtlasFiles(spec=spec, data=data, folders=image_folders(data))
 
 
 def find_query(text: str, spec: AtlasSpec, data: Path) -> Query:
-    """As `AtlasFiles.query`, for a single one."""
+    """Return the files of one id or path, see `AtlasFiles.query`."""
     return open_files(spec, data).query(text)
 
 
 def files_beside(path: Path, spec: AtlasSpec) -> tuple[Path, ...]:
-    """Return all files of the field that this file is one of. Raises UserError."""
+    """Return all files of the image to which a file belongs.
+
+    Raises:
+        UserError: The file does not exist, or the file of another channel is missing.
+    """
     if not path.is_file():
-        raise UserError(f"{path}: no such file; give an id, or the path of an image file")
+        raise UserError(f"{path} does not exist; give an id, or the path of an image file")
     if len(spec.file_channels) == 1:
         return (path,)
     image_id = id_of_channel_file(path, spec)
     if image_id is None:
-        raise UserError(f"{path}: its name does not follow {spec.file_pattern}")
+        raise UserError(f"{path}: the name does not follow the pattern {spec.file_pattern}")
     files = []
     for channel in spec.file_channels:
         file = file_of_stem(path.parent, spec.file_stem(image_id, channel))
         if file is None:
-            raise UserError(f"{path}: the channel {channel} is not beside it")
+            raise UserError(f"{path}: the file of channel {channel} is missing in its folder")
         files.append(file)
     return tuple(files)
 
 
 def id_of_channel_file(path: Path, spec: AtlasSpec) -> str | None:
-    """Return the id that a channel's file is named by, or None where it follows no pattern."""
+    """Return the id in the name of a channel's file, or None if the name has another pattern."""
     for channel in spec.file_channels:
         before, after = spec.file_stem("\0", channel).split("\0")
         if path.stem.startswith(before) and path.stem.endswith(after):
@@ -97,10 +108,10 @@ def id_of_channel_file(path: Path, spec: AtlasSpec) -> str | None:
 
 
 def gather_queries(texts: Sequence[str], files: AtlasFiles) -> list[Query]:
-    """Return the fields that ids, files and folders of files stand for, each once.
+    """Return the images that ids, files and folders of files stand for, each image once.
 
-    Channel files of one field are one query, whether they are given or lie in a folder. What is no
-    field has a `problem`, so that it does not lose the others.
+    Channel files of one image are one query, whether they are given or lie in a folder. A text that
+    is not an image becomes a query with a `problem`, so the other queries are still answered.
     """
     queries: list[Query] = []
     seen: set[tuple[str | Path, ...]] = set()
@@ -120,7 +131,7 @@ def _queries_of(text: str, files: AtlasFiles) -> Iterator[Query]:
         return
     found = pictures_below(folder).paths
     if not found:
-        yield Query(name=text, problem=f"{text}: this folder holds no pictures")
+        yield Query(name=text, problem=f"{text}: this folder has no pictures")
     for path in found:
         file = str(folder / path)
         try:

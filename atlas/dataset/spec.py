@@ -1,7 +1,7 @@
-"""What kind of images a folder holds, and where they lie.
+"""The kind of images that a folder holds, and where they lie.
 
-`atlas.toml` says so. Without it, a folder with tables is that of the Human Protein Atlas of 2018,
-and one without tables a plain folder of pictures.
+The file `atlas.toml` describes both. Without it, a folder with tables is read as that of the Human
+Protein Atlas of 2018, and a folder without tables as a plain folder of pictures.
 """
 
 import json
@@ -23,18 +23,22 @@ from atlas.dataset.tables import TABLES, Split
 SPEC_FILE = "atlas.toml"
 KEYS = ("name", "channels", "file_pattern", "labels", "max_value", "images")
 PATH_PATTERN = "{id}"  # ids are the relative paths of their files
-PICTURE_CHANNELS = (1, 3)  # what one file can hold: gray, or red, green and blue
+PICTURE_CHANNELS = (1, 3)  # one file can hold gray, or red, green and blue
 
 
 @dataclass(frozen=True, kw_only=True)
 class AtlasSpec:
-    """One atlas.
+    """The kind of images of an atlas.
 
-    channels: in the order of array axis C.
-    file_pattern: with `{id}`, and `{channel}` where there is a file for each channel; its ending
-        may differ on disk. Without `{channel}` one file holds all three channels as red, green and
-        blue, or the only one. `{id}` alone means that ids are the relative paths of the files.
-    max_value: the count that maps to white; None takes the range of the file's type.
+    Attributes:
+        name: The name of the atlas.
+        channels: The names of the channels in the order of array axis C.
+        file_pattern: The pattern of file names, with `{id}`, and `{channel}` if each channel has a
+            file of its own. The ending of a file may differ. Without `{channel}`, one file holds
+            the only channel or all three as red, green and blue. `{id}` alone means that ids are
+            the relative paths of files.
+        labels: The names of the labels. The number of a label is its position.
+        max_value: The count that becomes white. By default it is the maximum of the file's type.
     """
 
     name: str
@@ -55,22 +59,25 @@ class AtlasSpec:
 
     @property
     def file_channels(self) -> tuple[str, ...]:
-        """The channels that name a file each: one of them where a file holds all."""
+        """The channels that have a file each.
+
+        If one file holds all channels, it is the first channel.
+        """
         return self.channels[:1] if self.whole else self.channels
 
     def names(self, image_id: str) -> bool:
-        """Return whether an id can name the files of an image."""
+        """Return whether an id can be part of the file names of an image."""
         if self.by_path:
             return leads_inside(image_id) and is_picture_name(image_id)
         return bool(image_id) and image_id.isprintable() and not set(image_id) & {"/", "\\"}
 
     def file_stem(self, image_id: str, channel: str) -> str:
-        """The file's name without its ending."""
+        """Return the name of a file without its ending."""
         named = image_id if self.by_path else self.file_pattern.format(id=image_id, channel=channel)
         return os.path.splitext(named)[0] if self.by_path else named.rsplit(".", 1)[0]
 
     def files_in(self, folder: Path, image_id: str) -> tuple[Path | None, ...]:
-        """Return an image's file in a folder for each of `file_channels`, None where missing."""
+        """Return the file of an image for each of `file_channels`, or None if it is missing."""
         if not self.names(image_id):
             return (None,) * len(self.file_channels)
         if self.by_path:
@@ -89,9 +96,12 @@ HPA_2018 = AtlasSpec(
 
 
 def read_spec(data: Path) -> AtlasSpec:
-    """Return what kind of images a data folder holds.
+    """Return the kind of images of a data folder.
 
-    Without `atlas.toml` it is a plain folder of pictures, or HPA 2018. Raises DataError.
+    Without `atlas.toml`, it is a plain folder of pictures, or HPA 2018.
+
+    Raises:
+        DataError: `atlas.toml` is not valid.
     """
     if (data / SPEC_FILE).exists():
         return spec_of({"name": data.name, **_read_toml(data / SPEC_FILE)})
@@ -99,10 +109,13 @@ def read_spec(data: Path) -> AtlasSpec:
 
 
 def image_folders(data: Path) -> dict[Split, Path]:
-    """Return the folder of each split's images, which need not be there. Raises DataError.
+    """Return the folder of the images of each split. The folders need not exist.
 
-    By default they are the subfolders train, external and test; `[images]` of `atlas.toml` names
+    By default they are the subfolders train, external and test. `[images]` of `atlas.toml` names
     others, relative to that file or absolute.
+
+    Raises:
+        DataError: `atlas.toml` is not valid.
     """
     usual = {split: data / split for split in TABLES}
     if (data / SPEC_FILE).exists():
@@ -112,7 +125,7 @@ def image_folders(data: Path) -> dict[Split, Path]:
 
 
 def spec_of_plain(folder: PlainFolder) -> AtlasSpec:
-    """Return what kind of images a plain folder holds."""
+    """Return the kind of images of a plain folder."""
     return AtlasSpec(
         name=folder.name,
         channels=folder.channels,
@@ -122,7 +135,12 @@ def spec_of_plain(folder: PlainFolder) -> AtlasSpec:
 
 
 def spec_text(spec: AtlasSpec, images: Mapping[Split, str] | None = None) -> str:
-    """Return the text of an `atlas.toml`. images: the table `[images]`, if there is to be one."""
+    """Return the text of an `atlas.toml`.
+
+    Args:
+        spec: The kind of images.
+        images: The entries of the table `[images]`, or None to leave it out.
+    """
     lines = [
         f"name = {_quoted(spec.name)}",
         f"channels = [{', '.join(map(_quoted, spec.channels))}]",
@@ -137,7 +155,7 @@ def spec_text(spec: AtlasSpec, images: Mapping[Split, str] | None = None) -> str
 
 
 def _quoted(text: str) -> str:
-    # JSON's quotes are TOML's, but for one control character that JSON leaves as it is.
+    # JSON strings are TOML strings, except for one control character that JSON does not escape.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -161,7 +179,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def spec_of(table: Mapping[str, Any]) -> AtlasSpec:
-    """From the keys of `atlas.toml`, already checked."""
+    """Return the kind of images that the keys of `atlas.toml` describe. They must be valid."""
     return AtlasSpec(
         name=table["name"],
         channels=tuple(table["channels"]),
@@ -173,29 +191,29 @@ def spec_of(table: Mapping[str, Any]) -> AtlasSpec:
 
 def _problems(table: Mapping[str, Any]) -> list[str]:
     unknown = sorted(table.keys() - {*KEYS})
-    found = [f"key {key!r} is unknown; known are {', '.join(KEYS)}" for key in unknown]
+    found = [f"key {key!r} is unknown; known keys are {', '.join(KEYS)}" for key in unknown]
     if not isinstance(table.get("name", ""), str):
         found.append("name must be a text in quotes")
     for key in ("channels", "labels"):
         if key == "labels" and table.get(key) == [] and table.get("file_pattern") == PATH_PATTERN:
-            continue  # a folder of pictures may have none
+            continue  # a folder of pictures may have no labels
         found.extend(_names_problems(key, table.get(key)))
     found.extend(_images_problems(table.get("images", {})))
     if not any(text.startswith("channels") for text in found):
         found.extend(_pattern_problems(table.get("file_pattern"), table["channels"]))
     max_value = table.get("max_value", 1)
     if type(max_value) is not int or not 1 <= max_value <= 65535:
-        found.append(f"max_value {max_value!r} is not a whole number in 1..65535")
+        found.append(f"max_value must be a whole number from 1 to 65535 (got {max_value!r})")
     return found
 
 
 def _names_problems(key: str, value: object) -> list[str]:
     if not isinstance(value, list) or not value:
-        return [f"{key} must be a list of names that is not empty"]
+        return [f"{key} must be a list with at least one name"]
     if not all(isinstance(name, str) and name for name in value):
-        return [f"{key} must hold names in quotes, none of them empty"]
+        return [f"{key} must hold names in quotes, and none may be empty"]
     twice = sorted(name for name, count in Counter(value).items() if count > 1)
-    return [f"{key} has a name twice: {', '.join(twice)}"] if twice else []
+    return [f"{key} has the same name twice: {', '.join(twice)}"] if twice else []
 
 
 def _pattern_problems(pattern: object, channels: list[str]) -> list[str]:
@@ -208,11 +226,11 @@ def _pattern_problems(pattern: object, channels: list[str]) -> list[str]:
     except (ValueError, LookupError, AttributeError, TypeError):
         return [f"file_pattern {pattern!r} is not {example}"]
     if not {"id"} <= fields <= {"id", "channel"}:
-        return [f"file_pattern {pattern!r} must hold {{id}}, and else only {{channel}}"]
+        return [f"file_pattern {pattern!r} must contain {{id}}, and may contain {{channel}}"]
     if pattern == PATH_PATTERN:
         return _picture_problems(pattern, channels)
     if any("/" in name or "\\" in name for name in names):
-        return [f"file_pattern {pattern!r} leads into another folder; images lie in train/, test/"]
+        return [f"file_pattern {pattern!r} must not name a folder; use [images] for folders"]
     if not names[0].lower().endswith(ENDINGS):
         return [f"file_pattern {pattern!r} must end in one of {', '.join(ENDINGS)}"]
     return [] if "channel" in fields else _picture_problems(pattern, channels)
@@ -222,8 +240,8 @@ def _picture_problems(pattern: str, channels: list[str]) -> list[str]:
     if len(channels) in PICTURE_CHANNELS:
         return []
     return [
-        f"file_pattern {pattern!r} must hold {{channel}}: there are {len(channels)} channels, and "
-        "one file holds 1 or 3"
+        f"file_pattern {pattern!r} must contain {{channel}}: there are {len(channels)} channels, "
+        "and one file holds 1 or 3"
     ]
 
 
@@ -231,6 +249,6 @@ def _images_problems(images: object) -> list[str]:
     if not isinstance(images, dict):
         return ["images must be a table [images] of folders"]
     unknown = sorted(images.keys() - {*TABLES})
-    found = [f"[images] {key!r} is unknown; known are {', '.join(TABLES)}" for key in unknown]
+    found = [f"[images] {key!r} is unknown; known keys are {', '.join(TABLES)}" for key in unknown]
     wrong = [key for key, path in images.items() if not isinstance(path, str) or not path]
     return found + [f"[images] {key} must be the path of a folder, in quotes" for key in wrong]

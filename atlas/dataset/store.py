@@ -1,4 +1,4 @@
-"""The image store: every field decoded and resized once, uint8 C x H x W."""
+"""The image store: all images of an atlas, decoded and resized once, uint8 C x H x W."""
 
 import logging
 import threading
@@ -27,14 +27,20 @@ from atlas.dataset.manifest import ImageRow, Manifest
 from atlas.dataset.spec import AtlasSpec
 
 LOGGER = logging.getLogger(__name__)
-Scores = dict[str, NDArray[np.float64]]  # by id, of each channel
+Scores = dict[str, NDArray[np.float64]]  # the score of each channel, by id
 
-LARGEST_PX = 512  # what the fields of 2018 have; larger ones are reduced unless asked otherwise
+LARGEST_PX = 512  # the size of the images of 2018; by default, larger images are reduced to it
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStore:
-    """Fields of one atlas at one size. channels name axis C."""
+    """The images of one atlas at one size.
+
+    Attributes:
+        cache: The row cache that holds the images.
+        channels: The names of axis C.
+        size_px: The side of the square images.
+    """
 
     cache: RowCache
     channels: tuple[str, ...]
@@ -42,25 +48,34 @@ class ImageStore:
 
     @property
     def ids(self) -> tuple[str, ...]:
+        """The ids of the images in order."""
         return self.cache.ids
 
     @property
     def content_hash(self) -> str:
+        """The hash of all ids and images."""
         return self.cache.content_hash
 
     def keys(self, ids: Sequence[str]) -> Sequence[str]:
-        """Of each image's pixels; looking at one raises KeyError for an unknown id."""
+        """Return the hash of the pixels of each image.
+
+        Accessing the hash of an unknown id raises KeyError.
+        """
         return self.cache.row_hashes(ids)
 
     def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
-        """uint8 N x C x size x size, in the order of ids. Raises KeyError for an unknown id."""
+        """Return images, uint8 N x C x size x size, in the order of ids.
+
+        Raises:
+            KeyError: An id is unknown.
+        """
         if not ids:
             return np.empty((0, len(self.channels), self.size_px, self.size_px), np.uint8)
         return np.asarray(self.cache.read(ids), dtype=np.uint8)
 
 
 def native_size_px(manifest: Manifest, *, at_most_px: int = LARGEST_PX) -> int:
-    """The commonest longer side of the atlas's images, bounded."""
+    """Return the most common longer side of the images, at most `at_most_px`."""
     sides = Counter(max(row.width_px, row.height_px) for row in manifest.rows)
     return min(at_most_px, max(sides, key=lambda side: (sides[side], side), default=at_most_px))
 
@@ -73,12 +88,21 @@ def fill_store(
     on_stored: OnStored = lambda rows: None,
     require_wanted: Callable[[], None] = lambda: None,
 ) -> ImageStore:
-    """The store of a manifest, made or completed below `folder`: what is there is kept.
+    """Return the store of a manifest below `folder`, and decode the images that it lacks.
 
-    Stores of other sizes lie beside it under other names. Raises DataError with every file whose
-    pixels cannot be read. Beside the images it writes `disagreements.csv`, and says so where a
-    field's channels do not seem to belong together. on_stored: see `fill_rows`. require_wanted:
-    is called before each image, and raises where nobody wants the rest.
+    Stores of other sizes lie beside it under other names. The table `disagreements.csv` beside the
+    images lists channels that do not seem to belong to their image, and a warning names it.
+
+    Args:
+        manifest: The images.
+        folder: The folder of all stores.
+        size_px: The side of the square images.
+        on_stored: See `fill_rows`.
+        require_wanted: A function that is called before each image and raises if the remaining
+            images are no longer wanted.
+
+    Raises:
+        DataError: Files cannot be read. All of them are listed.
     """
     scores: Scores = {}
 
@@ -106,10 +130,11 @@ def fill_store(
 
 @contextmanager
 def store_being_filled(manifest: Manifest, folder: Path, *, size_px: int) -> Iterator[ImageStore]:
-    """As `fill_store`, but gives the store at once: whoever asks for an image waits until it is
-    there. At the end of the block all is there, or what went wrong is raised.
+    """Yield the store of a manifest at once, while another thread fills it.
 
-    An error of the block, or Ctrl-C, ends the filling after the images that are being decoded.
+    Reading an image waits until it is stored. At the end of the block, all images are stored, or
+    the error of `fill_store` is raised. After an error in the block or Ctrl-C, the images that are
+    being decoded are finished and no others are started.
     """
     rows = _RowsToCome()
     cache = RowCache(
@@ -134,9 +159,10 @@ def store_being_filled(manifest: Manifest, folder: Path, *, size_px: int) -> Ite
 
 
 def read_images(manifest: Manifest, ids: Sequence[str], *, size_px: int) -> NDArray[np.uint8]:
-    """A few images as a store of that size has them, without one: uint8 N x C x size x size.
+    """Return a few images as a store of that size holds them, without a store: N x C x size x size.
 
-    Raises DataError with every file whose pixels cannot be read.
+    Raises:
+        DataError: Files cannot be read. All of them are listed.
     """
     fields, problems = _decode(manifest, ids, size_px)
     if problems:
@@ -145,7 +171,7 @@ def read_images(manifest: Manifest, ids: Sequence[str], *, size_px: int) -> NDAr
 
 
 def fingerprint(row: ImageRow) -> str:
-    """Changes when a file does, without reading it."""
+    """Return a text that changes when a file of an image changes, without reading the files."""
     stats = [file.stat() for file in row.files]
     return "".join(f"|{stat.st_size},{stat.st_mtime_ns}" for stat in stats)
 
@@ -153,10 +179,14 @@ def fingerprint(row: ImageRow) -> str:
 def _report_disagreements(
     store: ImageStore, scores: Scores, require_wanted: Callable[[], None]
 ) -> None:
-    """Writes `disagreements.csv` beside the images: id, channel, score, the least score first.
+    """Write `disagreements.csv` beside the images: id, channel and score, lowest score first.
 
-    scores: those that are known; other fields are scored now. They are kept, and what is found is
-    said when the table is another.
+    The scores are cached, and a warning is logged when the table changes.
+
+    Args:
+        store: The image store.
+        scores: The scores that are known. Other images are scored here.
+        require_wanted: See `fill_store`.
     """
 
     def score(image_id: str) -> NDArray[np.float64]:
@@ -188,8 +218,8 @@ def _report_disagreements(
     if low and path.read_bytes() != before:
         count = table["id"].nunique()
         LOGGER.warning(
-            f"{count} of {len(store.ids)} fields have a channel that does not seem to belong: "
-            f"{path}"
+            f"{count} of {len(store.ids)} images have a channel that does not seem to belong to "
+            f"them; check the files listed in {path}"
         )
 
 
@@ -200,9 +230,14 @@ def _decode(
     scores: Scores | None = None,
     require_wanted: Callable[[], None] = lambda: None,
 ) -> tuple[NDArray[np.uint8], list[str]]:
-    """Fields, N x C x size x size, and a line for each that cannot be read.
+    """Return images, N x C x size x size, and a line for each image that cannot be read.
 
-    scores: is given those of each field with several channels, while it is at hand.
+    Args:
+        manifest: All images.
+        ids: The ids of the images to decode.
+        size_px: The side of the square images.
+        scores: A dict to which the scores of images with several files are added.
+        require_wanted: See `fill_store`.
     """
     spec = manifest.spec
     fields = np.zeros((len(ids), len(spec.channels), size_px, size_px), np.uint8)
@@ -222,7 +257,7 @@ def _decode(
         except ImageProblem as problem:
             return said_of_file(row, spec, problem)
         if scores is not None and _may_be_mixed_up(spec):
-            # It holds the interpreter: threads that wait for it here do not slow one another down.
+            # This holds the interpreter lock, so threads wait here and do not slow each other down.
             with one_at_a_time, stage("comparing channels", items=1):
                 scores[row.id] = coherence_scores(fields[n])
         return ""
@@ -232,12 +267,12 @@ def _decode(
 
 
 def _may_be_mixed_up(spec: AtlasSpec) -> bool:
-    """Whether a channel's file could be that of another field."""
+    """Return whether the file of a channel could belong to another image."""
     return len(spec.file_channels) > 1
 
 
 def _every_problem(manifest: Manifest, size_px: int) -> list[str]:
-    """Decodes all images, storing none, so that the user hears of every broken one at once."""
+    """Decode all images without storing them, so that the user sees all damaged files at once."""
     step = rows_that_fit(len(manifest.spec.channels) * size_px**2)
     blocks = (manifest.ids[start : start + step] for start in range(0, len(manifest.ids), step))
     return [line for block in blocks for line in _decode(manifest, block, size_px)[1]]
@@ -261,11 +296,11 @@ def _provenance(manifest: Manifest, size_px: int) -> dict[str, Any]:
 
 
 class _Stopped(Exception):
-    """Ends the filling, and whoever waits for its images, where nobody wants the rest."""
+    """The remaining images are not wanted, so filling the store ends."""
 
 
 class _RowsToCome(Mapping[str, StoredRow]):
-    """Rows by id. Looking at one waits for it; after a failure that error is raised."""
+    """Rows by id. Accessing a row waits until it is stored, or raises the error of the filling."""
 
     filling: Future[ImageStore]
 

@@ -1,6 +1,6 @@
-"""The tables of a data folder: rows that say where they stand, and what is wrong with them.
+"""The tables of a data folder: their rows, the lines of the rows, and their problems.
 
-Nothing is raised here: problems gather, so that a user hears of all of them at once.
+Nothing is raised here. Problems are collected, so that a user sees all of them at once.
 """
 
 import csv
@@ -15,7 +15,7 @@ from atlas.dataset.labels import distinct_labels, label_problems
 
 Split = Literal["train", "external", "test"]
 
-# Where the rows of each split stand.
+# The table of each split.
 TABLES: dict[Split, str] = {
     "train": "train.csv",
     "external": "external.csv",
@@ -26,7 +26,14 @@ GROUPS_TABLE = "groups.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A table's row before its files are known. where: table and line, for messages."""
+    """A row of a table before its files are known.
+
+    Attributes:
+        where: The table and line, for messages.
+        id: The id of the image.
+        split: The split of the image.
+        labels: See `ImageRow`, as for the other attributes.
+    """
 
     where: str
     id: str
@@ -46,12 +53,19 @@ def read_labelled(
     hpa_ids: bool,
     may_lack_labels: bool = False,
 ) -> Iterator[Draft]:
-    """The rows of a table with Id, Target and perhaps Identity and Parent; external.csv may have
-    none.
+    """Yield the rows of a labelled table, with Id, Target, and perhaps Identity and Parent.
 
-    hpa_ids: whether ids are read as those of HPA v18. Without a column Identity it is then the
-    antibody. An identity ties its fields, those of a well among them; where there is none the well
-    is the group. may_lack_labels: whether a Target may be empty.
+    An identity groups its images, including those of one well. Without an identity, the images of a
+    well form a group.
+
+    Args:
+        path: The table. external.csv may have no rows.
+        split: The split of the rows.
+        label_count: The number of labels of the atlas.
+        problems: The list to which problems are added.
+        hpa_ids: Whether ids are parsed as those of HPA v18. Without a column Identity, the antibody
+            of an id is then its identity.
+        may_lack_labels: Whether a Target may be empty.
     """
     for where, row in table_rows(
         path, ("Id", "Target"), problems, may_be_empty=split == "external"
@@ -72,69 +86,73 @@ def read_labelled(
 
 
 def read_test(path: Path, problems: list[str]) -> Iterator[Draft]:
-    """The rows of sample_submission.csv; none where there is no such table."""
+    """Yield the rows of sample_submission.csv, if the table exists."""
     if path.exists():
         for where, row in table_rows(path, ("Id",), problems):
             yield Draft(where=where, id=row["Id"], split="test")
 
 
 def read_groups(path: Path, known_ids: Collection[str], problems: list[str]) -> dict[str, str]:
-    """Id -> Group of groups.csv, which may be empty; nothing where there is no such table."""
+    """Return the Group of each Id in groups.csv. The table may be empty or missing."""
     groups: dict[str, str] = {}
     seen: dict[str, str] = {}
     rows = table_rows(path, ("Id", "Group"), problems, may_be_empty=True) if path.exists() else ()
     for where, row in rows:
         image_id = row["Id"]
         if image_id not in known_ids:
-            problems.append(f"{where}: id {image_id!r} stands in no other table; leave it out")
+            problems.append(f"{where}: id {image_id!r} is in no other table; remove the row")
         elif image_id in seen:
-            problems.append(f"{where}: id {image_id} stands already in {seen[image_id]}; keep one")
+            problems.append(f"{where}: id {image_id} is already in {seen[image_id]}; keep one")
         elif not row["Group"]:
-            problems.append(f"{where}: no Group; leave out what is in none")
+            problems.append(f"{where}: Group is empty; fill it in or remove the row")
         else:
             seen[image_id], groups[image_id] = where, row["Group"]
     return groups
 
 
 def id_problems(drafts: Sequence[Draft], names: Callable[[str], bool]) -> Iterator[str]:
-    """Ids that are empty, cannot name a file, or occur twice, within a table or across them.
+    """Yield a problem for each id that is empty, cannot name a file, or occurs twice.
 
-    names: says whether an id can name the files of an image.
+    Ids must differ within a table and across tables.
+
+    Args:
+        drafts: The rows of all tables.
+        names: A function that returns whether an id can be part of file names.
     """
     seen: dict[str, str] = {}
     for draft in drafts:
         if not draft.id:
-            yield f"{draft.where}: no Id"
+            yield f"{draft.where}: Id is empty"
         elif not names(draft.id):
             yield (
-                f"{draft.where}: id {draft.id!r} cannot be part of a file's name (a path separator "
-                "or an unprintable character), or is no path of a picture where ids are paths"
+                f"{draft.where}: id {draft.id!r} cannot be part of a file name (it has a path "
+                "separator or an unprintable character), or is not the path of a picture"
             )
         elif draft.id in seen:
-            yield f"{draft.where}: id {draft.id} stands already in {seen[draft.id]}; keep one"
+            yield f"{draft.where}: id {draft.id} is already in {seen[draft.id]}; keep one"
         else:
             seen[draft.id] = draft.where
 
 
 def parent_problems(drafts: Sequence[Draft]) -> Iterator[str]:
-    """Parents that are no labelled image, or the row itself: they would tie nothing."""
+    """Yield a problem for each Parent that is not a labelled image, or is the row itself."""
     labelled = {draft.id for draft in drafts if draft.split != "test"}
     for draft in drafts:
         if draft.parent == draft.id:
-            yield f"{draft.where}: id {draft.id} is its own Parent; an original has none"
+            yield f"{draft.where}: id {draft.id} is its own Parent; leave Parent empty"
         elif draft.parent is not None and draft.parent not in labelled:
             yield (
-                f"{draft.where}: Parent {draft.parent!r} is no labelled image; "
-                "leave out what was made from it too"
+                f"{draft.where}: Parent {draft.parent!r} is not a labelled image; "
+                "add it, or remove this row"
             )
 
 
 def table_rows(
     path: Path, columns: tuple[str, ...], problems: list[str], *, may_be_empty: bool = False
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """(where, row) of each line that is not blank; fields without the white space around them.
+    """Yield (where, row) of each line that is not blank, without white space around the cells.
 
-    What is wrong with the file as a table is added to `problems`.
+    Problems of the file as a table are added to `problems`.
     """
     text = _text(path, columns, problems)
     if text is None:
@@ -145,15 +163,15 @@ def table_rows(
         missing = [column for column in columns if column not in (reader.fieldnames or ())]
         if missing:
             header = ", ".join(repr(name) for name in reader.fieldnames or ()) or "nothing"
-            problems.append(f"{path.name} line 1: no column {', '.join(missing)} in {header}")
+            problems.append(f"{path.name}, line 1: no column {', '.join(missing)} in {header}")
             return
         for count, row in enumerate(reader, start=1):  # noqa: B007
-            where = f"{path.name} line {reader.line_num}"
+            where = f"{path.name}, line {reader.line_num}"
             if row.pop(None, None):
-                problems.append(f"{where}: more fields than columns; labels are joined by spaces")
+                problems.append(f"{where}: more cells than columns; separate labels by spaces")
             yield where, {name: (value or "").strip() for name, value in row.items()}
     except csv.Error as error:
-        problems.append(f"{path.name} line {reader.line_num}: {error}")
+        problems.append(f"{path.name}, line {reader.line_num}: {error}")
         return
     if not count and not may_be_empty:
         problems.append(f"{path.name} has no rows")
@@ -166,10 +184,10 @@ def _text(path: Path, columns: tuple[str, ...], problems: list[str]) -> str | No
         problems.append(f"{path.name} is missing; it needs the columns {', '.join(columns)}")
         return None
     try:
-        return encoded.decode("utf-8-sig")  # spreadsheets put a byte-order mark in front
+        return encoded.decode("utf-8-sig")  # spreadsheets write a byte-order mark at the start
     except UnicodeDecodeError as error:
         line = encoded[: error.start].count(b"\n") + 1
-        problems.append(f"{path.name} line {line}: not UTF-8 text; save the table as UTF-8")
+        problems.append(f"{path.name}, line {line}: not UTF-8 text; save the table as UTF-8")
         return None
 
 

@@ -1,4 +1,4 @@
-"""What is known of test images: `DATA/truth.csv`."""
+"""The file `truth.csv`, which holds the known labels of test images."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +18,13 @@ NEEDED = ("Id", "Target")
 
 
 def read_truth(data: Path) -> pd.DataFrame | None:
-    """Return the rows of `DATA/truth.csv`, all texts, or None where there is no such file.
+    """Return the rows of `truth.csv` in a data folder as texts, or None if the file does not exist.
 
-    Id and Target are always there; relation, source and edit where the file has them.
+    The columns Id and Target are required; relation, source and edit are optional.
 
     Raises:
-        DataError: The file is no table, or rows of it are wrong; every problem has its line.
+        DataError: The file is not a table, or rows are wrong. Every problem is listed with its
+            line.
     """
     if not (data / TRUTH_FILE).exists():
         return None
@@ -42,10 +43,10 @@ def _problems(
     for where, row in rows:
         image_id, relation = row["Id"], row.get("relation")
         if image_id not in test_ids:
-            yield f"{where}: {image_id} is no test image of sample_submission.csv"
+            yield f"{where}: {image_id} is not a test image of sample_submission.csv"
         if image_id in seen:
-            yield f"{where}: {image_id} stands already in {seen[image_id]}; keep one"
+            yield f"{where}: {image_id} is already in {seen[image_id]}; keep one"
         yield from (f"{where}: {image_id}: {p}" for p in label_problems(row["Target"], label_count))
         if relation == SAME_IMAGE and not row.get("source"):
-            yield f"{where}: {image_id}: a row of relation {relation} needs a source"
+            yield f"{where}: {image_id}: source is empty; relation {relation} needs one"
         seen.setdefault(image_id, where)

@@ -1,4 +1,7 @@
-"""Networks as ONNX files, for programs without torch. Axes: N images, C channels, H x W pixels."""
+"""Networks as ONNX files, for programs without torch.
+
+Axes: N images, C channels, H x W pixels.
+"""
 
 import warnings
 from collections.abc import Mapping
@@ -20,20 +23,29 @@ NEEDED = ("onnx", "onnxscript")
 def write_onnx(
     network: nn.Module, path: Path, *, shape_CHW: tuple[int, int, int], about: Mapping[str, str]
 ) -> None:
-    """Input `images` uint8 N x C x H x W for any N, output `vectors`; `about` becomes metadata.
+    """Write a network as an ONNX file.
 
-    Raises UserError where a package is missing.
+    Its input `images` is uint8 N x C x H x W for any N, and its output is `vectors`.
+
+    Args:
+        network: The network.
+        path: The file to write.
+        shape_CHW: The shape of an image.
+        about: The metadata of the file.
+
+    Raises:
+        UserError: A package is missing.
     """
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         verb = "is" if len(missing) == 1 else "are"
         raise UserError(
-            f"{' and '.join(missing)} {verb} not installed: {install_command('onnx')} brings them"
+            f"{' and '.join(missing)} {verb} not installed: run  {install_command('onnx')}"
         )
     was_training = network.training
     batch = torch.zeros((2, *shape_CHW), dtype=torch.uint8)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter's own, of torch's own
+            warnings.simplefilter("ignore")  # the exporter warns of code inside torch
             program = torch.onnx.export(
                 network.eval().cpu(),
                 (batch,),
@@ -46,8 +58,8 @@ def write_onnx(
     finally:
         network.train(was_training)
     if program is None:
-        raise ValueError("torch.onnx gave no program")
-    for node in program.model.graph:  # where each line of code lay on this machine
+        raise ValueError("torch.onnx exported no program")
+    for node in program.model.graph:  # the metadata would hold paths of this machine
         node.metadata_props.clear()
     program.model.metadata_props.update(about)
     with written_beside(path) as beside:
@@ -55,10 +67,12 @@ def write_onnx(
 
 
 def can_run() -> bool:
+    """Return whether onnxruntime is installed."""
     return find_spec("onnxruntime") is not None
 
 
 def run_onnx(path: Path, images_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the output of an ONNX file for images, N x C x H x W."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

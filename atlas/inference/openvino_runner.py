@@ -1,7 +1,8 @@
-"""Networks on OpenVINO: exported to files, and run from these files without torch.
+"""Networks that run on OpenVINO: exported to files, and run from these files without torch.
 
-A model that is still in memory from its conversion gives other bits than the same one read from its
-file, so everything is run from files. Only an export loads torch, whose loading takes seconds.
+A model in memory, just after its conversion, gives other bits than the same model read from its
+file, so all networks are run from files. Only the export loads torch, which takes seconds.
+
 Axes: B images of a batch, C channels, H x W pixels.
 """
 
@@ -33,26 +34,28 @@ CAPABILITIES: dict[Precision, str] = {"float32": "FP32", "bfloat16": "BF16", "in
 
 
 def installed(package: str = "openvino") -> bool:
+    """Return whether a package is installed."""
     return find_spec(package) is not None
 
 
 def has_precision(precision: Precision) -> bool:
-    """Whether the processor has it, by OpenVINO's own list."""
+    """Return whether OpenVINO reports that the processor supports a precision."""
     found = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return CAPABILITIES[precision] in found
 
 
 class OpenVinoRunner:
-    """Batches of the shape that the model in `folder` was exported for, several at a time.
+    """Run batches, several at a time, of the shape for which the model in `folder` was exported.
 
-    Raises UserError for a model that cannot be read.
+    Raises:
+        UserError: The model cannot be read.
     """
 
     def __init__(self, folder: Path, precision: Precision) -> None:
         hints = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "PERFORMANCE_HINT": "THROUGHPUT",
-            "ENABLE_CPU_PINNING": False,  # other work may want the same core
+            "ENABLE_CPU_PINNING": False,  # other work may need the same core
         }
         try:
             self._model = _core().compile_model(str(folder / MODEL_FILE), "CPU", hints)
@@ -64,10 +67,12 @@ class OpenVinoRunner:
 
     @property
     def batch_size(self) -> int:
+        """The number of images of every batch."""
         return int(self._model.input(0).shape[0])
 
     def run(self, batches_BCHW: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        rows: dict[int, NDArray[np.float32]] = {}  # they need not end in order
+        """Return the outputs of all batches, N x D."""
+        rows: dict[int, NDArray[np.float32]] = {}  # batches may end in any order
 
         def keep(request: Any, begun: tuple[int, ExitStack]) -> None:
             number, span = begun
@@ -78,7 +83,7 @@ class OpenVinoRunner:
         queue.set_callback(keep)
         with _finished(queue):
             for number, images in enumerate(batches_BCHW):
-                queue.get_idle_request_id()  # waits for one
+                queue.get_idle_request_id()  # waits for an idle request
                 span = ExitStack()
                 span.enter_context(stage("network", items=len(images)))
                 queue.start_async({0: images}, (number, span))
@@ -87,23 +92,26 @@ class OpenVinoRunner:
 
 @contextmanager
 def _finished(queue: Any) -> Iterator[None]:
-    """Wait for all batches at the end; after an error or Ctrl-C none of them is computed to its
-    end. A batch that a thread still computes must not outlive the queue."""
+    """Wait for all batches at the end of the block, or cancel them after an error or Ctrl-C.
+
+    A batch that a thread still computes must not outlive the queue.
+    """
     try:
         yield
     except BaseException:
         for request in queue:
             request.cancel()
-        with suppress(RuntimeError):  # which says that they were cancelled
+        with suppress(RuntimeError):  # this error says that the requests were cancelled
             queue.wait_all()
         raise
     queue.wait_all()
 
 
 def export(network: "nn.Module", folder: Path, *, shape_BCHW: tuple[int, int, int, int]) -> None:
-    """Write a network that takes uint8 batches of this shape, in float32.
+    """Write a network that accepts uint8 batches of this shape, in float32.
 
-    Raises UserError for a network that OpenVINO cannot take.
+    Raises:
+        UserError: OpenVINO cannot convert the network.
     """
     import torch
 
@@ -111,14 +119,14 @@ def export(network: "nn.Module", folder: Path, *, shape_BCHW: tuple[int, int, in
     batch = torch.zeros(shape_BCHW, dtype=torch.uint8)
     try:
         with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tracing lists what it takes for constant: all may be
+            warnings.simplefilter("ignore")  # tracing warns of values that it treats as constant
             model = _openvino().convert_model(
                 network.eval().cpu(),
                 example_input=batch,
                 input=[(list(shape_BCHW), _openvino().Type.u8)],
             )
-    except Exception as error:  # of a dozen kinds, in many lines
-        raise UserError(f"OpenVINO cannot take this network ({_in_a_line(error)})") from error
+    except Exception as error:  # OpenVINO raises many types of exceptions
+        raise UserError(f"OpenVINO cannot convert this network ({_in_a_line(error)})") from error
     finally:
         network.train(was_training)
     _save(model, folder)
@@ -127,18 +135,24 @@ def export(network: "nn.Module", folder: Path, *, shape_BCHW: tuple[int, int, in
 def quantise(
     source: Path, folder: Path, batches_BCHW: Sequence[NDArray[np.uint8]], *, part: str
 ) -> None:
-    """Write the exported model `source` with one part of it in 8 bits, whose ranges are measured
-    on these batches.
+    """Write the exported model `source` with one part of it in 8 bits.
 
-    part: the network's attribute that does nearly all of the work. The rest stays exact.
+    The ranges of its values are measured on the given batches.
+
+    Args:
+        source: The folder of the exported model.
+        folder: The folder for the new model.
+        batches_BCHW: The batches for the measurement.
+        part: The attribute of the network that does nearly all of the work. The other parts keep
+            their precision.
     """
     exact = _core().read_model(str(source / MODEL_FILE))
-    # It asks torch for CUDA's compiler, and torch warns where there is none.
+    # nncf asks torch for the CUDA compiler, and torch warns if there is none.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import nncf
 
     nncf.set_log_level(logging.ERROR)
-    # Operations are named by the attribute they were traced in, or by torch's own name outside.
+    # An operation is named by the attribute in which it was traced, or else by its name in torch.
     rest = nncf.IgnoredScope(patterns=[rf"^(aten::|__module\.(?!{part})).*"], validate=False)
     model = nncf.quantize(
         exact,
@@ -150,19 +164,19 @@ def quantise(
 
 
 def model_hash(folder: Path) -> str:
+    """Return a hash of the files of an exported model."""
     return content_hash(*((folder / name).read_bytes() for name in (MODEL_FILE, WEIGHTS_FILE)))
 
 
 def _in_a_line(error: Exception) -> str:
-    """The last line of what OpenVINO says; before that it names its own files."""
+    """Return the last line of an error, because the lines before it name files of OpenVINO."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:200] if lines else type(error).__name__
 
 
 @cache
 def _openvino() -> Any:
-    # Conversion and quantisation report their use over the network, unless the package that does
-    # it cannot be imported.
+    # Conversion and quantisation send telemetry unless this package cannot be imported.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
 
@@ -181,8 +195,10 @@ def _save(model: Any, folder: Path) -> None:
 
 
 def _number_names(model: Any) -> None:
-    """OpenVINO names by what a process has made so far: `Add_4711`; here by place in the model, so
-    that equal models are equal files."""
+    """Name operations by their place in the model, so that equal models give equal files.
+
+    OpenVINO numbers names by the operations that the process has made so far, such as `Add_4711`.
+    """
     model.set_friendly_name("model")
     for number, operation in enumerate(model.get_ordered_ops()):
         own = re.sub(r"_\d+(?=$|/)", f"_n{number}", operation.get_friendly_name(), count=1)

@@ -1,6 +1,8 @@
-"""Rows of a network's output, the same bit for bit in every run and beside any batch-mates.
+"""Runners compute the outputs of a network. Equal images give equal bits in every run.
 
-No torch here, whose loading takes seconds: exported networks run without it.
+The outputs of an image do not depend on the other images of its batch. This module does not import
+torch, which takes seconds, because exported networks run without it.
+
 Axes: N images, B images of a batch, D outputs.
 """
 
@@ -14,31 +16,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 BATCH_SIZE = 16
-BATCHES_AHEAD = 2  # read while the network is busy
+BATCHES_AHEAD = 2  # number of batches that are read while the network runs
 
 ReadImages = Callable[[Sequence[str]], NDArray[np.uint8]]
 
 
 class Runner(Protocol):
-    """A network ready to run.
+    """A network that is ready to run.
 
-    batch_size: images of every batch. Libraries choose their kernels, and with them the order of
-    sums, by the shape of what they are given, so all batches have the same.
+    All batches have the same shape, because libraries choose their kernels, and so the order of
+    sums, by the shape of the input.
     """
 
     @property
-    def batch_size(self) -> int: ...
+    def batch_size(self) -> int:
+        """The number of images of every batch."""
+        ...
 
     def run(self, batches_BCHW: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Outputs of all batches one behind the other, N x D; of at least one batch."""
+        """Return the outputs of all batches, N x D. There must be at least one batch."""
         ...
 
 
 def rows_of(runner: Runner, read: ReadImages, ids: Sequence[str]) -> NDArray[np.float32]:
-    """Outputs of the images, float32 N x D, in the order of ids.
+    """Return the outputs of images, float32 N x D, in the order of their ids.
 
-    read: ids -> uint8 N x C x H x W; asked for one batch at a time, by another thread, so that the
-    network does not wait for it. The last batch is padded.
+    Args:
+        runner: The network.
+        read: A function from ids to images, uint8 N x C x H x W. Another thread calls it for one
+            batch at a time, so that the network does not wait.
+        ids: The ids of the images. The last batch is padded.
     """
     if not ids:
         return np.empty((0, 0), np.float32)
@@ -48,7 +55,7 @@ def rows_of(runner: Runner, read: ReadImages, ids: Sequence[str]) -> NDArray[np.
 
 
 def padded(images_NCHW: NDArray[np.uint8], batch_size: int) -> NDArray[np.uint8]:
-    """At most a batch of images as a whole one: the last comes again."""
+    """Fill a batch by repeating its last image."""
     missing = batch_size - len(images_NCHW)
     if missing == 0:
         return images_NCHW
@@ -68,5 +75,5 @@ def _read_ahead(
         while waiting:
             yield waiting.popleft().result()
     finally:
-        # After an error or Ctrl-C a read may still wait for images that nobody makes any more.
+        # After an error or Ctrl-C, a read may still wait for images that will never be stored.
         pool.shutdown(wait=False, cancel_futures=True)

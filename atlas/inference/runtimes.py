@@ -1,6 +1,6 @@
-"""Which runtimes this machine has, and a network on the one that was chosen.
+"""The runtimes of this machine, and runners for a network.
 
-torch, whose loading takes seconds, is imported where it is needed: exported networks are not.
+torch, which takes seconds to load, is imported only where it is needed.
 """
 
 from importlib.metadata import version
@@ -22,14 +22,16 @@ from atlas.inference.settings import (
 if TYPE_CHECKING:
     from torch import nn
 
-EXACTER: tuple[Precision, ...] = ("int8", "bfloat16", "float32")
+EXACTER: tuple[Precision, ...] = ("int8", "bfloat16", "float32")  # from least to most exact
 
 
 def candidates(options: RuntimeOptions) -> tuple[RuntimeChoice, ...]:
-    """What was asked for, then what takes its place should it fail its check: ever more exact, and
-    torch in float32 at last.
+    """Return the requested runtime, then the alternatives if it fails its check.
 
-    Raises UserError for what this machine does not have.
+    The alternatives are more and more exact. The last one is torch in float32.
+
+    Raises:
+        UserError: This machine does not have the requested runtime.
     """
     runtime = options.runtime if options.runtime != "auto" else _own_runtime(options)
     precision = options.precision if options.precision != "auto" else _own_precision(runtime)
@@ -45,19 +47,19 @@ def candidates(options: RuntimeOptions) -> tuple[RuntimeChoice, ...]:
 
 
 def problem(choice: RuntimeChoice) -> str:
-    """Why it cannot be had here and what to do about it; empty where it can."""
+    """Return why a runtime is not available and what to do about it, or "" if it is available."""
     if choice.runtime == "torch":
         return _torch_problem(choice.precision)
     for package in ("openvino", *(["nncf"] if choice.precision == "int8" else [])):
         if not openvino_runner.installed(package):
-            return f"{package} is not installed: {install_command('fast')} brings it"
+            return f"{package} is not installed: run  {install_command('fast')}"
     if not openvino_runner.has_precision(choice.precision):
-        return f"this processor has no {choice.precision}; give --precision float32"
+        return f"this processor does not support {choice.precision}; use --precision float32"
     return ""
 
 
 def versions(choice: RuntimeChoice) -> dict[str, str]:
-    """Of what the numbers follow from."""
+    """Return the versions of the packages on which the outputs of a network depend."""
     names = ["torch", "timm"]
     if choice.runtime == "openvino":
         names.append("openvino")
@@ -67,9 +69,16 @@ def versions(choice: RuntimeChoice) -> dict[str, str]:
 def open_runner(
     network: "nn.Module", choice: RuntimeChoice, *, batch_size: int, model: Path | None
 ) -> Runner:
-    """model: the folder of the exported network, which OpenVINO runs in place of `network`.
+    """Return a runner for a network.
 
-    Raises UserError where this machine cannot run it so.
+    Args:
+        network: The network.
+        choice: The runtime and precision.
+        batch_size: The number of images of a batch.
+        model: The folder of the exported network, which OpenVINO runs in place of `network`.
+
+    Raises:
+        UserError: This machine does not have the runtime.
     """
     if wrong := problem(choice):
         raise UserError(f"{choice}: {wrong}")
@@ -78,7 +87,7 @@ def open_runner(
 
         return TorchRunner(network, batch_size=batch_size, precision=choice.precision)
     if model is None:
-        raise ValueError("OpenVINO runs exported networks only")
+        raise ValueError("OpenVINO runs only exported networks; give the folder of one")
     return OpenVinoRunner(model, choice.precision)
 
 
@@ -91,7 +100,10 @@ def _own_runtime(options: RuntimeOptions) -> RuntimeName:
 
 
 def _own_precision(runtime: RuntimeName) -> Precision:
-    """On a processor torch gains from bfloat16 too, but OpenVINO gains more."""
+    """Return the fastest precision of a runtime on this machine.
+
+    On a processor, torch gains from bfloat16 too, but OpenVINO gains more.
+    """
     if runtime == "torch":
         from atlas.training.precision import gpu_has_bfloat16
 
@@ -103,11 +115,11 @@ def _own_precision(runtime: RuntimeName) -> Precision:
 
 def _torch_problem(precision: Precision) -> str:
     if precision == "int8":
-        return "int8 is OpenVINO's; give --runtime openvino"
+        return "int8 needs OpenVINO; use --runtime openvino"
     import torch
 
     from atlas.training.precision import gpu_has_bfloat16
 
     if precision == "bfloat16" and torch.cuda.is_available() and not gpu_has_bfloat16():
-        return "this GPU has no bfloat16; give --precision float32"
+        return "this GPU does not support bfloat16; use --precision float32"
     return ""

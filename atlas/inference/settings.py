@@ -1,5 +1,7 @@
-"""What runs a network, and in which numbers. Only the standard library here, so that `--help` is
-instant."""
+"""Settings that choose the runtime of a network and its precision.
+
+Only the standard library is imported here, so that `--help` is fast.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,13 +12,13 @@ Precision = Literal["float32", "bfloat16", "int8"]
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeOptions:
-    """What a command may ask for.
+    """The runtime and precision that a command may ask for.
 
     Args:
-        runtime: torch, openvino, or auto, which takes torch on a GPU and else OpenVINO where it is
-            installed.
-        precision: float32, bfloat16, int8 (OpenVINO only), or auto, which takes bfloat16 where
-            the processor has it.
+        runtime: torch, openvino, or auto, which uses torch on a GPU, and otherwise OpenVINO if it
+            is installed.
+        precision: float32, bfloat16, int8 (OpenVINO only), or auto, which uses bfloat16 if the
+            hardware supports it.
     """
 
     runtime: Literal["auto", RuntimeName] = "auto"
@@ -28,6 +30,8 @@ AUTO = RuntimeOptions()
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeChoice:
+    """A runtime with a precision."""
+
     runtime: RuntimeName
     precision: Precision
 

@@ -1,4 +1,4 @@
-"""A network run by torch, on a GPU where there is one.
+"""Networks that run on torch, on a GPU if there is one.
 
 Axes: N images, B images of a batch, D outputs.
 """
@@ -18,8 +18,13 @@ from atlas.inference.settings import Precision
 
 
 class TorchRunner:
-    """On a GPU where there is one. precision: float32, or bfloat16 for what autocast computes in
-    it."""
+    """Run a network with torch, on a GPU if there is one.
+
+    Args:
+        network: The network.
+        batch_size: The number of images of a batch.
+        precision: float32, or bfloat16 for the operations that autocast covers.
+    """
 
     def __init__(
         self, network: nn.Module, *, batch_size: int, precision: Precision = "float32"
@@ -29,9 +34,11 @@ class TorchRunner:
 
     @property
     def batch_size(self) -> int:
+        """The number of images of every batch."""
         return self._batch_size
 
     def run(self, batches_BCHW: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return the outputs of all batches, N x D."""
         rows = []
         with (
             evaluating(self.network) as device,
@@ -41,7 +48,7 @@ class TorchRunner:
             for images in batches_BCHW:
                 with stage("network", items=len(images)):
                     rows.append(self.network(on_device(images, device)).float())
-            # Only now: to wait for each batch would leave a GPU idle in between.
+            # Outputs are fetched at the end, because waiting for each batch leaves a GPU idle.
             with stage("network"):
                 return np.asarray(torch.cat(rows).cpu().numpy())
 
@@ -54,13 +61,13 @@ def forward_rows(
     batch_size: int = BATCH_SIZE,
     precision: Precision = "float32",
 ) -> NDArray[np.float32]:
-    """As `rows_of`, of a torch network."""
+    """Return the outputs of a torch network for images, see `rows_of`."""
     return rows_of(TorchRunner(network, batch_size=batch_size, precision=precision), read, ids)
 
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[torch.device]:
-    """The network as it predicts, on the device that it gives; as it was before, afterwards."""
+    """Yield the device of a network that is ready to predict, and restore its mode afterwards."""
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     was_training = network.training
@@ -73,9 +80,9 @@ def evaluating(network: nn.Module) -> Iterator[torch.device]:
 
 
 def on_device(images_NCHW: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
-    """Laid out as the network is."""
+    """Return images on a device, in the memory layout of the network."""
     tensor = torch.from_numpy(images_NCHW)
-    if device.type == "cuda":  # from pinned memory the copy runs beside the network
+    if device.type == "cuda":  # pinned memory is copied while the network runs
         tensor = tensor.pin_memory()
     tensor = tensor.to(device, non_blocking=True)
     return tensor.contiguous(memory_format=torch.channels_last)

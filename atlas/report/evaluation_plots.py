@@ -1,4 +1,4 @@
-"""Plots of embedders that were evaluated: runs side by side, gains, similarities, and a map.
+"""Plots of evaluated embedders: runs side by side, gains, similarities, and a map.
 
 Axis N: images.
 """
@@ -22,13 +22,13 @@ from atlas.report.pictures import Rgb
 
 SCORES = {"map_at_r": ("MAP@R", "tab:blue"), "top1": ("top-1", "tab:orange")}
 BAR_HEIGHT = 0.38
-ERRORS_SHOWN = 2  # standard errors on either side, about 95%
+ERRORS_SHOWN = 2  # standard errors on either side, about a 95% interval
 BINS = 80
 
-CELLS_ACROSS = 15  # a picture in each cell that holds an image: at most 225
-CELL_SHARE = 0.88  # of a cell that its picture fills
+CELLS_ACROSS = 15  # each cell that contains an image shows a picture, so there are at most 225
+CELL_SHARE = 0.88  # the share of a cell that its picture fills
 OTHERS_COLOUR = (0.6, 0.6, 0.6)
-# tab20 without its two grays.
+# The colours of tab20 without its two grays.
 NAMED_COLOURS = [mpl.colormaps["tab20"](n)[:3] for n in range(20) if n not in (14, 15)]
 
 Floats = NDArray[np.float32]
@@ -38,7 +38,7 @@ Cell = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityPanel:
-    """Cosines of pairs, and the threshold that parts them best."""
+    """The cosines of pairs, and the threshold that separates them best."""
 
     title: str
     same: Floats
@@ -49,11 +49,15 @@ class SimilarityPanel:
 def save_comparison_plot(
     path: Path, runs: pd.DataFrame, *, kind: str, metrics: Mapping[str, str]
 ) -> None:
-    """One panel for each metric, one line for each kind, from the top in the order of the rows.
+    """Draw a panel for each metric with a line for each kind of run, in the order of the rows.
 
-    runs: a row for each run. kind: the column that names its line. metrics: column -> title.
-    A dot stands for each run, a bar for their mean. Each panel has a scale of its own, for the
-    differences within it.
+    A dot is a run, and a bar is the mean. Each panel has its own scale, which shows differences.
+
+    Args:
+        path: The PNG file.
+        runs: A row for each run.
+        kind: The column that names the line of a run.
+        metrics: The title of each column that is drawn.
     """
     names = list(dict.fromkeys(runs[kind]))
     place_of_run = runs[kind].map({name: n for n, name in enumerate(names)}).to_numpy(float)
@@ -69,10 +73,14 @@ def save_comparison_plot(
 
 
 def save_gain_plot(path: Path, table: pd.DataFrame) -> None:
-    """A panel for each protocol, a pair of bars for each combination but the first, as in `table`.
+    """Draw a panel for each protocol, with a pair of bars for each combination except the first.
 
-    table: protocol, combination, queries, and `_gain` and `_gain_error` of each of SCORES. Each
-    panel has a scale of its own.
+    Each panel has its own scale.
+
+    Args:
+        path: The PNG file.
+        table: The columns protocol, combination, queries, and `_gain` and `_gain_error` of each of
+            SCORES.
     """
     protocols = list(dict.fromkeys(table["protocol"]))
     first, *names = dict.fromkeys(table["combination"])
@@ -90,7 +98,7 @@ def save_gain_plot(path: Path, table: pd.DataFrame) -> None:
 
 
 def save_similarity_histogram(path: Path, shown: Sequence[SimilarityPanel]) -> None:
-    """One panel below the other, on one scale of cosines. Each kind's area is 1."""
+    """Draw panels below one another, on one scale of cosines. The area of each histogram is 1."""
     figure, axes = panels(len(shown), 1, (7, 0.8 + 2.1 * len(shown)), sharex=True)
     everything = np.concatenate([cosines for p in shown for cosines in (p.same, p.different)])
     bins = np.linspace(float(everything.min()), float(everything.max()) + 1e-6, BINS + 1).tolist()
@@ -108,10 +116,18 @@ def save_embedding_map(
     *,
     title: str,
 ) -> None:
-    """A dot for each image, and pictures of some.
+    """Draw a dot for each image, and pictures of some images.
 
-    Dots and frames are coloured by class: the 18 commonest by name, the others gray.
-    picture_of: place in N -> H x W x 3 in 0..1; asked for the images that are shown.
+    Dots and frames are coloured by class: the 18 most common classes have names and colours, and
+    the others are gray.
+
+    Args:
+        path: The PNG file.
+        points_N2: The places of the images.
+        classes: The class of each image.
+        picture_of: A function from a position in N to H x W x 3 from 0 to 1. It is called for the
+            images that are shown.
+        title: The title.
     """
     colours = class_colours(classes)
     of_image = [colours.get(name, OTHERS_COLOUR) for name in classes]
@@ -127,13 +143,13 @@ def save_embedding_map(
 
 
 def class_colours(classes: Sequence[str]) -> dict[str, Colour]:
-    """A colour for each of the commonest classes, commonest first."""
-    commonest = sorted(Counter(classes).items(), key=lambda pair: (-pair[1], pair[0]))
-    return {name: colour for (name, _), colour in zip(commonest, NAMED_COLOURS, strict=False)}
+    """Return a colour for each of the most common classes, most common first."""
+    ranked = sorted(Counter(classes).items(), key=lambda pair: (-pair[1], pair[0]))
+    return {name: colour for (name, _), colour in zip(ranked, NAMED_COLOURS, strict=False)}
 
 
 def on_unit_square(points_N2: Floats) -> Floats:
-    """Shifted and scaled into 0..1 along both axes, with a margin of half a cell."""
+    """Scale points to 0 to 1 along both axes, with a margin of half a cell."""
     low, high = points_N2.min(axis=0), points_N2.max(axis=0)
     margin = 0.5 / CELLS_ACROSS
     share_N2 = (points_N2 - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
@@ -141,7 +157,7 @@ def on_unit_square(points_N2: Floats) -> Floats:
 
 
 def cells_with_images(square_N2: Floats) -> dict[Cell, int]:
-    """For each cell of the grid that holds an image, the place of the one nearest its middle."""
+    """Return the position of the image nearest the middle of each cell that contains an image."""
     cells_N2 = np.minimum((square_N2 * CELLS_ACROSS).astype(int), CELLS_ACROSS - 1)
     middles_N2 = (cells_N2 + 0.5) / CELLS_ACROSS
     distance_N = np.linalg.norm(square_N2 - middles_N2, axis=1)

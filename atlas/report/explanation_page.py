@@ -1,4 +1,4 @@
-"""How one row of a submission came to be, as a page that needs no other file."""
+"""The page that explains a row of a submission. It needs no other file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Labels = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """uri: as `picture_uri` makes it. said: what is written below it."""
+    """A picture from `picture_uri` with its caption."""
 
     said: str
     uri: str
@@ -23,9 +23,18 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbour:
-    """A labelled image near the row's. relation: "" where none is claimed; confidence: None then.
+    """A labelled image near the image of the row.
 
-    registration score: correlation of the registered pixels. votes: whether its labels do.
+    Attributes:
+        id: The id of the neighbour.
+        uri: The picture.
+        similarity: The similarity of the embeddings.
+        registration_score: The registration score.
+        relation: The claimed relation, or "".
+        confidence: The confidence of the claim, or None if there is no claim.
+        labels: The label numbers.
+        identity: The identity, or "".
+        votes: Whether its labels vote.
     """
 
     id: str
@@ -41,6 +50,8 @@ class Neighbour:
 
 @dataclass(frozen=True, kw_only=True)
 class Vote:
+    """The share of the votes for a set of labels, and the number of matches that have it."""
+
     labels: Labels
     share: float
     matches: int
@@ -48,7 +59,19 @@ class Vote:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """The best match. pair: the row's image and the match; of copies more."""
+    """The best match.
+
+    Attributes:
+        match_id: The id of the match.
+        relation: The relation.
+        similarity: The similarity of the embeddings.
+        registration_score: The registration score, or None for siblings.
+        confidence: The confidence of the claim.
+        decision: "transfer" or "abstain".
+        reason: The reason for the decision.
+        votes: The votes of all matches.
+        pair: Pictures of the image and its match; for copies also of their registration.
+    """
 
     match_id: str
     relation: str
@@ -63,9 +86,15 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A label and the classifier. own: before test images that show the same shared their mean.
+    """The probability of a label.
 
-    carried: whether any held-out image has it; else its threshold is the overall one.
+    Attributes:
+        label: The number of the label.
+        probability: The probability, which test images of the same field share as their mean.
+        own: The probability of this image alone.
+        threshold: The threshold of the label.
+        given: Whether the classifier gives the label.
+        carried: Whether a held-out image has the label. Otherwise the overall threshold is used.
     """
 
     label: int
@@ -77,12 +106,20 @@ class Bar:
 
     @property
     def only_likeliest(self) -> bool:
+        """Whether the label is given only because it is the most likely one."""
         return self.given and self.probability < self.threshold
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """copies: test images that show the same, whose mean the bars are. alone: labels without."""
+    """The answer of the classifier.
+
+    Attributes:
+        folder: The folder of the classifier.
+        bars: The labels with their probabilities.
+        copies: Test images of the same field, with which probabilities are averaged.
+        alone: The labels that this image alone would get.
+    """
 
     folder: str
     bars: Sequence[Bar]
@@ -92,7 +129,17 @@ class Classifier:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What was submitted. gain: expected of macro F1, None where nothing was weighed."""
+    """The submitted labels.
+
+    Attributes:
+        final: The submitted labels.
+        without: The labels without a transfer.
+        origin: The origin of the submitted labels.
+        match_id: The id of the match, or "".
+        final_decision: The final decision, or "".
+        gain: The expected gain in macro F1, or None if it was not computed.
+        reason: The reason for the decision.
+    """
 
     final: Labels
     without: Labels
@@ -105,7 +152,7 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What truth.csv says of the row. relation: "" where it says none."""
+    """The row of the image in truth.csv. The relation is "" if the table has none."""
 
     labels: Labels
     relation: str
@@ -114,11 +161,27 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """A part that the run has not made yet is None, and stands in `missing`: what -> its command.
+    """A page that explains a row.
 
-    large: the image in the colours of its channels; channels: each by itself. rests_on: what each
-    relation's claims rest on; plots: where this row stands among them. maps: where the classifier
-    looked, empty where that was not made.
+    Parts that the run does not have yet are None. `missing` names them with their commands.
+
+    Attributes:
+        id: The id of the image.
+        atlas: The name of the atlas.
+        label_names: The names of the labels.
+        large: The image in the colours of its channels.
+        channels: Each channel of the image.
+        neighbours: The nearest labelled images.
+        examined: Whether copies and siblings were looked for.
+        claim: The best match.
+        rests_on: What the claims of each relation are based on.
+        plots: Plots that show where this image lies among all others.
+        classifier: The answer of the classifier.
+        maps: Class activation maps, which may be empty.
+        decision: The submitted labels.
+        truth: The true labels.
+        missing: The command for each missing part.
+        notes: Further notes.
     """
 
     id: str
@@ -140,10 +203,10 @@ class Explanation:
 
 
 def picture_uri(rgb: Rgb) -> str:
-    """H x W x 3, or H x W gray, of 0..1."""
+    """Return H x W x 3, or H x W for gray, from 0 to 1 as the address of a picture."""
     return webp_uri(to_bytes(rgb), quality=QUALITY)
 
 
 def save_explanation(path: Path, page: Explanation) -> None:
-    """HTML with its pictures inside; equal pages are equal bytes."""
+    """Write the page as HTML. Equal pages are equal bytes."""
     save_page(path, "explanation_page.html", page=page)

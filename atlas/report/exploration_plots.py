@@ -1,4 +1,7 @@
-"""Plots of an atlas explored. Axes: C labels; V the 256 values of a pixel."""
+"""Plots of the exploration of an atlas.
+
+Axes: C labels, V the 256 values of a pixel.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,19 +19,25 @@ from numpy.typing import NDArray
 from atlas.report.figures import dress, panels, save_figure, shortened
 from atlas.report.pictures import GRAY, colour_of
 
-COLOURS = ("#1f5f8b", "#d1802b")  # of the first split and the second
+COLOURS = ("#1f5f8b", "#d1802b")  # the colours of the first and the second split
 NAME_LETTERS = 30
-MAPPED_LABELS = 60  # more have no room for their names
+MAPPED_LABELS = 60  # with more labels there is no room for their names
 NUMBERED_LABELS = 32
 EMPTY = "#eceff1"
-INK_TURNS = 0.55  # of the colour scale: numbers on darker cells are white
+WHITE_INK_ABOVE = 0.55  # numbers on cells that are darker than this are white
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
 def save_label_counts(path: Path, counts_C: Mapping[str, Counts], names: Sequence[str]) -> None:
-    """A bar for each label and split, the commonest label of all at the top. By split."""
+    """Draw a bar for each label and split, with the most common label at the top.
+
+    Args:
+        path: The PNG file.
+        counts_C: The number of images of each label, by split.
+        names: The names of the labels.
+    """
     order = np.argsort(-np.sum(list(counts_C.values()), axis=0), kind="stable")
     figure, ((axis,),) = panels(1, 1, (9.8, 1.0 + 0.265 * len(names)))
     shown = {split: counts[order].tolist() for split, counts in counts_C.items()}
@@ -44,7 +53,12 @@ def save_label_counts(path: Path, counts_C: Mapping[str, Counts], names: Sequenc
 
 
 def save_labels_per_image(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """By split: percent of the images by how many labels they carry. tables: labels, percent."""
+    """Draw the percentage of images by their number of labels, for each split.
+
+    Args:
+        path: The PNG file.
+        tables: A table with the columns labels and percent, by split.
+    """
     percent = {split: one.set_index("labels")["percent"] for split, one in tables.items()}
     together = pd.DataFrame(percent).fillna(0.0)
     figure, ((axis,),) = panels(1, 1, (6.4, 2.6))
@@ -58,7 +72,10 @@ def save_labels_per_image(path: Path, tables: Mapping[str, pd.DataFrame]) -> Non
 
 
 def save_cooccurrence(path: Path, both_CC: Counts, names: Sequence[str]) -> None:
-    """Images with both labels, on the diagonal with the one; the colours are logarithmic."""
+    """Draw how many images have both of two labels, on a logarithmic scale of colours.
+
+    The diagonal shows how many images have the label.
+    """
     shown = np.where(both_CC > 0, both_CC, np.nan).astype(np.float64)
     norm = LogNorm(1, max(10, both_CC.max(initial=1)))
     numbers = [[f"{n}" if n else "" for n in row] for row in both_CC]
@@ -66,7 +83,10 @@ def save_cooccurrence(path: Path, both_CC: Counts, names: Sequence[str]) -> None
 
 
 def save_correlation(path: Path, phi_CC: Floats, names: Sequence[str]) -> None:
-    """Phi of each two labels; the colours rise by the root, so that weak ones show."""
+    """Draw phi for each pair of labels.
+
+    Colours follow the square root, so that weak values show.
+    """
     shown = phi_CC.copy()
     np.fill_diagonal(shown, np.nan)
     root, square = (lambda x, power=power: np.sign(x) * np.abs(x) ** power for power in (0.5, 2))
@@ -76,7 +96,7 @@ def save_correlation(path: Path, phi_CC: Floats, names: Sequence[str]) -> None:
 
 
 def save_pixel_values(path: Path, counts_CV: Mapping[str, Counts], channels: Sequence[str]) -> None:
-    """A panel for each split: how often each value occurs, a line for each channel. By split."""
+    """Draw how often each pixel value occurs: a panel for each split, a line for each channel."""
     figure, (axes,) = panels(1, len(counts_CV), (9.8, 3.2), sharey=True)
     for axis, (split, counts) in zip(axes, counts_CV.items(), strict=True):
         for channel, counts_V in zip(channels, counts, strict=True):
@@ -95,7 +115,7 @@ def _draw_bars(
     axis: Axes, draw: Callable[..., BarContainer], shown: Mapping[Any, Sequence[float]],
     written: str, *, least: float = 0.0,
 ) -> None:  # fmt: skip
-    """A group of bars for each place, one for each split. least: where a bar of nothing ends."""
+    """Draw a group of bars at each place, one for each split. `least` is where a bar of 0 ends."""
     thickness = 0.76 / len(shown)
     for n, (split, values) in enumerate(shown.items()):
         places = np.arange(len(values)) + (n - (len(shown) - 1) / 2) * thickness
@@ -118,7 +138,7 @@ def _heat_map(
     figure, ((axis,),) = panels(1, 1, size)
     painted = mpl.colormaps[colours].with_extremes(bad=EMPTY)
     image = axis.imshow(values_CC, norm=norm, cmap=painted)
-    dark_CC = _darkness(painted(norm(values_CC))) > INK_TURNS
+    dark_CC = _darkness(painted(norm(values_CC))) > WHITE_INK_ABOVE
     for (row, column), dark in np.ndenumerate(dark_CC):
         if count <= NUMBERED_LABELS and numbers[row][column]:
             axis.text(column, row, numbers[row][column], ha="center", va="center", fontsize=6,
@@ -142,7 +162,7 @@ def _darkness(rgba_CC4: NDArray[np.floating[Any]]) -> Floats:
 
 
 def _hundredths(value: float) -> str:
-    """-0.19 as "-.19": cells are narrow."""
+    """Return a value without its leading zero, such as -.19 for -0.19, because cells are narrow."""
     return f"{value:.2f}".replace("0.", ".", 1)
 
 
@@ -151,6 +171,6 @@ def _named(names: Sequence[str], label: int) -> str:
 
 
 def _line_colour(channel: str) -> tuple[float, ...] | str:
-    """That of the channel, darkened to be seen on white."""
+    """Return the colour of a channel, darkened so that it is visible on white."""
     colour = colour_of(channel)
     return "0.3" if colour == GRAY else tuple(0.78 * part / max(colour) for part in colour)

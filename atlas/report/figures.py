@@ -1,4 +1,4 @@
-"""Figures of one look: panels, their axes, and the PNG they are saved as."""
+"""Figures with a common style: panels, axes, and PNG files."""
 
 import io
 from pathlib import Path
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from atlas.core.files import written_beside
 
-NAME_LETTERS = 36  # what fits over a picture; a UUID has as many
+NAME_LETTERS = 36  # this fits over a picture, and is the length of a UUID
 PAGE_DPI, FILE_DPI = 110, 120
 
 Panels = NDArray[Any]  # of Axes
@@ -34,7 +34,7 @@ def panels(
 
 
 def dress(axis: Axes, *, grid: str = "x", title: str = "") -> None:
-    """Draw a faint grid below the data along "x", "y" or "both", and no box around it."""
+    """Draw a faint grid behind the data along "x", "y" or "both", and remove the frame."""
     axis.grid(axis=grid, color="0.91", linewidth=0.7)  # type: ignore[arg-type]
     axis.set_axisbelow(True)
     axis.tick_params(labelsize=8)
@@ -50,12 +50,12 @@ def save_figure(path: Path, figure: Figure) -> None:
 
 
 def png_of(figure: Figure) -> bytes:
-    """Return the PNG for a page."""
+    """Return a PNG for a page."""
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=PAGE_DPI, metadata={"Software": None})
     return png.getvalue()
 
 
 def shortened(text: str, letters: int = NAME_LETTERS) -> str:
-    """Return the text, or its beginning and dots."""
+    """Return a text, or its beginning followed by dots."""
     return text if len(text) <= letters else text[: letters - 3] + "..."

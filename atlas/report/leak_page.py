@@ -1,6 +1,8 @@
-"""A leak run as one page: counts, thresholds, plots, and every claim with its pictures.
+"""The page of a leak run: counts, thresholds, plots, and every claim with its pictures.
 
-The page holds small pictures of a query, its match and their difference, and colours them itself.
+The page holds small gray pictures of a query, its match and their difference, and colours them
+itself.
+
 Axes: C channels, H rows, W columns, S sides of a square.
 """
 
@@ -18,10 +20,10 @@ from numpy.typing import NDArray
 from atlas.report.pages import save_page
 from atlas.report.pictures import colour_of, data_uri, stretched, to_bytes, webp_uri
 
-# Multiples of 16, on which WebP's blocks end: so tiles of one sheet do not leak into another.
+# Sides are multiples of 16, the blocks of WebP, so that neighbouring tiles do not blend.
 TILE_SIDES_PX = (96, 80, 64, 48, 32)
 PAGE_BYTES = 40e6
-BYTES_PER_PIXEL = 0.19  # in base64 at QUALITY, of fields in fluorescence: 0.12 to 0.22
+BYTES_PER_PIXEL = 0.19  # in base64 at QUALITY; fluorescence images need 0.12 to 0.22
 DIFFERENCE_BYTES = 1200
 QUALITY = 40
 WHITE_DIFFERENCE = 2.0  # standard deviations
@@ -29,7 +31,15 @@ WHITE_DIFFERENCE = 2.0  # standard deviations
 
 @dataclass(frozen=True, kw_only=True)
 class Relation:
-    """What is claimed of one relation. threshold: None where nothing can be; said: what it rests on."""
+    """The claims of one relation.
+
+    Attributes:
+        name: The name of the relation.
+        claims: The number of claims.
+        transfers: The number of claims whose labels are transferred.
+        threshold: The threshold, or None if nothing can be claimed.
+        said: Sentences that say what the claims are based on.
+    """
 
     name: str
     claims: int
@@ -42,10 +52,20 @@ class Relation:
 class Claim:
     """A test image and its best match.
 
-    registration score: None for siblings. labels: of the match, by number; before: what the image is
-    labelled as without the transfer, None where nothing was submitted yet.
-    sheet, difference: data URIs by `leak_tiles`. laid_23: affine map from the query to the match,
-    both of side 1, row by row.
+    Attributes:
+        id: The id of the test image.
+        match_id: The id of the match.
+        relation: The relation.
+        similarity: The similarity of the embeddings.
+        registration_score: The registration score, or None for siblings.
+        confidence: The confidence of the claim.
+        labels: The label numbers of the match.
+        decision: "transfer" or "abstain".
+        reason: The reason for the decision.
+        sheet: The pictures of the query and its match, see `sheet_uri`.
+        difference: The picture of their difference, see `difference_uri`.
+        laid_23: The affine map from the query to the match, both of side 1, row by row.
+        before: The labels without the transfer, or None if nothing was submitted yet.
     """
 
     id: str
@@ -65,7 +85,18 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class LeakPage:
-    """plots: PNG files by what is said of them. labels: names. tile_px: side of the pictures."""
+    """A page of a leak run.
+
+    Attributes:
+        title: The title.
+        test_images: The number of test images.
+        relations: The relations.
+        plots: PNG files by caption.
+        channels: The names of the channels.
+        labels: The names of the labels.
+        tile_px: The side of the pictures.
+        claims: The claims in order.
+    """
 
     title: str
     test_images: int
@@ -78,9 +109,9 @@ class LeakPage:
 
 
 def save_leak_page(path: Path, page: LeakPage) -> None:
-    """HTML with all pictures inside; sorted and filtered by its own script, without a network.
+    """Write the page as HTML. Its own script sorts and filters claims, without a network.
 
-    The claims are listed as they come; whatever they are sorted by later, ties keep this order.
+    Claims are listed in the given order, which is kept among equal values when they are sorted.
     """
     save_page(
         path,
@@ -114,7 +145,7 @@ def _css(channel: str) -> str:
 
 
 def tile_side_px(claims: int, channels: int) -> int:
-    """The largest tile with which the pictures of so many claims stay below PAGE_BYTES."""
+    """Return the side of the largest tiles with which the pictures stay below PAGE_BYTES."""
     for side in TILE_SIDES_PX:
         if claims * (2 * channels * side**2 * BYTES_PER_PIXEL + DIFFERENCE_BYTES) <= PAGE_BYTES:
             return side
@@ -122,16 +153,20 @@ def tile_side_px(claims: int, channels: int) -> int:
 
 
 def sheet_uri(query: NDArray[np.uint8], match: NDArray[np.uint8], side_px: int) -> str:
-    """All channels of two fields C x H x W, gray, side by side: above the query, below its match.
+    """Return all channels of two images C x H x W in gray: the query above its match.
 
-    Channels are stretched one by one, as `to_rgb` does it.
+    The channels are side by side, and each one is stretched as in `to_rgb`.
     """
     above_below = [np.hstack(list(_tiles(field, side_px))) for field in (query, match)]
     return webp_uri(np.vstack(above_below), quality=QUALITY)
 
 
 def difference_uri(difference_SS: NDArray[np.float32]) -> str:
-    """Black where equal, white from WHITE_DIFFERENCE on, clear where it is NaN."""
+    """Return a difference as a picture.
+
+    Equal pixels are black, differences of at least WHITE_DIFFERENCE are white, and NaN is
+    transparent.
+    """
     clear = np.isnan(difference_SS)
     gray = to_bytes(np.where(clear, 0, difference_SS / WHITE_DIFFERENCE))
     opacity = np.where(clear, 0, 255).astype(np.uint8)

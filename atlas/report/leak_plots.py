@@ -1,4 +1,4 @@
-"""Plots of leaks: the measurements behind a threshold, and leak tables beside one another.
+"""Plots of leaks: the measurements behind a threshold, and the agreement of leak tables.
 
 Axes: T thresholds.
 """
@@ -17,7 +17,7 @@ from atlas.report.pictures import data_uri
 
 OWN_COLOUR = "#b3261e"
 PAGE_INCHES = (5.6, 2.3)
-NAME_LETTERS = 24  # of a leak table
+NAME_LETTERS = 24  # the length of the name of a leak table
 BINS = np.linspace(-0.2, 1.0, 61).tolist()
 
 FloatArray = NDArray[np.float64]
@@ -25,8 +25,14 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """Of claims from each score on, shares 0..1. precision_T: estimated; bound_T: what holds with
-    95%; recall_T: of the true cases that were tried."""
+    """Properties of the claims from each score on, as shares from 0 to 1.
+
+    Attributes:
+        scores_T: The scores.
+        precision_T: The estimated precision.
+        bound_T: The lower bound of the precision at 95% confidence.
+        recall_T: The recall of the true pairs in the calibration set.
+    """
 
     scores_T: FloatArray
     precision_T: FloatArray
@@ -43,25 +49,33 @@ def save_calibration_plot(
     curves: Curves,
     threshold: float,
 ) -> None:
-    """Registration score of planted copies, of nearest distinct pairs and of the queries' best candidates;
-    and what follows for each threshold."""
+    """Draw the registration scores of the calibration set and of the queries, and the curves.
+
+    Args:
+        path: The PNG file.
+        planted: The scores of planted copies.
+        natural: The scores of the nearest non-matches.
+        queries: The scores of the best candidate of each query.
+        curves: The properties of each threshold.
+        threshold: The threshold in use.
+    """
     figure, axes = panels(3, 1, (7, 6.3), sharex=True)
-    trials, found, claims = axes[:, 0]
-    _draw_trials(trials, planted, natural)
+    pairs, found, claims = axes[:, 0]
+    _draw_pairs_of_calibration(pairs, planted, natural)
     found.hist(queries, bins=BINS, color="0.4", label=f"test images, best match ({len(queries)})")
     found.set_yscale("symlog", linthresh=1)
     found.set_ylabel("images")
-    for axis in (trials, found):
+    for axis in (pairs, found):
         axis.legend(fontsize=8, loc="upper left")
     _draw_curves(claims, curves)
-    for axis in (trials, found, claims):
+    for axis in (pairs, found, claims):
         axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
-    claims.set_xlabel(f"correlation of registered pixels (threshold at {threshold:.3f})")
+    claims.set_xlabel(f"registration score (threshold at {threshold:.3f})")
     save_figure(path, figure)
 
 
 def save_curves_plot(path: Path, *, curves: Curves, threshold: float) -> None:
-    """What follows for each threshold of a similarity."""
+    """Draw the properties of each threshold of the similarity."""
     figure, axis = _curves_figure((7, 2.6), curves, threshold)
     axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
     save_figure(path, figure)
@@ -70,15 +84,21 @@ def save_curves_plot(path: Path, *, curves: Curves, threshold: float) -> None:
 def score_plot(
     *, planted: FloatArray, natural: FloatArray, threshold: float, own: float | None
 ) -> str:
-    """A PNG as data URI: planted copies, non-matches, the threshold, and this image's best candidate."""
+    """Return a plot of the calibration set, the threshold and the score of this image.
+
+    It is the address of a PNG for a page.
+    """
     figure, ((axis,),) = panels(1, 1, PAGE_INCHES)
-    _draw_trials(axis, planted, natural)
-    axis.set_xlabel(f"correlation of registered pixels (threshold at {threshold:.3f})")
+    _draw_pairs_of_calibration(axis, planted, natural)
+    axis.set_xlabel(f"registration score (threshold at {threshold:.3f})")
     return _marked(figure, axis, threshold, own)
 
 
 def similarity_plot(*, curves: Curves, threshold: float, own: float | None) -> str:
-    """A PNG as data URI: what follows for each threshold of the similarity, and this image's own."""
+    """Return a plot of the properties of each threshold and the similarity of this image.
+
+    It is the address of a PNG for a page.
+    """
     figure, axis = _curves_figure(PAGE_INCHES, curves, threshold)
     return _marked(figure, axis, threshold, own)
 
@@ -92,20 +112,20 @@ def _curves_figure(
     return figure, axis
 
 
-def _draw_trials(axis: Axes, planted: FloatArray, natural: FloatArray) -> None:
-    axis.hist(natural, bins=BINS, alpha=0.7, label=f"nearest distinct pairs ({len(natural)})")
+def _draw_pairs_of_calibration(axis: Axes, planted: FloatArray, natural: FloatArray) -> None:
+    axis.hist(natural, bins=BINS, alpha=0.7, label=f"nearest non-matches ({len(natural)})")
     axis.hist(planted, bins=BINS, alpha=0.7, label=f"planted copies ({len(planted)})")
     axis.set_yscale("symlog", linthresh=1)
     axis.set_ylabel("images")
 
 
 def _draw_curves(axis: Axes, curves: Curves) -> None:
-    """Precision, its bound and recall of claims from each score on."""
+    """Draw the precision, its bound, and the recall of the claims from each score on."""
     axis.plot(curves.scores_T, curves.precision_T, label="precision, estimated")
-    axis.plot(curves.scores_T, curves.bound_T, label="precision that holds with 95%")
+    axis.plot(curves.scores_T, curves.bound_T, label="lower bound at 95% confidence")
     axis.plot(curves.scores_T, curves.recall_T, label="recall", color="0.5")
     axis.set_ylim(-0.03, 1.03)
-    axis.set_ylabel("claims from here on")
+    axis.set_ylabel("claims from this score on")
     axis.legend(fontsize=8, loc="center left")
 
 
@@ -119,10 +139,13 @@ def _marked(figure: Figure, axis: Axes, threshold: float, own: float | None) -> 
 
 
 def save_agreement_plot(path: Path, agreement: pd.DataFrame, trust: pd.DataFrame) -> None:
-    """Left a map of the pairs, right each table beside the consensus of the others.
+    """Draw a map of the pairs of tables, and the agreement of each table with the others.
 
-    agreement: table, other, shared, equal; a row for each pair. trust: table, share, low, high; a
-    row for each table. A table that nobody judges has no share and an interval of all of 0 to 1.
+    Args:
+        path: The PNG file.
+        agreement: The columns table, other, shared and equal, with a row for each pair.
+        trust: The columns table, share, low and high, with a row for each table. A table that no
+            other table judges has no share and an interval from 0 to 1.
     """
     count = len(trust)
     size_inches = (4.5 + 1.7 * count, 1.4 + 0.75 * count)
@@ -137,7 +160,7 @@ def save_agreement_plot(path: Path, agreement: pd.DataFrame, trust: pd.DataFrame
 
 
 def _draw_pairs(axis: Axes, agreement: pd.DataFrame, names: list[str]) -> None:
-    """A pair that shares nothing, and a table with itself, stay white."""
+    """Draw the map of pairs. A pair without shared ids, and a table with itself, stay white."""
     share_TT = np.full((len(names), len(names)), np.nan)
     for pair in agreement.to_dict("records"):
         equal, shared = pair["equal"], pair["shared"]
@@ -148,7 +171,7 @@ def _draw_pairs(axis: Axes, agreement: pd.DataFrame, names: list[str]) -> None:
             axis.text(x, y, f"{equal} of\n{shared}", ha="center", va="center", fontsize=8,
                       color=ink)  # fmt: skip
     axis.imshow(share_TT, vmin=0, vmax=1, cmap="viridis", aspect="auto")
-    axis.set_title("equal label sets, of shared ids", fontsize=9)
+    axis.set_title("shared ids with equal labels", fontsize=9)
 
 
 def _draw_trust(axis: Axes, trust: pd.DataFrame) -> None:
@@ -156,4 +179,4 @@ def _draw_trust(axis: Axes, trust: pd.DataFrame) -> None:
     axis.hlines(places, trust["low"], trust["high"], color="0.35", linewidth=2)
     axis.scatter(trust["share"], places, s=36, color="tab:blue", zorder=3)
     axis.set_xlim(-0.02, 1.02)
-    dress(axis, title="repeats the others (95%)")
+    dress(axis, title="agrees with the others (95%)")

@@ -1,4 +1,4 @@
-"""How losses and F1 went epoch by epoch, of one run or of several folds side by side."""
+"""Curves of losses and F1 by epoch, for one run or for several folds."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +18,14 @@ Tables = Mapping[str, pd.DataFrame]
 
 
 def save_curves(path: Path, runs: Tables) -> None:
-    """Losses on the left, macro F1 at each epoch's best single threshold on the right.
+    """Draw the losses and macro F1 of each epoch.
 
-    runs: by name, as metrics.csv. Of several each is a thin line, and their mean a thick one.
+    The losses are on the left, and macro F1 at the best single threshold of each epoch on the
+    right.
+
+    Args:
+        path: The PNG file.
+        runs: The content of metrics.csv by name. Several runs are thin lines with a thick mean.
     """
     figure, ((left, right),) = panels(1, 2, (9, 3.6))
     for column, name in LOSSES.items():
@@ -38,10 +43,12 @@ def save_curves(path: Path, runs: Tables) -> None:
 
 
 def save_class_curves(path: Path, runs: Tables) -> None:
-    """A panel for each class, its F1 on the held-out images at each epoch's best single threshold.
+    """Draw the F1 of each class on the held-out images, at the best single threshold of each epoch.
 
-    runs: by name, as class_f1.csv: `epoch`, `threshold`, then a column for each class; not a number where
-    no held-out image carries it.
+    Args:
+        path: The PNG file.
+        runs: The content of class_f1.csv by name: `epoch`, `threshold`, and a column for each
+            class. The F1 is not a number if no held-out image has the class.
     """
     classes = list(dict.fromkeys(c for table in runs.values() for c in table.columns[2:]))
     across = min(PANELS_ACROSS, len(classes))
@@ -69,7 +76,7 @@ def _lines(axis: Axes, runs: Tables, column: str, colour: str, label: str) -> No
         width, alpha = (0.7, 0.45) if thin else (1.6, 1.0)
         axis.plot(one.index + 1, one, color=colour, linewidth=width, alpha=alpha,
                   label="" if thin else label)  # fmt: skip
-        if len(one) == 1:  # a line of one point cannot be seen
+        if len(one) == 1:  # a line of one point is invisible
             axis.plot(one.index + 1, one, ".", color=colour)
     if thin:
         mean = pd.concat(drawn, axis=1).mean(axis=1)

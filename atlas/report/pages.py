@@ -1,7 +1,7 @@
-"""Pages that need no other file: templates with pictures inside, and a page of sections.
+"""HTML pages that need no other file: templates with embedded pictures, and pages of sections.
 
-A page of sections shows figures, then plots, pictures and tables below headings; an exploration and
-the audit of labels are such pages.
+A page of sections shows large figures, then sections with plots, pictures and tables. An
+exploration and the audit of labels are such pages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,20 @@ TEMPLATES = Path(__file__).with_name("templates")
 TILE_PX = 176
 TILE_QUALITY = 80
 ROWS_SHOWN = 400
-NUMBERS_OF_LABELS = ("label", "a", "b", "value")  # columns whose numbers are names
+NUMBERS_OF_LABELS = ("label", "a", "b", "value")  # columns whose numbers are names, not counts
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShownTable:
-    """A table as it stands in `file`. decimals: of its columns of real numbers; 2, unless given.
+    """A table on a page.
 
-    folded: opened by a click. matrix: its first column names the rows, its head stands upright.
+    Attributes:
+        title: The title.
+        file: The name of the file that holds the table.
+        table: The table.
+        decimals: The number of decimals of columns of real numbers, by default 2.
+        folded: Whether a click opens the table.
+        matrix: Whether the first column names the rows and the header is vertical.
     """
 
     title: str
@@ -40,7 +46,7 @@ class ShownTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """A PNG file, and what is said of it."""
+    """A PNG file and its caption."""
 
     path: Path
     said: str
@@ -48,10 +54,15 @@ class Plot:
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """A picture H x W x 3 in 0..1, its title and a note below it.
+    """A picture with a title, a note and further lines.
 
-    lines: further lines, such as labels; marked: those of them in red. apart: a red line parts the
-    tile from the following ones.
+    Attributes:
+        rgb: The picture, H x W x 3 from 0 to 1.
+        title: The title.
+        note: The note below the title.
+        lines: Further lines, such as labels.
+        marked: The lines that are shown in red.
+        apart: Whether a red line separates the tile from the next ones.
     """
 
     rgb: Rgb
@@ -64,6 +75,8 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
+    """A section of a page: a heading, sentences, plots, pictures and tables."""
+
     title: str
     said: Sequence[str] = ()
     plots: Sequence[Plot] = ()
@@ -73,9 +86,15 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class SectionPage:
-    """counts: large figures by name. notes: what was not looked at. said: how to read the page.
+    """A page of sections.
 
-    tile_px: height of the pictures.
+    Attributes:
+        title: The title.
+        counts: Large figures by name.
+        sections: The sections.
+        notes: Notes about what was left out.
+        said: Sentences that explain how to read the page.
+        tile_px: The height of pictures.
     """
 
     title: str
@@ -87,7 +106,7 @@ class SectionPage:
 
 
 def save_section_page(path: Path, page: SectionPage) -> None:
-    """HTML with all pictures inside; it needs no other file and no network."""
+    """Write a page of sections as HTML. It needs no other file and no network."""
     save_page(
         path, "page.html", page=page, cell=cell, tile_uri=tile_uri, rows_shown=ROWS_SHOWN,
         plot_uri=lambda plot: data_uri("image/png", plot.path.read_bytes()),
@@ -95,7 +114,7 @@ def save_section_page(path: Path, page: SectionPage) -> None:
 
 
 def save_page(path: Path, template: str, **values: object) -> None:
-    """Fill a template of `atlas/report/templates`. Ids and names are text, whatever they hold."""
+    """Fill a template of `atlas/report/templates`. Ids and names are escaped."""
     pages = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -108,7 +127,10 @@ def save_page(path: Path, template: str, **values: object) -> None:
 
 
 def cell(value: object, column: str, decimals: Mapping[str, int]) -> str:
-    """As it is to read: whole numbers grouped by threes, real ones with the column's decimals."""
+    """Return a value as the text of a cell.
+
+    Whole numbers have separators, and real numbers have the decimals of their column.
+    """
     if isinstance(value, int | np.integer):
         return str(value) if column in NUMBERS_OF_LABELS else f"{int(value):,}"
     if isinstance(value, float | np.floating):
@@ -117,7 +139,7 @@ def cell(value: object, column: str, decimals: Mapping[str, int]) -> str:
 
 
 def tile_uri(rgb: Rgb, height_px: int = TILE_PX) -> str:
-    """Reduced or enlarged to a height; a pair lies side by side."""
+    """Return a picture as an address, resized to a height. A pair of pictures is side by side."""
     width_px = max(1, round(rgb.shape[1] * height_px / rgb.shape[0]))
     how = cv2.INTER_AREA if rgb.shape[0] > height_px else cv2.INTER_CUBIC
     tile = cv2.resize(rgb, (width_px, height_px), interpolation=how)

@@ -1,4 +1,4 @@
-"""Pictures in pairs: an image beside what a network looked at, a query beside a wrong neighbour.
+"""Pairs of pictures: an image beside its activation map, or a query beside a wrong neighbour.
 
 Axes: C channels, H rows, W columns.
 """
@@ -25,16 +25,21 @@ GAP = 0.12  # between pairs, as a share of a picture's width
 Truth = Literal["right", "wrong", "unknown"]
 COLOURS: dict[Truth, str] = {"right": "green", "wrong": "firebrick", "unknown": "black"}
 HEAT = colormaps["inferno"]
-MOST_OPAQUE = 0.75  # of the heat, so that cells show through the maximum
-DIMMED = 0.6  # of the gray image below it
+MOST_OPAQUE = 0.75  # the greatest opacity of a map, so that cells stay visible below it
+DIMMED = 0.6  # the brightness of the gray image below a map
 
 
 @dataclass(frozen=True, kw_only=True)
 class LookedAt:
-    """One image for one label.
+    """The activation map of an image for one label.
 
-    field_CHW: uint8. map_HW: 0..1. boxes: x0, y0, x1, y1 in px, x1 and y1 exclusive. truth: whether
-    the image carries the label.
+    Attributes:
+        image_id: The id of the image.
+        field_CHW: The image, uint8.
+        map_HW: The map from 0 to 1.
+        boxes: Boxes (x0, y0, x1, y1) in px, where x1 and y1 are exclusive.
+        probability: The probability of the label.
+        truth: Whether the image has the label.
     """
 
     image_id: str
@@ -47,7 +52,7 @@ class LookedAt:
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """Pictures H x W x 3 in 0..1; ids and classes as they should be read."""
+    """A query and a wrong neighbour: pictures H x W x 3 from 0 to 1, ids and classes as shown."""
 
     query: Rgb
     query_id: str
@@ -61,21 +66,24 @@ class Confusion:
 def save_montage(
     path: Path, looked_at: Sequence[LookedAt], *, channels: Sequence[str], title: str
 ) -> None:
-    """At least one; each image with its map to the right of it, in the order given."""
+    """Save images in the given order, each with its map on the right.
+
+    There must be at least one.
+    """
     figure, places = _pair_grid(len(looked_at), title=title)
     for one, (left, right) in zip(looked_at, places, strict=True):
         picture = to_rgb(one.field_CHW, channels)
         _draw(left, picture, f"{shortened(one.image_id, 24)}\n{one.probability:.3f}")
-        said = one.truth if one.map_HW.any() else f"{one.truth}; nothing speaks for it"
+        said = one.truth if one.map_HW.any() else f"{one.truth}; no activation"
         _draw(right, heated(picture, one.map_HW), f"{said}\n", colour=COLOURS[one.truth])
-        for x0, y0, x1, y1 in one.boxes:  # pixel n reaches from n - .5 to n + .5
+        for x0, y0, x1, y1 in one.boxes:  # pixel n covers n - 0.5 to n + 0.5
             corner = (x0 - 0.5, y0 - 0.5)
             right.add_patch(Rectangle(corner, x1 - x0, y1 - y0, fill=False, ec="cyan", lw=0.8))
     save_figure(path, figure)
 
 
 def heated(picture_HW3: Rgb, map_HW: NDArray[np.float32]) -> Rgb:
-    """A picture in 0..1, gray and dimmed, below the heat of its map."""
+    """Return a picture in dimmed gray below its map, both from 0 to 1."""
     gray_HW1 = DIMMED * picture_HW3.max(axis=2, keepdims=True)
     opacity_HW1 = MOST_OPAQUE * map_HW[:, :, None]
     heat_HW3 = HEAT(map_HW)[:, :, :3]
@@ -83,7 +91,10 @@ def heated(picture_HW3: Rgb, map_HW: NDArray[np.float32]) -> Rgb:
 
 
 def save_confusions(path: Path, confusions: Sequence[Confusion], *, title: str) -> None:
-    """At least one; each query with its nearest to the right of it, in the order given."""
+    """Save queries in the given order, each with its nearest image on the right.
+
+    Give at least one.
+    """
     figure, places = _pair_grid(len(confusions), title=title)
     for one, (left, right) in zip(confusions, places, strict=True):
         query, nearest = f"query {one.query_id}", f"{one.similarity:.3f} {one.nearest_id}"
@@ -93,7 +104,10 @@ def save_confusions(path: Path, confusions: Sequence[Confusion], *, title: str) 
 
 
 def _pair_grid(pairs: int, *, title: str) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """A figure, and the left and right place of each pair; at least one."""
+    """Return a figure, and the left and right axes of each pair.
+
+    There must be at least one pair.
+    """
     down = -(-pairs // PAIRS_ACROSS)
     size_inches = (TILE_INCHES * (2 + GAP) * PAIRS_ACROSS, (TILE_INCHES + 0.4) * down + 0.4)
     figure, axes = panels(

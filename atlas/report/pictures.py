@@ -1,4 +1,4 @@
-"""Fields as pictures for people: colours, pictures inside pages, and grids.
+"""Pictures of images for people: colours, pictures inside pages, and grids.
 
 Axes: C channels, H rows, W columns.
 """
@@ -23,24 +23,28 @@ Rgb = NDArray[np.float32]
 def stretched(
     field: NDArray[np.uint8], *, as_of: NDArray[np.uint8] | None = None
 ) -> NDArray[np.float32]:
-    """Each channel divided by its 99.8th percentile, C x H x W; 1 is white, little lies above.
+    """Divide each channel by its 99.8th percentile, C x H x W.
 
-    as_of: a field whose percentiles are taken, so that brightness can be compared with it.
-    For the eye only: fluorescence is dim, and no number is ever computed from this.
+    White is then 1, and few pixels exceed it. Fluorescence is dim, so this is for viewing only. No
+    number is ever computed from it.
+
+    Args:
+        field: The image.
+        as_of: Another image whose percentiles are used, so that brightness can be compared with it.
     """
     white_C = np.maximum(np.percentile(field if as_of is None else as_of, 99.8, axis=(1, 2)), 1.0)
     return field.astype(np.float32) / white_C.astype(np.float32)[:, None, None]
 
 
 def colour_of(channel: str) -> tuple[float, float, float]:
-    """How a channel shows, as weights of red, green and blue; gray without a colour of its own."""
+    """Return the colour of a channel as weights of red, green and blue. Other channels are gray."""
     return DISPLAY_COLOURS.get(channel, GRAY)
 
 
 def to_rgb(
     field: NDArray[np.uint8], channels: Sequence[str], *, as_of: NDArray[np.uint8] | None = None
 ) -> Rgb:
-    """A field as H x W x 3 in 0..1, every channel stretched and in its colour."""
+    """Return an image as H x W x 3 from 0 to 1, with every channel stretched and in its colour."""
     rgb = np.zeros((*field.shape[1:], 3), np.float32)
     for plane, channel in zip(stretched(field, as_of=as_of), channels, strict=True):
         rgb += plane[:, :, None] * np.array(colour_of(channel), np.float32)
@@ -48,13 +52,18 @@ def to_rgb(
 
 
 def data_uri(media_type: str, content: bytes) -> str:
-    """Return a file as the address of a picture inside a page."""
+    """Return the content of a file as an address for a picture inside a page."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def webp_uri(pixels: NDArray[np.uint8], *, quality: int) -> str:
-    """Of H x W, H x W x 3 or H x W x 4 (the last is opacity). quality: 1..100."""
-    if pixels.ndim == 3:  # OpenCV has blue first
+    """Return a picture as the address of a WebP picture.
+
+    Args:
+        pixels: The picture, H x W, H x W x 3, or H x W x 4, where the last plane is opacity.
+        quality: The quality from 1 to 100.
+    """
+    if pixels.ndim == 3:  # OpenCV orders colours as blue, green, red
         pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
     options = [cv2.IMWRITE_WEBP_QUALITY, quality]
     encoded = cv2.imencode(".webp", np.ascontiguousarray(pixels), options)[1]
@@ -62,12 +71,12 @@ def webp_uri(pixels: NDArray[np.uint8], *, quality: int) -> str:
 
 
 def to_bytes(shares: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return shares of 0..1, which may lie beyond, as 0..255."""
+    """Return shares from 0 to 1 as 0 to 255. Values outside are clipped."""
     return np.asarray(np.rint(np.clip(shares, 0, 1) * 255), np.uint8)
 
 
 def save_grid(path: Path, rows: Sequence[Sequence[tuple[Rgb, str]]], *, title: str = "") -> None:
-    """Rows of (picture H x W x 3, caption); rows may differ in length."""
+    """Save rows of (picture H x W x 3, caption). Rows may differ in length."""
     columns = max(len(row) for row in rows)
     size_inches = (2.0 * columns, 2.45 * len(rows) + (0.4 if title else 0.0))
     figure, axes = panels(len(rows), columns, size_inches)

@@ -1,7 +1,8 @@
-"""Fields of fluorescent cells, drawn: four stains whose green follows an antibody and its labels.
+"""Drawn images of fluorescent cells with four stains.
 
-An antibody's seed gives a style, a field's seed its cells and its exposure. What differs between
-the fields of one antibody is as large as what differs between antibodies, as on a microscope.
+The green stain depends on an antibody and its labels. The seed of an antibody defines a style, and
+the seed of an image its cells and exposure. Images of one antibody differ from each other as much
+as images of different antibodies, as on a microscope.
 
 Legend: L labels, S side of the canvas in px.
 """
@@ -18,8 +19,9 @@ from atlas.synthetic.patterns import PATTERNS
 from atlas.synthetic.scene import CellStyle, Map, ProteinStyle, Scene, clouds, lay_out
 
 SUPERSAMPLING = 2
-LEAST_BRIGHT = 0.3  # of a pattern's brightest pixel: clouds are within, a whole cell's haze is not
-# Standard deviation of the logarithm of the gain: between antibodies, between their fields.
+# Share of the brightest pixel of a pattern. It includes clouds, but not the haze of whole cells.
+LEAST_BRIGHT = 0.3
+# Standard deviations of the logarithm of the gain, between antibodies and between their images.
 ANTIBODY_GAIN_SPREAD = 0.25
 FIELD_GAIN_SPREAD = 0.25
 
@@ -27,10 +29,15 @@ FIELD_GAIN_SPREAD = 0.25
 def draw_field(
     *, antibody_seed: int, field_seed: int, labels: tuple[int, ...], size_px: int
 ) -> NDArray[np.uint8]:
-    """One field of view: uint8 (4, size_px, size_px), channels as in `HPA_CHANNELS`.
+    """Draw an image, uint8 4 x size_px x size_px, with the channels of `HPA_CHANNELS`.
 
-    labels: numbers of `HPA_LABELS`; the green patterns of several add up. Equal arguments give
-    equal pixels; the same seeds at another size show the same cells.
+    Equal arguments give equal pixels. The same seeds show the same cells at any size.
+
+    Args:
+        antibody_seed: The seed of the antibody.
+        field_seed: The seed of the image.
+        labels: Numbers of `HPA_LABELS`. The green patterns of several labels are added.
+        size_px: The side of the image.
     """
     field = _field(antibody_seed, field_seed, size_px)
     exposure = np.random.default_rng([antibody_seed, field_seed, 2])
@@ -48,10 +55,11 @@ def draw_field(
 def protein_places(
     *, antibody_seed: int, field_seed: int, labels: tuple[int, ...], size_px: int
 ) -> dict[int, NDArray[np.bool_]]:
-    """Where the protein of each label lies in the field that `draw_field` draws of the same: bool
-    (size_px, size_px), at least LEAST_BRIGHT as bright as the label's pattern is anywhere.
+    """Return where the protein of each label lies in an image, bool size_px x size_px.
 
-    Before focus, haze and noise: what was meant, not what the microscope makes of it.
+    The image is that of `draw_field` with the same arguments. A place is at least LEAST_BRIGHT as
+    bright as the brightest pixel of the label's pattern. It is measured before focus, haze and
+    noise are added.
     """
     field = _field(antibody_seed, field_seed, size_px)
     size = (size_px, size_px)
@@ -64,8 +72,16 @@ def protein_places(
 
 @dataclass(frozen=True, kw_only=True)
 class _Field:
-    """What stains are drawn from. weights_L: of each label in green; green_rng: of its patterns
-    alone, which are drawn in the order of their labels."""
+    """The objects from which stains are drawn.
+
+    Attributes:
+        style: The style of the cells.
+        protein: The style of the protein.
+        weights_L: The weight of each label in green.
+        scene: The geometry.
+        rng: The random generator of the other stains.
+        green_rng: The random generator of the green patterns, drawn in the order of labels.
+    """
 
     style: CellStyle
     protein: ProteinStyle
@@ -125,7 +141,7 @@ def _protein_style(rng: np.random.Generator) -> ProteinStyle:
 
 
 def _by_cell(scene: Scene, spread: float, rng: np.random.Generator) -> Map:
-    """A brightness for each cell, painted over it."""
+    """Draw a brightness for each cell, and paint it over the cell."""
     levels_256 = np.exp(rng.normal(0, spread, 256)).astype(np.float32)
     return np.asarray(cv2.LUT(scene.cell_of, levels_256), dtype=np.float32)
 
@@ -152,7 +168,7 @@ def _reticulum(scene: Scene, style: CellStyle, rng: np.random.Generator) -> Map:
 
 
 def _patterns(field: _Field, labels: Sequence[int]) -> Iterator[tuple[int, Map]]:
-    """The labels' patterns, one after the other from one stream of random numbers."""
+    """Yield the patterns of labels, drawn from one stream of random numbers."""
     for label in labels:
         yield label, PATTERNS[HPA_LABELS[label]](field.scene, field.protein, field.green_rng)
 
@@ -168,7 +184,7 @@ def _protein(field: _Field, shares: Mapping[int, float]) -> Map:
 def _expose(
     stains: list[Map], gains_4: NDArray[np.float64], rng: np.random.Generator, size_px: int
 ) -> NDArray[np.uint8]:
-    """What the microscope does to a field: focus, gain, offset, shot and read noise, 8 bits."""
+    """Simulate a microscope: focus, gain, offset, shot and read noise, and 8 bits."""
     sigma_px = np.sqrt(size_px / 64) * rng.uniform(0.3, 0.5)
     counts = (120 * gains_4 * np.exp(rng.normal(0, FIELD_GAIN_SPREAD, 4))).astype(np.float32)
     offset, read = rng.uniform(-3, 4, 4).astype(np.float32), np.float32(rng.uniform(1.0, 3.0))

@@ -1,7 +1,7 @@
-"""Whole atlases of drawn cells whose every relation is known: for tests, benchmarks, rehearsals.
+"""Drawn atlases, in which all relations are known, for tests, benchmarks and rehearsals.
 
-A drawn folder looks like a real one and also holds `truth.csv` and `drawn.json`: its settings and
-a hash of its decoded pixels and tables. Equal settings give equal bytes.
+A drawn folder looks like a real one. It also holds `truth.csv`, and `drawn.json` with its settings
+and a hash of its pixels and tables. Equal settings give equal bytes.
 """
 
 import hashlib
@@ -37,13 +37,21 @@ from atlas.synthetic.drawn_plan import (
 from atlas.synthetic.edits import plant
 from atlas.synthetic.settings import DrawnAtlasSettings
 
-DRAWING = 2  # raised whenever equal settings would give other pixels
+DRAWING = 2  # the version of the drawing; increase it when equal settings give other pixels
 CHUNK = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnAtlas:
-    """What lies in a drawn folder; `already_there` says that nothing had to be drawn."""
+    """A drawn folder.
+
+    Attributes:
+        folder: The folder.
+        content_hash: The hash of its pixels and tables.
+        train_images: The number of train images.
+        test_images: The number of test images.
+        already_there: Whether the folder existed, so that nothing was drawn.
+    """
 
     folder: Path
     content_hash: str
@@ -53,9 +61,17 @@ class DrawnAtlas:
 
 
 def draw_atlas(settings: DrawnAtlasSettings, folder: Path, *, jobs: int) -> DrawnAtlas:
-    """Draws an atlas folder, all of it or nothing; one that is already there is left as it is.
+    """Draw an atlas folder, or return the folder if it already holds this atlas.
 
-    jobs: processes. Raises UserError if `folder` exists and is not this very atlas.
+    The folder is written completely or not at all.
+
+    Args:
+        settings: The settings of the drawing.
+        folder: The folder to write.
+        jobs: The number of processes.
+
+    Raises:
+        UserError: The folder exists and holds something else.
     """
     stated = {"drawing": DRAWING, "kind": "atlas", **asdict(settings)}
     present = _already_there(folder, stated)
@@ -78,12 +94,25 @@ def draw_for_tables(
     siblings_share: float = 0.08,
     jobs: int,
 ) -> DrawnAtlas:
-    """A rehearsal: draws an image for every id of real tables, in the layout of HPA 2018.
+    """Draw an image for every id of real tables, in the layout of HPA 2018.
 
-    train_table: columns Id and Target. Train images of equal label sets are dealt to antibodies of
-    about five fields; of `test_ids` the given shares become copies and siblings of train images,
-    the rest are of novel antibodies with the labels of random train images.
-    Raises DataError for a table that cannot be drawn, UserError as `draw_atlas`.
+    Use it to rehearse the whole job. Train images with equal labels are assigned to antibodies of
+    about five images. The given shares of `test_ids` become copies and siblings of train images.
+    The others are of novel antibodies, with the labels of random train images.
+
+    Args:
+        train_table: A table with the columns Id and Target.
+        test_ids: The ids of the test images.
+        folder: The folder to write.
+        size_px: The side of an image.
+        seed: The seed of the drawing.
+        copies_share: The share of copies.
+        siblings_share: The share of siblings.
+        jobs: The number of processes.
+
+    Raises:
+        DataError: The tables cannot be drawn.
+        UserError: The folder exists and holds something else.
     """
     _check_tables(train_table, test_ids)
     tables = content_hash(*train_table["Id"], *train_table["Target"], "test", *test_ids)
@@ -101,11 +130,15 @@ def draw_for_tables(
 
 
 def read_id_tables(train_csv: Path, test_csv: Path) -> tuple[pd.DataFrame, list[str]]:
-    """The tables of `draw_for_tables` from CSV files. Raises DataError naming missing columns."""
+    """Read the tables for `draw_for_tables` from CSV files.
+
+    Raises:
+        DataError: A file or a column is missing.
+    """
     tables = []
     for path, columns in ((train_csv, ["Id", "Target"]), (test_csv, ["Id"])):
         if not path.is_file():
-            raise DataError(str(path), ["there is no such file; name a CSV table with a column Id"])
+            raise DataError(str(path), ["file does not exist; give a CSV table with a column Id"])
         table = load_texts(path)
         missing = [f"column {column} is missing" for column in columns if column not in table]
         if missing:
@@ -118,9 +151,9 @@ def _check_tables(train: pd.DataFrame, test_ids: Sequence[str]) -> None:
     problems = [] if len(train) else ["the train table has no rows"]
     for line, (image, target) in enumerate(zip(train["Id"], train["Target"], strict=True), start=2):
         for problem in label_problems(str(target), len(HPA_LABELS)):
-            problems.append(f"train line {line}: {image}: Target {target!r}: {problem}")
+            problems.append(f"train table, line {line}: {image}: Target {target!r}: {problem}")
     ids = pd.Series([*train["Id"], *test_ids], dtype=str)
-    problems += [f"id {image} occurs twice" for image in ids[ids.duplicated()]]
+    problems += [f"id {image} occurs twice; keep one" for image in ids[ids.duplicated()]]
     unsafe = ids[~ids.str.fullmatch(r"[\w.-]+")]
     problems += [f"id {image!r} cannot be a file name" for image in unsafe]
     if problems:
@@ -133,8 +166,8 @@ def _already_there(folder: Path, stated: Mapping[str, object]) -> DrawnAtlas | N
     notes = folder / "drawn.json"
     found = json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else {}
     if found.get("settings") != stated:
-        what = "other settings drew it" if found else "it is no finished drawn atlas"
-        raise UserError(f"{folder}: exists and {what}; name another folder or remove this one")
+        what = "was drawn with other settings" if found else "is not a complete drawn atlas"
+        raise UserError(f"{folder} exists and {what}; give another folder or remove this one")
     return _drawn(folder, found, already_there=True)
 
 
@@ -171,7 +204,10 @@ def _write(
 
 
 def _tables(train: list[Drawing], test: list[Drawing]) -> dict[str, str]:
-    """The text of each CSV table by its file's name; without test images train.csv alone."""
+    """Return the text of each CSV table by file name.
+
+    Without test images, there is only train.csv.
+    """
     known = [(d.id, d.target, d.antibody.name) for d in train]
     wanted = [(d.id, 0) for d in test]
     truth = [(d.id, d.relation, d.source, d.edit, d.target) for d in test]
@@ -183,7 +219,7 @@ def _tables(train: list[Drawing], test: list[Drawing]) -> dict[str, str]:
 
 
 def _draw_all(drawings: list[Drawing], folder: Path, size_px: int, jobs: int) -> dict[str, str]:
-    """Draws and writes every image; the hash of each one's pixels by its id."""
+    """Draw and write all images, and return the hash of their pixels by id."""
     chunks = [drawings[start : start + CHUNK] for start in range(0, len(drawings), CHUNK)]
     work = (delayed(_draw_chunk)(chunk, folder, size_px) for chunk in chunks)
     pixels: dict[str, str] = {}
@@ -203,7 +239,7 @@ def _draw_chunk(chunk: list[Drawing], folder: Path, size_px: int) -> dict[str, s
         for channel, plane in zip(HPA_CHANNELS, image, strict=True):
             path = folder / drawing.split / f"{drawing.id}_{channel}.png"
             if not cv2.imwrite(str(path), plane):
-                raise OSError(f"{path}: cannot be written")
+                raise OSError(f"{path} cannot be written")
         hashes[drawing.id] = content_hash(image)
     return hashes
 
@@ -217,13 +253,13 @@ def _image(drawing: Drawing, size_px: int) -> NDArray[np.uint8]:
     )
     if not drawing.edit:
         return image
-    # The copy's id is its seed: a source that is copied twice by one edit gives two images.
+    # The id of the copy is its seed, so two copies of one image by the same edit differ.
     seed = hashlib.sha256(drawing.id.encode()).digest()
     return plant(image, drawing.edit, np.random.default_rng(list(seed)))
 
 
 def _toml(name: str) -> str:
-    # A JSON string of plain text is a TOML string too.
+    # A JSON string of plain text is also a TOML string.
     listed = "".join(f"  {json.dumps(label)},\n" for label in HPA_LABELS)
     return (
         f"name = {json.dumps(name)}\nchannels = {json.dumps(HPA_CHANNELS)}\n"

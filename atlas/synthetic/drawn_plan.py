@@ -1,4 +1,4 @@
-"""What a drawn atlas shows: its antibodies, their fields, and the relations of its test images."""
+"""The plan of a drawn atlas: its antibodies, their images, and the relations of its test images."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from atlas.synthetic.edits import EDITS
 from atlas.synthetic.settings import DrawnAtlasSettings
 
 FIELDS_PER_ANTIBODY = 5
-# HPA 2018 train: images that carry 1, 2, 3, 4 labels, and images of each label.
+# HPA 2018 train: shares of images with 1, 2, 3 and 4 labels, and the number of images per label.
 LABEL_COUNT_SHARES = (0.487, 0.402, 0.102, 0.009)
 LABEL_IMAGES = (
     12885, 1254, 3621, 1561, 1858, 2513, 1008, 2822, 53, 45, 28, 1093, 688, 537,
@@ -24,6 +24,8 @@ LABEL_IMAGES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Antibody:
+    """An antibody with its name, seed and labels."""
+
     name: str
     seed: int
     labels: tuple[int, ...]
@@ -31,7 +33,17 @@ class Antibody:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """One image to draw. relation, source and edit are those of truth.csv, empty in train."""
+    """An image to draw.
+
+    Attributes:
+        id: The id of the image.
+        split: The split of the image.
+        antibody: The antibody.
+        field_seed: The seed of the image.
+        relation: The relation in truth.csv, empty in train, as the other columns.
+        source: The image or antibody to which the image is related.
+        edit: The edit of a copy.
+    """
 
     id: str
     split: str
@@ -43,11 +55,12 @@ class Drawing:
 
     @property
     def target(self) -> str:
+        """The labels as the text of a table's cell."""
         return format_labels(self.antibody.labels)
 
 
 def plan_atlas(settings: DrawnAtlasSettings) -> tuple[list[Drawing], list[Drawing]]:
-    """The train and the test images to draw, in no particular order."""
+    """Return the train and test images to draw, in no particular order."""
     rng = np.random.default_rng([settings.seed, 0])
     known = _antibodies("known", settings.identities, settings.seed, rng)
     novel = _antibodies("novel", settings.novel_identities, settings.seed, rng)
@@ -60,7 +73,7 @@ def plan_atlas(settings: DrawnAtlasSettings) -> tuple[list[Drawing], list[Drawin
 
 
 def _opaque(seed: int, *what: object) -> str:
-    """16 hex digits that say nothing about what they stand for."""
+    """Return 16 hex digits that reveal nothing about the arguments."""
     return hashlib.sha256("/".join(map(str, (seed, *what))).encode()).hexdigest()[:16]
 
 
@@ -81,7 +94,10 @@ def _random_labels(rng: np.random.Generator) -> tuple[int, ...]:
 
 
 def _with_every_label(labels: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Gives a label that nobody has to the first holder of the commonest one, if there are 28."""
+    """Give each missing label to the first antibody with the most common label.
+
+    With fewer than 28 antibodies, nothing is changed.
+    """
     labels = list(labels)
     for missing in range(len(HPA_LABELS) if len(labels) >= len(HPA_LABELS) else 0):
         counts = np.bincount([x for some in labels for x in some], minlength=len(HPA_LABELS))
@@ -110,7 +126,10 @@ def _fields(
 
 
 def _copies(ids: Sequence[str], train: list[Drawing], rng: np.random.Generator) -> list[Drawing]:
-    """One edited copy of a random train image for each id; sources repeat once all were taken."""
+    """Plan one edited copy of a random train image for each id.
+
+    Sources repeat after all were used.
+    """
     order = rng.permutation(len(train))
     names = list(EDITS)
     copies = []
@@ -122,6 +141,10 @@ def _copies(ids: Sequence[str], train: list[Drawing], rng: np.random.Generator) 
 
 
 def plan_train_table(table: pd.DataFrame, seed: int, rng: np.random.Generator) -> list[Drawing]:
+    """Plan the train images of a table with the columns Id and Target.
+
+    Images with equal labels share antibodies of about FIELDS_PER_ANTIBODY images.
+    """
     drawings: dict[str, Drawing] = {}
     sets = table["Target"].map(lambda target: tuple(sorted(parse_labels(target))))
     number = 0
@@ -147,6 +170,16 @@ def plan_test_ids(
     seed: int,
     rng: np.random.Generator,
 ) -> list[Drawing]:
+    """Plan the test images of real ids: copies and siblings of train images, and novel images.
+
+    Args:
+        ids: The ids of the test images.
+        train: The train images.
+        copies: The number of copies.
+        siblings: The number of siblings.
+        seed: The seed of novel antibodies.
+        rng: The random generator.
+    """
     shuffled = [ids[position] for position in rng.permutation(len(ids))]
     drawings = _copies(shuffled[:copies], train, rng)
     for number, image in enumerate(shuffled[copies:]):
@@ -155,7 +188,7 @@ def plan_test_ids(
             kin, field = divmod(number - siblings, FIELDS_PER_ANTIBODY)
             like = like if field == 0 else drawings[-1].antibody
             like = _antibody("novel", kin, seed, like.labels)
-        # Beyond every field number of train, so that no sibling is a train image drawn again.
+        # These numbers are larger than those of train, so no sibling equals a train image.
         drawings.append(
             Drawing(
                 id=image,

@@ -1,7 +1,7 @@
-"""A field of cells as geometry: where its cells lie, and the strokes of every stain.
+"""The geometry of an image of cells: the places of its cells, and the strokes of all stains.
 
-Legend: K cells, P outline points, F fibres a cell, N points or curves, S side of the canvas in px;
-lengths called `radii` are multiples of the field's cell radius, so that a pattern looks alike at
+Legend: K cells, P outline points, F fibres a cell, N points or curves, S side of the canvas in px.
+Lengths called `radii` are multiples of the cell radius of the image, so a pattern looks the same at
 every size.
 """
 
@@ -21,9 +21,9 @@ MAX_CELLS = 40
 
 @dataclass(frozen=True, kw_only=True)
 class CellStyle:
-    """What the fields of one antibody share outside green: the cell line and the staining.
+    """The cell line and the staining, which images of one antibody share in all stains but green.
 
-    Radii are shares of the field's side; a ratio is long over short axis.
+    Radii are shares of the side of the image. A ratio is the long axis over the short axis.
     """
 
     radius: float
@@ -44,12 +44,12 @@ class CellStyle:
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinStyle:
-    """What the fields of one antibody share in green; factors are around 1."""
+    """The style of the green stain, which images of one antibody share. Factors are around 1."""
 
     dot_radius: float
     dot_number: float
-    spread: float  # exponent: below 1 towards the cell's edge, above 1 towards the nucleus
-    clumping: float  # 0 scattered .. 1 all dots of a cell in few clumps
+    spread: float  # exponent: below 1, dots move to the cell's edge; above 1, to the nucleus
+    clumping: float  # from 0, scattered dots, to 1, all dots of a cell in a few clumps
     length: float
     width: float
     grain: float
@@ -59,7 +59,7 @@ class ProteinStyle:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One field's geometry on the canvas; points are (x, y) in canvas px, distances in radii."""
+    """The geometry of an image. Points are (x, y) in px of the canvas, distances are in radii."""
 
     radius_px: float
     centres_K2: Points
@@ -67,7 +67,7 @@ class Scene:
     nuclei_KP2: Points
     bodies_KP2: Points
     mtoc_K2: Points
-    cell_of: NDArray[np.uint8]  # 0 is no cell, k + 1 the k-th
+    cell_of: NDArray[np.uint8]  # 0 is background, k + 1 is the k-th cell
     nucleus: Map
     body: Map
     inside_nucleus: Map
@@ -80,17 +80,18 @@ class Scene:
 
     @property
     def cytoplasm(self) -> Map:
+        """The bodies of the cells without their nuclei."""
         return self.body * (1 - self.nucleus)
 
     @property
     def faint(self) -> Map:
-        """What sticks to a whole cell: dim, and thinner where the cell is flat."""
+        """A dim stain of whole cells, which is weaker where a cell is flat."""
         thickness = np.minimum(self.to_edge * np.float32(0.2), np.float32(0.1))
         return np.asarray(self.body * thickness, dtype=np.float32)
 
 
 def lay_out(style: CellStyle, rng: np.random.Generator, side_px: int) -> Scene:
-    """Places the cells of one field and draws the maps that all stains share."""
+    """Place the cells of an image, and draw the maps that all stains share."""
     radius_px = style.radius * side_px * float(np.exp(rng.normal(0, 0.04)))
     centres = _places(style, rng, radius_px / side_px) * side_px
     cells, angles = len(centres), rng.uniform(0, np.pi, len(centres))
@@ -124,7 +125,7 @@ def lay_out(style: CellStyle, rng: np.random.Generator, side_px: int) -> Scene:
 
 
 def clouds(rng: np.random.Generator, side_px: int, grain: float, depth: float) -> Map:
-    """Smooth positive noise around 1 of shape (S, S), with `grain` clouds across the field."""
+    """Return smooth positive noise around 1, S x S, with `grain` clouds across the image."""
     cells = max(2, round(grain))
     coarse = rng.standard_normal((cells, cells), dtype=np.float32)
     smooth = cv2.resize(coarse, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
@@ -132,7 +133,7 @@ def clouds(rng: np.random.Generator, side_px: int, grain: float, depth: float) -
 
 
 def spots(scene: Scene, points_N2: Points, radius: float) -> Map:
-    """Soft discs of `radius` radii, 1 in their middles; where they meet they saturate."""
+    """Draw soft discs of `radius` radii, which are 1 in the middle. Overlapping discs saturate."""
     side = len(scene.body)
     sigma = max(radius * scene.radius_px, 0.7)
     columns, rows = np.rint(points_N2).astype(np.intp).T
@@ -144,12 +145,12 @@ def spots(scene: Scene, points_N2: Points, radius: float) -> Map:
 
 
 def strokes(scene: Scene, curves_NP2: Points, width: float = 0.0) -> Map:
-    """Antialiased polylines of three brightnesses, at least 1 canvas px wide, inside the bodies."""
+    """Draw antialiased polylines of three brightnesses inside the bodies, at least 1 px wide."""
     canvas = np.zeros(scene.body.shape, np.uint8)
     thickness = max(1, round(width * scene.radius_px))
     fixed_point = np.rint(curves_NP2 * 16).astype(np.int32)
-    for rotation, brightness in enumerate((110, 180, 255)):
-        curves = list(fixed_point[rotation::3])
+    for first, brightness in enumerate((110, 180, 255)):
+        curves = list(fixed_point[first::3])
         cv2.polylines(canvas, curves, False, brightness, thickness, cv2.LINE_AA, 4)
     return canvas.astype(np.float32) * (scene.body / np.float32(255))
 
@@ -161,7 +162,7 @@ def points_between(
     style: ProteinStyle,
     rng: np.random.Generator,
 ) -> Points:
-    """About `number` points a cell between two outlines of equal angles; (N, 2) canvas px."""
+    """Draw about `number` points per cell between two outlines with equal angles, N x 2 in px."""
     cells, outline = outer_KP2.shape[:2]
     each = max(1, round(number))
     angle = rng.integers(outline, size=(cells, each))
@@ -180,7 +181,7 @@ def points_between(
 def worms(
     scene: Scene, starts_N2: Points, length: float, curl: float, rng: np.random.Generator
 ) -> Points:
-    """Wandering curves of `length` radii from the given points; (N, 6, 2)."""
+    """Draw winding curves of `length` radii from the given points, N x 6 x 2."""
     heading = rng.uniform(0, 2 * np.pi, (len(starts_N2), 1))
     heading = heading + np.cumsum(rng.normal(0, curl, (len(starts_N2), 5)), axis=1)
     step = length * scene.radius_px / 5
@@ -196,7 +197,10 @@ def _with_maps(scene: Scene, fibres_NP2: Points) -> Scene:
 
 
 def _places(style: CellStyle, rng: np.random.Generator, radius: float) -> Points:
-    """Centres on a jittered, rotated hexagonal grid, thinned colony by colony; the field is 0..1."""
+    """Draw centres on a jittered, rotated hexagonal grid that is thinned in colonies.
+
+    The image is 0 to 1 along both axes.
+    """
     pitch = 1.75 * radius
     steps = np.arange(-np.ceil(0.95 / pitch), np.ceil(0.95 / pitch) + 1)
     x, y = np.meshgrid(steps, steps)
@@ -224,7 +228,7 @@ def _outlines(
     raggedness: float,
     rng: np.random.Generator,
 ) -> Points:
-    """Star-shaped outlines (K, P, 2): ellipses of equal area with a few low harmonics."""
+    """Draw star-shaped outlines, K x P x 2: ellipses of equal area with a few low harmonics."""
     rotation = np.linspace(0, 2 * np.pi, OUTLINE, endpoint=False)[None]
     ratios = ratio * np.exp(rng.normal(0, 0.1, (len(centres_K2), 1)))
     relative = rotation - angles_K[:, None]
@@ -241,7 +245,10 @@ def _outlines(
 def _painted(
     bodies_KP2: Points, nuclei_KP2: Points, side_px: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The number of the cell (k + 1) at each px, of its body and of its nucleus; 0 is neither."""
+    """Return the number (k + 1) of the cell at each px, for its body and for its nucleus.
+
+    0 is none.
+    """
     cell_of = np.zeros((side_px, side_px), np.uint8)
     nucleus_of = np.zeros((side_px, side_px), np.uint8)
     for number, body in enumerate(np.rint(bodies_KP2).astype(np.int32), start=1):
@@ -258,7 +265,7 @@ def _without_borders(cell_of: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _depth(inside: NDArray[np.uint8], radius_px: float) -> Map:
-    """Distance to the nearest zero, in radii."""
+    """Return the distance to the nearest zero in radii."""
     return (cv2.distanceTransform(inside, cv2.DIST_L2, 3) / np.float32(radius_px)).astype(
         np.float32
     )
@@ -271,7 +278,7 @@ def _fibres(
     mtoc_K2: Points,
     rng: np.random.Generator,
 ) -> Points:
-    """Bent fibres from beside the nucleus to the cell's edge: quadratic Bezier curves (N, 7, 2)."""
+    """Draw bent fibres from the nucleus to the cell's edge: quadratic Bezier curves, N x 7 x 2."""
     cells, each = len(nuclei_KP2), round(style.fibres)
     row, ends = np.arange(cells)[:, None], rng.integers(OUTLINE, size=(cells, each))
     twist = rng.integers(-5, 6, size=ends.shape)

@@ -1,5 +1,7 @@
-"""What a drawn atlas holds. Only the standard library is imported here, so that `--help` is
-instant."""
+"""Settings of drawn atlases.
+
+Only the standard library is imported here, so that `--help` is fast.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,16 +11,19 @@ from atlas.core.errors import refuse
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnAtlasSettings:
-    """A drawn atlas. An identity is an antibody; the fields of one are siblings.
+    """The settings of a drawn atlas.
+
+    An identity is an antibody. Images of the same antibody are siblings.
 
     Args:
-        identities: Antibodies in train.
-        fields_per_identity: Train images of each antibody.
+        identities: Number of antibodies in train.
+        fields_per_identity: Number of train images of each antibody.
         size_px: Side of an image.
-        seed: Equal seeds and settings draw equal pixels.
-        test_fields_per_identity: Test images of each antibody, known and novel.
-        novel_identities: Antibodies that occur in test only.
-        copies: Test images that are edited copies of train images, every edit equally often.
+        seed: Seed of the drawing. Equal seeds and settings draw equal pixels.
+        test_fields_per_identity: Number of test images of each antibody, known or novel.
+        novel_identities: Number of antibodies that occur in test only.
+        copies: Number of test images that are edited copies of train images. Every edit occurs
+            equally often.
     """
 
     identities: int = 1000
@@ -34,6 +39,9 @@ class DrawnAtlasSettings:
 
     def _problems(self) -> Iterator[str]:
         if min(self.identities, self.fields_per_identity) < 1 or self.size_px < 32:
-            yield "drawn atlas: needs at least one identity and field, and size_px of 32"
+            yield (
+                "drawn atlas: identities and fields per identity must be at least 1, and size_px "
+                "at least 32"
+            )
         if min(self.test_fields_per_identity, self.novel_identities, self.copies, self.seed) < 0:
-            yield "drawn atlas: its numbers and seed cannot be negative"
+            yield "drawn atlas: numbers and the seed must not be negative"

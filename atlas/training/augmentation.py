@@ -1,14 +1,15 @@
-"""What a training image goes through, drawn anew each time that it is shown.
+"""Augmentation: random changes of a training image, drawn again each time that it is shown.
 
-Colours are stains here: gamma, gain and focus change alike in all channels, because what one stain
-says against another must stay; only noise differs, as a camera's does.
+Colours are stains. Gamma, gain and focus therefore change equally in all channels, because the
+relation between stains must stay. Only noise differs between channels, as in a camera.
 
-The strong augmentation is that of an HPA 2018 student baseline, under albumentations' present
-names. The baseline's list names transforms that albumentations has dropped since: Flip is one of
-three flips here, ShiftScaleRotate is Affine, RandomContrast and RandomBrightness are halves of
-RandomBrightnessContrast, and imgaug's (IAA...) are AdditiveNoise, MovedGrid, Sharpen and Emboss
-with imgaug's ranges. Edges are mirrored, as they were then. All of them but CLAHE take any number
-of channels and treat each by itself; GaussNoise alone draws another noise for each.
+The strong augmentation is the one of an HPA 2018 student baseline, with the names of today's
+albumentations. Albumentations has since dropped some transforms of that baseline: Flip is one of
+three flips here, ShiftScaleRotate is Affine, RandomContrast and RandomBrightness are the halves of
+RandomBrightnessContrast, and imgaug's transforms (IAA...) are AdditiveNoise, MovedGrid, Sharpen and
+Emboss with the ranges of imgaug. Edges are mirrored as in the baseline. All transforms except CLAHE
+accept any number of channels and treat each one separately; only GaussNoise draws different noise
+for each channel.
 
 Axes: C channels, H x W pixels.
 """
@@ -19,30 +20,36 @@ from typing import Any
 
 import cv2
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at import otherwise
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import looks for updates online
 import albumentations
 import numpy as np
 from numpy.typing import NDArray
 
 from atlas.training.settings import Augmentation
 
-# The strengths of `atlas.synthetic.edits`, which copies are made with.
+# These strengths equal those of `atlas.synthetic.edits`, which makes planted copies.
 GAMMA_PERCENT = (65, 160)
 GAIN = (1 / 1.5, 1.5)
 NOISE_SHARE = (4 / 255, 12 / 255)
 BLUR_SIGMA_PX = (0.4, 1.2)
 
 MIRRORED = cv2.BORDER_REFLECT_101
-# Variances of 10 to 50 counts, as the old GaussNoise had by default; standard deviations of white.
+# The old GaussNoise had variances of 10 to 50 counts by default. These are the same values as
+# standard deviations, in shares of white.
 GAUSS_STD = (10**0.5 / 255, 50**0.5 / 255)
 LIGHT = 0.2
-GRID_POINTS, GRID_SHIFT = 4, (0.03, 0.05)  # a side; standard deviations, in shares of the side
+GRID_POINTS = 4  # points along each side of the grid
+GRID_SHIFT = (0.03, 0.05)  # range of the standard deviation of a shift, in shares of the side
 
 
 class Augment:
-    """uint8 C x H x W -> the same, of any number of channels; square ones keep their size.
+    """Change images of any number of channels at random.
 
-    crop_px: side of the random window that is taken first; None takes the whole field.
+    Images are uint8 C x H x W, before and after. Square images keep their size.
+
+    Args:
+        augmentation: The name of the augmentation.
+        crop_px: The side of the random window that is cropped first. None keeps the whole image.
     """
 
     def __init__(self, augmentation: Augmentation, *, crop_px: int | None = None) -> None:
@@ -52,7 +59,7 @@ class Augment:
         self.transforms = albumentations.Compose(steps) if steps else None
 
     def __call__(self, field_CHW: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-        """A pure function of field and seed."""
+        """Return the changed image, which depends on the image and the seed alone."""
         if self.transforms is None:
             return field_CHW
         return changed(field_CHW, self.transforms, seed)
@@ -61,14 +68,19 @@ class Augment:
 def changed(
     field_CHW: NDArray[np.uint8], transforms: albumentations.Compose, seed: int
 ) -> NDArray[np.uint8]:
-    """A field behind these transforms, whose draws follow from the seed alone."""
+    """Apply transforms to an image C x H x W. All random draws follow from the seed."""
     transforms.set_random_seed(seed)
     changed_HWC = transforms(image=field_CHW.transpose(1, 2, 0))["image"]
     return np.ascontiguousarray(changed_HWC.transpose(2, 0, 1))
 
 
 def middle(images: NDArray[np.uint8], crop_px: int | None) -> NDArray[np.uint8]:
-    """The window in the middle of images ... x H x W, of this side; a view. None: all of them."""
+    """Return a view of the central window of images ... x H x W.
+
+    Args:
+        images: One image or several.
+        crop_px: The side of the window. None returns the images as they are.
+    """
     if crop_px is None:
         return images
     top, left = ((side - crop_px) // 2 for side in images.shape[-2:])
@@ -76,7 +88,7 @@ def middle(images: NDArray[np.uint8], crop_px: int | None) -> NDArray[np.uint8]:
 
 
 def photometric_choices() -> dict[str, albumentations.ImageOnlyTransform]:
-    """Each with its probability."""
+    """Return the photometric transforms by name, each with its probability."""
     return {
         "gamma": albumentations.RandomGamma(gamma_limit=GAMMA_PERCENT, p=0.5),
         "gain": albumentations.MultiplicativeNoise(multiplier=GAIN, p=0.5),
@@ -87,17 +99,23 @@ def photometric_choices() -> dict[str, albumentations.ImageOnlyTransform]:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """With this probability one of the choices is made; their own p are what each is drawn by."""
+    """A step of the strong augmentation, which applies one of several transforms.
+
+    Attributes:
+        probability: The probability that the step applies a transform at all.
+        choices: The transforms by name. Their own probabilities `p` are the weights of the draw.
+    """
 
     probability: float
     choices: dict[str, albumentations.BasicTransform]
 
     def as_transform(self) -> albumentations.OneOf:
+        """Return the step as one transform of albumentations."""
         return albumentations.OneOf(list(self.choices.values()), p=self.probability)
 
 
 def strong_steps() -> list[Step]:
-    """In their order, with the source's probabilities."""
+    """Return the steps of the strong augmentation, with the probabilities of their source."""
     return [
         Step(probability=0.5, choices={"quarter rotations": albumentations.RandomRotate90(p=1)}),
         Step(probability=0.5, choices=_flips()),
@@ -111,29 +129,32 @@ def strong_steps() -> list[Step]:
 
 
 class ClaheEach(albumentations.CLAHE):  # type: ignore[misc]
-    """CLAHE of each channel by itself, all to one limit.
+    """CLAHE that equalises each channel separately, with the same limit.
 
-    Albumentations' own takes one channel or three, and of three it equalises their common
-    lightness, which would mix stains.
+    The CLAHE of albumentations accepts one or three channels. It equalises the common lightness of
+    three channels, which would mix stains.
     """
 
     def apply(self, img: NDArray[Any], clip_limit: float, **params: Any) -> NDArray[Any]:
+        """Equalise each channel of an image H x W x C."""
         planes = np.moveaxis(img, 2, 0)[..., None]
         done = [super(ClaheEach, self).apply(np.ascontiguousarray(p), clip_limit) for p in planes]
         return np.stack([plane.reshape(img.shape[:2]) for plane in done], axis=2)
 
 
 class MovedGrid(albumentations.GridDistortion):  # type: ignore[misc]
-    """imgaug's PiecewiseAffine: the points of a 4 x 4 grid move by .03 to .05 of the side, and what
-    lies between them with them.
+    """The PiecewiseAffine transform of imgaug: the points of a 4 x 4 grid are shifted at random.
 
-    Albumentations' own takes 6 s for 512 px, and weighs all points by their distance, which pulls
-    everything to them; its ThinPlateSpline solves for another kernel than it applies, and tears.
+    A point moves by a standard deviation of 0.03 to 0.05 of the side, and the pixels between the
+    points move with them. The PiecewiseAffine of albumentations takes 6 s for 512 px and weighs all
+    points by their distance, which pulls all pixels towards them; its ThinPlateSpline solves for
+    another kernel than the one that it applies, which tears images.
     """
 
     def get_params_dependent_on_data(
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
+        """Draw the shift of each pixel."""
         height, width = params["shape"][:2]
         deviation = self.py_random.uniform(*GRID_SHIFT)
         shifts = self.random_generator.normal(0, deviation, (GRID_POINTS, GRID_POINTS, 2))

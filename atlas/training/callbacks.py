@@ -1,4 +1,4 @@
-"""What happens around each step and epoch of training."""
+"""Callbacks that run before and after each step and epoch of a training."""
 
 import csv
 from pathlib import Path
@@ -16,11 +16,11 @@ from atlas.training.settings import TrainingSettings
 
 
 class EveryStep(Callback):
-    """Sets what a step depends on from (epoch, batch, scores of earlier epochs) alone: which
-    batches come, the seed of its dropout, the rate of each group, whether the backbone learns.
+    """Set everything that a step depends on: its batch, dropout seed, rates, and frozen backbone.
 
-    So a run that was stopped anywhere continues as if it had not been: all it needs to know is how
-    many batches of its epoch are done, and those scores.
+    All of it follows from (epoch, batch, scores of earlier epochs). A run that was stopped can
+    therefore be resumed as if it had not been stopped: its state is the number of batches that are
+    done in the epoch, and the scores.
     """
 
     def __init__(
@@ -33,17 +33,23 @@ class EveryStep(Callback):
         self.plateau_share = 1.0
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state for a checkpoint."""
         return {"epoch": self.epoch, "batches_done": self.batches_done, "scores": self.scores}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state of a checkpoint."""
         self.epoch, self.batches_done = state_dict["epoch"], state_dict["batches_done"]
         self.scores = state_dict["scores"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Here too: Lightning starts no epoch that is resumed in the middle."""
+        """Start the epoch here too.
+
+        Lightning does not start an epoch that is resumed in the middle.
+        """
         self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the batches of the epoch, and compute the rate after a plateau."""
         loader: Any = trainer.train_dataloader
         batches: EpochBatches = loader.batch_sampler
         resumed = trainer.current_epoch == self.epoch
@@ -53,10 +59,12 @@ class EveryStep(Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        """Set the seed, the learning rates, and whether the backbone learns."""
         epoch, training = trainer.current_epoch, self.training
         of_all_processes = batch_idx * trainer.world_size + trainer.global_rank
         torch.manual_seed(seed_of("step", training.seed, epoch, of_all_processes))
-        # The middle of the batch: at its start the first of a warm-up would learn nothing.
+        # The rate is that at the middle of the batch. At the start of the first batch of a warm-up
+        # it would be 0.
         rate = rate_at(training, epoch + (batch_idx + 0.5) / trainer.num_training_batches)
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = rate * self.plateau_share * group["rate_share"]
@@ -68,20 +76,22 @@ class EveryStep(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any,
         batch_idx: int,
     ) -> None:  # fmt: skip
+        """Count the batch."""
         self.epoch, self.batches_done = trainer.current_epoch, batch_idx + 1
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # Several processes must agree, or their rates would differ.
+        """Keep the score of the epoch."""
+        # All processes must use the same score, or their rates would differ.
         score = trainer.strategy.broadcast(float(trainer.callback_metrics[self.monitor]))
         self.scores = [*self.scores[: trainer.current_epoch], score]
 
 
 class EpochMeans(Callback):
-    """Logs the mean over an epoch's images of what `training_step` returns: its loss, or a dict of
-    numbers with `loss` among them, each as `train_` and its name.
+    """Log the mean over the images of an epoch of each value that `training_step` returns.
 
-    Lightning's own means are in no checkpoint. Where several processes train, an epoch that is
-    resumed continues in all of them with the sums of the first.
+    It returns its loss, or a dict of numbers that includes `loss`. The names of the means start
+    with `train_`. The means of Lightning are not part of its checkpoints. If several processes
+    train, all of them resume an epoch with the sums of the first process.
     """
 
     def __init__(self) -> None:
@@ -89,41 +99,50 @@ class EpochMeans(Callback):
         self.images = 0
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state for a checkpoint."""
         return {"sums": self.sums, "images": self.images}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state of a checkpoint."""
         self.sums, self.images = state_dict["sums"], state_dict["images"]
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Reset the sums."""
         self.sums, self.images = {}, 0
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any,
         batch_idx: int,
     ) -> None:  # fmt: skip
+        """Add the values of a batch."""
         count = len(batch[0])
-        # Lightning has divided the loss, and nothing else, for the batches that make one step.
+        # Lightning has divided the loss, but no other value, by the batches of one step.
         loss = outputs["loss"] * trainer.accumulate_grad_batches
         for name, mean in {**outputs, "loss": loss}.items():
             self.sums[name] = self.sums.get(name, 0) + mean.detach().float() * count
         self.images += count
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the means."""
         for name, total in self.sums.items():
             pl_module.log(f"train_{name}", total / self.images, prog_bar=True, sync_dist=True)
 
 
 class EpochTable(Callback):
-    """A CSV with one row an epoch; rows after a checkpoint are written anew."""
+    """Write a CSV table with one row per epoch.
+
+    After a training is resumed, rows behind its checkpoint are written again.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def figures(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, float]:
-        """Of the epoch that has just ended, by column; of others than `epoch`."""
+        """Return the figures of the epoch that has just ended by column, without `epoch`."""
         raise NotImplementedError
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the table with the row of this epoch."""
         if not trainer.is_global_zero:
             return
         row = {"epoch": str(trainer.current_epoch)}
@@ -143,29 +162,32 @@ class EpochTable(Callback):
 
 
 class MetricsTable(EpochTable):
-    """Everything that was logged."""
+    """A table of all metrics that were logged."""
 
     def figures(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, float]:
+        """Return all metrics that were logged."""
         return {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
 
 
 class EventFiles(Callback):
-    """The same, and the rate of what is new, for TensorBoard."""
+    """Write all metrics and the learning rate of new layers for TensorBoard."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.writer: SummaryWriter | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Open the event file."""
         if trainer.is_global_zero:
-            # Hides what a stopped run wrote of the epochs that come again. The suffix keeps two
-            # files that are begun in the same second apart.
+            # purge_step hides the epochs of a stopped run that are trained again. The suffix gives
+            # two files that are opened in the same second different names.
             epoch = trainer.current_epoch
             self.writer = SummaryWriter(
                 str(self.folder), purge_step=epoch, filename_suffix=f".from_epoch_{epoch}"
             )
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the metrics of the epoch."""
         if self.writer is None:
             return
         rate = trainer.optimizers[0].param_groups[-1]["lr"]
@@ -174,10 +196,12 @@ class EventFiles(Callback):
         self.writer.flush()
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Close the event file."""
         if self.writer is not None:
             self.writer.close()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
+        """Close the event file of a training that failed or was stopped."""
         self.teardown(trainer, pl_module, "fit")

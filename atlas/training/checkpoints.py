@@ -1,4 +1,4 @@
-"""What a run keeps on disk: the checkpoints that it resumes from, and the weights that it averages.
+"""Checkpoints from which a run is resumed, and averaged weights.
 
 Averaging takes the mean of the weights at the end of the last epochs. Sources: Izmailov et al.,
 Averaging Weights Leads to Wider Optima (2018), algorithm 1; the third of HPA 2018 averaged its last
@@ -29,10 +29,12 @@ AVERAGED_FILE, BEST_FILE, LAST_FILE = "averaged.ckpt", "best.ckpt", "last.ckpt"
 
 
 class Checkpoints(Checkpoint):
-    """best.ckpt at the end of the best epoch by `monitor`; last.ckpt at the end of every epoch, and
-    `minutes` after the one before, between two steps of the optimizer.
+    """Write best.ckpt and last.ckpt.
 
-    Lightning's own has no notion of such steps, and forgets the best where a folder has moved.
+    best.ckpt is written at the end of the best epoch by `monitor`. last.ckpt is written at the end
+    of every epoch and `minutes` after the previous checkpoint, between two steps of the optimizer.
+    The callback of Lightning does not wait for such steps, and it loses the best score if the
+    folder is moved.
     """
 
     def __init__(
@@ -45,27 +47,34 @@ class Checkpoints(Checkpoint):
         self.saved_at = 0.0
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state for a checkpoint."""
         return {"monitor": self.monitor, "best_model_score": self.best_model_score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state of a checkpoint."""
         self.best_model_score = state_dict["best_model_score"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the time until the next checkpoint."""
         self.saved_at = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any,
         batch_idx: int,
     ) -> None:  # fmt: skip
-        """Gradients that wait for more batches are in no checkpoint, so none is written then."""
+        """Write last.ckpt if it is due.
+
+        Accumulated gradients are not part of a checkpoint, so none is written before a step is
+        complete.
+        """
         done = batch_idx + 1
         stepped = done % trainer.accumulate_grad_batches == 0
         if stepped and done < trainer.num_training_batches and self._due(trainer):
             self._save(trainer, self.last)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The best first: so the last knows it."""
-        # Several processes must agree, or some would wait for the others for ever.
+        """Write best.ckpt first, so that last.ckpt records the best score."""
+        # All processes must use the same score, or some would wait for the others forever.
         score = trainer.strategy.broadcast(float(trainer.callback_metrics[self.monitor]))
         if self.is_best(score):
             self.best_model_score = score
@@ -77,7 +86,7 @@ class Checkpoints(Checkpoint):
         return bool(trainer.strategy.reduce_boolean_decision(due, all=False))
 
     def is_best(self, score: float) -> bool:
-        """Return whether no epoch up to now has a better score."""
+        """Return whether a score is better than that of all epochs so far."""
         best = self.best_model_score
         return best is None or math.isnan(best) or self.sign * score > self.sign * best
 
@@ -87,13 +96,13 @@ class Checkpoints(Checkpoint):
 
 
 class EpochWeights(Callback):
-    """Keeps the weights at the end of each epoch that will be averaged."""
+    """Keep the weights at the end of each epoch that will be averaged."""
 
     def __init__(self, training: TrainingSettings, folder: Path) -> None:
         self.training, self.folder = training, folder
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Before last.ckpt: an epoch that it has behind it has its file."""
+        """Save the weights before last.ckpt is written, so that every epoch in it has its file."""
         if trainer.is_global_zero and trainer.current_epoch in _epochs(self.training):
             save_weights(_file(self.folder, trainer.current_epoch), pl_module)
 
@@ -107,12 +116,12 @@ def averaged_checkpoint(
     training: TrainingSettings,
     monitor: str,
 ) -> Path:
-    """Averages what `EpochWeights` kept, measures it, and gives its checkpoint, of the same form as
-    that of an epoch.
+    """Average the weights of `EpochWeights`, measure the result, and return its checkpoint.
 
-    A function of those files alone, so a killed run makes it again; they are removed afterwards.
-    The statistics of BatchNorm are none of weights that never ran: they are measured anew, in one
-    pass over an epoch of training images.
+    The checkpoint has the same form as that of an epoch. It depends on the saved weights alone, so
+    a killed run can compute it again; the weights are removed afterwards. The averaged weights have
+    never run, so the statistics of BatchNorm are measured again in one pass over an epoch of
+    training images.
     """
     path = folder / AVERAGED_FILE
     files = [_file(folder, epoch) for epoch in _epochs(training)]
@@ -132,13 +141,17 @@ def averaged_checkpoint(
 
 
 class WrittenBeside(TorchCheckpointIO):
-    """Whole or not at all: Lightning's own way moves a file from the system's temporary folder,
-    which is a copy where that is another disk."""
+    """Write checkpoints completely or not at all.
+
+    Lightning moves a file from the temporary folder of the system, which copies it if that folder
+    is on another disk.
+    """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        # An open file: given a path, torch writes its name into the archive.
+        """Write a checkpoint."""
+        # The file is opened here, because torch would write the name of a path into the archive.
         with written_beside(Path(path)) as beside, beside.open("wb") as file:
             torch.save(checkpoint, file)
 
@@ -162,7 +175,7 @@ def _load_mean(module: L.LightningModule, files: list[Path]) -> None:
 def _measure_batchnorm(
     network: nn.Module, train_loader: DataLoader[Sample], training: TrainingSettings
 ) -> None:
-    """Over the epoch behind the last, with the dropout of training."""
+    """Measure the statistics on the epoch after the last one, with the dropout of training."""
     batches: Any = train_loader.batch_sampler
     assert isinstance(batches, EpochBatches)
     batches.start(training.epochs)

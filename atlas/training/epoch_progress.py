@@ -1,6 +1,6 @@
-"""What a training says while it runs: a bar over all epochs, and a line for each of them.
+"""The progress of a training: a bar over all epochs, and a line for each epoch.
 
-People count epochs from one; the figures in files count them from zero.
+Messages count epochs from one, files count them from zero.
 """
 
 import time
@@ -20,11 +20,14 @@ METRIC_NAMES = {
 
 
 class EpochProgress(Callback):
-    """Shows the progress of a training, and after each epoch a line such as
+    """Show the progress of a training, and write a line after each epoch.
+
+    An example of such a line:
 
         epoch 3 of 50: loss 1.234, top-1 0.567 on held-out images (best so far), 12 s, 9 min left
 
-    It has to come before `checkpoints` does, which takes the score of the epoch for the best then.
+    This callback must come before `checkpoints`, which updates the best score at the end of the
+    epoch.
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
@@ -35,6 +38,7 @@ class EpochProgress(Callback):
         self.batches = self.first_epoch = self.batches_done = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the bar, with the epochs of an earlier run as done."""
         if not trainer.is_global_zero:
             return
         self.first_epoch = trainer.current_epoch
@@ -49,24 +53,28 @@ class EpochProgress(Callback):
         self._start_epoch(trainer)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the time and the name of the epoch."""
         self._start_epoch(trainer)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object,
         batch_idx: int,
     ) -> None:  # fmt: skip
+        """Report a batch."""
         if self.shown is None:
             return
         done = trainer.current_epoch * self.batches + batch_idx + 1
-        self.shown.skip(done - self.batches_done - 1)  # more than none where an epoch is resumed
+        self.shown.skip(done - self.batches_done - 1)  # above 0 only in an epoch that is resumed
         self.shown.update()
         self.batches_done = done
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the line of the epoch."""
         if self.shown is not None:
             self.shown.note(self._line(trainer))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Close the bar."""
         if self.stack is not None and self.shown is not None:
             self.shown.rename("training")
             self.stack.close()
@@ -74,6 +82,7 @@ class EpochProgress(Callback):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
+        """Close the bar of a training that failed or was stopped."""
         if self.stack is not None:
             self.stack.__exit__(type(exception), exception, exception.__traceback__)
 

@@ -1,6 +1,6 @@
-"""What networks of all kinds are built of: normalisation, pooling and heads, and views of images.
+"""Layers that all kinds of networks share: normalisation, pooling, heads, and views of images.
 
-Axes: N images, C channels, K mixtures of them, H x W pixels, P pixels in a row, F features,
+Axes: N images, C channels, K mixtures of channels, H x W pixels, P pixels in a row, F features,
 h x w the feature map.
 """
 
@@ -19,12 +19,12 @@ from atlas.dataset.store import ImageStore
 
 MOST_IMAGES = 1000
 IMAGES_PER_READ = 100
-LEAST_STD = 1.0  # gray levels; a constant channel must not be blown up
+LEAST_STD = 1.0  # gray levels; a smaller divisor would amplify the noise of constant channels
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelStatistics:
-    """Mean and standard deviation of each channel over all pixels, in gray levels 0..255."""
+    """The mean and standard deviation of each channel over all pixels, in gray levels 0 to 255."""
 
     mean_C: tuple[float, ...]
     std_C: tuple[float, ...]
@@ -33,10 +33,15 @@ class ChannelStatistics:
 def measure_channels(
     store: ImageStore, ids: Sequence[str], *, weights_KC: Sequence[Sequence[float]] | None = None
 ) -> ChannelStatistics:
-    """Over at most 1,000 of the images, chosen by the hash of their ids; give labelled ones.
+    """Measure the mean and standard deviation of each channel.
 
-    weights_KC: measures these mixtures of the channels; None the channels themselves.
-    Sums are of whole numbers, so the order of reading cannot change the result.
+    At most 1,000 images are read, chosen by the hash of their ids. Sums are sums of whole numbers,
+    so the order of reading does not change the result.
+
+    Args:
+        store: The image store.
+        ids: The ids of labelled images.
+        weights_KC: Weights of mixtures of the channels, which are measured instead of the channels.
     """
     chosen = sorted(ids, key=content_hash)[:MOST_IMAGES]
     count = len(store.channels)
@@ -57,7 +62,10 @@ def measure_channels(
 
 
 class Normalise(nn.Module):
-    """uint8 or float N x C x H x W in 0..255 -> float with mean 0 and deviation 1 per channel."""
+    """Scale each channel to mean 0 and standard deviation 1 by fixed statistics.
+
+    The input is uint8 or float N x C x H x W in 0 to 255, and the output is float.
+    """
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -68,25 +76,29 @@ class Normalise(nn.Module):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1))
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Return the normalised images."""
         return (images_NCHW.to(self.mean.dtype) - self.mean) / self.std
 
 
 class NormaliseEach(nn.Module):
-    """Like `Normalise`, by each image's own statistics: blind to exposure, and nothing to measure.
+    """Scale each channel of each image to mean 0 and standard deviation 1 by its own statistics.
 
-    For networks that did not learn what another exposure looks like.
+    The result does not depend on the exposure, and nothing has to be measured before. Use it for
+    networks that were not trained with different exposures.
     """
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Return the normalised images."""
         images = images_NCHW.float()
         std, mean = torch.std_mean(images, (2, 3), correction=0, keepdim=True)
         return (images - mean) / (std + LEAST_STD)
 
 
 class MixChannels(nn.Module):
-    """uint8 or float N x C x H x W -> float32 N x K x H x W, each a weighted sum of the channels.
+    """Mix channels: each output channel is a weighted sum of the input channels.
 
-    weights_KC: kept with the network's weights.
+    The input is uint8 or float N x C x H x W, and the output is float32 N x K x H x W. The weights
+    are saved with the weights of the network.
     """
 
     weights: torch.Tensor
@@ -96,15 +108,17 @@ class MixChannels(nn.Module):
         self.register_buffer("weights", torch.tensor(weights_KC, dtype=torch.float32))
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        # Halves of gray levels are exact in 32 bits; in the 16 of mixed precision they are not.
+        """Return the mixed channels."""
+        # Half gray levels are exact in 32 bits, but not in the 16 bits of mixed precision.
         with torch.autocast(images_NCHW.device.type, enabled=False):
             return functional.conv2d(images_NCHW.float(), self.weights.float()[:, :, None, None])
 
 
 class AvgMaxPool(nn.Module):
-    """Average and maximum side by side: N x F x h x w -> N x 2F."""
+    """Concatenate the average and the maximum of each feature: N x F x h x w -> N x 2F."""
 
     def forward(self, features_NFhw: torch.Tensor) -> torch.Tensor:
+        """Return the pooled features."""
         return torch.cat([features_NFhw.mean((2, 3)), features_NFhw.amax((2, 3))], dim=1)
 
 
@@ -116,10 +130,10 @@ def winner_head(
     dropouts: tuple[float, float],
     last_batchnorm: bool,
 ) -> nn.Sequential:
-    """The head of the HPA 2018 winner: N x in_features -> N x out_features.
+    """Return the head of the HPA 2018 winner: N x in_features -> N x out_features.
 
-    BatchNorm, dropout, Linear, ReLU, BatchNorm, dropout, Linear; the metric model ends in another
-    BatchNorm, the classifier does not.
+    The layers are BatchNorm, dropout, Linear, ReLU, BatchNorm, dropout and Linear. The metric model
+    adds another BatchNorm at the end, the classifier does not.
     """
     layers: list[nn.Module] = [
         nn.BatchNorm1d(in_features),
@@ -136,28 +150,39 @@ def winner_head(
 
 
 def in_float32(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """Of a backbone in bfloat16 too: the rest costs nothing, and gives what cosines, thresholds and
-    ranks are taken of."""
+    """Run a module in float32, also behind a backbone in bfloat16.
+
+    The layers behind the backbone take little time, and cosines, thresholds and ranks are computed
+    from their output.
+    """
     with torch.autocast(inputs.device.type, enabled=False):
         outputs: torch.Tensor = module(inputs.float())
     return outputs
 
 
 def rotated_view(images_NCHW: torch.Tensor, view: int) -> torch.Tensor:
-    """One of the 8 flips and rotations: `view % 4` quarter rotations, mirrored from 4 on."""
+    """Return one of the eight flips and rotations of square images.
+
+    Args:
+        images_NCHW: The images.
+        view: `view % 4` is the number of quarter rotations. Views from 4 on are also mirrored.
+    """
     quarter = torch.rot90(images_NCHW, view % 4, (2, 3))
     return quarter.flip(3) if view >= 4 else quarter
 
 
 def crops_of(images_NCHW: torch.Tensor, crops: int, side_px: int) -> Iterator[torch.Tensor]:
-    """Square crops of square images, one after the other: views of the same memory.
+    """Yield square crops of square images one after the other, as views of the same memory.
 
-    crops: 1, 4 or 9 stand in a grid that reaches from edge to edge (1 in the middle); 5 are the
-    four of the corners and the one in the middle.
+    Args:
+        images_NCHW: The images.
+        crops: The number of crops. 1 crop is in the middle, 4 and 9 crops form a grid from edge to
+            edge, and 5 crops are the four corners and the middle.
+        side_px: The side of a crop.
     """
     room_px = images_NCHW.shape[3] - side_px
     if room_px < 0:
-        raise ValueError(f"crops of {side_px} px from images of {images_NCHW.shape[3]} px")
+        raise ValueError(f"cannot crop {side_px} px from images of {images_NCHW.shape[3]} px")
     for top, left in _corners(crops, room_px):
         yield images_NCHW[:, :, top : top + side_px, left : left + side_px]
 

@@ -1,7 +1,9 @@
-"""Batches of stored fields. Axes: C channels, H x W pixels, N images, L labels.
+"""Batches of stored images.
 
-The order of images and the augmentation of each are pure functions of (seed, epoch, image id), so
-that a run that is resumed sees what it would have seen.
+The order of images and the augmentation of each one depend on (seed, epoch, image id) alone, so a
+resumed run sees the same images as one that was not stopped.
+
+Axes: C channels, H x W pixels, N images, L labels.
 """
 
 import hashlib
@@ -28,18 +30,18 @@ from atlas.training.samplers import (
 from atlas.training.settings import TrainingSettings
 
 MEMORY_BOUND_BYTES = 2 * 1024**3
-LOADING, LOADING_HELD_OUT = "loading batches", "loading held-out batches"  # stages
+LOADING, LOADING_HELD_OUT = "loading batches", "loading held-out batches"  # names of stages
 
 Sample = tuple[torch.Tensor, torch.Tensor, int]
-Place = tuple[int, int, int]  # index in the ids, epoch, how often it was shown in it before
+Place = tuple[int, int, int]  # index in the ids, epoch, how often the epoch has shown it before
 
 
 class FieldDataset(Dataset[Sample]):
-    """Fields with their targets.
+    """Images with their targets.
 
-    Item (index, epoch, repeat) is (uint8 C x H x W, target, index). Where settings ask for crops,
-    training sees a random window and validation the one in the middle. Stores of at most 2 GiB are
-    held in memory; of larger ones each batch is read as it is asked for.
+    The item (index, epoch, repeat) is (uint8 C x H x W, target, index). If the settings ask for
+    crops, training sees a random window and validation the central one. A store of at most 2 GiB is
+    held in memory; of a larger store, each batch is read when it is needed.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class FieldDataset(Dataset[Sample]):
             raise ValueError(f"{len(ids)} ids but {len(targets)} targets")
         crop_px = training.crop_px
         if crop_px is not None and crop_px > store.size_px:
-            raise UserError(f"crops of {crop_px} px: the stored images have {store.size_px} px")
+            raise UserError(
+                f"crops of {crop_px} px are larger than the stored images of {store.size_px} px"
+            )
         self.store, self.ids, self.targets, self.seed = store, tuple(ids), targets, training.seed
         self.augment = Augment(training.augmentation, crop_px=crop_px) if augment else None
         self.crop_px = crop_px
@@ -70,7 +74,7 @@ class FieldDataset(Dataset[Sample]):
         return self.__getitems__([place])[0]
 
     def __getitems__(self, places: Sequence[Place]) -> list[Sample]:
-        """A whole batch: torch's loader asks for it so, and the store reads it at once."""
+        """Return the samples of a whole batch, which the store reads in one call."""
         indices = [index for index, _, _ in places]
         with stage(LOADING if self.augment else LOADING_HELD_OUT, items=len(places)):
             shown = map(self._shown, self._read(indices), places)
@@ -96,10 +100,10 @@ class FieldDataset(Dataset[Sample]):
 
 
 class EpochBatches(Sampler[list[Place]]):
-    """The batches of one epoch, from the next one on.
+    """The batches of an epoch, starting with the next one.
 
-    Where several processes train together each takes its own, all equally many; what is left over
-    of an epoch, fewer batches than processes, is not shown.
+    If several processes train together, each takes its own batches, and all take equally many. The
+    remaining batches of an epoch, fewer than there are processes, are not shown.
     """
 
     def __init__(
@@ -109,7 +113,7 @@ class EpochBatches(Sampler[list[Place]]):
         external: ExternalShare | None = None,
     ) -> None:
         if len(targets) < 2:
-            raise UserError(f"{len(targets)} image(s) to train on: at least 2 are needed")
+            raise UserError(f"at least 2 images are needed for training (got {len(targets)})")
         self.count, self.training = len(targets), training
         self.pools = pools_of(targets.numpy(), external, training.sampler) if external else ()
         drawn = training.sampler != "shuffled"
@@ -118,15 +122,16 @@ class EpochBatches(Sampler[list[Place]]):
         self.batches = len(self._all())
 
     def start(self, epoch: int, batches_done: int = 0) -> None:
+        """Continue with this epoch, of which `batches_done` batches are already done."""
         self.epoch, self.batches_done = epoch, batches_done
 
     def __len__(self) -> int:
-        """Of a whole epoch, for this process."""
+        """Return the number of batches of a whole epoch for this process."""
         return self.batches // _processes()[1]
 
     def __iter__(self) -> Iterator[list[Place]]:
-        # A generator, which looks at the epoch only when it is asked for the first batch: Lightning
-        # takes its iterator before it starts the epoch.
+        # A generator reads the epoch only when the first batch is requested. Lightning creates the
+        # iterator before it starts the epoch.
         rank, processes = _processes()
         own = self._all()[rank::processes][: len(self)]
         yield from own[self.batches_done :]
@@ -149,10 +154,17 @@ def training_loader(
     training: TrainingSettings,
     external: ExternalShare | None = None,
 ) -> DataLoader[Sample]:
-    """Augmented batches of (uint8 N x C x H x W, targets N x ..., indices N), by the sampler.
+    """Return a loader of augmented batches (uint8 N x C x H x W, targets N x ..., indices N).
 
-    targets: class numbers, N, or N x L with 1 where an image carries a label. Raises UserError
-    where there are too few for a batch, or crops are larger than what is stored.
+    Args:
+        store: The image store.
+        ids: The ids of the training images.
+        targets: Class numbers, N, or N x L with 1 if an image has a label.
+        training: The settings of the training.
+        external: Which images are external, and their share of an epoch.
+
+    Raises:
+        UserError: There are too few images for a batch, or crops are larger than the stored images.
     """
     dataset = FieldDataset(store, ids, targets, training, augment=True)
     return DataLoader(dataset, batch_sampler=EpochBatches(targets, training, external))
@@ -161,20 +173,23 @@ def training_loader(
 def validation_loader(
     store: ImageStore, ids: Sequence[str], targets: torch.Tensor, training: TrainingSettings
 ) -> DataLoader[Sample]:
-    """The same without augmentation, in the order of ids; each process sees all of them."""
+    """Return a loader of batches without augmentation, in the order of the ids.
+
+    Each process sees all images.
+    """
     dataset = FieldDataset(store, ids, targets, training, augment=False)
     places = [(index, 0, 0) for index in range(len(dataset))]
     return DataLoader(dataset, batch_size=training.batch_size, sampler=places)
 
 
 def seed_of(*parts: int | str) -> int:
-    """A number below 2**32 that depends on every part, alike on every machine."""
+    """Return a number below 2**32 that depends on every part and is the same on every machine."""
     digest = hashlib.sha256("|".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:4], "big")
 
 
 def _processes() -> tuple[int, int]:
-    """Which of the processes that train together this one is, and how many they are."""
+    """Return the rank of this process and the number of processes that train together."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1

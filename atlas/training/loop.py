@@ -1,4 +1,4 @@
-"""The training loop: Lightning's, quiet, resumable at any step, with one table of metrics."""
+"""The training loop, which runs Lightning without its messages and can be resumed at any step."""
 
 import json
 import logging
@@ -52,27 +52,41 @@ def fit(
     checkpoint_minutes: float = 5.0,
     tables: Sequence[EpochTable] = (),
 ) -> Path:
-    """Trains and returns the checkpoint whose `state_dict` is the result: that of the best epoch by
-    the validation metric `monitor`, or the average that the settings ask for.
+    """Train a module, and return the checkpoint whose `state_dict` is the result.
 
-    module: has `network.backbone`; its `training_step` returns the loss, or a dict with `loss`; its
-        optimizer is `atlas.training.optimization.build_optimizer`.
-    tables: written beside metrics.csv, which has a row of everything logged for each epoch.
-    Goes on behind checkpoints/last.ckpt, which is written at least every `checkpoint_minutes`: on
-    one device to the same bits as if it had not been stopped. A finished run is not repeated. Call
-    `claim_folder` before, so that nobody continues with other settings. Writes folder/metrics.csv, a
-    row for each epoch, and the same for TensorBoard below folder/logs. Raises UserError where this
-    machine cannot train so.
+    The result is the epoch with the best validation metric `monitor`, or the average that the
+    settings ask for. The training is resumed from checkpoints/last.ckpt, which is written at least
+    every `checkpoint_minutes`; on one device, the resumed training gives the same bits as one that
+    was not stopped. A finished training is not repeated. Call `claim_folder` before, so that nobody
+    resumes a training with other settings. Writes folder/metrics.csv, with a row for each epoch,
+    and the same figures for TensorBoard below folder/logs.
+
+    Args:
+        module: A module with the attribute `network.backbone`. Its `training_step` returns the
+            loss, or a dict with the key `loss`, and its optimizer comes from
+            `atlas.training.optimization.build_optimizer`.
+        train_loader: The loader of `training_loader`.
+        validation_loader: The loader of the held-out images.
+        folder: The folder of the run.
+        training: The settings of the training.
+        monitor: The name of the validation metric that chooses the best epoch.
+        mode: Whether a higher or a lower metric is better.
+        checkpoint_minutes: The longest time between two checkpoints.
+        tables: More tables with a row for each epoch, besides metrics.csv.
+
+    Raises:
+        UserError: This machine cannot train with these settings.
     """
     checkpoints = folder / CHECKPOINTS
     last, best = last_checkpoint(folder), checkpoints / BEST_FILE
     keep_freed_memory()
-    # As images lie: else torch rotations every filter round at every step, a third of the time.
+    # This layout equals that of the images. Otherwise torch would convert every filter at every
+    # step, which takes a third of the time.
     module.to(memory_format=torch.channels_last)
     with _quiet():
         done = resumed_after(last) if last.exists() else None
         if best.exists() and done and done.epochs >= training.epochs:
-            LOGGER.info(f"this training is complete: all {training.epochs} epochs were done before")
+            LOGGER.info(f"this training is complete: all {training.epochs} epochs are done")
         else:
             if done:
                 LOGGER.info(done.text(training.epochs))
@@ -96,9 +110,13 @@ def fit(
 def what_decides(
     settings: Any, manifest: Manifest, statistics: ChannelStatistics, started_from: str
 ) -> dict[str, Any]:
-    """What trained weights follow from, for `claim_folder`.
+    """Return everything that trained weights depend on, for `claim_folder`.
 
-    settings: a dataclass. The statistics stand for the labelled pixels.
+    Args:
+        settings: The settings of the run, a dataclass.
+        manifest: The images; the hash of the labelled tables stands for the labels.
+        statistics: The channel statistics, which stand for the pixels of the labelled images.
+        started_from: The first weights of the backbone.
     """
     return {
         **asdict(settings),
@@ -109,9 +127,10 @@ def what_decides(
 
 
 def claim_folder(folder: Path, settings: Any) -> None:
-    """Writes settings.json, or checks that the run in this folder has the same settings.
+    """Write settings.json, or check that the run in this folder has the same settings.
 
-    Raises UserError naming what differs.
+    Raises:
+        UserError: The folder holds a run with other settings. The text names the differences.
     """
     path, text = folder / SETTINGS_FILE, json_text(settings)
     if not path.exists():
@@ -123,12 +142,12 @@ def claim_folder(folder: Path, settings: Any) -> None:
         changes = ", ".join(differences(json.loads(there), json.loads(text)))
         raise UserError(
             f"{folder} holds a run with other settings ({changes}); "
-            "repeat them, give another --out, or remove that folder"
+            "use the same settings, choose another --out, or remove that folder"
         )
 
 
 def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
-    """`name was -> is` for each setting that differs, nested names joined by dots."""
+    """Yield `name was -> is` for each setting that differs. Nested names are joined by dots."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             yield from differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
@@ -137,41 +156,49 @@ def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Raises UserError where it is damaged."""
+    """Return the content of a checkpoint.
+
+    Raises:
+        UserError: The file is damaged.
+    """
     try:
         stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen kinds for a damaged file
+    except Exception as error:  # torch raises many types of exceptions for a damaged file
         raise UserError(f"{path} is damaged; remove its folder and train again") from error
     return stored
 
 
 def last_checkpoint(folder: Path) -> Path:
-    """Of the run in this folder: of its last epoch, once it is finished."""
+    """Return the path of the last checkpoint of the run in this folder."""
     return folder / CHECKPOINTS / LAST_FILE
 
 
 def best_score(stored: dict[str, Any], monitor: str) -> float:
-    """The best value of a run's validation metric, as a checkpoint of it keeps it."""
+    """Return the best value of the validation metric that a checkpoint records."""
     states = [state for state in stored["callbacks"].values() if state.get("monitor") == monitor]
     return float(states[0]["best_model_score"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed:
-    """What a checkpoint has behind it: whole epochs, and batches of the next one."""
+    """The number of whole epochs, and of batches of the next epoch, that a checkpoint includes."""
 
     epochs: int
     batches: int
 
     def text(self, epochs: int) -> str:
-        """Return where a training of so many epochs is resumed."""
+        """Return a message that says where a training of `epochs` epochs is resumed."""
         if not self.batches:
             return f"resumed after epoch {self.epochs} of {epochs}"
         return f"resumed in epoch {self.epochs + 1} of {epochs}, after batch {self.batches}"
 
 
 def resumed_after(path: Path) -> Resumed:
-    """Return what the training of a checkpoint has done; UserError where it is damaged."""
+    """Return how far the training of a checkpoint has come.
+
+    Raises:
+        UserError: The checkpoint is damaged.
+    """
     stored = read_checkpoint(path)
     epochs = int(stored["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
     steps = [state for state in stored["callbacks"].values() if "batches_done" in state]
@@ -180,7 +207,7 @@ def resumed_after(path: Path) -> Resumed:
 
 
 def epochs_done(path: Path) -> int:
-    """Return the epochs that a checkpoint has wholly behind it."""
+    """Return the number of whole epochs that a checkpoint includes."""
     return resumed_after(path).epochs
 
 
@@ -199,7 +226,7 @@ def _run(
             ckpt_path=last if last.exists() else None,
             weights_only=True,
         )
-    except SystemExit:  # how Lightning ends on Ctrl-C, without a word
+    except SystemExit:  # Lightning exits silently on Ctrl-C
         raise KeyboardInterrupt from None
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -217,7 +244,7 @@ def _trainer(
         accelerator="auto",
         devices=training.devices,
         strategy=_strategy(training),
-        use_distributed_sampler=False,  # EpochBatches deals them out itself
+        use_distributed_sampler=False,  # EpochBatches distributes the batches itself
         precision=own_precision(training),
         logger=False,
         enable_model_summary=False,
@@ -239,14 +266,17 @@ def _trainer(
 
 def _averaging(training: TrainingSettings, folder: Path) -> list[Callback]:
     if training.ema_decay:
-        # It validates, and puts into every checkpoint, the average: of BatchNorm statistics too.
+        # The average is validated and saved in every checkpoint, including BatchNorm statistics.
         return [EMAWeightAveraging(decay=training.ema_decay)]
     return [EpochWeights(training, folder)] if training.averaged_checkpoints else []
 
 
 def _strategy(training: TrainingSettings) -> str:
-    """Several processes are spawned for the training alone: Lightning's plain "ddp" would start the
-    whole command once for each, and what follows the training would be done by all at once."""
+    """Return the strategy of Lightning.
+
+    Several processes are spawned for the training alone. With the strategy "ddp", Lightning would
+    start the whole command once for each process, and all of them would do the work that follows.
+    """
     if training.devices == 1:
         return "auto"
     frozen = training.frozen_backbone_epochs > 0
@@ -254,33 +284,35 @@ def _strategy(training: TrainingSettings) -> str:
 
 
 def _check_machine(training: TrainingSettings, *, batches: int) -> None:
-    """Refuses what Lightning would silently change, or fail at in many lines."""
+    """Refuse settings that Lightning would silently change, or that fail with a long traceback."""
     gpus = torch.cuda.device_count()
     if gpus and training.devices > gpus:
-        raise UserError(f"{training.devices} devices: this machine has {gpus} GPU(s)")
+        raise UserError(
+            f"devices must be at most {gpus}, the GPUs of this machine (got {training.devices})"
+        )
     if training.devices > batches:
         raise UserError(
-            f"{training.devices} devices but {batches} batch(es) an epoch; give fewer devices or a "
-            "smaller batch size"
+            f"{training.devices} devices need more than the {batches} batch(es) of an epoch; "
+            "use fewer devices or a smaller batch size"
         )
     if training.precision == "16-mixed" and not gpus:
-        raise UserError("precision 16-mixed needs a GPU; give 32-true or bf16-mixed")
+        raise UserError("precision 16-mixed needs a GPU; use 32-true or bf16-mixed")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's advice, which is not for the users of a finished command."""
+    """Hide the advice of Lightning, which is not meant for the users of a command."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            # Reading from memory or HDF5 is cheap here: workers would cost more than they give.
+            # Reading from memory or HDF5 is fast, so workers would cost more time than they save.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            # Lightning 2.6 asks torch 2.14 for a tree in the older way.
+            # Lightning 2.6 uses an API that torch 2.14 has deprecated.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
-            # It is: EveryStep counts for it.
+            # The data loader can be resumed, because EveryStep counts its batches.
             warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
             yield
     finally:

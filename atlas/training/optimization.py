@@ -1,7 +1,7 @@
-"""The optimizers of a training run, and its learning-rate schedules.
+"""Optimizers and learning-rate schedules of a training.
 
-A learning rate follows from how far training has come and from its scores alone, so that a resumed
-run needs nothing else.
+The learning rate depends on the progress of the training and on its scores alone, so a resumed run
+needs no other state.
 """
 
 import math
@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from atlas.training.settings import TrainingSettings
 
-# Of one cycle, as torch has them: the share of the epochs in which the rate rises, and what part of
-# the highest rate it begins and ends with.
+# The defaults of torch's one-cycle schedule: the share of the epochs in which the rate rises, and
+# the first and last rate as shares of the highest rate.
 RISE, FIRST, LAST = 0.3, 1 / 25, 1 / 25e4
 
 
@@ -24,9 +24,8 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Return the optimizer of all parameters of `module`.
 
-    Those of its `backbone` are in a group of their own.
-
-    A group's `rate_share` is what part of `rate_at` it learns at.
+    The parameters of its `backbone` form a group of their own. The entry `rate_share` of a group is
+    its share of the learning rate of `rate_at`.
     """
     of_backbone = list(backbone.parameters())
     known = set(map(id, of_backbone))
@@ -43,12 +42,12 @@ def build_optimizer(
 
 
 def rate_at(training: TrainingSettings, progress_epochs: float) -> float:
-    """The rate of what is new, after so many epochs; parts of one count.
+    """Return the learning rate of new layers after a number of epochs, which may be fractional.
 
-    It rises linearly from 0 over `warmup_epochs`, then follows lr_steps, or half a cosine
-    (Loshchilov & Hutter 2017, equation 5, without restarts) down to 0 at the end; or one cycle
-    (Smith & Topin 2018; up and down by half a cosine each, the momentum as it is). On a plateau it
-    is times `plateau_share`.
+    The rate rises linearly from 0 over `warmup_epochs`. Then it follows `lr_steps` or half a cosine
+    that ends at 0 (Loshchilov & Hutter 2017, equation 5, without restarts). The schedule one_cycle
+    rises and falls by half a cosine each and leaves the momentum unchanged (Smith & Topin 2018).
+    For the schedule plateau, the caller multiplies the rate by `plateau_share`.
     """
     if training.schedule == "one_cycle":
         return training.learning_rate * _cycle_share(progress_epochs / training.epochs)
@@ -65,10 +64,11 @@ def rate_at(training: TrainingSettings, progress_epochs: float) -> float:
 def plateau_share(
     training: TrainingSettings, scores: Sequence[float], mode: Literal["max", "min"]
 ) -> float:
-    """What part of the rate is left after epochs of these scores; 1 unless the schedule is plateau.
+    """Return the share of the learning rate that is left after epochs with these scores.
 
-    This is torch's own rule, which gets all scores anew each time: a resumed run needs to keep
-    nothing else. A score counts as better by more than a ten-thousandth of the best.
+    It is 1 unless the schedule is plateau. The rule is that of torch, which processes all scores
+    again each time, so that a resumed run needs no other state. A score is better if it exceeds the
+    best score by more than a ten-thousandth of it.
     """
     if training.schedule != "plateau":
         return 1.0

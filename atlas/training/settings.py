@@ -1,5 +1,7 @@
-"""How a network is trained: the settings that all trainings share. Only the standard library is
-imported here, so that `--help` is instant."""
+"""Settings that all trainings share.
+
+Only the standard library is imported here, so that `--help` is fast.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +14,8 @@ Augmentation = Literal["d4", "photometric", "strong", "none"]
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
 
 SMALLEST_SIZE_PX = 32
-# What a recipe says of these options belongs to the option before them: whoever gives that option
-# gets the usual values of the others.
+# Options that depend on another option. If a user sets the first option, a recipe's values of the
+# dependent ones no longer apply, and their defaults are used.
 TRAINING_COMPANIONS = {
     "learning_rate": ("lr_steps",),
     "schedule": ("lr_steps", "plateau_factor", "plateau_patience"),
@@ -23,45 +25,49 @@ TRAINING_COMPANIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """One training run.
+    """The settings of one training.
 
-    These settings are always a part of others, which check both together: see `training_problems`.
+    They are always a part of other settings, which check both together, see `training_problems`.
 
     Args:
-        epochs: Times that every image is seen.
-        batch_size: Images that pass the network together.
-        learning_rate: Of what is new (head, class vectors); a rate that is given replaces the
-            recipe's steps too.
+        epochs: Number of times that every image is seen.
+        batch_size: Number of images that pass through the network together.
+        learning_rate: Learning rate of new layers (head, class vectors). A value given here also
+            replaces the rates by epoch of the recipe.
         optimizer: The optimizer of torch.
-        weight_decay: Of all parameters; for adam it is an L2 penalty, for the others decay
-            (Loshchilov & Hutter 2019).
-        momentum: Of sgd alone.
-        accumulate_batches: Batches that make one step of the optimizer.
-        backbone_rate_share: The backbone learns at this share of the rate; a pretrained one wants less.
-        frozen_backbone_epochs: Epochs in which the backbone keeps its weights and BatchNorm statistics.
-        warmup_epochs: Epochs over which the rate rises linearly from 0.
-        schedule: constant; cosine down to 0 at the end of the last epoch; one_cycle up from a 25th
-            of the rate over 0.3 of the epochs and down to almost nothing; plateau multiplies the
-            rate by the plateau factor where the validation metric stops rising.
-        plateau_factor: What a plateau multiplies the rate by.
-        plateau_patience: Epochs without a better metric before a plateau lowers the rate.
-        lr_steps: Pairs of an epoch, counted from 0, and the rate that holds from there on, in
-            rising order; only with a constant schedule.
-        sampler: shuffled shows every image once an epoch; balanced draws as many images, every
-            class equally often; m_per_class gives batches of images_per_class images a class.
-        images_per_class: Images of one class in a batch of m_per_class.
+        weight_decay: Weight decay of all parameters: an L2 penalty for adam, decoupled decay for
+            the other optimizers (Loshchilov & Hutter 2019).
+        momentum: Momentum of sgd. The other optimizers have their own.
+        accumulate_batches: Number of batches for one step of the optimizer.
+        backbone_rate_share: Share of the learning rate for the backbone. A pretrained backbone
+            needs less than 1.
+        frozen_backbone_epochs: Number of first epochs in which the weights and BatchNorm statistics
+            of the backbone do not change.
+        warmup_epochs: Number of epochs over which the learning rate rises linearly from 0.
+        schedule: constant; cosine falls to 0 at the end of the last epoch; one_cycle rises from a
+            25th of the rate over 0.3 of the epochs and falls to almost 0; plateau multiplies the
+            rate by the plateau factor when the validation metric stops improving.
+        plateau_factor: Factor of the learning rate on a plateau.
+        plateau_patience: Number of epochs without a better metric before a plateau lowers the rate.
+        lr_steps: Pairs of an epoch, counted from 0, and the learning rate from that epoch on, in
+            rising order. They need a constant schedule.
+        sampler: shuffled shows every image once per epoch; balanced draws as many images, but every
+            class equally often; m_per_class draws batches with images_per_class images of each
+            class.
+        images_per_class: Number of images of each class in a batch of m_per_class.
         augmentation: d4 rotates by 90 degrees and flips; photometric also changes gamma, gain,
-            focus and noise; strong adds shifts, distortions and sharpening; none leaves images as
-            they are. See `atlas/training/augmentation.py`.
+            focus and noise; strong adds shifts, distortions and sharpening; none does not change
+            images. See `atlas/training/augmentation.py`.
         crop_px: Side of the random window of each stored image that training sees; validation and
-            prediction see the window in the middle. None shows images whole.
-        ema_decay: Share that the running average of the weights keeps at each step; the average is
-            what is validated and kept. 0 turns it off.
-        averaged_checkpoints: Last epochs whose weights are averaged; 0 takes the best epoch's.
-        seed: Of weights, order of images, augmentation, dropout and what is held out.
-        precision: 32-true, 16-mixed, bf16-mixed, or auto: bf16-mixed where the GPU, or else the
-            processor, computes in bfloat16 itself.
-        devices: GPUs, or processes on a CPU; each takes batches of its own.
+            prediction see the central window. None shows whole images.
+        ema_decay: Share that the running average of the weights keeps at each step. The average is
+            validated and saved. 0 switches it off.
+        averaged_checkpoints: Number of last epochs whose weights are averaged. 0 takes the weights
+            of the best epoch.
+        seed: Seed of the weights, the order of images, augmentation, dropout and held-out images.
+        precision: 32-true, 16-mixed, bf16-mixed, or auto, which is bf16-mixed if the GPU (or,
+            without a GPU, the processor) supports bfloat16 in hardware, and else 32-true.
+        devices: Number of GPUs, or of processes on a CPU. Each device takes its own batches.
     """
 
     epochs: int
@@ -90,17 +96,17 @@ class TrainingSettings:
 
 
 def training_problems(training: TrainingSettings) -> Iterator[str]:
-    """What cannot be done, a line each."""
+    """Yield one line for each setting that is not valid."""
     if training.epochs < 1:
-        yield f"{training.epochs} epochs: at least 1 is needed"
+        yield f"epochs must be at least 1 (got {training.epochs})"
     if training.batch_size < 2:
-        yield f"batch size {training.batch_size}: BatchNorm needs at least 2 images"
+        yield f"batch size must be at least 2, which BatchNorm needs (got {training.batch_size})"
     if training.accumulate_batches < 1:
-        yield f"{training.accumulate_batches} accumulated batches: at least 1 makes a step"
+        yield f"accumulated batches must be at least 1 (got {training.accumulate_batches})"
     if training.seed < 0:
-        yield f"seed {training.seed}: must not be negative"
+        yield f"seed must not be negative (got {training.seed})"
     if training.devices < 1:
-        yield f"{training.devices} devices: at least 1 is needed"
+        yield f"devices must be at least 1 (got {training.devices})"
     yield from size_problems("crops of", training.crop_px)
     if training.sampler == "m_per_class":
         yield from _class_batch_problems(training)
@@ -111,69 +117,75 @@ def training_problems(training: TrainingSettings) -> Iterator[str]:
 
 
 def size_problems(what: str, size_px: int | None) -> Iterator[str]:
-    """Yield a line where images of that side are too small, such as `crops of 8 px: ...`."""
+    """Yield a line if images of that side are too small, such as `crops of 8 px: ...`."""
     if size_px is not None and size_px < SMALLEST_SIZE_PX:
-        yield f"{what} {size_px} px: at least {SMALLEST_SIZE_PX} px, or a backbone sees nothing"
+        yield f"{what} {size_px} px: must be at least {SMALLEST_SIZE_PX} px for a backbone"
 
 
 def _optimizer_problems(training: TrainingSettings) -> Iterator[str]:
     if not training.weight_decay >= 0:
-        yield f"weight decay {training.weight_decay}: must not be negative"
+        yield f"weight decay must not be negative (got {training.weight_decay})"
     if not 0 <= training.momentum < 1:
-        yield f"momentum {training.momentum}: must lie from 0 to below 1"
+        yield f"momentum must be at least 0 and below 1 (got {training.momentum})"
     elif training.momentum and training.optimizer != "sgd":
-        yield f"momentum belongs to sgd; {training.optimizer} has its own"
+        yield f"momentum is an option of sgd; {training.optimizer} has its own"
 
 
 def _rate_problems(training: TrainingSettings) -> Iterator[str]:
     if not training.learning_rate > 0:
-        yield f"learning rate {training.learning_rate}: must be above 0"
+        yield f"learning rate must be above 0 (got {training.learning_rate})"
     if not 0 < training.backbone_rate_share <= 1:
-        yield f"backbone rate share {training.backbone_rate_share}: must be above 0 and at most 1"
+        share = training.backbone_rate_share
+        yield f"backbone rate share must be above 0 and at most 1 (got {share})"
     if training.frozen_backbone_epochs < 0:
-        yield f"{training.frozen_backbone_epochs} epochs with a frozen backbone: must not be negative"
+        frozen = training.frozen_backbone_epochs
+        yield f"epochs with a frozen backbone must not be negative (got {frozen})"
     if not 0 <= training.warmup_epochs < max(1, training.epochs):
-        yield f"warm-up over {training.warmup_epochs} of {training.epochs} epochs: must be shorter"
+        warmup = training.warmup_epochs
+        yield f"warm-up must be from 0 to below {training.epochs} epochs (got {warmup})"
     if training.lr_steps and training.schedule != "constant":
-        yield f"rates by epoch go with a constant schedule, not with {training.schedule}"
+        yield f"rates by epoch need a constant schedule (got {training.schedule})"
     starts = [start for start, _ in training.lr_steps]
     if any(start < 0 for start in starts) or starts != sorted(set(starts)):
-        yield f"rates by epoch start at {starts}: must rise from 0 on"
+        yield f"rates by epoch must start at rising epochs from 0 on (got {starts})"
     if any(not rate > 0 for _, rate in training.lr_steps):
         yield "rates by epoch must be above 0"
 
 
 def _schedule_problems(training: TrainingSettings) -> Iterator[str]:
     if training.warmup_epochs and training.schedule == "one_cycle":
-        yield "one_cycle rises by itself: leave the warm-up out"
+        yield "schedule one_cycle has a warm-up of its own; leave out the warm-up"
     if training.schedule != "plateau":
         usual = (TrainingSettings.plateau_factor, TrainingSettings.plateau_patience)
         if (training.plateau_factor, training.plateau_patience) != usual:
-            yield f"plateau factor and patience go with schedule plateau, not {training.schedule}"
+            yield f"plateau factor and patience need schedule plateau (got {training.schedule})"
     elif not 0 < training.plateau_factor < 1:
-        yield f"plateau factor {training.plateau_factor}: must lie between 0 and 1"
+        yield f"plateau factor must be between 0 and 1 (got {training.plateau_factor})"
     elif training.plateau_patience < 0:
-        yield f"plateau patience {training.plateau_patience}: must not be negative"
+        yield f"plateau patience must not be negative (got {training.plateau_patience})"
 
 
 def _average_problems(training: TrainingSettings) -> Iterator[str]:
     averaged = training.averaged_checkpoints
     learning = max(0, training.epochs - training.frozen_backbone_epochs)
     if not 0 <= training.ema_decay < 1:
-        yield f"EMA decay {training.ema_decay}: must lie from 0 to below 1"
+        yield f"EMA decay must be at least 0 and below 1 (got {training.ema_decay})"
     if averaged < 0:
-        yield f"{averaged} averaged checkpoints: must not be negative"
+        yield f"averaged checkpoints must not be negative (got {averaged})"
     elif averaged and training.ema_decay:
-        yield "an EMA and averaged checkpoints both average: take one"
+        yield "EMA decay and averaged checkpoints both average the weights; choose one of them"
     elif averaged > learning:
-        yield f"{averaged} averaged checkpoints: only {learning} epochs train the whole network"
+        yield (
+            f"averaged checkpoints must be at most {learning}, the number of epochs that train "
+            f"the whole network (got {averaged})"
+        )
 
 
 def _class_batch_problems(training: TrainingSettings) -> Iterator[str]:
     if training.images_per_class < 2:
-        yield f"{training.images_per_class} images per class: a pair needs at least 2"
+        yield f"images per class must be at least 2 (got {training.images_per_class})"
     if training.batch_size < 2 * training.images_per_class:
         yield (
-            f"batch size {training.batch_size}: holds no two classes of "
-            f"{training.images_per_class} images each"
+            f"batch size must be at least {2 * training.images_per_class}, two classes of "
+            f"{training.images_per_class} images (got {training.batch_size})"
         )

@@ -1,4 +1,4 @@
-"""Weights in safetensors files."""
+"""Files of weights in the safetensors format."""
 
 from pathlib import Path
 
@@ -12,27 +12,31 @@ from atlas.core.files import content_hash, written_beside
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
-    """Parameters and buffers; a killed run leaves the older file."""
+    """Save the parameters and buffers of a module. If the run is killed, the older file stays."""
     with written_beside(path) as beside:
         save_file(_state(module), beside)
 
 
 def load_weights(path: Path, module: nn.Module) -> None:
-    """Fills the module in place. Raises UserError where the file is damaged or another's."""
+    """Load weights into a module in place.
+
+    Raises:
+        UserError: The file is damaged or belongs to another network.
+    """
     try:
         module.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise UserError(f"{path}: not the weights of this network ({_first(error)})") from error
+        raise UserError(f"{path} are not the weights of this network ({_first(error)})") from error
 
 
 def weights_hash(module: nn.Module) -> str:
-    """Of names and values: equal networks have equal hashes, whatever their device."""
+    """Return a hash of the names and values of all weights, which does not depend on the device."""
     parts = [(name, tensor.numpy()) for name, tensor in sorted(_state(module).items())]
     return content_hash(*(part for pair in parts for part in pair))
 
 
 def _state(module: nn.Module) -> dict[str, torch.Tensor]:
-    # contiguous: a network may lie in memory with its channels last
+    # A network in memory may have the layout channels_last, which safetensors cannot save.
     return {
         name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()
     }

@@ -191,7 +191,8 @@ def test_the_command_prints_start_scores_and_files(
 
 def test_all_settings_that_cannot_work_are_reported_at_once() -> None:
     impossible = replace(TINY.training, epochs=0, batch_size=1, learning_rate=0.0, seed=-1)
-    with pytest.raises(UserError, match=r"0 epochs.*batch size 1.*seed -1.*rate 0\.0.*size 8"):
+    said = r"epochs .*got 0.*batch size .*got 1.*seed .*got -1.*rate .*got 0\.0.*size 8"
+    with pytest.raises(UserError, match=said):
         replace(TINY, image_size_px=8, training=impossible)
 
 

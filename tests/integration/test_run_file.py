@@ -122,7 +122,7 @@ def test_settings_that_cannot_work_stop_before_anything_is_done(tmp_path):
     path = written(tmp_path, f'data = "{tmp_path}/data"\nout = "{tmp_path}/run"\n{ONE}epochs = 0\n')
     done = run_command(path)
     assert done.returncode == 1
-    assert "[classifiers.a]: 0 epochs: at least 1 is needed" in done.stderr
+    assert "[classifiers.a]: epochs must be at least 1 (got 0)" in done.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -1,4 +1,4 @@
-"""Folds of a cross-validation: who trains, and who is asked about afterwards."""
+"""Folds of a cross-validation: the images that train and those that test."""
 
 import re
 import warnings
@@ -16,7 +16,7 @@ IdsByClass = Mapping[Any, Sequence[str]]  # keys of any kind
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """Ids, sorted. What is in neither was too near to a test image to train."""
+    """The ids of a fold, sorted. Images in neither list are too close to a test image to train."""
 
     name: str
     training_ids: tuple[str, ...]
@@ -30,15 +30,25 @@ def block_folds(
     gap: int = 20,
     group_of: Mapping[str, str] | None = None,
 ) -> list[Fold]:
-    """Each class's ids, in their order, are cut into contiguous blocks; fold k tests the k-th.
+    """Split the ids of each class into contiguous blocks.
 
-    For atlases where neighbouring ids come from one specimen: random folds would put siblings of
-    most test images into training. The `gap` ids of the class on either side of a test block
-    train nothing. Digits in ids count as numbers, so 9 comes before 10. The gap is within the
-    class: a specimen has one class (in HEp-2 each class is one range of numbers). Folds are as
-    clean as it is wide: the same HEp-2 cell was met again up to 167 numbers away.
-    group_of: what shares a group with a test image trains nothing either. Raises UserError where
-    a class keeps nothing to train on.
+    Fold k tests the k-th block of every class.
+
+    Use it for atlases in which neighbouring ids come from one specimen: random folds would train on
+    siblings of most test images. The `gap` ids of the class on either side of a test block are not
+    used for training. Digits in ids are compared as numbers, so 9 comes before 10. The gap is
+    within the class, because a specimen has one class (in HEp-2 each class is one range of
+    numbers). A wider gap gives cleaner folds: the same HEp-2 cell was found again up to 167 numbers
+    away.
+
+    Args:
+        ids_by_class: The ids of each class.
+        folds: The number of folds.
+        gap: The number of ids on either side of a test block that do not train.
+        group_of: The group of an id. Images in the group of a test image do not train either.
+
+    Raises:
+        UserError: A class keeps no image for training.
     """
     require_several(folds)
     made: list[list[Fold]] = []
@@ -60,10 +70,18 @@ def random_folds(
     seed: int = 0,
     group_of: Mapping[str, str] | None = None,
 ) -> list[Fold]:
-    """Stratified by class and drawn from the seed; each fold tests a share of every class.
+    """Split the ids at random, stratified by class. Each fold tests a share of every class.
 
-    group_of: ids of one group are never parted; ids without one are free. The order of classes
-    and of ids does not count. Raises UserError where a class keeps nothing to train on.
+    The order of classes and ids does not affect the result.
+
+    Args:
+        ids_by_class: The ids of each class.
+        folds: The number of folds.
+        seed: The seed of the split.
+        group_of: The group of an id. Ids of one group stay together; ids without a group are free.
+
+    Raises:
+        UserError: A class keeps no image for training.
     """
     require_several(folds)
     class_of = {image_id: name for name, ids in ids_by_class.items() for image_id in ids}
@@ -83,7 +101,7 @@ def _stratified(
     settings = {"n_splits": folds, "shuffle": True, "random_state": seed}
     if len(set(groups)) < len(groups):
         splits = StratifiedGroupKFold(**settings).split(classes, classes, groups)
-    else:  # gives as good folds without a table of groups x classes
+    else:  # gives equally good folds without a table of groups x classes
         splits = StratifiedKFold(**settings).split(classes, classes)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")  # checked later
@@ -94,12 +112,12 @@ def _stratified(
 
 
 def _order(image_id: str) -> tuple[list[str | int], str]:
-    parts = re.split(r"([0-9]+)", image_id)  # text and digits by rotations
+    parts = re.split(r"([0-9]+)", image_id)  # text and digits alternate
     return [int(part) if n % 2 else part for n, part in enumerate(parts)], image_id
 
 
 def _block(ordered: Sequence[str], start: int, end: int, gap: int) -> Fold:
-    """An empty block, of a class of fewer ids than folds, keeps nothing from training."""
+    """Return a block as a fold. An empty block, of a class with few ids, has no gap."""
     before, behind = (max(0, start - gap), end + gap) if end > start else (start, end)
     training = (*ordered[:before], *ordered[behind:])
     return Fold(name="", training_ids=training, test_ids=tuple(ordered[start:end]))
@@ -118,27 +136,35 @@ def _group(image_id: str, group_of: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _numbered(values: Iterable[Hashable]) -> list[int]:
-    """Numbers in the order of first occurrence."""
+    """Number values in the order of their first occurrence."""
     numbers: dict[Hashable, int] = {}
     return [numbers.setdefault(value, len(numbers)) for value in values]
 
 
 def require_several(folds: int) -> None:
-    """Raises UserError for fewer than two."""
+    """Check that there are at least two folds.
+
+    Raises:
+        UserError: There are fewer.
+    """
     if folds < 2:
-        raise UserError(f"{folds} folds leave nothing to train on: give 2 or more")
+        raise UserError(f"folds must be at least 2 (got {folds})")
 
 
 def require_tested(made: list[Fold], what: str) -> list[Fold]:
-    """The same; raises UserError where a fold tests nothing."""
+    """Return the folds, after checking that each of them tests images.
+
+    Raises:
+        UserError: A fold tests no images.
+    """
     for fold in made:
         if not fold.test_ids:
-            raise UserError(f"{what}: {fold.name} tests nothing; give fewer folds")
+            raise UserError(f"{what}: {fold.name} tests no images; use fewer folds")
     return made
 
 
 def _checked(made: list[Fold], ids_by_class: IdsByClass, what: str) -> list[Fold]:
-    """Raises UserError where a fold tests nothing or a class cannot train."""
+    """Return the folds, or raise UserError if a fold tests no images or a class cannot train."""
     for fold in require_tested(made, what):
         training = set(fold.training_ids)
         bare = [(str(c), len(ids)) for c, ids in ids_by_class.items() if training.isdisjoint(ids)]
@@ -147,6 +173,6 @@ def _checked(made: list[Fold], ids_by_class: IdsByClass, what: str) -> list[Fold
             others = f" (and {len(bare) - 1} more)" if len(bare) > 1 else ""
             raise UserError(
                 f"{what}: class {name} of {count} images{others} has none to train on in "
-                f"{fold.name}; give fewer folds, a smaller gap, or more images"
+                f"{fold.name}; use fewer folds, a smaller gap, or more images"
             )
     return made

@@ -1,7 +1,8 @@
-"""One stratified hold-out that parts no group.
+"""A stratified hold-out that keeps groups together.
 
-Fields of one antibody look alike and share their labels; parted, they would make validation easy
-and its thresholds wrong. So groups are stratified, one row each, with the union of their labels.
+Images of one antibody look alike and share their labels. If a split separated them, validation
+would be too easy and its thresholds wrong. Groups are therefore stratified, one row each, with the
+union of their labels.
 """
 
 from collections.abc import Iterator
@@ -19,31 +20,42 @@ from atlas.dataset.manifest import ImageRow, Manifest
 
 @dataclass(frozen=True, kw_only=True)
 class HoldOut:
-    """Ids of the labelled images, sorted; each is on one side, but for images made from what is
-    held out: those are on none."""
+    """The ids of the labelled images of each side, sorted.
+
+    Images that were made from a held-out image are on neither side.
+    """
 
     training_ids: tuple[str, ...]
     validation_ids: tuple[str, ...]
 
 
 def hold_out(manifest: Manifest, *, share: float, seed: int) -> HoldOut:
-    """Splits the labelled rows; about `share` of the groups of each label are held out.
+    """Hold out about `share` of the groups of each label.
 
-    A function of ids, labels, groups, share and seed; the order of rows does not count. Every
-    label of two groups or more has one in training. Raises UserError where nothing can be held
-    out.
+    The result depends on ids, labels, groups, share and seed, but not on the order of rows. Every
+    label with at least two groups keeps one for training.
 
     Source: Sechidis et al., On the Stratification of Multi-Label Data (2011).
+
+    Args:
+        manifest: The images.
+        share: The share of groups to hold out.
+        seed: The seed of the split.
+
+    Raises:
+        UserError: Nothing can be held out.
     """
     groups = grouped_ids(manifest)
     labels_GC = labels_of_groups(manifest, groups)
     if len(groups) < 2:
-        raise UserError("the labelled images are all of one group: none can be held out")
+        raise UserError(
+            "all labelled images belong to one group, so none can be held out; add images"
+        )
     held_out_G = held_out_groups(labels_GC, share, seed)
     if not held_out_G.any():
         raise UserError(
-            f"none of {len(groups)} groups of labelled images can be held out: "
-            "no label has two groups; add images"
+            f"none of {len(groups)} groups of labelled images can be held out, because no label "
+            "has two groups; add images"
         )
     return HoldOut(
         training_ids=ids_of(groups, ~held_out_G),
@@ -52,13 +64,15 @@ def hold_out(manifest: Manifest, *, share: float, seed: int) -> HoldOut:
 
 
 def originals(manifest: Manifest, ids: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that were not made from others: what measures, where all may train."""
+    """Return the ids of images that were not made from others. Only these are used to measure."""
     return tuple(image_id for image_id in ids if manifest.by_id[image_id].parent is None)
 
 
 def grouped_ids(manifest: Manifest) -> list[tuple[str, ...]]:
-    """The labelled ids by group, all sorted. What shares an identity, a group or a parent belongs
-    together, also by way of others."""
+    """Return the labelled ids by group, all sorted.
+
+    Images that share an identity, a group or a parent belong together, also indirectly.
+    """
     rows = sorted(manifest.labelled.rows, key=lambda row: row.id)
     ties = [(n, tie) for n, row in enumerate(rows) for tie in _ties(row, manifest)]
     names = {tie: n for n, tie in enumerate(dict.fromkeys(tie for _, tie in ties))}
@@ -73,14 +87,20 @@ def grouped_ids(manifest: Manifest) -> list[tuple[str, ...]]:
 
 
 def kin_of(manifest: Manifest) -> dict[str, str]:
-    """Of each labelled image that has kin, the first id of its identity, group and parents."""
+    """Return a name that related images share: the first id of those that are tied together.
+
+    Images without relatives are left out.
+    """
     tied = [ids for ids in grouped_ids(manifest) if len(ids) > 1]
     return {image_id: ids[0] for ids in tied for image_id in ids}
 
 
 def labels_of_groups(manifest: Manifest, groups: list[tuple[str, ...]]) -> NDArray[np.bool_]:
-    """Which group has an image of which label, G x C, and one column more, for the stratifiers."""
-    # That one is always empty: they refuse a matrix of a single column.
+    """Return which group has an image of which label, G x C + 1.
+
+    The last column is always empty.
+    """
+    # The stratifiers refuse a matrix with a single column, so there is an empty one.
     labels_GC = np.zeros((len(groups), len(manifest.spec.labels) + 1), bool)
     for n, ids in enumerate(groups):
         for image_id in ids:
@@ -89,7 +109,10 @@ def labels_of_groups(manifest: Manifest, groups: list[tuple[str, ...]]) -> NDArr
 
 
 def held_out_groups(labels_GC: NDArray[np.bool_], share: float, seed: int) -> NDArray[np.bool_]:
-    """Of two groups or more, about `share` of each label's; one of each label stays."""
+    """Return which groups are held out, about `share` of those of each label.
+
+    If a label has at least two groups, one of them stays.
+    """
     count = min(max(1, round(share * len(labels_GC))), len(labels_GC) - 1)
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=count, random_state=seed)
     _, rows = next(splitter.split(labels_GC, labels_GC))
@@ -103,7 +126,7 @@ def held_out_groups(labels_GC: NDArray[np.bool_], share: float, seed: int) -> ND
 
 
 def ids_of(groups: list[tuple[str, ...]], chosen_G: NDArray[np.bool_]) -> tuple[str, ...]:
-    """Of the images of the chosen groups, sorted."""
+    """Return the ids of the images of the chosen groups, sorted."""
     return tuple(sorted(i for n in np.flatnonzero(chosen_G) for i in groups[n]))
 
 

@@ -1,7 +1,8 @@
-"""Folds for what learns labels: every labelled image is tested once, but for images that were made
-from others, which train beside these and are never tested.
+"""Folds for training on labels. Every labelled image is tested once.
 
-Axes: G groups that no fold may part, C labels, K folds.
+Images that were made from others are never tested; they train together with their originals.
+
+Axes: G groups that no fold may separate, C labels, K folds.
 """
 
 from dataclasses import replace
@@ -20,20 +21,23 @@ Labels = NDArray[np.bool_]
 
 
 def stratified_folds(manifest: Manifest, *, folds: int = 5, seed: int = 0) -> list[Fold]:
-    """Parts the labelled images, no group, so that each fold tests a share of every label.
+    """Split the labelled images into folds that each test a share of every label.
 
-    A label of as many groups as folds, or more, is tested in every fold, unless its images carry
-    others that stand against it. One of a single group has none to train on where it is tested.
-    A function of ids, labels, groups, folds and seed. Raises UserError for fewer groups than folds.
+    Groups stay together. A label with at least as many groups as there are folds is tested in every
+    fold, unless other labels of its images prevent it. A label with a single group has no training
+    images in the fold that tests it. The result depends on ids, labels, groups, folds and seed.
 
     Source: Sechidis et al., On the Stratification of Multi-Label Data (2011).
+
+    Raises:
+        UserError: There are fewer groups than folds.
     """
     require_several(folds)
     groups = grouped_ids(manifest)
     if len(groups) < folds:
         raise UserError(
-            f"{len(groups)} groups of labelled images cannot be divided into {folds} folds; give fewer "
-            "folds, or add images"
+            f"{len(groups)} groups of labelled images cannot be divided into {folds} folds; "
+            "use fewer folds, or add images"
         )
     labels_GC = labels_of_groups(manifest, groups)
     fold_of_G = spread(_stratified(labels_GC, folds, seed), labels_GC, folds)
@@ -49,17 +53,18 @@ def stratified_folds(manifest: Manifest, *, folds: int = 5, seed: int = 0) -> li
 
 
 def label_blocks(manifest: Manifest, *, folds: int = 5, gap: int = 20) -> list[Fold]:
-    """`block_folds` with the labels as classes; the labelled images have one each.
+    """Return `block_folds` with labels as classes. Each labelled image must have one label.
 
-    Raises UserError where one has several, and as `block_folds` does.
+    Raises:
+        UserError: An image has several labels, or see `block_folds`.
     """
     ids_by_label: dict[str, list[str]] = {}
     for row in manifest.labelled.rows:
         if row.labels is None or len(row.labels) != 1:
             count = len(row.labels or ())
             raise UserError(
-                f"blocks are of images with one label each, {row.id} has {count}: "
-                "take stratified folds"
+                f"blocks need images with one label each, but {row.id} has {count}; "
+                "use stratified folds"
             )
         ids_by_label.setdefault(manifest.spec.labels[row.labels[0]], []).append(row.id)
     made = block_folds(ids_by_label, folds=folds, gap=gap, group_of=kin_of(manifest))
@@ -67,7 +72,7 @@ def label_blocks(manifest: Manifest, *, folds: int = 5, gap: int = 20) -> list[F
 
 
 def not_learned(manifest: Manifest, fold: Fold) -> tuple[int, ...]:
-    """Labels of tested images that no training image of the fold carries."""
+    """Return the labels of tested images that no training image of the fold has."""
     tested, trained = (
         {label for image_id in ids for label in manifest.by_id[image_id].labels or ()}
         for ids in (fold.test_ids, fold.training_ids)
@@ -76,10 +81,10 @@ def not_learned(manifest: Manifest, fold: Fold) -> tuple[int, ...]:
 
 
 def spread(fold_of_G: Groups, labels_GC: Labels, folds: int) -> Groups:
-    """Moves groups, one by one, until no move brings labels into more folds than it takes away.
+    """Move groups between folds until no move brings their labels into more folds.
 
-    The stratification alone can leave a rare label, which always comes with a rarer one, in few
-    folds. Of equally good moves the one from a larger to a smaller fold is made.
+    The stratification alone can leave a label that always comes with a rarer one in few folds. Of
+    equally good moves, the one from the largest to the smallest fold is made.
     """
     fold_of_G = fold_of_G.copy()
     while True:
@@ -95,7 +100,7 @@ def spread(fold_of_G: Groups, labels_GC: Labels, folds: int) -> Groups:
 
 
 def _gains(fold_of_G: Groups, labels_GC: Labels, folds: int) -> NDArray[np.int64]:
-    """By how many (label, fold) pairs more there were, were group G moved to fold K."""
+    """Return how many (label, fold) pairs a move of group G to fold K would add."""
     counts_KC = np.stack([labels_GC[fold_of_G == k].sum(axis=0) for k in range(folds)])
     labels = labels_GC.astype(np.int64)
     brought_GK = labels @ (counts_KC == 0).T.astype(np.int64)

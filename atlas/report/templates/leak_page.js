@@ -2,7 +2,7 @@
 const { rows, labels, channels, tile } = JSON.parse(document.getElementById("data").textContent);
 const SCORES = ["similarity", "registration_score", "confidence"];
 const ROW_PX = parseInt(getComputedStyle(document.documentElement).getPropertyValue("--row"));
-const SPARE_ROWS = 4; // made above and below what is seen
+const SPARE_ROWS = 4; // rows that are created above and below the visible ones
 const ALL = -1;
 
 const filters = document.getElementById("filters");
@@ -11,13 +11,13 @@ const body = table.tBodies[0];
 const [above, below] = body.querySelectorAll(".spacer");
 const large = document.getElementById("large");
 const sort = { key: "confidence", sign: 1 };
-const live = new Map(); // claim -> its row, while it is near what is seen
+const live = new Map(); // claim -> its row, while it is near the visible ones
 let shown = rows;
-let active = 0; // place in `shown` of the row that the keyboard is on
-let opened = 0; // and of the claim that is seen at large
+let active = 0; // index in `shown` of the row with the keyboard focus
+let opened = 0; // index in `shown` of the claim in the large view
 let channel = ALL;
 
-// What is shown
+// Filters and order
 
 const named = (label) => `${label} ${labels[label]}`;
 for (const row of rows) {
@@ -40,7 +40,7 @@ function passing() {
 
 function inOrder(a, b) {
   const [x, y] = [a[sort.key], b[sort.key]];
-  if (x === null || y === null) return (x === null) - (y === null); // the unknown comes last
+  if (x === null || y === null) return (x === null) - (y === null); // unknown values come last
   return sort.sign * ((x > y) - (x < y));
 }
 
@@ -48,7 +48,7 @@ function update() {
   shown = rows.filter(passing()).sort(inOrder);
   active = 0;
   const hidden = table.getBoundingClientRect().top - filters.offsetHeight;
-  if (hidden < 0) scrollBy(0, hidden); // to the first of them
+  if (hidden < 0) scrollBy(0, hidden); // shows the first row
   document.getElementById("count").textContent = `${shown.length} of ${rows.length}`;
   document.getElementById("nothing").hidden = shown.length > 0;
   table.setAttribute("aria-rowcount", shown.length + 1);
@@ -59,7 +59,7 @@ function update() {
   render();
 }
 
-// The rows near what is seen, and no others
+// Only rows near the visible ones exist
 
 function render() {
   const top = above.getBoundingClientRect().top;
@@ -88,7 +88,7 @@ function render() {
 
 function rowOf(claim) {
   const tr = document.getElementById("row").content.firstElementChild.cloneNode(true);
-  tell(tr, claim);
+  fill(tr, claim);
   tr.querySelector(".id").textContent = claim.id;
   tr.querySelector(".match").textContent = `→ ${claim.match_id}`;
   const numbers = tr.querySelectorAll(".number");
@@ -98,7 +98,7 @@ function rowOf(claim) {
   return tr;
 }
 
-function tell(where, claim) {
+function fill(where, claim) {
   for (const name of ["relation", "decision"]) {
     const chip = where.querySelector(`.chip.${name}`);
     chip.textContent = claim[name];
@@ -129,12 +129,12 @@ function item(text, kind) {
 
 const written = (score) => (score === null ? "–" : score.toFixed(3));
 
-// One claim at large
+// The large view of one claim
 
 function open(place) {
   opened = within(place);
   const claim = shown[opened];
-  tell(large, claim);
+  fill(large, claim);
   document.getElementById("large-id").textContent = `${claim.id} → ${claim.match_id}`;
   document.getElementById("large-place").textContent = `${opened + 1} of ${shown.length}`;
   for (const key of SCORES) large.querySelector(`.${key}`).textContent = written(claim[key]);
@@ -149,7 +149,7 @@ const within = (place) => Math.min(Math.max(place, 0), shown.length - 1);
 function go(place) {
   if (!shown.length) return;
   active = within(place);
-  const head = table.querySelector("th").getBoundingClientRect().bottom; // cells stick, rows do not
+  const head = table.querySelector("th").getBoundingClientRect().bottom; // the cells are sticky, rows are not
   const top = above.getBoundingClientRect().top + active * ROW_PX;
   if (top < head) scrollBy(0, top - head);
   else if (top + ROW_PX > innerHeight) scrollBy(0, top + ROW_PX - innerHeight);

@@ -1,4 +1,4 @@
-// Pictures: gray channels come side by side, the query's above the match's; colours are put on here
+// Pictures. A sheet holds gray channels side by side, the query above its match. Colours are added here.
 
 const [sum, plane] = [0, 0].map(() => {
   const canvas = Object.assign(document.createElement("canvas"), { width: tile, height: tile });
@@ -45,7 +45,7 @@ async function drawRow(tr) {
 
 async function drawLarge(claim) {
   const sheet = await decoded(claim.sheet);
-  if (claim !== shown[opened]) return; // the next one was asked for meanwhile
+  if (claim !== shown[opened]) return; // another claim was opened in the meantime
   const [query, laid, match] = large.querySelectorAll("canvas");
   draw(query, sheet, 0);
   draw(laid, sheet, 0, claim.laid_23);

@@ -91,5 +91,5 @@ def test_a_loss_of_an_embedder_is_the_usual_one_of_its_name() -> None:
 
 
 def test_what_cannot_work_together_is_refused_all_at_once() -> None:
-    with pytest.raises(UserError, match=r"0 epochs.*size 8 px.*hold-out share .*got 2"):
+    with pytest.raises(UserError, match=r"epochs .*got 0.*size 8 px.*hold-out share .*got 2"):
         settings("train_classifier", "--epochs 0 --image-size-px 8 --hold-out-share 2")

@@ -1,4 +1,4 @@
-"""Errors that have to come through from another process, and the commands that messages name."""
+"""Errors that another process raises, and the commands that messages name."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ def refuse(where: str) -> None:
     raise DataError(where, ["line 3: no label", "line 9: no label"])
 
 
-def test_what_another_process_refuses_is_reported_in_full() -> None:
+def test_an_error_of_another_process_is_reported_in_full() -> None:
     with pytest.raises(DataError) as reported:
         by_processes(refuse, [("train.csv",)] * 2, processes=True)
     assert reported.value.problems == ("line 3: no label", "line 9: no label")
@@ -25,13 +25,13 @@ def test_what_another_process_refuses_is_reported_in_full() -> None:
 
 
 @pytest.mark.parametrize("started", ["/env/bin/atlas", "/lib/atlas/cli/__main__.py", "-c", ""])
-def test_messages_name_the_command_atlas(started: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_name_the_verbs_of_atlas(started: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [started])
     assert command_line("build_index") == "atlas build-index"
     assert command_words("build_index") == [sys.executable, "-m", "atlas.cli", "build_index"]
 
 
-def test_messages_name_scripts_where_one_was_started(
+def test_messages_name_scripts_if_a_script_was_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Writing beside and renaming; texts and hashes that depend on the values alone."""
+"""Files are replaced safely, and texts and hashes depend on the values alone."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from atlas.core.files import (
 )
 
 
-def test_a_failed_writing_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "x.txt"
     with written_beside(path) as beside:
         assert beside.suffix == ".txt"
@@ -56,7 +56,7 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_only_old_left_overs_are_removed(tmp_path: Path) -> None:
+def test_only_old_temporary_files_are_removed(tmp_path: Path) -> None:
     old, new = tmp_path / ".x.1.part", tmp_path / ".x.2.part"
     for path in (old, new):
         path.mkdir()
@@ -73,26 +73,26 @@ class Settings:
     size: int
 
 
-def test_json_of_what_settings_hold() -> None:
+def test_settings_are_written_as_json() -> None:
     value = {"b": np.float64(0.5), "a": Settings(Path("x"), 3), "c": np.arange(2), "d": ("é",)}
     assert json.loads(json_text(value)) == {
         "a": {"where": "x", "size": 3}, "b": 0.5, "c": [0, 1], "d": ["é"],
     }  # fmt: skip
     assert json_text({"a": 1, "b": 2}) == json_text({"b": 2, "a": 1})
-    with pytest.raises(TypeError, match="set has no JSON form"):
+    with pytest.raises(TypeError, match="cannot write a set as JSON"):
         json_text({1})
 
 
-def test_json_files(tmp_path: Path) -> None:
+def test_json_files_read_back(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"a": [1]})
     assert read_json(tmp_path / "x.json") == {"a": [1]}
     with pytest.raises(
-        MissingStageError, match=f"y.json is not there: run first  .*{command_line('build_index')}"
+        MissingStageError, match=f"y.json does not exist; first run  {command_line('build_index')}"
     ):
         read_json(tmp_path / "y.json", Stage.INDEX)
 
 
-def test_hash_tells_apart_what_differs() -> None:
+def test_different_values_have_different_hashes() -> None:
     row = np.arange(4, dtype=np.uint8)
     different = [
         content_hash(row),
@@ -117,7 +117,7 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
             pytest.raises(UserError, match="not written by this command"),
             folder_written_beside(tmp_path / name, holds="summary.json"),
         ):
-            raise AssertionError("must not come here")
+            raise AssertionError("this block must not run")
     assert (tmp_path / "photos" / "holiday.jpg").exists()
     assert (tmp_path / "notes").read_text() == "mine"
     (tmp_path / "empty").mkdir()

@@ -1,4 +1,4 @@
-"""What long work says on stderr: lines in a log, bars on a terminal, nothing on stdout."""
+"""Progress on stderr: lines in a log, bars on a terminal, and nothing on stdout."""
 
 import io
 import sys
@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every step is shown, and every stage is long."""
+    """Show every step, and treat every stage as a long one."""
     for name in ("SHOWN_AFTER_S", "LINE_EVERY_S", "LONG_STAGE_S"):
         monkeypatch.setattr(module, name, 0.0)
 
@@ -50,7 +50,7 @@ def test_a_stage_that_fails_has_no_line_at_its_end(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.usefixtures("at_once")
-def test_it_can_be_switched_off(
+def test_progress_can_be_switched_off(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TQDM_DISABLE", "1")
@@ -66,7 +66,7 @@ def test_no_update_of_any_thread_is_lost() -> None:
     assert shown.done == 8_000
 
 
-def test_what_was_done_before_says_nothing_about_the_rate() -> None:
+def test_skipped_items_do_not_count_towards_the_rate() -> None:
     shown = Progress("decoding", total=10, unit="images")
     shown.skip(4)
     assert shown.text() == "4 of 10 images"
@@ -93,5 +93,5 @@ def test_a_terminal_gets_a_bar_for_each_stage(monkeypatch: pytest.MonkeyPatch) -
     ("seconds", "said"),
     [(0.5, "0.5 s"), (12, "12 s"), (540, "9 min"), (7_500, "2 h 5 min")],
 )
-def test_durations_are_said_as_people_say_them(seconds: float, said: str) -> None:
+def test_durations_are_easy_to_read(seconds: float, said: str) -> None:
     assert duration(seconds) == said

@@ -1,4 +1,4 @@
-"""Parts: any order reads back, a kill loses little, and what does not fit is made anew."""
+"""The row cache reads rows in any order, survives a kill, and computes stale rows again."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from tests.conftest import PROJECT
 IDS = tuple(f"id {n}" for n in range(10))
 ROWS = np.arange(10 * 3 * 2, dtype=np.float32).reshape(10, 3, 2)
 
-KILLED_AT_FOURTH_PART = """
+KILLED_AT_FOURTH_FILE = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
@@ -55,7 +55,7 @@ def fill(
 
 
 class Counting:
-    """Makes the usual rows, and remembers for which ids."""
+    """Compute the usual rows, and remember their ids."""
 
     def __init__(self) -> None:
         self.made: list[str] = []
@@ -66,27 +66,27 @@ class Counting:
 
 
 def never(ids: Sequence[str]) -> NDArray[Any]:
-    raise AssertionError(f"made {ids} although it is there")
+    raise AssertionError(f"the rows of {ids} are stored and must not be computed again")
 
 
 @given(
     wanted=st.lists(st.integers(0, 9), min_size=1, max_size=20), rows_per_file=st.integers(1, 12)
 )
-def test_reading_any_ids_equals_stacking(wanted: list[int], rows_per_file: int) -> None:
+def test_rows_are_read_in_any_order(wanted: list[int], rows_per_file: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = fill(Path(folder), rows_per_file=rows_per_file)
         np.testing.assert_array_equal(store.read([IDS[n] for n in wanted]), ROWS[wanted])
         assert store.ids == IDS
 
 
-def test_unknown_id_and_no_ids(tmp_path: Path) -> None:
+def test_unknown_ids_and_no_ids_are_errors(tmp_path: Path) -> None:
     store = fill(tmp_path)
     for ids in (["nobody"], []):
         with pytest.raises(KeyError):
             store.read(ids)
 
 
-def test_nothing_is_made_twice(tmp_path: Path) -> None:
+def test_stored_rows_are_not_computed_again(tmp_path: Path) -> None:
     first = fill(tmp_path, seed=1)
     again = fill(tmp_path, never, seed=1)
     assert again.content_hash == first.content_hash
@@ -102,14 +102,14 @@ def test_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
     assert written[0] == written[1]
 
 
-def test_other_provenance_makes_every_part_anew(tmp_path: Path) -> None:
+def test_every_row_is_computed_again_after_a_change_of_provenance(tmp_path: Path) -> None:
     fill(tmp_path, seed=1)
     store = fill(tmp_path, lambda ids: -rows_of(ids), seed=2)
     np.testing.assert_array_equal(store.read(IDS), -ROWS)
-    assert len(list(tmp_path.iterdir())) == 3  # what nobody can use is not kept
+    assert len(list(tmp_path.iterdir())) == 3  # files that nobody can use are removed
 
 
-def test_what_is_new_is_made_and_nothing_else_wherever_it_stands(tmp_path: Path) -> None:
+def test_only_new_rows_are_computed_wherever_their_ids_stand(tmp_path: Path) -> None:
     fill(tmp_path, ids=[*IDS[1:4], *IDS[5:9]])
     make_rows = Counting()
     store = fill(tmp_path, make_rows)
@@ -118,7 +118,7 @@ def test_what_is_new_is_made_and_nothing_else_wherever_it_stands(tmp_path: Path)
     assert store.content_hash == fill(tmp_path / "at once").content_hash
 
 
-def test_fewer_ids_are_a_store_of_those_alone(tmp_path: Path) -> None:
+def test_a_cache_of_fewer_ids_holds_only_these(tmp_path: Path) -> None:
     fill(tmp_path)
     fewer = fill(tmp_path, never, ids=IDS[2:5])
     assert fewer.ids == IDS[2:5]
@@ -127,7 +127,7 @@ def test_fewer_ids_are_a_store_of_those_alone(tmp_path: Path) -> None:
     assert fewer.content_hash == fill(tmp_path / "at once", ids=IDS[2:5]).content_hash
 
 
-def test_another_key_makes_its_row_anew_and_the_old_one_is_still_there(tmp_path: Path) -> None:
+def test_a_changed_key_adds_a_row_and_keeps_the_old_one(tmp_path: Path) -> None:
     old = fill(tmp_path, keys=list("aaaaaaaaaa"))
     new = fill(tmp_path, lambda ids: -rows_of(ids), keys=list("aaaabaaaaa"))
     np.testing.assert_array_equal(new.read(IDS[3:6]), ROWS[3:6] * [[[1]], [[-1]], [[1]]])
@@ -137,8 +137,8 @@ def test_another_key_makes_its_row_anew_and_the_old_one_is_still_there(tmp_path:
     ]
 
 
-def test_two_runs_that_write_at_once_do_not_harm_one_another(tmp_path: Path) -> None:
-    """The second starts and ends while the first makes its second part."""
+def test_two_runs_can_write_at_the_same_time(tmp_path: Path) -> None:
+    """The second run starts and ends while the first computes its second file."""
     others: list[RowCache] = []
 
     def make_rows(ids: Sequence[str]) -> NDArray[Any]:
@@ -151,11 +151,11 @@ def test_two_runs_that_write_at_once_do_not_harm_one_another(tmp_path: Path) -> 
         np.testing.assert_array_equal(reader.read(IDS), ROWS)
 
 
-def test_a_kill_leaves_complete_parts_and_the_next_run_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLED_AT_FOURTH_PART, str(tmp_path)]
+def test_a_killed_run_leaves_complete_files_and_is_resumed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED_AT_FOURTH_FILE, str(tmp_path)]
     assert subprocess.run(command, cwd=PROJECT, capture_output=True).returncode == -9
     kept = len(list(tmp_path.glob("part-*")))
-    assert kept in (2, 3)  # the third may just have been written
+    assert kept in (2, 3)  # the third file may have been written or not
     made: list[str] = []
 
     def make_rows(ids: Sequence[str]) -> NDArray[Any]:
@@ -167,7 +167,7 @@ def test_a_kill_leaves_complete_parts_and_the_next_run_goes_on(tmp_path: Path) -
     np.testing.assert_array_equal(store.read(IDS)[:, 0], np.arange(10))
 
 
-def test_a_failing_run_leaves_no_half_part(tmp_path: Path) -> None:
+def test_a_failing_run_leaves_no_incomplete_file(tmp_path: Path) -> None:
     def make_rows(ids: Sequence[str]) -> NDArray[Any]:
         if IDS[5] in ids:
             raise UserError("image 5")
@@ -181,7 +181,7 @@ def test_a_failing_run_leaves_no_half_part(tmp_path: Path) -> None:
     assert make_rows.made == list(IDS[4:])
 
 
-def test_a_part_that_is_threshold_off_is_made_anew(tmp_path: Path) -> None:
+def test_a_truncated_file_is_written_again(tmp_path: Path) -> None:
     fill(tmp_path)
     path = sorted(tmp_path.iterdir())[1]
     path.write_bytes(path.read_bytes()[:200])
@@ -190,19 +190,19 @@ def test_a_part_that_is_threshold_off_is_made_anew(tmp_path: Path) -> None:
     assert 2 <= len(make_rows.made) <= 4
 
 
-def test_a_store_of_no_ids(tmp_path: Path) -> None:
+def test_a_cache_may_have_no_ids(tmp_path: Path) -> None:
     assert fill(tmp_path, never, ids=()).ids == ()
 
 
 @pytest.mark.parametrize("row_bytes", [1, 4 * 64 * 64, 4 * 512 * 512, 4 * 3000 * 3000, 2**40])
-def test_a_part_stays_small(row_bytes: int) -> None:
+def test_a_file_stays_small(row_bytes: int) -> None:
     rows = rows_that_fit(row_bytes)
     assert 1 <= rows <= ROWS_PER_FILE
     assert rows == 1 or rows * row_bytes <= FILE_BYTES
 
 
 @given(known=st.sets(st.integers(0, 9)), at_once=st.sampled_from([1, 2, 4]))
-def test_parts_are_the_same_however_many_rows_are_asked_for_at_once(
+def test_files_do_not_depend_on_the_number_of_rows_computed_at_once(
     known: set[int], at_once: int
 ) -> None:
     def written(rows_at_once: int | None) -> dict[str, bytes]:
@@ -225,8 +225,8 @@ def test_parts_are_the_same_however_many_rows_are_asked_for_at_once(
     assert written(at_once) == written(None)
 
 
-def test_keys_are_looked_at_no_sooner_than_their_rows_come_up(tmp_path: Path) -> None:
-    """So that rows can be made of others that are still in the making."""
+def test_keys_are_not_read_before_their_rows_are_due(tmp_path: Path) -> None:
+    """Rows can therefore be made from others that are still in the making."""
     events: list[str] = []
 
     class Coming(list[str]):
@@ -243,7 +243,7 @@ def test_keys_are_looked_at_no_sooner_than_their_rows_come_up(tmp_path: Path) ->
     assert [n for n, event in enumerate(events) if event == "made 4"] == [4, 9]
 
 
-def test_places_are_reported_as_soon_as_rows_are_there(tmp_path: Path) -> None:
+def test_places_are_reported_as_soon_as_rows_are_stored(tmp_path: Path) -> None:
     fill(tmp_path, ids=IDS[:2])
     reported: list[str] = []
     there_when_asked: list[set[str]] = []
@@ -260,8 +260,8 @@ def test_places_are_reported_as_soon_as_rows_are_there(tmp_path: Path) -> None:
     assert there_when_asked[0] == set(IDS[:2])
 
 
-def test_a_part_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """Parts are written by another thread."""
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """Another thread writes the files."""
 
     def make_rows(ids: Sequence[str]) -> NDArray[Any]:
         return np.array([object()] * len(ids))
@@ -271,7 +271,7 @@ def test_a_part_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.h5"))
 
 
-def test_a_resumed_stage_says_once_how_many_images_were_done_before(
+def test_a_resumed_stage_reports_once_how_many_images_were_done_before(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill(ids: list[str]) -> None:
@@ -283,7 +283,7 @@ def test_a_resumed_stage_says_once_how_many_images_were_done_before(
     caplog.set_level("INFO")
     fill(["a", "b"])
     fill(["a", "b", "c"])
-    assert caplog.messages == []  # no earlier run: it was this one
+    assert caplog.messages == []  # this process wrote the rows, and not an earlier run
     monkeypatch.setattr("atlas.core.row_cache._own_files", set())
     fill(["a", "b", "c", "d"])
     fill(["a", "b", "c", "d"])

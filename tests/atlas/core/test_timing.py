@@ -1,4 +1,4 @@
-"""Stages are distinguished, threads overlap, and what nobody records costs nothing."""
+"""Stages are kept apart, threads may overlap, and nothing is recorded unless asked for."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ SPANS = [
 ]
 
 
-def test_overlapping_stages_worked_by_hand() -> None:
+def test_overlapping_stages_have_the_costs_computed_by_hand() -> None:
     decode, network, write = costs(SPANS)
     assert decode == StageCost(stage="decode", items=2, busy_s=8.0, wall_s=6.0, alone_s=5.0)
     assert network == StageCost(stage="network", items=3, busy_s=4.0, wall_s=4.0, alone_s=3.0)
@@ -31,13 +31,13 @@ ticks = st.integers(0, 12)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), ticks, st.integers(0, 4)), max_size=8))
-def test_equals_counting_second_by_second(drawn: list[tuple[str, int, int]]) -> None:
+def test_costs_equal_those_counted_second_by_second(drawn: list[tuple[str, int, int]]) -> None:
     spans = [Span(name, float(start), float(start + length), 1) for name, start, length in drawn]
-    at_it = [{s.stage for s in spans if s.start <= tick < s.end} for tick in range(20)]
-    assert covered_s(spans) == sum(map(bool, at_it))
+    active = [{s.stage for s in spans if s.start <= tick < s.end} for tick in range(20)]
+    assert covered_s(spans) == sum(map(bool, active))
     for cost in costs(spans):
-        assert cost.wall_s == sum(cost.stage in names for names in at_it)
-        assert cost.alone_s == sum(names == {cost.stage} for names in at_it)
+        assert cost.wall_s == sum(cost.stage in names for names in active)
+        assert cost.alone_s == sum(names == {cost.stage} for names in active)
 
 
 def test_threads_are_recorded_and_an_error_passes_through() -> None:
@@ -58,7 +58,7 @@ def test_threads_are_recorded_and_an_error_passes_through() -> None:
     assert all(span.start <= span.end for span in recorder.spans)
 
 
-def test_nothing_is_recorded_unless_asked_for_nor_afterwards() -> None:
+def test_stages_are_recorded_only_inside_the_block() -> None:
     with stage("before"):
         pass
     with recorded() as outer:

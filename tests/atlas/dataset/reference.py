@@ -1,4 +1,4 @@
-"""Naive twins of what is counted over tables and pixels: slow, short and plainly right."""
+"""Naive reference implementations of counts over tables and pixels."""
 
 from itertools import combinations
 from math import comb, log10
@@ -11,7 +11,7 @@ def both(labels: list[set[int]], a: int, b: int) -> int:
 
 
 def phi(labels: list[set[int]], a: int, b: int) -> float:
-    """Pearson's correlation, from the four cells of the table; NaN where a label is constant."""
+    """Return Pearson's correlation from a 2 x 2 table, or NaN if a label is constant."""
     n11 = both(labels, a, b)
     n10 = sum(a in own and b not in own for own in labels)
     n01 = sum(a not in own and b in own for own in labels)
@@ -21,7 +21,7 @@ def phi(labels: list[set[int]], a: int, b: int) -> float:
 
 
 def log10_chance(labels: list[set[int]], a: int, b: int) -> float:
-    """Fisher's exact test by counting draws, two-sided by doubling, over all used pairs."""
+    """Return Fisher's exact test, two-sided by doubling, by counting draws over all used pairs."""
     n, of_a, of_b, met = len(labels), both(labels, a, a), both(labels, b, b), both(labels, a, b)
     draws = [comb(of_a, k) * comb(n - of_a, of_b - k) / comb(n, of_b) for k in range(of_b + 1)]
     used = len({label for own in labels for label in own})
@@ -30,6 +30,6 @@ def log10_chance(labels: list[set[int]], a: int, b: int) -> float:
 
 
 def percentile(pixels: np.ndarray, percent: int) -> int:
-    """The least value that so many percent of the pixels do not exceed."""
+    """Return the least value that the given percentage of the pixels does not exceed."""
     ordered = sorted(pixels.ravel().tolist())
     return next(v for v in ordered if 100 * sum(p <= v for p in ordered) >= percent * len(ordered))

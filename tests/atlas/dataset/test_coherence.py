@@ -1,4 +1,4 @@
-"""Channels of one field belong together; a channel of another field stands out."""
+"""The channels of an image belong together, and a channel of another image is detected."""
 
 from itertools import pairwise, permutations
 from pathlib import Path
@@ -14,7 +14,7 @@ from atlas.dataset.manifest import read_manifest
 from atlas.synthetic.cells import draw_field
 
 Field = NDArray[np.uint8]
-STRUCTURES = (0, 2, 3)  # microtubules, nucleus, ER: wherever there are cells
+STRUCTURES = (0, 2, 3)  # microtubules, nucleus and ER, which all cells have
 
 
 def drawn(seed: int, size_px: int = 64) -> Field:
@@ -22,7 +22,7 @@ def drawn(seed: int, size_px: int = 64) -> Field:
 
 
 def foreign_in(field: Field) -> list[int]:
-    """The channels that do not seem to belong, the least score first."""
+    """Return the channels that do not seem to belong, lowest score first."""
     scores = coherence_scores(field)
     return [int(c) for c in np.argsort(scores) if scores[c] < LEAST_SCORE]
 
@@ -46,7 +46,7 @@ def test_drawn_fields_are_coherent_and_swapped_ones_are_not(size_px: int) -> Non
     assert np.mean(np.array(swapped) < LEAST_SCORE) > 0.8
 
 
-def test_a_displaced_channel_is_a_foreign_one() -> None:
+def test_a_displaced_channel_is_detected() -> None:
     for seed in range(6):
         field = drawn(seed)
         field[2] = np.roll(field[2], (SIDE_PX // 2, SIDE_PX // 3), axis=(0, 1))
@@ -62,7 +62,7 @@ def test_rotations_and_brightness_change_little() -> None:
     np.testing.assert_allclose(dim, scores, rtol=0.2)
 
 
-def test_what_cannot_be_judged_is_not() -> None:
+def test_channels_that_cannot_be_judged_have_no_score() -> None:
     field = drawn(1)
     assert foreign_in(field[:1]) == []
     assert foreign_in(np.zeros((4, 64, 64), np.uint8)) == []
@@ -75,15 +75,15 @@ def test_what_cannot_be_judged_is_not() -> None:
     assert np.isnan(coherence_scores(with_channel_of(np.zeros_like(field), field, 0))).all()
 
 
-def test_equal_channels_and_other_shapes() -> None:
+def test_equal_channels_and_other_shapes_are_accepted() -> None:
     plane = drawn(2)[0]
     same = np.stack([plane] * 3)
     assert (coherence_scores(same) > LEAST_SCORE).all()
     assert (coherence_scores(drawn(2)[:, :40, :]) > LEAST_SCORE)[list(STRUCTURES)].all()
 
 
-def test_of_two_channels_both_are_named() -> None:
-    """Nearly always: one pair of non-matches in some dozens fits by chance."""
+def test_both_of_two_channels_are_named() -> None:
+    """One of several dozen pairs of unrelated channels fits by chance."""
     pairs = [np.stack([drawn(seed)[0], drawn(seed + 1)[3]]) for seed in range(12)]
     assert sum(set(foreign_in(pair)) == {0, 1} for pair in pairs) >= 10
 
@@ -112,7 +112,7 @@ def test_whole_real_fields_are_coherent_and_swapped_ones_are_not(shared: Path) -
 
 @pytest.mark.real
 def test_few_real_tiles_are_reported(shared: Path) -> None:
-    """Tiles hold one or two cells and planted edits, so some give too little to go by."""
+    """Tiles hold one or two cells and planted edits, so some of them have too little content."""
     rows = read_manifest(shared / "benches" / "hpa_tiles").rows
     named = [foreign_in(read_field(row.files, HPA_CHANNELS)) for row in rows]
     reported = [row.split for row, found in zip(rows, named, strict=True) if found]

@@ -1,4 +1,4 @@
-"""A store in the making: what is there is given, the rest is waited for, errors are passed on."""
+"""A store that is being filled gives stored images, waits for others, and raises errors."""
 
 import threading
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Images `e` and `f` are not decoded before it is set."""
+    """Return an event without which images `e` and `f` are not decoded."""
     gate, read_field = threading.Event(), store_module.read_field
 
     def waiting(files: tuple[Path, ...], *args: object, **kwargs: object) -> object:
@@ -36,7 +36,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return gate
 
 
-def test_what_is_there_is_given_while_the_rest_is_decoded(
+def test_stored_images_are_read_while_the_others_are_decoded(
     write_atlas: WriteAtlas, tmp_path: Path, gate: threading.Event
 ) -> None:
     manifest = read_manifest(write_atlas(train=NAMES))
@@ -52,7 +52,7 @@ def test_what_is_there_is_given_while_the_rest_is_decoded(
     assert store.cache.provenance == whole.cache.provenance
 
 
-def test_the_files_are_those_of_a_store_that_was_filled_at_once(
+def test_the_files_equal_those_of_a_store_that_was_filled_before(
     write_atlas: WriteAtlas, tmp_path: Path
 ) -> None:
     manifest = read_manifest(write_atlas(train=NAMES))
@@ -67,7 +67,7 @@ def test_the_files_are_those_of_a_store_that_was_filled_at_once(
     assert len(one) == 3
 
 
-def test_an_unknown_id_is_reported_once_all_is_there(
+def test_an_unknown_id_is_reported_when_the_store_is_full(
     write_atlas: WriteAtlas, tmp_path: Path
 ) -> None:
     manifest = read_manifest(write_atlas(train=NAMES))
@@ -78,7 +78,7 @@ def test_an_unknown_id_is_reported_once_all_is_there(
 
 
 @pytest.mark.parametrize("asked", [["f"], []])
-def test_broken_images_are_reported_to_who_waits_and_at_the_end(
+def test_damaged_images_are_reported_to_readers_and_at_the_end(
     write_atlas: WriteAtlas, tmp_path: Path, asked: list[str]
 ) -> None:
     data = write_atlas(train=NAMES, size=(64, 64))
@@ -94,7 +94,7 @@ def test_broken_images_are_reported_to_who_waits_and_at_the_end(
     assert len(list((tmp_path / "store").rglob("*.h5"))) == 1
 
 
-def test_after_an_error_of_the_block_no_further_part_is_made(
+def test_after_an_error_in_the_block_no_further_file_is_written(
     write_atlas: WriteAtlas, tmp_path: Path, gate: threading.Event
 ) -> None:
     manifest = read_manifest(write_atlas(train={**NAMES, "g": "0", "h": "0", "i": "0"}))

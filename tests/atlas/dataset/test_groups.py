@@ -1,4 +1,4 @@
-"""groups.csv: rows that must not be parted by a split."""
+"""groups.csv: images that a split must keep together."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from atlas.dataset.splits.hold_out import grouped_ids
 WriteAtlas = Callable[..., Path]
 
 
-def test_groups_come_from_their_table_and_tie_rows_of_any_labelled_split(
+def test_groups_come_from_their_table_and_span_labelled_splits(
     write_atlas: WriteAtlas,
 ) -> None:
     data = write_atlas(external={"d": "1"})
@@ -23,33 +23,33 @@ def test_groups_come_from_their_table_and_tie_rows_of_any_labelled_split(
 
 
 @pytest.mark.parametrize("text", [None, "Id,Group\n"])
-def test_nothing_is_grouped_without_rows(write_atlas: WriteAtlas, text: str | None) -> None:
+def test_without_rows_there_are_no_groups(write_atlas: WriteAtlas, text: str | None) -> None:
     data = write_atlas()
     if text:
         (data / "groups.csv").write_text(text)
     assert all(row.group is None for row in read_manifest(data).rows)
 
 
-def test_what_is_wrong_with_groups_is_said_at_once(write_atlas: WriteAtlas) -> None:
+def test_all_problems_of_groups_are_reported_at_once(write_atlas: WriteAtlas) -> None:
     data = write_atlas(test=["t"])
     (data / "groups.csv").write_text("Id,Group\na,x\nnobody,x\na,y\nb,\nt,x\n")
     with pytest.raises(DataError) as caught:
         read_manifest(data)
     assert caught.value.problems == (
-        "groups.csv line 3: id 'nobody' stands in no other table; leave it out",
-        "groups.csv line 4: id a stands already in groups.csv line 2; keep one",
-        "groups.csv line 5: no Group; leave out what is in none",
+        "groups.csv, line 3: id 'nobody' is in no other table; remove the row",
+        "groups.csv, line 4: id a is already in groups.csv, line 2; keep one",
+        "groups.csv, line 5: Group is empty; fill it in or remove the row",
     )
 
 
 def test_a_table_of_groups_needs_its_columns(write_atlas: WriteAtlas) -> None:
     data = write_atlas()
     (data / "groups.csv").write_text("Id,group\na,x\n")
-    with pytest.raises(DataError, match=r"groups\.csv line 1: no column Group"):
+    with pytest.raises(DataError, match=r"groups\.csv, line 1: no column Group"):
         read_manifest(data)
 
 
-def test_groups_change_the_hash_of_the_tables_and_only_they_do(write_atlas: WriteAtlas) -> None:
+def test_groups_change_the_hash_of_the_tables(write_atlas: WriteAtlas) -> None:
     data = write_atlas()
     without = read_manifest(data).table_hash
     (data / "groups.csv").write_text("Id,Group\n")

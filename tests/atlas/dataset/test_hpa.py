@@ -1,4 +1,4 @@
-"""Ids of HPA v18: what they say, and what follows for identities, groups and splits."""
+"""Ids of HPA v18: their parts, and what follows for identities, groups and splits."""
 
 import csv
 from collections import Counter, defaultdict
@@ -30,7 +30,7 @@ KAGGLE_ID = "00070df0-bbc3-11e8-b2bc-ac1f6b6435d0"
         ("800_E1_1", (None, "800", "E1", "1")),
     ],
 )
-def test_ids_are_taken_apart(image_id: str, parts: tuple[str | None, str, str, str]) -> None:
+def test_ids_are_parsed(image_id: str, parts: tuple[str | None, str, str, str]) -> None:
     antibody, plate, well, field = parts
     expected = HpaId(antibody=antibody, plate=plate, well=well, field=field)
     assert parse_hpa_id(image_id) == expected
@@ -41,12 +41,12 @@ def test_ids_are_taken_apart(image_id: str, parts: tuple[str | None, str, str, s
     "image_id",
     [KAGGLE_ID, "", "a_b_c_1", "1_2_c", "1_2_A1_x", "1_2_A1_1_zz", "1_2_A1_1\n", "1_A1"],
 )
-def test_other_ids_name_nothing(image_id: str) -> None:
+def test_other_ids_are_not_parsed(image_id: str) -> None:
     assert parse_hpa_id(image_id) is None
 
 
 def write_hpa(data: Path, ids: Sequence[str], table: str) -> Path:
-    """The default atlas, without atlas.toml: a Kaggle field in train, JPEGs in external."""
+    """Write a folder without atlas.toml: a Kaggle image in train, JPEG files in external."""
     write_field(data / "train", KAGGLE_ID, np.zeros((4, 8, 8), np.uint8), HPA_CHANNELS)
     (data / "train.csv").write_text(f"Id,Target\n{KAGGLE_ID},16 0\n")
     (data / "external.csv").write_text(table)
@@ -66,7 +66,7 @@ def test_external_fields_take_their_identity_from_the_id(tmp_path: Path) -> None
     assert [row.group for row in rows] == [None, None, None]
 
 
-def test_without_an_antibody_the_well_ties_its_fields_in_a_split(tmp_path: Path) -> None:
+def test_without_an_antibody_the_images_of_a_well_are_a_group(tmp_path: Path) -> None:
     ids = ("800_E1_1", "800_E1_2", "800_E2_1")
     table = "Id,Target\n" + "".join(f"{i},25\n" for i in ids)
     manifest = read_manifest(write_hpa(tmp_path / "data", ids, table))
@@ -74,7 +74,7 @@ def test_without_an_antibody_the_well_ties_its_fields_in_a_split(tmp_path: Path)
     assert ("800_E1_1", "800_E1_2") in grouped_ids(manifest)
 
 
-def test_an_identity_column_that_is_there_wins(tmp_path: Path) -> None:
+def test_a_column_of_identities_takes_precedence(tmp_path: Path) -> None:
     ids = ("10580_1610_C1_1", "10580_1610_C1_2", "10580_1610_C1_3")
     table = f"Id,Target,Identity\n{ids[0]},25,mine\n{ids[1]},25,\n{ids[2]},25,\n"
     external = read_manifest(write_hpa(tmp_path / "data", ids, table)).of("external").rows
@@ -82,7 +82,7 @@ def test_an_identity_column_that_is_there_wins(tmp_path: Path) -> None:
     assert [row.group for row in external] == [None, "1610_C1", "1610_C1"]
 
 
-def test_an_atlas_of_its_own_gives_its_ids_no_such_meaning(
+def test_ids_of_other_atlases_are_not_parsed(
     write_atlas: Callable[..., Path],
 ) -> None:
     manifest = read_manifest(write_atlas(external={"7_8_A1_1": "1", "8_A1_1": "1"}))
@@ -92,7 +92,7 @@ def test_an_atlas_of_its_own_gives_its_ids_no_such_meaning(
 
 @pytest.fixture(scope="module")
 def v18(shared: Path) -> Manifest:
-    """The rows of the real table, without their images."""
+    """Return the rows of the real table, without their images."""
     with (shared / "labels" / "HPAv18RBGY_wodpl.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     rows = []
@@ -121,7 +121,7 @@ def test_antibodies_and_wells_of_the_real_table(v18: Manifest) -> None:
 
 
 @pytest.mark.real
-def test_every_antibody_trains_and_is_asked_about(v18: Manifest) -> None:
+def test_every_antibody_is_in_training_and_in_the_test(v18: Manifest) -> None:
     classes = training_classes(v18, RECIPES["card"])
     identity_of = {row.id: row.identity for row in v18.rows}
     training, held_out, unseen = (

@@ -1,4 +1,4 @@
-"""Every kind of file that can hold a channel gives the same uint8 plane, or says why it cannot."""
+"""All kinds of files that can hold a channel give the same uint8 plane, or a clear error."""
 
 from pathlib import Path
 
@@ -62,23 +62,23 @@ def test_scaling_never_depends_on_the_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("channel", "planes"), [("red", (0,)), ("green", (1,)), ("blue", (2,)), ("yellow", (0, 1))]
 )
-def test_tinted_jpegs_of_hpa_v18(
+def test_tinted_jpegs_of_hpa_v18_give_their_channel(
     tmp_path: Path, plane: Pixels, channel: str, planes: tuple[int, ...]
 ) -> None:
     tinted = np.zeros((*plane.shape, 3), np.uint8)
     tinted[:, :, planes] = plane[:, :, None]
     path = tmp_path / f"x_{channel}.jpg"
-    # As published: full resolution of colour, high quality.
+    # The files are published with full colour resolution and high quality.
     Image.fromarray(tinted).save(path, quality=95, subsampling=0)
     difference = read_channel(path, channel).astype(int) - plane
     assert np.abs(difference).max() <= 12
     assert abs(difference.mean()) < 1
 
 
-def test_colour_where_the_channel_names_none(tmp_path: Path, plane: Pixels) -> None:
+def test_a_colour_image_needs_a_channel_named_by_a_colour(tmp_path: Path, plane: Pixels) -> None:
     path = tmp_path / "x.png"
     cv2.imwrite(str(path), np.dstack([plane, plane // 2, plane]))
-    with pytest.raises(ImageProblem, match=r"x.png: a colour image, and channel 'gray'"):
+    with pytest.raises(ImageProblem, match=r"x.png: a colour image, but channel 'gray'"):
         read_channel(path, "gray")
 
 
@@ -90,7 +90,7 @@ def test_colour_where_the_channel_names_none(tmp_path: Path, plane: Pixels) -> N
         ("x.tif", "I", "int32 pixels"),
     ],
 )
-def test_other_kinds_of_pixels(
+def test_other_kinds_of_pixels_are_refused(
     tmp_path: Path, plane: Pixels, name: str, mode: str, said: str
 ) -> None:
     Image.fromarray(plane).convert(mode).save(tmp_path / name)
@@ -100,7 +100,7 @@ def test_other_kinds_of_pixels(
 
 @pytest.mark.parametrize("name", ["x.png", "x.jpg", "x.tif"])
 @pytest.mark.parametrize("kept", [0, 0.6, 0.97])
-def test_files_that_break_off(tmp_path: Path, name: str, kept: float) -> None:
+def test_truncated_files_are_refused(tmp_path: Path, name: str, kept: float) -> None:
     path = tmp_path / name
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
     cv2.imwrite(str(path), noise)
@@ -110,7 +110,7 @@ def test_files_that_break_off(tmp_path: Path, name: str, kept: float) -> None:
         read_channel(path, "gray")
 
 
-def test_a_changed_byte_in_a_png_is_noticed(tmp_path: Path) -> None:
+def test_a_changed_byte_in_a_png_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
     cv2.imwrite(str(path), noise)
@@ -121,13 +121,13 @@ def test_a_changed_byte_in_a_png_is_noticed(tmp_path: Path) -> None:
         read_channel(path, "gray")
 
 
-def test_missing_file_and_folder(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.png"):
         with pytest.raises(ImageProblem, match="cannot be read"):
             read_channel(path, "gray")
 
 
-def test_field_order_and_sizes(tmp_path: Path, plane: Pixels) -> None:
+def test_channels_keep_their_order_and_must_have_one_size(tmp_path: Path, plane: Pixels) -> None:
     files = []
     for n, pixels in enumerate((plane, plane // 2)):
         files.append(tmp_path / f"{n}.png")
@@ -139,7 +139,7 @@ def test_field_order_and_sizes(tmp_path: Path, plane: Pixels) -> None:
         read_field(tuple(files), ("a", "b"))
 
 
-def test_resizing(plane: Pixels) -> None:
+def test_images_are_resized_to_squares(plane: Pixels) -> None:
     field = np.stack([plane, plane])
     for size in (8, 24, 64):
         resized = resize_field(field, size)
@@ -158,9 +158,9 @@ def test_shrinking_averages() -> None:
 @pytest.mark.parametrize(
     ("block", "max_value", "expected"),
     [
-        # 128 counts of 65535 are .498 of a gray level: rounded first they would all be 0.
+        # 128 counts of 65535 are 0.498 gray levels. If they were rounded first, all would be 0.
         ([128, 128, 128, 132], None, 1),
-        # What is brighter than white is white before it is averaged: 1000 / 4 of 1000.
+        # Counts above white are clipped before they are averaged: 1000 / 4 of 1000.
         ([65535, 0, 0, 0], 1000, 64),
     ],
 )
@@ -174,7 +174,7 @@ def test_16_bits_are_kept_until_the_image_is_resized(
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_enlarging_an_edge_leaves_black_and_white(tmp_path: Path, depth: type) -> None:
+def test_enlarging_an_edge_keeps_black_and_white(tmp_path: Path, depth: type) -> None:
     path = tmp_path / "x.png"
     edge = np.zeros((8, 8), depth)
     edge[:, 4:] = np.iinfo(depth).max
@@ -185,7 +185,7 @@ def test_enlarging_an_edge_leaves_black_and_white(tmp_path: Path, depth: type) -
 
 
 @pytest.mark.parametrize("size_px", [8, 24, 64])
-def test_8_bits_are_resized_as_they_are(tmp_path: Path, plane: Pixels, size_px: int) -> None:
+def test_8_bits_are_resized_without_conversion(tmp_path: Path, plane: Pixels, size_px: int) -> None:
     path = tmp_path / "x.png"
     cv2.imwrite(str(path), plane)
     own_size = read_field((path,), ("gray",))

@@ -1,4 +1,4 @@
-"""A data folder is read whole, or refused with everything that is wrong with it."""
+"""A data folder is read completely, or refused with a list of all its problems."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ def problems_of(data: Path) -> tuple[str, ...]:
 
 
 def assert_problem(data: Path, *parts: str) -> str:
-    """The only problem of a folder; it holds every part."""
+    """Check that a folder has one problem, whose text contains all parts."""
     problems = problems_of(data)
     assert len(problems) == 1, problems
     for part in parts:
@@ -31,7 +31,7 @@ def assert_problem(data: Path, *parts: str) -> str:
     return problems[0]
 
 
-def test_rows_of_a_sound_folder(write_atlas: WriteAtlas) -> None:
+def test_a_valid_folder_gives_its_rows(write_atlas: WriteAtlas) -> None:
     data = write_atlas(
         train={"b": "2 0", "a": "1"},
         external={"7_8_A1_1": "1"},
@@ -59,11 +59,11 @@ def test_without_a_submission_table_there_is_no_test(write_atlas: WriteAtlas) ->
         require_test_ids(data)
 
 
-def test_everything_that_is_wrong_is_said_at_once(write_atlas: WriteAtlas) -> None:
+def test_all_problems_are_reported_at_once(write_atlas: WriteAtlas) -> None:
     ids = (
         "missing",
         "text",
-        "threshold",
+        "truncated",
         "sizes",
         "palette",
         "rgba",
@@ -78,8 +78,8 @@ def test_everything_that_is_wrong_is_said_at_once(write_atlas: WriteAtlas) -> No
     train = data / "train"
     (train / "missing_green.png").unlink()
     (train / "text_red.png").write_text("not an image")
-    threshold = train / "cut_green.png"
-    threshold.write_bytes(threshold.read_bytes()[:-40])
+    truncated = train / "truncated_green.png"
+    truncated.write_bytes(truncated.read_bytes()[:-40])
     gray = Image.fromarray(np.zeros((16, 16), np.uint8))
     Image.fromarray(np.zeros((8, 16), np.uint8)).save(train / "sizes_green.png")
     gray.convert("P").save(train / "palette_red.png")
@@ -97,27 +97,27 @@ def test_everything_that_is_wrong_is_said_at_once(write_atlas: WriteAtlas) -> No
     problems = problems_of(data)
 
     expected = (
-        "train.csv line 2: train/missing_green.png is missing (channel green)",
-        "train.csv line 3: train/text_red.png is not a readable",
-        "train.csv line 4: train/cut_green.png breaks off",
-        "train.csv line 5: train/sizes_red.png: channels of different sizes: "
+        "train.csv, line 2: train/missing_green.png is missing (channel green)",
+        "train.csv, line 3: train/text_red.png is not a readable",
+        "train.csv, line 4: train/truncated_green.png is truncated",
+        "train.csv, line 5: train/sizes_red.png: channels of different sizes: "
         "sizes_red.png 16x16, sizes_green.png 16x8",
-        "train.csv line 6: train/palette_red.png has mode P",
-        "train.csv line 7: train/rgba_red.png has mode RGBA",
-        "train.csv line 8: train/float_red.tif has mode F",
-        "train.csv line 9: train/pages_red.tif has 2 pages",
-        "train.csv line 10: train/both_red.jpg and both_red.png are both there",
-        "train.csv line 12: id ok stands already in train.csv line 11",
-        "train.csv line 14: id '../x' cannot be part of a file's name",
-        "train.csv line 15: label 7 is not one of 0..2",
-        "train.csv line 16: Target 'one' is not numbers",
-        "train.csv line 17: no label",
-        "train.csv line 18: no Id",
-        "train.csv line 19: more fields than columns",
-        "external.csv line 2: label -1 is not one of 0..2",
-        "external.csv line 3: id ok stands already in train.csv line 11",
-        "sample_submission.csv line 3: id ok stands already in train.csv line 11",
-        "sample_submission.csv line 4: id t stands already in sample_submission.csv line 2",
+        "train.csv, line 6: train/palette_red.png has mode P",
+        "train.csv, line 7: train/rgba_red.png has mode RGBA",
+        "train.csv, line 8: train/float_red.tif has mode F",
+        "train.csv, line 9: train/pages_red.tif has 2 pages",
+        "train.csv, line 10: train/both_red.jpg and both_red.png both exist",
+        "train.csv, line 12: id ok is already in train.csv, line 11",
+        "train.csv, line 14: id '../x' cannot be part of a file name",
+        "train.csv, line 15: label 7 is out of range 0\N{EN DASH}2",
+        "train.csv, line 16: Target 'one' must be numbers",
+        "train.csv, line 17: Target has no label",
+        "train.csv, line 18: Id is empty",
+        "train.csv, line 19: more cells than columns",
+        "external.csv, line 2: label -1 is out of range 0\N{EN DASH}2",
+        "external.csv, line 3: id ok is already in train.csv, line 11",
+        "sample_submission.csv, line 3: id ok is already in train.csv, line 11",
+        "sample_submission.csv, line 4: id t is already in sample_submission.csv, line 2",
     )
     for text in expected:
         assert any(problem.startswith(text) for problem in problems), (text, problems)
@@ -131,11 +131,11 @@ def test_a_missing_folder_is_one_problem(write_atlas: WriteAtlas) -> None:
     assert_problem(data, "folder test/ is missing")
 
 
-def test_no_such_data_folder(tmp_path: Path) -> None:
-    assert_problem(tmp_path / "nowhere", "no such folder")
+def test_a_missing_data_folder_is_one_problem(tmp_path: Path) -> None:
+    assert_problem(tmp_path / "nowhere", "folder does not exist")
 
 
-def test_missing_table(write_atlas: WriteAtlas) -> None:
+def test_a_missing_table_is_one_problem(write_atlas: WriteAtlas) -> None:
     data = write_atlas()
     (data / "train.csv").unlink()
     assert_problem(data, "train.csv is missing; it needs the columns Id, Target")
@@ -152,7 +152,9 @@ def test_missing_table(write_atlas: WriteAtlas) -> None:
         ('Id,Target\na,"0\n', "unexpected end of data"),
     ],
 )
-def test_tables_that_are_none(write_atlas: WriteAtlas, text: str, said: str) -> None:
+def test_files_that_are_not_tables_are_one_problem(
+    write_atlas: WriteAtlas, text: str, said: str
+) -> None:
     data = write_atlas()
     (data / "train.csv").write_text(text)
     assert_problem(data, "train.csv", said)
@@ -165,7 +167,7 @@ def test_a_table_that_is_not_utf8_names_the_line(write_atlas: WriteAtlas, encodi
     assert_problem(data, f"line {3 if encoding == 'latin-1' else 1}: not UTF-8")
 
 
-def test_tables_as_spreadsheets_write_them(write_atlas: WriteAtlas) -> None:
+def test_tables_written_by_spreadsheets_are_read(write_atlas: WriteAtlas) -> None:
     data = write_atlas(train={"a": "0", "b 1": "0"}, test=["t"])
     (data / "train.csv").write_bytes(
         b'\xef\xbb\xbfTarget,Id,Note\r\n\r\n" 1  2 1 ", a ,x\r\n0,b 1,\r\n\r\n'
@@ -190,10 +192,10 @@ def test_8_bit_images_below_a_16_bit_maximum_are_refused(write_atlas: WriteAtlas
     data = write_atlas(train={"a": "0"})
     with (data / "atlas.toml").open("a") as toml:
         toml.write("max_value = 4095\n")
-    assert_problem(data, "a.png has 8 bit", "4095")
+    assert_problem(data, "a.png has 8 bits", "4095")
 
 
-def test_table_hash_is_of_the_tables_alone(write_atlas: WriteAtlas) -> None:
+def test_the_table_hash_depends_on_the_tables_alone(write_atlas: WriteAtlas) -> None:
     one, two = write_atlas("one", seed=1), write_atlas("two", seed=2)
     assert read_manifest(one).table_hash == read_manifest(two).table_hash
     other = write_atlas("other", train={"a": "0", "b": "1", "c": "2"})
@@ -208,12 +210,12 @@ def test_splits_keep_the_order(write_atlas: WriteAtlas) -> None:
 
 
 @given(st.lists(st.integers(0, 999), unique=True).map(tuple))
-def test_labels_survive_their_text(labels: tuple[int, ...]) -> None:
+def test_labels_survive_formatting_and_parsing(labels: tuple[int, ...]) -> None:
     assert parse_labels(format_labels(labels)) == labels
 
 
 @pytest.mark.parametrize("text", ["1_0", "+1", "1.0", "a", "1,2", "\u0661", "9" * 5000])
-def test_what_is_not_a_label(text: str) -> None:
+def test_other_texts_are_not_labels(text: str) -> None:
     with pytest.raises(ValueError, match="whole number"):
         parse_labels(text)
 
@@ -223,7 +225,7 @@ def test_what_is_not_a_label(text: str) -> None:
     ("bench", "train", "test"),
     [("hpa_tiles", 31, 100), ("hpa_single", 150, 146), ("hep2", 5460, 1337)],
 )
-def test_real_atlases_are_sound(shared: Path, bench: str, train: int, test: int) -> None:
+def test_real_atlases_have_no_problems(shared: Path, bench: str, train: int, test: int) -> None:
     manifest = read_manifest(shared / "benches" / bench)
     assert len(manifest.labelled.rows) == train
     assert len(manifest.of("test").rows) == test

@@ -1,4 +1,4 @@
-"""Scores against values worked out by hand, and against scikit-learn."""
+"""Scores equal values computed by hand and those of scikit-learn."""
 
 import numpy as np
 import pytest
@@ -20,20 +20,21 @@ from tests.reference import resampled_macro_f1
 BITS = st.integers(0, 1)
 
 
-def test_label_matrix() -> None:
+def test_labels_become_a_matrix() -> None:
     assert label_matrix([(2, 0), (), (1,)], 3).tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
     assert label_matrix([], 3).shape == (0, 3)
 
 
-def test_macro_f1_by_hand() -> None:
+def test_macro_f1_equals_the_value_computed_by_hand() -> None:
     truth = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0]], np.uint8)
     predicted = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0]], np.uint8)
-    # Class 0: 2 hits, 3 predicted, 2 true: 4/5. Class 1: no hit. Class 2: nobody speaks of it: 0.
+    # Class 0 has 2 hits, 3 predictions and 2 true images: 4/5. Class 1 has no hit. Class 2 occurs
+    # nowhere and counts as 0.
     assert macro_f1(truth, predicted) == pytest.approx((0.8 + 0 + 0) / 3)
 
 
 @given(st.data(), st.integers(1, 12), st.integers(2, 6))
-def test_macro_f1_is_that_of_scikit_learn(data: st.DataObject, rows: int, classes: int) -> None:
+def test_macro_f1_equals_that_of_scikit_learn(data: st.DataObject, rows: int, classes: int) -> None:
     truth, predicted = (
         data.draw(arrays(np.uint8, (rows, classes), elements=BITS)) for _ in range(2)
     )
@@ -41,7 +42,7 @@ def test_macro_f1_is_that_of_scikit_learn(data: st.DataObject, rows: int, classe
     assert macro_f1(truth, predicted) == pytest.approx(expected)
 
 
-def test_macro_f1_of_one_class() -> None:
+def test_macro_f1_accepts_one_class() -> None:
     truth, predicted = np.array([[1], [0], [0]], np.uint8), np.array([[1], [1], [0]], np.uint8)
     assert macro_f1(truth, predicted) == pytest.approx(2 / 3)
 
@@ -49,22 +50,24 @@ def test_macro_f1_of_one_class() -> None:
 @pytest.mark.parametrize(
     ("successes", "trials", "low", "high"),
     [
-        # None or all of n: the other end is 1 - (.05 / 2)^(1/n).
+        # For 0 or n of n, the other bound is 1 - (0.05 / 2)^(1/n).
         (0, 10, 0.0, 1 - 0.025 ** (1 / 10)),
         (10, 10, 0.025 ** (1 / 10), 1.0),
         (1, 1, 0.025, 1.0),
-        # Tables of Clopper and Pearson.
+        # These values are from the tables of Clopper and Pearson.
         (5, 10, 0.1871, 0.8129),
         (47, 48, 0.8893, 0.9995),
         (0, 0, 0.0, 1.0),
     ],
 )
-def test_exact_interval(successes: int, trials: int, low: float, high: float) -> None:
+def test_exact_intervals_equal_published_values(
+    successes: int, trials: int, low: float, high: float
+) -> None:
     assert exact_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)
 
 
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_intervals_hold_the_share_and_mirror(case: tuple[int, int]) -> None:
+def test_intervals_contain_the_share_and_are_symmetric(case: tuple[int, int]) -> None:
     successes, trials = case
     low, high = exact_interval(successes, trials)
     assert 0 <= low <= successes / trials <= high <= 1
@@ -72,7 +75,7 @@ def test_intervals_hold_the_share_and_mirror(case: tuple[int, int]) -> None:
 
 
 @given(st.data(), st.integers(1, 9), st.integers(1, 4), st.integers(0, 99))
-def test_bootstrap_is_resampling_one_by_one(
+def test_bootstrap_equals_resampling_one_by_one(
     data: st.DataObject, rows: int, classes: int, seed: int
 ) -> None:
     truth, one, other = (
@@ -95,7 +98,7 @@ def test_bootstrap_is_resampling_one_by_one(
     assert pair == pytest.approx(np.percentile(difference, [2.5, 97.5]))
 
 
-def test_bootstrap_intervals_hold_the_score_of_all_that_could_be_drawn() -> None:
+def test_bootstrap_intervals_contain_the_score_of_the_population() -> None:
     rng = np.random.default_rng(0)
 
     def draw(rows: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -106,7 +109,7 @@ def test_bootstrap_intervals_hold_the_score_of_all_that_could_be_drawn() -> None
     all_of_them = macro_f1(*draw(200_000))
     intervals = [bootstrap_macro_f1(*draw(300), resamples=200, seed=seed) for seed in range(200)]
     held = sum(low <= all_of_them <= high for low, high in intervals)
-    # 95% of 200, and what chance and the percentile's own narrowness take or give.
+    # About 95% of 200; chance and the bias of percentile intervals change the number a little.
     assert 178 <= held <= 198
 
 
@@ -123,10 +126,10 @@ def test_groups_of_equal_images_widen_the_interval() -> None:
     assert together[1] - together[0] == pytest.approx(width, rel=0.1)
 
 
-def test_bootstrap_of_what_does_not_vary() -> None:
+def test_bootstrap_intervals_of_constant_scores_have_no_width() -> None:
     truth = np.eye(5, 6, dtype=np.uint8)
-    # A class of one image that is right is right in every resample that holds it; the sixth
-    # class is nobody's and counts 0.
+    # A class of one image that is right is right in every resample that contains it. The sixth
+    # class has no images and counts as 0.
     assert bootstrap_macro_f1(truth, truth, resamples=50) == pytest.approx((5 / 6, 5 / 6))
     assert bootstrap_macro_f1(truth[:, :5], truth[:, :5], resamples=50) == (1, 1)
     assert bootstrap_macro_f1_difference(truth, truth, truth, resamples=50) == (0.0, 0.0)

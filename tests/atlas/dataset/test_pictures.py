@@ -1,4 +1,4 @@
-"""Pictures that hold all channels, and the files that are found by name."""
+"""Pictures that hold all channels, and files that are found by name."""
 
 import os
 import unicodedata
@@ -36,7 +36,7 @@ def test_colour_is_read_as_red_green_blue(tmp_path: Path, pixels: np.ndarray, en
 
 
 @pytest.mark.parametrize("ending", ["jpg", "webp", "gif"])
-def test_lossy_kinds_are_read_alike(tmp_path: Path, pixels: np.ndarray, ending: str) -> None:
+def test_lossy_files_are_read_alike(tmp_path: Path, pixels: np.ndarray, ending: str) -> None:
     save(tmp_path / f"x.{ending}", cv2.GaussianBlur(pixels, (0, 0), 4))
     field = read_field((tmp_path / f"x.{ending}",), RGB, whole=True).astype(int)
     expected = by_pillow(tmp_path / f"x.{ending}").astype(int)
@@ -53,7 +53,7 @@ def test_16_bit_colour_keeps_its_planes(tmp_path: Path, pixels: np.ndarray, endi
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.tif", "x.webp"])
-def test_alpha_is_dropped_whatever_it_is(tmp_path: Path, pixels: np.ndarray, name: str) -> None:
+def test_alpha_is_dropped_whatever_its_value(tmp_path: Path, pixels: np.ndarray, name: str) -> None:
     image = Image.fromarray(pixels).convert("RGBA")
     image.putalpha(Image.fromarray(pixels[:, :, 0] // 2 + 1))
     image.save(tmp_path / name, **({"lossless": True, "exact": True} if "webp" in name else {}))
@@ -83,7 +83,7 @@ def test_the_orientation_of_exif_is_honoured(
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp"])
-def test_of_an_animation_the_first_frame_is_read(
+def test_the_first_frame_of_an_animation_is_read(
     tmp_path: Path, pixels: np.ndarray, ending: str
 ) -> None:
     first, second = Image.fromarray(pixels).quantize(16), Image.fromarray(255 - pixels).quantize(16)
@@ -100,7 +100,7 @@ def test_a_tiff_of_several_pages_is_refused(tmp_path: Path, pixels: np.ndarray) 
     assert check_picture(tmp_path / "x.tif").problem.startswith("has 2 pages")
 
 
-def test_gray_and_colour_stand_in_for_one_another(tmp_path: Path, pixels: np.ndarray) -> None:
+def test_gray_is_read_as_colour_and_colour_as_gray(tmp_path: Path, pixels: np.ndarray) -> None:
     save(tmp_path / "gray.png", pixels[:, :, 0])
     save(tmp_path / "colour.png", pixels)
     repeated = read_field((tmp_path / "gray.png",), RGB, whole=True)
@@ -119,7 +119,7 @@ def test_other_pixels_are_refused(tmp_path: Path, pixels: np.ndarray) -> None:
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "gif", "tif", "bmp"])
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.95])
-def test_pictures_that_break_off_are_noticed(
+def test_truncated_pictures_are_detected(
     tmp_path: Path, pixels: np.ndarray, ending: str, kept: float
 ) -> None:
     path = tmp_path / f"x.{ending}"
@@ -130,12 +130,10 @@ def test_pictures_that_break_off_are_noticed(
     assert check_picture(path).problem
 
 
-def test_what_stands_behind_the_end_of_a_jpeg_does_no_harm(
-    tmp_path: Path, pixels: np.ndarray
-) -> None:
+def test_content_behind_the_end_of_a_jpeg_is_ignored(tmp_path: Path, pixels: np.ndarray) -> None:
     save(tmp_path / "x.jpg", pixels)
     with (tmp_path / "x.jpg").open("ab") as file:
-        file.write(bytes(5000))  # phones put a film there
+        file.write(bytes(5000))  # phones put a video there
     assert check_picture(tmp_path / "x.jpg").problem == ""
 
 
@@ -147,7 +145,7 @@ def test_endings_in_any_case_are_found(tmp_path: Path) -> None:
     assert file_of_stem(tmp_path / "none", "a") is None
 
 
-def test_pictures_below_a_folder(tmp_path: Path) -> None:
+def test_all_pictures_below_a_folder_are_found(tmp_path: Path) -> None:
     composed, decomposed = (unicodedata.normalize(f, "ü.png") for f in ("NFC", "NFD"))
     names = ("b/z.png", "a b/[1].JPG", composed, decomposed, "b/deep/x.webp")
     for name in (*names, "notes.txt", ".hidden/x.png", "b/.x.png"):
@@ -177,11 +175,11 @@ def test_a_linked_folder_is_read_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "path", ["../x.png", "/x.png", "a//x.png", "a/../x.png", "./x.png", "a\\x.png", "a\n.png", ""]
 )
-def test_paths_that_lead_elsewhere(path: str) -> None:
+def test_paths_that_leave_their_folder_are_refused(path: str) -> None:
     assert not leads_inside(path)
 
 
-def test_names_for_files_are_safe_and_different() -> None:
+def test_file_names_of_ids_are_safe_and_different() -> None:
     ids = ["a/b.png", "a_b.png", "a/b_png", "a:b.png", "..", "ü/ä.png", "x" * 400, "y" * 400, ".a"]
     names = [file_name_of(image_id) for image_id in ids]
     assert len(set(names)) == len(ids)

@@ -46,7 +46,7 @@ def test_relative_paths_are_ids_and_subfolders_are_labels(tmp_path: Path) -> Non
     assert sorted(known.rglob("*")) == before
 
 
-def test_what_is_assumed_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_assumptions_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     known = write_known(tmp_path)
     with caplog.at_level(logging.INFO, "atlas"):
         opened = open_dataset(known)
@@ -84,11 +84,11 @@ def test_a_damaged_picture_is_left_out_and_named(
     assert read_manifest(tmp_path).ids == ("good.png",)
     assert [r.getMessage() for r in caplog.records if "bad.jpg is not a readable" in r.getMessage()]
     (tmp_path / "good.png").unlink()
-    with pytest.raises(DataError, match=r"none of its 1 pictures can be read: bad\.jpg"):
+    with pytest.raises(DataError, match=r"none of 1 picture can be read: bad\.jpg"):
         read_manifest(tmp_path)
 
 
-def test_channel_files_without_their_table_are_no_plain_folder(tmp_path: Path) -> None:
+def test_channel_files_without_their_table_are_not_a_plain_folder(tmp_path: Path) -> None:
     for channel in HPA_2018.channels:
         save(tmp_path / "train" / f"a_{channel}.png", photo(0)[:, :, 0])
     assert read_spec(tmp_path) is HPA_2018
@@ -96,7 +96,7 @@ def test_channel_files_without_their_table_are_no_plain_folder(tmp_path: Path) -
         read_manifest(tmp_path)
 
 
-def test_the_tables_of_two_folders(tmp_path: Path) -> None:
+def test_two_folders_get_their_tables(tmp_path: Path) -> None:
     known = write_known(tmp_path / "known")
     new = write_new(tmp_path / "new", known)
     out = write_atlas_folder(tmp_path / "run" / "atlas", known, new)
@@ -123,7 +123,7 @@ def test_equal_paths_start_at_the_common_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("inner", ["new", "known"])
-def test_a_folder_inside_the_other(tmp_path: Path, inner: str) -> None:
+def test_one_folder_may_lie_inside_the_other(tmp_path: Path, inner: str) -> None:
     folders = {"known": tmp_path / "all", "new": tmp_path / "all"}
     folders[inner] = tmp_path / "all" / "x"
     save(tmp_path / "all" / "o" / "outer.png", photo(0))
@@ -134,18 +134,18 @@ def test_a_folder_inside_the_other(tmp_path: Path, inner: str) -> None:
     assert len(manifest.rows) == 2
 
 
-def test_results_inside_the_pictures_are_none_of_them(tmp_path: Path) -> None:
+def test_results_inside_a_folder_of_pictures_are_not_read(tmp_path: Path) -> None:
     save(tmp_path / "a" / "x.png", photo(0))
     save(tmp_path / "runs" / "montage.png", photo(1))
     out = write_atlas_folder(tmp_path / "runs", tmp_path)
     assert read_manifest(out).ids == ("a/x.png",)
 
 
-def test_mistakes_are_one_line(tmp_path: Path) -> None:
+def test_mistakes_are_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     save(tmp_path / "ok" / "x.png", photo(0))
     for known, new, said in (
-        ("none", "ok", "no such folder"),
+        ("none", "ok", "does not exist"),
         ("ok", "empty", "no pictures"),
         ("ok/x.png", "ok", "is a file"),
         ("ok", "ok/../ok", "are the same folder"),
@@ -155,7 +155,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_names_of_all_kinds_survive_the_tables(tmp_path: Path) -> None:
+def test_all_kinds_of_names_survive_the_tables(tmp_path: Path) -> None:
     names = ['a, b/c "d".png', "é/e\u0301.png", "x/\u202fy.png", "#1/%20;.png", "n/NA.png"]
     for n, name in enumerate(names):
         save(tmp_path / "in" / name, photo(n))
@@ -173,7 +173,7 @@ def test_init_writes_once_and_keeps_edits(
     said = capsys.readouterr().out
     assert "each subfolder is a label" in said
     assert "build_index" in said or "build-index" in said
-    run("init", [str(known)])  # equal
+    run("init", [str(known)])  # the same tables are written again
     assert by_label(known) == plain
     shutil.move(known, tmp_path / "moved")
     assert by_label(tmp_path / "moved") == plain
@@ -200,7 +200,7 @@ def test_tables_with_paths_are_read_strictly(tmp_path: Path) -> None:
     assert len(caught.value.problems) == 4
 
 
-def test_one_file_of_three_channels_beside_tables(tmp_path: Path) -> None:
+def test_one_file_may_hold_three_channels_if_there_are_tables(tmp_path: Path) -> None:
     save(tmp_path / "train" / "a.PNG", photo(0))
     (tmp_path / "train.csv").write_text("Id,Target\na,0\n")
     text = 'channels = [{}]\nfile_pattern = "{{id}}.png"\nlabels = ["x"]\n'
@@ -221,7 +221,7 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
     (data / "atlas.toml").write_text(text + 'train = "../elsewhere"\n')
     assert read_manifest(data).rows[0].files[0].samefile(tmp_path / "elsewhere" / "a.png")
     (data / "atlas.toml").write_text(text + 'train = "../nowhere"\n')
-    with pytest.raises(DataError, match="there is no such folder"):
+    with pytest.raises(DataError, match=r"\[images\] train: folder .* does not exist"):
         read_manifest(data)
     (data / "atlas.toml").write_text(text + 'training = "x"\ntrain = 3\n')
     with pytest.raises(DataError) as caught:
@@ -229,7 +229,7 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
     assert len(caught.value.problems) == 2
 
 
-def test_a_folder_that_may_not_be_read_is_passed_over(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_read_is_ignored(tmp_path: Path) -> None:
     save(tmp_path / "a.png", np.full((8, 8, 3), 9, np.uint8))
     (tmp_path / "shut").mkdir()
     os.chmod(tmp_path / "shut", 0)

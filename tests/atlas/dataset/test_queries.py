@@ -16,7 +16,7 @@ def test_an_id_is_found_in_any_split(write_atlas):
         assert query.files == tuple(data / split / f"{image_id}_{c}.png" for c in CHANNELS)
 
 
-def test_one_file_brings_the_other_channels(write_atlas):
+def test_one_file_leads_to_the_other_channels(write_atlas):
     data = write_atlas(channels=CHANNELS)
     path = data / "train" / "b_protein.png"
     query = find_query(str(path), read_spec(data), data)
@@ -24,7 +24,7 @@ def test_one_file_brings_the_other_channels(write_atlas):
     assert [file.name for file in query.files] == ["b_nucleus.png", "b_protein.png"]
 
 
-def test_one_channel_takes_any_file(write_atlas, tmp_path):
+def test_an_atlas_of_one_channel_accepts_any_file(write_atlas, tmp_path):
     data = write_atlas()
     elsewhere = tmp_path / "photo.png"
     elsewhere.write_bytes((data / "train" / "a.png").read_bytes())
@@ -36,10 +36,10 @@ def test_mistakes_say_what_was_looked_for(write_atlas):
     spec = read_spec(data)
     with pytest.raises(UserError, match="no image of that id"):
         find_query("nobody", spec, data)
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="does not exist; give an id"):
         find_query("no/such.png", spec, data)
     (data / "train" / "a_nucleus.png").unlink()
-    with pytest.raises(UserError, match="channel nucleus is not beside it"):
+    with pytest.raises(UserError, match="channel nucleus is missing in its folder"):
         find_query(str(data / "train" / "a_protein.png"), spec, data)
     (data / "odd.png").write_bytes(b"")
     with pytest.raises(UserError, match="does not follow"):

@@ -1,4 +1,4 @@
-"""`atlas.toml`: what it says, what it may leave out, and every mistake in it at once."""
+"""`atlas.toml`: its entries, its defaults, and the list of all its mistakes."""
 
 from pathlib import Path
 
@@ -25,20 +25,20 @@ def problems_of(folder: Path) -> tuple[str, ...]:
     return caught.value.problems
 
 
-def test_without_a_file_it_is_hpa(tmp_path: Path) -> None:
+def test_a_folder_without_the_file_is_hpa(tmp_path: Path) -> None:
     assert read_spec(tmp_path) == HPA_2018
     assert len(HPA_2018.labels) == 28
     assert HPA_2018.file_stem("x", "red") == "x_red"
 
 
-def test_a_sound_file(tmp_path: Path) -> None:
+def test_a_valid_file_is_read(tmp_path: Path) -> None:
     spec = read_spec(write(tmp_path, **SOUND, max_value="4095"))
     assert (spec.name, spec.channels, spec.labels) == (tmp_path.name, ("a", "b"), ("one",))
     assert spec.max_value == 4095
     assert spec.file_stem("1.2", "a") == "1.2_a"
 
 
-def test_all_mistakes_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     write(
         tmp_path, colour='"x"', name="3", channels='["a", "a"]', labels="[]", max_value="true",
     )  # fmt: skip
@@ -53,28 +53,28 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         ("channels", '"red"', "channels must be a list"),
         ("channels", "[1]", "channels must hold names"),
         ("labels", '["a", ""]', "labels must hold names"),
-        ("max_value", "0", "1..65535"),
-        ("max_value", "65536", "1..65535"),
+        ("max_value", "0", "from 1 to 65535 (got 0)"),
+        ("max_value", "65536", "from 1 to 65535 (got 65536)"),
         ("file_pattern", "3", "must be a file name"),
         ("file_pattern", '"{id"', "is not a file name"),
         ("file_pattern", '"{id.x}_{channel}.png"', "is not a file name"),
         ("file_pattern", '"{id}_{plate}_{channel}.png"', "is not a file name"),
         ("file_pattern", '"{id}_{}.png"', "is not a file name"),
-        ("file_pattern", '"{id[0]}_{channel}.png"', "must hold {id}"),
-        ("file_pattern", '"{channel}.png"', "must hold {id}"),
-        ("file_pattern", '"{id}.png"', "must hold {channel}"),
-        ("file_pattern", '"{id}/{channel}.png"', "another folder"),
+        ("file_pattern", '"{id[0]}_{channel}.png"', "must contain {id}"),
+        ("file_pattern", '"{channel}.png"', "must contain {id}"),
+        ("file_pattern", '"{id}.png"', "must contain {channel}"),
+        ("file_pattern", '"{id}/{channel}.png"', "must not name a folder"),
         ("file_pattern", '"{id}_{channel}.xyz"', "must end in"),
         ("file_pattern", '"{id}_{channel}"', "must end in"),
     ],
 )
-def test_one_mistake(tmp_path: Path, key: str, value: str, said: str) -> None:
+def test_each_mistake_is_named(tmp_path: Path, key: str, value: str, said: str) -> None:
     problems = problems_of(write(tmp_path, **{**SOUND, key: value}))
     assert len(problems) == 1
     assert said in problems[0]
 
 
 @pytest.mark.parametrize("content", [b"channels = [", b'name = "\xff"'])
-def test_what_is_not_toml(tmp_path: Path, content: bytes) -> None:
+def test_files_that_are_not_toml_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "atlas.toml").write_bytes(content)
     assert "not valid TOML" in problems_of(tmp_path)[0]

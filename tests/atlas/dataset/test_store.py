@@ -1,4 +1,4 @@
-"""The image store: what it holds, when it is made anew, and what it says of broken images."""
+"""The image store: its content, when it is written again, and its reports of damaged images."""
 
 import os
 import tracemalloc
@@ -23,14 +23,14 @@ WriteAtlas = Callable[..., Path]
 
 
 def damage(path: Path) -> None:
-    """The header and the end are sound; the pixels are not."""
+    """Write a PNG whose header and end are valid, but whose pixels are damaged."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(bytes(content))
 
 
 @pytest.mark.parametrize("channels", [("gray",), ("red", "green", "blue", "yellow")])
-def test_fields_are_those_of_the_files(
+def test_stored_images_equal_their_files(
     write_atlas: WriteAtlas, tmp_path: Path, channels: tuple[str, ...]
 ) -> None:
     manifest = read_manifest(write_atlas(test=["t"], channels=channels, size=(40, 60)))
@@ -79,7 +79,7 @@ def test_a_changed_file_is_decoded_again_and_another_size_is_another_store(
     assert smaller.cache.folder != before.cache.folder
 
 
-def test_every_broken_image_is_named_at_once(
+def test_all_damaged_images_are_named_at_once(
     write_atlas: WriteAtlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "rows_that_fit", lambda row_bytes: 2)
@@ -96,7 +96,7 @@ def test_every_broken_image_is_named_at_once(
     assert len(list(tmp_path.glob("store/*/*"))) == 1
 
 
-def test_channels_of_different_sizes_are_named_although_headers_were_read_before(
+def test_channels_that_change_their_size_after_the_check_are_named(
     write_atlas: WriteAtlas, tmp_path: Path
 ) -> None:
     data = write_atlas(channels=("red", "green"))
@@ -106,7 +106,7 @@ def test_channels_of_different_sizes_are_named_although_headers_were_read_before
         fill_store(manifest, tmp_path / "store", size_px=16)
 
 
-def test_a_store_of_large_images_holds_no_more_than_two_parts(
+def test_a_store_of_large_images_holds_at_most_two_files_in_memory(
     write_atlas: WriteAtlas, tmp_path: Path
 ) -> None:
     size_px = 2048
@@ -119,14 +119,14 @@ def test_a_store_of_large_images_holds_no_more_than_two_parts(
     assert peak_bytes < 3 * FILE_BYTES
 
 
-def test_native_size(write_atlas: WriteAtlas) -> None:
+def test_the_native_size_is_the_most_common_side(write_atlas: WriteAtlas) -> None:
     manifest = read_manifest(write_atlas(size=(40, 60)))
     assert native_size_px(manifest, at_most_px=512) == 60
     assert native_size_px(manifest, at_most_px=32) == 32
     assert native_size_px(manifest.of("test"), at_most_px=32) == 32
 
 
-def test_fields_with_a_foreign_channel_are_reported(
+def test_images_with_a_foreign_channel_are_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = dict.fromkeys("abcdef", "0")
@@ -147,11 +147,12 @@ def test_fields_with_a_foreign_channel_are_reported(
     assert [line.rsplit(",", 1)[0] for line in lines] == ["b,yellow"]
     said = caplog.text
     caplog.clear()
-    assert f"1 of 6 fields have a channel that does not seem to belong: {path}" in said
+    assert "1 of 6 images have a channel that does not seem to belong to them" in said
+    assert str(path) in said
     fill_store(manifest, tmp_path / "store", size_px=64)
     assert "seem to belong" not in caplog.text
 
 
-def test_one_channel_has_nothing_to_disagree_with(write_atlas: WriteAtlas, tmp_path: Path) -> None:
+def test_a_single_channel_cannot_disagree(write_atlas: WriteAtlas, tmp_path: Path) -> None:
     store = fill_store(read_manifest(write_atlas()), tmp_path / "store", size_px=16)
     assert not (store.cache.folder / "disagreements.csv").exists()

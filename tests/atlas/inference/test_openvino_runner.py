@@ -24,7 +24,7 @@ from tests.atlas.training.stores import tiny_store
 pytestmark = pytest.mark.skipif(not installed(), reason="OpenVINO is not installed")
 
 BATCH, SIZE_PX = 4, 48
-# Untrained, the other one blows up whatever its input has too much or too little.
+# The other network, untrained, amplifies any deviation of its input.
 STEADY = pytest.mark.parametrize("made", ["resnet10t"], indirect=True)
 
 
@@ -39,7 +39,7 @@ class Network(nn.Module):
 
 @pytest.fixture(scope="module", params=["resnet10t", "tf_efficientnet_lite0"])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
-    """A network, a store of 18 images, what torch gives of them, and the exported network."""
+    """Return a network, a store of 18 images, their outputs by torch, and the exported network."""
     folder = tmp_path_factory.mktemp("made")
     store = tiny_store(folder / "store", count=18, size_px=SIZE_PX)
     backbone = build_backbone(request.param, channels=4, stem="winner", weights="none", seed=0)
@@ -50,7 +50,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     network = stirred(whole, torch.from_numpy(store.read(store.ids)))
     export(network, folder / "model", shape_BCHW=(BATCH, 4, SIZE_PX, SIZE_PX))
     rows = forward_rows(network, store.read, store.ids)
-    assert (rows @ rows.T)[~np.eye(18, dtype=bool)].max() < 0.9  # or a cosine says nothing
+    assert (rows @ rows.T)[~np.eye(18, dtype=bool)].max() < 0.9  # else cosines mean nothing
     return network, store, rows, folder / "model"
 
 
@@ -58,7 +58,7 @@ def cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return (one * other).sum(1)
 
 
-def test_float32_gives_what_torch_gives(made) -> None:
+def test_float32_gives_the_same_as_torch(made) -> None:
     _, store, rows, model = made
     own = rows_of(OpenVinoRunner(model, "float32"), store.read, store.ids)
     assert own.dtype == np.float32
@@ -66,7 +66,7 @@ def test_float32_gives_what_torch_gives(made) -> None:
 
 
 @STEADY
-def test_bfloat16_is_another_precision_and_near(made) -> None:
+def test_bfloat16_differs_slightly(made) -> None:
     if not has_precision("bfloat16"):
         pytest.skip("this processor has no bfloat16")
     _, store, rows, model = made
@@ -79,8 +79,8 @@ def test_bfloat16_is_another_precision_and_near(made) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_rows_are_the_same_bit_for_bit_whatever_their_mates(made, precision) -> None:
-    """In any order, alone, twice, and by the model loaded again."""
+def test_rows_are_equal_bit_for_bit_in_any_batch(made, precision) -> None:
+    """This holds in any order, alone, twice, and for a model that is loaded again."""
     if not has_precision(precision):
         pytest.skip(f"this processor has no {precision}")
     _, store, _, model = made
@@ -96,7 +96,7 @@ def test_rows_are_the_same_bit_for_bit_whatever_their_mates(made, precision) -> 
         assert np.array_equal(rows_of(runner, store.read, [store.ids[n]])[0], rows[n])
 
 
-def test_an_export_leaves_the_network_as_it_was_and_reports_to_nobody(made, tmp_path) -> None:
+def test_an_export_does_not_change_the_network_and_sends_no_telemetry(made, tmp_path) -> None:
     network, _, _, _ = made
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.train()
@@ -107,18 +107,18 @@ def test_an_export_leaves_the_network_as_it_was_and_reports_to_nobody(made, tmp_
     assert sys.modules["openvino_telemetry"] is None
 
 
-def test_equal_exports_are_equal_files(made, tmp_path) -> None:
+def test_equal_exports_give_equal_files(made, tmp_path) -> None:
     network, _, _, model = made
     export(network, tmp_path / "again", shape_BCHW=(BATCH, 4, SIZE_PX, SIZE_PX))
     assert model_hash(tmp_path / "again") == model_hash(model)
 
 
-def test_a_network_that_openvino_does_not_know_is_refused_in_one_line(tmp_path) -> None:
+def test_a_network_that_openvino_cannot_convert_is_refused_in_one_line(tmp_path) -> None:
     class Strange(nn.Module):
         def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
             return torch.linalg.eigvals(images_NCHW.float()[:, 0]).real
 
-    with pytest.raises(UserError, match="OpenVINO cannot take this network") as refused:
+    with pytest.raises(UserError, match="OpenVINO cannot convert this network") as refused:
         export(Strange(), tmp_path / "model", shape_BCHW=(1, 4, 8, 8))
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "model").exists()
@@ -126,13 +126,13 @@ def test_a_network_that_openvino_does_not_know_is_refused_in_one_line(tmp_path) 
 
 @STEADY
 @pytest.mark.skipif(not installed("nncf"), reason="nncf is not installed")
-def test_the_backbone_in_8_bits_is_near_and_the_rest_stays_exact(made, tmp_path) -> None:
+def test_only_the_backbone_is_quantised_and_the_output_changes_little(made, tmp_path) -> None:
     _, store, rows, model = made
     batches = [store.read(store.ids[start : start + BATCH]) for start in (0, 4, 8, 12)]
     quantise(model, tmp_path / "int8", batches, part="backbone")
     quantise(model, tmp_path / "again", batches, part="backbone")
     assert model_hash(tmp_path / "int8") == model_hash(tmp_path / "again") != model_hash(model)
-    from openvino import Core  # after ours: it would load what reports over the network
+    from openvino import Core  # imported after the runner, which switches telemetry off
 
     operations = Core().read_model(str(tmp_path / "int8" / "model.xml")).get_ops()
     quantisers = [o for o in operations if o.get_type_name() == "FakeQuantize"]
@@ -140,6 +140,6 @@ def test_the_backbone_in_8_bits_is_near_and_the_rest_stays_exact(made, tmp_path)
     assert not [o for o in quantisers if "__module.head" in o.get_friendly_name()]
     runner = OpenVinoRunner(tmp_path / "int8", "int8")
     own = rows_of(runner, store.read, store.ids)
-    # As sure as it gets with statistics of noise: each row is nearest to its own.
+    # The statistics come from noise, so the test only asks that each row is nearest to its own.
     assert np.array_equal((own @ rows.T).argmax(1), np.arange(18))
     assert np.array_equal(own[5], rows_of(runner, store.read, [store.ids[5]])[0])

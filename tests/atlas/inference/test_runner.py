@@ -15,7 +15,7 @@ from tests.atlas.training.stores import tiny_store
 
 @pytest.fixture(params=["resnet10t", "tf_efficientnet_lite0"])
 def made(request: pytest.FixtureRequest, tmp_path: Path):
-    """A network with a head and a store of 19 images."""
+    """Return a network with a head and a store of 19 images."""
     store = tiny_store(tmp_path, count=19, size_px=48)
     backbone = build_backbone(request.param, channels=4, stem="winner", weights="none", seed=0)
     torch.manual_seed(0)
@@ -24,7 +24,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path):
     return nn.Sequential(normalise, backbone.module, AvgMaxPool(), head), store
 
 
-def test_rows_are_the_same_bit_for_bit_whatever_their_mates(made) -> None:
+def test_rows_are_equal_bit_for_bit_in_any_batch(made) -> None:
     network, store = made
     rows = forward_rows(network, store.read, store.ids)
     assert rows.dtype == np.float32
@@ -37,7 +37,7 @@ def test_rows_are_the_same_bit_for_bit_whatever_their_mates(made) -> None:
         assert np.array_equal(forward_rows(network, store.read, [store.ids[n]])[0], rows[n])
 
 
-def test_it_infers_and_gives_the_network_back_as_it_was(made) -> None:
+def test_a_runner_does_not_change_the_network(made) -> None:
     network, store = made
     network.train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -52,7 +52,7 @@ def test_no_ids_give_no_rows(made) -> None:
 
 
 @pytest.mark.gpu
-def test_a_gpu_gives_the_same_twice_and_nearly_what_the_cpu_gives(made) -> None:
+def test_a_gpu_repeats_its_results_and_nearly_equals_the_cpu(made) -> None:
     network, store = made
     rows = forward_rows(network, store.read, store.ids)
     assert np.array_equal(rows, forward_rows(network, store.read, store.ids))
@@ -62,7 +62,7 @@ def test_a_gpu_gives_the_same_twice_and_nearly_what_the_cpu_gives(made) -> None:
 
 
 @pytest.mark.gpu
-def test_a_gpu_in_bfloat16_gives_the_same_twice_and_nearly_what_float32_gives(made) -> None:
+def test_a_gpu_in_bfloat16_repeats_its_results_and_nearly_equals_float32(made) -> None:
     network, store = made
     runner = TorchRunner(network, batch_size=8, precision="bfloat16")
     rows, exact = (
@@ -74,7 +74,7 @@ def test_a_gpu_in_bfloat16_gives_the_same_twice_and_nearly_what_float32_gives(ma
     assert np.allclose(rows, exact, atol=0.2)
 
 
-def test_bfloat16_is_another_precision_and_near(made) -> None:
+def test_bfloat16_differs_slightly(made) -> None:
     network, store = made
     exact = forward_rows(network, store.read, store.ids, batch_size=8)
     rows = rows_of(TorchRunner(network, batch_size=8, precision="bfloat16"), store.read, store.ids)
@@ -83,8 +83,8 @@ def test_bfloat16_is_another_precision_and_near(made) -> None:
     assert np.allclose(rows, exact, atol=0.2)
 
 
-def test_the_next_batch_is_read_while_the_network_works() -> None:
-    """The network does not end its first batch before the second is being read."""
+def test_the_next_batch_is_read_while_the_network_runs() -> None:
+    """The network does not finish its first batch before the second one is being read."""
     second_read = threading.Event()
 
     class Waiting(nn.Module):
@@ -101,7 +101,7 @@ def test_the_next_batch_is_read_while_the_network_works() -> None:
     assert rows.ravel().tolist() == [0, 1, 2, 3, 4]
 
 
-def test_what_reading_raises_is_raised(made) -> None:
+def test_an_error_while_reading_is_raised(made) -> None:
     network, store = made
 
     def read(ids):

@@ -13,7 +13,7 @@ INSTALLED = openvino_runner.installed
 
 
 def without(*packages: str):
-    """As if these were not installed."""
+    """Pretend that these packages are not installed."""
     return lambda name="openvino": name not in packages and INSTALLED(name)
 
 
@@ -23,7 +23,7 @@ def names(**options: str) -> list[str]:
 
 @pytest.fixture
 def processor(monkeypatch: pytest.MonkeyPatch):
-    """Sets what this machine has: OpenVINO, and these precisions; no GPU."""
+    """Return a function that sets the precisions of OpenVINO on this machine, which has no GPU."""
 
     def has(*precisions: str) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -33,7 +33,7 @@ def processor(monkeypatch: pytest.MonkeyPatch):
     return has
 
 
-def test_what_is_asked_for_gives_way_to_ever_more_exact_ways(processor) -> None:
+def test_alternatives_of_a_runtime_are_more_and_more_exact(processor) -> None:
     processor("float32", "bfloat16", "int8")
     float32 = ["openvino float32", "torch float32"]
     assert names() == ["openvino bfloat16", *float32]
@@ -43,15 +43,15 @@ def test_what_is_asked_for_gives_way_to_ever_more_exact_ways(processor) -> None:
     assert names(runtime="torch", precision="bfloat16") == ["torch bfloat16", "torch float32"]
 
 
-def test_a_processor_without_bfloat16_takes_float32_and_refuses_to_be_asked(processor) -> None:
+def test_a_processor_without_bfloat16_uses_float32_and_refuses_bfloat16(processor) -> None:
     processor("float32", "int8")
     assert names() == ["openvino float32", "torch float32"]
     assert names(precision="int8") == ["openvino int8", "openvino float32", "torch float32"]
-    with pytest.raises(UserError, match="no bfloat16; give --precision float32"):
+    with pytest.raises(UserError, match="not support bfloat16; use --precision float32"):
         candidates(RuntimeOptions(precision="bfloat16"))
 
 
-def test_without_openvino_torch_runs_it_and_the_package_is_named(monkeypatch) -> None:
+def test_without_openvino_torch_is_used_and_the_package_is_named(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(openvino_runner, "installed", without("openvino", "nncf"))
     assert names() == ["torch float32"]
@@ -62,18 +62,18 @@ def test_without_openvino_torch_runs_it_and_the_package_is_named(monkeypatch) ->
 
 def test_8_bits_need_nncf_and_openvino(processor, monkeypatch) -> None:
     processor("float32", "bfloat16", "int8")
-    with pytest.raises(UserError, match="give --runtime openvino"):
+    with pytest.raises(UserError, match="use --runtime openvino"):
         candidates(RuntimeOptions(runtime="torch", precision="int8"))
     monkeypatch.setattr(openvino_runner, "installed", lambda name="openvino": name != "nncf")
     with pytest.raises(UserError, match="nncf is not installed"):
         candidates(RuntimeOptions(precision="int8"))
 
 
-def test_what_was_chosen_elsewhere_is_refused_here(processor) -> None:
+def test_a_choice_that_this_machine_does_not_support_is_refused(processor) -> None:
     processor("float32")
     choice = RuntimeChoice(runtime="openvino", precision="bfloat16")
     assert "bfloat16" in problem(choice)
-    with pytest.raises(UserError, match="openvino bfloat16: this processor has no"):
+    with pytest.raises(UserError, match="openvino bfloat16: this processor does not support"):
         open_runner(nn.Identity(), choice, batch_size=1, model=Path("nowhere"))
 
 
@@ -84,6 +84,6 @@ def test_torch_in_float32_runs_everywhere(monkeypatch) -> None:
 
 
 @pytest.mark.gpu
-def test_a_gpu_runs_torch_by_itself_in_bfloat16_where_it_has_it() -> None:
+def test_a_gpu_with_bfloat16_uses_torch_in_bfloat16_by_default() -> None:
     supported = torch.cuda.is_bf16_supported(including_emulation=False)
     assert names() == [*(["torch bfloat16"] if supported else []), "torch float32"]

@@ -13,7 +13,7 @@ def browser() -> Iterator[Browser]:
     if chromium is None:
         pytest.skip("no chromium on PATH (Debian: apt-get install chromium)")
     with sync_playwright() as driver:
-        # As root, which containers often are, Chromium has no sandbox of its own.
+        # Chromium has no sandbox for root, the usual user of containers.
         opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield opened
         opened.close()
@@ -21,7 +21,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """Fails the test where the page's script does, or where it asks for another file."""
+    """Return a page that fails the test if its script fails or requests another file."""
     view = browser.new_page(viewport={"width": 1280, "height": 900})
     wrong: list[str] = []
     asked: list[str] = []

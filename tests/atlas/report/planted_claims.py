@@ -1,4 +1,4 @@
-"""Claims as a leak run's page shows them, made up."""
+"""Planted claims for the page of a leak run."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from atlas.report.leak_page import (
 
 SIDE = 32
 LABELS = ("Nucleoplasm", "Golgi apparatus", "Cytosol</script><b>")
-QUARTER_TURN = (0.0, 1.0, 0.0, -1.0, 0.0, 1.0)  # (x, y) -> (y, 1 - x): to the left
+QUARTER_ROTATION = (0.0, 1.0, 0.0, -1.0, 0.0, 1.0)  # (x, y) -> (y, 1 - x), to the left
 
 
 def field(red: int, green: int) -> np.ndarray:
-    """Two even channels, but for a white corner that the contrast is stretched to."""
+    """Return two uniform channels with a white corner, to which the contrast is stretched."""
     planes = np.stack([np.full((SIDE, SIDE), value, np.uint8) for value in (red, green)])
     planes[:, :4, :4] = 255
     return planes
@@ -35,7 +35,7 @@ def claim(image_id: str, **changes: object) -> Claim:
         "id": image_id, "match_id": f"m{image_id}", "relation": "same_image", "similarity": 0.9,
         "registration_score": 0.95, "confidence": 0.99, "labels": (1,), "before": (0, 1),
         "decision": "transfer", "reason": f"why {image_id}", "sheet": SHEET,
-        "difference": DIFFERENCE, "laid_23": QUARTER_TURN,
+        "difference": DIFFERENCE, "laid_23": QUARTER_ROTATION,
     }  # fmt: skip
     return Claim(**{**reported, **changes})
 

@@ -32,7 +32,7 @@ def panel(threshold: float, title: str = "open") -> SimilarityPanel:
     )
 
 
-def test_each_protocol_has_a_panel_and_its_threshold_shows(tmp_path) -> None:
+def test_each_protocol_has_a_panel_that_shows_its_threshold(tmp_path) -> None:
     save_similarity_histogram(tmp_path / "one.png", [panel(0.4)])
     save_similarity_histogram(tmp_path / "again.png", [panel(0.4)])
     save_similarity_histogram(tmp_path / "other.png", [panel(0.5)])
@@ -46,14 +46,14 @@ def test_each_protocol_has_a_panel_and_its_threshold_shows(tmp_path) -> None:
     assert len(two) > len(one)
 
 
-def test_pairs_of_one_cosine_are_drawn_too(tmp_path) -> None:
+def test_pairs_with_a_single_cosine_are_drawn(tmp_path) -> None:
     alike = np.ones(20, np.float32)
     flat = SimilarityPanel(title="flat", same=alike, different=alike, threshold=1.0)
     save_similarity_histogram(tmp_path / "flat.png", [flat])
     assert (tmp_path / "flat.png").exists()
 
 
-def test_confusions_stand_in_pairs_and_rows(tmp_path) -> None:
+def test_confusions_are_in_pairs_and_rows(tmp_path) -> None:
     confusion = Confusion(
         query=RED, query_id="q", query_class="x", nearest=BLUE, nearest_id="n", nearest_class="y",
         similarity=0.9,
@@ -84,18 +84,18 @@ def test_every_image_lies_in_a_cell_of_the_square() -> None:
     assert all(0 <= c < CELLS_ACROSS for cell in cells for c in cell)
 
 
-def test_points_that_all_fall_together_are_drawn_in_one_cell() -> None:
+def test_equal_points_are_drawn_in_one_cell() -> None:
     assert len(cells_with_images(on_unit_square(np.ones((5, 2), np.float32)))) == 1
 
 
-def test_the_commonest_classes_have_colours_of_their_own() -> None:
+def test_the_most_common_classes_have_their_own_colours() -> None:
     classes = [f"class {n:02d}" for n in range(30)] + ["class 29"] * 3
     colours = class_colours(classes)
     assert next(iter(colours)) == "class 29"
     assert len(colours) == len(set(colours.values())) == len(NAMED_COLOURS)
 
 
-def test_the_map_asks_only_for_the_pictures_it_shows(tmp_path) -> None:
+def test_the_map_requests_only_the_pictures_that_it_shows(tmp_path) -> None:
     rng = np.random.default_rng(0)
     points = rng.normal(size=(400, 2)).astype(np.float32)
     asked: list[int] = []

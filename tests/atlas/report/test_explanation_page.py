@@ -1,4 +1,4 @@
-"""The page of a row, opened in a browser, which must ask for nothing and break no policy."""
+"""The page of a row in a browser: it requests no files and violates no policy."""
 
 from pathlib import Path
 
@@ -16,13 +16,13 @@ def test_bars_end_where_probabilities_and_thresholds_are(page: Page, tmp_path: P
           const side = bar.getBoundingClientRect(), at = x => (x - side.left) / side.width;
           const middle = name => { const r = bar.querySelector(name).getBoundingClientRect();
             return at((r.left + r.right) / 2); };
-          return [at(bar.querySelector('.fill').getBoundingClientRect().right), middle('.threshold'),
-            middle('.own')].map(x => Math.round(x * 100)); })"""
+          const end = at(bar.querySelector('.fill').getBoundingClientRect().right);
+          return [end, middle('.threshold'), middle('.own')].map(x => Math.round(x * 100)); })"""
     )
-    # Labels 1, 0 and 2: the shared probability, the threshold, and the image alone.
+    # For labels 1, 0 and 2: the shared probability, the threshold, and the image's own one.
     assert [[round(x / 2) for x in bar] for bar in measured] == [
         [30, 35, 45], [15, 15, 5], [10, 25, 10]
     ]  # fmt: skip
     sizes = page.evaluate("() => [...document.images].map(i => i.naturalWidth)")
-    assert len(sizes) == 1 + 2 + 4 + 1 + 3 + 1  # itself, channels, pair, plot, neighbours, copy
+    assert len(sizes) == 1 + 2 + 4 + 1 + 3 + 1  # image, channels, pair, plot, neighbours, copy
     assert all(sizes)

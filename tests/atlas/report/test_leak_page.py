@@ -1,4 +1,4 @@
-"""The page of a leak run, opened in a browser on planted claims."""
+"""The page of a leak run in a browser, with planted claims."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -30,16 +30,16 @@ def ids(page: Page) -> list[str]:
 
 
 def until(page: Page, condition: str, argument: str = "") -> None:
-    """Playwright's own waiting asks again by eval, which the page's policy forbids."""
+    """Wait for a condition. Playwright waits by eval, which the policy of the page forbids."""
     for _ in range(200):
         if page.evaluate(condition, argument):
             return
         page.wait_for_timeout(25)
-    raise AssertionError(f"it never came true: {condition}")
+    raise AssertionError(f"the condition was never true: {condition}")
 
 
 def pixel(page: Page, canvas: str, x: float, y: float) -> list[int]:
-    """Red, green and blue at shares of the width and height, once the picture is drawn."""
+    """Return red, green and blue at shares of the width and height of a drawn picture."""
     until(
         page,
         "q => document.querySelector(q).getContext('2d').getImageData(1, 1, 1, 1).data[3] > 0",
@@ -59,7 +59,7 @@ def test_labels_before_are_filled_in_and_nothing_else_changes(tmp_path: Path) ->
     assert with_labels_before(without.read_text(), known) == page
 
 
-def test_the_summary_says_counts_thresholds_and_what_they_rest_on(opened: Page) -> None:
+def test_the_summary_shows_counts_thresholds_and_their_basis(opened: Page) -> None:
     assert opened.locator("h1").inner_text() == "Known images of <drawn>"
     counts = dict(
         zip(
@@ -69,7 +69,7 @@ def test_the_summary_says_counts_thresholds_and_what_they_rest_on(opened: Page) 
         )
     )
     assert counts == {
-        "test images": "50", "claimed": "5", "labels transferred": "4", "abstained": "1"
+        "test images": "50", "claims": "5", "labels transferred": "4", "not transferred": "1"
     }  # fmt: skip
     rows = opened.locator(".relations tbody tr").all_inner_texts()
     assert [" ".join(row.split()) for row in rows] == [
@@ -79,7 +79,7 @@ def test_the_summary_says_counts_thresholds_and_what_they_rest_on(opened: Page) 
     assert opened.evaluate("document.querySelector('.plots img').naturalWidth") == 4
 
 
-def test_a_row_tells_everything_of_a_claim(opened: Page) -> None:
+def test_a_row_shows_everything_about_a_claim(opened: Page) -> None:
     row = opened.locator("#claims tbody tr", has_text="why a")
     assert row.locator(".match").inner_text() == "→ ma"
     assert row.locator("td.number").all_inner_texts() == ["0.910", "0.800", "0.991"]
@@ -107,12 +107,12 @@ def test_a_row_tells_everything_of_a_claim(opened: Page) -> None:
         ("confidence", "c a <i>e</i> d b"),
     ],
 )
-def test_every_score_sorts_both_ways_and_what_is_unknown_comes_last(
+def test_every_score_sorts_both_ways_with_unknown_values_last(
     opened: Page, score: str, rising: str
 ) -> None:
     head = opened.locator(f"th[data-key={score}]")
     order = rising.split()
-    if score != "confidence":  # which the page starts with
+    if score != "confidence":  # the page is sorted by confidence at first
         head.locator(".sort").click()
     assert head.get_attribute("aria-sort") == "ascending"
     assert ids(opened) == order
@@ -123,7 +123,7 @@ def test_every_score_sorts_both_ways_and_what_is_unknown_comes_last(
     assert ids(opened)[-1] == ("c" if score == "registration_score" else order[0])
 
 
-def test_filters_work_together_and_are_reset(opened: Page) -> None:
+def test_filters_can_be_combined_and_reset(opened: Page) -> None:
     count = opened.locator("#count")
     opened.locator("[name=relation]").select_option("same_image")
     assert sorted(ids(opened)) == ["<i>e</i>", "a", "b", "d"]
@@ -151,7 +151,7 @@ def test_the_search_finds_ids_and_labels(opened: Page, text: str, found: str) ->
     assert sorted(ids(opened)) == sorted(found.split())
 
 
-def test_a_score_that_is_unknown_is_in_no_range(opened: Page) -> None:
+def test_an_unknown_score_is_in_no_range(opened: Page) -> None:
     opened.locator("[name=registration_score-min]").fill("-1")
     assert "c" not in ids(opened)
     assert len(ids(opened)) == 4
@@ -173,7 +173,7 @@ def test_pictures_show_all_channels_in_colour_or_one_in_gray(opened: Page) -> No
     assert max(pixel(opened, query, 0.6, 0.6)) < 60
 
 
-def test_the_keyboard_goes_from_row_to_row_and_opens_the_large_view(opened: Page) -> None:
+def test_the_keyboard_moves_between_rows_and_opens_the_large_view(opened: Page) -> None:
     opened.locator("#claims tbody tr", has_text="why c").focus()
     opened.keyboard.press("ArrowDown")
     opened.keyboard.press("Enter")
@@ -191,8 +191,8 @@ def test_the_keyboard_goes_from_row_to_row_and_opens_the_large_view(opened: Page
     assert ids(opened) == []
 
 
-def test_the_large_view_lays_the_query_over_the_match(opened: Page) -> None:
-    """The query's white corner, upper left, is rotated to the left: to the lower left."""
+def test_the_large_view_registers_the_query_on_the_match(opened: Page) -> None:
+    """The white corner of the query moves by the rotation from the upper to the lower left."""
     opened.locator("#claims tbody tr", has_text="why a").click()
     query, laid = (f"#large figure:nth-child({n}) canvas" for n in (1, 2))
     assert min(pixel(opened, query, 0.05, 0.05)[:2]) > 150

@@ -25,7 +25,7 @@ def test_pictures_keep_their_colours_and_opacity() -> None:
 
 def test_a_sheet_has_the_query_above_its_match_and_a_column_for_each_channel() -> None:
     query, match = np.zeros((2, 3, 100, 100), np.uint8)
-    query[1], match[2] = 40, 250  # an even channel is stretched to white, however dim
+    query[1], match[2] = 40, 250  # a uniform channel is stretched to white, however dim
     sheet = decoded(sheet_uri(query, match, 48))[:, :, 0]
     assert sheet.shape == (96, 144)
     tiles = sheet.reshape(2, 48, 3, 48).mean(axis=(1, 3))
@@ -34,12 +34,12 @@ def test_a_sheet_has_the_query_above_its_match_and_a_column_for_each_channel() -
     assert tiles[~white].max() < 5
 
 
-def test_a_small_field_is_enlarged() -> None:
+def test_a_small_image_is_enlarged() -> None:
     field = np.full((1, 20, 20), 9, np.uint8)
     assert decoded(sheet_uri(field, field, 64)).shape[:2] == (128, 64)
 
 
-def test_differences_are_white_from_two_standard_deviations_and_clear_where_unknown() -> None:
+def test_differences_are_white_from_two_standard_deviations_on_and_transparent_for_nan() -> None:
     columns = np.array([0.0, 1.0, 2.0, 7.0], np.float32)
     difference = np.repeat(np.repeat(columns[None], 64, axis=0), 16, axis=1)
     difference[32:] = np.nan

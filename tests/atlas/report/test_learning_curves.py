@@ -7,14 +7,14 @@ from atlas.report.learning_curves import save_class_curves, save_curves
 
 
 def metrics(*f1: float) -> pd.DataFrame:
-    """Losses that fall, with the F1 of each epoch."""
+    """Return metrics with falling losses and the F1 of each epoch."""
     epochs = np.arange(len(f1))
     losses = {"train_loss": 1 / (1 + epochs), "validation_loss": 2 / (1 + epochs)}
     return pd.DataFrame({"epoch": epochs, **losses, "validation_macro_f1": f1})
 
 
 def green(image: np.ndarray) -> np.ndarray:
-    """Where the right panel's lines are, below its legend."""
+    """Return where the lines of the right panel are, below its legend."""
     blue, middle, red = (image[:, :, c].astype(int) for c in range(3))
     marked = (middle - red > 40) & (middle - blue > 40)
     marked[:, : image.shape[1] // 2] = False
@@ -27,7 +27,7 @@ def curves(tmp_path, runs: dict[str, pd.DataFrame]) -> np.ndarray:
 
 
 def test_a_rising_f1_rises_in_the_picture(tmp_path) -> None:
-    """Up to .6: the legend stands above."""
+    """F1 is at most 0.6, because the legend is above it."""
     marked = green(curves(tmp_path, {"run": metrics(0.0, 0.3, 0.6)}))
     columns = np.flatnonzero(marked.any(axis=0))
     heights = [np.flatnonzero(marked[:, c]).mean() for c in columns[columns < columns[0] + 350]]
@@ -36,7 +36,7 @@ def test_a_rising_f1_rises_in_the_picture(tmp_path) -> None:
 
 
 def test_the_mean_of_folds_is_the_thickest_line(tmp_path) -> None:
-    """Of .1, .2 and .6 it is .3: two fifths of the way from the lowest to the highest."""
+    """The mean of 0.1, 0.2 and 0.6 is 0.3, two fifths of the way from the lowest to the highest."""
     runs = {f"fold{n}": metrics(f1, f1, f1) for n, f1 in enumerate((0.1, 0.2, 0.6), 1)}
     marked = green(curves(tmp_path, runs))
     rows = np.flatnonzero(marked[:, marked.shape[1] * 3 // 4])
@@ -53,7 +53,7 @@ def test_losses_that_were_not_logged_and_epochs_of_other_folds_may_be_missing(tm
 
 
 @pytest.mark.parametrize("classes", [1, 3, 30])
-def test_every_class_has_a_panel_also_one_that_nobody_carries(tmp_path, classes: int) -> None:
+def test_every_class_has_a_panel_even_without_images(tmp_path, classes: int) -> None:
     table = pd.DataFrame({"epoch": [0, 1], "threshold": [0.5, 0.4]})
     for n in range(classes):
         table[f"{n} a class"] = [np.nan, np.nan] if n == 1 else [0.1, 0.9]

@@ -1,4 +1,4 @@
-"""A page of sections, opened in a browser; and the plots of an exploration at extremes."""
+"""A page of sections in a browser, and plots of an exploration in extreme cases."""
 
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def test_the_page_shows_its_figures_and_opens_its_tables(page: Page, saved: Path
     assert page.locator("figure.apart .marked").all_inner_texts() == ["0 a"]
 
 
-def test_a_tile_has_the_height_of_all_and_a_pair_twice_the_width(page: Page, saved: Path) -> None:
+def test_all_tiles_have_one_height_and_a_pair_has_twice_the_width(page: Page, saved: Path) -> None:
     pair = tile_uri(np.zeros((50, 100, 3), np.float32))
     page.goto(saved.as_uri())
     sizes = page.evaluate(
@@ -104,7 +104,7 @@ def test_a_tile_has_the_height_of_all_and_a_pair_twice_the_width(page: Page, sav
 
 
 @pytest.mark.parametrize("labels", [1, 2, 33])
-def test_plots_take_one_label_and_many_and_those_without_images(
+def test_plots_accept_one_label_many_labels_and_labels_without_images(
     tmp_path: Path, labels: int
 ) -> None:
     names = [LONG] * labels

@@ -7,7 +7,7 @@ from atlas.report.leak_plots import Curves, save_calibration_plot, save_curves_p
 from atlas.report.pictures import save_grid, to_rgb
 
 
-def test_channels_show_in_their_colours_and_dim_ones_are_stretched():
+def test_channels_are_shown_in_their_colours_and_dim_ones_are_stretched():
     field = np.zeros((4, 8, 8), np.uint8)
     field[0, :4], field[2, 4:] = 3, 200  # dim red above, bright blue below
     rgb = to_rgb(field, ("red", "green", "blue", "yellow"))
@@ -23,7 +23,7 @@ def test_an_unnamed_channel_is_gray_and_a_blank_one_black():
     assert to_rgb(np.zeros((1, 8, 8), np.uint8), ("gray",)).max() == 0.0
 
 
-def test_grids_take_rows_of_any_length_and_equal_grids_are_equal_files(tmp_path):
+def test_grids_accept_rows_of_any_length_and_equal_grids_give_equal_files(tmp_path):
     tile = (np.ones((8, 8, 3), np.float32) * 0.5, "a tile")
     for name in ("one.png", "two.png"):
         save_grid(tmp_path / name, [[tile, tile], [tile]], title="tiles")
@@ -31,7 +31,7 @@ def test_grids_take_rows_of_any_length_and_equal_grids_are_equal_files(tmp_path)
     picture = cv2.imread(str(tmp_path / "one.png"))
     assert picture is not None
     assert picture.shape[0] > picture.shape[1]
-    assert picture.std() > 10  # something was drawn
+    assert picture.std() > 10  # the picture is not empty
 
 
 CURVES = Curves(
@@ -50,7 +50,7 @@ def test_curves_that_differ_are_drawn_differently(tmp_path):
     assert (a != b).any()
 
 
-def test_the_calibration_plot_shows_where_the_scores_lie(tmp_path):
+def test_the_calibration_plot_shows_the_places_of_the_scores(tmp_path):
     rng = np.random.default_rng(0)
     scores = {"planted": rng.uniform(0.9, 1, 50), "natural": rng.uniform(0, 0.4, 50)}
     for name, threshold in (("a.png", 0.7), ("b.png", 0.2)):

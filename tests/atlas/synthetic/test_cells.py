@@ -14,7 +14,7 @@ RED, GREEN, BLUE, YELLOW = range(4)
 
 
 def fields(label: str, number: int = 8, size_px: int = 64) -> NDArray[np.uint8]:
-    """Fields of different antibodies that carry one label."""
+    """Return images of different antibodies that have one label."""
     labels = (HPA_LABELS.index(label),)
     drawn = [
         draw_field(antibody_seed=seed, field_seed=seed, labels=labels, size_px=size_px)
@@ -24,7 +24,7 @@ def fields(label: str, number: int = 8, size_px: int = 64) -> NDArray[np.uint8]:
 
 
 def green_in_nuclei(drawn: NDArray[np.uint8]) -> float:
-    """The share of the green light above its haze that falls on blue nuclei and their nucleoli."""
+    """Return the share of green above its haze that lies on blue nuclei and their nucleoli."""
     green = np.clip(drawn[:, GREEN].astype(float) - 22, 0, None)
     blue = (drawn[:, BLUE] > 30).astype(np.uint8)
     closed = [cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) for mask in blue]
@@ -45,7 +45,7 @@ def test_either_seed_changes_every_channel() -> None:
 
 
 @pytest.mark.parametrize("size_px", [32, 64, 100])
-def test_every_label_draws_something_green_and_leaves_the_other_stains_alone(size_px: int) -> None:
+def test_every_label_draws_green_and_does_not_change_the_other_stains(size_px: int) -> None:
     seeds = {"antibody_seed": 11, "field_seed": 2, "size_px": size_px}
     bare = draw_field(labels=(), **seeds)
     assert bare.shape == (len(HPA_CHANNELS), size_px, size_px)
@@ -71,7 +71,7 @@ def test_cytoplasmic_proteins_lie_outside_the_nuclei(label: str) -> None:
     assert green_in_nuclei(fields(label)) < 0.4
 
 
-def test_a_second_label_adds_its_place() -> None:
+def test_a_second_label_adds_its_pattern() -> None:
     pair = (HPA_LABELS.index("Nucleoplasm"), HPA_LABELS.index("Cytosol"))
     drawn = [draw_field(antibody_seed=s, field_seed=s, labels=pair, size_px=64) for s in range(8)]
     both = green_in_nuclei(np.stack(drawn))
@@ -84,7 +84,7 @@ def test_some_nuclei_are_cut_by_the_border() -> None:
     assert rim.any(axis=1).mean() > 0.5
 
 
-def test_sizes_show_the_same_cells() -> None:
+def test_all_sizes_show_the_same_cells() -> None:
     large = draw_field(antibody_seed=7, field_seed=1, labels=(0,), size_px=128)[BLUE]
     small = draw_field(antibody_seed=7, field_seed=1, labels=(0,), size_px=64)[BLUE]
     shrunk = large.reshape(64, 2, 64, 2).mean(axis=(1, 3))
@@ -92,7 +92,7 @@ def test_sizes_show_the_same_cells() -> None:
 
 
 def histograms(drawn: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Shares of 32 brightnesses in each channel, side by side; (N, 128)."""
+    """Return the shares of 32 brightnesses in each channel, N x 128."""
     counts = [[np.bincount(plane.ravel() >> 3, minlength=32) for plane in field] for field in drawn]
     shares = np.array(counts, dtype=np.float64) / drawn[0, 0].size
     return np.asarray(shares.reshape(len(drawn), -1))
@@ -119,8 +119,8 @@ def test_histograms_alone_do_not_find_the_antibody() -> None:
         assert 20 * chance < top_1 < 0.30, metric
 
 
-def test_the_places_of_a_protein_are_where_its_green_is() -> None:
-    """Each label by itself: its place is much brighter than the rest of the field."""
+def test_the_places_of_a_protein_are_green() -> None:
+    """The places of each label are much brighter than the rest of the image."""
     for label, name in enumerate(HPA_LABELS):
         seeds = {"antibody_seed": 5, "field_seed": 3, "labels": (label,), "size_px": 128}
         place, green = protein_places(**seeds)[label], draw_field(**seeds)[GREEN].astype(float)
@@ -129,8 +129,8 @@ def test_the_places_of_a_protein_are_where_its_green_is() -> None:
         assert green[place].mean() > 1.5 * green[~place].mean(), name
 
 
-def test_a_label_has_its_place_beside_others() -> None:
-    """In one field of two: none is missing, and what is bright in both places is the field's."""
+def test_each_of_several_labels_has_its_places() -> None:
+    """In an image with two labels, the places of both are brighter than the rest."""
     nucleus, membrane = HPA_LABELS.index("Nucleoplasm"), HPA_LABELS.index("Plasma membrane")
     seeds = {"antibody_seed": 5, "field_seed": 3, "labels": (membrane, nucleus), "size_px": 128}
     places, drawn = protein_places(**seeds), draw_field(**seeds)

@@ -47,7 +47,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_all_files_of_an_atlas_are_there(folder: Path) -> None:
+def test_a_drawn_atlas_has_all_files(folder: Path) -> None:
     spec = read_spec(folder)
     assert (spec.channels, spec.labels) == (HPA_2018.channels, HPA_2018.labels)
     assert spec.file_pattern == HPA_2018.file_pattern
@@ -63,7 +63,7 @@ def test_all_files_of_an_atlas_are_there(folder: Path) -> None:
     assert set(submission["Predicted"]) == {"0"}
 
 
-def test_truth_tells_each_relation(folder: Path) -> None:
+def test_the_truth_names_each_relation(folder: Path) -> None:
     train, truth = table(folder / "train.csv"), table(folder / "truth.csv")
     assert truth["Id"].tolist() == table(folder / "sample_submission.csv")["Id"].tolist()
     assert not set(truth["Id"]) & set(train["Id"])
@@ -83,7 +83,7 @@ def test_truth_tells_each_relation(folder: Path) -> None:
     assert Counter(copies["edit"]) == dict.fromkeys(EDITS, 2)
 
 
-def test_copies_are_copies(folder: Path) -> None:
+def test_copies_equal_their_edited_sources(folder: Path) -> None:
     truth = table(folder / "truth.csv").set_index("Id")
     for image, row in truth[truth["edit"] == "exact"].iterrows():
         source = field(folder, "train", row["source"])
@@ -96,7 +96,7 @@ def test_copies_are_copies(folder: Path) -> None:
         assert [np.array_equal(rotation, found) for rotation in rotations[1:]].count(True) == 1
 
 
-def test_siblings_are_fields_of_their_own(folder: Path) -> None:
+def test_siblings_differ_from_all_train_images(folder: Path) -> None:
     names = [(folder / split, image) for split in ("train", "test") for image in
              table(folder / ("train.csv" if split == "train" else "truth.csv"))["Id"]]  # fmt: skip
     pixels = Counter(field(path.parent, path.name, image).tobytes() for path, image in names)
@@ -104,13 +104,13 @@ def test_siblings_are_fields_of_their_own(folder: Path) -> None:
     assert sum(pixels.values()) - len(pixels) == exact
 
 
-def test_ids_tell_nothing(folder: Path) -> None:
+def test_ids_reveal_nothing(folder: Path) -> None:
     train, truth = table(folder / "train.csv"), table(folder / "truth.csv")
     for ids in (train["Id"], truth["Id"]):
         assert ids.str.fullmatch("[0-9a-f]{16}").all()
         assert ids.is_monotonic_increasing
     in_a_row = (train["Identity"] == train["Identity"].shift()).mean()
-    assert in_a_row < 0.15  # 2 of 89 neighbours by chance
+    assert in_a_row < 0.15  # by chance it is 2 of 89 neighbours
 
 
 def test_equal_settings_give_equal_bytes_in_any_number_of_processes(
@@ -124,7 +124,7 @@ def test_equal_settings_give_equal_bytes_in_any_number_of_processes(
     assert not set(table(other.folder / "train.csv")["Id"]) & set(table(folder / "train.csv")["Id"])
 
 
-def test_an_atlas_that_is_there_is_left_alone(folder: Path) -> None:
+def test_an_existing_atlas_is_not_drawn_again(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     again = draw_atlas(SMALL, folder, jobs=1)
     assert again.already_there
@@ -132,7 +132,7 @@ def test_an_atlas_that_is_there_is_left_alone(folder: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_an_atlas_without_test_images_is_one_too(tmp_path: Path) -> None:
+def test_an_atlas_may_have_no_test_images(tmp_path: Path) -> None:
     known = replace(SMALL, test_fields_per_identity=0, novel_identities=0, copies=0)
     drawn = draw_atlas(known, tmp_path / "atlas", jobs=1)
     assert drawn.test_images == 0
@@ -141,18 +141,18 @@ def test_an_atlas_without_test_images_is_one_too(tmp_path: Path) -> None:
 
 
 def test_another_folder_is_refused_and_kept(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="other settings drew it"):
+    with pytest.raises(UserError, match="was drawn with other settings"):
         draw_atlas(replace(SMALL, seed=5), folder, jobs=1)
     unfinished = tmp_path / "unfinished"
     (unfinished / "train").mkdir(parents=True)
     (unfinished / "train.csv").write_text("Id,Target\n")
-    with pytest.raises(UserError, match="no finished drawn atlas"):
+    with pytest.raises(UserError, match="is not a complete drawn atlas"):
         draw_atlas(SMALL, unfinished, jobs=1)
     assert set(contents(unfinished)) == {"train.csv"}
 
 
-def test_a_drawing_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    # The ids are fine, but their file names are longer than file systems allow.
+def test_a_failed_drawing_leaves_no_files(tmp_path: Path) -> None:
+    # The ids are valid, but their file names are longer than file systems allow.
     train = pd.DataFrame({"Id": ["a", "b" * 300], "Target": ["0", "1"]})
     with pytest.raises(OSError, match="cannot be written"):
         draw_for_tables(train, ["c"], tmp_path / "atlas", size_px=32, seed=0, jobs=1)
@@ -231,5 +231,5 @@ def test_reading_tables_names_what_is_missing(tmp_path: Path) -> None:
     assert test_ids == ["007"]
     with pytest.raises(DataError, match="column Id is missing"):
         read_id_tables(good, bad)
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match="file does not exist"):
         read_id_tables(tmp_path / "none.csv", good)

@@ -1,5 +1,7 @@
-"""A training of moments: noise to learn by heart, with BatchNorm and dropout, so that everything
-a resumed run could get wrong shows in its weights."""
+"""A training that takes moments: a network with BatchNorm and dropout learns noise by heart.
+
+Every mistake of a resumed run therefore shows in its weights.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,13 @@ from atlas.training.settings import TrainingSettings
 from tests.atlas.training.stores import tiny_store
 
 COUNT, SIZE_PX = 14, 8
-BATCHES = 5  # the last of 2
-# What is compared with sums by hand is trained in float32 on every machine.
+BATCHES = 5  # the last batch has 2 images
+# Runs are compared with sums computed by hand, so every machine trains them in float32.
 TRAINING = TrainingSettings(epochs=3, batch_size=3, learning_rate=1e-2, seed=3, precision="32-true")
 
 
 class TinyNetwork(nn.Module):
-    """N x 1 x 8 x 8 -> N."""
+    """A network N x 1 x 8 x 8 -> N."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +37,10 @@ class TinyNetwork(nn.Module):
 
 
 class TinyModule(L.LightningModule):
-    """Learns each image's number; `stop_before` is the step (of all epochs) that never happens."""
+    """Learn the number of each image.
+
+    `stop_before` is the step, over all epochs, that never happens.
+    """
 
     def __init__(self, training: TrainingSettings, *, stop_before: int | None = None) -> None:
         super().__init__()
@@ -76,7 +81,7 @@ def train_tiny(
     checkpoint_minutes: float = 0.0,
     kind: type[TinyModule] = TinyModule,
 ) -> TinyModule:
-    """A run in folder/run on the store in folder/store, with a checkpoint at every step."""
+    """Train in folder/run on the store in folder/store, with a checkpoint at every step."""
     store = tiny_store(folder / "store", count=COUNT, channels=1, size_px=SIZE_PX)
     targets = torch.linspace(0, 1, COUNT)
     module = kind(training, stop_before=stop_before)

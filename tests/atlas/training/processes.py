@@ -1,4 +1,7 @@
-"""Real processes for tests, forked from one that has imported everything: they start in moments."""
+"""Real processes for tests.
+
+They start in moments, because they are forked from one that has imported everything.
+"""
 
 import multiprocessing
 import tempfile
@@ -27,7 +30,7 @@ def start_training(folder: Path, training: TrainingSettings) -> BaseProcess:
 
 
 def finished(process: BaseProcess) -> int | None:
-    """Its exit code."""
+    """Wait for a process, and return its exit code."""
     process.join(LIMIT_S)
     code = process.exitcode
     process.kill()
@@ -35,7 +38,7 @@ def finished(process: BaseProcess) -> int | None:
 
 
 def train_with_two_processes(folder: Path, training: TrainingSettings) -> int | None:
-    """The run of `made.train_tiny` on two processes of the CPU; its exit code."""
+    """Run `made.train_tiny` on two CPU processes, and return the exit code."""
     process = FORKED.Process(target=_train_forking, args=(folder, replace(training, devices=2)))
     process.start()
     return finished(process)
@@ -44,7 +47,7 @@ def train_with_two_processes(folder: Path, training: TrainingSettings) -> int | 
 def epoch_batches_of_two_processes(
     targets: torch.Tensor, training: TrainingSettings, *, epoch: int
 ) -> list[list[list[Place]]]:
-    """What each of two processes that train together is given."""
+    """Return the batches of each of two processes that train together."""
     given: Any = FORKED.Queue()
     with tempfile.TemporaryDirectory() as folder:
         processes = [
@@ -74,7 +77,7 @@ def _put_batches(
 
 
 def _train_forking(folder: Path, training: TrainingSettings) -> None:
-    """Lightning forks here where it would spawn, only to save what importing everything takes."""
+    """Train with forked processes. Lightning would spawn them, which imports everything again."""
     spawning = engine_training._strategy(training)
     engine_training._strategy = lambda _: spawning.replace("spawn", "fork")
     train_tiny(folder, training)

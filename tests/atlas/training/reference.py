@@ -1,11 +1,11 @@
-"""Naive references of what `atlas.training` computes."""
+"""Naive reference implementations of functions in `atlas.training`."""
 
 import numpy as np
 import torch
 
 
 def all_rotations(image_CHW: np.ndarray) -> list[np.ndarray]:
-    """The image rotated by quarters, and the same mirrored."""
+    """Return the image in all quarter rotations, plain and mirrored."""
     rotations = [np.rot90(image_CHW, k, (1, 2)) for k in range(4)]
     return [
         np.ascontiguousarray(t)
@@ -14,7 +14,7 @@ def all_rotations(image_CHW: np.ndarray) -> list[np.ndarray]:
 
 
 def scaled_stem(weight_OKkk: torch.Tensor, channels: int) -> torch.Tensor:
-    """Channel by channel: the filters in turn, times K / C; for one channel their sum."""
+    """Return the filters in turn, times K / C; for one channel, return their sum."""
     own = weight_OKkk.shape[1]
     if channels == 1:
         return sum(weight_OKkk[:, k : k + 1] for k in range(own))

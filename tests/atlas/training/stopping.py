@@ -1,4 +1,4 @@
-"""A training that stops at a step of its own choice."""
+"""A training that stops before a given step."""
 
 from typing import Any
 
@@ -6,8 +6,10 @@ import lightning.pytorch as L
 
 
 class StopsBefore(L.LightningModule):
-    """To be mixed into a module: `stop_before` is the step, counted over epochs of `batches`, that
-    never happens."""
+    """A mixin that stops a training before the step `stop_before`.
+
+    Steps are counted over epochs of `batches` batches.
+    """
 
     batches: int
     stop_before: int | None = None

@@ -11,7 +11,7 @@ from atlas.dataset.store import ImageStore
 def tiny_store(
     folder: Path, *, count: int = 12, channels: int = 4, size_px: int = 32, seed: int = 0
 ) -> ImageStore:
-    """Noise, other in every image and with other means in every channel."""
+    """Return a store of noise that differs between images, with different means of the channels."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 120, (count, channels, size_px, size_px), dtype=np.uint8)
     images += (20 * np.arange(channels, dtype=np.uint8))[:, None, None]
@@ -19,7 +19,7 @@ def tiny_store(
 
 
 def store_of(folder: Path, images: dict[str, np.ndarray]) -> ImageStore:
-    """A store of these C x H x W images."""
+    """Return a store of these images, C x H x W."""
     first = next(iter(images.values()))
     cache = fill_rows(
         folder,

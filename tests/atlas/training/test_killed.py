@@ -16,7 +16,7 @@ KILLS = 10
 
 
 def seconds_of_training(folder: Path, training) -> float:
-    """Of a whole run, from its first checkpoint on."""
+    """Return the duration of a whole run, from its first checkpoint on."""
     process = start_training(folder, training)
     start = first_checkpoint(folder)
     assert finished(process) == 0
@@ -24,7 +24,7 @@ def seconds_of_training(folder: Path, training) -> float:
 
 
 def first_checkpoint(folder: Path) -> float:
-    """When it was there."""
+    """Return the time at which the first checkpoint exists."""
     path, limit = folder / "run" / "checkpoints" / "last.ckpt", time.monotonic() + LIMIT_S
     while not path.exists():
         assert time.monotonic() < limit
@@ -58,4 +58,4 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path: Pat
         epochs_at_kill.append(epochs_done(folder / "run" / "checkpoints" / "last.ckpt"))
         assert finished(start_training(folder, training)) == 0
         assert_equal_runs(tmp_path / f"whole{kill % 2}", folder)
-    assert min(epochs_at_kill) < training.epochs  # not all came too late
+    assert min(epochs_at_kill) < training.epochs  # at least one kill came before the end

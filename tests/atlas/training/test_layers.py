@@ -32,7 +32,7 @@ def test_the_order_of_ids_does_not_matter(tmp_path: Path) -> None:
     assert measure_channels(store, store.ids) == measure_channels(store, store.ids[::-1])
 
 
-def test_a_constant_channel_is_not_blown_up(tmp_path: Path) -> None:
+def test_a_constant_channel_is_not_amplified(tmp_path: Path) -> None:
     store = store_of(tmp_path, {"a": np.full((1, 8, 8), 7, np.uint8)})
     assert measure_channels(store, ["a"]) == ChannelStatistics(mean_C=(7.0,), std_C=(1.0,))
 
@@ -63,7 +63,7 @@ def first_pixels(crops: int, side_px: int) -> list[int]:
     return [int(crop[0, 0, 0, 0]) for crop in crops_of(BOARD, crops, side_px)]
 
 
-def test_the_eight_views_are_all_ways_to_lay_a_square() -> None:
+def test_the_eight_views_are_all_symmetries_of_a_square() -> None:
     corner = torch.tensor([[[[1, 2], [3, 4]]]])
     views = [tuple(rotated_view(corner, view).flatten().tolist()) for view in range(8)]
     assert views[:2] == [(1, 2, 3, 4), (2, 4, 1, 3)]
@@ -71,7 +71,7 @@ def test_the_eight_views_are_all_ways_to_lay_a_square() -> None:
     assert len(set(views)) == 8
 
 
-def test_crops_stand_in_the_middle_in_the_corners_and_in_a_grid() -> None:
+def test_crops_are_in_the_middle_in_the_corners_or_in_a_grid() -> None:
     assert first_pixels(1, 3) == [6]
     assert first_pixels(4, 3) == [0, 2, 10, 12]
     assert first_pixels(5, 3) == [0, 2, 10, 12, 6]
@@ -85,16 +85,16 @@ def test_the_only_crop_of_the_whole_side_is_the_image() -> None:
 
 
 def test_no_crop_is_larger_than_its_image() -> None:
-    with pytest.raises(ValueError, match="6 px from images of 5 px"):
+    with pytest.raises(ValueError, match="cannot crop 6 px from images of 5 px"):
         list(crops_of(BOARD, 1, 6))
 
 
-def test_average_and_maximum_stand_side_by_side() -> None:
+def test_average_and_maximum_are_concatenated() -> None:
     features = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]], [[0.0, 0.0], [0.0, -4.0]]]])
     assert AvgMaxPool()(features).tolist() == [[3.0, -1.0, 6.0, 0.0]]
 
 
-def test_the_head_has_the_winners_layers() -> None:
+def test_the_head_has_the_layers_of_the_winner() -> None:
     head = winner_head(8, 6, 4, dropouts=(0.25, 0.5), last_batchnorm=True)
     kinds = [type(layer) for layer in head]
     assert kinds == [
@@ -105,6 +105,6 @@ def test_the_head_has_the_winners_layers() -> None:
     assert head(torch.randn(3, 8)).shape == (3, 4)
 
 
-def test_the_classifiers_head_ends_in_logits() -> None:
+def test_the_head_of_the_classifier_ends_in_logits() -> None:
     head = winner_head(8, 6, 4, dropouts=(0.5, 0.5), last_batchnorm=False)
     assert isinstance(head[-1], nn.Linear)

@@ -35,12 +35,12 @@ def test_an_epoch_is_a_pure_function_of_seed_and_epoch(tmp_path: Path, channels:
     targets = torch.arange(12)
     first = training_loader(store, store.ids, targets, TRAINING)
     second = training_loader(store, store.ids, targets, TRAINING)
-    batches(second, 0)  # what came before must not matter
+    batches(second, 0)  # earlier epochs must not matter
     assert equal(batches(first, 3), batches(second, 3))
     assert not equal(batches(first, 3), batches(first, 4))
 
 
-def test_targets_and_indices_go_with_their_images(tmp_path: Path) -> None:
+def test_targets_and_indices_match_their_images(tmp_path: Path) -> None:
     store = tiny_store(tmp_path)
     targets = torch.arange(12) * 10
     for images, target, index in batches(training_loader(store, store.ids, targets, TRAINING), 1):
@@ -53,14 +53,14 @@ def test_targets_and_indices_go_with_their_images(tmp_path: Path) -> None:
             )
 
 
-def test_an_image_shown_again_in_an_epoch_is_rotated_anew(tmp_path: Path) -> None:
+def test_an_image_that_is_shown_again_is_augmented_again(tmp_path: Path) -> None:
     store = tiny_store(tmp_path, count=1)
     dataset = FieldDataset(store, store.ids, torch.zeros(1), TRAINING)
     seen = {dataset[(0, 0, repeat)][0].numpy().tobytes() for repeat in range(100)}
     assert len(seen) == 8
 
 
-def test_validation_is_in_order_and_unrotated(tmp_path: Path) -> None:
+def test_validation_is_in_order_and_not_augmented(tmp_path: Path) -> None:
     store = tiny_store(tmp_path)
     loader = validation_loader(store, store.ids, torch.arange(12), TRAINING)
     assert np.array_equal(
@@ -83,9 +83,9 @@ def test_training_sees_random_crops_and_validation_the_middle(tmp_path: Path) ->
     assert not equal(batches(loader, 0), batches(loader, 1))
 
 
-def test_crops_larger_than_what_is_stored_are_refused(tmp_path: Path) -> None:
+def test_crops_larger_than_the_stored_images_are_refused(tmp_path: Path) -> None:
     store = tiny_store(tmp_path)
-    with pytest.raises(UserError, match=r"crops of 33 px: the stored images have 32 px"):
+    with pytest.raises(UserError, match="crops of 33 px are larger than the stored images of 32"):
         training_loader(store, store.ids, torch.arange(12), replace(TRAINING, crop_px=33))
 
 
@@ -127,7 +127,7 @@ def test_over_epochs_every_image_is_seen() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["shuffled", "balanced", "m_per_class"])
-def test_an_epoch_goes_on_behind_the_batches_that_are_done(sampler: str) -> None:
+def test_an_epoch_is_resumed_after_the_batches_that_are_done(sampler: str) -> None:
     training = replace(TRAINING, sampler=sampler, images_per_class=2)
     batches = EpochBatches(torch.arange(24) % 5, training)
     batches.start(3)
@@ -135,11 +135,11 @@ def test_an_epoch_goes_on_behind_the_batches_that_are_done(sampler: str) -> None
     for done in range(len(whole) + 1):
         batches.start(3, done)
         assert list(batches) == whole[done:]
-        assert len(batches) == len(whole)  # still of the whole epoch
+        assert len(batches) == len(whole)  # the length is still that of the whole epoch
 
 
 def test_balanced_labels_reach_the_loader(tmp_path: Path) -> None:
-    """One of 12 images carries the second label: half of what is shown is it, rotated anew."""
+    """One of 12 images has the second label. Half of the epoch shows it, augmented differently."""
     store = tiny_store(tmp_path)
     targets = torch.tensor([[1.0, 0.0]] * 11 + [[0.0, 1.0]])
     loader = training_loader(store, store.ids, targets, replace(TRAINING, sampler="balanced"))
@@ -150,7 +150,7 @@ def test_balanced_labels_reach_the_loader(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_share_an_epoch_without_overlap() -> None:
-    """5 batches in one process; two get two each."""
+    """One process has 5 batches; of two processes, each gets two."""
     targets = torch.arange(24)
     alone = EpochBatches(targets, TRAINING)
     alone.start(2)

@@ -30,7 +30,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 
 def events(folder: Path) -> list[Event]:
-    """As TensorBoard reads them: length, checksum, event, checksum."""
+    """Read an event file as TensorBoard does: length, checksum, event, checksum."""
     found = []
     for path in sorted((folder / "run" / "logs").iterdir()):
         data = path.read_bytes()
@@ -68,7 +68,7 @@ def test_a_run_leaves_a_table_and_two_checkpoints_that_need_no_pickle(tmp_path: 
     assert best["epoch"] == errors.index(min(errors))
 
 
-def test_the_logged_loss_is_the_mean_over_the_epochs_images(tmp_path: Path) -> None:
+def test_the_logged_loss_is_the_mean_over_all_images_of_the_epoch(tmp_path: Path) -> None:
     module = train_tiny(tmp_path, replace(TRAINING, epochs=1, accumulate_batches=2))
     images = [len(seen) for seen in module.seen]
     assert set(images) == {2, 3}  # the last batch is smaller
@@ -80,7 +80,7 @@ def test_the_logged_loss_is_the_mean_over_the_epochs_images(tmp_path: Path) -> N
 def test_a_run_stopped_before_every_step_ends_as_if_it_had_not_been(
     tmp_path: Path, accumulate_batches: int
 ) -> None:
-    """Each attempt comes one batch further, and begins at the last step of the optimizer."""
+    """Each attempt comes one batch further, and is resumed at the last step of the optimizer."""
     training = replace(
         TRAINING, epochs=2, accumulate_batches=accumulate_batches, schedule="cosine",
         warmup_epochs=0.5, frozen_backbone_epochs=1,
@@ -116,7 +116,7 @@ class GettingWorse(TinyModule):
 def test_every_way_of_training_resumes_at_every_step(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    """Each attempt comes two batches further, so that some begin within an epoch."""
+    """Each attempt comes two batches further, so some of them start within an epoch."""
     training = replace(TRAINING, **changes)
     train_tiny(tmp_path / "whole", training, kind=GettingWorse)
     for step in range(1, training.epochs * BATCHES, 2):
@@ -126,8 +126,8 @@ def test_every_way_of_training_resumes_at_every_step(
     assert_equal_runs(tmp_path / "whole", tmp_path / "stopped")
 
 
-def test_the_rate_falls_where_the_metric_does_not_get_better(tmp_path: Path) -> None:
-    """Epoch 0 is the best; one epoch is waited for, so the rate falls behind epoch 2 and 4."""
+def test_the_rate_falls_if_the_metric_does_not_improve(tmp_path: Path) -> None:
+    """Epoch 0 is the best. The patience is one epoch, so the rate falls after epochs 2 and 4."""
     training = replace(
         TRAINING, epochs=6, schedule="plateau", plateau_factor=0.5, plateau_patience=1,
         backbone_rate_share=0.1,
@@ -143,7 +143,7 @@ class NotANumberAtFirst(TinyModule):
         self.log("error", [float("nan"), 2.0, 3.0][self.current_epoch])
 
 
-def test_an_epoch_without_a_score_is_the_best_only_until_another_has_one(tmp_path: Path) -> None:
+def test_an_epoch_without_a_score_is_the_best_until_another_has_one(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="stopped"):
         train_tiny(tmp_path, stop_before=BATCHES, kind=NotANumberAtFirst)
     best = tmp_path / "run" / "checkpoints" / "best.ckpt"
@@ -152,13 +152,13 @@ def test_an_epoch_without_a_score_is_the_best_only_until_another_has_one(tmp_pat
     assert read_checkpoint(best)["epoch"] == 1
 
 
-def test_without_a_checkpoint_in_between_an_epoch_begins_anew(tmp_path: Path) -> None:
+def test_without_a_checkpoint_within_it_an_epoch_is_repeated(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="stopped"):
         train_tiny(tmp_path, stop_before=BATCHES + 2, checkpoint_minutes=60)
     assert train_tiny(tmp_path, checkpoint_minutes=60).steps[0] == (1, 0)
 
 
-def test_a_run_goes_on_in_a_folder_that_was_moved(tmp_path: Path) -> None:
+def test_a_run_is_resumed_in_a_folder_that_was_moved(tmp_path: Path) -> None:
     train_tiny(tmp_path / "whole")
     with pytest.raises(RuntimeError, match="stopped"):
         train_tiny(tmp_path / "here", stop_before=2 * BATCHES)
@@ -182,7 +182,7 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
     assert train_tiny(tmp_path).steps == []
 
 
-def test_each_batch_has_the_rate_of_its_middle(tmp_path: Path) -> None:
+def test_each_batch_has_the_rate_at_its_middle(tmp_path: Path) -> None:
     training = replace(TRAINING, schedule="cosine", warmup_epochs=1, backbone_rate_share=0.1)
     module = train_tiny(tmp_path, training)
     expected = [rate_at(training, (n + 0.5) / BATCHES) for n in range(3 * BATCHES)]
@@ -190,28 +190,28 @@ def test_each_batch_has_the_rate_of_its_middle(tmp_path: Path) -> None:
     assert [backbone for backbone, _ in module.rates] == pytest.approx([0.1 * r for r in expected])
 
 
-def test_a_frozen_backbone_stands_still_and_learns_afterwards(tmp_path: Path) -> None:
-    """Its BatchNorm statistics too; also where the run was stopped in between."""
+def test_a_frozen_backbone_does_not_change_and_learns_afterwards(tmp_path: Path) -> None:
+    """This includes its BatchNorm statistics, also if the run was stopped in between."""
     training = replace(TRAINING, frozen_backbone_epochs=2)
     with pytest.raises(RuntimeError, match="stopped"):
         train_tiny(tmp_path, training, stop_before=BATCHES + 1)
     states = train_tiny(tmp_path, training).backbone_states
     start = TinyModule(training).network.backbone.state_dict()
-    unfrozen = BATCHES - 1  # steps of epoch 1 that were left
+    unfrozen = BATCHES - 1  # the remaining steps of epoch 1
     for name, tensor in start.items():
         assert all(torch.equal(state[name], tensor) for state in states[: unfrozen + 1])
         assert not torch.equal(states[unfrozen + 1][name], tensor)
 
 
 def test_accumulated_batches_make_one_step(tmp_path: Path) -> None:
-    """5 batches by twos: steps after the 2nd, the 4th and, as the epoch ends, the 5th."""
+    """Two of 5 batches make a step, so steps follow the 2nd, the 4th and the last batch."""
     states = train_tiny(tmp_path, replace(TRAINING, accumulate_batches=2)).backbone_states
     weights = [state["0.weight"] for state in states]
     changed = [not torch.equal(a, b) for a, b in pairwise(weights)]
     assert changed[:BATCHES] == [False, True, False, True, True]
 
 
-def test_tensorboard_is_reported_each_epochs_metrics_and_rate(tmp_path: Path) -> None:
+def test_tensorboard_shows_the_metrics_and_rate_of_each_epoch(tmp_path: Path) -> None:
     training = replace(TRAINING, schedule="cosine")
     with pytest.raises(RuntimeError, match="stopped"):
         train_tiny(tmp_path, training, stop_before=2 * BATCHES + 1)
@@ -239,9 +239,9 @@ def test_a_damaged_checkpoint_is_reported_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"devices": 9}, "9 devices"), ({"precision": "16-mixed"}, "16-mixed needs a GPU")],
+    [({"devices": 9}, "9 devices need more"), ({"precision": "16-mixed"}, "16-mixed needs a GPU")],
 )
-def test_what_this_machine_cannot_do_is_refused(
+def test_settings_that_this_machine_does_not_support_are_refused(
     tmp_path: Path, changes: dict[str, Any], said: str
 ) -> None:
     if torch.cuda.is_available():
@@ -263,11 +263,11 @@ def test_two_processes_train_one_network(tmp_path: Path, frozen_backbone_epochs:
     assert epochs_done(tmp_path / "run" / "checkpoints" / "last.ckpt") == 2
     assert [row["epoch"] for row in table(tmp_path)] == ["0", "1"]
     stored = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
-    # 5 batches: two for each process, so two steps an epoch
+    # Each process gets two of 5 batches, so an epoch has two steps.
     assert stored["global_step"] == 4
 
 
-def test_what_is_sent_to_other_processes_can_be(tmp_path: Path) -> None:
+def test_modules_and_loaders_can_be_sent_to_other_processes(tmp_path: Path) -> None:
     store = tiny_store(tmp_path, count=4, channels=1, size_px=8)
     loader = training_loader(store, store.ids, torch.arange(4), TRAINING)
     sent = pickle.loads(pickle.dumps((TinyModule(TRAINING), loader)))
@@ -287,7 +287,7 @@ def test_differences_name_nested_settings() -> None:
     ]
 
 
-def test_a_training_says_its_epochs_from_one_and_where_it_is_resumed(
+def test_messages_count_epochs_from_one_and_report_where_a_run_is_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -308,5 +308,5 @@ def test_a_training_says_its_epochs_from_one_and_where_it_is_resumed(
     assert [text for text in caplog.messages if "resumed" in text or "complete" in text] == [
         "resumed after epoch 1 of 3",
         "resumed in epoch 2 of 3, after batch 2",
-        "this training is complete: all 3 epochs were done before",
+        "this training is complete: all 3 epochs are done",
     ]

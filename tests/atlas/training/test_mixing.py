@@ -1,4 +1,4 @@
-"""Epochs that mix external images in: by hand, and properties of any mixture."""
+"""Epochs that mix external images in: examples computed by hand, and properties of any mixture."""
 
 from collections import Counter
 from dataclasses import replace
@@ -39,7 +39,7 @@ def test_own_images_come_once_and_external_ones_fill_the_share(
 ) -> None:
     order = shown([0] * (own + added), [False] * own + [True] * added, share, epoch=epoch)
     counts = Counter(order)
-    dropped = len(order) % 5 == 0  # a last batch of one image may have been left out
+    dropped = len(order) % 5 == 0  # a last batch of one image may have been dropped
     of_own = [counts[n] for n in range(own)]
     assert set(of_own) <= ({0, 1} if dropped else {1})
     of_added = [counts[n] for n in range(own, own + added)]
@@ -47,8 +47,8 @@ def test_own_images_come_once_and_external_ones_fill_the_share(
     assert abs(sum(of_added) - own * share / (1 - share)) <= 0.5 + dropped
 
 
-def test_half_and_half_of_many_external_images_changes_from_epoch_to_epoch() -> None:
-    """10 own images and 10 of 90 external ones: over 90 epochs all 90 come up."""
+def test_external_images_change_from_epoch_to_epoch() -> None:
+    """An epoch shows 10 own images and 10 of 90 external ones. Over 90 epochs all 90 appear."""
     external = [False] * 10 + [True] * 90
     seen: set[int] = set()
     for epoch in range(90):
@@ -60,14 +60,17 @@ def test_half_and_half_of_many_external_images_changes_from_epoch_to_epoch() -> 
 
 
 def test_balanced_draws_each_origin_by_its_own_labels() -> None:
-    """Own: 9 of label 0, 3 of label 1; external: 5 of label 1, 1 of label 2. 12 of each a rotation."""
+    """9 own images have label 0 and 3 have label 1; 5 external ones have label 1 and 1 has label 2.
+
+    An epoch draws 12 images of each origin.
+    """
     labels = [0] * 9 + [1] * 3 + [1] * 5 + [2]
     order = shown(labels, [False] * 12 + [True] * 6, 0.5, sampler="balanced")
     drawn = Counter((n >= 12, labels[n]) for n in order)
     assert drawn == {(False, 0): 6, (False, 1): 6, (True, 1): 6, (True, 2): 6}
 
 
-def test_an_epoch_is_mixed_goes_on_where_it_was_and_is_drawn_from_seed_and_epoch() -> None:
+def test_a_mixed_epoch_is_resumable_and_follows_from_seed_and_epoch() -> None:
     targets = torch.zeros(24)
     external = ExternalShare(external_N=np.arange(24) % 2 == 0, share=0.4)
     batches = EpochBatches(targets, TRAINING, external)
@@ -82,7 +85,7 @@ def test_an_epoch_is_mixed_goes_on_where_it_was_and_is_drawn_from_seed_and_epoch
 
 
 @pytest.mark.parametrize(("external", "table"), [([True] * 6, "train"), ([False] * 6, "external")])
-def test_a_share_of_what_is_not_there_is_refused(external: list[bool], table: str) -> None:
+def test_an_external_share_without_images_is_refused(external: list[bool], table: str) -> None:
     with pytest.raises(UserError, match=rf"no image of {table}\.csv"):
         shown([0] * 6, external, 0.5)
 

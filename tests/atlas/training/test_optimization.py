@@ -35,20 +35,20 @@ def test_every_parameter_is_in_one_group_with_its_share() -> None:
 @pytest.mark.parametrize(
     ("changes", "after"),
     [
-        # One step from 2 with a gradient of 3 at rate .4, by hand.
+        # One step from 2 with a gradient of 3 at rate 0.4, computed by hand.
         ({"optimizer": "sgd"}, 2 - 0.4 * 3),
         ({"optimizer": "sgd", "weight_decay": 0.1}, 2 - 0.4 * (3 + 0.1 * 2)),
-        ({"optimizer": "adam"}, 2 - 0.4),  # the first step of Adam is the rate
-        ({"optimizer": "adam", "weight_decay": 0.1}, 2 - 0.4),  # an L2 penalty: a larger gradient
+        ({"optimizer": "adam"}, 2 - 0.4),  # the first step of Adam equals the rate
+        ({"optimizer": "adam", "weight_decay": 0.1}, 2 - 0.4),  # a penalty enlarges the gradient
         ({"optimizer": "adamw", "weight_decay": 0.1}, 2 * (1 - 0.4 * 0.1) - 0.4),
     ],
 )
-def test_first_steps_by_hand(changes: dict[str, Any], after: float) -> None:
+def test_first_steps_equal_those_computed_by_hand(changes: dict[str, Any], after: float) -> None:
     assert steps(1, changes)[0] == pytest.approx(after)
 
 
-def test_momentum_carries_on() -> None:
-    """The second step is of 3 + .9 * 3."""
+def test_momentum_adds_to_the_second_step() -> None:
+    """The gradient of the second step is 3 + 0.9 * 3."""
     first, second = steps(2, {"optimizer": "sgd", "momentum": 0.9})
     assert first == pytest.approx(2 - 0.4 * 3)
     assert second == pytest.approx(first - 0.4 * (3 + 0.9 * 3))
@@ -83,12 +83,12 @@ def test_steps_hold_from_their_epoch_on(progress: float, rate: float) -> None:
         (10, 0),
     ],
 )
-def test_the_cosine_falls_to_nothing_at_the_end(progress: float, rate: float) -> None:
+def test_the_cosine_falls_to_zero_at_the_end(progress: float, rate: float) -> None:
     assert rate_at(COSINE, progress) == pytest.approx(rate, abs=1e-15)
 
 
 @pytest.mark.parametrize(("progress", "rate"), [(0, 0), (0.5, 0.1), (1.5, 0.3), (2, 0.4), (6, 0.2)])
-def test_after_a_warm_up_the_cosine_has_what_is_left_of_the_epochs(
+def test_after_a_warm_up_the_cosine_takes_the_remaining_epochs(
     progress: float, rate: float
 ) -> None:
     assert rate_at(replace(COSINE, warmup_epochs=2), progress) == pytest.approx(rate, abs=1e-15)
@@ -105,7 +105,7 @@ def test_a_warm_up_rises_before_the_constant_rate() -> None:
     warmup=st.floats(0, 9),
     schedule=st.sampled_from(["constant", "cosine"]),
 )
-def test_a_rate_stays_within_its_bounds_rises_first_and_falls_then(
+def test_a_rate_stays_within_its_bounds_and_rises_before_it_falls(
     progress: float, later: float, warmup: float, schedule: str
 ) -> None:
     training = replace(TRAINING, warmup_epochs=warmup, schedule=schedule)
@@ -118,8 +118,8 @@ def test_a_rate_stays_within_its_bounds_rises_first_and_falls_then(
         assert rate >= then
 
 
-def test_one_cycle_is_torchs() -> None:
-    """Torch counts steps where this counts epochs, so they meet where there are many steps."""
+def test_one_cycle_equals_that_of_torch() -> None:
+    """Torch counts steps and this project counts epochs, so they agree if there are many steps."""
     total = 4000
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(
@@ -136,8 +136,8 @@ def test_one_cycle_is_torchs() -> None:
 @pytest.mark.parametrize(
     ("progress", "rate"), [(0, 0.016), (1.5, 0.208), (3, 0.4), (6.5, 0.2000008), (10, 1.6e-6)]
 )
-def test_one_cycle_by_hand(progress: float, rate: float) -> None:
-    """From a 25th up to the rate at .3 of the epochs, down to a 10,000th of the start."""
+def test_one_cycle_has_the_rates_computed_by_hand(progress: float, rate: float) -> None:
+    """The rate rises from a 25th over 0.3 of the epochs, and falls to a 10,000th of the start."""
     assert rate_at(ONE_CYCLE, progress) == pytest.approx(rate)
 
 
@@ -146,11 +146,11 @@ def test_one_cycle_by_hand(progress: float, rate: float) -> None:
     [
         ([], "max", 1.0),
         ([0.1, 0.2, 0.3, 0.4], "max", 1.0),
-        ([0.5, 0.4, 0.5], "max", 1.0),  # two epochs are waited for
+        ([0.5, 0.4, 0.5], "max", 1.0),  # the patience is two epochs
         ([0.5, 0.4, 0.5, 0.3], "max", 0.5),
         ([0.5, 0.4, 0.5, 0.3, 0.2, 0.2, 0.2], "max", 0.25),
         ([0.5, 0.4, 0.5, 0.6, 0.6, 0.6], "max", 1.0),
-        ([0.5, 0.50001, 0.50002, 0.50003], "max", 0.5),  # by too little
+        ([0.5, 0.50001, 0.50002, 0.50003], "max", 0.5),  # the scores improve by too little
         ([0.4, 0.3, 0.2, 0.1], "min", 1.0),
         ([0.1, 0.2, 0.3, 0.4], "min", 0.5),
         ([float("nan")] * 4, "max", 0.5),

@@ -1,4 +1,4 @@
-"""The precision that a machine trains in."""
+"""The precision in which a machine trains."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def test_a_processor_with_bfloat16_trains_in_it(monkeypatch, capabilities, preci
     assert with_own_precision(AUTO).precision == precision
 
 
-def test_a_precision_that_is_given_stays(monkeypatch):
+def test_a_given_precision_is_kept(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     given = TrainingSettings(epochs=1, batch_size=2, learning_rate=1e-3, precision="32-true")
     assert with_own_precision(given) == given

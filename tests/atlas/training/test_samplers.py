@@ -19,7 +19,7 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_members_of_numbered_classes_and_of_labels() -> None:
+def test_members_are_found_for_class_numbers_and_for_labels() -> None:
     by_class = class_members(np.array([7, 2, 7, 9, 2]))
     assert [members.tolist() for members in by_class] == [[1, 4], [0, 2], [3]]
     carries_NL = np.array([[1, 0, 1], [0, 0, 1], [1, 0, 0]])
@@ -27,7 +27,7 @@ def test_members_of_numbered_classes_and_of_labels() -> None:
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(13, [6, 6]), (12, [6, 6]), (14, [6, 6, 2])])
-def test_shuffled_shows_each_image_once_but_none_alone(count: int, sizes: list[int]) -> None:
+def test_shuffled_shows_each_image_once_and_no_batch_of_one(count: int, sizes: list[int]) -> None:
     batches = epoch_batches([], count, TRAINING, rng())
     assert [len(batch) for batch in batches] == sizes
     shown = np.concatenate(batches).tolist()
@@ -36,7 +36,7 @@ def test_shuffled_shows_each_image_once_but_none_alone(count: int, sizes: list[i
 
 
 @given(targets=targets_of_many, seed=st.integers(0, 99))
-def test_balanced_shows_classes_equally_often_and_images_of_one_nearly(
+def test_balanced_shows_classes_equally_often_and_their_images_nearly_so(
     targets: list[int], seed: int
 ) -> None:
     classes = np.array(targets)
@@ -50,15 +50,17 @@ def test_balanced_shows_classes_equally_often_and_images_of_one_nearly(
         assert max(of_class) - min(of_class) <= 1
 
 
-def test_balanced_labels_count_by_what_they_were_drawn_for() -> None:
-    """9 images with the common label alone, one with the rare: it fills half of the epoch."""
+def test_balanced_draws_rare_labels_as_often_as_common_ones() -> None:
+    """One of 10 images has the rare label, and it fills half of the epoch."""
     carries_NL = np.array([[1, 0]] * 9 + [[0, 1]])
     order = balanced(class_members(carries_NL), 10, rng())
     assert (order == 9).sum() == 5
 
 
 @given(targets=targets_of_many, seed=st.integers(0, 99))
-def test_m_per_class_batches_hold_so_many_of_each_class(targets: list[int], seed: int) -> None:
+def test_m_per_class_batches_hold_the_given_number_of_each_class(
+    targets: list[int], seed: int
+) -> None:
     classes = np.array(targets)
     members = class_members(classes)
     batches = epoch_batches(members, len(classes), M_PER_CLASS, rng(seed))
@@ -67,12 +69,12 @@ def test_m_per_class_batches_hold_so_many_of_each_class(targets: list[int], seed
     for batch in batches:
         counts = Counter(classes[batch].tolist())
         assert sorted(counts.values()) == [2] * kinds
-        for k in counts:  # the same image twice only where there is no other
+        for k in counts:  # an image appears twice only if its class has no other
             assert len(set(batch[classes[batch] == k].tolist())) == min(2, targets.count(k))
 
 
 def test_m_per_class_deals_the_classes_equally() -> None:
-    """6 classes, 3 a batch: every two batches show all."""
+    """With 6 classes and 3 per batch, every two batches show all classes."""
     classes = np.repeat(np.arange(6), 10)
     batches = epoch_batches(class_members(classes), 60, M_PER_CLASS, rng())
     per_class = Counter(classes[np.concatenate(batches)].tolist())

@@ -13,7 +13,7 @@ def network(seed: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
 
 
-def test_weights_come_back_and_hash_alike(tmp_path: Path) -> None:
+def test_weights_are_restored_with_the_same_hash(tmp_path: Path) -> None:
     first, second = network(0), network(1)
     first.to(memory_format=torch.channels_last)
     assert weights_hash(first) != weights_hash(second)

@@ -120,7 +120,7 @@ def test_settings_that_contradict_each_other_are_refused(
         ("gapnet", {"backbone": "tf_efficientnet_lite0"}, "after its last stage"),
         ("dual_segmentation", {"protein_channel": "violet"}, "the atlas has red, green"),
         ("finetune", {"image_size_px": None}, "needs an image size"),
-        ("finetune", {"backbone": "inception_resnet_v2"}, "takes no 64 px images"),
+        ("finetune", {"backbone": "inception_resnet_v2"}, "does not accept images of 64 px"),
     ],
 )
 def test_networks_that_cannot_be_built_are_refused_in_one_line(

@@ -1,4 +1,4 @@
-"""Folds by hand, and what must hold of them whatever the classes are."""
+"""Folds equal those made by hand and have the properties of folds for all classes."""
 
 from collections.abc import Sequence
 
@@ -23,13 +23,13 @@ def folds_or_none(make, ids_by_class: dict[str, Sequence[str]], **settings) -> l
         raise
 
 
-# Some classes of various sizes; ids are distinguished by the class's letter.
+# Some classes of various sizes. The letter of an id is its class.
 classes = st.lists(st.integers(1, 60), min_size=1, max_size=5).map(
     lambda counts: {letter: numbered(n, letter) for letter, n in zip("abcde", counts, strict=False)}
 )
 
 
-def test_blocks_by_hand() -> None:
+def test_blocks_equal_those_made_by_hand() -> None:
     folds = block_folds({"x": numbered(12)}, folds=3, gap=2)
     assert [fold.name for fold in folds] == ["fold1", "fold2", "fold3"]
     assert [set(fold.test_ids) for fold in folds] == [
@@ -42,7 +42,7 @@ def test_blocks_by_hand() -> None:
 
 
 @given(ids_by_class=classes, folds=st.integers(2, 6), gap=st.integers(0, 8))
-def test_test_blocks_part_the_ids_and_keep_their_distance(ids_by_class, folds, gap) -> None:
+def test_test_blocks_partition_the_ids_and_keep_their_gap(ids_by_class, folds, gap) -> None:
     made = folds_or_none(block_folds, ids_by_class, folds=folds, gap=gap)
     every_id = sorted(i for ids in ids_by_class.values() for i in ids)
     assert sorted(i for fold in made for i in fold.test_ids) == every_id
@@ -55,10 +55,10 @@ def test_test_blocks_part_the_ids_and_keep_their_distance(ids_by_class, folds, g
             assert tested == list(range(min(tested, default=0), max(tested, default=-1) + 1))
             assert all(abs(n - m) > gap for n in tested for m in trained)
             far = [n for n in range(len(ids)) if all(abs(n - m) > gap for m in tested)]
-            assert trained == far  # and nothing else is lost
+            assert trained == far  # no other id is lost
 
 
-def test_what_shares_a_group_with_a_tested_image_trains_nothing() -> None:
+def test_images_in_the_group_of_a_tested_image_do_not_train() -> None:
     ids_by_class = {"x": numbered(9, "x"), "y": numbered(9, "y")}
     group_of = {"x1": "copies", "x8": "copies", "y7": "copies", "y0": "alone"}
     first, second, _ = block_folds(ids_by_class, folds=3, gap=0, group_of=group_of)
@@ -68,7 +68,7 @@ def test_what_shares_a_group_with_a_tested_image_trains_nothing() -> None:
 
 
 @given(ids_by_class=classes, folds=st.integers(2, 6))
-def test_every_block_of_a_class_is_as_large_as_the_others(ids_by_class, folds) -> None:
+def test_all_blocks_of_a_class_are_equally_large(ids_by_class, folds) -> None:
     made = folds_or_none(block_folds, ids_by_class, folds=folds, gap=0)
     for ids in ids_by_class.values():
         sizes = [len(set(ids) & set(fold.test_ids)) for fold in made]
@@ -81,7 +81,9 @@ def test_every_block_of_a_class_is_as_large_as_the_others(ids_by_class, folds) -
     seed=st.integers(0, 3),
     groups=st.none() | st.integers(1, 30),
 )
-def test_random_folds_part_the_ids_and_no_group(ids_by_class, folds, seed, groups) -> None:
+def test_random_folds_partition_the_ids_and_keep_groups_together(
+    ids_by_class, folds, seed, groups
+) -> None:
     every_id = sorted(i for ids in ids_by_class.values() for i in ids)
     group_of = {i: f"g{n % groups}" for n, i in enumerate(every_id) if n % 3} if groups else {}
     made = folds_or_none(random_folds, ids_by_class, folds=folds, seed=seed, group_of=group_of)
@@ -93,7 +95,7 @@ def test_random_folds_part_the_ids_and_no_group(ids_by_class, folds, seed, group
         assert tested.isdisjoint(group_of[i] for i in fold.training_ids if i in group_of)
 
 
-def test_random_folds_hold_out_a_share_of_every_class() -> None:
+def test_random_folds_test_a_share_of_every_class() -> None:
     ids_by_class = {letter: numbered(6, letter) for letter in "abcdefgh"}
     for fold in random_folds(ids_by_class, folds=3):
         assert all(len(set(ids) & set(fold.test_ids)) == 2 for ids in ids_by_class.values())
@@ -118,12 +120,12 @@ def test_a_class_without_training_images_is_named() -> None:
                      group_of=dict.fromkeys(small["few"], "g"))  # fmt: skip
 
 
-def test_folds_that_cannot_be_are_refused() -> None:
-    with pytest.raises(UserError, match="2 or more"):
+def test_impossible_folds_are_refused() -> None:
+    with pytest.raises(UserError, match=r"must be at least 2 \(got 1\)"):
         block_folds({"x": numbered(9)}, folds=1, gap=0)
-    with pytest.raises(UserError, match="2 or more"):
+    with pytest.raises(UserError, match="must be at least 2"):
         random_folds({"x": numbered(9)}, folds=0)
-    with pytest.raises(UserError, match="tests nothing"):
+    with pytest.raises(UserError, match="tests no images"):
         block_folds({"x": numbered(3)}, folds=5, gap=0)
     with pytest.raises(UserError, match="no class can be divided into 5 folds"):
         random_folds({"x": numbered(3)}, folds=5)
@@ -131,7 +133,7 @@ def test_folds_that_cannot_be_are_refused() -> None:
 
 @pytest.mark.real
 def test_each_class_of_hep2_is_one_range_of_numbers(shared) -> None:
-    """So a neighbour in number is a neighbour in the class, as `block_folds` takes it."""
+    """Neighbouring numbers are therefore neighbours in the class, as `block_folds` assumes."""
     table = pd.read_csv(shared / "benches" / "hep2" / "train.csv", dtype=str).sort_values("Id")
     changes = (table["Target"] != table["Target"].shift()).sum()
     assert changes == table["Target"].nunique()

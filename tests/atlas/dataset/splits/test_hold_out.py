@@ -19,7 +19,7 @@ SPEC = AtlasSpec(
     labels=tuple(f"label {c}" for c in range(CLASSES)),
 )
 
-SOME = settings(max_examples=40, deadline=None)  # how long one takes is no property
+SOME = settings(max_examples=40, deadline=None)  # the duration of an example is not tested
 
 
 def row(number: int, labels: tuple[int, ...], **known: str) -> ImageRow:
@@ -31,7 +31,7 @@ def row(number: int, labels: tuple[int, ...], **known: str) -> ImageRow:
 
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
-    """2 to 40 labelled rows, some with an identity, a group or a parent, and a test row."""
+    """Draw 2 to 40 labelled rows, some with an identity, group or parent, and a test row."""
     count = draw(st.integers(2, 40))
     labels = st.lists(st.integers(0, CLASSES - 1), min_size=1, max_size=3, unique=True)
     rows = []
@@ -57,7 +57,7 @@ def split_or_none(manifest: Manifest, share: float = 0.3, seed: int = 0) -> Hold
 
 @SOME
 @given(manifest=manifests(), share=st.floats(0.1, 0.6), seed=st.integers(0, 5))
-def test_every_original_is_on_one_side_and_what_is_made_never_measures(
+def test_every_original_is_on_one_side_and_made_images_never_measure(
     manifest: Manifest, share: float, seed: int
 ) -> None:
     if split := split_or_none(manifest, share, seed):
@@ -72,7 +72,7 @@ def test_every_original_is_on_one_side_and_what_is_made_never_measures(
 
 @SOME
 @given(manifest=manifests(), share=st.floats(0.1, 0.6))
-def test_no_group_is_parted(manifest: Manifest, share: float) -> None:
+def test_groups_stay_together(manifest: Manifest, share: float) -> None:
     if split := split_or_none(manifest, share):
         training = [manifest.by_id[i] for i in split.training_ids]
         validation = [manifest.by_id[i] for i in split.validation_ids]
@@ -84,7 +84,7 @@ def test_no_group_is_parted(manifest: Manifest, share: float) -> None:
 
 @SOME
 @given(manifest=manifests(), share=st.floats(0.1, 0.6))
-def test_labels_of_two_groups_are_learned(manifest: Manifest, share: float) -> None:
+def test_labels_with_two_groups_keep_one_for_training(manifest: Manifest, share: float) -> None:
     if split := split_or_none(manifest, share):
         learned = {c for i in split.training_ids for c in manifest.by_id[i].labels or ()}
         groups_with: list[int] = []
@@ -95,7 +95,7 @@ def test_labels_of_two_groups_are_learned(manifest: Manifest, share: float) -> N
 
 @SOME
 @given(manifest=manifests(), shuffler=st.randoms(use_true_random=False))
-def test_the_order_of_rows_does_not_count(manifest: Manifest, shuffler: random.Random) -> None:
+def test_the_order_of_rows_does_not_matter(manifest: Manifest, shuffler: random.Random) -> None:
     rows = list(manifest.rows)
     shuffler.shuffle(rows)
     assert split_or_none(Manifest(spec=SPEC, rows=tuple(rows))) == split_or_none(manifest)
@@ -111,7 +111,7 @@ def large() -> Manifest:
     return Manifest(spec=SPEC, rows=tuple(rows))
 
 
-def test_every_label_has_its_share_held_out() -> None:
+def test_a_share_of_every_label_is_held_out() -> None:
     manifest = large()
     split = hold_out(manifest, share=0.2, seed=0)
     truth = label_matrix([r.labels or () for r in manifest.rows], CLASSES).sum(axis=0)
@@ -120,18 +120,18 @@ def test_every_label_has_its_share_held_out() -> None:
     assert np.abs(shares - 0.2).max() < 0.03
 
 
-def test_another_seed_holds_out_others() -> None:
+def test_another_seed_holds_out_other_images() -> None:
     manifest = large()
     first, second = (hold_out(manifest, share=0.2, seed=seed) for seed in (0, 1))
     assert first.validation_ids != second.validation_ids
 
 
-def test_an_identity_that_occurs_once_ties_nothing() -> None:
+def test_an_identity_that_occurs_once_is_ignored() -> None:
     rows = tuple(row(n, (0,), identity=f"antibody{n}") for n in range(4))
     assert len(grouped_ids(Manifest(spec=SPEC, rows=rows))) == 4
 
 
-def test_one_group_alone_is_refused() -> None:
+def test_a_single_group_is_refused() -> None:
     rows = tuple(row(n, (0,), identity="the same") for n in range(4))
     with pytest.raises(UserError, match="one group"):
         hold_out(Manifest(spec=SPEC, rows=rows), share=0.2, seed=0)

@@ -1,4 +1,4 @@
-"""Folds by labels: what must hold of them whatever the atlas is, and rare labels by hand."""
+"""Folds by labels have the properties of folds for all atlases, and spread rare labels."""
 
 from collections import Counter
 
@@ -39,8 +39,8 @@ def folds_testing(label: int, manifest: Manifest, made: list[Fold]) -> int:
 
 
 @given(manifest=manifests(), folds=st.integers(2, 6), seed=st.integers(0, 3))
-def test_every_original_is_tested_once_and_no_group_is_parted(manifest, folds, seed) -> None:
-    """What was made from another trains, or is left out where that one is tested."""
+def test_every_original_is_tested_once_and_groups_stay_together(manifest, folds, seed) -> None:
+    """A made image trains, or is left out in the fold that tests its original."""
     made = folds_or_none(manifest, folds, seed)
     assert [fold.name for fold in made] == [f"fold{k}" for k in range(1, folds + 1)]
     originals = {row.id for row in manifest.labelled.rows if row.parent is None}
@@ -58,14 +58,14 @@ def test_every_original_is_tested_once_and_no_group_is_parted(manifest, folds, s
     folds=st.integers(2, 6),
     seed=st.integers(0, 3),
 )
-def test_a_label_is_in_every_fold_where_it_has_the_groups(counts, folds, seed) -> None:
+def test_a_label_with_enough_groups_is_in_every_fold(counts, folds, seed) -> None:
     manifest = of_labels(*[(label,) for label, count in enumerate(counts) for _ in range(count)])
     made = folds_or_none(manifest, folds, seed)
     for label, count in enumerate(counts):
         assert folds_testing(label, manifest, made) == min(count, folds)
 
 
-def test_the_order_of_rows_does_not_count_and_another_seed_gives_others() -> None:
+def test_folds_depend_on_the_seed_but_not_on_the_order_of_rows() -> None:
     manifest = large()
     rotated = Manifest(spec=SPEC, rows=manifest.rows[::-1])
     assert stratified_folds(manifest, seed=1) == stratified_folds(rotated, seed=1)
@@ -81,7 +81,7 @@ def test_every_fold_tests_its_share_of_every_label() -> None:
 
 
 def test_groups_are_moved_to_folds_that_lack_their_labels() -> None:
-    """Both labels have three groups, all in fold 0: one of each must go to folds 1 and 2."""
+    """Both labels have three groups, all in fold 0. One of each must move to folds 1 and 2."""
     labels_GC = np.array([[1, 0]] * 3 + [[0, 1]] * 3, bool)
     moved = spread(np.array([0, 0, 0, 0, 0, 0]), labels_GC, 3)
     assert sorted(moved[:3]) == sorted(moved[3:]) == [0, 1, 2]
@@ -105,22 +105,22 @@ def test_no_move_of_a_group_would_bring_labels_to_more_folds(labels_GC, folds, d
             assert pairs([*moved[:group], target, *moved[group + 1 :]]) <= pairs(moved)
 
 
-def test_a_label_of_one_group_cannot_be_learned_where_it_is_tested() -> None:
+def test_a_label_with_one_group_is_not_learned_in_the_fold_that_tests_it() -> None:
     manifest = of_labels(*[(0,)] * 6, (1,))
     bare = [not_learned(manifest, fold) for fold in stratified_folds(manifest, folds=3)]
     assert sorted(bare) == [(), (), (1,)]
 
 
-def test_folds_that_cannot_be_are_refused() -> None:
-    with pytest.raises(UserError, match="2 or more"):
+def test_impossible_folds_are_refused() -> None:
+    with pytest.raises(UserError, match=r"must be at least 2 \(got 1\)"):
         stratified_folds(of_labels((0,), (0,)), folds=1)
     with pytest.raises(UserError, match="2 groups of labelled images cannot be divided into 3"):
         stratified_folds(of_labels((0,), (0,)), folds=3)
-    with pytest.raises(UserError, match="image0002 has 2: take stratified"):
+    with pytest.raises(UserError, match="image0002 has 2; use stratified"):
         label_blocks(of_labels((0,), (1,), (0, 1)))
 
 
-def test_blocks_of_labels_are_the_blocks_of_their_ids() -> None:
+def test_blocks_of_labels_equal_the_blocks_of_their_ids() -> None:
     labels = [(n // 15,) for n in range(45)]
     ids_by_label = {f"label {c}": [f"image{n:04d}" for n in range(45) if n // 15 == c]
                     for c in range(3)}  # fmt: skip
@@ -131,7 +131,7 @@ def test_blocks_of_labels_are_the_blocks_of_their_ids() -> None:
 
 @pytest.mark.real
 def test_every_fold_of_hpa_2018_tests_every_label(shared) -> None:
-    """Its rarest has 11 images."""
+    """The rarest label has 11 images."""
     table = pd.read_csv(shared / "labels" / "train.csv", dtype=str)
     rows = [row(n, tuple(parse_labels(text))) for n, text in enumerate(table["Target"])]
     manifest = Manifest(spec=HPA_2018, rows=tuple(rows))

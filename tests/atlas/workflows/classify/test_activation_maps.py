@@ -100,7 +100,7 @@ def test_what_cannot_be_asked_is_reported(atlas, tmp_path: Path) -> None:
         maps_of(data, folds, {"nowhere": [0]})
     with pytest.raises(UserError, match="label 3 is out of range 0 to 2"):
         maps_of(data, folds, {"test0": [3]})
-    with pytest.raises(MissingStageError, match=r"classifier\.json is not there"):
+    with pytest.raises(MissingStageError, match=r"classifier\.json does not exist"):
         maps_of(data, tmp_path, {"test0": [0]})
     save_random(tmp_path, seed=0, held_out=[], labels=("a", "b", "c"))
     with pytest.raises(ProvenanceError, match="other channels or labels"):

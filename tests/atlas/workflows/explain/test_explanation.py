@@ -80,9 +80,9 @@ def test_the_page_shows_everything_and_is_the_same_again(run: tuple[Path, Path])
     assert path == run[1] / "explanations" / "t0.html"
     text = text_of(path)
     for said in (
-        "They are those of a, of which it is claimed to be a copy", REASON, "+1.2e-02",
-        "0 zero 1 60% 2 <two> 1 40%", "here 1 one is given only for that",
-        "by itself would have been given 1 one", "A precision of 0.99 is not guaranteed",
+        "The labels were transferred from a. This image is claimed to be a copy of it.", REASON,
+        "+1.2e-02", "0 zero 1 60% 2 <two> 1 40%", "1 one is given only for this reason",
+        "which would get the labels 1 one", "precision of 0.99 is not guaranteed",
     ):  # fmt: skip
         assert said in text
     assert "Not made yet" not in text
@@ -115,8 +115,8 @@ def test_truth_is_shown_where_it_is_known(run: tuple[Path, Path]) -> None:
     (run[0] / "truth.csv").write_text("Id,relation,source,edit,Target\nt0,same_image,c,d4,0 2\n")
     paths = explain(["t0", "t2"], *run, run[1] / "pages")
     assert [path.name for path in paths] == ["t0.html", "t2.html"]
-    assert "same_image c Missed: 2 <two>." in text_of(paths[0])
-    assert "What is true" not in text_of(paths[1])
+    assert "same_image c Missing labels: 2 <two>." in text_of(paths[0])
+    assert "True labels" not in text_of(paths[1])
 
 
 def test_another_classifier_than_the_submission_s_is_reported(run: tuple[Path, Path]) -> None:
