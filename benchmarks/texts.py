@@ -18,15 +18,16 @@ PROJECT = Path(__file__).resolve().parents[1]
 PACKAGES = ("atlas", "retrieval", "index", "classify")
 GRADED = ("README.md", "docs/quickstart.md", "docs/guides/*.md", "docs/commands.md", "docs/faq.md",
           "docs/concepts.md", "docs/method.md", "docs/classifiers.md", "docs/metric_learning.md",
-          "docs/decisions.md", "docs/formats.md", "docs/performance.md", "docs/results.md")  # fmt: skip
+          "docs/decisions.md", "docs/formats.md", "docs/performance.md",
+          "docs/results*.md")  # fmt: skip
 # The words that the project no longer uses, as regular expressions, and what it says instead.
 RETIRED = {
     r"cuts?": "threshold",
     r"evidence": "registration score",
     r"promis(?:e|es|ed|ing)": "guarantee",
     r"trunks?": "backbone",
-    # "in turn", "turns an image into a vector" and "switched off by turning" are plain English.
-    r"(?<!in )turn(?:s|ed)?(?! (?:off|on|out|(?:an? |the )?\w+ into)\b)": "rotation",
+    # "in turn", "turns an image into a vector" and "turns it off" are plain English.
+    r"(?<!in )turn(?:s|ed)?(?! (?:off|on|out)\b|[^.]{0,50} into\b)": "rotation",
     r"strangers?|distinct pairs?": "non-match",
     r"by lot": "at random",
     r"tells?|told": "reports, prints, says",
@@ -34,8 +35,8 @@ RETIRED = {
     r"look-alikes?": "near duplicate",
     r"both worlds|twins?": "with and without transferred labels",
     r"likeliest": "most likely",
-    r"(?:go(?:es)?|gone|went) on": "is resumed, continues",
-    r"worth": "expected gain",
+    r"(?<!time )(?:go(?:es)?|gone|went) on": "is resumed, continues",
+    r"worth(?! \w+ing\b| its time\b)": "expected gain",
     r"trials?": "calibration set",
     r"asked images?": "query",
     r"holds? the rest": "bottleneck",
@@ -76,9 +77,12 @@ def messages(root: Path) -> Iterator[Text]:
     for path in _modules(root, "*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if _speaks(node):
+                where = f"{path.relative_to(root)}:{node.lineno}"
+                formats = {id(s) for n in ast.walk(node) for s in _format_parts(n)}
                 for said in ast.walk(node):
-                    if isinstance(said, ast.Constant) and isinstance(said.value, str):
-                        yield Text(f"{path.relative_to(root)}:{said.lineno}", said.value)
+                    is_text = isinstance(said, ast.Constant) and isinstance(said.value, str)
+                    if is_text and id(said) not in formats:
+                        yield Text(where, str(said.value))
 
 
 def retired_words(text: Text) -> list[str]:
@@ -129,6 +133,13 @@ def main(root: Path) -> None:
 
 def _modules(root: Path, pattern: str) -> list[Path]:
     return sorted(path for package in PACKAGES for path in (root / package).rglob(pattern))
+
+
+def _format_parts(node: ast.AST) -> list[ast.AST]:
+    """Return what says how a number is written, such as `.2f`, which nobody reads."""
+    if isinstance(node, ast.FormattedValue) and node.format_spec is not None:
+        return list(ast.walk(node.format_spec))
+    return []
 
 
 def _speaks(node: ast.AST) -> bool:

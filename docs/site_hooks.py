@@ -43,6 +43,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         first = (ROOT / "README.md").read_text("utf-8").partition(README_ENDS)[0]
         first = first.partition("\n")[2]  # the home page has its own title
         markdown = markdown.replace(README_HERE, of_root(first))
+        page.meta.setdefault("hide", ["navigation"])  # its own tables lead on
     depth = page.file.src_uri.count("/")
     return LINK.sub(partial(_inside, depth=depth), markdown)
 
@@ -130,12 +131,15 @@ def _option(option: Any) -> Iterator[str]:
     )
     assert shown is not None
     names = ", ".join(f"`{_named(option, each)}`" for each in option.option_strings[:2])
-    if shown["required"]:
-        note = ", required"
-    else:
-        note = f", default `{shown['default']}`" if shown["default"] else ""
+    note = ", required" if shown["required"] else _default(option, shown["default"] or "")
     yield f"{names or f'`{str(option.dest).upper()}`'}{note}"
     yield f":   {_text(shown['said'])}"
+
+
+def _default(option: Any, value: str) -> str:
+    if option.nargs == 0:  # a flag
+        return ", on by default" if value == "True" else ""
+    return f", default `{value}`" if value else ""
 
 
 def _named(option: Any, name: str) -> str:

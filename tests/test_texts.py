@@ -29,7 +29,7 @@ def test_texts_of_every_kind_are_found(kind: str) -> None:
         ("The cut is told by lot.", ["cut", "told", "by lot"]),
         ("A precision of .95 with 95 %", [".95", "5 %"]),
         ("Strangers go on.", ["Strangers", "go on"]),
-        ("Turn it off: in turn, it turns an image into a vector.", ["Turn"]),
+        ("A quarter turn. In turn, it turns an image into a vector.", ["turn"]),
         ("execution, 0.95, 95%, v1.2, missed_cuts, .png, a.5", []),
     ],
 )
