@@ -77,12 +77,8 @@ def messages(root: Path) -> Iterator[Text]:
     for path in _modules(root, "*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if _speaks(node):
-                where = f"{path.relative_to(root)}:{node.lineno}"
-                formats = {id(s) for n in ast.walk(node) for s in _format_parts(n)}
-                for said in ast.walk(node):
-                    is_text = isinstance(said, ast.Constant) and isinstance(said.value, str)
-                    if is_text and id(said) not in formats:
-                        yield Text(where, str(said.value))
+                for said in _strings(node):
+                    yield Text(f"{path.relative_to(root)}:{said.lineno}", str(said.value))
 
 
 def retired_words(text: Text) -> list[str]:
@@ -135,11 +131,16 @@ def _modules(root: Path, pattern: str) -> list[Path]:
     return sorted(path for package in PACKAGES for path in (root / package).rglob(pattern))
 
 
-def _format_parts(node: ast.AST) -> list[ast.AST]:
-    """Return what says how a number is written, such as `.2f`, which nobody reads."""
-    if isinstance(node, ast.FormattedValue) and node.format_spec is not None:
-        return list(ast.walk(node.format_spec))
-    return []
+def _strings(node: ast.AST) -> Iterator[ast.Constant]:
+    """Yield the texts in a node, without what says how a number is written, such as `.2f`."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node
+    for name, child in ast.iter_fields(node):
+        children = child if isinstance(child, list) else [child]
+        if name != "format_spec":
+            for each in children:
+                if isinstance(each, ast.AST):
+                    yield from _strings(each)
 
 
 def _speaks(node: ast.AST) -> bool:

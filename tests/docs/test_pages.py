@@ -50,7 +50,8 @@ def options() -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
 def test_every_command_of_a_page_is_understood(page: Path) -> None:
     for line in commands_in(page):
-        name, *words = shlex.split(re.sub(r" [A-Z](?= |$)", " 0.5", line))[1:]  # D stands for a value
+        filled = re.sub(r" [A-Z](?= |$)", " 0.5", line)  # a single letter stands for a value
+        name, *words = shlex.split(filled)[1:]
         if {"--help", "-h"} & set(words) or "$" in line:  # a variable holds options
             continue
         try:
