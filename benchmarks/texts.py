@@ -37,7 +37,7 @@ RETIRED = {
     r"likeliest": "most likely",
     r"(?<!time )(?:go(?:es)?|gone|went) on": "is resumed, continues",
     r"worth(?! \w+ing\b| its time\b)": "expected gain",
-    r"trials?": "calibration set",
+    r"trials": "calibration set",  # a single trial is plain English
     r"asked images?": "query",
     r"holds? the rest": "bottleneck",
     r"flatters?|flattered|flattering": "is optimistic",
