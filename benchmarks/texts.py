@@ -22,7 +22,7 @@ GRADED = ("README.md", "docs/quickstart.md", "docs/guides/*.md", "docs/commands.
           "docs/results*.md")  # fmt: skip
 # The words that the project no longer uses, as regular expressions, and what it says instead.
 RETIRED = {
-    r"cuts?": "threshold",
+    r"cuts?(?! off)": "threshold",
     r"evidence": "registration score",
     r"promis(?:e|es|ed|ing)": "guarantee",
     r"trunks?": "backbone",
