@@ -11,7 +11,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 # OpenMP's threads spin while they wait, which on a busy machine costs several times the work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo test lint bench test-lowest
+.PHONY: help demo test lint docs audit bench test-lowest release-check
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -21,7 +21,7 @@ demo: $(INSTALLED) ## Install into .venv, draw a small atlas and do the whole jo
 	$(VENV)/bin/python scripts/demo.py
 
 # The tests come last, so that the last line is pytest's own.
-test: lint ## Run lint, types, import rules and all tests
+test: lint docs audit ## Run lint, types, import rules, the site, the audit and all tests
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED) ## Run lint, types and import rules
@@ -29,6 +29,18 @@ lint: $(INSTALLED) ## Run lint, types and import rules
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+docs: $(INSTALLED) ## Build the documentation site into site/; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
+
+audit: $(INSTALLED) ## Look for known vulnerabilities of what is installed, where the service answers
+	@$(VENV)/bin/python -m tests.packaging.vulnerabilities
+
+release-check: $(INSTALLED) ## Build the source archive and the wheel into dist/ and check them for PyPI
+	$(VENV)/bin/python -m pip install --quiet --editable '.[cpu,dev,release]'
+	rm -rf dist
+	$(VENV)/bin/python -m build --outdir dist .
+	$(VENV)/bin/python -m twine check --strict dist/*
 
 bench: $(INSTALLED) ## Measure speed beside rivals and limits: about an hour, while nothing else should run
 	$(VENV)/bin/python -m pip install --quiet --editable '.[cpu,dev,bench]'

@@ -1,5 +1,6 @@
 """The main job from end to end on a small drawn atlas, by the functions that the commands call."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +64,15 @@ def job(tmp_path_factory) -> tuple[Path, Path]:
     draw_atlas(DRAWN, folder / "data", jobs=1)
     whole_job(folder / "data", folder / "run")
     return folder / "data", folder / "run"
+
+
+def test_the_embedder_has_a_model_card_of_this_training(job):
+    _, run = job
+    card = (run / "embedder" / "MODEL_CARD.md").read_text()
+    about = json.loads((run / "embedder" / "embedder.json").read_text())
+    assert about["fingerprint"] in card
+    assert "| `training.epochs` | 1 |" in card
+    assert f"| {about['provenance']['validation_top1']:.4f} |" in card
 
 
 def test_copies_are_found_and_nothing_is_claimed_falsely(job):

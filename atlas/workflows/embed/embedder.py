@@ -1,7 +1,9 @@
 """Training and export of embedders."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import ImageStore, fill_store, native_size_px
 from atlas.inference.onnx_file import can_run, run_onnx, write_onnx
+from atlas.report.model_card import ModelCard, save_model_card
 from retrieval import training
 from retrieval.embedder import Embedder, load_embedder
 from retrieval.embedding import embed_images
@@ -64,7 +67,61 @@ def train_embedder(
     chosen = RECIPES[settings] if isinstance(settings, str) else settings
     manifest, store, chosen = atlas_to_train_on(data, out, chosen)
     trained = training.train_embedder(manifest, store, chosen, out)
+    save_model_card(out, model_card(out.resolve().name, trained, manifest))
     return TrainedEmbedder(folder=out, embedder=trained)
+
+
+CLASS_MEANINGS = {
+    "identity": "A class is an identity, such as an antibody, a specimen or a product.",
+    "image": "Each image is a class of its own.",
+    "label-set": "A class is a set of labels: images with exactly equal labels belong together.",
+    "label-similarity": "The more labels two images share, the closer they should lie.",
+}
+MEASURES = {
+    "identity": "share of held-out images whose nearest training image is of their class",
+    "image": "share of planted edited copies whose nearest training image is their source",
+    "label-set": "share of held-out images whose nearest training image has their labels",
+    "label-similarity": "Jaccard similarity of the labels of held-out images and their nearest",
+}
+
+
+def model_card(name: str, embedder: Embedder, manifest: Manifest) -> ModelCard:
+    """Return the model card of an embedder that was trained on the labelled rows of an atlas."""
+    made, held_out = embedder.provenance, embedder.held_out
+    unused = len(held_out.held_out_ids) + len(held_out.unseen_identity_ids)
+    labelled = len(manifest.labelled.rows)
+    return ModelCard(
+        name=name,
+        atlas=made["atlas"],
+        channels=embedder.channels,
+        image_size_px=embedder.image_size_px,
+        dimension=embedder.settings.dimension,
+        images={
+            "labelled images": labelled,
+            "of these, neither held out nor of an unseen identity": labelled - unused,
+            "held-out images of trained identities": len(held_out.held_out_ids),
+            "images of identities that trained nothing": len(held_out.unseen_identity_ids),
+        },
+        tables_hash=made["labelled_tables"],
+        class_meaning=CLASS_MEANINGS[made["class_is"]],
+        class_count=made["classes"],
+        started_from=embedder.started_from,
+        settings=dict(_flat(asdict(embedder.settings))),
+        best_epoch=made["best_epoch"] + 1,
+        measure=MEASURES[made["class_is"]],
+        score=float(made[training.SELECTED_BY]),
+        versions=made["versions"],
+        fingerprint=embedder.fingerprint,
+    )
+
+
+def _flat(settings: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each setting, those of the loss and of the training with a dot in their names."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
 
 
 def atlas_to_train_on(

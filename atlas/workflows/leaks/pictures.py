@@ -71,7 +71,8 @@ def _save_scored(
     """
     if len(pairs):
         rows = pairs[list(columns)].itertuples(index=False)
-        said = [(one, other, f"{columns[2]} {score:.3f}") for one, other, score in rows]
+        name = columns[2].replace("_", " ")
+        said = [(one, other, f"{name} {score:.3f}") for one, other, score in rows]
         save_pairs(path, said, store, title=title)
 
 
