@@ -282,5 +282,5 @@ def test_one_image_more_and_one_fewer_end_as_a_full_run_with_the_same_calibratio
 
 
 def test_an_update_needs_an_index(tmp_path):
-    with pytest.raises(MissingStageError, match="build.index"):
+    with pytest.raises(MissingStageError, match=r"build.index"):
         update(tmp_path, tmp_path / "run")
