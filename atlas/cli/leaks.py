@@ -48,7 +48,7 @@ def find(
         found = workflow.find(known, new, out, settings)
     for line in _of_copies(found.leaks.calibration.same_image.calibration):
         print(f"copies: {line}")
-    shown = found.table[found.table["verdict"] != workflow.NEW][:SHOWN_ROWS]
+    shown = found.table[found.table["verdict"] != workflow.UNKNOWN][:SHOWN_ROWS]
     if len(shown):
         columns = ["new", "verdict", "known", "registration_score", "label"]
         show_frame(shown[columns], title=f"The first {len(shown)} rows of {workflow.FOUND_FILE}")

@@ -14,7 +14,7 @@ from atlas.workflows.run_folder import RunFolder
 from index.settings import LeakSettings
 from retrieval.embedder_folder import FROZEN
 
-COPY, LIKELY, NEW = "copy", "likely", "new"
+COPY, LIKELY, UNKNOWN = "copy", "likely", "unknown"
 FOUND_FILE = "found.csv"
 FOUND_COLUMNS = ("new", "verdict", "known", "registration_score", "confidence", "label", "reason")
 IMAGE_SIZE_PX = 160  # larger images cost more and find the same copies, because pixels decide
@@ -31,7 +31,7 @@ class Found(InFolder):
         folder: The run folder, with found.csv, the report page, and the files that later commands
             need.
         table: One row of FOUND_COLUMNS for each new picture, copies first. The verdict is copy,
-            likely (probably a copy, so a person should look at it) or new.
+            likely (probably a copy, so a person should look at it) or unknown.
         index: The index of the known pictures.
         leaks: The claims, and the calibration behind them.
     """
@@ -55,7 +55,7 @@ class Found(InFolder):
             "new_pictures": len(self.table),
             "copies": int(verdicts.get(COPY, 0)),
             "likely": int(verdicts.get(LIKELY, 0)),
-            "new": int(verdicts.get(NEW, 0)),
+            "unknown": int(verdicts.get(UNKNOWN, 0)),
         }
 
     @property
@@ -64,7 +64,8 @@ class Found(InFolder):
         n = self.counts
         return (
             f"{n['copies']} of {n['new_pictures']} new pictures are copies of the {n['known']} "
-            f"known pictures, {n['likely']} more are probably copies, and {n['new']} are new."
+            f"known pictures, {n['likely']} more are probably copies, and "
+            f"{n['unknown']} match no known picture."
         )
 
     def _repr_html_(self) -> str:
@@ -115,7 +116,7 @@ def _verdicts(leaks: LeakFinding, labels: tuple[str, ...]) -> pd.DataFrame:
     rows = pd.concat([claims, likely]).reset_index(drop=True)
     found = set(rows["Id"])
     others = [image_id for image_id in leaks.test_ids if image_id not in found]
-    new = pd.DataFrame({"Id": others, "verdict": NEW, "reason": "No known picture matches."})
+    new = pd.DataFrame({"Id": others, "verdict": UNKNOWN, "reason": "No known picture matches."})
     rows = pd.concat([rows, new])
     numbers = rows["labels"].fillna("")
     named = numbers.map(lambda text: " ".join(labels[int(number)] for number in text.split()))

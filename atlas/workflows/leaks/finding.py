@@ -134,7 +134,7 @@ class LeakFinding(InFolder):
             "likely_copies": len(self.likely),
             "siblings": int((table["relation"] == SIBLING).sum()),
             "transferred": int((table["decision"] == TRANSFER).sum()),
-            "new": len(self.best_scores_N) - len(table) - len(self.likely),
+            "unknown": len(self.best_scores_N) - len(table) - len(self.likely),
         }
 
     @property
@@ -144,7 +144,8 @@ class LeakFinding(InFolder):
         return (
             f"{n['copies']} of {n['test_images']} test images are copies of labelled images, "
             f"{n['likely_copies']} more are probably copies, {n['siblings']} are siblings, and "
-            f"{n['new']} are new; labels are transferred to {n['transferred']} of them."
+            f"{n['unknown']} match no labelled image; labels are transferred to "
+            f"{n['transferred']} images."
         )
 
     def _repr_html_(self) -> str:

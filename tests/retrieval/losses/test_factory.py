@@ -104,7 +104,7 @@ def test_the_inter_term_is_refused_for_a_single_class() -> None:
         build_loss(LossSettings(inter_weight=1.0), classes=1, dimension=6)
 
 
-@pytest.mark.parametrize("name", NAMED_LOSSES.keys() - {"supervised_contrastive"})
+@pytest.mark.parametrize("name", sorted(NAMED_LOSSES.keys() - {"supervised_contrastive"}))
 def test_label_sets_are_refused_by_all_but_supervised_contrastive(name: LossName) -> None:
     loss = build_loss(NAMED_LOSSES[name], classes=5, dimension=3)
     features, classes = made_batch(0)
