@@ -29,22 +29,22 @@ def test_everything_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
     found = problems(tmp_path, "\n".join(["Id,Predicted,Note", *(f"{row},n" for row in rows)]))
     assert found == [
         "mine.csv, line 1: remove 'Note'; only Id and Predicted are allowed",
-        "mine.csv line 4: id 'x' is not in sample_submission.csv",
-        "mine.csv line 5: id a is already in mine.csv line 3",
+        "mine.csv, line 4: id 'x' is not in sample_submission.csv",
+        "mine.csv, line 5: id a is already in mine.csv, line 3",
         "mine.csv: 1 of 4 ids have no row: c",
-        "mine.csv line 2: id b is in the place of a; rows must have the order of "
+        "mine.csv, line 2: id b is in the place of a; rows must have the order of "
         "sample_submission.csv",
-        "mine.csv line 2: b: label 0 is given 2 times",
-        "mine.csv line 3: a: no label",
-        "mine.csv line 4: x: label 3 is not one of 0..2",
-        "mine.csv line 5: a: Predicted '1.5' is not numbers joined by spaces",
-        "mine.csv line 6: d: label -1 is not one of 0..2",
+        "mine.csv, line 2: b: label 0 is given 2 times",
+        "mine.csv, line 3: a: Predicted has no label",
+        "mine.csv, line 4: x: label 3 is out of range 0\N{EN DASH}2",
+        "mine.csv, line 5: a: Predicted '1.5' must be numbers separated by spaces",
+        "mine.csv, line 6: d: label -1 is out of range 0\N{EN DASH}2",
     ]
 
 
 def test_a_label_that_is_written_in_two_ways_is_one_label(tmp_path: Path) -> None:
     found = problems(tmp_path, "Id,Predicted\na,1 01\nb,1\nc,1\nd,1\n")
-    assert found == ["mine.csv line 2: a: label 1 is given 2 times"]
+    assert found == ["mine.csv, line 2: a: label 1 is given 2 times"]
 
 
 @pytest.mark.parametrize(
