@@ -136,7 +136,7 @@ def test_nothing_in_a_run_is_pickled_but_training_checkpoints(job):
     endings = {p.suffix for p in job[1].rglob("*") if p.is_file() and p.parent.name not in others}
     a_model = {".xml", ".bin"}  # OpenVINO's: a description and plain numbers
     assert endings <= {
-        ".safetensors", ".h5", ".json", ".csv", ".png", ".html", ".parquet", *a_model,
+        ".safetensors", ".h5", ".json", ".csv", ".png", ".html", ".md", ".parquet", *a_model,
     }  # fmt: skip
 
 
