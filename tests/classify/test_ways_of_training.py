@@ -72,7 +72,7 @@ def test_an_external_share_without_external_images_is_refused(tmp_path: Path) ->
     ("training", "settings", "said"),
     [
         ({"crop_px": 33}, {}, "crops of 33 px are larger than the images of 32 px"),
-        ({"crop_px": 20}, {}, "crops of 20 px: at least 32 px"),
+        ({"crop_px": 20}, {}, "crops of 20 px: must be at least 32 px"),
         ({}, {"external_share": 1.0}, "external share must be between 0 and 1 (got 1.0)"),
         ({"sampler": "m_per_class"}, {"external_share": 0.5}, "does not work with the sampler"),
         ({"averaged_checkpoints": 2}, {}, "give --kept-epoch last"),

@@ -238,7 +238,8 @@ def test_what_is_not_its_own_is_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parent", "said"), [("a", "its own Parent"), ("q", "no labelled image"), ("x", "no labelled")]
+    ("parent", "said"),
+    [("a", "its own Parent"), ("q", "not a labelled image"), ("x", "not a labelled image")],
 )
 def test_a_parent_that_ties_nothing_is_a_problem(tmp_path: Path, parent: str, said: str) -> None:
     data = write_tiny_atlas(tmp_path / "data", train={"a": "0", "b": "1"}, test=["q"])
