@@ -29,12 +29,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True)
 def notes_of_this_test_only() -> Iterator[None]:
-    """A command that a test runs shows notes on stderr, which is no matter of the next test."""
-    yield
+    """Each test begins with logging as a process begins, whatever commands or libraries changed."""
+    logging.disable(logging.NOTSET)
+    logging.getLogger().setLevel(logging.WARNING)
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and name.split(".")[0] in PACKAGES:
+            logger.disabled, logger.propagate = False, True
+            logger.setLevel(logging.NOTSET)
     for name in PACKAGES:
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.setLevel(logging.NOTSET)
+        logging.getLogger(name).handlers.clear()
+    yield
 
 
 @pytest.fixture(scope="session")
