@@ -1,7 +1,7 @@
 """What many tests need: the research data beside the project, and tiny atlases written to disk."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -28,7 +28,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
-def notes_of_this_test_only() -> Iterator[None]:
+def logging_as_at_the_start() -> None:
     """Each test begins with logging as a process begins, whatever commands or libraries changed."""
     logging.disable(logging.NOTSET)
     logging.getLogger().setLevel(logging.WARNING)
@@ -38,7 +38,6 @@ def notes_of_this_test_only() -> Iterator[None]:
             logger.setLevel(logging.NOTSET)
     for name in PACKAGES:
         logging.getLogger(name).handlers.clear()
-    yield
 
 
 @pytest.fixture(scope="session")
