@@ -171,6 +171,6 @@ def _typed(name: str) -> str:
 
 
 def _version() -> str:
-    from importlib.metadata import version  # takes as long as all the rest of the list
+    import atlas
 
-    return version("atlas-retrieval")
+    return atlas.__version__  # reading it takes as long as all the rest of the list

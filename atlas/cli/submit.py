@@ -8,7 +8,6 @@ from atlas.cli.answers import Answer, following
 from atlas.cli.console import show_table
 from atlas.core.files import read_json
 
-SUBMISSION_FILE = "submission.csv"
 SHOWN_CHANGES = 8
 
 
@@ -29,6 +28,7 @@ def make_submission(
             ensemble writes it.
         out: Folder to write, with submission.csv, origins.csv and summary.json.
     """
+    from atlas.workflows.run_folder import SUBMISSION_FILE
     from atlas.workflows.submit import submission as workflow
 
     made = workflow.make_submission(data, leaks, classifier, out)

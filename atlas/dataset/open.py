@@ -5,9 +5,9 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from os import PathLike, fspath
 from pathlib import Path
 
+from atlas.core.files import AnyPath, InFolder
 from atlas.dataset.manifest import LABELLED, Manifest, manifest_of_plain, read_manifest
 from atlas.dataset.plain_folder import is_plain, read_plain_folder
 from atlas.dataset.spec import SPEC_FILE, AtlasSpec, image_folders
@@ -16,7 +16,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dataset:
+class Dataset(InFolder):
     """A folder of images that `open_dataset` has opened.
 
     You can pass it wherever the path of a data folder is expected.
@@ -48,9 +48,6 @@ class Dataset:
         numbers = Counter(label for row in rows for label in row.labels or ())
         return {name: numbers[number] for number, name in enumerate(self.spec.labels)}
 
-    def __fspath__(self) -> str:
-        return fspath(self.folder)
-
     def __len__(self) -> int:
         return len(self.manifest.rows)
 
@@ -75,7 +72,7 @@ class Dataset:
         yield from (("assumed", text) for text in self.assumed)
 
 
-def open_dataset(folder: str | PathLike[str]) -> Dataset:
+def open_dataset(folder: AnyPath) -> Dataset:
     """Open a folder of images, and log what is assumed about it.
 
     Args:
