@@ -11,12 +11,11 @@ import torch
 import tyro
 from torch import nn
 
-from atlas.core.files import folder_written_beside
+from atlas.core.result_folder import folder_written_beside
 from atlas.dataset.spec import read_spec
 from atlas.training.backbones import build_backbone
 from atlas.training.layers import ChannelStatistics
 from retrieval.embedder import Embedder, save_embedder
-from retrieval.embedder_folder import EMBEDDER_FILE
 from retrieval.network import trained_network
 from retrieval.settings import RECIPES
 
@@ -28,7 +27,7 @@ MEAN, DEVIATION = 20.0, 30.0
 def main(data: Path, out: Path, size_px: int = 256, seed: int = 0) -> None:
     """Write the embedder for the channels of `data`."""
     embedder = untrained_embedder(read_spec(data).channels, size_px, seed=seed)
-    with folder_written_beside(out, holds=EMBEDDER_FILE) as folder:
+    with folder_written_beside(out, written_by="untrained") as folder:
         save_embedder(folder, embedder)
     print(f"wrote {out}: {embedder.started_from}")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from atlas.core.errors import Stage, UserError
-from atlas.core.files import read_json, write_json
+from atlas.core.files import write_json
+from atlas.core.result_folder import read_json
 from atlas.inference.settings import Precision
 from atlas.training.precision import machine_has_bfloat16
 from atlas.training.settings import TrainingSettings

@@ -9,7 +9,7 @@ Nothing here imports torch.
 from pathlib import Path
 
 from atlas.core.errors import Stage
-from atlas.core.files import read_json
+from atlas.core.result_folder import read_json
 from atlas.dataset.artifacts import ProbabilitySet, load_probabilities
 
 CARD_FILE = "classifier.json"

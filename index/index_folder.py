@@ -4,7 +4,7 @@ Exact search needs only the vectors; the result of tuning an approximate search 
 them (`index/search/approximate.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from atlas.core.errors import ProvenanceError, Stage
-from atlas.core.files import read_json, write_json
+from atlas.core.files import write_json
+from atlas.core.result_folder import read_json, read_unchanged
 from atlas.dataset.artifacts import (
     EmbeddingSet,
     load_embeddings,
@@ -40,7 +41,8 @@ class IndexFolder:
         data: The atlas folder that the index was built from.
         image_size_px: The side of the images that were embedded.
         table_hash: The hash of the labelled rows of the atlas.
-        table: The columns Id, split, Target and Identity of every reference.
+        table: The columns Id, split, Target, Identity and Pixels of every reference. Pixels is the
+            checksum of the image that was embedded.
         embeddings: The vectors of the references.
     """
 
@@ -66,13 +68,50 @@ class IndexFolder:
         known = self.table["Identity"].where(repeated, "")
         return {i: name or None for i, name in zip(self.table["Id"], known, strict=True)}
 
+    @cached_property
+    def pixels(self) -> dict[str, str]:
+        """Return the checksum of the image of each reference when it was embedded."""
+        return dict(zip(self.table["Id"], self.table["Pixels"], strict=True))
+
+    def require_pixels(self, keys: Mapping[str, str]) -> None:
+        """Check that references still show what they showed when they were embedded.
+
+        Args:
+            keys: The checksums of the images now, by id.
+
+        Raises:
+            ProvenanceError: Images have changed. The text names the first of them.
+        """
+        changed = [image_id for image_id, key in keys.items() if self.pixels[image_id] != key]
+        if changed:
+            others = f" and {len(changed) - 1:,} more" if len(changed) > 1 else ""
+            raise ProvenanceError(
+                f"the image {changed[0]}{others} has changed since {self.folder} was built; run "
+                f"{Stage.INDEX.command} again"
+            )
+
 
 def save_index(
-    folder: Path, embeddings: EmbeddingSet, references: Manifest, *, data: Path, image_size_px: int
+    folder: Path,
+    embeddings: EmbeddingSet,
+    references: Manifest,
+    keys: Sequence[str],
+    *,
+    data: Path,
+    image_size_px: int,
 ) -> None:
-    """Write the index, except for the embedder's weights, which `retrieval` writes next to it."""
+    """Write the index, except for the embedder's weights, which `retrieval` writes next to it.
+
+    Args:
+        folder: The folder of the index.
+        embeddings: The embeddings of the references.
+        references: The labelled images.
+        keys: The checksum of the pixels of each reference, see `ImageStore.keys`.
+        data: The data folder.
+        image_size_px: The side of the images that were embedded.
+    """
     save_embeddings(folder / "embeddings.h5", embeddings)
-    save_table(folder / REFERENCES_FILE, _reference_table(references.rows))
+    save_table(folder / REFERENCES_FILE, _reference_table(references.rows, keys))
     about: dict[str, Any] = {
         "atlas": asdict(references.spec),
         "data": str(data.resolve()),
@@ -88,8 +127,13 @@ def load_index(folder: Path) -> IndexFolder:
 
     Raises:
         MissingStageError: There is no index; the error names the command that builds it.
+        DamagedFileError: A file of the folder was changed or damaged.
         ProvenanceError: The files of the folder do not belong together.
     """
+    return read_unchanged(folder, lambda: _load(folder))
+
+
+def _load(folder: Path) -> IndexFolder:
     about = read_json(folder / INDEX_FILE, stage=Stage.INDEX)
     embeddings = load_embeddings(folder / "embeddings.h5", stage=Stage.INDEX)
     table = load_table(folder / REFERENCES_FILE, stage=Stage.INDEX)
@@ -108,12 +152,13 @@ def load_index(folder: Path) -> IndexFolder:
     )
 
 
-def _reference_table(rows: Sequence[ImageRow]) -> pd.DataFrame:
+def _reference_table(rows: Sequence[ImageRow], keys: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Id": [row.id for row in rows],
             "split": [row.split for row in rows],
             "Target": [format_labels(row.labels or ()) for row in rows],
             "Identity": [row.identity or "" for row in rows],
+            "Pixels": list(keys),
         }
     )

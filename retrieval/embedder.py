@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from atlas.core.errors import Stage, UserError
-from atlas.core.files import content_hash, json_text, read_json, write_json
+from atlas.core.files import content_hash, json_text, write_json
+from atlas.core.result_folder import read_json
 from atlas.inference.runner import Runner
 from atlas.inference.runtimes import open_runner
 from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from atlas.core.errors import DataError, MissingStageError, Stage, UserError
-from atlas.core.files import read_json, write_json
+from atlas.core.files import write_json
+from atlas.core.result_folder import read_json
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import native_size_px
 from atlas.inference import openvino_runner

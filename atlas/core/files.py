@@ -1,28 +1,39 @@
-"""Functions that write files safely: a killed run leaves no broken file.
+"""Functions that write files safely: a killed run or a power cut leaves no broken file.
 
 Equal work gives equal bytes.
 """
 
-import glob
+import ctypes
+import errno
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.core.errors import MissingStageError, Stage, UserError
+from atlas.core.errors import UserError
 
 LEFT_OVER_SECONDS = 24 * 3600
+FULL_BELOW_BYTES = 1 << 20  # a disk with less room counts as full after an error
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h and linux/fs.h
+
+MANY_FILES = 200
 
 _unfinished: set[Path] = set()  # temporary paths that threads of this process are writing
+_filling: set[Path] = set()  # folders for `put_in_place`
 
 AnyPath: TypeAlias = str | os.PathLike[str]  # the type of paths in public functions
 
@@ -37,111 +48,148 @@ class InFolder(os.PathLike[str]):
 
 
 @contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
+def written_beside(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and rename it to `path` when the block succeeds.
 
     The temporary path has the same ending. If the block raises, the older file stays.
+
+    Args:
+        path: The file.
+        durable: Whether the file must survive a power cut as soon as this function returns. A cache
+            need not: a file that is damaged is computed again.
+
+    Raises:
+        OSError: The file cannot be written, for example because the disk is full. The error names
+            the file, also if a library reported the problem in another way.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    beside = path.with_name(f".{path.stem}.{_owner()}.part{path.suffix}")
+    # A folder that is being filled is written to the disk as a whole.
+    durable = durable and _filling.isdisjoint(beside.absolute().parents)
     try:
         _unfinished.add(beside)
-        yield beside
-        os.replace(beside, path)
+        with _naming(path, beside):
+            yield beside
+            if durable:
+                sync_file(beside)
+            os.replace(beside, path)
+            if durable:
+                sync_folder(path.parent)
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         _unfinished.discard(beside)
 
 
-def check_replaceable(folder: Path, *, holds: str) -> None:
-    """Check that `folder` may be replaced, before long work starts.
-
-    A folder may be replaced if it does not exist, is empty, or holds the file `holds`, which an
-    earlier run has written.
-
-    Raises:
-        UserError: The folder holds something else.
-    """
-    if folder.is_dir() and ((folder / holds).is_file() or not any(folder.iterdir())):
-        return
-    if folder.exists():
-        what = f"it holds no {holds}" if folder.is_dir() else "it is not a folder"
-        raise UserError(
-            f"{folder} exists and was not written by this command ({what}); "
-            "choose another name with --out"
-        )
-
-
 @contextmanager
-def folder_written_beside(folder: Path, *, holds: str) -> Iterator[Path]:
-    """Yield a temporary folder that replaces `folder` when the block succeeds.
+def temporary_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside `folder`, which is removed at the end of the block.
 
-    This is `written_beside` for a folder. An existing folder is replaced only if
-    `check_replaceable` allows it.
+    Its name says which process it belongs to, so `sweep` removes it if that process is killed.
     """
-    folder = folder.resolve()
-    check_replaceable(folder, holds=holds)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_left_over(folder.parent, f".{glob.escape(folder.name)}.*.part")
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(beside, ignore_errors=True)
+    beside = folder.with_name(f".{folder.name}.{_owner()}.part")
     try:
         _unfinished.add(beside)
-        beside.mkdir()
-        yield beside
-        _put_in_place(beside, folder)
+        with being_filled(beside), _naming(folder, beside):
+            yield beside
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         _unfinished.discard(beside)
 
 
 @contextmanager
-def folder_filled_beside(folder: Path, *, holds: str, key: str) -> Iterator[Path]:
-    """Yield a temporary folder like `folder_written_beside`, but keep it when the run is stopped.
-
-    The next run with the same key receives the same folder with the files that are already in it.
-    Use it for work that takes minutes and writes many files.
-
-    Args:
-        folder: The folder that the temporary one replaces.
-        holds: See `check_replaceable`.
-        key: What the content is made from. A run with another key starts with an empty folder.
-    """
-    folder = folder.resolve()
-    check_replaceable(folder, holds=holds)
-    beside = folder.with_name(f".{folder.name}.{key}.part")
+def being_filled(beside: Path) -> Iterator[None]:
+    """Create a folder whose files need not be on the disk before `put_in_place` is called."""
     beside.mkdir(parents=True, exist_ok=True)
-    os.utime(beside)
-    remove_left_over(folder.parent, f".{glob.escape(folder.name)}.*.part")
-    yield beside
-    _put_in_place(beside, folder)
+    _filling.add(beside.absolute())
+    try:
+        yield
+    finally:
+        _filling.discard(beside.absolute())
 
 
-def remove_left_over(folder: Path, pattern: str) -> None:
-    """Remove temporary files and folders that killed runs have left.
+def put_in_place(beside: Path, folder: Path) -> None:
+    """Make `beside` the new `folder`, and remove what `folder` was before.
 
-    Only paths that nobody has changed for a day are removed, because another process may be writing
-    the same file now.
+    All files of `beside` are written to the disk first. On Linux, the two folders are exchanged in
+    one step, so that at every moment there is either the old or the new one. Elsewhere there is a
+    short moment without the folder; `restore` puts the old folder back if the process ends then.
     """
-    for path in folder.glob(pattern):
+    _sync_all(beside)
+    if not folder.exists():
+        os.replace(beside, folder)
+    elif not _exchanged(beside, folder):
+        old = folder.with_name(f".{folder.name}.{_owner()}.old")
+        os.replace(folder, old)
         try:
-            if time.time() - path.stat().st_mtime < LEFT_OVER_SECONDS:
-                continue
-        except FileNotFoundError:
-            continue  # another process has just finished it
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+            os.replace(beside, folder)
+        except BaseException:
+            if not folder.exists():
+                os.replace(old, folder)
+            raise
+        sync_folder(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
+        return
+    sync_folder(folder.parent)
+    shutil.rmtree(beside, ignore_errors=True)  # the old folder, if they were exchanged
+
+
+def restore(folder: Path) -> None:
+    """Put back the folder that a process was replacing when it ended, if there is one."""
+    if os.path.lexists(folder) or not folder.parent.is_dir():
+        return
+    for old in sorted(_beside(folder, ".old")):
+        if _is_left_over(old):
+            with suppress(OSError):
+                os.replace(old, folder)
+            return
+
+
+def sweep(path: Path) -> None:
+    """Remove temporary files and folders that killed processes have left beside `path`.
+
+    The name of a temporary file says which process on which computer writes it. If that process
+    does not exist any more, the file is removed. A file of another computer is removed if nobody
+    has changed it for a day.
+    """
+    for ending in (".part", f".part{path.suffix}", ".old"):
+        for beside in _beside(path, ending):
+            if _is_left_over(beside):
+                _remove(beside)
+
+
+def sweep_folder(folder: Path) -> None:
+    """Remove all temporary files that killed processes have left directly in `folder`."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if path.name.startswith(".") and ".part" in path.name and _is_left_over(path):
+                _remove(path)
 
 
 def remove_unfinished() -> None:
     """Remove the temporary files of this process, which is about to end."""
     for path in tuple(_unfinished):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def sync_file(path: Path) -> None:
+    """Return when the content of a file is on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        _sync(number)
+    finally:
+        os.close(number)
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names in a folder are on the disk, if the system can do so."""
+    with suppress(OSError):  # Windows cannot open folders
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            _sync(number)
+        finally:
+            os.close(number)
 
 
 def json_text(value: Any) -> str:
@@ -154,24 +202,13 @@ def json_text(value: Any) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as JSON, see `json_text`."""
-    with written_beside(path) as beside:
-        beside.write_text(json_text(value), encoding="utf-8")
+    write_bytes(path, json_text(value).encode(errors="surrogateescape"))
 
 
-def read_json(path: Path, stage: Stage | None = None) -> Any:
-    """Return the value of a JSON file.
-
-    Raises:
-        MissingStageError: The file does not exist. The text names the command of `stage`.
-        UserError: The file is damaged.
-    """
-    if not path.exists():
-        raise MissingStageError(path, stage)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        again = f"; write it again with  {stage.command}" if stage else ""
-        raise UserError(f"{path} is damaged ({error}){again}") from error
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a file, see `written_beside`."""
+    with written_beside(path, durable=durable) as beside:
+        beside.write_bytes(content)
 
 
 def content_hash(*parts: str | bytes | NDArray[Any]) -> str:
@@ -185,28 +222,138 @@ def content_hash(*parts: str | bytes | NDArray[Any]) -> str:
             digest.update(f"{part.dtype.str}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).data)
         else:
-            digest.update(part.encode() if isinstance(part, str) else part)
+            digest.update(part.encode(errors="surrogateescape") if isinstance(part, str) else part)
         digest.update(b"\0")
     return digest.hexdigest()[:16]
 
 
-def _put_in_place(beside: Path, folder: Path) -> None:
-    if not folder.exists():
-        os.replace(beside, folder)
+def _owner() -> str:
+    """Return a text for names of temporary files: the computer, the process and a random number."""
+    return f"{_computer()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+@cache
+def _computer() -> str:
+    """Return 8 hex digits for this computer or container, in which process numbers are unique."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        space = 0
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
+def _beside(path: Path, ending: str) -> list[Path]:
+    """Return the temporary paths of `path` with this ending."""
+    start = f".{path.stem if '.' in ending[1:] else path.name}."
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return []
+    return [
+        path.with_name(name)
+        for name in names
+        if name.startswith(start) and name.endswith(ending) and len(name) > len(start + ending)
+    ]
+
+
+def _is_left_over(path: Path) -> bool:
+    """Return whether no process writes this temporary path any more."""
+    owner = re.search(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.(?:part|old)", path.name)
+    if owner and owner[1] == _computer():
+        return not _is_alive(int(owner[2]))
+    try:
+        return time.time() - path.stat().st_mtime >= LEFT_OVER_SECONDS
+    except OSError:
+        return False  # another process has just finished it
+
+
+def _is_alive(pid: int) -> bool:
+    if pid == os.getpid():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two names in one step, and return whether the system can do so."""
+    rename = getattr(_libc(), "renameat2", None)
+    if rename is None:
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    if rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM):
+        return False  # for example, a network file system
+    raise OSError(number, os.strerror(number), str(other))
+
+
+@cache
+def _libc() -> Any:
+    return ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+
+
+def _sync_all(folder: Path) -> None:
+    """Return when a folder and everything in it is on the disk."""
+    paths = list(folder.rglob("*"))
+    if len(paths) > MANY_FILES and hasattr(os, "sync"):
+        os.sync()  # which takes less time than thousands of calls for single files
         return
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old.part")
-    os.replace(folder, old)
+    for path in (*paths, folder):
+        if path.is_dir():
+            sync_folder(path)
+        elif path.is_file():
+            sync_file(path)
+
+
+def _sync(number: int) -> None:
     try:
-        os.replace(beside, folder)
-    except BaseException:
-        if not folder.exists():
-            os.replace(old, folder)
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # it has no disk
+            raise
+
+
+@contextmanager
+def _naming(path: Path, beside: Path) -> Iterator[None]:
+    """Raise errors of the disk as OSError with the name of the file that the user knows.
+
+    Libraries report a full disk in many ways, often without the name of the file.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None and (full := _full_disk(path)):
+            raise full from error
+        if error.filename in (None, "", str(beside)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    _unfinished.add(old)
-    try:
-        shutil.rmtree(old)
-    finally:
-        _unfinished.discard(old)
+    except UserError:
+        raise
+    except Exception as error:
+        if full := _full_disk(path):
+            raise full from error
+        raise
+
+
+def _full_disk(path: Path) -> OSError | None:
+    with suppress(OSError):
+        if shutil.disk_usage(path.parent).free < FULL_BELOW_BYTES:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    return None
 
 
 def _plain(value: Any) -> Any:

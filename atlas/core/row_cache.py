@@ -1,47 +1,80 @@
-"""The row cache: rows of equal shape in HDF5 files. Each row is computed once and found by its id.
+"""The row cache: rows of equal shape in row files. Each row is computed once and found by its id.
 
 The row cache keeps images, embeddings, hashes and registration scores. A row is identified by its
 id and its key; the key says what the row was made from. Later calls add files for new rows,
 wherever their ids stand in the list. Each file is written under a temporary name and renamed when
 it is complete, while the rows of the next file are computed. A killed run therefore loses at most
 the file whose rows are being computed and the file that is being written, and never leaves a
-broken file.
+broken file. Every row is compared with its checksum when it is read. A damaged file is removed, and
+its rows are computed again.
 
 Axis N: rows.
 """
 
+import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.core.files import content_hash, json_text, remove_left_over, written_beside
+from atlas.core.checksums import checksum
+from atlas.core.errors import UserError
+from atlas.core.files import content_hash, json_text, sweep_folder
 from atlas.core.progress import Progress, progress
+from atlas.core.row_file import (
+    ROWS,
+    DamagedFileError,
+    RowFile,
+    open_row_file,
+    write_row_file,
+)
 from atlas.core.timing import stage
 
 LOGGER = logging.getLogger(__name__)
 ROWS_PER_FILE = 1000
 FILE_BYTES = 32 * 2**20
 CACHE_NAME = "store"
+HEALED_CACHES = 5  # how often a function is called again, once for each damaged cache
 _own_files: set[Path] = set()  # files that this process wrote, and not an earlier run
 
 
+class DamagedCacheError(UserError):
+    """Rows that were stored cannot be read, and their files were removed.
+
+    `healed` calls a function again after this error, and a user can run the same command again.
+
+    Args:
+        folder: The folder of the row cache.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(
+            f"{folder}: damaged files of this cache were removed; run the same command again"
+        )
+
+    def __reduce__(self) -> tuple[type["DamagedCacheError"], tuple[Path]]:
+        """Return what another process needs to rebuild this error."""
+        return type(self), (self.folder,)
+
+
 class StoredRow(NamedTuple):
-    """The file and offset of a row, and the hash of its content."""
+    """The file of a row, its position in the file, and its checksum."""
 
     path: Path
     offset: int
     row_hash: str
 
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 IdAndKey: TypeAlias = tuple[str, str]
 MakeRows: TypeAlias = Callable[[Sequence[str]], NDArray[Any]]
 OnStored: TypeAlias = Callable[[Mapping[str, StoredRow]], None]
@@ -68,6 +101,7 @@ class RowCache:
 
         Raises:
             KeyError: An id has no row, or there are no ids.
+            DamagedCacheError: A file is damaged. All damaged files of the folder are removed.
         """
         wanted: defaultdict[Path, list[tuple[int, int]]] = defaultdict(list)
         for n, image_id in enumerate(ids):
@@ -76,7 +110,11 @@ class RowCache:
         if not wanted:
             raise KeyError("no ids were given")
         with stage("reading rows", items=len(ids)):
-            return _read_rows(wanted, len(ids))
+            try:
+                return _read_rows(wanted, len(ids), [self.rows[i].row_hash for i in ids])
+            except (DamagedFileError, FileNotFoundError) as error:
+                remove_damaged(self.folder)
+                raise DamagedCacheError(self.folder) from error
 
     def only(self, ids: Sequence[str]) -> "RowCache":
         """Return the cache of these ids alone, which is quick to send to another process.
@@ -104,12 +142,50 @@ def cache_folder(out: Path) -> Path:
     return out.parent / CACHE_NAME
 
 
+def remove_damaged(folder: Path) -> None:
+    """Remove all damaged files of a row cache, after reading every row."""
+    for path in folder.glob("part-*.h5"):
+        try:
+            file = open_row_file(path)
+            _rows_in(file)
+            file.rows()
+        except FileNotFoundError:
+            continue
+        except DamagedFileError:
+            path.unlink(missing_ok=True)
+
+
+def healed(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Decorate a function that uses row caches: if one was damaged, call the function again.
+
+    Its other work is in the caches, so only the rows of the damaged files are computed again.
+    """
+
+    @wraps(function)
+    def again(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        for _ in range(HEALED_CACHES):
+            try:
+                return function(*args, **kwargs)
+            except DamagedCacheError as error:
+                LOGGER.warning(f"{error.folder}: damaged rows are computed again")
+        return function(*args, **kwargs)
+
+    return again
+
+
 def rows_that_fit(row_bytes: int) -> int:
     """Return the number of rows of a file, which may not exceed FILE_BYTES.
 
     Two files are held in memory at the same time.
     """
     return max(1, min(ROWS_PER_FILE, FILE_BYTES // row_bytes))
+
+
+def stored_rows(folder: Path, names: Iterable[IdAndKey], *, provenance: dict[str, Any]) -> RowCache:
+    """Return the cache of those ids and keys whose rows are stored; nothing is computed."""
+    known = _stored_in(folder, provenance)
+    rows = {image_id: known[image_id, key] for image_id, key in names if (image_id, key) in known}
+    return RowCache(folder=folder, ids=tuple(rows), provenance=provenance, rows=rows)
 
 
 def fill_rows(
@@ -142,7 +218,7 @@ def fill_rows(
             from any thread.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    remove_left_over(folder, ".part-*.part.h5")
+    sweep_folder(folder)
     names = zip(ids, [""] * len(ids) if keys is None else keys, strict=True)
     known = _stored_in(folder, provenance)
     rows: dict[str, StoredRow] = {}
@@ -243,27 +319,26 @@ def _made(
 
 
 def _stored_in(folder: Path, provenance: dict[str, Any]) -> dict[IdAndKey, StoredRow]:
-    """Return the rows of all valid files, and remove files that are truncated or out of date."""
+    """Return the rows of all valid files, and remove files that are damaged or out of date."""
     known: dict[IdAndKey, StoredRow] = {}
+    wanted = json.loads(json_text(provenance))
     for path in sorted(folder.glob("part-*.h5")):
         try:
-            known |= _rows_in(path, json_text(provenance))
-        except (OSError, KeyError):
-            path.unlink(missing_ok=True)
+            file = open_row_file(path)
+            if file.provenance == wanted:
+                known |= _rows_in(file)
+                continue
+        except DamagedFileError:
+            LOGGER.warning(f"{path} was damaged; its rows are computed again")
+        except FileNotFoundError:
+            continue  # another process has removed it
+        path.unlink(missing_ok=True)
     return known
 
 
-def _rows_in(path: Path, provenance: str) -> dict[IdAndKey, StoredRow]:
-    """Return the rows of a file.
-
-    Raises OSError or KeyError if the file is broken or has another provenance.
-    """
-    with h5py.File(path, "r") as file:
-        if str(file.attrs["provenance"]) != provenance:
-            raise KeyError(provenance)
-        columns = [[text.decode() for text in file[c][:]] for c in ("ids", "keys", "hashes")]
-    ids, keys, hashes = columns
-    return _placed(path, list(zip(ids, keys, strict=True)), hashes)
+def _rows_in(file: RowFile) -> dict[IdAndKey, StoredRow]:
+    ids, keys, hashes = (file.texts(name) for name in ("ids", "keys", "hashes"))
+    return _placed(file.path, list(zip(ids, keys, strict=True)), hashes)
 
 
 def _placed(
@@ -275,27 +350,28 @@ def _placed(
     }
 
 
-def _read_rows(wanted: Mapping[Path, Sequence[tuple[int, int]]], count: int) -> NDArray[Any]:
+def _read_rows(
+    wanted: Mapping[Path, Sequence[tuple[int, int]]], count: int, hashes: Sequence[str]
+) -> NDArray[Any]:
     """Return rows from several files.
 
     Args:
-        wanted: For each file, pairs of (position in the result, offset in the file).
+        wanted: For each file, pairs of (position in the result, position in the file).
         count: The number of rows.
+        hashes: The checksum of each row of the result.
     """
     rows: NDArray[Any] | None = None
     for path, from_file in wanted.items():
-        with h5py.File(path, "r") as file:
-            stored = file["rows"]
-            if rows is None:
-                rows = np.empty((count, *stored.shape[1:]), stored.dtype)
-            # Indexing an h5py dataset by a list is a hundred times slower than this, and
-            # read_direct of a single row takes twice as long as the copy.
-            for n, offset, length in _runs(from_file):
-                if length == 1:
-                    rows[n] = stored[offset]
-                else:
-                    read, put = slice(offset, offset + length), slice(n, n + length)
-                    stored.read_direct(rows, read, put)
+        file = open_row_file(path)
+        stored = file.datasets[ROWS]
+        if rows is None:
+            rows = np.empty((count, *stored.shape[1:]), stored.type)
+        if max(at for _, at in from_file) >= stored.shape[0]:
+            raise DamagedFileError(path)
+        file.read_rows_into(rows, list(_runs(from_file)))
+        for n, _ in from_file:
+            if checksum(rows[n]) != hashes[n]:
+                raise DamagedFileError(path)
     assert rows is not None
     return rows
 
@@ -344,20 +420,12 @@ def _write_file(
     Two runs that write at the same time therefore never damage each other's files.
     """
     path = folder / f"part-{content_hash(*('|'.join(name) for name in names))}.h5"
-    with (
-        stage("writing rows", items=len(rows)),
-        written_beside(path) as beside,
-        h5py.File(beside, "w") as file,
-    ):
-        hashes = [content_hash(row) for row in rows]
-        for column, texts in zip(("ids", "keys"), zip(*names, strict=True), strict=True):
-            file[column] = np.array([text.encode() for text in texts], dtype="S")
-        file["hashes"] = np.array([text.encode() for text in hashes])
-        # Images are read one by one, so each image is a chunk; short rows are stored contiguously.
+    with stage("writing rows", items=len(rows)):
+        hashes = [checksum(row) for row in rows]
+        ids, keys = zip(*names, strict=True)
         # Rows are not compressed: the fastest codecs save a third of the space and make reading
         # three times slower, see benchmarks/store_reads.py.
-        chunks = (1, *rows.shape[1:]) if rows.ndim > 2 else None
-        file.create_dataset("rows", data=rows, chunks=chunks)
-        file.attrs["provenance"] = json_text(provenance)
+        texts = {"ids": ids, "keys": keys, "hashes": hashes}
+        write_row_file(path, rows, texts, provenance, durable=False)
     _own_files.add(path)
     return _placed(path, names, hashes)

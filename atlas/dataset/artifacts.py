@@ -6,20 +6,22 @@ and tables in CSV files.
 Axes: N items, D dimensions, K neighbours, C classes.
 """
 
-import json
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.core.errors import MissingStageError, Stage, UserError
-from atlas.core.files import json_text, written_beside
+from atlas.core.errors import Stage, UserError
+from atlas.core.files import written_beside
+from atlas.core.result_folder import check_result, read_result, update_contents
+from atlas.core.row_file import DamagedFileError, open_row_file, write_row_file
 
 # The relations of a test image to labelled images.
 SAME_IMAGE, SIBLING, NOVEL = "same_image", "sibling", "novel"
@@ -185,7 +187,8 @@ class Submission:
 
 def save_embeddings(path: Path, embeddings: EmbeddingSet) -> None:
     """Save embeddings to an HDF5 file."""
-    _save(path, embeddings.ids, embeddings.vectors_ND, embeddings.provenance)
+    ids = {"ids": embeddings.ids}
+    write_row_file(path, embeddings.vectors_ND, ids, embeddings.provenance)
 
 
 def load_embeddings(path: Path, stage: Stage | None = None) -> EmbeddingSet:
@@ -193,7 +196,7 @@ def load_embeddings(path: Path, stage: Stage | None = None) -> EmbeddingSet:
 
     Raises:
         MissingStageError: The file does not exist. The text names the command of `stage`.
-        UserError: The file is not one of this project.
+        DamagedFileError: The file is damaged, or is not a file of this project.
     """
     ids, rows, provenance = _load(path, stage)
     return EmbeddingSet(ids=ids, vectors_ND=rows, provenance=provenance)
@@ -201,7 +204,9 @@ def load_embeddings(path: Path, stage: Stage | None = None) -> EmbeddingSet:
 
 def save_probabilities(path: Path, probabilities: ProbabilitySet) -> None:
     """Save probabilities to an HDF5 file."""
-    _save(path, probabilities.ids, probabilities.probabilities_NC, probabilities.provenance)
+    ids = {"ids": probabilities.ids}
+    write_row_file(path, probabilities.probabilities_NC, ids, probabilities.provenance)
+    update_contents(path)  # predictions may be added to the folder of a finished run
 
 
 def load_probabilities(path: Path, stage: Stage | None = None) -> ProbabilitySet:
@@ -209,7 +214,7 @@ def load_probabilities(path: Path, stage: Stage | None = None) -> ProbabilitySet
 
     Raises:
         MissingStageError: The file does not exist. The text names the command of `stage`.
-        UserError: The file is not one of this project.
+        DamagedFileError: The file is damaged, or is not a file of this project.
     """
     ids, rows, provenance = _load(path, stage)
     return ProbabilitySet(ids=ids, probabilities_NC=rows, provenance=provenance)
@@ -226,10 +231,14 @@ def load_table(path: Path, stage: Stage | None = None) -> pd.DataFrame:
 
     Raises:
         MissingStageError: The file does not exist. The text names the command of `stage`.
+        DamagedFileError: The file was changed or damaged after it was written.
     """
-    if not path.exists():
-        raise MissingStageError(path, stage)
-    table = load_texts(path)
+    text = io.BytesIO(read_result(path, stage))
+    try:
+        table = _texts(text)
+    except (ValueError, csv.Error) as error:
+        again = f"; write it again with  {stage.command}" if stage else ""
+        raise DamagedFileError(path, f"is not a table of this project{again}") from error
     for column in table.columns.intersection(list(NUMBER_COLUMNS)):
         table[column] = pd.to_numeric(table[column]).astype(float)
     return table
@@ -238,7 +247,7 @@ def load_table(path: Path, stage: Stage | None = None) -> pd.DataFrame:
 def load_texts(path: Path) -> pd.DataFrame:
     """Return a CSV table of a user with every cell as text."""
     # Spreadsheets write a byte-order mark at the start.
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    return _texts(path)
 
 
 def load_matches(path: Path, stage: Stage | None = None) -> Matches:
@@ -259,28 +268,21 @@ def load_leaks(path: Path, stage: Stage | None = None) -> LeakReport:
     return LeakReport(table=load_table(path, stage=stage))
 
 
-def _save(
-    path: Path, ids: tuple[str, ...], rows: NDArray[np.float32], provenance: dict[str, Any]
-) -> None:
-    with written_beside(path) as beside, h5py.File(beside, "w") as file:
-        file["ids"] = np.array([image_id.encode() for image_id in ids])
-        file["rows"] = rows
-        file.attrs["provenance"] = json_text(provenance)
+def _texts(source: Path | io.BytesIO) -> pd.DataFrame:
+    return pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig")
 
 
 def _load(
     path: Path, stage: Stage | None
 ) -> tuple[tuple[str, ...], NDArray[np.float32], dict[str, Any]]:
-    if not path.exists():
-        raise MissingStageError(path, stage)
+    check_result(path, stage)
     try:
-        with h5py.File(path, "r") as file:
-            ids = tuple(name.decode() for name in file["ids"][:])
-            rows = np.asarray(file["rows"][:], np.float32)
-            return ids, rows, json.loads(file.attrs["provenance"])
-    except (OSError, KeyError) as error:
+        file = open_row_file(path)
+        rows = np.asarray(file.rows(), np.float32)
+        return tuple(file.texts("ids")), rows, file.provenance
+    except DamagedFileError as error:
         again = f"; write it again with  {stage.command}" if stage else ""
-        raise UserError(f"{path} is not a file of this project{again}") from error
+        raise DamagedFileError(path, f"{error.how}{again}") from error
 
 
 def _require_a_row_each(ids: tuple[str, ...], rows: NDArray[Any], what: str) -> None:

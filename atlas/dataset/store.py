@@ -21,9 +21,10 @@ from atlas.core.row_cache import OnStored, RowCache, StoredRow, fill_rows, rows_
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.coherence import LEAST_SCORE, coherence_scores
+from atlas.dataset.file_keys import FileKeys
 from atlas.dataset.image_files import data_folder, said_of_file
 from atlas.dataset.images import ImageProblem, read_field
-from atlas.dataset.manifest import ImageRow, Manifest
+from atlas.dataset.manifest import Manifest
 from atlas.dataset.spec import AtlasSpec
 
 LOGGER = logging.getLogger(__name__)
@@ -105,11 +106,13 @@ def fill_store(
         DataError: Files cannot be read. All of them are listed.
     """
     scores: Scores = {}
+    keys = FileKeys(manifest.rows, folder)
 
     def make_rows(ids: Sequence[str]) -> NDArray[np.uint8]:
         fields, problems = _decode(manifest, ids, size_px, scores, require_wanted)
         if problems:
             raise DataError(str(_data_folder(manifest)), _every_problem(manifest, size_px))
+        keys.require_unchanged([manifest.by_id[image_id] for image_id in ids])
         return fields
 
     cache = fill_rows(
@@ -118,10 +121,11 @@ def fill_store(
         make_rows,
         provenance=_provenance(manifest, size_px),
         description="decoding",
-        keys=[fingerprint(row) for row in manifest.rows],
+        keys=keys,
         rows_per_file=rows_that_fit(len(manifest.spec.channels) * size_px**2),
         on_stored=on_stored,
     )
+    keys.keep()
     store = ImageStore(cache=cache, channels=manifest.spec.channels, size_px=size_px)
     if _may_be_mixed_up(manifest.spec) and store.ids:
         _report_disagreements(store, scores, require_wanted)
@@ -168,12 +172,6 @@ def read_images(manifest: Manifest, ids: Sequence[str], *, size_px: int) -> NDAr
     if problems:
         raise DataError(str(_data_folder(manifest)), problems)
     return fields
-
-
-def fingerprint(row: ImageRow) -> str:
-    """Return a text that changes when a file of an image changes, without reading the files."""
-    stats = [file.stat() for file in row.files]
-    return "".join(f"|{stat.st_size},{stat.st_mtime_ns}" for stat in stats)
 
 
 def _report_disagreements(

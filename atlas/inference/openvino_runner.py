@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.core.errors import UserError
-from atlas.core.files import content_hash, folder_written_beside
+from atlas.core.errors import Stage, UserError
+from atlas.core.files import content_hash
+from atlas.core.result_folder import check_result, folder_written_beside, read_result
 from atlas.core.timing import stage
 from atlas.inference.settings import Precision
 
@@ -48,10 +49,12 @@ class OpenVinoRunner:
     """Run batches, several at a time, of the shape for which the model in `folder` was exported.
 
     Raises:
+        DamagedFileError: The model was changed or damaged after it was written.
         UserError: The model cannot be read.
     """
 
     def __init__(self, folder: Path, precision: Precision) -> None:
+        check_model(folder, Stage.INDEX)
         hints = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "PERFORMANCE_HINT": "THROUGHPUT",
@@ -165,7 +168,13 @@ def quantise(
 
 def model_hash(folder: Path) -> str:
     """Return a hash of the files of an exported model."""
-    return content_hash(*((folder / name).read_bytes() for name in (MODEL_FILE, WEIGHTS_FILE)))
+    return content_hash(*(read_result(folder / name) for name in (MODEL_FILE, WEIGHTS_FILE)))
+
+
+def check_model(folder: Path, stage: Stage | None = None) -> None:
+    """Compare the files of an exported model with their checksums, see `check_result`."""
+    for name in (MODEL_FILE, WEIGHTS_FILE):
+        check_result(folder / name, stage)
 
 
 def _in_a_line(error: Exception) -> str:
@@ -190,7 +199,7 @@ def _core() -> Any:
 
 def _save(model: Any, folder: Path) -> None:
     _number_names(model)
-    with folder_written_beside(folder, holds=MODEL_FILE) as beside:
+    with folder_written_beside(folder, written_by="build_index") as beside:
         _openvino().save_model(model, str(beside / MODEL_FILE), compress_to_fp16=False)
 
 

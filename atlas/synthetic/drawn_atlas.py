@@ -18,9 +18,10 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, UserError
-from atlas.core.files import content_hash, folder_written_beside, json_text
+from atlas.core.files import content_hash, json_text
 from atlas.core.processes import workers_ignore_interrupts
 from atlas.core.progress import progress
+from atlas.core.result_folder import folder_written_beside
 from atlas.dataset.artifacts import load_texts
 from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
 from atlas.dataset.labels import label_problems
@@ -187,7 +188,7 @@ def _write(
     texts: Mapping[str, str],
 ) -> DrawnAtlas:
     tables = _tables(train, test)
-    with folder_written_beside(folder, holds="drawn.json") as beside:
+    with folder_written_beside(folder, written_by="draw_atlas") as beside:
         for split in ("train", "test"):
             (beside / split).mkdir()
         pixels = _draw_all([*train, *test], beside, size_px, jobs)

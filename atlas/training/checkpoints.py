@@ -5,6 +5,7 @@ Averaging Weights Leads to Wider Optima (2018), algorithm 1; the third of HPA 20
 ten checkpoints.
 """
 
+import io
 import math
 import time
 from collections.abc import Iterable
@@ -19,12 +20,15 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 from torch.utils.data import DataLoader
 
-from atlas.core.files import written_beside
+from atlas.core.checksums import DIGITS, checksum
+from atlas.core.files import write_bytes
+from atlas.core.row_file import DamagedFileError
 from atlas.training.loaders import EpochBatches, Sample, seed_of
 from atlas.training.precision import own_precision
 from atlas.training.settings import TrainingSettings
 from atlas.training.weights import load_weights, save_weights
 
+CHECKSUM_MARK = b"atlas checksum "
 AVERAGED_FILE, BEST_FILE, LAST_FILE = "averaged.ckpt", "best.ckpt", "last.ckpt"
 
 
@@ -150,10 +154,40 @@ class WrittenBeside(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint."""
-        # The file is opened here, because torch would write the name of a path into the archive.
-        with written_beside(Path(path)) as beside, beside.open("wb") as file:
-            torch.save(checkpoint, file)
+        """Write a checkpoint, followed by its checksum."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        digest = checksum(content.getbuffer())
+        content.seek(0, io.SEEK_END)
+        content.write(CHECKSUM_MARK + digest.encode())
+        write_bytes(Path(path), content.getvalue())
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint, see `load_checkpoint`."""
+        return load_checkpoint(Path(path), map_location=map_location)
+
+
+def load_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
+    """Return the content of a checkpoint.
+
+    torch ignores the checksums inside its files, so a checksum follows the content.
+
+    Raises:
+        DamagedFileError: The file does not have its checksum.
+    """
+    content = memoryview(path.read_bytes())
+    archive, after = (
+        content[: -len(CHECKSUM_MARK) - DIGITS],
+        content[-len(CHECKSUM_MARK) - DIGITS :],
+    )
+    if after != CHECKSUM_MARK + checksum(archive).encode():
+        raise DamagedFileError(path)
+    stored: dict[str, Any] = torch.load(
+        io.BytesIO(archive), map_location=map_location, weights_only=True
+    )
+    return stored
 
 
 def _epochs(training: TrainingSettings) -> range:

@@ -15,8 +15,9 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from torch.utils.data import DataLoader
 
 from atlas.core.errors import UserError
-from atlas.core.files import json_text, remove_left_over, written_beside
+from atlas.core.files import json_text, sweep_folder, write_bytes
 from atlas.core.parallel import keep_freed_memory
+from atlas.core.row_file import DamagedFileError
 from atlas.dataset.manifest import Manifest
 from atlas.training.callbacks import EpochMeans, EpochTable, EventFiles, EveryStep, MetricsTable
 from atlas.training.checkpoints import (
@@ -26,6 +27,7 @@ from atlas.training.checkpoints import (
     EpochWeights,
     WrittenBeside,
     averaged_checkpoint,
+    load_checkpoint,
 )
 from atlas.training.epoch_progress import EpochProgress
 from atlas.training.layers import ChannelStatistics
@@ -91,7 +93,7 @@ def fit(
             if done:
                 LOGGER.info(done.text(training.epochs))
             _check_machine(training, batches=len(train_loader))
-            remove_left_over(checkpoints, ".*.part.*")
+            sweep_folder(checkpoints)
             written = Checkpoints(
                 checkpoints, monitor=monitor, mode=mode, minutes=checkpoint_minutes
             )
@@ -133,13 +135,17 @@ def claim_folder(folder: Path, settings: Any) -> None:
         UserError: The folder holds a run with other settings. The text names the differences.
     """
     path, text = folder / SETTINGS_FILE, json_text(settings)
-    if not path.exists():
-        with written_beside(path) as beside:
-            beside.write_text(text, encoding="utf-8")
+    there = path.read_bytes() if path.exists() else b""
+    if not there:  # an empty file is what a power cut can leave
+        write_bytes(path, text.encode())
         return
-    there = path.read_text(encoding="utf-8")
-    if there != text:
-        changes = ", ".join(differences(json.loads(there), json.loads(text)))
+    if there != text.encode():
+        try:
+            changes = ", ".join(differences(json.loads(there), json.loads(text)))
+        except (ValueError, RecursionError):
+            raise DamagedFileError(
+                path, f"is damaged; remove {folder} and train again, or restore the file"
+            ) from None
         raise UserError(
             f"{folder} holds a run with other settings ({changes}); "
             "use the same settings, choose another --out, or remove that folder"
@@ -162,10 +168,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UserError: The file is damaged.
     """
     try:
-        stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return load_checkpoint(path)
     except Exception as error:  # torch raises many types of exceptions for a damaged file
-        raise UserError(f"{path} is damaged; remove its folder and train again") from error
-    return stored
+        raise DamagedFileError(path, "is damaged; remove its folder and train again") from error
 
 
 def last_checkpoint(folder: Path) -> Path:

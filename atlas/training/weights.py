@@ -4,27 +4,28 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import nn
 
 from atlas.core.errors import UserError
-from atlas.core.files import content_hash, written_beside
+from atlas.core.files import content_hash, write_bytes
+from atlas.core.result_folder import read_result
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
     """Save the parameters and buffers of a module. If the run is killed, the older file stays."""
-    with written_beside(path) as beside:
-        save_file(_state(module), beside)
+    write_bytes(path, save(_state(module)))
 
 
 def load_weights(path: Path, module: nn.Module) -> None:
     """Load weights into a module in place.
 
     Raises:
-        UserError: The file is damaged or belongs to another network.
+        DamagedFileError: The file was changed or damaged after it was written.
+        UserError: The file belongs to another network.
     """
     try:
-        module.load_state_dict(load_file(path))
+        module.load_state_dict(load(read_result(path)))
     except (SafetensorError, RuntimeError, OSError) as error:
         raise UserError(f"{path} are not the weights of this network ({_first(error)})") from error
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from atlas.core.errors import Stage
-from atlas.core.files import read_json
+from atlas.core.result_folder import read_json
 from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_test
 from index.index_folder import INDEX_FILE
 
@@ -19,6 +19,7 @@ CALIBRATION_FILE = "calibration.json"
 LEAKS_FILE = "leaks.csv"
 MATCHES_FILE = "matches.csv"
 REPORT_FILE = "report.html"  # also of a submission
+SOURCE_FILE = "made_from.json"  # the tables that claims were made from
 # The files of a submission.
 ORIGINS_FILE = "origins.csv"
 SUBMISSION_FILE = "submission.csv"

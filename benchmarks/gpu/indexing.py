@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from atlas.core.files import folder_written_beside
+from atlas.core.result_folder import folder_written_beside
 from atlas.core.row_cache import CACHE_NAME
 from atlas.core.timing import StageCost, costs, recorded
 from atlas.dataset.manifest import read_manifest
@@ -26,7 +26,6 @@ from benchmarks.gpu.part import Work
 from benchmarks.untrained import untrained_embedder
 from index.index_folder import EMBEDDER_FOLDER
 from retrieval.embedder import load_embedder, save_embedder
-from retrieval.embedder_folder import EMBEDDER_FILE
 from retrieval.embedding import embed_store
 
 RUNTIME = RuntimeOptions(runtime="torch")  # in the precision that the machine takes by itself
@@ -38,7 +37,7 @@ def run(work: Work) -> None:
     embedder, run_folder = work.folder / "untrained", work.folder / "indexing"
     channels = manifest.spec.channels
     made = untrained_embedder(channels, size_px(work), backbone_name=backbone_name(work))
-    with folder_written_beside(embedder, holds=EMBEDDER_FILE) as folder:
+    with folder_written_beside(embedder, written_by="untrained") as folder:
         save_embedder(folder, made)
     with work.timed("checking the precision, and warming up"):
         build(data, embedder, run_folder)

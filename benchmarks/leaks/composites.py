@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.core.files import folder_written_beside
+from atlas.core.result_folder import folder_written_beside
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.images import read_field
 from atlas.dataset.manifest import read_manifest
@@ -24,7 +24,7 @@ def write_composites(data: Path, out: Path) -> None:
     """`out/images/ID.png` of every image of an atlas, and `out/images.csv` (Id, split)."""
     manifest = read_manifest(data)
     spec = manifest.spec
-    with folder_written_beside(out, holds=TABLE) as folder:
+    with folder_written_beside(out, written_by="composites") as folder:
         (folder / "images").mkdir()
         for row in manifest.rows:
             rgb = composite(read_field(row.files, spec.channels), spec.channels)

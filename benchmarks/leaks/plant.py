@@ -15,7 +15,8 @@ import tyro
 
 from atlas.cli.console import errors_in_one_line
 from atlas.core.errors import UserError
-from atlas.core.files import folder_written_beside, read_json, write_json
+from atlas.core.files import write_json
+from atlas.core.result_folder import folder_written_beside, read_json
 from atlas.dataset.artifacts import NOVEL, SAME_IMAGE, SIBLING, load_table, save_table
 from atlas.dataset.manifest import ImageRow
 from atlas.dataset.spec import AtlasSpec
@@ -83,7 +84,7 @@ def plant_atlas(
     else:
         planted = list(copies(source, hardness, share))
         kept = source.test_ids(NOVEL)
-    with folder_written_beside(out, holds=PLANTED_FILE) as folder:
+    with folder_written_beside(out, written_by="plant") as folder:
         counts = write_atlas(folder, source, planted, kept)
         write_json(folder / PLANTED_FILE, {"settings": stated, "counts": counts})
     return counts

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.core.errors import UserError
-from atlas.core.files import folder_written_beside, read_json, write_json
+from atlas.core.files import write_json
+from atlas.core.result_folder import folder_written_beside, read_json
 from atlas.dataset.artifacts import NOVEL, load_texts, save_table
 from atlas.dataset.tables import TABLES
 from benchmarks.leaks.plant import copy_files
@@ -32,7 +33,7 @@ def sample_atlas(data: Path, out: Path, *, labelled: int, seed: int) -> None:
         return
     kept = set(source.order(source.gallery, "sample")[:labelled])
     novel = set(source.order(source.test_ids(NOVEL), "sample")[:labelled])
-    with folder_written_beside(out, holds=SAMPLE_FILE) as folder:
+    with folder_written_beside(out, written_by="sample") as folder:
         if (data / "atlas.toml").exists():
             shutil.copyfile(data / "atlas.toml", folder / "atlas.toml")
         copy_files((row for row in source.manifest.rows if row.id in kept | novel), folder)

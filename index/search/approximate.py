@@ -17,7 +17,8 @@ import faiss
 import numpy as np
 
 from atlas.core.errors import Stage, UserError
-from atlas.core.files import read_json, write_json
+from atlas.core.files import write_json
+from atlas.core.result_folder import check_result, read_json
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from index.search.proposals import Positions, Vectors
 from index.search.vector_index import FlatIndex, VectorIndex, build_index
@@ -173,6 +174,7 @@ def load_search(folder: Path) -> FactoryProposals | None:
     if not (folder / ABOUT_FILE).exists():
         return None
     tuned = Tuned(**read_json(folder / ABOUT_FILE, stage=Stage.INDEX)["tuned"])
+    check_result(folder / SEARCH_FILE, Stage.INDEX)  # faiss has no checksums
     index = faiss.read_index(str(folder / SEARCH_FILE), faiss.IO_FLAG_MMAP_IFC)
     return FactoryProposals(index, tuned.parameters, tuned.proposals)
 

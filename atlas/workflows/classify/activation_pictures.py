@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from atlas.core.errors import UserError
-from atlas.core.files import check_replaceable, folder_written_beside
 from atlas.core.progress import tracked
+from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.dataset.artifacts import ProbabilitySet, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.report.picture_pairs import LookedAt, Truth, save_montage
@@ -63,13 +63,13 @@ def show_maps(data: Path, source: Path, out: Path, wanted: MapSettings) -> Shown
         MissingStageError: There is no classifier, or there are no probabilities of the images.
         UserError: An image or label does not exist.
     """
-    check_replaceable(out, holds=BOXES_FILE)
+    check_replaceable(out, "show_maps")
     manifest = read_manifest(data)
     asked = open_classifiers(source, manifest)
     ids_by_label = chosen_images(wanted, source, asked, manifest)
     rows: list[tuple[object, ...]] = []
     maps = empty = 0
-    with folder_written_beside(out, holds=BOXES_FILE) as beside:
+    with folder_written_beside(out, written_by="show_maps") as beside:
         for label, ids in tracked(ids_by_label.items(), "drawing maps", unit="labels"):
             found = _look(label, ids, asked, manifest, wanted)
             name = manifest.spec.labels[label]

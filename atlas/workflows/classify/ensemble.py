@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
-from atlas.core.files import AnyPath, InFolder, check_replaceable, folder_written_beside, write_json
+from atlas.core.files import AnyPath, InFolder, write_json
+from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.metrics import f1_by_class
@@ -98,7 +99,7 @@ def ensemble(
         >>> atlas.ensemble("data", ["runs/folds", "runs/gapnet"])  # doctest: +SKIP
     """
     data, out, folders = Path(data), Path(out), [Path(member) for member in members]
-    check_replaceable(out, holds=ABOUT_FILE)
+    check_replaceable(out, "ensemble")
     manifest = read_manifest(data)
     loaded = load_members(manifest, names_of(folders))
     rows = held_out_rows(manifest, loaded, folds=settings.folds, seed=settings.seed)
@@ -119,7 +120,7 @@ def ensemble(
         "ensemble": asdict(settings),
         "members": {name: member.about() for name, member in loaded.items()},
     }
-    with folder_written_beside(out, holds=ABOUT_FILE) as folder:
+    with folder_written_beside(out, written_by="ensemble") as folder:
         _write(folder, manifest, rows, made, provenance)
         save_table(folder / CLASSES_FILE, _by_class(rows, chosen, names))
         save_table(folder / SUMMARY_FILE, table)

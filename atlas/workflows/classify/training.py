@@ -9,6 +9,7 @@ import pandas as pd
 
 from atlas.core.errors import DataError, UserError, refuse
 from atlas.core.files import AnyPath, InFolder
+from atlas.core.result_folder import folder_extended
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.splits.folds import Fold
@@ -80,15 +81,17 @@ def train_classifier(
     data, out = Path(data), Path(out)
     chosen = RECIPES[settings] if isinstance(settings, str) else settings
     manifest, store, chosen = _atlas_to_classify(data, out, chosen)
-    trained = training.train_classifier(manifest, store, chosen, out)
-    _draw_curves(out, {out.name: out})
+    with folder_extended(out, written_by="train_classifier"):
+        trained = training.train_classifier(manifest, store, chosen, out)
+        _draw_curves(out, {out.name: out})
     return ClassifierRun(folder=out, trained=trained)
 
 
 def pretrain_backbone(data: Path, out: Path, settings: PretrainingSettings) -> PretrainedBackbone:
     """Pre-train a backbone on the labelled images of an atlas; see `train_classifier`."""
     manifest, store, settings = _atlas_to_classify(data, out, settings)
-    return pretraining.pretrain_backbone(manifest, store, settings, out)
+    with folder_extended(out, written_by="pretrain_backbone"):
+        return pretraining.pretrain_backbone(manifest, store, settings, out)
 
 
 def train_folds(
@@ -129,11 +132,12 @@ def train_folds(
         chosen_by={**asdict(how), "seed": settings.training.seed},
         kept=cache_folder(out) / PREDICTED_FOLDER,
     )
-    table = fold_training.train_folds(manifest, store, folds, run, out)
-    finished = classifiers_in(out)
-    for name, folder in finished.items():
-        _draw_curves(folder, {name: folder})
-    _draw_curves(out, finished)
+    with folder_extended(out, written_by="train_folds"):
+        table = fold_training.train_folds(manifest, store, folds, run, out)
+        finished = classifiers_in(out)
+        for name, folder in finished.items():
+            _draw_curves(folder, {name: folder})
+        _draw_curves(out, finished)
     return table
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.core.files import write_json
+from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import SAME_IMAGE, load_texts, save_table
 from atlas.dataset.labels import format_labels
@@ -69,11 +70,11 @@ def remove_duplicates(
     If external images are copies of train images, the folder `cleaned` in `out` has an external.csv
     without them, and the groups.csv that belongs to it.
     """
-    check_replaceable(out, holds=DUPLICATES_FILE)
+    check_replaceable(out, "remove_duplicates")
     manifest, index = open_atlas_index(data, index_folder)
     search = open_leak_search(manifest, index, cache_folder(out), settings, registration)
     found = _find(search, manifest)
-    with folder_written_beside(out, holds=DUPLICATES_FILE) as folder:
+    with folder_written_beside(out, written_by="remove_duplicates") as folder:
         _write(folder, found, search, data)
     return found
 

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.core.files import AnyPath, check_replaceable, folder_written_beside, write_json
+from atlas.core.files import AnyPath, write_json
+from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import Neighbours, save_table
 from atlas.dataset.labels import format_labels
@@ -73,7 +74,7 @@ def audit_labels(
 ) -> AuditedAtlas:
     """Write audit.csv, audit.html and audit.json to `out`."""
     data, index_folder, out = Path(data), Path(index_folder), Path(out)
-    check_replaceable(out, holds=AUDIT_FILE)
+    check_replaceable(out, "audit_labels")
     manifest, index = open_atlas_index(data, index_folder)
     kin = kin_of(manifest)  # images that received their labels together
     neighbours = kept_neighbours(
@@ -100,7 +101,7 @@ def audit_labels(
         "embedder": index.embeddings.provenance["embedder"],
         "labelled_tables": index.table_hash,
     }
-    with folder_written_beside(out, holds=AUDIT_FILE) as folder:
+    with folder_written_beside(out, written_by="audit_labels") as folder:
         save_table(folder / AUDIT_FILE, audited.table)
         save_section_page(folder / "audit.html", _page(audited, reasons, store))
         write_json(folder / "audit.json", about)

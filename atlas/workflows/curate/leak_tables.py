@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from atlas.core.errors import DataError, UserError
-from atlas.core.files import check_replaceable, content_hash, folder_written_beside, write_json
+from atlas.core.files import content_hash, write_json
+from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.spec import HPA_2018, AtlasSpec, read_spec
 from atlas.dataset.tables import TABLES, Draft, id_problems, read_labelled, read_test
@@ -100,7 +101,7 @@ def audit_leak_tables(
     Raises:
         UserError: A file cannot be read.
     """
-    check_replaceable(out, holds=MERGED_FILE)
+    check_replaceable(out, "audit_leaks")
     spec, test_ids = _atlas(data)
     count, hpa_ids = len(spec.labels), spec is HPA_2018
     reader = LeakTableReader(label_count=count, test_ids=test_ids, hpa_ids=hpa_ids, names=columns)
@@ -121,7 +122,7 @@ def audit_leak_tables(
         cautions=cautions(trust["voice"].nunique(), trust["source"].nunique()),
         inputs={p.name: content_hash(p.read_bytes()) for p in (*paths, labels) if p},
     )
-    with folder_written_beside(out, holds=MERGED_FILE) as folder:
+    with folder_written_beside(out, written_by="audit_leaks") as folder:
         _save(folder, audited)
     return audited
 

@@ -13,17 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
-from atlas.core.files import (
-    content_hash,
-    folder_filled_beside,
-    json_text,
-    read_json,
-    write_json,
-    written_beside,
-)
+from atlas.core.files import content_hash, json_text, write_json, written_beside
 from atlas.core.progress import tracked
+from atlas.core.result_folder import folder_filled_beside, read_json
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import load_texts, save_table
 from atlas.dataset.atlas_folder import write_tables_of
+from atlas.dataset.file_keys import FileKeys
 from atlas.dataset.image_files import (
     id_of_made,
     link_or_copy,
@@ -36,7 +32,6 @@ from atlas.dataset.manifest import ImageRow, Manifest, read_labelled_tables, rea
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.picture_files import is_picture_name
 from atlas.dataset.spec import AtlasSpec, read_spec
-from atlas.dataset.store import fingerprint
 from atlas.dataset.tables import TABLES, Draft
 from atlas.training.augmentation import Augment
 from atlas.training.loaders import seed_of
@@ -116,11 +111,11 @@ def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentat
     rows = manifest.labelled.rows
     plan = _plan(rows, len(manifest.spec.labels), settings)
     made = _images_to_make(manifest, plan)
-    key = _key(manifest, settings)
+    key = _key(manifest, settings, cache_folder(out))
     done = RareAugmentation(plan=plan, labels=manifest.spec.labels, images=len(rows))
     if _made_from(out) == key:
         return replace(done, already_there=True)
-    with folder_filled_beside(out, holds=NOTES_FILE, key=key) as folder:
+    with folder_filled_beside(out, written_by="augment_rare", key=key) as folder:
         for row in manifest.rows:
             places = own_places(folder / row.split, row, manifest.spec)
             for file, place in zip(row.files, places, strict=True):
@@ -199,8 +194,11 @@ def _images_to_make(manifest: Manifest, plan: RarePlan) -> list[_Made]:
     return made
 
 
-def _key(manifest: Manifest, settings: RareSettings) -> str:
-    return content_hash(manifest.table_hash, *map(fingerprint, manifest.rows), json_text(settings))
+def _key(manifest: Manifest, settings: RareSettings, work: Path) -> str:
+    keys = FileKeys(manifest.rows, work)
+    key = content_hash(manifest.table_hash, *keys, json_text(settings))
+    keys.keep()
+    return key
 
 
 def _made_from(out: Path) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from atlas.core.errors import UserError
 from atlas.core.files import AnyPath, InFolder
+from atlas.core.result_folder import folder_extended
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import ImageStore, fill_store, native_size_px
@@ -66,8 +67,9 @@ def train_embedder(
     data, out = Path(data), Path(out)
     chosen = RECIPES[settings] if isinstance(settings, str) else settings
     manifest, store, chosen = atlas_to_train_on(data, out, chosen)
-    trained = training.train_embedder(manifest, store, chosen, out)
-    save_model_card(out, model_card(out.resolve().name, trained, manifest))
+    with folder_extended(out, written_by="train_embedder"):
+        trained = training.train_embedder(manifest, store, chosen, out)
+        save_model_card(out, model_card(out.resolve().name, trained, manifest))
     return TrainedEmbedder(folder=out, embedder=trained)
 
 

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, ProvenanceError, Stage
-from atlas.core.files import AnyPath, InFolder, check_replaceable, folder_written_beside
+from atlas.core.files import AnyPath, InFolder
+from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.core.timing import stage
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import store_being_filled
 from atlas.inference.settings import AUTO, RuntimeOptions
-from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, IndexFolder, load_index, save_index
+from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index, save_index
 from index.settings import SearchSettings
 from retrieval.embedder_folder import embedded_size_px
 
@@ -150,7 +151,7 @@ def build_index(
         >>> gallery.search("1fffd2fe", k=10)  # doctest: +SKIP
     """
     data, embedder, out = Path(data), os.fspath(embedder), Path(out)
-    check_replaceable(out, holds=INDEX_FILE)
+    check_replaceable(out, "build_index")
     manifest = read_manifest(data)
     references = manifest.labelled
     if not references.rows:
@@ -173,9 +174,11 @@ def build_index(
         if runtime is not None:
             ready = with_runtime(ready, runtime, store, references, work)
         embeddings = embed_store(ready, store, references.ids, folder=work / "embeddings")
-    with stage("saving"), folder_written_beside(out, holds=INDEX_FILE) as folder:
+    with stage("saving"), folder_written_beside(out, written_by="build_index") as folder:
         save_embedder(folder / EMBEDDER_FOLDER, ready)
-        save_index(folder, embeddings, references, data=data, image_size_px=ready.image_size_px)
+        keys = store.keys(references.ids)
+        size_px = ready.image_size_px
+        save_index(folder, embeddings, references, keys, data=data, image_size_px=size_px)
         tuned = tune_search(folder, embeddings, search)
     return Index(
         folder=out,

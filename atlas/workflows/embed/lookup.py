@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atlas.core.checksums import checksum
 from atlas.core.errors import UserError
 from atlas.core.files import AnyPath
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours, save_table
@@ -232,9 +233,11 @@ def _hits(found: Neighbours, n: int, opened: _Opened) -> list[Hit]:
 def _reference(image_id: str, opened: _Opened) -> NDArray[np.uint8]:
     index = opened.index
     try:
-        return _read(opened.files.query(image_id).files, index.spec, index.image_size_px)
+        field = _read(opened.files.query(image_id).files, index.spec, index.image_size_px)
     except ImageProblem as problem:
         raise UserError(str(problem)) from problem
+    index.require_pixels({image_id: checksum(field)})
+    return field
 
 
 def _read(

@@ -6,6 +6,7 @@ planted copies and siblings among the atlas's images as well as float32 does. Me
 below `work` and in the index.
 """
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from atlas.core.errors import Stage, UserError
-from atlas.core.files import content_hash, json_text, read_json, write_json
+from atlas.core.errors import MissingStageError, UserError
+from atlas.core.files import content_hash, json_text
+from atlas.core.result_folder import kept_json
+from atlas.core.row_file import DamagedFileError
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
-from atlas.inference import openvino_runner
-from atlas.inference.openvino_runner import export, model_hash, quantise
+from atlas.inference.openvino_runner import check_model, export, model_hash, quantise
 from atlas.inference.runtimes import candidates, versions
 from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice, RuntimeOptions
 from index.copies.trials import PlantedCopies, plant_copies, source_of
@@ -149,9 +151,7 @@ class _Checker:
         except UserError as error:
             return self.embedder, {**name, "passed": False, "problem": str(error)}
         path = self._folder(choice) / f"check-{content_hash(ready.maker)}.json"
-        if not path.exists():
-            write_json(path, {**name, **self._measured(ready)})
-        return ready, read_json(path, stage=Stage.INDEX)
+        return ready, kept_json(path, lambda: {**name, **self._measured(ready)})
 
     def _on(self, runtime: EmbedderRuntime) -> Embedder:
         return replace(self.embedder, runtime=runtime)
@@ -165,7 +165,7 @@ class _Checker:
         if choice.runtime == "torch":
             return EmbedderRuntime(choice=choice)
         exact = self._folder(choice) / "model"
-        if not (exact / openvino_runner.MODEL_FILE).exists():
+        if not _is_whole(exact):
             side_px, channels = self.store.size_px, len(self.store.channels)
             shape = (self.embedder.images_at_once, channels, side_px, side_px)
             with stage("exporting the network"):
@@ -173,7 +173,7 @@ class _Checker:
         if choice.precision != "int8":
             return EmbedderRuntime(choice=choice, model=exact)
         quantised = exact.with_name("model-int8")
-        if not (quantised / openvino_runner.MODEL_FILE).exists():
+        if not _is_whole(quantised):
             batches = self._calibration_batches()
             with stage("quantising"):
                 quantise(exact, quantised, batches, part=WORKING_PART)
@@ -266,3 +266,15 @@ def _with_siblings(ids: Sequence[str], identities: dict[str, str | None]) -> lis
 
 def _nearest(index: VectorIndex, queries: EmbeddingSet) -> list[str]:
     return [str(name) for name in index.search(queries, 1).reference_ids_NK[:, 0]]
+
+
+def _is_whole(model: Path) -> bool:
+    """Return whether an exported model can be used; a damaged one is removed."""
+    try:
+        check_model(model)
+    except MissingStageError:
+        return False
+    except DamagedFileError:
+        shutil.rmtree(model)
+        return False
+    return True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atlas.core.errors import Stage
-from atlas.core.files import read_json
+from atlas.core.result_folder import read_json
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
 from atlas.workflows.run_folder import CALIBRATION_FILE
 from index.settings import PROBABLE, RegistrationSettings

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from atlas.core.errors import UserError
-from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.core.files import write_json
+from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import EmbeddingSet, save_table
 from atlas.dataset.manifest import read_manifest
@@ -115,7 +116,7 @@ def ablate_retrieval(
     Raises:
         UserError: There are no queries.
     """
-    check_replaceable(out, holds=TABLE_FILE)
+    check_replaceable(out, "ablate_retrieval")
     manifest = read_manifest(data)
     truth = read_truth(data)
     ready, store = embedder_and_store(embedder, manifest, cache_folder(out))
@@ -146,7 +147,7 @@ def ablate_retrieval(
         "learned_from_images": len(background.ids),
         **SETTINGS,
     }
-    with folder_written_beside(out, holds=TABLE_FILE) as folder:
+    with folder_written_beside(out, written_by="ablate_retrieval") as folder:
         write_json(folder / ABOUT_FILE, about)
         save_gain_plot(folder / PLOT_FILE, table)
         save_table(folder / TABLE_FILE, table)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from atlas.core.errors import Stage
-from atlas.core.files import read_json, write_json
+from atlas.core.files import write_json
+from atlas.core.result_folder import kept_json
 from atlas.dataset.artifacts import EmbeddingSet, save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest
@@ -194,16 +194,16 @@ def _fold_row(
     raw: EmbeddingSet,
     folder: Path,
 ) -> dict[str, Any]:
-    path = folder / "figures.json"
-    if not path.exists():
+    def make() -> dict[str, Any]:
         training, tested = len(fold.training_ids), len(fold.test_ids)
         LOGGER.info(f"{fold.name}: {training} training images, {tested} test images")
         embedder = train_on(atlas, fold, settings, folder)
         trained = embed_store(embedder, atlas.store, atlas.ids, folder=folder / "embeddings")
         frozen = whiten(whitening_of(raw.aligned_to(fold.training_ids).vectors_ND), raw)
         both = {"trained": trained, "frozen": frozen}
-        write_json(path, {k: figures_of(e, fold, atlas.class_of) for k, e in both.items()})
-    figures = read_json(path, stage=Stage.CROSS_VALIDATION)
+        return {k: figures_of(e, fold, atlas.class_of) for k, e in both.items()}
+
+    figures = kept_json(folder / "figures.json", make)
     return {
         "fold": fold.name,
         "training_images": len(fold.training_ids),

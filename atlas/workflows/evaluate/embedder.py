@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from atlas.core.errors import UserError
-from atlas.core.files import AnyPath, InFolder, check_replaceable, folder_written_beside, write_json
+from atlas.core.files import AnyPath, InFolder, write_json
+from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -101,7 +102,7 @@ def evaluate(
     """
     data, embedder, out = Path(data), os.fspath(embedder), Path(out)
     held_out = None if held_out is None else Path(held_out)
-    check_replaceable(out, holds=EVALUATION_FILE)
+    check_replaceable(out, "evaluate")
     manifest = read_manifest(data)
     truth = read_truth(data)
     source = open_vectors(embedder, manifest, cache_folder(out), views=views)
@@ -121,7 +122,7 @@ def evaluate(
         "seed": seed,
         "notes": notes,
     }
-    with folder_written_beside(out, holds=EVALUATION_FILE) as folder:
+    with folder_written_beside(out, written_by="evaluate") as folder:
         save_pictures(folder, measured, vectors, source.store, manifest.spec, seed=seed)
         _save_tables(folder, EVALUATION_FILE, measured, about)
     return Evaluation(

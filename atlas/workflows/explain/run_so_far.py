@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from atlas.core.errors import Stage
-from atlas.core.files import read_json
+from atlas.core.result_folder import read_json
 from atlas.dataset.artifacts import (
     ProbabilitySet,
     load_leaks,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from atlas.core.files import check_replaceable, folder_written_beside
+from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.manifest import SPLITS, Manifest, read_manifest, read_tables
@@ -113,7 +113,7 @@ def explore(data: Path, out: Path, settings: ExplorationSettings) -> Exploration
     Raises:
         UserError: Tables or images have problems, or `out` contains something else.
     """
-    check_replaceable(out, holds=PAGE_FILE)
+    check_replaceable(out, "explore")
     rows = read_tables(data)
     labels = explore_labels(rows, folds=settings.folds, rare_below=settings.rare_below)
     present = [split for split in SPLITS if rows.of(split).rows and (data / split).is_dir()]
@@ -123,7 +123,7 @@ def explore(data: Path, out: Path, settings: ExplorationSettings) -> Exploration
         else None
     )
     explored = Exploration(rows=rows, labels=labels, images=images)
-    with folder_written_beside(out, holds=PAGE_FILE) as folder:
+    with folder_written_beside(out, written_by="explore") as folder:
         _write(folder, explored)
     return explored
 

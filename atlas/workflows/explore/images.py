@@ -18,11 +18,11 @@ from atlas.core.files import content_hash
 from atlas.core.parallel import DECODING_THREADS, by_threads
 from atlas.core.progress import progress
 from atlas.core.row_cache import fill_rows
+from atlas.dataset.file_keys import FileKeys
 from atlas.dataset.image_files import data_folder, read_row, said_of_file
 from atlas.dataset.images import ImageProblem, read_field, resize_field
 from atlas.dataset.manifest import SPLITS, ImageRow, Manifest
 from atlas.dataset.spec import AtlasSpec
-from atlas.dataset.store import fingerprint
 from atlas.workflows.settings import ExplorationSettings
 from index.copies.hashes import BYTES, EQUAL, ROTATIONS, equal_images, hash_field, near_duplicates
 from index.copies.registration import FloatArray, band_passed, prepare, register
@@ -178,6 +178,7 @@ def scan_images(manifest: Manifest, folder: Path) -> NDArray[np.void]:
             ("hashes", "u1", (ROTATIONS, count, BYTES)),
         ]
     )
+    keys = FileKeys(manifest.rows, folder)
     store = fill_rows(
         folder / content_hash(repr(spec)),
         manifest.ids,
@@ -190,9 +191,10 @@ def scan_images(manifest: Manifest, folder: Path) -> NDArray[np.void]:
             "imagehash": imagehash.__version__,
         },
         description="decoding images",
-        keys=[fingerprint(row) for row in manifest.rows],
+        keys=keys,
         rows_per_file=ROWS_PER_FILE,
     )
+    keys.keep()
     return np.ascontiguousarray(store.read(manifest.ids)).view(kind)[:, 0]
 
 

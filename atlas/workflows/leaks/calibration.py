@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import Stage, UserError
-from atlas.core.files import read_json, write_json
+from atlas.core.files import write_json
+from atlas.core.result_folder import read_json
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, Neighbours, load_table, save_table
 from atlas.workflows.leaks.search import LeakSearch
 from atlas.workflows.run_folder import CALIBRATION_FILE

@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import ProvenanceError, Stage
-from atlas.core.files import AnyPath, InFolder, check_replaceable, folder_written_beside
+from atlas.core.files import AnyPath, InFolder, write_json
+from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import (
     LEAK_COLUMNS,
@@ -37,7 +38,7 @@ from atlas.workflows.leaks.calibration import (
 from atlas.workflows.leaks.pictures import save_leak_pictures
 from atlas.workflows.leaks.report import save_leak_report
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
-from atlas.workflows.run_folder import CALIBRATION_FILE, LEAKS_FILE, MATCHES_FILE, REPORT_FILE
+from atlas.workflows.run_folder import LEAKS_FILE, MATCHES_FILE, REPORT_FILE, SOURCE_FILE
 from index.claims import leaks as claims
 from index.claims.duplicates import claimed_groups, clean_views, group_table
 from index.claims.leaks import ABSTAIN, TRANSFER, find_matches
@@ -181,7 +182,7 @@ def find_leaks(
         >>> print(leaks.summary)  # doctest: +SKIP
     """
     data, index, out = Path(data), Path(index), Path(out)
-    check_replaceable(out, holds=CALIBRATION_FILE)
+    check_replaceable(out, "find_leaks")
     return _find_and_write(data, index, out, settings, registration, calibrate)
 
 
@@ -258,13 +259,14 @@ def _find(
 
 def _write(found: LeakFinding, search: LeakSearch) -> None:
     calibration, best = found.calibration, found.best_scores_N
-    with folder_written_beside(found.folder, holds=CALIBRATION_FILE) as folder:
+    with folder_written_beside(found.folder, written_by="find_leaks") as folder:
         save_table(folder / MATCHES_FILE, found.matches.table)
         save_table(folder / LEAKS_FILE, found.leaks.table)
         save_table(folder / GROUPS_TABLE, group_table(found.group_of))
         for name, ids in found.clean_views.items():
             save_table(folder / "clean" / f"{name}.csv", pd.DataFrame({"Id": ids}))
         save_calibration(folder, calibration)
+        write_json(folder / SOURCE_FILE, {"labelled_tables": search.index.table_hash})
         save_leak_pictures(folder, found.leaks, search.store, calibration, best=best)
         save_leak_report(
             folder, search.store, calibration, spec=search.index.spec, test_images=len(best)

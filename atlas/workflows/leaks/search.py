@@ -143,11 +143,18 @@ def open_leak_search(
     settings: LeakSettings,
     registration: RegistrationSettings,
 ) -> LeakSearch:
-    """Open the embedder of an index and decode the atlas's images, which are kept below `work`."""
+    """Open the embedder of an index and decode the atlas's images, which are kept below `work`.
+
+    Raises:
+        ProvenanceError: Labelled images have changed since the index was built.
+    """
+    store = fill_store(manifest, work, size_px=index.image_size_px)
+    labelled = manifest.labelled.ids
+    index.require_pixels(dict(zip(labelled, store.keys(labelled), strict=True)))
     return LeakSearch(
         index=index,
         embedder=load_embedder(index.folder / EMBEDDER_FOLDER),
-        store=fill_store(manifest, work, size_px=index.image_size_px),
+        store=store,
         work=work,
         settings=settings,
         registration=registration,

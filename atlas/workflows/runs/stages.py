@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from atlas.core.errors import Stage, UserError, command_line, command_words
-from atlas.core.files import AnyPath, content_hash, read_json, write_json
+from atlas.core.files import AnyPath, content_hash, write_json
 from atlas.core.processes import run_command
+from atlas.core.result_folder import read_json
 from atlas.dataset.manifest import read_tables
 from atlas.dataset.spec import SPEC_FILE, image_folders, read_spec
 from atlas.dataset.tables import GROUPS_TABLE, TABLES

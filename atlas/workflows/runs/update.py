@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from atlas.core.errors import MissingStageError, ProvenanceError, Stage, UserError
-from atlas.core.files import AnyPath, InFolder, read_json
+from atlas.core.files import AnyPath, InFolder
+from atlas.core.result_folder import read_json
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest

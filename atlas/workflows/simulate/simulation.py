@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from atlas.core.errors import UserError
-from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.core.files import write_json
 from atlas.core.progress import tracked
+from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.dataset.artifacts import SAME_IMAGE, load_texts, save_table
 from atlas.dataset.atlas_folder import write_tables_of
 from atlas.dataset.image_files import link_or_copy, own_places, png_places, read_row, write_field
@@ -50,11 +51,11 @@ def simulate_test(data: Path, out: Path, settings: SimulationSettings) -> Simula
     """
     if out.resolve() == data.resolve():
         raise UserError(f"{out} is the atlas itself; give another --out")
-    check_replaceable(out, holds=NOTES_FILE)
+    check_replaceable(out, "simulate_test")
     manifest = read_manifest(data)
     plan = plan_simulation(manifest, settings)
     done = Simulation(plan=plan, labels_in=_labels_in(manifest, plan))
-    with folder_written_beside(out, holds=NOTES_FILE) as folder:
+    with folder_written_beside(out, written_by="simulate_test") as folder:
         _write_tables(data, folder, manifest, plan)
         _write_images(folder, manifest, plan)
         notes = {

@@ -15,7 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import ProvenanceError, Stage
-from atlas.core.files import AnyPath, InFolder, check_replaceable, folder_written_beside, write_json
+from atlas.core.files import AnyPath, InFolder, write_bytes, write_json
+from atlas.core.result_folder import (
+    check_replaceable,
+    folder_written_beside,
+    read_json,
+    read_result,
+)
 from atlas.dataset.artifacts import (
     ORIGIN_COLUMNS,
     SUBMISSION_COLUMNS,
@@ -28,7 +34,7 @@ from atlas.dataset.artifacts import (
     save_table,
 )
 from atlas.dataset.labels import format_labels, parse_labels
-from atlas.dataset.manifest import read_labels
+from atlas.dataset.manifest import read_labels, read_tables
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.spec import read_spec
 from atlas.dataset.tables import GROUPS_TABLE
@@ -37,6 +43,7 @@ from atlas.workflows.run_folder import (
     LEAKS_FILE,
     ORIGINS_FILE,
     REPORT_FILE,
+    SOURCE_FILE,
     SUBMISSION_FILE,
     SUMMARY_FILE,
     WITHOUT_TRANSFER_FILE,
@@ -162,12 +169,13 @@ def make_submission(
     """
     data, leaks_folder = Path(data), Path(leaks)
     classifier_folder, out = Path(classifier), Path(out)
-    check_replaceable(out, holds=SUMMARY_FILE)
+    check_replaceable(out, "make_submission")
     claims = load_leaks(leaks_folder / LEAKS_FILE, stage=Stage.LEAKS)
     groups = load_table(leaks_folder / GROUPS_TABLE, stage=Stage.LEAKS)
     tests = load_test(classifier_folder)
     thresholds = load_thresholds(classifier_folder, read_spec(data).labels)
     asked = asked_of(data)
+    _require_same_tables(data, leaks_folder)
     if foreign := set(claims.table["Id"]) - set(asked.ids):
         raise ProvenanceError(
             f"{leaks_folder}: {min(foreign)} is not a test image of {data}; "
@@ -184,7 +192,7 @@ def make_submission(
         without=pd.DataFrame({"Id": asked.ids, "Predicted": _texts(predicted_NC)}),
         overrides=overrides,
     )
-    with folder_written_beside(out, holds=SUMMARY_FILE) as folder:
+    with folder_written_beside(out, written_by="make_submission") as folder:
         _write(folder, made, asked, tests.provenance)
         if (leaks_folder / REPORT_FILE).exists():
             _write_page(folder / REPORT_FILE, leaks_folder / REPORT_FILE, made.without)
@@ -280,6 +288,19 @@ def _origin(
     }
 
 
+def _require_same_tables(data: Path, leaks_folder: Path) -> None:
+    """Check that the labels that may be transferred are still those of the atlas."""
+    source = leaks_folder / SOURCE_FILE
+    if not source.exists():
+        return  # the claims were not made by `find_leaks`
+    found = read_json(source, stage=Stage.LEAKS)["labelled_tables"]
+    if found != read_tables(data).labelled.table_hash:
+        raise ProvenanceError(
+            f"the labelled images, labels or groups of {data} have changed since {leaks_folder} "
+            f"was written; run {Stage.INDEX.command} and {Stage.LEAKS.command} again"
+        )
+
+
 def _held_out(data: Path, classifier_folder: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """Return probabilities and truth of the images that the classifier did not train on.
 
@@ -320,8 +341,8 @@ def _write(folder: Path, made: MadeSubmission, asked: Asked, classifier: dict[st
 
 def _write_page(path: Path, leak_page: Path, without: pd.DataFrame) -> None:
     before = dict(zip(without["Id"], map(parse_labels, without["Predicted"]), strict=True))
-    page = with_labels_before(leak_page.read_text(encoding="utf-8"), before)
-    path.write_text(page, encoding="utf-8")
+    page = with_labels_before(read_result(leak_page, Stage.LEAKS).decode(), before)
+    write_bytes(path, page.encode())
 
 
 def _texts(predicted_NC: NDArray[np.uint8]) -> list[str]:

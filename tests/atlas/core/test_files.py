@@ -1,24 +1,28 @@
 """Files are replaced safely, and texts and hashes depend on the values alone."""
 
+import errno
 import json
 import os
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from atlas.core.errors import MissingStageError, Stage, UserError, command_line
 from atlas.core.files import (
     LEFT_OVER_SECONDS,
     content_hash,
-    folder_written_beside,
     json_text,
-    read_json,
-    remove_left_over,
-    write_json,
+    sweep,
+    sweep_folder,
+    write_bytes,
     written_beside,
 )
+from tests.conftest import PROJECT
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -38,33 +42,63 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    for name in ("one", "two"):
-        with folder_written_beside(folder, holds="a.txt") as beside:
-            (beside / "a.txt").touch()
-            (beside / name).touch()
+def test_temporary_files_of_dead_processes_are_removed(tmp_path: Path) -> None:
+    """A killed process leaves a file; a living one, or one of another computer, is writing it."""
+    program = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from atlas.core.files import written_beside\n"
+        "with written_beside(Path(sys.argv[1])) as beside:\n"
+        "    beside.touch(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    path = tmp_path / "x.txt"
+    subprocess.run([sys.executable, "-c", program, str(path)], cwd=PROJECT)
+    assert len(list(tmp_path.iterdir())) == 1
+    foreign = tmp_path / ".x.0123abcd-1-0123abcd.part.txt"
+    foreign.touch()
+    with written_beside(path) as beside:
+        beside.touch()
+        sweep(path)
+        sweep_folder(tmp_path)
+        assert sorted(tmp_path.iterdir()) == sorted([beside, foreign])
+    past = time.time() - LEFT_OVER_SECONDS - 60
+    os.utime(foreign, (past, past))
+    sweep(path)
+    assert list(tmp_path.iterdir()) == [path]
 
+
+def test_a_file_is_on_the_disk_before_its_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def fsync(number: int) -> None:
+        kind = "folder" if os.path.isdir(f"/proc/self/fd/{number}") else "file"
+        calls.append(kind)
+        sync(number)
+
+    def renamed(*args: Any) -> None:
+        calls.append("rename")
+        replace(*args)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", renamed)
+    write_bytes(tmp_path / "x", b"content")
+    assert calls == ["file", "rename", "folder"]
+    calls.clear()
+    write_bytes(tmp_path / "x", b"content", durable=False)
+    assert calls == ["rename"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), OSError(5, "io", "")])
+def test_an_error_of_the_disk_names_the_file(tmp_path: Path, error: OSError) -> None:
     def fail() -> None:
-        with folder_written_beside(folder, holds="a.txt") as beside:
-            (beside / "three").touch()
-            raise RuntimeError
+        with written_beside(tmp_path / "x.txt"):
+            raise error
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(OSError, match=r"x\.txt") as caught:
         fail()
-    assert sorted(path.name for path in folder.iterdir()) == ["a.txt", "two"]
-    assert list(tmp_path.iterdir()) == [folder]
-
-
-def test_only_old_temporary_files_are_removed(tmp_path: Path) -> None:
-    old, new = tmp_path / ".x.1.part", tmp_path / ".x.2.part"
-    for path in (old, new):
-        path.mkdir()
-        (path / "file").touch()
-    past = new.stat().st_mtime - LEFT_OVER_SECONDS - 60
-    os.utime(old, (past, past))
-    remove_left_over(tmp_path, ".x.*.part")
-    assert list(tmp_path.iterdir()) == [new]
+    assert caught.value.filename == str(tmp_path / "x.txt")
 
 
 @dataclass(frozen=True)
@@ -83,15 +117,6 @@ def test_settings_are_written_as_json() -> None:
         json_text({1})
 
 
-def test_json_files_read_back(tmp_path: Path) -> None:
-    write_json(tmp_path / "x.json", {"a": [1]})
-    assert read_json(tmp_path / "x.json") == {"a": [1]}
-    with pytest.raises(
-        MissingStageError, match=f"y.json does not exist; first run  {command_line('build_index')}"
-    ):
-        read_json(tmp_path / "y.json", Stage.INDEX)
-
-
 def test_different_values_have_different_hashes() -> None:
     row = np.arange(4, dtype=np.uint8)
     different = [
@@ -106,21 +131,3 @@ def test_different_values_have_different_hashes() -> None:
     assert content_hash("a") == content_hash(b"a")
     columns = np.arange(6).reshape(2, 3)
     assert content_hash(columns.T) == content_hash(np.ascontiguousarray(columns.T))
-
-
-def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "holiday.jpg").touch()
-    (tmp_path / "notes").write_text("mine")
-    for name in ("photos", "notes"):
-        with (
-            pytest.raises(UserError, match="not written by this command"),
-            folder_written_beside(tmp_path / name, holds="summary.json"),
-        ):
-            raise AssertionError("this block must not run")
-    assert (tmp_path / "photos" / "holiday.jpg").exists()
-    assert (tmp_path / "notes").read_text() == "mine"
-    (tmp_path / "empty").mkdir()
-    with folder_written_beside(tmp_path / "empty", holds="summary.json") as beside:
-        (beside / "summary.json").touch()
-    assert (tmp_path / "empty" / "summary.json").exists()

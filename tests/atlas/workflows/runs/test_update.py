@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import ProvenanceError, UserError, command_line
-from atlas.core.files import read_json, write_json
+from atlas.core.files import write_json
+from atlas.core.result_folder import read_json
 from atlas.dataset.artifacts import LEAK_COLUMNS, load_probabilities, save_table
 from atlas.workflows.classify.ensemble import ensemble
 from atlas.workflows.classify.training import train_classifier, train_folds

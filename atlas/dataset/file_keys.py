@@ -1,0 +1,137 @@
+"""Keys of images that follow from the content of their files.
+
+Reading all files takes long, so the checksum of a file is kept with the size, times and inode that
+the file had. It is used again while none of them has changed. Programs can set the modification
+time of a file, but not the time of its last change (ctime), so a file that was replaced is always
+read again, also if its size and its modification time are those of the file before.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.core.checksums import file_checksum
+from atlas.core.errors import DataError
+from atlas.core.parallel import DECODING_THREADS, by_threads
+from atlas.core.row_cache import fill_rows, stored_rows
+from atlas.core.timing import stage
+from atlas.dataset.manifest import ImageRow
+
+FILES_FOLDER = "files"
+ROWS_AT_ONCE = 64
+# A file that changed so shortly before it was read can change again at the same recorded time.
+SETTLED_NS = 3 * 10**9
+
+
+class FileKeys(Sequence[str]):
+    """The key of each image, which is made from the checksums of its files when it is asked for.
+
+    Args:
+        rows: The images.
+        folder: The folder of the image store, in which checksums are kept.
+    """
+
+    def __init__(self, rows: Sequence[ImageRow], folder: Path) -> None:
+        self._rows = rows
+        self._folder = folder / FILES_FOLDER
+        self._signatures: dict[Path, str] = {
+            file: _signature(file) for row in rows for file in row.files
+        }
+        names = [(str(file), signature) for file, signature in self._signatures.items()]
+        known = stored_rows(self._folder, names, provenance={})
+        checksums = known.read(known.ids).tolist() if known.ids else []
+        self._checksums = {
+            Path(file): text.decode() for file, text in zip(known.ids, checksums, strict=True)
+        }
+        self._new: set[Path] = set()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        if isinstance(at, slice):
+            return [self[n] for n in range(*at.indices(len(self)))]
+        row = self._rows[at]
+        if any(file not in self._checksums for file in row.files):
+            self._read(self._rows[at : at + ROWS_AT_ONCE] if at >= 0 else [row])
+        return "|".join(self._checksums[file] for file in row.files)
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[n] for n in range(len(self)))
+
+    def require_unchanged(self, rows: Sequence[ImageRow]) -> None:
+        """Check that the files of images are still those whose checksums were taken.
+
+        Raises:
+            DataError: A file was changed while it was read.
+        """
+        changed = [
+            f"{file.name} was changed while it was read; run the same command again"
+            for row in rows
+            for file in row.files
+            if _signature(file) != self._signatures[file]
+        ]
+        if changed:
+            raise DataError(str(rows[0].files[0].parent), changed)
+
+    def keep(self) -> None:
+        """Keep the new checksums for later runs."""
+        now = time.time_ns()
+        files = {
+            str(file): file
+            for file in self._new
+            if now - int(self._signatures[file].rsplit(",", 1)[1]) > SETTLED_NS
+        }
+
+        def checksums(names: Sequence[str]) -> NDArray[Any]:
+            return np.array([self._checksums[files[name]].encode() for name in names], dtype="S32")
+
+        fill_rows(
+            self._folder,
+            list(files),
+            checksums,
+            provenance={},
+            description="keeping checksums",
+            keys=[self._signatures[file] for file in files.values()],
+        )
+        self._new.clear()
+
+    def _read(self, rows: Sequence[ImageRow]) -> None:
+        files = [file for row in rows for file in row.files if file not in self._checksums]
+        with stage("reading files", items=len(files)):
+            found = by_threads(_checksum, files, threads=DECODING_THREADS)
+        self._checksums.update(zip(files, found, strict=True))
+        self._new.update(files)
+
+
+def _signature(file: Path) -> str:
+    """Return a text that changes whenever a file changes; the last number is its ctime."""
+    try:
+        stat = file.stat()
+    except OSError as error:
+        raise DataError(
+            str(file.parent), [f"{file.name} cannot be read ({error.strerror})"]
+        ) from error
+    times = f"{stat.st_mtime_ns},{stat.st_ctime_ns}"
+    return f"{stat.st_dev},{stat.st_ino},{stat.st_size},{times}"
+
+
+def _checksum(file: Path) -> str:
+    try:
+        return file_checksum(file)
+    except OSError as error:
+        raise DataError(
+            str(file.parent), [f"{file.name} cannot be read ({error.strerror})"]
+        ) from error
+
+
+def _unreadable(file: Path, error: OSError) -> DataError:
+    return DataError(str(file.parent), [f"{file.name} cannot be read ({error.strerror})"])
