@@ -66,6 +66,8 @@ def written_beside(path: Path, *, durable: bool = True) -> Iterator[Path]:
     beside = path.with_name(f".{path.stem}.{_owner()}.part{path.suffix}")
     # A folder that is being filled is written to the disk as a whole.
     durable = durable and _filling.isdisjoint(beside.absolute().parents)
+    if durable:
+        sweep(path)
     try:
         _unfinished.add(beside)
         with _naming(path, beside):

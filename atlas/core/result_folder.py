@@ -21,6 +21,7 @@ from atlas.core.files import (
     put_in_place,
     restore,
     sweep,
+    sweep_folder,
     temporary_folder,
     write_json,
 )
@@ -89,7 +90,7 @@ def check_replaceable(folder: Path, written_by: str) -> None:
         return
     verb = written_by.replace("_", "-")
     other = f"choose another folder with --out, or remove {folder}"
-    contents = read_contents(folder) if (folder / CONTENTS_FILE).exists() else None
+    contents = _contents_of(folder, remedy=f"remove {folder} and run the same command again")
     if contents is None or contents.written_by != written_by:
         by = f"was written by {contents.written_by.replace('_', '-')}" if contents else (
             f"holds {there[0]}" if there else "holds other files"
@@ -165,7 +166,10 @@ def folder_extended(folder: Path, *, written_by: str) -> Iterator[None]:
         UserError: Another command has written the folder.
     """
     restore(folder)
-    before = read_contents(folder) if (folder / CONTENTS_FILE).exists() else None
+    sweep_folder(folder)
+    before = None
+    with suppress(FileNotFoundError, DamagedFileError):  # a new list is written at the end
+        before = read_contents(folder)
     if before and before.written_by != written_by:
         other = before.written_by.replace("_", "-")
         raise UserError(f"{folder} was written by {other}; choose another folder with --out")
@@ -211,7 +215,7 @@ def read_result(path: Path, stage: Stage | None = None) -> bytes:
     """
     _require(path, stage)
     content = path.read_bytes()
-    entry, written_by = _listed(path)
+    entry, written_by = _listed(path, stage)
     if entry and checksum(content) != entry.checksum:
         raise _damaged(path, entry, content.count(b"\n"), len(content), stage, written_by)
     return content
@@ -225,7 +229,7 @@ def check_result(path: Path, stage: Stage | None = None) -> None:
         DamagedFileError: The file was changed or damaged after it was written.
     """
     _require(path, stage)
-    entry, written_by = _listed(path)
+    entry, written_by = _listed(path, stage)
     if entry and _file_checksum(path) != entry.checksum:
         raise _damaged(path, entry, None, path.stat().st_size, stage, written_by)
 
@@ -319,14 +323,25 @@ def _file_checksum(path: Path) -> str:
     return open_row_file(path).checksum if is_row_file(path) else file_checksum(path)
 
 
-def _listed(path: Path) -> tuple[Entry | None, str]:
+def _listed(path: Path, stage: Stage | None) -> tuple[Entry | None, str]:
     """Return the entry of a file in the nearest list above it, and the command of that list."""
     folder = _folder_with_list(path)
     if folder is None:
         return None, ""
-    contents = read_contents(folder)
+    again = f"; then run  {stage.command}" if stage else ""
+    contents = _contents_of(folder, remedy=f"remove {folder}{again}")
     name = path.absolute().relative_to(folder).as_posix()
-    return contents.files.get(name), contents.written_by
+    return (contents.files.get(name), contents.written_by) if contents else (None, "")
+
+
+def _contents_of(folder: Path, *, remedy: str) -> Contents | None:
+    """Return the list of a folder, or None if it has none. Errors say how to get a new list."""
+    try:
+        return read_contents(folder)
+    except FileNotFoundError:
+        return None
+    except DamagedFileError as error:
+        raise DamagedFileError(error.path, f"{error.how}; {remedy}") from error
 
 
 def _folder_with_list(path: Path) -> Path | None:

@@ -7,7 +7,8 @@ from typing import Literal
 from atlas.core.errors import MissingStageError, Stage, UserError
 from atlas.core.files import AnyPath
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import ProbabilitySet, load_probabilities, save_probabilities
+from atlas.core.row_file import DamagedFileError, is_row_file, open_row_file
+from atlas.dataset.artifacts import ProbabilitySet, save_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import fill_store
 from atlas.workflows.classify.training import chosen_folds
@@ -116,10 +117,15 @@ def _ids_of(part: Part, manifest: Manifest) -> tuple[str, ...]:
 def _check_replaceable(out: Path) -> None:
     if out.suffix != ".h5":
         raise UserError(f"{out}: probabilities are written as HDF5; give --out a name with .h5")
-    if out.exists():
-        try:
-            load_probabilities(out, stage=Stage.PREDICTIONS)
-        except UserError as error:
-            raise UserError(
-                f"{out} exists and does not contain probabilities; give --out another name"
-            ) from error
+    if out.is_dir() or (out.exists() and out.stat().st_size and not _holds_probabilities(out)):
+        raise UserError(
+            f"{out} exists and does not contain probabilities; remove it, or give another --out"
+        )
+
+
+def _holds_probabilities(path: Path) -> bool:
+    """Return whether a file holds probabilities, or held them before it was damaged."""
+    try:
+        return is_row_file(path) and "embedder" not in open_row_file(path).provenance
+    except DamagedFileError:
+        return True
