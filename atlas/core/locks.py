@@ -70,13 +70,12 @@ def locked(folder: Path, *, command: str) -> Iterator[None]:
                 parent.rmdir()
 
 
-def writes(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def writes(argument: str, *, command: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator for functions that write a result: each call holds the result's lock.
-
-    The name of the function is that of its command.
 
     Args:
         argument: The name of the argument that is the path of the result.
+        command: The name of the command; by default that of the function.
 
     Example:
         @writes("out")
@@ -91,7 +90,7 @@ def writes(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             folder = Path(bound.arguments[argument])
-            with locked(folder, command=command_line(function.__name__)):
+            with locked(folder, command=command_line(command or function.__name__)):
                 return function(*args, **kwargs)
 
         return holding

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, UserError
 from atlas.core.files import content_hash, folder_written_beside, json_text
+from atlas.core.locks import writes
 from atlas.core.processes import workers_ignore_interrupts
 from atlas.core.progress import progress
 from atlas.dataset.artifacts import load_texts
@@ -60,6 +61,7 @@ class DrawnAtlas:
     already_there: bool
 
 
+@writes("folder")
 def draw_atlas(settings: DrawnAtlasSettings, folder: Path, *, jobs: int) -> DrawnAtlas:
     """Draw an atlas folder, or return the folder if it already holds this atlas.
 
@@ -83,6 +85,7 @@ def draw_atlas(settings: DrawnAtlasSettings, folder: Path, *, jobs: int) -> Draw
     return _write(folder, train, test, stated, settings.size_px, jobs, {SPEC_FILE: _toml(name)})
 
 
+@writes("folder", command="draw_atlas")
 def draw_for_tables(
     train_table: pd.DataFrame,
     test_ids: Sequence[str],

@@ -6,6 +6,7 @@ from typing import Literal
 
 from atlas.core.errors import MissingStageError, Stage, UserError
 from atlas.core.files import AnyPath
+from atlas.core.locks import writes
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import ProbabilitySet, load_probabilities, save_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -37,6 +38,7 @@ class Predicted:
     learned: int
 
 
+@writes("out")
 def predict(
     data: AnyPath = "data",
     classifier: AnyPath = "runs/classifier",

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.files import AnyPath, check_replaceable, folder_written_beside, write_json
+from atlas.core.locks import writes
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import Neighbours, save_table
 from atlas.dataset.labels import format_labels
@@ -68,6 +69,7 @@ class AuditedAtlas:
         }
 
 
+@writes("out")
 def audit_labels(
     data: AnyPath, index_folder: AnyPath, out: AnyPath, settings: AuditSettings
 ) -> AuditedAtlas:

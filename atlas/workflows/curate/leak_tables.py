@@ -10,6 +10,7 @@ import pandas as pd
 
 from atlas.core.errors import DataError, UserError
 from atlas.core.files import check_replaceable, content_hash, folder_written_beside, write_json
+from atlas.core.locks import writes
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.spec import HPA_2018, AtlasSpec, read_spec
 from atlas.dataset.tables import TABLES, Draft, id_problems, read_labelled, read_test
@@ -79,6 +80,7 @@ class AuditedTables:
         return pd.DataFrame(rows).fillna("")
 
 
+@writes("out", command="audit_leaks")
 def audit_leak_tables(
     paths: Sequence[Path],
     out: Path,

@@ -21,6 +21,7 @@ from atlas.core.files import (
     write_json,
     written_beside,
 )
+from atlas.core.locks import writes
 from atlas.core.progress import tracked
 from atlas.dataset.artifacts import load_texts, save_table
 from atlas.dataset.atlas_folder import write_tables_of
@@ -100,6 +101,7 @@ def plan_of(data: Path, settings: RareSettings) -> RareAugmentation:
     )
 
 
+@writes("out")
 def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentation:
     """Write the atlas folder `out`, completely or not at all; the work of a stopped run is kept.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from atlas.core.errors import UserError
 from atlas.core.files import AnyPath, InFolder
+from atlas.core.locks import writes
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import ImageStore, fill_store, native_size_px
@@ -41,6 +42,7 @@ class TrainedEmbedder(InFolder):
         )
 
 
+@writes("out")
 def train_embedder(
     data: AnyPath = "data",
     out: AnyPath = "runs/embedder",
@@ -162,6 +164,7 @@ class Export:
     least_cosine: float | None
 
 
+@writes("out")
 def export_embedder(embedder: Path, out: Path) -> Export:
     """Write the float32 network of an embedder as an ONNX file, and compare it with torch.
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from atlas.core.errors import UserError
 from atlas.core.files import check_replaceable, folder_written_beside, write_json
+from atlas.core.locks import writes
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import EmbeddingSet, save_table
 from atlas.dataset.manifest import read_manifest
@@ -92,6 +93,7 @@ class Background:
     classes: Mapping[str, Hashable]
 
 
+@writes("out")
 def ablate_retrieval(
     data: Path,
     embedder: str,

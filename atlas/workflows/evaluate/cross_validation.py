@@ -15,6 +15,7 @@ import pandas as pd
 
 from atlas.core.errors import Stage
 from atlas.core.files import read_json, write_json
+from atlas.core.locks import writes
 from atlas.dataset.artifacts import EmbeddingSet, save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest
@@ -76,6 +77,7 @@ class FoldedAtlas:
         }
 
 
+@writes("out")
 def cross_validate(
     data: Path,
     out: Path,

@@ -12,6 +12,7 @@ import pandas as pd
 
 from atlas.core.errors import UserError
 from atlas.core.files import AnyPath, InFolder, check_replaceable, folder_written_beside, write_json
+from atlas.core.locks import writes
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -67,6 +68,7 @@ class Evaluation(InFolder):
         )
 
 
+@writes("out")
 def evaluate(
     data: AnyPath = "data",
     embedder: AnyPath = "runs/embedder",

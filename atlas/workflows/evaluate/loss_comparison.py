@@ -22,6 +22,7 @@ from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from atlas.core.errors import UserError
+from atlas.core.locks import writes
 from atlas.core.processes import workers_ignore_interrupts
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.splits.folds import Fold
@@ -95,6 +96,7 @@ class Run:
         return f"{plain}-seed{self.seed}-{self.fold.name}"
 
 
+@writes("out")
 def compare_losses(
     data: Path,
     out: Path,

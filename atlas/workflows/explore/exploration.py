@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.core.files import check_replaceable, folder_written_beside
+from atlas.core.locks import writes
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.manifest import SPLITS, Manifest, read_manifest, read_tables
@@ -100,6 +101,7 @@ class Exploration:
         return pd.DataFrame({"figure": names, **columns})
 
 
+@writes("out")
 def explore(data: Path, out: Path, settings: ExplorationSettings) -> Exploration:
     """Write the page, its tables and its plots to `out`; `data` is not changed.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from atlas.core.errors import MissingStageError, ProvenanceError, Stage, UserError
 from atlas.core.files import AnyPath, InFolder, read_json
+from atlas.core.locks import writes
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -64,6 +65,7 @@ class Updated(InFolder):
         return " ".join([said, *(each.summary for each in made if each)])
 
 
+@writes("run")
 def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
     """Bring index, leaks, predictions and submission of a run up to date, as far as it has them.
 
