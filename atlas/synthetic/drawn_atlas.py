@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from atlas.core.errors import DataError, UserError
 from atlas.core.files import content_hash, folder_written_beside, json_text
 from atlas.core.locks import writes
-from atlas.core.processes import workers_ignore_interrupts
+from atlas.core.processes import starting_workers, worker_options
 from atlas.core.progress import progress
 from atlas.dataset.artifacts import load_texts
 from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
@@ -227,8 +227,8 @@ def _draw_all(drawings: list[Drawing], folder: Path, size_px: int, jobs: int) ->
     work = (delayed(_draw_chunk)(chunk, folder, size_px) for chunk in chunks)
     pixels: dict[str, str] = {}
     with progress("drawing", total=len(drawings)) as shown:
-        with workers_ignore_interrupts():
-            results = Parallel(n_jobs=jobs, return_as="generator")(work)
+        with starting_workers():
+            results = Parallel(n_jobs=jobs, return_as="generator", **worker_options())(work)
         for done in results:
             pixels |= done
             shown.update(len(done))

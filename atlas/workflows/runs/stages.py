@@ -16,6 +16,7 @@ from typing import Any
 
 from atlas.core.errors import Stage, UserError, command_line, command_words
 from atlas.core.files import AnyPath, content_hash, read_json, write_json
+from atlas.core.locks import locked
 from atlas.core.processes import run_command
 from atlas.dataset.manifest import read_tables
 from atlas.dataset.spec import SPEC_FILE, image_folders, read_spec
@@ -85,8 +86,14 @@ def do_run(run: RunFile) -> list[RunStage]:
     """Run the stages that are not done, in order, and return them.
 
     Raises:
-        UserError: A command failed, after reporting the reason; the error names the stage.
+        UserError: A command failed, after reporting the reason; the error names the stage. Or
+            another process does the same run.
     """
+    with locked(run.out, command=command_line("run")):
+        return _run_stages(run)
+
+
+def _run_stages(run: RunFile) -> list[RunStage]:
     atlas, did = _atlas_key(run.data), []
     for number, stage in enumerate(run.stages, 1):
         made_from, kept = _made_from(run, stage, atlas), _kept(run)

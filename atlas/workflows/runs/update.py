@@ -10,9 +10,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from atlas.core.errors import MissingStageError, ProvenanceError, Stage, UserError
+from atlas.core.errors import MissingStageError, ProvenanceError, Stage, UserError, command_line
 from atlas.core.files import AnyPath, InFolder, read_json
-from atlas.core.locks import writes
+from atlas.core.locks import locked, writes
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -121,10 +121,11 @@ def bring_up_to_date(data: Path, run: RunFolder) -> None:
         return
     members = {folder: _members(run, folder) for folder in run.classifiers}
     for folder in TopologicalSorter(members).static_order():
-        if members[folder]:
-            _join_again(data, folder, members[folder])
-        elif networks := classifiers_in(folder):
-            _predict_again(manifest, folder, networks)
+        with locked(folder, command=command_line("update")):
+            if members[folder]:
+                _join_again(data, folder, members[folder])
+            elif networks := classifiers_in(folder):
+                _predict_again(manifest, folder, networks)
 
 
 def _submitted_classifier(run: RunFolder) -> Path:

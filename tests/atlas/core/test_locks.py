@@ -106,7 +106,7 @@ def test_a_forked_process_does_not_prolong_the_lock(tmp_path: Path) -> None:
 
 
 def test_many_processes_never_hold_the_lock_together(tmp_path: Path) -> None:
-    """Each of them takes and removes the lock file a hundred times."""
+    """Each of them takes and removes the lock file thirty times."""
     code = """
 import os, sys
 from pathlib import Path
@@ -114,7 +114,7 @@ from atlas.core.errors import UserError
 from atlas.core.locks import locked
 
 inside, taken = Path(sys.argv[1] + ".inside"), 0
-while taken < 100:
+while taken < 30:
     try:
         with locked(Path(sys.argv[1]), command="x"):
             os.close(os.open(inside, os.O_CREAT | os.O_EXCL))  # fails if another one is inside
@@ -123,10 +123,10 @@ while taken < 100:
     except UserError:
         pass
 """
-    processes = [start(tmp_path / "deep" / "index", code) for _ in range(3)]
+    processes = [start(tmp_path / "deep" / "index", code) for _ in range(2)]
     (tmp_path / "deep").mkdir(exist_ok=True)
     said = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], said
+    assert [process.returncode for process in processes] == [0, 0], said
 
 
 def test_parents_that_the_lock_made_are_removed_unless_they_hold_the_result(tmp_path: Path) -> None:
