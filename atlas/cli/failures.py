@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from atlas.cli.stopping import stoppable
 from atlas.core.errors import UserError
@@ -51,7 +51,7 @@ def errors_in_one_line() -> Iterator[None]:
         except UserError as error:
             sys.exit(f"error: {error}")
         except BrokenPipeError:
-            _discard_output()
+            _discard(sys.stdout, sys.stderr)
             sys.exit(BROKEN_PIPE)
         except OSError as error:
             sys.exit(f"error: {_of_system(error)}")
@@ -86,7 +86,7 @@ def _of_system(error: OSError) -> str:
     reason = " ".join((error.strerror or str(error) or type(error).__name__).split())
     files = [os.fsdecode(name) for name in (error.filename, error.filename2) if _is_path(name)]
     if not files and _output_fails():
-        _discard_output()
+        _discard(sys.stdout)
         return f"the output cannot be written: {reason}"
     return f"{': '.join([' -> '.join(files), reason] if files else [reason])}; nothing was replaced"
 
@@ -96,7 +96,9 @@ def _is_path(name: object) -> bool:
 
 
 def _output_fails() -> bool:
+    """Return whether stdout refuses text; Python says so only once for each text."""
     try:
+        sys.stdout.write("\n")
         sys.stdout.flush()
     except OSError:
         return True
@@ -124,9 +126,9 @@ def _has(marks: tuple[str, ...], names: set[str], text: str) -> bool:
     return any(mark in names or (" " in mark and mark in text) for mark in marks)
 
 
-def _discard_output() -> None:
+def _discard(*streams: TextIO) -> None:
     """Discard what is left in the buffers, or Python would complain when it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams:
         with suppress(OSError, ValueError):
             os.dup2(nowhere, stream.fileno())

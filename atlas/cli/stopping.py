@@ -32,7 +32,7 @@ CLEAR_BELOW = b"\r\x1b[J"  # the cursor is in the line of the first progress bar
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """End the process with status 130 after Ctrl-C in the block, 143 or 129 after SIGTERM or SIGHUP.
+    """End the process with status 130 after Ctrl-C, 143 after SIGTERM, and 129 after SIGHUP.
 
     Signals that are ignored stay ignored, and existing handlers stay in force. Outside the main
     thread, which alone receives signals, it has no effect. A command that another command started

@@ -38,22 +38,25 @@ def sweep(folder: Path = SHARED_MEMORY) -> None:
     Only what processes left is removed that called `will_be_swept` and no longer run.
     """
     with suppress(OSError):
-        for file in tuple(folder.iterdir()):
-            if owner := _OWNER.fullmatch(file.name):
-                with suppress(OSError):
-                    _sweep_after(int(owner[1]), file)
+        owners = {owner[1] for path in folder.iterdir() if (owner := _OWNER.fullmatch(path.name))}
+        for pid in owners:
+            if not _runs(int(pid)):
+                _sweep_after(pid, folder)
 
 
-def _sweep_after(pid: int, file: Path) -> None:
-    if not _is_own(file) or _runs(pid):  # another process may have the same number by now
-        return
+def _sweep_after(pid: str, folder: Path) -> None:
     import tempfile  # imported late, because most commands find nothing to remove
 
-    if lock := LockFile.take(file):
-        for folder in {file.parent, Path(tempfile.gettempdir())}:
+    # Processes of other containers may have had the same number. If one of them runs, nothing says
+    # what is whose.
+    files = tuple(filter(_is_own, folder.glob(f".atlas-{pid}-*.lock")))
+    locks = [LockFile.take(file) for file in files]
+    if all(locks):
+        for place in {folder, Path(tempfile.gettempdir())}:
             for pattern in _LEFT_BY:
-                for path in filter(_is_own, folder.glob(pattern.format(pid=pid))):
+                for path in filter(_is_own, place.glob(pattern.format(pid=pid))):
                     _remove(path)
+    for lock in filter(None, locks):
         lock.release()
 
 
