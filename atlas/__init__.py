@@ -12,10 +12,12 @@ Example:
     >>> gallery.search("photo.png", k=10)  # doctest: +SKIP
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+# Nothing is imported before it is needed, not even `typing`, because Python answers Ctrl-C with a
+# traceback until the first lines of a command have run. Type checkers take this name for true.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from atlas.core.errors import UserError
     from atlas.dataset.open import open_dataset
     from atlas.workflows.classify.ensemble import ensemble
@@ -74,7 +76,9 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    import importlib
+
     if name == "__version__":
         from importlib.metadata import version
 

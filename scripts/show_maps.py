@@ -1,4 +1,4 @@
-from atlas.cli.commands import run
+from atlas.cli.__main__ import run
 
 if __name__ == "__main__":
     run("show_maps")

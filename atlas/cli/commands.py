@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas.cli.answers import Answer, only_the_answer
-from atlas.cli.console import errors_in_one_line, show_notes
+from atlas.cli.console import show_notes
+from atlas.cli.failures import errors_in_one_line
 from atlas.core.errors import UserError, command_line, refuse
+from atlas.core.shared_memory import sweep
 
 if TYPE_CHECKING:
     from atlas.cli.options import Call
@@ -82,6 +84,7 @@ def run(name: str, words: Sequence[str] | None = None) -> None:
     """
     show_notes()
     with errors_in_one_line():
+        sweep()
         call = understood(name, sys.argv[1:] if words is None else words)
         with only_the_answer(call.as_json):
             answer = call.command()

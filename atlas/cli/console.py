@@ -1,15 +1,12 @@
-"""What all commands share on a terminal: tables, notes, errors, and the cost of each stage."""
+"""What all commands share on a terminal: tables, notes, and the cost of each stage."""
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from atlas.cli.stopping import stoppable
-from atlas.core.errors import UserError
 from atlas.core.progress import say
 from atlas.core.timing import Recorder, costs, covered_s, recorded
 
@@ -23,7 +20,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 PACKAGES = ("atlas", "retrieval", "index", "classify")
-BROKEN_PIPE = 141  # 128 and the number of SIGPIPE, as a shell reports it
 FILE_WIDTH = 160  # the width of tables if stdout is not a terminal
 
 
@@ -34,27 +30,6 @@ def show_notes() -> None:
         if not any(isinstance(handler, _Notes) for handler in logger.handlers):
             logger.addHandler(_Notes())
             logger.setLevel(logging.INFO)
-
-
-@contextmanager
-def errors_in_one_line() -> Iterator[None]:
-    """Exit with status 1 and one line about what the user, or the disk, did wrong.
-
-    A command that is stopped exits as `stoppable` says. A command whose output nobody reads any
-    more, as in `| head`, exits silently with the status of a broken pipe.
-    """
-    with stoppable():
-        try:
-            with _flushed():
-                yield
-        except UserError as error:
-            sys.exit(f"error: {error}")
-        except BrokenPipeError:
-            _discard_output()
-            sys.exit(BROKEN_PIPE)
-        except OSError as error:
-            name = error.filename or ""
-            sys.exit(f"error: {name}: {error.strerror or error}; nothing was replaced")
 
 
 def terminal() -> "Console":
@@ -119,23 +94,6 @@ class _Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         warns = record.levelno >= logging.WARNING
         say(f"warning: {self.format(record)}" if warns else self.format(record))
-
-
-@contextmanager
-def _flushed() -> Iterator[None]:
-    """Write all output at the end, where a broken pipe can still be caught."""
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-
-
-def _discard_output() -> None:
-    """Discard what is left in the buffers, or Python would complain when it exits."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            os.dup2(nowhere, stream.fileno())
 
 
 def _show_stages(recorder: Recorder, total_s: float) -> None:

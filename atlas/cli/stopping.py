@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM: a stopped command prints one line and ends within two seconds.
+"""Ctrl-C, SIGTERM and SIGHUP: a stopped command prints one line and ends within two seconds.
+
+A terminal that is closed sends SIGHUP.
 
 A signal raises KeyboardInterrupt in the main thread, which unwinds the current work; then the
 process ends at once, without waiting for threads. If the main thread does not react, because it is
@@ -18,11 +20,11 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-from atlas.core.processes import STOPPED_BY_PARENT
+from atlas.core.processes import STOPPED_BY_PARENT, end_with
 from atlas.core.progress import hide_progress
 
 STOPPED = "stopped; run the same command again to resume it (finished work is kept)"
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_S, GRACE_OF_CHILDREN_S = 1.2, 0.5  # the time that the main thread has to unwind
 CLEANING_S = 0.4
 CLEAR_BELOW = b"\r\x1b[J"  # the cursor is in the line of the first progress bar
@@ -30,10 +32,11 @@ CLEAR_BELOW = b"\r\x1b[J"  # the cursor is in the line of the first progress bar
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """End the process with status 130 after Ctrl-C in the block, or with 143 after SIGTERM.
+    """End the process with status 130 after Ctrl-C, 143 after SIGTERM, and 129 after SIGHUP.
 
     Signals that are ignored stay ignored, and existing handlers stay in force. Outside the main
-    thread, which alone receives signals, it has no effect.
+    thread, which alone receives signals, it has no effect. A command that another command started
+    is also stopped when that one has been killed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -99,8 +102,8 @@ class _Stop:
 
 @contextmanager
 def _listening(stop: _Stop) -> Iterator[None]:
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    before = {n: handler for n in SIGNALS if (handler := signal.getsignal(n)) == usual[n]}
+    usual = (signal.default_int_handler, signal.SIG_DFL)
+    before = {n: handler for n in SIGNALS if (handler := signal.getsignal(n)) in usual}
     if not before:
         yield
         return
@@ -110,6 +113,8 @@ def _listening(stop: _Stop) -> Iterator[None]:
     for number in before:
         signal.signal(number, stop.handle)
     threading.Thread(target=stop.watch, args=(reader,), name="stopping", daemon=True).start()
+    if parent := os.environ.get(STOPPED_BY_PARENT):
+        end_with(int(parent), signal.SIGTERM)
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import cv2
 
-from atlas.core.processes import workers_ignore_interrupts
+from atlas.core.processes import starting_workers, worker_options
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -50,9 +50,9 @@ def by_processes(
 ) -> list[Result]:
     """Return the result of `work(*task)` for each task, in the order of the tasks.
 
-    Processes wait for the next call and end on their own after IDLE_SECONDS without work, also when
-    this process was killed. An array of more than 1 MB is shared with them through memory and is
-    read-only.
+    Processes wait for the next call and end on their own after IDLE_SECONDS without work, or within
+    a second when this process is killed. An array of more than 1 MB is shared with them through
+    memory and is read-only.
 
     Args:
         work: A function that other processes can import.
@@ -64,9 +64,9 @@ def by_processes(
 
     parallel = Parallel(
         n_jobs=CORES if processes else 1, mmap_mode="r", idle_worker_timeout=IDLE_SECONDS,
-        return_as="generator",
+        return_as="generator", **worker_options(),
     )  # fmt: skip
-    with workers_ignore_interrupts():
+    with starting_workers():
         results = parallel(delayed(_on_one_core)(work, task) for task in tasks)
     return list(results)
 

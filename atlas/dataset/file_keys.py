@@ -7,7 +7,7 @@ read again, also if its size and its modification time are those of the file bef
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -27,20 +27,20 @@ ROWS_AT_ONCE = 64
 SETTLED_NS = 3 * 10**9
 
 
-class FileKeys(Sequence[str]):
-    """The key of each image, which is made from the checksums of its files when it is asked for.
+class FileChecksums:
+    """The checksums of files, which are taken when they are asked for.
 
     Args:
-        rows: The images.
-        folder: The folder of the image store, in which checksums are kept.
+        files: The files.
+        folder: The folder of the row cache, in which checksums are kept.
+
+    Raises:
+        DataError: A file cannot be read.
     """
 
-    def __init__(self, rows: Sequence[ImageRow], folder: Path) -> None:
-        self._rows = rows
+    def __init__(self, files: Iterable[Path], folder: Path) -> None:
         self._folder = folder / FILES_FOLDER
-        self._signatures: dict[Path, str] = {
-            file: _signature(file) for row in rows for file in row.files
-        }
+        self._signatures = {file: _signature(file) for file in files}
         names = [(str(file), signature) for file, signature in self._signatures.items()]
         known = stored_rows(self._folder, names, provenance={})
         checksums = known.read(known.ids).tolist() if known.ids else []
@@ -49,38 +49,35 @@ class FileKeys(Sequence[str]):
         }
         self._new: set[Path] = set()
 
-    def __len__(self) -> int:
-        return len(self._rows)
+    def of(self, files: Sequence[Path]) -> list[str]:
+        """Return the checksum of each file; those that are not known are read by several threads.
 
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[str]: ...
-    def __getitem__(self, at: int | slice) -> str | list[str]:
-        if isinstance(at, slice):
-            return [self[n] for n in range(*at.indices(len(self)))]
-        row = self._rows[at]
-        if any(file not in self._checksums for file in row.files):
-            self._read(self._rows[at : at + ROWS_AT_ONCE] if at >= 0 else [row])
-        return "|".join(self._checksums[file] for file in row.files)
+        Raises:
+            DataError: A file cannot be read.
+        """
+        unknown = [file for file in dict.fromkeys(files) if file not in self._checksums]
+        if unknown:
+            with stage("reading files", items=len(unknown)):
+                found = by_threads(_checksum, unknown, threads=DECODING_THREADS)
+            self._checksums.update(zip(unknown, found, strict=True))
+            self._new.update(unknown)
+        return [self._checksums[file] for file in files]
 
-    def __iter__(self) -> Iterator[str]:
-        return (self[n] for n in range(len(self)))
-
-    def require_unchanged(self, rows: Sequence[ImageRow]) -> None:
-        """Check that the files of images are still those whose checksums were taken.
+    def require_unchanged(self, files: Iterable[Path]) -> None:
+        """Check that files are still those whose checksums were taken.
 
         Raises:
             DataError: A file was changed while it was read.
         """
-        changed = [
-            f"{file.name} was changed while it was read; run the same command again"
-            for row in rows
-            for file in row.files
-            if _signature(file) != self._signatures[file]
-        ]
+        changed = [file for file in files if _signature(file) != self._signatures[file]]
         if changed:
-            raise DataError(str(rows[0].files[0].parent), changed)
+            raise DataError(
+                str(changed[0].parent),
+                [
+                    f"{file.name} was changed while it was read; run the same command again"
+                    for file in changed
+                ],
+            )
 
     def keep(self) -> None:
         """Keep the new checksums for later runs."""
@@ -104,12 +101,53 @@ class FileKeys(Sequence[str]):
         )
         self._new.clear()
 
-    def _read(self, rows: Sequence[ImageRow]) -> None:
-        files = [file for row in rows for file in row.files if file not in self._checksums]
-        with stage("reading files", items=len(files)):
-            found = by_threads(_checksum, files, threads=DECODING_THREADS)
-        self._checksums.update(zip(files, found, strict=True))
-        self._new.update(files)
+
+class FileKeys(Sequence[str]):
+    """The key of each image, which is made from the checksums of its files when it is asked for.
+
+    Args:
+        rows: The images.
+        folder: The folder of the row cache, in which checksums are kept.
+    """
+
+    def __init__(self, rows: Sequence[ImageRow], folder: Path) -> None:
+        self._rows = rows
+        self._checksums = FileChecksums((file for row in rows for file in row.files), folder)
+        self._keys: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        if isinstance(at, slice):
+            return [self[n] for n in range(*at.indices(len(self)))]
+        n = range(len(self))[at]
+        if n not in self._keys:
+            # Images are asked for in their order, so the next ones are read too.
+            rows = self._rows[n : n + ROWS_AT_ONCE]
+            self._checksums.of([file for row in rows for file in row.files])
+            for after, row in enumerate(rows):
+                self._keys[n + after] = "|".join(self._checksums.of(row.files))
+        return self._keys[n]
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[n] for n in range(len(self)))
+
+    def require_unchanged(self, rows: Sequence[ImageRow]) -> None:
+        """Check that the files of images are still those whose checksums were taken.
+
+        Raises:
+            DataError: A file was changed while it was read.
+        """
+        self._checksums.require_unchanged(file for row in rows for file in row.files)
+
+    def keep(self) -> None:
+        """Keep the new checksums for later runs."""
+        self._checksums.keep()
 
 
 def _signature(file: Path) -> str:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, UserError
 from atlas.core.files import content_hash, json_text
-from atlas.core.processes import workers_ignore_interrupts
+from atlas.core.locks import writes
+from atlas.core.processes import starting_workers, worker_options
 from atlas.core.progress import progress
 from atlas.core.result_folder import folder_written_beside
 from atlas.dataset.artifacts import load_texts
@@ -61,6 +62,7 @@ class DrawnAtlas:
     already_there: bool
 
 
+@writes("folder")
 def draw_atlas(settings: DrawnAtlasSettings, folder: Path, *, jobs: int) -> DrawnAtlas:
     """Draw an atlas folder, or return the folder if it already holds this atlas.
 
@@ -84,6 +86,7 @@ def draw_atlas(settings: DrawnAtlasSettings, folder: Path, *, jobs: int) -> Draw
     return _write(folder, train, test, stated, settings.size_px, jobs, {SPEC_FILE: _toml(name)})
 
 
+@writes("folder", command="draw_atlas")
 def draw_for_tables(
     train_table: pd.DataFrame,
     test_ids: Sequence[str],
@@ -225,8 +228,8 @@ def _draw_all(drawings: list[Drawing], folder: Path, size_px: int, jobs: int) ->
     work = (delayed(_draw_chunk)(chunk, folder, size_px) for chunk in chunks)
     pixels: dict[str, str] = {}
     with progress("drawing", total=len(drawings)) as shown:
-        with workers_ignore_interrupts():
-            results = Parallel(n_jobs=jobs, return_as="generator")(work)
+        with starting_workers():
+            results = Parallel(n_jobs=jobs, return_as="generator", **worker_options())(work)
         for done in results:
             pixels |= done
             shown.update(len(done))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.core.files import AnyPath, InFolder
+from atlas.core.locks import writes
 from atlas.dataset.artifacts import SAME_IMAGE, save_table
 from atlas.dataset.atlas_folder import write_atlas_folder
 from atlas.workflows.embed.index import Index, build_index
@@ -72,6 +73,7 @@ class Found(InFolder):
         return f"<p>{self.summary}</p>{self.table.to_html(max_rows=SHOWN_ROWS, index=False)}"
 
 
+@writes("out")
 def find(
     known: AnyPath,
     new: AnyPath,

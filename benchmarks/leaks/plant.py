@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from atlas.cli.console import errors_in_one_line
+from atlas.cli.failures import errors_in_one_line
 from atlas.core.errors import UserError
 from atlas.core.files import write_json
 from atlas.core.result_folder import folder_written_beside, read_json

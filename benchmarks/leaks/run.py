@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tyro
 
-from atlas.cli.console import errors_in_one_line
+from atlas.cli.failures import errors_in_one_line
 from atlas.core.errors import UserError
 from atlas.dataset.manifest import read_labels
 from atlas.synthetic.drawn_atlas import draw_atlas

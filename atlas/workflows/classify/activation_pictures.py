@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from atlas.core.errors import UserError
+from atlas.core.locks import writes
 from atlas.core.progress import tracked
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.dataset.artifacts import ProbabilitySet, save_table
@@ -49,6 +50,7 @@ class ShownMaps:
     size_px: int
 
 
+@writes("out")
 def show_maps(data: Path, source: Path, out: Path, wanted: MapSettings) -> ShownMaps:
     """Write a PNG for each label, and boxes.csv, to `out`.
 

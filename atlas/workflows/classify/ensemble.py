@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
 from atlas.core.files import AnyPath, InFolder, write_json
+from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities, save_table
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -71,6 +72,7 @@ class Ensemble(InFolder):
         )
 
 
+@writes("out")
 def ensemble(
     data: AnyPath = "data",
     members: Sequence[AnyPath] = ("runs/folds",),

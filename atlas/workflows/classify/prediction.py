@@ -6,6 +6,7 @@ from typing import Literal
 
 from atlas.core.errors import MissingStageError, Stage, UserError
 from atlas.core.files import AnyPath
+from atlas.core.locks import writes
 from atlas.core.row_cache import cache_folder
 from atlas.core.row_file import DamagedFileError, is_row_file, open_row_file
 from atlas.dataset.artifacts import ProbabilitySet, save_probabilities
@@ -38,6 +39,7 @@ class Predicted:
     learned: int
 
 
+@writes("out")
 def predict(
     data: AnyPath = "data",
     classifier: AnyPath = "runs/classifier",

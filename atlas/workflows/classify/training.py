@@ -9,6 +9,7 @@ import pandas as pd
 
 from atlas.core.errors import DataError, UserError, refuse
 from atlas.core.files import AnyPath, InFolder
+from atlas.core.locks import writes
 from atlas.core.result_folder import folder_extended
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -55,6 +56,7 @@ class ClassifierRun(InFolder):
         )
 
 
+@writes("out")
 def train_classifier(
     data: AnyPath = "data",
     out: AnyPath = "runs/classifier",
@@ -87,6 +89,7 @@ def train_classifier(
     return ClassifierRun(folder=out, trained=trained)
 
 
+@writes("out")
 def pretrain_backbone(data: Path, out: Path, settings: PretrainingSettings) -> PretrainedBackbone:
     """Pre-train a backbone on the labelled images of an atlas; see `train_classifier`."""
     manifest, store, settings = _atlas_to_classify(data, out, settings)
@@ -94,6 +97,7 @@ def pretrain_backbone(data: Path, out: Path, settings: PretrainingSettings) -> P
         return pretraining.pretrain_backbone(manifest, store, settings, out)
 
 
+@writes("out")
 def train_folds(
     data: Path,
     out: Path,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.core.files import write_json
+from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import SAME_IMAGE, load_texts, save_table
@@ -58,6 +59,7 @@ class DuplicateFinding:
                             other_labels=found["duplicate_of"].map(labels))  # fmt: skip
 
 
+@writes("out")
 def remove_duplicates(
     data: Path,
     index_folder: Path,

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.files import AnyPath, write_json
+from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import Neighbours, save_table
@@ -69,6 +70,7 @@ class AuditedAtlas:
         }
 
 
+@writes("out")
 def audit_labels(
     data: AnyPath, index_folder: AnyPath, out: AnyPath, settings: AuditSettings
 ) -> AuditedAtlas:

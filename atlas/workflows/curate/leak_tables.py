@@ -10,6 +10,7 @@ import pandas as pd
 
 from atlas.core.errors import DataError, UserError
 from atlas.core.files import content_hash, write_json
+from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.spec import HPA_2018, AtlasSpec, read_spec
@@ -80,6 +81,7 @@ class AuditedTables:
         return pd.DataFrame(rows).fillna("")
 
 
+@writes("out", command="audit_leaks")
 def audit_leak_tables(
     paths: Sequence[Path],
     out: Path,

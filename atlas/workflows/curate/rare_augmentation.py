@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
 from atlas.core.files import content_hash, json_text, write_json, written_beside
+from atlas.core.locks import writes
 from atlas.core.progress import tracked
 from atlas.core.result_folder import folder_filled_beside, read_json
 from atlas.core.row_cache import cache_folder
@@ -95,6 +96,7 @@ def plan_of(data: Path, settings: RareSettings) -> RareAugmentation:
     )
 
 
+@writes("out")
 def augment_rare(data: Path, out: Path, settings: RareSettings) -> RareAugmentation:
     """Write the atlas folder `out`, completely or not at all; the work of a stopped run is kept.
 

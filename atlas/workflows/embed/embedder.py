@@ -9,6 +9,7 @@ import numpy as np
 
 from atlas.core.errors import UserError
 from atlas.core.files import AnyPath, InFolder
+from atlas.core.locks import writes
 from atlas.core.result_folder import folder_extended
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -42,6 +43,7 @@ class TrainedEmbedder(InFolder):
         )
 
 
+@writes("out")
 def train_embedder(
     data: AnyPath = "data",
     out: AnyPath = "runs/embedder",
@@ -164,6 +166,7 @@ class Export:
     least_cosine: float | None
 
 
+@writes("out")
 def export_embedder(embedder: Path, out: Path) -> Export:
     """Write the float32 network of an embedder as an ONNX file, and compare it with torch.
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, ProvenanceError, Stage
 from atlas.core.files import AnyPath, InFolder
+from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.core.timing import stage
@@ -120,6 +121,7 @@ def open_atlas_index(data: Path, index_folder: Path) -> tuple[Manifest, IndexFol
     return manifest, index
 
 
+@writes("out")
 def build_index(
     data: AnyPath = "data",
     embedder: AnyPath = "runs/embedder",

@@ -17,6 +17,7 @@ import pandas as pd
 
 from atlas.core.errors import UserError
 from atlas.core.files import write_json
+from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import EmbeddingSet, save_table
@@ -93,6 +94,7 @@ class Background:
     classes: Mapping[str, Hashable]
 
 
+@writes("out")
 def ablate_retrieval(
     data: Path,
     embedder: str,

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from atlas.core.files import write_json
+from atlas.core.locks import writes
 from atlas.core.result_folder import kept_json
 from atlas.dataset.artifacts import EmbeddingSet, save_table
 from atlas.dataset.labels import format_labels
@@ -76,6 +77,7 @@ class FoldedAtlas:
         }
 
 
+@writes("out")
 def cross_validate(
     data: Path,
     out: Path,

@@ -12,6 +12,7 @@ import pandas as pd
 
 from atlas.core.errors import UserError
 from atlas.core.files import AnyPath, InFolder, write_json
+from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import save_table
@@ -68,6 +69,7 @@ class Evaluation(InFolder):
         )
 
 
+@writes("out")
 def evaluate(
     data: AnyPath = "data",
     embedder: AnyPath = "runs/embedder",

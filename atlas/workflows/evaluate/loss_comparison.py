@@ -22,7 +22,8 @@ from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
 from atlas.core.errors import UserError
-from atlas.core.processes import workers_ignore_interrupts
+from atlas.core.locks import writes
+from atlas.core.processes import starting_workers, worker_options
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.splits.folds import Fold
 from atlas.report.evaluation_plots import save_comparison_plot
@@ -95,6 +96,7 @@ class Run:
         return f"{plain}-seed{self.seed}-{self.fold.name}"
 
 
+@writes("out")
 def compare_losses(
     data: Path,
     out: Path,
@@ -190,8 +192,8 @@ def _trained(
 ) -> Iterator[tuple[Run, Figures]]:
     """Yield the runs with their figures as they finish."""
     with parallel_config("loky", inner_max_num_threads=1):
-        parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-        with workers_ignore_interrupts():
+        parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", **worker_options())
+        with starting_workers():
             finished = parallel(delayed(_train_and_measure)(atlas, r, settings, out) for r in runs)
         yield from finished
 

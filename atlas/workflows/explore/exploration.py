@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import save_table
@@ -100,6 +101,7 @@ class Exploration:
         return pd.DataFrame({"figure": names, **columns})
 
 
+@writes("out")
 def explore(data: Path, out: Path, settings: ExplorationSettings) -> Exploration:
     """Write the page, its tables and its plots to `out`; `data` is not changed.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import AnyPath, InFolder, write_json
+from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import (
@@ -153,6 +154,7 @@ class LeakFinding(InFolder):
         return f"<p>{self.summary}</p>{self.table.to_html(max_rows=20, index=False)}"
 
 
+@writes("out")
 def find_leaks(
     data: AnyPath = "data",
     index: AnyPath = "runs/index",
@@ -186,6 +188,7 @@ def find_leaks(
     return _find_and_write(data, index, out, settings, registration, calibrate)
 
 
+@writes("out", command="update")
 def find_leaks_again(data: Path, index_folder: Path, out: Path) -> LeakFinding:
     """Find leaks like `find_leaks`, with the settings and the calibration in `out`.
 

@@ -6,18 +6,21 @@ before it changed, or if its files were overwritten.
 """
 
 import logging
-import os
 import shlex
 import sys
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from atlas.core.errors import Stage, UserError, command_line, command_words
-from atlas.core.files import AnyPath, content_hash, write_json
+from atlas.core.errors import UserError, command_line, command_words
+from atlas.core.files import AnyPath, content_hash
+from atlas.core.locks import locked
 from atlas.core.processes import run_command
-from atlas.core.result_folder import read_json
+from atlas.core.result_folder import read_sealed_json, write_sealed_json
+from atlas.core.row_cache import cache_folder
+from atlas.core.row_file import DamagedFileError
+from atlas.dataset.file_keys import FileChecksums
 from atlas.dataset.manifest import read_tables
 from atlas.dataset.spec import SPEC_FILE, image_folders, read_spec
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
@@ -48,7 +51,7 @@ class Planned:
 
 def plan_run(run: RunFile) -> list[Planned]:
     """Return the state of each stage, without running any."""
-    atlas, kept = _atlas_key(run.data), _kept(run)
+    atlas, kept = _atlas_key(run.data, cache_folder(run.out / RUN_FILE)), _kept(run)
     planned: dict[str, Planned] = {}
     for stage in run.stages:
         before = [planned[name].state for name in stage.needs]
@@ -86,9 +89,15 @@ def do_run(run: RunFile) -> list[RunStage]:
     """Run the stages that are not done, in order, and return them.
 
     Raises:
-        UserError: A command failed, after reporting the reason; the error names the stage.
+        UserError: A command failed, after reporting the reason; the error names the stage. Or
+            another process does the same run.
     """
-    atlas, did = _atlas_key(run.data), []
+    with locked(run.out, command=command_line("run")):
+        return _run_stages(run)
+
+
+def _run_stages(run: RunFile) -> list[RunStage]:
+    atlas, did = _atlas_key(run.data, cache_folder(run.out / RUN_FILE)), []
     for number, stage in enumerate(run.stages, 1):
         made_from, kept = _made_from(run, stage, atlas), _kept(run)
         planned = Planned(stage=stage, state=_state(stage, kept.get(stage.name), made_from))
@@ -99,7 +108,7 @@ def do_run(run: RunFile) -> list[RunStage]:
         LOGGER.info(f"{heading}\n$ {planned.command}")
         _call(run, stage)
         written = {"made_from": made_from, "wrote": _hashes(stage)}
-        write_json(run.out / RUN_FILE, {**kept, stage.name: written})
+        write_sealed_json(run.out / RUN_FILE, {**kept, stage.name: written})
         did.append(stage)
     return did
 
@@ -140,30 +149,31 @@ def _file_hash(path: Path) -> str:
     return content_hash(path.read_bytes()) if path.is_file() else ""
 
 
-def _atlas_key(data: Path) -> str:
-    """Return a key of the bytes of tables, and of names, sizes and times of images."""
+def _atlas_key(data: Path, work: Path) -> str:
+    """Return a key of the bytes of tables, and of the names and bytes of images."""
     tables = [_file_hash(data / name) for name in ATLAS_TABLES]
     folders = image_folders(data)
     if read_spec(data).by_path:
-        files = (folders[row.split] / row.id for row in read_tables(data).rows)
-        return content_hash(*tables, *(_about(file) for file in files if file.is_file()))
-    lines = (line for folder in folders.values() for line in _files_of(folder))
-    return content_hash(*tables, *lines)
+        rows = read_tables(data).rows
+        files = {f"{row.split}/{row.id}": folders[row.split] / row.id for row in rows}
+    else:
+        files = {
+            f"{split}/{file.name}": file
+            for split, folder in folders.items()
+            for file in _files_of(folder)
+        }
+    there = {name: file for name, file in files.items() if file.is_file()}
+    checksums = FileChecksums(there.values(), work)
+    key = content_hash(*tables, *there, *checksums.of(list(there.values())))
+    checksums.keep()
+    return key
 
 
-def _about(file: Path) -> str:
-    about = file.stat()
-    return f"{file}|{about.st_size}|{about.st_mtime_ns}"
-
-
-def _files_of(folder: Path) -> Iterator[str]:
-    if folder.is_dir():
-        with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                about = entry.stat()
-                yield f"{entry.name}|{about.st_size}|{about.st_mtime_ns}"
+def _files_of(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _kept(run: RunFile) -> dict[str, Any]:
-    path = run.out / RUN_FILE
-    return dict(read_json(path, stage=Stage.RUN)) if path.exists() else {}
+    with suppress(FileNotFoundError, DamagedFileError):  # then every stage is run again
+        return read_sealed_json(run.out / RUN_FILE)
+    return {}

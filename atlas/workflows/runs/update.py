@@ -10,8 +10,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from atlas.core.errors import MissingStageError, ProvenanceError, Stage, UserError
+from atlas.core.errors import MissingStageError, ProvenanceError, Stage, UserError, command_line
 from atlas.core.files import AnyPath, InFolder
+from atlas.core.locks import locked, writes
 from atlas.core.result_folder import read_json
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities
@@ -65,6 +66,7 @@ class Updated(InFolder):
         return " ".join([said, *(each.summary for each in made if each)])
 
 
+@writes("run")
 def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
     """Bring index, leaks, predictions and submission of a run up to date, as far as it has them.
 
@@ -120,10 +122,11 @@ def bring_up_to_date(data: Path, run: RunFolder) -> None:
         return
     members = {folder: _members(run, folder) for folder in run.classifiers}
     for folder in TopologicalSorter(members).static_order():
-        if members[folder]:
-            _join_again(data, folder, members[folder])
-        elif networks := classifiers_in(folder):
-            _predict_again(manifest, folder, networks)
+        with locked(folder, command=command_line("update")):
+            if members[folder]:
+                _join_again(data, folder, members[folder])
+            elif networks := classifiers_in(folder):
+                _predict_again(manifest, folder, networks)
 
 
 def _submitted_classifier(run: RunFolder) -> Path:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from atlas.core.errors import UserError
 from atlas.core.files import write_json
+from atlas.core.locks import writes
 from atlas.core.progress import tracked
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.dataset.artifacts import SAME_IMAGE, load_texts, save_table
@@ -40,6 +41,7 @@ class Simulation:
     labels_in: dict[str, tuple[int, int]]
 
 
+@writes("out")
 def simulate_test(data: Path, out: Path, settings: SimulationSettings) -> Simulation:
     """Write the atlas folder `out` with truth.csv and simulated.json, completely or not at all.
 

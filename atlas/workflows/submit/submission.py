@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import AnyPath, InFolder, write_bytes, write_json
+from atlas.core.locks import writes
 from atlas.core.result_folder import (
     check_replaceable,
     folder_written_beside,
@@ -139,6 +140,7 @@ class MadeSubmission(InFolder):
         return int((self.submission.predicted["Predicted"] != self.without["Predicted"]).sum())
 
 
+@writes("out")
 def make_submission(
     data: AnyPath = "data",
     leaks: AnyPath = "runs/leaks",

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
-from atlas.core.row_cache import FILE_BYTES, ROWS_PER_FILE, RowCache, fill_rows, rows_that_fit
+from atlas.core.row_cache import (
+    FILE_BYTES,
+    ROWS_PER_FILE,
+    DamagedCacheError,
+    RowCache,
+    fill_rows,
+    healed,
+    rows_that_fit,
+)
+from atlas.core.row_file import open_row_file
 from tests.conftest import PROJECT
 
 IDS = tuple(f"id {n}" for n in range(10))
@@ -288,3 +297,36 @@ def test_a_resumed_stage_reports_once_how_many_images_were_done_before(
     fill(["a", "b", "c", "d"])
     fill(["a", "b", "c", "d"])
     assert caplog.messages == ["hashing: 3 of 4 images were done before"]
+
+
+@pytest.mark.parametrize("damage", ["row", "header", "truncated", "removed"])
+def test_damaged_rows_are_noticed_and_computed_again(tmp_path: Path, damage: str) -> None:
+    made = Counting()
+
+    @healed
+    def work() -> NDArray[Any]:
+        store = fill(tmp_path, made)
+        if first := not made.made[10:]:  # the damage happens between filling and reading
+            path = sorted(tmp_path.glob("part-*"))[1]
+            whole = bytearray(path.read_bytes())
+            at = open_row_file(path).datasets["rows"].offset if damage == "row" else 20
+            whole[at] ^= 1
+            path.write_bytes(bytes(whole if damage != "truncated" else whole[:100]))
+            if damage == "removed":
+                path.unlink()
+        assert first or len(made.made) in (12, 14)
+        return store.read(IDS)
+
+    np.testing.assert_array_equal(work(), ROWS)
+    assert len(made.made) in (12, 14)  # the rows of one file
+
+
+def test_a_damaged_row_of_an_earlier_run_is_never_returned(tmp_path: Path) -> None:
+    store = fill(tmp_path)
+    for path in tmp_path.glob("part-*"):
+        whole = bytearray(path.read_bytes())
+        whole[open_row_file(path).datasets["rows"].offset] ^= 1
+        path.write_bytes(bytes(whole))
+    with pytest.raises(DamagedCacheError, match="run the same command again"):
+        store.read(IDS)
+    assert list(tmp_path.glob("part-*")) == []

@@ -13,7 +13,7 @@ import pytest
 
 from atlas.core.errors import ProvenanceError, UserError, command_line
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json
+from atlas.core.result_folder import read_json, update_contents
 from atlas.dataset.artifacts import LEAK_COLUMNS, load_probabilities, save_table
 from atlas.workflows.classify.ensemble import ensemble
 from atlas.workflows.classify.training import train_classifier, train_folds
@@ -141,6 +141,7 @@ def test_an_ensemble_of_an_earlier_version_is_refused_in_one_line(copied) -> Non
     about = read_json(run / "joined" / "ensemble.json")
     about["ensemble"]["of_old"] = 1
     write_json(run / "joined" / "ensemble.json", about)
+    update_contents(run / "joined" / "ensemble.json")
     with pytest.raises(UserError, match=r"ensemble\.json was written by an earlier version"):
         bring_up_to_date(data, RunFolder(run))
 
