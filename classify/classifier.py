@@ -9,7 +9,7 @@ from typing import Any
 
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json
+from atlas.core.result_folder import read_json, understood
 from atlas.inference.settings import Precision
 from atlas.training.precision import machine_has_bfloat16
 from atlas.training.settings import TrainingSettings
@@ -66,16 +66,22 @@ def load_classifier(folder: Path) -> Classifier:
         MissingStageError: The folder contains no classifier.
         UserError: The files do not belong together, or were written by another version.
     """
-    card = read_json(folder / CARD_FILE, stage=Stage.CLASSIFIER)
-    card["settings"] = _settings(card["settings"])
-    card["channels"], card["labels"] = tuple(card["channels"]), tuple(card["labels"])
-    network = empty_network(card["settings"], channels=card["channels"], labels=len(card["labels"]))
+    path = folder / CARD_FILE
+    card = read_json(path, stage=Stage.CLASSIFIER)
+    with understood(path, Stage.CLASSIFIER):
+        card["settings"] = _settings(card["settings"])
+        card["channels"], card["labels"] = tuple(card["channels"]), tuple(card["labels"])
+        weights = card["weights_hash"]
+        network = empty_network(
+            card["settings"], channels=card["channels"], labels=len(card["labels"])
+        )
+        classifier = Classifier(network=network, **card)
     load_weights(folder / WEIGHTS_FILE, network)
-    if weights_hash(network) != card["weights_hash"]:
+    if weights_hash(network) != weights:
         raise UserError(
             f"{folder / WEIGHTS_FILE} is not what {CARD_FILE} describes; train the classifier again"
         )
-    return Classifier(network=network, **card)
+    return classifier
 
 
 def _settings(stored: dict[str, Any]) -> ClassifierSettings:

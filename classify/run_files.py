@@ -9,7 +9,7 @@ Nothing here imports torch.
 from pathlib import Path
 
 from atlas.core.errors import Stage
-from atlas.core.result_folder import read_json
+from atlas.core.result_folder import read_json, understood
 from atlas.dataset.artifacts import ProbabilitySet, load_probabilities
 
 CARD_FILE = "classifier.json"
@@ -41,7 +41,10 @@ def held_out_ids(folder: Path) -> frozenset[str]:
     Raises:
         MissingStageError: The folder contains no classifier.
     """
-    return frozenset(read_json(folder / HOLD_OUT_FILE, stage=Stage.CLASSIFIER)["validation_ids"])
+    path = folder / HOLD_OUT_FILE
+    about = read_json(path, stage=Stage.CLASSIFIER)
+    with understood(path, Stage.CLASSIFIER):
+        return frozenset(about["validation_ids"])
 
 
 def load_held_out(folder: Path) -> ProbabilitySet:

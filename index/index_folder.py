@@ -14,7 +14,7 @@ import pandas as pd
 
 from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json, read_unchanged
+from atlas.core.result_folder import read_json, read_unchanged, understood
 from atlas.dataset.artifacts import (
     EmbeddingSet,
     load_embeddings,
@@ -137,19 +137,26 @@ def _load(folder: Path) -> IndexFolder:
     about = read_json(folder / INDEX_FILE, stage=Stage.INDEX)
     embeddings = load_embeddings(folder / "embeddings.h5", stage=Stage.INDEX)
     table = load_table(folder / REFERENCES_FILE, stage=Stage.INDEX)
-    if tuple(table["Id"]) != embeddings.ids or about["provenance"] != embeddings.provenance:
+    with understood(folder / REFERENCES_FILE, Stage.INDEX):
+        ids = tuple(table[["Id", "Target", "Identity", "Pixels"]]["Id"])
+        for text in table["Target"]:
+            parse_labels(text)
+    with understood(folder / INDEX_FILE, Stage.INDEX):
+        belong = ids == embeddings.ids and about["provenance"] == embeddings.provenance
+        index = IndexFolder(
+            folder=folder,
+            spec=spec_of(about["atlas"]),
+            data=Path(about["data"]),
+            image_size_px=int(about["image_size_px"]),
+            table_hash=str(about["table_hash"]),
+            table=table,
+            embeddings=embeddings,
+        )
+    if not belong:
         raise ProvenanceError(
             f"{folder}: the files do not belong to one index; run {Stage.INDEX.command} again"
         )
-    return IndexFolder(
-        folder=folder,
-        spec=spec_of(about["atlas"]),
-        data=Path(about["data"]),
-        image_size_px=int(about["image_size_px"]),
-        table_hash=str(about["table_hash"]),
-        table=table,
-        embeddings=embeddings,
-    )
+    return index
 
 
 def _reference_table(rows: Sequence[ImageRow], keys: Sequence[str]) -> pd.DataFrame:

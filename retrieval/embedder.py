@@ -14,7 +14,7 @@ from torch import nn
 
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import content_hash, json_text, write_json
-from atlas.core.result_folder import read_json
+from atlas.core.result_folder import read_json, understood
 from atlas.inference.runner import Runner
 from atlas.inference.runtimes import open_runner
 from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice
@@ -25,7 +25,6 @@ from atlas.training.weights import load_weights, save_weights, weights_hash
 from retrieval.embedder_folder import (
     EMBEDDER_FILE,
     EmbedderRuntime,
-    damaged,
     load_runtime,
     read_about,
     save_runtime,
@@ -142,10 +141,8 @@ def load_embedder(folder: Path) -> Embedder:
         UserError: The embedder is damaged, or this machine lacks its runtime.
     """
     about = read_about(folder)
-    try:
+    with understood(folder / EMBEDDER_FILE, Stage.EMBEDDER):
         embedder, fingerprint = _embedder(folder, about), about["fingerprint"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise damaged(folder) from error
     if embedder.fingerprint != fingerprint:
         raise UserError(
             f"{folder}: {WEIGHTS_FILE} does not belong to {EMBEDDER_FILE}; "

@@ -11,7 +11,7 @@ from typing import Any
 
 from atlas.core.errors import DataError, MissingStageError, Stage, UserError
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json
+from atlas.core.result_folder import read_json, understood
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import native_size_px
 from atlas.inference import openvino_runner
@@ -60,19 +60,12 @@ def read_about(folder: Path) -> dict[str, Any]:
         MissingStageError: The folder contains no embedder.
         UserError: The description is damaged.
     """
-    about = read_json(folder / EMBEDDER_FILE, stage=Stage.EMBEDDER)
-    try:
+    path = folder / EMBEDDER_FILE
+    about = read_json(path, stage=Stage.EMBEDDER)
+    with understood(path, Stage.EMBEDDER):
         about["channels"] = tuple(about["channels"])
         about["image_size_px"] = int(about["image_size_px"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise damaged(folder) from error
-    return dict(about)
-
-
-def damaged(folder: Path) -> UserError:
-    """Return the error that reports a damaged embedder."""
-    command = Stage.EMBEDDER.command
-    return UserError(f"{folder / EMBEDDER_FILE} is damaged; train the embedder again:  {command}")
+        return dict(about)
 
 
 def embedded_size_px(source: str, manifest: Manifest, frozen_px: int | None = None) -> int:
@@ -131,22 +124,24 @@ def load_runtime(folder: Path) -> EmbedderRuntime | None:
     """
     if not (folder / RUNTIME_FILE).exists():
         return None
-    stored = read_json(folder / RUNTIME_FILE, stage=Stage.INDEX)
-    choice = RuntimeChoice(runtime=stored["runtime"], precision=stored["precision"])
+    path, model = folder / RUNTIME_FILE, folder / MODEL_FOLDER
+    stored = read_json(path, stage=Stage.INDEX)
+    with understood(path, Stage.INDEX):
+        choice = RuntimeChoice(runtime=stored["runtime"], precision=stored["precision"])
+        runtime = EmbedderRuntime(
+            choice=choice,
+            model=None if choice.runtime == "torch" else model,
+            model_hash=stored["model_hash"],
+            checks=tuple(stored["checks"]),
+        )
     if wrong := problem(choice):
         raise UserError(
             f"{folder} was built for {choice}: {wrong}; or build the index again:  "
             f"{Stage.INDEX.command}"
         )
-    model = folder / MODEL_FOLDER
-    if stored["model_hash"] and openvino_runner.model_hash(model) != stored["model_hash"]:
+    if runtime.model_hash and openvino_runner.model_hash(model) != runtime.model_hash:
         raise UserError(
             f"{model} is not the model it was saved with; build the index again:  "
             f"{Stage.INDEX.command}"
         )
-    return EmbedderRuntime(
-        choice=choice,
-        model=None if choice.runtime == "torch" else model,
-        model_hash=stored["model_hash"],
-        checks=tuple(stored["checks"]),
-    )
+    return runtime

@@ -15,8 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from atlas.core.errors import Stage
 from atlas.core.files import content_hash
 from atlas.core.progress import progress
+from atlas.core.result_folder import understood
 from atlas.core.row_cache import fill_rows
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.store import ImageStore
@@ -24,7 +26,7 @@ from atlas.inference.openvino_runner import OpenVinoRunner
 from atlas.inference.runner import ReadImages, Runner, rows_of
 from atlas.inference.runtimes import versions
 from atlas.inference.settings import RuntimeChoice
-from retrieval.embedder_folder import damaged, load_runtime, read_about
+from retrieval.embedder_folder import EMBEDDER_FILE, load_runtime, read_about
 
 IMAGES_AT_ONCE = 128  # images decoded before they are embedded; a multiple of the batch size
 
@@ -85,15 +87,13 @@ def load_for_queries(folder: Path) -> Embeds:
         from retrieval.embedder import load_embedder  # loads torch, which takes seconds
 
         return load_embedder(folder)
-    try:
+    with understood(folder / EMBEDDER_FILE, Stage.EMBEDDER):
         return ExportedEmbedder(
             maker=runtime.maker(about["fingerprint"]),
             started_from=about["provenance"]["started_from"],
             choice=runtime.choice,
             model=runtime.model,
         )
-    except (KeyError, TypeError) as error:
-        raise damaged(folder) from error
 
 
 def embed_store(

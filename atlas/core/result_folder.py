@@ -33,6 +33,9 @@ CONTENTS_FILE = "contents.json"
 CHECKSUM = "checksum"  # the key of the checksum in a JSON object
 # Programs that show folders leave these files, which hold nothing of the user's.
 UNIMPORTANT = frozenset({CONTENTS_FILE, ".DS_Store", "Thumbs.db", "desktop.ini"})
+NOT_UNDERSTOOD = (
+    KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
 LEVELS = 4  # how many folders above a file are searched for the list that names it
 READS = 20  # how often a folder is read again that is being replaced
 
@@ -248,6 +251,20 @@ def read_json(path: Path, stage: Stage | None = None) -> Any:
         raise DamagedFileError(path, f"is damaged{_then(stage, '')}") from error
 
 
+@contextmanager
+def understood(path: Path, stage: Stage | None = None) -> Iterator[None]:
+    """Report what goes wrong while the content of a file is taken apart as damage of that file.
+
+    Raises:
+        DamagedFileError: The content is not what this version writes.
+    """
+    try:
+        yield
+    except NOT_UNDERSTOOD as error:
+        why = f"is damaged or was written by another version ({type(error).__name__}: {error})"
+        raise DamagedFileError(path, f"{why}{_then(stage, '')}") from error
+
+
 def write_sealed_json(path: Path, value: dict[str, Any]) -> None:
     """Write a JSON object with its own checksum, for files outside of result folders."""
     plain = json.loads(json_text(value))
@@ -264,7 +281,7 @@ def read_sealed_json(path: Path) -> dict[str, Any]:
     try:
         stored = json.loads(path.read_bytes())
         digest = stored.pop(CHECKSUM)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except NOT_UNDERSTOOD as error:
         raise DamagedFileError(path) from error
     if checksum(json_text(stored)) != digest:
         raise DamagedFileError(path)
@@ -372,7 +389,7 @@ def _damaged(
 
 
 def _then(stage: Stage | None, written_by: str) -> str:
-    command = stage.command if stage else command_line(written_by) if written_by else ""
+    command = command_line(written_by) if written_by else stage.command if stage else ""
     return f"; write it again with  {command}" if command else ""
 
 

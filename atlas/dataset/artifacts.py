@@ -6,7 +6,6 @@ and tables in CSV files.
 Axes: N items, D dimensions, K neighbours, C classes.
 """
 
-import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import written_beside
-from atlas.core.result_folder import check_result, read_result, update_contents
+from atlas.core.result_folder import check_result, read_result, understood, update_contents
 from atlas.core.row_file import DamagedFileError, open_row_file, write_row_file
 
 # The relations of a test image to labelled images.
@@ -199,7 +198,8 @@ def load_embeddings(path: Path, stage: Stage | None = None) -> EmbeddingSet:
         DamagedFileError: The file is damaged, or is not a file of this project.
     """
     ids, rows, provenance = _load(path, stage)
-    return EmbeddingSet(ids=ids, vectors_ND=rows, provenance=provenance)
+    with understood(path, stage):
+        return EmbeddingSet(ids=ids, vectors_ND=rows, provenance=provenance)
 
 
 def save_probabilities(path: Path, probabilities: ProbabilitySet) -> None:
@@ -217,7 +217,8 @@ def load_probabilities(path: Path, stage: Stage | None = None) -> ProbabilitySet
         DamagedFileError: The file is damaged, or is not a file of this project.
     """
     ids, rows, provenance = _load(path, stage)
-    return ProbabilitySet(ids=ids, probabilities_NC=rows, provenance=provenance)
+    with understood(path, stage):
+        return ProbabilitySet(ids=ids, probabilities_NC=rows, provenance=provenance)
 
 
 def save_table(path: Path, table: pd.DataFrame) -> None:
@@ -233,14 +234,11 @@ def load_table(path: Path, stage: Stage | None = None) -> pd.DataFrame:
         MissingStageError: The file does not exist. The text names the command of `stage`.
         DamagedFileError: The file was changed or damaged after it was written.
     """
-    text = io.BytesIO(read_result(path, stage))
-    try:
-        table = _texts(text)
-    except (ValueError, csv.Error) as error:
-        again = f"; write it again with  {stage.command}" if stage else ""
-        raise DamagedFileError(path, f"is not a table of this project{again}") from error
-    for column in table.columns.intersection(list(NUMBER_COLUMNS)):
-        table[column] = pd.to_numeric(table[column]).astype(float)
+    content = io.BytesIO(read_result(path, stage))
+    with understood(path, stage):
+        table = _texts(content)
+        for column in table.columns.intersection(list(NUMBER_COLUMNS)):
+            table[column] = pd.to_numeric(table[column]).astype(float)
     return table
 
 
@@ -256,7 +254,9 @@ def load_matches(path: Path, stage: Stage | None = None) -> Matches:
     Raises:
         MissingStageError: The file does not exist. The text names the command of `stage`.
     """
-    return Matches(table=load_table(path, stage=stage))
+    table = load_table(path, stage=stage)
+    with understood(path, stage):
+        return Matches(table=table)
 
 
 def load_leaks(path: Path, stage: Stage | None = None) -> LeakReport:
@@ -265,7 +265,9 @@ def load_leaks(path: Path, stage: Stage | None = None) -> LeakReport:
     Raises:
         MissingStageError: The file does not exist. The text names the command of `stage`.
     """
-    return LeakReport(table=load_table(path, stage=stage))
+    table = load_table(path, stage=stage)
+    with understood(path, stage):
+        return LeakReport(table=table)
 
 
 def _texts(source: Path | io.BytesIO) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, Stage
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json
+from atlas.core.result_folder import read_json, understood
 from atlas.dataset.metrics import macro_f1
 from classify.decisions.layers import Floats, Labels, Layer
 from classify.decisions.settings import ThresholdSettings
@@ -226,16 +226,19 @@ def load_thresholds(folder: Path, label_names: tuple[str, ...]) -> Thresholds:
     """
     path = folder / THRESHOLDS_FILE
     text = read_json(path, stage=Stage.CLASSIFIER)
-    if tuple(text["labels"]) != label_names:
+    with understood(path, Stage.CLASSIFIER):
+        own = tuple(text["labels"])
+        thresholds = Thresholds(
+            per_class=tuple(map(float, text["per_class"])),
+            overall=float(text["overall"]),
+            without_positives=tuple(text["without_positives"]["classes"]),
+            keep_top=text.get("keep_top", True),  # files without it keep the most likely class
+        )
+    if own != label_names:
         raise DataError(
             str(path), ["made for other labels than the atlas has; train the classifier again"]
         )
-    return Thresholds(
-        per_class=tuple(text["per_class"]),
-        overall=text["overall"],
-        without_positives=tuple(text["without_positives"]["classes"]),
-        keep_top=text.get("keep_top", True),  # files without it keep the most likely class
-    )
+    return thresholds
 
 
 def _by_way(

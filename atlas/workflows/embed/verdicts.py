@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atlas.core.errors import Stage
-from atlas.core.result_folder import read_json
+from atlas.core.result_folder import NOT_UNDERSTOOD, read_json
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
 from atlas.workflows.run_folder import CALIBRATION_FILE
 from index.settings import PROBABLE, RegistrationSettings
@@ -98,15 +98,15 @@ def judge_beside(index_folder: Path, maker: str) -> Judge:
     from index.copies.calibration import SameImageCalibration, restored
 
     stored = read_json(path, stage=Stage.LEAKS)
-    if stored.get("embedder") != maker:
-        return Judge()
     try:
+        if stored["embedder"] != maker:
+            return Judge()
         return Judge(
             copies=SameImageCalibration(**restored(stored[SAME_IMAGE])),
             sibling_threshold=stored[SIBLING]["threshold"],
             registration=RegistrationSettings(**restored(stored["registration"])),
         )
-    except (KeyError, TypeError):  # the file was written by an earlier version
+    except NOT_UNDERSTOOD:  # the file was written by an earlier version
         return Judge()
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.core.errors import Stage, UserError
+from atlas.core.errors import Stage
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json
+from atlas.core.result_folder import read_json, understood
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, Neighbours, load_table, save_table
 from atlas.workflows.leaks.search import LeakSearch
 from atlas.workflows.run_folder import CALIBRATION_FILE
@@ -150,12 +150,12 @@ def load_calibration(folder: Path) -> LeakCalibration:
 
     Raises:
         MissingStageError: There is no calibration.
-        UserError: The file was written by an earlier version.
+        DamagedFileError: The file is damaged, or was written by another version.
     """
     path = folder / CALIBRATION_FILE
     stored = read_json(path, stage=Stage.LEAKS)
     suspected = load_table(folder / SUSPECTED_FILE, stage=Stage.LEAKS)
-    try:
+    with understood(path, Stage.LEAKS):
         return LeakCalibration(
             same_image=SameImageMeasurement(
                 calibration=SameImageCalibration(**restored(stored[SAME_IMAGE])),
@@ -168,10 +168,6 @@ def load_calibration(folder: Path) -> LeakCalibration:
             registration=RegistrationSettings(**restored(stored["registration"])),
             embedder=stored["embedder"],
         )
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} was written by an earlier version ({error}); run {Stage.LEAKS.command} again"
-        ) from error
 
 
 def _suspected(nearest: Neighbours, pairs: NDArray[np.float64], threshold: float) -> pd.DataFrame:
