@@ -15,6 +15,7 @@ import pytest
 from atlas.cli.embed import runtime_lines
 from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import content_hash
+from atlas.core.result_folder import update_contents
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from atlas.inference import openvino_runner
@@ -194,7 +195,7 @@ def test_a_damaged_exported_network_is_reported_in_a_line(made: Path, tmp_path: 
     shutil.copytree(made / "run" / "index", tmp_path / "index")
     damaged = tmp_path / "index" / "embedder" / "model" / name
     damaged.write_bytes(damaged.read_bytes()[:500])
-    with pytest.raises(UserError, match=r"model: this exported network is damaged .* again$"):
+    with pytest.raises(UserError, match=r"was changed or damaged .*build-index$"):
         lookup(["field0_0"], tmp_path / "index", k=1, montage=tmp_path / "m.png")
 
 
@@ -266,7 +267,9 @@ def test_8_bits_are_taken_or_given_up_by_what_they_find(
     expected = index.embeddings.aligned_to(ids).vectors_ND
     assert np.array_equal(embed_images(embedder, store.read(ids)), expected)
     assert kept["model_hash"] in index.embeddings.provenance["embedder"]
-    (tmp_path / "index" / "embedder" / "model" / "model.bin").write_bytes(b"another")
+    model = tmp_path / "index" / "embedder" / "model" / "model.bin"
+    model.write_bytes(b"another")
+    update_contents(model)
     with pytest.raises(UserError, match="not the model it was saved with"):
         load_embedder(tmp_path / "index" / "embedder")
 

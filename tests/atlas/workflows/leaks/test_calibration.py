@@ -60,5 +60,5 @@ def test_one_of_an_earlier_version_is_refused_in_one_line(
     stored = json.loads(path.read_text())
     stored[part]["of_old"] = stored[part].pop(name)
     path.write_text(json.dumps(stored))
-    with pytest.raises(UserError, match=f"earlier version .*{command_line('find_leaks')}"):
+    with pytest.raises(UserError, match=f"another version .*{command_line('find_leaks')}"):
         load_calibration(tmp_path)
