@@ -6,17 +6,25 @@ Protein Atlas of 2018, and a folder without tables as a plain folder of pictures
 
 import json
 import os
-import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from atlas.core.errors import DataError
+from atlas.core.errors import DataError, UserError
+from atlas.core.escaping import escaped, is_formula, quoted
+from atlas.core.text_files import parsed_toml
 from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
-from atlas.dataset.picture_files import ENDINGS, file_of_stem, is_picture_name, leads_inside
+from atlas.dataset.picture_files import (
+    ENDINGS,
+    file_at,
+    files_of_stem,
+    is_picture_name,
+    leads_inside,
+)
 from atlas.dataset.plain_folder import PlainFolder, is_plain, read_plain_folder
 from atlas.dataset.tables import TABLES, Split
 
@@ -77,14 +85,23 @@ class AtlasSpec:
         return os.path.splitext(named)[0] if self.by_path else named.rsplit(".", 1)[0]
 
     def files_in(self, folder: Path, image_id: str) -> tuple[Path | None, ...]:
-        """Return the file of an image for each of `file_channels`, or None if it is missing."""
+        """Return the file of an image for each of `file_channels`, or None if it is missing.
+
+        Raises:
+            UserError: A channel has several files, such as a.png and a.PNG.
+        """
         if not self.names(image_id):
             return (None,) * len(self.file_channels)
         if self.by_path:
-            file = folder / image_id
-            return (file if file.is_file() else None,)
-        stems = (self.file_stem(image_id, channel) for channel in self.file_channels)
-        return tuple(file_of_stem(folder, stem) for stem in stems)
+            return (file_at(folder, image_id),)
+        return tuple(self.file_in(folder, image_id, channel) for channel in self.file_channels)
+
+    def file_in(self, folder: Path, image_id: str, channel: str) -> Path | None:
+        """Return the file of one channel, or None if it is missing, see `files_in`."""
+        files = files_of_stem(folder, self.file_stem(image_id, channel))
+        if len(files) > 1:
+            raise UserError(f"{folder}: {' and '.join(p.name for p in files)} both exist; keep one")
+        return files[0] if files else None
 
 
 HPA_2018 = AtlasSpec(
@@ -102,10 +119,29 @@ def read_spec(data: Path) -> AtlasSpec:
 
     Raises:
         DataError: `atlas.toml` is not valid.
+        UserError: There is only a file whose name is nearly `atlas.toml`.
     """
-    if (data / SPEC_FILE).exists():
+    if has_spec(data):
         return spec_of({"name": data.name, **_read_toml(data / SPEC_FILE)})
     return spec_of_plain(read_plain_folder(data)) if is_plain(data) else HPA_2018
+
+
+def has_spec(data: Path) -> bool:
+    """Return whether a data folder has an `atlas.toml`.
+
+    Raises:
+        UserError: It has none, but a file whose name differs by case, by one letter or by the
+            ending .txt, which nothing would read.
+    """
+    if (data / SPEC_FILE).exists():
+        return True
+    for name in sorted(os.listdir(data)) if data.is_dir() else ():
+        if _nearly(name.lower().removesuffix(".txt"), SPEC_FILE):
+            raise UserError(
+                f"{data}: no {SPEC_FILE}: the folder would be read as HPA 2018 or as a folder of "
+                f"pictures; {escaped(name)} is not read; rename it to {SPEC_FILE}"
+            )
+    return False
 
 
 def image_folders(data: Path) -> dict[Split, Path]:
@@ -118,7 +154,7 @@ def image_folders(data: Path) -> dict[Split, Path]:
         DataError: `atlas.toml` is not valid.
     """
     usual = {split: data / split for split in TABLES}
-    if (data / SPEC_FILE).exists():
+    if has_spec(data):
         named = _read_toml(data / SPEC_FILE).get("images", {})
         return {split: data / named.get(split, split) for split in usual}
     return {**usual, **read_plain_folder(data).folders} if is_plain(data) else usual
@@ -170,8 +206,10 @@ def _list_lines(key: str, names: tuple[str, ...]) -> Iterator[str]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = parsed_toml(path.read_bytes())
+    except OSError as error:
+        raise DataError(str(path), [f"the file cannot be read ({error.strerror})"]) from error
+    except ValueError as error:
         raise DataError(str(path), [f"not valid TOML: {error}"]) from error
     if problems := list(_problems(table)):
         raise DataError(str(path), problems)
@@ -189,11 +227,20 @@ def spec_of(table: Mapping[str, Any]) -> AtlasSpec:
     )
 
 
+def _nearly(name: str, wanted: str) -> bool:
+    """Return whether two names are equal, or differ by one letter that is wrong, missing or new."""
+    start = len(os.path.commonprefix([name, wanted]))
+    left, right = name[start:], wanted[start:]
+    return left[1:] == right[1:] or left[1:] == right or left == right[1:]
+
+
 def _problems(table: Mapping[str, Any]) -> list[str]:
-    unknown = sorted(table.keys() - {*KEYS})
-    found = [f"key {key!r} is unknown; known keys are {', '.join(KEYS)}" for key in unknown]
-    if not isinstance(table.get("name", ""), str):
+    found = [_unknown_key(key) for key in sorted(table.keys() - {*KEYS})]
+    name = table.get("name", "")
+    if not isinstance(name, str):
         found.append("name must be a text in quotes")
+    elif escaped(name, keep="") != name:
+        found.append(f"name has a control character: '{escaped(name, keep='')}'")
     for key in ("channels", "labels"):
         if key == "labels" and table.get(key) == [] and table.get("file_pattern") == PATH_PATTERN:
             continue  # a folder of pictures may have no labels
@@ -207,11 +254,21 @@ def _problems(table: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _unknown_key(key: str) -> str:
+    nearest = get_close_matches(key.lower(), KEYS, n=1)
+    meant = f"did you mean {nearest[0]}? " if nearest else ""
+    return f"key {quoted(key)} is unknown; {meant}known keys are {', '.join(KEYS)}"
+
+
 def _names_problems(key: str, value: object) -> list[str]:
     if not isinstance(value, list) or not value:
         return [f"{key} must be a list with at least one name"]
     if not all(isinstance(name, str) and name for name in value):
         return [f"{key} must hold names in quotes, and none may be empty"]
+    if odd := [name for name in value if escaped(name, keep="") != name]:
+        return [f"{key} has a control character in '{escaped(odd[0], keep='')}'"]
+    if formulas := [name for name in value if is_formula(name)]:
+        return [f"{key} has {formulas[0]!r}, which is a formula for spreadsheets; rename it"]
     twice = sorted(name for name, count in Counter(value).items() if count > 1)
     return [f"{key} has the same name twice: {', '.join(twice)}"] if twice else []
 
@@ -220,19 +277,27 @@ def _pattern_problems(pattern: object, channels: list[str]) -> list[str]:
     example = 'a file name such as "{id}.png" or "{id}_{channel}.png"'
     if not isinstance(pattern, str):
         return [f"file_pattern must be {example}"]
+    wrong = f"file_pattern {quoted(pattern)}"
     try:
-        fields = {field for _, field, _, _ in Formatter().parse(pattern) if field is not None}
-        names = [pattern.format(id="id", channel=channel) for channel in channels]
-    except (ValueError, LookupError, AttributeError, TypeError):
-        return [f"file_pattern {pattern!r} is not {example}"]
-    if not {"id"} <= fields <= {"id", "channel"}:
-        return [f"file_pattern {pattern!r} must contain {{id}}, and may contain {{channel}}"]
+        parts = list(Formatter().parse(pattern))
+    except ValueError:
+        return [f"{wrong} is not {example}"]
+    fields = [field for _, field, _, _ in parts if field is not None]
+    if any(style or conversion for _, _, style, conversion in parts):
+        return [f"{wrong} must name {{id}} and {{channel}} alone, without : or ! in the braces"]
+    if not {*fields} <= {"id", "channel"}:
+        return [f"{wrong} is not {example}"]
+    if fields.count("id") != 1:
+        return [f"{wrong} must contain {{id}} once, and may contain {{channel}}"]
     if pattern == PATH_PATTERN:
         return _picture_problems(pattern, channels)
+    names = [pattern.format(id="id", channel=channel) for channel in channels]
     if any("/" in name or "\\" in name for name in names):
-        return [f"file_pattern {pattern!r} must not name a folder; use [images] for folders"]
+        return [f"{wrong} must not name a folder; use [images] for folders"]
+    if any(not name.isprintable() for name in names):
+        return [f"{wrong} has a control character; remove it"]
     if not names[0].lower().endswith(ENDINGS):
-        return [f"file_pattern {pattern!r} must end in one of {', '.join(ENDINGS)}"]
+        return [f"{wrong} must end in one of {', '.join(ENDINGS)}"]
     return [] if "channel" in fields else _picture_problems(pattern, channels)
 
 
@@ -240,7 +305,7 @@ def _picture_problems(pattern: str, channels: list[str]) -> list[str]:
     if len(channels) in PICTURE_CHANNELS:
         return []
     return [
-        f"file_pattern {pattern!r} must contain {{channel}}: there are {len(channels)} channels, "
+        f"file_pattern {quoted(pattern)} must contain {{channel}}: there are {len(channels)} channels, "
         "and one file holds 1 or 3"
     ]
 
@@ -250,5 +315,9 @@ def _images_problems(images: object) -> list[str]:
         return ["images must be a table [images] of folders"]
     unknown = sorted(images.keys() - {*TABLES})
     found = [f"[images] {key!r} is unknown; known keys are {', '.join(TABLES)}" for key in unknown]
-    wrong = [key for key, path in images.items() if not isinstance(path, str) or not path]
+    wrong = [
+        key
+        for key, path in images.items()
+        if not isinstance(path, str) or not path or escaped(path, keep="") != path
+    ]
     return found + [f"[images] {key} must be the path of a folder, in quotes" for key in wrong]

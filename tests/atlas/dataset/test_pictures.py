@@ -11,7 +11,7 @@ from PIL import Image
 
 from atlas.dataset.image_headers import check_picture, read_header
 from atlas.dataset.images import ImageProblem, decode_picture, read_field
-from atlas.dataset.picture_files import file_name_of, file_of_stem, leads_inside, pictures_below
+from atlas.dataset.picture_files import file_name_of, files_of_stem, leads_inside, pictures_below
 from tests.photos import photo, save, save_rotated
 
 RGB = ("red", "green", "blue")
