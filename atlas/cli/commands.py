@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas.cli.answers import Answer, only_the_answer
-from atlas.cli.console import errors_in_one_line, show_notes
+from atlas.cli.console import accept_all_letters, errors_in_one_line, show, show_notes
 from atlas.core.errors import UserError, command_line, refuse
+from atlas.core.escaping import escaped
 
 if TYPE_CHECKING:
     from atlas.cli.options import Call
@@ -61,16 +62,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: The words that follow the program's name; by default those of the command line. A
             command may be written with hyphens or with underscores.
     """
+    accept_all_letters()
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0].replace("-", "_") if words else ""
     if name in COMMANDS:
         run(name, words[1:])
     elif not words or words[0] in ("-h", "--help"):
-        print(_list_of_commands())
+        show(_list_of_commands())
     elif words[0] == "--version":
-        print(f"atlas {_version()}")
+        show(f"atlas {_version()}")
     else:
-        sys.exit(_unknown(words[0]))
+        sys.exit(escaped(_unknown(words[0])))
 
 
 def run(name: str, words: Sequence[str] | None = None) -> None:
@@ -80,12 +82,13 @@ def run(name: str, words: Sequence[str] | None = None) -> None:
         name: The name of the command.
         words: The words that follow it; by default those of the command line.
     """
+    accept_all_letters()
     show_notes()
     with errors_in_one_line():
         call = understood(name, sys.argv[1:] if words is None else words)
         with only_the_answer(call.as_json):
             answer = call.command()
-        print(answer.as_json() if call.as_json else "\n".join(answer.lines()), flush=True)
+        show(*([answer.as_json()] if call.as_json else answer.lines()))
     if answer.failed:
         sys.exit(1)
 
@@ -118,7 +121,7 @@ def require_understood(where: str, name: str, words: Sequence[str]) -> None:
 
             refuse(fold_problems(options["settings"]))
     except SystemExit:
-        print(f"error: {command_line(name)} does not accept {where} (see above); nothing was done")
+        show(f"error: {command_line(name)} does not accept {where} (see above); nothing was done")
         raise
     except UserError as error:
         raise UserError(f"{where}: {error}; nothing was done") from None

@@ -1,5 +1,6 @@
 """What all commands share on a terminal: tables, notes, errors, and the cost of each stage."""
 
+import io
 import logging
 import os
 import sys
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from atlas.cli.stopping import stoppable
 from atlas.core.errors import UserError
+from atlas.core.escaping import escaped
 from atlas.core.progress import say
 from atlas.core.timing import Recorder, costs, covered_s, recorded
 
@@ -48,21 +50,41 @@ def errors_in_one_line() -> Iterator[None]:
             with _flushed():
                 yield
         except UserError as error:
-            sys.exit(f"error: {error}")
+            sys.exit(escaped(f"error: {error}"))
         except BrokenPipeError:
             _discard_output()
             sys.exit(BROKEN_PIPE)
         except OSError as error:
             name = error.filename or ""
-            sys.exit(f"error: {name}: {error.strerror or error}; nothing was replaced")
+            sys.exit(escaped(f"error: {name}: {error.strerror or error}; nothing was replaced"))
+
+
+def show(*lines: str) -> None:
+    """Print lines, in which control characters are shown as escapes.
+
+    Everything that commands print goes through this function or `show_table`, because ids, labels
+    and file names may hold anything.
+    """
+    for line in lines:
+        print(escaped(line), flush=True)
+
+
+def accept_all_letters() -> None:
+    r"""Write letters that the terminal's encoding lacks as escapes, such as `\u2013`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def terminal() -> "Console":
-    """Return the console for tables; they have a fixed width if stdout is not a terminal."""
+    """Return the console for tables; they have a fixed width if stdout is not a terminal.
+
+    Texts are shown as they are: square brackets are not markup and `:name:` is not an emoji.
+    """
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=FILE_WIDTH)
+    width = None if Console().is_terminal else FILE_WIDTH
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def show_table(
@@ -85,11 +107,11 @@ def show_table(
     from rich.table import Table
 
     heads, ends = list(columns), set(last)
-    table = Table(title=title, title_justify="left", show_header=bool(heads))
+    table = Table(title=title and escaped(title), title_justify="left", show_header=bool(heads))
     for n, head in enumerate(heads):
-        table.add_column(head, overflow="fold", justify=justify if n else "left")
+        table.add_column(escaped(head), overflow="fold", justify=justify if n else "left")
     for n, row in enumerate(rows):
-        table.add_row(*map(str, row), end_section=n in ends)
+        table.add_row(*(escaped(str(cell)) for cell in row), end_section=n in ends)
     terminal().print(table)
 
 
@@ -151,7 +173,7 @@ def _show_stages(recorder: Recorder, total_s: float) -> None:
     show_table(columns, rows, justify="right")
     if stages:
         slowest = max(stages, key=lambda cost: cost.alone_s)
-        print(
+        show(
             f"The bottleneck is '{slowest.stage}', which ran alone for {slowest.alone_s:.1f} of "
             f"{total_s:.1f} s."
         )

@@ -12,7 +12,6 @@ from pathlib import Path
 from atlas.core.errors import DataError
 from atlas.core.files import content_hash
 from atlas.dataset.headers import Found, check_all, find_files
-from atlas.dataset.picture_files import composed
 from atlas.dataset.plain_folder import (
     Picture,
     PlainFolder,
@@ -234,17 +233,18 @@ def _is_plain(data: Path) -> bool:
 def _shared_file_problems(found: Sequence[Found]) -> Iterator[str]:
     """Yield a problem for each row that shares a file with a row of another id.
 
-    With a pattern such as "{id}{channel}.png" and the channels red and darkred, the file of one id
-    may also be read as that of another one.
+    Two ids may differ only in whether accents are composed. With a pattern such as
+    "{id}{channel}.png" and the channels red and darkred, the file of one id may also be read as that
+    of another one.
     """
     owners: dict[Path, Draft] = {}
     for draft, files in found:
         for file in files:
             owner = owners.setdefault(file, draft)
-            if composed(owner.id) != composed(draft.id):
+            if owner.id != draft.id:
                 yield (
                     f"{draft.where}: {file.name} is also a file of {owner.id} ({owner.where}); "
-                    "rename the files so that the pattern fits only once"
+                    "keep one row, or rename the files so that they fit one id only"
                 )
 
 

@@ -139,8 +139,8 @@ def read_groups(path: Path, known_ids: Collection[str], problems: list[str]) -> 
 def id_problems(drafts: Sequence[Draft], names: Callable[[str], bool]) -> Iterator[str]:
     """Yield a problem for each id that is empty, cannot name a file, or occurs twice.
 
-    Ids must differ within a table and across tables, also if accents are composed to one character.
-    An id must not be a formula, because people open the tables of results in spreadsheets.
+    Ids must differ within a table and across tables. An id must not be a formula, because people
+    open the tables of results in spreadsheets.
 
     Args:
         drafts: The rows of all tables.
@@ -148,7 +148,6 @@ def id_problems(drafts: Sequence[Draft], names: Callable[[str], bool]) -> Iterat
     """
     seen: dict[str, str] = {}
     for draft in drafts:
-        name = composed(draft.id)
         if not draft.id:
             yield f"{draft.where}: Id is empty"
         elif max(len(part.encode()) for part in draft.id.split("/")) > LONGEST_FILE_NAME:
@@ -163,10 +162,10 @@ def id_problems(drafts: Sequence[Draft], names: Callable[[str], bool]) -> Iterat
                 f"{draft.where}: id {draft.id!r} is a formula for spreadsheets; rename the image "
                 "so that its id does not begin with =, @, + or -"
             )
-        elif name in seen:
-            yield f"{draft.where}: id {draft.id} is already in {seen[name]}; keep one"
+        elif draft.id in seen:
+            yield f"{draft.where}: id {draft.id} is already in {seen[draft.id]}; keep one"
         else:
-            seen[name] = draft.where
+            seen[draft.id] = draft.where
 
 
 def parent_problems(drafts: Sequence[Draft]) -> Iterator[str]:
