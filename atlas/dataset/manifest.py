@@ -4,14 +4,14 @@ All problems of a data folder are found here at once, and later code relies on i
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from atlas.core.errors import DataError
 from atlas.core.files import content_hash
-from atlas.dataset.headers import Found, check_all, find_files
+from atlas.dataset.headers import check_all, find_files
 from atlas.dataset.plain_folder import (
     Picture,
     PlainFolder,
@@ -38,6 +38,7 @@ from atlas.dataset.tables import (
     read_groups,
     read_labelled,
     read_test,
+    shared_file_problems,
 )
 
 LABELLED: tuple[Split, ...] = ("train", "external")
@@ -128,7 +129,7 @@ def read_manifest(data: Path, splits: Sequence[Split] = SPLITS) -> Manifest:
     spec, drafts, groups, problems = _read_all(data)
     wanted = [draft for draft in drafts if draft.split in splits]
     found = find_files(image_folders(data), spec, wanted, problems)
-    problems += _shared_file_problems(found)
+    problems += shared_file_problems(found)
     if spec is HPA_2018 and found and not any(files for _, files in found):
         problems.insert(0, f"no {SPEC_FILE}: the folder is read as HPA 2018, with files such as "
                            "ID_red.png; describe other files in that file")  # fmt: skip
@@ -228,24 +229,6 @@ def read_labelled_tables(data: Path) -> list[Draft]:
 
 def _is_plain(data: Path) -> bool:
     return not has_spec(data) and is_plain(data)
-
-
-def _shared_file_problems(found: Sequence[Found]) -> Iterator[str]:
-    """Yield a problem for each row that shares a file with a row of another id.
-
-    Two ids may differ only in whether accents are composed. With a pattern such as
-    "{id}{channel}.png" and the channels red and darkred, the file of one id may also be read as that
-    of another one.
-    """
-    owners: dict[Path, Draft] = {}
-    for draft, files in found:
-        for file in files:
-            owner = owners.setdefault(file, draft)
-            if owner.id != draft.id:
-                yield (
-                    f"{draft.where}: {file.name} is also a file of {owner.id} ({owner.where}); "
-                    "keep one row, or rename the files so that they fit one id only"
-                )
 
 
 def _row_of_picture(picture: Picture, folder: PlainFolder) -> ImageRow:

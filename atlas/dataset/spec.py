@@ -6,32 +6,20 @@ Protein Atlas of 2018, and a folder without tables as a plain folder of pictures
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
-from atlas.core.errors import DataError, UserError
-from atlas.core.escaping import escaped, is_formula, quoted
-from atlas.core.text_files import parsed_toml
+from atlas.core.errors import UserError
+from atlas.core.escaping import escaped
 from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
-from atlas.dataset.picture_files import (
-    ENDINGS,
-    file_at,
-    files_of_stem,
-    is_picture_name,
-    leads_inside,
-)
+from atlas.dataset.picture_files import file_at, files_of_stem, is_picture_name, leads_inside
 from atlas.dataset.plain_folder import PlainFolder, is_plain, read_plain_folder
+from atlas.dataset.spec_file import PATH_PATTERN, is_nearly, read_spec_file
 from atlas.dataset.tables import TABLES, Split
 
 SPEC_FILE = "atlas.toml"
-KEYS = ("name", "channels", "file_pattern", "labels", "max_value", "images")
-PATH_PATTERN = "{id}"  # ids are the relative paths of their files
-PICTURE_CHANNELS = (1, 3)  # one file can hold gray, or red, green and blue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +110,7 @@ def read_spec(data: Path) -> AtlasSpec:
         UserError: There is only a file whose name is nearly `atlas.toml`.
     """
     if has_spec(data):
-        return spec_of({"name": data.name, **_read_toml(data / SPEC_FILE)})
+        return spec_of({"name": data.name, **read_spec_file(data / SPEC_FILE)})
     return spec_of_plain(read_plain_folder(data)) if is_plain(data) else HPA_2018
 
 
@@ -136,7 +124,7 @@ def has_spec(data: Path) -> bool:
     if (data / SPEC_FILE).exists():
         return True
     for name in sorted(os.listdir(data)) if data.is_dir() else ():
-        if _nearly(name.lower().removesuffix(".txt"), SPEC_FILE):
+        if is_nearly(name.lower().removesuffix(".txt"), SPEC_FILE):
             raise UserError(
                 f"{data}: no {SPEC_FILE}: the folder would be read as HPA 2018 or as a folder of "
                 f"pictures; {escaped(name)} is not read; rename it to {SPEC_FILE}"
@@ -155,7 +143,7 @@ def image_folders(data: Path) -> dict[Split, Path]:
     """
     usual = {split: data / split for split in TABLES}
     if has_spec(data):
-        named = _read_toml(data / SPEC_FILE).get("images", {})
+        named = read_spec_file(data / SPEC_FILE).get("images", {})
         return {split: data / named.get(split, split) for split in usual}
     return {**usual, **read_plain_folder(data).folders} if is_plain(data) else usual
 
@@ -204,18 +192,6 @@ def _list_lines(key: str, names: tuple[str, ...]) -> Iterator[str]:
     yield "]"
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        table = parsed_toml(path.read_bytes())
-    except OSError as error:
-        raise DataError(str(path), [f"the file cannot be read ({error.strerror})"]) from error
-    except ValueError as error:
-        raise DataError(str(path), [f"not valid TOML: {error}"]) from error
-    if problems := list(_problems(table)):
-        raise DataError(str(path), problems)
-    return table
-
-
 def spec_of(table: Mapping[str, Any]) -> AtlasSpec:
     """Return the kind of images that the keys of `atlas.toml` describe. They must be valid."""
     return AtlasSpec(
@@ -225,99 +201,3 @@ def spec_of(table: Mapping[str, Any]) -> AtlasSpec:
         labels=tuple(table["labels"]),
         max_value=table.get("max_value"),
     )
-
-
-def _nearly(name: str, wanted: str) -> bool:
-    """Return whether two names are equal, or differ by one letter that is wrong, missing or new."""
-    start = len(os.path.commonprefix([name, wanted]))
-    left, right = name[start:], wanted[start:]
-    return left[1:] == right[1:] or left[1:] == right or left == right[1:]
-
-
-def _problems(table: Mapping[str, Any]) -> list[str]:
-    found = [_unknown_key(key) for key in sorted(table.keys() - {*KEYS})]
-    name = table.get("name", "")
-    if not isinstance(name, str):
-        found.append("name must be a text in quotes")
-    elif escaped(name, keep="") != name:
-        found.append(f"name has a control character: '{escaped(name, keep='')}'")
-    for key in ("channels", "labels"):
-        if key == "labels" and table.get(key) == [] and table.get("file_pattern") == PATH_PATTERN:
-            continue  # a folder of pictures may have no labels
-        found.extend(_names_problems(key, table.get(key)))
-    found.extend(_images_problems(table.get("images", {})))
-    if not any(text.startswith("channels") for text in found):
-        found.extend(_pattern_problems(table.get("file_pattern"), table["channels"]))
-    max_value = table.get("max_value", 1)
-    if type(max_value) is not int or not 1 <= max_value <= 65535:
-        found.append(f"max_value must be a whole number from 1 to 65535 (got {max_value!r})")
-    return found
-
-
-def _unknown_key(key: str) -> str:
-    nearest = get_close_matches(key.lower(), KEYS, n=1)
-    meant = f"did you mean {nearest[0]}? " if nearest else ""
-    return f"key {quoted(key)} is unknown; {meant}known keys are {', '.join(KEYS)}"
-
-
-def _names_problems(key: str, value: object) -> list[str]:
-    if not isinstance(value, list) or not value:
-        return [f"{key} must be a list with at least one name"]
-    if not all(isinstance(name, str) and name for name in value):
-        return [f"{key} must hold names in quotes, and none may be empty"]
-    if odd := [name for name in value if escaped(name, keep="") != name]:
-        return [f"{key} has a control character in '{escaped(odd[0], keep='')}'"]
-    if formulas := [name for name in value if is_formula(name)]:
-        return [f"{key} has {formulas[0]!r}, which is a formula for spreadsheets; rename it"]
-    twice = sorted(name for name, count in Counter(value).items() if count > 1)
-    return [f"{key} has the same name twice: {', '.join(twice)}"] if twice else []
-
-
-def _pattern_problems(pattern: object, channels: list[str]) -> list[str]:
-    example = 'a file name such as "{id}.png" or "{id}_{channel}.png"'
-    if not isinstance(pattern, str):
-        return [f"file_pattern must be {example}"]
-    wrong = f"file_pattern {quoted(pattern)}"
-    try:
-        parts = list(Formatter().parse(pattern))
-    except ValueError:
-        return [f"{wrong} is not {example}"]
-    fields = [field for _, field, _, _ in parts if field is not None]
-    if any(style or conversion for _, _, style, conversion in parts):
-        return [f"{wrong} must name {{id}} and {{channel}} alone, without : or ! in the braces"]
-    if not {*fields} <= {"id", "channel"}:
-        return [f"{wrong} is not {example}"]
-    if fields.count("id") != 1:
-        return [f"{wrong} must contain {{id}} once, and may contain {{channel}}"]
-    if pattern == PATH_PATTERN:
-        return _picture_problems(pattern, channels)
-    names = [pattern.format(id="id", channel=channel) for channel in channels]
-    if any("/" in name or "\\" in name for name in names):
-        return [f"{wrong} must not name a folder; use [images] for folders"]
-    if any(not name.isprintable() for name in names):
-        return [f"{wrong} has a control character; remove it"]
-    if not names[0].lower().endswith(ENDINGS):
-        return [f"{wrong} must end in one of {', '.join(ENDINGS)}"]
-    return [] if "channel" in fields else _picture_problems(pattern, channels)
-
-
-def _picture_problems(pattern: str, channels: list[str]) -> list[str]:
-    if len(channels) in PICTURE_CHANNELS:
-        return []
-    return [
-        f"file_pattern {quoted(pattern)} must contain {{channel}}: there are {len(channels)} channels, "
-        "and one file holds 1 or 3"
-    ]
-
-
-def _images_problems(images: object) -> list[str]:
-    if not isinstance(images, dict):
-        return ["images must be a table [images] of folders"]
-    unknown = sorted(images.keys() - {*TABLES})
-    found = [f"[images] {key!r} is unknown; known keys are {', '.join(TABLES)}" for key in unknown]
-    wrong = [
-        key
-        for key, path in images.items()
-        if not isinstance(path, str) or not path or escaped(path, keep="") != path
-    ]
-    return found + [f"[images] {key} must be the path of a folder, in quotes" for key in wrong]

@@ -156,10 +156,8 @@ def _text(path: Path, columns: Sequence[str], problems: list[str]) -> str | None
         )
         return None
     if "\0" in text:
-        line = len(text[: text.index("\0")].splitlines()) or 1
-        problems.append(
-            f"{path.name}, line {line}: the text has a NUL character; save the table as CSV in UTF-8"
-        )
+        where = f"{path.name}, line {len(text[: text.index(chr(0)) + 1].splitlines())}"
+        problems.append(f"{where}: the text has a NUL character; save the table as CSV in UTF-8")
         return None
     return text
 

@@ -181,6 +181,23 @@ def parent_problems(drafts: Sequence[Draft]) -> Iterator[str]:
             )
 
 
+def shared_file_problems(found: Sequence[tuple[Draft, tuple[Path, ...]]]) -> Iterator[str]:
+    """Yield a problem for each row that shares a file with a row of another id.
+
+    Two ids may differ only in whether accents are composed. With the pattern "{id}{channel}.png"
+    and the channels red and darkred, the file of one id may also be read as that of another one.
+    """
+    owners: dict[Path, Draft] = {}
+    for draft, files in found:
+        for file in files:
+            owner = owners.setdefault(file, draft)
+            if owner.id != draft.id:
+                yield (
+                    f"{draft.where}: {file.name} is also a file of {owner.id} ({owner.where}); "
+                    "keep one row, or rename the files so that they fit one id only"
+                )
+
+
 def table_rows(
     path: Path,
     columns: tuple[str, ...],

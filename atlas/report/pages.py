@@ -115,9 +115,7 @@ def save_section_page(path: Path, page: SectionPage) -> None:
     )  # fmt: skip
 
 
-def save_page(
-    path: Path, template: str, *, scripts: Sequence[str] = (), **values: object
-) -> None:
+def save_page(path: Path, template: str, *, scripts: Sequence[str] = (), **values: object) -> None:
     """Fill a template of `atlas/report/templates`. Ids and names are escaped.
 
     The browser runs no other script than the given one, and loads nothing, see `policy_of`.

@@ -100,7 +100,9 @@ def label_sections(folder: Path, tables: Tables, found: LabelExploration) -> Ite
 def image_sections(folder: Path, tables: Tables, found: ImageExploration) -> Iterator[Section]:
     """Yield sections in the order of the page, and draw their plots into `folder`."""
     if tiles := tuple(_examples(found.manifest)):
-        only = _only(len(tiles), len(found.manifest.spec.labels)) if len(tiles) == MOST_TILES else ""
+        only = (
+            _only(len(tiles), len(found.manifest.spec.labels)) if len(tiles) == MOST_TILES else ""
+        )
         yield Section(
             title="One image of each label",
             said=(

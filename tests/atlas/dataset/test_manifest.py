@@ -166,7 +166,11 @@ def test_files_that_are_not_tables_are_one_problem(
 
 @pytest.mark.parametrize(
     ("encoding", "said"),
-    [("latin-1", "line 3: not UTF-8"), ("utf-16-le", "line 3: not UTF-8"), ("utf-32", "NUL character")],
+    [
+        ("latin-1", "line 3: not UTF-8"),
+        ("utf-16-le", "line 3: not UTF-8"),
+        ("utf-32", "NUL character"),
+    ],
 )
 def test_a_table_in_another_encoding_names_the_line(
     write_atlas: WriteAtlas, encoding: str, said: str

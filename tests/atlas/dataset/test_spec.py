@@ -93,3 +93,16 @@ def test_each_mistake_is_named(tmp_path: Path, key: str, value: str, said: str) 
 def test_files_that_are_not_toml_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "atlas.toml").write_bytes(content)
     assert "not valid TOML" in problems_of(tmp_path)[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_of_windows_editors_are_read(tmp_path: Path, encoding: str) -> None:
+    text = "".join(f"{key} = {value}\r\n" for key, value in SOUND.items())
+    (tmp_path / "atlas.toml").write_bytes(text.encode(encoding))
+    assert read_spec(tmp_path).channels == ("a", "b")
+
+
+def test_nested_lists_and_huge_numbers_are_not_valid(tmp_path: Path) -> None:
+    for value in ("[" * 100_000, "1" * 5000):
+        (tmp_path / "atlas.toml").write_text(f"max_value = {value}\n")
+        assert "not valid TOML" in problems_of(tmp_path)[0]
