@@ -218,17 +218,20 @@ def table_rows(
         _warn_once(f"{path}: ignored white space around {table.trimmed:,} cells of {columns[0]}")
     for row in table.rows:
         where = f"{path.name}, line {row.line}"
-        problems += (f"{where}: {said}" for said in _control_problems(row.cells))
+        problems += (f"{where}: {said}" for said in _name_problems(row.cells))
         yield where, row.cells
     if not table.rows and not may_be_empty:
         problems.append(f"{path.name} has no rows")
 
 
-def _control_problems(cells: dict[str, str]) -> Iterator[str]:
-    """Yield a problem for each name in the cells that holds a control character."""
+def _name_problems(cells: dict[str, str]) -> Iterator[str]:
+    """Yield a problem for each name that holds a control character or is a formula."""
     for column in NAMES:
-        if (shown := escaped(cells.get(column, ""), keep="")) != cells.get(column, ""):
+        name = cells.get(column, "")
+        if (shown := escaped(name, keep="")) != name:
             yield f"{column} '{shown}' has a control character; remove it"
+        elif is_formula(name):
+            yield f"{column} {quoted(name)} is a formula for spreadsheets; rename it"
 
 
 @lru_cache(maxsize=1000)

@@ -66,6 +66,7 @@ def test_other_ways_to_write_the_same_table_are_read(data: Path, content: bytes)
         (b"Id,Target\na\x1b[31m,0\n", r"line 2: id 'a\x1b[31m' cannot be part"),
         ("Id,Target\na\u202eb,0\n".encode(), r"line 2: id 'a\u202eb' cannot be part"),
         (b"Id,Target\n" + b"a" * 300 + b",0\n", "(300 characters) is too long"),
+        (b"Id,Target,Identity\na,0,=x\n", "line 2: Identity '=x' is a formula"),
         (b"Id,Target,Identity\na,0,x\x07\n", r"line 2: Identity 'x\x07' has a control character"),
     ],
 )
