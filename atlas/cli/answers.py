@@ -57,7 +57,7 @@ class Answer:
         }
         # `json_text` knows paths and numpy's numbers; JSON itself has no NaN.
         plain = json.loads(json_text(said), parse_constant=lambda name: None)
-        return json.dumps(plain, ensure_ascii=False, allow_nan=False)
+        return json.dumps(plain, allow_nan=False)  # ASCII, which no terminal can misread
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import OmitArgPrefixes, Positional
 
 from atlas.cli.answers import Answer, following
-from atlas.cli.console import show_table
+from atlas.cli.console import show, show_table
 from atlas.workflows.settings import ClassifierFolds, MapSettings
 from classify.decisions.settings import DecisionSettings
 from classify.recipes import FOLD_RECIPES, RECIPES, Recipe
@@ -45,7 +45,7 @@ def train_classifier(
     from atlas.workflows.classify import training
 
     run = training.train_classifier(data, out, settings)
-    print("\n".join(_of_classifier(run.trained)))
+    show("\n".join(_of_classifier(run.trained)))
     scores = run.trained.scores
     return Answer(
         summary=run.summary,
@@ -92,8 +92,8 @@ def train_folds(
     made = workflow.train_folds(data, out, settings, folds, prediction, only=only)
     columns, *rows = fold_cells(made)
     show_table(columns, rows, title="Macro F1")
-    print(f"kept epoch: {KEPT_EPOCHS[str(made['kept_epoch'].iloc[0])]}")
-    print(
+    show(f"kept epoch: {KEPT_EPOCHS[str(made['kept_epoch'].iloc[0])]}")
+    show(
         f'The columns "{SCORES["at_overall_threshold"]}" and "{SCORES["at_class_thresholds"]}" '
         "are optimistic, because the thresholds are chosen on the same images. The column "
         f'"{SCORES[OTHERS]}" uses a threshold for each label that is chosen on other folds.'
@@ -133,7 +133,7 @@ def predict(
 
     made = workflow.predict(data, classifier, out, prediction, split=split, only=only)
     if made.learned:
-        print(
+        show(
             f"At least one of these classifiers was trained on {made.learned} of the images. For "
             "scores, use its validation_probabilities.h5, or the folds' "
             "out_of_fold_probabilities.h5."
@@ -179,12 +179,12 @@ def ensemble(
         ways = (row["members"], row["how"], row["thresholds"], row["priors"])
         rows.append([*ways, nested, f"{row['optimistic']:.4f}", f"{row['optimism']:+.4f}"])
     show_table(columns, rows, title="Macro F1 of held-out images")
-    print(
+    show(
         "The nested score of an image uses nothing that was fitted to this image; the optimistic "
         "score is fitted and measured on the same images."
     )
     if made.without:
-        print(
+        show(
             f"These labels have too few images to fit anything and take the members' mean: "
             f"{', '.join(made.without)}"
         )
@@ -214,7 +214,7 @@ def pretrain_backbone(
     from atlas.workflows.classify import training
 
     made = training.pretrain_backbone(data, out, settings)
-    print(f"started from {made.started_from}")
+    show(f"started from {made.started_from}")
     words = ("--backbone", settings.backbone, "--channel-recipe", settings.channel_recipe)
     return Answer(
         summary=f"The mean squared error of the auto-encoder on {len(made.split.validation_ids)} "
@@ -247,7 +247,7 @@ def show_maps(
 
     made = activation_pictures.show_maps(data, classifier, out, maps)
     if made.empty:
-        print(f"{made.empty} maps are empty, because no pixels of the image support the label")
+        show(f"{made.empty} maps are empty, because no pixels of the image support the label")
     return Answer(
         summary=f"{made.maps} maps of {made.labels} labels are drawn, with {made.boxes} boxes; "
         f"boxes.csv gives them in pixels of images with a side of {made.size_px} px.",

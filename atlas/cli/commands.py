@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas.cli.answers import Answer, only_the_answer
-from atlas.cli.console import show_notes
+from atlas.cli.console import show, show_notes
 from atlas.cli.failures import errors_in_one_line
 from atlas.core.errors import UserError, command_line, refuse
+from atlas.core.escaping import escaped
 from atlas.core.shared_memory import sweep
 
 if TYPE_CHECKING:
@@ -68,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if name in COMMANDS:
         run(name, words[1:])
     elif not words or words[0] in ("-h", "--help"):
-        print(_list_of_commands())
+        show(_list_of_commands())
     elif words[0] == "--version":
-        print(f"atlas {_version()}")
+        show(f"atlas {_version()}")
     else:
-        sys.exit(_unknown(words[0]))
+        sys.exit(escaped(_unknown(words[0])))
 
 
 def run(name: str, words: Sequence[str] | None = None) -> None:
@@ -88,7 +89,7 @@ def run(name: str, words: Sequence[str] | None = None) -> None:
         call = understood(name, sys.argv[1:] if words is None else words)
         with only_the_answer(call.as_json):
             answer = call.command()
-        print(answer.as_json() if call.as_json else "\n".join(answer.lines()), flush=True)
+        show(*([answer.as_json()] if call.as_json else answer.lines()))
     if answer.failed:
         sys.exit(1)
 
@@ -121,7 +122,7 @@ def require_understood(where: str, name: str, words: Sequence[str]) -> None:
 
             refuse(fold_problems(options["settings"]))
     except SystemExit:
-        print(f"error: {command_line(name)} does not accept {where} (see above); nothing was done")
+        show(f"error: {command_line(name)} does not accept {where} (see above); nothing was done")
         raise
     except UserError as error:
         raise UserError(f"{where}: {error}; nothing was done") from None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
+from atlas.core.escaping import escaped
 from atlas.core.progress import say
 from atlas.core.timing import Recorder, costs, covered_s, recorded
 
@@ -32,12 +33,25 @@ def show_notes() -> None:
             logger.setLevel(logging.INFO)
 
 
+def show(*lines: str) -> None:
+    """Print lines, in which control characters are shown as escapes.
+
+    Everything that commands print goes through this function or `show_table`, because ids, labels
+    and file names may hold anything.
+    """
+    for line in lines:
+        print(escaped(line), flush=True)
+
+
 def terminal() -> "Console":
-    """Return the console for tables; they have a fixed width if stdout is not a terminal."""
+    """Return the console for tables; they have a fixed width if stdout is not a terminal.
+
+    Texts are shown as they are: square brackets are not markup and `:name:` is not an emoji.
+    """
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=FILE_WIDTH)
+    width = None if Console().is_terminal else FILE_WIDTH
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def show_table(
@@ -60,11 +74,11 @@ def show_table(
     from rich.table import Table
 
     heads, ends = list(columns), set(last)
-    table = Table(title=title, title_justify="left", show_header=bool(heads))
+    table = Table(title=title and escaped(title), title_justify="left", show_header=bool(heads))
     for n, head in enumerate(heads):
-        table.add_column(head, overflow="fold", justify=justify if n else "left")
+        table.add_column(escaped(head), overflow="fold", justify=justify if n else "left")
     for n, row in enumerate(rows):
-        table.add_row(*map(str, row), end_section=n in ends)
+        table.add_row(*(escaped(str(cell)) for cell in row), end_section=n in ends)
     terminal().print(table)
 
 
@@ -109,7 +123,7 @@ def _show_stages(recorder: Recorder, total_s: float) -> None:
     show_table(columns, rows, justify="right")
     if stages:
         slowest = max(stages, key=lambda cost: cost.alone_s)
-        print(
+        show(
             f"The bottleneck is '{slowest.stage}', which ran alone for {slowest.alone_s:.1f} of "
             f"{total_s:.1f} s."
         )

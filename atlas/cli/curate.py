@@ -9,7 +9,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from atlas.cli.answers import Answer
-from atlas.cli.console import show_frame, show_table
+from atlas.cli.console import show, show_frame, show_table
 from atlas.workflows.settings import AuditSettings, ExplorationSettings, RareSettings
 from index.settings import CopySettings, LeakColumns, LeakSettings, RegistrationSettings
 
@@ -56,7 +56,7 @@ def explore(
     show_table((), rows, title=explored.title)
     show_frame(explored.key_figures)
     for note in explored.notes:
-        print(note)
+        show(note)
     return Answer(
         summary=f"{explored.title} is complete; the page shows all of it.",
         wrote=[out],
@@ -128,7 +128,7 @@ def augment_rare(
     found = (
         workflow.plan_of(data, settings) if dry_run else workflow.augment_rare(data, out, settings)
     )
-    print("\n".join(rare_lines(found)))
+    show("\n".join(rare_lines(found)))
     verb = "already exist" if found.already_there else "were made"
     made, total = found.plan.made, found.images + found.plan.made
     return Answer(
@@ -173,14 +173,14 @@ def remove_duplicates(
     measured = LeakSettings(**asdict(settings))
     found = workflow.remove_duplicates(data, index, out, measured, RegistrationSettings())
     same = found.same_image.calibration
-    print(
+    show(
         f"same_image: the threshold is a registration score of {same.threshold:.3f}, which "
         f"{same.recall_at_threshold:.1%} of {len(same.planted):,} planted copies reach"
     )
     if same.note:
-        print(f"same_image: {same.note}")
+        show(f"same_image: {same.note}")
     external = len(found.manifest.of("external").rows)
-    print(f"{len(found.removed_ids)} of {external} external images are copies of train images")
+    show(f"{len(found.removed_ids)} of {external} external images are copies of train images")
     if len(found.disagreements):
         columns = ("image", "labels", "copy of", "labels of the original", "registration score")
         names = ["id", "labels", "duplicate_of", "other_labels"]
@@ -239,7 +239,7 @@ def audit_leaks(
         most = audited.differences.groupby("table", sort=False).head(SHOWN_DIFFERENCES)
         show_frame(most, title="Where distrusted tables differ from it (number of ids)")
     for caution in audited.cautions:
-        print(caution)
+        show(caution)
     merged = audited.merged
     disputed_ids, sure = (merged["disagree"] != "").sum(), (merged["confidence"] > 0.5).sum()
     return Answer(

@@ -5,6 +5,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from atlas.cli.answers import Answer, following
+from atlas.cli.console import show
 
 
 def init(
@@ -25,7 +26,7 @@ def init(
     place = folder if out is None else out
     plain = read_pair(place, folder, new)
     files = write_tables(place, plain, replace=False)
-    print("\n".join(plain.assumed))
+    show("\n".join(plain.assumed))
     return Answer(
         summary=f"{place} is now an atlas folder; edit train.csv to change labels.",
         wrote=files,

@@ -8,7 +8,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from atlas.cli.answers import Answer, following
-from atlas.cli.console import profiled, show_table
+from atlas.cli.console import profiled, show, show_table
 from atlas.core.errors import install_command
 from atlas.core.timing import stage
 from atlas.inference.settings import AUTO, RuntimeOptions
@@ -81,8 +81,8 @@ def build_index(
         built = workflow.build_index(
             data, embedder, out, search, embedding, image_size_px=image_size_px
         )
-    print(f"the embedder {embedder} started from {built.started_from}")
-    print("\n".join(_of_index(built)))
+    show(f"the embedder {embedder} started from {built.started_from}")
+    show("\n".join(_of_index(built)))
     index = built.opened
     return Answer(
         summary=f"The index contains {len(built):,} labelled images and is ready for searches.",
@@ -124,7 +124,7 @@ def lookup(
     ]
     show_table([name.replace("_", " ") for name in shown.columns], rows)
     for query, verdict in found.verdicts.items():
-        print(f"{query} {verdict}")
+        show(f"{query} {verdict}")
     return Answer(
         summary=found.summary,
         wrote=[found.csv, *found.pages],

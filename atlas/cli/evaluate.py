@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import OmitArgPrefixes, Positional
 
 from atlas.cli.answers import Answer
-from atlas.cli.console import show_frame, show_table
+from atlas.cli.console import show, show_frame, show_table
 from atlas.core.errors import UserError
 from atlas.workflows.settings import ComparisonSettings, FoldSettings
 from retrieval.settings import RECIPES, EmbedderRecipe, EmbedderSettings
@@ -53,9 +53,9 @@ def evaluate(
     )
     for table in text_tables(evaluation.measurements):
         show_table(table.columns, table.rows, title=table.title)
-    print(f"the embedder {embedder} started from {evaluation.started_from}")
+    show(f"the embedder {embedder} started from {evaluation.started_from}")
     for note in evaluation.notes:
-        print(note)
+        show(note)
     return Answer(
         summary=evaluation.summary,
         wrote=[out],

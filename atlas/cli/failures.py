@@ -17,6 +17,7 @@ from typing import NoReturn, TextIO
 
 from atlas.cli.stopping import stoppable
 from atlas.core.errors import UserError
+from atlas.core.escaping import escaped
 
 BUG = 70  # EX_SOFTWARE of sysexits.h
 BROKEN_PIPE = 141  # 128 and the number of SIGPIPE, as a shell reports it
@@ -49,12 +50,12 @@ def errors_in_one_line() -> Iterator[None]:
             finally:
                 sys.stdout.flush()  # here, where an error can still be caught
         except UserError as error:
-            sys.exit(f"error: {error}")
+            sys.exit(escaped(f"error: {error}"))
         except BrokenPipeError:
             _discard(sys.stdout, sys.stderr)
             sys.exit(BROKEN_PIPE)
         except OSError as error:
-            sys.exit(f"error: {_of_system(error)}")
+            sys.exit(escaped(f"error: {_of_system(error)}"))
         except Exception as error:
             _end_unforeseen(error)
 

@@ -9,7 +9,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from atlas.cli.answers import Answer, following
-from atlas.cli.console import profiled, show_frame
+from atlas.cli.console import profiled, show, show_frame
 from atlas.core.timing import stage
 from index.settings import LeakSettings
 
@@ -47,7 +47,7 @@ def find(
             from atlas.workflows import find as workflow
         found = workflow.find(known, new, out, settings)
     for line in _of_copies(found.leaks.calibration.same_image.calibration):
-        print(f"copies: {line}")
+        show(f"copies: {line}")
     shown = found.table[found.table["verdict"] != workflow.UNKNOWN][:SHOWN_ROWS]
     if len(shown):
         columns = ["new", "verdict", "known", "registration_score", "label"]
@@ -84,7 +84,7 @@ def find_leaks(
         with stage("loading libraries"):
             from atlas.workflows.leaks import finding as workflow
         found = workflow.find_leaks(data, index, out, settings)
-    print("\n".join(leak_lines(found)))
+    show("\n".join(leak_lines(found)))
     return Answer(
         summary=found.summary,
         wrote=[out],

@@ -5,6 +5,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from atlas.cli.answers import Answer
+from atlas.cli.console import show
 
 
 def run(file: Positional[Path] = Path("run.toml"), dry_run: bool = False) -> Answer:
@@ -34,7 +35,7 @@ def run(file: Positional[Path] = Path("run.toml"), dry_run: bool = False) -> Ans
         )
     plan = plan_run(wanted)
     for planned in plan:
-        print(f"{planned.state:10}{planned.stage.name}\n          $ {planned.command}")
+        show(f"{planned.state:10}{planned.stage.name}\n          $ {planned.command}")
     left = [planned.stage.name for planned in plan if planned.state != "done"]
     return Answer(
         summary=f"{len(left)} of {len(plan)} stages would be run, in {wanted.out}.",

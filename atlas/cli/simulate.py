@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import OmitArgPrefixes
 
 from atlas.cli.answers import Answer, following
+from atlas.cli.console import show
 from atlas.core.errors import UserError, command_line, command_words
 from atlas.core.processes import run_command
 from atlas.synthetic.settings import DrawnAtlasSettings
@@ -80,7 +81,7 @@ def simulate_test(
     from atlas.workflows.simulate import simulation
 
     made = simulation.simulate_test(data, out, settings)
-    print("\n".join(simulation_lines(made)))
+    show("\n".join(simulation_lines(made)))
     plan = made.plan
     return Answer(
         summary=f"{len(plan.training_ids)} images stay labelled, and {len(plan.test)} are test "
@@ -116,7 +117,7 @@ def demo(out: Path = Path("runs/demo"), seed: int = 1) -> Answer:
     ]  # fmt: skip
     for name, *options in stages:
         words = [str(option) for option in options]
-        print(f"\n$ {' '.join([command_line(str(name)), *words])}", flush=True)
+        show(f"\n$ {' '.join([command_line(str(name)), *words])}")
         if status := run_command([*command_words(str(name)), *words]):
             sys.exit(status)
     return Answer(

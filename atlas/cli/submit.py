@@ -5,7 +5,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from atlas.cli.answers import Answer, following
-from atlas.cli.console import show_table
+from atlas.cli.console import show, show_table
 from atlas.core.result_folder import read_json
 
 SHOWN_CHANGES = 8
@@ -33,10 +33,10 @@ def make_submission(
 
     made = workflow.make_submission(data, leaks, classifier, out)
     for origin, count in sorted(made.by_origin.items()):
-        print(f"{origin}: {count} rows")
+        show(f"{origin}: {count} rows")
     overrides = made.overrides
     gains = [override.gain for override in overrides.by_id.values() if override.made]
-    print(
+    show(
         f"{len(gains)} of {len(overrides.by_id)} transfers are made, with an expected gain of "
         f"{sum(gains):+.4f} in macro F1; about {overrides.wrong_share:.1%} of the matches seem to "
         "have wrong labels"
@@ -90,7 +90,7 @@ def score(data: Path = Path("data"), run: Path = Path("runs")) -> Answer:
     ]
     show_table(("measure", "count (share; exact 95% interval)"), rows)
     if leaks.false_copy_ids:
-        print("false claims of copies: " + " ".join(leaks.false_copy_ids))
+        show("false claims of copies: " + " ".join(leaks.false_copy_ids))
     if labels:
         columns = (
             "test images", "images", "groups", "labels", "without transfer", "with transfer",

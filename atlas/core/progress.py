@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
+from atlas.core.escaping import escaped
+
 Item = TypeVar("Item")
 
 SHOWN_AFTER_S = 0.5
@@ -118,9 +120,10 @@ def tracked(items: Collection[Item], stage: str, *, unit: str = "images") -> Ite
 
 
 def say(text: str) -> None:
-    """Write a line to stderr above the bars."""
+    """Write a line to stderr above the bars, with its control characters as escapes."""
     if _hidden:
         return
+    text = escaped(text)
     with _writing:
         if _bars:
             _bar_class().write(text, file=sys.stderr)

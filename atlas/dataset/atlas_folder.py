@@ -3,13 +3,13 @@
 import csv
 import io
 import os
-import tomllib
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
 from atlas.core.errors import UserError
 from atlas.core.files import written_beside
+from atlas.core.text_files import decoded, parsed_toml
 from atlas.dataset.labels import format_labels
 from atlas.dataset.plain_folder import (
     PlainFolder,
@@ -18,7 +18,7 @@ from atlas.dataset.plain_folder import (
     read_plain_folder,
     warn_of_left_out,
 )
-from atlas.dataset.spec import SPEC_FILE, spec_of, spec_of_plain, spec_text
+from atlas.dataset.spec import SPEC_FILE, has_spec, spec_of, spec_of_plain, spec_text
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
 
 
@@ -89,10 +89,10 @@ def write_tables_of(data: Path, folder: Path) -> None:
 
     The images will lie in the usual subfolders, so `[images]` is left out.
     """
-    plain = not (data / SPEC_FILE).exists() and is_plain(data)
+    plain = not has_spec(data) and is_plain(data)
     texts = _texts(folder, read_plain_folder(data)) if plain else _texts_in(data)
     if SPEC_FILE in texts:
-        table = tomllib.loads(texts[SPEC_FILE])
+        table = parsed_toml(texts[SPEC_FILE].encode())
         if table.pop("images", None) is not None:
             texts[SPEC_FILE] = spec_text(spec_of({"name": data.name, **table}))
     for name, text in texts.items():
@@ -103,7 +103,7 @@ def write_tables_of(data: Path, folder: Path) -> None:
 def _texts_in(data: Path) -> dict[str, str]:
     names = (SPEC_FILE, *TABLES.values(), GROUPS_TABLE)
     there = (data / name for name in names if (data / name).exists())
-    return {path.name: path.read_bytes().decode() for path in there}
+    return {path.name: decoded(path.read_bytes()) for path in there}
 
 
 def _labelled_text(plain: PlainFolder) -> str:

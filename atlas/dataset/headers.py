@@ -10,7 +10,7 @@ from atlas.core.parallel import DECODING_THREADS, by_threads
 from atlas.core.progress import progress
 from atlas.core.timing import stage
 from atlas.dataset.image_headers import read_header
-from atlas.dataset.picture_files import Stems, files_by_stem
+from atlas.dataset.picture_files import Stems, composed, file_at, files_by_stem, lost_zeros
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.tables import Draft, Split
 
@@ -92,8 +92,7 @@ def _missing_folder(folder: Path, split: Split) -> str:
 
 
 def _file_at(folder: Path, draft: Draft, problems: list[str]) -> Path | None:
-    file = folder / draft.id
-    if file.is_file():
+    if file := file_at(folder, draft.id):
         return file
     problems.append(f"{draft.where}: {draft.id} is missing in {folder}")
     return None
@@ -103,7 +102,7 @@ def _file(
     stems: Stems, spec: AtlasSpec, draft: Draft, channel: str, problems: list[str]
 ) -> Path | None:
     stem = spec.file_stem(draft.id, channel)
-    paths = stems.get(stem, ())
+    paths = stems.get(composed(stem), ())
     if len(paths) == 1:
         return paths[0]
     where = f"{draft.where}: {draft.split}/"
@@ -111,5 +110,6 @@ def _file(
         problems.append(f"{where}{' and '.join(p.name for p in paths)} both exist; keep one")
     else:
         ending = spec.file_pattern.rsplit(".", 1)[1]
-        problems.append(f"{where}{stem}.{ending} is missing (channel {channel})")
+        meant = lost_zeros(draft.id, lambda other: spec.file_stem(other, channel) in stems)
+        problems.append(f"{where}{stem}.{ending} is missing (channel {channel}){meant}")
     return None

@@ -6,6 +6,8 @@ This module alone parses, checks and formats that text.
 import re
 from collections.abc import Iterable
 
+from atlas.core.escaping import quoted
+
 
 def format_labels(labels: Iterable[int]) -> str:
     """Return label numbers as the text of a table's cell.
@@ -54,7 +56,7 @@ def label_problems(text: str, label_count: int, *, column: str = "Target") -> li
     try:
         labels = parse_labels(text)
     except ValueError:
-        return [f"{column} {text!r} must be numbers separated by spaces"]
+        return [f"{column} {quoted(text)} must be numbers separated by spaces"]
     if not labels:
         return [f"{column} has no label"]
     known = range(label_count)

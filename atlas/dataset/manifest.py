@@ -23,6 +23,7 @@ from atlas.dataset.spec import (
     HPA_2018,
     SPEC_FILE,
     AtlasSpec,
+    has_spec,
     image_folders,
     read_spec,
     spec_of_plain,
@@ -37,6 +38,7 @@ from atlas.dataset.tables import (
     read_groups,
     read_labelled,
     read_test,
+    shared_file_problems,
 )
 
 LABELLED: tuple[Split, ...] = ("train", "external")
@@ -127,6 +129,10 @@ def read_manifest(data: Path, splits: Sequence[Split] = SPLITS) -> Manifest:
     spec, drafts, groups, problems = _read_all(data)
     wanted = [draft for draft in drafts if draft.split in splits]
     found = find_files(image_folders(data), spec, wanted, problems)
+    problems += shared_file_problems(found)
+    if spec is HPA_2018 and found and not any(files for _, files in found):
+        problems.insert(0, f"no {SPEC_FILE}: the folder is read as HPA 2018, with files such as "
+                           "ID_red.png; describe other files in that file")  # fmt: skip
     sizes = check_all(found, spec, problems)
     if problems:
         raise DataError(str(data), problems)
@@ -222,7 +228,7 @@ def read_labelled_tables(data: Path) -> list[Draft]:
 
 
 def _is_plain(data: Path) -> bool:
-    return not (data / SPEC_FILE).exists() and is_plain(data)
+    return not has_spec(data) and is_plain(data)
 
 
 def _row_of_picture(picture: Picture, folder: PlainFolder) -> ImageRow:

@@ -10,7 +10,7 @@ from pathlib import Path
 from atlas.core.files import AnyPath, InFolder
 from atlas.dataset.manifest import LABELLED, Manifest, manifest_of_plain, read_manifest
 from atlas.dataset.plain_folder import is_plain, read_plain_folder
-from atlas.dataset.spec import SPEC_FILE, AtlasSpec, image_folders
+from atlas.dataset.spec import SPEC_FILE, AtlasSpec, has_spec, image_folders
 
 LOGGER = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def open_dataset(folder: AnyPath) -> Dataset:
         {'train': 108}
     """
     data = Path(folder)
-    if data.is_dir() and not (data / SPEC_FILE).exists() and is_plain(data):
+    if data.is_dir() and not has_spec(data) and is_plain(data):
         plain = read_plain_folder(data)
         opened = Dataset(folder=data, manifest=manifest_of_plain(plain), assumed=plain.assumed)
     else:
@@ -103,7 +103,7 @@ def open_dataset(folder: AnyPath) -> Dataset:
 
 def _of_tables(data: Path, manifest: Manifest) -> Iterator[str]:
     spec, labelled = manifest.spec, manifest.of(*LABELLED)
-    if (data / SPEC_FILE).exists():
+    if has_spec(data):
         yield f"{SPEC_FILE}: {len(spec.channels)} channels {', '.join(spec.channels)}"
     else:
         yield f"no {SPEC_FILE}: the channels and labels of the {spec.name} challenge are used"

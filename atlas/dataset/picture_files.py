@@ -5,12 +5,16 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from atlas.core.escaping import is_formula
+
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
-LONGEST_NAME = 150  # bytes; file systems allow 255, and functions that write files extend a name
+LONGEST_FILE_NAME = 255  # bytes that file systems allow
+LONGEST_NAME = 150  # bytes, because functions that write files extend a name
+MOST_ZEROS = 12  # the number of leading zeros that are looked for
 
 Stems = Mapping[str, Sequence[Path]]
 
@@ -20,29 +24,69 @@ def is_picture_name(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
+def composed(name: str) -> str:
+    """Return a name with its accents composed to single characters (NFC).
+
+    Some systems, such as macOS, write file names with accents as characters of their own, so equal
+    names may have different characters.
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
 def files_by_stem(folder: Path) -> Stems:
-    """Return the picture files of a folder by their name without ending.
+    """Return the picture files of a folder by their composed name without ending.
 
     Listing a folder once is faster than looking up many files.
     """
     stems = defaultdict(list)
     for name in sorted(os.listdir(folder)):
         if is_picture_name(name):
-            stems[os.path.splitext(name)[0]].append(folder / name)
+            stems[composed(os.path.splitext(name)[0])].append(folder / name)
     return stems
 
 
-def file_of_stem(folder: Path, stem: str) -> Path | None:
-    """Return the picture file with a name without ending, or None.
+def files_of_stem(folder: Path, stem: str) -> tuple[Path, ...]:
+    """Return the picture files with a name without ending. There should be one at most.
 
     Common endings are tried first, because listing a large folder takes long.
     """
-    for ending in (*ENDINGS, *map(str.upper, ENDINGS)):
-        if (path := folder / f"{stem}{ending}").is_file():
-            return path
-    if not folder.is_dir():
-        return None
-    return next(iter(files_by_stem(folder).get(stem, ())), None)
+    found = [
+        path
+        for form in _forms(stem)
+        for ending in (*ENDINGS, *map(str.upper, ENDINGS))
+        if os.path.isfile(path := folder / f"{form}{ending}")
+    ]
+    if not found and folder.is_dir():
+        found = [p for p in files_by_stem(folder).get(composed(stem), ()) if os.path.isfile(p)]
+    # A file system that ignores case shows one file under two names.
+    return tuple(p for n, p in enumerate(found) if not any(map(p.samefile, found[:n])))
+
+
+def file_at(folder: Path, path: str) -> Path | None:
+    """Return the file at a relative path, whether its accents are composed or not, or None."""
+    for form in _forms(path):
+        if os.path.isfile(folder / form):
+            return folder / form
+    return None
+
+
+def lost_zeros(image_id: str, exists: Callable[[str], bool]) -> str:
+    """Return the end of a message if files exist for an id with leading zeros, or "".
+
+    A spreadsheet reads the id 007 as the number 7.
+
+    Args:
+        image_id: The id without files.
+        exists: A function that returns whether an id has files.
+    """
+    if image_id.isascii() and image_id.isdigit():
+        for zeros in range(1, MOST_ZEROS + 1):
+            if exists(meant := "0" * zeros + image_id):
+                return (
+                    f"; there are files of {meant}: a spreadsheet may have removed the zeros, so "
+                    "give the column Id the format text and write them again"
+                )
+    return ""
 
 
 def leads_inside(path: str) -> bool:
@@ -134,6 +178,12 @@ def _files(folder: Path, excluded: Sequence[Path]) -> Iterator[tuple[str, str]]:
                 yield path, _why_none(entry, path)
 
 
+def _forms(name: str) -> tuple[str, ...]:
+    """Return a name as it is, composed, and decomposed."""
+    forms = (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+    return tuple(dict.fromkeys(forms))
+
+
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
@@ -149,4 +199,6 @@ def _why_none(entry: os.DirEntry[str], path: str) -> str:
         return os.path.splitext(entry.name)[1].lower() or "files without an ending"
     if not leads_inside(path) or path[0].isspace():
         return "names that no table can hold"
+    if is_formula(path):
+        return "names that a spreadsheet would run as a formula"
     return ""

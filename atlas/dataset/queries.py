@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.core.errors import UserError
-from atlas.dataset.picture_files import file_of_stem, is_picture_name, pictures_below
+from atlas.dataset.picture_files import composed, is_picture_name, pictures_below
 from atlas.dataset.spec import AtlasSpec, image_folders
 from atlas.dataset.tables import Split
 
@@ -82,29 +82,47 @@ def files_beside(path: Path, spec: AtlasSpec) -> tuple[Path, ...]:
     Raises:
         UserError: The file does not exist, or the file of another channel is missing.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, it accepts names of any length
         raise UserError(f"{path} does not exist; give an id, or the path of an image file")
     if len(spec.file_channels) == 1:
         return (path,)
-    image_id = id_of_channel_file(path, spec)
-    if image_id is None:
+    readings = ids_of_channel_file(path, spec)
+    if not readings:
         raise UserError(f"{path}: the name does not follow the pattern {spec.file_pattern}")
-    files = []
-    for channel in spec.file_channels:
-        file = file_of_stem(path.parent, spec.file_stem(image_id, channel))
-        if file is None:
-            raise UserError(f"{path}: the file of channel {channel} is missing in its folder")
-        files.append(file)
-    return tuple(files)
+    found = [_channel_files(path, spec, *reading) for reading in readings]
+    complete = [files for files in found if None not in files.values()]
+    if len(complete) > 1:
+        ids = " or ".join(image_id for image_id, _ in readings)
+        raise UserError(f"{path}: the file may belong to {ids}; give the id of the image")
+    if not complete:
+        channel = next(channel for channel, file in found[0].items() if file is None)
+        raise UserError(f"{path}: the file of channel {channel} is missing in its folder")
+    return tuple(file for file in complete[0].values() if file)
 
 
-def id_of_channel_file(path: Path, spec: AtlasSpec) -> str | None:
-    """Return the id in the name of a channel's file, or None if the name has another pattern."""
-    for channel in spec.file_channels:
-        before, after = spec.file_stem("\0", channel).split("\0")
-        if path.stem.startswith(before) and path.stem.endswith(after):
-            return path.stem[len(before) : len(path.stem) - len(after)]
-    return None
+def ids_of_channel_file(path: Path, spec: AtlasSpec) -> list[tuple[str, str]]:
+    """Return the ids and channels that the name of a channel's file may stand for.
+
+    There are none if the name does not follow the pattern, and several if a name of a channel ends
+    like another one. The reading with the longest name of a channel comes first.
+    """
+    stem, readings = composed(path.stem), []
+    for channel in sorted(spec.file_channels, key=len, reverse=True):
+        before, after = map(composed, spec.file_stem("\0", channel).split("\0"))
+        image_id = stem[len(before) : len(stem) - len(after)]
+        if image_id and stem == f"{before}{image_id}{after}":
+            readings.append((image_id, channel))
+    return readings
+
+
+def _channel_files(
+    path: Path, spec: AtlasSpec, image_id: str, channel: str
+) -> dict[str, Path | None]:
+    """Return the file of each channel beside `path`, which is that of `channel`."""
+    return {
+        other: path if other == channel else spec.file_in(path.parent, image_id, other)
+        for other in spec.file_channels
+    }
 
 
 def gather_queries(texts: Sequence[str], files: AtlasFiles) -> list[Query]:
@@ -125,9 +143,9 @@ def gather_queries(texts: Sequence[str], files: AtlasFiles) -> list[Query]:
 
 
 def _queries_of(text: str, files: AtlasFiles) -> Iterator[Query]:
-    folder = Path(text)
-    if files.of_id(text) or not folder.is_dir():
-        yield _checked(text, files)
+    query, folder = _checked(text, files), Path(text)
+    if not query.problem or not os.path.isdir(folder):
+        yield query
         return
     found = pictures_below(folder).paths
     if not found:

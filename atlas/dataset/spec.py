@@ -6,24 +6,20 @@ Protein Atlas of 2018, and a folder without tables as a plain folder of pictures
 
 import json
 import os
-import tomllib
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
-from atlas.core.errors import DataError
+from atlas.core.errors import UserError
+from atlas.core.escaping import escaped
 from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
-from atlas.dataset.picture_files import ENDINGS, file_of_stem, is_picture_name, leads_inside
+from atlas.dataset.picture_files import file_at, files_of_stem, is_picture_name, leads_inside
 from atlas.dataset.plain_folder import PlainFolder, is_plain, read_plain_folder
+from atlas.dataset.spec_file import PATH_PATTERN, is_nearly, read_spec_file
 from atlas.dataset.tables import TABLES, Split
 
 SPEC_FILE = "atlas.toml"
-KEYS = ("name", "channels", "file_pattern", "labels", "max_value", "images")
-PATH_PATTERN = "{id}"  # ids are the relative paths of their files
-PICTURE_CHANNELS = (1, 3)  # one file can hold gray, or red, green and blue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +73,23 @@ class AtlasSpec:
         return os.path.splitext(named)[0] if self.by_path else named.rsplit(".", 1)[0]
 
     def files_in(self, folder: Path, image_id: str) -> tuple[Path | None, ...]:
-        """Return the file of an image for each of `file_channels`, or None if it is missing."""
+        """Return the file of an image for each of `file_channels`, or None if it is missing.
+
+        Raises:
+            UserError: A channel has several files, such as a.png and a.PNG.
+        """
         if not self.names(image_id):
             return (None,) * len(self.file_channels)
         if self.by_path:
-            file = folder / image_id
-            return (file if file.is_file() else None,)
-        stems = (self.file_stem(image_id, channel) for channel in self.file_channels)
-        return tuple(file_of_stem(folder, stem) for stem in stems)
+            return (file_at(folder, image_id),)
+        return tuple(self.file_in(folder, image_id, channel) for channel in self.file_channels)
+
+    def file_in(self, folder: Path, image_id: str, channel: str) -> Path | None:
+        """Return the file of one channel, or None if it is missing, see `files_in`."""
+        files = files_of_stem(folder, self.file_stem(image_id, channel))
+        if len(files) > 1:
+            raise UserError(f"{folder}: {' and '.join(p.name for p in files)} both exist; keep one")
+        return files[0] if files else None
 
 
 HPA_2018 = AtlasSpec(
@@ -102,10 +107,29 @@ def read_spec(data: Path) -> AtlasSpec:
 
     Raises:
         DataError: `atlas.toml` is not valid.
+        UserError: There is only a file whose name is nearly `atlas.toml`.
+    """
+    if has_spec(data):
+        return spec_of({"name": data.name, **read_spec_file(data / SPEC_FILE)})
+    return spec_of_plain(read_plain_folder(data)) if is_plain(data) else HPA_2018
+
+
+def has_spec(data: Path) -> bool:
+    """Return whether a data folder has an `atlas.toml`.
+
+    Raises:
+        UserError: It has none, but a file whose name differs by case, by one letter or by the
+            ending .txt, which nothing would read.
     """
     if (data / SPEC_FILE).exists():
-        return spec_of({"name": data.name, **_read_toml(data / SPEC_FILE)})
-    return spec_of_plain(read_plain_folder(data)) if is_plain(data) else HPA_2018
+        return True
+    for name in sorted(os.listdir(data)) if data.is_dir() else ():
+        if is_nearly(name.lower().removesuffix(".txt"), SPEC_FILE):
+            raise UserError(
+                f"{data}: no {SPEC_FILE}: the folder would be read as HPA 2018 or as a folder of "
+                f"pictures; {escaped(name)} is not read; rename it to {SPEC_FILE}"
+            )
+    return False
 
 
 def image_folders(data: Path) -> dict[Split, Path]:
@@ -118,8 +142,8 @@ def image_folders(data: Path) -> dict[Split, Path]:
         DataError: `atlas.toml` is not valid.
     """
     usual = {split: data / split for split in TABLES}
-    if (data / SPEC_FILE).exists():
-        named = _read_toml(data / SPEC_FILE).get("images", {})
+    if has_spec(data):
+        named = read_spec_file(data / SPEC_FILE).get("images", {})
         return {split: data / named.get(split, split) for split in usual}
     return {**usual, **read_plain_folder(data).folders} if is_plain(data) else usual
 
@@ -168,16 +192,6 @@ def _list_lines(key: str, names: tuple[str, ...]) -> Iterator[str]:
     yield "]"
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(str(path), [f"not valid TOML: {error}"]) from error
-    if problems := list(_problems(table)):
-        raise DataError(str(path), problems)
-    return table
-
-
 def spec_of(table: Mapping[str, Any]) -> AtlasSpec:
     """Return the kind of images that the keys of `atlas.toml` describe. They must be valid."""
     return AtlasSpec(
@@ -187,68 +201,3 @@ def spec_of(table: Mapping[str, Any]) -> AtlasSpec:
         labels=tuple(table["labels"]),
         max_value=table.get("max_value"),
     )
-
-
-def _problems(table: Mapping[str, Any]) -> list[str]:
-    unknown = sorted(table.keys() - {*KEYS})
-    found = [f"key {key!r} is unknown; known keys are {', '.join(KEYS)}" for key in unknown]
-    if not isinstance(table.get("name", ""), str):
-        found.append("name must be a text in quotes")
-    for key in ("channels", "labels"):
-        if key == "labels" and table.get(key) == [] and table.get("file_pattern") == PATH_PATTERN:
-            continue  # a folder of pictures may have no labels
-        found.extend(_names_problems(key, table.get(key)))
-    found.extend(_images_problems(table.get("images", {})))
-    if not any(text.startswith("channels") for text in found):
-        found.extend(_pattern_problems(table.get("file_pattern"), table["channels"]))
-    max_value = table.get("max_value", 1)
-    if type(max_value) is not int or not 1 <= max_value <= 65535:
-        found.append(f"max_value must be a whole number from 1 to 65535 (got {max_value!r})")
-    return found
-
-
-def _names_problems(key: str, value: object) -> list[str]:
-    if not isinstance(value, list) or not value:
-        return [f"{key} must be a list with at least one name"]
-    if not all(isinstance(name, str) and name for name in value):
-        return [f"{key} must hold names in quotes, and none may be empty"]
-    twice = sorted(name for name, count in Counter(value).items() if count > 1)
-    return [f"{key} has the same name twice: {', '.join(twice)}"] if twice else []
-
-
-def _pattern_problems(pattern: object, channels: list[str]) -> list[str]:
-    example = 'a file name such as "{id}.png" or "{id}_{channel}.png"'
-    if not isinstance(pattern, str):
-        return [f"file_pattern must be {example}"]
-    try:
-        fields = {field for _, field, _, _ in Formatter().parse(pattern) if field is not None}
-        names = [pattern.format(id="id", channel=channel) for channel in channels]
-    except (ValueError, LookupError, AttributeError, TypeError):
-        return [f"file_pattern {pattern!r} is not {example}"]
-    if not {"id"} <= fields <= {"id", "channel"}:
-        return [f"file_pattern {pattern!r} must contain {{id}}, and may contain {{channel}}"]
-    if pattern == PATH_PATTERN:
-        return _picture_problems(pattern, channels)
-    if any("/" in name or "\\" in name for name in names):
-        return [f"file_pattern {pattern!r} must not name a folder; use [images] for folders"]
-    if not names[0].lower().endswith(ENDINGS):
-        return [f"file_pattern {pattern!r} must end in one of {', '.join(ENDINGS)}"]
-    return [] if "channel" in fields else _picture_problems(pattern, channels)
-
-
-def _picture_problems(pattern: str, channels: list[str]) -> list[str]:
-    if len(channels) in PICTURE_CHANNELS:
-        return []
-    return [
-        f"file_pattern {pattern!r} must contain {{channel}}: there are {len(channels)} channels, "
-        "and one file holds 1 or 3"
-    ]
-
-
-def _images_problems(images: object) -> list[str]:
-    if not isinstance(images, dict):
-        return ["images must be a table [images] of folders"]
-    unknown = sorted(images.keys() - {*TABLES})
-    found = [f"[images] {key!r} is unknown; known keys are {', '.join(TABLES)}" for key in unknown]
-    wrong = [key for key, path in images.items() if not isinstance(path, str) or not path]
-    return found + [f"[images] {key} must be the path of a folder, in quotes" for key in wrong]

@@ -3,15 +3,21 @@
 Nothing is raised here. Problems are collected, so that a user sees all of them at once.
 """
 
-import csv
-import io
+import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from atlas.core.escaping import escaped, is_formula, quoted
 from atlas.dataset.hpa import parse_hpa_id
 from atlas.dataset.labels import distinct_labels, label_problems
+from atlas.dataset.picture_files import LONGEST_FILE_NAME, composed
+from atlas.dataset.table_file import SEPARATORS, is_missing, read_table_file
+
+LOGGER = logging.getLogger(__name__)
 
 Split = Literal["train", "external", "test"]
 
@@ -22,6 +28,7 @@ TABLES: dict[Split, str] = {
     "test": "sample_submission.csv",
 }
 GROUPS_TABLE = "groups.csv"
+NAMES = ("Identity", "Parent", "Group")  # columns whose cells are names, beside the id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,21 +74,38 @@ def read_labelled(
             of an id is then its identity.
         may_lack_labels: Whether a Target may be empty.
     """
+    missing: Counter[str] = Counter()  # words such as "nan", by column
+
+    def value(row: dict[str, str], column: str) -> str | None:
+        cell = row.get(column, "")
+        missing[column] += bool(cell) and is_missing(cell)
+        return None if is_missing(cell) else cell
+
     for where, row in table_rows(
-        path, ("Id", "Target"), problems, may_be_empty=split == "external"
+        path,
+        ("Id", "Target"),
+        problems,
+        optional=("Identity", "Parent"),
+        may_be_empty=split == "external",
     ):
         named = parse_hpa_id(row["Id"]) if hpa_ids else None
-        identity = row.get("Identity", named.antibody if named else None)
+        antibody = named.antibody if named else None
+        identity = value(row, "Identity") if "Identity" in row else antibody
         yield Draft(
             where=where,
             id=row["Id"],
             split=split,
             labels=()
-            if may_lack_labels and not row["Target"]
+            if may_lack_labels and value(row, "Target") is None
             else _labels(row["Target"], where, label_count, problems),
-            identity=identity or None,
+            identity=identity,
             group=named.specimen if named and not identity else None,
-            parent=row.get("Parent") or None,
+            parent=value(row, "Parent"),
+        )
+    for column, count in (+missing).items():
+        _warn_once(
+            f"{path}: {count:,} cells of {column} hold a word such as nan or NA and are read as "
+            "empty; choose another name if a word is a name"
         )
 
 
@@ -96,15 +120,17 @@ def read_groups(path: Path, known_ids: Collection[str], problems: list[str]) -> 
     """Return the Group of each Id in groups.csv. The table may be empty or missing."""
     groups: dict[str, str] = {}
     seen: dict[str, str] = {}
+    known = {composed(image_id): image_id for image_id in known_ids}
     rows = table_rows(path, ("Id", "Group"), problems, may_be_empty=True) if path.exists() else ()
     for where, row in rows:
-        image_id = row["Id"]
-        if image_id not in known_ids:
-            problems.append(f"{where}: id {image_id!r} is in no other table; remove the row")
+        image_id = known.get(composed(row["Id"]), "")
+        if not image_id:
+            problems.append(f"{where}: id {quoted(row['Id'])} is in no other table; remove the row")
         elif image_id in seen:
             problems.append(f"{where}: id {image_id} is already in {seen[image_id]}; keep one")
-        elif not row["Group"]:
-            problems.append(f"{where}: Group is empty; fill it in or remove the row")
+        elif is_missing(row["Group"]):
+            word = f" ({row['Group']})" if row["Group"] else ""
+            problems.append(f"{where}: Group is empty{word}; fill it in or remove the row")
         else:
             seen[image_id], groups[image_id] = where, row["Group"]
     return groups
@@ -113,7 +139,8 @@ def read_groups(path: Path, known_ids: Collection[str], problems: list[str]) -> 
 def id_problems(drafts: Sequence[Draft], names: Callable[[str], bool]) -> Iterator[str]:
     """Yield a problem for each id that is empty, cannot name a file, or occurs twice.
 
-    Ids must differ within a table and across tables.
+    Ids must differ within a table and across tables. An id must not be a formula, because people
+    open the tables of results in spreadsheets.
 
     Args:
         drafts: The rows of all tables.
@@ -123,10 +150,17 @@ def id_problems(drafts: Sequence[Draft], names: Callable[[str], bool]) -> Iterat
     for draft in drafts:
         if not draft.id:
             yield f"{draft.where}: Id is empty"
+        elif max(len(part.encode()) for part in draft.id.split("/")) > LONGEST_FILE_NAME:
+            yield f"{draft.where}: id {quoted(draft.id)} is too long for the name of a file"
         elif not names(draft.id):
             yield (
                 f"{draft.where}: id {draft.id!r} cannot be part of a file name (it has a path "
                 "separator or an unprintable character), or is not the path of a picture"
+            )
+        elif is_formula(draft.id):
+            yield (
+                f"{draft.where}: id {draft.id!r} is a formula for spreadsheets; rename the image "
+                "so that its id does not begin with =, @, + or -"
             )
         elif draft.id in seen:
             yield f"{draft.where}: id {draft.id} is already in {seen[draft.id]}; keep one"
@@ -142,53 +176,68 @@ def parent_problems(drafts: Sequence[Draft]) -> Iterator[str]:
             yield f"{draft.where}: id {draft.id} is its own Parent; leave Parent empty"
         elif draft.parent is not None and draft.parent not in labelled:
             yield (
-                f"{draft.where}: Parent {draft.parent!r} is not a labelled image; "
+                f"{draft.where}: Parent {quoted(draft.parent)} is not a labelled image; "
                 "add it, or remove this row"
             )
 
 
+def shared_file_problems(found: Sequence[tuple[Draft, tuple[Path, ...]]]) -> Iterator[str]:
+    """Yield a problem for each row that shares a file with a row of another id.
+
+    Two ids may differ only in whether accents are composed. With the pattern "{id}{channel}.png"
+    and the channels red and darkred, the file of one id may also be read as that of another one.
+    """
+    owners: dict[Path, Draft] = {}
+    for draft, files in found:
+        for file in files:
+            owner = owners.setdefault(file, draft)
+            if owner.id != draft.id:
+                yield (
+                    f"{draft.where}: {file.name} is also a file of {owner.id} ({owner.where}); "
+                    "keep one row, or rename the files so that they fit one id only"
+                )
+
+
 def table_rows(
-    path: Path, columns: tuple[str, ...], problems: list[str], *, may_be_empty: bool = False
+    path: Path,
+    columns: tuple[str, ...],
+    problems: list[str],
+    *,
+    optional: tuple[str, ...] = (),
+    may_be_empty: bool = False,
+    separators: tuple[str, ...] = SEPARATORS,
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield (where, row) of each line that is not blank, without white space around the cells.
 
-    Problems of the file as a table are added to `problems`.
+    Problems of the file as a table are added to `problems`. See `read_table_file`.
     """
-    text = _text(path, columns, problems)
-    if text is None:
+    table = read_table_file(path, columns, problems, optional=optional, separators=separators)
+    if table is None:
         return
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    count = 0
-    try:
-        missing = [column for column in columns if column not in (reader.fieldnames or ())]
-        if missing:
-            header = ", ".join(repr(name) for name in reader.fieldnames or ()) or "nothing"
-            problems.append(f"{path.name}, line 1: no column {', '.join(missing)} in {header}")
-            return
-        for count, row in enumerate(reader, start=1):  # noqa: B007
-            where = f"{path.name}, line {reader.line_num}"
-            if row.pop(None, None):
-                problems.append(f"{where}: more cells than columns; separate labels by spaces")
-            yield where, {name: (value or "").strip() for name, value in row.items()}
-    except csv.Error as error:
-        problems.append(f"{path.name}, line {reader.line_num}: {error}")
-        return
-    if not count and not may_be_empty:
+    if table.trimmed:
+        _warn_once(f"{path}: ignored white space around {table.trimmed:,} cells of {columns[0]}")
+    for row in table.rows:
+        where = f"{path.name}, line {row.line}"
+        problems += (f"{where}: {said}" for said in _name_problems(row.cells))
+        yield where, row.cells
+    if not table.rows and not may_be_empty:
         problems.append(f"{path.name} has no rows")
 
 
-def _text(path: Path, columns: tuple[str, ...], problems: list[str]) -> str | None:
-    try:
-        encoded = path.read_bytes()
-    except OSError:
-        problems.append(f"{path.name} is missing; it needs the columns {', '.join(columns)}")
-        return None
-    try:
-        return encoded.decode("utf-8-sig")  # spreadsheets write a byte-order mark at the start
-    except UnicodeDecodeError as error:
-        line = encoded[: error.start].count(b"\n") + 1
-        problems.append(f"{path.name}, line {line}: not UTF-8 text; save the table as UTF-8")
-        return None
+def _name_problems(cells: dict[str, str]) -> Iterator[str]:
+    """Yield a problem for each name that holds a control character or is a formula."""
+    for column in NAMES:
+        name = cells.get(column, "")
+        if (shown := escaped(name, keep="")) != name:
+            yield f"{column} '{shown}' has a control character; remove it"
+        elif is_formula(name):
+            yield f"{column} {quoted(name)} is a formula for spreadsheets; rename it"
+
+
+@lru_cache(maxsize=1000)
+def _warn_once(text: str) -> None:
+    """Log a warning once in a process, because many stages read the tables."""
+    LOGGER.warning(text)
 
 
 def _labels(text: str, where: str, label_count: int, problems: list[str]) -> tuple[int, ...]:

@@ -30,13 +30,20 @@ Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def save_label_counts(path: Path, counts_C: Mapping[str, Counts], names: Sequence[str]) -> None:
+def save_label_counts(
+    path: Path,
+    counts_C: Mapping[str, Counts],
+    names: Sequence[str],
+    *,
+    numbers: NDArray[np.int64] | None = None,
+) -> None:
     """Draw a bar for each label and split, with the most common label at the top.
 
     Args:
         path: The PNG file.
         counts_C: The number of images of each label, by split.
         names: The names of the labels.
+        numbers: The numbers of the labels, by default 0, 1, 2, ...
     """
     order = np.argsort(-np.sum(list(counts_C.values()), axis=0), kind="stable")
     figure, ((axis,),) = panels(1, 1, (9.8, 1.0 + 0.265 * len(names)))
@@ -45,7 +52,7 @@ def save_label_counts(path: Path, counts_C: Mapping[str, Counts], names: Sequenc
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.set_xlim(0.7, 2.2 * max(int(counts.max()) for counts in counts_C.values()))
-    axis.set_yticks(range(len(names)), [_named(names, k) for k in order], fontsize=8.5)
+    axis.set_yticks(range(len(names)), [_named(names, k, numbers) for k in order], fontsize=8.5)
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_xlabel("images, on a logarithmic scale", fontsize=8.5)
     dress(axis)
@@ -71,19 +78,33 @@ def save_labels_per_image(path: Path, tables: Mapping[str, pd.DataFrame]) -> Non
     save_figure(path, figure)
 
 
-def save_cooccurrence(path: Path, both_CC: Counts, names: Sequence[str]) -> None:
+def save_cooccurrence(
+    path: Path,
+    both_CC: Counts,
+    names: Sequence[str],
+    *,
+    numbers: NDArray[np.int64] | None = None,
+) -> None:
     """Draw how many images have both of two labels, on a logarithmic scale of colours.
 
-    The diagonal shows how many images have the label.
+    The diagonal shows how many images have the label. The numbers of the labels are 0, 1, 2, ...
+    unless `numbers` has others.
     """
     shown = np.where(both_CC > 0, both_CC, np.nan).astype(np.float64)
     norm = LogNorm(1, max(10, both_CC.max(initial=1)))
-    numbers = [[f"{n}" if n else "" for n in row] for row in both_CC]
-    _heat_map(path, shown, names, norm, "Blues", numbers, "images with both labels")
+    written = [[f"{n}" if n else "" for n in row] for row in both_CC]
+    named = [_named(names, k, numbers) for k in range(len(names))]
+    _heat_map(path, shown, named, norm, "Blues", written, "images with both labels")
 
 
-def save_correlation(path: Path, phi_CC: Floats, names: Sequence[str]) -> None:
-    """Draw phi for each pair of labels.
+def save_correlation(
+    path: Path,
+    phi_CC: Floats,
+    names: Sequence[str],
+    *,
+    numbers: NDArray[np.int64] | None = None,
+) -> None:
+    """Draw phi for each pair of labels, see `save_cooccurrence` for the numbers.
 
     Colours follow the square root, so that weak values show.
     """
@@ -91,8 +112,9 @@ def save_correlation(path: Path, phi_CC: Floats, names: Sequence[str]) -> None:
     np.fill_diagonal(shown, np.nan)
     root, square = (lambda x, power=power: np.sign(x) * np.abs(x) ** power for power in (0.5, 2))
     norm = FuncNorm((root, square), -1, 1)
-    numbers = [[_hundredths(v) if abs(v) >= 0.045 else "" for v in row] for row in shown]
-    _heat_map(path, shown, names, norm, "RdBu_r", numbers, "phi (Pearson correlation)")
+    written = [[_hundredths(v) if abs(v) >= 0.045 else "" for v in row] for row in shown]
+    named = [_named(names, k, numbers) for k in range(len(names))]
+    _heat_map(path, shown, named, norm, "RdBu_r", written, "phi (Pearson correlation)")
 
 
 def save_pixel_values(path: Path, counts_CV: Mapping[str, Counts], channels: Sequence[str]) -> None:
@@ -128,11 +150,10 @@ def _draw_bars(
 
 
 def _heat_map(
-    path: Path, values_CC: Floats, names: Sequence[str], norm: Normalize, colours: str,
+    path: Path, values_CC: Floats, shown: Sequence[str], norm: Normalize, colours: str,
     numbers: Sequence[Sequence[str]], said: str,
 ) -> None:  # fmt: skip
-    count = len(names)
-    shown = [_named(names, k) for k in range(count)]
+    count = len(shown)
     side, names_side = 0.29 * count, 0.4 + 0.067 * max(map(len, shown))
     size = (max(side, 2.4) + names_side + 1.0, max(side, 2.4) + names_side)
     figure, ((axis,),) = panels(1, 1, size)
@@ -166,8 +187,9 @@ def _hundredths(value: float) -> str:
     return f"{value:.2f}".replace("0.", ".", 1)
 
 
-def _named(names: Sequence[str], label: int) -> str:
-    return f"{shortened(names[label], NAME_LETTERS)}  {label}"
+def _named(names: Sequence[str], place: int, numbers: NDArray[np.int64] | None) -> str:
+    number = place if numbers is None else numbers[place]
+    return f"{shortened(names[place], NAME_LETTERS)}  {number}"
 
 
 def _line_colour(channel: str) -> tuple[float, ...] | str:

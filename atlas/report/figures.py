@@ -6,8 +6,11 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 from numpy.typing import NDArray
 
+from atlas.core.escaping import escaped
 from atlas.core.files import written_beside
 
 NAME_LETTERS = 36  # this fits over a picture, and is the length of a UUID
@@ -45,17 +48,39 @@ def dress(axis: Axes, *, grid: str = "x", title: str = "") -> None:
 
 def save_figure(path: Path, figure: Figure) -> None:
     """Save a PNG without a date, so that equal work gives equal bytes."""
+    _take_texts_literally(figure)
     with written_beside(path) as beside:
         figure.savefig(beside, dpi=FILE_DPI, metadata={"Software": None})
 
 
 def png_of(figure: Figure) -> bytes:
     """Return a PNG for a page."""
+    _take_texts_literally(figure)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=PAGE_DPI, metadata={"Software": None})
     return png.getvalue()
 
 
 def shortened(text: str, letters: int = NAME_LETTERS) -> str:
-    """Return a text, or its beginning followed by dots."""
+    """Return a text with escapes for control characters, or its beginning followed by dots."""
+    text = escaped(text, keep="\n")
     return text if len(text) <= letters else text[: letters - 3] + "..."
+
+
+def _take_texts_literally(figure: Figure) -> None:
+    """Draw names with dollar signs and control characters as they are, and not as formulas.
+
+    Numbers on axes are left alone, because matplotlib writes powers of ten as formulas.
+    """
+    numbers = {
+        label
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        if not isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter)
+        for tick in (*axis.majorTicks, *axis.minorTicks)
+        for label in (tick.label1, tick.label2)
+    }
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in numbers:
+            text.set_parse_math(False)
+            text.set_text(escaped(text.get_text()))

@@ -23,6 +23,7 @@ from atlas.report.pictures import colour_of, data_uri, stretched, to_bytes, webp
 # Sides are multiples of 16, the blocks of WebP, so that neighbouring tiles do not blend.
 TILE_SIDES_PX = (96, 80, 64, 48, 32)
 PAGE_BYTES = 40e6
+MOST_CLAIMS = 10_000  # a page of more claims is too large for browsers
 BYTES_PER_PIXEL = 0.19  # in base64 at QUALITY; fluorescence images need 0.12 to 0.22
 DIFFERENCE_BYTES = 1200
 QUALITY = 40
@@ -96,6 +97,7 @@ class LeakPage:
         labels: The names of the labels.
         tile_px: The side of the pictures.
         claims: The claims in order.
+        left_out: The number of claims that the page does not list.
     """
 
     title: str
@@ -106,6 +108,7 @@ class LeakPage:
     labels: Sequence[str]
     tile_px: int
     claims: Sequence[Claim]
+    left_out: int = 0
 
 
 def save_leak_page(path: Path, page: LeakPage) -> None:
@@ -116,6 +119,7 @@ def save_leak_page(path: Path, page: LeakPage) -> None:
     save_page(
         path,
         "leak_page.html",
+        scripts=("leak_page.js", "leak_page_pictures.js"),
         page=page,
         transfers=sum(relation.transfers for relation in page.relations),
         plots={said: data_uri("image/png", file.read_bytes()) for said, file in page.plots.items()},

@@ -13,6 +13,7 @@ LOSSES = {"train_loss": "training", "validation_loss": "held out"}
 COLOURS = {"train_loss": "tab:blue", "validation_loss": "tab:orange"}
 F1_COLUMN, F1_COLOUR = "validation_macro_f1", "tab:green"
 PANELS_ACROSS = 7
+MOST_CLASSES = 20 * PANELS_ACROSS
 TITLE_LETTERS = 28
 Tables = Mapping[str, pd.DataFrame]
 
@@ -45,12 +46,16 @@ def save_curves(path: Path, runs: Tables) -> None:
 def save_class_curves(path: Path, runs: Tables) -> None:
     """Draw the F1 of each class on the held-out images, at the best single threshold of each epoch.
 
+    At most MOST_CLASSES classes are drawn, the first ones.
+
     Args:
         path: The PNG file.
         runs: The content of class_f1.csv by name: `epoch`, `threshold`, and a column for each
             class. The F1 is not a number if no held-out image has the class.
     """
-    classes = list(dict.fromkeys(c for table in runs.values() for c in table.columns[2:]))
+    every = list(dict.fromkeys(c for table in runs.values() for c in table.columns[2:]))
+    classes = every[:MOST_CLASSES]
+    which = "each class" if classes == every else f"{len(classes)} of {len(every):,} classes"
     across = min(PANELS_ACROSS, len(classes))
     down = -(-len(classes) // across)
     size_inches = (0.4 + 1.7 * across, 0.8 + 1.3 * down)
@@ -63,7 +68,7 @@ def save_class_curves(path: Path, runs: Tables) -> None:
         axis.set_ylim(0, 1)
         if not axis.lines:
             axis.text(0.5, 0.5, "none held out", transform=axis.transAxes, ha="center", fontsize=7)
-    figure.suptitle(f"F1 of each class on held-out images, {_whose(runs)}", fontsize=9)
+    figure.suptitle(f"F1 of {which} on held-out images, {_whose(runs)}", fontsize=9)
     figure.supxlabel("epochs done", fontsize=8)
     save_figure(path, figure)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from atlas.core.escaping import escaped
 from atlas.core.files import written_beside
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -66,9 +67,19 @@ class ModelCard:
 def model_card_text(card: ModelCard) -> str:
     """Return the card as Markdown."""
     templates = Environment(
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        finalize=_as_text,
     )
     return templates.get_template("model_card.md").render(card=card)
+
+
+def _as_text(value: object) -> object:
+    """Return a name so that neither Markdown nor a browser reads it as more than text."""
+    if not isinstance(value, str):
+        return value
+    return escaped(value, keep="").replace("<", "&lt;").replace("|", "\\|")
 
 
 def save_model_card(folder: Path, card: ModelCard) -> None:

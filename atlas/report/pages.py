@@ -4,6 +4,8 @@ A page of sections shows large figures, then sections with plots, pictures and t
 exploration and the audit of labels are such pages.
 """
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,17 +115,44 @@ def save_section_page(path: Path, page: SectionPage) -> None:
     )  # fmt: skip
 
 
-def save_page(path: Path, template: str, **values: object) -> None:
-    """Fill a template of `atlas/report/templates`. Ids and names are escaped."""
+def save_page(path: Path, template: str, *, scripts: Sequence[str] = (), **values: object) -> None:
+    """Fill a template of `atlas/report/templates`. Ids and names are escaped.
+
+    The browser runs no other script than the given one, and loads nothing, see `policy_of`.
+
+    Args:
+        path: The HTML file.
+        template: The template. A CSS file of the same name is its style.
+        scripts: The files that make up the script of the page.
+        **values: The values of the template.
+    """
     pages = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    text = pages.get_template(template).render(values)
+    script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
+    text = pages.get_template(template).render(
+        **values,
+        policy=policy_of(script),
+        style=Path(template).with_suffix(".css").name,
+        script=script,
+    )
     with written_beside(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def policy_of(script: str) -> str:
+    """Return the content security policy of a page with this script, or with none if it is "".
+
+    Pictures lie in the page, and nothing may be loaded, sent or run but the script with this hash.
+    """
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
+        "style-src 'unsafe-inline'; script-src " + (f"'sha256-{digest}'" if script else "'none'")
+    )
 
 
 def cell(value: object, column: str, decimals: Mapping[str, int]) -> str:

@@ -23,10 +23,10 @@ from atlas.core.locks import writes
 from atlas.core.processes import starting_workers, worker_options
 from atlas.core.progress import progress
 from atlas.core.result_folder import folder_written_beside
-from atlas.dataset.artifacts import load_texts
 from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
 from atlas.dataset.labels import label_problems
 from atlas.dataset.spec import SPEC_FILE
+from atlas.dataset.table_file import read_frame
 from atlas.dataset.tables import TABLES
 from atlas.dataset.truth import TRUTH_COLUMNS, TRUTH_FILE
 from atlas.synthetic.cells import draw_field
@@ -143,11 +143,7 @@ def read_id_tables(train_csv: Path, test_csv: Path) -> tuple[pd.DataFrame, list[
     for path, columns in ((train_csv, ["Id", "Target"]), (test_csv, ["Id"])):
         if not path.is_file():
             raise DataError(str(path), ["file does not exist; give a CSV table with a column Id"])
-        table = load_texts(path)
-        missing = [f"column {column} is missing" for column in columns if column not in table]
-        if missing:
-            raise DataError(str(path), missing)
-        tables.append(table[columns])
+        tables.append(read_frame(path, columns)[columns])
     return tables[0], tables[1]["Id"].tolist()
 
 

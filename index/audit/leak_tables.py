@@ -1,9 +1,6 @@
 """Leak tables from other people: which test image is a copy of which image, and its labels."""
 
-import csv
-import io
 import re
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +8,13 @@ from itertools import groupby
 from pathlib import Path
 
 from atlas.core.errors import UserError
+from atlas.core.escaping import is_formula, quoted
 from atlas.dataset.hpa import parse_hpa_id
 from atlas.dataset.labels import distinct_labels, label_problems
+from atlas.dataset.table_file import read_table_file
 from index.settings import LeakColumns
 
 YES, NO = ("1", "1.0", "yes", "true"), ("", "0", "0.0", "no", "false")
-DELIMITERS = (",", ";", "\t")
 BETWEEN_LABELS = re.compile(r"[][(){},;|]")
 
 Labels = frozenset[int]
@@ -149,6 +147,10 @@ class LeakTableReader:
         if labels.strip() and wrong:
             raise UserError(f"{where}: {wrong[0]}; fix it or remove the row")
         match = row[columns.match] if columns.match else ""
+        for text in (row[columns.id], match):
+            if is_formula(text):
+                raise UserError(f"{where}: {quoted(text)} is a formula for spreadsheets; "
+                                "write an id or remove the row")  # fmt: skip
         return LeakRow(
             id=row[columns.id],
             labels=distinct_labels(labels),
@@ -210,48 +212,11 @@ def _answer(rows: Sequence[LeakRow]) -> Answer:
 
 
 def _read_lines(path: Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
-    """Return the header and each row with its line number.
-
-    Cells are separated by commas, semicolons or tabs. Blank lines and white space around cells are
-    ignored.
-    """
-    text = _text(path)
-    head = next((line for line in text.splitlines() if line.strip()), "")
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=head.count), strict=True
-    )
-    found: list[tuple[int, tuple[str, ...]]] = []
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                found.append((reader.line_num, tuple(cell.strip() for cell in row)))
-    except csv.Error as error:
-        raise UserError(
-            f"{path}, line {reader.line_num}: {error}; fix the quotes in this line"
-        ) from error
-    if len(found) < 2:
+    """Return the header and each row with its line number, see `read_table_file`."""
+    problems: list[str] = []
+    table = read_table_file(path, (), problems)
+    if problems or table is None:
+        raise UserError(f"{path}{problems[0].removeprefix(path.name)}")
+    if not table.rows:
         raise UserError(f"{path}: there are no rows below the header; give another table")
-    header, rows = found[0][1], found[1:]
-    if twice := [name for name, count in Counter(header).items() if count > 1]:
-        raise UserError(f"{path}, line 1: several columns are called {twice[0]!r}; rename them")
-    for line, cells in rows:
-        if len(cells) != len(header):
-            raise UserError(
-                f"{path}, line {line}: the row has {len(cells)} cells and the header "
-                f"{len(header)}; put quotes around cells that contain the separator"
-            )
-    return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
-
-
-def _text(path: Path) -> str:
-    try:
-        encoded = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; give the path of a leak table") from error
-    try:
-        return encoded.decode("utf-8-sig")  # spreadsheets put a byte-order mark in front
-    except UnicodeDecodeError as error:
-        line = encoded[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{path}, line {line}: the text is not UTF-8; save the table as UTF-8"
-        ) from error
+    return table.columns, [(row.line, row.cells) for row in table.rows]

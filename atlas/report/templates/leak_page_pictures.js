@@ -58,3 +58,5 @@ function chooseChannel(chosen) {
   for (const tr of live.values()) drawRow(tr);
   if (large.open) drawLarge(shown[opened]);
 }
+
+update();

@@ -10,9 +10,10 @@ from atlas.core.files import write_json
 from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import SAME_IMAGE, load_texts, save_table
+from atlas.dataset.artifacts import SAME_IMAGE, save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest
+from atlas.dataset.table_file import read_frame
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
 from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.calibration import SameImageMeasurement, measure_same_image
@@ -151,8 +152,8 @@ def _write(folder: Path, found: DuplicateFinding, search: LeakSearch, data: Path
 
 def _without(external: Path, found: DuplicateFinding) -> pd.DataFrame:
     """Return the table with all its columns, without the rows that are copies."""
-    table = load_texts(external)
-    return table[~table["Id"].str.strip().isin(found.removed_ids)]
+    table = read_frame(external, ("Id",))
+    return table[~table["Id"].isin(found.removed_ids)]
 
 
 def _kept_groups(found: DuplicateFinding) -> dict[str, str]:

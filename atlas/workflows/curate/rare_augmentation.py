@@ -18,7 +18,7 @@ from atlas.core.locks import writes
 from atlas.core.progress import tracked
 from atlas.core.result_folder import folder_filled_beside, read_json
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import load_texts, save_table
+from atlas.dataset.artifacts import save_table
 from atlas.dataset.atlas_folder import write_tables_of
 from atlas.dataset.file_keys import FileKeys
 from atlas.dataset.image_files import (
@@ -33,6 +33,7 @@ from atlas.dataset.manifest import ImageRow, Manifest, read_labelled_tables, rea
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.picture_files import is_picture_name
 from atlas.dataset.spec import AtlasSpec, read_spec
+from atlas.dataset.table_file import read_frame
 from atlas.dataset.tables import TABLES, Draft
 from atlas.training.augmentation import Augment
 from atlas.training.loaders import seed_of
@@ -235,8 +236,8 @@ def _write_tables(data: Path, folder: Path, made: Sequence[_Made]) -> None:
 
 
 def _longer(path: Path, made: Sequence[_Made]) -> pd.DataFrame:
-    table = load_texts(path)
-    table = table.set_index(table["Id"].str.strip())
+    table = read_frame(path, ("Id",))
+    table = table.set_index(table["Id"], drop=False)
     if "Parent" not in table:
         table["Parent"] = ""
     added = table.loc[[image.parent.id for image in made]].copy()

@@ -4,7 +4,7 @@ They show how often each label occurs, which labels occur together, and whether 
 test rare labels.
 
 Axes: N images, G groups of images that no fold may divide (such as fields of one antibody), C
-labels.
+labels, K compared labels.
 """
 
 from collections import Counter
@@ -22,6 +22,7 @@ from atlas.dataset.metrics import exact_interval, label_matrix
 from atlas.dataset.splits.hold_out import grouped_ids, labels_of_groups
 from atlas.dataset.tables import Split
 
+COMPARED_LABELS = 300  # pairs of more labels would take gigabytes, and nobody could read them
 SURE_LOG10_P = -2.0  # pairs at or below this are significant, corrected for all pairs of the table
 
 Carries = NDArray[np.bool_]
@@ -33,15 +34,30 @@ Floats = NDArray[np.float64]
 class SplitLabels:
     """The labels of one split; its tables are those of the functions below.
 
-    `groups` is the number of groups that no fold may divide.
+    Pairs of labels are counted for the most common labels only, of which there are at most
+    COMPARED_LABELS.
+
+    Attributes:
+        split: The split.
+        names: The names of all labels.
+        images: The number of images.
+        groups: The number of groups that no fold may divide.
+        compared: The numbers of the labels whose pairs are counted, K of them.
+        both_KK: See `cooccurrence`.
+        phi_KK: See `phi`.
+        counts: See `label_counts`.
+        per_image: See `labels_per_image`.
+        sets: See `label_sets`.
+        pairs: See `label_pairs`.
     """
 
     split: Split
     names: tuple[str, ...]
     images: int
     groups: int
-    both_CC: Counts
-    phi_CC: Floats
+    compared: Counts
+    both_KK: Counts
+    phi_KK: Floats
     counts: pd.DataFrame
     per_image: pd.DataFrame
     sets: pd.DataFrame
@@ -57,7 +73,7 @@ class SplitLabels:
             "labels that occur": f"{len(used)} of {len(self.names)}",
             "most common label": "{name}: {images:,} images".format(**used.iloc[-1]),
             "rarest label": "{name}: {images:,} images".format(**used.iloc[0]),
-            "mean number of labels per image": f"{self.both_CC.trace() / self.images:.2f}",
+            "mean number of labels per image": f"{self.counts['images'].sum() / self.images:.2f}",
             "images with one label": f"{self.counts['alone'].sum() / self.images:.1%}",
             "label sets": f"{len(self.sets):,}",
             "label sets of a single image": f"{(self.sets['images'] == 1).sum():,}",
@@ -103,7 +119,9 @@ def explore_labels(tables: Manifest, *, folds: int, rare_below: int) -> LabelExp
     """Count the labels of tables with at least one labelled row."""
     names = tables.spec.labels
     found = [_split_labels(tables, split) for split in LABELLED if tables.of(split).rows]
-    images_C = sum((one.both_CC.diagonal() for one in found), np.zeros(len(names), np.int64))
+    images_C = np.zeros(len(names), np.int64)
+    for one in found:
+        images_C += one.counts["images"].to_numpy()
     return LabelExploration(
         names=names,
         splits=tuple(found),
@@ -127,15 +145,16 @@ def label_counts(carries_NC: Carries, names: Sequence[str]) -> pd.DataFrame:
     The columns are label, name, images, percent (of all images), alone (images without another
     label) and mean_labels (of its images; NaN if there are none).
     """
-    images_C = carries_NC.sum(axis=0)
+    images_C, labels_N = carries_NC.sum(axis=0), carries_NC.sum(axis=1)
+    labels_C = np.array([labels_N[carries_N].sum() for carries_N in carries_NC.T], np.int64)
     return pd.DataFrame(
         {
             "label": range(len(names)),
             "name": list(names),
             "images": images_C,
             "percent": 100 * images_C / max(len(carries_NC), 1),
-            "alone": carries_NC[carries_NC.sum(axis=1) == 1].sum(axis=0),
-            "mean_labels": _share(cooccurrence(carries_NC).sum(axis=0), images_C),
+            "alone": carries_NC[labels_N == 1].sum(axis=0),
+            "mean_labels": _share(labels_C, images_C),
         }
     )
 
@@ -263,21 +282,39 @@ def fold_table(
     )
 
 
+def most_common(images_C: Counts, count: int) -> Counts:
+    """Return the numbers of the labels with the most images, at most `count`, in ascending order.
+
+    Example:
+        >>> most_common(np.array([5, 1, 7]), 2).tolist()
+        [0, 2]
+    """
+    return np.sort(np.argsort(-images_C, kind="stable")[:count])
+
+
 def _split_labels(tables: Manifest, split: Split) -> SplitLabels:
     own, names = tables.of(split), tables.spec.labels
     carries_NC = label_matrix([row.labels or () for row in own.rows], len(names)).astype(bool)
-    both_CC, groups_GC = cooccurrence(carries_NC), _groups(own)
+    groups_GC = _groups(own)
+    compared = most_common(carries_NC.sum(axis=0), COMPARED_LABELS)
+    both_KK = cooccurrence(carries_NC[:, compared])
+    pairs = label_pairs(
+        carries_NC[:, compared],
+        [names[label] for label in compared],
+        groups_GC=groups_GC[:, compared],
+    )
     return SplitLabels(
         split=split,
         names=names,
         images=len(carries_NC),
         groups=len(groups_GC),
-        both_CC=both_CC,
-        phi_CC=phi(both_CC, len(carries_NC)),
+        compared=compared,
+        both_KK=both_KK,
+        phi_KK=phi(both_KK, len(carries_NC)),
         counts=label_counts(carries_NC, names),
         per_image=labels_per_image(carries_NC),
         sets=label_sets(carries_NC, names),
-        pairs=label_pairs(carries_NC, names, groups_GC=groups_GC),
+        pairs=pairs.assign(a=compared[pairs["a"]], b=compared[pairs["b"]]),
     )
 
 

@@ -1,5 +1,6 @@
 """The sections of an exploration's page: plots and pictures, with the tables behind them."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +23,12 @@ from atlas.report.exploration_plots import (
 from atlas.report.pages import TILE_PX, Plot, Section, ShownTable, Tile
 from atlas.report.pictures import Rgb, to_rgb
 from atlas.workflows.explore.images import COMPARED_PAIRS, COPY_SCORE, ImageExploration
-from atlas.workflows.explore.labels import LabelExploration, SplitLabels
+from atlas.workflows.explore.labels import LabelExploration, SplitLabels, most_common
 
 FIRST = 12  # the number of rows of an excerpt, and of pairs in pictures
 GAP_PX = 4
+MOST_TILES = 100  # example pictures on a page
+DRAWN_LABELS = 100  # labels in a plot of bars, or columns of a table on the page
 DECIMALS = {
     "phi": 3, "a_given_b": 3, "b_given_a": 3, "log10_p": 1, "recall_shown": 3, "fold_step": 4,
     "black": 3, "saturated": 3, "registration_score": 3,
@@ -44,8 +47,8 @@ def label_tables(found: LabelExploration) -> dict[str, pd.DataFrame]:
     }
     for one in found.splits:
         tables[f"pairs_{one.split}.csv"] = one.pairs
-        tables[f"cooccurrence_{one.split}.csv"] = _matrix(one.both_CC, one.names)
-        tables[f"correlation_{one.split}.csv"] = _matrix(one.phi_CC, one.names)
+        tables[f"cooccurrence_{one.split}.csv"] = _matrix(one.both_KK, one)
+        tables[f"correlation_{one.split}.csv"] = _matrix(one.phi_KK, one)
     return tables
 
 
@@ -62,13 +65,19 @@ def image_tables(found: ImageExploration) -> dict[str, pd.DataFrame]:
 def label_sections(folder: Path, tables: Tables, found: LabelExploration) -> Iterator[Section]:
     """Yield sections in the order of the page, and draw their plots into `folder`."""
     counts_png, per_image_png = folder / "label_counts.png", folder / "labels_per_image.png"
+    counts_C = {one.split: one.counts["images"].to_numpy() for one in found.splits}
+    drawn = most_common(np.sum(list(counts_C.values()), axis=0), DRAWN_LABELS)
     save_label_counts(
-        counts_png, {one.split: one.both_CC.diagonal() for one in found.splits}, found.names
+        counts_png,
+        {split: counts[drawn] for split, counts in counts_C.items()},
+        [found.names[label] for label in drawn],
+        numbers=drawn,
     )
+    only = _only(len(drawn), len(found.names))
     save_labels_per_image(per_image_png, {one.split: one.per_image for one in found.splits})
     yield Section(
         title="How often each label occurs",
-        plots=(Plot(path=counts_png, said="The number of images of each label."),),
+        plots=(Plot(path=counts_png, said=f"The number of images of each label.{only}"),),
         tables=(_shown("Images of each label", "label_counts.csv", tables),),
     )
     per_image = _shown("Images with 1, 2, ... labels", "labels_per_image.csv", tables)
@@ -91,11 +100,14 @@ def label_sections(folder: Path, tables: Tables, found: LabelExploration) -> Ite
 def image_sections(folder: Path, tables: Tables, found: ImageExploration) -> Iterator[Section]:
     """Yield sections in the order of the page, and draw their plots into `folder`."""
     if tiles := tuple(_examples(found.manifest)):
+        only = (
+            _only(len(tiles), len(found.manifest.spec.labels)) if len(tiles) == MOST_TILES else ""
+        )
         yield Section(
             title="One image of each label",
             said=(
                 "Each picture is the first image with the fewest other labels. For display only, "
-                "every channel is stretched to its own brightest pixels.",
+                f"every channel is stretched to its own brightest pixels.{only}",
             ),
             tiles=tiles,
         )
@@ -111,13 +123,13 @@ def image_sections(folder: Path, tables: Tables, found: ImageExploration) -> Ite
 
 
 def _pairs(folder: Path, tables: Tables, one: SplitLabels, where: str) -> Section:
-    commonest = np.argsort(-one.both_CC.diagonal(), kind="stable")[:MAPPED_LABELS]
-    kept = np.sort(commonest)
-    names = [one.names[k] for k in kept]
+    kept = most_common(one.both_KK.diagonal(), MAPPED_LABELS)
+    numbers = one.compared[kept]
+    names = [one.names[label] for label in numbers]
     both, correlation = (f"{name}_{one.split}" for name in ("cooccurrence", "correlation"))
     both_png, correlation_png = folder / f"{both}.png", folder / f"{correlation}.png"
-    save_cooccurrence(both_png, one.both_CC[np.ix_(kept, kept)], names)
-    save_correlation(correlation_png, one.phi_CC[np.ix_(kept, kept)], names)
+    save_cooccurrence(both_png, one.both_KK[np.ix_(kept, kept)], names, numbers=numbers)
+    save_correlation(correlation_png, one.phi_KK[np.ix_(kept, kept)], names, numbers=numbers)
     pairs = _shown(
         "All pairs, from the highest to the lowest phi",
         f"pairs_{one.split}.csv", tables,
@@ -128,8 +140,12 @@ def _pairs(folder: Path, tables: Tables, one: SplitLabels, where: str) -> Sectio
         _excerpt(pairs, "The strongest positive pairs", together),
         _excerpt(pairs, "The strongest negative pairs", apart),
     )
-    all_shown = len(kept) == len(one.names)
-    only = "" if all_shown else f" The {len(kept)} most common labels are shown."
+    only = _only(len(kept), len(one.names))
+    left_out = len(one.names) - len(one.compared)
+    compared = (
+        f"Pairs of the {len(one.compared):,} most common labels are counted; "
+        f"{left_out:,} rarer labels are left out."
+    )
     return Section(
         title=f"Which labels occur together{where}",
         said=(
@@ -140,6 +156,7 @@ def _pairs(folder: Path, tables: Tables, one: SplitLabels, where: str) -> Sectio
             "multiplied by the number of pairs): -2 is one in a hundred. Images of one antibody, "
             f"group or origin form one group, which counts once: the {one.images:,} images form "
             f"{one.groups:,} groups.",
+            *([compared] if left_out else ()),
         ),
         plots=(
             Plot(path=correlation_png,
@@ -152,8 +169,14 @@ def _pairs(folder: Path, tables: Tables, one: SplitLabels, where: str) -> Sectio
         tables=(
             *_with_rows(*strongest),
             pairs,
-            _shown("Images with both labels", f"{both}.csv", tables, matrix=True),
-            _shown("Phi", f"{correlation}.csv", tables, matrix=True),
+            *(
+                (
+                    _shown("Images with both labels", f"{both}.csv", tables, matrix=True),
+                    _shown("Phi", f"{correlation}.csv", tables, matrix=True),
+                )
+                if len(one.compared) <= DRAWN_LABELS
+                else ()  # a table of so many columns is for programs
+            ),
         ),
     )  # fmt: skip
 
@@ -223,15 +246,18 @@ def _copies(tables: Tables, found: ImageExploration) -> Section:
 
 
 def _examples(manifest: Manifest) -> Iterator[Tile]:
-    """Yield an image of each label, train before external."""
-    for label, name in enumerate(manifest.spec.labels):
-        rows = [row for row in manifest.labelled.rows if label in (row.labels or ())]
-        if rows:
-            row = min(rows, key=lambda row: len(row.labels or ()))
-            others = [manifest.spec.labels[k] for k in row.labels or () if k != label]
-            beside = f"with {', '.join(others)}" if others else "alone"
-            picture = _picture(row, manifest)
-            yield Tile(rgb=picture, title=f"{label} {name}", note=f"{row.id}, {beside}")
+    """Yield an image of each of the most common labels, train before external."""
+    rows_of: dict[int, list[ImageRow]] = defaultdict(list)
+    for row in manifest.labelled.rows:
+        for label in row.labels or ():
+            rows_of[label].append(row)
+    for label in sorted(sorted(rows_of, key=lambda label: -len(rows_of[label]))[:MOST_TILES]):
+        row = min(rows_of[label], key=lambda row: len(row.labels or ()))
+        others = [manifest.spec.labels[k] for k in row.labels or () if k != label]
+        beside = f"with {', '.join(others)}" if others else "alone"
+        picture = _picture(row, manifest)
+        title = f"{label} {manifest.spec.labels[label]}"
+        yield Tile(rgb=picture, title=title, note=f"{row.id}, {beside}")
 
 
 def _pair_tiles(found: ImageExploration) -> Iterator[Tile]:
@@ -250,10 +276,17 @@ def _picture(row: ImageRow, manifest: Manifest) -> Rgb:
     return to_rgb(resize_field(field, TILE_PX), manifest.spec.channels)
 
 
-def _matrix(values_CC: NDArray[np.generic], names: tuple[str, ...]) -> pd.DataFrame:
+def _only(shown: int, labels: int) -> str:
+    """Return a sentence about the labels that are left out, or "" if there are none."""
+    if shown == labels:
+        return ""
+    return f" The {shown:,} most common labels are shown; {labels - shown:,} are left out."
+
+
+def _matrix(values_KK: NDArray[np.generic], one: SplitLabels) -> pd.DataFrame:
     """Return a table whose rows and columns have numbers and names, so that equal names differ."""
-    named = [f"{number} {name}" for number, name in enumerate(names)]
-    table = pd.DataFrame(values_CC, columns=named)
+    named = [f"{number} {one.names[number]}" for number in one.compared.tolist()]
+    table = pd.DataFrame(values_KK, columns=named)
     table.insert(0, "label_name", named)
     return table
 

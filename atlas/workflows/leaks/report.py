@@ -17,6 +17,7 @@ from atlas.dataset.labels import parse_labels
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.store import ImageStore
 from atlas.report.leak_page import (
+    MOST_CLAIMS,
     Claim,
     LeakPage,
     Relation,
@@ -56,7 +57,8 @@ def save_leak_report(
     with written_beside(folder / "leaks.parquet") as beside:
         table.to_parquet(beside, engine="pyarrow", index=False)
     write_json(folder / "leaks.json", _records(table))
-    tile_px = tile_side_px(len(table), len(store.channels))
+    listed = min(len(table), MOST_CLAIMS)
+    tile_px = tile_side_px(listed, len(store.channels))
     page = LeakPage(
         title=f"Known test images of {spec.name}",
         test_images=test_images,
@@ -69,6 +71,7 @@ def save_leak_report(
         labels=spec.labels,
         tile_px=tile_px,
         claims=_claims(table, store, calibration.registration, tile_px),
+        left_out=len(table) - listed,
     )
     save_leak_page(folder / REPORT_FILE, page)
 
@@ -120,10 +123,9 @@ def _relation(
 def _claims(
     table: pd.DataFrame, store: ImageStore, registration: RegistrationSettings, tile_px: int
 ) -> list[Claim]:
-    """Return the claims, the least certain first."""
-    rows = _records(
-        table.sort_values(["confidence", "registration_score", "similarity"], kind="stable")
-    )
+    """Return the claims that the page lists, the least certain first."""
+    ranked = table.sort_values(["confidence", "registration_score", "similarity"], kind="stable")
+    rows = _records(ranked.head(MOST_CLAIMS))
     claim = partial(_claim, registration=registration, tile_px=tile_px)
     claims: list[Claim] = []
     with progress("drawing claims", total=len(rows)) as shown:

@@ -20,14 +20,16 @@ how = "mean"             # any option of ensemble
 ```
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from atlas.core.errors import DataError, UserError
+from atlas.core.escaping import quoted
 from atlas.core.row_cache import CACHE_NAME
+from atlas.core.text_files import parsed_toml
+from atlas.dataset.picture_files import file_name_of
 from atlas.dataset.tables import GROUPS_TABLE
 from atlas.dataset.truth import TRUTH_FILE
 from atlas.workflows.run_folder import (
@@ -117,10 +119,10 @@ def read_run_file(path: Path) -> RunFile:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parsed_toml(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give the name of a run file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UserError(f"{path} is not valid TOML: {error}") from None
 
 
@@ -141,6 +143,8 @@ def _problems(text: Mapping[str, Any]) -> Iterator[str]:
         yield "there is no classifier; add a table [classifiers.NAME] with its recipe"
         classifiers = {}
     for name in classifiers:
+        if file_name_of(name or ".") != name:
+            yield f"[classifiers.{quoted(name)}]: the name cannot be that of a folder"
         if name in TAKEN:
             yield f"[classifiers.{name}]: the name is in use for another folder of the run"
     if len(classifiers) > 1 and "ensemble" not in text:

@@ -14,11 +14,12 @@ from atlas.core.files import write_json
 from atlas.core.locks import writes
 from atlas.core.progress import tracked
 from atlas.core.result_folder import check_replaceable, folder_written_beside
-from atlas.dataset.artifacts import SAME_IMAGE, load_texts, save_table
+from atlas.dataset.artifacts import SAME_IMAGE, save_table
 from atlas.dataset.atlas_folder import write_tables_of
 from atlas.dataset.image_files import link_or_copy, own_places, png_places, read_row, write_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import LABELLED, Manifest, read_manifest
+from atlas.dataset.table_file import read_frame
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
 from atlas.dataset.truth import TRUTH_COLUMNS, TRUTH_FILE
 from atlas.synthetic.edits import plant
@@ -99,8 +100,8 @@ def _write_tables(data: Path, folder: Path, manifest: Manifest, plan: Simulation
 
 def _rows_of(path: Path, ids: Collection[str]) -> pd.DataFrame:
     """Return the rows of these ids, with all their columns."""
-    table = load_texts(path)
-    return table[table["Id"].str.strip().isin(ids)]
+    table = read_frame(path, ("Id",))
+    return table[table["Id"].isin(ids)]
 
 
 def _truth(image: TestImage, manifest: Manifest) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The check of a submission: it must have the requested rows in order, with labels of the atlas."""
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from atlas.dataset.artifacts import SUBMISSION_COLUMNS
 from atlas.dataset.labels import label_problems, parse_labels
 from atlas.dataset.manifest import require_test_ids
 from atlas.dataset.spec import read_spec
+from atlas.dataset.table_file import COMMA
 from atlas.dataset.tables import table_rows
 
 SHOWN_IDS = 5
@@ -58,7 +60,8 @@ def check_submission(path: Path, ids: Sequence[str], label_count: int) -> None:
         DataError: The file has problems; the error lists all of them.
     """
     problems: list[str] = []
-    rows = list(table_rows(path, SUBMISSION_COLUMNS, problems))
+    rows = list(table_rows(path, SUBMISSION_COLUMNS, problems, separators=COMMA))
+    problems += _encoding_problems(path)
     if rows:
         problems += _column_problems(path, rows[0][1])
         problems += _id_problems(path, [(where, row["Id"]) for where, row in rows], ids)
@@ -66,6 +69,12 @@ def check_submission(path: Path, ids: Sequence[str], label_count: int) -> None:
             problems += (f"{where}: {said}" for said in _label_problems(row, label_count))
     if problems:
         raise DataError(str(path), problems)
+
+
+def _encoding_problems(path: Path) -> Iterator[str]:
+    """Yield a problem if the file is not UTF-8, which alone is sure to be accepted."""
+    if path.is_file() and path.read_bytes().startswith((BOM_UTF16_BE, BOM_UTF16_LE)):
+        yield f"{path.name} is UTF-16; save the submission as CSV in UTF-8"
 
 
 def _column_problems(path: Path, row: dict[str, str]) -> Iterator[str]:

@@ -69,3 +69,11 @@ def test_with_json_stdout_holds_one_object_and_nothing_else(
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == f"open {said['page']}"
     assert said["summary"] in lines
+
+
+def test_json_is_ascii_and_holds_no_control_characters() -> None:
+    summary = "a\x1b[31m \u202e \x9b \u00e9 \udcff"
+    written = Answer(summary=summary).as_json()
+    assert written.isascii()
+    assert written.isprintable()
+    assert json.loads(written)["summary"] == summary

@@ -144,12 +144,16 @@ def test_a_missing_table_is_one_problem(write_atlas: WriteAtlas) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "line 1: no column Id, Target in nothing"),
+        ("", "train.csv is empty; it needs the columns Id, Target"),
+        (" \n\n", "train.csv is empty"),
         ("Id,Target\n", "train.csv has no rows"),
-        ("Id;Target\na;0\n", "line 1: no column Id, Target in 'Id;Target'"),
-        ("Id, Target\na,0\n", "line 1: no column Target in 'Id', ' Target'"),
+        ("Id|Target\na|0\n", "line 1: no column Id, Target in 'Id|Target'"),
         ("id,Target\na,0\n", "line 1: no column Id in 'id', 'Target'"),
-        ('Id,Target\na,"0\n', "unexpected end of data"),
+        ('Id,Target\nb,0\na,"0\n', "line 3: unexpected end of data; check the quotes"),
+        ("Id,Target,Target\na,0,1\n", "line 1: column Target is given 2 times"),
+        ("Id,Target,identity\na,0,x\n", "line 1: column identity must be written Identity"),
+        ("Id,Target\na,0\0\n", "line 2: the text has a NUL character"),
+        ("Id,Target\na," + "0" * 200_000, "line 2: field larger than field limit"),
     ],
 )
 def test_files_that_are_not_tables_are_one_problem(
@@ -160,11 +164,20 @@ def test_files_that_are_not_tables_are_one_problem(
     assert_problem(data, "train.csv", said)
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_a_table_that_is_not_utf8_names_the_line(write_atlas: WriteAtlas, encoding: str) -> None:
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("latin-1", "line 3: not UTF-8"),
+        ("utf-16-le", "line 3: not UTF-8"),
+        ("utf-32", "NUL character"),
+    ],
+)
+def test_a_table_in_another_encoding_names_the_line(
+    write_atlas: WriteAtlas, encoding: str, said: str
+) -> None:
     data = write_atlas()
     (data / "train.csv").write_bytes("Id,Target\na,0\né,0\n".encode(encoding))
-    assert_problem(data, f"line {3 if encoding == 'latin-1' else 1}: not UTF-8")
+    assert_problem(data, said)
 
 
 def test_tables_written_by_spreadsheets_are_read(write_atlas: WriteAtlas) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from atlas.dataset.image_headers import check_picture, read_header
 from atlas.dataset.images import ImageProblem, decode_picture, read_field
-from atlas.dataset.picture_files import file_name_of, file_of_stem, leads_inside, pictures_below
+from atlas.dataset.picture_files import file_name_of, files_of_stem, leads_inside, pictures_below
 from tests.photos import photo, save, save_rotated
 
 RGB = ("red", "green", "blue")
@@ -140,9 +140,9 @@ def test_content_behind_the_end_of_a_jpeg_is_ignored(tmp_path: Path, pixels: np.
 def test_endings_in_any_case_are_found(tmp_path: Path) -> None:
     for name in ("a.PNG", "b.JPeG", "c.tif"):
         (tmp_path / name).write_bytes(b"")
-    found = [file_of_stem(tmp_path, stem) for stem in ("a", "b", "c", "d")]
-    assert [file.name if file else None for file in found] == ["a.PNG", "b.JPeG", "c.tif", None]
-    assert file_of_stem(tmp_path / "none", "a") is None
+    found = [files_of_stem(tmp_path, stem) for stem in ("a", "b", "c", "d")]
+    assert [[f.name for f in files] for files in found] == [["a.PNG"], ["b.JPeG"], ["c.tif"], []]
+    assert files_of_stem(tmp_path / "none", "a") == ()
 
 
 def test_all_pictures_below_a_folder_are_found(tmp_path: Path) -> None:

@@ -60,7 +60,22 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         ("file_pattern", '"{id.x}_{channel}.png"', "is not a file name"),
         ("file_pattern", '"{id}_{plate}_{channel}.png"', "is not a file name"),
         ("file_pattern", '"{id}_{}.png"', "is not a file name"),
-        ("file_pattern", '"{id[0]}_{channel}.png"', "must contain {id}"),
+        ("file_pattern", '"{id[0]}_{channel}.png"', "is not a file name"),
+        ("file_pattern", '"{id.__class__}_{channel}.png"', "is not a file name"),
+        ("file_pattern", '"{id:>1000000000}_{channel}.png"', "without : or !"),
+        ("file_pattern", '"{id:.3}_{channel}.png"', "without : or !"),
+        ("file_pattern", '"{id!r}_{channel}.png"', "without : or !"),
+        ("file_pattern", '"{id}_{id}_{channel}.png"', "must contain {id} once"),
+        ("file_pattern", '"../{id}_{channel}.png"', "must not name a folder"),
+        ("file_pattern", "'..\\{id}_{channel}.png'", "must not name a folder"),
+        ("file_pattern", '"{id}\\n_{channel}.png"', "control character"),
+        ("channels", '["a/b", "c"]', "must not name a folder"),
+        ("channels", '["a", "b\\u001b[31m"]', r"control character in 'b\x1b[31m'"),
+        ("labels", '["=1+1"]', "is a formula"),
+        ("labels", '["a", "a"]', "same name twice"),
+        ("name", '"\\u202e"', "control character"),
+        ("lables", '["a"]', "'lables' is unknown; did you mean labels?"),
+        ("Channels", '["a"]', "'Channels' is unknown; did you mean channels?"),
         ("file_pattern", '"{channel}.png"', "must contain {id}"),
         ("file_pattern", '"{id}.png"', "must contain {channel}"),
         ("file_pattern", '"{id}/{channel}.png"', "must not name a folder"),
@@ -78,3 +93,16 @@ def test_each_mistake_is_named(tmp_path: Path, key: str, value: str, said: str) 
 def test_files_that_are_not_toml_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "atlas.toml").write_bytes(content)
     assert "not valid TOML" in problems_of(tmp_path)[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_of_windows_editors_are_read(tmp_path: Path, encoding: str) -> None:
+    text = "".join(f"{key} = {value}\r\n" for key, value in SOUND.items())
+    (tmp_path / "atlas.toml").write_bytes(text.encode(encoding))
+    assert read_spec(tmp_path).channels == ("a", "b")
+
+
+def test_nested_lists_and_huge_numbers_are_not_valid(tmp_path: Path) -> None:
+    for value in ("[" * 100_000, "1" * 5000):
+        (tmp_path / "atlas.toml").write_text(f"max_value = {value}\n")
+        assert "not valid TOML" in problems_of(tmp_path)[0]

@@ -1,11 +1,12 @@
 """A page of sections in a browser, and plots of an exploration in extreme cases."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from atlas.report.exploration_plots import (
     save_cooccurrence,
@@ -15,15 +16,19 @@ from atlas.report.exploration_plots import (
     save_pixel_values,
 )
 from atlas.report.pages import (
+    TEMPLATES,
     TILE_PX,
     Plot,
     Section,
     SectionPage,
     ShownTable,
     Tile,
+    policy_of,
     save_section_page,
     tile_uri,
 )
+from tests.atlas.report.planted_claims import CLAIMS
+from tests.atlas.report.planted_claims import saved as saved_leaks
 
 LONG = "A label of a name that continues & <on> for longer than anybody would like it to"
 
@@ -120,3 +125,78 @@ def test_plots_accept_one_label_many_labels_and_labels_without_images(
     counts_CV[:, 255] = 9
     save_pixel_values(tmp_path / "e.png", {"train": counts_CV}, ["dna", "green"])
     assert all((tmp_path / f"{name}.png").stat().st_size > 1000 for name in "abcde")
+
+
+def test_names_are_never_formulas_of_plots(tmp_path: Path) -> None:
+    names = [r"$\frac{$", "a$b$c", "\x1b[31m"]
+    counts = np.array([3, 2, 1])
+    save_label_counts(tmp_path / "a.png", {"train": counts}, names)
+    save_correlation(tmp_path / "b.png", np.eye(3), names)
+    assert (tmp_path / "b.png").stat().st_size > 0
+
+
+HOSTILE = (
+    "</title></style></script><script>document.body.innerHTML = 1</script>"
+    "<img src=x onerror=alert(1)>"
+)
+
+
+def hostile_page(folder: Path) -> Path:
+    table = pd.DataFrame({HOSTILE: [HOSTILE]})
+    section = Section(
+        title=HOSTILE,
+        said=(HOSTILE,),
+        tiles=(
+            Tile(rgb=np.ones((8, 8, 3), np.float32), title=HOSTILE, note=HOSTILE, lines=(HOSTILE,)),
+        ),
+        tables=(ShownTable(title=HOSTILE, file=HOSTILE, table=table),),
+    )
+    page = SectionPage(title=HOSTILE, counts={HOSTILE: HOSTILE}, notes=(HOSTILE,),
+                       said=(HOSTILE,), sections=(section,))  # fmt: skip
+    save_section_page(folder / "hostile.html", page)
+    return folder / "hostile.html"
+
+
+def test_hostile_names_are_text(page: Page, tmp_path: Path) -> None:
+    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    page.goto(hostile_page(tmp_path).as_uri())
+    assert page.locator("h1").inner_text() == HOSTILE
+    assert page.locator("script, img[src=x]").count() == 0
+
+
+def test_every_template_has_the_common_head_and_no_handlers() -> None:
+    pages = [path for path in TEMPLATES.glob("*.html") if path.name != "head.html"]
+    assert len(pages) == 3
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
+        assert '{% include "head.html" %}' in text
+        assert not re.search(r"\son[a-z]+=|javascript:|https?://", text)
+
+
+@pytest.mark.parametrize("script", ["", "let a = '\u00e9';"])
+def test_the_policy_allows_one_script_at_most(script: str) -> None:
+    policy = policy_of(script)
+    assert policy.startswith(
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:"
+    )
+    assert ("script-src 'none'" in policy) == (not script)
+    assert "unsafe-eval" not in policy
+    assert "script-src 'unsafe-inline'" not in policy
+
+
+def test_the_policy_stops_other_scripts(browser: Browser, tmp_path: Path) -> None:
+    """Check the policy itself: scripts that somebody adds to a finished page do not run."""
+    for path in (hostile_page(tmp_path), saved_leaks(tmp_path / "leaks.html", CLAIMS)):
+        policy = re.search(
+            r'http-equiv="Content-Security-Policy" content="([^"]*)"', path.read_text()
+        )
+        assert policy
+        assert "default-src 'none'" in policy[1]
+        added = (
+            "<script>document.title = 'ran'</script><img src=x onerror=\"document.title = 'ran'\">"
+        )
+        path.write_text(path.read_text().replace("</body>", f"{added}</body>"))
+        view = browser.new_page()
+        view.goto(path.as_uri())
+        assert view.title() != "ran"
+        view.close()

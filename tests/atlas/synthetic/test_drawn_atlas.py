@@ -229,7 +229,7 @@ def test_reading_tables_names_what_is_missing(tmp_path: Path) -> None:
     train, test_ids = read_id_tables(good, good)
     assert train.to_dict("list") == {"Id": ["007"], "Target": ["1 2"]}
     assert test_ids == ["007"]
-    with pytest.raises(DataError, match="column Id is missing"):
+    with pytest.raises(DataError, match="no column Id in 'Name'"):
         read_id_tables(good, bad)
     with pytest.raises(DataError, match="file does not exist"):
         read_id_tables(tmp_path / "none.csv", good)

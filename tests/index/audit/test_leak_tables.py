@@ -120,15 +120,16 @@ def test_a_field_is_one_whatever_stands_around_it() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "no rows"),
+        ("", "is empty; it needs a line with the names of columns"),
         ("Id,Target\n", "no rows"),
         ("Id,Target\na,28\n", r"leaks.csv, line 2: label 28 .*27; fix it"),
         ("Id,Target\na,0\nb,x\n", r"line 3: Target 'x'"),
         ("Id,Target\na,0\n,1\n", r"line 3: the column 'Id' is empty"),
-        ("Id,Target\na,0,1\n", r"line 2: the row has 3 cells and the header 2; put quotes"),
-        ("Id,Target\na\n", r"line 2: the row has 1 cells and the header 2"),
-        ("Id,Id,Target\na,b,0\n", r"several columns are called 'Id'; rename"),
-        ('Id,Target\na,"0\n', r"line 3?.*; fix the quotes"),
+        ("Id,Target\na,0,1\n", r"line 2: more cells than columns"),
+        ("Id,Target\na\n", r"line 2: 1 cells, but the header names 2 columns"),
+        ("Id,Id,Target\na,b,0\n", r"line 1: column Id is given 2 times; keep one"),
+        ('Id,Target\na,"0\n', r"line 2: .*; check the quotes"),
+        ("Id,Target\n=1+1,0\n", r"line 2: '=1\+1' is a formula"),
         (
             "Id,Name\na,b\n",
             r"called 'Target' or .*; the columns are 'Id', 'Name'; .* with --label-column",
@@ -139,7 +140,7 @@ def test_a_field_is_one_whatever_stands_around_it() -> None:
         ),
         ("Id,Target\na,\n", r"column 'Target' is empty; give another --label-column"),
         ("Id,Target,Questionable\na,0,maybe\n", r"doubtful row is 'maybe'; write 1 or 0"),
-        (b"Id,Target\na,0\n\xff,1\n", r"line 3: the text is not UTF-8"),
+        (b"Id,Target\na,0\n\xff,1\n", r"line 3: not UTF-8 text"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_line(
@@ -164,7 +165,7 @@ def test_tables_need_paths_and_names_of_their_own(tmp_path: Path) -> None:
         read_all()
     with pytest.raises(UserError, match="two tables are called leaks"):
         read_all(tmp_path / "a" / "leaks.csv", tmp_path / "b" / "leaks.csv")
-    with pytest.raises(UserError, match=r"nothing.csv: No such file.*; give the path"):
+    with pytest.raises(UserError, match=r"nothing.csv is missing"):
         read_all(tmp_path / "nothing.csv")
 
 

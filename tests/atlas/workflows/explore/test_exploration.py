@@ -16,6 +16,7 @@ from atlas.core.errors import DataError, UserError
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.explore.exploration import PAGE_FILE, Exploration, explore
+from atlas.workflows.explore.labels import COMPARED_LABELS
 from atlas.workflows.settings import ExplorationSettings
 from tests.atlas.workflows.shown_tables import shown_tables
 from tests.conftest import PROJECT
@@ -293,3 +294,22 @@ def test_the_key_figures_of_2018(hpa: tuple[Exploration, Path]) -> None:
     assert figure(explored, "rarest label") == "Rods & rings: 11 images"
     assert figure(explored, "pairs that occur together more than by chance") == "14"
     assert figure(explored, "pairs that occur together less than by chance") == "152"
+
+
+def test_many_labels_are_counted_and_the_rare_ones_are_left_out_of_pairs(
+    write_atlas: Writer, tmp_path: Path
+) -> None:
+    names = [f"label {number}" for number in range(COMPARED_LABELS + 200)]
+    common = " ".join(map(str, range(20)))
+    train = {f"i{number}": f"{common} {number}" for number in range(20, len(names))}
+    data = only_tables(write_atlas(train=train, labels=names, size=(1, 1)))
+    explored = explore(data, tmp_path / "out", SETTINGS)
+    (split,) = explored.labels.splits
+    assert split.both_KK.shape == (COMPARED_LABELS, COMPARED_LABELS)
+    assert split.counts["images"].tolist() == [len(train)] * 20 + [1] * len(train)
+    assert set(range(20)) <= set(split.compared.tolist())
+    assert set(split.pairs["name_a"]) <= set(names)
+    assert figure(explored, "mean number of labels per image") == "21.00"
+    page = (tmp_path / "out" / PAGE_FILE).read_text()
+    assert f"Pairs of the {COMPARED_LABELS} most common labels are counted; 200 rarer" in page
+    assert len(DATA_URI.sub("", page)) < 1_500_000
