@@ -74,7 +74,7 @@ def test_control_characters_reach_neither_tables_nor_lines(
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_terminals_without_unicode_show_escapes(encoding: str) -> None:
     code = (
-        "from atlas.cli.console import *\n"
+        "from atlas.cli.console import *\nfrom atlas.cli.failures import *\n"
         "use_streams_that_work()\n"
         "show_table(['\\u4e2d'], [['\\U0001f600', '\\u2013']], title='\\u00e9')\n"
         "show('\\u2013')\n"
