@@ -3,6 +3,7 @@
 Nothing is raised here. Problems are collected, so that a user sees all of them at once.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def check_all(
     ):
 
         def check(row: Found) -> tuple[tuple[int, int], list[str]]:
-            result = _check_headers(row[1], spec)
+            result = check_headers(row[1], spec)
             shown.update()
             return result
 
@@ -67,12 +68,18 @@ def check_all(
     return [size for size, _ in results]
 
 
-def _check_headers(files: Sequence[Path], spec: AtlasSpec) -> tuple[tuple[int, int], list[str]]:
-    """Return the common width and height of all files, or (0, 0) and their problems."""
+def check_headers(files: Sequence[Path], spec: AtlasSpec) -> tuple[tuple[int, int], list[str]]:
+    """Return the common width and height of an image's files, or (0, 0) and their problems."""
     sizes: dict[str, tuple[int, int]] = {}
     problems = []
     for file in files:
-        header = read_header(file, max_value=spec.max_value, whole=spec.whole)
+        header = read_header(
+            file,
+            max_value=spec.max_value,
+            min_value=spec.min_value,
+            whole=spec.whole,
+            channels=len(spec.channels),
+        )
         if header.problem:
             problems.append(f"{file.name} {header.problem}")
         else:
@@ -93,7 +100,7 @@ def _missing_folder(folder: Path, split: Split) -> str:
 
 def _file_at(folder: Path, draft: Draft, problems: list[str]) -> Path | None:
     file = folder / draft.id
-    if file.is_file():
+    if os.path.lexists(file):  # whatever is wrong with it is said by its header
         return file
     problems.append(f"{draft.where}: {draft.id} is missing in {folder}")
     return None

@@ -25,7 +25,13 @@ def read_row(row: ImageRow, spec: AtlasSpec) -> NDArray[np.uint8]:
         DataError: A file cannot be read. The text names it.
     """
     try:
-        return read_field(row.files, spec.channels, max_value=spec.max_value, whole=spec.whole)
+        return read_field(
+            row.files,
+            spec.channels,
+            max_value=spec.max_value,
+            min_value=spec.min_value,
+            whole=spec.whole,
+        )
     except ImageProblem as problem:
         raise DataError(
             str(data_folder(row, spec)), [said_of_file(row, spec, problem)]

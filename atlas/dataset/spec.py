@@ -5,6 +5,7 @@ Protein Atlas of 2018, and a folder without tables as a plain folder of pictures
 """
 
 import json
+import math
 import os
 import tomllib
 from collections import Counter
@@ -21,9 +22,10 @@ from atlas.dataset.plain_folder import PlainFolder, is_plain, read_plain_folder
 from atlas.dataset.tables import TABLES, Split
 
 SPEC_FILE = "atlas.toml"
-KEYS = ("name", "channels", "file_pattern", "labels", "max_value", "images")
+KEYS = ("name", "channels", "file_pattern", "labels", "min_value", "max_value", "images")
 PATH_PATTERN = "{id}"  # ids are the relative paths of their files
 PICTURE_CHANNELS = (1, 3)  # one file can hold gray, or red, green and blue
+STACKS = (".tif", ".tiff")  # files that can hold any number of channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +37,19 @@ class AtlasSpec:
         channels: The names of the channels in the order of array axis C.
         file_pattern: The pattern of file names, with `{id}`, and `{channel}` if each channel has a
             file of its own. The ending of a file may differ. Without `{channel}`, one file holds
-            the only channel or all three as red, green and blue. `{id}` alone means that ids are
-            the relative paths of files.
+            the only channel, all three as red, green and blue, or, as TIFF, any number of
+            channels. `{id}` alone means that ids are the relative paths of files.
         labels: The names of the labels. The number of a label is its position.
         max_value: The count that becomes white. By default it is the maximum of the file's type.
+        min_value: The count that becomes black. By default it is 0.
     """
 
     name: str
     channels: tuple[str, ...]
     file_pattern: str
     labels: tuple[str, ...]
-    max_value: int | None = None
+    max_value: float | None = None
+    min_value: float | None = None
 
     @property
     def by_path(self) -> bool:
@@ -147,8 +151,9 @@ def spec_text(spec: AtlasSpec, images: Mapping[Split, str] | None = None) -> str
         f"file_pattern = {_quoted(spec.file_pattern)}",
         *_list_lines("labels", spec.labels),
     ]
-    if spec.max_value is not None:
-        lines.append(f"max_value = {spec.max_value}")
+    for key, value in (("min_value", spec.min_value), ("max_value", spec.max_value)):
+        if value is not None:
+            lines.append(f"{key} = {value!r}")
     if images:
         lines += ["", "[images]", *(f"{split} = {_quoted(path)}" for split, path in images.items())]
     return "\n".join(lines) + "\n"
@@ -186,6 +191,7 @@ def spec_of(table: Mapping[str, Any]) -> AtlasSpec:
         file_pattern=table["file_pattern"],
         labels=tuple(table["labels"]),
         max_value=table.get("max_value"),
+        min_value=table.get("min_value"),
     )
 
 
@@ -201,10 +207,22 @@ def _problems(table: Mapping[str, Any]) -> list[str]:
     found.extend(_images_problems(table.get("images", {})))
     if not any(text.startswith("channels") for text in found):
         found.extend(_pattern_problems(table.get("file_pattern"), table["channels"]))
-    max_value = table.get("max_value", 1)
-    if type(max_value) is not int or not 1 <= max_value <= 65535:
-        found.append(f"max_value must be a whole number from 1 to 65535 (got {max_value!r})")
+    found.extend(_range_problems(table))
     return found
+
+
+def _range_problems(table: Mapping[str, Any]) -> list[str]:
+    high, low = table.get("max_value", 1), table.get("min_value", 0)
+    if type(high) not in (int, float) or (type(high) is int and not 1 <= high <= 65535):
+        return [
+            f"max_value must be a whole number from 1 to 65535 (got {high!r}), or a decimal number "
+            "such as 1.0 for floating-point pixels"
+        ]
+    if type(low) not in (int, float) or not -math.inf < low < high < math.inf:
+        return [f"min_value must be a number below max_value (got {low!r})"]
+    if "min_value" in table and "max_value" not in table:
+        return ["min_value needs max_value"]
+    return []
 
 
 def _names_problems(key: str, value: object) -> list[str]:
@@ -233,7 +251,9 @@ def _pattern_problems(pattern: object, channels: list[str]) -> list[str]:
         return [f"file_pattern {pattern!r} must not name a folder; use [images] for folders"]
     if not names[0].lower().endswith(ENDINGS):
         return [f"file_pattern {pattern!r} must end in one of {', '.join(ENDINGS)}"]
-    return [] if "channel" in fields else _picture_problems(pattern, channels)
+    if "channel" in fields or names[0].lower().endswith(STACKS):
+        return []
+    return _picture_problems(pattern, channels)
 
 
 def _picture_problems(pattern: str, channels: list[str]) -> list[str]:
@@ -241,7 +261,7 @@ def _picture_problems(pattern: str, channels: list[str]) -> list[str]:
         return []
     return [
         f"file_pattern {pattern!r} must contain {{channel}}: there are {len(channels)} channels, "
-        "and one file holds 1 or 3"
+        "and one file holds 1 or 3, unless it is a TIFF"
     ]
 
 

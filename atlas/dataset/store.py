@@ -251,6 +251,7 @@ def _decode(
                 row.files,
                 spec.channels,
                 max_value=spec.max_value,
+                min_value=spec.min_value,
                 size_px=size_px,
                 whole=spec.whole,
             )

@@ -241,7 +241,12 @@ def _read(
     files: tuple[Path, ...], spec: AtlasSpec, size_px: int | None = None
 ) -> NDArray[np.uint8]:
     return read_field(
-        files, spec.channels, max_value=spec.max_value, size_px=size_px, whole=spec.whole
+        files,
+        spec.channels,
+        max_value=spec.max_value,
+        min_value=spec.min_value,
+        size_px=size_px,
+        whole=spec.whole,
     )
 
 

@@ -1,0 +1,168 @@
+"""The bytes of image files: which format they have, and whether they are whole files at all.
+
+Nothing here decodes pixels. A problem is the end of a sentence that begins with the file's name.
+"""
+
+import os
+import stat
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO
+
+READABLE = "PNG, JPEG, TIFF, BMP, WebP or GIF"
+TAIL_BYTES = 1024  # an end mark within these bytes shows that a JPEG does not break off
+NOT_FILES = {
+    stat.S_IFDIR: "is a folder",
+    stat.S_IFIFO: "is not a file but a pipe",
+    stat.S_IFSOCK: "is not a file but a socket",
+    stat.S_IFCHR: "is not a file but a device",
+    stat.S_IFBLK: "is not a file but a device",
+}
+
+
+class Kind(StrEnum):
+    """A format of image files, by the first bytes of a file."""
+
+    PNG = "PNG"
+    JPEG = "JPEG"
+    TIFF = "TIFF"
+    BMP = "BMP"
+    WEBP = "WebP"
+    GIF = "GIF"
+
+
+MARKS = {
+    b"\x89PNG\r\n\x1a\n": Kind.PNG,
+    b"\xff\xd8\xff": Kind.JPEG,
+    b"II*\0": Kind.TIFF,
+    b"MM\0*": Kind.TIFF,
+    b"II+\0": Kind.TIFF,
+    b"MM\0+": Kind.TIFF,
+    b"BM": Kind.BMP,
+    b"GIF87a": Kind.GIF,
+    b"GIF89a": Kind.GIF,
+}
+
+
+class ImageProblem(ValueError):
+    """A file cannot be used as an image. The text says which file and why."""
+
+
+@contextmanager
+def opened_image(file: Path) -> Iterator[tuple[BinaryIO, Kind]]:
+    """Open an image file, and yield it with its format.
+
+    Whatever a decoder raises in the block becomes an ImageProblem, because damaged files lead
+    decoders to errors of every kind.
+
+    Raises:
+        ImageProblem: It is no file, is empty, cannot be opened, or has no known format.
+    """
+    if problem := why_no_file(file):
+        raise ImageProblem(f"{file.name} {problem}")
+    kind: Kind | None = None
+    try:
+        with file.open("rb") as stream:
+            kind = kind_of(stream.read(16))
+            if kind is None:
+                raise ImageProblem(f"{file.name} is not a readable {READABLE}")
+            stream.seek(0)
+            yield stream, kind
+    except ImageProblem:
+        raise
+    except OSError as error:
+        if error.strerror is None or kind is not None and error.errno is None:
+            raise ImageProblem(f"{file.name} is not a readable {kind}") from error
+        raise ImageProblem(f"{file.name} cannot be read ({error.strerror})") from error
+    except Exception as error:
+        raise ImageProblem(f"{file.name} is not a readable {kind}") from error
+
+
+def why_no_file(file: Path) -> str:
+    """Return why a path is not a file with content, or "". A pipe is never opened."""
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        if file.is_symlink():
+            return f"is a link to {os.readlink(file)}, which does not exist"
+        return "does not exist"
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    if not stat.S_ISREG(status.st_mode):
+        return NOT_FILES.get(stat.S_IFMT(status.st_mode), "is not a file")
+    return "" if status.st_size else "is empty"
+
+
+def kind_of(start: bytes) -> Kind | None:
+    """Return the format of a file from its first 16 bytes, or None if it is no known one."""
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return Kind.WEBP
+    return next((kind for mark, kind in MARKS.items() if start.startswith(mark)), None)
+
+
+def breaks_off(stream: BinaryIO, kind: Kind) -> bool:
+    """Return whether a PNG or JPEG ends before its end mark. Bytes behind the mark are allowed.
+
+    Damage within the file is found by decoding, and so is the end of the other formats.
+    """
+    if kind is Kind.PNG:
+        return all(name != b"IEND" for name, _, _ in png_chunks(stream))
+    if kind is Kind.JPEG:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - TAIL_BYTES))
+        if b"\xff\xd9" in stream.read():
+            return False
+        stream.seek(0)
+        return jpeg_end(stream.read()) is None
+    return False
+
+
+def png_chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the name, offset and length of each whole chunk of a PNG, up to IEND."""
+    size, offset = stream.seek(0, os.SEEK_END), 8
+    while offset + 12 <= size:
+        stream.seek(offset)
+        length, name = struct.unpack(">I4s", stream.read(8))
+        if offset + 12 + length > size:
+            return
+        yield name, offset + 8, length
+        if name == b"IEND":
+            return
+        offset += 12 + length
+
+
+def verify_png(stream: BinaryIO) -> None:
+    """Compare the chunks of a PNG with their checksums.
+
+    Raises:
+        ValueError: One of them is damaged.
+    """
+    for name, offset, length in png_chunks(stream):
+        stream.seek(offset)
+        content, stated = stream.read(length), stream.read(4)
+        if zlib.crc32(content, zlib.crc32(name)).to_bytes(4, "big") != stated:
+            raise ValueError(f"the chunk {name!r} is damaged")
+
+
+def jpeg_end(data: bytes) -> int | None:
+    """Return the offset of the end mark of a JPEG, or None if there is none.
+
+    Segments are skipped by their lengths, because thumbnails inside them have end marks, too.
+    """
+    at = 2
+    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1:
+        marker = data[at + 1]
+        if marker == 0xD9:
+            return at
+        # FF 00 is a byte of the pixels, FF FF is padding, and 01 and D0 to D7 have no content.
+        if marker == 0xFF:
+            at += 1
+        elif marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:
+            at += 2
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None
