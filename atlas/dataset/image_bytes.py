@@ -3,9 +3,11 @@
 Nothing here decodes pixels. A problem is the end of a sentence that begins with the file's name.
 """
 
+import logging
 import os
 import stat
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +68,7 @@ def opened_image(file: Path) -> Iterator[tuple[BinaryIO, Kind]]:
         raise ImageProblem(f"{file.name} {problem}")
     kind: Kind | None = None
     try:
-        with file.open("rb") as stream:
+        with file.open("rb") as stream, _silence():
             kind = kind_of(stream.read(16))
             if kind is None:
                 raise ImageProblem(f"{file.name} is not a readable {READABLE}")
@@ -75,7 +77,7 @@ def opened_image(file: Path) -> Iterator[tuple[BinaryIO, Kind]]:
     except ImageProblem:
         raise
     except OSError as error:
-        if error.strerror is None or kind is not None and error.errno is None:
+        if error.errno is None:  # Pillow raises it for damage
             raise ImageProblem(f"{file.name} is not a readable {kind}") from error
         raise ImageProblem(f"{file.name} cannot be read ({error.strerror})") from error
     except Exception as error:
@@ -166,3 +168,27 @@ def jpeg_end(data: bytes) -> int | None:
         else:
             at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
+
+
+class _Silence(logging.Filter):
+    """Drop what decoders log while a thread reads images: their errors are raised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_thread = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(self.of_thread, "depth", 0)
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        self.of_thread.depth = getattr(self.of_thread, "depth", 0) + 1
+        try:
+            yield
+        finally:
+            self.of_thread.depth -= 1
+
+
+_silence = _Silence()
+for _name in ("tifffile", "imagecodecs"):
+    logging.getLogger(_name).addFilter(_silence)

@@ -198,7 +198,7 @@ def _planes_of_whole(decoded: _Decoded, count: int) -> list[Pixels]:
     if (pixels == pixels[:, :, :1]).all():
         return [np.ascontiguousarray(pixels[:, :, 0])]
     planes = [np.ascontiguousarray(pixels[:, :, plane]) for plane in range(COLOURS)]
-    gray = sum(share * plane for share, plane in zip(LUMA, planes, strict=True))
+    gray = sum(np.multiply(share, plane) for share, plane in zip(LUMA, planes, strict=True))
     return [np.rint(gray).astype(pixels.dtype)]
 
 

@@ -7,9 +7,7 @@ Axes: H rows, W columns, S samples of a pixel, C channels.
 """
 
 import io
-import logging
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -82,7 +80,7 @@ def decode_tiff(data: bytes, *, apart: bool) -> Pixels:
 
 def _facts(tiff: tifffile.TiffFile, pages: Sequence[tifffile.TiffPage], size: int) -> Facts:
     page = pages[0]
-    width, height = page.imagewidth, page.imagelength
+    width, height = int(page.imagewidth), int(page.imagelength)
     if _orientation(page) in SWAPPING_SIDES:
         width, height = height, width
     planes, samples = _count_of_planes(tiff, pages), _samples_without_alpha(page)
@@ -90,7 +88,7 @@ def _facts(tiff: tifffile.TiffFile, pages: Sequence[tifffile.TiffPage], size: in
     return Facts(
         width_px=width,
         height_px=height,
-        planes=3 if page.photometric == PALETTE else page.samplesperpixel,
+        planes=3 if page.photometric == PALETTE else int(page.samplesperpixel),
         bits=bits if bits > 8 and page.photometric != PALETTE else 8,
         unbounded=_unbounded(page),
         gray=samples == 1 and page.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO),
@@ -163,12 +161,12 @@ def _counts(page: tifffile.TiffPage, data: bytes) -> Pixels:
     pixels = page_pixels(page, data)[:, :, : _samples_without_alpha(page)]
     bits = bits_of(page)
     if bits < 8:  # as every viewer does; 255 is a multiple of the white of 1, 2 and 4 bits
-        pixels = np.asarray(pixels * (255 / (2**bits - 1)) + 0.5).astype(np.uint8)
+        pixels = np.rint(np.multiply(pixels, 255 / (2**bits - 1))).astype(np.uint8)
         bits = 8
     if page.photometric == WHITE_IS_ZERO:
         if pixels.dtype.kind != "u":
             raise ValueError("WhiteIsZero has no meaning without a largest value")
-        pixels = np.asarray(np.array(2**bits - 1, pixels.dtype) - pixels)
+        pixels = np.subtract(2**bits - 1, pixels, dtype=pixels.dtype)
     return np.asarray(pixels)
 
 
@@ -230,27 +228,8 @@ def _every_page(tiff: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
         yield page
 
 
-class _Silence(logging.Filter):
-    """Drop what tifffile logs while this module reads; the same facts are checked here."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reading = threading.local()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not getattr(self.reading, "now", False)
-
-
-_SILENCE = _Silence()
-logging.getLogger("tifffile").addFilter(_SILENCE)
-
-
 @contextmanager
 def _opened(stream: BinaryIO) -> Iterator[tifffile.TiffFile]:
     stream.seek(0)
-    _SILENCE.reading.now = True
-    try:
-        with tifffile.TiffFile(stream) as tiff:
-            yield tiff
-    finally:
-        _SILENCE.reading.now = False
+    with tifffile.TiffFile(stream) as tiff:
+        yield tiff

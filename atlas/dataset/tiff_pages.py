@@ -20,7 +20,7 @@ import tifffile
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.generic]
-Decompress = Callable[..., bytes]
+Decompress = Callable[..., bytes | bytearray]
 
 # Compressions of bytes, whose result is checked here.
 OF_BYTES: dict[int, Decompress] = {

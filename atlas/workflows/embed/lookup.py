@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from atlas.core.errors import UserError
 from atlas.core.files import AnyPath
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours, save_table
+from atlas.dataset.headers import check_headers
 from atlas.dataset.images import ImageProblem, read_field, resize_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.queries import AtlasFiles, Query, find_query, gather_queries, open_files
@@ -159,7 +160,7 @@ def field_of(name: str, spec: AtlasSpec, data: Path, size_px: int) -> NDArray[np
         UserError: The image cannot be read.
     """
     try:
-        return _read(find_query(name, spec, data).files, spec, size_px)
+        return _read_query(find_query(name, spec, data).files, spec, size_px)
     except ImageProblem as problem:
         raise UserError(str(problem)) from problem
 
@@ -202,7 +203,7 @@ def _answers(
     fields: dict[str, NDArray[np.uint8]] = {}
     for query in queries:
         try:
-            fields[query.name] = _read(query.files, index.spec, index.image_size_px)
+            fields[query.name] = _read_query(query.files, index.spec, index.image_size_px)
         except ImageProblem as problem:
             problems[query.name] = str(problem)
     if not fields:
@@ -235,6 +236,19 @@ def _reference(image_id: str, opened: _Opened) -> NDArray[np.uint8]:
         return _read(opened.files.query(image_id).files, index.spec, index.image_size_px)
     except ImageProblem as problem:
         raise UserError(str(problem)) from problem
+
+
+def _read_query(
+    files: tuple[Path, ...], spec: AtlasSpec, size_px: int | None = None
+) -> NDArray[np.uint8]:
+    """Read an image whose headers nobody has checked yet.
+
+    Raises:
+        ImageProblem: The atlas would refuse the image, or it cannot be read.
+    """
+    if problems := check_headers(files, spec)[1]:
+        raise ImageProblem("; ".join(problems))
+    return _read(files, spec, size_px)
 
 
 def _read(
