@@ -113,9 +113,8 @@ def _ending(spec: AtlasSpec) -> str:
 
 
 def _has_whole_counts(spec: AtlasSpec) -> bool:
-    return all(
-        n is None or (n >= 0 and n == int(n)) for n in (spec.min_value, spec.max_value)
-    ) and (spec.max_value is None or spec.max_value > 1)
+    ends = (spec.min_value, spec.max_value)
+    return not any(isinstance(end, float) or (end is not None and end < 0) for end in ends)
 
 
 def _as_png(counts_CHW: NDArray[np.generic]) -> bytes:

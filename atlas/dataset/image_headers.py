@@ -110,6 +110,6 @@ def _why_other_depth(facts: Facts, max_value: float | None) -> str:
         return ""
     if facts.bits == 8 and max_value > 255:
         return f"has 8 bits, so max_value {max_value} in atlas.toml would make it black"
-    if max_value <= 1:
+    if isinstance(max_value, float) and max_value <= 1:
         return f"has {facts.bits} bits, so max_value {max_value} in atlas.toml would make it white"
     return ""

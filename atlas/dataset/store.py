@@ -21,6 +21,7 @@ from atlas.core.row_cache import OnStored, RowCache, StoredRow, fill_rows, rows_
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.coherence import LEAST_SCORE, coherence_scores
+from atlas.dataset.gray_levels import warn_of_few_levels
 from atlas.dataset.image_files import data_folder, said_of_file
 from atlas.dataset.images import ImageProblem, read_field
 from atlas.dataset.manifest import ImageRow, Manifest
@@ -105,6 +106,7 @@ def fill_store(
         DataError: Files cannot be read. All of them are listed.
     """
     scores: Scores = {}
+    warn_of_few_levels(manifest)
 
     def make_rows(ids: Sequence[str]) -> NDArray[np.uint8]:
         fields, problems = _decode(manifest, ids, size_px, scores, require_wanted)

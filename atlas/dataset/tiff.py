@@ -153,7 +153,7 @@ def _problem(page: tifffile.TiffPage, pages: Sequence[tifffile.TiffPage], size: 
 def _samples_without_alpha(page: tifffile.TiffPage) -> int:
     """Return the samples of a pixel that are channels."""
     extra = [int(kind) for kind in page.extrasamples or ()]
-    return page.samplesperpixel - sum(kind in ALPHA for kind in extra)
+    return int(page.samplesperpixel) - sum(kind in ALPHA for kind in extra)
 
 
 def _counts(page: tifffile.TiffPage, data: bytes) -> Pixels:
