@@ -18,7 +18,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from atlas.dataset.image_bytes import Kind, jpeg_end, png_chunks
+from atlas.dataset.image_bytes import Kind, jpeg_end, jpeg_segments, png_chunks
 
 Pixels = NDArray[np.generic]
 SWAPPING_SIDES = (5, 6, 7, 8)  # orientations that swap width and height
@@ -71,7 +71,9 @@ class Facts:
 
 def facts_of(stream: BinaryIO, kind: Kind) -> Facts:
     """Return what the header of a PNG, JPEG, BMP, WebP or GIF says."""
-    return _png_facts(stream) if kind is Kind.PNG else _pillow_facts(stream, kind)
+    if kind is Kind.PNG:
+        return _png_facts(stream)
+    return _jpeg_facts(stream) if kind is Kind.JPEG else _pillow_facts(stream, kind)
 
 
 def decode_bytes(data: bytes, kind: Kind) -> Pixels:
@@ -86,7 +88,7 @@ def decode_bytes(data: bytes, kind: Kind) -> Pixels:
     if kind is Kind.PNG:
         pixels, orientation = imagecodecs.png_decode(data), _png_orientation(io.BytesIO(data))
     elif kind is Kind.JPEG:
-        pixels, orientation = decode_jpeg(data), _exif_orientation(data, kind)
+        pixels, orientation = decode_jpeg(data), _jpeg_orientation(io.BytesIO(data))
     else:
         pixels, orientation = _by_pillow(data, kind), _exif_orientation(data, kind)
     return upright(without_alpha(pixels), orientation)
@@ -98,7 +100,12 @@ def decode_jpeg(data: bytes) -> Pixels:
     Raises:
         ValueError: The decoder gave an error or a warning: the file is damaged.
     """
-    colours = simplejpeg.decode_jpeg_header(data)[2]
+    try:
+        colours = simplejpeg.decode_jpeg_header(data)[2]
+    except ValueError as error:
+        if "subsampling" in str(error):  # libjpeg's short interface has no name for it
+            return _by_pillow(data, Kind.JPEG)
+        raise
     space = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}.get(colours, "RGB")
     try:
         pixels: Pixels = simplejpeg.decode_jpeg(data, space)
@@ -138,9 +145,8 @@ def _is_padding(data: bytes, warning: str) -> bool:
     end = jpeg_end(data)
     if not said or end is None:
         return False
-    return not data[end - int(said[1]) : end].strip(b"\0") or not data[
-        end - int(said[1]) : end
-    ].strip(b"\xff")
+    extra = data[max(0, end - int(said[1])) : end]
+    return not extra.strip(b"\0") or not extra.strip(b"\xff")
 
 
 def _png_facts(stream: BinaryIO) -> Facts:
@@ -184,8 +190,31 @@ def _orientation_in(exif: bytes) -> int:
         return 1
 
 
+def _jpeg_facts(stream: BinaryIO) -> Facts:
+    for marker, offset, _ in jpeg_segments(stream):
+        # All frames but the tables C4, C8 and CC, which are numbered among them.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            stream.seek(offset)
+            bits, height, width, planes = struct.unpack(">BHHB", stream.read(6))
+            if _jpeg_orientation(stream) in SWAPPING_SIDES:
+                width, height = height, width
+            return Facts(
+                width_px=width, height_px=height, planes=planes, bits=bits, gray=planes == 1
+            )
+    raise ValueError("the file has no frame")
+
+
+def _jpeg_orientation(stream: BinaryIO) -> int:
+    for marker, offset, length in jpeg_segments(stream):
+        if marker == 0xE1:
+            stream.seek(offset)
+            if (exif := stream.read(length)).startswith(b"Exif\0\0"):
+                return _orientation_in(exif)
+    return 1
+
+
 def _exif_orientation(data: bytes, kind: Kind) -> int:
-    if b"Exif\0\0" not in data[:1_000_000] and b"EXIF" not in data:
+    if b"EXIF" not in data:
         return 1
     with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS[kind]) as image:
         return _orientation_of(image)

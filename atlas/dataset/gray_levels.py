@@ -51,7 +51,7 @@ class FewLevels:
     @property
     def sentence(self) -> str:
         """What is wrong and which entries of `atlas.toml` change it."""
-        used = round((self.highest - self.offset) * 255 / WHITE) + 1
+        used = round(self.highest * 255 / WHITE) - round(self.lowest * 255 / WHITE) + 1
         said = f"images use {used} of 256 gray levels (highest count {self.highest}"
         if not self.offset:
             return f"{said}); set max_value = {self.proposed} in atlas.toml"
@@ -103,4 +103,4 @@ def _ends(files: tuple[Path, ...]) -> Iterator[tuple[int, int]]:
             counts = decode(file)
         except ImageProblem:  # reported where all images are read
             return
-        yield int(np.min(counts)), int(np.max(counts))  # type: ignore[arg-type]
+        yield int(np.min(counts)), int(np.max(counts))

@@ -70,18 +70,18 @@ def opened_image(file: Path) -> Iterator[tuple[BinaryIO, Kind]]:
     try:
         with file.open("rb") as stream, _silence():
             kind = kind_of(stream.read(16))
-            if kind is None:
-                raise ImageProblem(f"{file.name} is not a readable {READABLE}")
             stream.seek(0)
+            if kind is None:
+                raise ImageProblem(f"{file.name} {_why_unknown(stream)}")
             yield stream, kind
     except ImageProblem:
         raise
     except OSError as error:
         if error.errno is None:  # Pillow raises it for damage
-            raise ImageProblem(f"{file.name} is not a readable {kind}") from error
+            raise ImageProblem(f"{file.name} {_why_damaged(kind)}") from error
         raise ImageProblem(f"{file.name} cannot be read ({error.strerror})") from error
     except Exception as error:
-        raise ImageProblem(f"{file.name} is not a readable {kind}") from error
+        raise ImageProblem(f"{file.name} {_why_damaged(kind)}") from error
 
 
 def why_no_file(file: Path) -> str:
@@ -150,6 +150,22 @@ def verify_png(stream: BinaryIO) -> None:
             raise ValueError(f"the chunk {name!r} is damaged")
 
 
+def jpeg_segments(stream: BinaryIO) -> Iterator[tuple[int, int, int]]:
+    """Yield the marker, offset and length of each segment of a JPEG before the pixels."""
+    offset = 2
+    while True:
+        stream.seek(offset)
+        mark = stream.read(4)
+        if len(mark) < 4 or mark[0] != 0xFF or mark[1] == 0xDA:
+            return
+        if mark[1] == 0xFF:  # padding
+            offset += 1
+            continue
+        length = int.from_bytes(mark[2:], "big")
+        yield mark[1], offset + 4, length - 2
+        offset += 2 + max(2, length)
+
+
 def jpeg_end(data: bytes) -> int | None:
     """Return the offset of the end mark of a JPEG, or None if there is none.
 
@@ -168,6 +184,20 @@ def jpeg_end(data: bytes) -> int | None:
         else:
             at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
+
+
+def _why_unknown(stream: BinaryIO) -> str:
+    """Return what a file is whose first bytes are those of no format."""
+    start = stream.read(1000).split(b"\n")[0].strip()
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS; fetch the image with git lfs pull"
+    if b"annex/objects/" in start and start.isascii():
+        return f"is a link to {start.decode()}, which does not exist; run git annex get"
+    return f"is not a readable {READABLE}"
+
+
+def _why_damaged(kind: Kind | None) -> str:
+    return f"is not a readable {kind}, or is damaged; copy it again"
 
 
 class _Silence(logging.Filter):

@@ -11,9 +11,8 @@ from atlas.dataset.images import (
     decode,
     facts_of_file,
     why_no_range,
-    why_other_channels,
+    why_unreadable,
 )
-from atlas.dataset.pixel_budget import why_too_large
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ def read_header(
     try:
         with opened_image(file) as (stream, kind):
             facts = facts_of_file(stream, kind)
-            problem = facts.problem or _too_large(facts)
+            problem = why_unreadable(facts, channels if whole else None)
             if not problem and breaks_off(stream, kind):
                 problem = "is truncated; copy it again"
     except ImageProblem as found:
@@ -63,10 +62,7 @@ def read_header(
         width_px=facts.width_px,
         height_px=facts.height_px,
         gray=facts.gray,
-        problem=problem
-        or why_other_channels(facts, channels if whole else None)
-        or why_no_range(facts, stated)
-        or _why_other_depth(facts, max_value),
+        problem=problem or why_no_range(facts, stated) or _why_other_depth(facts, max_value),
     )
 
 
@@ -98,10 +94,6 @@ def _checked(path: str, size: int, mtime_ns: int) -> Header:
     except ImageProblem:
         return Header(problem="is damaged")
     return header
-
-
-def _too_large(facts: Facts) -> str:
-    return why_too_large(facts.width_px, facts.height_px, facts.planes)
 
 
 def _why_other_depth(facts: Facts, max_value: float | None) -> str:

@@ -4,7 +4,7 @@ Axes: C channels, H rows, W columns.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +18,7 @@ from atlas.dataset.decoders import Facts, decode_bytes, facts_of
 from atlas.dataset.hpa import TINT_PLANES
 from atlas.dataset.image_bytes import ImageProblem, Kind, opened_image
 from atlas.dataset.pixel_budget import BUDGET, why_too_large
-from atlas.dataset.tiff import decode_tiff, tiff_facts
+from atlas.dataset.tiff import decode_tiff, opened_tiff, tiff_facts
 
 Pixels = NDArray[np.generic]
 Counts = NDArray[np.integer[Any] | np.floating[Any]]  # uint8, or float32 for more than 8 bits
@@ -114,7 +114,10 @@ def decode_picture(file: Path) -> Pixels:
 
 def facts_of_file(stream: BinaryIO, kind: Kind) -> Facts:
     """Return what the header of an open file says."""
-    return tiff_facts(stream) if kind is Kind.TIFF else facts_of(stream, kind)
+    if kind is not Kind.TIFF:
+        return facts_of(stream, kind)
+    with opened_tiff(stream) as tiff:
+        return tiff_facts(tiff)
 
 
 def resize_field(field: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
@@ -149,21 +152,34 @@ def _decoding(
         channels: The channels that it must hold, or None for one channel.
         items: The number of images that the stage "decoding" counts.
     """
-    with opened_image(file) as (stream, kind):
-        facts = facts_of_file(stream, kind)
-    if problem := facts.problem or why_too_large(facts.width_px, facts.height_px, facts.planes):
-        raise ImageProblem(f"{file.name} {problem}")
-    if problem := why_other_channels(facts, None if channels is None else len(channels)):
-        raise ImageProblem(f"{file.name} {problem}")
-    apart = channels is not None and keeps_apart(facts, len(channels))
-    with BUDGET.holding(facts.values):
-        with stage("decoding", items=items), opened_image(file) as (stream, kind):
-            data = stream.read()
-            pixels = (
-                decode_tiff(data, apart=apart) if kind is Kind.TIFF else decode_bytes(data, kind)
-            )
+    with ExitStack() as held:
+        with opened_image(file) as (stream, kind):
+            tiff = held.enter_context(opened_tiff(stream)) if kind is Kind.TIFF else None
+            facts = tiff_facts(tiff) if tiff else facts_of(stream, kind)
+            apart = channels is not None and keeps_apart(facts, len(channels))
+            if problem := why_unreadable(facts, None if channels is None else len(channels)):
+                raise ImageProblem(f"{file.name} {problem}")
+            held.enter_context(BUDGET.holding(facts.values))
+            with stage("decoding", items=items):
+                stream.seek(0)
+                data = stream.read()
+                pixels = decode_tiff(tiff, data, apart=apart) if tiff else decode_bytes(data, kind)
             del data
         yield _Decoded(name=file.name, facts=facts, pixels=pixels, apart=apart)
+
+
+def why_unreadable(facts: Facts, channels: int | None) -> str:
+    """Return why a file is refused whatever its counts are, or "".
+
+    Args:
+        facts: What the header says.
+        channels: The number of channels that it must hold, or None for one channel.
+    """
+    return (
+        facts.problem
+        or why_too_large(facts.width_px, facts.height_px, facts.planes)
+        or _why_other_channels(facts, channels)
+    )
 
 
 def keeps_apart(facts: Facts, channels: int) -> bool:
@@ -171,13 +187,7 @@ def keeps_apart(facts: Facts, channels: int) -> bool:
     return facts.channels == channels > 1
 
 
-def why_other_channels(facts: Facts, channels: int | None) -> str:
-    """Return why a file does not hold the channels, or "".
-
-    Args:
-        facts: What the header says.
-        channels: The number of channels that it must hold, or None for one channel.
-    """
+def _why_other_channels(facts: Facts, channels: int | None) -> str:
     if channels is not None and keeps_apart(facts, channels):
         return ""
     if facts.pages > 1:

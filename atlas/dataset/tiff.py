@@ -6,8 +6,6 @@ WhiteIsZero, floating-point numbers, and channels as pages, as planes or as samp
 Axes: H rows, W columns, S samples of a pixel, C channels.
 """
 
-import io
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -38,44 +36,46 @@ OTHER_AXES = "YXS"
 CHANNEL_AXES = "CIQ"  # pages along the other axes are slices or times
 
 
-def tiff_facts(stream: BinaryIO) -> Facts:
+@contextmanager
+def opened_tiff(stream: BinaryIO) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF from a stream, which stays open."""
+    stream.seek(0)
+    with tifffile.TiffFile(stream) as tiff:
+        yield tiff
+
+
+def tiff_facts(tiff: tifffile.TiffFile) -> Facts:
     """Return what the header of a TIFF says.
 
     Raises:
         Exception: The header is damaged. Its class depends on the library.
     """
-    size = stream.seek(0, os.SEEK_END)
-    with _opened(stream) as tiff:
-        pages = _full_pages(tiff)
-        return _facts(tiff, pages, size)
+    return _facts(tiff, _full_pages(tiff), tiff.filehandle.size)
 
 
-def decode_tiff(data: bytes, *, apart: bool) -> Pixels:
+def decode_tiff(tiff: tifffile.TiffFile, data: bytes, *, apart: bool) -> Pixels:
     """Return the pixels of a TIFF: H x W, H x W x 3 (R, G, B), or H x W x C if `apart` is set.
 
     The orientation is applied, palettes are resolved, WhiteIsZero is inverted, and alpha is
     dropped.
 
     Args:
+        tiff: The open file.
         data: The bytes of the file.
         apart: Whether to return the channels that the file keeps apart, see `Facts.channels`.
 
     Raises:
         Exception: The file is damaged. Its class depends on the library.
     """
-    with _opened(io.BytesIO(data)) as tiff:
-        pages = _full_pages(tiff)
-        if apart and len(pages) > 1:
-            pixels = np.concatenate([_counts(page, data) for page in pages], axis=2)
-        elif apart and _count_of_planes(tiff, pages) > 1:
-            series = np.asarray(tiff.series[0].asarray(maxworkers=1))
-            planes = series.reshape(-1, *_plane_shape(pages[0]))
-            pixels = np.moveaxis(planes, 0, -1)
-        elif apart:
-            pixels = _counts(pages[0], data)
-        else:
-            pixels = _as_shown(pages[0], data)
-        return upright(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, _orientation(pages[0]))
+    pages = _full_pages(tiff)
+    if apart and len(pages) > 1:
+        pixels = np.concatenate([_counts(page, data) for page in pages], axis=2)
+    elif apart and _count_of_planes(tiff, pages) > 1:
+        planes = np.asarray(tiff.series[0].asarray(maxworkers=1))
+        pixels = np.moveaxis(planes.reshape(-1, *_plane_shape(pages[0])), 0, -1)
+    else:
+        pixels = _counts(pages[0], data) if apart else _as_shown(pages[0], data)
+    return upright(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels, _orientation(pages[0]))
 
 
 def _facts(tiff: tifffile.TiffFile, pages: Sequence[tifffile.TiffPage], size: int) -> Facts:
@@ -226,10 +226,3 @@ def _every_page(tiff: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
         if not isinstance(page, tifffile.TiffPage):
             raise ValueError("a page is described by another one")
         yield page
-
-
-@contextmanager
-def _opened(stream: BinaryIO) -> Iterator[tifffile.TiffFile]:
-    stream.seek(0)
-    with tifffile.TiffFile(stream) as tiff:
-        yield tiff

@@ -7,7 +7,6 @@ missing, so a damaged file would give other pixels in silence.
 Axes: H rows, W columns, S samples of a pixel.
 """
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
@@ -203,9 +202,7 @@ def _by_image_codec(page: tifffile.TiffPage, grid: _Grid, data: bytes) -> Pixels
             raise ValueError("a strip or tile lies outside the file")
         if page.compression == JPEG and bits_of(page) == 8:
             _require_whole_jpeg((page.jpegtables or b"\xff\xd8\xff\xd9")[:-2] + part[2:], grid)
-    with tifffile.TiffFile(io.BytesIO(data)) as again:
-        pages = [one for one in again.pages if one.offset == page.offset]
-        samples = pages[0].asarray(squeeze=False, maxworkers=1)
+    samples = page.asarray(squeeze=False, maxworkers=1)
     planes_PHWS = np.asarray(samples)[:, 0]
     if planes_PHWS.dtype == np.bool_:
         planes_PHWS = planes_PHWS.astype(np.uint8)
