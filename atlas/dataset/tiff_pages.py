@@ -53,14 +53,8 @@ def page_pixels(page: tifffile.TiffPage, data: bytes) -> Pixels:
         raise ValueError("the file does not list as many strips or tiles as it has")
     if page.compression in OF_IMAGES:
         return _by_image_codec(page, grid, data)
-    planes_PHWS = np.empty(
-        (grid.planes, page.imagelength, page.imagewidth, grid.samples), _dtype_of(page)
-    )
-    for n, (plane, y, x, height) in enumerate(grid.places()):
-        part = _part(page, grid, data, n, height)
-        target = planes_PHWS[plane, y : y + height, x : x + grid.width]
-        target[:] = part[: target.shape[0], : target.shape[1]]
-    return planes_PHWS[0] if grid.planes == 1 else np.moveaxis(planes_PHWS[..., 0], 0, -1)
+    planes = [_plane(page, grid, data, plane) for plane in range(grid.planes)]
+    return planes[0] if len(planes) == 1 else np.dstack([plane[..., 0] for plane in planes])
 
 
 def bits_of(page: tifffile.TiffPage) -> int:
@@ -112,13 +106,13 @@ class _Grid:
             * ceil(self.image_width / self.width)
         )
 
-    def places(self) -> Iterator[tuple[int, int, int, int]]:
-        """Yield the plane, first row, first column and number of rows of each part in order."""
-        for plane in range(self.planes):
-            for y in range(0, self.image_height, self.height):
-                height = self.height if self.tiled else min(self.height, self.image_height - y)
-                for x in range(0, self.image_width, self.width):
-                    yield plane, y, x, height
+    @property
+    def places(self) -> Iterator[tuple[int, int, int]]:
+        """The first row, first column and number of rows of each part of a plane, in order."""
+        for y in range(0, self.image_height, self.height):
+            height = self.height if self.tiled else min(self.height, self.image_height - y)
+            for x in range(0, self.image_width, self.width):
+                yield y, x, height
 
 
 def _grid_of(page: tifffile.TiffPage) -> _Grid:
@@ -150,32 +144,42 @@ def _dtype_of(page: tifffile.TiffPage) -> np.dtype[Any]:
     return np.dtype(f"{kind}{bytes_each}")
 
 
-def _part(page: tifffile.TiffPage, grid: _Grid, data: bytes, n: int, height: int) -> Pixels:
-    """Return a strip or tile, H x W x S."""
-    bits = bits_of(page)
-    row_bytes = ceil(grid.width * grid.samples * bits / 8)
-    start, size = int(page.dataoffsets[n]), int(page.databytecounts[n])
-    if page.compression == 1:
-        content = data[start : start + height * row_bytes]
-    else:
-        content = _decompressed(page, data[start : start + size], size, grid.height * row_bytes)
-    if len(content) != height * row_bytes:
-        # The last strip may be as long as the others.
-        if len(content) != grid.height * row_bytes:
-            raise ValueError("a strip or tile has another length than the header says")
-        content = content[: height * row_bytes]
-    if page.fillorder == 2:
-        content = bytes(imagecodecs.bitorder_decode(content))
-    return _unpacked(page, content, (height, grid.width, grid.samples))
+def _plane(page: tifffile.TiffPage, grid: _Grid, data: bytes, plane: int) -> Pixels:
+    """Return a plane of the page, H x W x S."""
+    row_bytes = ceil(grid.width * grid.samples * bits_of(page) / 8)
+    first = plane * (grid.count // grid.planes)
+    parts = [
+        (y, x, _part(page, grid, data, first + n, height * row_bytes, grid.height * row_bytes))
+        for n, (y, x, height) in enumerate(grid.places)
+    ]
+    if not grid.tiled:  # the rows of strips follow one another
+        content = b"".join(part for _, _, part in parts)
+        return _unpacked(page, content, (grid.image_height, grid.width, grid.samples))
+    plane_HWS = np.empty((grid.image_height, grid.image_width, grid.samples), _dtype_of(page))
+    for y, x, part in parts:
+        tile = _unpacked(page, part, (grid.height, grid.width, grid.samples))
+        target = plane_HWS[y : y + grid.height, x : x + grid.width]
+        target[:] = tile[: target.shape[0], : target.shape[1]]
+    return plane_HWS
 
 
-def _decompressed(page: tifffile.TiffPage, part: bytes, size: int, longest: int) -> bytes:
-    if not size or len(part) != size:
+def _part(page: tifffile.TiffPage, grid: _Grid, data: bytes, n: int, size: int, full: int) -> bytes:
+    """Return the decompressed bytes of a strip or tile, which must be `size`.
+
+    The last strip may be as long as the others, which are `full`.
+    """
+    start, stored = int(page.dataoffsets[n]), int(page.databytecounts[n])
+    compressed = page.compression != 1
+    part = data[start : start + (stored if compressed else size)]
+    if compressed and (not stored or len(part) != stored):
         raise ValueError("a strip or tile lies outside the file")
     if page.fillorder == 2:
         part = bytes(imagecodecs.bitorder_decode(part))
-    # One byte of room more, so that content that is too long is noticed.
-    return bytes(OF_BYTES[int(page.compression)](part, out=longest + 1))
+    if compressed:  # one byte of room more, so that content that is too long is noticed
+        part = bytes(OF_BYTES[int(page.compression)](part, out=full + 1))
+    if len(part) not in (size, full):
+        raise ValueError("a strip or tile has another length than the header says")
+    return part[:size]
 
 
 def _unpacked(page: tifffile.TiffPage, content: bytes, shape: tuple[int, int, int]) -> Pixels:
@@ -190,9 +194,10 @@ def _unpacked(page: tifffile.TiffPage, content: bytes, shape: tuple[int, int, in
         found = np.frombuffer(content, dtype).reshape(shape)
         return np.asarray(imagecodecs.floatpred_decode(found, axis=-2))
     found = np.frombuffer(content, dtype.newbyteorder(page.parent.byteorder)).reshape(shape)
+    native = found.astype(dtype, copy=False)
     if page.predictor == DIFFERENCES:
-        return np.asarray(imagecodecs.delta_decode(found.astype(dtype), axis=-2))
-    return found
+        return np.asarray(imagecodecs.delta_decode(native, axis=-2))
+    return native
 
 
 def _by_image_codec(page: tifffile.TiffPage, grid: _Grid, data: bytes) -> Pixels:
