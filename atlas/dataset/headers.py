@@ -57,7 +57,7 @@ def check_all(
     ):
 
         def check(row: Found) -> tuple[tuple[int, int], list[str]]:
-            result = _check_headers(row[1], spec)
+            result = check_headers(row[1], spec)
             shown.update()
             return result
 
@@ -67,12 +67,18 @@ def check_all(
     return [size for size, _ in results]
 
 
-def _check_headers(files: Sequence[Path], spec: AtlasSpec) -> tuple[tuple[int, int], list[str]]:
-    """Return the common width and height of all files, or (0, 0) and their problems."""
+def check_headers(files: Sequence[Path], spec: AtlasSpec) -> tuple[tuple[int, int], list[str]]:
+    """Return the common width and height of an image's files, or (0, 0) and their problems."""
     sizes: dict[str, tuple[int, int]] = {}
     problems = []
     for file in files:
-        header = read_header(file, max_value=spec.max_value, whole=spec.whole)
+        header = read_header(
+            file,
+            max_value=spec.max_value,
+            min_value=spec.min_value,
+            whole=spec.whole,
+            channels=len(spec.channels),
+        )
         if header.problem:
             problems.append(f"{file.name} {header.problem}")
         else:
@@ -92,7 +98,7 @@ def _missing_folder(folder: Path, split: Split) -> str:
 
 
 def _file_at(folder: Path, draft: Draft, problems: list[str]) -> Path | None:
-    if file := file_at(folder, draft.id):
+    if file := file_at(folder, draft.id):  # whatever is wrong with it is said by its header
         return file
     problems.append(f"{draft.where}: {draft.id} is missing in {folder}")
     return None

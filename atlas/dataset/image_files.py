@@ -3,12 +3,14 @@
 Axes: C channels, H x W pixels.
 """
 
+import io
 import os
 import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 
 from atlas.core.errors import DataError
@@ -16,6 +18,7 @@ from atlas.core.files import written_beside
 from atlas.dataset.images import ImageProblem, read_field
 from atlas.dataset.manifest import ImageRow
 from atlas.dataset.spec import AtlasSpec
+from atlas.dataset.spec_file import PICTURE_CHANNELS
 
 
 def read_row(row: ImageRow, spec: AtlasSpec) -> NDArray[np.uint8]:
@@ -25,7 +28,13 @@ def read_row(row: ImageRow, spec: AtlasSpec) -> NDArray[np.uint8]:
         DataError: A file cannot be read. The text names it.
     """
     try:
-        return read_field(row.files, spec.channels, max_value=spec.max_value, whole=spec.whole)
+        return read_field(
+            row.files,
+            spec.channels,
+            max_value=spec.max_value,
+            min_value=spec.min_value,
+            whole=spec.whole,
+        )
     except ImageProblem as problem:
         raise DataError(
             str(data_folder(row, spec)), [said_of_file(row, spec, problem)]
@@ -48,37 +57,40 @@ def own_places(folder: Path, row: ImageRow, spec: AtlasSpec) -> list[Path]:
     return [folder / row.id] if spec.by_path else [folder / file.name for file in row.files]
 
 
-def png_places(folder: Path, image_id: str, spec: AtlasSpec) -> list[Path]:
+def made_places(folder: Path, image_id: str, spec: AtlasSpec) -> list[Path]:
     """Return the paths of the files that this project writes for an image.
 
-    If ids are paths, the id is the path of the file, see `id_of_made`.
+    They are PNG files, or TIFF files if PNG cannot hold the channels or the counts. If ids are
+    paths, the id is the path of the file, see `id_of_made`.
     """
     if spec.by_path:
         return [folder / image_id]
-    return [folder / f"{spec.file_stem(image_id, channel)}.png" for channel in spec.file_channels]
+    return [
+        folder / f"{spec.file_stem(image_id, channel)}{_ending(spec)}"
+        for channel in spec.file_channels
+    ]
 
 
 def id_of_made(image_id: str, behind: str, spec: AtlasSpec) -> str:
     """Return an id for an image that is made from another: its id followed by `behind`.
 
-    If ids are paths, the new id ends in ".png", because made images are PNG files.
+    If ids are paths, the new id has the ending of files that are made, see `made_places`.
     """
-    return f"{os.path.splitext(image_id)[0] if spec.by_path else image_id}{behind}" + (
-        ".png" if spec.by_path else ""
-    )
+    stem = os.path.splitext(image_id)[0] if spec.by_path else image_id
+    return f"{stem}{behind}" + (_ending(spec) if spec.by_path else "")
 
 
 def write_field(places: list[Path], field_CHW: NDArray[np.uint8], spec: AtlasSpec) -> None:
-    """Write an image as PNG: a file for each channel, or one file that holds all channels.
+    """Write an image to the paths of `made_places`.
 
     Counts are scaled like those of the atlas, so white in the image is white again when it is read.
     """
-    counts = _counts(field_CHW, spec.max_value)
-    # OpenCV orders colours as blue, green, red.
-    planes = [np.ascontiguousarray(np.moveaxis(counts[::-1], 0, -1))] if spec.whole else counts
-    for place, plane in zip(places, planes, strict=True):
+    counts = _counts(field_CHW, spec)
+    encode = _as_tiff if _ending(spec) == ".tif" else _as_png
+    planes = [encode(counts)] if spec.whole else [encode(plane[None]) for plane in counts]
+    for place, encoded in zip(places, planes, strict=True):
         with written_beside(place) as beside:
-            beside.write_bytes(cv2.imencode(".png", plane)[1].tobytes())
+            beside.write_bytes(encoded)
 
 
 def link_or_copy(file: Path, place: Path) -> None:
@@ -96,8 +108,35 @@ def link_or_copy(file: Path, place: Path) -> None:
             shutil.copy2(file, beside)
 
 
-def _counts(field_CHW: NDArray[np.uint8], max_value: int | None) -> NDArray[np.generic]:
-    if max_value is None:
+def _ending(spec: AtlasSpec) -> str:
+    several = spec.whole and len(spec.channels) not in PICTURE_CHANNELS
+    return ".png" if _has_whole_counts(spec) and not several else ".tif"
+
+
+def _has_whole_counts(spec: AtlasSpec) -> bool:
+    ends = (spec.min_value, spec.max_value)
+    return not any(isinstance(end, float) or (end is not None and end < 0) for end in ends)
+
+
+def _as_png(counts_CHW: NDArray[np.generic]) -> bytes:
+    # OpenCV orders colours as blue, green, red.
+    pixels = np.ascontiguousarray(np.moveaxis(counts_CHW[::-1], 0, -1))
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def _as_tiff(counts_CHW: NDArray[np.generic]) -> bytes:
+    written = io.BytesIO()
+    tifffile.imwrite(
+        written, counts_CHW, photometric="minisblack", planarconfig="separate", metadata=None
+    )
+    return written.getvalue()
+
+
+def _counts(field_CHW: NDArray[np.uint8], spec: AtlasSpec) -> NDArray[np.generic]:
+    if spec.max_value is None:
         return field_CHW
-    counts = np.rint(field_CHW * (max_value / 255))
-    return np.asarray(counts, np.uint16 if max_value > 255 else np.uint8)
+    black = spec.min_value or 0
+    counts = black + field_CHW * ((spec.max_value - black) / 255)
+    if not _has_whole_counts(spec):
+        return np.asarray(counts, np.float32)
+    return np.asarray(np.rint(counts), np.uint16 if spec.max_value > 255 else np.uint8)

@@ -1,35 +1,49 @@
-"""Images from files: one file for each channel, or one picture that holds all channels.
+"""Images from files: one file for each channel, or one file that holds all channels.
 
 Axes: C channels, H rows, W columns.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from atlas.core.timing import stage
+from atlas.dataset.decoders import Facts, decode_bytes, facts_of
 from atlas.dataset.hpa import TINT_PLANES
+from atlas.dataset.image_bytes import ImageProblem, Kind, opened_image
+from atlas.dataset.pixel_budget import BUDGET, why_too_large
+from atlas.dataset.tiff import decode_tiff, opened_tiff, tiff_facts
 
-WHITE: dict[np.dtype[np.generic], int] = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
+Pixels = NDArray[np.generic]
 Counts = NDArray[np.integer[Any] | np.floating[Any]]  # uint8, or float32 for more than 8 bits
-TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in gray (ITU-R BT.601)
-READABLE = "PNG, JPEG, TIFF, BMP, WebP or GIF"
+COLOURS = 3  # planes of a picture as a viewer shows it
+
+__all__ = [
+    "ImageProblem", "decode", "decode_picture", "facts_of_file", "read_field", "resize_field",
+]  # fmt: skip
 
 
-class ImageProblem(ValueError):
-    """A file cannot be used as a channel. The text says which file and why."""
+@dataclass(frozen=True, kw_only=True)
+class CountRange:
+    """The counts of black and white that `atlas.toml` states, or None where it states nothing."""
+
+    min_value: float | None = None
+    max_value: float | None = None
 
 
 def read_field(
     files: tuple[Path, ...],
     channels: tuple[str, ...],
     *,
-    max_value: int | None = None,
+    max_value: float | None = None,
+    min_value: float | None = None,
     size_px: int | None = None,
     whole: bool = False,
 ) -> NDArray[np.uint8]:
@@ -38,69 +52,72 @@ def read_field(
     Args:
         files: One file for each channel in order, or a single file if `whole` is set.
         channels: The names of the channels.
-        max_value: The count that becomes 255. By default it is the maximum of the file's type. It
-            is never chosen for each image, so images stay comparable.
+        max_value: The count that becomes 255. By default it is the largest number of the file's
+            bits, or what a TIFF of floating-point numbers states. It is never chosen for each
+            image, so images stay comparable.
+        min_value: The count that becomes 0. By default it is 0.
         size_px: The side to which the image is resized, see `resize_field`. By default it keeps its
-            size. Counts of 16 bits are rounded to 8 bits after resizing.
-        whole: Whether the file is a picture that holds all channels: either one (gray) or three
-            (red, green and blue, whatever their names), see `decode_picture`.
+            size. Counts of more than 8 bits are rounded to 8 bits after resizing.
+        whole: Whether the file holds all channels: a picture that has one (gray) or three (red,
+            green and blue, whatever their names), see `decode_picture`, or a TIFF that keeps as
+            many channels apart as there are names.
 
     Raises:
         ImageProblem: A file cannot be read, or the files do not fit together.
     """
-    with stage("decoding", items=1):
-        if whole:
-            planes = _planes_of_picture(files[0], len(channels), max_value)
-        else:
-            planes = [
-                _counts(_plane_of_channel(file, channel), file, max_value)
-                for file, channel in zip(files, channels, strict=True)
-            ]
-    sizes = {counts.shape for counts, _ in planes}
-    if len(sizes) > 1:
-        listed = ", ".join(
-            f"{channel} {counts.shape[1]}x{counts.shape[0]}"
-            for channel, (counts, _) in zip(channels, planes, strict=True)
-        )
+    stated = CountRange(min_value=min_value, max_value=max_value)
+    parts = [(files[0], channels)] if whole else list(zip(files, channels, strict=True))
+    planes: list[NDArray[np.uint8]] = []
+    sizes: list[tuple[int, int]] = []
+    for n, (file, named) in enumerate(parts):
+        # A plane is finished before the next file is decoded, which bounds the memory of a thread.
+        with _decoding(file, channels if whole else None, items=int(n == 0)) as decoded:
+            with stage("decoding"):
+                own = (
+                    _planes_of_whole(decoded, len(channels))
+                    if whole
+                    else [_plane_of_channel(decoded, str(named))]
+                )
+            sizes.append((own[0].shape[1], own[0].shape[0]))
+            with stage("resizing", items=int(n == 0)):
+                planes += [_finished(decoded, plane, stated, size_px) for plane in own]
+    if len(set(sizes)) > 1:
+        listed = ", ".join(f"{c} {w}x{h}" for c, (w, h) in zip(channels, sizes, strict=True))
         raise ImageProblem(f"{files[0].name}: channels of different sizes: {listed}")
-    with stage("resizing", items=1):
-        return np.stack(
-            [
-                _as_bytes(counts if size_px is None else _resized(counts, size_px), white)
-                for counts, white in planes
-            ]
-        )
+    return np.stack(planes)
 
 
-def decode(file: Path) -> NDArray[np.generic]:
-    """Return the pixels of a file without conversion: H x W, or H x W x 3 in the order R, G, B.
+def decode(file: Path) -> Pixels:
+    """Return the pixels of a file with its own counts: H x W, or H x W x 3 in the order R, G, B.
+
+    Alpha is dropped, palettes are resolved, and the orientation is applied.
 
     Raises:
         ImageProblem: The file cannot be read.
     """
-    pixels = _decoded(file, _encoded(file), cv2.IMREAD_UNCHANGED)
-    if pixels.ndim == 3:
-        if pixels.shape[2] != 3:
-            raise ImageProblem(
-                f"{file.name}: {pixels.shape[2]} planes (RGBA?); save it as gray or RGB"
-            )
-        return np.asarray(pixels[:, :, ::-1])
-    return pixels
+    with _decoding(file, None) as decoded:
+        return decoded.pixels
 
 
-def decode_picture(file: Path) -> NDArray[np.generic]:
-    """Return a picture as a viewer shows it: H x W x 3 in the order R, G, B, with 8 or 16 bits.
+def decode_picture(file: Path) -> Pixels:
+    """Return a picture as a viewer shows it: H x W x 3 in the order R, G, B.
 
-    The EXIF orientation is applied, palettes are resolved, gray is repeated over the three planes,
-    and alpha is dropped. Of an animation, the first frame is returned.
+    It is like `decode`, and gray is repeated over the three planes. Of an animation, the first
+    frame is returned.
 
     Raises:
         ImageProblem: The file cannot be read.
     """
-    encoded = _encoded(file)
-    if bytes(encoded[:4]) in TIFF_MARKS:
-        return _decode_tiff(file, encoded)
-    return _decoded(file, encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH)
+    pixels = decode(file)
+    return np.dstack([pixels] * COLOURS) if pixels.ndim == 2 else pixels
+
+
+def facts_of_file(stream: BinaryIO, kind: Kind) -> Facts:
+    """Return what the header of an open file says."""
+    if kind is not Kind.TIFF:
+        return facts_of(stream, kind)
+    with opened_tiff(stream) as tiff:
+        return tiff_facts(tiff)
 
 
 def resize_field(field: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
@@ -114,79 +131,148 @@ def resize_field(field: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     return np.stack([np.asarray(_resized(plane, size_px), np.uint8) for plane in field])
 
 
-def _encoded(file: Path) -> NDArray[np.uint8]:
-    try:
-        return np.fromfile(file, dtype=np.uint8)
-    except OSError as error:
-        raise ImageProblem(f"{file.name}: cannot be read ({error.strerror})") from error
+@dataclass(frozen=True, kw_only=True)
+class _Decoded:
+    """The pixels of a file: H x W, H x W x 3 (R, G, B), or H x W x C if `apart` is set."""
+
+    name: str
+    facts: Facts
+    pixels: Pixels = field(repr=False)
+    apart: bool = False
 
 
-def _decoded(file: Path, encoded: NDArray[np.uint8], how: int) -> NDArray[np.generic]:
-    """Return H x W, or H x W x planes."""
-    try:
-        pixels = cv2.imdecode(encoded, how) if len(encoded) else None
-    except cv2.error as error:  # for example, the image has more pixels than OpenCV allows
-        raise ImageProblem(f"{file.name}: cannot be decoded ({error.err})") from error
-    if pixels is None:
-        raise ImageProblem(f"{file.name}: not a readable {READABLE}")
-    return np.asarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
+@contextmanager
+def _decoding(
+    file: Path, channels: tuple[str, ...] | None, *, items: int = 0
+) -> Iterator[_Decoded]:
+    """Yield the pixels of a file, which count against the pixel budget while the block runs.
 
-
-def _decode_tiff(file: Path, encoded: NDArray[np.uint8]) -> NDArray[np.generic]:
-    """Decode a TIFF as `decode_picture` does.
-
-    OpenCV 5.0 mixes up the pixels of 16-bit TIFF files in its colour mode and multiplies 8-bit
-    colours by alpha, so files are decoded unchanged.
+    Args:
+        file: The file.
+        channels: The channels that it must hold, or None for one channel.
+        items: The number of images that the stage "decoding" counts.
     """
-    pixels = _decoded(file, encoded, cv2.IMREAD_UNCHANGED)
+    with ExitStack() as held:
+        with opened_image(file) as (stream, kind):
+            tiff = held.enter_context(opened_tiff(stream)) if kind is Kind.TIFF else None
+            facts = tiff_facts(tiff) if tiff else facts_of(stream, kind)
+            apart = channels is not None and keeps_apart(facts, len(channels))
+            if problem := why_unreadable(facts, None if channels is None else len(channels)):
+                raise ImageProblem(f"{file.name} {problem}")
+            held.enter_context(BUDGET.holding(facts.values))
+            with stage("decoding", items=items):
+                stream.seek(0)
+                data = stream.read()
+                pixels = decode_tiff(tiff, data, apart=apart) if tiff else decode_bytes(data, kind)
+            del data
+        yield _Decoded(name=file.name, facts=facts, pixels=pixels, apart=apart)
+
+
+def why_unreadable(facts: Facts, channels: int | None) -> str:
+    """Return why a file is refused whatever its counts are, or "".
+
+    Args:
+        facts: What the header says.
+        channels: The number of channels that it must hold, or None for one channel.
+    """
+    return (
+        facts.problem
+        or why_too_large(facts.width_px, facts.height_px, facts.planes)
+        or _why_other_channels(facts, channels)
+    )
+
+
+def keeps_apart(facts: Facts, channels: int) -> bool:
+    """Return whether a file keeps all channels apart and is no picture of gray or colour."""
+    return facts.channels == channels > 1
+
+
+def _why_other_channels(facts: Facts, channels: int | None) -> str:
+    if channels is not None and keeps_apart(facts, channels):
+        return ""
+    if facts.pages > 1:
+        return f"has {facts.pages} pages; save each page as a file"
+    if channels in (None, 1, COLOURS):
+        return ""
+    held = facts.channels or (1 if facts.gray else COLOURS)
+    noun = "channel" if held == 1 else "channels"
+    return f"holds {held} {noun}, and atlas.toml names {channels}"
+
+
+def _planes_of_whole(decoded: _Decoded, count: int) -> list[Pixels]:
+    pixels = decoded.pixels
     if pixels.ndim == 2:
-        return np.dstack([pixels] * 3)
-    if pixels.shape[2] == 4 and pixels.dtype == np.uint8:
-        with Image.open(file) as opened:  # Pillow also applies the orientation of a TIFF
-            return np.asarray(opened.convert("RGB"))
-    if pixels.shape[2] not in (3, 4):
-        raise ImageProblem(f"{file.name}: {pixels.shape[2]} planes; save it as gray, RGB or RGBA")
-    return np.asarray(pixels[:, :, 2::-1])
-
-
-def _planes_of_picture(file: Path, count: int, max_value: int | None) -> list[tuple[Counts, int]]:
-    pixels = decode_picture(file)
-    if count == 3:
-        planes = [np.ascontiguousarray(pixels[:, :, plane]) for plane in range(3)]
-        return [_counts(plane, file, max_value) for plane in planes]
+        return [pixels] * count
+    if decoded.apart or count == COLOURS:
+        return [np.ascontiguousarray(pixels[:, :, plane]) for plane in range(count)]
     if (pixels == pixels[:, :, :1]).all():
-        return [_counts(np.ascontiguousarray(pixels[:, :, 0]), file, max_value)]
-    planes = [np.ascontiguousarray(pixels[:, :, plane]) for plane in range(3)]
-    gray = sum(share * plane for share, plane in zip(LUMA, planes, strict=True))
-    return [_counts(np.rint(gray).astype(pixels.dtype), file, max_value)]
+        return [np.ascontiguousarray(pixels[:, :, 0])]
+    planes = [np.ascontiguousarray(pixels[:, :, plane]) for plane in range(COLOURS)]
+    gray = sum(np.multiply(share, plane) for share, plane in zip(LUMA, planes, strict=True))
+    return [np.rint(gray).astype(pixels.dtype)]
 
 
-def _plane_of_channel(file: Path, channel: str) -> NDArray[np.generic]:
-    pixels = decode(file)
-    return _plane_of_tinted(pixels, file, channel) if pixels.ndim == 3 else pixels
+def _plane_of_channel(decoded: _Decoded, channel: str) -> Pixels:
+    pixels = decoded.pixels
+    return _plane_of_tinted(pixels, decoded.name, channel) if pixels.ndim == 3 else pixels
 
 
-def _counts(plane: NDArray[np.generic], file: Path, max_value: int | None) -> tuple[Counts, int]:
-    """Return the counts and the count that becomes 255. Counts are uint8 if that is 255 already."""
-    if plane.dtype not in WHITE:
-        raise ImageProblem(
-            f"{file.name}: {plane.dtype} pixels; save it with integers of 8 or 16 bits"
-        )
-    white = WHITE[plane.dtype] if max_value is None else max_value
-    if plane.dtype == np.uint8 and white == 255:
-        return np.asarray(plane, dtype=np.uint8), white
-    return np.minimum(plane, white, dtype=np.float32), white
+def _finished(
+    decoded: _Decoded, plane: Pixels, stated: CountRange, size_px: int | None
+) -> NDArray[np.uint8]:
+    """Return a plane as it is kept: resized, and scaled from black and white to 0 and 255."""
+    counts, black, white = _counts(decoded, plane, stated)
+    return _as_bytes(counts if size_px is None else _resized(counts, size_px), black, white)
 
 
-def _as_bytes(counts: Counts, white: int) -> NDArray[np.uint8]:
+def _counts(decoded: _Decoded, plane: Pixels, stated: CountRange) -> tuple[Counts, float, float]:
+    """Return the counts of a plane, and the counts of black and white.
+
+    Counts are uint8 if black and white are 0 and 255 already.
+    """
+    problem = why_no_range(decoded.facts, stated)
+    if problem:
+        raise ImageProblem(f"{decoded.name} {problem}")
+    black, white = _range(decoded.facts, stated)
+    if plane.dtype == np.uint8 and (black, white) == (0, 255):
+        return np.asarray(plane, dtype=np.uint8), black, white
+    if not black and plane.dtype.kind == "u":
+        return np.minimum(plane, white, dtype=np.float32), black, white
+    counts = np.asarray(plane, np.float32)
+    if decoded.facts.unbounded and np.isnan(counts).any():
+        raise ImageProblem(f"{decoded.name} has pixels that are not numbers (NaN)")
+    return np.clip(counts, np.float32(black), np.float32(white)), black, white
+
+
+def why_no_range(facts: Facts, stated: CountRange) -> str:
+    """Return why it is not known which counts are black and white, or ""."""
+    if not facts.unbounded or facts.stated or stated.max_value is not None:
+        return ""
+    return (
+        f"has {facts.unbounded} pixels of unknown range; state it with min_value and max_value "
+        "in atlas.toml, or save it with integers of 8 or 16 bits"
+    )
+
+
+def _range(facts: Facts, stated: CountRange) -> tuple[float, float]:
+    if stated.max_value is not None:
+        return stated.min_value or 0, stated.max_value
+    if facts.unbounded and facts.stated:
+        return facts.stated
+    return stated.min_value or 0, 2**facts.bits - 1
+
+
+def _as_bytes(counts: Counts, black: float, white: float) -> NDArray[np.uint8]:
     if counts.dtype == np.uint8:
         return np.asarray(counts, np.uint8)
+    if black:
+        counts = counts - np.float32(black)
     # Cubic interpolation overshoots at edges.
-    scaled = np.clip(counts * np.float32(255.0 / white), 0.0, 255.0)
+    scaled = np.clip(counts * np.float32(255.0 / (white - black)), 0.0, 255.0)
     return np.asarray(np.rint(scaled), dtype=np.uint8)
 
 
-def _plane_of_tinted(pixels: NDArray[np.generic], file: Path, channel: str) -> NDArray[np.generic]:
+def _plane_of_tinted(pixels: Pixels, name: str, channel: str) -> Pixels:
     if channel in TINT_PLANES:
         planes = pixels[:, :, TINT_PLANES[channel]]
         if planes.shape[2] == 1:
@@ -194,7 +280,7 @@ def _plane_of_tinted(pixels: NDArray[np.generic], file: Path, channel: str) -> N
         return np.asarray(np.rint(planes.mean(axis=2)).astype(pixels.dtype))
     if not (pixels == pixels[:, :, :1]).all():
         raise ImageProblem(
-            f"{file.name}: a colour image, but channel {channel!r} is not the name of a colour"
+            f"{name}: a colour image, but channel {channel!r} is not the name of a colour"
         )
     return np.asarray(pixels[:, :, 0])
 

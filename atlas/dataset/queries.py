@@ -82,7 +82,7 @@ def files_beside(path: Path, spec: AtlasSpec) -> tuple[Path, ...]:
     Raises:
         UserError: The file does not exist, or the file of another channel is missing.
     """
-    if not os.path.isfile(path):  # unlike Path.is_file, it accepts names of any length
+    if not os.path.lexists(path):  # reading says what else is wrong with it
         raise UserError(f"{path} does not exist; give an id, or the path of an image file")
     if len(spec.file_channels) == 1:
         return (path,)

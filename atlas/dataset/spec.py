@@ -31,17 +31,19 @@ class AtlasSpec:
         channels: The names of the channels in the order of array axis C.
         file_pattern: The pattern of file names, with `{id}`, and `{channel}` if each channel has a
             file of its own. The ending of a file may differ. Without `{channel}`, one file holds
-            the only channel or all three as red, green and blue. `{id}` alone means that ids are
-            the relative paths of files.
+            the only channel, all three as red, green and blue, or, as TIFF, any number of
+            channels. `{id}` alone means that ids are the relative paths of files.
         labels: The names of the labels. The number of a label is its position.
         max_value: The count that becomes white. By default it is the maximum of the file's type.
+        min_value: The count that becomes black. By default it is 0.
     """
 
     name: str
     channels: tuple[str, ...]
     file_pattern: str
     labels: tuple[str, ...]
-    max_value: int | None = None
+    max_value: float | None = None
+    min_value: float | None = None
 
     @property
     def by_path(self) -> bool:
@@ -171,8 +173,9 @@ def spec_text(spec: AtlasSpec, images: Mapping[Split, str] | None = None) -> str
         f"file_pattern = {_quoted(spec.file_pattern)}",
         *_list_lines("labels", spec.labels),
     ]
-    if spec.max_value is not None:
-        lines.append(f"max_value = {spec.max_value}")
+    for key, value in (("min_value", spec.min_value), ("max_value", spec.max_value)):
+        if value is not None:
+            lines.append(f"{key} = {value!r}")
     if images:
         lines += ["", "[images]", *(f"{split} = {_quoted(path)}" for split, path in images.items())]
     return "\n".join(lines) + "\n"
@@ -200,4 +203,5 @@ def spec_of(table: Mapping[str, Any]) -> AtlasSpec:
         file_pattern=table["file_pattern"],
         labels=tuple(table["labels"]),
         max_value=table.get("max_value"),
+        min_value=table.get("min_value"),
     )

@@ -1,5 +1,6 @@
 """The file `atlas.toml`: its keys, and all mistakes that it may have."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -13,9 +14,10 @@ from atlas.core.text_files import parsed_toml
 from atlas.dataset.picture_files import ENDINGS
 from atlas.dataset.tables import TABLES
 
-KEYS = ("name", "channels", "file_pattern", "labels", "max_value", "images")
+KEYS = ("name", "channels", "file_pattern", "labels", "min_value", "max_value", "images")
 PATH_PATTERN = "{id}"  # ids are the relative paths of their files
 PICTURE_CHANNELS = (1, 3)  # one file can hold gray, or red, green and blue
+STACKS = (".tif", ".tiff")  # files that can hold any number of channels
 
 
 def read_spec_file(path: Path) -> dict[str, Any]:
@@ -57,10 +59,22 @@ def _problems(table: Mapping[str, Any]) -> list[str]:
     found.extend(_images_problems(table.get("images", {})))
     if not any(text.startswith("channels") for text in found):
         found.extend(_pattern_problems(table.get("file_pattern"), table["channels"]))
-    max_value = table.get("max_value", 1)
-    if type(max_value) is not int or not 1 <= max_value <= 65535:
-        found.append(f"max_value must be a whole number from 1 to 65535 (got {max_value!r})")
+    found.extend(_range_problems(table))
     return found
+
+
+def _range_problems(table: Mapping[str, Any]) -> list[str]:
+    high, low = table.get("max_value", 1), table.get("min_value", 0)
+    if type(high) not in (int, float) or (type(high) is int and not 1 <= high <= 65535):
+        return [
+            f"max_value must be a whole number from 1 to 65535 (got {high!r}), or a decimal number "
+            "such as 1.0 for floating-point pixels"
+        ]
+    if type(low) not in (int, float) or not -math.inf < low < high < math.inf:
+        return [f"min_value must be a number below max_value (got {low!r})"]
+    if "min_value" in table and "max_value" not in table:
+        return ["min_value needs max_value"]
+    return []
 
 
 def _unknown_key(key: str) -> str:
@@ -107,7 +121,9 @@ def _pattern_problems(pattern: object, channels: list[str]) -> list[str]:
         return [f"{wrong} has a control character; remove it"]
     if not names[0].lower().endswith(ENDINGS):
         return [f"{wrong} must end in one of {', '.join(ENDINGS)}"]
-    return [] if "channel" in fields else _picture_problems(pattern, channels)
+    if "channel" in fields or names[0].lower().endswith(STACKS):
+        return []
+    return _picture_problems(pattern, channels)
 
 
 def _picture_problems(pattern: str, channels: list[str]) -> list[str]:
@@ -115,7 +131,7 @@ def _picture_problems(pattern: str, channels: list[str]) -> list[str]:
         return []
     return [
         f"file_pattern {quoted(pattern)} must contain {{channel}}: there are {len(channels)} "
-        "channels, and one file holds 1 or 3"
+        "channels, and one file holds 1 or 3, unless it is a TIFF"
     ]
 
 

@@ -22,6 +22,7 @@ from atlas.core.timing import stage
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.coherence import LEAST_SCORE, coherence_scores
 from atlas.dataset.file_keys import FileKeys
+from atlas.dataset.gray_levels import warn_of_few_levels
 from atlas.dataset.image_files import data_folder, said_of_file
 from atlas.dataset.images import ImageProblem, read_field
 from atlas.dataset.manifest import Manifest
@@ -107,6 +108,7 @@ def fill_store(
     """
     scores: Scores = {}
     keys = FileKeys(manifest.rows, folder)
+    warn_of_few_levels(manifest)
 
     def make_rows(ids: Sequence[str]) -> NDArray[np.uint8]:
         fields, problems = _decode(manifest, ids, size_px, scores, require_wanted)
@@ -249,6 +251,7 @@ def _decode(
                 row.files,
                 spec.channels,
                 max_value=spec.max_value,
+                min_value=spec.min_value,
                 size_px=size_px,
                 whole=spec.whole,
             )

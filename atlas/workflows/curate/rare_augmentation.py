@@ -24,8 +24,8 @@ from atlas.dataset.file_keys import FileKeys
 from atlas.dataset.image_files import (
     id_of_made,
     link_or_copy,
+    made_places,
     own_places,
-    png_places,
     read_row,
     write_field,
 )
@@ -214,7 +214,7 @@ def _made_from(out: Path) -> str | None:
 def _make(made: Sequence[_Made], spec: AtlasSpec, settings: RareSettings, folder: Path) -> None:
     augment = Augment(settings.augmentation)
     for image in tracked(made, "augmenting"):
-        places = png_places(folder / image.parent.split, image.id, spec)
+        places = made_places(folder / image.parent.split, image.id, spec)
         if all(place.exists() for place in places):
             continue
         field = read_row(image.parent, spec)

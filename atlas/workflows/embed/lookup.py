@@ -14,6 +14,7 @@ from atlas.core.checksums import checksum
 from atlas.core.errors import UserError
 from atlas.core.files import AnyPath
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours, save_table
+from atlas.dataset.headers import check_headers
 from atlas.dataset.images import ImageProblem, read_field, resize_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.queries import AtlasFiles, Query, find_query, gather_queries, open_files
@@ -160,7 +161,7 @@ def field_of(name: str, spec: AtlasSpec, data: Path, size_px: int) -> NDArray[np
         UserError: The image cannot be read.
     """
     try:
-        return _read(find_query(name, spec, data).files, spec, size_px)
+        return _read_query(find_query(name, spec, data).files, spec, size_px)
     except ImageProblem as problem:
         raise UserError(str(problem)) from problem
 
@@ -203,7 +204,7 @@ def _answers(
     fields: dict[str, NDArray[np.uint8]] = {}
     for query in queries:
         try:
-            fields[query.name] = _read(query.files, index.spec, index.image_size_px)
+            fields[query.name] = _read_query(query.files, index.spec, index.image_size_px)
         except ImageProblem as problem:
             problems[query.name] = str(problem)
     if not fields:
@@ -240,11 +241,29 @@ def _reference(image_id: str, opened: _Opened) -> NDArray[np.uint8]:
     return field
 
 
+def _read_query(
+    files: tuple[Path, ...], spec: AtlasSpec, size_px: int | None = None
+) -> NDArray[np.uint8]:
+    """Read an image whose headers nobody has checked yet.
+
+    Raises:
+        ImageProblem: The atlas would refuse the image, or it cannot be read.
+    """
+    if problems := check_headers(files, spec)[1]:
+        raise ImageProblem("; ".join(problems))
+    return _read(files, spec, size_px)
+
+
 def _read(
     files: tuple[Path, ...], spec: AtlasSpec, size_px: int | None = None
 ) -> NDArray[np.uint8]:
     return read_field(
-        files, spec.channels, max_value=spec.max_value, size_px=size_px, whole=spec.whole
+        files,
+        spec.channels,
+        max_value=spec.max_value,
+        min_value=spec.min_value,
+        size_px=size_px,
+        whole=spec.whole,
     )
 
 

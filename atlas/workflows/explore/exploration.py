@@ -10,6 +10,7 @@ from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import save_table
+from atlas.dataset.gray_levels import few_levels, warn_of_few_levels
 from atlas.dataset.manifest import SPLITS, Manifest, read_manifest, read_tables
 from atlas.report.pages import Section, SectionPage, ShownTable, save_section_page
 from atlas.workflows.explore.images import ImageExploration, explore_images
@@ -61,7 +62,7 @@ class Exploration:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes on what was not examined."""
+        """Notes on what was not examined, and on counts that fill a small part of their range."""
         if self.images is None:
             return ("There are no images (no folder train/, external/ or test/), so only the "
                     "labels are explored.",)  # fmt: skip
@@ -73,6 +74,8 @@ class Exploration:
         if decoded < there:
             notes.append(f"Pixels and copies are measured on {decoded:,} of {there:,} images, "
                          "which were chosen at random.")  # fmt: skip
+        if found := few_levels(self.images.manifest):
+            notes.append(f"The {found.sentence}.")
         return tuple(notes)
 
     @property
@@ -124,6 +127,8 @@ def explore(data: Path, out: Path, settings: ExplorationSettings) -> Exploration
         if present
         else None
     )
+    if images:
+        warn_of_few_levels(images.manifest)
     explored = Exploration(rows=rows, labels=labels, images=images)
     with folder_written_beside(out, written_by="explore") as folder:
         _write(folder, explored)

@@ -300,7 +300,11 @@ def _scan(rows: Sequence[ImageRow], spec: AtlasSpec, kind: np.dtype[np.void]) ->
     def look(n: int) -> str:
         try:
             field = read_field(
-                rows[n].files, spec.channels, max_value=spec.max_value, whole=spec.whole
+                rows[n].files,
+                spec.channels,
+                max_value=spec.max_value,
+                min_value=spec.min_value,
+                whole=spec.whole,
             )
         except ImageProblem as problem:
             return said_of_file(rows[n], spec, problem)

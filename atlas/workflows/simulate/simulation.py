@@ -16,7 +16,7 @@ from atlas.core.progress import tracked
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.dataset.artifacts import SAME_IMAGE, save_table
 from atlas.dataset.atlas_folder import write_tables_of
-from atlas.dataset.image_files import link_or_copy, own_places, png_places, read_row, write_field
+from atlas.dataset.image_files import link_or_copy, made_places, own_places, read_row, write_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import LABELLED, Manifest, read_manifest
 from atlas.dataset.table_file import read_frame
@@ -128,7 +128,7 @@ def _write_images(folder: Path, manifest: Manifest, plan: SimulationPlan) -> Non
 def _link_test(image: TestImage, manifest: Manifest, folder: Path) -> None:
     spec = manifest.spec
     files = manifest.by_id[image.original].files
-    for place, file in zip(png_places(folder, image.id, spec), files, strict=True):
+    for place, file in zip(made_places(folder, image.id, spec), files, strict=True):
         link_or_copy(file, place if spec.by_path else place.with_name(place.stem + file.suffix))
 
 
@@ -138,4 +138,4 @@ def _write_copy(image: TestImage, manifest: Manifest, folder: Path) -> None:
     # The id is the seed, so two copies of one source by the same edit differ.
     seed = hashlib.sha256(image.id.encode()).digest()
     edited = plant(field, image.edit, np.random.default_rng(list(seed)))
-    write_field(png_places(folder, image.id, spec), edited, spec)
+    write_field(made_places(folder, image.id, spec), edited, spec)

@@ -90,7 +90,7 @@ def test_damaged_images_are_reported_to_readers_and_at_the_end(
         store_being_filled(manifest, tmp_path / "store", size_px=8) as store,
     ):
         store.read(asked)
-    assert [line.split(":")[0] for line in caught.value.problems] == ["train/c.png", "train/e.png"]
+    assert [line.split()[0] for line in caught.value.problems] == ["train/c.png", "train/e.png"]
     assert len(list((tmp_path / "store").rglob("*.h5"))) == 1
 
 
