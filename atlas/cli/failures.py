@@ -50,12 +50,12 @@ def errors_in_one_line() -> Iterator[None]:
             finally:
                 sys.stdout.flush()  # here, where an error can still be caught
         except UserError as error:
-            sys.exit(escaped(f"error: {error}"))
+            _exit(str(error))
         except BrokenPipeError:
             _discard(sys.stdout, sys.stderr)
             sys.exit(BROKEN_PIPE)
         except OSError as error:
-            sys.exit(escaped(f"error: {_of_system(error)}"))
+            _exit(_of_system(error))
         except Exception as error:
             _end_unforeseen(error)
 
@@ -80,6 +80,10 @@ def use_streams_that_work() -> None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
         elif number and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _exit(text: str) -> NoReturn:
+    sys.exit(escaped(f"error: {text}"))
 
 
 def _of_system(error: OSError) -> str:
@@ -110,11 +114,11 @@ def _end_unforeseen(error: Exception) -> NoReturn:
     names = {kind.__name__ for kind in type(error).__mro__}
     text = str(error)
     if _has(_KILLED_WORKER, names, text):
-        sys.exit(f"error: {KILLED_WORKER}")
+        _exit(KILLED_WORKER)
     if isinstance(error, MemoryError) or _has(_NO_MEMORY, names, text):
         reason = f" ({' '.join(text.split())})" if text else ""
-        sys.exit(
-            f"error: memory ran out{reason}; nothing was replaced. End other programs, or choose "
+        _exit(
+            f"memory ran out{reason}; nothing was replaced. End other programs, or choose "
             "smaller images or batches, and run the same command again"
         )
     traceback.print_exc()

@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
+from atlas.core.lock_file import release_all
 from atlas.core.processes import STOPPED_BY_PARENT, end_with
 from atlas.core.progress import hide_progress
 
@@ -126,12 +127,13 @@ def _listening(stop: _Stop) -> Iterator[None]:
 
 
 def _clean_up() -> None:
-    """End processes first, as they may write; then remove files; then run exit functions."""
+    """End processes first, as they may write; then remove files and locks; then run the rest."""
     if multiprocessing := sys.modules.get("multiprocessing"):
         for process in multiprocessing.active_children():
             process.kill()
     if files := sys.modules.get("atlas.core.files"):
         files.remove_unfinished()
+    release_all()
     with suppress(Exception):
         atexit._run_exitfuncs()
     with suppress(OSError, ValueError):

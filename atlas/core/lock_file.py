@@ -84,6 +84,14 @@ def read_lock_file(file: Path) -> str:
     return ""
 
 
+@atexit.register
+def release_all() -> None:
+    """Remove and unlock all files of this process, which is about to end."""
+    for lock in tuple(_taken):
+        with suppress(OSError):
+            lock.release()
+
+
 _taken: set[LockFile] = set()  # the locks of this process
 
 
@@ -101,14 +109,6 @@ def _is_still(file: Path, handle: int) -> bool:
     with suppress(FileNotFoundError):
         return os.path.samestat(file.lstat(), os.fstat(handle))
     return False
-
-
-@atexit.register
-def _release_all() -> None:
-    """Remove the files when the process ends, or is stopped."""
-    for lock in tuple(_taken):
-        with suppress(OSError):
-            lock.release()
 
 
 def _forget() -> None:

@@ -36,6 +36,7 @@ _CANNOT_LOCK = {
 
 # A command whose parent was killed ends within this time, while the next run starts it again.
 WAITS_FOR_ORPHANS_S = 3.0
+TRIES = 10
 
 _held: set[tuple[Path, int]] = set()  # results and the threads that write them
 
@@ -114,25 +115,16 @@ def _held_by_parent() -> set[str]:
 
 
 def _take(result: Path, file: Path, command: str) -> LockFile | None:
-    waits_s = WAITS_FOR_ORPHANS_S if HELD_BY_PARENT in os.environ else 0.0
-    until = time.monotonic() + waits_s
-    while True:
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            lock = LockFile.take(file)
-            if lock or time.monotonic() >= until:
-                break
-            time.sleep(0.1)
-        except FileNotFoundError:
-            continue  # another process has just removed the empty parent folder
-        except OSError as error:
-            if error.errno not in _CANNOT_LOCK:
-                raise
-            LOGGER.warning(
-                f"{file} cannot be locked ({error.strerror}); make sure that no other command "
-                f"writes {result} now"
-            )
-            return None
+    try:
+        lock = _patiently_taken(file)
+    except OSError as error:
+        if error.errno not in _CANNOT_LOCK:
+            raise
+        LOGGER.warning(
+            f"{file} cannot be locked ({error.strerror}); make sure that no other command writes "
+            f"{result} now"
+        )
+        return None
     if lock is None:
         raise UserError(
             f"{result} is being written by {_owner(file)}; wait until it ends, or choose another "
@@ -141,6 +133,25 @@ def _take(result: Path, file: Path, command: str) -> LockFile | None:
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "command": command}
     lock.write(json.dumps(owner))
     return lock
+
+
+def _patiently_taken(file: Path) -> LockFile | None:
+    """Take the lock, or return None if another process has it and does not end at once."""
+    waits_s = WAITS_FOR_ORPHANS_S if HELD_BY_PARENT in os.environ else 0.0
+    until = time.monotonic() + waits_s
+    while True:
+        lock = _taken_in_new_folder(file)
+        if lock or time.monotonic() >= until:
+            return lock
+        time.sleep(0.1)
+
+
+def _taken_in_new_folder(file: Path) -> LockFile | None:
+    for _ in range(TRIES):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # another process has just removed the empty folder
+            return LockFile.take(file)
+    return LockFile.take(file)
 
 
 def _owner(file: Path) -> str:

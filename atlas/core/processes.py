@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from atlas.core.errors import UserError
 from atlas.core.locks import locks_for_children
 from atlas.core.shared_memory import will_be_swept
 
@@ -22,19 +23,28 @@ def run_command(command: Sequence[str]) -> int:
     If this process is stopped, it stops the command too. The command then ends cleanly and prints
     nothing about it. If this process is killed, the command stops itself; see `end_with`. The
     command may write the results that this process has locked.
+
+    Raises:
+        UserError: The command was ended by a signal, so it could not say why.
     """
     import subprocess  # imported late, because every command must load this module quickly
 
     stopped_by = {STOPPED_BY_PARENT: str(os.getpid())}
     process = subprocess.Popen(command, env={**os.environ, **stopped_by, **locks_for_children()})
     try:
-        return process.wait()
+        status = process.wait()
     except BaseException:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(STOPPING_S)
         process.kill()
         raise
+    if status < 0:
+        raise UserError(
+            f"the command above was ended by signal {-status}, perhaps because memory ran out; run "
+            "the same command again to resume it"
+        )
+    return status
 
 
 @contextmanager

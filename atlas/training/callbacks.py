@@ -149,7 +149,10 @@ class EpochTable(Callback):
         for name, value in self.figures(trainer, pl_module).items():
             row[name] = f"{value:.6g}"
         rows = [old for old in self._rows() if int(old["epoch"]) < trainer.current_epoch]
-        with written_beside(self.path) as beside, beside.open("w", newline="") as file:
+        with (
+            written_beside(self.path) as beside,
+            beside.open("w", encoding="utf-8", newline="") as file,
+        ):
             writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
             writer.writeheader()
             writer.writerows([*rows, row])
@@ -157,7 +160,7 @@ class EpochTable(Callback):
     def _rows(self) -> list[dict[str, str]]:
         if not self.path.exists():
             return []
-        with self.path.open(newline="") as file:
+        with self.path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
 

@@ -146,6 +146,12 @@ def test_a_link_in_place_of_the_lock_file_is_not_followed(tmp_path: Path) -> Non
     assert (tmp_path / "precious").read_text() == "content"
 
 
+def test_a_folder_that_cannot_be_made_is_an_error_and_no_endless_loop() -> None:
+    for result in (Path("/proc/missing/index"), Path("/proc/missing")):
+        with pytest.raises(OSError, match="missing"), locked(result, command="x"):
+            pass
+
+
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
 def test_file_systems_without_locks_give_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int

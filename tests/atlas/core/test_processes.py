@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from atlas.core.errors import UserError
 from atlas.core.lock_file import LockFile
+from atlas.core.processes import run_command
 from atlas.core.shared_memory import sweep
 
 PROJECT = Path(__file__).parents[3]
@@ -65,6 +67,13 @@ def test_a_stage_ends_with_its_run(number: int, tmp_path: Path) -> None:
     said = (tmp_path / "said").read_text()
     assert "Traceback" not in said
     assert said.count("stopped") == (number != signal.SIGKILL)
+
+
+def test_a_killed_command_is_one_line() -> None:
+    kills_itself = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    with pytest.raises(UserError, match="was ended by signal 9, perhaps because memory ran out"):
+        run_command(kills_itself)
+    assert run_command([sys.executable, "-c", "raise SystemExit(3)"]) == 3
 
 
 @pytest.mark.parametrize("group", [False, True])
