@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from atlas.core.errors import UserError, command_line
+from atlas.core.healing import healed
 from atlas.core.lock_file import LockFile, read_lock_file
-from atlas.core.row_cache import healed
 
 LOGGER = logging.getLogger(__name__)
 HELD_BY_PARENT = "ATLAS_HELD_LOCKS"  # the results that the command that started this one has locked

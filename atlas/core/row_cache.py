@@ -17,16 +17,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property, wraps
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.checksums import checksum
-from atlas.core.errors import UserError
 from atlas.core.files import content_hash, json_text, sweep_folder
+from atlas.core.healing import DamagedCacheError
 from atlas.core.progress import Progress, progress
 from atlas.core.row_file import (
     ROWS,
@@ -41,28 +41,7 @@ LOGGER = logging.getLogger(__name__)
 ROWS_PER_FILE = 1000
 FILE_BYTES = 32 * 2**20
 CACHE_NAME = "store"
-HEALED_CACHES = 5  # how often a function is called again, once for each damaged cache
 _own_files: set[Path] = set()  # files that this process wrote, and not an earlier run
-
-
-class DamagedCacheError(UserError):
-    """Rows that were stored cannot be read, and their files were removed.
-
-    `healed` calls a function again after this error, and a user can run the same command again.
-
-    Args:
-        folder: The folder of the row cache.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        super().__init__(
-            f"{folder}: damaged files of this cache were removed; run the same command again"
-        )
-
-    def __reduce__(self) -> tuple[type["DamagedCacheError"], tuple[Path]]:
-        """Return what another process needs to rebuild this error."""
-        return type(self), (self.folder,)
 
 
 class StoredRow(NamedTuple):
@@ -73,8 +52,6 @@ class StoredRow(NamedTuple):
     row_hash: str
 
 
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 IdAndKey: TypeAlias = tuple[str, str]
 MakeRows: TypeAlias = Callable[[Sequence[str]], NDArray[Any]]
 OnStored: TypeAlias = Callable[[Mapping[str, StoredRow]], None]
@@ -153,24 +130,6 @@ def remove_damaged(folder: Path) -> None:
             continue
         except DamagedFileError:
             path.unlink(missing_ok=True)
-
-
-def healed(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorate a function that uses row caches: if one was damaged, call the function again.
-
-    Its other work is in the caches, so only the rows of the damaged files are computed again.
-    """
-
-    @wraps(function)
-    def again(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        for _ in range(HEALED_CACHES):
-            try:
-                return function(*args, **kwargs)
-            except DamagedCacheError as error:
-                LOGGER.warning(f"{error.folder}: damaged rows are computed again")
-        return function(*args, **kwargs)
-
-    return again
 
 
 def rows_that_fit(row_bytes: int) -> int:

@@ -14,15 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
-from atlas.core.row_cache import (
-    FILE_BYTES,
-    ROWS_PER_FILE,
-    DamagedCacheError,
-    RowCache,
-    fill_rows,
-    healed,
-    rows_that_fit,
-)
+from atlas.core.healing import DamagedCacheError, healed
+from atlas.core.row_cache import FILE_BYTES, ROWS_PER_FILE, RowCache, fill_rows, rows_that_fit
 from atlas.core.row_file import open_row_file
 from tests.conftest import PROJECT
 
