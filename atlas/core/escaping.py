@@ -11,8 +11,8 @@ _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\
 _OBEYED = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of characters, and separators of lines
 _SHOWN_LETTERS = 60
 
-# A number or a name behind a sign is shown as a number or an error, but it runs nothing. Signs alone
-# are genotypes, such as "+/-".
+# A number or a name behind a sign is shown as a number or an error, but it runs nothing. Signs
+# alone are genotypes, such as "+/-".
 _HARMLESS_BEHIND_SIGN = re.compile(r"[\w ./-]*|[+/-]*")
 
 

@@ -41,6 +41,8 @@ def test_formulas_are_recognised(text: str) -> None:
     assert is_formula(text)
 
 
-@pytest.mark.parametrize("text", ["", "a=1", "-1", "-1/a.png", "+/-", "+/+", "-/-", "-abc_d", "1fffd2fe", "'=1"])
+@pytest.mark.parametrize(
+    "text", ["", "a=1", "-1", "-1/a.png", "+/-", "+/+", "-/-", "-abc_d", "1fffd2fe", "'=1"]
+)
 def test_numbers_and_names_are_no_formulas(text: str) -> None:
     assert not is_formula(text)
