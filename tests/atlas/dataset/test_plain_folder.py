@@ -237,3 +237,13 @@ def test_a_folder_that_cannot_be_read_is_ignored(tmp_path: Path) -> None:
         assert read_manifest(tmp_path).ids == ("a.png",)
     finally:
         os.chmod(tmp_path / "shut", 0o700)
+
+
+def test_paths_that_are_formulas_are_left_out_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    for name in ("=1+1.png", "@x/a.png", "-1/b.png", "+/c.png", "a=1.png"):
+        save(tmp_path / "pictures" / name, photo(1))
+    assert set(read_manifest(tmp_path / "pictures").ids) == {"-1/b.png", "+/c.png", "a=1.png"}
+    assert "2 names that a spreadsheet would run as a formula" in caplog.text

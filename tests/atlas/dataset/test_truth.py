@@ -48,7 +48,7 @@ def test_a_relation_to_a_labelled_image_needs_a_source(read) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "no column Id, Target in nothing"),
+        ("", "is empty; it needs the columns Id, Target"),
         ("Id,Target\n", "truth.csv has no rows"),
         ("Id,Target\nt1,0,1\n", "line 2: more cells than columns"),
         ('Id,Target\nt1,"0\n', "unexpected end of data"),

@@ -63,7 +63,7 @@ CLAIMS = [
 ]
 
 
-def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE) -> Path:
+def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE, left_out: int = 0) -> Path:
     plot = path.with_name("plot.png")
     cv2.imwrite(str(plot), np.zeros((4, 4), np.uint8))
     relations = [
@@ -79,7 +79,7 @@ def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE) -> Path:
     page = LeakPage(
         title="Known images of <drawn>", test_images=50, relations=relations,
         plots={"the threshold": plot}, channels=("red", "green"), labels=LABELS, tile_px=tile_px,
-        claims=claims,
+        claims=claims, left_out=left_out,
     )  # fmt: skip
     save_leak_page(path, page)
     return path

@@ -227,3 +227,9 @@ def test_five_thousand_claims_scroll_to_the_last_and_stay_small(page: Page, tmp_
     page.keyboard.press("Home")
     assert page.evaluate("document.activeElement.claim.id") == "i0000"
     assert page.locator("#claims tbody tr", has_text="why i0000").is_visible()
+
+
+def test_claims_that_the_page_does_not_list_are_counted(tmp_path: Path) -> None:
+    page = saved(tmp_path / "report.html", CLAIMS, left_out=90_000).read_text()
+    assert f"This page lists the {len(CLAIMS)} least certain claims. 90,000 other claims" in page
+    assert "other claims" not in saved(tmp_path / "report.html", CLAIMS).read_text()

@@ -50,7 +50,7 @@ def test_a_label_that_is_written_in_two_ways_is_one_label(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "no column"),
+        ("", "is empty; it needs the columns Id, Predicted"),
         ("Id,Predicted\n", "has no rows"),
         ("Id,Target\na,1\n", "no column Predicted"),
     ],
