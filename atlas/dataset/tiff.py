@@ -225,8 +225,9 @@ def _every_page(tiff: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
     """Yield all pages, with bounds, because tifffile follows a damaged chain of pages for ever."""
     seen: set[int] = set()
     tiff.pages.useframes = False
-    for page in tiff.pages:
-        if not isinstance(page, tifffile.TiffPage) or page.offset in seen:
+    for one in tiff.pages:
+        page = one.aspage()
+        if page.offset in seen:
             raise ValueError("the chain of pages is damaged")
         seen.add(page.offset)
         if len(seen) > MOST_PAGES:

@@ -57,7 +57,7 @@ def test_a_jpeg_with_its_end_mark_and_a_damaged_middle_is_refused(
     assert check_picture(tmp_path / "x.jpg").problem
 
 
-@pytest.mark.parametrize("compression", ["lzw", "packbits", "zlib", "zstd", "lzma", "jpeg"])
+@pytest.mark.parametrize("compression", ["lzw", "packbits", "zlib", "lzma", "jpeg"])
 @pytest.mark.parametrize("tile", [None, (32, 32)])
 def test_damaged_strips_and_tiles_are_refused(
     tmp_path: Path, compression: str, tile: tuple[int, int] | None
@@ -177,7 +177,7 @@ def test_a_tiff_that_claims_more_than_its_file_holds_takes_no_memory(tmp_path: P
     path = tmp_path / "x.tif"
     file = io.BytesIO()
     tifffile.imwrite(file, gray(8, 16, 16), compression="lzw")
-    with tifffile.TiffFile(file) as tiff:
+    with tifffile.TiffFile(io.BytesIO(file.getvalue())) as tiff:
         tags = tiff.pages[0].tags
         places = [tags[name].valueoffset for name in ("ImageWidth", "ImageLength", "RowsPerStrip")]
     content = bytearray(file.getvalue())

@@ -146,7 +146,7 @@ def test_values_without_a_largest_one_need_a_stated_range(tmp_path: Path, dtype:
     with pytest.raises(ImageProblem, match=rf"x.tif has {dtype} pixels of unknown range"):
         plane_of(path)
     found = plane_of(path, min_value=100, max_value=2000)
-    expected = np.rint((values.clip(100, 2000) - 100) * np.float32(255 / 1900))
+    expected = np.rint((values.clip(100, 2000) - 100).astype(np.float32) * np.float32(255 / 1900))
     np.testing.assert_array_equal(found, expected)
     assert read_header(path, min_value=100, max_value=2000).problem == ""
 
@@ -170,7 +170,7 @@ def test_pixels_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
 def test_a_compression_that_is_not_read_is_named(tmp_path: Path) -> None:
     file = io.BytesIO()
     tifffile.imwrite(file, gray(8), compression="lzw", byteorder="<")
-    with tifffile.TiffFile(file) as tiff:
+    with tifffile.TiffFile(io.BytesIO(file.getvalue())) as tiff:
         place = tiff.pages[0].tags["Compression"].valueoffset
     content = bytearray(file.getvalue())
     content[place : place + 2] = (32809).to_bytes(2, "little")
