@@ -14,15 +14,14 @@ def atlas(folder: Path, low: int, high: int, *, dtype: str = "uint16", more: str
     """Three labelled images whose counts go from `low` to `high`."""
     (folder / "train").mkdir(parents=True)
     (folder / "atlas.toml").write_text(
-        f'name = "{folder.name}"\nchannels = ["a"]\nfile_pattern = "{{id}}.tif"\nlabels = ["x"]\n{more}'
+        f'name = "{folder.name}"\nchannels = ["a"]\nfile_pattern = "{{id}}.tif"\n'
+        f'labels = ["x"]\n{more}'
     )
     (folder / "train.csv").write_text("Id,Target\n" + "".join(f"i{n},0\n" for n in range(3)))
-    (folder / "sample_submission.csv").write_text("Id,Predicted\n")
-    (folder / "test").mkdir()
     counts = np.linspace(low, high, 256).reshape(16, 16).astype(dtype)
     for n in range(3):
         tifffile.imwrite(folder / "train" / f"i{n}.tif", np.roll(counts, n))
-    return read_manifest(folder)
+    return read_manifest(folder, ("train",))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from atlas.core.errors import DataError
-from atlas.dataset.spec import HPA_2018, read_spec
+from atlas.dataset.spec import HPA_2018, read_spec, spec_text
 
 SOUND = {
     "channels": '["a", "b"]',
