@@ -32,6 +32,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 1, 2, 3, 5, 6
 SAMPLES = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, SEPARATED: 4, YCBCR: 3}
 ALPHA = (1, 2)  # ExtraSamples: associated and unassociated alpha
 ORIENTATION, LOWEST, HIGHEST = 274, 340, 341  # tags; the last two state a range of values
+MOST_PAGES = 10_000
 OTHER_AXES = "YXS"
 CHANNEL_AXES = "CIQ"  # pages along the other axes are slices or times
 
@@ -221,8 +222,14 @@ def _full_pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
 
 
 def _every_page(tiff: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
+    """Yield all pages, with bounds, because tifffile follows a damaged chain of pages for ever."""
+    seen: set[int] = set()
     tiff.pages.useframes = False
-    for page in tiff.pages:
-        if not isinstance(page, tifffile.TiffPage):
-            raise ValueError("a page is described by another one")
+    for one in tiff.pages:
+        page = one.aspage()
+        if page.offset in seen:
+            raise ValueError("the chain of pages is damaged")
+        seen.add(page.offset)
+        if len(seen) > MOST_PAGES:
+            raise ValueError(f"the file has more than {MOST_PAGES} pages")
         yield page

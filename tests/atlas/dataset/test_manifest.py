@@ -65,8 +65,8 @@ def test_all_problems_are_reported_at_once(write_atlas: WriteAtlas) -> None:
         "text",
         "truncated",
         "sizes",
-        "palette",
-        "rgba",
+        "empty",
+        "gone",
         "float",
         "pages",
         "both",
@@ -82,8 +82,9 @@ def test_all_problems_are_reported_at_once(write_atlas: WriteAtlas) -> None:
     truncated.write_bytes(truncated.read_bytes()[:-40])
     gray = Image.fromarray(np.zeros((16, 16), np.uint8))
     Image.fromarray(np.zeros((8, 16), np.uint8)).save(train / "sizes_green.png")
-    gray.convert("P").save(train / "palette_red.png")
-    gray.convert("RGBA").save(train / "rgba_red.png")
+    (train / "empty_red.png").write_bytes(b"")
+    (train / "gone_red.png").unlink()
+    (train / "gone_red.png").symlink_to("nothing.png")
     (train / "float_red.png").unlink()
     gray.convert("F").save(train / "float_red.tif")
     (train / "pages_red.png").unlink()
@@ -102,9 +103,9 @@ def test_all_problems_are_reported_at_once(write_atlas: WriteAtlas) -> None:
         "train.csv, line 4: train/truncated_green.png is truncated",
         "train.csv, line 5: train/sizes_red.png: channels of different sizes: "
         "sizes_red.png 16x16, sizes_green.png 16x8",
-        "train.csv, line 6: train/palette_red.png has mode P",
-        "train.csv, line 7: train/rgba_red.png has mode RGBA",
-        "train.csv, line 8: train/float_red.tif has mode F",
+        "train.csv, line 6: train/empty_red.png is empty",
+        "train.csv, line 7: train/gone_red.png is a link to nothing.png, which does not",
+        "train.csv, line 8: train/float_red.tif has float32 pixels of unknown range",
         "train.csv, line 9: train/pages_red.tif has 2 pages",
         "train.csv, line 10: train/both_red.jpg and both_red.png both exist",
         "train.csv, line 12: id ok is already in train.csv, line 11",

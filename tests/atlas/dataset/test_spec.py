@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from atlas.core.errors import DataError
-from atlas.dataset.spec import HPA_2018, read_spec
+from atlas.dataset.spec import HPA_2018, read_spec, spec_text
 
 SOUND = {
     "channels": '["a", "b"]',
@@ -106,3 +106,28 @@ def test_nested_lists_and_huge_numbers_are_not_valid(tmp_path: Path) -> None:
     for value in ("[" * 100_000, "1" * 5000):
         (tmp_path / "atlas.toml").write_text(f"max_value = {value}\n")
         assert "not valid TOML" in problems_of(tmp_path)[0]
+
+
+def test_a_range_of_decimal_numbers_and_a_tiff_of_many_channels(tmp_path: Path) -> None:
+    changed = {"min_value": "-0.5", "max_value": "1.5", "file_pattern": '"{id}.tif"',
+               "channels": '["a", "b", "c", "d"]'}  # fmt: skip
+    spec = read_spec(write(tmp_path, **{**SOUND, **changed}))
+    assert (spec.min_value, spec.max_value) == (-0.5, 1.5)
+    assert (spec.whole, spec.file_channels) == (True, ("a",))
+    written = tmp_path / "again"
+    written.mkdir()
+    (written / "atlas.toml").write_text(spec_text(spec), encoding="utf-8")
+    assert read_spec(written) == spec
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [("4095", "4095"), ("5", "1"), ("true", "1"), ("nan", "1"), ("0", "inf")]
+)
+def test_black_must_be_below_white(tmp_path: Path, low: str, high: str) -> None:
+    with pytest.raises(DataError, match="min_value must be a number below max_value"):
+        read_spec(write(tmp_path, **{**SOUND, "min_value": low, "max_value": high}))
+
+
+def test_black_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="min_value needs max_value"):
+        read_spec(write(tmp_path, **{**SOUND, "min_value": "0"}))
