@@ -31,7 +31,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def logging_as_at_the_start() -> None:
     """Each test begins with logging as a process begins, whatever commands or libraries changed."""
     logging.disable(logging.NOTSET)
-    logging.getLogger().setLevel(logging.WARNING)
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    root.filters.clear()
+    for handler in root.handlers:  # those of pytest, which it uses for all tests
+        handler.setLevel(logging.NOTSET)
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and name.split(".")[0] in PACKAGES:
             logger.disabled, logger.propagate = False, True
