@@ -206,6 +206,13 @@ EMBED = Command(
     needs=("run/embedder", STORE),
     replaces=False,
 )
+PREDICT_ANEW = Command(
+    name="predict, empty cache",
+    options=BASE[8].options,
+    out="run/probabilities.h5",
+    needs=("run/classifier",),
+    replaces=False,
+)
 AGAIN = Command(
     name="build-index again",
     options=BASE[0].options,

@@ -19,6 +19,7 @@ from benchmarks.reliability.commands import (
     EMBED,
     EXPLAIN,
     LOOKUP,
+    PREDICT_ANEW,
     WRITERS,
     Command,
     named,
@@ -35,39 +36,42 @@ KINDS = (
 )  # fmt: skip
 # Pictures, pages and records of training that no command reads.
 UNREAD = (".png", ".html", ".md", ".parquet")
+UNREAD_FILES = (
+    "metrics.csv", "confused.csv", "missed_and_added.csv", "by_class.csv", "class_f1.csv",
+    "disagreements.csv", "leaks.json", "submission_without_transfer.csv",
+)  # fmt: skip
 UNREAD_FOLDERS = ("logs", "pictures", "clean")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """A folder of the base, the commands that read it, and its share of the trials."""
-
-    folder: str
-    readers: tuple[Command, ...]
-    share: int
-
-
-TARGETS = (
-    Target(
-        folder="run/index",
-        readers=(LOOKUP, named("find-leaks"), LOOKUP, named("audit-labels"),
-                 named("remove-duplicates"), named("update")),
-        share=30,
+# The share of each folder of the base in the trials.
+SHARES = {"index": 30, "leaks": 20, "classifier": 14, "submission": 8, "store": 20, "embedder": 8}
+# The commands that read a file, by the beginning of its path; the first that fits counts.
+READERS: Mapping[str, tuple[Command, ...]] = {
+    "run/index/embedder": (LOOKUP,),
+    "run/index": (
+        LOOKUP, named("find-leaks"), named("audit-labels"), named("remove-duplicates"),
+        named("update"),
     ),
-    Target(folder="run/leaks", readers=(named("make-submission"), EXPLAIN, named("update")), share=20),
-    Target(
-        folder="run/classifier",
-        readers=(named("make-submission"), named("predict"), EXPLAIN, named("train-classifier")),
-        share=14,
-    ),
-    Target(folder="run/submission", readers=(CHECK, EXPLAIN, named("update")), share=8),
-    Target(
-        folder="run/store",
-        readers=(named("find-leaks"), AGAIN, named("explore"), named("predict"), EMBED),
-        share=20,
-    ),
-    Target(folder="run/embedder", readers=(EMBED, named("train-embedder")), share=8),
-)  # fmt: skip
+    "run/leaks/leaks.csv": (named("make-submission"), EXPLAIN, named("update")),
+    "run/leaks/groups.csv": (named("make-submission"), EXPLAIN),
+    "run/leaks/matches.csv": (EXPLAIN,),
+    "run/leaks": (named("update"), EXPLAIN),
+    "run/classifier/weights": (PREDICT_ANEW,),
+    "run/classifier/classifier.json": (PREDICT_ANEW, EXPLAIN),
+    "run/classifier/checkpoints": (named("train-classifier"),),
+    "run/classifier/settings.json": (named("train-classifier"),),
+    "run/classifier": (named("make-submission"), EXPLAIN, named("update")),
+    "run/submission/submission.csv": (CHECK, EXPLAIN),
+    "run/submission": (EXPLAIN, named("update")),
+    "run/store/64px": (named("train-classifier"), named("train-embedder"), named("find-leaks")),
+    "run/store/probabilities": (named("predict"),),
+    "run/store/runtimes": (AGAIN, named("find-leaks")),
+    "run/store/explored": (named("explore"),),
+    "run/store": (named("find-leaks"), AGAIN),
+    "run/embedder/checkpoints": (named("train-embedder"),),
+    "run/embedder/settings.json": (named("train-embedder"),),
+    "run/embedder": (EMBED,),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,26 +124,26 @@ def damaged_bytes(whole: bytes, kind: str, dice: random.Random) -> bytes:
     return whole + dice.randbytes(16)
 
 
-def _files(lab: Lab, target: Target) -> list[str]:
-    """Return the files of a target that a command reads."""
-    folder = lab.base / target.folder
+def _files(lab: Lab, name: str) -> list[str]:
+    """Return the files of a folder of the base that a command reads."""
+    folder = lab.base / "run" / name
     return sorted(
         str(path.relative_to(lab.base))
         for path in folder.rglob("*")
         if path.is_file()
         and path.suffix not in UNREAD
+        and path.name not in UNREAD_FILES
         and not set(path.relative_to(folder).parts) & set(UNREAD_FOLDERS)
     )
 
 
 def _drawn(lab: Lab, number: int) -> Damage:
     dice = lab.random("damage", number)
-    target = dice.choices(TARGETS, [target.share for target in TARGETS])[0]
+    folder = dice.choices(list(SHARES), list(SHARES.values()))[0]
+    file = dice.choice(_files(lab, folder))
+    readers = next(readers for start, readers in READERS.items() if file.startswith(start))
     return Damage(
-        file=dice.choice(_files(lab, target)),
-        kind=KINDS[number % len(KINDS)],
-        reader=dice.choice(target.readers),
-        number=number,
+        file=file, kind=KINDS[number % len(KINDS)], reader=dice.choice(readers), number=number
     )
 
 
@@ -169,7 +173,7 @@ def _make_older(lab: Lab) -> None:
             copy_tree(older / "run/leaks", lab.world / "run/leaks")
         if not lab.run(command).status:
             copy_tree(lab.world / command.out, older / command.out)
-    for command in (LOOKUP, EXPLAIN, CHECK, EMBED, AGAIN, *WRITERS):
+    for command in (LOOKUP, EXPLAIN, CHECK, EMBED, AGAIN, PREDICT_ANEW, *WRITERS):
         lab.reference(command, old=True)
 
 

@@ -34,7 +34,7 @@ def judged_again(
     ended = lab.run(command)
     left = sorted(names_in(lab.world) - wanted.names)
     temporary = sorted(names_in(lab.scratch))
-    result = difference(_visible(lab, command), wanted.after[command.out])
+    result = difference(visible(lab, command), wanted.after[command.out])
     extra = sorted(shared_memory() - memory)
     verdict, detail = HELD, seen
     if fault := ended.fault or ("refuses to go on" if ended.status else ""):
@@ -46,7 +46,7 @@ def judged_again(
     yield Outcome(trial=trial, verdict=verdict, detail=detail, group=group)
 
 
-def _visible(lab: Lab, command: Command) -> Tree:
+def visible(lab: Lab, command: Command) -> Tree:
     """Return the result without files that begin with a dot, which count as strays."""
     found = lab.results(command)[command.out]
     return {name: said for name, said in found.items() if not f"/{name}".count("/.")}

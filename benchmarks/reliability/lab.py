@@ -119,9 +119,15 @@ class Lab:
 
     def make_world(self, command: Command, *, old: bool) -> None:
         """Make this worker's world anew, with what a command reads and perhaps an older result."""
+        remove(self.world)
+        self.fill_world(command, old=old)
+
+    def fill_world(self, command: Command, *, old: bool) -> None:
+        """Fill this worker's world, which is empty and may be another file system."""
         extra = (command.out,) if old and command.replaces else ()
-        fresh_copy(self.base, self.world, dict.fromkeys((*command.needs, *extra)))
-        (self.world / "run").mkdir(exist_ok=True)
+        for name in dict.fromkeys((*command.needs, *extra)):
+            copy_tree(self.base / name, self.world / name)
+        (self.world / "run").mkdir(parents=True, exist_ok=True)
         remove(self.scratch)
         self.scratch.mkdir(parents=True)
 
@@ -192,7 +198,7 @@ class Lab:
 
     def _measured(self, command: Command, key: str, *, old: bool) -> Reference:
         """Run the command undisturbed, unless an earlier run of the attacks did."""
-        path = self.folder / "references" / f"{key}, {self.worker}.json"
+        path = self.folder / "references" / f"{key}.json"
         if not path.exists():
             self.make_world(command, old=old)
             before = self.results(command)
