@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from benchmarks.reliability import warm
 from benchmarks.reliability.commands import WRITERS, Command
 from benchmarks.reliability.kills import judged_again, lost
-from benchmarks.reliability.lab import Lab
+from benchmarks.reliability.lab import Lab, can_mount
 from benchmarks.reliability.ledger import HELD, Outcome, one_line
 from benchmarks.reliability.world import remove
 
@@ -62,8 +62,9 @@ def _attack(lab: Lab, trial: str, size: Size) -> Iterator[Outcome]:
         yield Outcome(trial=trial, verdict=verdict, detail=f"{seen}; {detail}", group="full")
         disk.give_room()
         yield from judged_again(
-            lab, command, wanted, trial=f"{trial}, with room", seen=seen, group="then with room"
-        )
+            lab, command, wanted, trial=f"{trial}, with room", seen=seen, killed=ended.pid,
+            group="then with room",
+        )  # fmt: skip
 
 
 def _judged(ended: warm.Ended) -> tuple[str, str]:
@@ -100,7 +101,7 @@ def _needed_bytes(lab: Lab, command: Command) -> int:
 @contextmanager
 def _disk(lab: Lab, command: Command) -> "Iterator[_Tmpfs | _Limit]":
     """Yield a disk that holds the command's world."""
-    if os.geteuid():
+    if not can_mount():
         lab.make_world(command, old=True)
         yield _Limit(lab, command)
         return

@@ -22,6 +22,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -62,7 +63,7 @@ class Input:
 def run(lab: Lab) -> None:
     """Read the inputs of every target; parts of what earlier runs did are not repeated."""
     total = INPUTS_SMALL if lab.small else INPUTS
-    lab.each("fuzz", list(_chunks(total)), _attack)
+    lab.each("fuzz", list(_chunks(total)), _attack, worlds=False)
 
 
 def main(
@@ -78,7 +79,7 @@ def main(
     """
     out.mkdir(parents=True, exist_ok=True)
     lab = Lab(folder=out.resolve(), jobs=jobs)
-    lab.each("fuzz", [*_regressions(), *_chunks(count)], _attack)
+    lab.each("fuzz", [*_regressions(), *_chunks(count)], _attack, worlds=False)
     outcomes = lab.ledger("fuzz").outcomes()
     faults = [outcome for outcome in outcomes if outcome.verdict != HELD]
     print(f"{sum(o.count for o in outcomes):,} inputs, {sum(o.count for o in faults):,} findings")
@@ -117,9 +118,9 @@ def _attack(lab: Lab, trial: str, chunk: Chunk | Path) -> Iterator[Outcome]:
         if isinstance(chunk, Path):
             target = TARGETS[chunk.parts[-3]]
             given = [Input(file=chunk.name, content=chunk.read_bytes())]
-            yield from _read_all(lab, trial, target, work, given)
+            yield from read_all(lab, trial, target, work, given)
         else:
-            yield from _read_all(lab, trial, chunk.target, work, range(chunk.start, chunk.stop))
+            yield from read_all(lab, trial, chunk.target, work, range(chunk.start, chunk.stop))
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -129,7 +130,7 @@ def _quick_folder(lab: Lab) -> Path:
     return shared if os.access(shared, os.W_OK) else lab.folder
 
 
-def _read_all(
+def read_all(
     lab: Lab, trial: str, target: Target, work: Path, inputs: list[Input] | range
 ) -> Iterator[Outcome]:
     """Read all inputs in forks; one that ends or hangs is followed by another."""
@@ -169,6 +170,8 @@ def _seeds(lab: Lab, target: Target, folder: Path) -> dict[str, bytes]:
     """Make the undamaged files, and return them by their paths."""
     base = lab.base if (lab.base / "complete").exists() else None
     target.make(folder, base)
+    with suppress(Exception):  # libraries are imported here, where no fork waits for them
+        target.read(folder)
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))

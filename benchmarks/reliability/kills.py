@@ -27,15 +27,25 @@ def run(lab: Lab) -> None:
 
 
 def judged_again(
-    lab: Lab, command: Command, wanted: Reference, *, trial: str, seen: str, group: str = ""
-) -> Iterator[Outcome]:
-    """Run the command again and yield whether result, strays and end are those of `wanted`."""
-    memory = shared_memory()
+    lab: Lab, command: Command, wanted: Reference, *, trial: str, seen: str, killed: int,
+    group: str = "",
+) -> Iterator[Outcome]:  # fmt: skip
+    """Run the command again and yield whether result, strays and end are those of `wanted`.
+
+    Args:
+        lab: The world after an attack.
+        command: The command that was attacked.
+        wanted: What it does undisturbed.
+        trial: The name of the trial.
+        seen: What was done, for people.
+        killed: The process that was attacked.
+        group: See `Outcome`.
+    """
     ended = lab.run(command)
     left = sorted(names_in(lab.world) - wanted.names)
     temporary = sorted(names_in(lab.scratch))
     result = difference(visible(lab, command), wanted.after[command.out])
-    extra = sorted(shared_memory() - memory)
+    extra = shared_memory((killed, ended.pid))
     verdict, detail = HELD, seen
     if fault := ended.fault or ("refuses to go on" if ended.status else ""):
         verdict, detail = f"again: {fault}", f"{seen}; {one_line(ended.err)}"
@@ -77,7 +87,7 @@ def _attack(lab: Lab, trial: str, number: int) -> Iterator[Outcome]:
     if neither := lost(lab, command, wanted):
         yield Outcome(trial=f"{trial}, result", verdict="neither old nor new", detail=f"{seen}; {neither}")
     try:
-        yield from judged_again(lab, command, wanted, trial=trial, seen=seen)
+        yield from judged_again(lab, command, wanted, trial=trial, seen=seen, killed=running.pid)
     finally:
         warm.end_session(running)
 

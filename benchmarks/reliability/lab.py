@@ -1,12 +1,13 @@
 """Where attacks take place: the base, worlds that are copied from it, and trials on both cores."""
 
+import ctypes
 import json
 import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from benchmarks.reliability.world import (
     names_in,
     remove,
     tree_of,
+    without_records,
 )
 
 DRAWING = (
@@ -30,6 +32,8 @@ DRAWING = (
     "--test-fields-per-identity 1 --size-px 64"
 )
 LEFT_OUT_TRAIN, LEFT_OUT_TEST = 4, 3
+CLONE_NEWNS = 0x20000  # of linux/sched.h
+CAP_SYS_ADMIN = 21  # of linux/capability.h
 Trial = TypeVar("Trial")
 
 
@@ -91,8 +95,12 @@ class Lab:
 
     @property
     def world(self) -> Path:
-        """The folder in which this worker's trials take place."""
-        return self.folder / "worlds" / str(self.worker)
+        """The folder in which trials take place.
+
+        It has one path for all workers, as results may hold paths. Each worker has its own file
+        system there, see `own_world`.
+        """
+        return self.folder / "world" / "w"
 
     @property
     def logs(self) -> Path:
@@ -116,6 +124,18 @@ class Lab:
     def random(self, *names: object) -> random.Random:
         """Return random numbers that depend on the names alone."""
         return random.Random(" ".join(map(str, names)))
+
+    def own_world(self) -> None:
+        """Give this process a world of its own, below a mount that other processes do not see."""
+        if not can_mount():
+            return
+        own = self.folder / "worlds" / str(self.worker)
+        own.mkdir(parents=True, exist_ok=True)
+        self.world.parent.mkdir(exist_ok=True)
+        if ctypes.CDLL(None).unshare(CLONE_NEWNS):
+            raise OSError("the kernel gives no mount namespace")
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        subprocess.run(["mount", "--bind", str(own), str(self.world.parent)], check=True)
 
     def make_world(self, command: Command, *, old: bool) -> None:
         """Make this worker's world anew, with what a command reads and perhaps an older result."""
@@ -150,25 +170,28 @@ class Lab:
     def results(self, command: Command) -> dict[str, Tree]:
         """Return what the world holds of the results of a command, by their paths."""
         return {
-            name: tree_of(self.world / name)
+            name: without_records(tree_of(self.world / name))
             for name in dict.fromkeys((*command.results, command.out))
         }
 
     def each(self, part: str, trials: Iterable[tuple[str, Trial]],
-             attack: Callable[["Lab", str, Trial], Iterable[Outcome]]) -> None:  # fmt: skip
+             attack: Callable[["Lab", str, Trial], Iterable[Outcome]], *,
+             worlds: bool = True) -> None:  # fmt: skip
         """Make the trials that have no outcome yet, on several cores.
 
         Args:
             part: The name of the part, whose ledger is written.
             trials: The name of each trial, and what the attack needs.
             attack: A function that makes a trial and yields its outcomes.
+            worlds: Whether trials take place in the world, of which each process has its own.
         """
         ledger, done = self.ledger(part), self.ledger(part).done()
         waiting = [(name, trial) for name, trial in trials if name not in done]
+        jobs = min(self.jobs if can_mount() or not worlds else 1, len(waiting))
         children = [
             pid
-            for worker in range(min(self.jobs, len(waiting)))
-            if (pid := self._fork(worker, waiting, attack, ledger))
+            for worker in range(jobs)
+            if (pid := self._fork(worker, waiting[worker::jobs], attack, ledger, worlds))
         ]
         try:
             for pid in children:
@@ -178,13 +201,15 @@ class Lab:
                 os.kill(pid, signal.SIGTERM)
             raise
 
-    def _fork(self, worker: int, waiting, attack, ledger: Ledger) -> int:  # type: ignore[no-untyped-def]
+    def _fork(self, worker: int, waiting, attack, ledger: Ledger, worlds: bool) -> int:  # type: ignore[no-untyped-def]
         sys.stdout.flush()
         if pid := os.fork():
             return pid
         try:
             own = Lab(folder=self.folder, small=self.small, jobs=self.jobs, worker=worker)
-            for name, trial in waiting[worker :: self.jobs]:
+            if worlds:
+                own.own_world()
+            for name, trial in waiting:
                 try:
                     for outcome in attack(own, name, trial):
                         ledger.add(outcome)
@@ -219,6 +244,15 @@ class Lab:
             )
         said = json.loads(path.read_text())
         return Reference(**{**said, "names": frozenset(said["names"])})
+
+
+def can_mount() -> bool:
+    """Return whether this process may mount file systems, which root in a container may not."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return False
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return bool(int(lines["CapEff"], 16) >> CAP_SYS_ADMIN & 1)
 
 
 def make_base(lab: Lab) -> None:

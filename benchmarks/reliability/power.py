@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.reliability import shim, warm
 from benchmarks.reliability.commands import Command, named
 from benchmarks.reliability.kills import judged_again, lost
-from benchmarks.reliability.lab import Lab, Reference
+from benchmarks.reliability.lab import Lab, Reference, can_mount
 from benchmarks.reliability.ledger import Outcome
 from benchmarks.reliability.world import remove
 
@@ -39,7 +39,7 @@ def run(lab: Lab) -> None:
     for name in NAMES:
         lab.reference(named(name), old=True)
     cuts = CUTS_SMALL if lab.small else CUTS
-    if os.geteuid() or not shutil.which("mkfs.ext4"):
+    if not can_mount() or not shutil.which("mkfs.ext4"):
         lab.ledger("power").add(
             Outcome(trial="loop", verdict="not tried", detail="there is no root, or no mkfs.ext4",
                     group="ext4 on a loop device")
@@ -82,7 +82,7 @@ def _cut(lab: Lab, trial: str, number: int) -> Iterator[Outcome]:
         warm.end_session(running)
     with _mounted(copy, lab.world):
         yield from _judged(lab, command, wanted, trial, seen, "ext4 on a loop device",
-                           ended=after_end)  # fmt: skip
+                           ended=after_end, killed=running.pid)  # fmt: skip
     remove(image)
     remove(copy)
 
@@ -103,7 +103,8 @@ def _simulated(lab: Lab, trial: str, number: int) -> Iterator[Outcome]:
     emptied = _empty_unsynced(lab.world, log, before, began)
     where = "its end" if after_end else f"{moment:.1f} s"
     seen = f"{command.name}, after {where}; {emptied} files were not synced"
-    yield from _judged(lab, command, wanted, trial, seen, "simulated", ended=after_end)
+    yield from _judged(lab, command, wanted, trial, seen, "simulated", ended=after_end,
+                       killed=running.pid)  # fmt: skip
 
 
 def _moment(lab: Lab, kind: str, number: int) -> tuple[Command, bool, float]:
@@ -116,7 +117,8 @@ def _moment(lab: Lab, kind: str, number: int) -> tuple[Command, bool, float]:
 
 
 def _judged(
-    lab: Lab, command: Command, wanted: Reference, trial: str, seen: str, group: str, *, ended: bool
+    lab: Lab, command: Command, wanted: Reference, trial: str, seen: str, group: str, *,
+    ended: bool, killed: int,
 ) -> Iterator[Outcome]:
     """Yield whether a result that was reported is there, and whether the command goes on."""
     if ended and any(lab.results(command)[name] != wanted.after[name] for name in command.results):
@@ -128,7 +130,7 @@ def _judged(
             trial=f"{trial}, result", verdict="neither old nor new", detail=f"{seen}; {neither}",
             group=group,
         )  # fmt: skip
-    yield from judged_again(lab, command, wanted, trial=trial, seen=seen, group=group)
+    yield from judged_again(lab, command, wanted, trial=trial, seen=seen, killed=killed, group=group)
 
 
 def _empty_unsynced(world: Path, log: Path, before: set[int], began: int) -> int:

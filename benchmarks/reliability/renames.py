@@ -52,8 +52,7 @@ def _moments(lab: Lab, command: Command) -> Iterator[Moment]:
         if call.name != "unlink" or unlinks % EVERY_UNLINK == 1:
             calls.append(call)
     if lab.small:
-        renames = [call for call in calls if call.name == "rename"]
-        calls = lab.random("renames", command.name).sample(renames, min(SMALL, len(renames)))
+        calls = [call for call in calls if call.name == "rename"][-SMALL:]  # the whole result's
     yield from (Moment(command=command, call=c, when=w) for c in calls for w in ("before", "after"))
 
 
@@ -77,6 +76,6 @@ def _attack(lab: Lab, trial: str, moment: Moment) -> Iterator[Outcome]:
             trial=f"{trial}, result", verdict="neither old nor new", detail=f"{seen}; {neither}"
         )
     try:
-        yield from judged_again(lab, command, wanted, trial=trial, seen=seen)
+        yield from judged_again(lab, command, wanted, trial=trial, seen=seen, killed=running.pid)
     finally:
         warm.end_session(running)

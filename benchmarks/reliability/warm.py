@@ -28,6 +28,7 @@ class Ended:
     """How a command ended.
 
     Attributes:
+        pid: The process.
         status: The exit status, or the negative number of the signal that ended it.
         out: What it printed on standard output.
         err: What it printed on standard error.
@@ -35,6 +36,7 @@ class Ended:
         hung: Whether it was killed because it did not end within its limit.
     """
 
+    pid: int
     status: int
     out: str
     err: str
@@ -126,8 +128,9 @@ def finish(running: Running, *, limit_s: float = LIMIT_S, kill_after_s: float | 
         for name in ("out.txt", "err.txt")
     )
     return Ended(
-        status=status, out=out, err=err, seconds=time.monotonic() - running.began, hung=hung
-    )
+        pid=running.pid, status=status, out=out, err=err, hung=hung,
+        seconds=time.monotonic() - running.began,
+    )  # fmt: skip
 
 
 def end_session(running: Running) -> None:

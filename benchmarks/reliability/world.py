@@ -6,6 +6,7 @@ copies keep their times.
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -52,18 +53,30 @@ def tree_of(folder: Path) -> Tree:
     return found
 
 
+def without_records(tree: Tree) -> Tree:
+    """Return a tree without the records of trainings, whose names hold the time."""
+    return {name: said for name, said in tree.items() if "logs" not in Path(name).parts}
+
+
 def names_in(folder: Path) -> frozenset[str]:
-    """Return the relative paths of all files and folders below a folder."""
+    """Return the relative paths of all files and folders below a folder.
+
+    The records of trainings, whose names hold the time, and what every file system of the kind
+    ext4 has are left out.
+    """
     return frozenset(
         os.path.relpath(os.path.join(root, name), folder)
         for root, folders, files in os.walk(folder)
         for name in (*folders, *files)
+        if name != "lost+found" and not name.startswith("events.out.tfevents")
     )
 
 
-def shared_memory() -> frozenset[str]:
-    """Return the names of the files in shared memory."""
-    return frozenset(os.listdir(SHARED_MEMORY)) if SHARED_MEMORY.is_dir() else frozenset()
+def shared_memory(pids: Iterable[int]) -> list[str]:
+    """Return the names of the files in shared memory that name one of these processes."""
+    names = sorted(os.listdir(SHARED_MEMORY)) if SHARED_MEMORY.is_dir() else []
+    wanted = "|".join(map(str, pids)) or "none"
+    return [name for name in names if re.search(rf"(?<!\d)({wanted})(?!\d)", name)]
 
 
 def difference(found: Tree, wanted: Tree) -> str:
