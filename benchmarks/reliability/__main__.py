@@ -27,7 +27,9 @@ from benchmarks.side_by_side import about_machine
 
 def main(
     out: Annotated[Path, tyro.conf.arg(help="Folder of the base, the trials and the tables.")],
-    only: Annotated[str, tyro.conf.arg(help="Parts to run, separated by commas.")] = ",".join(PARTS),
+    only: Annotated[str, tyro.conf.arg(help="Parts to run, separated by commas.")] = ",".join(
+        PARTS
+    ),
     small: bool = False,
     jobs: int = os.cpu_count() or 1,
 ) -> None:

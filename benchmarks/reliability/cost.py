@@ -102,7 +102,9 @@ def _measured(
                 for words in _commands(data, own):
                     took = _run(code, out, words)
                     seconds.setdefault((words[0], start, code), []).append(took)
-                    print(f"{fields} fields, {own.name}, {start}: {words[0]} {took:.1f} s", flush=True)
+                    print(
+                        f"{fields} fields, {own.name}, {start}: {words[0]} {took:.1f} s", flush=True
+                    )
     for command, start in dict.fromkeys((command, start) for command, start, _ in seconds):
         yield Measurement(
             fields=fields, command=command, start=start,

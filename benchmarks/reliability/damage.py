@@ -118,7 +118,11 @@ def damaged_bytes(whole: bytes, kind: str, dice: random.Random) -> bytes:
     if kind.startswith("zero") and whole:
         length = min(int(kind.split()[1]), len(whole) - at)
         return whole[:at] + bytes(length) + whole[at + length :]
-    cuts = {"cut to nothing": 0, "cut in half": len(whole) // 2, "cut the last byte": len(whole) - 1}
+    cuts = {
+        "cut to nothing": 0,
+        "cut in half": len(whole) // 2,
+        "cut the last byte": len(whole) - 1,
+    }
     if kind in cuts:
         return whole[: max(0, cuts[kind])]
     return whole + dice.randbytes(16)

@@ -40,7 +40,10 @@ def run(lab: Lab) -> None:
     for command in WRITERS:
         lab.reference(command, old=True)
     trials = [
-        (f"{command.name}, size {step + 1} of {steps}", Size(command=command, step=step, steps=steps))
+        (
+            f"{command.name}, size {step + 1} of {steps}",
+            Size(command=command, step=step, steps=steps),
+        )
         for command in WRITERS
         for step in range(steps)
     ]

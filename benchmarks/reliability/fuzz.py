@@ -279,7 +279,13 @@ def _note(
     kept = work / f"{abs(hash(signature))}.bin"
     if not kept.exists():
         kept.write_bytes(_smaller(target, seeds, folder, one, signature))
-    line = {"verdict": verdict, "signature": signature, "text": text, "file": kept.name, "name": one.file}
+    line = {
+        "verdict": verdict,
+        "signature": signature,
+        "text": text,
+        "file": kept.name,
+        "name": one.file,
+    }
     with (work / "findings.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from benchmarks.reliability import warm
 from benchmarks.reliability.lab import Lab
-from benchmarks.reliability.ledger import HELD, Outcome, one_line
+from benchmarks.reliability.ledger import Outcome, one_line
 from benchmarks.reliability.world import copy_tree, remove
 
 MEMORY_BYTES = 6 << 30  # of addresses; an ordinary command needs about 4 GiB
@@ -28,25 +28,27 @@ SIDE_PX = 64
 IMAGES = 12
 ESCAPE = "\x1b]0;owned\x07\x1b[31m"
 NAMES = {
-    "brackets": "w[a1]", "closing bracket": "wt [/ko 0]", "bold": "[bold]x", "formula": "=cmd|' /C calc'!A0",
-    "plus": "+1+1", "at": "@SUM(A1)", "minus": "-2+3", "quote": 'a"b', "apostrophe": "it's",
-    "script": "<script>alert(1)<,script>", "image tag": "<img src=x onerror=alert(1)>",
-    "template": "{{7*7}}", "format": "{id:>9}", "percent": "%s%n%x", "ampersand": "a&b;c",
-    "semicolon": "a;b", "comma": "a,b", "newline": "a\nb", "tab": "a\tb", "carriage return": "a\rb",
-    "escape": f"a{ESCAPE}b", "bell": "a\x07b", "C1 control": "a\x9b31mb", "bidi": "a\u202egpj.b",
-    "zero width": "a\u200bb", "decomposed": unicodedata.normalize("NFD", "Zürich"),
-    "emoji": "\U0001f9ec" * 3, "space": " a ", "dots": "a..b", "dot first": ".hidden",
-    "dash first": "--help", "tilde": "~root", "dollar": "$HOME", "backtick": "`id`", "star": "a*?",
-    "backslash": "a\\b", "long": "x" * 240, "device": "CON", "null word": "null", "nan": "nan",
-    "number": "007", "exponent": "1e5", "boolean": "True", "date": "2018-11-01",
+    "brackets": "w[a1]", "closing bracket": "wt [/ko 0]", "bold": "[bold]x",
+    "formula": "=cmd|' /C calc'!A0", "plus": "+1+1", "at": "@SUM(A1)", "minus": "-2+3",
+    "quote": 'a"b', "apostrophe": "it's", "script": "<script>alert(1)<,script>",
+    "image tag": "<img src=x onerror=alert(1)>", "template": "{{7*7}}", "format": "{id:>9}",
+    "percent": "%s%n%x", "ampersand": "a&b;c", "semicolon": "a;b", "comma": "a,b",
+    "newline": "a\nb", "tab": "a\tb", "carriage return": "a\rb", "escape": f"a{ESCAPE}b",
+    "bell": "a\x07b", "C1 control": "a\x9b31mb", "bidi": "a\u202egpj.b", "zero width": "a\u200bb",
+    "decomposed": unicodedata.normalize("NFD", "Zürich"), "emoji": "\U0001f9ec" * 3,
+    "space": " a ", "dots": "a..b", "dot first": ".hidden", "dash first": "--help",
+    "tilde": "~root", "dollar": "$HOME", "backtick": "`id`", "star": "a*?", "backslash": "a\\b",
+    "long": "x" * 240, "device": "CON", "null word": "null", "nan": "nan", "number": "007",
+    "exponent": "1e5", "boolean": "True", "date": "2018-11-01",
     "not UTF-8": os.fsdecode(b"a\xff\xfeb"), "latin": os.fsdecode(b"caf\xe9"),
 }  # fmt: skip
 PATTERNS = {
     "width": "{id:>1000000000}.png", "precision": "{id:.3}.png", "attribute": "{id.__class__}.png",
-    "index": "{id[0]}.png", "conversion": "{id!r}.png", "nested": "{id:{id}}.png", "absolute": "/etc/{id}.png",
-    "above": "../{id}.png", "no id": "x.png", "twice": "{id}{id}.png", "unknown": "{id}_{other}.png",
-    "open brace": "{id", "close brace": "id}.png", "empty": "", "star": "{id}*.png",
-    "newline": "{id}\\n.png", "globals": "{id.__init__.__globals__}.png", "long": "{id}" + "y" * 300 + ".png",
+    "index": "{id[0]}.png", "conversion": "{id!r}.png", "nested": "{id:{id}}.png",
+    "absolute": "/etc/{id}.png", "above": "../{id}.png", "no id": "x.png", "twice": "{id}{id}.png",
+    "unknown": "{id}_{other}.png", "open brace": "{id", "close brace": "id}.png", "empty": "",
+    "star": "{id}*.png", "newline": "{id}\\n.png", "globals": "{id.__init__.__globals__}.png",
+    "long": "{id}" + "y" * 300 + ".png",
 }  # fmt: skip
 
 
@@ -100,7 +102,9 @@ def _attack(lab: Lab, trial: str, hostile: Input) -> Iterator[Outcome]:
     lab.scratch.mkdir(parents=True)
     (lab.world / "data").mkdir(parents=True)
     for run_folder in ("run", "run/found"):
-        copy_tree(lab.base / run_folder / "store/runtimes", lab.world / run_folder / "store/runtimes")
+        copy_tree(
+            lab.base / run_folder / "store/runtimes", lab.world / run_folder / "store/runtimes"
+        )
     try:
         hostile.make(lab.world / "data")
     except OSError as error:
@@ -263,7 +267,10 @@ def _bomb(side: int) -> Callable[[Path], None]:
 
 
 def _bytes(content: bytes) -> Callable[[Path], None]:
-    return lambda file: file.write_bytes(content) and None
+    def write(file: Path) -> None:
+        file.write_bytes(content)
+
+    return write
 
 
 def _tiff(width: int, height: int) -> bytes:
@@ -271,7 +278,14 @@ def _tiff(width: int, height: int) -> bytes:
     entries = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1),
                (273, 4, 8), (277, 3, 1), (278, 4, height), (279, 4, 16)]  # fmt: skip
     body = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
-    return b"II*\0" + struct.pack("<I", 24) + bytes(16) + struct.pack("<H", len(entries)) + body + bytes(4)
+    return (
+        b"II*\0"
+        + struct.pack("<I", 24)
+        + bytes(16)
+        + struct.pack("<H", len(entries))
+        + body
+        + bytes(4)
+    )
 
 
 def _loop_tiff() -> bytes:
@@ -302,5 +316,5 @@ IMAGE_FILES: dict[str, Callable[[Path], None]] = {
     "link to a device": lambda file: file.symlink_to("/dev/zero"),
     "link out of the folder": lambda file: file.symlink_to("/etc/passwd"),
     "folder": lambda file: file.mkdir(),
-    "not readable": lambda file: (file.write_bytes(b"x"), file.chmod(0))[1],
+    "not readable": lambda file: file.touch(mode=0),
 }  # fmt: skip

@@ -85,7 +85,9 @@ def _attack(lab: Lab, trial: str, number: int) -> Iterator[Outcome]:
     ended = _killed(running, moment, whole=whole)
     seen = f"{command.name} killed after {moment:.2f} s ({ended.status})"
     if neither := lost(lab, command, wanted):
-        yield Outcome(trial=f"{trial}, result", verdict="neither old nor new", detail=f"{seen}; {neither}")
+        yield Outcome(
+            trial=f"{trial}, result", verdict="neither old nor new", detail=f"{seen}; {neither}"
+        )
     try:
         yield from judged_again(lab, command, wanted, trial=trial, seen=seen, killed=running.pid)
     finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks.reliability import warm
-from benchmarks.reliability.commands import BASE, STORE, Command
+from benchmarks.reliability.commands import BASE, Command
 from benchmarks.reliability.ledger import Ledger, Outcome, one_line
 from benchmarks.reliability.world import (
     Tree,

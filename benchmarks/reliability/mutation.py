@@ -7,11 +7,12 @@ import zlib
 from collections.abc import Callable, Sequence
 
 WORDS = (
-    b"", b"nan", b"NaN", b"null", b"true", b"-1", b"0", b"1e999", b"-1e999", b"9" * 30, b"0x10", b"\x00",
-    b"\xff", b"\xef\xbb\xbf", b"caf\xe9", b"\xed\xa0\x80", b'"', b'""', b"'", b",", b";", b"\t", b"\r",
-    b"\n", b"[]", b"{}", b"[[[[[[[[", b"[" * 2000, b'{"a":' * 500, b"{id}", b"{channel}", b"{0}", b"{", b"../x",
-    b"/etc/passwd", b"Infinity", b"1_000", b"\xd9\xa1", b"\\u0000", b"\\ud800", b"x" * 5000, b"1.5", b"28", b"-",
-    b"2018-11-01", b"=cmd", b"[/b]", b"\x1b[31m",
+    b"", b"nan", b"NaN", b"null", b"true", b"-1", b"0", b"1e999", b"-1e999", b"9" * 30, b"0x10",
+    b"\x00", b"\xff", b"\xef\xbb\xbf", b"caf\xe9", b"\xed\xa0\x80", b'"', b'""', b"'", b",", b";",
+    b"\t", b"\r", b"\n", b"[]", b"{}", b"[[[[[[[[", b"[" * 2000, b'{"a":' * 500, b"{id}",
+    b"{channel}", b"{0}", b"{", b"../x", b"/etc/passwd", b"Infinity", b"1_000", b"\xd9\xa1",
+    b"\\u0000", b"\\ud800", b"x" * 5000, b"1.5", b"28", b"-", b"2018-11-01", b"=cmd", b"[/b]",
+    b"\x1b[31m",
 )  # fmt: skip
 TOKEN = re.compile(rb'"[^"\n]*"|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|[A-Za-z_]\w*|[\[\]{},:=\n]')
 TEXTS = (".csv", ".json", ".toml", ".xml")

@@ -17,7 +17,9 @@ class Part:
     @property
     def run(self) -> Callable[[Lab], None]:
         """The function that makes its trials."""
-        run: Callable[[Lab], None] = importlib.import_module(f"benchmarks.reliability.{self.module}").run
+        run: Callable[[Lab], None] = importlib.import_module(
+            f"benchmarks.reliability.{self.module}"
+        ).run
         return run
 
 

@@ -117,8 +117,15 @@ def _moment(lab: Lab, kind: str, number: int) -> tuple[Command, bool, float]:
 
 
 def _judged(
-    lab: Lab, command: Command, wanted: Reference, trial: str, seen: str, group: str, *,
-    ended: bool, killed: int,
+    lab: Lab,
+    command: Command,
+    wanted: Reference,
+    trial: str,
+    seen: str,
+    group: str,
+    *,
+    ended: bool,
+    killed: int,
 ) -> Iterator[Outcome]:
     """Yield whether a result that was reported is there, and whether the command goes on."""
     if ended and any(lab.results(command)[name] != wanted.after[name] for name in command.results):
@@ -130,7 +137,9 @@ def _judged(
             trial=f"{trial}, result", verdict="neither old nor new", detail=f"{seen}; {neither}",
             group=group,
         )  # fmt: skip
-    yield from judged_again(lab, command, wanted, trial=trial, seen=seen, killed=killed, group=group)
+    yield from judged_again(
+        lab, command, wanted, trial=trial, seen=seen, killed=killed, group=group
+    )
 
 
 def _empty_unsynced(world: Path, log: Path, before: set[int], began: int) -> int:
@@ -169,7 +178,9 @@ def _mounted(image: Path, folder: Path) -> Iterator[None]:
         yield
     finally:
         for _ in range(COPIES):
-            if not subprocess.run(["umount", str(folder)], check=False, capture_output=True).returncode:
+            if not subprocess.run(
+                ["umount", str(folder)], check=False, capture_output=True
+            ).returncode:
                 break
             time.sleep(0.2)
         else:

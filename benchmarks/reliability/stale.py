@@ -20,7 +20,10 @@ from benchmarks.reliability.world import copy_tree, difference, remove, tree_of
 
 FIXED_TIME = (315619200, 315619200)  # 1980, as archives with fixed times have
 INDEX = "build-index --data data --embedder frozen --out run/index"
-LEAKS = f"find-leaks --data data --index run/index --out run/leaks --accept-unproven-copies {CALIBRATION}"
+LEAKS = (
+    "find-leaks --data data --index run/index --out run/leaks --accept-unproven-copies "
+    f"{CALIBRATION}"
+)
 CLASSIFIER = "train-classifier smoke --epochs 1 --data data --out run/classifier"
 SUBMISSION = (
     "make-submission --data data --leaks run/leaks --classifier run/classifier --out run/submission"

@@ -165,7 +165,9 @@ def _make_index(folder: Path, base: Path | None) -> None:
         )
         for n, i in enumerate(IDS)
     )
-    save_index(folder, embeddings, Manifest(spec=SPEC, rows=rows), data=Path("data"), image_size_px=8)
+    save_index(
+        folder, embeddings, Manifest(spec=SPEC, rows=rows), data=Path("data"), image_size_px=8
+    )
 
 
 def _make_classifier(folder: Path, base: Path | None) -> None:

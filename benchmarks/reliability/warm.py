@@ -63,7 +63,7 @@ class Ended:
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """A command that was started: its process, which leads a session, and the files it prints to."""
+    """A command that was started: its process, which leads a session, and its output."""
 
     pid: int
     logs: Path
@@ -106,7 +106,9 @@ def start(
     return Running(pid=pid, logs=logs, began=time.monotonic())
 
 
-def finish(running: Running, *, limit_s: float = LIMIT_S, kill_after_s: float | None = None) -> Ended:
+def finish(
+    running: Running, *, limit_s: float = LIMIT_S, kill_after_s: float | None = None
+) -> Ended:
     """Wait for a command, or kill it at a moment after its start, and return how it ended.
 
     Its other processes are left alone; `end_session` ends them.
