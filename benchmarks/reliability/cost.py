@@ -90,9 +90,10 @@ def _measured(
     data = out / f"data{fields}"
     if not data.exists():
         identities = str(fields // FIELDS_OF_IDENTITY)
-        _run(after, out, ["draw-atlas", "--out", str(data), "--identities", identities,
-                          "--novel-identities", str(fields // 12), "--copies", str(fields // 12),
-                          "--test-fields-per-identity", "1", "--size-px", str(size_px)])  # fmt: skip
+        words = ["draw-atlas", "--out", str(data), "--identities", identities, "--size-px"]
+        words += [str(size_px), "--test-fields-per-identity", "1"]
+        words += ["--novel-identities", str(fields // 12), "--copies", str(fields // 12)]
+        _run(after, out, words)
     seconds: dict[tuple[str, str, Path], list[float]] = {}
     for number in range(rounds):
         for code in (before, after) if number % 2 == 0 else (after, before):
@@ -102,9 +103,8 @@ def _measured(
                 for words in _commands(data, own):
                     took = _run(code, out, words)
                     seconds.setdefault((words[0], start, code), []).append(took)
-                    print(
-                        f"{fields} fields, {own.name}, {start}: {words[0]} {took:.1f} s", flush=True
-                    )
+                    said = f"{fields} fields, {own.name}, {start}: {words[0]}"
+                    print(f"{said} {took:.1f} s", flush=True)
     for command, start in dict.fromkeys((command, start) for command, start, _ in seconds):
         yield Measurement(
             fields=fields, command=command, start=start,

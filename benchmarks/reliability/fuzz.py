@@ -29,18 +29,16 @@ from typing import Annotated
 
 import tyro
 
+from benchmarks.reliability.findings import FINDINGS_FILE, Input, finding, kept, note
 from benchmarks.reliability.lab import Lab
 from benchmarks.reliability.ledger import HELD, Outcome
 from benchmarks.reliability.mutation import mutated
-from benchmarks.reliability.targets import CORPUS, TARGETS, Target, reads
-from benchmarks.reliability.world import remove
+from benchmarks.reliability.targets import CORPUS, TARGETS, Target
 
 INPUTS, INPUTS_SMALL, CHUNK = 250_000, 6_000, 2_500
 HANG_S = 20.0
 POLL_S = 0.02
 MEMORY_BYTES = 8 << 30
-MINIMISED_TRIES = 150
-PACKAGES = ("/atlas/", "/index/", "/classify/", "/retrieval/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +48,6 @@ class Chunk:
     target: Target
     start: int
     stop: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Input:
-    """A folder with one changed file: the name of the file, and its bytes."""
-
-    file: str
-    content: bytes
 
 
 def run(lab: Lab) -> None:
@@ -135,7 +125,7 @@ def read_all(
 ) -> Iterator[Outcome]:
     """Read all inputs in forks; one that ends or hangs is followed by another."""
     seeds = _seeds(lab, target, work / "seeds")
-    progress, found = work / "progress", work / "findings.jsonl"
+    progress, found = work / "progress", work / FINDINGS_FILE
     progress.write_bytes(bytes(8))
     at, crashes = 0, []
     while at < len(inputs):
@@ -152,12 +142,12 @@ def read_all(
         key = (said["verdict"], said["signature"])
         counts[key] += 1
         content = (work / said["file"]).read_bytes()
-        examples.setdefault(key, _kept(lab, target, key, said["name"], content, said["text"]))
+        examples.setdefault(key, kept(lab.folder, target, key, said["name"], content, said["text"]))
     for position, status in crashes:
         one = _input(target, seeds, inputs, position)
         key = (str(status), one.file)
         counts[key] += 1
-        examples.setdefault(key, _kept(lab, target, key, one.file, one.content, str(status)))
+        examples.setdefault(key, kept(lab.folder, target, key, one.file, one.content, str(status)))
     for key, count in counts.items():
         yield Outcome(
             trial=f"{trial}: {key[1]}", verdict=key[0], group=target.name, count=count,
@@ -223,104 +213,13 @@ def _read_in_fork(
         for at in range(start, len(inputs)):
             shown[:] = struct.pack("<q", at)
             one = _input(target, seeds, inputs, at)
-            if said := _finding(target, seeds, folder, one):
-                _note(work, target, seeds, folder, one, said)
+            if said := finding(target, seeds, folder, one):
+                note(work, target, seeds, folder, one, said)
         status = 0
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(status)
-
-
-def _finding(
-    target: Target, seeds: dict[str, bytes], folder: Path, one: Input
-) -> tuple[str, str, str] | None:
-    """Return the verdict, signature and traceback of an input, or None if it is read as it may."""
-    remove(folder)
-    folder.mkdir()
-    for name, content in _files(target, seeds, one):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    try:
-        reads(target, folder)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:
-        verdict = "other rows" if isinstance(error, AssertionError) else "traceback"
-        return verdict, _signature(error), traceback.format_exc()
-    return None
-
-
-def _files(target: Target, seeds: dict[str, bytes], one: Input) -> list[tuple[str, bytes]]:
-    own = {} if target.alone else seeds
-    return list({**own, one.file: one.content}.items())
-
-
-def _signature(error: BaseException) -> str:
-    """Return the type of an error and the last frame in this project."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [
-        frame
-        for frame in frames
-        if any(name in frame.filename for name in PACKAGES)
-        and "site-packages" not in frame.filename
-    ]
-    last = (own or list(frames))[-1]
-    return f"{type(error).__name__} in {Path(last.filename).name}, {last.name}"
-
-
-def _note(
-    work: Path, target: Target, seeds: dict[str, bytes], folder: Path, one: Input,
-    said: tuple[str, str, str],
-) -> None:  # fmt: skip
-    """Keep a finding, the first of its signature in a smaller form."""
-    verdict, signature, text = said
-    kept = work / f"{abs(hash(signature))}.bin"
-    if not kept.exists():
-        kept.write_bytes(_smaller(target, seeds, folder, one, signature))
-    line = {
-        "verdict": verdict,
-        "signature": signature,
-        "text": text,
-        "file": kept.name,
-        "name": one.file,
-    }
-    with (work / "findings.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")
-
-
-def _smaller(
-    target: Target, seeds: dict[str, bytes], folder: Path, one: Input, signature: str
-) -> bytes:
-    """Return a shorter file with the same finding: blocks are left out as long as it stays."""
-    content, size, tries = one.content, len(one.content) // 2, 0
-    while size and tries < MINIMISED_TRIES:
-        at = 0
-        while at < len(content) and tries < MINIMISED_TRIES:
-            tries += 1
-            shorter = content[:at] + content[at + size :]
-            found = _finding(target, seeds, folder, Input(file=one.file, content=shorter))
-            if found and found[1] == signature:
-                content = shorter
-            else:
-                at += size
-        size //= 2
-    return content
-
-
-def _kept(
-    lab: Lab, target: Target, key: tuple[str, str], name: str, content: bytes, text: str
-) -> Path:
-    """Write a finding to the folder of findings, unless one of its kind is there."""
-    kind = "".join(c if c.isalnum() else "_" for c in f"{key[0]}_{key[1]}")
-    folder = lab.folder / "findings" / target.name / kind
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / Path(name).name
-    if not path.exists():
-        path.write_bytes(content)
-        (folder / "traceback.txt").write_text(f"file: {name}\n{text}\n")
-    return path
 
 
 if __name__ == "__main__":
