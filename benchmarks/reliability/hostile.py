@@ -27,7 +27,7 @@ IMAGES = 12
 ESCAPE = "\x1b]0;owned\x07\x1b[31m"
 NAMES = {
     "brackets": "w[a1]", "closing bracket": "wt [/ko 0]", "bold": "[bold]x",
-    "formula": "=cmd|' /C calc'!A0", "plus": "+1+1", "at": "@SUM(A1)", "minus": "-2+3",
+    "formula": "=cmd|' -C calc'!A0", "plus": "+1+1", "at": "@SUM(A1)", "minus": "-2+3",
     "quote": 'a"b', "apostrophe": "it's", "script": "<script>alert(1)<,script>",
     "image tag": "<img src=x onerror=alert(1)>", "template": "{{7*7}}", "format": "{id:>9}",
     "percent": "%s%n%x", "ampersand": "a&b;c", "semicolon": "a;b", "comma": "a,b",
@@ -80,6 +80,7 @@ def run(lab: Lab) -> None:
     inputs = dict(_inputs())
     if lab.small:
         inputs = {name: said for n, (name, said) in enumerate(inputs.items()) if n % 6 == 0}
+    _export_networks(lab)
     lab.each("hostile", list(inputs.items()), _attack)
 
 
@@ -94,15 +95,30 @@ def _inputs() -> Iterator[tuple[str, Input]]:
         yield f"image of a table: {name}", Input(make=_in_place(make), commands=TABLES[:2])
 
 
+def _export_networks(lab: Lab) -> None:
+    """Run the commands on harmless inputs, and keep the networks that they export."""
+    kept = lab.folder / "exported"
+    if kept.exists():
+        return
+    for make, commands in ((_table_of("a"), TABLES), (_pictures_named("a"), (FIND,))):
+        remove(lab.world)
+        (lab.world / "data").mkdir(parents=True)
+        lab.scratch.mkdir(parents=True, exist_ok=True)
+        make(lab.world / "data")
+        for words in commands:
+            lab.run_words(list(words))
+        for run_folder in ("run", "run/found"):
+            runtimes = f"{run_folder}/store/runtimes"
+            if (lab.world / runtimes).exists():
+                copy_tree(lab.world / runtimes, kept / runtimes)
+
+
 def _attack(lab: Lab, trial: str, hostile: Input) -> Iterator[Outcome]:
     remove(lab.world)
     remove(lab.scratch)
     lab.scratch.mkdir(parents=True)
+    copy_tree(lab.folder / "exported", lab.world)
     (lab.world / "data").mkdir(parents=True)
-    for run_folder in ("run", "run/found"):
-        copy_tree(
-            lab.base / run_folder / "store/runtimes", lab.world / run_folder / "store/runtimes"
-        )
     try:
         hostile.make(lab.world / "data")
     except OSError as error:
