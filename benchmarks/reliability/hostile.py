@@ -21,7 +21,8 @@ from benchmarks.reliability.lab import Lab
 from benchmarks.reliability.ledger import Outcome, one_line
 from benchmarks.reliability.world import copy_tree, remove
 
-MEMORY_BYTES = 6 << 30  # of addresses; an ordinary command needs about 4 GiB
+MEMORY_BYTES = 3 << 30  # an ordinary command needs about 1 GiB
+LARGEST_BYTES = 64 << 30  # of addresses, so that a bomb does not end other processes
 LIMIT_S = 90.0
 IMAGES = 12
 ESCAPE = "\x1b]0;owned\x07\x1b[31m"
@@ -139,13 +140,15 @@ def _attack(lab: Lab, trial: str, hostile: Input) -> Iterator[Outcome]:
 
 
 def _bounded() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (LARGEST_BYTES, LARGEST_BYTES))
 
 
 def _fault(ended: warm.Ended, run_folder: Path, text: str) -> str:
     """Return what no input may cause, or ""."""
     if ended.fault:
         return ended.fault
+    if ended.peak_bytes > MEMORY_BYTES:
+        return f"more than {MEMORY_BYTES >> 30} GiB of memory"
     if ended.status and "error:" not in ended.err:
         return "no error line"
     shown = ended.out + ended.err
@@ -161,9 +164,13 @@ def _fault(ended: warm.Ended, run_folder: Path, text: str) -> str:
 
 
 def _is_formula(run_folder: Path, text: str) -> bool:
-    """Return whether a table of the run has a cell that a spreadsheet would compute."""
+    """Return whether a table that people open has a cell that a spreadsheet would compute."""
     cell = re.compile(r'(^|,)"?' + re.escape(text[:4]), re.MULTILINE)
-    tables = (path for path in run_folder.rglob("*.csv") if "data" not in path.parts[-3:])
+    tables = (
+        path
+        for path in run_folder.rglob("*.csv")
+        if not set(path.relative_to(run_folder).parts) & {"data", "store", "index"}
+    )
     return any(cell.search(path.read_text(errors="replace")) for path in tables)
 
 

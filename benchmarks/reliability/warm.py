@@ -34,6 +34,7 @@ class Ended:
         err: What it printed on standard error.
         seconds: How long it ran.
         hung: Whether it was killed because it did not end within its limit.
+        peak_bytes: The most memory that the process held.
     """
 
     pid: int
@@ -42,6 +43,7 @@ class Ended:
     err: str
     seconds: float
     hung: bool = False
+    peak_bytes: int = 0
 
     @property
     def last_line(self) -> str:
@@ -116,7 +118,7 @@ def finish(
     limit = limit_s if kill_after_s is None else kill_after_s
     status, hung = None, False
     while status is None:
-        pid, code = os.waitpid(running.pid, os.WNOHANG)
+        pid, code, usage = os.wait4(running.pid, os.WNOHANG)
         if pid:
             status = os.waitstatus_to_exitcode(code)
         elif time.monotonic() - running.began > limit:
@@ -131,7 +133,7 @@ def finish(
     )
     return Ended(
         pid=running.pid, status=status, out=out, err=err, hung=hung,
-        seconds=time.monotonic() - running.began,
+        seconds=time.monotonic() - running.began, peak_bytes=usage.ru_maxrss * 1024,
     )  # fmt: skip
 
 
