@@ -213,6 +213,8 @@ def _judged(
     name = Path(damage.file).name
     if name not in ended.err and str(Path(damage.file).parent) not in ended.err:
         return "file not named", said
+    if damage.reader is CHECK:  # it lists the problems of a table, which may be anybody's
+        return HELD, f"refused: {said}"
     return _remade(lab, damage, ended, out, after)
 
 
