@@ -19,7 +19,8 @@ from typing import Annotated
 import tyro
 
 from benchmarks.reliability import shim
-from benchmarks.reliability.lab import Lab, make_base
+from benchmarks.reliability.base import make_base
+from benchmarks.reliability.lab import Lab
 from benchmarks.reliability.ledger import HELD, markdown
 from benchmarks.reliability.parts import PARTS, WITHOUT_BASE
 from benchmarks.side_by_side import about_machine
