@@ -248,21 +248,22 @@ def _remade(
     said = one_line(ended.err)
     words = re.findall(r"atlas ([a-z]+(?:-[a-z]+)*)", ended.err)
     advised = [word for word in words if word.replace("-", "_") in COMMANDS]
-    removes = bool(re.search(r"\b(remove|delete)\b", ended.err))
+    removes = re.search(r"\b(?:remove|delete) +(\S+?)(?:[;,.]? |[;,.]?$)", ended.err, re.MULTILINE)
     if not advised and not removes:
         return "no advice", said
     known = lab.folder / "fixes" / re.sub(r"\W", "_", f"{damage.file} {advised[:1]}")
     if known.exists():
         return HELD, f"refused: {said}"
-    if removes:
-        remove(lab.world / damage.file)
+    if removes and lab.world in (lab.world / removes[1]).parents:
+        remove(lab.world / removes[1])
     made_again = advised[0] if advised else ""
-    if made_again and not _run_base(lab, made_again):
+    if made_again and not _run_base(lab, made_again, damage.reader):
         return "advice does not help", f"{made_again} fails; {said}"
     if damage.reader.out in damage.file and made_again == damage.reader.options.split()[0]:
         return HELD, f"refused, and made again: {said}"
     again = lab.run(damage.reader, limit_s=LIMIT_S)
-    if again.fault or again.status or _differs(lab, damage, again, out, after):
+    updated = damage.reader.name == "update"  # keeps a calibration that is made anew here
+    if again.fault or again.status or (not updated and _differs(lab, damage, again, out, after)):
         rest = one_line(again.err) or _differs(lab, damage, again, out, after)
         return "advice does not help", f"{said}; after {made_again or 'removing it'}: {rest}"
     known.parent.mkdir(exist_ok=True)
@@ -270,12 +271,18 @@ def _remade(
     return HELD, f"refused, and remade: {said}"
 
 
-def _run_base(lab: Lab, name: str) -> bool:
-    """Run the command of the base with this name, with what it needs, and return its success."""
+def _run_base(lab: Lab, name: str, reader: Command) -> bool:
+    """Run the command of the base with this name, with what it needs, and return its success.
+
+    The images are those of the command that read the file.
+    """
     command = next((c for c in BASE if c.name == name), None)
     if command is None:
         return False
     for need in ("run/index", "run/leaks", "run/classifier"):
         if need in command.options and need != command.out and not (lab.world / need).exists():
             copy_tree(lab.base / need, lab.world / need)
-    return lab.run(command, limit_s=2 * LIMIT_S).status == 0
+    places = lab.places
+    if "{less}" in reader.options:
+        places["data"] = places["less"]
+    return lab.run_words(command.words(places), limit_s=2 * LIMIT_S).status == 0

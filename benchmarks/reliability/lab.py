@@ -26,6 +26,7 @@ from benchmarks.reliability.world import (
 )
 
 CLONE_NEWNS = 0x20000  # of linux/sched.h
+BASE_OF_WORKER = "base"
 CAP_SYS_ADMIN = 21  # of linux/capability.h
 Trial = TypeVar("Trial")
 
@@ -68,8 +69,12 @@ class Lab:
 
     @property
     def base(self) -> Path:
-        """The finished folder whose copies are attacked. No attack changes it."""
-        return self.folder / "base"
+        """The finished folder whose copies are attacked. No attack changes it.
+
+        Each worker has a copy in its own file system, as links to large files end at its borders.
+        """
+        own = self.folder / "world" / BASE_OF_WORKER
+        return own if own.exists() else self.folder / "base"
 
     @property
     def folders(self) -> dict[str, Path]:
@@ -123,7 +128,12 @@ class Lab:
         if not can_mount():
             return
         own = self.folder / "worlds" / str(self.worker)
-        own.mkdir(parents=True, exist_ok=True)
+        kept, beside = own / BASE_OF_WORKER, own / f"{BASE_OF_WORKER}.part"
+        if not kept.exists():
+            remove(beside)
+            own.mkdir(parents=True, exist_ok=True)
+            copy_tree(self.folder / "base", beside)
+            beside.rename(kept)
         self.world.parent.mkdir(exist_ok=True)
         if ctypes.CDLL(None).unshare(CLONE_NEWNS):
             raise OSError("the kernel gives no mount namespace")
