@@ -12,10 +12,10 @@ from pathlib import Path
 from atlas.core.files import content_hash
 from benchmarks.reliability import warm
 from benchmarks.reliability.commands import BASE, WRITERS, Command, named
-from benchmarks.reliability.kills import visible
+from benchmarks.reliability.kills import strays, visible
 from benchmarks.reliability.lab import Lab
 from benchmarks.reliability.ledger import HELD, Outcome, one_line
-from benchmarks.reliability.world import difference, names_in
+from benchmarks.reliability.world import difference
 
 READS, READS_SMALL = 4000, 300
 LEAST_REPLACED, LEAST_REPLACED_SMALL = 12, 3
@@ -58,7 +58,7 @@ def _twice(lab: Lab, trial: str, command: Command) -> Iterator[Outcome]:
         verdict, detail = "the other process is not named", one_line(refused[0])
     elif differs := difference(visible(lab, command), wanted.after[command.out]):
         verdict, detail = "another result", differs
-    elif left := sorted(names_in(lab.world) - wanted.names):
+    elif left := strays(lab, wanted):
         verdict, detail = "strays", ", ".join(left[:4])
     yield Outcome(trial=trial, verdict=verdict, detail=detail, group="two commands in one folder")
 

@@ -42,7 +42,7 @@ def judged_again(
         group: See `Outcome`.
     """
     ended = lab.run(command)
-    left = sorted(names_in(lab.world) - wanted.names)
+    left = strays(lab, wanted)
     temporary = sorted(names_in(lab.scratch))
     result = difference(visible(lab, command), wanted.after[command.out])
     extra = shared_memory((killed, ended.pid))
@@ -54,6 +54,15 @@ def judged_again(
     elif left or temporary or extra:
         verdict, detail = "strays", f"{seen}; {', '.join((*left, *temporary, *extra)[:4])}"
     yield Outcome(trial=trial, verdict=verdict, detail=detail, group=group)
+
+
+def strays(lab: Lab, wanted: Reference) -> list[str]:
+    """Return what an undisturbed command does not leave, apart from finished files of the cache."""
+    return [
+        name
+        for name in sorted(names_in(lab.world) - wanted.names)
+        if "store" not in name.split("/") or any(part[0] == "." for part in name.split("/"))
+    ]
 
 
 def visible(lab: Lab, command: Command) -> Tree:
