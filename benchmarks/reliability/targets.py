@@ -166,7 +166,7 @@ def _make_index(folder: Path, base: Path | None) -> None:
         for n, i in enumerate(IDS)
     )
     save_index(
-        folder, embeddings, Manifest(spec=SPEC, rows=rows), data=Path("data"), image_size_px=8
+        folder, embeddings, Manifest(spec=SPEC, rows=rows), IDS, data=Path("data"), image_size_px=8
     )
 
 
