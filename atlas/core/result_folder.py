@@ -233,7 +233,11 @@ def check_result(path: Path, stage: Stage | None = None) -> None:
     """
     _require(path, stage)
     entry, written_by = _listed(path, stage)
-    if entry and _file_checksum(path) != entry.checksum:
+    try:
+        same = not entry or _file_checksum(path) == entry.checksum
+    except DamagedFileError as error:
+        raise DamagedFileError(path, f"{error.how}{_then(stage, written_by)}") from error
+    if entry and not same:
         raise _damaged(path, entry, None, path.stat().st_size, stage, written_by)
 
 
@@ -346,7 +350,9 @@ def _listed(path: Path, stage: Stage | None) -> tuple[Entry | None, str]:
     if folder is None:
         return None, ""
     again = f"; then run  {stage.command}" if stage else ""
-    contents = _contents_of(folder, remedy=f"remove {folder}{again}")
+    resumed = stage in (Stage.EMBEDDER, Stage.CLASSIFIER)  # whose commands write a new list
+    remedy = f"run  {stage.command}" if stage and resumed else f"remove {folder}{again}"
+    contents = _contents_of(folder, remedy=remedy)
     name = path.absolute().relative_to(folder).as_posix()
     return (contents.files.get(name), contents.written_by) if contents else (None, "")
 
@@ -371,6 +377,11 @@ def _require(path: Path, stage: Stage | None) -> None:
         for folder in path.absolute().parents[:LEVELS]:
             restore(folder)
     if not path.exists():
+        entry, written_by = _listed(path, stage)
+        if entry:
+            raise DamagedFileError(
+                path, f"was removed after it was written{_then(None, written_by)}"
+            )
         raise MissingStageError(path, stage)
 
 

@@ -61,7 +61,9 @@ class RunFolder(os.PathLike[str]):
     @property
     def classifiers(self) -> list[Path]:
         """The folders of classifiers, folds and ensembles: `classifier`, `folds`, then others."""
-        found = (path.parent for path in self.path.glob(f"*/{THRESHOLDS_FILE}"))
+        # If one of the two files was lost, reading it says so.
+        files = (THRESHOLDS_FILE, TEST_FILE)
+        found = {path.parent for file in files for path in self.path.glob(f"*/{file}")}
         # Folders that start with a dot are unfinished: being written, or left by a killed run.
         names = sorted(folder.name for folder in found if not folder.name.startswith("."))
         names.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))

@@ -178,6 +178,13 @@ def test_a_cut_table_says_how_many_lines_are_left(tmp_path: Path) -> None:
     assert f"write it again with  {command_line('build_index')}" in str(caught.value)
 
 
+def test_a_removed_file_names_the_command_that_wrote_it(tmp_path: Path) -> None:
+    folder = write(tmp_path / "run")
+    (folder / "a.json").unlink()
+    with pytest.raises(DamagedFileError, match=f"removed .*{command_line('build_index')}"):
+        read_json(folder / "a.json", Stage.EMBEDDER)
+
+
 def test_a_missing_file_names_its_command(tmp_path: Path) -> None:
     with pytest.raises(
         MissingStageError, match=f"y.json does not exist; first run  {command_line('build_index')}"
