@@ -130,7 +130,8 @@ def read_all(
     at, crashes = 0, []
     while at < len(inputs):
         status = _watched(target, seeds, work, inputs, at)
-        (at,) = struct.unpack("<q", progress.read_bytes())
+        # A fork that ends before its first input has not moved.
+        at = max(at, *struct.unpack("<q", progress.read_bytes()))
         if status == 0:
             break
         crashes.append((at, status))

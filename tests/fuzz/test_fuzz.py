@@ -5,8 +5,8 @@ crash on damaged files. The inputs that once failed are read first. Every input 
 number, so a failure here is the same on every machine.
 """
 
+import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.reliability import fuzz
-from benchmarks.reliability.fuzz import Input
-from benchmarks.reliability.targets import ALLOWED, TARGETS, Target
+from benchmarks.reliability.targets import TARGETS, Target
 
 ROOT = Path(__file__).parents[2]
 INPUTS = 6_000
@@ -48,38 +47,17 @@ def test_inputs_follow_from_their_number() -> None:
     assert len(changed) > 40
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_finding_a_crash_and_a_hang_are_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def read(folder: Path) -> None:
-        content = (folder / "file").read_bytes()
-        if content == b"traceback":
-            raise KeyError("x")
-        if content == b"crash":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if content == b"hang":
-            while True:
-                pass
-        if content == b"refused":
-            raise ALLOWED[0]("file is damaged")
-
-    def make(folder: Path, base: Path | None) -> None:
-        folder.mkdir()
-        (folder / "file").write_bytes(b"fine")
-
-    monkeypatch.setattr(fuzz, "HANG_S", 0.5)
-    target = Target(name="tiny", read=read, make=make, share=1)
-    given = [
-        Input(file="file", content=content)
-        for content in (b"fine", b"traceback", b"crash", b"refused", b"hang", b"fine")
-    ]
-    lab = fuzz.Lab(folder=tmp_path / "lab")
-    lab.folder.mkdir()
-    (tmp_path / "work").mkdir()
-    found = list(fuzz.read_all(lab, "trial", target, tmp_path / "work", given))
-    assert {outcome.verdict: outcome.count for outcome in found} == {
+def test_a_finding_a_crash_and_a_hang_are_noticed(tmp_path: Path) -> None:
+    """In a process of its own, which is small and has no threads, as it is forked."""
+    command = [sys.executable, "-m", "tests.fuzz.noticed", str(tmp_path)]
+    ended = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=LIMIT_S,
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert {verdict: count for verdict, count, _ in found} == {
         "traceback": 1, "killed by SIGKILL": 1, "hang": 1, "held": 3,
     }  # fmt: skip
-    for outcome in found:
-        assert outcome.verdict == "held" or (lab.folder / outcome.detail).is_file()
+    for verdict, _, file in found:
+        assert verdict == "held" or Path(file).is_file()
