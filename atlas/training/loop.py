@@ -170,7 +170,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         return load_checkpoint(path)
     except Exception as error:  # torch raises many types of exceptions for a damaged file
-        raise DamagedFileError(path, "is damaged; remove its folder and train again") from error
+        remedy = f"remove {path.parent} and run the training again"
+        raise DamagedFileError(path, f"is damaged; {remedy}") from error
 
 
 def last_checkpoint(folder: Path) -> Path:
