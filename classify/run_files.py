@@ -9,7 +9,7 @@ Nothing here imports torch.
 from pathlib import Path
 
 from atlas.core.errors import Stage
-from atlas.core.result_folder import read_json, understood
+from atlas.core.result_folder import listed_files, read_json, understood, was_written
 from atlas.dataset.artifacts import ProbabilitySet, load_probabilities
 
 CARD_FILE = "classifier.json"
@@ -29,9 +29,12 @@ def classifiers_in(folder: Path) -> dict[str, Path]:
     For the folder of a classifier this is the folder itself, for folds one folder each in the order
     of their numbers, and for any other folder there are none.
     """
-    if (folder / CARD_FILE).exists():
+    if was_written(folder / CARD_FILE):
         return {folder.resolve().name: folder}
-    folds = [card.parent for card in folder.glob(f"fold*/{CARD_FILE}")]
+    cards = {*folder.glob(f"fold*/{CARD_FILE}")}
+    # Reading the card of a fold that was lost says so.
+    cards |= {f for f in listed_files(folder) if f.match(f"fold*/{CARD_FILE}")}
+    folds = [card.parent for card in cards]
     return {fold.name: fold for fold in sorted(folds, key=lambda fold: (len(fold.name), fold))}
 
 
@@ -57,7 +60,7 @@ def load_held_out(folder: Path) -> ProbabilitySet:
         MissingStageError: The folder contains no such probabilities.
     """
     of_folds = folder / OUT_OF_FOLD_FILE
-    path = of_folds if of_folds.exists() else folder / VALIDATION_FILE
+    path = of_folds if was_written(of_folds) else folder / VALIDATION_FILE
     return load_probabilities(path, stage=Stage.CLASSIFIER)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from atlas.core.errors import DataError, MissingStageError, Stage, UserError
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json, understood
+from atlas.core.result_folder import read_json, understood, was_written
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import native_size_px
 from atlas.inference import openvino_runner
@@ -122,7 +122,7 @@ def load_runtime(folder: Path) -> EmbedderRuntime | None:
     Raises:
         UserError: This machine lacks the runtime, or the exported network was changed.
     """
-    if not (folder / RUNTIME_FILE).exists():
+    if not was_written(folder / RUNTIME_FILE):
         return None
     path, model = folder / RUNTIME_FILE, folder / MODEL_FOLDER
     stored = read_json(path, stage=Stage.INDEX)

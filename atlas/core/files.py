@@ -338,8 +338,8 @@ def _naming(path: Path, beside: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None and (full := _full_disk(path)):
-            raise full from error
+        if error.errno is None:
+            raise _full_disk(path) or error from error.__cause__
         if error.filename in (None, "", str(beside)):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise

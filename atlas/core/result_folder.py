@@ -224,6 +224,20 @@ def read_result(path: Path, stage: Stage | None = None) -> bytes:
     return content
 
 
+def was_written(path: Path) -> bool:
+    """Return whether a file that a result may lack exists, or existed and was removed.
+
+    Reading a file that was removed raises an error, whereas one that was never written is optional.
+    """
+    return path.exists() or _listed(path, None)[0] is not None
+
+
+def listed_files(folder: Path) -> tuple[Path, ...]:
+    """Return the files that a command has written into a folder, or none if it has no list."""
+    contents = _contents_of(folder, remedy="write the folder again")
+    return tuple(folder / name for name in contents.files) if contents else ()
+
+
 def check_result(path: Path, stage: Stage | None = None) -> None:
     """Compare a file with its checksum without keeping its content, see `read_result`.
 

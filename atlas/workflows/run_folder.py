@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from atlas.core.errors import Stage
-from atlas.core.result_folder import read_json
+from atlas.core.result_folder import read_json, was_written
 from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_test
 from index.index_folder import INDEX_FILE
 
@@ -90,7 +90,7 @@ class RunFolder(os.PathLike[str]):
 
     def has(self, stage: Stage) -> bool:
         """Return whether the index, the leaks, the classifier or the submission exists."""
-        return self._marker(stage).exists()
+        return was_written(self._marker(stage))
 
     def state(self, stage: Stage) -> State:
         """Return the state of a stage, as far as files show it.
@@ -124,7 +124,7 @@ class RunFolder(os.PathLike[str]):
     @property
     def _predicting(self) -> list[Path]:
         """The classifiers that have predictions of test images."""
-        return [folder for folder in self.classifiers if (folder / TEST_FILE).exists()]
+        return [folder for folder in self.classifiers if was_written(folder / TEST_FILE)]
 
     @property
     def _submitted_provenance(self) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import write_json
-from atlas.core.result_folder import check_result, read_json
+from atlas.core.result_folder import check_result, read_json, was_written
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from index.search.proposals import Positions, Vectors
 from index.search.vector_index import FlatIndex, VectorIndex, build_index
@@ -171,7 +171,7 @@ def load_search(folder: Path) -> FactoryProposals | None:
 
     The index is memory-mapped: parts of it are read when they are needed.
     """
-    if not (folder / ABOUT_FILE).exists():
+    if not was_written(folder / ABOUT_FILE):
         return None
     tuned = Tuned(**read_json(folder / ABOUT_FILE, stage=Stage.INDEX)["tuned"])
     check_result(folder / SEARCH_FILE, Stage.INDEX)  # faiss has no checksums
@@ -182,7 +182,7 @@ def load_search(folder: Path) -> FactoryProposals | None:
 def wanted_search(folder: Path) -> dict[str, Any]:
     """Return the settings that the search was tuned for; empty if the search is exact."""
     path = folder / ABOUT_FILE
-    return dict(read_json(path, stage=Stage.INDEX)["wanted"]) if path.exists() else {}
+    return dict(read_json(path, stage=Stage.INDEX)["wanted"]) if was_written(path) else {}
 
 
 def _measured(

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from atlas.core.errors import UserError
+from atlas.core.result_folder import was_written
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest
@@ -65,7 +66,7 @@ def open_vectors(
         UserError: `views` are given for something that is not a trained embedder.
     """
     folder = Path(source)
-    if source != FROZEN and (folder / CARD_FILE).exists():
+    if source != FROZEN and was_written(folder / CARD_FILE):
         if views is not None:
             raise UserError(f"{source} is a classifier, which has only one view; omit --views")
         return _of_classifier(folder, manifest, work)

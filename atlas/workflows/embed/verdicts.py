@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atlas.core.errors import Stage
-from atlas.core.result_folder import NOT_UNDERSTOOD, read_json
+from atlas.core.result_folder import NOT_UNDERSTOOD, read_json, was_written
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
 from atlas.workflows.run_folder import CALIBRATION_FILE
 from index.settings import PROBABLE, RegistrationSettings
@@ -92,7 +92,7 @@ def judge_beside(index_folder: Path, maker: str) -> Judge:
         maker: The fingerprint of the embedder of the index.
     """
     path = index_folder.resolve().parent / "leaks" / CALIBRATION_FILE
-    if not path.exists():
+    if not was_written(path):
         return Judge()
     # Imported only here, because it loads scipy.stats, which takes a second.
     from index.copies.calibration import SameImageCalibration, restored

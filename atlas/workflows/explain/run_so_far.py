@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from atlas.core.errors import Stage
-from atlas.core.result_folder import read_json
+from atlas.core.result_folder import read_json, was_written
 from atlas.dataset.artifacts import (
     ProbabilitySet,
     load_leaks,
@@ -185,7 +185,7 @@ def _leaks(run: RunFolder) -> Leaks | None:
 def _classified(
     folder: Path, spec: AtlasSpec, test_ids: tuple[str, ...], leaks: Leaks | None
 ) -> Classified | None:
-    if not (folder / TEST_FILE).exists():
+    if not was_written(folder / TEST_FILE):
         return None
     own = load_test(folder).aligned_to(test_ids)
     return Classified(

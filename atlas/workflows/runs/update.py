@@ -13,7 +13,7 @@ from typing import Any
 from atlas.core.errors import MissingStageError, ProvenanceError, Stage, UserError, command_line
 from atlas.core.files import AnyPath, InFolder
 from atlas.core.locks import locked, writes
-from atlas.core.result_folder import read_json
+from atlas.core.result_folder import read_json, was_written
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
@@ -163,12 +163,12 @@ def _predict_again(manifest: Manifest, folder: Path, networks: Mapping[str, Path
 
 def _predicted(folder: Path) -> ProbabilitySet:
     """Return the predictions of test images, or of held-out images if the atlas had no others."""
-    return load_test(folder) if (folder / TEST_FILE).exists() else load_held_out(folder)
+    return load_test(folder) if was_written(folder / TEST_FILE) else load_held_out(folder)
 
 
 def _members(run: RunFolder, folder: Path) -> list[Path]:
     """Return the members of an ensemble in their original order; none for a classifier."""
-    if not (folder / ABOUT_FILE).exists():
+    if not was_written(folder / ABOUT_FILE):
         return []
     members = read_json(folder / ABOUT_FILE)["members"]
     given = load_table(folder / SUMMARY_FILE)["members"].tolist()  # it names several in order

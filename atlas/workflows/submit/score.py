@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, Stage
 from atlas.core.files import write_json
+from atlas.core.result_folder import was_written
 from atlas.dataset.artifacts import (
     SAME_IMAGE,
     SIBLING,
@@ -196,7 +197,7 @@ def score_run(data: Path, run: Path) -> RunScore:
     leak_score = score_leaks(leaks, truth, identities, by_edit=_names_edits(truth["edit"]))
     label_score = None
     written = [run / SCORE_FILE]
-    if (folder.submission / SUBMISSION_FILE).exists():
+    if was_written(folder.submission / SUBMISSION_FILE):
         check_submission_of(data, folder.submission / SUBMISSION_FILE)
         names = read_spec(data).labels
         answers = read_answers(folder.submission, truth, identities, len(names))

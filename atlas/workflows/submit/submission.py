@@ -22,6 +22,7 @@ from atlas.core.result_folder import (
     folder_written_beside,
     read_json,
     read_result,
+    was_written,
 )
 from atlas.dataset.artifacts import (
     ORIGIN_COLUMNS,
@@ -196,7 +197,7 @@ def make_submission(
     )
     with folder_written_beside(out, written_by="make_submission") as folder:
         _write(folder, made, asked, tests.provenance)
-        if (leaks_folder / REPORT_FILE).exists():
+        if was_written(leaks_folder / REPORT_FILE):
             _write_page(folder / REPORT_FILE, leaks_folder / REPORT_FILE, made.without)
     return made
 
@@ -293,7 +294,7 @@ def _origin(
 def _require_same_tables(data: Path, leaks_folder: Path) -> None:
     """Check that the labels that may be transferred are still those of the atlas."""
     source = leaks_folder / SOURCE_FILE
-    if not source.exists():
+    if not was_written(source):
         return  # the claims were not made by `find_leaks`
     found = read_json(source, stage=Stage.LEAKS)["labelled_tables"]
     if found != read_tables(data).labelled.table_hash:
