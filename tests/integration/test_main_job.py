@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import DataError, MissingStageError, ProvenanceError, UserError, command_line
+from atlas.core.result_folder import update_contents
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.classify.training import train_classifier
@@ -219,6 +220,9 @@ def test_leaks_of_other_test_images_are_refused(job, tmp_path):
     leaks = pd.read_csv(tmp_path / "leaks" / "leaks.csv", dtype=str, keep_default_na=False)
     leaks["Id"] = "other" + leaks["Id"]
     leaks.to_csv(tmp_path / "leaks" / "leaks.csv", index=False)
+    with pytest.raises(UserError, match=r"leaks\.csv was changed or damaged"):
+        make_submission(data, tmp_path / "leaks", run / "classifier", tmp_path / "s")
+    update_contents(tmp_path / "leaks" / "leaks.csv")
     with pytest.raises(ProvenanceError, match="is not a test image"):
         make_submission(data, tmp_path / "leaks", run / "classifier", tmp_path / "s")
 
@@ -228,6 +232,7 @@ def test_an_atlas_that_moved_is_asked_for(job, tmp_path):
     shutil.copytree(run / "index", tmp_path / "index")
     about = tmp_path / "index" / "index.json"
     about.write_text(about.read_text().replace(str(data), str(tmp_path / "gone")))
+    update_contents(about)
     image_id = load_index(run / "index").embeddings.ids[0]
     with pytest.raises(UserError, match="--data"):
         lookup([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png")
@@ -238,7 +243,7 @@ def test_an_atlas_that_moved_is_asked_for(job, tmp_path):
 def test_nothing_but_an_older_result_is_replaced(job, tmp_path):
     data, run = job
     for out in (data, run):
-        with pytest.raises(UserError, match="not written by this command"):
+        with pytest.raises(UserError, match="was not written by make-submission"):
             make_submission(data, run / "leaks", run / "classifier", out)
     assert (data / "train.csv").exists()
     assert (run / "embedder" / "weights.safetensors").exists()
