@@ -161,6 +161,11 @@ def sweep(path: Path) -> None:
                 _remove(beside)
 
 
+def temporary_paths(path: Path) -> list[Path]:
+    """Return the temporary files and folders beside `path`, whoever writes them."""
+    return _beside(path, ".part")
+
+
 def sweep_folder(folder: Path) -> None:
     """Remove all temporary files that killed processes have left directly in `folder`."""
     if folder.is_dir():

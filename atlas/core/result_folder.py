@@ -7,6 +7,7 @@ was damaged or edited is noticed when it is read.
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from atlas.core.files import (
     sweep,
     sweep_folder,
     temporary_folder,
+    temporary_paths,
     write_json,
 )
 from atlas.core.row_file import DamagedFileError, is_row_file, open_row_file
@@ -130,8 +132,9 @@ def folder_written_beside(folder: Path, *, written_by: str) -> Iterator[Path]:
 def folder_filled_beside(folder: Path, *, written_by: str, key: str) -> Iterator[Path]:
     """Yield a temporary folder like `folder_written_beside`, but keep it when the run is stopped.
 
-    The next run with the same key receives the same folder with the files that are already in it.
-    Use it for work that takes minutes and writes many files.
+    The next run with the same key receives the same folder with the files that are already in it;
+    a run with another key removes it. Use it for work that takes minutes and writes many files,
+    while a lock on `folder` is held.
 
     Args:
         folder: The folder that the temporary one replaces.
@@ -143,6 +146,8 @@ def folder_filled_beside(folder: Path, *, written_by: str, key: str) -> Iterator
     with being_filled(beside):
         os.utime(beside)  # so that it is not removed as a left-over of another day
         check_replaceable(folder, written_by)
+        for other in set(temporary_paths(folder)) - {beside}:
+            shutil.rmtree(other, ignore_errors=True)
         yield beside
         write_contents(beside, written_by)
         put_in_place(beside, folder)

@@ -108,7 +108,7 @@ def test_what_cannot_be_shown_is_reported(atlas, tmp_path: Path) -> None:
         show_maps(data, folds, tmp_path / "maps", MapSettings(box_share=0))
     with pytest.raises(MissingStageError, match=r"test_probabilities\.h5"):
         show_maps(data, folds, tmp_path / "maps", MapSettings(split="test"))
-    with pytest.raises(UserError, match="was not written by this command"):
+    with pytest.raises(UserError, match="was not written by show-maps"):
         show_maps(data, folds, data, MapSettings())
     assert not (tmp_path / "maps").exists()
 

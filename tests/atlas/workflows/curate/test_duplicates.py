@@ -116,7 +116,7 @@ def test_a_second_finding_keeps_the_groups_that_are_there(job, tmp_path) -> None
 
 def test_mistakes_are_reported_before_the_work(job) -> None:
     data, run, _ = job
-    with pytest.raises(UserError, match="not written by this command"):
+    with pytest.raises(UserError, match="was not written by remove-duplicates"):
         find(data, run / "index", data)
     with pytest.raises(UserError, match="--seed must not be negative"):
         find(data, run / "index", run / "duplicates", seed=-1)

@@ -49,7 +49,8 @@ def indexed(data: Path, folder: Path) -> Path:
     known = EmbeddingSet(
         ids=tuple(i for i, _, _ in fields()), vectors_ND=unit_ND, provenance={"embedder": "planted"}
     )
-    save_index(folder, known, read_manifest(data).labelled, data=data, image_size_px=16)
+    references = read_manifest(data).labelled
+    save_index(folder, known, references, known.ids, data=data, image_size_px=16)
     return folder
 
 

@@ -1,7 +1,7 @@
 """More images of rare labels: the plan by hand and by properties, and the written folder."""
 
 import csv
-import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, UserError
+from atlas.dataset.image_files import read_row
 from atlas.dataset.images import read_field
-from atlas.dataset.manifest import Manifest, read_manifest
+from atlas.dataset.manifest import ImageRow, Manifest, read_manifest
+from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.splits.hold_out import hold_out
 from atlas.dataset.splits.label_folds import stratified_folds
 from atlas.workflows.curate.rare_augmentation import (
@@ -162,33 +165,35 @@ def test_equal_seeds_make_equal_bytes_and_others_others(tmp_path: Path) -> None:
     assert a != c
 
 
-def test_a_stopped_run_goes_on_and_leaves_no_half_folder(tmp_path: Path) -> None:
-    """An image that cannot be decoded, although its header is fine, stops the run; it is mended."""
+def test_a_stopped_run_is_resumed_and_leaves_no_half_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, out = atlas(tmp_path / "data"), tmp_path / "out"
     whole = tmp_path / "whole"
     augment_rare(data, whole, FOUR)
-    file = data / "train" / "t_green.png"
-    sound, stat = file.read_bytes(), file.stat()
-    broken = bytearray(sound)
-    broken[60:90] = bytes(30)
-    write_as_before(file, bytes(broken), stat)
-    with pytest.raises(DataError, match=r"t_green\.png"):
-        augment_rare(data, out, FOUR)
+
+    def stopped(row: ImageRow, spec: AtlasSpec) -> NDArray[np.uint8]:
+        if row.id == "t":
+            raise DataError("data", ["t cannot be read"])
+        return read_row(row, spec)
+
+    def stop_at_t(settings: RareSettings) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr("atlas.workflows.curate.rare_augmentation.read_row", stopped)
+            with pytest.raises(DataError, match="t cannot be read"):
+                augment_rare(data, out, settings)
+
+    stop_at_t(replace(FOUR, seed=9))
+    stop_at_t(FOUR)
     assert not out.exists()
-    (part,) = tmp_path.glob(".out.*.part")
+    (part,) = tmp_path.glob(".out.*.part")  # that of the other settings was removed
     finished = {path: path.stat().st_mtime_ns for path in part.rglob("o_augmented*")}
     assert finished
-    write_as_before(file, sound, stat)
     augment_rare(data, out, FOUR)
     assert everything(out) == everything(whole)
     assert not list(tmp_path.glob(".out.*.part"))
     for path, written in finished.items():
         assert (out / path.relative_to(part)).stat().st_mtime_ns == written
-
-
-def write_as_before(file: Path, content: bytes, stat: Any) -> None:
-    file.write_bytes(content)
-    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 def test_the_same_again_is_left_and_other_settings_replace_it(tmp_path: Path) -> None:
@@ -229,7 +234,7 @@ def test_what_is_not_its_own_is_not_replaced(tmp_path: Path) -> None:
     data = atlas(tmp_path / "data")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("do not touch")
-    with pytest.raises(UserError, match="not written by this command"):
+    with pytest.raises(UserError, match="not written by augment-rare"):
         augment_rare(data, tmp_path / "mine", FOUR)
     with pytest.raises(UserError, match="is the atlas itself"):
         augment_rare(data, data, FOUR)

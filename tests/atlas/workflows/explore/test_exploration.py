@@ -134,7 +134,7 @@ def test_equal_work_gives_equal_bytes_and_an_older_result_is_replaced(
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     explore(drawn, folder, SETTINGS)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    with pytest.raises(UserError, match="was not written by this command"):
+    with pytest.raises(UserError, match="was not written by explore"):
         explore(drawn, drawn, SETTINGS)
 
 
