@@ -3,6 +3,7 @@
 Nothing is raised here. Problems are collected, so that a user sees all of them at once.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -98,8 +99,10 @@ def _missing_folder(folder: Path, split: Split) -> str:
 
 
 def _file_at(folder: Path, draft: Draft, problems: list[str]) -> Path | None:
-    if file := file_at(folder, draft.id):  # whatever is wrong with it is said by its header
+    if file := file_at(folder, draft.id):
         return file
+    if os.path.lexists(folder / draft.id):  # what is wrong with it is said by its header
+        return folder / draft.id
     problems.append(f"{draft.where}: {draft.id} is missing in {folder}")
     return None
 

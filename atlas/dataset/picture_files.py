@@ -65,7 +65,7 @@ def files_of_stem(folder: Path, stem: str) -> tuple[Path, ...]:
 def file_at(folder: Path, path: str) -> Path | None:
     """Return the file at a relative path, whether its accents are composed or not, or None."""
     for form in _forms(path):
-        if os.path.lexists(folder / form):
+        if os.path.isfile(folder / form):
             return folder / form
     return None
 

@@ -144,7 +144,8 @@ def gather_queries(texts: Sequence[str], files: AtlasFiles) -> list[Query]:
 
 def _queries_of(text: str, files: AtlasFiles) -> Iterator[Query]:
     query, folder = _checked(text, files), Path(text)
-    if not query.problem or not os.path.isdir(folder):
+    is_id = not query.problem and query.files != (folder,)
+    if is_id or not os.path.isdir(folder):
         yield query
         return
     found = pictures_below(folder).paths

@@ -82,6 +82,8 @@ def fit(
     checkpoints = folder / CHECKPOINTS
     last, best = last_checkpoint(folder), checkpoints / BEST_FILE
     keep_freed_memory()
+    for swept in (folder, checkpoints):
+        sweep_folder(swept)
     # This layout equals that of the images. Otherwise torch would convert every filter at every
     # step, which takes a third of the time.
     module.to(memory_format=torch.channels_last)
@@ -93,7 +95,6 @@ def fit(
             if done:
                 LOGGER.info(done.text(training.epochs))
             _check_machine(training, batches=len(train_loader))
-            sweep_folder(checkpoints)
             written = Checkpoints(
                 checkpoints, monitor=monitor, mode=mode, minutes=checkpoint_minutes
             )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from atlas.core.errors import DataError
+from atlas.core.parallel import DECODING_THREADS
 from atlas.core.row_cache import FILE_BYTES
 from atlas.dataset import store as store_module
 from atlas.dataset.hpa import HPA_CHANNELS
@@ -117,7 +118,8 @@ def test_a_store_of_large_images_holds_at_most_two_files_in_memory(
     fill_store(manifest, tmp_path / "store", size_px=size_px)
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak_bytes < 3 * FILE_BYTES
+    # Beside the files, each thread holds the image that it decodes.
+    assert peak_bytes < 3 * FILE_BYTES + DECODING_THREADS * size_px**2
 
 
 def test_the_native_size_is_the_most_common_side(write_atlas: WriteAtlas) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import UserError
+from atlas.core.result_folder import read_sealed_json, write_sealed_json
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.splits.folds import Fold
@@ -154,9 +155,9 @@ def test_every_fold_is_trained_and_measured_and_a_stopped_run_goes_on(tmp_path: 
     again = cross_validate(data, out, settings(), TWO_BLOCKS)
     pd.testing.assert_frame_equal(again, table)
     assert all((out / name).read_bytes() == text for name, text in texts.items())
-    marked = json.loads((out / "fold1" / "figures.json").read_text())
+    marked = read_sealed_json(out / "fold1" / "figures.json")
     marked["trained"]["top1"] = 0.125
-    (out / "fold1" / "figures.json").write_text(json.dumps(marked))
+    write_sealed_json(out / "fold1" / "figures.json", marked)
     read = cross_validate(data, out, settings(), TWO_BLOCKS)
     assert read["trained_top1"].tolist() == [0.125, table["trained_top1"][1]]
 

@@ -137,7 +137,7 @@ def test_nothing_else_is_replaced(tmp_path: Path) -> None:
         simulate_test(data, data, HALF)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match=r"holds no simulated\.json"):
+    with pytest.raises(UserError, match=r"was not written by simulate-test"):
         simulate_test(data, tmp_path / "mine", HALF)
     (data / "train" / "image00.png").write_bytes(b"damaged")
     with pytest.raises(DataError, match=r"image00\.png"):
