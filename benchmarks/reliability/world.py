@@ -56,8 +56,12 @@ def tree_of(folder: Path) -> Tree:
 
 
 def without_records(tree: Tree) -> Tree:
-    """Return a tree without the records of trainings, whose names hold the time."""
-    return {name: said for name, said in tree.items() if "logs" not in Path(name).parts}
+    """Return a tree without the records of trainings and of files, which hold times."""
+    return {
+        name: said
+        for name, said in tree.items()
+        if "logs" not in Path(name).parts and "store/files/" not in name
+    }
 
 
 def names_in(folder: Path) -> frozenset[str]:

@@ -12,6 +12,7 @@ import pytest
 
 from atlas.core.errors import DataError, MissingStageError, ProvenanceError, UserError, command_line
 from atlas.core.result_folder import update_contents
+from atlas.dataset.spec import read_spec, spec_text
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.classify.training import train_classifier
@@ -238,6 +239,16 @@ def test_an_atlas_that_moved_is_asked_for(job, tmp_path):
         lookup([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png")
     found = lookup([image_id], tmp_path / "index", k=1, montage=tmp_path / "m.png", data=data)
     assert len(found.table) == 1
+
+
+def test_a_description_that_changed_is_noticed_by_lookup(job, tmp_path):
+    data, run = job
+    shutil.copytree(data, tmp_path / "data")
+    image_id = load_index(run / "index").embeddings.ids[0]
+    changed = spec_text(replace(read_spec(data), name="renamed"))
+    (tmp_path / "data" / "atlas.toml").write_text(changed)
+    with pytest.raises(ProvenanceError, match=r"atlas\.toml has changed"):
+        lookup([image_id], run / "index", k=1, montage=tmp_path / "m.png", data=tmp_path / "data")
 
 
 def test_nothing_but_an_older_result_is_replaced(job, tmp_path):

@@ -11,14 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.checksums import checksum
-from atlas.core.errors import UserError
+from atlas.core.errors import ProvenanceError, Stage, UserError
 from atlas.core.files import AnyPath
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours, save_table
 from atlas.dataset.headers import check_headers
 from atlas.dataset.images import ImageProblem, read_field, resize_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.queries import AtlasFiles, Query, find_query, gather_queries, open_files
-from atlas.dataset.spec import AtlasSpec
+from atlas.dataset.spec import SPEC_FILE, AtlasSpec, has_spec, read_spec
 from atlas.report.pictures import save_grid, to_rgb
 from atlas.workflows.embed.verdicts import Compared, Judge, judge_beside
 from index.copies.registration import band_passed, prepare, register_all
@@ -192,6 +192,11 @@ def _open(index_folder: Path, data: Path | None) -> _Opened:
         index = replace(index, data=data)
     if not index.data.is_dir():
         raise UserError(f"the atlas is no longer at {index.data}; give its folder with --data")
+    if has_spec(index.data) and read_spec(index.data) != index.spec:
+        raise ProvenanceError(
+            f"{index.data / SPEC_FILE} has changed since {index_folder} was built; run "
+            f"{Stage.INDEX.command} again"
+        )
     opened = _Opened(index=index)
     return replace(opened, judge=judge_beside(index_folder, opened.embedder.maker))
 
