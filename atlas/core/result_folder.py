@@ -38,6 +38,7 @@ UNIMPORTANT = frozenset({CONTENTS_FILE, ".DS_Store", "Thumbs.db", "desktop.ini"}
 NOT_UNDERSTOOD = (
     KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError,
 )  # fmt: skip
+RECORDS = frozenset({"logs", "checkpoints"})  # folders of trainings
 LEVELS = 4  # how many folders above a file are searched for the list that names it
 READS = 20  # how often a folder is read again that is being replaced
 
@@ -153,9 +154,16 @@ def folder_filled_beside(folder: Path, *, written_by: str, key: str) -> Iterator
         put_in_place(beside, folder)
 
 
-def write_contents(folder: Path, written_by: str) -> None:
-    """Write the list of all files in a folder, with their checksums."""
-    files = {name: _entry(folder / name) for name in sorted(_files_in(folder))}
+def write_contents(folder: Path, written_by: str, *, records: bool = True) -> None:
+    """Write the list of all files in a folder, with their checksums.
+
+    Args:
+        folder: The folder.
+        written_by: The name of the command.
+        records: Whether the records of trainings are listed, too.
+    """
+    names = [n for n in sorted(_files_in(folder)) if records or RECORDS.isdisjoint(n.split("/"))]
+    files = {name: _entry(folder / name) for name in names}
     _save(folder, Contents(written_by=written_by, files=files))
 
 
@@ -164,7 +172,8 @@ def folder_extended(folder: Path, *, written_by: str) -> Iterator[None]:
     """Write the list of contents when the block succeeds, which adds files to a folder.
 
     Use it for trainings, which are resumed in their folder. While the block runs, the folder has no
-    list, because its files may change.
+    list, because its files may change. The records of trainings are not listed: they differ between
+    equal trainings, and checkpoints have checksums of their own.
 
     Args:
         folder: The folder of the run.
@@ -188,7 +197,7 @@ def folder_extended(folder: Path, *, written_by: str) -> Iterator[None]:
         if before:  # for example, the settings were refused, so the files are still the same
             _save(folder, before)
         raise
-    write_contents(folder, written_by)
+    write_contents(folder, written_by, records=False)
 
 
 def update_contents(path: Path) -> None:
