@@ -277,7 +277,9 @@ def dicom_frame(case: Case, stored: Pixels) -> bytes:
             stored, codecformat="j2k", reversible=True, level=0, bitspersample=case.bits,
             mct=stored.ndim == 3,
         ))  # fmt: skip
-    return bytes({"JPEG-LS": imagecodecs.jpegls_encode, "HTJ2K": imagecodecs.htj2k_encode}[name](stored))
+    return bytes(
+        {"JPEG-LS": imagecodecs.jpegls_encode, "HTJ2K": imagecodecs.htj2k_encode}[name](stored)
+    )
 
 
 def by_pydicom_rle(stored: Pixels, bits: int) -> bytes:
