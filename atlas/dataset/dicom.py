@@ -24,13 +24,12 @@ from pydicom.uid import (
     UID,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEG2000TransferSyntaxes,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
 )
 
 from atlas.dataset.decoders import Facts
-from atlas.dataset.dicom_frames import COMPRESSIONS, Frame, decode_frame
+from atlas.dataset.dicom_frames import COMPRESSIONS, JPEG_2000, Frame, decode_frame
 
 Pixels = NDArray[np.generic]
 
@@ -53,7 +52,9 @@ KEYWORDS = (
     "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleIntercept",
     "RescaleSlope", "ModalityLUTSequence", *PALETTES,
 )  # fmt: skip
-TAGS = [BaseTag(tag) for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
+TAGS: list[BaseTag | int] = [
+    tag for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None
+]
 
 # What pydicom warns of is either an error here or has no effect on the pixels.
 warnings.filterwarnings("ignore", module=r"pydicom\.")
@@ -110,7 +111,7 @@ def read_dicom(stream: BinaryIO) -> Dicom:
     def at_pixels(tag: BaseTag, _: str | None, length: int) -> bool:
         if tag == PIXEL_DATA:
             place[:] = stream.tell(), length
-        return tag >= PIXEL_DATA
+        return int(tag) >= PIXEL_DATA
 
     elements = Dataset()
     if syntax in NATIVE or syntax in COMPRESSIONS:  # others may compress the elements, too
@@ -152,12 +153,12 @@ def decode_dicom(dicom: Dicom, data: bytes) -> Pixels:
         return _coloured(values_HWS[:, :, 0], dicom.elements)
     if dicom.frame.samples == 3:
         return values_HWS
-    values = values_HWS[:, :, 0]
+    values = np.asarray(values_HWS[:, :, 0])
     if dicom.colours == INVERTED:
-        return np.subtract(2**dicom.frame.bits - 1, values, dtype=values.dtype)
+        return np.asarray(np.subtract(2**dicom.frame.bits - 1, values, dtype=values.dtype))
     if dicom.rescale != (1, 0):
         slope, intercept = dicom.rescale
-        return np.asarray(values * np.float64(slope) + intercept, dtype=np.float32)
+        return np.asarray(np.multiply(values, slope) + intercept, dtype=np.float32)
     return values
 
 
@@ -215,7 +216,7 @@ def _why_other_syntax(frame: Frame) -> str:
     if not extended and (syntax in NATIVE or syntax in COMPRESSIONS):
         return ""
     # The texts of a file are not shown, only names of the standard.
-    name = syntax.name if syntax.is_transfer_syntax and not syntax.is_private else "another one"
+    name = syntax.name if syntax.type == "Transfer Syntax" else "of a vendor"
     return (
         f"has the transfer syntax {name}, which is not read; save it as Explicit VR Little Endian"
     )
@@ -228,9 +229,7 @@ def _why_other_pixels(dicom: Dicom) -> str:
         return f"has {dicom.frames} frames; save each frame as a file"
     if SAMPLES.get(dicom.colours) != dicom.frame.samples:
         return "has colours of another kind; save it as MONOCHROME2 or RGB"
-    if dicom.colours in ("YBR_ICT", "YBR_RCT") and not (
-        dicom.frame.syntax in JPEG2000TransferSyntaxes or dicom.encapsulated
-    ):
+    if dicom.colours in ("YBR_ICT", "YBR_RCT") and dicom.frame.syntax not in JPEG_2000:
         return "has colours of JPEG 2000 without its compression; save it as RGB"
     if dicom.colours == PALETTE and any(name not in dicom.elements for name in PALETTES):
         return "has a palette in segments, or none; save it as RGB"

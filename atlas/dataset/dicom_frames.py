@@ -130,6 +130,7 @@ def _by_jpeg_2000(frame: Frame, stored: bytes) -> Pixels:
     return np.asarray(imagecodecs.jpeg2k_decode(stored))
 
 
+JPEG_2000 = (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K)
 COMPRESSIONS: dict[str, Callable[[Frame, bytes], Pixels]] = {
     RLELossless: _by_rle,
     JPEGBaseline8Bit: _by_jpeg,
@@ -138,11 +139,7 @@ COMPRESSIONS: dict[str, Callable[[Frame, bytes], Pixels]] = {
     JPEGLosslessSV1: _by_lossless_jpeg,
     JPEGLSLossless: _by_jpeg_ls,
     JPEGLSNearLossless: _by_jpeg_ls,
-    JPEG2000Lossless: _by_jpeg_2000,
-    JPEG2000: _by_jpeg_2000,
-    HTJ2KLossless: _by_jpeg_2000,
-    HTJ2KLosslessRPCL: _by_jpeg_2000,
-    HTJ2K: _by_jpeg_2000,
+    **dict.fromkeys(JPEG_2000, _by_jpeg_2000),
 }
 
 
@@ -168,6 +165,6 @@ def _without_unused_bits(pixels: Pixels, frame: Frame) -> Pixels:
     size = 1 if frame.bits <= 8 else 2
     kept = np.bitwise_and(pixels.astype(np.int32), white)
     if not frame.signed:
-        return kept.astype(f"u{size}")
+        return np.asarray(kept, dtype=f"u{size}")
     sign = 1 << (frame.bits - 1)
-    return ((kept ^ sign) - sign).astype(f"i{size}")
+    return np.asarray((kept ^ sign) - sign, dtype=f"i{size}")
