@@ -12,10 +12,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
-READABLE = "PNG, JPEG, TIFF, BMP, WebP or GIF"
+from atlas.core.errors import install_command
+
+READABLE = "PNG, JPEG, TIFF, BMP, WebP, GIF or DICOM"
+START_BYTES = 132  # of a file, which show its format
 TAIL_BYTES = 1024  # an end mark within these bytes shows that a JPEG does not break off
 NOT_FILES = {
     stat.S_IFDIR: "is a folder",
@@ -35,6 +39,7 @@ class Kind(StrEnum):
     BMP = "BMP"
     WEBP = "WebP"
     GIF = "GIF"
+    DICOM = "DICOM"
 
 
 MARKS = {
@@ -62,17 +67,21 @@ def opened_image(file: Path) -> Iterator[tuple[BinaryIO, Kind]]:
     decoders to errors of every kind.
 
     Raises:
-        ImageProblem: It is no file, is empty, cannot be opened, or has no known format.
+        ImageProblem: It is no file, is empty, cannot be opened, has no known format, or has one
+            whose extra is not installed.
     """
     if problem := why_no_file(file):
         raise ImageProblem(f"{file.name} {problem}")
     kind: Kind | None = None
     try:
         with file.open("rb") as stream, _silence():
-            kind = kind_of(stream.read(16))
+            kind = kind_of(stream.read(START_BYTES))
             stream.seek(0)
             if kind is None:
                 raise ImageProblem(f"{file.name} {_why_unknown(stream)}")
+            if kind is Kind.DICOM and find_spec("pydicom") is None:
+                install = install_command("dicom")
+                raise ImageProblem(f"{file.name} is DICOM, which needs pydicom: {install}")
             yield stream, kind
     except ImageProblem:
         raise
@@ -100,9 +109,11 @@ def why_no_file(file: Path) -> str:
 
 
 def kind_of(start: bytes) -> Kind | None:
-    """Return the format of a file from its first 16 bytes, or None if it is no known one."""
+    """Return the format of a file from its first 132 bytes, or None if it is no known one."""
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return Kind.WEBP
+    if start[128:START_BYTES] == b"DICM":
+        return Kind.DICOM
     return next((kind for mark, kind in MARKS.items() if start.startswith(mark)), None)
 
 
@@ -220,5 +231,5 @@ class _Silence(logging.Filter):
 
 
 _silence = _Silence()
-for _name in ("tifffile", "imagecodecs"):
+for _name in ("tifffile", "imagecodecs", "pydicom"):
     logging.getLogger(_name).addFilter(_silence)

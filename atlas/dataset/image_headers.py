@@ -43,7 +43,7 @@ def read_header(
     """Read the header of a file, and check that the file is complete.
 
     Args:
-        file: A PNG, JPEG, TIFF, BMP, WebP or GIF file.
+        file: A PNG, JPEG, TIFF, BMP, WebP, GIF or DICOM file.
         max_value: The entry `max_value` of `atlas.toml`.
         min_value: The entry `min_value` of `atlas.toml`.
         whole: Whether the file holds all channels, and not just one of them.

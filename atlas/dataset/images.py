@@ -3,7 +3,7 @@
 Axes: C channels, H rows, W columns.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,8 @@ from atlas.dataset.tiff import decode_tiff, opened_tiff, tiff_facts
 
 Pixels = NDArray[np.generic]
 Counts = NDArray[np.integer[Any] | np.floating[Any]]  # uint8, or float32 for more than 8 bits
+# The decoder of a file's bytes; the second argument is that of `decode_tiff`.
+Decode = Callable[[bytes, bool], Pixels]
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in gray (ITU-R BT.601)
 COLOURS = 3  # planes of a picture as a viewer shows it
 
@@ -114,10 +116,8 @@ def decode_picture(file: Path) -> Pixels:
 
 def facts_of_file(stream: BinaryIO, kind: Kind) -> Facts:
     """Return what the header of an open file says."""
-    if kind is not Kind.TIFF:
-        return facts_of(stream, kind)
-    with opened_tiff(stream) as tiff:
-        return tiff_facts(tiff)
+    with _opened(stream, kind) as (facts, _):
+        return facts
 
 
 def resize_field(field: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
@@ -154,18 +154,31 @@ def _decoding(
     """
     with ExitStack() as held:
         with opened_image(file) as (stream, kind):
-            tiff = held.enter_context(opened_tiff(stream)) if kind is Kind.TIFF else None
-            facts = tiff_facts(tiff) if tiff else facts_of(stream, kind)
+            facts, pixels_of = held.enter_context(_opened(stream, kind))
             apart = channels is not None and keeps_apart(facts, len(channels))
             if problem := why_unreadable(facts, None if channels is None else len(channels)):
                 raise ImageProblem(f"{file.name} {problem}")
             held.enter_context(BUDGET.holding(facts.values))
             with stage("decoding", items=items):
                 stream.seek(0)
-                data = stream.read()
-                pixels = decode_tiff(tiff, data, apart=apart) if tiff else decode_bytes(data, kind)
-            del data
+                pixels = pixels_of(stream.read(), apart)
         yield _Decoded(name=file.name, facts=facts, pixels=pixels, apart=apart)
+
+
+@contextmanager
+def _opened(stream: BinaryIO, kind: Kind) -> Iterator[tuple[Facts, Decode]]:
+    """Yield what the header of an open file says, and the decoder of its bytes."""
+    if kind is Kind.TIFF:
+        with opened_tiff(stream) as tiff:
+            yield tiff_facts(tiff), lambda data, apart: decode_tiff(tiff, data, apart=apart)
+    elif kind is Kind.DICOM:
+        # pydicom is an extra, and `opened_image` has checked that it is installed.
+        from atlas.dataset.dicom import decode_dicom, dicom_facts, read_dicom
+
+        dicom = read_dicom(stream)
+        yield dicom_facts(dicom), lambda data, _: decode_dicom(dicom, data)
+    else:
+        yield facts_of(stream, kind), lambda data, _: decode_bytes(data, kind)
 
 
 def why_unreadable(facts: Facts, channels: int | None) -> str:

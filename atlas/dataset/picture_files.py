@@ -11,7 +11,7 @@ from pathlib import Path
 
 from atlas.core.escaping import is_formula
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".dcm")
 LONGEST_FILE_NAME = 255  # bytes that file systems allow
 LONGEST_NAME = 150  # bytes, because functions that write files extend a name
 MOST_ZEROS = 12  # the number of leading zeros that are looked for

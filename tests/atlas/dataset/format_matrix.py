@@ -12,9 +12,14 @@ from itertools import product
 
 import imagecodecs
 import numpy as np
+import simplejpeg
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from pydicom import uid
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_encoder
 
 Pixels = NDArray[np.generic]
 Writer = Callable[["Case"], tuple[bytes, Pixels]]
@@ -223,6 +228,97 @@ def png(case: Case) -> tuple[bytes, Pixels]:
     return content, np.rint(pixels * (255 / white)).astype(np.uint8) if case.bits < 8 else pixels
 
 
+DICOM_SYNTAXES = {
+    "none": uid.ExplicitVRLittleEndian, "none, implicit": uid.ImplicitVRLittleEndian,
+    "RLE": uid.RLELossless, "JPEG": uid.JPEGBaseline8Bit, "JPEG lossless": uid.JPEGLosslessSV1,
+    "JPEG-LS": uid.JPEGLSLossless, "JPEG 2000": uid.JPEG2000Lossless, "HTJ2K": uid.HTJ2KLossless,
+}  # fmt: skip
+
+
+def dicom(case: Case) -> tuple[bytes, Pixels]:
+    """A file by pydicom; the drawn pixels are expected, or what simplejpeg reads."""
+    rgb = "RGB" in case.layout
+    pixels = colour(case.bits) if rgb else gray(case.bits)
+    white = 2**case.bits - 1
+    stored = white - pixels if case.layout == "MONOCHROME1" else pixels
+    if "planes" in case.layout:
+        stored = np.moveaxis(stored, -1, 0)
+    frame = dicom_frame(case, stored)
+    if case.compression == "JPEG":
+        pixels = simplejpeg.decode_jpeg(frame, "RGB" if rgb else "GRAY")
+        pixels = pixels if rgb else pixels[:, :, 0]
+        pixels = 255 - pixels if case.layout == "MONOCHROME1" else pixels
+    elements = {
+        "Rows": pixels.shape[0], "Columns": pixels.shape[1], "BitsStored": case.bits,
+        "SamplesPerPixel": 3 if rgb else 1,
+        "PhotometricInterpretation": case.layout.split()[0],
+        "PlanarConfiguration": int("planes" in case.layout) if rgb else None,
+    }  # fmt: skip
+    if rgb and case.compression in ("JPEG", "JPEG 2000"):
+        jpeg = case.compression == "JPEG"
+        elements["PhotometricInterpretation"] = "YBR_FULL_422" if jpeg else "YBR_RCT"
+    return dicom_file(frame, DICOM_SYNTAXES[case.compression], **elements), pixels
+
+
+def dicom_frame(case: Case, stored: Pixels) -> bytes:
+    name = case.compression.split(",")[0]
+    if name == "none":
+        return stored.tobytes()
+    if name == "RLE":
+        return by_pydicom_rle(stored, case.bits)
+    if name == "JPEG":
+        return by_pillow_jpeg(stored)
+    if name == "JPEG lossless":
+        return bytes(
+            imagecodecs.jpeg8_encode(stored, lossless=True, bitspersample=case.bits, predictor=1)
+        )
+    if name == "JPEG 2000":
+        return bytes(imagecodecs.jpeg2k_encode(
+            stored, codecformat="j2k", reversible=True, level=0, bitspersample=case.bits,
+            mct=stored.ndim == 3,
+        ))  # fmt: skip
+    return bytes(
+        {"JPEG-LS": imagecodecs.jpegls_encode, "HTJ2K": imagecodecs.htj2k_encode}[name](stored)
+    )
+
+
+def by_pydicom_rle(stored: Pixels, bits: int) -> bytes:
+    options = {
+        "rows": stored.shape[0], "columns": stored.shape[1], "bits_stored": bits,
+        "samples_per_pixel": stored.shape[2] if stored.ndim == 3 else 1, "number_of_frames": 1,
+        "bits_allocated": 8 * stored.itemsize, "pixel_representation": 0, "planar_configuration": 0,
+        "photometric_interpretation": "RGB" if stored.ndim == 3 else "MONOCHROME2",
+    }  # fmt: skip
+    return get_encoder(uid.RLELossless).encode(stored, encoding_plugin="pydicom", **options)
+
+
+def by_pillow_jpeg(stored: Pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(stored).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def dicom_file(pixels: bytes, syntax: str, **elements: object) -> bytes:
+    """A DICOM file of one image, with a patient. An element that is None is left out."""
+    image = Dataset()
+    image.SOPClassUID, image.SOPInstanceUID = uid.SecondaryCaptureImageStorage, "1.2.3"
+    image.PatientName, image.PatientID = "Secret^Name", "secret-id"
+    image.HighBit = int(str(elements.get("BitsStored", 8))) - 1
+    image.BitsAllocated = 8 if image.HighBit < 8 else 16
+    image.PixelRepresentation = 0
+    for name, value in elements.items():
+        if value is not None:
+            setattr(image, name, value)
+    compressed = uid.UID(syntax).is_encapsulated
+    image.PixelData = encapsulate([pixels]) if compressed else pixels + b"\0" * (len(pixels) % 2)
+    image["PixelData"].VR = "OB" if compressed or image.BitsAllocated == 8 else "OW"
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = uid.UID(syntax)
+    file = io.BytesIO()
+    image.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
 # First row, first column, and steps of the seven passes of an interlaced PNG.
 ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
          (1, 0, 2, 1))  # fmt: skip
@@ -274,6 +370,18 @@ TABLE = (
          layouts=("RGB", "RGB with alpha", "rotated by EXIF"), write=by_pillow),
     Rows(format="GIF", depths=("8 bits",), compressions=("LZW",), layouts=("palette", "gray"),
          write=by_pillow),
+    Rows(format="DICOM", depths=("8 bits", "10 bits", "12 bits", "16 bits"),
+         compressions=("none", "none, implicit", "RLE", "JPEG lossless", "JPEG-LS", "JPEG 2000",
+                       "HTJ2K"),
+         layouts=("MONOCHROME2", "MONOCHROME1"), write=dicom),
+    Rows(format="DICOM", depths=("8 bits",),
+         compressions=("none", "none, implicit", "RLE", "JPEG", "JPEG lossless", "JPEG-LS",
+                       "JPEG 2000"),
+         layouts=("RGB",), write=dicom),
+    Rows(format="DICOM", depths=("8 bits",), compressions=("JPEG",),
+         layouts=("MONOCHROME2", "MONOCHROME1"), write=dicom),
+    Rows(format="DICOM", depths=("8 bits", "16 bits"), compressions=("none",),
+         layouts=("RGB in planes",), write=dicom),
 )  # fmt: skip
 
 

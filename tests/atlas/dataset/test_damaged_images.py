@@ -134,7 +134,7 @@ def test_what_is_no_file_is_named_and_never_waited_for(tmp_path: Path) -> None:
     for name, said in {
         "folder.png": "is a folder",
         "empty.png": "is empty",
-        "text.png": "is not a readable PNG, JPEG, TIFF, BMP, WebP or GIF",
+        "text.png": "is not a readable PNG, JPEG, TIFF, BMP, WebP, GIF or DICOM",
         "lfs.png": "is a pointer of Git LFS; fetch the image with git lfs pull",
         "annex.png": "is a link to ../.git/annex/objects/x/gone.png, which does not exist; "
         "run git annex get",
