@@ -1,4 +1,6 @@
-"""Every reported case: its commands are run as they stand, and the table holds what they say now.
+"""Every reported case: its commands are run, and the table holds what they say now.
+
+Options that have other names today are given by these.
 
 The cases lie beside the project and are not part of it; where they are not there, the part says so.
 What is right is stated in each `case.md`, so the table shows the statuses and the last lines for
@@ -20,6 +22,7 @@ from benchmarks.reliability.world import remove
 ROOT = Path(__file__).parents[2]
 CASES = ROOT.parent / "shared" / "cases"
 LIMIT_S = 600.0
+RENAMED = {"--accept-unproven": "--accept-unproven-copies", "--runs": "--run"}
 SHOWN = 300
 NOISE = re.compile(r"[│┃┏┓┗┛┡┩┌┐└┘├┤┬┴┼━─╇╈╉╊]+")
 SIGNALS = ("Segmentation fault", "Killed", "Aborted", "rc 139", "rc 134")
@@ -49,6 +52,11 @@ def _attack(lab: Lab, trial: str, folder: Path) -> Iterator[Outcome]:
     own.parent.mkdir(exist_ok=True)
     subprocess.run(["cp", "-r", "--preserve=mode,timestamps", str(folder), str(own)], check=True)
     subprocess.run(["chmod", "-R", "u+w", str(own)], check=True)
+    script = own / "run.sh"
+    text = script.read_text(encoding="utf-8")
+    for old, new in RENAMED.items():
+        text = re.sub(rf"{old}(?![\w-])", new, text)
+    script.write_text(text, encoding="utf-8")
     environment = {
         **os.environ, **lab.environment, "P": sys.executable, "S": str(ROOT / "scripts"),
         "OUT": str(own / "out"), "PYTHONPATH": str(ROOT),

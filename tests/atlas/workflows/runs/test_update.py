@@ -150,7 +150,8 @@ def test_probabilities_that_come_from_elsewhere_stay(copied) -> None:
     data, run = copied
     for name in NAMES[1:]:
         shutil.rmtree(run / name)
-    (run / "classifier" / "classifier.json").unlink()
+    for name in ("classifier.json", "contents.json"):
+        (run / "classifier" / name).unlink()
     before = (run / "classifier" / "test_probabilities.h5").read_bytes()
     lose_images(data)
     bring_up_to_date(data, RunFolder(run))
