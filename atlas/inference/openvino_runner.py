@@ -6,6 +6,7 @@ file, so all networks are run from files. Only the export loads torch, which tak
 Axes: B images of a batch, C channels, H x W pixels.
 """
 
+import errno
 import logging
 import re
 import sys
@@ -200,7 +201,11 @@ def _core() -> Any:
 def _save(model: Any, folder: Path) -> None:
     _number_names(model)
     with folder_written_beside(folder, written_by="build_index") as beside:
-        _openvino().save_model(model, str(beside / MODEL_FILE), compress_to_fp16=False)
+        try:
+            _openvino().save_model(model, str(beside / MODEL_FILE), compress_to_fp16=False)
+        except RuntimeError as error:  # OpenVINO removes the half file, and does not say why
+            reason = f"OpenVINO cannot write the model; is the disk full? ({_in_a_line(error)})"
+            raise OSError(errno.EIO, reason, str(folder)) from error
 
 
 def _number_names(model: Any) -> None:
