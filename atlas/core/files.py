@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
+from atlas.core.lock_file import is_alive
 
 LEFT_OVER_SECONDS = 24 * 3600
 FULL_BELOW_BYTES = 1 << 20  # a disk with less room counts as full after an error
@@ -192,11 +193,7 @@ def sync_file(path: Path) -> None:
 def sync_folder(folder: Path) -> None:
     """Return when the names in a folder are on the disk, if the system can do so."""
     with suppress(OSError):  # Windows cannot open folders
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            _sync(number)
-        finally:
-            os.close(number)
+        sync_file(folder)
 
 
 def json_text(value: Any) -> str:
@@ -267,23 +264,11 @@ def _is_left_over(path: Path) -> bool:
     """Return whether no process writes this temporary path any more."""
     owner = re.search(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.(?:part|old)", path.name)
     if owner and owner[1] == _computer():
-        return not _is_alive(int(owner[2]))
+        return not is_alive(int(owner[2]))
     try:
         return time.time() - path.stat().st_mtime >= LEFT_OVER_SECONDS
     except OSError:
         return False  # another process has just finished it
-
-
-def _is_alive(pid: int) -> bool:
-    if pid == os.getpid():
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _remove(path: Path) -> None:

@@ -70,6 +70,17 @@ class LockFile:
         os.close(self.handle)
 
 
+def is_alive(pid: int) -> bool:
+    """Return whether a process of this computer exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
 def read_lock_file(file: Path) -> str:
     """Return the text of a file that another process has locked, or "" if it has just removed it.
 

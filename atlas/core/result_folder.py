@@ -363,8 +363,10 @@ def _save(folder: Path, contents: Contents) -> None:
 
 
 def _entry(path: Path) -> Entry:
-    lines = path.read_bytes().count(b"\n") if path.suffix == ".csv" else None
-    return Entry(checksum=_file_checksum(path), bytes=path.stat().st_size, lines=lines)
+    if path.suffix != ".csv":
+        return Entry(checksum=_file_checksum(path), bytes=path.stat().st_size)
+    content = path.read_bytes()
+    return Entry(checksum=checksum(content), bytes=len(content), lines=content.count(b"\n"))
 
 
 def _file_checksum(path: Path) -> str:

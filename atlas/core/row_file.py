@@ -18,7 +18,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,11 +165,13 @@ def write_row_file(
         raise TypeError(f"rows of type {rows.dtype} cannot be written")
     about = json_text(provenance)
     columns = {name: _as_bytes(of_rows) for name, of_rows in texts.items()} | {ROWS: rows}
-    block_bytes = _block_bytes(_header({n: _dataset(c) for n, c in columns.items()}, about))
+    planned = {name: _dataset(column) for name, column in columns.items()}
+    block_bytes = _block_bytes(_header(planned, about))
     with written_beside(path, durable=durable) as beside, _Output(beside) as output:
         with h5py.File(output, "w", userblock_size=block_bytes) as file:
             datasets = {
-                name: _dataset(column, _put(file, name, column)) for name, column in columns.items()
+                name: replace(planned[name], offset=_put(file, name, column))
+                for name, column in columns.items()
             }
             _put(file, PROVENANCE, np.array([about.encode()]))
         output.seek(0)
@@ -255,9 +257,10 @@ def _as_bytes(texts: Sequence[str]) -> NDArray[np.bytes_]:
     return np.array([text.encode(errors="surrogateescape") for text in texts], dtype="S")
 
 
-def _dataset(values: NDArray[Any], offset: int = LARGEST_OFFSET) -> Dataset:
+def _dataset(values: NDArray[Any]) -> Dataset:
+    """Return what the header says about a dataset, before its place is known."""
     return Dataset(
-        offset=offset, type=values.dtype.str, shape=values.shape, checksum=checksum(values)
+        offset=LARGEST_OFFSET, type=values.dtype.str, shape=values.shape, checksum=checksum(values)
     )
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from atlas.core.lock_file import LockFile
+from atlas.core.lock_file import LockFile, is_alive
 
 SHARED_MEMORY = Path("/dev/shm")
 _OWNER = re.compile(r"\.atlas-(\d+)-[0-9a-f]+\.lock")
@@ -40,7 +40,7 @@ def sweep(folder: Path = SHARED_MEMORY) -> None:
     with suppress(OSError):
         owners = {owner[1] for path in folder.iterdir() if (owner := _OWNER.fullmatch(path.name))}
         for pid in owners:
-            if not _runs(int(pid)):
+            if not is_alive(int(pid)):
                 _sweep_after(pid, folder)
 
 
@@ -73,13 +73,3 @@ def _is_own(path: Path) -> bool:
     with suppress(OSError):
         return path.lstat().st_uid == os.geteuid()
     return False
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

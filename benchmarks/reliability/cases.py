@@ -83,5 +83,5 @@ def _said(output: str) -> str:
     """Return the errors and warnings of a case, or its last lines where there are none."""
     lines = [NOISE.sub(" ", line).strip() for line in output.splitlines()]
     lines = [line for line in lines if line]
-    telling = [line for line in lines if re.match(r"(error|warning):|---", line)]
-    return one_line("; ".join(dict.fromkeys(telling or lines[-4:])), length=SHOWN)
+    complaints = [line for line in lines if re.match(r"(error|warning):|---", line)]
+    return one_line("; ".join(dict.fromkeys(complaints or lines[-4:])), length=SHOWN)

@@ -93,6 +93,19 @@ def _attack(lab: Lab, trial: str, number: int) -> Iterator[Outcome]:
     )
     ended = _killed(running, moment, whole=whole)
     seen = f"{command.name} killed after {moment:.2f} s ({ended.status})"
+    yield from judged_kill(lab, command, wanted, running, trial=trial, seen=seen)
+
+
+def judged_kill(
+    lab: Lab,
+    command: Command,
+    wanted: Reference,
+    running: warm.Running,
+    *,
+    trial: str,
+    seen: str,
+) -> Iterator[Outcome]:
+    """Judge what a killed command left, and what the same command then makes of it."""
     if neither := lost(lab, command, wanted):
         yield Outcome(
             trial=f"{trial}, result", verdict="neither old nor new", detail=f"{seen}; {neither}"

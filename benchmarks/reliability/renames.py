@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from benchmarks.reliability import shim, warm
 from benchmarks.reliability.commands import WRITERS, Command
-from benchmarks.reliability.kills import judged_again, lost
+from benchmarks.reliability.kills import judged_kill
 from benchmarks.reliability.lab import Lab
 from benchmarks.reliability.ledger import Outcome
 
@@ -71,11 +71,4 @@ def _attack(lab: Lab, trial: str, moment: Moment) -> Iterator[Outcome]:
     log.unlink(missing_ok=True)
     at = calls[-1].path.removeprefix(f"{lab.world}/") if calls else "?"
     seen = f"{moment.when} {call.name} to {at}"
-    if neither := lost(lab, command, wanted):
-        yield Outcome(
-            trial=f"{trial}, result", verdict="neither old nor new", detail=f"{seen}; {neither}"
-        )
-    try:
-        yield from judged_again(lab, command, wanted, trial=trial, seen=seen, killed=running.pid)
-    finally:
-        warm.end_session(running)
+    yield from judged_kill(lab, command, wanted, running, trial=trial, seen=seen)

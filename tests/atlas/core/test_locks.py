@@ -86,8 +86,8 @@ def test_a_command_that_this_one_starts_may_write_what_it_has_locked(tmp_path: P
         with held_elsewhere(tmp_path / "run", **locks_for_children()):
             pass
         assert (tmp_path / ".run.lock").exists()
-        stranger = start(tmp_path / "run")
-        assert "is being written" in stranger.communicate(timeout=60)[1]
+        other = start(tmp_path / "run")
+        assert "is being written" in other.communicate(timeout=60)[1]
 
 
 def test_a_forked_process_does_not_prolong_the_lock(tmp_path: Path) -> None:
