@@ -28,7 +28,7 @@ from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
 from index.copies.calibration import calibrate_same_image
 from index.copies.trials import plant_copies, source_of
-from index.copies.verification import Images
+from index.copies.images import Images
 from index.settings import LeakSettings, RegistrationSettings
 
 COPY_SHARE = 0.05

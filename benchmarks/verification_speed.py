@@ -19,7 +19,7 @@ from atlas.dataset.artifacts import Neighbours
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from benchmarks.side_by_side import ROUNDS, compare, own_process, rate_of, save
-from index.copies.verification import Images, examine
+from index.copies.images import Images, examine
 from index.settings import LeakSettings, RegistrationSettings
 
 CANDIDATES = LeakSettings().neighbours + LeakSettings().hash_candidates

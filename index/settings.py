@@ -14,40 +14,43 @@ PROBABLE = 0.5  # a pair below the threshold with at least this probability is a
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegistrationSettings:
-    """Settings of the search for the rotation, scale and shift that align two fields.
+class Look:
+    """How two images are compared at one size.
 
     Args:
-        size_px: The side at which fields are compared; noise and re-encoding average out at this
-            size.
-        search_px: The side at which every rotation, scale and shift is tried.
-        scales: Sides of the window of the reference that the query may show, as shares of its side.
-        strip_scales: The same for windows that are narrower along one axis only.
-        fine_px: The smaller standard deviation of the band-pass, at size_px.
-        coarse_px: The larger standard deviation of the band-pass, at size_px.
-        refined_places: How many of the best places are refined to sub-pixel affine registration.
-        refined_from: The correlation at search_px from which a place is refined.
-        least_overlap: The share of the reference that a registered query must cover.
-        blank_below: A channel is blank if the standard deviation of its band-passed square roots is
-            smaller than this.
+        size_px: The side at which they are compared.
+        block_px: The side of the blocks that agree or do not.
+        fine_px: The smaller standard deviation of the band-pass.
+        coarse_px: The larger standard deviation of the band-pass.
     """
 
-    size_px: int = 64
-    search_px: int = 32
-    scales: tuple[float, ...] = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
-    strip_scales: tuple[float, ...] = (0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
-    fine_px: float = 1.0
-    coarse_px: float = 4.0
-    refined_places: int = 2
-    refined_from: float = 0.5
-    least_overlap: float = 0.3
-    blank_below: float = 0.01
+    size_px: int
+    block_px: int
+    fine_px: float
+    coarse_px: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrationSettings:
+    """Settings of the comparison of two images by their pixels.
+
+    Args:
+        looks: The sizes at which images are compared, the largest first. A large size shows what is
+            left of a small crop, and noise and compression average out at a small one.
+        dimmest: Counts (of 255) that are added before the square root, so that noise in dark places
+            counts little.
+    """
+
+    looks: tuple[Look, ...] = (
+        Look(size_px=128, block_px=12, fine_px=1.0, coarse_px=4.0),
+        Look(size_px=64, block_px=8, fine_px=0.8, coarse_px=3.0),
+    )
+    dimmest: float = 4.0
 
     @property
-    def window_shapes(self) -> tuple[tuple[float, float], ...]:
-        """Return height and width of all tried windows, as shares of the side of the reference."""
-        strips = [shape for s in self.strip_scales for shape in ((s, 1.0), (1.0, s))]
-        return (*((s, s) for s in self.scales), *strips)
+    def size_px(self) -> int:
+        """Return the largest side at which images are compared."""
+        return self.looks[0].size_px
 
 
 @dataclass(frozen=True, kw_only=True)

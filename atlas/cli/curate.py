@@ -174,7 +174,7 @@ def remove_duplicates(
     found = workflow.remove_duplicates(data, index, out, measured, RegistrationSettings())
     same = found.same_image.calibration
     show(
-        f"same_image: the threshold is a registration score of {same.threshold:.3f}, which "
+        f"same_image: the threshold is a registration score of {same.threshold:.1f}, which "
         f"{same.recall_at_threshold:.1%} of {len(same.planted):,} planted copies reach"
     )
     if same.note:
@@ -185,7 +185,7 @@ def remove_duplicates(
         columns = ("image", "labels", "copy of", "labels of the original", "registration score")
         names = ["id", "labels", "duplicate_of", "other_labels"]
         rows = [
-            [*(row[name] for name in names), f"{row['registration_score']:.3f}"]
+            [*(row[name] for name in names), f"{row['registration_score']:.1f}"]
             for row in found.disagreements[:SHOWN_DISAGREEMENTS].to_dict("records")
         ]
         show_table(columns, rows, title="Copies with other labels, most certain first")

@@ -116,7 +116,7 @@ def lookup(
     from atlas.workflows.embed import lookup as workflow
 
     found = workflow.lookup(queries, index, k=k, montage=montage, data=data)
-    digits = {"similarity": ".4f", "registration_score": ".3f"}
+    digits = {"similarity": ".4f", "registration_score": ".1f"}
     shown = found.table[found.table["match_id"] != ""].drop(columns="verdict")
     rows = [
         [format(value, digits.get(str(name), "")) for name, value in row.items()]

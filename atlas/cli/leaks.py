@@ -107,7 +107,7 @@ def leak_lines(found: "LeakFinding") -> Iterator[str]:
 
 def _of_copies(same: "SameImageCalibration") -> Iterator[str]:
     yield (
-        f"the threshold is a registration score of {same.threshold:.3f}, which "
+        f"the threshold is a registration score of {same.threshold:.1f}, which "
         f"{same.recall_at_threshold:.1%} of {len(same.planted):,} planted copies reach; "
         f"{same.suspected:,} of {same.natural_count:,} labelled images have a neighbour that also "
         "reaches it (see suspected_copies.csv)"

@@ -28,7 +28,10 @@ SAME_IMAGE, SIBLING, NOVEL = "same_image", "sibling", "novel"
 MATCH_COLUMNS = (
     "query_id", "query_split", "match_id", "match_split",
     "similarity", "registration_score", "relation", "confidence",
+    "agreeing_blocks", "comparable_blocks", "rotation_degrees", "mirrored", "scale", "overlap",
+    "crop", "negative", "channel_order",
 )  # fmt: skip
+ALIGNMENT_COLUMNS = MATCH_COLUMNS[8:]
 LEAK_COLUMNS = (
     "Id", "match_id", "relation", "similarity", "registration_score", "confidence", "labels",
     "decision", "reason",

@@ -18,7 +18,8 @@ from atlas.report.pictures import data_uri
 OWN_COLOUR = "#b3261e"
 PAGE_INCHES = (5.6, 2.3)
 NAME_LETTERS = 24  # the length of the name of a leak table
-BINS = np.linspace(-0.2, 1.0, 61).tolist()
+HIGHEST_DRAWN = 40.0  # registration scores above it are drawn there
+BINS = np.linspace(0.0, HIGHEST_DRAWN, 81).tolist()
 
 FloatArray = NDArray[np.float64]
 
@@ -62,7 +63,12 @@ def save_calibration_plot(
     figure, axes = panels(3, 1, (7, 6.3), sharex=True)
     pairs, found, claims = axes[:, 0]
     _draw_pairs_of_calibration(pairs, planted, natural)
-    found.hist(queries, bins=BINS, color="0.4", label=f"test images, best match ({len(queries)})")
+    found.hist(
+        np.clip(queries, 0, HIGHEST_DRAWN),
+        bins=BINS,
+        color="0.4",
+        label=f"test images, best match ({len(queries)})",
+    )
     found.set_yscale("symlog", linthresh=1)
     found.set_ylabel("images")
     for axis in (pairs, found):
@@ -70,7 +76,7 @@ def save_calibration_plot(
     _draw_curves(claims, curves)
     for axis in (pairs, found, claims):
         axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
-    claims.set_xlabel(f"registration score (threshold at {threshold:.3f})")
+    claims.set_xlabel(f"registration score (threshold at {threshold:.1f})")
     save_figure(path, figure)
 
 
@@ -90,7 +96,7 @@ def score_plot(
     """
     figure, ((axis,),) = panels(1, 1, PAGE_INCHES)
     _draw_pairs_of_calibration(axis, planted, natural)
-    axis.set_xlabel(f"registration score (threshold at {threshold:.3f})")
+    axis.set_xlabel(f"registration score (threshold at {threshold:.1f})")
     return _marked(figure, axis, threshold, own)
 
 
@@ -113,8 +119,18 @@ def _curves_figure(
 
 
 def _draw_pairs_of_calibration(axis: Axes, planted: FloatArray, natural: FloatArray) -> None:
-    axis.hist(natural, bins=BINS, alpha=0.7, label=f"nearest non-matches ({len(natural)})")
-    axis.hist(planted, bins=BINS, alpha=0.7, label=f"planted copies ({len(planted)})")
+    axis.hist(
+        np.clip(natural, 0, HIGHEST_DRAWN),
+        bins=BINS,
+        alpha=0.7,
+        label=f"nearest non-matches ({len(natural)})",
+    )
+    axis.hist(
+        np.clip(planted, 0, HIGHEST_DRAWN),
+        bins=BINS,
+        alpha=0.7,
+        label=f"planted copies ({len(planted)})",
+    )
     axis.set_yscale("symlog", linthresh=1)
     axis.set_ylabel("images")
 
@@ -132,7 +148,9 @@ def _draw_curves(axis: Axes, curves: Curves) -> None:
 def _marked(figure: Figure, axis: Axes, threshold: float, own: float | None) -> str:
     axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
     if own is not None:
-        axis.axvline(own, color=OWN_COLOUR, linewidth=2, label=f"this image ({own:.3f})")
+        axis.axvline(
+            min(own, HIGHEST_DRAWN), color=OWN_COLOUR, linewidth=2, label=f"this image ({own:.3g})"
+        )
     axis.legend(fontsize=7, loc="best")
     axis.tick_params(labelsize=8)
     return data_uri("image/png", png_of(figure))

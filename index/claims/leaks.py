@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.dataset.artifacts import (
+    ALIGNMENT_COLUMNS,
     LEAK_COLUMNS,
     MATCH_COLUMNS,
     SAME_IMAGE,
@@ -18,6 +19,8 @@ from atlas.dataset.artifacts import (
 )
 from atlas.dataset.labels import format_labels
 from index.copies.calibration import SameImageCalibration, SiblingCalibration
+from index.copies.geometry import row_of
+from index.copies.verification import Registrations
 
 TRANSFER, ABSTAIN = "transfer", "abstain"
 LEAST_AGREEMENT = 0.5
@@ -27,7 +30,7 @@ CERTAIN = 1.0
 
 def find_matches(
     neighbours: Neighbours,
-    scores_NK: NDArray[np.float32],
+    registrations: Registrations,
     same_image: SameImageCalibration,
     sibling: SiblingCalibration,
     *,
@@ -42,7 +45,7 @@ def find_matches(
 
     Args:
         neighbours: The candidates of each query, N x K.
-        scores_NK: Their registration scores.
+        registrations: Their registrations.
         same_image: The threshold of copies.
         sibling: The threshold of siblings.
         equal_NK: Whether the pixels of query and candidate are equal.
@@ -52,7 +55,7 @@ def find_matches(
     found = neighbours.reference_ids_NK != ""
     rows, columns = np.nonzero(found)
     similarity = neighbours.similarity_NK[rows, columns].astype(float)
-    registration_score = scores_NK[rows, columns].astype(float)
+    registration_score = registrations.scores_NK[rows, columns].astype(float)
     query_ids = np.array([*neighbours.query_ids, ""], dtype=object)[rows]
     match_ids = neighbours.reference_ids_NK[rows, columns]
     is_equal = equal_NK[rows, columns] & (registration_score > -1.0)
@@ -75,7 +78,10 @@ def find_matches(
         "relation": np.select([is_copy, is_sibling], [SAME_IMAGE, SIBLING], ""),
         "confidence": confidence,
     }
-    return Matches(table=pd.DataFrame(columns_of, columns=list(MATCH_COLUMNS)))
+    table = pd.DataFrame(columns_of)
+    aligned = [row_of(registrations.at(int(n), int(k))) for n, k in zip(rows, columns, strict=True)]
+    table[list(ALIGNMENT_COLUMNS)] = pd.DataFrame(aligned, columns=list(ALIGNMENT_COLUMNS))
+    return Matches(table=table[list(MATCH_COLUMNS)])
 
 
 def find_leaks(
@@ -188,7 +194,7 @@ def _claim_in_words(best: pd.Series, count: int, identities: Mapping[str, str | 
     if best["relation"] == SAME_IMAGE:
         return (
             f"The image is a copy of {best['match_id']}{among}: "
-            f"registration score {best['registration_score']:.3f}, {sure}."
+            f"registration score {best['registration_score']:.1f}, {sure}."
         )
     return (
         f"The image is a sibling of {best['match_id']}{among}, "

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import gaussian_kde, gumbel_r, norm
+from scipy.stats import gaussian_kde, norm
 
 from atlas.core.errors import UserError
 from index.copies.guarantee import Guarantee, Trials, measure_guarantee, precision_bound
@@ -21,10 +21,67 @@ FEWEST_NATURAL = 10
 THRESHOLDS_TRIED = 2000
 TIMES_RARER = 10
 FEW_KEPT = 0.9  # if fewer of the planted copies reach the threshold, a note says so
-LARGEST_CORRELATION = 0.9999
-LEAST_SPREAD_Z = 0.05
-MIXTURE_STEPS = 30
+# The measured tail of non-matches lies between these quantiles of the scores of natural pairs;
+# above them, some pairs may be copies that nobody declared.
+TAIL_FROM, TAIL_TO = 0.75, 0.92
+DECADE = 1 / np.log(10)  # how far the score of the law falls by a factor of e
+LEAST_SPREAD = 0.05  # of the logarithms of planted scores
+HIGHEST_THRESHOLD = 60.0
 TINY = 1e-300
+
+
+@dataclass(frozen=True, kw_only=True)
+class FalseClaims:
+    """How often the best candidate of a query without a copy reaches a score.
+
+    The law of non-matches says `candidates` times 10^-score. The atlas's own pairs show a rate,
+    too, and the larger of the two counts.
+
+    Attributes:
+        candidates: The number of candidates of a query.
+        start: The score from which the measured rate falls.
+        rate: The measured rate at this score.
+        decay: How far the score rises while the measured rate falls by a factor of e.
+    """
+
+    candidates: int
+    start: float
+    rate: float
+    decay: float
+
+    @property
+    def beyond_law(self) -> bool:
+        """Return whether the measured rate falls clearly more slowly than the law says."""
+        return bool(self.decay > 1.5 * DECADE)
+
+    def rate_from(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the share of such queries that reach each score."""
+        measured = self.rate * np.exp(-(score - self.start) / self.decay)
+        law = self.candidates * 10.0 ** -np.minimum(score, 300.0)
+        return np.asarray(np.minimum(1.0, np.maximum(measured, law)))
+
+    def density(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how densely such queries have each score."""
+        return np.asarray(self.rate_from(score) / max(self.decay, DECADE))
+
+    def score_at(self, rate: float) -> float:
+        """Return the score that such queries reach with this rate."""
+        measured = self.start + self.decay * np.log(self.rate / rate)
+        return float(max(measured, np.log10(self.candidates / rate), 0.0))
+
+
+def measured_tail(natural: NDArray[np.float64], candidates: int) -> FalseClaims:
+    """Return the rate of false claims, measured on images and their best non-matches.
+
+    Args:
+        natural: The score of each image's best non-match; some may be undeclared copies.
+        candidates: The number of candidates of each image.
+    """
+    low, high = np.quantile(natural, [TAIL_FROM, TAIL_TO])
+    decay = float(high - low) / np.log((1 - TAIL_FROM) / (1 - TAIL_TO))
+    return FalseClaims(
+        candidates=candidates, start=float(high), rate=1 - TAIL_TO, decay=max(decay, DECADE)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +90,7 @@ class SameImageCalibration:
 
     Attributes:
         threshold: The registration score from which a pair is claimed to be a copy.
-        centre_z, spread_z: The centre and the upper standard deviation of natural non-matches, in
-            Fisher's z.
+        false_claims: How often non-matches reach a score.
         planted: The sorted scores of planted copies with their source; -1 if the source was not a
             candidate.
         natural_count: The number of images whose nearest other image was examined.
@@ -47,8 +103,7 @@ class SameImageCalibration:
     """
 
     threshold: float
-    centre_z: float
-    spread_z: float
+    false_claims: FalseClaims
     planted: tuple[float, ...]
     natural_count: int
     suspected: int
@@ -65,8 +120,7 @@ class SameImageCalibration:
         sure = _expected_precision(
             registration_score,
             np.array(self.planted),
-            self.centre_z,
-            self.spread_z,
+            self.false_claims,
             self.copy_share,
         )
         return np.minimum(sure, _surest(self.natural_count))
@@ -74,21 +128,20 @@ class SameImageCalibration:
     def probability(self, registration_score: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how likely a query's best candidate with just this score is its copy.
 
-        An estimate from the density of the planted copies' scores and of non-matches, whose best
-        scores follow Gumbel's law, at the stated share of copies; in the same shape.
+        An estimate from the density of the planted copies' scores and of non-matches, at the stated
+        share of copies; in the same shape.
         """
         planted = np.array(self.planted)
-        copies_z = fisher_z(planted[planted > -1.0])
-        z = np.atleast_1d(fisher_z(registration_score))
-        if np.ptp(copies_z) > 0:
-            copy_density = gaussian_kde(copies_z)(z.ravel()).reshape(z.shape)
+        copies = np.log1p(planted[planted >= 0])
+        flat = np.maximum(np.ravel(registration_score), 0.0)
+        if np.ptp(copies) > 0:
+            density = gaussian_kde(copies)(np.log1p(flat))
         else:
-            copy_density = norm.pdf(z, copies_z.mean(), LEAST_SPREAD_Z)
-        found = len(copies_z) / len(planted)
-        location, scale = _gumbel(self.centre_z, self.spread_z)
-        copies = self.copy_share * found * copy_density
-        others = (1 - self.copy_share) * gumbel_r.pdf(z, location, scale)
-        return np.asarray((copies / (copies + others + TINY)).reshape(np.shape(registration_score)))
+            density = norm.pdf(np.log1p(flat), copies.mean(), LEAST_SPREAD)
+        found = len(copies) / len(planted)
+        likely = self.copy_share * found * density / (1 + flat)
+        others = (1 - self.copy_share) * self.false_claims.density(flat)
+        return np.asarray((likely / (likely + others + TINY)).reshape(np.shape(registration_score)))
 
     @property
     def recall_at_threshold(self) -> float:
@@ -97,22 +150,27 @@ class SameImageCalibration:
 
 
 def calibrate_same_image(
-    planted: NDArray[np.float64], natural: NDArray[np.float64], settings: LeakSettings
+    planted: NDArray[np.float64],
+    natural: NDArray[np.float64],
+    settings: LeakSettings,
+    *,
+    candidates: int,
 ) -> SameImageCalibration:
     """Calibrate with the scores of planted copies and of each image's nearest non-match.
 
     An atlas may contain copies that nobody declared, so the far tail of `natural` is not reliable.
-    The false-claim rate is therefore taken from its bulk. If the threshold for this rate is lower
-    than the score that keeps the planted copies, it is raised into the gap between them, until
-    false claims are TIMES_RARER rarer than requested even under a heavier tail (`rare_z`), but at
-    most to the middle of the gap, because real copies may be harder than planted ones. Otherwise
-    precision has priority.
+    The false-claim rate is therefore taken from the law of non-matches, or from the bulk of
+    `natural` where that shows more. If the threshold for this rate is lower than the score that
+    keeps the planted copies, it is raised into the gap between them, until false claims are
+    TIMES_RARER rarer than requested, but at most to the middle of the gap, because real copies may
+    be harder than planted ones. Otherwise precision has priority.
 
     Args:
         planted: The scores of planted copies with their source; -1 if the source was not a
             candidate.
-        natural: The score of each image's nearest non-match.
+        natural: The score of each image's best non-match.
         settings: The precision and recall that are requested.
+        candidates: The number of candidates of each query.
 
     Raises:
         UserError: The source of no planted copy was a candidate.
@@ -124,20 +182,18 @@ def calibrate_same_image(
     planted = np.sort(planted)
     examined = planted[planted > -1.0]
     enough = len(natural) >= FEWEST_NATURAL
-    centre, spread = bulk(fisher_z(natural), fisher_z(examined)) if enough else (0.0, 0.25)
-    thresholds_z = np.linspace(centre, fisher_z(np.array(1.0)), THRESHOLDS_TRIED)
-    expected = _expected_precision(
-        np.tanh(thresholds_z), planted, centre, spread, settings.copy_share
-    )
+    false_claims = measured_tail(natural if enough else np.zeros(1), candidates)
+    thresholds = np.linspace(0.0, HIGHEST_THRESHOLD, THRESHOLDS_TRIED)
+    expected = _expected_precision(thresholds, planted, false_claims, settings.copy_share)
     # If no threshold is good enough, the last one is used: then almost nothing is claimed.
     reached = np.flatnonzero(expected >= settings.copy_precision)
-    precise_z = float(thresholds_z[reached[0]] if len(reached) else thresholds_z[-1])
-    rarer_z = rare_z(centre, spread, _false_rate(settings) / TIMES_RARER)
+    precise = float(thresholds[reached[0]] if len(reached) else thresholds[-1])
+    rarer = false_claims.score_at(_false_rate(settings) / TIMES_RARER)
     # No threshold can recover a copy that was not a candidate, so those are left out here.
-    keeping_z = float(np.quantile(fisher_z(examined), 1 - settings.copy_recall_kept))
+    keeping = float(np.quantile(examined, 1 - settings.copy_recall_kept))
     guarantee = measure_guarantee(
         Trials(known_K=planted, unknown_U=natural),
-        wanted_threshold=float(np.tanh(max(precise_z, min(rarer_z, (precise_z + keeping_z) / 2)))),
+        wanted_threshold=max(precise, min(rarer, (precise + keeping) / 2)),
         precision=settings.copy_precision,
         share=settings.copy_share,
         seed=settings.seed,
@@ -146,8 +202,13 @@ def calibrate_same_image(
     note = (
         ""
         if enough
-        else f"only {len(natural)} pairs of non-matches were examined, so their spread is assumed"
+        else f"only {len(natural)} pairs of non-matches were examined, so their rate is assumed"
     )
+    if false_claims.beyond_law:
+        note = (
+            "non-matches of this atlas agree more often than the law of false alarms says, so the "
+            "measured rate is used"
+        )
     if (kept := float(np.mean(examined >= threshold))) < FEW_KEPT:
         note = (
             f"only {kept:.0%} of the planted copies among the candidates reach the threshold, "
@@ -155,8 +216,7 @@ def calibrate_same_image(
         )
     return SameImageCalibration(
         threshold=threshold,
-        centre_z=centre,
-        spread_z=spread,
+        false_claims=false_claims,
         planted=tuple(planted.tolist()),
         natural_count=len(natural),
         suspected=int(np.sum(natural >= threshold)),
@@ -259,81 +319,32 @@ def calibrate_sibling(trials: Trials, settings: LeakSettings) -> SiblingCalibrat
 def restored(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a settings or calibration object that was written as JSON.
 
-    JSON has lists instead of tuples, and a dictionary instead of the guarantee.
+    JSON has lists instead of tuples, and dictionaries instead of objects.
     """
 
     def value(name: str, said: Any) -> Any:
         if name == "guarantee" and said is not None:
             return Guarantee(**said)
+        if name == "false_claims":
+            return FalseClaims(**said)
         return tuple(said) if isinstance(said, list) else said
 
     return {name: value(name, said) for name, said in stored.items()}
 
 
-def fisher_z(correlation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return Fisher's z-transform of correlations, which makes their variance uniform."""
-    return np.arctanh(np.clip(correlation, -LARGEST_CORRELATION, LARGEST_CORRELATION))
-
-
-def bulk(natural_N: NDArray[np.float64], copies: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the centre and upper standard deviation of the non-matches among natural pairs, in z.
-
-    Some natural pairs may be undeclared copies, with scores like those of planted copies.
-    Expectation maximisation finds how many there are and how likely each pair is a copy. Likely
-    copies weigh less in the median and in the quantile that gives the spread.
-
-    Args:
-        natural_N: The scores of natural pairs, in Fisher's z.
-        copies: The scores of planted copies, in Fisher's z.
-    """
-    copy_density_N = gaussian_kde(copies)(natural_N) if np.ptp(copies) > 0 else 0 * natural_N
-    below = natural_N < np.median(copies)
-    distinct_N = below.astype(float) if below.any() else np.ones(len(natural_N))
-    for _ in range(MIXTURE_STEPS):
-        centre, upper = np.quantile(
-            natural_N, [0.5, norm.cdf(1)], weights=distinct_N, method="inverted_cdf"
-        )
-        spread = max(upper - centre, LEAST_SPREAD_Z)
-        share = 1 - distinct_N.mean()
-        copy_N = share * copy_density_N
-        other_N = (1 - share) * norm.pdf(natural_N, centre, spread)
-        # Pairs below the centre are certainly distinct, whatever the low tail of planted copies is.
-        distinct_N = np.where(natural_N > centre, other_N / (copy_N + other_N + TINY), 1.0)
-    return float(centre), float(spread)
-
-
-def rare_z(centre: float, spread: float, false_rate: float) -> float:
-    """Return the score, in Fisher's z, that non-matches reach with this rate.
-
-    The score of an image is the best of many candidates, so its tail is a Gumbel distribution,
-    which is heavier than a normal one. It is fitted to the median and upper standard deviation of
-    `bulk`.
-    """
-    location, scale = _gumbel(centre, spread)
-    return float(gumbel_r.isf(false_rate, loc=location, scale=scale))
-
-
-def _gumbel(centre: float, spread: float) -> tuple[float, float]:
-    """Return location and scale of Gumbel's law with this median and upper standard deviation."""
-    median, upper = gumbel_r.ppf(norm.cdf([0, 1]))
-    scale = spread / (upper - median)
-    return float(centre - median * scale), float(scale)
-
-
 def _expected_precision(
     registration_score: NDArray[np.float64],
     planted: NDArray[np.float64],
-    centre_z: float,
-    spread_z: float,
+    false_claims: FalseClaims,
     copy_share: float,
 ) -> NDArray[np.float64]:
-    """Return the precision of claims from each score on, with the false-claim rate of the bulk.
+    """Return the precision of claims from each score on.
 
     `planted` must be sorted.
     """
     below = np.searchsorted(planted, registration_score, side="left")
     recall = np.maximum(1.0 - below / len(planted), 1.0 / (len(planted) + 1))
-    false_rate = norm.sf((fisher_z(registration_score) - centre_z) / spread_z)
+    false_rate = false_claims.rate_from(registration_score)
     claims = copy_share * recall
     return np.asarray(claims / (claims + (1.0 - copy_share) * false_rate))
 

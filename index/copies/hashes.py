@@ -19,7 +19,7 @@ from PIL import Image
 
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours, positions_of
 from atlas.synthetic.edits import rotated
-from index.copies.verification import Images
+from index.copies.images import Images
 from index.settings import HashKind
 
 Codes = NDArray[np.uint8]

@@ -11,7 +11,7 @@ from atlas.core.files import content_hash
 from atlas.dataset.artifacts import Neighbours
 from atlas.synthetic.edits import EDITS, HARD_EDITS, plant
 from index.copies.guarantee import Trials
-from index.copies.verification import Images
+from index.copies.images import Images
 from index.index_folder import IndexFolder
 from index.search.vector_index import build_index
 

@@ -1,117 +1,71 @@
 """Verification of candidates by their pixels.
 
-Axes: N queries, K candidates, C channels, H rows, W columns.
+Sketches propose alignments for all pairs of a query and a candidate, which is quick. Only pairs
+that can be aligned are compared pixel by pixel. Axes: N and Q queries, K candidates, C channels, H
+rows, W columns, S pixels of a side, F numbers of a registration.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.files import content_hash, json_text
-from atlas.core.parallel import by_processes, by_threads
-from atlas.core.row_cache import ROWS_PER_FILE, RowCache, fill_rows
+from atlas.core.parallel import by_processes
+from atlas.core.row_cache import RowCache, fill_rows
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import Neighbours
-from index.copies.registration import NOTHING, FloatArray, band_passed, prepare, register_all
+from index.copies.agreement import at_sizes, shrunk
+from index.copies.false_alarms import NonMatches, measure
+from index.copies.images import Images
+from index.copies.patterns import common_pattern
+from index.copies.registration import BLANK, Registration, best_of, correlations_of
+from index.copies.sketches import SKETCH_VERSION, Sketches, sketch
+from index.copies.voting import Alignment, propose
 from index.settings import RegistrationSettings
 
-ReadFields = Callable[[Sequence[str]], NDArray[np.uint8]]
-Made = TypeVar("Made")
+FloatArray = NDArray[np.float32]
+Planes = NDArray[np.uint8]
 
-QUERIES_A_TASK = 32  # a process holds the candidates of these in memory, 64 KiB each
+QUERIES_A_TASK = 32  # a process holds the sketches of their candidates in memory, 52 KiB each
 PAIRS_WORTH_PROCESSES = 400
-FIELDS_WORTH_PROCESSES = 250
-FIELDS_READ_AT_ONCE = 64
-BANDED_FOLDER = "band_passed"
-BANDED_ROWS_PER_FILE = 500  # a row has 64 KiB if there are four channels
+PAIRS_A_TASK = 64
+SKETCH_FOLDER = "sketches"
+SKETCHES_PER_FILE = 500
+# Numbers of a registration before those of its channels: score, agreeing and comparable blocks,
+# whether it is a negative, and the map.
+FIRST_CHANNEL = 13
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
-    """Images by id, which are read when they are needed.
+class Registrations:
+    """The registration of each query with each of its candidates.
 
     Attributes:
-        what: The name of the images in progress bars.
-        read: Returns the pixels of ids, uint8 N x C x H x W.
-        keys: Returns a key of the pixels of each id, under which results are kept.
+        numbers_NKF: The numbers of each registration.
     """
 
-    what: str
-    read: ReadFields
-    keys: Callable[[Sequence[str]], Sequence[str]]
+    numbers_NKF: FloatArray
 
-    def made_of(
-        self,
-        ids: Sequence[str],
-        work: Callable[[NDArray[np.uint8]], Made],
-        *,
-        name: str,
-        holds_interpreter: bool = False,
-    ) -> list[Made]:
-        """Return what `work` makes of each image (C x H x W), on all cores.
+    @property
+    def scores_NK(self) -> FloatArray:
+        """The registration scores; BLANK if there is no candidate, or if an image is blank."""
+        return self.numbers_NKF[:, :, 0]
 
-        Only a few images are in memory at a time.
-
-        Args:
-            ids: The images.
-            work: The function of an image. It must be a function of a module if
-                `holds_interpreter`.
-            name: The name of the work in progress bars and profiles.
-            holds_interpreter: Whether `work` holds Python's global lock, so that processes pay off
-                for many images.
-        """
-        many = len(ids) >= FIELDS_WORTH_PROCESSES
-        made: list[Made] = []
-        for start in range(0, len(ids), FIELDS_READ_AT_ONCE):
-            fields = self.read(ids[start : start + FIELDS_READ_AT_ONCE])
-            with stage(name, items=len(fields)):
-                if holds_interpreter:
-                    made += by_processes(work, [(field,) for field in fields], processes=many)
-                else:
-                    made += by_threads(work, fields)
-        return made
-
-    def kept(
-        self,
-        ids: Sequence[str],
-        work: Callable[[NDArray[np.uint8]], NDArray[Any]],
-        *,
-        name: str,
-        folder: Path,
-        provenance: dict[str, Any],
-        holds_interpreter: bool = False,
-        rows_per_file: int = ROWS_PER_FILE,
-    ) -> RowCache:
-        """Return the rows of `made_of`, kept in `folder` under the keys of the images.
-
-        Args:
-            ids: The images.
-            work: As for `made_of`; it returns an array.
-            name: As for `made_of`.
-            folder: The folder of the row cache.
-            provenance: What the rows depend on besides the pixels.
-            holds_interpreter: As for `made_of`.
-            rows_per_file: The number of rows in each file of the cache.
-        """
-
-        def make_rows(some: Sequence[str]) -> NDArray[Any]:
-            return np.stack(
-                self.made_of(some, work, name=name, holds_interpreter=holds_interpreter)
-            )
-
-        return fill_rows(
-            folder,
-            ids,
-            make_rows,
-            provenance=provenance,
-            description=f"{name} {self.what}",
-            keys=self.keys(ids),
-            rows_per_file=rows_per_file,
+    def at(self, row: int, column: int) -> Registration:
+        """Return the registration of a query with one of its candidates."""
+        numbers = self.numbers_NKF[row, column]
+        return Registration(
+            score=float(numbers[0]),
+            agreeing=int(numbers[1]),
+            comparable=int(numbers[2]),
+            negative=bool(numbers[3]),
+            map_33=numbers[4:FIRST_CHANNEL].astype(float).reshape(3, 3),
+            channels_E=tuple(int(channel) for channel in numbers[FIRST_CHANNEL:]),
         )
 
 
@@ -120,45 +74,39 @@ def examine(
     queries: Images,
     references: Images,
     settings: RegistrationSettings,
+    law: NonMatches,
     *,
+    channels: int,
     folder: Path,
-) -> NDArray[np.float32]:
-    """Return the registration score of every candidate, N x K; -1 where there is none.
+) -> Registrations:
+    """Return the registration of every candidate.
 
     Args:
         neighbours: The candidates of each query.
         queries: The query images.
         references: The reference images.
-        settings: The settings of the registration.
-        folder: Where finished scores are kept, query by query, and band-passed references, since
-            each is a candidate of many queries.
+        settings: The settings of the comparison.
+        law: How non-matches agree.
+        channels: The number of channels.
+        folder: Where finished registrations are kept, query by query, and sketches of references,
+            since each is a candidate of many queries.
     """
+    shape = (*neighbours.reference_ids_NK.shape, FIRST_CHANNEL + channels)
     candidates = dict(zip(neighbours.query_ids, neighbours.reference_ids_NK, strict=True))
-    about = {"registration": asdict(settings)}
-    band, name = partial(band_passed, settings=settings), "band-passing"
+    provenance = {
+        "registration": asdict(settings),
+        "law": asdict(law),
+        "sketch": SKETCH_VERSION,
+        "candidates": shape[1],
+    }
 
-    @cache
-    def banded_references() -> RowCache:
-        wanted = _named(neighbours.reference_ids_NK)
-        return references.kept(
-            wanted, band, name=name, folder=folder / BANDED_FOLDER, provenance=about,
-            rows_per_file=BANDED_ROWS_PER_FILE,
-        )  # fmt: skip
+    def make_rows(query_ids: Sequence[str]) -> FloatArray:
+        ids_QK = np.stack([candidates[query_id] for query_id in query_ids])
+        pairs = _Pairs.of(query_ids, ids_QK, queries, references, settings, folder)
+        return pairs.registrations(settings, law, channels)
 
-    def make_rows(query_ids: Sequence[str]) -> NDArray[np.float32]:
-        banded = np.stack(queries.made_of(query_ids, band, name=name))
-        ids_NK = np.stack([candidates[query_id] for query_id in query_ids])
-        tasks = [
-            (banded[start : start + QUERIES_A_TASK], banded_references().only(_named(ids_QK)),
-             ids_QK, settings)
-            for start in range(0, len(query_ids), QUERIES_A_TASK)
-            for ids_QK in [ids_NK[start : start + QUERIES_A_TASK]]
-        ]  # fmt: skip
-        with stage("comparing pixels", items=int(np.sum(ids_NK != ""))):
-            processes = ids_NK.size >= PAIRS_WORTH_PROCESSES
-            return np.concatenate(by_processes(_scores_of, tasks, processes=processes))
-
-    provenance = {**about, "candidates": neighbours.reference_ids_NK.shape[1]}
+    if not neighbours.query_ids:
+        return Registrations(numbers_NKF=np.zeros(shape, np.float32))
     store = fill_rows(
         folder / content_hash(json_text(provenance)),
         neighbours.query_ids,
@@ -167,9 +115,192 @@ def examine(
         description=f"comparing {queries.what}",
         keys=_pair_keys(neighbours, queries, references),
     )
-    if not neighbours.query_ids:
-        return np.zeros(neighbours.reference_ids_NK.shape, np.float32)
-    return np.asarray(store.read(neighbours.query_ids), np.float32)
+    return Registrations(numbers_NKF=np.asarray(store.read(neighbours.query_ids), np.float32))
+
+
+def measure_non_matches(
+    neighbours: Neighbours, images: Images, settings: RegistrationSettings, *, folder: Path
+) -> NonMatches:
+    """Return how images of an atlas agree that are no copies of one another.
+
+    Args:
+        neighbours: Images of the atlas with their nearest other images.
+        images: The images.
+        settings: The settings of the comparison.
+        folder: As for `examine`.
+    """
+    planes = images.made_of(
+        neighbours.query_ids, partial(shrunk, side=settings.size_px), name="looking for a pattern"
+    )
+    pattern = common_pattern(planes)
+    pairs = _Pairs.of(
+        neighbours.query_ids, neighbours.reference_ids_NK, images, images, settings, folder
+    )
+    count = int(np.sum(neighbours.reference_ids_NK != ""))
+    correlations = pairs.correlations(settings, NonMatches(pattern=pattern))
+    return measure(correlations, pairs=count, pattern=pattern)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pairs:
+    """Pairs of images that can be aligned.
+
+    Attributes:
+        start_QKF: The registrations of all pairs before pixels are compared.
+        places: The row and column of each pair that can be aligned.
+        alignments: Its proposed alignments.
+        images: The ids of its query and of its reference.
+        queries, references: Where their pixels are.
+    """
+
+    scores_QK: FloatArray
+    places: list[tuple[int, int]]
+    alignments: list[list[Alignment]]
+    images: list[tuple[str, str]]
+    queries: Images
+    references: Images
+
+    @staticmethod
+    def of(
+        query_ids: Sequence[str],
+        ids_QK: NDArray[np.object_],
+        queries: Images,
+        references: Images,
+        settings: RegistrationSettings,
+        folder: Path,
+    ) -> "_Pairs":
+        """Propose alignments for all pairs."""
+        rows = np.stack(queries.made_of(query_ids, sketch, name="sketching"))
+        kept = references.kept(
+            _named(ids_QK), sketch, name="sketching", folder=folder / SKETCH_FOLDER,
+            provenance={"sketch": SKETCH_VERSION}, rows_per_file=SKETCHES_PER_FILE,
+        ) if (ids_QK != "").any() else None  # fmt: skip
+        tasks = [
+            (rows[start : start + QUERIES_A_TASK], kept and kept.only(_named(ids)), ids)
+            for start in range(0, len(query_ids), QUERIES_A_TASK)
+            for ids in [ids_QK[start : start + QUERIES_A_TASK]]
+        ]
+        with stage("aligning", items=int(np.sum(ids_QK != ""))):
+            many = ids_QK.size >= PAIRS_WORTH_PROCESSES
+            done = by_processes(_proposed, tasks, processes=many)
+        scores_QK = np.concatenate([scores for scores, _ in done])
+        found = [
+            (n * QUERIES_A_TASK + row, column, alignments)
+            for n, (_, some) in enumerate(done)
+            for row, column, alignments in some
+        ]
+        return _Pairs(
+            scores_QK=scores_QK,
+            places=[(row, column) for row, column, _ in found],
+            alignments=[alignments for _, _, alignments in found],
+            images=[(query_ids[row], str(ids_QK[row, column])) for row, column, _ in found],
+            queries=queries,
+            references=references,
+        )
+
+    def registrations(
+        self, settings: RegistrationSettings, law: NonMatches, channels: int
+    ) -> FloatArray:
+        """Return the numbers of the registrations of all pairs, Q x K x F."""
+        numbers = np.zeros((*self.scores_QK.shape, FIRST_CHANNEL + channels), np.float32)
+        numbers[..., 0] = self.scores_QK
+        numbers[..., 4:FIRST_CHANNEL] = np.eye(3).ravel()
+        numbers[..., FIRST_CHANNEL:] = np.arange(channels)
+        found = self._each(_registered, settings, law)
+        for (row, column), one in zip(self.places, found, strict=True):
+            numbers[row, column] = one
+        return numbers
+
+    def correlations(
+        self, settings: RegistrationSettings, law: NonMatches
+    ) -> list[list[FloatArray]]:
+        """Return the correlations of the comparable blocks of each pair that can be aligned."""
+        return self._each(_correlations, settings, law)
+
+    def _each(self, work: Any, settings: RegistrationSettings, law: NonMatches) -> list[Any]:
+        many = len(self.places) >= PAIRS_A_TASK
+        found: list[Any] = []
+        with stage("comparing pixels", items=len(self.places)):
+            tasks = (
+                self._task(start, settings, law)
+                for start in range(0, len(self.places), PAIRS_A_TASK)
+            )
+            for some in by_processes(work, tasks, processes=many):
+                found += some
+        return found
+
+    def _task(self, start: int, settings: RegistrationSettings, law: NonMatches) -> tuple[Any, ...]:
+        images = self.images[start : start + PAIRS_A_TASK]
+        planes = [
+            source.made_of(
+                [pair[side] for pair in images],
+                partial(shrunk, side=settings.size_px),
+                name="reading",
+            )
+            for side, source in enumerate((self.queries, self.references))
+        ]
+        return (*planes, self.alignments[start : start + PAIRS_A_TASK], settings, law)
+
+
+def _proposed(
+    rows: Planes, references: RowCache | None, ids_QK: NDArray[np.object_]
+) -> tuple[FloatArray, list[tuple[int, int, list[Alignment]]]]:
+    """Return the scores before pixels are compared, and the alignments of pairs that have some."""
+    scores_QK = np.full(ids_QK.shape, BLANK, np.float32)
+    found: list[tuple[int, int, list[Alignment]]] = []
+    if references is None or not references.ids:
+        return scores_QK, found
+    place = {image_id: n for n, image_id in enumerate(references.ids)}
+    others = Sketches(bytes_NB=references.read(references.ids))
+    for row, ids in enumerate(ids_QK):
+        columns = np.flatnonzero(ids != "")
+        if not len(columns):
+            continue
+        query = Sketches(bytes_NB=rows[row : row + 1])
+        some = others.only([place[str(ids[column])] for column in columns])
+        scores_QK[row, columns] = np.where(query.show & some.show, 0.0, BLANK)
+        found += [
+            (row, int(column), alignments)
+            for column, alignments in zip(columns, propose(query, some), strict=True)
+            if alignments
+        ]
+    return scores_QK, found
+
+
+def _registered(
+    queries: Sequence[Planes],
+    references: Sequence[Planes],
+    alignments: Sequence[Sequence[Alignment]],
+    settings: RegistrationSettings,
+    law: NonMatches,
+) -> list[FloatArray]:
+    """Return the numbers of the best registration of each pair."""
+    best = (
+        best_of(at_sizes(query, settings), at_sizes(reference, settings), some, settings, law)
+        for query, reference, some in zip(queries, references, alignments, strict=True)
+    )
+    return [
+        np.array(
+            [one.score, one.agreeing, one.comparable, one.negative, *one.map_33.ravel(),
+             *(one.channels_E or range(len(queries[0])))], np.float32,
+        )
+        for one in best
+    ]  # fmt: skip
+
+
+def _correlations(
+    queries: Sequence[Planes],
+    references: Sequence[Planes],
+    alignments: Sequence[Sequence[Alignment]],
+    settings: RegistrationSettings,
+    law: NonMatches,
+) -> list[list[FloatArray]]:
+    return [
+        correlations_of(
+            at_sizes(query, settings), at_sizes(reference, settings), some, settings, law
+        )
+        for query, reference, some in zip(queries, references, alignments, strict=True)
+    ]
 
 
 def _named(ids_NK: NDArray[np.object_]) -> list[str]:
@@ -187,22 +318,3 @@ def _pair_keys(neighbours: Neighbours, queries: Images, references: Images) -> l
             queries.keys(neighbours.query_ids), neighbours.reference_ids_NK, strict=True
         )
     ]
-
-
-def _scores_of(
-    queries_QCPP: FloatArray,
-    references: RowCache,
-    ids_QK: NDArray[np.object_],
-    settings: RegistrationSettings,
-) -> NDArray[np.float32]:
-    """Return the scores of band-passed queries, Q x K; -1 where there is no candidate."""
-    score_QK = np.full(ids_QK.shape, NOTHING.registration_score, np.float32)
-    if not references.ids:
-        return score_QK
-    banded = dict(zip(references.ids, references.read(references.ids), strict=True))
-    for row, query, ids in zip(score_QK, queries_QCPP, ids_QK, strict=True):
-        there = ids != ""
-        compared = [banded[i] for i in ids[there]]
-        found = register_all(prepare(query, settings), compared, settings)
-        row[there] = [registration.registration_score for registration in found]
-    return score_QK

@@ -87,10 +87,10 @@ def _find(search: LeakSearch, manifest: Manifest) -> DuplicateFinding:
     splits = {row.id: row.split for row in manifest.labelled.rows}
     images = search.stored("labelled images")
     neighbours = search.candidates(index.embeddings, images)
-    scores_NK = search.registration_score(neighbours, images)
+    registrations = search.registrations(neighbours, images)
     same_image = measure_same_image(_train_only(search, manifest))
     matches = find_matches(
-        neighbours, scores_NK, same_image.calibration, no_siblings("not asked for"),
+        neighbours, registrations, same_image.calibration, no_siblings("not asked for"),
         equal_NK=search.equal(neighbours), splits=splits, identities={},
     )  # fmt: skip
     table = find_duplicates(matches, ids, splits=splits, labels=index.labels)
@@ -134,7 +134,7 @@ def _write(folder: Path, found: DuplicateFinding, search: LeakSearch, data: Path
     if len(found.table):
         least_sure = found.table.sort_values(["registration_score", "id"])[:SHOWN]
         pairs = [
-            (row["id"], row["duplicate_of"], f"registration score {row['registration_score']:.3f}")
+            (row["id"], row["duplicate_of"], f"registration score {row['registration_score']:.1f}")
             for row in least_sure.to_dict("records")
         ]
         title = f"{len(found.table)} copies within the labelled images (least certain first)"

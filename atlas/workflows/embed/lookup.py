@@ -21,7 +21,8 @@ from atlas.dataset.queries import AtlasFiles, Query, find_query, gather_queries,
 from atlas.dataset.spec import SPEC_FILE, AtlasSpec, has_spec, read_spec
 from atlas.report.pictures import save_grid, to_rgb
 from atlas.workflows.embed.verdicts import Compared, Judge, judge_beside
-from index.copies.registration import band_passed, prepare, register_all
+from index.copies.false_alarms import ASSUMED_LAW
+from index.copies.registration import register
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.search.open_search import Search, open_search
 from retrieval.embedding import Embeds, about, embed_images, load_for_queries
@@ -273,18 +274,20 @@ def _read(
 
 
 def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
-    index, settings = opened.index, opened.judge.registration
-    query = prepare(band_passed(answer.field, settings), settings)
-    laid = register_all(query, [band_passed(hit.field, settings) for hit in answer.hits], settings)
+    index, judge = opened.index, opened.judge
+    found = register(
+        answer.field, [hit.field for hit in answer.hits], judge.registration,
+        judge.law or ASSUMED_LAW,
+    )  # fmt: skip
     compared = [
         Compared(
             id=hit.id,
             similarity=hit.similarity,
-            score=registration.registration_score,
+            score=registration.score,
             same_pixels=_same_pixels(answer, hit, opened),
             identity=index.identities[hit.id] or "",
         )
-        for hit, registration in zip(answer.hits, laid, strict=True)
+        for hit, registration in zip(answer.hits, found, strict=True)
     ]
     verdict = opened.judge.verdict(compared)
     return [

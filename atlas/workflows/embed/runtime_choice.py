@@ -26,8 +26,8 @@ from atlas.dataset.store import ImageStore
 from atlas.inference.openvino_runner import check_model, export, model_hash, quantise
 from atlas.inference.runtimes import candidates, versions
 from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice, RuntimeOptions
+from index.copies.images import Images
 from index.copies.trials import PlantedCopies, plant_copies, source_of
-from index.copies.verification import Images
 from index.search.vector_index import VectorIndex, build_index
 from retrieval.embedder import Embedder
 from retrieval.embedder_folder import EmbedderRuntime

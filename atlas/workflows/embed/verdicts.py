@@ -15,6 +15,7 @@ from index.settings import PROBABLE, RegistrationSettings
 
 if TYPE_CHECKING:
     from index.copies.calibration import SameImageCalibration
+    from index.copies.false_alarms import NonMatches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class Compared:
     Attributes:
         id: The reference.
         similarity: The cosine of the vectors.
-        score: The registration score, -1 to 1.
+        score: The registration score; -1 if an image is blank.
         same_pixels: Whether both files have the same pixels.
         identity: The identity of the reference, or "".
     """
@@ -44,11 +45,13 @@ class Judge:
         copies: The calibration of copies; None if nothing was measured for this index.
         sibling_threshold: The similarity from which a sibling is claimed; None if none is.
         registration: The settings of the registration.
+        law: How images agree that are no copies.
     """
 
     copies: "SameImageCalibration | None" = None
     sibling_threshold: float | None = None
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
+    law: "NonMatches | None" = None
 
     def verdict(self, compared: Sequence[Compared]) -> str:
         """Return what is known of a query, as the end of a sentence that starts with its name.
@@ -96,6 +99,7 @@ def judge_beside(index_folder: Path, maker: str) -> Judge:
         return Judge()
     # Imported only here, because it loads scipy.stats, which takes a second.
     from index.copies.calibration import SameImageCalibration, restored
+    from index.copies.false_alarms import restored as restored_law
 
     stored = read_json(path, stage=Stage.LEAKS)
     try:
@@ -105,10 +109,11 @@ def judge_beside(index_folder: Path, maker: str) -> Judge:
             copies=SameImageCalibration(**restored(stored[SAME_IMAGE])),
             sibling_threshold=stored[SIBLING]["threshold"],
             registration=RegistrationSettings(**restored(stored["registration"])),
+            law=restored_law(stored["law"]),
         )
     except NOT_UNDERSTOOD:  # the file was written by an earlier version
         return Judge()
 
 
 def _described(one: Compared) -> str:
-    return f"{one.id} (registration score {one.score:.2f}, similarity {one.similarity:.2f})"
+    return f"{one.id} (registration score {one.score:.1f}, similarity {one.similarity:.2f})"

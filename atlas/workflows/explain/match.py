@@ -16,7 +16,7 @@ from atlas.report.leak_plots import score_plot, similarity_plot
 from atlas.report.pictures import stretched, to_rgb
 from atlas.workflows.embed.lookup import field_of, nearest_known
 from atlas.workflows.explain.run_so_far import Leaks, Row, RunSoFar
-from atlas.workflows.leaks.pair_difference import lay_over, warped
+from atlas.workflows.leaks.pair_difference import LaidOver, laid, lay_over
 from atlas.workflows.leaks.pictures import sibling_curves
 from atlas.workflows.leaks.report import same_image_in_words, sibling_in_words
 from index.claims.leaks import best_first, rivals_of, votes_of
@@ -64,11 +64,12 @@ class Draw:
         planes = zip(names, stretched(self.own), strict=True)
         return [Picture(said=name, uri=picture_uri(plane)) for name, plane in planes]
 
-    @property
-    def registration(self) -> RegistrationSettings:
-        """Return the settings of the registration."""
-        leaks = self.run.leaks
-        return leaks.calibration.registration if leaks else RegistrationSettings()
+    def lay_over(self, match: NDArray[np.uint8]) -> LaidOver:
+        """Register the image to a match."""
+        if self.run.leaks is None:
+            return lay_over(self.own, match, RegistrationSettings())
+        calibration = self.run.leaks.calibration
+        return lay_over(self.own, match, calibration.registration, calibration.law)
 
 
 def draw_of(name: str, run: RunSoFar) -> Draw:
@@ -114,7 +115,7 @@ def neighbour(row: Row, draw: Draw) -> Neighbour:
     )
     field = draw.field(match_id)
     if np.isnan(registration_score):
-        registration_score = lay_over(draw.own, field, draw.registration).registration_score
+        registration_score = draw.lay_over(field).found.score
     return Neighbour(
         id=match_id,
         uri=picture_uri(draw.rgb(field)),
@@ -165,10 +166,10 @@ def _pair(draw: Draw, match_id: str, relation: str) -> list[Picture]:
     ]
     if relation != SAME_IMAGE:
         return both
-    over = lay_over(draw.own, match, draw.registration)
-    laid = Picture(said="registered to the match", uri=picture_uri(warped(own, over.laid_23)))
+    over = draw.lay_over(match)
+    registered = Picture(said="registered to the match", uri=picture_uri(laid(own, over.laid_23)))
     apart = Picture(said="difference", uri=difference_uri(over.difference_SS))
-    return [both[0], laid, both[1], apart]
+    return [both[0], registered, both[1], apart]
 
 
 def rests_on(leaks: Leaks) -> tuple[Relation, ...]:

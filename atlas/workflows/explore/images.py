@@ -24,12 +24,13 @@ from atlas.dataset.images import ImageProblem, read_field, resize_field
 from atlas.dataset.manifest import SPLITS, ImageRow, Manifest
 from atlas.dataset.spec import AtlasSpec
 from atlas.workflows.settings import ExplorationSettings
+from index.copies.false_alarms import HIGHEST_SCORE
 from index.copies.hashes import BYTES, EQUAL, ROTATIONS, equal_images, hash_field, near_duplicates
-from index.copies.registration import FloatArray, band_passed, prepare, register
-from index.settings import HashKind, RegistrationSettings
+from index.copies.registration import register
+from index.settings import HashKind
 
 COMPARED_PAIRS = 1000  # a pair takes some 40 ms
-COPY_SCORE = 0.95  # the highest of the thresholds that were measured on three real atlases
+COPY_SCORE = 8.0  # of different images, one pair in 10^8 agrees as well
 COPIES_COLUMNS = (
     "kind",
     "id",
@@ -140,7 +141,7 @@ def explore_images(
         channels=pd.concat(tables, ignore_index=True),
         counts_CV={split: c.sum(axis=0, dtype=np.int64) for split, c in counts.items()},
         look_alikes=_with_splits(
-            pd.concat([equal.assign(registration_score=1.0), compared]), manifest
+            pd.concat([equal.assign(registration_score=HIGHEST_SCORE), compared]), manifest
         ),
         alike=len(alike),
     )
@@ -256,18 +257,13 @@ def _sampled(manifest: Manifest, settings: ExplorationSettings) -> Manifest:
 
 def _with_scores(pairs: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     """Add the registration score of each pair, and sort by it in descending order."""
-    settings = RegistrationSettings()
-
-    def banded(image_id: str) -> FloatArray:
-        return band_passed(read_row(manifest.by_id[image_id], manifest.spec), settings)
-
     asked = list(zip(pairs["id"], pairs["other"], strict=True))
     with progress("comparing pairs", total=len(asked), unit="pairs") as shown:
 
         def registration_score(pair: tuple[str, str]) -> float:
-            one, other = map(banded, pair)
+            one, other = (read_row(manifest.by_id[i], manifest.spec) for i in pair)
             shown.update()
-            return register(prepare(one, settings), other, settings).registration_score
+            return register(one, [other])[0].score
 
         found = pairs.assign(
             registration_score=np.array(by_threads(registration_score, asked), np.float64)

@@ -31,7 +31,7 @@ MOST_TILES = 100  # example pictures on a page
 DRAWN_LABELS = 100  # labels in a plot of bars, or columns of a table on the page
 DECIMALS = {
     "phi": 3, "a_given_b": 3, "b_given_a": 3, "log10_p": 1, "recall_shown": 3, "fold_step": 4,
-    "black": 3, "saturated": 3, "registration_score": 3,
+    "black": 3, "saturated": 3, "registration_score": 1,
 }  # fmt: skip
 
 Tables = Mapping[str, pd.DataFrame]  # by file
@@ -230,9 +230,9 @@ def _copies(tables: Tables, found: ImageExploration) -> Section:
             "Equal images have the same pixels in every channel. Two images look alike if "
             "perceptual hashes of all channels differ by only a few bits, in any flip or rotation. "
             f"There are {found.alike:,} such pairs, of which the {COMPARED_PAIRS:,} nearest are "
-            "registered. The registration score is the correlation of the registered pixels. From "
-            f"{COPY_SCORE} on, the highest threshold measured on three atlases, a pair most likely "
-            "shows one field; pairs with much lower scores are different images that look alike. "
+            f"registered. A registration score of {COPY_SCORE:.0f} means that of different images "
+            f"one pair in 10^{COPY_SCORE:.0f} agrees as well, so pairs with at least this score "
+            "most likely show one field; the others are different images that look alike. "
             "The command remove-duplicates also finds crops and strong changes, and measures the "
             "threshold on this atlas.",
         ),
@@ -267,7 +267,7 @@ def _pair_tiles(found: ImageExploration) -> Iterator[Tile]:
         rows = [found.manifest.by_id[pair[name]] for name in ("id", "other")]
         left, right = (_picture(row, found.manifest) for row in rows)
         note = f"{pair['id']} ({pair['split']}) and {pair['other']} ({pair['other_split']})"
-        title = f"registration score {pair['registration_score']:.3f}"
+        title = f"registration score {pair['registration_score']:.1f}"
         yield Tile(rgb=np.hstack([left, between, right]), title=title, note=note)
 
 

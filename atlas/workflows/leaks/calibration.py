@@ -25,6 +25,8 @@ from index.copies.calibration import (
     no_siblings,
     restored,
 )
+from index.copies.false_alarms import NonMatches
+from index.copies.false_alarms import restored as restored_law
 from index.copies.trials import (
     edit_of,
     one_of_each,
@@ -66,6 +68,7 @@ class LeakCalibration:
         sibling: The calibration of siblings.
         settings: The requested precision and recall.
         registration: The settings of the registration.
+        law: How images of the atlas agree that are no copies.
         embedder: The fingerprint of the embedder that proposed the candidates.
     """
 
@@ -73,6 +76,7 @@ class LeakCalibration:
     sibling: SiblingCalibration
     settings: LeakSettings
     registration: RegistrationSettings
+    law: NonMatches
     embedder: str
 
     @property
@@ -94,6 +98,7 @@ def calibrate(search: LeakSearch) -> LeakCalibration:
         sibling=_measure_sibling(search),
         settings=search.settings,
         registration=search.registration,
+        law=search.law,
         embedder=search.embedder.maker,
     )
 
@@ -109,16 +114,18 @@ def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
         seed=settings.seed,
     )
     found = search.candidates(search.embedded(copies.ids, copies.images), copies.images)
-    planted = search.registration_score(sources_only(found), copies.images)[:, 0].astype(float)
+    planted = search.registrations(sources_only(found), copies.images).scores_NK[:, 0]
     sample = sample_ids(ids, count=settings.natural_queries, seed=settings.seed)
     nearest = search.candidates(
         search.index.embeddings.aligned_to(sample), search.stored("labelled images")
     )
-    pairs = search.registration_score(nearest, search.stored("distinct pairs")).astype(float)
+    pairs = search.registrations(nearest, search.stored("distinct pairs")).scores_NK.astype(float)
     # Equal pixels are certain copies, so they are not non-matches.
     best = np.where(search.equal(nearest), -1.0, pairs).max(axis=1)
     natural = best[best > -1.0]
-    calibration = calibrate_same_image(planted, natural, settings)
+    calibration = calibrate_same_image(
+        planted.astype(float), natural, settings, candidates=nearest.reference_ids_NK.shape[1]
+    )
     reached = pd.Series(planted >= calibration.threshold, index=[edit_of(i) for i in copies.ids])
     recall = reached.groupby(level=0).mean()
     return SameImageMeasurement(
@@ -139,6 +146,7 @@ def save_calibration(folder: Path, calibration: LeakCalibration) -> None:
         "natural": same_image.natural,
         "settings": calibration.settings,
         "registration": calibration.registration,
+        "law": calibration.law,
         "embedder": calibration.embedder,
     }
     write_json(folder / CALIBRATION_FILE, about)
@@ -166,6 +174,7 @@ def load_calibration(folder: Path) -> LeakCalibration:
             sibling=SiblingCalibration(**restored(stored[SIBLING])),
             settings=LeakSettings(**stored["settings"]),
             registration=RegistrationSettings(**restored(stored["registration"])),
+            law=restored_law(stored["law"]),
             embedder=stored["embedder"],
         )
 

@@ -5,7 +5,7 @@ judged by thresholds that were measured on the atlas itself, and the claims are 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -44,6 +44,7 @@ from index.claims import leaks as claims
 from index.claims.duplicates import claimed_groups, clean_views, group_table
 from index.claims.leaks import ABSTAIN, TRANSFER, find_matches
 from index.copies.calibration import no_siblings
+from index.copies.false_alarms import NonMatches
 from index.settings import PROBABLE, LeakSettings, RegistrationSettings
 
 
@@ -99,7 +100,7 @@ class LeakFinding(InFolder):
         )
         best = best.assign(confidence=probability)[probability >= PROBABLE]
         said = [
-            f"The image is probably a copy of {match}: registration score {score:.3f}, probability "
+            f"The image is probably a copy of {match}: registration score {score:.1f}, probability "
             f"{sure:.2f}. The score is below the threshold, so nothing is claimed."
             for match, score, sure in zip(
                 best["match_id"], best["registration_score"], best["confidence"], strict=True
@@ -205,7 +206,9 @@ def find_leaks_again(data: Path, index_folder: Path, out: Path) -> LeakFinding:
             )
         return held
 
-    return _find_and_write(data, index_folder, out, held.settings, held.registration, as_held)
+    return _find_and_write(
+        data, index_folder, out, held.settings, held.registration, as_held, held.law
+    )
 
 
 def _find_and_write(
@@ -215,10 +218,12 @@ def _find_and_write(
     settings: LeakSettings,
     registration: RegistrationSettings,
     calibrated: Callable[[LeakSearch], LeakCalibration],
+    law: NonMatches | None = None,
 ) -> LeakFinding:
     manifest, index = open_atlas_index(data, index_folder)
     require_test_ids(data)
     search = open_leak_search(manifest, index, cache_folder(out), settings, registration)
+    search = replace(search, measured_law=law)
     found = _find(search, manifest, calibrated(search), out)
     _write(found, search)
     return found
@@ -232,14 +237,14 @@ def _find(
     splits = {row.id: row.split for row in manifest.rows}
     tests = search.embedded(manifest.of("test").ids, images)
     candidates = search.candidates(tests, images)
-    scores_NK = search.registration_score(candidates, images)
+    registrations = search.registrations(candidates, images)
     known = find_matches(
-        candidates, scores_NK, same_image, sibling, equal_NK=search.equal(candidates),
+        candidates, registrations, same_image, sibling, equal_NK=search.equal(candidates),
         splits=splits, identities=index.identities,
     )  # fmt: skip
     others = search.candidates(tests, images, among=search.gallery_of(tests))
     one_another = find_matches(
-        others, search.registration_score(others, images), same_image,
+        others, search.registrations(others, images), same_image,
         no_siblings("test images have no known identity"), equal_NK=search.equal(others),
         splits=splits, identities={},
     )  # fmt: skip
@@ -254,7 +259,7 @@ def _find(
         calibration=calibration,
         matches=matches,
         leaks=leaks,
-        best_scores_N=scores_NK.max(axis=1),
+        best_scores_N=registrations.scores_NK.max(axis=1),
         group_of=claimed_groups(matches, manifest.ids),
         clean_views=clean_views(matches, splits),
     )

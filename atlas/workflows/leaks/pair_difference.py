@@ -1,7 +1,6 @@
 """The difference between a registered query and its match.
 
-Axes: C channels, S rows and columns, P pixels. Maps are affine (2 x 3) and refer to the centres of
-pixels, unless stated otherwise.
+Axes: C channels, S rows and columns, P pixels, B blocks.
 """
 
 from dataclasses import dataclass
@@ -10,14 +9,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from index.copies.registration import Registration, band_passed, prepare, register
-from index.settings import RegistrationSettings
+from index.copies.agreement import (
+    Agreement,
+    Map,
+    at_sizes,
+    band_passed,
+    common,
+    warped,
+)
+from index.copies.false_alarms import ASSUMED_LAW, NonMatches
+from index.copies.geometry import linear_at_middle
+from index.copies.registration import Registration, agreeing_blocks, blocks_at, register
+from index.settings import Look, RegistrationSettings
 
 FloatArray = NDArray[np.float32]
-
-# Image coordinates (x to the right, y down) about the middle; see `atlas.synthetic.edits.rotated`.
-QUARTER = np.array([[0.0, 1.0], [-1.0, 0.0]])
-MIRROR = np.array([[-1.0, 0.0], [0.0, 1.0]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,31 +30,41 @@ class LaidOver:
     """A query that is registered to its match.
 
     Attributes:
-        laid_23: The map from the query to the match, both with side 1.
+        found: The registration.
+        laid_23: The affine map from the query to the match, both with side 1, that fits best in the
+            middle of the match.
         difference_SS: The difference in standard deviations; NaN where the two do not overlap.
-        registration_score: The correlation of the registered pixels.
+        agreeing_B4: The blocks that agree, as left, top, right and bottom with sides of 1.
+        of_match: Whether these blocks lie in the match; otherwise they lie in the query.
     """
 
+    found: Registration
     laid_23: FloatArray
     difference_SS: FloatArray
-    registration_score: float
+    agreeing_B4: FloatArray
+    of_match: bool
 
 
 def lay_over(
-    query: NDArray[np.uint8], match: NDArray[np.uint8], settings: RegistrationSettings
+    query: NDArray[np.uint8],
+    match: NDArray[np.uint8],
+    settings: RegistrationSettings,
+    law: NonMatches = ASSUMED_LAW,
 ) -> LaidOver:
     """Register a query (C x H x W) to its match and compare them."""
-    banded, reference = band_passed(query, settings), band_passed(match, settings)
-    found = register(prepare(banded, settings), reference, settings)
-    map_23 = query_to_match(found, settings.size_px)
+    (found,) = register(query, [match], settings, law)
+    one, other = at_sizes(query, settings), at_sizes(match, settings)
+    blocks = blocks_at(one, other, found.map_33, settings, law)[0]
     return LaidOver(
-        laid_23=_of_side_1(map_23, settings.size_px),
-        difference_SS=difference(banded, reference, map_23),
-        registration_score=found.registration_score,
+        found=found,
+        laid_23=affine(found.map_33),
+        difference_SS=difference(one[0], other[0], found, settings.looks[0]),
+        agreeing_B4=_agreeing(blocks, found, law),
+        of_match=blocks.of_reference,
     )
 
 
-def warped(rgb: FloatArray, laid_23: FloatArray) -> FloatArray:
+def laid(rgb: FloatArray, laid_23: FloatArray) -> FloatArray:
     """Return a square picture (S x S x 3) of the query, registered to the match; black outside."""
     side, linear = rgb.shape[0], laid_23[:, :2].astype(float)
     half = np.full(2, 0.5)
@@ -57,41 +72,41 @@ def warped(rgb: FloatArray, laid_23: FloatArray) -> FloatArray:
     return np.asarray(cv2.warpAffine(rgb, map_23, (side, side)), np.float32)
 
 
-def query_to_match(found: Registration, size_px: int) -> FloatArray:
-    """Return the map from query pixels to match pixels: the rotation, then the inverse warp."""
-    rotation = np.linalg.matrix_power(QUARTER, found.rotation % 4)
-    rotation = MIRROR @ rotation if found.rotation >= 4 else rotation
-    middle = np.full(2, (size_px - 1) / 2)
-    rotation_23 = np.column_stack([rotation, middle - rotation @ middle])
-    unwarp_23 = cv2.invertAffineTransform(found.warp_23.astype(float))
-    return np.asarray(unwarp_23 @ np.vstack([rotation_23, [0, 0, 1]]), np.float32)
+def affine(map_33: Map) -> FloatArray:
+    """Return the affine map back that fits best in the middle of the reference, 2 x 3."""
+    middle = np.array([0.5, 0.5, 1.0])
+    x, y, depth = map_33 @ middle
+    back = np.linalg.inv(linear_at_middle(map_33))
+    shift = middle[:2] - back @ np.array([x / depth, y / depth])
+    return np.column_stack([back, shift]).astype(np.float32)
 
 
-def difference(banded: FloatArray, reference: FloatArray, map_23: FloatArray) -> FloatArray:
-    """Return the difference of band-passed fields at equal contrast, S x S, in standard deviations.
+def difference(query: FloatArray, match: FloatArray, found: Registration, look: Look) -> FloatArray:
+    """Return the difference of band-passed images at equal contrast, S x S, in standard deviations.
 
     The mean of each channel is subtracted, so the mean square is 2 (1 - correlation). It is NaN
-    where `reference` is not covered.
+    where the query does not show the match.
     """
-    side = reference.shape[1]
-    covering = np.concatenate([banded, np.ones((1, side, side), np.float32)])
-    planes = [cv2.warpAffine(plane, map_23, (side, side)) for plane in covering]
-    laid = np.asarray(np.stack(planes), np.float32)
-    seen = laid[-1] > 0.99
-    apart_CP = _equal_contrast(laid[:-1][:, seen]) - _equal_contrast(reference[:, seen])
+    side = len(match)
+    order = [c for c in found.channels_E if c >= 0] or list(range(query.shape[2]))
+    one = band_passed(warped(query, found.map_33, side), look)[..., order]
+    other = band_passed(match, look)
+    seen_SS = common(found.map_33, side)
     shown = np.full((side, side), np.nan, np.float32)
-    shown[seen] = np.sqrt(np.mean(apart_CP**2, axis=0))
+    if seen_SS.any():
+        sign = -1 if found.negative else 1
+        apart_PC = _equal_contrast(sign * one[seen_SS]) - _equal_contrast(other[seen_SS])
+        shown[seen_SS] = np.sqrt(np.mean(apart_PC**2, axis=1))
     return shown
 
 
-def _equal_contrast(pixels_CP: FloatArray) -> FloatArray:
-    centred_CP = pixels_CP - pixels_CP.mean(axis=1, keepdims=True)
-    spread = float(np.sqrt(np.mean(centred_CP**2)))
-    return np.asarray(centred_CP / spread if spread > 0 else centred_CP, np.float32)
+def _equal_contrast(pixels_PC: FloatArray) -> FloatArray:
+    centred_PC = pixels_PC - pixels_PC.mean(axis=0)
+    spread = float(np.sqrt(np.mean(centred_PC**2)))
+    return np.asarray(centred_PC / spread if spread > 0 else centred_PC, np.float32)
 
 
-def _of_side_1(map_23: FloatArray, size_px: int) -> FloatArray:
-    """Return the map between corners instead of centres of pixels, with sides as the unit."""
-    linear, shift = map_23[:, :2], map_23[:, 2]
-    half = np.full(2, 0.5, np.float32)
-    return np.column_stack([linear, (shift + half - linear @ half) / size_px]).astype(np.float32)
+def _agreeing(blocks: Agreement, found: Registration, law: NonMatches) -> FloatArray:
+    if not len(blocks.boxes_B4) or found.score <= 0:
+        return np.zeros((0, 4), np.float32)
+    return blocks.boxes_B4[agreeing_blocks(blocks, found, law)]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, LeakReport
 from atlas.dataset.store import ImageStore
-from atlas.report.leak_plots import Curves, save_calibration_plot, save_curves_plot
+from atlas.report.leak_plots import HIGHEST_DRAWN, Curves, save_calibration_plot, save_curves_plot
 from atlas.report.pictures import save_grid, to_rgb
 from atlas.workflows.leaks.calibration import LeakCalibration, SameImageMeasurement
 from index.copies.calibration import SiblingCalibration
@@ -72,13 +72,14 @@ def _save_scored(
     if len(pairs):
         rows = pairs[list(columns)].itertuples(index=False)
         name = columns[2].replace("_", " ")
-        said = [(one, other, f"{name} {score:.3f}") for one, other, score in rows]
+        said = [(one, other, f"{name} {score:.3g}") for one, other, score in rows]
         save_pairs(path, said, store, title=title)
 
 
 def _copy_curves(same_image: SameImageMeasurement) -> Curves:
-    scores_T, calibration = np.linspace(-0.2, 1.0, THRESHOLDS_DRAWN), same_image.calibration
+    calibration = same_image.calibration
     planted = np.array(calibration.planted)
+    scores_T = np.linspace(0.0, HIGHEST_DRAWN, THRESHOLDS_DRAWN)
     trials = Trials(known_K=planted, unknown_U=same_image.natural)
     return Curves(
         scores_T=scores_T,

@@ -33,7 +33,6 @@ from atlas.workflows.run_folder import LEAKS_FILE, REPORT_FILE
 from index.claims.leaks import TRANSFER
 from index.copies.calibration import SameImageCalibration, SiblingCalibration
 from index.copies.guarantee import Guarantee
-from index.settings import RegistrationSettings
 
 CLAIMS_READ_AT_ONCE = 32
 PLOTS = {
@@ -70,7 +69,7 @@ def save_leak_report(
         channels=store.channels,
         labels=spec.labels,
         tile_px=tile_px,
-        claims=_claims(table, store, calibration.registration, tile_px),
+        claims=_claims(table, store, calibration, tile_px),
         left_out=len(table) - listed,
     )
     save_leak_page(folder / REPORT_FILE, page)
@@ -79,7 +78,7 @@ def save_leak_report(
 def same_image_in_words(table: pd.DataFrame, measured: SameImageCalibration) -> Relation:
     """Return the number of copies, and their threshold and guarantee in sentences."""
     reported = (
-        "the registration score is the correlation of the registered pixels; "
+        "a registration score of 6 means that one pair of different images in 10^6 agrees as well; "
         f"{measured.recall_at_threshold:.1%} of {len(measured.planted):,} planted copies reach the "
         "threshold"
     )
@@ -121,12 +120,12 @@ def _relation(
 
 
 def _claims(
-    table: pd.DataFrame, store: ImageStore, registration: RegistrationSettings, tile_px: int
+    table: pd.DataFrame, store: ImageStore, calibration: LeakCalibration, tile_px: int
 ) -> list[Claim]:
     """Return the claims that the page lists, the least certain first."""
     ranked = table.sort_values(["confidence", "registration_score", "similarity"], kind="stable")
     rows = _records(ranked.head(MOST_CLAIMS))
-    claim = partial(_claim, registration=registration, tile_px=tile_px)
+    claim = partial(_claim, calibration=calibration, tile_px=tile_px)
     claims: list[Claim] = []
     with progress("drawing claims", total=len(rows)) as shown:
         for start in range(0, len(rows), CLAIMS_READ_AT_ONCE):
@@ -143,10 +142,10 @@ def _claim(
     query: NDArray[np.uint8],
     match: NDArray[np.uint8],
     *,
-    registration: RegistrationSettings,
+    calibration: LeakCalibration,
     tile_px: int,
 ) -> Claim:
-    over = lay_over(query, match, registration)
+    over = lay_over(query, match, calibration.registration, calibration.law)
     return Claim(
         id=row["Id"],
         match_id=row["match_id"],

@@ -4,7 +4,7 @@ Axes: N queries, K candidates, M references, T flips and rotations, C channels, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,13 +15,18 @@ from atlas.core.errors import UserError
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore, fill_store
+from index.copies.false_alarms import NonMatches
 from index.copies.hashes import BYTES, HashIndex, hash_images, with_hashed
-from index.copies.verification import Images, examine
+from index.copies.images import Images
+from index.copies.trials import sample_ids
+from index.copies.verification import Registrations, examine, measure_non_matches
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder
 from index.search.open_search import Search, exact_search, kept_neighbours, open_search
 from index.settings import RULE_2018_BITS, HashKind, LeakSettings, RegistrationSettings
 from retrieval.embedder import Embedder, load_embedder
 from retrieval.embedding import embed_rows
+
+LAW_IMAGES = 400  # labelled images whose candidates show how non-matches agree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,7 @@ class LeakSearch:
     work: Path
     settings: LeakSettings
     registration: RegistrationSettings
+    measured_law: NonMatches | None = None
 
     def stored(self, what: str) -> Images:
         """Return the atlas's images, under a name for progress bars."""
@@ -91,17 +97,35 @@ class LeakSearch:
         )
         return with_hashed(found, hashed_NK, queries, gallery.search.known)
 
-    def registration_score(self, found: Neighbours, images: Images) -> NDArray[np.float32]:
-        """Return the registration score of each query with each candidate, N x K.
+    @cached_property
+    def law(self) -> NonMatches:
+        """How images of this atlas agree that are no copies, measured on labelled images."""
+        if self.measured_law is not None:
+            return self.measured_law
+        sample = sample_ids(self.index.embeddings.ids, count=LAW_IMAGES, seed=self.settings.seed)
+        images = self.stored("images")
+        found = self.candidates(self.index.embeddings.aligned_to(sample), images)
+        others = replace(
+            found, reference_ids_NK=np.where(self.equal(found), "", found.reference_ids_NK)
+        )
+        return measure_non_matches(others, images, self.registration, folder=self.registered)
+
+    def registrations(self, found: Neighbours, images: Images) -> Registrations:
+        """Return the registration of each query with each candidate.
 
         Args:
             found: The candidates.
             images: The pixels of the queries.
         """
         return examine(
-            found, images, self.stored("references"), self.registration,
-            folder=self.work / "registration_score",
+            found, images, self.stored("references"), self.registration, self.law,
+            channels=len(self.index.spec.channels), folder=self.registered,
         )  # fmt: skip
+
+    @property
+    def registered(self) -> Path:
+        """The folder in which registrations are kept."""
+        return self.work / "registrations"
 
     def equal(self, found: Neighbours) -> NDArray[np.bool_]:
         """Return whether the stored pixels of each query and candidate are equal, N x K."""

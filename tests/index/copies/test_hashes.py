@@ -9,7 +9,7 @@ from PIL import Image
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from atlas.synthetic.edits import plant, rotated
 from index.copies.hashes import HASHES, ROTATIONS, HashIndex, hash_field, hash_images, with_hashed
-from index.copies.verification import Images
+from index.copies.images import Images
 
 SIDE = 64
 

@@ -12,7 +12,7 @@ from index.copies.trials import (
     source_of,
     sources_only,
 )
-from index.copies.verification import Images
+from index.copies.images import Images
 
 
 def read(ids):

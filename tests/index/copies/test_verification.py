@@ -4,7 +4,7 @@ import pytest
 from atlas.dataset.artifacts import Neighbours
 from index.copies import verification
 from index.copies.registration import band_passed, prepare, register
-from index.copies.verification import Images, examine
+from index.copies.images import Images, examine
 from index.settings import RegistrationSettings
 from tests.index.copies.test_registration import texture
 

@@ -1,0 +1,111 @@
+"""Geometry: what the alignment of a query with a reference says about how the query was made.
+
+Maps are homographies (3 x 3) from the reference to the query, with sides of 1. Axis E: channels of
+the reference.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from atlas.dataset.artifacts import ALIGNMENT_COLUMNS
+from index.copies.agreement import Map, common, enlargement
+from index.copies.registration import Registration
+
+SIDE = 64  # pixels of the grid on which the overlap is measured
+STRAIGHT_DEGREES, SAME_SCALE, WHOLE = 1.0, 0.02, 0.98
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """How a query was made from a reference.
+
+    Attributes:
+        rotation_degrees: By how much the query is rotated, clockwise, after it was mirrored; above
+            -180 and at most 180.
+        mirrored: Whether the query is a mirror image.
+        scale: The length in the query, as a share of its side, of what has length 1 in the
+            reference.
+        overlap: The share of the reference that the query shows.
+        crop: The box of the reference that the query shows: left, top, right and bottom.
+        negative: Whether the query is a negative.
+        channels_E: The channel of the query that matches each channel of the reference.
+    """
+
+    rotation_degrees: float
+    mirrored: bool
+    scale: float
+    overlap: float
+    crop: tuple[float, float, float, float]
+    negative: bool
+    channels_E: tuple[int, ...]
+
+    def in_words(self, channels: Sequence[str]) -> str:
+        """Return what was done to the query, as parts of a sentence; "" for nothing."""
+        said = []
+        if self.mirrored:
+            said.append("mirrored")
+        if abs(self.rotation_degrees) > STRAIGHT_DEGREES:
+            said.append(f"rotated by {self.rotation_degrees:.0f}°")
+        if abs(np.log(self.scale)) > SAME_SCALE:
+            said.append(f"scaled by {self.scale:.2f}")
+        if self.overlap < WHOLE:
+            said.append(f"{self.overlap:.0%} of the match is shown")
+        if self.negative:
+            said.append("a negative")
+        if self.channels_E != tuple(range(len(self.channels_E))):
+            order = ", ".join(channels[n] for n in self.channels_E)
+            said.append(f"channels in the order {order}")
+        return ", ".join(said)
+
+
+def geometry(found: Registration) -> Geometry:
+    """Return what a registration says about how the query was made.
+
+    Example:
+        >>> import numpy as np
+        >>> half = np.diag([2.0, 2.0, 1.0])
+        >>> geometry(Registration(score=9.0, map_33=half)).in_words(["red"])
+        'scaled by 2.00, 25% of the match is shown'
+    """
+    linear = linear_at_middle(found.map_33)
+    mirrored = bool(np.linalg.det(linear) < 0)
+    first = linear[:, 0] * (-1 if mirrored else 1)
+    seen = common(found.map_33, SIDE)
+    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+    box = (0.0,) * 4
+    if len(rows):
+        box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    left, top, right, bottom = (float(round(edge / SIDE, 2)) for edge in box)
+    return Geometry(
+        rotation_degrees=float(np.degrees(np.arctan2(first[1], first[0]))),
+        mirrored=mirrored,
+        scale=float(np.sqrt(enlargement(found.map_33))),
+        overlap=float(seen.mean()),
+        crop=(left, top, right, bottom),
+        negative=found.negative,
+        channels_E=found.channels_E,
+    )
+
+
+def row_of(found: Registration) -> tuple[object, ...]:
+    """Return the values of ALIGNMENT_COLUMNS; nothing but the blocks if nothing agrees."""
+    blocks = (found.agreeing, found.comparable)
+    if found.score <= 0:
+        return (*blocks, *([None] * (len(ALIGNMENT_COLUMNS) - 2)))
+    one = geometry(found)
+    return (
+        *blocks, round(one.rotation_degrees, 1), "yes" if one.mirrored else "no",
+        round(one.scale, 3), round(one.overlap, 3), " ".join(f"{edge:.2f}" for edge in one.crop),
+        "yes" if one.negative else "no", " ".join(map(str, one.channels_E)),
+    )  # fmt: skip
+
+
+def linear_at_middle(map_33: Map) -> Map:
+    """Return the linear part of a homography in the middle of the reference, 2 x 2."""
+    middle = np.array([0.5, 0.5, 1.0])
+    x, y, depth = map_33 @ middle
+    linear = [[map_33[0, n] - x / depth * map_33[2, n] for n in (0, 1)],
+              [map_33[1, n] - y / depth * map_33[2, n] for n in (0, 1)]]  # fmt: skip
+    return np.asarray(np.array(linear) / depth)
