@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from index.copies.agreement import NOTHING_SEEN, Agreement, Map, agreement, refined
+from index.copies.agreement import NOTHING_SEEN, Agreement, Map, agreement, at_sizes, refined
 from index.copies.false_alarms import ASSUMED_LAW, NonMatches
 from index.copies.sketches import Sketches, sketch
 from index.copies.voting import Alignment, propose

@@ -87,7 +87,9 @@ def _by_blocks(query: Sketches, references: Sketches) -> list[list[Alignment]]:
     blocks_BTP = np.ascontiguousarray(split.reshape(side * side, 8, block * block))
     blocks_BPN = np.ascontiguousarray(references.blocks.transpose(1, 2, 0))
     correlations_BTN = blocks_BTP @ blocks_BPN
-    shown_BTN = blocks_BTP.any(axis=2)[:, :, None] & blocks_BPN.any(axis=1)[:, None, :]
+    shown_BTN = (
+        np.asarray(blocks_BTP.any(axis=2))[:, :, None] & np.asarray(blocks_BPN.any(axis=1))[:, None]
+    )
     agree_2TN = np.stack(
         [(correlations_BTN > SMALL_AGREES).sum(0), (correlations_BTN < -SMALL_AGREES).sum(0)]
     )
