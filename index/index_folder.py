@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -25,6 +25,9 @@ from atlas.dataset.artifacts import (
 from atlas.dataset.labels import format_labels, parse_labels
 from atlas.dataset.manifest import ImageRow, Manifest
 from atlas.dataset.spec import AtlasSpec, spec_of
+
+if TYPE_CHECKING:
+    from atlas.dataset.store import ImageStore
 
 EMBEDDER_FOLDER = "embedder"
 INDEX_FILE = "index.json"
@@ -89,6 +92,11 @@ class IndexFolder:
                 f"the image {changed[0]}{others} has changed since {self.folder} was built; run "
                 f"{Stage.INDEX.command} again"
             )
+
+    def require_pixels_of(self, store: "ImageStore") -> None:
+        """Check the images of all references like `require_pixels`."""
+        ids = list(self.pixels)
+        self.require_pixels(dict(zip(ids, store.keys(ids), strict=True)))
 
 
 def save_index(

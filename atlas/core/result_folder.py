@@ -246,6 +246,11 @@ def was_written(path: Path) -> bool:
     return path.exists() or _listed(path, None)[0] is not None
 
 
+def written_by(path: Path) -> str:
+    """Return the name of the command that wrote a folder or a file in it, or "" if no list says."""
+    return _listed(path / CONTENTS_FILE, None)[1]
+
+
 def listed_files(folder: Path) -> tuple[Path, ...]:
     """Return the files that a command has written into a folder, or none if it has no list."""
     contents = _contents_of(folder, remedy="write the folder again")

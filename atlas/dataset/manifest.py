@@ -166,6 +166,29 @@ def read_tables(data: Path) -> Manifest:
     return Manifest(spec=spec, rows=rows)
 
 
+def read_files(data: Path) -> Manifest:
+    """Return the manifest of the images whose files are all there. Rows of tables have size 0.
+
+    No image is opened, except in a plain folder, which has no tables.
+
+    Raises:
+        DataError: The tables have problems. All of them are listed.
+    """
+    if _is_plain(data):
+        return read_manifest(data)
+    spec, drafts, groups, problems = _read_all(data)
+    if problems:
+        raise DataError(str(data), problems)
+    missing: list[str] = []  # reported by the commands that need the images
+    found = find_files(image_folders(data), spec, drafts, missing)
+    rows = [
+        _row(draft, groups, files, 0, 0)
+        for draft, files in found
+        if len(files) == len(spec.file_channels)
+    ]
+    return Manifest(spec=spec, rows=tuple(rows))
+
+
 def read_test_ids(data: Path) -> tuple[str, ...]:
     """Return the ids of sample_submission.csv in order, or none if the table does not exist.
 

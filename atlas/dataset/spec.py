@@ -63,6 +63,11 @@ class AtlasSpec:
         """
         return self.channels[:1] if self.whole else self.channels
 
+    @property
+    def read_as(self) -> str:
+        """A text that changes if the same files are read as other pixels."""
+        return repr((self.channels, self.whole, self.min_value, self.max_value))
+
     def names(self, image_id: str) -> bool:
         """Return whether an id can be part of the file names of an image."""
         if self.by_path:
