@@ -14,7 +14,8 @@ import pandas as pd
 
 from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json, read_unchanged, understood
+from atlas.core.result_files import read_json, understood
+from atlas.core.result_folder import read_unchanged
 from atlas.dataset.artifacts import (
     EmbeddingSet,
     load_embeddings,

@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atlas.core.contents import update_contents
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import written_beside
-from atlas.core.result_folder import check_result, read_result, understood, update_contents
+from atlas.core.result_files import check_result, read_result, understood
 from atlas.core.row_file import DamagedFileError, open_row_file, write_row_file
 
 # The relations of a test image to labelled images.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from atlas.core.errors import ProvenanceError, Stage, command_line
-from atlas.core.result_folder import was_written, written_by
+from atlas.core.result_files import was_written, written_by
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_table
 
 IMAGES_FILE = "images.csv"  # of leaks: a key of each image

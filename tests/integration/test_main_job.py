@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from atlas.core.contents import update_contents
 from atlas.core.errors import DataError, MissingStageError, ProvenanceError, UserError, command_line
-from atlas.core.result_folder import update_contents
 from atlas.dataset.spec import read_spec, spec_text
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings

@@ -17,9 +17,9 @@ from atlas.core.errors import UserError, command_line, command_words
 from atlas.core.files import AnyPath, content_hash
 from atlas.core.locks import locked
 from atlas.core.processes import run_command
-from atlas.core.result_folder import read_sealed_json, write_sealed_json
 from atlas.core.row_cache import cache_folder
 from atlas.core.row_file import DamagedFileError
+from atlas.core.sealed_json import read_sealed_json, write_sealed_json
 from atlas.dataset.file_keys import FileChecksums
 from atlas.dataset.manifest import read_tables
 from atlas.dataset.spec import SPEC_FILE, image_folders, read_spec

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, Stage
 from atlas.core.files import write_json
-from atlas.core.result_folder import was_written
+from atlas.core.result_files import was_written
 from atlas.dataset.artifacts import (
     SAME_IMAGE,
     SIBLING,

@@ -17,13 +17,8 @@ from numpy.typing import NDArray
 from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import AnyPath, InFolder, write_bytes, write_json
 from atlas.core.locks import writes
-from atlas.core.result_folder import (
-    check_replaceable,
-    folder_written_beside,
-    read_json,
-    read_result,
-    was_written,
-)
+from atlas.core.result_files import read_json, read_result, was_written
+from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import (
     ORIGIN_COLUMNS,

@@ -11,21 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from atlas.core.contents import CONTENTS_FILE, update_contents
 from atlas.core.errors import MissingStageError, Stage, UserError, command_line
 from atlas.core.files import write_bytes, write_json
+from atlas.core.result_files import check_result, read_json, read_result
 from atlas.core.result_folder import (
-    CONTENTS_FILE,
-    check_result,
     folder_extended,
     folder_filled_beside,
     folder_written_beside,
-    kept_json,
-    read_json,
-    read_result,
     read_unchanged,
-    update_contents,
 )
 from atlas.core.row_file import DamagedFileError
+from atlas.core.sealed_json import kept_json
 from tests.conftest import PROJECT
 
 # Forks for each step of a replacement, kills the child there, and checks what is left.
@@ -33,8 +30,8 @@ KILLED_AT_EACH_STEP = """
 import os, signal, sys
 from pathlib import Path
 from atlas.core import files
-from atlas.core.result_folder import (
-    check_replaceable, folder_written_beside, read_result, read_unchanged)
+from atlas.core.result_files import read_result
+from atlas.core.result_folder import check_replaceable, folder_written_beside, read_unchanged
 
 def write(folder, text, kill_at):
     steps = iter(range(1, 1000))

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from atlas.core.contents import write_contents
 from atlas.core.errors import ProvenanceError, command_line
-from atlas.core.result_folder import write_contents
 from atlas.dataset.artifacts import ProbabilitySet, load_probabilities, save_probabilities
 from atlas.dataset.image_keys import keys_in
 from atlas.workflows.classify.ensemble import ensemble
