@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import MissingStageError, Stage, UserError, command_line
 from atlas.core.files import AnyPath
+from atlas.core.locks import locked
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.image_keys import keys_of
 from atlas.dataset.labels import parse_labels
@@ -75,12 +76,14 @@ def explain(
     Example:
         >>> atlas.explain("1fffd2fe", "data", "runs")  # doctest: +SKIP
     """
-    so_far = read_run(Path(data), Path(run), None if classifier is None else Path(classifier))
-    names = tuple(dict.fromkeys([ids] if isinstance(ids, str) else ids))
-    _require_test_ids(names, so_far)
-    paths = _places(names, Path(run) / "explanations" if out is None else Path(out))
-    for name, path in zip(names, paths, strict=True):
-        save_explanation(path, explanation_of(name, so_far))
+    place = Path(run) / "explanations" if out is None else Path(out)
+    with locked(place, command=command_line("explain")):
+        so_far = read_run(Path(data), Path(run), None if classifier is None else Path(classifier))
+        names = tuple(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+        _require_test_ids(names, so_far)
+        paths = _places(names, place)
+        for name, path in zip(names, paths, strict=True):
+            save_explanation(path, explanation_of(name, so_far))
     return paths
 
 
