@@ -88,9 +88,10 @@ class IndexFolder:
         """
         changed = [image_id for image_id, key in keys.items() if self.pixels[image_id] != key]
         if changed:
-            others = f" and {len(changed) - 1:,} more" if len(changed) > 1 else ""
+            count = len(changed)
+            said = "has" if count == 1 else f"and {count - 1:,} more have"
             raise ProvenanceError(
-                f"the image {changed[0]}{others} has changed since {self.folder} was built; run "
+                f"the image {changed[0]} {said} changed since {self.folder} was built; run "
                 f"{Stage.INDEX.command} again"
             )
 

@@ -108,8 +108,8 @@ def require_searched(leaks: MadeFrom, test_ids: Sequence[str]) -> None:
     """
     new = [i for i in test_ids if i not in leaks.key_of] if leaks.key_of else []
     if new:
-        others = f" and {len(new) - 1:,} more" if len(new) > 1 else ""
+        said = "was" if len(new) == 1 else f"and {len(new) - 1:,} more were"
         raise ProvenanceError(
-            f"the test image {new[0]}{others} was added after {leaks.folder} was written; run "
+            f"the test image {new[0]} {said} added after {leaks.folder} was written; run "
             f"{' and '.join(leaks.commands)} again"
         )
