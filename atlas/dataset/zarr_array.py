@@ -137,9 +137,9 @@ def read_values(array: ZarrArray, files: Files) -> Pixels:
             for start, chunk in _chunks(array, files[name], place):
                 room = values[tuple(map(slice, start, np.add(start, chunk.shape)))]
                 room[...] = chunk[tuple(map(slice, room.shape))]
-        except OSError:
-            raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the file cannot be read; decoders raise errors without a number
             raise FolderProblem(f"has a damaged chunk {name}; copy it again") from error
     return values
 

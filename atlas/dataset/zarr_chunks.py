@@ -4,6 +4,8 @@ Every decoder knows beforehand how many bytes a chunk has, so a small file canno
 Axes: those of the array, in its order.
 """
 
+import bz2
+import lzma
 import math
 import os
 import struct
@@ -23,18 +25,19 @@ Place = tuple[int, ...]
 CRC32C = "crc32c"
 CRC_BYTES = 4
 EMPTY = 2**64 - 1  # the offset and length of a chunk that a shard does not hold
+LZMA_BYTES = 1 << 28  # what the decoder may use, which its header states
 PLAIN_BYTES = 4096  # up to this size, a CRC is computed byte by byte
 POLYNOMIAL = 0x82F63B78  # of CRC-32C with its bits reversed (RFC 3720)
 
 # Decoders by the names of Zarr. The second argument is the largest number of bytes.
 UNPACK: dict[str, Callable[[bytes, int], bytes]] = {
-    "blosc": lambda data, most: imagecodecs.blosc_decode(data, numthreads=1, out=most),
+    "blosc": lambda data, most: _from_blosc(data, most),
     "zstd": lambda data, most: imagecodecs.zstd_decode(data, out=most),
     "gzip": lambda data, most: imagecodecs.gzip_decode(data, out=most),
     "zlib": lambda data, most: imagecodecs.zlib_decode(data, out=most),
     "lz4": lambda data, most: imagecodecs.lz4_decode(data, header=True, out=most),
-    "bz2": lambda data, most: imagecodecs.bz2_decode(data, out=most),
-    "lzma": lambda data, most: imagecodecs.lzma_decode(data, out=most),
+    "bz2": lambda data, most: _to_its_end(bz2.BZ2Decompressor(), data, most),
+    "lzma": lambda data, most: _to_its_end(lzma.LZMADecompressor(memlimit=LZMA_BYTES), data, most),
     CRC32C: lambda data, _: _checked(data),
 }
 
@@ -178,6 +181,24 @@ def _decoded(data: bytes, layout: ChunkLayout) -> Pixels:
     stored = np.frombuffer(data, layout.dtype)
     stored = stored.reshape([layout.shape[axis] for axis in layout.order])
     return stored.transpose(np.argsort(layout.order))
+
+
+def _from_blosc(data: bytes, most: int) -> bytes:
+    """Unpack Blosc, whose decoder trusts the lengths in the header."""
+    unpacked, _, packed = struct.unpack_from("<III", data, 4)
+    if unpacked > most or packed > len(data):
+        raise ValueError("a chunk has other lengths than its header says")
+    return bytes(imagecodecs.blosc_decode(data, numthreads=1, out=most))
+
+
+def _to_its_end(
+    decoder: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: bytes, most: int
+) -> bytes:
+    """Unpack bytes, which other decoders do without the checksum at their end."""
+    unpacked = decoder.decompress(data, most)
+    if not decoder.eof:
+        raise ValueError("a chunk breaks off, or is too long")
+    return unpacked
 
 
 def _checked(data: bytes) -> bytes:
