@@ -110,8 +110,8 @@ def opened_image(file: Path) -> Iterator[OpenImage]:
             yield OpenImage(path=file, kind=kind, stream=stream)
     except ImageProblem:
         raise
-    except FolderProblem as problem:
-        raise ImageProblem(f"{file.name} {problem}") from problem
+    except FolderProblem as error:
+        raise ImageProblem(f"{file.name} {error}") from error
     except OSError as error:
         if error.errno is None:  # Pillow raises it for damage
             raise ImageProblem(f"{file.name} {_why_damaged(kind)}") from error

@@ -36,6 +36,7 @@ MOST_AXES = 8
 MOST_PACKINGS = 4
 MOST_METADATA_BYTES = 16 << 20
 TYPES_2 = re.compile(r"[<>|]([ui][1248]|f[248])")
+BYTE_ORDERS = {"little": "<", "big": ">"}
 TYPES_3 = re.compile(r"u?int(8|16|32|64)|float(16|32|64)")
 
 
@@ -220,10 +221,14 @@ def _stored(
     name, settings = named.pop(0)
     if name != "bytes":
         raise _other_codec(name)
-    ends = {"little": "<", "big": ">"}[settings.get("endian", "little")]
     packing = _known([name.removeprefix("numcodecs.") for name, _ in named])
     return (
-        ChunkLayout(shape=shape, dtype=dtype.newbyteorder(ends), order=order, packing=packing),
+        ChunkLayout(
+            shape=shape,
+            dtype=np.dtype(BYTE_ORDERS[settings.get("endian", "little")] + dtype.str[1:]),
+            order=order,
+            packing=packing,
+        ),
         None,
     )
 

@@ -11,7 +11,6 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +18,9 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from atlas.core.crc32c import crc32c
+
+Packed = bytes | bytearray
 Pixels = NDArray[np.generic]
 Place = tuple[int, ...]
 
@@ -26,11 +28,9 @@ CRC32C = "crc32c"
 CRC_BYTES = 4
 EMPTY = 2**64 - 1  # the offset and length of a chunk that a shard does not hold
 LZMA_BYTES = 1 << 28  # what the decoder may use, which its header states
-PLAIN_BYTES = 4096  # up to this size, a CRC is computed byte by byte
-POLYNOMIAL = 0x82F63B78  # of CRC-32C with its bits reversed (RFC 3720)
 
 # Decoders by the names of Zarr. The second argument is the largest number of bytes.
-UNPACK: dict[str, Callable[[bytes, int], bytes]] = {
+UNPACK: dict[str, Callable[[Packed, int], Packed]] = {
     "blosc": lambda data, most: _from_blosc(data, most),
     "zstd": lambda data, most: imagecodecs.zstd_decode(data, out=most),
     "gzip": lambda data, most: imagecodecs.gzip_decode(data, out=most),
@@ -110,6 +110,8 @@ def read_shard(
     """
     with _opened(file) as stream:
         size = os.fstat(stream.fileno()).st_size
+        if size < shard.index_bytes:
+            raise ValueError("a shard is shorter than its index")
         stream.seek(size - shard.index_bytes if shard.at_end else 0)
         index = stream.read(shard.index_bytes)
         entries = np.frombuffer(_checked(index) if shard.checked else index, "<u8")
@@ -124,43 +126,6 @@ def read_shard(
             yield place, _decoded(_read(stream, start, length, layout), layout)
 
 
-def crc32c(data: bytes) -> int:
-    """Return the CRC-32C of bytes.
-
-    The bytes are divided into lanes, which are computed side by side. The CRC of all bytes follows
-    from those of the lanes, as a register changes linearly with what it holds.
-    """
-    if len(data) <= PLAIN_BYTES:
-        register, table = 0xFFFFFFFF, _table().tolist()
-        for byte in data:
-            register = table[(register ^ byte) & 255] ^ (register >> 8)
-        return register ^ 0xFFFFFFFF
-    count = math.isqrt(len(data))
-    steps = -(-len(data) // count)
-    padded = np.zeros(count * steps, np.uint8)  # zeros in front leave an empty register empty
-    padded[-len(data) :] = np.frombuffer(data, np.uint8)
-    padded[-len(data) :][:CRC_BYTES] ^= 0xFF  # the register begins with ones
-    bits = np.uint32(1) << np.arange(32, dtype=np.uint32)
-    registers = np.concatenate([np.zeros(count, np.uint32), bits])
-    for column in padded.reshape(count, steps).T:
-        registers[:count] ^= column
-        registers = _table()[registers & 255] ^ (registers >> 8)
-    moved = registers[count:]  # what each bit becomes during the bytes of a lane
-    total = np.uint32(0)
-    for lane in registers[:count]:
-        total = np.bitwise_xor.reduce(moved[(total & bits) != 0], initial=np.uint32(0)) ^ lane
-    return int(total) ^ 0xFFFFFFFF
-
-
-@cache
-def _table() -> NDArray[np.uint32]:
-    """Return what each byte adds to the register."""
-    table = np.arange(256, dtype=np.uint32)
-    for _ in range(8):
-        table = (table >> 1) ^ np.where(table & 1, np.uint32(POLYNOMIAL), np.uint32(0))
-    return table
-
-
 def _opened(file: Path) -> BinaryIO:
     """Open a file that was not replaced by a link after its folder was listed."""
     return open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW))
@@ -173,7 +138,7 @@ def _read(stream: BinaryIO, start: int, length: int, layout: ChunkLayout) -> byt
     return stream.read(length)
 
 
-def _decoded(data: bytes, layout: ChunkLayout) -> Pixels:
+def _decoded(data: Packed, layout: ChunkLayout) -> Pixels:
     for name in reversed(layout.packing):
         data = UNPACK[name](data, layout.most_bytes)
     if len(data) != layout.bytes:
@@ -183,17 +148,17 @@ def _decoded(data: bytes, layout: ChunkLayout) -> Pixels:
     return stored.transpose(np.argsort(layout.order))
 
 
-def _from_blosc(data: bytes, most: int) -> bytes:
+def _from_blosc(data: Packed, most: int) -> Packed:
     """Unpack Blosc, whose decoder trusts the lengths in the header."""
     unpacked, _, packed = struct.unpack_from("<III", data, 4)
     if unpacked > most or packed > len(data):
         raise ValueError("a chunk has other lengths than its header says")
-    return bytes(imagecodecs.blosc_decode(data, numthreads=1, out=most))
+    return imagecodecs.blosc_decode(data, numthreads=1, out=most)
 
 
 def _to_its_end(
-    decoder: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: bytes, most: int
-) -> bytes:
+    decoder: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: Packed, most: int
+) -> Packed:
     """Unpack bytes, which other decoders do without the checksum at their end."""
     unpacked = decoder.decompress(data, most)
     if not decoder.eof:
@@ -201,9 +166,9 @@ def _to_its_end(
     return unpacked
 
 
-def _checked(data: bytes) -> bytes:
+def _checked(data: Packed) -> Packed:
     """Return bytes without the CRC-32C that follows them, which must be theirs."""
     content = data[:-CRC_BYTES]
-    if struct.pack("<I", crc32c(content)) != data[-CRC_BYTES:]:
+    if struct.pack("<I", crc32c(bytes(content))) != data[-CRC_BYTES:]:
         raise ValueError("a CRC-32C is wrong")
     return content
