@@ -46,6 +46,9 @@ class Kind(StrEnum):
     OME_ZARR = "OME-Zarr"
 
 
+# The extra that installs the library of a format, and its name.
+EXTRAS = {Kind.DICOM: ("dicom", "pydicom"), Kind.OME_ZARR: ("zarr", "zarr")}
+
 MARKS = {
     b"\x89PNG\r\n\x1a\n": Kind.PNG,
     b"\xff\xd8\xff": Kind.JPEG,
@@ -104,9 +107,10 @@ def opened_image(file: Path) -> Iterator[OpenImage]:
             stream.seek(0)
             if kind is None:
                 raise ImageProblem(f"{file.name} {_why_unknown(stream)}")
-            if kind is Kind.DICOM and find_spec("pydicom") is None:
-                install = install_command("dicom")
-                raise ImageProblem(f"{file.name} is DICOM, which needs pydicom: {install}")
+            extra, library = EXTRAS.get(kind, ("", ""))
+            if extra and find_spec(library) is None:
+                install = install_command(extra)
+                raise ImageProblem(f"{file.name} is {kind}, which needs {library}: {install}")
             yield OpenImage(path=file, kind=kind, stream=stream)
     except ImageProblem:
         raise
@@ -117,6 +121,8 @@ def opened_image(file: Path) -> Iterator[OpenImage]:
             raise ImageProblem(f"{file.name} {_why_damaged(kind)}") from error
         raise ImageProblem(f"{file.name} cannot be read ({error.strerror})") from error
     except Exception as error:
+        if kind is Kind.OME_ZARR and isinstance(error, MemoryError):
+            raise  # sizes were checked, so the memory is short
         raise ImageProblem(f"{file.name} {_why_damaged(kind)}") from error
 
 
@@ -267,5 +273,5 @@ class _Silence(logging.Filter):
 
 
 _silence = _Silence()
-for _name in ("tifffile", "imagecodecs", "pydicom"):
+for _name in ("tifffile", "imagecodecs", "pydicom", "zarr"):
     logging.getLogger(_name).addFilter(_silence)

@@ -17,7 +17,6 @@ from atlas.core.timing import stage
 from atlas.dataset.decoders import Facts, decode_bytes, facts_of
 from atlas.dataset.hpa import TINT_PLANES
 from atlas.dataset.image_bytes import ImageProblem, Kind, OpenImage, opened_image
-from atlas.dataset.ome_zarr import decode_ome_zarr, ome_zarr_facts, read_ome_zarr
 from atlas.dataset.pixel_budget import BUDGET, why_too_large
 from atlas.dataset.tiff import decode_tiff, opened_tiff, tiff_facts
 
@@ -178,10 +177,13 @@ def _opened(image: OpenImage) -> Iterator[tuple[Facts, Decode]]:
                 lambda apart: decode_tiff(tiff, image.content(), apart=apart),
             )
     elif image.kind is Kind.OME_ZARR:
+        # zarr is an extra, and `opened_image` has checked that it is installed.
+        from atlas.dataset.ome_zarr import decode_ome_zarr, ome_zarr_facts, read_ome_zarr
+
         zarr = read_ome_zarr(image.path)
         yield ome_zarr_facts(zarr), lambda _: decode_ome_zarr(zarr)
     elif image.kind is Kind.DICOM:
-        # pydicom is an extra, and `opened_image` has checked that it is installed.
+        # The same holds for pydicom.
         from atlas.dataset.dicom import decode_dicom, dicom_facts, read_dicom
 
         dicom = read_dicom(image.stream)

@@ -20,6 +20,7 @@ from atlas.dataset.zarr_array import ZarrArray, read_array, read_json, read_valu
 
 Pixels = NDArray[np.generic]
 
+FILES_BESIDE = 3  # a file of chunks is in memory as it is, unpacked, and as values
 PLANE = ("y", "x")
 USUAL_AXES = ("t", "c", "z", "y", "x")  # before NGFF 0.3, axes had no names
 STACKED = {
@@ -44,7 +45,7 @@ class OmeZarr:
 
     def length(self, axis: str) -> int:
         """Return the length of an axis, which is 1 if the array does not have it."""
-        return self.array.shape[self.axes.index(axis)] if axis in self.axes else 1
+        return self.array.opened.shape[self.axes.index(axis)] if axis in self.axes else 1
 
 
 def read_ome_zarr(folder: Path) -> OmeZarr:
@@ -60,14 +61,18 @@ def read_ome_zarr(folder: Path) -> OmeZarr:
     path = start + scales["datasets"][0]["path"]
     array = read_array(files, path)
     axes = tuple(_axis_name(axis) for axis in scales.get("axes", USUAL_AXES))
-    if len(set(axes)) != len(array.shape) or len(axes) != len(array.shape) or {*PLANE} - {*axes}:
+    if (
+        len(set(axes)) != len(array.opened.shape)
+        or len(axes) != len(array.opened.shape)
+        or {*PLANE} - {*axes}
+    ):
         raise ValueError("the axes do not fit the array")
     return OmeZarr(files=files, array=array, axes=axes)
 
 
 def ome_zarr_facts(image: OmeZarr) -> Facts:
     """Return what the metadata of an OME-Zarr image say."""
-    dtype, channels = image.array.layout.dtype, image.length("c")
+    dtype, channels = image.array.opened.dtype, image.length("c")
     bits = 8 * dtype.itemsize
     counts = dtype.kind == "u" and bits <= 16
     return Facts(
@@ -79,7 +84,7 @@ def ome_zarr_facts(image: OmeZarr) -> Facts:
         gray=channels == 1,
         channels=channels,
         apart=channels > 1,
-        beside=math.prod(image.array.layout.shape),
+        beside=FILES_BESIDE * math.prod(image.array.file_shape),
         problem=_problem(image, channels),
     )
 

@@ -1,77 +1,102 @@
-"""Arrays of Zarr 2 and 3 in a folder: their metadata, which are checked, and their values.
+"""Arrays of Zarr 2 and 3 in a folder. The extra `zarr` installs the library that decodes them.
 
-This is not done by the library zarr: it reads chunks without a bound on their size, takes the fill
-value where the file of a chunk is missing, and opens whatever a path of the metadata leads to.
+Zarr opens no files here. It sees a store in memory, which holds the metadata and, one at a time,
+the files of chunks. All of these are checked before zarr sees them, because zarr itself unpacks a
+chunk to any size, takes the fill value where the file of a chunk is missing, and follows links.
 """
 
+import gzip
+import io
 import json
 import math
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import imagecodecs
 import numpy as np
+import zarr
 from numpy.typing import NDArray
+from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.storage import MemoryStore
 
 from atlas.core.escaping import quoted
 from atlas.dataset.image_folders import FolderProblem
 from atlas.dataset.pixel_budget import LARGEST_PIXELS
-from atlas.dataset.zarr_chunks import (
-    CRC32C,
-    UNPACK,
-    ChunkLayout,
-    Place,
-    ShardLayout,
-    read_chunk,
-    read_shard,
-)
 
 Pixels = NDArray[np.generic]
 Files = Mapping[str, Path]
 
 MOST_CHUNKS = 100_000
-MOST_AXES = 8
-MOST_PACKINGS = 4
 MOST_METADATA_BYTES = 16 << 20
-TYPES_2 = re.compile(r"[<>|]([ui][1248]|f[248])")
-BYTE_ORDERS = {"little": "<", "big": ">"}
-TYPES_3 = re.compile(r"u?int(8|16|32|64)|float(16|32|64)")
+METADATA = {3: "zarr.json", 2: ".zarray"}
+TYPES = re.compile(r"[<>|]([ui][1248]|f[248])|u?int(8|16|32|64)|float(16|32|64)")
+CRC, CRC_BYTES = "crc32c", 4
+SHARDS = "sharding_indexed"
+EMPTY = 2**64 - 1  # the offset and length of a chunk that a shard does not hold
+
+# The number of bytes to which a compressed chunk unpacks, or more than the second argument.
+SIZES: dict[str, Callable[[bytes, int], int]] = {
+    "blosc": lambda data, _: _size_of_blosc(data),
+    "zstd": lambda data, most: len(imagecodecs.zstd_decode(data, out=most)),  # or an error
+    "gzip": lambda data, most: len(gzip.GzipFile(fileobj=io.BytesIO(data)).read(most + 1)),
+    "zlib": lambda data, most: len(zlib.decompressobj().decompress(data, most + 1)),
+    "lz4": lambda data, _: int(struct.unpack_from("<I", data)[0]),
+}
+CODECS = (*SIZES, CRC, "bytes", "transpose")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ZarrArray:
-    """The metadata of an array.
+    """An array whose metadata are checked.
 
     Attributes:
         path: The path of the array within the folder.
-        shape: The shape of the array.
-        chunks: The shape of what a file holds: of a chunk, or of a shard.
-        layout: How the values of a chunk are stored.
-        shard: How a file holds several chunks, or None if it holds one.
-        key_start: What the name of each file begins with.
-        separator: What separates the numbers of a chunk in the name of its file.
-        fill: The value of all pixels of a chunk that a shard does not hold.
+        opened: The array of zarr, which reads from `store`.
+        store: What zarr sees: the metadata, and the file of chunks that is being read.
+        codecs: The names of the codecs of a chunk in the order in which they were applied.
+        shard: The entries of the metadata on shards, which are none if a file holds one chunk.
     """
 
     path: str
-    shape: tuple[int, ...]
-    chunks: tuple[int, ...]
-    layout: ChunkLayout
-    shard: ShardLayout | None
-    key_start: str
-    separator: str
-    fill: Any
+    opened: zarr.Array[Any]
+    store: dict[str, Buffer]
+    codecs: tuple[str, ...]
+    shard: Mapping[str, Any]
 
     @property
-    def grid(self) -> tuple[int, ...]:
-        """The number of files along each axis."""
-        return tuple(-(-n // size) for n, size in zip(self.shape, self.chunks, strict=True))
+    def file_shape(self) -> tuple[int, ...]:
+        """The shape of what a file holds: of a chunk, or of a shard."""
+        return self.opened.shards or self.opened.chunks
 
-    def file_name(self, place: Place) -> str:
-        """Return the relative name of the file at a place of the grid."""
-        return f"{self.path}/{self.key_start}{self.separator.join(map(str, place))}"
+    @property
+    def chunks_per_file(self) -> int:
+        """The number of chunks in a file."""
+        return math.prod(self.file_shape) // math.prod(self.opened.chunks)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """The number of bytes of a chunk that is not compressed, with a checksum."""
+        return math.prod(self.opened.chunks) * self.opened.dtype.itemsize + CRC_BYTES
+
+    @property
+    def packed_bytes(self) -> int:
+        """The largest length of a chunk in a file: compressing noise makes it longer."""
+        return self.chunk_bytes + self.chunk_bytes // 8 + 4096
+
+    def files(self) -> tuple[int, ...]:
+        """Return the number of files along each axis."""
+        sides = zip(self.opened.shape, self.file_shape, strict=True)
+        return tuple(-(-length // side) for length, side in sides)
+
+    def key(self, place: tuple[int, ...]) -> str:
+        """Return the name by which zarr knows the file at a place."""
+        return self.opened.metadata.encode_chunk_key(place)
 
 
 def read_json(files: Files, name: str) -> dict[str, Any]:
@@ -82,8 +107,7 @@ def read_json(files: Files, name: str) -> dict[str, Any]:
     """
     if name not in files:
         return {}
-    with files[name].open("rb") as stream:
-        text = stream.read(MOST_METADATA_BYTES + 1)
+    text = _content(files[name], MOST_METADATA_BYTES + 1)
     try:
         table = json.loads(text) if len(text) <= MOST_METADATA_BYTES else None
     except (ValueError, RecursionError) as error:
@@ -94,29 +118,40 @@ def read_json(files: Files, name: str) -> dict[str, Any]:
 
 
 def read_array(files: Files, path: str) -> ZarrArray:
-    """Return the metadata of the array at a path.
+    """Return the array at a path, of which no chunk is read.
 
     Raises:
         FolderProblem: The array is stored in a way that is not read.
         Exception: The metadata are damaged.
     """
-    if table := read_json(files, f"{path}/zarr.json"):
-        return _of_version_3(path, table)
-    if table := read_json(files, f"{path}/.zarray"):
-        return _of_version_2(path, table)
-    raise FolderProblem(f"names the array {quoted(path)}, which it does not hold; copy it again")
+    version: Literal[2, 3] = 3 if f"{path}/{METADATA[3]}" in files else 2
+    table = read_json(files, f"{path}/{METADATA[version]}")
+    if not table:
+        raise FolderProblem(
+            f"names the array {quoted(path)}, which it does not hold; copy it again"
+        )
+    kind = str(table["data_type" if version == 3 else "dtype"])
+    if not TYPES.fullmatch(kind):
+        raise FolderProblem(
+            f"has values of type {quoted(kind)}, which are not read; save it with integers or "
+            "floating-point numbers"
+        )
+    codecs, shard = _codecs_of_3(table) if version == 3 else (_codecs_of_2(table), {})
+    store = {METADATA[version]: _buffer(json.dumps(table).encode())}  # what was checked
+    opened = zarr.open_array(MemoryStore(store, read_only=True), mode="r", zarr_format=version)
+    return ZarrArray(path=path, opened=opened, store=store, codecs=codecs, shard=shard)
 
 
 def why_no_array(array: ZarrArray, files: Files) -> str:
     """Return why the values of an array are not read, or ""."""
-    inner = array.shard.counts if array.shard else ()
-    count = math.prod(array.grid) * math.prod(inner)
+    count = math.prod(array.files()) * array.chunks_per_file
     if count > MOST_CHUNKS:
         return f"has {count:,} chunks, more than {MOST_CHUNKS:,}; save it with larger chunks"
-    if (values := math.prod(array.layout.shape)) > LARGEST_PIXELS:
-        return f"has chunks of {values:,} values; save it with smaller chunks"
-    for place in np.ndindex(*array.grid):
-        if (name := array.file_name(place)) not in files:
+    if (values := math.prod(array.file_shape)) > LARGEST_PIXELS:
+        noun = "shards" if array.shard else "chunks"
+        return f"has {noun} of {values:,} values; save it with smaller {noun}"
+    for place in np.ndindex(*array.files()):
+        if (name := f"{array.path}/{array.key(place)}") not in files:
             return (
                 f"lacks the chunk {name}; copy it again, or, if it was left out because all its "
                 "values are equal, write the image with empty chunks"
@@ -131,165 +166,100 @@ def read_values(array: ZarrArray, files: Files) -> Pixels:
         FolderProblem: A chunk is damaged.
         OSError: A file cannot be read.
     """
-    values = np.zeros(array.shape, array.layout.dtype.newbyteorder("="))
-    for place in np.ndindex(*array.grid):
-        name = array.file_name(place)
+    values = np.zeros(array.opened.shape, array.opened.dtype.newbyteorder("="))
+    most = array.chunks_per_file * array.packed_bytes  # there is room for the index of a shard
+    for place in np.ndindex(*array.files()):
+        key = array.key(place)
+        name = f"{array.path}/{key}"
+        content = _content(files[name], most)
         try:
-            for start, chunk in _chunks(array, files[name], place):
-                room = values[tuple(map(slice, start, np.add(start, chunk.shape)))]
-                room[...] = chunk[tuple(map(slice, room.shape))]
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the file cannot be read; decoders raise errors without a number
+            _check(array, content)
+            array.store[key] = _buffer(content)
+            starts = [n * size for n, size in zip(place, array.file_shape, strict=True)]
+            ends = np.minimum(np.add(starts, array.file_shape), array.opened.shape).tolist()
+            room = tuple(map(slice, starts, ends))
+            values[room] = array.opened[room]
+        except MemoryError:
+            raise
+        except Exception as error:  # zarr and its codecs raise errors of every kind
             raise FolderProblem(f"has a damaged chunk {name}; copy it again") from error
+        finally:
+            array.store.pop(key, None)
     return values
 
 
-def _chunks(array: ZarrArray, file: Path, place: Place) -> Iterator[tuple[Place, Pixels]]:
-    """Yield the first index of each chunk of a file, and its values."""
-    first = tuple(n * size for n, size in zip(place, array.chunks, strict=True))
-    if array.shard is None:
-        yield first, read_chunk(file, array.layout)
-        return
-    shape = array.layout.shape
-    for within, chunk in read_shard(file, array.layout, array.shard):
-        start = tuple(a + n * size for a, n, size in zip(first, within, shape, strict=True))
-        if all(n < size for n, size in zip(start, array.shape, strict=True)):
-            # The index of the shard says that the chunk was left out, so it is not lost.
-            empty = np.broadcast_to(_fill(array), shape) if chunk is None else chunk
-            yield start, empty
+def _check(array: ZarrArray, content: bytes) -> None:
+    """Raise a ValueError if a chunk of a file unpacks to more than its size."""
+    for chunk in _chunks_of_shard(array, content) if array.shard else [content]:
+        if not 0 < len(chunk) <= array.packed_bytes:  # zarr takes the fill value for no bytes
+            raise ValueError("a chunk is empty or too long")
+        for codec in reversed(array.codecs):
+            if codec == CRC:
+                chunk = chunk[:-CRC_BYTES]
+            elif codec in SIZES and SIZES[codec](chunk, array.chunk_bytes) > array.chunk_bytes:
+                raise ValueError("a chunk unpacks to more than its values")
 
 
-def _fill(array: ZarrArray) -> Pixels:
-    # Numbers that JSON does not have are texts, such as "NaN".
-    fill = float(array.fill) if isinstance(array.fill, str) else array.fill
-    return np.asarray(fill, array.layout.dtype)
+def _chunks_of_shard(array: ZarrArray, content: bytes) -> Iterator[bytes]:
+    length = 16 * array.chunks_per_file
+    with_checksum = length + CRC_BYTES * (len(array.shard["index_codecs"]) - 1)
+    at_end = array.shard.get("index_location", "end") == "end"
+    index = content[-with_checksum if at_end else 0 :][:length]
+    if len(index) < length:
+        raise ValueError("a shard is shorter than its index")
+    for start, size in np.frombuffer(index, "<u8").reshape(-1, 2).tolist():
+        if (start, size) != (EMPTY, EMPTY):
+            if start + size > len(content):
+                raise ValueError("a chunk lies outside its shard")
+            yield content[start : start + size]
 
 
-def _of_version_2(path: str, table: Mapping[str, Any]) -> ZarrArray:
-    kind = table["dtype"]
-    if not isinstance(kind, str) or not TYPES_2.fullmatch(kind):
-        raise _other_type(kind)
-    chunks = _sizes(table["chunks"])
-    axes = tuple(range(len(chunks)))
-    packing = [codec["id"] for codec in (table.get("compressor"),) if codec]
-    filters = [codec["id"] for codec in table.get("filters") or ()]
-    layout = ChunkLayout(
-        shape=chunks,
-        dtype=np.dtype(kind),
-        order=axes[::-1] if table["order"] == "F" else axes,
-        packing=_known([*filters, *packing]),
-    )
-    return ZarrArray(
-        path=path, shape=_shape(table["shape"], chunks), chunks=chunks, layout=layout, shard=None,
-        key_start="", separator=_separator(table.get("dimension_separator", ".")),
-        fill=table.get("fill_value"),
-    )  # fmt: skip
+def _size_of_blosc(data: bytes) -> int:
+    unpacked, _, packed = struct.unpack_from("<III", data, 4)
+    if packed > len(data):  # Blosc would read beyond the end
+        raise ValueError("a chunk breaks off")
+    return int(unpacked)
 
 
-def _of_version_3(path: str, table: Mapping[str, Any]) -> ZarrArray:
-    kind = table["data_type"]
-    if not isinstance(kind, str) or not TYPES_3.fullmatch(kind):
-        raise _other_type(kind)
-    grid, keys = _named(table["chunk_grid"]), _named(table["chunk_key_encoding"])
-    extended = grid[0] != "regular" or keys[0] not in ("default", "v2")
-    if extended or table.get("storage_transformers"):
-        raise FolderProblem("is stored with an extension of Zarr, which is not read")
-    chunks = _sizes(grid[1]["chunk_shape"])
-    layout, shard = _stored(chunks, np.dtype(kind), table["codecs"])
-    usual = "/" if keys[0] == "default" else "."
-    separator = _separator(keys[1].get("separator", usual))
-    return ZarrArray(
-        path=path, shape=_shape(table["shape"], chunks), chunks=chunks, layout=layout, shard=shard,
-        key_start=f"c{separator}" if keys[0] == "default" else "", separator=separator,
-        fill=table["fill_value"],
-    )  # fmt: skip
+def _codecs_of_2(table: Mapping[str, Any]) -> tuple[str, ...]:
+    codecs = (*(table.get("filters") or ()), table.get("compressor"))
+    return _known([codec["id"] for codec in codecs if codec])
 
 
-def _stored(
-    shape: tuple[int, ...], dtype: np.dtype[np.generic], codecs: Sequence[Any]
-) -> tuple[ChunkLayout, ShardLayout | None]:
-    """Return how chunks are stored, and how shards hold them, from the codecs of version 3."""
-    named = [_named(codec) for codec in codecs]
-    if named[0][0] == "sharding_indexed" and len(named) == 1:
-        return _sharded(shape, dtype, named[0][1])
-    order = tuple(range(len(shape)))
-    if named[0][0] == "transpose":
-        order = tuple(named.pop(0)[1]["order"])
-        if sorted(order) != list(range(len(shape))):
-            raise ValueError("the order of a transposition does not name each axis once")
-    name, settings = named.pop(0)
-    if name != "bytes":
-        raise _other_codec(name)
-    packing = _known([name.removeprefix("numcodecs.") for name, _ in named])
-    return (
-        ChunkLayout(
-            shape=shape,
-            dtype=np.dtype(BYTE_ORDERS[settings.get("endian", "little")] + dtype.str[1:]),
-            order=order,
-            packing=packing,
-        ),
-        None,
-    )
-
-
-def _sharded(
-    shape: tuple[int, ...], dtype: np.dtype[np.generic], settings: Mapping[str, Any]
-) -> tuple[ChunkLayout, ShardLayout]:
-    inner = _sizes(settings["chunk_shape"])
-    layout, nested = _stored(inner, dtype, settings["codecs"])
-    index, _ = _stored((1, 2), np.dtype("u8"), settings["index_codecs"])
-    if nested or index.packing not in ((), (CRC32C,)) or index.dtype != np.dtype("<u8"):
+def _codecs_of_3(table: Mapping[str, Any]) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+    """Return the codecs of a chunk, and the entries on shards."""
+    codecs = table["codecs"]
+    if [codec["name"] for codec in codecs] != [SHARDS]:
+        return _known([codec["name"] for codec in codecs]), {}
+    settings = codecs[0]["configuration"]
+    first, *others = settings["index_codecs"]
+    little = first["name"] == "bytes" and first["configuration"]["endian"] == "little"
+    if not little or [codec["name"] for codec in others] not in ([], [CRC]):
         raise FolderProblem("has shards of an unusual kind, which are not read; save it without")
-    counts = tuple(n // size for n, size in zip(shape, inner, strict=True))
-    if tuple(n * size for n, size in zip(counts, inner, strict=True)) != shape:
-        raise ValueError("the chunks do not fill their shards")
-    at_end = {"end": True, "start": False}[settings.get("index_location", "end")]
-    return layout, ShardLayout(counts=counts, checked=bool(index.packing), at_end=at_end)
+    return _known([codec["name"] for codec in settings["codecs"]]), settings
 
 
-def _named(codec: Any) -> tuple[str, Mapping[str, Any]]:
-    if isinstance(codec, str):
-        return codec, {}
-    return codec["name"], codec.get("configuration") or {}
-
-
-def _known(names: Sequence[str]) -> tuple[str, ...]:
+def _known(names: list[str]) -> tuple[str, ...]:
     for name in names:
-        if name not in UNPACK:
-            raise _other_codec(name)
-    if len(names) > MOST_PACKINGS:
-        raise FolderProblem(f"is compressed {len(names)} times; save it with one compression")
+        if name not in CODECS:
+            raise FolderProblem(
+                f"is stored with {quoted(str(name))}, which is not read; save it with one of "
+                f"{', '.join(SIZES)}, or without compression"
+            )
+    if len({*names}) < len(names) or len({*names} & {*SIZES}) > 1:
+        raise FolderProblem(
+            f"is stored with {len(names)} codecs in a row; save it with one compression"
+        )
     return tuple(names)
 
 
-def _sizes(sizes: Any) -> tuple[int, ...]:
-    if not 1 <= len(sizes) <= MOST_AXES or not all(type(n) is int and n > 0 for n in sizes):
-        raise ValueError("the shape of chunks is not a list of positive numbers")
-    return tuple(sizes)
+def _content(file: Path, most: int) -> bytes:
+    """Return the first bytes of a file that was not replaced by a link since it was listed."""
+    with open(
+        file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW)
+    ) as stream:
+        return stream.read(most)
 
 
-def _shape(sizes: Any, chunks: tuple[int, ...]) -> tuple[int, ...]:
-    if len(sizes) != len(chunks) or not all(type(n) is int and n >= 0 for n in sizes):
-        raise ValueError("the shape does not have the axes of the chunks")
-    return tuple(sizes)
-
-
-def _separator(separator: str) -> str:
-    if separator not in (".", "/"):
-        raise ValueError("the separator is neither . nor /")
-    return separator
-
-
-def _other_type(kind: object) -> FolderProblem:
-    return FolderProblem(
-        f"has values of type {quoted(str(kind))}, which are not read; save it with integers or "
-        "floating-point numbers"
-    )
-
-
-def _other_codec(name: object) -> FolderProblem:
-    known = ", ".join(UNPACK)
-    return FolderProblem(
-        f"is stored with {quoted(str(name))}, which is not read; save it with one of {known}"
-    )
+def _buffer(content: bytes) -> Buffer:
+    return default_buffer_prototype().buffer.from_bytes(content)

@@ -403,7 +403,7 @@ TABLE = (
 # The same for images that are folders.
 FOLDERS = (
     Rows(format="OME-Zarr 0.4", depths=("8 bits", "16 bits"),
-         compressions=("none", "Blosc", "ZSTD", "gzip", "zlib", "LZ4", "bzip2", "LZMA"),
+         compressions=("none", "Blosc", "ZSTD", "gzip", "zlib", "LZ4"),
          layouts=("one channel", "channels", "Fortran order", "chunks in one folder"),
          write=ome_zarr),
     Rows(format="OME-Zarr 0.5", depths=("8 bits", "16 bits"),

@@ -14,7 +14,6 @@ PACKINGS: dict[int, dict[str, Any]] = {
     2: {
         "none": None, "Blosc": numcodecs.Blosc(), "ZSTD": numcodecs.Zstd(),
         "gzip": numcodecs.GZip(), "zlib": numcodecs.Zlib(), "LZ4": numcodecs.LZ4(),
-        "bzip2": numcodecs.BZ2(), "LZMA": numcodecs.LZMA(),
     },
     3: {
         "none": None, "Blosc": codecs.BloscCodec(), "ZSTD": codecs.ZstdCodec(),
