@@ -89,14 +89,18 @@ class ZarrArray:
         """The largest length of a chunk in a file: compressing noise makes it longer."""
         return self.chunk_bytes + self.chunk_bytes // 8 + 4096
 
-    def files(self) -> tuple[int, ...]:
-        """Return the number of files along each axis."""
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """The number of files along each axis."""
         sides = zip(self.opened.shape, self.file_shape, strict=True)
         return tuple(-(-length // side) for length, side in sides)
 
-    def key(self, place: tuple[int, ...]) -> str:
-        """Return the name by which zarr knows the file at a place."""
-        return self.opened.metadata.encode_chunk_key(place)
+    def parts(self) -> Iterator[tuple[str, tuple[slice, ...]]]:
+        """Yield the name by which zarr knows each file of chunks, and the indices that it holds."""
+        for place in np.ndindex(*self.grid):
+            starts = np.multiply(place, self.file_shape).tolist()
+            ends = np.minimum(np.add(starts, self.file_shape), self.opened.shape).tolist()
+            yield self.opened.metadata.encode_chunk_key(place), tuple(map(slice, starts, ends))
 
 
 def read_json(files: Files, name: str) -> dict[str, Any]:
@@ -144,14 +148,14 @@ def read_array(files: Files, path: str) -> ZarrArray:
 
 def why_no_array(array: ZarrArray, files: Files) -> str:
     """Return why the values of an array are not read, or ""."""
-    count = math.prod(array.files()) * array.chunks_per_file
+    count = math.prod(array.grid) * array.chunks_per_file
     if count > MOST_CHUNKS:
         return f"has {count:,} chunks, more than {MOST_CHUNKS:,}; save it with larger chunks"
     if (values := math.prod(array.file_shape)) > LARGEST_PIXELS:
         noun = "shards" if array.shard else "chunks"
         return f"has {noun} of {values:,} values; save it with smaller {noun}"
-    for place in np.ndindex(*array.files()):
-        if (name := f"{array.path}/{array.key(place)}") not in files:
+    for key, _ in array.parts():
+        if (name := f"{array.path}/{key}") not in files:
             return (
                 f"lacks the chunk {name}; copy it again, or, if it was left out because all its "
                 "values are equal, write the image with empty chunks"
@@ -168,16 +172,14 @@ def read_values(array: ZarrArray, files: Files) -> Pixels:
     """
     values = np.zeros(array.opened.shape, array.opened.dtype.newbyteorder("="))
     most = array.chunks_per_file * array.packed_bytes  # there is room for the index of a shard
-    for place in np.ndindex(*array.files()):
-        key = array.key(place)
+    for key, room in array.parts():
         name = f"{array.path}/{key}"
-        content = _content(files[name], most)
+        content = _content(files[name], most + 1)
         try:
+            if len(content) > most:
+                raise ValueError("a file is longer than its chunks")
             _check(array, content)
             array.store[key] = _buffer(content)
-            starts = [n * size for n, size in zip(place, array.file_shape, strict=True)]
-            ends = np.minimum(np.add(starts, array.file_shape), array.opened.shape).tolist()
-            room = tuple(map(slice, starts, ends))
             values[room] = array.opened[room]
         except MemoryError:
             raise
