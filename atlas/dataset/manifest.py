@@ -12,6 +12,7 @@ from pathlib import Path
 from atlas.core.errors import DataError
 from atlas.core.files import content_hash
 from atlas.dataset.headers import check_all, find_files
+from atlas.dataset.image_folders import is_image_folder
 from atlas.dataset.plain_folder import (
     Picture,
     PlainFolder,
@@ -278,6 +279,8 @@ def _read_all(data: Path) -> tuple[AtlasSpec, list[Draft], dict[str, str], list[
             str(data),
             ["folder does not exist; give --data a folder of pictures, or one with train.csv"],
         )
+    if is_image_folder(data):
+        raise DataError(str(data), ["folder is an image; give the folder in which it lies"])
     spec = read_spec(data)
     problems: list[str] = []
     drafts = _read_tables(data, spec, problems)
