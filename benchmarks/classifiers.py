@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json
+from atlas.core.result_files import read_json
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.metrics import label_matrix, macro_f1

@@ -58,6 +58,12 @@ def check_equal(decoders: dict[str, Decode], files: Sequence[Path]) -> None:
                 raise SystemExit(f"error: {name} decodes {file.name} to other pixels")
 
 
+def by_opencv(file: Path) -> NDArray[np.generic]:
+    import cv2
+
+    return np.asarray(cv2.imread(str(file), cv2.IMREAD_UNCHANGED))
+
+
 def by_imagecodecs(file: Path) -> NDArray[np.generic]:
     import imagecodecs
 
@@ -83,14 +89,16 @@ def by_pyvips(file: Path) -> NDArray[np.generic]:
 
 
 DECODERS: dict[str, Decode] = {
-    "OpenCV (ours)": project.decode,
+    "atlas": project.decode,
+    "OpenCV": by_opencv,
     "imagecodecs": by_imagecodecs,
     "torchvision": by_torchvision,
     "PIL": by_pil,
     "pyvips": by_pyvips,
 }
 PACKAGES = {  # as they are installed and as they are imported
-    "OpenCV (ours)": ("opencv-python-headless", "cv2"),
+    "atlas": ("atlas-retrieval", "atlas"),
+    "OpenCV": ("opencv-python-headless", "cv2"),
     "imagecodecs": ("imagecodecs", "imagecodecs"),
     "torchvision": ("torchvision", "torchvision"),
     "PIL": ("pillow", "PIL"),

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from atlas.core.errors import Stage
-from atlas.core.result_folder import read_json
+from atlas.core.result_files import read_json
 from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
 from atlas.synthetic.cells import draw_field, protein_places
 from atlas.synthetic.drawn_plan import Drawing, plan_atlas

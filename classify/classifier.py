@@ -9,7 +9,7 @@ from typing import Any
 
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json, understood
+from atlas.core.result_files import read_json, understood
 from atlas.inference.settings import Precision
 from atlas.training.precision import machine_has_bfloat16
 from atlas.training.settings import TrainingSettings

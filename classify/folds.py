@@ -166,6 +166,7 @@ def _out_of_fold(manifest: Manifest, finished: Mapping[str, TrainedClassifier]) 
         provenance={
             "out_of_fold": {name: run.held_out.provenance for name, run in finished.items()}
         },
+        image_keys=tuple(key for one in sets for key in one.image_keys),
     )
     tested = set(joined.ids)
     return joined.aligned_to([image_id for image_id in manifest.ids if image_id in tested])

@@ -19,7 +19,7 @@ from torch.nn import functional
 from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import content_hash, json_text
 from atlas.core.row_cache import fill_rows
-from atlas.dataset.artifacts import EmbeddingSet, ProbabilitySet
+from atlas.dataset.artifacts import EmbeddingSet, ProbabilitySet, common_keys
 from atlas.dataset.store import ImageStore
 from atlas.inference.torch_runner import forward_rows
 from atlas.training.layers import crops_of, rotated_view
@@ -77,6 +77,7 @@ def predict(
             "prediction": asdict(prediction),
             "precision": classifier.precision,
         },
+        image_keys=store.image_keys(ids),
     )
 
 
@@ -92,6 +93,7 @@ def mean_over(sets: Mapping[str, ProbabilitySet]) -> ProbabilitySet:
         ids=first.ids,
         probabilities_NC=rows_FNL.mean(axis=0, dtype=np.float64).astype(np.float32),
         provenance={"mean_of": {name: one.provenance for name, one in sets.items()}},
+        image_keys=common_keys([one.aligned_to(first.ids) for one in sets.values()]),
     )
 
 

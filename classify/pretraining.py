@@ -75,7 +75,7 @@ def pretrain_backbone(
     mixing = mixing_of(settings.channel_recipe, store.channels)
     statistics = measure_channels(store, manifest.labelled.ids, weights_KC=mixing.weights_KC)
     network, started_from = build_autoencoder(settings, statistics, store.channels)
-    claim_folder(folder, what_decides(settings, manifest, statistics, started_from))
+    claim_folder(folder, what_decides(settings, manifest, store, statistics, started_from))
     report_start(started_from)
     split = hold_out(manifest, share=settings.hold_out_share, seed=settings.training.seed)
     module = PretrainingModule(network, settings)

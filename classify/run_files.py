@@ -8,8 +8,9 @@ Nothing here imports torch.
 
 from pathlib import Path
 
+from atlas.core.contents import listed_files
 from atlas.core.errors import Stage
-from atlas.core.result_folder import listed_files, read_json, understood, was_written
+from atlas.core.result_files import read_json, understood, was_written
 from atlas.dataset.artifacts import ProbabilitySet, load_probabilities
 
 CARD_FILE = "classifier.json"

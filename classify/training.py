@@ -97,7 +97,7 @@ def train_on(
     network, started_from = build_network(
         settings, statistics, channels=store.channels, labels=len(manifest.spec.labels)
     )
-    decides = what_decides(settings, manifest, statistics, started_from)
+    decides = what_decides(settings, manifest, store, statistics, started_from)
     sides = (*split.training_ids, "held out", *split.validation_ids)
     claim_folder(folder, {**decides, "hold_out": content_hash(*sides)})
     report_start(started_from)

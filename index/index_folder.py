@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json, read_unchanged, understood
+from atlas.core.result_files import read_json, understood
+from atlas.core.result_folder import read_unchanged
 from atlas.dataset.artifacts import (
     EmbeddingSet,
     load_embeddings,
@@ -25,6 +26,9 @@ from atlas.dataset.artifacts import (
 from atlas.dataset.labels import format_labels, parse_labels
 from atlas.dataset.manifest import ImageRow, Manifest
 from atlas.dataset.spec import AtlasSpec, spec_of
+
+if TYPE_CHECKING:
+    from atlas.dataset.store import ImageStore
 
 EMBEDDER_FOLDER = "embedder"
 INDEX_FILE = "index.json"
@@ -84,11 +88,17 @@ class IndexFolder:
         """
         changed = [image_id for image_id, key in keys.items() if self.pixels[image_id] != key]
         if changed:
-            others = f" and {len(changed) - 1:,} more" if len(changed) > 1 else ""
+            count = len(changed)
+            said = "has" if count == 1 else f"and {count - 1:,} more have"
             raise ProvenanceError(
-                f"the image {changed[0]}{others} has changed since {self.folder} was built; run "
+                f"the image {changed[0]} {said} changed since {self.folder} was built; run "
                 f"{Stage.INDEX.command} again"
             )
+
+    def require_pixels_of(self, store: "ImageStore") -> None:
+        """Check the images of all references like `require_pixels`."""
+        ids = list(self.pixels)
+        self.require_pixels(dict(zip(ids, store.keys(ids), strict=True)))
 
 
 def save_index(

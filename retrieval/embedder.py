@@ -14,7 +14,7 @@ from torch import nn
 
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import content_hash, json_text, write_json
-from atlas.core.result_folder import read_json, understood
+from atlas.core.result_files import read_json, understood
 from atlas.inference.runner import Runner
 from atlas.inference.runtimes import open_runner
 from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice

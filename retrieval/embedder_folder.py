@@ -11,7 +11,7 @@ from typing import Any
 
 from atlas.core.errors import DataError, MissingStageError, Stage, UserError
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json, understood, was_written
+from atlas.core.result_files import read_json, understood, was_written
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import native_size_px
 from atlas.inference import openvino_runner

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from atlas.core.errors import Stage
 from atlas.core.files import content_hash
 from atlas.core.progress import progress
-from atlas.core.result_folder import understood
+from atlas.core.result_files import understood
 from atlas.core.row_cache import fill_rows
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.store import ImageStore

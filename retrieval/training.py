@@ -77,7 +77,7 @@ def train_embedder(
         weights=settings.weights,
         seed=settings.training.seed,
     )
-    claim_folder(folder, what_decides(settings, manifest, statistics, backbone.started_from))
+    claim_folder(folder, what_decides(settings, manifest, store, statistics, backbone.started_from))
     report_start(backbone.started_from)
     LOGGER.info(classes.summary)
     queries, query_ids = _queries(classes, store, settings, folder)
@@ -230,7 +230,7 @@ def _edited_copies(store: ImageStore, ids: Sequence[str], seed: int, folder: Pat
         keys=store.keys(ids),
         rows_per_file=rows_that_fit(len(store.channels) * store.size_px**2),
     )
-    return ImageStore(cache=cache, channels=store.channels, size_px=store.size_px)
+    return replace(store, cache=cache)
 
 
 def _fit(

@@ -6,7 +6,7 @@ from tyro.conf import Positional
 
 from atlas.cli.answers import Answer, following
 from atlas.cli.console import show, show_table
-from atlas.core.result_folder import read_json
+from atlas.core.result_files import read_json
 
 SHOWN_CHANGES = 8
 

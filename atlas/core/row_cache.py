@@ -45,11 +45,12 @@ _own_files: set[Path] = set()  # files that this process wrote, and not an earli
 
 
 class StoredRow(NamedTuple):
-    """The file of a row, its position in the file, and its checksum."""
+    """The file of a row, its position in the file, its checksum, and its key."""
 
     path: Path
     offset: int
     row_hash: str
+    key: str = ""
 
 
 IdAndKey: TypeAlias = tuple[str, str]
@@ -304,7 +305,7 @@ def _placed(
     path: Path, names: Sequence[IdAndKey], hashes: Sequence[str]
 ) -> dict[IdAndKey, StoredRow]:
     return {
-        name: StoredRow(path, offset, row_hash)
+        name: StoredRow(path, offset, row_hash, name[1])
         for offset, (name, row_hash) in enumerate(zip(names, hashes, strict=True))
     }
 

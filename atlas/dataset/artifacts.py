@@ -8,18 +8,19 @@ Axes: N items, D dimensions, K neighbours, C classes.
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atlas.core.contents import update_contents
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import written_beside
-from atlas.core.result_folder import check_result, read_result, understood, update_contents
+from atlas.core.result_files import check_result, read_result, understood
 from atlas.core.row_file import DamagedFileError, open_row_file, write_row_file
 
 # The relations of a test image to labelled images.
@@ -144,14 +145,24 @@ class ProbabilitySet:
         ids: The ids of the images.
         probabilities_NC: The probabilities, float32 from 0 to 1.
         provenance: What they were made from.
+        image_keys: The key of each image when it was predicted, see `image_key`. It is empty if
+            they are not known.
     """
 
     ids: tuple[str, ...]
     probabilities_NC: NDArray[np.float32]
     provenance: dict[str, Any]
+    image_keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require_a_row_each(self.ids, self.probabilities_NC, "probabilities")
+        if self.image_keys and len(self.image_keys) != len(self.ids):
+            raise ValueError(f"{len(self.ids)} ids, but {len(self.image_keys)} keys of images")
+
+    @property
+    def key_of(self) -> dict[str, str]:
+        """The key of each image by id, or nothing if they are not known."""
+        return dict(zip(self.ids, self.image_keys, strict=True)) if self.image_keys else {}
 
     def aligned_to(self, ids: Sequence[str]) -> "ProbabilitySet":
         """Return the rows of these ids in their order.
@@ -160,9 +171,23 @@ class ProbabilitySet:
             UserError: An id has no row.
         """
         rows = positions_of(self.ids, ids, what="probabilities")
-        return ProbabilitySet(
-            ids=tuple(ids), probabilities_NC=self.probabilities_NC[rows], provenance=self.provenance
+        return replace(
+            self,
+            ids=tuple(ids),
+            probabilities_NC=self.probabilities_NC[rows],
+            image_keys=tuple(self.image_keys[n] for n in rows) if self.image_keys else (),
         )
+
+
+def common_keys(sets: Sequence[ProbabilitySet]) -> tuple[str, ...]:
+    """Return the keys of the images of several sets with the same ids, or none if one has none.
+
+    An image that was replaced between two predictions gets the key "", which no image has.
+    """
+    if not all(one.image_keys for one in sets):
+        return ()
+    each = zip(*(one.image_keys for one in sets), strict=True)
+    return tuple(keys[0] if len(set(keys)) == 1 else "" for keys in each)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,15 +225,19 @@ def load_embeddings(path: Path, stage: Stage | None = None) -> EmbeddingSet:
         MissingStageError: The file does not exist. The text names the command of `stage`.
         DamagedFileError: The file is damaged, or is not a file of this project.
     """
-    ids, rows, provenance = _load(path, stage)
+    found = _load(path, stage)
     with understood(path, stage):
-        return EmbeddingSet(ids=ids, vectors_ND=rows, provenance=provenance)
+        return EmbeddingSet(
+            ids=found.texts["ids"], vectors_ND=found.rows, provenance=found.provenance
+        )
 
 
 def save_probabilities(path: Path, probabilities: ProbabilitySet) -> None:
     """Save probabilities to an HDF5 file."""
-    ids = {"ids": probabilities.ids}
-    write_row_file(path, probabilities.probabilities_NC, ids, probabilities.provenance)
+    texts = {"ids": probabilities.ids}
+    if probabilities.image_keys:
+        texts["image_keys"] = probabilities.image_keys
+    write_row_file(path, probabilities.probabilities_NC, texts, probabilities.provenance)
     update_contents(path)  # predictions may be added to the folder of a finished run
 
 
@@ -219,9 +248,14 @@ def load_probabilities(path: Path, stage: Stage | None = None) -> ProbabilitySet
         MissingStageError: The file does not exist. The text names the command of `stage`.
         DamagedFileError: The file is damaged, or is not a file of this project.
     """
-    ids, rows, provenance = _load(path, stage)
+    found = _load(path, stage)
     with understood(path, stage):
-        return ProbabilitySet(ids=ids, probabilities_NC=rows, provenance=provenance)
+        return ProbabilitySet(
+            ids=found.texts["ids"],
+            probabilities_NC=found.rows,
+            provenance=found.provenance,
+            image_keys=found.texts.get("image_keys", ()),
+        )
 
 
 def save_table(path: Path, table: pd.DataFrame) -> None:
@@ -277,14 +311,20 @@ def _texts(source: Path | io.BytesIO) -> pd.DataFrame:
     return pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig")
 
 
-def _load(
-    path: Path, stage: Stage | None
-) -> tuple[tuple[str, ...], NDArray[np.float32], dict[str, Any]]:
+class _Loaded(NamedTuple):
+    rows: NDArray[np.float32]
+    texts: dict[str, tuple[str, ...]]
+    provenance: dict[str, Any]
+
+
+def _load(path: Path, stage: Stage | None) -> _Loaded:
     check_result(path, stage)
     try:
         file = open_row_file(path)
         rows = np.asarray(file.rows(), np.float32)
-        return tuple(file.texts("ids")), rows, file.provenance
+        names = ["ids", *(name for name in ("image_keys",) if name in file.datasets)]
+        texts = {name: tuple(file.texts(name)) for name in names}
+        return _Loaded(rows, texts, file.provenance)
     except DamagedFileError as error:
         again = f"; write it again with  {stage.command}" if stage else ""
         raise DamagedFileError(path, f"{error.how}{again}") from error

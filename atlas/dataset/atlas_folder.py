@@ -9,6 +9,7 @@ from pathlib import Path
 
 from atlas.core.errors import UserError
 from atlas.core.files import written_beside
+from atlas.core.locks import writes
 from atlas.core.text_files import decoded, parsed_toml
 from atlas.dataset.labels import format_labels
 from atlas.dataset.plain_folder import (
@@ -59,6 +60,7 @@ def read_pair(out: Path, known: Path, new: Path | None) -> PlainFolder:
     return plain
 
 
+@writes("out", command="init")
 def write_tables(out: Path, plain: PlainFolder, *, replace: bool = True) -> tuple[Path, ...]:
     """Write `atlas.toml` and the tables of plain folders to `out`, and return their paths.
 

@@ -47,7 +47,9 @@ class Facts:
         unbounded: The type of values from which no range follows, such as float32, or "".
         gray: Whether the header alone shows that there is no colour.
         pages: The number of pages.
-        channels: The number of channels of a TIFF that keeps each channel apart, or 0.
+        channels: The number of channels of an image that keeps each channel apart, or 0.
+        apart: Whether its channels are no picture together, so that the atlas must name them.
+        beside: The number of values that are decoded beside the image.
         stated: The values of black and white that the file states, or None.
         problem: Why the file is refused, or "".
     """
@@ -60,13 +62,16 @@ class Facts:
     gray: bool = False
     pages: int = 1
     channels: int = 0
+    apart: bool = False
+    beside: int = 0
     stated: tuple[float, float] | None = None
     problem: str = ""
 
     @property
     def values(self) -> int:
-        """The number of values of the decoded image."""
-        return self.width_px * self.height_px * max(1, self.planes) * max(1, self.pages)
+        """The number of values that are decoded at a time."""
+        image = self.width_px * self.height_px * max(1, self.planes) * max(1, self.pages)
+        return image + self.beside
 
 
 def facts_of(stream: BinaryIO, kind: Kind) -> Facts:

@@ -3,22 +3,23 @@
 Reading all files takes long, so the checksum of a file is kept with the size, times and inode that
 the file had. It is used again while none of them has changed. Programs can set the modification
 time of a file, but not the time of its last change (ctime), so a file that was replaced is always
-read again, also if its size and its modification time are those of the file before.
+read again, also if its size and its modification time are those of the file before. An image folder
+counts as one file, which changes if any file in it does.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.core.checksums import file_checksum
 from atlas.core.errors import DataError
 from atlas.core.parallel import DECODING_THREADS, by_threads
 from atlas.core.row_cache import fill_rows, stored_rows
 from atlas.core.timing import stage
+from atlas.dataset.image_folders import FolderProblem, checksum_of, signature_of
 from atlas.dataset.manifest import ImageRow
 
 FILES_FOLDER = "files"
@@ -152,24 +153,19 @@ class FileKeys(Sequence[str]):
 
 def _signature(file: Path) -> str:
     """Return a text that changes whenever a file changes; the last number is its ctime."""
-    try:
-        stat = file.stat()
-    except OSError as error:
-        raise DataError(
-            str(file.parent), [f"{file.name} cannot be read ({error.strerror})"]
-        ) from error
-    times = f"{stat.st_mtime_ns},{stat.st_ctime_ns}"
-    return f"{stat.st_dev},{stat.st_ino},{stat.st_size},{times}"
+    return _read(file, signature_of)
 
 
 def _checksum(file: Path) -> str:
+    return _read(file, checksum_of)
+
+
+def _read(file: Path, read: Callable[[Path], str]) -> str:
     try:
-        return file_checksum(file)
+        return read(file)
+    except FolderProblem as problem:
+        raise DataError(str(file.parent), [f"{file.name} {problem}"]) from problem
     except OSError as error:
         raise DataError(
             str(file.parent), [f"{file.name} cannot be read ({error.strerror})"]
         ) from error
-
-
-def _unreadable(file: Path, error: OSError) -> DataError:
-    return DataError(str(file.parent), [f"{file.name} cannot be read ({error.strerror})"])

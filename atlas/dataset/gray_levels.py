@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from atlas.dataset.image_bytes import ImageProblem, opened_image
-from atlas.dataset.images import decode, facts_of_file
+from atlas.dataset.images import decode, facts_of_image
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.spec import AtlasSpec
 
@@ -70,7 +70,7 @@ def few_levels(manifest: Manifest) -> FewLevels | None:
         return None
     step = -(-len(manifest.rows) // SAMPLE)
     files = tuple(file for row in manifest.rows[::step] for file in row.files)
-    return _few_levels_of(files)
+    return _few_levels_of(files, len(manifest.spec.channels) if manifest.spec.whole else None)
 
 
 def warn_of_few_levels(manifest: Manifest) -> None:
@@ -85,22 +85,22 @@ _WARNED: set[AtlasSpec] = set()
 
 
 @lru_cache(maxsize=100)
-def _few_levels_of(files: tuple[Path, ...]) -> FewLevels | None:
-    ends = list(_ends(files))
+def _few_levels_of(files: tuple[Path, ...], channels: int | None) -> FewLevels | None:
+    ends = list(_ends(files, channels))
     if len(ends) < len(files) or not ends:
         return None
     found = FewLevels(lowest=min(low for low, _ in ends), highest=max(high for _, high in ends))
     return found if 0 < found.highest - found.offset < FEW else None
 
 
-def _ends(files: tuple[Path, ...]) -> Iterator[tuple[int, int]]:
+def _ends(files: tuple[Path, ...], channels: int | None) -> Iterator[tuple[int, int]]:
     """Yield the lowest and highest count of each file with 16 bits, up to the first other one."""
     for file in files:
         try:
-            with opened_image(file) as (stream, kind):
-                if facts_of_file(stream, kind).bits != 16:
+            with opened_image(file) as image:
+                if facts_of_image(image).bits != 16:
                     return
-            counts = decode(file)
+            counts = decode(file, channels)
         except ImageProblem:  # reported where all images are read
             return
         yield int(np.min(counts)), int(np.max(counts))

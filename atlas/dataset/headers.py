@@ -11,7 +11,7 @@ from atlas.core.parallel import DECODING_THREADS, by_threads
 from atlas.core.progress import progress
 from atlas.core.timing import stage
 from atlas.dataset.image_headers import read_header
-from atlas.dataset.picture_files import Stems, composed, file_at, files_by_stem, lost_zeros
+from atlas.dataset.picture_files import Stems, composed, file_at, files_by_stem, lost_zeros, stem_of
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.tables import Draft, Split
 
@@ -118,7 +118,7 @@ def _file(
     if paths:
         problems.append(f"{where}{' and '.join(p.name for p in paths)} both exist; keep one")
     else:
-        ending = spec.file_pattern.rsplit(".", 1)[1]
+        ending = spec.file_pattern.removeprefix(stem_of(spec.file_pattern))
         meant = lost_zeros(draft.id, lambda other: spec.file_stem(other, channel) in stems)
-        problems.append(f"{where}{stem}.{ending} is missing (channel {channel}){meant}")
+        problems.append(f"{where}{stem}{ending} is missing (channel {channel}){meant}")
     return None

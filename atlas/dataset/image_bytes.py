@@ -3,6 +3,7 @@
 Nothing here decodes pixels. A problem is the end of a sentence that begins with the file's name.
 """
 
+import io
 import logging
 import os
 import stat
@@ -10,13 +11,15 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
 from atlas.core.errors import install_command
+from atlas.dataset.image_folders import FolderProblem, is_image_folder
 
 READABLE = "PNG, JPEG, TIFF, BMP, WebP, GIF or DICOM"
 START_BYTES = 132  # of a file, which show its format
@@ -31,7 +34,7 @@ NOT_FILES = {
 
 
 class Kind(StrEnum):
-    """A format of image files, by the first bytes of a file."""
+    """A format of images, by the first bytes of a file, or by the name of a folder."""
 
     PNG = "PNG"
     JPEG = "JPEG"
@@ -40,7 +43,11 @@ class Kind(StrEnum):
     WEBP = "WebP"
     GIF = "GIF"
     DICOM = "DICOM"
+    OME_ZARR = "OME-Zarr"
 
+
+# The extra that installs the library of a format, and its name.
+EXTRAS = {Kind.DICOM: ("dicom", "pydicom"), Kind.OME_ZARR: ("zarr", "zarr")}
 
 MARKS = {
     b"\x89PNG\r\n\x1a\n": Kind.PNG,
@@ -59,9 +66,29 @@ class ImageProblem(ValueError):
     """A file cannot be used as an image. The text says which file and why."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenImage:
+    """An image that is open for reading.
+
+    Attributes:
+        path: The file or the image folder.
+        kind: The format.
+        stream: The open file, which is empty for an image folder.
+    """
+
+    path: Path
+    kind: Kind
+    stream: BinaryIO
+
+    def content(self) -> bytes:
+        """Return the bytes of the file."""
+        self.stream.seek(0)
+        return self.stream.read()
+
+
 @contextmanager
-def opened_image(file: Path) -> Iterator[tuple[BinaryIO, Kind]]:
-    """Open an image file, and yield it with its format.
+def opened_image(file: Path) -> Iterator[OpenImage]:
+    """Open an image file or an image folder, and yield it with its format.
 
     Whatever a decoder raises in the block becomes an ImageProblem, because damaged files lead
     decoders to errors of every kind.
@@ -74,27 +101,36 @@ def opened_image(file: Path) -> Iterator[tuple[BinaryIO, Kind]]:
         raise ImageProblem(f"{file.name} {problem}")
     kind: Kind | None = None
     try:
-        with file.open("rb") as stream, _silence():
-            kind = kind_of(stream.read(START_BYTES))
+        with _stream_of(file) as stream, _silence():
+            folder = is_image_folder(file)
+            kind = Kind.OME_ZARR if folder else kind_of(stream.read(START_BYTES))
             stream.seek(0)
             if kind is None:
                 raise ImageProblem(f"{file.name} {_why_unknown(stream)}")
-            if kind is Kind.DICOM and find_spec("pydicom") is None:
-                install = install_command("dicom")
-                raise ImageProblem(f"{file.name} is DICOM, which needs pydicom: {install}")
-            yield stream, kind
+            extra, library = EXTRAS.get(kind, ("", ""))
+            if extra and find_spec(library) is None:
+                install = install_command(extra)
+                raise ImageProblem(f"{file.name} is {kind}, which needs {library}: {install}")
+            yield OpenImage(path=file, kind=kind, stream=stream)
     except ImageProblem:
         raise
+    except FolderProblem as error:
+        raise ImageProblem(f"{file.name} {error}") from error
     except OSError as error:
         if error.errno is None:  # Pillow raises it for damage
             raise ImageProblem(f"{file.name} {_why_damaged(kind)}") from error
         raise ImageProblem(f"{file.name} cannot be read ({error.strerror})") from error
     except Exception as error:
+        if kind is Kind.OME_ZARR and isinstance(error, MemoryError):
+            raise  # sizes were checked, so the memory is short
         raise ImageProblem(f"{file.name} {_why_damaged(kind)}") from error
 
 
 def why_no_file(file: Path) -> str:
-    """Return why a path is not a file with content, or "". A pipe is never opened."""
+    """Return why a path is no file with content and no image folder, or "".
+
+    A pipe is never opened.
+    """
     try:
         status = file.stat()
     except FileNotFoundError:
@@ -103,6 +139,8 @@ def why_no_file(file: Path) -> str:
         return "does not exist"
     except (OSError, ValueError) as error:
         return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    if is_image_folder(file):
+        return ""
     if not stat.S_ISREG(status.st_mode):
         return NOT_FILES.get(stat.S_IFMT(status.st_mode), "is not a file")
     return "" if status.st_size else "is empty"
@@ -197,6 +235,10 @@ def jpeg_end(data: bytes) -> int | None:
     return None
 
 
+def _stream_of(file: Path) -> AbstractContextManager[BinaryIO]:
+    return io.BytesIO() if is_image_folder(file) else file.open("rb")
+
+
 def _why_unknown(stream: BinaryIO) -> str:
     """Return what a file is whose first bytes are those of no format."""
     start = stream.read(1000).split(b"\n")[0].strip()
@@ -231,5 +273,5 @@ class _Silence(logging.Filter):
 
 
 _silence = _Silence()
-for _name in ("tifffile", "imagecodecs", "pydicom"):
+for _name in ("tifffile", "imagecodecs", "pydicom", "zarr"):
     logging.getLogger(_name).addFilter(_silence)

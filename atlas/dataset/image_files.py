@@ -14,9 +14,11 @@ import tifffile
 from numpy.typing import NDArray
 
 from atlas.core.errors import DataError
-from atlas.core.files import written_beside
+from atlas.core.files import temporary_folder, written_beside
+from atlas.dataset.image_folders import files_of, is_image_folder
 from atlas.dataset.images import ImageProblem, read_field
 from atlas.dataset.manifest import ImageRow
+from atlas.dataset.picture_files import stem_of
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.spec_file import PICTURE_CHANNELS
 
@@ -76,7 +78,7 @@ def id_of_made(image_id: str, behind: str, spec: AtlasSpec) -> str:
 
     If ids are paths, the new id has the ending of files that are made, see `made_places`.
     """
-    stem = os.path.splitext(image_id)[0] if spec.by_path else image_id
+    stem = stem_of(image_id) if spec.by_path else image_id
     return f"{stem}{behind}" + (_ending(spec) if spec.by_path else "")
 
 
@@ -96,9 +98,16 @@ def write_field(places: list[Path], field_CHW: NDArray[np.uint8], spec: AtlasSpe
 def link_or_copy(file: Path, place: Path) -> None:
     """Create a hard link to a file, or a copy if links are not possible.
 
-    A link stays valid when `file` is removed. An existing file is kept.
+    A link stays valid when `file` is removed. An existing file is kept. Of an image folder, each
+    file is linked, and the new folder is complete when it appears at its place.
     """
     if place.exists():
+        return
+    if is_image_folder(file):
+        with temporary_folder(place) as beside:
+            for name, inner in files_of(file).items():
+                link_or_copy(inner, beside / name)
+            os.replace(beside, place)
         return
     place.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from atlas.dataset.decoders import Facts
 from atlas.dataset.image_bytes import ImageProblem, Kind, breaks_off, opened_image, verify_png
+from atlas.dataset.image_folders import FolderProblem, signature_of
 from atlas.dataset.images import (
+    COLOURS,
     CountRange,
     decode,
-    facts_of_file,
+    facts_of_image,
     why_no_range,
     why_unreadable,
 )
@@ -43,17 +45,17 @@ def read_header(
     """Read the header of a file, and check that the file is complete.
 
     Args:
-        file: A PNG, JPEG, TIFF, BMP, WebP, GIF or DICOM file.
+        file: A PNG, JPEG, TIFF, BMP, WebP, GIF or DICOM file, or an OME-Zarr folder.
         max_value: The entry `max_value` of `atlas.toml`.
         min_value: The entry `min_value` of `atlas.toml`.
         whole: Whether the file holds all channels, and not just one of them.
         channels: The number of channels that it must hold then.
     """
     try:
-        with opened_image(file) as (stream, kind):
-            facts = facts_of_file(stream, kind)
+        with opened_image(file) as image:
+            facts = facts_of_image(image)
             problem = why_unreadable(facts, channels if whole else None)
-            if not problem and breaks_off(stream, kind):
+            if not problem and breaks_off(image.stream, image.kind):
                 problem = "is truncated; copy it again"
     except ImageProblem as found:
         return Header(problem=str(found).removeprefix(f"{file.name} "))
@@ -73,26 +75,24 @@ def check_picture(file: Path) -> Header:
     time. The result is cached in the process until the file changes.
     """
     try:
-        status = file.stat()
-    except OSError:
+        signature = signature_of(file)
+    except (OSError, FolderProblem):
         return read_header(file, whole=True)
-    # A file that was replaced has another inode or another ctime, which programs cannot set.
-    times = status.st_mtime_ns, status.st_ctime_ns
-    return _checked(str(file), (status.st_dev, status.st_ino, status.st_size, *times))
+    return _checked(str(file), signature)
 
 
 @lru_cache(maxsize=200_000)
-def _checked(path: str, status: tuple[int, ...]) -> Header:
+def _checked(path: str, signature: str) -> Header:
     file = Path(path)
     header = read_header(file, whole=True)
     if header.problem:
         return header
     try:
-        with opened_image(file) as (stream, kind):
-            if kind is Kind.PNG:
-                verify_png(stream)
+        with opened_image(file) as image:
+            if image.kind is Kind.PNG:
+                verify_png(image.stream)
                 return header
-        decode(file)
+        decode(file, COLOURS)
     except ImageProblem:
         return Header(problem="is damaged")
     return header

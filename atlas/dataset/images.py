@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,19 +16,18 @@ from numpy.typing import NDArray
 from atlas.core.timing import stage
 from atlas.dataset.decoders import Facts, decode_bytes, facts_of
 from atlas.dataset.hpa import TINT_PLANES
-from atlas.dataset.image_bytes import ImageProblem, Kind, opened_image
+from atlas.dataset.image_bytes import ImageProblem, Kind, OpenImage, opened_image
 from atlas.dataset.pixel_budget import BUDGET, why_too_large
 from atlas.dataset.tiff import decode_tiff, opened_tiff, tiff_facts
 
 Pixels = NDArray[np.generic]
 Counts = NDArray[np.integer[Any] | np.floating[Any]]  # uint8, or float32 for more than 8 bits
-# The decoder of a file's bytes; the second argument is that of `decode_tiff`.
-Decode = Callable[[bytes, bool], Pixels]
+Decode = Callable[[bool], Pixels]  # the argument is whether channels are kept apart
 LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in gray (ITU-R BT.601)
 COLOURS = 3  # planes of a picture as a viewer shows it
 
 __all__ = [
-    "ImageProblem", "decode", "decode_picture", "facts_of_file", "read_field", "resize_field",
+    "ImageProblem", "decode", "decode_picture", "facts_of_image", "read_field", "resize_field",
 ]  # fmt: skip
 
 
@@ -61,8 +60,8 @@ def read_field(
         size_px: The side to which the image is resized, see `resize_field`. By default it keeps its
             size. Counts of more than 8 bits are rounded to 8 bits after resizing.
         whole: Whether the file holds all channels: a picture that has one (gray) or three (red,
-            green and blue, whatever their names), see `decode_picture`, or a TIFF that keeps as
-            many channels apart as there are names.
+            green and blue, whatever their names), see `decode_picture`, or a TIFF or OME-Zarr
+            that keeps as many channels apart as there are names.
 
     Raises:
         ImageProblem: A file cannot be read, or the files do not fit together.
@@ -73,7 +72,8 @@ def read_field(
     sizes: list[tuple[int, int]] = []
     for n, (file, named) in enumerate(parts):
         # A plane is finished before the next file is decoded, which bounds the memory of a thread.
-        with _decoding(file, channels if whole else None, items=int(n == 0)) as decoded:
+        held = len(channels) if whole else None
+        with _decoding(file, held, items=int(n == 0)) as decoded:
             with stage("decoding"):
                 own = (
                     _planes_of_whole(decoded, len(channels))
@@ -89,15 +89,20 @@ def read_field(
     return np.stack(planes)
 
 
-def decode(file: Path) -> Pixels:
+def decode(file: Path, channels: int | None = None) -> Pixels:
     """Return the pixels of a file with its own counts: H x W, or H x W x 3 in the order R, G, B.
 
     Alpha is dropped, palettes are resolved, and the orientation is applied.
 
+    Args:
+        file: The file.
+        channels: The number of channels that it must hold, or None for one channel. If the file
+            keeps so many channels apart, the pixels are H x W x channels.
+
     Raises:
         ImageProblem: The file cannot be read.
     """
-    with _decoding(file, None) as decoded:
+    with _decoding(file, channels) as decoded:
         return decoded.pixels
 
 
@@ -114,9 +119,9 @@ def decode_picture(file: Path) -> Pixels:
     return np.dstack([pixels] * COLOURS) if pixels.ndim == 2 else pixels
 
 
-def facts_of_file(stream: BinaryIO, kind: Kind) -> Facts:
-    """Return what the header of an open file says."""
-    with _opened(stream, kind) as (facts, _):
+def facts_of_image(image: OpenImage) -> Facts:
+    """Return what the header of an open image says."""
+    with _opened(image) as (facts, _):
         return facts
 
 
@@ -142,43 +147,52 @@ class _Decoded:
 
 
 @contextmanager
-def _decoding(
-    file: Path, channels: tuple[str, ...] | None, *, items: int = 0
-) -> Iterator[_Decoded]:
+def _decoding(file: Path, channels: int | None, *, items: int = 0) -> Iterator[_Decoded]:
     """Yield the pixels of a file, which count against the pixel budget while the block runs.
 
     Args:
         file: The file.
-        channels: The channels that it must hold, or None for one channel.
+        channels: The number of channels that it must hold, or None for one channel.
         items: The number of images that the stage "decoding" counts.
     """
     with ExitStack() as held:
-        with opened_image(file) as (stream, kind):
-            facts, pixels_of = held.enter_context(_opened(stream, kind))
-            apart = channels is not None and keeps_apart(facts, len(channels))
-            if problem := why_unreadable(facts, None if channels is None else len(channels)):
+        with opened_image(file) as image:
+            facts, pixels_of = held.enter_context(_opened(image))
+            apart = channels is not None and keeps_apart(facts, channels)
+            if problem := why_unreadable(facts, channels):
                 raise ImageProblem(f"{file.name} {problem}")
             held.enter_context(BUDGET.holding(facts.values))
             with stage("decoding", items=items):
-                stream.seek(0)
-                pixels = pixels_of(stream.read(), apart)
+                pixels = pixels_of(apart)
         yield _Decoded(name=file.name, facts=facts, pixels=pixels, apart=apart)
 
 
 @contextmanager
-def _opened(stream: BinaryIO, kind: Kind) -> Iterator[tuple[Facts, Decode]]:
-    """Yield what the header of an open file says, and the decoder of its bytes."""
-    if kind is Kind.TIFF:
-        with opened_tiff(stream) as tiff:
-            yield tiff_facts(tiff), lambda data, apart: decode_tiff(tiff, data, apart=apart)
-    elif kind is Kind.DICOM:
-        # pydicom is an extra, and `opened_image` has checked that it is installed.
+def _opened(image: OpenImage) -> Iterator[tuple[Facts, Decode]]:
+    """Yield what the header of an open image says, and its decoder."""
+    if image.kind is Kind.TIFF:
+        with opened_tiff(image.stream) as tiff:
+            yield (
+                tiff_facts(tiff),
+                lambda apart: decode_tiff(tiff, image.content(), apart=apart),
+            )
+    elif image.kind is Kind.OME_ZARR:
+        # zarr is an extra, and `opened_image` has checked that it is installed.
+        from atlas.dataset.ome_zarr import decode_ome_zarr, ome_zarr_facts, read_ome_zarr
+
+        zarr = read_ome_zarr(image.path)
+        yield ome_zarr_facts(zarr), lambda _: decode_ome_zarr(zarr)
+    elif image.kind is Kind.DICOM:
+        # The same holds for pydicom.
         from atlas.dataset.dicom import decode_dicom, dicom_facts, read_dicom
 
-        dicom = read_dicom(stream)
-        yield dicom_facts(dicom), lambda data, _: decode_dicom(dicom, data)
+        dicom = read_dicom(image.stream)
+        yield dicom_facts(dicom), lambda _: decode_dicom(dicom, image.content())
     else:
-        yield facts_of(stream, kind), lambda data, _: decode_bytes(data, kind)
+        yield (
+            facts_of(image.stream, image.kind),
+            lambda _: decode_bytes(image.content(), image.kind),
+        )
 
 
 def why_unreadable(facts: Facts, channels: int | None) -> str:
@@ -206,6 +220,11 @@ def _why_other_channels(facts: Facts, channels: int | None) -> str:
     if facts.pages > 1:
         return f"has {facts.pages} pages; save each page as a file"
     if channels in (None, 1, COLOURS):
+        if facts.apart:
+            return (
+                f"has {facts.channels} channels; name them in atlas.toml, or save each channel as "
+                "an image"
+            )
         return ""
     held = facts.channels or (1 if facts.gray else COLOURS)
     noun = "channel" if held == 1 else "channels"

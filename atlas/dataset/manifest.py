@@ -12,6 +12,7 @@ from pathlib import Path
 from atlas.core.errors import DataError
 from atlas.core.files import content_hash
 from atlas.dataset.headers import check_all, find_files
+from atlas.dataset.image_folders import is_image_folder
 from atlas.dataset.plain_folder import (
     Picture,
     PlainFolder,
@@ -166,6 +167,29 @@ def read_tables(data: Path) -> Manifest:
     return Manifest(spec=spec, rows=rows)
 
 
+def read_files(data: Path) -> Manifest:
+    """Return the manifest of the images whose files are all there. Rows of tables have size 0.
+
+    No image is opened, except in a plain folder, which has no tables.
+
+    Raises:
+        DataError: The tables have problems. All of them are listed.
+    """
+    if _is_plain(data):
+        return read_manifest(data)
+    spec, drafts, groups, problems = _read_all(data)
+    if problems:
+        raise DataError(str(data), problems)
+    missing: list[str] = []  # reported by the commands that need the images
+    found = find_files(image_folders(data), spec, drafts, missing)
+    rows = [
+        _row(draft, groups, files, 0, 0)
+        for draft, files in found
+        if len(files) == len(spec.file_channels)
+    ]
+    return Manifest(spec=spec, rows=tuple(rows))
+
+
 def read_test_ids(data: Path) -> tuple[str, ...]:
     """Return the ids of sample_submission.csv in order, or none if the table does not exist.
 
@@ -255,6 +279,8 @@ def _read_all(data: Path) -> tuple[AtlasSpec, list[Draft], dict[str, str], list[
             str(data),
             ["folder does not exist; give --data a folder of pictures, or one with train.csv"],
         )
+    if is_image_folder(data):
+        raise DataError(str(data), ["folder is an image; give the folder in which it lies"])
     spec = read_spec(data)
     problems: list[str] = []
     drafts = _read_tables(data, spec, problems)

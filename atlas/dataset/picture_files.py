@@ -1,4 +1,7 @@
-"""Picture files by name: endings, files of a stem, all pictures below a folder, and safe names."""
+"""Pictures by name: endings, files of a stem, all pictures below a folder, and safe names.
+
+A picture is a file or an image folder, see `image_folders`.
+"""
 
 import hashlib
 import os
@@ -10,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.core.escaping import is_formula
+from atlas.dataset.image_folders import FOLDER_ENDINGS, MARKS, is_image, is_image_folder
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".dcm")
+ENDINGS = (
+    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".dcm", *FOLDER_ENDINGS,
+)  # fmt: skip
 LONGEST_FILE_NAME = 255  # bytes that file systems allow
 LONGEST_NAME = 150  # bytes, because functions that write files extend a name
 MOST_ZEROS = 12  # the number of leading zeros that are looked for
@@ -22,6 +28,17 @@ Stems = Mapping[str, Sequence[Path]]
 def is_picture_name(name: str) -> bool:
     """Return whether a file name has the ending of a picture, in upper or lower case."""
     return name.lower().endswith(ENDINGS)
+
+
+def stem_of(name: str) -> str:
+    """Return the name or path of a picture without its ending.
+
+    Example:
+        >>> stem_of("cats/a.b.png"), stem_of("a.ome.zarr")
+        ('cats/a.b', 'a')
+    """
+    longest = next((end for end in FOLDER_ENDINGS if name.lower().endswith(end)), "")
+    return name[: -len(longest)] if longest else os.path.splitext(name)[0]
 
 
 def composed(name: str) -> str:
@@ -41,7 +58,7 @@ def files_by_stem(folder: Path) -> Stems:
     stems = defaultdict(list)
     for name in sorted(os.listdir(folder)):
         if is_picture_name(name):
-            stems[composed(os.path.splitext(name)[0])].append(folder / name)
+            stems[composed(stem_of(name))].append(folder / name)
     return stems
 
 
@@ -54,10 +71,10 @@ def files_of_stem(folder: Path, stem: str) -> tuple[Path, ...]:
         path
         for form in _forms(stem)
         for ending in (*ENDINGS, *map(str.upper, ENDINGS))
-        if os.path.isfile(path := folder / f"{form}{ending}")
+        if is_image(path := folder / f"{form}{ending}")
     ]
     if not found and folder.is_dir():
-        found = [p for p in files_by_stem(folder).get(composed(stem), ()) if os.path.isfile(p)]
+        found = [p for p in files_by_stem(folder).get(composed(stem), ()) if is_image(p)]
     # A file system that ignores case shows one file under two names.
     return tuple(p for n, p in enumerate(found) if not any(map(p.samefile, found[:n])))
 
@@ -65,7 +82,7 @@ def files_of_stem(folder: Path, stem: str) -> tuple[Path, ...]:
 def file_at(folder: Path, path: str) -> Path | None:
     """Return the file at a relative path, whether its accents are composed or not, or None."""
     for form in _forms(path):
-        if os.path.isfile(folder / form):
+        if is_image(folder / form):
             return folder / form
     return None
 
@@ -140,7 +157,7 @@ def pictures_below(folder: Path, *, without: Sequence[Path] = ()) -> Pictures:
     """Find all pictures below a folder by their endings.
 
     Hidden files and folders are ignored. Links to folders are followed, but each folder is read
-    once, so loops end.
+    once, so loops end. An image folder is one picture, and nothing is looked for in it.
 
     Args:
         folder: The folder to search.
@@ -168,11 +185,16 @@ def _files(folder: Path, excluded: Sequence[Path]) -> Iterator[tuple[str, str]]:
         if real in seen or any(Path(real).is_relative_to(other) for other in excluded):
             continue
         seen.add(real)
-        for entry in _entries(folder / inside):
+        entries = _entries(folder / inside)
+        if inside and (is_image_folder(real) or any(entry.name in MARKS for entry in entries)):
+            yield inside, "folders of Zarr whose names do not end in .zarr"
+            continue
+        for entry in entries:
             path = f"{inside}/{entry.name}" if inside else entry.name
             if entry.name.startswith("."):
                 continue
-            if os.path.isdir(entry):  # entry.is_dir() would fail for a link to itself
+            # `entry.is_dir()` would fail for a link to itself.
+            if os.path.isdir(entry) and not is_image_folder(entry):
                 (links if entry.is_symlink() else own).append(path)
             else:
                 yield path, _why_none(entry, path)
@@ -193,7 +215,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _why_none(entry: os.DirEntry[str], path: str) -> str:
-    if not os.path.isfile(entry):
+    if not is_image(entry):
         return "links to nothing" if entry.is_symlink() else "neither files nor folders"
     if not is_picture_name(entry.name):
         return os.path.splitext(entry.name)[1].lower() or "files without an ending"

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from atlas.core.errors import DataError, UserError
 from atlas.dataset.hpa import HPA_CHANNELS
+from atlas.dataset.image_folders import is_image_folder
 from atlas.dataset.image_headers import Header, check_picture
-from atlas.dataset.picture_files import ENDINGS, Pictures, pictures_below
+from atlas.dataset.picture_files import ENDINGS, Pictures, pictures_below, stem_of
 from atlas.dataset.tables import TABLES, Split
 
 LOGGER = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def is_plain(data: Path) -> bool:
     """
     if not data.is_dir() or any((data / table).exists() for table in TABLES.values()):
         return False
-    stems = (os.path.splitext(path)[0] for path in pictures_below(data).paths)
+    stems = map(stem_of, pictures_below(data).paths)
     return not all(stem.endswith(tuple(f"_{c}" for c in HPA_CHANNELS)) for stem in stems)
 
 
@@ -196,6 +197,8 @@ def _require_folder(folder: Path) -> None:
         raise UserError(f"{folder} does not exist; give a folder of pictures")
     if not folder.is_dir():
         raise UserError(f"{folder} is a file; give a folder of pictures")
+    if is_image_folder(folder):
+        raise UserError(f"{folder} is an image; give the folder in which it lies")
 
 
 def _starts(found: Mapping[Split, Pictures]) -> dict[Split, Path]:

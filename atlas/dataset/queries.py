@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atlas.core.errors import UserError
-from atlas.dataset.picture_files import composed, is_picture_name, pictures_below
+from atlas.dataset.image_folders import is_image_folder
+from atlas.dataset.picture_files import composed, is_picture_name, pictures_below, stem_of
 from atlas.dataset.spec import AtlasSpec, image_folders
 from atlas.dataset.tables import Split
 
@@ -106,7 +107,7 @@ def ids_of_channel_file(path: Path, spec: AtlasSpec) -> list[tuple[str, str]]:
     There are none if the name does not follow the pattern, and several if a name of a channel ends
     like another one. The reading with the longest name of a channel comes first.
     """
-    stem, readings = composed(path.stem), []
+    stem, readings = composed(stem_of(path.name)), []
     for channel in sorted(spec.file_channels, key=len, reverse=True):
         before, after = map(composed, spec.file_stem("\0", channel).split("\0"))
         image_id = stem[len(before) : len(stem) - len(after)]
@@ -145,7 +146,7 @@ def gather_queries(texts: Sequence[str], files: AtlasFiles) -> list[Query]:
 def _queries_of(text: str, files: AtlasFiles) -> Iterator[Query]:
     query, folder = _checked(text, files), Path(text)
     is_id = not query.problem and query.files != (folder,)
-    if is_id or not os.path.isdir(folder):
+    if is_id or not os.path.isdir(folder) or is_image_folder(folder):
         yield query
         return
     found = pictures_below(folder).paths

@@ -14,7 +14,13 @@ from typing import Any
 from atlas.core.errors import UserError
 from atlas.core.escaping import escaped
 from atlas.dataset.hpa import HPA_CHANNELS, HPA_LABELS
-from atlas.dataset.picture_files import file_at, files_of_stem, is_picture_name, leads_inside
+from atlas.dataset.picture_files import (
+    file_at,
+    files_of_stem,
+    is_picture_name,
+    leads_inside,
+    stem_of,
+)
 from atlas.dataset.plain_folder import PlainFolder, is_plain, read_plain_folder
 from atlas.dataset.spec_file import PATH_PATTERN, is_nearly, read_spec_file
 from atlas.dataset.tables import TABLES, Split
@@ -31,8 +37,8 @@ class AtlasSpec:
         channels: The names of the channels in the order of array axis C.
         file_pattern: The pattern of file names, with `{id}`, and `{channel}` if each channel has a
             file of its own. The ending of a file may differ. Without `{channel}`, one file holds
-            the only channel, all three as red, green and blue, or, as TIFF, any number of
-            channels. `{id}` alone means that ids are the relative paths of files.
+            the only channel, all three as red, green and blue, or, as TIFF or OME-Zarr, any
+            number of channels. `{id}` alone means that ids are the relative paths of files.
         labels: The names of the labels. The number of a label is its position.
         max_value: The count that becomes white. By default it is the maximum of the file's type.
         min_value: The count that becomes black. By default it is 0.
@@ -63,6 +69,11 @@ class AtlasSpec:
         """
         return self.channels[:1] if self.whole else self.channels
 
+    @property
+    def read_as(self) -> str:
+        """A text that changes if the same files are read as other pixels."""
+        return repr((self.channels, self.whole, self.min_value, self.max_value))
+
     def names(self, image_id: str) -> bool:
         """Return whether an id can be part of the file names of an image."""
         if self.by_path:
@@ -72,7 +83,7 @@ class AtlasSpec:
     def file_stem(self, image_id: str, channel: str) -> str:
         """Return the name of a file without its ending."""
         named = image_id if self.by_path else self.file_pattern.format(id=image_id, channel=channel)
-        return os.path.splitext(named)[0] if self.by_path else named.rsplit(".", 1)[0]
+        return stem_of(named)
 
     def files_in(self, folder: Path, image_id: str) -> tuple[Path | None, ...]:
         """Return the file of an image for each of `file_channels`, or None if it is missing.

@@ -11,13 +11,14 @@ from typing import Any
 from atlas.core.errors import DataError
 from atlas.core.escaping import escaped, is_formula, quoted
 from atlas.core.text_files import parsed_toml
+from atlas.dataset.image_folders import FOLDER_ENDINGS
 from atlas.dataset.picture_files import ENDINGS
 from atlas.dataset.tables import TABLES
 
 KEYS = ("name", "channels", "file_pattern", "labels", "min_value", "max_value", "images")
 PATH_PATTERN = "{id}"  # ids are the relative paths of their files
 PICTURE_CHANNELS = (1, 3)  # one file can hold gray, or red, green and blue
-STACKS = (".tif", ".tiff")  # files that can hold any number of channels
+STACKS = (".tif", ".tiff", *FOLDER_ENDINGS)  # they can hold any number of channels
 
 
 def read_spec_file(path: Path) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def _picture_problems(pattern: str, channels: list[str]) -> list[str]:
         return []
     return [
         f"file_pattern {quoted(pattern)} must contain {{channel}}: there are {len(channels)} "
-        "channels, and one file holds 1 or 3, unless it is a TIFF"
+        "channels, and one file holds 1 or 3, unless it is a TIFF or an OME-Zarr"
     ]
 
 

@@ -24,6 +24,7 @@ from atlas.dataset.coherence import LEAST_SCORE, coherence_scores
 from atlas.dataset.file_keys import FileKeys
 from atlas.dataset.gray_levels import warn_of_few_levels
 from atlas.dataset.image_files import data_folder, said_of_file
+from atlas.dataset.image_keys import image_key
 from atlas.dataset.images import ImageProblem, read_field
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.spec import AtlasSpec
@@ -42,11 +43,13 @@ class ImageStore:
         cache: The row cache that holds the images.
         channels: The names of axis C.
         size_px: The side of the square images.
+        read_as: How the files were read, see `AtlasSpec.read_as`.
     """
 
     cache: RowCache
     channels: tuple[str, ...]
     size_px: int
+    read_as: str = ""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -64,6 +67,15 @@ class ImageStore:
         Accessing the hash of an unknown id raises KeyError.
         """
         return self.cache.row_hashes(ids)
+
+    def image_keys(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """Return the key of each image, which follows from its files; see `image_key`.
+
+        Raises:
+            KeyError: An id is unknown.
+        """
+        rows = self.cache.rows
+        return tuple(image_key(rows[image_id].key, self.read_as) for image_id in ids)
 
     def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
         """Return images, uint8 N x C x size x size, in the order of ids.
@@ -128,7 +140,7 @@ def fill_store(
         on_stored=on_stored,
     )
     keys.keep()
-    store = ImageStore(cache=cache, channels=manifest.spec.channels, size_px=size_px)
+    store = _store(manifest, cache, size_px)
     if _may_be_mixed_up(manifest.spec) and store.ids:
         _report_disagreements(store, scores, require_wanted)
     return store
@@ -157,7 +169,7 @@ def store_being_filled(manifest: Manifest, folder: Path, *, size_px: int) -> Ite
             )
         )  # fmt: skip
         try:
-            yield ImageStore(cache=cache, channels=manifest.spec.channels, size_px=size_px)
+            yield _store(manifest, cache, size_px)
             rows.filling.result()
         except BaseException:
             rows.want_no_more()
@@ -174,6 +186,11 @@ def read_images(manifest: Manifest, ids: Sequence[str], *, size_px: int) -> NDAr
     if problems:
         raise DataError(str(_data_folder(manifest)), problems)
     return fields
+
+
+def _store(manifest: Manifest, cache: RowCache, size_px: int) -> ImageStore:
+    spec = manifest.spec
+    return ImageStore(cache=cache, channels=spec.channels, size_px=size_px, read_as=spec.read_as)
 
 
 def _report_disagreements(

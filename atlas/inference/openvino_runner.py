@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import content_hash
-from atlas.core.result_folder import check_result, folder_written_beside, read_result
+from atlas.core.result_files import check_result, read_result
+from atlas.core.result_folder import folder_written_beside
 from atlas.core.timing import stage
 from atlas.inference.settings import Precision
 

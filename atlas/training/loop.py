@@ -15,10 +15,11 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from torch.utils.data import DataLoader
 
 from atlas.core.errors import UserError
-from atlas.core.files import json_text, sweep_folder, write_bytes
+from atlas.core.files import content_hash, json_text, sweep_folder, write_bytes
 from atlas.core.parallel import keep_freed_memory
 from atlas.core.row_file import DamagedFileError
 from atlas.dataset.manifest import Manifest
+from atlas.dataset.store import ImageStore
 from atlas.training.callbacks import EpochMeans, EpochTable, EventFiles, EveryStep, MetricsTable
 from atlas.training.checkpoints import (
     BEST_FILE,
@@ -111,20 +112,26 @@ def fit(
 
 
 def what_decides(
-    settings: Any, manifest: Manifest, statistics: ChannelStatistics, started_from: str
+    settings: Any,
+    manifest: Manifest,
+    store: ImageStore,
+    statistics: ChannelStatistics,
+    started_from: str,
 ) -> dict[str, Any]:
     """Return everything that trained weights depend on, for `claim_folder`.
 
     Args:
         settings: The settings of the run, a dataclass.
         manifest: The images; the hash of the labelled tables stands for the labels.
-        statistics: The channel statistics, which stand for the pixels of the labelled images.
+        store: The stored images; the hash of their pixels stands for the labelled images.
+        statistics: The channel statistics, which are measured on a part of them.
         started_from: The first weights of the backbone.
     """
     return {
         **asdict(settings),
         "started_from": started_from,
         "labelled_tables": manifest.labelled.table_hash,
+        "labelled_images": content_hash(*store.keys(manifest.labelled.ids)),
         "channel_statistics": asdict(statistics),
     }
 

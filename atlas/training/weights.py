@@ -9,7 +9,7 @@ from torch import nn
 
 from atlas.core.errors import UserError
 from atlas.core.files import content_hash, write_bytes
-from atlas.core.result_folder import read_result
+from atlas.core.result_files import read_result
 
 
 def save_weights(path: Path, module: nn.Module) -> None:

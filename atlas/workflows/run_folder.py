@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from atlas.core.errors import Stage
-from atlas.core.result_folder import read_json, was_written
+from atlas.core.result_files import read_json, was_written
 from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_test
 from index.index_folder import INDEX_FILE
 

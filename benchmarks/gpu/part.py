@@ -24,7 +24,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json
+from atlas.core.result_files import read_json
 
 if TYPE_CHECKING:
     from benchmarks.gpu.device import Device

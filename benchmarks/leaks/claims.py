@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.files import write_json, written_beside
-from atlas.core.result_folder import read_json
+from atlas.core.result_files import read_json
 
 OURS, COSINE = "ours", "cosine"
 HASHES = ("phash", "dhash", "ahash", "whash")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from atlas.core.errors import Stage
-from atlas.core.result_folder import read_json
+from atlas.core.result_files import read_json
 from atlas.dataset.artifacts import load_matches, load_table
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store

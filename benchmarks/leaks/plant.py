@@ -16,7 +16,8 @@ import tyro
 from atlas.cli.failures import errors_in_one_line
 from atlas.core.errors import UserError
 from atlas.core.files import write_json
-from atlas.core.result_folder import folder_written_beside, read_json
+from atlas.core.result_files import read_json
+from atlas.core.result_folder import folder_written_beside
 from atlas.dataset.artifacts import NOVEL, SAME_IMAGE, SIBLING, load_table, save_table
 from atlas.dataset.manifest import ImageRow
 from atlas.dataset.spec import AtlasSpec

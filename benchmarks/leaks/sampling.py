@@ -7,7 +7,8 @@ import pandas as pd
 
 from atlas.core.errors import UserError
 from atlas.core.files import write_json
-from atlas.core.result_folder import folder_written_beside, read_json
+from atlas.core.result_files import read_json
+from atlas.core.result_folder import folder_written_beside
 from atlas.dataset.artifacts import NOVEL, load_texts, save_table
 from atlas.dataset.tables import TABLES
 from benchmarks.leaks.plant import copy_files

@@ -29,6 +29,8 @@ CLASSIFIER = "train-classifier smoke --epochs 1 --data data --out run/classifier
 SUBMISSION = (
     "make-submission --data data --leaks run/leaks --classifier run/classifier --out run/submission"
 )
+ENSEMBLE = "ensemble --data data --members run/classifier --out run/ensemble"
+AUDIT = "audit-labels --data data --index run/index --out run/audit"
 EMBEDDER = "train-embedder smoke --epochs 1 --data data --out run/embedder"
 OWN_INDEX = "build-index --data data --embedder run/embedder --out run/index"
 LOOKUP = "lookup {asked} --index run/index --montage run/lookup/found.png --json"
@@ -169,6 +171,15 @@ def _change_labelled(world: Path) -> None:
         shutil.copy(source, file)
 
 
+def _replace_test(world: Path) -> None:
+    """Replace one test image by another, and keep its times."""
+    first, *_, last = _files(world, "test")
+    for file, source in zip(first, last, strict=True):
+        times = file.stat().st_atime, file.stat().st_mtime
+        shutil.copyfile(source, file)
+        os.utime(file, times)
+
+
 def _relabel(world: Path) -> None:
     """Give every labelled image the label 27."""
     table = world / "data" / "train.csv"
@@ -229,6 +240,31 @@ SCENARIOS = {
     "relabelled after the leaks": Scenario(
         before=(INDEX, LEAKS, CLASSIFIER), change=_relabel, after=(SUBMISSION,),
         result="run/submission", fresh=(INDEX, LEAKS, CLASSIFIER, SUBMISSION),
+    ),
+    "test image replaced after leaks and predictions": Scenario(
+        before=(INDEX, LEAKS, CLASSIFIER), change=_replace_test, after=(SUBMISSION,),
+        result="run/submission", fresh=(INDEX, LEAKS, CLASSIFIER, SUBMISSION),
+    ),
+    "test image replaced after the predictions": Scenario(
+        before=(INDEX, CLASSIFIER), change=_replace_test, after=(LEAKS, SUBMISSION),
+        result="run/submission", fresh=(INDEX, LEAKS, CLASSIFIER, SUBMISSION),
+    ),
+    "test image replaced before an ensemble": Scenario(
+        before=(CLASSIFIER,), change=_replace_test, after=(ENSEMBLE,), result="run/ensemble",
+        fresh=(CLASSIFIER, ENSEMBLE),
+    ),
+    "test image replaced, run updated": Scenario(
+        before=(INDEX, LEAKS, CLASSIFIER, SUBMISSION), change=_replace_test,
+        after=("update --data data --run run",), result="run/submission",
+        fresh=(INDEX, LEAKS, CLASSIFIER, SUBMISSION),
+    ),
+    "labelled image changed after the leaks": Scenario(
+        before=(INDEX, LEAKS, CLASSIFIER), change=_change_labelled, after=(SUBMISSION,),
+        result="run/submission", fresh=(INDEX, LEAKS, CLASSIFIER, SUBMISSION),
+    ),
+    "labelled image changed before an audit of labels": Scenario(
+        before=(INDEX,), change=_change_labelled, after=(AUDIT,), result="run/audit",
+        fresh=(INDEX, AUDIT),
     ),
     "retrained classifier under a submission": Scenario(
         before=(INDEX, LEAKS, CLASSIFIER, SUBMISSION), change=_forget("classifier"),

@@ -116,7 +116,7 @@ def _read_rows(folder: Path) -> None:
 
 
 def _read_image(folder: Path) -> None:
-    for file in sorted(folder.iterdir()):
+    for file in sorted(folder.iterdir()):  # or image folders
         readers: Sequence[Callable[[], object]] = (
             lambda file=file: read_header(file),  # type: ignore[misc]
             lambda file=file: check_picture(file),  # type: ignore[misc]
@@ -195,5 +195,6 @@ TARGETS: Mapping[str, Target] = {
                                "[a-z]*.sums", ".[a-z]*")),
         Target(name="rows", read=_read_rows, make=_make_rows, share=10),
         Target(name="images", read=_read_image, make=_from_corpus("images"), share=32, alone=True),
+        Target(name="ome_zarr", read=_read_image, make=_from_corpus("ome_zarr"), share=8),
     )
 }  # fmt: skip

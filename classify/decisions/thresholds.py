@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, Stage
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json, understood
+from atlas.core.result_files import read_json, understood
 from atlas.dataset.metrics import macro_f1
 from classify.decisions.layers import Floats, Labels, Layer
 from classify.decisions.settings import ThresholdSettings

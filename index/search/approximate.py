@@ -18,7 +18,7 @@ import numpy as np
 
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import write_json
-from atlas.core.result_folder import check_result, read_json, was_written
+from atlas.core.result_files import check_result, read_json, was_written
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from index.search.proposals import Positions, Vectors
 from index.search.vector_index import FlatIndex, VectorIndex, build_index

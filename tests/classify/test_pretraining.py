@@ -11,7 +11,7 @@ import torch
 
 from atlas.cli import classify as commands
 from atlas.core.errors import UserError
-from atlas.core.result_folder import read_json
+from atlas.core.result_files import read_json
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.splits.hold_out import hold_out
 from atlas.dataset.store import ImageStore, fill_store

@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from atlas.core.errors import UserError
-from atlas.core.result_folder import read_json
+from atlas.core.result_files import read_json
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from atlas.workflows.classify import training as classifier_training

@@ -9,7 +9,7 @@ import torch
 from atlas.cli import classify as commands
 from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json
+from atlas.core.result_files import read_json
 from atlas.dataset.artifacts import load_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.splits.hold_out import HoldOut

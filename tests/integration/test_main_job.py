@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from atlas.core.contents import update_contents
 from atlas.core.errors import DataError, MissingStageError, ProvenanceError, UserError, command_line
-from atlas.core.result_folder import update_contents
 from atlas.dataset.spec import read_spec, spec_text
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
@@ -295,6 +295,25 @@ def test_one_image_more_and_one_fewer_end_as_a_full_run_with_the_same_calibratio
         load_index(folder / "index").embeddings.vectors_ND for folder in (tmp_path / "run", run)
     ]
     assert np.array_equal(*vectors)
+
+
+def test_a_replaced_test_image_is_noticed_and_an_update_takes_it_in(job, tmp_path):
+    """A copy becomes the picture of another test image, so its old labels must not be submitted."""
+    data, run = job
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(run, tmp_path / "run")
+    ids = pd.read_csv(data / "sample_submission.csv", dtype=str)["Id"]
+    for file in (tmp_path / "data" / "test").glob(f"{ids.iloc[0]}_*"):
+        shutil.copyfile(file.with_name(file.name.replace(ids.iloc[0], ids.iloc[-1])), file)
+    stale = tmp_path / "run"
+    with pytest.raises(
+        ProvenanceError, match=f"image {ids.iloc[0]}, .*{command_line('find_leaks')}"
+    ):
+        make_submission(tmp_path / "data", stale / "leaks", stale / "classifier", tmp_path / "made")
+    made = update(tmp_path / "data", stale).submission.table.set_index("Id")["Predicted"]
+    before = pd.read_csv(run / "submission" / "submission.csv", dtype=str).set_index("Id")
+    assert made[ids.iloc[0]] == made[ids.iloc[-1]]
+    assert (made[1:] == before["Predicted"][1:]).mean() > 0.9
 
 
 def test_an_update_needs_an_index(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
+from atlas.core.locks import writes
 from atlas.dataset.image_files import read_row
 from atlas.dataset.images import resize_field
 from atlas.dataset.manifest import ImageRow, Manifest, read_manifest
@@ -19,6 +20,7 @@ COLUMNS = 6
 LARGEST_PX = 512
 
 
+@writes("out")
 def show_augmentation(data: Path, out: Path, *, image_id: str | None, seed: int) -> str:
     """Write a PNG of the augmentations of one image, and return the id of the image.
 

@@ -18,10 +18,24 @@ from atlas.core.errors import UserError
 from atlas.core.files import AnyPath, InFolder, write_json
 from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
-from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities, save_table
+from atlas.core.row_cache import cache_folder
+from atlas.dataset.artifacts import (
+    ProbabilitySet,
+    common_keys,
+    load_table,
+    save_probabilities,
+    save_table,
+)
+from atlas.dataset.image_keys import keys_of
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.metrics import f1_by_class
-from atlas.workflows.classify.members import asked_rows, held_out_rows, load_members, names_of
+from atlas.workflows.classify.members import (
+    Member,
+    asked_rows,
+    held_out_rows,
+    load_members,
+    names_of,
+)
 from classify.decisions.cross_fitting import (
     CrossFitted,
     Decided,
@@ -103,7 +117,8 @@ def ensemble(
     data, out, folders = Path(data), Path(out), [Path(member) for member in members]
     check_replaceable(out, "ensemble")
     manifest = read_manifest(data)
-    loaded = load_members(manifest, names_of(folders))
+    keys = keys_of(manifest, cache_folder(out))
+    loaded = load_members(manifest, names_of(folders), keys)
     rows = held_out_rows(manifest, loaded, folds=settings.folds, seed=settings.seed)
     names, wanted_C = manifest.spec.labels, _wanted(settings, manifest.spec.labels)
     fitted = cross_fit(rows, asked_rows(manifest, loaded), settings.how, seed=settings.seed)
@@ -123,7 +138,7 @@ def ensemble(
         "members": {name: member.about() for name, member in loaded.items()},
     }
     with folder_written_beside(out, written_by="ensemble") as folder:
-        _write(folder, manifest, rows, made, provenance)
+        _write(folder, manifest, rows, made, provenance, list(loaded.values()))
         save_table(folder / CLASSES_FILE, _by_class(rows, chosen, names))
         save_table(folder / SUMMARY_FILE, table)
         learned = {"combiner": fitted.combiner.kept, **made.kept}
@@ -182,15 +197,28 @@ def _row(members: str, way: DecisionSettings, score: Honest) -> dict[str, Any]:
 
 
 def _write(
-    folder: Path, manifest: Manifest, rows: HeldOutRows, made: Decided, provenance: dict[str, Any]
+    folder: Path,
+    manifest: Manifest,
+    rows: HeldOutRows,
+    made: Decided,
+    provenance: dict[str, Any],
+    members: Sequence[Member],
 ) -> None:
     names, tests = manifest.spec.labels, manifest.of("test").ids
     held_out = ProbabilitySet(
-        ids=rows.ids, probabilities_NC=made.held_out_NC, provenance=provenance
+        ids=rows.ids,
+        probabilities_NC=made.held_out_NC,
+        provenance=provenance,
+        image_keys=common_keys([one.held_out.aligned_to(rows.ids) for one in members]),
     )
     save_probabilities(folder / OUT_OF_FOLD_FILE, held_out)
     if tests:
-        asked = ProbabilitySet(ids=tests, probabilities_NC=made.asked_QC, provenance=provenance)
+        asked = ProbabilitySet(
+            ids=tests,
+            probabilities_NC=made.asked_QC,
+            provenance=provenance,
+            image_keys=common_keys([one.test.aligned_to(tests) for one in members]),
+        )
         save_probabilities(folder / TEST_FILE, asked)
     save_thresholds(folder, made.thresholds, names)
     save_mistakes(folder, find_mistakes(held_out, rows.truth_NC, made.thresholds, names))

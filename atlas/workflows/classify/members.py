@@ -4,7 +4,7 @@ Axes: M members, N held-out images, Q test images, C classes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from atlas.dataset.artifacts import ProbabilitySet
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.splits.hold_out import grouped_ids
 from atlas.dataset.splits.label_folds import stratified_folds
+from atlas.workflows.made_from import MadeFrom, images_of_predictions, require_same_images
 from classify.decisions.layers import AskedRows, HeldOutRows
 from classify.decisions.thresholds import load_thresholds
 from classify.held_out import truth_of
@@ -63,25 +64,42 @@ def names_of(folders: Sequence[Path]) -> dict[str, Path]:
     }
 
 
-def load_members(manifest: Manifest, folders: Mapping[str, Path]) -> dict[str, Member]:
+def load_members(
+    manifest: Manifest, folders: Mapping[str, Path], keys: Mapping[str, str]
+) -> dict[str, Member]:
     """Load the members, which must have probabilities of the same held-out and test images.
+
+    Held-out images that were replaced since they were predicted are left out.
+
+    Args:
+        manifest: The images.
+        folders: The folders of the members, by name.
+        keys: The keys of the images, see `keys_of`.
 
     Raises:
         MissingStageError: A folder lacks a file.
         DataError: A folder has other labels.
-        ProvenanceError: A folder belongs to another atlas.
+        ProvenanceError: A folder belongs to another atlas, or test images were replaced.
         UserError: Members lack rows; the error names them and counts the missing rows.
     """
-    members, labelled = {}, set(manifest.labelled.ids)
+    members: dict[str, Member] = {}
+    tests: list[MadeFrom] = []
+    replaced: set[str] = set()
+    labelled = set(manifest.labelled.ids)
     for name, folder in folders.items():
         load_thresholds(folder, manifest.spec.labels)
-        members[name] = Member(held_out=load_held_out(folder), test=_test(manifest, folder))
-        held_out = set(members[name].held_out.ids)
+        one = Member(held_out=load_held_out(folder), test=_test(manifest, folder))
+        members[name] = one
+        tests.append(images_of_predictions(folder, one.test))
+        replaced |= set(images_of_predictions(folder, one.held_out).changed(keys))
+        held_out = set(one.held_out.ids)
         if held_out.isdisjoint(labelled):  # some may have left the atlas since then
             raise ProvenanceError(
                 f"{folder}: {min(held_out)} is not a labelled image of this atlas; give --data the "
                 "atlas of this classifier"
             )
+    require_same_images(keys, *tests)
+    members = {name: _without(member, replaced) for name, member in members.items()}
     asked = {i for member in members.values() for i in member.held_out.ids} & labelled
     _require_rows({n: m.held_out for n, m in members.items()}, asked, "held-out")
     _require_rows({n: m.test for n, m in members.items()}, set(manifest.of("test").ids), "test")
@@ -125,6 +143,11 @@ def asked_rows(manifest: Manifest, members: Mapping[str, Member]) -> AskedRows:
         members_MQC=_stacked([member.test for member in members.values()], ids),
         size_Q=_sizes(manifest, ids),
     )
+
+
+def _without(member: Member, replaced: set[str]) -> Member:
+    kept = [image_id for image_id in member.held_out.ids if image_id not in replaced]
+    return replace(member, held_out=member.held_out.aligned_to(kept))
 
 
 def _test(manifest: Manifest, folder: Path) -> ProbabilitySet:

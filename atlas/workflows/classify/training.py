@@ -8,7 +8,7 @@ from typing import TypeVar
 import pandas as pd
 
 from atlas.core.errors import DataError, UserError, refuse
-from atlas.core.files import AnyPath, InFolder
+from atlas.core.files import AnyPath, InFolder, content_hash
 from atlas.core.locks import writes
 from atlas.core.result_folder import folder_extended
 from atlas.core.row_cache import cache_folder
@@ -126,7 +126,12 @@ def train_folds(
     manifest, store, settings = _atlas_to_classify(data, out, settings)
     refuse(prediction_problems(prediction, settings, image_size_px=store.size_px))
     folds = folds_of(manifest, how, seed=settings.training.seed)
-    claim = {"folds": asdict(how), "tables": manifest.labelled.table_hash}
+    labelled = manifest.labelled
+    claim = {
+        "folds": asdict(how),
+        "tables": labelled.table_hash,
+        "images": content_hash(*store.keys(labelled.ids)),
+    }
     chosen = chosen_folds(only, [fold.name for fold in folds])
     claim_folder(out, {**claim, "classifier": asdict(settings)})
     run = FoldRun(

@@ -78,6 +78,8 @@ def audit_labels(
     data, index_folder, out = Path(data), Path(index_folder), Path(out)
     check_replaceable(out, "audit_labels")
     manifest, index = open_atlas_index(data, index_folder)
+    store = fill_store(manifest, cache_folder(out), size_px=index.image_size_px)
+    index.require_pixels_of(store)
     kin = kin_of(manifest)  # images that received their labels together
     neighbours = kept_neighbours(
         open_search(index), index.embeddings, settings.neighbours,
@@ -96,7 +98,6 @@ def audit_labels(
     audited = AuditedAtlas(
         table=audit_table(reasons), trial=trial, kin_count=len(set(kin.values()))
     )
-    store = fill_store(manifest, cache_folder(out), size_px=index.image_size_px)
     about = {
         "settings": asdict(settings),
         "trial": asdict(trial),

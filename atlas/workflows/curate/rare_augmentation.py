@@ -16,7 +16,8 @@ from atlas.core.errors import UserError
 from atlas.core.files import content_hash, json_text, write_json, written_beside
 from atlas.core.locks import writes
 from atlas.core.progress import tracked
-from atlas.core.result_folder import folder_filled_beside, read_json
+from atlas.core.result_files import read_json
+from atlas.core.result_folder import folder_filled_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.atlas_folder import write_tables_of

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from atlas.core.checksums import checksum
 from atlas.core.errors import ProvenanceError, Stage, UserError
 from atlas.core.files import AnyPath
+from atlas.core.locks import writes
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours, save_table
 from atlas.dataset.headers import check_headers
 from atlas.dataset.images import ImageProblem, read_field, resize_field
@@ -71,6 +72,7 @@ class Lookup:
         return f"{len(self.verdicts)} queries were looked up{unread}."
 
 
+@writes("montage")
 def lookup(
     queries: str | Sequence[str],
     index: AnyPath = "runs/index",

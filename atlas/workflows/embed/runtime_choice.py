@@ -17,8 +17,8 @@ import numpy as np
 
 from atlas.core.errors import MissingStageError, UserError
 from atlas.core.files import content_hash, json_text
-from atlas.core.result_folder import kept_json
 from atlas.core.row_file import DamagedFileError
+from atlas.core.sealed_json import kept_json
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from atlas.core.errors import UserError
-from atlas.core.result_folder import was_written
+from atlas.core.result_files import was_written
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest

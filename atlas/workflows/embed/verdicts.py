@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atlas.core.errors import Stage
-from atlas.core.result_folder import NOT_UNDERSTOOD, read_json, was_written
+from atlas.core.result_files import read_json, was_written
+from atlas.core.sealed_json import NOT_UNDERSTOOD
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
 from atlas.workflows.run_folder import CALIBRATION_FILE
 from index.settings import PROBABLE, RegistrationSettings

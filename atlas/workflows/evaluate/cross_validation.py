@@ -15,7 +15,7 @@ import pandas as pd
 
 from atlas.core.files import write_json
 from atlas.core.locks import writes
-from atlas.core.result_folder import kept_json
+from atlas.core.sealed_json import kept_json
 from atlas.dataset.artifacts import EmbeddingSet, save_table
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest

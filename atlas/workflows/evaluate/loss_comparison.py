@@ -24,6 +24,8 @@ from threadpoolctl import threadpool_limits
 from atlas.core.errors import UserError
 from atlas.core.locks import writes
 from atlas.core.processes import starting_workers, worker_options
+from atlas.core.row_file import DamagedFileError
+from atlas.core.sealed_json import read_sealed_json, write_sealed_json
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.splits.folds import Fold
 from atlas.report.evaluation_plots import save_comparison_plot
@@ -42,6 +44,7 @@ from retrieval.settings import EmbedderSettings, LossSettings
 
 LOGGER = logging.getLogger(__name__)
 RUNS_FILE = "losses.csv"
+FINISHED_FOLDER = "finished"  # a sealed file for each finished run
 KEY = ("loss", "seed", "fold")
 Finished = dict[tuple[str, int, str], Figures]
 
@@ -108,9 +111,9 @@ def compare_losses(
 ) -> pd.DataFrame:
     """Train every loss with every seed on every fold, and return the rows of table.csv.
 
-    Writes losses.csv (one row per run, as runs finish), table.csv and losses.png. Runs in
-    losses.csv are not repeated, so a comparison is resumable and can be extended. Weights of
-    finished runs are not kept.
+    Writes losses.csv (one row per run, as runs finish), table.csv and losses.png. The figures of
+    each run are kept in the folder `finished`, so that a comparison is resumable and can be
+    extended; a run whose figures were damaged is repeated. Weights of finished runs are not kept.
 
     Args:
         data: The atlas folder.
@@ -130,18 +133,19 @@ def compare_losses(
     atlas, settings = fold_atlas(data, out, settings, how)
     wanted = _runs(atlas, settings.training.seed, losses, compared)
     claim_folder(out, atlas.about(how) | {"embedder": asdict(settings), "losses": TABLE_2})
-    finished = _read_runs(out / RUNS_FILE)
+    finished = _read_runs(out / FINISHED_FOLDER)
     missing = [run for run in wanted if run.key not in finished]
     LOGGER.info(f"{len(wanted)} runs, {len(wanted) - len(missing)} of them finished before")
     for run, figures in _trained(atlas, missing, settings, out, jobs):
+        path = out / FINISHED_FOLDER / f"{run.folder_name}.json"
+        write_sealed_json(path, {**dict(zip(KEY, run.key, strict=True)), **figures})
         finished[run.key] = figures
         save_table(out / RUNS_FILE, _frame(finished))
         shutil.rmtree(out / run.folder_name)
         done = f"{run.loss}, seed {run.seed}, {run.fold.name}"
         LOGGER.info(f"{done}: top-1 {figures['top1']:.4f}")
-    # Read from the file, so that resumed and uninterrupted comparisons give the same bytes.
-    written = _read_runs(out / RUNS_FILE)
-    runs = _frame({run.key: written[run.key] for run in wanted})
+    save_table(out / RUNS_FILE, _frame(finished))
+    runs = _frame({run.key: finished[run.key] for run in wanted})
     table = table_of(runs)
     save_table(out / "table.csv", table)
     save_comparison_plot(out / "losses.png", runs, kind="loss", metrics=METRICS)
@@ -231,25 +235,28 @@ def _silence() -> Iterator[None]:
         yield
 
 
-def _read_runs(path: Path) -> Finished:
-    """Return the figures of the runs that were written."""
-    if not path.exists():
-        return {}
-    rows = pd.read_csv(path, dtype={"loss": str, "fold": str}).to_dict("records")
-    return {
-        (row["loss"], row["seed"], row["fold"]): {name: row[name] for name in METRICS}
-        for row in rows
-    }
+def _read_runs(folder: Path) -> Finished:
+    """Return the figures of the runs whose files are whole."""
+    finished: Finished = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            row = read_sealed_json(path)
+        except DamagedFileError:
+            LOGGER.warning(f"{path} was damaged; its run is repeated")
+            continue
+        finished[row["loss"], row["seed"], row["fold"]] = {name: row[name] for name in METRICS}
+    return finished
 
 
 def _frame(finished: Finished) -> pd.DataFrame:
     """Return one row for each run, by loss as in TABLE_2, seed and fold."""
     places = {loss: n for n, loss in enumerate(TABLE_2)}
     keys = sorted(finished, key=lambda key: (places[key[0]], key[1], len(key[2]), key[2]))
-    return pd.DataFrame(
+    table = pd.DataFrame(
         [dict(zip(KEY, key, strict=True)) | finished[key] for key in keys],
         columns=[*KEY, *METRICS],
     )
+    return table.astype(dict.fromkeys(METRICS, float))
 
 
 def _plain(name: str) -> str:

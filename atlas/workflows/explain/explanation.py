@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import MissingStageError, Stage, UserError, command_line
 from atlas.core.files import AnyPath
+from atlas.core.locks import locked
+from atlas.core.row_cache import cache_folder
+from atlas.dataset.image_keys import keys_of
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.manifest import ImageRow, Manifest
 from atlas.dataset.picture_files import file_name_of
-from atlas.dataset.queries import find_query
+from atlas.dataset.queries import open_files
 from atlas.report.explanation_page import (
     Bar,
     Classifier,
@@ -39,6 +42,7 @@ from atlas.workflows.explain.match import (
     rests_on,
 )
 from atlas.workflows.explain.run_so_far import Classified, Leaks, RunSoFar, Submitted, read_run
+from atlas.workflows.made_from import images_of_leaks, images_of_predictions, stale_images
 from atlas.workflows.run_folder import maker_of
 from classify.decisions.thresholds import apply_thresholds
 
@@ -72,12 +76,14 @@ def explain(
     Example:
         >>> atlas.explain("1fffd2fe", "data", "runs")  # doctest: +SKIP
     """
-    so_far = read_run(Path(data), Path(run), None if classifier is None else Path(classifier))
-    names = tuple(dict.fromkeys([ids] if isinstance(ids, str) else ids))
-    _require_test_ids(names, so_far)
-    paths = _places(names, Path(run) / "explanations" if out is None else Path(out))
-    for name, path in zip(names, paths, strict=True):
-        save_explanation(path, explanation_of(name, so_far))
+    place = Path(run) / "explanations" if out is None else Path(out)
+    with locked(place, command=command_line("explain")):
+        so_far = read_run(Path(data), Path(run), None if classifier is None else Path(classifier))
+        names = tuple(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+        _require_test_ids(names, so_far)
+        paths = _places(names, place)
+        for name, path in zip(names, paths, strict=True):
+            save_explanation(path, explanation_of(name, so_far))
     return paths
 
 
@@ -111,13 +117,15 @@ def explanation_of(name: str, run: RunSoFar) -> Explanation:
     draw = draw_of(name, run)
     leaks, classified, submitted = run.leaks, run.classified, run.submitted
     said = _said_by(name, classified, leaks, draw) if classified else None
+    examined = candidates(name, run)
+    shown = [name, *(examined["match_id"] if len(examined) else ())]
     return Explanation(
         id=name,
         atlas=run.spec.name,
         label_names=run.spec.labels,
         large=draw.shown(draw.own, "all channels"),
         channels=draw.channels(),
-        neighbours=[neighbour(row, draw) for row in candidates(name, run).to_dict("records")],
+        neighbours=[neighbour(row, draw) for row in examined.to_dict("records")],
         examined=leaks is not None,
         claim=claim_of(name, leaks, draw) if leaks else None,
         rests_on=rests_on(leaks) if leaks else (),
@@ -127,7 +135,7 @@ def explanation_of(name: str, run: RunSoFar) -> Explanation:
         decision=_decision(name, submitted) if submitted else None,
         truth=_truth(name, run),
         missing=run.missing,
-        notes=tuple(_notes(run)),
+        notes=(*_notes(run), *_notes_of_images(shown, run)),
     )
 
 
@@ -174,6 +182,16 @@ def _notes(run: RunSoFar) -> list[str]:
     return notes
 
 
+def _notes_of_images(ids: Sequence[str], run: RunSoFar) -> list[str]:
+    """Return a note if one of these images has changed since the stages of the run saw it."""
+    keys = keys_of(_manifest_of(ids, run), cache_folder(run.folder.leaks))
+    results = [images_of_leaks(run.folder.leaks, keys, run.test_ids)]
+    if run.classified:
+        results.append(images_of_predictions(run.classified.folder, run.classified.own))
+    line = stale_images(keys, results)
+    return [f"{line[0].upper()}{line[1:]}."] if line else []
+
+
 def _said_by(name: str, classified: Classified, leaks: Leaks | None, draw: Draw) -> Classifier:
     """Return the probabilities and thresholds: the given labels first, then by probability."""
     thresholds_C = classified.thresholds.per_class_C
@@ -213,7 +231,7 @@ def _maps_of_given(
 ) -> list[Picture]:
     """Draw where the classifier looked for each label that it gives, if its weights are there."""
     given = [bar for bar in bars if bar.given]
-    manifest = _manifest_of(name, draw.run)
+    manifest = _manifest_of([name], draw.run)
     try:
         asked = open_classifiers(classified.folder, manifest)
     except MissingStageError:  # the probabilities may come from another machine
@@ -224,11 +242,14 @@ def _maps_of_given(
     return [_picture(bar, draw.run.spec.labels, picture, maps[name, bar.label]) for bar in given]
 
 
-def _manifest_of(name: str, run: RunSoFar) -> Manifest:
-    """Return a manifest of this image alone: reading the whole atlas would take a minute."""
-    files = find_query(name, run.spec, run.data).files
-    row = ImageRow(id=name, split="test", files=files, width_px=0, height_px=0)
-    return Manifest(spec=run.spec, rows=(row,))
+def _manifest_of(ids: Sequence[str], run: RunSoFar) -> Manifest:
+    """Return a manifest of these images alone: reading the whole atlas would take a minute."""
+    found = open_files(run.spec, run.data)
+    rows = (
+        ImageRow(id=i, split="test", files=found.query(i).files, width_px=0, height_px=0)
+        for i in ids
+    )
+    return Manifest(spec=run.spec, rows=tuple(rows))
 
 
 def _picture(

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from atlas.core.errors import Stage
-from atlas.core.result_folder import read_json, was_written
+from atlas.core.result_files import read_json, was_written
 from atlas.dataset.artifacts import (
     ProbabilitySet,
     load_leaks,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import Stage
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json, understood
+from atlas.core.result_files import read_json, understood
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, Neighbours, load_table, save_table
 from atlas.workflows.leaks.search import LeakSearch
 from atlas.workflows.run_folder import CALIBRATION_FILE

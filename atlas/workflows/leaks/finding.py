@@ -39,6 +39,7 @@ from atlas.workflows.leaks.calibration import (
 from atlas.workflows.leaks.pictures import save_leak_pictures
 from atlas.workflows.leaks.report import save_leak_report
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
+from atlas.workflows.made_from import save_images
 from atlas.workflows.run_folder import LEAKS_FILE, MATCHES_FILE, REPORT_FILE, SOURCE_FILE
 from index.claims import leaks as claims
 from index.claims.duplicates import claimed_groups, clean_views, group_table
@@ -275,6 +276,8 @@ def _write(found: LeakFinding, search: LeakSearch) -> None:
             save_table(folder / "clean" / f"{name}.csv", pd.DataFrame({"Id": ids}))
         save_calibration(folder, calibration)
         write_json(folder / SOURCE_FILE, {"labelled_tables": search.index.table_hash})
+        ids = search.store.ids
+        save_images(folder, dict(zip(ids, search.store.image_keys(ids), strict=True)))
         save_leak_pictures(folder, found.leaks, search.store, calibration, best=best)
         save_leak_report(
             folder, search.store, calibration, spec=search.index.spec, test_images=len(best)

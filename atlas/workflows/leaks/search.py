@@ -173,8 +173,7 @@ def open_leak_search(
         ProvenanceError: Labelled images have changed since the index was built.
     """
     store = fill_store(manifest, work, size_px=index.image_size_px)
-    labelled = manifest.labelled.ids
-    index.require_pixels(dict(zip(labelled, store.keys(labelled), strict=True)))
+    index.require_pixels_of(store)
     return LeakSearch(
         index=index,
         embedder=load_embedder(index.folder / EMBEDDER_FOLDER),

@@ -17,10 +17,11 @@ from atlas.core.errors import UserError, command_line, command_words
 from atlas.core.files import AnyPath, content_hash
 from atlas.core.locks import locked
 from atlas.core.processes import run_command
-from atlas.core.result_folder import read_sealed_json, write_sealed_json
 from atlas.core.row_cache import cache_folder
 from atlas.core.row_file import DamagedFileError
+from atlas.core.sealed_json import read_sealed_json, write_sealed_json
 from atlas.dataset.file_keys import FileChecksums
+from atlas.dataset.image_folders import is_image
 from atlas.dataset.manifest import read_tables
 from atlas.dataset.spec import SPEC_FILE, image_folders, read_spec
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
@@ -162,7 +163,7 @@ def _atlas_key(data: Path, work: Path) -> str:
             for split, folder in folders.items()
             for file in _files_of(folder)
         }
-    there = {name: file for name, file in files.items() if file.is_file()}
+    there = {name: file for name, file in files.items() if is_image(file)}
     checksums = FileChecksums(there.values(), work)
     key = content_hash(*tables, *there, *checksums.of(list(there.values())))
     checksums.keep()

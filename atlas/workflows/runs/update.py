@@ -10,11 +10,13 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from atlas.core.contents import CONTENTS_FILE
 from atlas.core.errors import MissingStageError, ProvenanceError, Stage, UserError, command_line
 from atlas.core.files import AnyPath, InFolder
 from atlas.core.locks import locked, writes
-from atlas.core.result_folder import read_json, was_written
+from atlas.core.result_files import read_json, was_written
 from atlas.core.row_cache import cache_folder
+from atlas.core.row_file import DamagedFileError
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import fill_store
@@ -89,6 +91,7 @@ def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
     folder = RunFolder(run)
     if not folder.has(Stage.INDEX):
         raise MissingStageError(folder.index, Stage.INDEX)
+    _require_lists(folder)
     source = _submitted_classifier(folder) if folder.has(Stage.SUBMISSION) else None
     before = set(load_index(folder.index).embeddings.ids)
     embedder, search = str(folder.index / EMBEDDER_FOLDER), search_settings_of(folder.index)
@@ -127,6 +130,24 @@ def bring_up_to_date(data: Path, run: RunFolder) -> None:
                 _join_again(data, folder, members[folder])
             elif networks := classifiers_in(folder):
                 _predict_again(manifest, folder, networks)
+
+
+def _require_lists(run: RunFolder) -> None:
+    """Check that every result has its list of contents, before long work starts.
+
+    Raises:
+        DamagedFileError: A list was removed, so its folder may not be replaced.
+    """
+    results = {run.index: Stage.INDEX, run.leaks: Stage.LEAKS, run.submission: Stage.SUBMISSION}
+    there = {folder: stage for folder, stage in results.items() if run.has(stage)}
+    there |= {f: Stage.ENSEMBLE for f in run.classifiers if was_written(f / ABOUT_FILE)}
+    for folder, stage in there.items():
+        if not (folder / CONTENTS_FILE).exists():
+            raise DamagedFileError(
+                folder / CONTENTS_FILE,
+                f"is missing, so the folder may not be replaced; remove {folder}, run  "
+                f"{stage.command}  and  {command_line('update')}",
+            )
 
 
 def _submitted_classifier(run: RunFolder) -> Path:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, Stage
 from atlas.core.files import write_json
-from atlas.core.result_folder import was_written
+from atlas.core.locks import writes
+from atlas.core.result_files import was_written
 from atlas.dataset.artifacts import (
     SAME_IMAGE,
     SIBLING,
@@ -174,6 +175,7 @@ class Answers:
         )
 
 
+@writes("run", command="score")
 def score_run(data: Path, run: Path) -> RunScore:
     """Score RUN/leaks and, if there is one, RUN/submission against DATA/truth.csv.
 

@@ -17,13 +17,9 @@ from numpy.typing import NDArray
 from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import AnyPath, InFolder, write_bytes, write_json
 from atlas.core.locks import writes
-from atlas.core.result_folder import (
-    check_replaceable,
-    folder_written_beside,
-    read_json,
-    read_result,
-    was_written,
-)
+from atlas.core.result_files import read_json, read_result, was_written
+from atlas.core.result_folder import check_replaceable, folder_written_beside
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import (
     ORIGIN_COLUMNS,
     SUBMISSION_COLUMNS,
@@ -35,12 +31,20 @@ from atlas.dataset.artifacts import (
     positions_of,
     save_table,
 )
+from atlas.dataset.image_keys import keys_in
 from atlas.dataset.labels import format_labels, parse_labels
 from atlas.dataset.manifest import read_labels, read_tables
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.spec import read_spec
 from atlas.dataset.tables import GROUPS_TABLE
 from atlas.report.leak_page import with_labels_before
+from atlas.workflows.made_from import (
+    IMAGES_FILE,
+    images_of_leaks,
+    images_of_predictions,
+    require_same_images,
+    require_searched,
+)
 from atlas.workflows.run_folder import (
     LEAKS_FILE,
     ORIGINS_FILE,
@@ -179,6 +183,10 @@ def make_submission(
     thresholds = load_thresholds(classifier_folder, read_spec(data).labels)
     asked = asked_of(data)
     _require_same_tables(data, leaks_folder)
+    keys = _known_keys(data, out, leaks_folder, tests)
+    leak_images = images_of_leaks(leaks_folder, keys, asked.ids)
+    require_same_images(keys, leak_images, images_of_predictions(classifier_folder, tests))
+    require_searched(leak_images, asked.ids)
     if foreign := set(claims.table["Id"]) - set(asked.ids):
         raise ProvenanceError(
             f"{leaks_folder}: {min(foreign)} is not a test image of {data}; "
@@ -187,7 +195,7 @@ def make_submission(
     group_of = dict(zip(groups["Id"], groups["Group"], strict=True))
     shared = shared_by_copies(tests.aligned_to(asked.ids), group_of)
     predicted_NC = apply_thresholds(shared.probabilities_NC, thresholds)
-    held_out = _held_out(data, classifier_folder)
+    held_out = _held_out(data, classifier_folder, keys)
     overrides = weigh_overrides(claims, shared, predicted_NC, held_out, seed=seed)
     made = MadeSubmission(
         folder=out,
@@ -304,14 +312,24 @@ def _require_same_tables(data: Path, leaks_folder: Path) -> None:
         )
 
 
-def _held_out(data: Path, classifier_folder: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+def _known_keys(data: Path, out: Path, leaks_folder: Path, tests: ProbabilitySet) -> dict[str, str]:
+    """Return the keys of the images now, or none if leaks and predictions are from elsewhere."""
+    if tests.image_keys or was_written(leaks_folder / IMAGES_FILE):
+        return keys_in(data, cache_folder(out))
+    return {}
+
+
+def _held_out(
+    data: Path, classifier_folder: Path, keys: Mapping[str, str]
+) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """Return probabilities and truth of the images that the classifier did not train on.
 
-    Images that are no longer in the atlas are left out.
+    Images that are no longer in the atlas, or show something else now, are left out.
     """
     found = load_held_out(classifier_folder)
     labels = read_labels(data)
-    ids = [image_id for image_id in found.ids if image_id in labels]
+    replaced = set(images_of_predictions(classifier_folder, found).changed(keys))
+    ids = [image_id for image_id in found.ids if image_id in labels and image_id not in replaced]
     if not ids:
         raise ProvenanceError(
             f"{classifier_folder}: none of its held-out images has labels in {data}; "

@@ -1,7 +1,6 @@
 """Result folders are replaced whole, never lose what they did not write, and notice damage."""
 
 import itertools
-import json
 import multiprocessing
 import os
 import subprocess
@@ -11,19 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from atlas.core.errors import MissingStageError, Stage, UserError, command_line
+from atlas.core.contents import CONTENTS_FILE, update_contents
+from atlas.core.errors import UserError
 from atlas.core.files import write_bytes, write_json
+from atlas.core.result_files import read_json, read_result
 from atlas.core.result_folder import (
-    CONTENTS_FILE,
-    check_result,
     folder_extended,
     folder_filled_beside,
     folder_written_beside,
-    kept_json,
-    read_json,
-    read_result,
     read_unchanged,
-    update_contents,
 )
 from atlas.core.row_file import DamagedFileError
 from tests.conftest import PROJECT
@@ -33,8 +28,8 @@ KILLED_AT_EACH_STEP = """
 import os, signal, sys
 from pathlib import Path
 from atlas.core import files
-from atlas.core.result_folder import (
-    check_replaceable, folder_written_beside, read_result, read_unchanged)
+from atlas.core.result_files import read_result
+from atlas.core.result_folder import check_replaceable, folder_written_beside, read_unchanged
 
 def write(folder, text, kill_at):
     steps = iter(range(1, 1000))
@@ -99,11 +94,6 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
-    one, other = write(tmp_path / "one"), write(tmp_path / "other")
-    assert (one / CONTENTS_FILE).read_bytes() == (other / CONTENTS_FILE).read_bytes()
-
-
 @pytest.mark.parametrize("system", ["with exchange", "without exchange"])
 def test_a_killed_replacement_leaves_the_old_or_the_new_folder(tmp_path: Path, system: str) -> None:
     command = [sys.executable, "-c", KILLED_AT_EACH_STEP, str(tmp_path), system]
@@ -154,45 +144,6 @@ def test_the_result_of_another_command_is_never_replaced(tmp_path: Path) -> None
     assert read_json(folder / "a.json") == {"value": "1"}
 
 
-@pytest.mark.parametrize("name", ["a.json", "table.csv", "deep/b.txt", CONTENTS_FILE])
-def test_damage_is_named_with_the_command_that_fixes_it(tmp_path: Path, name: str) -> None:
-    folder = write(tmp_path / "run")
-    whole = (folder / name).read_bytes()
-    changed = [bytes([whole[0] ^ 1]) + whole[1:], whole[:-2], whole + b"1", b""]
-    read = "a.json" if name == CONTENTS_FILE else name
-    for content in changed:
-        (folder / name).write_bytes(content)
-        for reader in (read_result, check_result):
-            with pytest.raises(DamagedFileError, match="changed or damaged") as caught:
-                reader(folder / read, Stage.INDEX)
-            assert name in str(caught.value)
-    (folder / name).write_bytes(whole)
-    read_result(folder / read, Stage.INDEX)
-
-
-def test_a_cut_table_says_how_many_lines_are_left(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run")
-    (folder / "table.csv").write_text("Id\n1\n")
-    with pytest.raises(DamagedFileError) as caught:
-        read_result(folder / "table.csv", Stage.INDEX)
-    assert "2 lines instead of 3" in str(caught.value)
-    assert f"write it again with  {command_line('build_index')}" in str(caught.value)
-
-
-def test_a_removed_file_names_the_command_that_wrote_it(tmp_path: Path) -> None:
-    folder = write(tmp_path / "run")
-    (folder / "a.json").unlink()
-    with pytest.raises(DamagedFileError, match=f"removed .*{command_line('build_index')}"):
-        read_json(folder / "a.json", Stage.EMBEDDER)
-
-
-def test_a_missing_file_names_its_command(tmp_path: Path) -> None:
-    with pytest.raises(
-        MissingStageError, match=f"y.json does not exist; first run  {command_line('build_index')}"
-    ):
-        read_json(tmp_path / "y.json", Stage.INDEX)
-
-
 def test_a_training_lists_its_files_when_it_ends(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with folder_extended(folder, written_by="train_embedder"):
@@ -231,20 +182,6 @@ def test_a_resumable_folder_keeps_its_files(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [CONTENTS_FILE, "one"]
 
 
-def test_kept_json_heals_itself(tmp_path: Path) -> None:
-    path, made = tmp_path / "x.json", []
-
-    def make() -> dict[str, object]:
-        made.append(1)
-        return {"passed": True, "cosine": 0.5}
-
-    assert kept_json(path, make) == kept_json(path, make) == {"passed": True, "cosine": 0.5}
-    for damage in (b"", b"{}", path.read_bytes().replace(b"true", b"false"), b"\xff", b"[1]"):
-        path.write_bytes(damage)
-        assert kept_json(path, make) == {"passed": True, "cosine": 0.5}
-    assert len(made) == 6
-
-
 def _replace_again_and_again(folder: Path, started: "multiprocessing.synchronize.Event") -> None:
     for n in itertools.count():
         write(folder, str(n))
@@ -272,13 +209,6 @@ def test_a_reader_never_sees_a_mixed_folder(tmp_path: Path) -> None:
         writer.kill()
         writer.join()
     assert len(seen) == 10
-
-
-def test_contents_are_readable_by_other_programs(tmp_path: Path) -> None:
-    stored = json.loads((write(tmp_path / "run") / CONTENTS_FILE).read_text())
-    assert stored["written_by"] == "build_index"
-    assert sorted(stored["files"]) == ["a.json", "deep/b.txt", "table.csv"]
-    assert stored["files"]["table.csv"]["lines"] == 3
 
 
 def test_two_threads_may_write_different_folders(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -21,8 +22,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_encoder
 
+from tests.atlas.dataset import ome_zarr_files
+
 Pixels = NDArray[np.generic]
 Writer = Callable[["Case"], tuple[bytes, Pixels]]
+FolderWriter = Callable[["Case", Path], Pixels]
 HEADER = ("format", "depth", "compression", "layout")
 
 
@@ -46,7 +50,7 @@ class Rows:
     depths: tuple[str, ...]
     compressions: tuple[str, ...]
     layouts: tuple[str, ...]
-    write: Writer
+    write: Writer | FolderWriter
 
     def cases(self) -> Iterator[Case]:
         for depth, compression, layout in product(self.depths, self.compressions, self.layouts):
@@ -319,6 +323,18 @@ def dicom_file(pixels: bytes, syntax: str, **elements: object) -> bytes:
     return file.getvalue()
 
 
+def ome_zarr(case: Case, folder: Path) -> Pixels:
+    """An image by zarr; the drawn pixels are expected: H x W, or H x W x C."""
+    planes = [gray(min(case.bits, 16)) + n for n in range(4 if case.layout == "channels" else 1)]
+    pixels_CHW = np.stack(planes)
+    if case.bits == 32:
+        pixels_CHW = (pixels_CHW / 65535).astype(np.float32)
+    version = 2 if case.format.endswith("0.4") else 3
+    options = ome_zarr_files.options(version, case.compression, case.layout)
+    ome_zarr_files.write(folder, pixels_CHW, version=version, **options)
+    return pixels_CHW[0] if len(planes) == 1 else np.moveaxis(pixels_CHW, 0, -1)
+
+
 # First row, first column, and steps of the seven passes of an interlaced PNG.
 ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
          (1, 0, 2, 1))  # fmt: skip
@@ -384,12 +400,28 @@ TABLE = (
          layouts=("RGB in planes",), write=dicom),
 )  # fmt: skip
 
+# The same for images that are folders.
+FOLDERS = (
+    Rows(format="OME-Zarr 0.4", depths=("8 bits", "16 bits"),
+         compressions=("none", "Blosc", "ZSTD", "gzip", "zlib", "LZ4"),
+         layouts=("one channel", "channels", "Fortran order", "chunks in one folder"),
+         write=ome_zarr),
+    Rows(format="OME-Zarr 0.5", depths=("8 bits", "16 bits"),
+         compressions=("none", "Blosc", "ZSTD", "gzip", "CRC-32C", "ZSTD with CRC-32C"),
+         layouts=("one channel", "channels", "transposed", "shards", "index before shards"),
+         write=ome_zarr),
+    Rows(format="OME-Zarr 0.4", depths=("16 bits", "32 bits, floating-point"),
+         compressions=("none", "Blosc"), layouts=("big-endian",), write=ome_zarr),
+    Rows(format="OME-Zarr 0.5", depths=("16 bits", "32 bits, floating-point"),
+         compressions=("none", "Blosc"), layouts=("big-endian", "shards"), write=ome_zarr),
+)  # fmt: skip
+
 
 def table_lines() -> list[str]:
     """The rows of the table in Markdown."""
     cells = [HEADER, ("---",) * len(HEADER)] + [
         (row.format, *("; ".join(part) for part in (row.depths, row.compressions, row.layouts)))
-        for row in TABLE
+        for row in (*TABLE, *FOLDERS)
     ]
     return [f"| {' | '.join(row)} |" for row in cells]
 

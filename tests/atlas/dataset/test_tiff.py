@@ -9,7 +9,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from atlas.dataset.image_headers import read_header
+from atlas.dataset.image_headers import check_picture, read_header
 from atlas.dataset.images import ImageProblem, decode, read_field
 from tests.atlas.dataset.format_matrix import gray, tiff_of_strips
 
@@ -188,3 +188,13 @@ def test_8_bits_are_refused_where_max_value_is_larger(tmp_path: Path) -> None:
         said = read_header(tmp_path / f"{name}.png", max_value=4095).problem
         assert said == "has 8 bits, so max_value 4095 in atlas.toml would make it black"
     assert "make it white" in read_header(tmp_path / "gray.png", max_value=1.0).problem
+
+
+def test_pages_that_are_three_channels_are_a_picture(tmp_path: Path) -> None:
+    pages = four_channels()[:3]
+    tifffile.imwrite(
+        tmp_path / "x.tif", pages, photometric="minisblack", ome=True, metadata={"axes": "CYX"}
+    )
+    assert check_picture(tmp_path / "x.tif").problem == ""
+    field = read_field((tmp_path / "x.tif",), ("red", "green", "blue"), whole=True)
+    assert field.shape == pages.shape

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from atlas.cli.commands import COMMANDS
 from atlas.core.errors import UserError
 from atlas.core.locks import locked
 from atlas.workflows.runs.run_file import RunFile
@@ -25,6 +26,11 @@ WRITERS = {
     "atlas.workflows.classify.ensemble": ("ensemble",),
     "atlas.workflows.classify.activation_pictures": ("show_maps",),
     "atlas.workflows.submit.submission": ("make_submission",),
+    "atlas.workflows.submit.score": ("score_run:run",),
+    "atlas.workflows.classify.augmentation_picture": ("show_augmentation",),
+    "atlas.workflows.embed.lookup": ("lookup:montage",),
+    "atlas.workflows.explain.explanation": ("explain",),
+    "atlas.dataset.atlas_folder": ("write_tables:out",),
     "atlas.workflows.runs.update": ("update:run",),
     "atlas.workflows.curate.duplicates": ("remove_duplicates",),
     "atlas.workflows.curate.label_audit": ("audit_labels",),
@@ -37,6 +43,10 @@ WRITERS = {
     "atlas.workflows.explore.exploration": ("explore",),
     "atlas.workflows.simulate.simulation": ("simulate_test",),
 }
+# Commands that have another name than their function.
+NAMES = {"score_run": "score", "audit_leak_tables": "audit_leaks", "write_tables": "init"}
+ONLY_READ = {"check_submission", "completion"}
+ONLY_CALL_OTHERS = {"run", "demo"}  # `run` is tested below
 CASES = [(module, *name.partition(":")[::2]) for module, names in WRITERS.items() for name in names]
 
 
@@ -71,6 +81,13 @@ def test_a_result_that_is_being_written_is_refused(
     with pytest.raises(UserError, match=r"busy is being written by .* \(atlas build-index\); wait"):
         function(**{**needed, argument or "out": busy})
     assert {path.name for path in busy.parent.iterdir()} == {".busy.lock"}
+
+
+def test_every_command_that_writes_is_listed() -> None:
+    functions = {name for _, name, _ in CASES}
+    writers = {NAMES.get(name, name) for name in functions}
+    assert set(COMMANDS) - ONLY_READ - ONLY_CALL_OTHERS <= writers
+    assert not writers & (ONLY_READ | ONLY_CALL_OTHERS)
 
 
 def test_a_run_that_goes_on_is_not_started_again(busy: Path) -> None:

@@ -1,5 +1,6 @@
 """The audit from an index to its files, on labels that are wrong by plan."""
 
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from atlas.core.errors import ProvenanceError, UserError, command_line
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import read_manifest
+from atlas.dataset.store import fill_store
 from atlas.workflows.curate.label_audit import AuditedAtlas, audit_labels
 from atlas.workflows.settings import AuditSettings
 from index.audit.label_trial import flip_labels, measured
@@ -49,8 +51,10 @@ def indexed(data: Path, folder: Path) -> Path:
     known = EmbeddingSet(
         ids=tuple(i for i, _, _ in fields()), vectors_ND=unit_ND, provenance={"embedder": "planted"}
     )
-    references = read_manifest(data).labelled
-    save_index(folder, known, references, known.ids, data=data, image_size_px=16)
+    manifest = read_manifest(data)
+    store = fill_store(manifest, folder.parent / "store", size_px=16)
+    keys = store.keys(known.ids)
+    save_index(folder, known, manifest.labelled, keys, data=data, image_size_px=16)
     return folder
 
 
@@ -70,6 +74,17 @@ def test_the_wrong_label_stands_first_and_says_why(audited: tuple[Path, AuditedA
     assert float(first["suspicion"]) > 0.5 > float(table.iloc[1]["suspicion"])
     assert "lacks label 2 (<b>two</b>), which 12 of its 12 neighbours have" in first["reason"]
     assert "c2s4f0 (same group, similarity" in first["reason"]
+
+
+def test_an_image_that_changed_since_the_index_was_built_is_named(
+    atlas: Path, tmp_path: Path
+) -> None:
+    folder = indexed(atlas, tmp_path / "run" / "index")
+    for name in ("c0s0f0", "c0s0f1"):
+        shutil.copy(atlas / "train" / "c1s0f0.png", atlas / "train" / f"{name}.png")
+    wanted = f"image c0s0f0 and 1 more have changed .*{command_line('build_index')}"
+    with pytest.raises(ProvenanceError, match=wanted):
+        audit_labels(atlas, folder, tmp_path / "run" / "audit", SETTINGS)
 
 
 def test_suspicion_falls_with_rank_and_good_labels_are_left_alone(

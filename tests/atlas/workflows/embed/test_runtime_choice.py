@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from atlas.cli.embed import runtime_lines
+from atlas.core.contents import update_contents
 from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import content_hash
-from atlas.core.result_folder import update_contents
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from atlas.inference import openvino_runner

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import UserError
-from atlas.core.result_folder import read_sealed_json, write_sealed_json
+from atlas.core.sealed_json import read_sealed_json, write_sealed_json
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.splits.folds import Fold

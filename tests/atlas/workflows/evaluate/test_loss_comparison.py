@@ -115,9 +115,16 @@ def test_a_comparison_that_grows_is_the_one_made_at_once(tmp_path: Path, caplog)
     assert len(caplog.messages) == 2
     assert table["loss"].tolist() == ["ArcFace (0.5)", "Softmax"]
     assert table["runs"].tolist() == [1, 1]
-    assert {path.name for path in grown.iterdir()} == {*FILES, "settings.json"}
+    assert {path.name for path in grown.iterdir()} == {*FILES, "settings.json", "finished"}
 
     compare(at_once, jobs=2)
+    assert all((grown / name).read_bytes() == (at_once / name).read_bytes() for name in FILES)
+    for name in ("losses.csv", "finished/softmax-seed0-fold1.json"):
+        (grown / name).write_text((grown / name).read_text().replace("0", "1"))
+    caplog.clear()
+    compare(grown, jobs=1)
+    assert caplog.messages[0].endswith("json was damaged; its run is repeated")
+    assert caplog.messages[1] == "2 runs, 1 of them finished before"
     assert all((grown / name).read_bytes() == (at_once / name).read_bytes() for name in FILES)
     with pytest.raises(UserError, match="folds was 2, is 3"):
         compare_losses(

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from atlas.core.contents import update_contents
 from atlas.core.errors import ProvenanceError, UserError, command_line
 from atlas.core.files import write_json
-from atlas.core.result_folder import read_json, update_contents
+from atlas.core.result_files import read_json
+from atlas.core.row_file import DamagedFileError
 from atlas.dataset.artifacts import LEAK_COLUMNS, load_probabilities, save_table
 from atlas.workflows.classify.ensemble import ensemble
 from atlas.workflows.classify.training import train_classifier, train_folds
@@ -124,6 +126,20 @@ def test_a_submission_of_a_classifier_elsewhere_is_refused_before_anything_is_do
     with pytest.raises(ProvenanceError, match=f"not in .*{command_line('make_submission')}"):
         update(data, run)
     assert len(pd.read_csv(run / "index" / "references.csv")) == 30
+
+
+@pytest.mark.parametrize(("folder", "command"), [("index", "build_index"), ("joined", "ensemble")])
+def test_a_missing_list_is_named_with_all_that_is_to_be_done(
+    copied, folder: str, command: str
+) -> None:
+    data, run = copied
+    (run / folder / "contents.json").unlink()
+    wanted = (
+        rf"{folder}/contents\.json is missing, .* remove {run / folder}, run  "
+        rf"{command_line(command)}  and  {command_line('update')}$"
+    )
+    with pytest.raises(DamagedFileError, match=wanted):
+        update(data, run)
 
 
 def test_an_ensemble_without_its_members_names_one(copied) -> None:
