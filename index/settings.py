@@ -42,8 +42,8 @@ class RegistrationSettings:
     """
 
     looks: tuple[Look, ...] = (
-        Look(size_px=128, block_px=12, fine_px=1.0, coarse_px=4.0),
-        Look(size_px=64, block_px=8, fine_px=0.8, coarse_px=3.0),
+        Look(size_px=128, block_px=8, fine_px=1.0, coarse_px=4.0),
+        Look(size_px=64, block_px=6, fine_px=0.8, coarse_px=3.0),
     )
     dimmest: float = 4.0
 
