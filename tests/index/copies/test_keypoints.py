@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.copies.keypoints import KEYPOINTS, ORDERS_GD, VALUES, Keypoints, composite, find_keypoints
+from index.copies.keypoints import (
+    KEYPOINTS,
+    ORDERS_GD,
+    VALUES,
+    Keypoints,
+    composite,
+    find_keypoints,
+)
 from tests.index.copies.pictures import texture
 
 FLIPS = {
@@ -55,9 +62,7 @@ def test_most_keypoints_have_equal_folded_descriptors_after_a_flip(seed, flip, s
     image = texture(seed)
     one, other = keypoints_of(image), keypoints_of(np.ascontiguousarray(change(image)))
     found = one.sizes_K > 0
-    distances = np.linalg.norm(
-        moved(one.places_K2[found])[:, None] - other.places_K2[None], axis=2
-    )
+    distances = np.linalg.norm(moved(one.places_K2[found])[:, None] - other.places_K2[None], axis=2)
     near = (distances < 0.01) & (other.sizes_K > 0)
     alike = one.folded_KD[found] @ other.folded_KD.T > 0.95
     assert (near & alike).any(axis=1).mean() >= share

@@ -27,9 +27,7 @@ def test_an_unpacked_sketch_is_what_was_packed(seed, channels):
     # Only descriptors that have almost all of their weight at one value are clipped.
     np.testing.assert_allclose(row["descriptors"] / 510, found.descriptors_KD.clip(max=0.5),
                                atol=0.51 / 510)  # fmt: skip
-    np.testing.assert_allclose(
-        sketches.blocks[1], small_blocks(picture_of(image)), atol=0.51 / 127
-    )
+    np.testing.assert_allclose(sketches.blocks[1], small_blocks(picture_of(image)), atol=0.51 / 127)
 
 
 @pytest.mark.parametrize("size", [16, 40, 128, 300])

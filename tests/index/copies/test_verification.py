@@ -37,9 +37,7 @@ def neighbours_of(candidates: dict[str, list[str]]) -> Neighbours:
 
 
 def found() -> Neighbours:
-    return neighbours_of(
-        {"copy": ["0", "3", ""], "1": ["4", "", ""], "2": ["2", "blank", "5"]}
-    )
+    return neighbours_of({"copy": ["0", "3", ""], "1": ["4", "", ""], "2": ["2", "blank", "5"]})
 
 
 def examined(

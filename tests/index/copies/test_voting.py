@@ -48,11 +48,11 @@ def naive_votes(query: np.void, reference: np.void) -> int:
         back = [float(folded(query, one) @ folded(reference, other)) for one in ones]
         lost = 0.0 if max(alike) >= max(back) - 1e-6 else ONE_SIDED
         pairs.append((max(alike) - lost, int(k), other))
-    proposals = [proposal(query, reference, k, n) for _, k, n in sorted(pairs, reverse=True)[:PAIRS]]
+    proposals = [
+        proposal(query, reference, k, n) for _, k, n in sorted(pairs, reverse=True)[:PAIRS]
+    ]
     voters = [one for one in proposals if one is not None]
-    return max(
-        (sum(suits(one, other) for other in voters) for one in voters), default=0
-    )
+    return max((sum(suits(one, other) for other in voters) for one in voters), default=0)
 
 
 def folded(row: np.void, k: int) -> np.ndarray:
