@@ -1,5 +1,6 @@
 """Blocks of aligned images correlate as a loop over them says, where both images show them."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from index.copies.agreement import (
     NOTHING_SEEN,
     SMOOTH_BELOW,
+    STRAIGHT_BELOW,
     Agreement,
     agreement,
     at_sizes,
@@ -48,6 +50,15 @@ def naive(query: np.ndarray, reference: np.ndarray, side: int) -> dict[tuple[int
     return found
 
 
+def naive_detailed(plane: np.ndarray, window: tuple[slice, slice]) -> bool:
+    """Return whether a block is neither smooth nor a straight edge."""
+    gradients = np.stack([
+        cv2.Sobel(plane, cv2.CV_32F, *axes)[window].ravel() for axes in ((1, 0), (0, 1))
+    ]).astype(float)  # fmt: skip
+    weaker, stronger = np.linalg.eigvalsh(gradients @ gradients.T)
+    return bool(plane[window].std() >= SMOOTH_BELOW and weaker >= STRAIGHT_BELOW * stronger)
+
+
 def compared(query: np.ndarray, reference: np.ndarray, map_33: np.ndarray, **more) -> Agreement:
     one, other = (roots(image, SETTINGS.dimmest) for image in (query, reference))
     return agreement(one, other, map_33, LARGE, **more)
@@ -68,8 +79,12 @@ def test_blocks_equal_the_naive_reference(seed):
         left, top, right, bottom = (int(edge) for edge in np.rint(box * 128))
         assert (right - left, bottom - top) == (LARGE.block_px, LARGE.block_px)
         np.testing.assert_allclose(correlations, expected[top, left], atol=2e-4)
-        part = one[top:bottom, left:right].std(axis=(0, 1))
-        assert comparable[:, 0].tolist() == (part >= SMOOTH_BELOW).tolist()
+        window = np.s_[top:bottom, left:right]
+        detailed = [
+            [naive_detailed(picture[..., c], window) for c in range(picture.shape[2])]
+            for picture in (one, other)
+        ]
+        np.testing.assert_array_equal(comparable, np.logical_and.outer(*detailed))
 
 
 @pytest.mark.parametrize(("right", "down"), [(40, 0), (-24, 16), (8, -56)])
@@ -115,6 +130,20 @@ def test_blocks_under_a_common_pattern_are_left_out():
     without = compared(texture(0), texture(0), np.eye(3), pattern_SS=pattern)
     assert len(without.boxes_B4) < len(everything.boxes_B4)
     assert without.boxes_B4[:, 1].min() >= 40 / 128
+
+
+@pytest.mark.parametrize("degrees", [0, 20, 45, 90])
+def test_blocks_of_a_straight_edge_are_not_comparable_but_a_corner_is(degrees):
+    y, x = np.mgrid[:128, :128] - 63.5
+    angle = np.radians(degrees)
+    along, across = (x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle))
+    edge = np.where(across > 3, 200, 20).astype(np.uint8)[None]
+    corner = np.where((across > 3) & (along > 3), 200, 20).astype(np.uint8)[None]
+    assert not compared(edge, edge, np.eye(3)).comparable_BCE.any()
+    found = compared(corner, corner, np.eye(3))
+    middles = found.boxes_B4[found.comparable_BCE[:, 0, 0]].reshape(-1, 2, 2).mean(axis=1)
+    assert 1 <= len(middles) <= 9
+    assert np.abs(middles - 0.5).max() < 0.2
 
 
 @pytest.mark.parametrize("shift", [(0.9, 0.0), (0.0, -0.95), (3.0, 3.0)])

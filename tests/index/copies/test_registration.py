@@ -177,6 +177,40 @@ def test_a_constant_image_matches_nothing_not_even_itself(level):
     assert score(texture(5), blank) == BLANK
 
 
+@pytest.mark.parametrize("blur_px", [1.5, 3.0, 6.0])
+def test_two_different_smooth_nuclei_are_no_copies(blur_px):
+    """Their edges lie over one another after a rotation and a scaling, but this says nothing."""
+    nuclei = [nucleus(n, blur_px=blur_px) for n in range(10)]
+    for one, others in ((nuclei[0], nuclei[1:5]), (nuclei[5], nuclei[6:])):
+        assert max(found.score for found in register(one, others)) < OTHER
+
+
+def test_a_smooth_nucleus_with_noise_is_no_copy_of_another():
+    rng = np.random.default_rng(0)
+    noisy = [
+        np.clip(nucleus(n, blur_px=4) + rng.normal(0, 3, (1, 128, 128)), 0, 255).astype(np.uint8)
+        for n in range(5)
+    ]
+    assert max(found.score for found in register(noisy[0], noisy[1:])) < OTHER
+    assert score(rotated(noisy[0], 3), noisy[0]) > COPY  # the noise is the same
+
+
+def test_gradients_are_no_copies_of_one_another():
+    y, x = np.mgrid[:128, :128]
+    shades = [2 * x, 2 * y, x + y, 2.5 * np.hypot(x - 64, y - 64), 2 * np.hypot(x - 40, y - 74)]
+    images = [np.clip(shade, 0, 255).astype(np.uint8)[None] for shade in shades]
+    for n, one in enumerate(images):
+        others = register(one, [other for m, other in enumerate(images) if m != n])
+        assert max(found.score for found in others) < OTHER
+
+
+@pytest.mark.parametrize("corners", [(2, 2), (2, 1), (0, 3)])
+def test_scale_bars_on_blank_images_are_no_copies(corners):
+    blank = np.full((1, 128, 128), 10, np.uint8)
+    one, other = (with_scale_bar(blank, 0.2, corner) for corner in corners)
+    assert score(one, other) < OTHER
+
+
 def test_noise_of_a_camera_is_no_copy_of_other_noise():
     rng = np.random.default_rng(0)
     noises = [rng.normal(60, 5, (2, 128, 128)).astype(np.uint8) for _ in range(6)]
