@@ -27,6 +27,8 @@ LEAST_BLOCKS_A_SIDE = 4
 LEAST_BLOCK_PX = 6
 SEEN = 0.95  # share of a block that both images must show
 SMOOTH_BELOW = 0.02  # standard deviation of band-passed square roots
+# The least power of a block's gradients across their main direction, as a share of that along it.
+STRAIGHT_BELOW = 0.05
 AT_ONCE = 4  # channels that OpenCV warps in one call
 STEPS, ENOUGH = 20, 1e-3  # of the refinement
 MOST_CHANGE = 2.0  # of areas by the refinement
@@ -40,7 +42,7 @@ class Agreement:
     Attributes:
         correlations_BCE: The correlation of each block, for each channel of the query with each of
             the reference.
-        comparable_BCE: Whether neither block is smooth.
+        comparable_BCE: Whether neither block is smooth, nor shows nothing but a straight edge.
         boxes_B4: The blocks, as left, top, right and bottom, with sides of 1.
         of_reference: Whether the boxes lie in the reference; otherwise they lie in the query.
     """
@@ -126,7 +128,11 @@ def agreement(
     least = SMOOTH_BELOW * side
     lengths = np.maximum(a_BC, least)[:, :, None] * np.maximum(b_BE, least)[:, None, :]
     correlations = (a_BCP @ b_BEP.transpose(0, 2, 1)) / lengths
-    comparable = (a_BC >= least)[:, :, None] & (b_BE >= least)[:, None, :]
+    detailed_BC, detailed_BE = (
+        (length >= least) & _varied(banded, side)[shown_B]
+        for length, banded in ((a_BC, one), (b_BE, other))
+    )
+    comparable = detailed_BC[:, :, None] & detailed_BE[:, None, :]
     if swapped:
         correlations, comparable = (x.transpose(0, 2, 1) for x in (correlations, comparable))
     return Agreement(
@@ -230,6 +236,24 @@ def _blurred(picture: FloatArray, deviation_px: float) -> FloatArray:
         return picture
     blurred = cv2.GaussianBlur(picture, (0, 0), deviation_px)
     return np.asarray(blurred, np.float32).reshape(picture.shape)
+
+
+def _varied(banded: FloatArray, side: int) -> NDArray[np.bool_]:
+    """Return whether each block of a picture (H x W x C) varies along both axes, B x C.
+
+    A straight edge looks the same all along, so edges of different images agree once they lie over
+    one another, as those of two smooth nuclei do. The eigenvalues of the structure tensor tell them
+    from other details (Harris & Stephens 1988).
+    """
+    across, down = (
+        cv2.Sobel(banded, cv2.CV_32F, *axes).reshape(banded.shape) for axes in ((1, 0), (0, 1))
+    )
+    xx_BC, yy_BC, xy_BC = (
+        _blocks(product, side).sum(axis=2)
+        for product in (across * across, down * down, across * down)
+    )
+    both, apart = xx_BC + yy_BC, np.sqrt((xx_BC - yy_BC) ** 2 + 4 * xy_BC**2)
+    return np.asarray(both - apart >= STRAIGHT_BELOW * (both + apart), bool)
 
 
 def _block_side(height: int, width: int, look: Look) -> int:

@@ -29,8 +29,8 @@ ASSUMED_PAIRS = 10
 # Pairs that agree more than any of so many non-matches should may be copies that nobody declared;
 # the law is fitted to the others.
 SUSPECTED_BEYOND = 0.5  # powers of ten
-SURELY_ORDINARY = 0.95  # share of the pairs that the first fit uses
-MOST_FITS = 10
+SURELY_ORDINARY = 0.7  # share of the pairs that the first fit uses
+MOST_FITS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,15 +156,18 @@ def _measured(pairs: Sequence[NDArray[np.float32]], assumed: Level) -> Level:
     """Return the most likely level on a grid, without the pairs that do not fit it."""
     if not pairs:
         return assumed
-    comparable = np.array([len(pair) for pair in pairs])
-    agreeing = np.array([int((pair >= assumed.agrees_from).sum()) for pair in pairs])
+    every_P2 = np.array([(int((pair >= assumed.agrees_from).sum()), len(pair)) for pair in pairs])
+    shares_P = every_P2[:, 0] / np.maximum(every_P2[:, 1], 10)
+    # Many pairs have equal counts, which are judged once.
+    counts_N2, times_N = np.unique(every_P2, axis=0, return_counts=True)
+    agreeing, comparable = counts_N2.T
     likelihood_SDN = _on_grid(agreeing, comparable)
-    prior_SD = ASSUMED_PAIRS * _assumed_likelihood(int(np.median(comparable)), assumed)
-    shares = agreeing / np.maximum(comparable, 10)
-    kept = shares <= np.quantile(shares, SURELY_ORDINARY)
+    prior_SD = ASSUMED_PAIRS * _assumed_likelihood(int(np.median(every_P2[:, 1])), assumed)
+    ordinary = float(np.quantile(shares_P, SURELY_ORDINARY))
+    kept = agreeing / np.maximum(comparable, 10) <= ordinary
     suspected = np.log10(len(pairs)) + SUSPECTED_BEYOND
     for _ in range(MOST_FITS):
-        total_SD = likelihood_SDN[..., kept].sum(axis=2) + prior_SD
+        total_SD = likelihood_SDN[..., kept] @ times_N[kept] + prior_SD
         row, column = np.unravel_index(total_SD.argmax(), total_SD.shape)
         level = replace(assumed, share=float(SHARES[row]), dependence=float(DEPENDENCES[column]))
         fits = np.array(

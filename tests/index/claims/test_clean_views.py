@@ -1,15 +1,16 @@
 import pandas as pd
 
-from atlas.dataset.artifacts import MATCH_COLUMNS, Matches
+from atlas.dataset.artifacts import ALIGNMENT_COLUMNS, MATCH_COLUMNS, Matches
 from index.claims.duplicates import claimed_groups, clean_views
 
 SPLITS = {"a": "train", "b": "train", "c": "train", "x": "external", "q": "test", "r": "test",
           "s": "test"}  # fmt: skip
+ALIGNED = (None,) * len(ALIGNMENT_COLUMNS)
 
 
 def matches_of(*pairs: tuple[str, str, str]) -> Matches:
     rows = [
-        (query, SPLITS[query], match, SPLITS[match], 0.9, 0.95, relation, 0.9)
+        (query, SPLITS[query], match, SPLITS[match], 0.9, 9.5, relation, 0.9, *ALIGNED)
         for query, match, relation in pairs
     ]
     return Matches(table=pd.DataFrame(rows, columns=list(MATCH_COLUMNS)))

@@ -3,22 +3,24 @@
 from collections.abc import Sequence
 
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.dataset.artifacts import MATCH_COLUMNS, Matches
+from atlas.dataset.artifacts import ALIGNMENT_COLUMNS, MATCH_COLUMNS, Matches
 from index.claims.duplicates import copies_of_train, find_duplicates, group_table, linked, tied
 
 IDS = ("t1", "t2", "t3", "e1", "e2", "e3", "e4")
 SPLITS = {i: "train" if i[0] == "t" else "external" for i in IDS}
 LABELS = dict.fromkeys(IDS, (1,)) | {"t1": (0, 2), "e1": (2, 0), "e2": (3,)}
+ALIGNED = (None,) * len(ALIGNMENT_COLUMNS)
 
 
 def matches_of(*pairs: tuple[str, str, float]) -> Matches:
-    """query, match and registration score; from 0.8 on it is a claim."""
+    """query, match and registration score; from 8 on it is a claim."""
     rows = [
         (query, SPLITS[query], match, SPLITS[match], 0.9, registration_score,
-         "same_image" if registration_score >= 0.8 else "", registration_score - 0.01)
+         "same_image" if registration_score >= 8 else "", registration_score / 10 - 0.01, *ALIGNED)
         for query, match, registration_score in pairs
     ]  # fmt: skip
     return Matches(table=pd.DataFrame(rows, columns=list(MATCH_COLUMNS)))
@@ -29,41 +31,41 @@ def duplicates_of(*pairs: tuple[str, str, float]) -> pd.DataFrame:
 
 
 def test_the_first_image_of_a_component_is_the_original() -> None:
-    found = duplicates_of(("e1", "t1", 0.9), ("t1", "e1", 0.95), ("t2", "e2", 0.85))
+    found = duplicates_of(("e1", "t1", 9.0), ("t1", "e1", 9.5), ("t2", "e2", 8.5))
     assert found.to_dict("records") == [
         {"id": "e1", "split": "external", "duplicate_of": "t1", "similarity": 0.9,
-         "registration_score": 0.95, "confidence": 0.94, "same_labels": "yes"},
+         "registration_score": 9.5, "confidence": pytest.approx(0.94), "same_labels": "yes"},
         {"id": "e2", "split": "external", "duplicate_of": "t2", "similarity": 0.9,
-         "registration_score": 0.85, "confidence": 0.84, "same_labels": "no"},
+         "registration_score": 8.5, "confidence": pytest.approx(0.84), "same_labels": "no"},
     ]  # fmt: skip
 
 
 def test_what_is_examined_but_not_claimed_ties_nothing() -> None:
-    assert duplicates_of(("e1", "t1", 0.79)).empty
+    assert duplicates_of(("e1", "t1", 7.9)).empty
 
 
 def test_a_copy_of_a_copy_names_what_it_was_matched_with() -> None:
-    found = duplicates_of(("e3", "e4", 0.9), ("e4", "t3", 0.9)).set_index("id")
+    found = duplicates_of(("e3", "e4", 9.0), ("e4", "t3", 9.0)).set_index("id")
     assert found["duplicate_of"].to_dict() == {"e4": "t3", "e3": "e4"}
 
 
 def test_one_false_claim_does_not_chain_two_fields_together() -> None:
     """t1, e1, e2 are one field, t2, e3, e4 another; of five pairs between them one is claimed."""
-    fields = [("t1", "e1", 0.97), ("t1", "e2", 0.96), ("e1", "e2", 0.95),
-              ("t2", "e3", 0.97), ("t2", "e4", 0.96), ("e3", "e4", 0.95)]  # fmt: skip
-    across = [("e2", "e3", 0.81), ("t1", "t2", 0.3), ("e1", "e3", 0.2), ("e2", "e4", 0.2),
-              ("e2", "t2", 0.1)]  # fmt: skip
+    fields = [("t1", "e1", 9.7), ("t1", "e2", 9.6), ("e1", "e2", 9.5),
+              ("t2", "e3", 9.7), ("t2", "e4", 9.6), ("e3", "e4", 9.5)]  # fmt: skip
+    across = [("e2", "e3", 8.1), ("t1", "t2", 3.0), ("e1", "e3", 2.0), ("e2", "e4", 2.0),
+              ("e2", "t2", 1.0)]  # fmt: skip
     found = linked(matches_of(*fields, *across))
     assert tied(IDS, found) == {
         "t1": "t1", "t2": "t2", "e1": "t1", "e2": "t1", "e3": "t2", "e4": "t2",
     }  # fmt: skip
-    alone = linked(matches_of(*fields, ("e2", "e3", 0.81)))  # nothing speaks against it
+    alone = linked(matches_of(*fields, ("e2", "e3", 8.1)))  # nothing speaks against it
     assert set(tied(IDS, alone).values()) == {"t1"}
 
 
 def test_only_external_images_tied_to_train_are_copies_of_train() -> None:
     found = duplicates_of(
-        ("t1", "t2", 0.9), ("e1", "t1", 0.9), ("e2", "e1", 0.9), ("e3", "e4", 0.9)
+        ("t1", "t2", 9.0), ("e1", "t1", 9.0), ("e2", "e1", 9.0), ("e3", "e4", 9.0)
     )
     assert copies_of_train(found, IDS, SPLITS) == {"e1", "e2"}
 
@@ -89,7 +91,7 @@ def naive_components(ids: Sequence[str], pairs: list[tuple[str, str]]) -> dict[s
 def test_components_are_those_of_the_naive_twin(pairs: list[tuple[str, str]]) -> None:
     expected = naive_components(IDS, pairs)
     assert tied(IDS, pairs) == expected
-    found = duplicates_of(*((a, b, 0.9) for a, b in pairs if a != b))
+    found = duplicates_of(*((a, b, 9.0) for a, b in pairs if a != b))
     assert list(found["id"]) == [i for i in IDS if i in expected and expected[i] != i]
     assert all(
         expected[i] == expected[j] for i, j in zip(found["id"], found["duplicate_of"], strict=True)

@@ -2,17 +2,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atlas.dataset.artifacts import Neighbours
+from atlas.dataset.artifacts import ALIGNMENT_COLUMNS, Neighbours
 from index.claims.leaks import find_leaks, find_matches
-from index.copies.calibration import SameImageCalibration, SiblingCalibration, no_siblings
+from index.copies.calibration import (
+    FalseClaims,
+    SameImageCalibration,
+    SiblingCalibration,
+    no_siblings,
+)
 from index.copies.guarantee import Trials, measure_guarantee
+from index.copies.verification import FIRST_CHANNEL, Registrations
 
 GUARANTEE = measure_guarantee(
     Trials(known_K=np.full(100, 0.9), unknown_U=np.full(100, 0.1)),
     wanted_threshold=0.8, precision=0.5, share=0.5, seed=0,
 )  # fmt: skip
 SAME = SameImageCalibration(
-    threshold=0.8, centre_z=0.3, spread_z=0.1, planted=tuple(np.linspace(0.85, 0.99, 50)),
+    threshold=5.0, false_claims=FalseClaims(candidates=20, start=2.0, rate=0.08, decay=0.5),
+    planted=tuple(np.linspace(8, 40, 50)),
     natural_count=100, suspected=0, copy_share=0.026, guarantee=GUARANTEE, note="",
 )  # fmt: skip
 SIBLING = SiblingCalibration(
@@ -39,9 +46,12 @@ def claims(
         reference_ids_NK=np.array([[c[0] for c in candidates], [""] * count], dtype=object),
         similarity_NK=np.array([[c[1] for c in candidates], [-np.inf] * count], np.float32),
     )
-    registration_score = np.array([[c[2] for c in candidates], [-1.0] * count], np.float32)
+    numbers = np.zeros((2, count, FIRST_CHANNEL + 1), np.float32)
+    numbers[..., 0] = [[c[2] for c in candidates], [-1.0] * count]
+    numbers[..., 1:3] = 30, 40  # agreeing and comparable blocks
+    numbers[..., 4:FIRST_CHANNEL] = [0, -1, 1, 1, 0, 0, 0, 0, 1]  # a quarter rotation
     matches = find_matches(
-        neighbours, registration_score, SAME, sibling,
+        neighbours, Registrations(numbers_NKF=numbers), SAME, sibling,
         equal_NK=np.isin(neighbours.reference_ids_NK.astype(str), equal),
         splits=SPLITS, identities=IDENTITIES,
     )  # fmt: skip
@@ -50,20 +60,27 @@ def claims(
 
 
 def test_a_copy_goes_before_a_more_similar_sibling():
-    matches, leaks = claims([("b", 0.99, 0.2), ("a", 0.7, 0.93)])
+    matches, leaks = claims([("b", 0.99, 0.2), ("a", 0.7, 9.26)])
     assert len(matches.table) == 2  # every examined pair, none for the query without candidates
     row = leaks.iloc[0]
     assert (row["Id"], row["match_id"], row["relation"]) == ("q", "a", "same_image")
     assert (row["labels"], row["decision"]) == ("1", "transfer")
-    assert row["reason"].startswith(
-        "The image is a copy of a: registration score 0.930, confidence"
-    )
+    assert row["reason"].startswith("The image is a copy of a: registration score 9.3, confidence")
     assert row["reason"].endswith("The labels of the match are 1.")
     assert len(leaks) == 1
 
 
+def test_matches_say_how_the_query_was_made():
+    matches, _ = claims([("a", 0.7, 9.3), ("b", 0.6, 0.0)])
+    copy, other = (row for _, row in matches.table.iterrows())
+    assert (copy["agreeing_blocks"], copy["comparable_blocks"]) == (30, 40)
+    assert (copy["rotation_degrees"], copy["mirrored"], copy["scale"]) == (90.0, "no", 1.0)
+    assert (copy["negative"], copy["channel_order"]) == ("no", "0")
+    assert other[list(ALIGNMENT_COLUMNS[2:])].isna().all()
+
+
 def test_a_claim_whose_precision_is_not_proven_abstains_and_says_so():
-    candidates = [("a", 0.7, 0.93)]
+    candidates = [("a", 0.7, 9.3)]
     row = claims(candidates, unproven=("same_image",))[1].iloc[0]
     assert (row["relation"], row["labels"], row["decision"]) == ("same_image", "1", "abstain")
     assert "not guaranteed" in row["reason"]
@@ -72,14 +89,14 @@ def test_a_claim_whose_precision_is_not_proven_abstains_and_says_so():
 
 def test_equal_pixels_are_a_certain_copy_and_always_transfer():
     # The score lies below the threshold, and the precision of copies is not guaranteed.
-    _, leaks = claims([("a", 0.9, 0.6)], unproven=("same_image",), equal=("a",))
+    _, leaks = claims([("a", 0.9, 2.6)], unproven=("same_image",), equal=("a",))
     row = leaks.iloc[0]
     assert (row["relation"], row["decision"], row["confidence"]) == ("same_image", "transfer", 1.0)
     assert "is a copy of a: the pixels are equal." in row["reason"]
 
 
 def test_only_equal_images_vote_against_an_equal_image():
-    candidates = [("d", 0.99, 0.95), ("e", 0.98, 0.95), ("a", 0.9, 0.9), ("b", 0.9, 0.9)]
+    candidates = [("d", 0.99, 9.5), ("e", 0.98, 9.5), ("a", 0.9, 9.0), ("b", 0.9, 9.0)]
     _, leaks = claims(candidates, equal=("a",))
     assert leaks.iloc[0][["match_id", "labels", "decision"]].tolist() == ["a", "1", "transfer"]
     _, leaks = claims(candidates, equal=("a", "b"))
@@ -101,7 +118,7 @@ def test_siblings_carry_no_score_and_need_an_identity():
 
 
 def test_contradicting_copies_abstain_and_say_so():
-    _, leaks = claims([("a", 0.9, 0.95), ("b", 0.9, 0.94)])
+    _, leaks = claims([("a", 0.9, 9.5), ("b", 0.9, 9.4)])
     row = leaks.iloc[0]
     assert row["decision"] == "abstain"
     assert "disagree" in row["reason"]
@@ -109,18 +126,18 @@ def test_contradicting_copies_abstain_and_say_so():
 
 
 def test_a_majority_of_agreeing_matches_transfers():
-    _, leaks = claims([("a", 0.9, 0.95), ("b", 0.9, 0.94), ("c", 0.8, 0.93)])
+    _, leaks = claims([("a", 0.9, 9.5), ("b", 0.9, 9.4), ("c", 0.8, 9.3)])
     assert leaks.iloc[0]["decision"] == "transfer"
     assert leaks.iloc[0]["labels"] == "1"
 
 
 def test_equal_claims_are_ordered_by_id():
-    _, leaks = claims([("c", 0.9, 0.95), ("a", 0.9, 0.95)])
+    _, leaks = claims([("c", 0.9, 9.5), ("a", 0.9, 9.5)])
     assert leaks.iloc[0]["match_id"] == "a"
 
 
 def test_nothing_is_claimed_below_the_thresholds_or_of_a_blank_query():
-    _, leaks = claims([("a", 0.99, 0.79), ("b", 0.59, 0.1)])
+    _, leaks = claims([("a", 0.99, 4.9), ("b", 0.59, 0.1)])
     assert leaks.empty
     _, leaks = claims([("d", 0.99, -1.0)])
     assert leaks.empty

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.dataset.artifacts import Neighbours
+from index.copies.images import Images
 from index.copies.trials import (
     edit_of,
     one_of_each,
@@ -12,7 +13,6 @@ from index.copies.trials import (
     source_of,
     sources_only,
 )
-from index.copies.images import Images
 
 
 def read(ids):
