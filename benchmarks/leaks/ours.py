@@ -16,6 +16,7 @@ from atlas.workflows.leaks.calibration import load_calibration
 from benchmarks.leaks.claims import COLUMNS, DECIMALS, OURS, About, save_claims
 from index.copies.registration import register
 from index.index_folder import load_index
+from index.settings import RegistrationSettings
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -67,12 +68,12 @@ def _report_siblings(matches: pd.DataFrame, data: Path, run: Path) -> None:
     threshold.
     """
     unknown = matches[matches["registration_score"].isna()]
-    index, known = load_index(run / "index"), load_calibration(run / "leaks")
+    index, law = load_index(run / "index"), load_calibration(run / "leaks").law
     store = fill_store(read_manifest(data), run / "store", size_px=index.image_size_px)
     for query_id, pairs in unknown.groupby("query_id"):
         (query,) = store.read([str(query_id)])
         references = list(store.read(pairs["match_id"].tolist()))
-        found = register(query, references, known.registration, known.law)
+        found = register(query, references, RegistrationSettings(), law)
         matches.loc[pairs.index, "registration_score"] = [one.score for one in found]
 
 
