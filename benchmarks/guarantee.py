@@ -27,8 +27,9 @@ from atlas.dataset.metrics import exact_interval
 from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
 from index.copies.calibration import calibrate_same_image
-from index.copies.trials import plant_copies, source_of
 from index.copies.images import Images
+from index.copies.registration import BLANK
+from index.copies.trials import plant_copies, source_of
 from index.settings import LeakSettings, RegistrationSettings
 
 COPY_SHARE = 0.05
@@ -42,13 +43,15 @@ class Pool:
     Attributes:
         best: The registration score of each query's best candidate.
         right: Whether that candidate is its source.
+        candidates: The number of candidates of a query.
     """
 
     best: NDArray[np.float64]
     right: NDArray[np.bool_]
+    candidates: int
 
     def some(self, places: NDArray[np.int64]) -> "Pool":
-        return Pool(best=self.best[places], right=self.right[places])
+        return replace(self, best=self.best[places], right=self.right[places])
 
 
 def main(
@@ -88,11 +91,15 @@ def pools(data: Path, index_folder: Path, copies: int, settings: LeakSettings) -
 
 def _measured(search: LeakSearch, ids: Sequence[str], images: Images, sources: list[str]) -> Pool:
     found = search.candidates(search.embedded(ids, images), images)
-    scores_NK = search.registration_score(found, images).astype(float)
+    scores_NK = search.registrations(found, images).scores_NK.astype(float)
     best = scores_NK.argmax(axis=1)
     rows = np.arange(len(ids))
     matched = found.reference_ids_NK[rows, best]
-    return Pool(best=scores_NK[rows, best], right=matched == np.array(sources, object))
+    return Pool(
+        best=scores_NK[rows, best],
+        right=matched == np.array(sources, object),
+        candidates=scores_NK.shape[1],
+    )
 
 
 def redraw(others: Pool, planted: Pool, asked: float, seed: int) -> dict[str, object]:
@@ -103,9 +110,12 @@ def redraw(others: Pool, planted: Pool, asked: float, seed: int) -> dict[str, ob
     lot = rng.permutation(len(planted.best))
     copies, plants = planted.some(lot[:count]), planted.some(lot[count:])
     settings = replace(LeakSettings(), copy_precision=asked, copy_share=COPY_SHARE, seed=seed)
-    registration_score = np.where(plants.right, plants.best, -1.0)
-    found = calibrate_same_image(registration_score, others.best[trials], settings)
-    every = Pool(
+    found = calibrate_same_image(
+        np.where(plants.right, plants.best, BLANK), others.best[trials], settings,
+        candidates=others.candidates,
+    )  # fmt: skip
+    every = replace(
+        others,
         best=np.concatenate([copies.best, others.best[scored]]),
         right=np.concatenate([copies.right, np.zeros(len(scored), bool)]),
     )

@@ -14,6 +14,7 @@ Run: python benchmarks/vectors.py --count 1000000 --dimension 256 --out crops.np
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import timm
 import torch
@@ -27,7 +28,6 @@ from atlas.synthetic.cells import draw_field
 from atlas.synthetic.drawn_plan import plan_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.training.backbones import build_backbone, widen_stem
-from index.copies.template_matching import sums_from_corner
 
 FIELD_PX = 256
 STAGES = (2, 3, 4)  # of the backbone: 1/8, 1/16 and 1/32 of the side
@@ -79,14 +79,14 @@ def crop_features(count: int, fields: int, seed: int) -> Iterator[NDArray[np.flo
 def over_crops(
     map_CHW: NDArray[np.float32], corners_N2: NDArray[np.float64], sides_N: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Mean and deviation of each feature over each crop, by tables of sums: N x 2 C."""
+    """Return the mean and deviation of each feature over each crop, by tables of sums, N x 2 C."""
     side = map_CHW.shape[1]
     start = np.floor(corners_N2 * side).astype(int)
     end = np.maximum(np.ceil((corners_N2 + sides_N[:, None]) * side).astype(int), start + 1)
     area = np.prod(end - start, axis=1)
 
     def mean_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        sums = sums_from_corner(values)
+        sums = np.stack([cv2.integral(plane) for plane in values])
         (top, left), (bottom, right) = start.T, end.T
         total = sums[:, bottom, right] - sums[:, top, right] - sums[:, bottom, left]
         return np.asarray((total + sums[:, top, left]) / area).T

@@ -1,7 +1,10 @@
-"""How many candidate pairs per second are compared by their pixels, on one core and on all.
+"""How many candidate pairs per second are compared, on one core and on all.
 
-Pairs are labelled images with random other images, because most candidates are not copies. The
-stored images are read and compared in all 8 flips and rotations, as `find-leaks` does it.
+Pairs are labelled images with random other images, because most candidates are not copies.
+`proposing` is the first step of every pair: its sketches propose alignments. `examining` is all
+that `find-leaks` does with candidates, from the stored images on: sketches, alignments, and the
+pixels of the pairs that can be aligned. Beside the rates are the operations per pair that can be
+counted, as a share of what a float32 matrix product reaches on the same core.
 
 atlas draw-atlas --out D --identities 200 --size-px 128 --copies 0
 python -m benchmarks.verification_speed --data D --size-px 128 --out R
@@ -9,20 +12,73 @@ python -m benchmarks.verification_speed --data D --size-px 128 --out R
 
 import os
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tyro
+from numpy.typing import NDArray
 
 from atlas.dataset.artifacts import Neighbours
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
-from benchmarks.side_by_side import ROUNDS, compare, own_process, rate_of, save
-from index.copies.images import Images, examine
-from index.settings import LeakSettings, RegistrationSettings
+from benchmarks.side_by_side import (
+    ROUNDS,
+    Comparison,
+    about_machine,
+    compare,
+    markdown,
+    measurements,
+    own_process,
+    plot,
+    rate_of,
+    save_report,
+)
+from index.copies.false_alarms import ASSUMED_LAW
+from index.copies.images import Images
+from index.copies.keypoints import KEYPOINTS, ORDERS_GD, VALUES
+from index.copies.sketches import BLOCKS, SMALL_BLOCK_PX, Sketches, sketch
+from index.copies.verification import examine
+from index.copies.voting import PAIRS, Alignment, propose
+from index.settings import LeakSettings, Look, RegistrationSettings
 
 CANDIDATES = LeakSettings().neighbours + LeakSettings().hash_candidates
+FLIPS_AND_ROTATIONS = 8
+# OpenCV's Gaussian of a float picture reaches to four standard deviations.
+DEVIATIONS = 4
+WARPED = 7  # operations of a bilinear sample
+PRODUCT_SIDE, PRODUCTS = 1024, 10
+PACKAGES = ("opencv-python-headless", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """What a pair costs.
+
+    Attributes:
+        channels: The number of channels.
+        aligned: The share of the pairs that can be aligned.
+        alignments: The number of alignments of a pair, on average.
+        peak: Float32 operations per second of one core in a matrix product.
+    """
+
+    channels: int
+    aligned: float
+    alignments: float
+    peak: float
+
+    @property
+    def proposing(self) -> float:
+        """Operations of the alignments of a pair."""
+        return operations_of_proposing()
+
+    @property
+    def comparing(self) -> float:
+        """Operations of comparing pixels, for a pair on average; refinement is not counted."""
+        looks = RegistrationSettings().looks
+        return self.alignments * sum(operations_of_look(look, self.channels) for look in looks)
 
 
 def main(
@@ -35,24 +91,82 @@ def main(
 ) -> None:
     """Measure pairs per second; the store is filled below `out` beforehand."""
     cores = os.cpu_count() or 1
-    with own_process(cores=1) as on_one, own_process(cores=cores) as on_all:
+    asked = (data, out, pairs, size_px, seed)
+    with own_process(cores=1) as on_one, own_process() as on_all:
         ways = {
-            name: partial(ask, pair_rate, data, out, pairs, size_px, seed)
-            for name, ask in (("one core", on_one), (f"{cores} cores", on_all))
+            "proposing, one core": partial(on_one, proposing_rate, *asked),
+            "examining, one core": partial(on_one, examining_rate, *asked),
+            f"examining, {cores} cores": partial(on_all, examining_rate, *asked),
         }
-        title = f"Comparing pixels of {size_px} px, {pairs} pairs"
+        title = f"Comparing images of {size_px} px, {pairs} pairs"
         made = compare(title, ways, unit="pairs/s", rounds=rounds)
-    save(out, "verification_speed", [made], packages=["opencv-python-headless", "numpy"])
+        limit = on_one(limit_of, *asked)
+    about = f"{about_machine(PACKAGES)} Medians, and least and most, of rounds in alternation."
+    parts = [about, markdown(made), limit_in_words(limit, made)]
+    save_report(out, "verification_speed", measurements([made]), parts, plot([made]))
 
 
-def pair_rate(data: Path, out: Path, pairs: int, size_px: int, seed: int) -> float:
+def proposing_rate(data: Path, out: Path, pairs: int, size_px: int, seed: int) -> float:
+    """Return the pairs per second of alignments, without making the sketches."""
+    drawn, images = drawn_pairs(data, out, pairs, size_px, seed)
+    sketched = Sketched.of(drawn, images)
+    return rate_of(drawn.reference_ids_NK.size, lambda: sketched.proposed())
+
+
+def examining_rate(data: Path, out: Path, pairs: int, size_px: int, seed: int) -> float:
+    """Return the pairs per second of the whole comparison, sketches included."""
+    drawn, images = drawn_pairs(data, out, pairs, size_px, seed)
+    (first,) = images.read(drawn.query_ids[:1])
+    with tempfile.TemporaryDirectory() as folder:
+        work = partial(
+            examine, drawn, images, images, RegistrationSettings(), ASSUMED_LAW,
+            channels=len(first), folder=Path(folder),
+        )  # fmt: skip
+        return rate_of(drawn.reference_ids_NK.size, work)
+
+
+def limit_of(data: Path, out: Path, pairs: int, size_px: int, seed: int) -> Limit:
+    """Return what a pair costs on average, and what this core can do."""
+    drawn, images = drawn_pairs(data, out, pairs, size_px, seed)
+    (first,) = images.read(drawn.query_ids[:1])
+    counts = [len(some) for row in Sketched.of(drawn, images).proposed() for some in row]
+    return Limit(
+        channels=len(first),
+        aligned=float(np.mean(np.array(counts) > 0)),
+        alignments=float(np.mean(counts)),
+        peak=product_rate(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sketched:
+    """The sketches of pairs: each query with its candidates."""
+
+    queries: tuple[Sketches, ...]
+    references: tuple[Sketches, ...]
+
+    @staticmethod
+    def of(drawn: Neighbours, images: Images) -> "Sketched":
+        ids = sorted({*drawn.query_ids, *drawn.reference_ids_NK.ravel()})
+        rows = Sketches(bytes_NB=np.stack(images.made_of(ids, sketch, name="sketching")))
+        place = {image_id: n for n, image_id in enumerate(ids)}
+        return Sketched(
+            queries=tuple(rows.only([place[i]]) for i in drawn.query_ids),
+            references=tuple(rows.only([place[i] for i in row]) for row in drawn.reference_ids_NK),
+        )
+
+    def proposed(self) -> Sequence[list[list[Alignment]]]:
+        return [propose(*pair) for pair in zip(self.queries, self.references, strict=True)]
+
+
+def drawn_pairs(
+    data: Path, out: Path, pairs: int, size_px: int, seed: int
+) -> tuple[Neighbours, Images]:
+    """Return random pairs of the labelled images of an atlas, and its images."""
     manifest = read_manifest(data).labelled
     store = fill_store(manifest, out / "store", size_px=size_px)
     images = Images(what="pairs", read=store.read, keys=store.keys)
-    drawn = random_pairs(manifest.ids, pairs, seed)
-    with tempfile.TemporaryDirectory() as folder:
-        work = partial(examine, drawn, images, images, RegistrationSettings(), folder=Path(folder))
-        return rate_of(drawn.reference_ids_NK.size, work)
+    return random_pairs(manifest.ids, pairs, seed), images
 
 
 def random_pairs(ids: tuple[str, ...], pairs: int, seed: int) -> Neighbours:
@@ -67,6 +181,61 @@ def random_pairs(ids: tuple[str, ...], pairs: int, seed: int) -> Neighbours:
         reference_ids_NK=np.array(ids, dtype=object)[places_NK],
         similarity_NK=np.zeros(places_NK.shape, np.float32),
     )
+
+
+def operations_of_proposing() -> float:
+    """Return the operations of the matrix products that propose the alignments of a pair."""
+    keypoints = KEYPOINTS**2 * VALUES
+    voting = len(ORDERS_GD) * PAIRS * VALUES
+    blocks = FLIPS_AND_ROTATIONS * BLOCKS * SMALL_BLOCK_PX**2
+    return 2.0 * (keypoints + voting + blocks)
+
+
+def operations_of_look(look: Look, channels: int) -> float:
+    """Return the operations of comparing an aligned pair at one size.
+
+    One picture is warped, both are band-passed by two separable Gaussians, and the blocks of all
+    channels are multiplied with one another.
+    """
+    taps = [1 + 2 * round(DEVIATIONS * deviation) for deviation in (look.fine_px, look.coarse_px)]
+    filters = 2 * sum(2 * 2 * count for count in taps)
+    return float(look.size_px**2 * channels * (WARPED + filters + 2 * channels))
+
+
+def product_rate() -> float:
+    """Return the float32 operations per second of a matrix product."""
+    one: NDArray[np.float32] = np.ones((PRODUCT_SIDE, PRODUCT_SIDE), np.float32)
+    np.matmul(one, one)  # starts the threads
+
+    def products() -> None:
+        for _ in range(PRODUCTS):
+            np.matmul(one, one)
+
+    return rate_of(2.0 * PRODUCTS * PRODUCT_SIDE**3, products)
+
+
+def limit_in_words(limit: Limit, made: Comparison) -> str:
+    """Return a table of the operations of a pair on one core, beside the peak of the core."""
+    proposing, examining = (float(np.median(rates_R)) for rates_R in made.rates_WR[:2])
+    both = limit.proposing + limit.comparing
+    lines = [
+        "## Operations on one core\n",
+        f"{limit.aligned:.1%} of the pairs can be aligned, with {limit.alignments:.3f} alignments "
+        f"for a pair on average. A matrix product reaches {limit.peak / 1e9:,.0f} GFLOP/s.\n",
+        "| step | million operations per pair | GFLOP/s | share of the peak | "
+        "pairs/s at the peak |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for step, operations, rate in (
+        ("proposing", limit.proposing, proposing),
+        ("examining", both, examining),
+    ):
+        reached = operations * rate
+        lines.append(
+            f"| {step} | {operations / 1e6:.1f} | {reached / 1e9:.1f} | "
+            f"{reached / limit.peak:.0%} | {limit.peak / operations:,.0f} |"
+        )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from atlas.core.errors import Stage
-from atlas.core.result_files import read_json
 from atlas.dataset.artifacts import load_matches, load_table
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
+from atlas.workflows.leaks.calibration import load_calibration
 from benchmarks.leaks.claims import COLUMNS, DECIMALS, OURS, About, save_claims
-from index.copies.registration import band_passed, prepare, register
+from index.copies.registration import register
 from index.index_folder import load_index
 from index.settings import RegistrationSettings
 
@@ -31,9 +31,7 @@ def run_ours(data: Path, run: Path, claims: Path) -> None:
     _script("find_leaks", "--index", run / "index", "--data", data, "--out", run / "leaks",
             "--accept-unproven-copies", "--accept-unproven-siblings")  # fmt: skip
     seconds = time.perf_counter() - start
-    threshold = float(
-        read_json(run / "leaks" / "calibration.json", stage=Stage.LEAKS)["same_image"]["threshold"]
-    )
+    threshold = load_calibration(run / "leaks").same_image.calibration.threshold
     # Tables have six rounded decimals, so the threshold must not exceed a score that reached it.
     claims_from = np.floor(threshold * 10**DECIMALS) / 10**DECIMALS
     about = About(method=OURS, claims_from=claims_from, seconds=seconds if fresh else None)
@@ -48,11 +46,12 @@ def claims_of(data: Path, run: Path) -> pd.DataFrame:
     """Return each test image's best match in the gallery and among test images.
 
     The result also has the pairs of labelled images that reach the threshold. The best match is the
-    one with the highest registration score.
+    one with the highest registration score. Pairs in which nothing agrees have no rank, so they are
+    no matches.
     """
     matches = load_matches(run / "leaks" / "matches.csv", stage=Stage.LEAKS).table
     _report_siblings(matches, data, run)
-    examined = matches[matches["registration_score"] > -1].rename(
+    examined = matches[matches["registration_score"] > 0].rename(
         columns={"registration_score": "score"}
     )
     among = examined.assign(test=examined["match_split"] == "test").groupby(["query_id", "test"])
@@ -68,16 +67,14 @@ def _report_siblings(matches: pd.DataFrame, data: Path, run: Path) -> None:
     matches.csv omits these scores, so the pairs are compared again to get a rank below the
     threshold.
     """
-    unknown = matches.index[matches["registration_score"].isna()]
-    index, settings = load_index(run / "index"), RegistrationSettings()
+    unknown = matches[matches["registration_score"].isna()]
+    index, law = load_index(run / "index"), load_calibration(run / "leaks").law
     store = fill_store(read_manifest(data), run / "store", size_px=index.image_size_px)
-    for query_id, pairs in matches.loc[unknown].groupby("query_id"):
-        query = prepare(band_passed(store.read([str(query_id)])[0], settings), settings)
-        for place, match_id in pairs["match_id"].items():
-            reference = band_passed(store.read([match_id])[0], settings)
-            matches.loc[place, "registration_score"] = register(
-                query, reference, settings
-            ).registration_score
+    for query_id, pairs in unknown.groupby("query_id"):
+        (query,) = store.read([str(query_id)])
+        references = list(store.read(pairs["match_id"].tolist()))
+        found = register(query, references, RegistrationSettings(), law)
+        matches.loc[pairs.index, "registration_score"] = [one.score for one in found]
 
 
 def _script(name: str, *arguments: object) -> None:

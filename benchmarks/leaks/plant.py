@@ -23,11 +23,11 @@ from atlas.dataset.manifest import ImageRow
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.tables import TABLES
 from benchmarks.leaks.edits import Hardness, Pixels, in_words
-from benchmarks.leaks.planting import Planted, Source, copies, open_source
+from benchmarks.leaks.planting import WILD, Planted, Source, copies, open_source, wild_copies
 from benchmarks.leaks.special import special_cases
 
 PLANTED_FILE = "planted.json"
-Kind = Literal[Hardness, "special"]
+Kind = Literal[Hardness, "wild", "special"]
 # In 2018 some 6,000 of 105,000 labelled images were copies of others: about a tenth had one.
 GALLERY_SHARE = 0.03
 
@@ -83,7 +83,8 @@ def plant_atlas(
         planted = list(special_cases(source, share, gallery_share))
         kept = source.test_ids(NOVEL, SIBLING)
     else:
-        planted = list(copies(source, hardness, share))
+        made = wild_copies(source, share) if hardness == WILD else copies(source, hardness, share)
+        planted = list(made)
         kept = source.test_ids(NOVEL)
     with folder_written_beside(out, written_by="plant") as folder:
         counts = write_atlas(folder, source, planted, kept)
@@ -123,8 +124,11 @@ def truth_table(source: Source, planted: Iterable[Planted], kept: Sequence[str])
 
 
 def planted_table(planted: Iterable[Planted]) -> pd.DataFrame:
-    rows = [(p.id, p.split, p.source, p.edit, in_words(p.said)) for p in planted]
-    return pd.DataFrame(rows, columns=["Id", "split", "source", "edit", "values"])
+    """Return a row for each planted image, with what its edit drew and pasted."""
+    rows = [
+        (p.id, p.split, p.source, p.edit, in_words(p.said), " ".join(p.others)) for p in planted
+    ]
+    return pd.DataFrame(rows, columns=["Id", "split", "source", "edit", "values", "others"])
 
 
 def write_image(folder: Path, image_id: str, pixels: Pixels, spec: AtlasSpec) -> None:

@@ -1,30 +1,38 @@
 """What is planted: edited copies of an atlas's labelled images, each with what is known of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from atlas.core.errors import DataError
 from atlas.core.files import content_hash
-from atlas.dataset.artifacts import SAME_IMAGE, load_table
+from atlas.dataset.artifacts import NOVEL, SAME_IMAGE, load_table
 from atlas.dataset.images import read_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.synthetic.edits import Image
-from benchmarks.leaks.edits import RANGES, Edit, Hardness, Pixels, Said, edits_of
+from benchmarks.leaks.edits import RANGES, Edit, Edited, Hardness, Pixels, Said, edits_of
+from benchmarks.leaks.wild import OTHERS, WildEdit, wild_edits_of
 
 Split = Literal["train", "test"]
+AnyEdit = TypeVar("AnyEdit")
+MakesCopy: TypeAlias = Callable[[Image, np.random.Generator], Edited]
+WILD: Final = "wild"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planted:
-    """One new image. relation, source, edit: as truth.csv has them; said: the edit's values.
+    """A new image. One of the split train is a copy within the gallery.
 
-    A planted image of the split train is a copy within the gallery.
+    Attributes:
+        relation, source, edit: As in truth.csv.
+        said: The values of the edit.
+        others: The novel test images of which the new image shows a part, too.
     """
 
     id: str
@@ -35,6 +43,7 @@ class Planted:
     target: str
     pixels: Pixels
     said: Said = field(default_factory=dict)
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +91,39 @@ def open_source(data: Path, seed: int) -> Source:
 
 
 def copies(source: Source, hardness: Hardness, share: float) -> Iterator[Planted]:
-    """Copies of `share` of the gallery, each edit equally often, one of a source; above 1 the
-    sources come round again, with the next edit."""
+    """Yield copies of `share` of the gallery, each edit equally often, one of a source.
+
+    Above 1, sources have a second copy, by the next edit.
+    """
     edits = edits_of(hardness, len(source.manifest.spec.channels))
-    order = source.order(source.gallery, "copies")
-    for number in range(round(share * len(order))):
-        rotation, place = divmod(number, len(order))
-        edit = edits[(number + rotation) % len(edits)]
-        yield copy_of(source, order[place], edit, hardness, f"{hardness} {number}")
+    for number, (image_id, edit) in enumerate(_dealt(source, edits, share)):
+        yield copy_of(source, image_id, edit, hardness, f"{hardness} {number}")
+
+
+def wild_copies(source: Source, share: float) -> Iterator[Planted]:
+    """Yield copies as `copies` does, by the edits of the hardness `wild`.
+
+    An edit that needs other images takes novel test images, one after the other. Thus a copy shows
+    one labelled image only, and every claim of another one is wrong.
+
+    Raises:
+        DataError: The atlas has no novel test images.
+    """
+    novel = source.order(source.test_ids(NOVEL), "others")
+    if not novel:
+        raise DataError(str(source.data), ["no novel test images: edits paste parts of them"])
+    ids = cycle(novel)
+    edits = wild_edits_of(len(source.manifest.spec.channels))
+    for number, (image_id, edit) in enumerate(_dealt(source, edits, share)):
+        others = tuple(islice(ids, OTHERS.get(edit, 0)))
+        yield _copy(
+            source,
+            image_id,
+            _beside(edit, [source.read(other) for other in others]),
+            f"{WILD} {number}",
+            name=edit.__name__,
+            others=others,
+        )
 
 
 def copy_of(
@@ -104,19 +138,70 @@ def copy_of(
     name: str | None = None,
     target: str | None = None,
 ) -> Planted:
-    """An edited copy of any image of the atlas. name: stands for the edit; target: for its own."""
-    rng = np.random.default_rng(_number(source.seed, lot))
-    pixels, said = edit(source.read(image_id), rng, RANGES[hardness])
+    """Return an edited copy of an image of the atlas.
+
+    Args:
+        source: The atlas.
+        image_id: The image.
+        edit: The edit.
+        hardness: The ranges of the edit.
+        lot: The seed of the edit and of the id, together with that of the source.
+        split: The split of the copy.
+        relation: As in truth.csv.
+        name: What truth.csv calls the edit; by default its own name.
+        target: The labels of the copy; by default those of the image.
+    """
+
+    def made(image: Image, rng: np.random.Generator) -> Edited:
+        return edit(image, rng, RANGES[hardness])
+
+    return _copy(
+        source, image_id, made, lot, split=split, relation=relation, name=name or edit.__name__,
+        target=target,
+    )  # fmt: skip
+
+
+def _copy(
+    source: Source,
+    image_id: str,
+    edit: MakesCopy,
+    lot: str,
+    *,
+    name: str,
+    split: Split = "test",
+    relation: str = SAME_IMAGE,
+    target: str | None = None,
+    others: tuple[str, ...] = (),
+) -> Planted:
+    pixels, said = edit(source.read(image_id), np.random.default_rng(_number(source.seed, lot)))
     return Planted(
         id=opaque(source.seed, lot),
         split=split,
         relation=relation,
         source=image_id,
-        edit=name or edit.__name__,
+        edit=name,
         target=target or source.target(image_id),
         pixels=pixels,
         said=said,
+        others=others,
     )
+
+
+def _beside(edit: WildEdit, others: Sequence[Image]) -> MakesCopy:
+    """Return an edit with the other images that it takes parts of."""
+
+    def made(image: Image, rng: np.random.Generator) -> Edited:
+        return edit(image, others, rng)
+
+    return made
+
+
+def _dealt(source: Source, edits: Sequence[AnyEdit], share: float) -> Iterator[tuple[str, AnyEdit]]:
+    """Yield images of the gallery at random, each with an edit."""
+    order = source.order(source.gallery, "copies")
+    for number in range(round(share * len(order))):
+        again, place = divmod(number, len(order))
+        yield order[place], edits[(number + again) % len(edits)]
 
 
 def opaque(seed: int, lot: str) -> str:

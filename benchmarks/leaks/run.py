@@ -20,7 +20,7 @@ from benchmarks.leaks.composites import TABLE, write_composites
 from benchmarks.leaks.cosine import run_cosine
 from benchmarks.leaks.ours import run_ours
 from benchmarks.leaks.plant import Kind, plant_atlas
-from benchmarks.leaks.plot import save_plot
+from benchmarks.leaks.plot import save_edits_plot, save_plot
 from benchmarks.leaks.sampling import sample_atlas
 from benchmarks.leaks.tables import save_scores
 
@@ -32,9 +32,17 @@ MOST_COPIES_OF_ONE = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """copies: in each cell, but at most MOST_COPIES_OF_ONE of a labelled image.
+    """What a run plants.
 
-    most_labelled: of a larger bench so many at random.
+    Attributes:
+        benches: Atlas folders, or DRAWN.
+        hardnesses: The sets of edits.
+        out: The folder of the run.
+        copies: The number in each cell, but at most MOST_COPIES_OF_ONE of a labelled image.
+        drawn_identities: The antibodies of the drawn atlas.
+        drawn_px: The side of drawn images.
+        most_labelled: So many images of a larger bench are used, at random.
+        seed: The seed of all that is drawn and planted.
     """
 
     benches: tuple[str, ...]
@@ -42,6 +50,7 @@ class Plan:
     out: Path
     copies: int
     drawn_identities: int
+    drawn_px: int
     most_labelled: int
     seed: int
 
@@ -49,9 +58,10 @@ class Plan:
 def main(
     benches: tuple[str, ...],
     out: Path,
-    hardnesses: tuple[Kind, ...] = ("easy", "middle", "hard", "special"),
+    hardnesses: tuple[Kind, ...] = ("easy", "middle", "hard", "wild", "special"),
     copies: int = 400,
     drawn_identities: int = 200,
+    drawn_px: int = 128,
     most_labelled: int = 1200,
     seed: int = 0,
 ) -> None:
@@ -63,12 +73,14 @@ def main(
         hardnesses: which sets of edits.
         copies: planted in each cell, at most two of a labelled image.
         drawn_identities: antibodies of the drawn atlas; six labelled fields of each.
+        drawn_px: side of drawn images.
         most_labelled: labelled images of a bench, and novel test images; of more so many at random.
         seed: of what is drawn and planted.
     """
     plan = Plan(
         benches=benches, hardnesses=hardnesses, out=out, copies=copies,
-        drawn_identities=drawn_identities, most_labelled=most_labelled, seed=seed,
+        drawn_identities=drawn_identities, drawn_px=drawn_px, most_labelled=most_labelled,
+        seed=seed,
     )  # fmt: skip
     if not RIVALS_PYTHON.exists():
         raise UserError(
@@ -85,8 +97,9 @@ def main(
                 raise UserError(
                     f"{cell}: {step} failed; the same command continues there"
                 ) from error
-    scores = save_scores(out)["scores"]
-    save_plot(out / "leaks.png", scores)
+    tables = save_scores(out)
+    save_plot(out / "leaks.png", tables["scores"])
+    save_edits_plot(out / "edits.png", tables["by_edit"])
     print((out / "table.md").read_text(encoding="utf-8"))
     print(f"wrote {out}")
 
@@ -96,7 +109,7 @@ def drawn(plan: Plan) -> Path:
     folder = plan.out / "atlases" / DRAWN
     settings = DrawnAtlasSettings(
         identities=plan.drawn_identities,
-        size_px=128,
+        size_px=plan.drawn_px,
         seed=plan.seed,
         test_fields_per_identity=1,
         novel_identities=2 * plan.drawn_identities,

@@ -10,6 +10,7 @@ from atlas.core.files import written_beside
 from atlas.dataset.artifacts import load_leaks, load_matches, load_table, save_table
 from atlas.dataset.metrics import Share
 from benchmarks.leaks.claims import OURS, About, load_claims
+from benchmarks.leaks.planting import WILD
 from benchmarks.leaks.scoring import (
     LeakScore,
     Truth,
@@ -64,7 +65,7 @@ def markdown(
 
 
 def _in_order(claims: Path) -> tuple[str, int]:
-    hardnesses = ("easy", "middle", "hard", SPECIAL)
+    hardnesses = ("easy", "middle", "hard", WILD, SPECIAL)
     return claims.parts[-3], hardnesses.index(claims.parts[-2])
 
 

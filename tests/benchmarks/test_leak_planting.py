@@ -9,13 +9,16 @@ from atlas.core.errors import DataError, UserError
 from atlas.dataset.images import read_field
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.truth import read_truth
+from atlas.synthetic.edits import resized
 from benchmarks.leaks.composites import composite
 from benchmarks.leaks.edits import EDITS, from_words
 from benchmarks.leaks.plant import plant_atlas
 from benchmarks.leaks.sampling import sample_atlas
+from benchmarks.leaks.wild import OTHERS, WILD
 
 Write = Callable[..., Path]
 CHANNELS = ("red", "green", "blue", "yellow")
+NUMBER_OF_OTHERS = {edit.__name__: count for edit, count in OTHERS.items()}
 
 
 @pytest.fixture
@@ -86,6 +89,40 @@ def test_beyond_the_whole_gallery_a_source_takes_another_edit(source: Path, tmp_
     truth = tables(out)[0]
     copies = truth[truth["relation"] == "same_image"]
     assert (copies.groupby("source")["edit"].nunique() == 2).all()
+
+
+def test_wild_copies_show_one_labelled_image_and_name_the_others(
+    source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "planted"
+    counts = plant_atlas(source, "wild", out, share=2.0, seed=0)
+    assert counts == {"labelled images": 24, "copies": 48, "other test images": 3}
+    assert read_truth(out) is not None
+    truth, planted = tables(out)
+    copies = truth[truth["relation"] == "same_image"]
+    assert set(copies["edit"]) == {edit.__name__ for edit in WILD}
+    assert (copies.groupby("source")["edit"].nunique() == 2).all()
+    pasted = planted["others"].str.split()
+    assert (pasted.str.len() == planted["edit"].map(NUMBER_OF_OTHERS).fillna(0)).all()
+    assert {i for ids in pasted for i in ids} == {"t1", "t2", "t5"}  # the novel ones
+    place = planted.index[planted["edit"] == "collage"][0]
+    manifest = read_manifest(out)
+    corner = int(from_words(planted["values"][place])["place"])
+    shown = [*pasted[place][:corner], planted["source"][place], *pasted[place][corner:]]
+    made = read_field(manifest.by_id[place].files, CHANNELS)
+    for n, image_id in enumerate(shown):
+        row, column = divmod(n, 2)
+        part = made[:, 20 * row : 20 * row + 20, 20 * column : 20 * column + 20]
+        whole = read_field(manifest.by_id[image_id].files, CHANNELS)
+        np.testing.assert_allclose(part, resized(whole, 20, 20), atol=1)
+
+
+def test_wild_copies_need_novel_images(source: Path, tmp_path: Path) -> None:
+    truth = pd.read_csv(source / "truth.csv", dtype=str, keep_default_na=False)
+    truth["relation"] = truth["relation"].replace("novel", "sibling")
+    truth.to_csv(source / "truth.csv", index=False)
+    with pytest.raises(DataError, match="no novel test images"):
+        plant_atlas(source, "wild", tmp_path / "planted", share=0.5, seed=0)
 
 
 def test_special_cases_tell_of_themselves(source: Path, tmp_path: Path) -> None:
