@@ -150,7 +150,7 @@ def test_an_index_needs_nothing_but_itself_and_its_atlas(job, tmp_path):
     found = lookup([copy], tmp_path / "index", k=3, montage=tmp_path / "m.png")
     first = found.table.iloc[0]
     assert first["match_id"] == truth.at[copy, "source"]
-    assert first["registration_score"] > 0.9
+    assert first["registration_score"] > 8
     assert len(found.table) == 3
     assert cv2.imread(str(found.montage)) is not None
 

@@ -42,8 +42,8 @@ def claim(image_id: str, **changes: object) -> Claim:
         "id": image_id, "match_id": f"m{image_id}", "relation": "same_image", "similarity": 0.9,
         "registration_score": 42.1, "confidence": 0.99, "labels": (1,), "before": (0, 1),
         "decision": "transfer", "reason": f"why {image_id}", "sheet": SHEET,
-        "difference": DIFFERENCE, "laid_23": QUARTER_ROTATION, "geometry": f"how {image_id} was made",
-        "blocks": BLOCKS,
+        "difference": DIFFERENCE, "laid_23": QUARTER_ROTATION,
+        "geometry": f"how {image_id} was made", "blocks": BLOCKS,
     }  # fmt: skip
     return Claim(**{**reported, **changes})
 

@@ -248,7 +248,8 @@ def test_the_large_view_fits_in_the_window(page: Page, tmp_path: Path, width_px:
     page.locator("#claims tbody tr", has_text="why a").focus()
     page.keyboard.press("Enter")
     shown = page.evaluate(
-        "() => { const d = document.getElementById('large'); return [d.scrollWidth, d.clientWidth]; }"
+        """() => { const d = document.getElementById('large');
+           return [d.scrollWidth, d.clientWidth]; }"""
     )
     assert shown[0] <= shown[1] <= width_px
 

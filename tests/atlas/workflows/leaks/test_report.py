@@ -21,8 +21,8 @@ from atlas.workflows.leaks.report import (
     same_image_in_words,
     save_leak_report,
 )
-from index.copies.calibration import calibrate_same_image, no_siblings
 from index.copies.agreement import at_sizes, band_passed
+from index.copies.calibration import calibrate_same_image, no_siblings
 from index.copies.false_alarms import ASSUMED_LAW
 from index.copies.registration import Registration
 from index.settings import LeakSettings, RegistrationSettings
