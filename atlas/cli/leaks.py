@@ -51,7 +51,9 @@ def find(
     shown = found.table[found.table["verdict"] != workflow.UNKNOWN][:SHOWN_ROWS]
     if len(shown):
         columns = ["new", "verdict", "known", "registration_score", "label"]
-        show_frame(shown[columns], title=f"The first {len(shown)} rows of {workflow.FOUND_FILE}")
+        digits = shown["registration_score"].map("{:.1f}".format)
+        shown = shown[columns].assign(registration_score=digits)
+        show_frame(shown, title=f"The first {len(shown)} rows of {workflow.FOUND_FILE}")
     if open_page:
         webbrowser.open(found.report.resolve().as_uri())
     return Answer(

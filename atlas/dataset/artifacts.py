@@ -41,7 +41,10 @@ SUBMISSION_COLUMNS = ("Id", "Predicted")
 ORIGIN_COLUMNS = (
     "Id", "origin", "match_id", "confidence", "final_decision", "expected_gain", "reason",
 )  # fmt: skip
-NUMBER_COLUMNS = ("similarity", "registration_score", "confidence", "expected_gain")
+NUMBER_COLUMNS = (
+    "similarity", "registration_score", "confidence", "expected_gain",
+    "agreeing_blocks", "comparable_blocks", "rotation_degrees", "scale", "overlap",
+)  # fmt: skip
 
 
 def positions_of(ids: Sequence[str], wanted: Sequence[str], *, what: str) -> NDArray[np.int64]:

@@ -15,10 +15,19 @@ Labels = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A picture from `picture_uri` with its caption."""
+    """A picture with its caption.
+
+    Attributes:
+        said: The caption.
+        uri: The picture, from `picture_uri`.
+        outlines: Outlines on the picture as an SVG path of side 1, or "".
+        moved: The transform of the outlines, or "".
+    """
 
     said: str
     uri: str
+    outlines: str = ""
+    moved: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +80,8 @@ class Claim:
         reason: The reason for the decision.
         votes: The votes of all matches.
         pair: Pictures of the image and its match; for copies also of their registration.
+        geometry: What was done to the image, and how many blocks agree, as a sentence; "" for
+            siblings.
     """
 
     match_id: str
@@ -82,6 +93,7 @@ class Claim:
     reason: str
     votes: Sequence[Vote]
     pair: Sequence[Picture]
+    geometry: str
 
 
 @dataclass(frozen=True, kw_only=True)

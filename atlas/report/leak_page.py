@@ -17,6 +17,8 @@ import numpy as np
 from jinja2.utils import htmlsafe_json_dumps
 from numpy.typing import NDArray
 
+from atlas.dataset.artifacts import SAME_IMAGE
+from atlas.report.agreeing_blocks import AgreeingBlocks
 from atlas.report.pages import save_page
 from atlas.report.pictures import colour_of, data_uri, stretched, to_bytes, webp_uri
 
@@ -25,7 +27,8 @@ TILE_SIDES_PX = (96, 80, 64, 48, 32)
 PAGE_BYTES = 40e6
 MOST_CLAIMS = 10_000  # a page of more claims is too large for browsers
 BYTES_PER_PIXEL = 0.19  # in base64 at QUALITY; fluorescence images need 0.12 to 0.22
-DIFFERENCE_BYTES = 1200
+# The picture of the difference, the agreeing blocks and the geometry in words.
+OTHER_BYTES = 1200 + 450
 QUALITY = 40
 WHITE_DIFFERENCE = 2.0  # standard deviations
 
@@ -48,6 +51,13 @@ class Relation:
     threshold: float | None
     said: tuple[str, ...]
 
+    @property
+    def shown_threshold(self) -> str:
+        """The threshold as text, with one decimal for registration scores; "none" for None."""
+        if self.threshold is None:
+            return "none"
+        return f"{self.threshold:.1f}" if self.name == SAME_IMAGE else f"{self.threshold:.3f}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
@@ -66,6 +76,9 @@ class Claim:
         sheet: The pictures of the query and its match, see `sheet_uri`.
         difference: The picture of their difference, see `difference_uri`.
         laid_23: The affine map from the query to the match, both of side 1, row by row.
+        geometry: What was done to the query, and how many blocks agree, as a sentence; "" for
+            siblings.
+        blocks: The agreeing blocks, or None if there are none, and for siblings.
         before: The labels without the transfer, or None if nothing was submitted yet.
     """
 
@@ -81,6 +94,8 @@ class Claim:
     sheet: str
     difference: str
     laid_23: tuple[float, ...]
+    geometry: str
+    blocks: AgreeingBlocks | None
     before: tuple[int, ...] | None = None
 
 
@@ -151,7 +166,7 @@ def _css(channel: str) -> str:
 def tile_side_px(claims: int, channels: int) -> int:
     """Return the side of the largest tiles with which the pictures stay below PAGE_BYTES."""
     for side in TILE_SIDES_PX:
-        if claims * (2 * channels * side**2 * BYTES_PER_PIXEL + DIFFERENCE_BYTES) <= PAGE_BYTES:
+        if claims * (2 * channels * side**2 * BYTES_PER_PIXEL + OTHER_BYTES) <= PAGE_BYTES:
             return side
     return TILE_SIDES_PX[-1]
 

@@ -76,7 +76,7 @@ def save_calibration_plot(
     _draw_curves(claims, curves)
     for axis in (pairs, found, claims):
         axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
-    claims.set_xlabel(f"registration score (threshold at {threshold:.1f})")
+    claims.set_xlabel(_score_axis(threshold))
     save_figure(path, figure)
 
 
@@ -96,7 +96,7 @@ def score_plot(
     """
     figure, ((axis,),) = panels(1, 1, PAGE_INCHES)
     _draw_pairs_of_calibration(axis, planted, natural)
-    axis.set_xlabel(f"registration score (threshold at {threshold:.1f})")
+    axis.set_xlabel(_score_axis(threshold))
     return _marked(figure, axis, threshold, own)
 
 
@@ -116,6 +116,11 @@ def _curves_figure(
     _draw_curves(axis, curves)
     axis.set_xlabel(f"similarity (threshold at {threshold:.3f})")
     return figure, axis
+
+
+def _score_axis(threshold: float) -> str:
+    above = f"scores above {HIGHEST_DRAWN:.0f} are drawn there"
+    return f"registration score (threshold at {threshold:.1f}; {above})"
 
 
 def _draw_pairs_of_calibration(axis: Axes, planted: FloatArray, natural: FloatArray) -> None:

@@ -1,7 +1,8 @@
 """Claims from examined pairs: which test images are known, and which labels follow."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from atlas.dataset.artifacts import (
 )
 from atlas.dataset.labels import format_labels
 from index.copies.calibration import SameImageCalibration, SiblingCalibration
-from index.copies.geometry import row_of
+from index.copies.geometry import of_row, row_of
 from index.copies.verification import Registrations
 
 TRANSFER, ABSTAIN = "transfer", "abstain"
@@ -89,6 +90,7 @@ def find_leaks(
     *,
     labels: Mapping[str, tuple[int, ...]],
     identities: Mapping[str, str | None],
+    channels: Sequence[str],
     unproven: Collection[str] = (),
 ) -> LeakReport:
     """Return one row for each query that has a claim, described by its best match.
@@ -99,6 +101,7 @@ def find_leaks(
         matches: The examined pairs.
         labels: The labels of the reference images, by id.
         identities: The identities of the reference images, by id.
+        channels: The names of the channels.
         unproven: The relations whose precision is not guaranteed. Their claims abstain, unless the
             pixels are equal.
     """
@@ -107,7 +110,11 @@ def find_leaks(
         best = group.iloc[0]
         proven = best["relation"] not in unproven or best["confidence"] == CERTAIN
         verdict = decide_transfer(
-            rivals_of(group), labels=labels, identities=identities, proven=proven
+            rivals_of(group),
+            labels=labels,
+            identities=identities,
+            channels=channels,
+            proven=proven,
         )
         numbers = {name: best[name] for name in LEAK_COLUMNS[1:6]}
         rows.append({"Id": query_id, **numbers, **verdict})
@@ -141,6 +148,7 @@ def decide_transfer(
     *,
     labels: Mapping[str, tuple[int, ...]],
     identities: Mapping[str, str | None],
+    channels: Sequence[str],
     proven: bool = True,
 ) -> dict[str, str]:
     """Return the labels, the decision and the reason for one query.
@@ -153,6 +161,7 @@ def decide_transfer(
         rivals: The claims of one relation, best first, with the columns of `matches.csv`.
         labels: The labels of the reference images, by id.
         identities: The identities of the reference images, by id.
+        channels: The names of the channels.
         proven: Whether labels may be transferred.
     """
     best = rivals.iloc[0]
@@ -161,7 +170,7 @@ def decide_transfer(
     total = sum(votes.values())
     share = votes[winner] / total if total > 0 else 0.0
     numbers = format_labels(labels[best["match_id"]])
-    claim = _claim_in_words(best, len(rivals), identities)
+    claim = _claim_in_words(best, len(rivals), identities, channels)
     if share <= LEAST_AGREEMENT:
         others = " / ".join(format_labels(other) for other in votes if other != winner)
         reason = f"{claim} The matches disagree about the labels: {numbers} or {others}."
@@ -186,16 +195,32 @@ def votes_of(
     return dict(votes)
 
 
-def _claim_in_words(best: pd.Series, count: int, identities: Mapping[str, str | None]) -> str:
+def with_geometry(said: str, pair: Mapping[Hashable, Any], channels: Sequence[str]) -> str:
+    """Return a text about a pair of images, followed by what was done to the query.
+
+    Args:
+        said: The text, without a full stop.
+        pair: A row of `matches.csv`.
+        channels: The names of the channels.
+    """
+    found = of_row(pair)
+    done = found.in_words(channels) if found else ""
+    return f"{said}; {done}" if done else said
+
+
+def _claim_in_words(
+    best: pd.Series, count: int, identities: Mapping[str, str | None], channels: Sequence[str]
+) -> str:
     among = "" if count == 1 else f" (best of {count} matches)"
     if best["confidence"] == CERTAIN:
         return f"The image is a copy of {best['match_id']}{among}: the pixels are equal."
     sure = f"confidence {best['confidence']:.3f}"
     if best["relation"] == SAME_IMAGE:
-        return (
+        said = (
             f"The image is a copy of {best['match_id']}{among}: "
-            f"registration score {best['registration_score']:.1f}, {sure}."
+            f"registration score {best['registration_score']:.1f}, {sure}"
         )
+        return f"{with_geometry(said, best.to_dict(), channels)}."
     return (
         f"The image is a sibling of {best['match_id']}{among}, "
         f"identity {identities[best['match_id']]}: "

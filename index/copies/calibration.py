@@ -15,7 +15,7 @@ from scipy.stats import gaussian_kde, norm
 
 from atlas.core.errors import UserError
 from index.copies.guarantee import Guarantee, Trials, measure_guarantee, precision_bound
-from index.settings import LeakSettings
+from index.settings import LeakSettings, Look
 
 FEWEST_NATURAL = 10
 THRESHOLDS_TRIED = 2000
@@ -327,6 +327,8 @@ def restored(stored: Mapping[str, Any]) -> dict[str, Any]:
             return Guarantee(**said)
         if name == "false_claims":
             return FalseClaims(**said)
+        if name == "looks":
+            return tuple(Look(**look) for look in said)
         return tuple(said) if isinstance(said, list) else said
 
     return {name: value(name, said) for name, said in stored.items()}

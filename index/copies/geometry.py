@@ -4,10 +4,12 @@ Maps are homographies (3 x 3) from the reference to the query, with sides of 1. 
 the reference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from atlas.dataset.artifacts import ALIGNMENT_COLUMNS
 from index.copies.agreement import Map, common, enlargement
@@ -55,7 +57,7 @@ class Geometry:
         if self.negative:
             said.append("a negative")
         if self.channels_E != tuple(range(len(self.channels_E))):
-            order = ", ".join(channels[n] for n in self.channels_E)
+            order = ", ".join("none" if n < 0 else channels[n] for n in self.channels_E)
             said.append(f"channels in the order {order}")
         return ", ".join(said)
 
@@ -100,6 +102,22 @@ def row_of(found: Registration) -> tuple[object, ...]:
         round(one.scale, 3), round(one.overlap, 3), " ".join(f"{edge:.2f}" for edge in one.crop),
         "yes" if one.negative else "no", " ".join(map(str, one.channels_E)),
     )  # fmt: skip
+
+
+def of_row(row: Mapping[Hashable, Any]) -> Geometry | None:
+    """Return the geometry in a row of matches.csv, or None if nothing agrees."""
+    if pd.isna(row["scale"]):
+        return None
+    left, top, right, bottom = (float(edge) for edge in row["crop"].split())
+    return Geometry(
+        rotation_degrees=float(row["rotation_degrees"]),
+        mirrored=row["mirrored"] == "yes",
+        scale=float(row["scale"]),
+        overlap=float(row["overlap"]),
+        crop=(left, top, right, bottom),
+        negative=row["negative"] == "yes",
+        channels_E=tuple(int(channel) for channel in row["channel_order"].split()),
+    )
 
 
 def linear_at_middle(map_33: Map) -> Map:

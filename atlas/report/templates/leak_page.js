@@ -1,6 +1,7 @@
 "use strict";
 const { rows, labels, channels, tile } = JSON.parse(document.getElementById("data").textContent);
-const SCORES = ["similarity", "registration_score", "confidence"];
+const DECIMALS = { similarity: 3, registration_score: 1, confidence: 3 };
+const SCORES = Object.keys(DECIMALS);
 const ROW_PX = parseInt(getComputedStyle(document.documentElement).getPropertyValue("--row"));
 const SPARE_ROWS = 4; // rows that are created above and below the visible ones
 const ALL = -1;
@@ -92,7 +93,7 @@ function rowOf(claim) {
   tr.querySelector(".id").textContent = claim.id;
   tr.querySelector(".match").textContent = `→ ${claim.match_id}`;
   const numbers = tr.querySelectorAll(".number");
-  SCORES.forEach((key, n) => { numbers[n].textContent = written(claim[key]); });
+  SCORES.forEach((key, n) => { numbers[n].textContent = written(claim, key); });
   tr.claim = claim;
   drawRow(tr);
   return tr;
@@ -127,7 +128,7 @@ function item(text, kind) {
   return li;
 }
 
-const written = (score) => (score === null ? "–" : score.toFixed(3));
+const written = (claim, key) => claim[key]?.toFixed(DECIMALS[key]) ?? "–";
 
 // The large view of one claim
 
@@ -137,7 +138,9 @@ function open(place) {
   fill(large, claim);
   document.getElementById("large-id").textContent = `${claim.id} → ${claim.match_id}`;
   document.getElementById("large-place").textContent = `${opened + 1} of ${shown.length}`;
-  for (const key of SCORES) large.querySelector(`.${key}`).textContent = written(claim[key]);
+  for (const key of SCORES) large.querySelector(`.${key}`).textContent = written(claim, key);
+  large.querySelector(".geometry").textContent = claim.geometry;
+  large.querySelector("#with-outlines").hidden = !claim.blocks;
   drawLarge(claim);
   if (!large.open) large.showModal();
 }
@@ -181,7 +184,7 @@ filters.addEventListener("reset", () => setTimeout(update));
 filters.addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("input", (event) => {
   if (event.target.matches(".channel")) chooseChannel(Number(event.target.value));
-  else update();
+  else if (event.target.form === filters) update();
 });
 document.addEventListener("keydown", (event) => {
   if (event.target.matches("input, select")) return;

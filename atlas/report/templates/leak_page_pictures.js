@@ -50,6 +50,22 @@ async function drawLarge(claim) {
   draw(query, sheet, 0);
   draw(laid, sheet, 0, claim.laid_23);
   draw(match, sheet, 1);
+  const [onQuery, onMatch] = large.querySelectorAll(".outlines path");
+  outline(onQuery, claim.blocks, claim.blocks?.of_match);
+  outline(onMatch, claim.blocks, !claim.blocks?.of_match);
+}
+
+// The blocks lie in one of the two pictures, and a map moves them to the other one.
+function outline(path, blocks, moved) {
+  path.setAttribute("d", blocks ? squares(blocks) : "");
+  const [a, c, e, b, d, f] = blocks && moved ? blocks.onto_23 : [1, 0, 0, 0, 1, 0];
+  path.setAttribute("transform", `matrix(${a} ${b} ${c} ${d} ${e} ${f})`);
+}
+
+function squares({ left, top, side, rows: marks }) {
+  const square = (row) => (mark, n) =>
+    mark === "1" ? `M${left + n * side} ${top + row * side}h${side}v${side}h${-side}z` : "";
+  return marks.flatMap((line, row) => [...line].map(square(row))).join("");
 }
 
 function chooseChannel(chosen) {

@@ -3,7 +3,7 @@
 Axes: C channels, S rows and columns.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -138,6 +138,8 @@ def claim_of(name: str, leaks: Leaks, draw: Draw) -> Claim | None:
     votes = votes_of(rivals, draw.run.labels)
     sets = [tuple(sorted(draw.run.labels[i])) for i in rivals["match_id"]]
     total = sum(votes.values()) or 1.0
+    match = draw.field(row["match_id"])
+    over = draw.lay_over(match) if row["relation"] == SAME_IMAGE else None
     return Claim(
         match_id=row["match_id"],
         relation=row["relation"],
@@ -152,24 +154,24 @@ def claim_of(name: str, leaks: Leaks, draw: Draw) -> Claim | None:
             Vote(labels=labels, share=weight / total, matches=sets.count(labels))
             for labels, weight in sorted(votes.items(), key=lambda vote: -vote[1])
         ],
-        pair=_pair(draw, row["match_id"], row["relation"]),
+        pair=_pair(draw, draw.shown(match, f"best match {row['match_id']}"), over),
+        geometry=over.geometry_in_words(draw.run.spec.channels) if over else "",
     )
 
 
-def _pair(draw: Draw, match_id: str, relation: str) -> list[Picture]:
+def _pair(draw: Draw, match: Picture, over: LaidOver | None) -> list[Picture]:
     """Return both images; for a copy also the registered image and the difference."""
-    match = draw.field(match_id)
     own = draw.rgb(draw.own)
-    both = [
-        Picture(said="this image", uri=picture_uri(own)),
-        draw.shown(match, f"best match {match_id}"),
-    ]
-    if relation != SAME_IMAGE:
-        return both
-    over = draw.lay_over(match)
+    image = Picture(said="this image", uri=picture_uri(own))
+    if over is None:
+        return [image, match]
+    if blocks := over.blocks:
+        on_image, on_match = (blocks.transform, "") if blocks.of_match else ("", blocks.transform)
+        image = replace(image, outlines=blocks.path, moved=on_image)
+        match = replace(match, outlines=blocks.path, moved=on_match)
     registered = Picture(said="registered to the match", uri=picture_uri(laid(own, over.laid_23)))
     apart = Picture(said="difference", uri=difference_uri(over.difference_SS))
-    return [both[0], registered, both[1], apart]
+    return [image, registered, match, apart]
 
 
 def rests_on(leaks: Leaks) -> tuple[Relation, ...]:

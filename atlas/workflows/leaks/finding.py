@@ -4,10 +4,11 @@ Every test image is embedded, its candidates are proposed and compared by pixels
 judged by thresholds that were measured on the atlas itself, and the claims are written.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,6 +59,7 @@ class LeakFinding(InFolder):
         test_ids: The test images, in the order of the tables.
         calibration: The thresholds and guarantees.
         labels: The labels of the labelled images, by id.
+        channels: The names of the channels.
         matches: All examined pairs.
         leaks: The claims.
         best_scores_N: The score of each test image's best candidate.
@@ -69,6 +71,7 @@ class LeakFinding(InFolder):
     test_ids: tuple[str, ...]
     calibration: LeakCalibration
     labels: Mapping[str, tuple[int, ...]]
+    channels: tuple[str, ...]
     matches: Matches
     leaks: LeakReport
     best_scores_N: NDArray[np.float32]
@@ -100,13 +103,7 @@ class LeakFinding(InFolder):
             best["registration_score"].to_numpy(float)
         )
         best = best.assign(confidence=probability)[probability >= PROBABLE]
-        said = [
-            f"The image is probably a copy of {match}: registration score {score:.1f}, probability "
-            f"{sure:.2f}. The score is below the threshold, so nothing is claimed."
-            for match, score, sure in zip(
-                best["match_id"], best["registration_score"], best["confidence"], strict=True
-            )
-        ]
+        said = [_likely_in_words(row, self.channels) for row in best.to_dict("records")]
         best = best.rename(columns={"query_id": "Id"}).assign(
             relation=SAME_IMAGE,
             labels=[format_labels(self.labels[str(match)]) for match in best["match_id"]],
@@ -154,6 +151,15 @@ class LeakFinding(InFolder):
 
     def _repr_html_(self) -> str:
         return f"<p>{self.summary}</p>{self.table.to_html(max_rows=20, index=False)}"
+
+
+def _likely_in_words(pair: Mapping[Hashable, Any], channels: Sequence[str]) -> str:
+    said = (
+        f"The image is probably a copy of {pair['match_id']}: registration score "
+        f"{pair['registration_score']:.1f}, probability {pair['confidence']:.2f}"
+    )
+    shown = claims.with_geometry(said, pair, channels)
+    return f"{shown}. The score is below the threshold, so nothing is claimed."
 
 
 @writes("out")
@@ -251,12 +257,14 @@ def _find(
     )  # fmt: skip
     matches = Matches(table=pd.concat([known.table, one_another.table], ignore_index=True))
     leaks = claims.find_leaks(
-        known, labels=index.labels, identities=index.identities, unproven=calibration.unproven
-    )
+        known, labels=index.labels, identities=index.identities, channels=index.spec.channels,
+        unproven=calibration.unproven,
+    )  # fmt: skip
     return LeakFinding(
         folder=out,
         test_ids=manifest.of("test").ids,
         labels=index.labels,
+        channels=index.spec.channels,
         calibration=calibration,
         matches=matches,
         leaks=leaks,

@@ -3,12 +3,14 @@
 Axes: C channels, S rows and columns, P pixels, B blocks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from atlas.report.agreeing_blocks import AgreeingBlocks, as_grid
 from index.copies.agreement import (
     Agreement,
     Map,
@@ -18,7 +20,7 @@ from index.copies.agreement import (
     warped,
 )
 from index.copies.false_alarms import ASSUMED_LAW, NonMatches
-from index.copies.geometry import linear_at_middle
+from index.copies.geometry import geometry, linear_at_middle
 from index.copies.registration import Registration, agreeing_blocks, blocks_at, register
 from index.settings import Look, RegistrationSettings
 
@@ -43,6 +45,25 @@ class LaidOver:
     difference_SS: FloatArray
     agreeing_B4: FloatArray
     of_match: bool
+
+    @property
+    def blocks(self) -> AgreeingBlocks | None:
+        """The agreeing blocks for a page; None if there are none."""
+        laid_23 = self.laid_23.astype(float)
+        onto_23 = cv2.invertAffineTransform(laid_23) if self.of_match else laid_23
+        return as_grid(self.agreeing_B4, np.asarray(onto_23, np.float32), of_match=self.of_match)
+
+    def geometry_in_words(self, channels: Sequence[str]) -> str:
+        """Return what was done to the query, and how many blocks agree, as a sentence."""
+        found = self.found
+        if found.score <= 0:
+            return "The pictures could not be aligned."
+        done = geometry(found).in_words(channels) or "neither rotated nor scaled"
+        counted = ", counted in each channel" if len(channels) > 1 else ""
+        return (
+            f"Geometry of the query: {done}. {found.agreeing} of {found.comparable} comparable "
+            f"blocks agree{counted}."
+        )
 
 
 def lay_over(

@@ -1,6 +1,6 @@
 """The report of a search for leaks: its page, and its claims as Parquet and JSON."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ def _claims(
     """Return the claims that the page lists, the least certain first."""
     ranked = table.sort_values(["confidence", "registration_score", "similarity"], kind="stable")
     rows = _records(ranked.head(MOST_CLAIMS))
-    claim = partial(_claim, calibration=calibration, tile_px=tile_px)
+    claim = partial(_claim, calibration=calibration, channels=store.channels, tile_px=tile_px)
     claims: list[Claim] = []
     with progress("drawing claims", total=len(rows)) as shown:
         for start in range(0, len(rows), CLAIMS_READ_AT_ONCE):
@@ -143,8 +143,10 @@ def _claim(
     match: NDArray[np.uint8],
     *,
     calibration: LeakCalibration,
+    channels: Sequence[str],
     tile_px: int,
 ) -> Claim:
+    is_copy = row["relation"] == SAME_IMAGE
     over = lay_over(query, match, calibration.registration, calibration.law)
     return Claim(
         id=row["Id"],
@@ -159,6 +161,8 @@ def _claim(
         sheet=sheet_uri(query, match, tile_px),
         difference=difference_uri(over.difference_SS),
         laid_23=tuple(round(float(x), 5) for x in over.laid_23.flat),
+        geometry=over.geometry_in_words(channels) if is_copy else "",
+        blocks=over.blocks if is_copy else None,
     )
 
 

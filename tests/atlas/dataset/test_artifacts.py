@@ -90,19 +90,24 @@ def test_missing_and_foreign_files_name_the_command(tmp_path: Path) -> None:
 def test_tables_keep_texts_and_numbers(tmp_path: Path) -> None:
     table = pd.DataFrame(
         [
-            ("00001", "test", "NA", "train", 0.9, 0.25, "same_image", 1.0),
-            ("b", "test", "a", "train", -1.0, float("nan"), "sibling", 0.5),
+            ("00001", "test", "NA", "train", 0.9, 25.5, "same_image", 1.0,
+             40, 60, -90.0, "no", 1.5, 0.44, "0.00 0.10 0.67 0.77", "yes", "1 0"),
+            ("b", "test", "a", "train", -1.0, float("nan"), "sibling", 0.5, 0, 7, *[None] * 7),
         ],
         columns=list(MATCH_COLUMNS),
-    )
+    )  # fmt: skip
     save_table(tmp_path / "matches.csv", table)
     loaded = load_matches(tmp_path / "matches.csv").table
     assert loaded["query_id"].tolist() == ["00001", "b"]
     assert loaded["match_id"].tolist() == ["NA", "a"]
     assert loaded["similarity"].tolist() == [0.9, -1.0]
     assert loaded["registration_score"].isna().tolist() == [False, True]
+    assert loaded["agreeing_blocks"].tolist() == [40, 0]
+    assert loaded["rotation_degrees"].tolist()[0] == -90
+    assert loaded["scale"].isna().tolist() == [False, True]
+    assert loaded["channel_order"].tolist() == ["1 0", ""]
     lines = (tmp_path / "matches.csv").read_text().splitlines()
-    assert lines[2] == "b,test,a,train,-1.000000,,sibling,0.500000"
+    assert lines[2] == "b,test,a,train,-1.000000,,sibling,0.500000,0,7,,,,,,,"
 
 
 def test_empty_tables_keep_their_columns(tmp_path: Path) -> None:

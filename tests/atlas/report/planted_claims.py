@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from atlas.report.agreeing_blocks import AgreeingBlocks
 from atlas.report.leak_page import (
     Claim,
     LeakPage,
@@ -17,6 +18,12 @@ from atlas.report.leak_page import (
 SIDE = 32
 LABELS = ("Nucleoplasm", "Golgi apparatus", "Cytosol</script><b>")
 QUARTER_ROTATION = (0.0, 1.0, 0.0, -1.0, 0.0, 1.0)  # (x, y) -> (y, 1 - x), to the left
+
+# Two blocks of the match, and where they are in the query: the rotation to the right.
+BLOCKS = AgreeingBlocks(
+    of_match=True, left=0.25, top=0.0, side=0.25, rows=("10", "01"),
+    onto_23=(0.0, -1.0, 1.0, 1.0, 0.0, 0.0),
+)  # fmt: skip
 
 
 def field(red: int, green: int) -> np.ndarray:
@@ -33,16 +40,17 @@ DIFFERENCE = difference_uri(np.full((SIDE, SIDE), 0.5, np.float32))
 def claim(image_id: str, **changes: object) -> Claim:
     reported = {
         "id": image_id, "match_id": f"m{image_id}", "relation": "same_image", "similarity": 0.9,
-        "registration_score": 0.95, "confidence": 0.99, "labels": (1,), "before": (0, 1),
+        "registration_score": 42.1, "confidence": 0.99, "labels": (1,), "before": (0, 1),
         "decision": "transfer", "reason": f"why {image_id}", "sheet": SHEET,
         "difference": DIFFERENCE, "laid_23": QUARTER_ROTATION,
+        "geometry": f"how {image_id} was made", "blocks": BLOCKS,
     }  # fmt: skip
     return Claim(**{**reported, **changes})
 
 
 CLAIMS = [
-    claim("a", similarity=0.91, registration_score=0.80, confidence=0.991),
-    claim("b", similarity=0.70, registration_score=0.97, confidence=0.999, before=None),
+    claim("a", similarity=0.91, registration_score=8.04, confidence=0.991),
+    claim("b", similarity=0.70, registration_score=97.2, confidence=0.999, before=None),
     claim(
         "c",
         similarity=0.85,
@@ -50,12 +58,14 @@ CLAIMS = [
         confidence=0.96,
         relation="sibling",
         labels=(0, 2),
+        geometry="",
+        blocks=None,
     ),
-    claim("d", similarity=0.60, registration_score=0.90, confidence=0.995, decision="abstain"),
+    claim("d", similarity=0.60, registration_score=20.0, confidence=0.995, decision="abstain"),
     claim(
         "<i>e</i>",
         similarity=0.99,
-        registration_score=0.99,
+        registration_score=130.5,
         confidence=0.992,
         labels=(2,),
         before=(2,),
@@ -74,7 +84,7 @@ def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE, left_out: int
             threshold=threshold,
             said=(f"{name} rests on this",),
         )
-        for name, threshold in (("same_image", 0.784), ("sibling", None))
+        for name, threshold in (("same_image", 6.284), ("sibling", None))
     ]
     page = LeakPage(
         title="Known images of <drawn>", test_images=50, relations=relations,

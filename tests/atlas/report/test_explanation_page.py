@@ -26,3 +26,21 @@ def test_bars_end_where_probabilities_and_thresholds_are(page: Page, tmp_path: P
     sizes = page.evaluate("() => [...document.images].map(i => i.naturalWidth)")
     assert len(sizes) == 1 + 2 + 4 + 1 + 3 + 1  # image, channels, pair, plot, neighbours, copy
     assert all(sizes)
+
+
+def test_outlines_of_agreeing_blocks_can_be_hidden(page: Page, tmp_path: Path) -> None:
+    (path,) = explain(["t0"], *write_run(tmp_path), tmp_path / "page.html")
+    page.goto(path.as_uri())
+    outlines = page.locator(".pair .outlines")
+    assert outlines.count() == 2  # on the image and on its match
+    inside = page.evaluate(
+        """() => [...document.querySelectorAll('.outlines')].map(outline => {
+          const whole = outline.getBoundingClientRect();
+          const drawn = outline.querySelector('path').getBoundingClientRect();
+          return drawn.width * drawn.height / (whole.width * whole.height); })"""
+    )
+    assert all(0.5 < share < 1.1 for share in inside)
+    assert outlines.first.is_visible()
+    page.get_by_label("agreeing blocks").uncheck()
+    assert not outlines.first.is_visible()
+    assert not outlines.last.is_visible()

@@ -1,5 +1,6 @@
 """The page of a leak run in a browser, with planted claims."""
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_the_summary_shows_counts_thresholds_and_their_basis(opened: Page) -> No
     }  # fmt: skip
     rows = opened.locator(".relations tbody tr").all_inner_texts()
     assert [" ".join(row.split()) for row in rows] == [
-        "same_image 4 3 1 0.784 same_image rests on this",
+        "same_image 4 3 1 6.3 same_image rests on this",
         "sibling 1 1 0 none sibling rests on this",
     ]
     assert opened.evaluate("document.querySelector('.plots img').naturalWidth") == 4
@@ -82,7 +83,7 @@ def test_the_summary_shows_counts_thresholds_and_their_basis(opened: Page) -> No
 def test_a_row_shows_everything_about_a_claim(opened: Page) -> None:
     row = opened.locator("#claims tbody tr", has_text="why a")
     assert row.locator(".match").inner_text() == "→ ma"
-    assert row.locator("td.number").all_inner_texts() == ["0.910", "0.800", "0.991"]
+    assert row.locator("td.number").all_inner_texts() == ["0.910", "8.0", "0.991"]
     assert row.locator(".chip").all_inner_texts() == ["same_image", "transfer"]
     assert row.locator(".before li").all_inner_texts() == ["0 Nucleoplasm", "1 Golgi apparatus"]
     assert row.locator(".before .dropped").all_inner_texts() == ["0 Nucleoplasm"]
@@ -180,7 +181,7 @@ def test_the_keyboard_moves_between_rows_and_opens_the_large_view(opened: Page) 
     title = opened.locator("#large-id")
     assert title.inner_text() == "a → ma"
     assert opened.locator("#large .reason").inner_text() == "why a"
-    assert opened.locator("#large .registration_score").inner_text() == "0.800"
+    assert opened.locator("#large .registration_score").inner_text() == "8.0"
     opened.keyboard.press("ArrowRight")
     assert title.inner_text() == "<i>e</i> → m<i>e</i>"
     opened.keyboard.press("Escape")
@@ -199,6 +200,58 @@ def test_the_large_view_registers_the_query_on_the_match(opened: Page) -> None:
     assert pixel(opened, query, 0.05, 0.95)[1] < 60
     assert pixel(opened, laid, 0.05, 0.05)[1] < 60
     assert min(pixel(opened, laid, 0.05, 0.95)[:2]) > 150
+
+
+def corner_of(page: Page, figure: int) -> list[float]:
+    """Return where the outlines on a picture begin and end, as shares of its side."""
+    return page.evaluate(
+        """n => { const f = document.querySelectorAll('#large figure')[n];
+          const whole = f.querySelector('canvas').getBoundingClientRect();
+          const drawn = f.querySelector('.outlines path').getBoundingClientRect();
+          return [drawn.left - whole.left, drawn.top - whole.top, drawn.right - whole.left,
+                  drawn.bottom - whole.top].map(x => x / whole.width); }""",
+        figure,
+    )
+
+
+def test_agreeing_blocks_are_outlined_on_both_pictures_until_they_are_hidden(opened: Page) -> None:
+    opened.locator("#claims tbody tr", has_text="why a").click()
+    expect(opened.locator("#large figure:nth-child(3) path")).to_have_attribute(
+        "d", re.compile("M")
+    )
+    # The grid covers 0.25 to 0.75 across and 0 to 0.5 down in the match.
+    assert corner_of(opened, 2) == pytest.approx([0.25, 0.0, 0.75, 0.5], abs=0.01)
+    # (x, y) -> (1 - y, x): 0.5 to 1 across and 0.25 to 0.75 down in the query.
+    assert corner_of(opened, 0) == pytest.approx([0.5, 0.25, 1.0, 0.75], abs=0.01)
+    assert opened.locator("#large .geometry").inner_text() == "how a was made"
+    outlines = opened.locator("#large .outlines")
+    assert outlines.first.is_visible()
+    opened.locator("#outlined").uncheck()
+    assert [outlines.nth(n).is_visible() for n in range(2)] == [False, False]
+    opened.keyboard.press("Escape")
+    assert len(ids(opened)) == len(CLAIMS)
+
+
+def test_a_sibling_has_no_outlines(opened: Page) -> None:
+    opened.locator("#claims tbody tr", has_text="why a").click()
+    opened.locator("#previous").click()
+    assert opened.locator("#large-id").inner_text() == "c → mc"
+    expect(opened.locator("#large figure:nth-child(3) path")).to_have_attribute("d", "")
+    assert not opened.locator("#with-outlines").is_visible()
+    assert opened.locator("#large .geometry").inner_text() == ""
+
+
+@pytest.mark.parametrize("width_px", [420, 1280])
+def test_the_large_view_fits_in_the_window(page: Page, tmp_path: Path, width_px: int) -> None:
+    page.set_viewport_size({"width": width_px, "height": 900})
+    page.goto(saved(tmp_path / "report.html", CLAIMS).as_uri())
+    page.locator("#claims tbody tr", has_text="why a").focus()
+    page.keyboard.press("Enter")
+    shown = page.evaluate(
+        """() => { const d = document.getElementById('large');
+           return [d.scrollWidth, d.clientWidth]; }"""
+    )
+    assert shown[0] <= shown[1] <= width_px
 
 
 def test_five_thousand_claims_scroll_to_the_last_and_stay_small(page: Page, tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from atlas.workflows.embed import runtime_choice
 from atlas.workflows.embed.index import Index, build_index
 from atlas.workflows.embed.lookup import lookup
 from atlas.workflows.embed.runtime_choice import LARGEST_FALL, Recall, recall_of
-from index.copies.trials import plant_copies
 from index.copies.images import Images
+from index.copies.trials import plant_copies
 from index.index_folder import load_index
 from index.search.open_search import open_search
 from retrieval.embedder import load_embedder

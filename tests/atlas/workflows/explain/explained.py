@@ -22,14 +22,17 @@ from atlas.workflows.leaks.calibration import (
 )
 from classify.decisions.thresholds import Thresholds, save_thresholds
 from index.copies.calibration import calibrate_same_image, no_siblings
+from index.copies.false_alarms import ASSUMED_LAW
 from index.settings import LeakSettings, RegistrationSettings
 from tests.conftest import write_field, write_tiny_atlas
-from tests.index.copies.test_registration import texture
+from tests.textures import texture
 
 TESTS = ("t0", "t1", "t2")
 LABELS = ("zero", "one", "<two>")
 CHANNELS = ("red", "green")
-REASON = "The image is a copy of a: registration score 0.990, confidence 0.999."
+REASON = "The image is a copy of a: registration score 99.0, confidence 0.999."
+ALIGNED = (90, 100, 90.0, "no", 1.0, 1.0, "0.00 0.00 1.00 1.00", "no", "0 1")
+NOT_ALIGNED = (0, 0, *[None] * 7)
 PROVENANCE = {"of": "this classifier"}
 
 
@@ -45,10 +48,10 @@ def write_data(folder: Path) -> Path:
 
 def write_leaks(run: Path) -> None:
     rng = np.random.default_rng(0)
-    planted, natural = rng.uniform(0.9, 0.99, 50), rng.uniform(0.1, 0.4, 60)
+    planted, natural = rng.uniform(10, 60, 50), rng.uniform(0, 3, 60)
     calibration = LeakCalibration(
         same_image=SameImageMeasurement(
-            calibration=calibrate_same_image(planted, natural, LeakSettings()),
+            calibration=calibrate_same_image(planted, natural, LeakSettings(), candidates=25),
             planted_recall={},
             natural=natural,
             suspected=pd.DataFrame(columns=["query_id", "match_id", "registration_score"]),
@@ -56,18 +59,19 @@ def write_leaks(run: Path) -> None:
         sibling=no_siblings("no identity occurs twice"),
         settings=LeakSettings(),
         registration=RegistrationSettings(),
+        law=ASSUMED_LAW,
         embedder="made by hand",
     )
     save_calibration(run / "leaks", calibration)
     matches = [
-        ("t0", "test", "b", "train", 0.95, 0.2, "", np.nan),
-        ("t0", "test", "a", "train", 0.9, 0.99, "same_image", 0.9),
-        ("t0", "test", "c", "train", 0.8, 0.97, "same_image", 0.6),
-        ("t0", "test", "t1", "test", 0.99, 0.98, "same_image", 0.9),
-        ("t2", "test", "b", "train", 0.4, 0.1, "", np.nan),
+        ("t0", "test", "b", "train", 0.95, 0.2, "", np.nan, *NOT_ALIGNED),
+        ("t0", "test", "a", "train", 0.9, 99.0, "same_image", 0.9, *ALIGNED),
+        ("t0", "test", "c", "train", 0.8, 97.0, "same_image", 0.6, *ALIGNED),
+        ("t0", "test", "t1", "test", 0.99, 98.0, "same_image", 0.9, *ALIGNED),
+        ("t2", "test", "b", "train", 0.4, 0.1, "", np.nan, *NOT_ALIGNED),
     ]
     save_table(run / "leaks" / "matches.csv", pd.DataFrame(matches, columns=list(MATCH_COLUMNS)))
-    claims = [("t0", "a", "same_image", 0.9, 0.99, 0.9, "0", "transfer", REASON)]
+    claims = [("t0", "a", "same_image", 0.9, 99.0, 0.9, "0", "transfer", REASON)]
     save_table(run / "leaks" / "leaks.csv", pd.DataFrame(claims, columns=list(LEAK_COLUMNS)))
     groups = pd.DataFrame({"Id": ["t0", "t1", "a"], "Group": "a"})
     save_table(run / "leaks" / "groups.csv", groups)

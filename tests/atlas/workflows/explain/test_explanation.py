@@ -33,7 +33,7 @@ def test_neighbours_claims_first_with_what_votes(run: tuple[Path, Path]) -> None
     assert [(n.id, n.relation, n.votes) for n in near] == [
         ("a", "same_image", True), ("c", "same_image", True), ("b", "", False)
     ]  # fmt: skip
-    assert [n.registration_score for n in near] == [0.99, 0.97, 0.2]
+    assert [n.registration_score for n in near] == [99.0, 97.0, 0.2]
     assert (near[0].labels, near[0].identity) == ((0,), "antibody 1")
     assert near[2].labels == (1, 2)
 
@@ -47,6 +47,8 @@ def test_the_claim_its_votes_and_its_pictures(run: tuple[Path, Path]) -> None:
     assert [p.said for p in claim.pair] == [
         "this image", "registered to the match", "best match a", "difference"
     ]  # fmt: skip
+    assert [bool(p.outlines) for p in claim.pair] == [True, False, True, False]
+    assert claim.geometry.startswith("Geometry of the query: rotated by 90°. ")
     assert of("t2", run).claim is None
 
 

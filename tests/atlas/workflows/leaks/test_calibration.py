@@ -15,6 +15,7 @@ from atlas.workflows.leaks.calibration import (
     save_calibration,
 )
 from index.copies.calibration import calibrate_same_image, calibrate_sibling
+from index.copies.false_alarms import NonMatches
 from index.copies.guarantee import Trials
 from index.settings import LeakSettings, RegistrationSettings
 
@@ -22,20 +23,23 @@ from index.settings import LeakSettings, RegistrationSettings
 @pytest.fixture
 def calibration() -> LeakCalibration:
     rng = np.random.default_rng(0)
-    planted, natural = rng.uniform(0.8, 0.99, 60), rng.uniform(0.1, 0.4, 80)
+    planted, natural = rng.uniform(10, 60, 60), rng.uniform(0, 3, 80)
     trials = Trials(
-        known_K=planted, correct_K=np.arange(60) % 9 > 0, unknown_U=rng.uniform(0.1, 0.9, 50)
+        known_K=rng.uniform(0.8, 0.99, 60),
+        correct_K=np.arange(60) % 9 > 0,
+        unknown_U=rng.uniform(0.1, 0.9, 50),
     )
     return LeakCalibration(
         same_image=SameImageMeasurement(
-            calibration=calibrate_same_image(planted, natural, LeakSettings()),
+            calibration=calibrate_same_image(planted, natural, LeakSettings(), candidates=25),
             planted_recall={"crop": 0.75},
             natural=natural,
             suspected=pd.DataFrame(columns=["query_id", "match_id", "registration_score"]),
         ),
         sibling=calibrate_sibling(trials, LeakSettings()),
         settings=LeakSettings(neighbours=7),
-        registration=RegistrationSettings(scales=(1.0, 0.8)),
+        registration=RegistrationSettings(dimmest=2.0),
+        law=NonMatches(aligned=0.5, pattern=("01", "10")),
         embedder="some weights",
     )
 
@@ -47,11 +51,15 @@ def test_it_is_read_back_as_it_was(calibration: LeakCalibration, tmp_path: Path)
     assert again.sibling == calibration.sibling
     assert again.settings == calibration.settings
     assert again.registration == calibration.registration
+    assert again.law == calibration.law
     assert again.embedder == calibration.embedder
     np.testing.assert_array_equal(again.same_image.natural, calibration.same_image.natural)
 
 
-@pytest.mark.parametrize(("part", "name"), [("sibling", "bounds"), ("registration", "search_px")])
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [("sibling", "bounds"), ("registration", "dimmest"), ("law", "aligned")],
+)
 def test_one_of_an_earlier_version_is_refused_in_one_line(
     calibration: LeakCalibration, tmp_path: Path, part: str, name: str
 ) -> None:

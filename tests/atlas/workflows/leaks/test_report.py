@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport, load_leaks, save_table
@@ -16,27 +16,28 @@ from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from atlas.synthetic.edits import EDITS, plant, rotated
 from atlas.workflows.leaks.calibration import LeakCalibration, SameImageMeasurement
-from atlas.workflows.leaks.pair_difference import difference, lay_over, query_to_match
+from atlas.workflows.leaks.pair_difference import affine, difference, laid, lay_over
 from atlas.workflows.leaks.report import (
     same_image_in_words,
     save_leak_report,
 )
+from index.copies.agreement import at_sizes, band_passed
 from index.copies.calibration import calibrate_same_image, no_siblings
-from index.copies.registration import Registration, band_passed
+from index.copies.false_alarms import ASSUMED_LAW
+from index.copies.registration import Registration
 from index.settings import LeakSettings, RegistrationSettings
 from tests.conftest import write_field
-from tests.index.copies.test_registration import texture
 from tests.reference import correlation
+from tests.textures import texture
 
 SETTINGS = RegistrationSettings()
-SIDE = SETTINGS.size_px
-IDENTITY = np.eye(2, 3, dtype=np.float32)
+LOOK = SETTINGS.looks[0]
 
 
 def rows(*changes: dict[str, object]) -> LeakReport:
     reported = {
         "Id": "t0", "match_id": "a", "relation": "same_image", "similarity": 0.87654321,
-        "registration_score": 0.98765432, "confidence": 0.99, "labels": "1 0",
+        "registration_score": 98.7654321, "confidence": 0.99, "labels": "1 0",
         "decision": "transfer", "reason": "The image is a copy of a.",
     }  # fmt: skip
     return LeakReport(
@@ -62,10 +63,10 @@ LEAKS = rows(
 @pytest.fixture(scope="module")
 def calibration() -> LeakCalibration:
     rng = np.random.default_rng(0)
-    planted, natural = rng.uniform(0.9, 0.99, 50), rng.uniform(0.1, 0.4, 60)
+    planted, natural = rng.uniform(10, 60, 50), rng.uniform(0, 3, 60)
     return LeakCalibration(
         same_image=SameImageMeasurement(
-            calibration=calibrate_same_image(planted, natural, LeakSettings()),
+            calibration=calibrate_same_image(planted, natural, LeakSettings(), candidates=25),
             planted_recall={},
             natural=natural,
             suspected=pd.DataFrame(),
@@ -73,6 +74,7 @@ def calibration() -> LeakCalibration:
         sibling=no_siblings("no identity occurs twice"),
         settings=LeakSettings(),
         registration=SETTINGS,
+        law=ASSUMED_LAW,
         embedder="planted",
     )
 
@@ -107,7 +109,7 @@ def test_csv_parquet_and_json_hold_the_same_rows(write_atlas, tmp_path, calibrat
     table = load_leaks(folder / "leaks.csv").table
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "leaks.parquet"), table)
     records = json.loads((folder / "leaks.json").read_text())
-    assert [r["registration_score"] for r in records] == [0.987654, None, 0.987654]
+    assert [r["registration_score"] for r in records] == [98.765432, None, 98.765432]
     again = pd.DataFrame(records, columns=list(LEAK_COLUMNS)).astype(table.dtypes.to_dict())
     pd.testing.assert_frame_equal(again, table)
 
@@ -118,11 +120,15 @@ def test_the_page_lists_the_least_sure_claim_first(write_atlas, tmp_path, calibr
     assert [row["id"] for row in page["rows"]] == ["t1", "t2", "t0"]
     assert [row["before"] for row in page["rows"]] == [None, None, None]
     assert [row["labels"] for row in page["rows"]] == [[1, 0], [2], [1, 0]]
-    assert [row["registration_score"] for row in page["rows"]] == [None, 0.987654, 0.987654]
+    assert [row["registration_score"] for row in page["rows"]] == [None, 98.765432, 98.765432]
     assert page["labels"] == ["zero", "one", "two"]
     copy = page["rows"][2]
     # Three quarter turns to the left are undone by one more: (x, y) goes to (y, 1 - x).
     np.testing.assert_allclose(copy["laid_23"], [0, 1, 0, -1, 0, 1], atol=0.02)
+    assert copy["geometry"].startswith("Geometry of the query: rotated by 90°. ")
+    assert "1" in "".join(copy["blocks"]["rows"])
+    sibling = page["rows"][0]
+    assert (sibling["geometry"], sibling["blocks"]) == ("", None)
     said = calibration.same_image.calibration.guarantee.in_words()
     text = (folder / "report.html").read_text()
     assert said[1:] in text
@@ -155,24 +161,24 @@ def test_relations_count_claims_and_transfers(calibration):
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_the_map_goes_where_the_rotation_went(number):
-    """A single white pixel, rotated by the map as by `rotated`."""
-    field = np.zeros((1, SIDE, SIDE), np.uint8)
-    field[0, 5, 20] = 255
-    found = Registration(registration_score=1.0, rotation=number, warp_23=IDENTITY)
-    laid = cv2.warpAffine(field[0], query_to_match(found, SIDE), (SIDE, SIDE))
-    np.testing.assert_array_equal(laid, rotated(field, number)[0])
+def test_a_rotated_query_is_laid_over_its_match(number):
+    """The middle is compared, because the edges are interpolated."""
+    match = texture(1, channels=3)
+    over = lay_over(rotated(match, number), match, SETTINGS)
+    query, other = (
+        np.moveaxis(field, 0, 2).astype(np.float32) for field in (rotated(match, number), match)
+    )
+    apart = np.abs(laid(query, over.laid_23) - other)[8:-8, 8:-8]
+    assert apart.mean() < 0.1 * other.std()
 
 
-def test_the_map_undoes_the_warp():
-    warp = np.array([[0.9, 0.02, 3.0], [-0.01, 1.1, -2.0]], np.float32)
-    found = Registration(registration_score=1.0, rotation=0, warp_23=warp)
-    point = np.array([10.0, 40.0])
-    there = warp[:, :2] @ point + warp[:, 2]
-    back = query_to_match(found, SIDE)
-    np.testing.assert_allclose(back[:, :2] @ there + back[:, 2], point, atol=1e-4)
+def test_the_affine_map_is_the_inverse_of_an_affine_registration():
+    map_33 = np.array([[0.9, 0.02, 0.05], [-0.01, 1.1, -0.03], [0.0, 0.0, 1.0]])
+    back = np.vstack([affine(map_33), [0, 0, 1]])
+    np.testing.assert_allclose(back @ map_33, np.eye(3), atol=1e-6)
 
 
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), edit=st.sampled_from(sorted(EDITS)), channels=st.integers(1, 4))
 def test_a_planted_copy_differs_little_and_another_picture_much(seed, edit, channels):
     source = texture(seed, channels=channels)
@@ -187,22 +193,61 @@ def test_a_planted_copy_differs_little_and_another_picture_much(seed, edit, chan
 @given(seed=st.integers(0, 10_000), channels=st.integers(1, 4))
 def test_its_mean_square_says_the_correlation(seed, channels):
     one, other = (
-        band_passed(texture(s, channels=channels), SETTINGS) for s in (seed, seed + 20_000)
+        at_sizes(texture(s, channels=channels), SETTINGS)[0] for s in (seed, seed + 20_000)
     )
-    shown = difference(one, other, IDENTITY)
+    shown = difference(one, other, Registration(score=1.0), LOOK)
     assert np.isfinite(shown).all()
-    assert np.mean(shown**2) == pytest.approx(2 * (1 - correlation(one, other)), abs=1e-3)
+    banded = (np.moveaxis(band_passed(picture, LOOK), 2, 0) for picture in (one, other))
+    assert np.mean(shown**2) == pytest.approx(2 * (1 - correlation(*banded)), abs=1e-3)
 
 
 def test_what_was_painted_over_shows_where_it_is():
-    source = texture(7, channels=2, size=SIDE * 2)
+    """It is in 24 to 48 down and 64 to 88 across of the 128 pixels that are compared."""
+    source = texture(7, channels=2, size=2 * LOOK.size_px)
     painted = source.copy()
-    painted[:, 20:44, 60:84] = 255 - painted[:, 20:44, 60:84]
-    shown = lay_over(rotated(painted, 5), source, SETTINGS).difference_SS
-    inside, outside = shown[12:20, 32:40], shown[32:, :24]
+    painted[:, 48:96, 128:176] = 255 - painted[:, 48:96, 128:176]
+    over = lay_over(rotated(painted, 5), source, SETTINGS)
+    inside, outside = over.difference_SS[28:44, 68:84], over.difference_SS[64:, :48]
     assert np.nanmean(inside) > 5 * np.nanmean(outside)
+    boxes_B4 = LOOK.size_px * over.agreeing_B4
+    assert over.of_match
+    across_B = (boxes_B4[:, 0] + boxes_B4[:, 2]) / 2
+    down_B = (boxes_B4[:, 1] + boxes_B4[:, 3]) / 2
+    painted_B = (down_B > 28) & (down_B < 44) & (across_B > 68) & (across_B < 84)
+    assert not painted_B.any()
+    assert len(boxes_B4) > 60
+
+
+def test_a_crop_says_what_is_shown_and_where_blocks_agree():
+    """The query shows 32 to 96 of 128 pixels along both axes of its match."""
+    source = texture(3, channels=1)
+    over = lay_over(source[:, 32:96, 32:96], source, SETTINGS)
+    assert "scaled by 2.0" in over.geometry_in_words(["gray"])
+    assert "% of the match is shown" in over.geometry_in_words(["gray"])
+    blocks = over.blocks
+    assert blocks is not None
+    assert blocks.of_match
+    count = sum(row.count("1") for row in blocks.rows)
+    assert count == len(over.agreeing_B4) == blocks.path.count("M")
+    assert blocks.left > 0.2
+    assert blocks.left + blocks.side * len(blocks.rows[0]) < 0.8
+    # The middle of the match is the middle of the query.
+    np.testing.assert_allclose(
+        np.reshape(blocks.onto_23, (2, 3)) @ [0.5, 0.5, 1.0], [0.5, 0.5], atol=0.02
+    )
+
+
+def test_a_negative_with_other_channels_differs_little():
+    source = texture(5, channels=3)
+    over = lay_over(255 - source[[1, 2, 0]], source, SETTINGS)
+    said = over.geometry_in_words(["red", "green", "blue"])
+    assert "a negative, channels in the order blue, red, green" in said
+    assert np.sqrt(np.nanmean(over.difference_SS**2)) < 0.6
 
 
 def test_a_blank_field_differs_without_dividing_by_zero():
     blank = np.full((1, 64, 64), 9, np.uint8)
-    assert np.isfinite(lay_over(blank, texture(1, channels=1), SETTINGS).difference_SS).all()
+    over = lay_over(blank, texture(1, channels=1), SETTINGS)
+    assert np.isfinite(over.difference_SS).all()
+    assert over.blocks is None
+    assert over.geometry_in_words(["gray"]) == "The pictures could not be aligned."

@@ -16,7 +16,7 @@ from atlas.workflows.submit.submission import (
 def leak(image_id: str, *, decision: str, labels: str = "2", relation: str = "same_image") -> dict:
     return {
         "Id": image_id, "match_id": "m", "relation": relation,
-        "similarity": 0.9, "registration_score": 0.95,
+        "similarity": 0.9, "registration_score": 42.1,
         "confidence": 0.99, "labels": labels, "decision": decision, "reason": "because",
     }  # fmt: skip
 
