@@ -106,7 +106,7 @@ def redraw(others: Pool, planted: Pool, asked: float, seed: int) -> dict[str, ob
     """Return one calibration and one scoring, with disjoint halves."""
     rng = np.random.default_rng(seed)
     trials, scored = np.array_split(rng.permutation(len(others.best)), 2)
-    count = round(COPY_SHARE / (1 - COPY_SHARE) * len(scored))
+    count = max(1, round(COPY_SHARE / (1 - COPY_SHARE) * len(scored)))
     lot = rng.permutation(len(planted.best))
     copies, plants = planted.some(lot[:count]), planted.some(lot[count:])
     settings = replace(LeakSettings(), copy_precision=asked, copy_share=COPY_SHARE, seed=seed)
