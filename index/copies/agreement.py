@@ -3,7 +3,8 @@
 The overlap of two images is compared in the frame of the one that shows it with fewer pixels. It is
 band-passed and divided into blocks, and a block of a channel agrees if its pixels correlate. An
 edit spoils some blocks and leaves the others as they were, so the number of agreeing blocks says
-more than one correlation of all pixels.
+more than one correlation of all pixels. Smooth blocks and straight edges are not compared, because
+they agree between different images, too.
 
 Maps are homographies (3 x 3) from the reference to the query, with sides of 1 and the origin in the
 upper left corner. Axes: C and E channels of the query and of the reference, H rows, W columns, B

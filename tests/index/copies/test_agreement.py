@@ -134,16 +134,16 @@ def test_blocks_under_a_common_pattern_are_left_out():
 
 @pytest.mark.parametrize("degrees", [0, 20, 45, 90])
 def test_blocks_of_a_straight_edge_are_not_comparable_but_a_corner_is(degrees):
-    y, x = np.mgrid[:128, :128] - 63.5
+    y, x = np.mgrid[:128, :128] - 69.5  # the middle of a block
     angle = np.radians(degrees)
     along, across = (x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle))
-    edge = np.where(across > 3, 200, 20).astype(np.uint8)[None]
-    corner = np.where((across > 3) & (along > 3), 200, 20).astype(np.uint8)[None]
+    edge = np.where(across > 0, 200, 20).astype(np.uint8)[None]
+    corner = np.where((across > 0) & (along > 0), 200, 20).astype(np.uint8)[None]
     assert not compared(edge, edge, np.eye(3)).comparable_BCE.any()
     found = compared(corner, corner, np.eye(3))
     middles = found.boxes_B4[found.comparable_BCE[:, 0, 0]].reshape(-1, 2, 2).mean(axis=1)
     assert 1 <= len(middles) <= 9
-    assert np.abs(middles - 0.5).max() < 0.2
+    assert np.abs(middles - 69.5 / 128).max() < 0.2
 
 
 @pytest.mark.parametrize("shift", [(0.9, 0.0), (0.0, -0.95), (3.0, 3.0)])

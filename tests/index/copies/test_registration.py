@@ -23,6 +23,7 @@ from tests.index.copies.pictures import (
     cells,
     framed,
     largest_distance,
+    nucleus,
     placed,
     texture,
     warped_by,

@@ -143,7 +143,7 @@ def test_of_a_query_whose_candidates_are_others_only_that_one_is_compared_anew(t
 def test_the_law_is_measured_on_the_atlas_and_non_matches_keep_to_it(tmp_path):
     """One half of an atlas gives the law; in the other half, a score of 1 is reached by at most one
     of about ten pairs. All images have a frame, which by itself would align and agree."""
-    atlas = {f"{n:02d}": framed(texture(n, channels=1, size=64)) for n in range(64)}
+    atlas = {f"{n:02d}": framed(texture(n, channels=1, size=64)) for n in range(62)}
     source = Images(
         what="fields", read=lambda ids: np.stack([atlas[i] for i in ids]), keys=lambda ids: ids
     )
@@ -151,14 +151,14 @@ def test_the_law_is_measured_on_the_atlas_and_non_matches_keep_to_it(tmp_path):
     def nearest(numbers: range) -> Neighbours:
         names = [f"{n:02d}" for n in numbers]
         return neighbours_of(
-            {one: [names[(n + step) % len(names)] for step in range(1, 9)]
+            {one: [names[(n + step) % len(names)] for step in range(1, 6)]
              for n, one in enumerate(names)}
         )  # fmt: skip
 
-    law = measure_non_matches(nearest(range(32)), source, SETTINGS, folder=tmp_path)
+    law = measure_non_matches(nearest(range(31)), source, SETTINGS, folder=tmp_path)
     assert law.pattern
     scores = examine(
-        nearest(range(32, 64)), source, source, SETTINGS, law, channels=1, folder=tmp_path
+        nearest(range(31, 62)), source, source, SETTINGS, law, channels=1, folder=tmp_path
     ).scores_NK
     assert np.mean(scores >= 1) <= 0.12
     assert np.mean(scores >= 2) <= 0.02
