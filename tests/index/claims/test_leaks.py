@@ -55,7 +55,9 @@ def claims(
         equal_NK=np.isin(neighbours.reference_ids_NK.astype(str), equal),
         splits=SPLITS, identities=IDENTITIES,
     )  # fmt: skip
-    leaks = find_leaks(matches, labels=LABELS, identities=IDENTITIES, unproven=unproven)
+    leaks = find_leaks(
+        matches, labels=LABELS, identities=IDENTITIES, channels=("green",), unproven=unproven
+    )
     return matches, leaks.table
 
 

@@ -11,16 +11,6 @@ from atlas.synthetic.cells import draw_field
 Image = NDArray[np.uint8]
 
 
-def texture(seed: int, *, channels: int = 2, size: int = 128) -> Image:
-    """Return smooth random blobs, which have details everywhere, uint8 C x H x W."""
-    rng = np.random.default_rng(seed)
-    planes = []
-    for _ in range(channels):
-        rough = cv2.GaussianBlur(rng.normal(size=(size, size)), (0, 0), size / 40)
-        planes.append(np.clip(60 + rough / rough.std() * 35, 0, 255))
-    return np.stack(planes).astype(np.uint8)
-
-
 @cache
 def cells(seed: int, size: int = 128) -> Image:
     """Return a drawn image of cells with four stains."""

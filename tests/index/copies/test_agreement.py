@@ -22,7 +22,8 @@ from index.copies.agreement import (
     warped,
 )
 from index.settings import RegistrationSettings
-from tests.index.copies.pictures import cells, largest_distance, placed, texture, warped_by
+from tests.index.copies.pictures import cells, largest_distance, placed, warped_by
+from tests.textures import texture
 
 SETTINGS = RegistrationSettings()
 LARGE, SMALL = SETTINGS.looks
@@ -139,9 +140,14 @@ def test_blocks_of_a_straight_edge_are_not_comparable_but_a_corner_is(degrees):
     along, across = (x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle))
     edge = np.where(across > 0, 200, 20).astype(np.uint8)[None]
     corner = np.where((across > 0) & (along > 0), 200, 20).astype(np.uint8)[None]
-    assert not compared(edge, edge, np.eye(3)).comparable_BCE.any()
+    straight = compared(edge, edge, np.eye(3))
+    # Where an edge meets the border, its mirror image behind the border makes a corner of it.
+    inside_B = (straight.boxes_B4 > 0).all(axis=1) & (straight.boxes_B4 < 1).all(axis=1)
+    assert not straight.comparable_BCE[inside_B].any()
     found = compared(corner, corner, np.eye(3))
-    middles = found.boxes_B4[found.comparable_BCE[:, 0, 0]].reshape(-1, 2, 2).mean(axis=1)
+    middles = (
+        found.boxes_B4[found.comparable_BCE[:, 0, 0] & inside_B].reshape(-1, 2, 2).mean(axis=1)
+    )
     assert 1 <= len(middles) <= 9
     assert np.abs(middles - 69.5 / 128).max() < 0.2
 

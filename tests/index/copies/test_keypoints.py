@@ -13,7 +13,7 @@ from index.copies.keypoints import (
     composite,
     find_keypoints,
 )
-from tests.index.copies.pictures import texture
+from tests.textures import texture
 
 FLIPS = {
     "mirrored": (lambda image: image[:, :, ::-1], lambda places: [1, 0] + places * [-1, 1]),

@@ -6,7 +6,8 @@ import pytest
 from atlas.synthetic.edits import with_scale_bar
 from index.copies.false_alarms import NonMatches
 from index.copies.patterns import FEWEST_IMAGES, GRID, common_pattern
-from tests.index.copies.pictures import cells, framed, texture
+from tests.index.copies.pictures import cells, framed
+from tests.textures import texture
 
 
 def grid_of(pattern: tuple[str, ...]) -> np.ndarray:

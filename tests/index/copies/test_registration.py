@@ -25,9 +25,9 @@ from tests.index.copies.pictures import (
     largest_distance,
     nucleus,
     placed,
-    texture,
     warped_by,
 )
+from tests.textures import texture
 
 SETTINGS = RegistrationSettings()
 COPY, OTHER = 8.0, 4.0  # what copies exceed, and what other images do not reach

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from index.copies.keypoints import composite, find_keypoints
 from index.copies.sketches import BLOCKS, SKETCH, Sketches, blocks_of, sketch, small_blocks
-from tests.index.copies.pictures import texture
+from tests.textures import texture
 
 
 def picture_of(image: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ from index.copies.images import Images
 from index.copies.registration import BLANK, register
 from index.copies.verification import Registrations, examine, measure_non_matches
 from index.settings import RegistrationSettings
-from tests.index.copies.pictures import framed, texture
+from tests.index.copies.pictures import framed
+from tests.textures import texture
 
 SETTINGS = RegistrationSettings()
 FIELDS = {f"{n}": texture(n, size=64) for n in range(6)}

@@ -23,9 +23,9 @@ from tests.index.copies.pictures import (
     framed,
     largest_distance,
     placed,
-    texture,
     warped_by,
 )
+from tests.textures import texture
 
 
 def sketches(*images: np.ndarray) -> Sketches:
