@@ -31,7 +31,7 @@ COMMANDS = (
     ("build-index --embedder run/embedder --runtime torch --out run/index", "store/embeddings/*",
      signal.SIGINT, "process"),
     ("find-leaks --index run/index --out run/leaks --planted-copies 50 --natural-queries 50",
-     "store/**/band_passed", signal.SIGINT, "group"),
+     "store/**/sketches", signal.SIGINT, "group"),
     ("train-classifier smoke --epochs 6 --out run/classifier", "classifier/checkpoints/last.ckpt",
      signal.SIGTERM, "process"),
 )  # fmt: skip
