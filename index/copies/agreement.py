@@ -24,7 +24,7 @@ FloatArray = NDArray[np.float32]
 Map = NDArray[np.floating[Any]]
 
 LEAST_SIDE = 16  # pixels of the overlap along each axis
-LEAST_BLOCKS_A_SIDE = 4
+LEAST_BLOCKS_A_SIDE = 6
 LEAST_BLOCK_PX = 6
 SEEN = 0.95  # share of a block that both images must show
 SMOOTH_BELOW = 0.02  # standard deviation of band-passed square roots

@@ -23,7 +23,7 @@ FloatArray = NDArray[np.float64]
 
 HIGHEST_SCORE = 300.0
 SHARES = np.geomspace(0.0005, 0.4, 50)
-DEPENDENCES = np.geomspace(0.02, 0.3, 15)
+DEPENDENCES = np.geomspace(0.02, 0.1, 9)
 # So many pairs of the assumed law are added, so that a few pairs do not decide alone.
 ASSUMED_PAIRS = 10
 # Pairs that agree more than any of so many non-matches should may be copies that nobody declared;

@@ -29,7 +29,7 @@ BLANK = -1.0  # the score of an image that shows nothing
 # Keypoints that voted for an alignment lie in blocks that agree because of that.
 EXPLAINED_BLOCKS = 10
 # Fewer comparable blocks beyond those say too little, however well they agree.
-FEWEST_BLOCKS = 8
+FEWEST_BLOCKS = 12
 # Alignments with such a score are refined: others are certain already, or will not become so.
 REFINED_FROM, REFINED_TO = 0.5, 30.0
 SHOWN_FROM = 0.6  # the correlation from which a block is reported to agree
