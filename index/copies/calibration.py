@@ -21,8 +21,9 @@ FEWEST_NATURAL = 10
 THRESHOLDS_TRIED = 2000
 TIMES_RARER = 10
 FEW_KEPT = 0.9  # if fewer of the planted copies reach the threshold, a note says so
-# The measured rate of non-matches falls from this quantile of their scores on.
-TAIL_FROM = 0.9
+# The measured tail of non-matches lies between these quantiles of the scores of natural pairs;
+# above them, some pairs may be copies that nobody declared.
+TAIL_FROM, TAIL_TO = 0.75, 0.92
 DECADE = 1 / np.log(10)  # how far the score of the law falls by a factor of e
 LEAST_SPREAD = 0.05  # of the logarithms of planted scores
 HIGHEST_THRESHOLD = 60.0
@@ -69,27 +70,17 @@ class FalseClaims:
         return float(max(measured, np.log10(self.candidates / rate), 0.0))
 
 
-def measured_tail(
-    natural: NDArray[np.float64], candidates: int, *, copies_from: float = np.inf
-) -> FalseClaims:
+def measured_tail(natural: NDArray[np.float64], candidates: int) -> FalseClaims:
     """Return the rate of false claims, measured on images and their best non-matches.
 
     Args:
-        natural: The score of each image's best non-match.
+        natural: The score of each image's best non-match; some may be undeclared copies.
         candidates: The number of candidates of each image.
-        copies_from: The score from which such a pair counts as an undeclared copy, unless half of
-            all pairs reach it.
     """
-    known = natural[natural < copies_from]
-    if 2 * len(known) < len(natural):
-        known = natural
-    start = float(np.quantile(known, TAIL_FROM))
-    beyond = known[known > start] - start
+    low, high = np.quantile(natural, [TAIL_FROM, TAIL_TO])
+    decay = float(high - low) / np.log((1 - TAIL_FROM) / (1 - TAIL_TO))
     return FalseClaims(
-        candidates=candidates,
-        start=start,
-        rate=1 - TAIL_FROM,
-        decay=max(float(beyond.mean()) if len(beyond) else 0.0, float(DECADE)),
+        candidates=candidates, start=float(high), rate=1 - TAIL_TO, decay=max(decay, DECADE)
     )
 
 
@@ -191,17 +182,15 @@ def calibrate_same_image(
     planted = np.sort(planted)
     examined = planted[planted > -1.0]
     enough = len(natural) >= FEWEST_NATURAL
-    # No threshold can recover a copy that was not a candidate, so those are left out here.
-    keeping = float(np.quantile(examined, 1 - settings.copy_recall_kept))
-    false_claims = measured_tail(
-        natural if enough else np.zeros(1), candidates, copies_from=keeping
-    )
+    false_claims = measured_tail(natural if enough else np.zeros(1), candidates)
     thresholds = np.linspace(0.0, HIGHEST_THRESHOLD, THRESHOLDS_TRIED)
     expected = _expected_precision(thresholds, planted, false_claims, settings.copy_share)
     # If no threshold is good enough, the last one is used: then almost nothing is claimed.
     reached = np.flatnonzero(expected >= settings.copy_precision)
     precise = float(thresholds[reached[0]] if len(reached) else thresholds[-1])
     rarer = false_claims.score_at(_false_rate(settings) / TIMES_RARER)
+    # No threshold can recover a copy that was not a candidate, so those are left out here.
+    keeping = float(np.quantile(examined, 1 - settings.copy_recall_kept))
     guarantee = measure_guarantee(
         Trials(known_K=planted, unknown_U=natural),
         wanted_threshold=max(precise, min(rarer, (precise + keeping) / 2)),
