@@ -125,6 +125,7 @@ def save_pixel_values(path: Path, counts_CV: Mapping[str, Counts], channels: Seq
             percent_V = np.where(counts_V > 0, 100 * counts_V / counts_V.sum(), np.nan)
             axis.plot(percent_V, color=_line_colour(channel), linewidth=1.4, label=channel)
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         axis.set_xlim(-2, 257)
         axis.set_xlabel("value of a pixel, 255 is white", fontsize=8.5)
         dress(axis, grid="both", title=f"{split} images")

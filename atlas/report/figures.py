@@ -77,7 +77,7 @@ def _take_texts_literally(figure: Figure) -> None:
         for axes in figure.axes
         for axis in (axes.xaxis, axes.yaxis)
         if not isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter)
-        for tick in (*axis.majorTicks, *axis.minorTicks)
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
         for label in (tick.label1, tick.label2)
     }
     for text in figure.findobj(Text):

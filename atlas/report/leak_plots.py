@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import NDArray
 
 from atlas.report.figures import dress, panels, png_of, save_figure, shortened
@@ -69,8 +70,7 @@ def save_calibration_plot(
         color="0.4",
         label=f"test images, best match ({len(queries)})",
     )
-    found.set_yscale("symlog", linthresh=1)
-    found.set_ylabel("images")
+    _count_axis(found)
     for axis in (pairs, found):
         axis.legend(fontsize=8, loc="upper left")
     _draw_curves(claims, curves)
@@ -119,8 +119,13 @@ def _curves_figure(
 
 
 def _score_axis(threshold: float) -> str:
-    above = f"scores above {HIGHEST_DRAWN:.0f} are drawn there"
-    return f"registration score (threshold at {threshold:.1f}; {above})"
+    return f"registration score, at most {HIGHEST_DRAWN:.0f} (threshold at {threshold:.1f})"
+
+
+def _count_axis(axis: Axes) -> None:
+    axis.set_yscale("symlog", linthresh=1)
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set_ylabel("images")
 
 
 def _draw_pairs_of_calibration(axis: Axes, planted: FloatArray, natural: FloatArray) -> None:
@@ -136,8 +141,7 @@ def _draw_pairs_of_calibration(axis: Axes, planted: FloatArray, natural: FloatAr
         alpha=0.7,
         label=f"planted copies ({len(planted)})",
     )
-    axis.set_yscale("symlog", linthresh=1)
-    axis.set_ylabel("images")
+    _count_axis(axis)
 
 
 def _draw_curves(axis: Axes, curves: Curves) -> None:
