@@ -160,9 +160,7 @@ def read_tables(data: Path) -> Manifest:
     """
     if _is_plain(data):
         return read_manifest(data)
-    spec, drafts, groups, problems = _read_all(data)
-    if problems:
-        raise DataError(str(data), problems)
+    spec, drafts, groups = _sound_tables(data)
     rows = tuple(_row(draft, groups, (), 0, 0) for draft in drafts)
     return Manifest(spec=spec, rows=rows)
 
@@ -177,9 +175,7 @@ def read_files(data: Path) -> Manifest:
     """
     if _is_plain(data):
         return read_manifest(data)
-    spec, drafts, groups, problems = _read_all(data)
-    if problems:
-        raise DataError(str(data), problems)
+    spec, drafts, groups = _sound_tables(data)
     missing: list[str] = []  # reported by the commands that need the images
     found = find_files(image_folders(data), spec, drafts, missing)
     rows = [
@@ -270,6 +266,18 @@ def _said_of(row: ImageRow) -> str:
     group = "" if row.group is None else f"|{row.group}"
     parent = "" if row.parent is None else f"|made from {row.parent}"
     return f"{row.id}|{row.split}|{row.labels}|{row.identity}{group}{parent}"
+
+
+def _sound_tables(data: Path) -> tuple[AtlasSpec, list[Draft], dict[str, str]]:
+    """Return what `_read_all` does, if the tables have no problems.
+
+    Raises:
+        DataError: They have some.
+    """
+    spec, drafts, groups, problems = _read_all(data)
+    if problems:
+        raise DataError(str(data), problems)
+    return spec, drafts, groups
 
 
 def _read_all(data: Path) -> tuple[AtlasSpec, list[Draft], dict[str, str], list[str]]:

@@ -122,8 +122,10 @@ def agreement(
     boxes_B4 = _boxes(one.shape[0], one.shape[1], side) + np.array(
         [columns[0], rows[0], columns[0], rows[0]], np.float32
     )
-    shown_B = _blocks(seen[window][..., None].astype(np.float32), side).mean(axis=(1, 2)) > SEEN
-    a_BCP, b_BEP = (_blocks(banded, side)[shown_B] for banded in (one, other))
+    shown_B = (
+        channel_blocks(seen[window][..., None].astype(np.float32), side).mean(axis=(1, 2)) > SEEN
+    )
+    a_BCP, b_BEP = (channel_blocks(banded, side)[shown_B] for banded in (one, other))
     a_BCP, b_BEP = (x - x.mean(axis=2, keepdims=True) for x in (a_BCP, b_BEP))
     a_BC, b_BE = (np.sqrt(np.sum(x * x, axis=2)) for x in (a_BCP, b_BEP))
     least = SMOOTH_BELOW * side
@@ -250,7 +252,7 @@ def _varied(banded: FloatArray, side: int) -> NDArray[np.bool_]:
         cv2.Sobel(banded, cv2.CV_32F, *axes).reshape(banded.shape) for axes in ((1, 0), (0, 1))
     )
     xx_BC, yy_BC, xy_BC = (
-        _blocks(product, side).sum(axis=2)
+        channel_blocks(product, side).sum(axis=2)
         for product in (across * across, down * down, across * down)
     )
     both, apart = xx_BC + yy_BC, np.sqrt((xx_BC - yy_BC) ** 2 + 4 * xy_BC**2)
@@ -275,7 +277,7 @@ def _boxes(height: int, width: int, side: int) -> FloatArray:
     return np.stack([left_B, top_B, left_B + side, top_B + side], axis=1).astype(np.float32)
 
 
-def _blocks(picture: FloatArray, side: int) -> FloatArray:
+def channel_blocks(picture: FloatArray, side: int) -> FloatArray:
     """Return the blocks of a picture (H x W x C), row by row, B x C x P."""
     rows, columns = (length // side for length in picture.shape[:2])
     top, left = (_first(length, side) for length in picture.shape[:2])

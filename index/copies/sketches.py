@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from index.copies.agreement import channel_blocks, shrunk
 from index.copies.keypoints import KEYPOINTS, VALUES, composite, find_keypoints
 
 FloatArray = NDArray[np.float32]
@@ -42,9 +43,7 @@ SKETCH = np.dtype(
 
 def sketch(field: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the sketch of an image (C x H x W) as bytes."""
-    how = cv2.INTER_AREA if max(field.shape[1:]) > PICTURE_PX else cv2.INTER_CUBIC
-    planes = [cv2.resize(p, (PICTURE_PX, PICTURE_PX), interpolation=how) for p in field]
-    picture = composite(np.sqrt(np.stack(planes).astype(np.float32)))
+    picture = composite(np.sqrt(shrunk(field, PICTURE_PX).astype(np.float32)))
     found = find_keypoints(picture)
     row = np.zeros((), SKETCH)
     row["descriptors"] = np.minimum(np.rint(SCALE * found.descriptors_KD), 255)
@@ -67,9 +66,7 @@ def small_blocks(picture: FloatArray) -> FloatArray:
 
 def blocks_of(picture: FloatArray, side: int) -> FloatArray:
     """Return the blocks of a picture whose sides are multiples of `side`, B x P, row by row."""
-    rows, columns = picture.shape[0] // side, picture.shape[1] // side
-    split = picture.reshape(rows, side, columns, side).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(split.reshape(rows * columns, side * side))
+    return channel_blocks(picture[..., None], side)[:, 0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,13 @@ from index.copies.agreement import at_sizes, shrunk
 from index.copies.false_alarms import NonMatches, measure
 from index.copies.images import Images
 from index.copies.patterns import common_pattern
-from index.copies.registration import BLANK, Registration, best_of, correlations_of
+from index.copies.registration import (
+    BLANK,
+    REGISTRATION_VERSION,
+    Registration,
+    best_of,
+    correlations_of,
+)
 from index.copies.sketches import SKETCH_VERSION, Sketches, sketch
 from index.copies.voting import Alignment, propose
 from index.settings import RegistrationSettings
@@ -96,13 +102,13 @@ def examine(
     provenance = {
         "registration": asdict(settings),
         "law": asdict(law),
-        "sketch": SKETCH_VERSION,
+        "versions": (SKETCH_VERSION, REGISTRATION_VERSION),
         "candidates": shape[1],
     }
 
     def make_rows(query_ids: Sequence[str]) -> FloatArray:
         ids_QK = np.stack([candidates[query_id] for query_id in query_ids])
-        pairs = _Pairs.of(query_ids, ids_QK, queries, references, settings, folder)
+        pairs = _Pairs.of(query_ids, ids_QK, queries, references, folder)
         return pairs.registrations(settings, law, channels)
 
     if not neighbours.query_ids:
@@ -132,10 +138,8 @@ def measure_non_matches(
     planes = images.made_of(
         neighbours.query_ids, partial(shrunk, side=settings.size_px), name="looking for a pattern"
     )
-    pattern = common_pattern(planes)
-    pairs = _Pairs.of(
-        neighbours.query_ids, neighbours.reference_ids_NK, images, images, settings, folder
-    )
+    pattern = common_pattern(planes, settings)
+    pairs = _Pairs.of(neighbours.query_ids, neighbours.reference_ids_NK, images, images, folder)
     count = int(np.sum(neighbours.reference_ids_NK != ""))
     correlations = pairs.correlations(settings, NonMatches(pattern=pattern))
     return measure(correlations, pairs=count, pattern=pattern)
@@ -146,7 +150,7 @@ class _Pairs:
     """Pairs of images that can be aligned.
 
     Attributes:
-        start_QKF: The registrations of all pairs before pixels are compared.
+        scores_QK: The scores of all pairs before pixels are compared.
         places: The row and column of each pair that can be aligned.
         alignments: Its proposed alignments.
         images: The ids of its query and of its reference.
@@ -166,7 +170,6 @@ class _Pairs:
         ids_QK: NDArray[np.object_],
         queries: Images,
         references: Images,
-        settings: RegistrationSettings,
         folder: Path,
     ) -> "_Pairs":
         """Propose alignments for all pairs."""
