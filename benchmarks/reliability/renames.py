@@ -34,6 +34,7 @@ def run(lab: Lab) -> None:
         )
         return
     moments = [moment for command in WRITERS for moment in _moments(lab, command)]
+    lab.random("renames").shuffle(moments)  # so that a stopped run has tried a sample of all
     trials = [(f"{m.command.name}, {m.when} {m.call.number}", m) for m in moments]
     lab.each("renames", trials, _attack)
 

@@ -21,10 +21,14 @@ FEWEST_NATURAL = 10
 THRESHOLDS_TRIED = 2000
 TIMES_RARER = 10
 FEW_KEPT = 0.9  # if fewer of the planted copies reach the threshold, a note says so
-# The measured tail of non-matches lies between these quantiles of the scores of natural pairs;
-# above them, some pairs may be copies that nobody declared.
-TAIL_FROM, TAIL_TO = 0.75, 0.92
-DECADE = 1 / np.log(10)  # how far the score of the law falls by a factor of e
+# The tail of non-matches is measured on a window of scores. It begins where the law expects so small
+# a share of the queries, but above this quantile of them, and ends before copies that nobody
+# declared would count: they score anything, and most of them more.
+TAIL_SHARE, TAIL_QUANTILE, TAIL_WIDTH = 0.1, 0.75, 3.0
+DECADE = 1 / np.log(10)  # how far the score rises while the rate of the law falls by a factor of e
+DECAYS = np.geomspace(DECADE, 20 * DECADE, 200)
+ASSUMED_QUERIES = 10  # in the window, of the law, so that a few queries do not decide alone
+QUERIES_OF_A_PAIR = 2  # most pairs are the best of both of their images
 LEAST_SPREAD = 0.05  # of the logarithms of planted scores
 HIGHEST_THRESHOLD = 60.0
 TINY = 1e-300
@@ -77,10 +81,20 @@ def measured_tail(natural: NDArray[np.float64], candidates: int) -> FalseClaims:
         natural: The score of each image's best non-match; some may be undeclared copies.
         candidates: The number of candidates of each image.
     """
-    low, high = np.quantile(natural, [TAIL_FROM, TAIL_TO])
-    decay = float(high - low) / np.log((1 - TAIL_FROM) / (1 - TAIL_TO))
+    by_law = np.log10(candidates / TAIL_SHARE)
+    start = float(max(by_law, np.quantile(natural, TAIL_QUANTILE)))
+    beyond = natural[(natural >= start) & (natural < start + TAIL_WIDTH)] - start
+    independent = len(beyond) / QUERIES_OF_A_PAIR
+    mean = float(beyond.mean()) if len(beyond) else DECADE
+    inside = 1 - np.exp(-TAIL_WIDTH / DECAYS)  # the share of the tail that lies in the window
+    likelihood = -independent * (np.log(DECAYS * inside) + mean / DECAYS)
+    likelihood -= ASSUMED_QUERIES * (np.log(DECAYS) + DECADE / DECAYS)
+    best = int(likelihood.argmax())
     return FalseClaims(
-        candidates=candidates, start=float(high), rate=1 - TAIL_TO, decay=max(decay, DECADE)
+        candidates=candidates,
+        start=start,
+        rate=max(len(beyond), 1) / len(natural) / float(inside[best]),
+        decay=float(DECAYS[best]),
     )
 
 

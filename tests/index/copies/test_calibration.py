@@ -69,7 +69,7 @@ def test_where_non_matches_agree_more_often_than_the_law_the_measured_rate_is_us
     many = non_matches(200_000, 1, decades=3.0)
     for score in (9.0, 12.0):
         (rate,) = found.false_claims.rate_from(np.array([score]))
-        assert rate == pytest.approx(np.mean(many >= score), rel=0.5)
+        assert 0.7 < rate / np.mean(many >= score) < 1.7
     assert found.threshold > calibrated(copies(800, 0), non_matches(5000, 0)).threshold + 3
 
 
@@ -88,12 +88,18 @@ def test_the_rate_of_false_claims_falls_with_the_score_and_never_below_the_law(
     assert (rates >= np.minimum(1, candidates * 10.0**-scores) - 1e-12).all()
 
 
-@pytest.mark.parametrize("undeclared", [0.02, 0.05])
+def test_few_pairs_that_agree_more_than_the_law_says_raise_the_threshold_a_little():
+    planted, natural = copies(150, 0), np.concatenate([non_matches(140, 1), np.linspace(2.5, 4, 10)])
+    usual, raised = (calibrated(planted, some) for some in (natural[:140], natural))
+    assert usual.threshold < raised.threshold < usual.threshold + 3
+
+
+@pytest.mark.parametrize("undeclared", [0.02, 0.05, 0.2])
 def test_undeclared_copies_among_the_natural_pairs_do_not_move_the_threshold_much(undeclared):
     planted, clean = copies(800, 0), non_matches(2000, 1)
     some = copies(round(undeclared * 2000), 2)
     without, among = calibrated(planted, clean), calibrated(planted, np.concatenate([clean, some]))
-    assert without.threshold <= among.threshold < without.threshold + 3
+    assert among.threshold == pytest.approx(without.threshold, abs=0.5)
     assert among.recall_at_threshold > 0.99
     assert among.suspected >= 0.95 * len(some)
 
