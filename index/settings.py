@@ -43,9 +43,9 @@ class RegistrationSettings:
 
     looks: tuple[Look, ...] = (
         Look(size_px=128, block_px=8, fine_px=1.0, coarse_px=4.0),
-        Look(size_px=64, block_px=6, fine_px=0.8, coarse_px=3.0),
+        Look(size_px=64, block_px=6, fine_px=1.2, coarse_px=4.0),
     )
-    dimmest: float = 4.0
+    dimmest: float = 16.0
 
     @property
     def size_px(self) -> int:
