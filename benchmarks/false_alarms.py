@@ -36,7 +36,7 @@ from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.embed.index import build_index, open_atlas_index
 from atlas.workflows.leaks.calibration import measure_same_image
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
-from index.copies.calibration import FalseClaims
+from index.copies.false_claims import FalseClaims
 from index.settings import LeakSettings, RegistrationSettings
 
 EXPECTED = (1.0, 0.1, 0.01)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import gaussian_kde, norm
 
 from atlas.core.errors import UserError
+from index.copies.false_claims import FalseClaims, measured_tail
 from index.copies.guarantee import Guarantee, Trials, measure_guarantee, precision_bound
 from index.settings import LeakSettings, Look
 
@@ -21,81 +22,9 @@ FEWEST_NATURAL = 10
 THRESHOLDS_TRIED = 2000
 TIMES_RARER = 10
 FEW_KEPT = 0.9  # if fewer of the planted copies reach the threshold, a note says so
-# The tail of non-matches is measured on a window of scores. It begins where the law expects so small
-# a share of the queries, but above this quantile of them, and ends before copies that nobody
-# declared would count: they score anything, and most of them more.
-TAIL_SHARE, TAIL_QUANTILE, TAIL_WIDTH = 0.1, 0.75, 3.0
-DECADE = 1 / np.log(10)  # how far the score rises while the rate of the law falls by a factor of e
-DECAYS = np.geomspace(DECADE, 20 * DECADE, 200)
-ASSUMED_QUERIES = 10  # in the window, of the law, so that a few queries do not decide alone
-QUERIES_OF_A_PAIR = 2  # most pairs are the best of both of their images
 LEAST_SPREAD = 0.05  # of the logarithms of planted scores
 HIGHEST_THRESHOLD = 60.0
 TINY = 1e-300
-
-
-@dataclass(frozen=True, kw_only=True)
-class FalseClaims:
-    """How often the best candidate of a query without a copy reaches a score.
-
-    The law of non-matches says `candidates` times 10^-score. The atlas's own pairs show a rate,
-    too, and the larger of the two counts.
-
-    Attributes:
-        candidates: The number of candidates of a query.
-        start: The score from which the measured rate falls.
-        rate: The measured rate at this score.
-        decay: How far the score rises while the measured rate falls by a factor of e.
-    """
-
-    candidates: int
-    start: float
-    rate: float
-    decay: float
-
-    @property
-    def beyond_law(self) -> bool:
-        """Return whether the measured rate falls clearly more slowly than the law says."""
-        return bool(self.decay > 1.5 * DECADE)
-
-    def rate_from(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the share of such queries that reach each score."""
-        measured = self.rate * np.exp(-(score - self.start) / self.decay)
-        law = self.candidates * 10.0 ** -np.minimum(score, 300.0)
-        return np.asarray(np.minimum(1.0, np.maximum(measured, law)))
-
-    def density(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how densely such queries have each score."""
-        return np.asarray(self.rate_from(score) / max(self.decay, DECADE))
-
-    def score_at(self, rate: float) -> float:
-        """Return the score that such queries reach with this rate."""
-        measured = self.start + self.decay * np.log(self.rate / rate)
-        return float(max(measured, np.log10(self.candidates / rate), 0.0))
-
-
-def measured_tail(natural: NDArray[np.float64], candidates: int) -> FalseClaims:
-    """Return the rate of false claims, measured on images and their best non-matches.
-
-    Args:
-        natural: The score of each image's best non-match; some may be undeclared copies.
-        candidates: The number of candidates of each image.
-    """
-    by_law = np.log10(candidates / TAIL_SHARE)
-    start = float(max(by_law, np.quantile(natural, TAIL_QUANTILE)))
-    beyond = natural[(natural >= start) & (natural < start + TAIL_WIDTH)] - start
-    independent = len(beyond) / QUERIES_OF_A_PAIR
-    mean = float(beyond.mean()) if len(beyond) else DECADE
-    inside = 1 - np.exp(-TAIL_WIDTH / DECAYS)  # the share of the tail that lies in the window
-    likelihood = -independent * (np.log(DECAYS * inside) + mean / DECAYS)
-    likelihood -= ASSUMED_QUERIES * (np.log(DECAYS) + DECADE / DECAYS)
-    best = int(likelihood.argmax())
-    return FalseClaims(
-        candidates=candidates,
-        start=start,
-        rate=max(len(beyond), 1) / len(natural) / float(inside[best]),
-        decay=float(DECAYS[best]),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +102,8 @@ def calibrate_same_image(
     """Calibrate with the scores of planted copies and of each image's nearest non-match.
 
     An atlas may contain copies that nobody declared, so the far tail of `natural` is not reliable.
-    The false-claim rate is therefore taken from the law of non-matches, or from the bulk of
-    `natural` where that shows more. If the threshold for this rate is lower than the score that
+    The false-claim rate is therefore taken from the law of non-matches, or from the scores of
+    `natural` just above those that are usual, where they show more. If the threshold for this rate is lower than the score that
     keeps the planted copies, it is raised into the gap between them, until false claims are
     TIMES_RARER rarer than requested, but at most to the middle of the gap, because real copies may
     be harder than planted ones. Otherwise precision has priority.
@@ -194,9 +123,32 @@ def calibrate_same_image(
             "no planted copy of the atlas's own images was found; train or choose another embedder"
         )
     planted = np.sort(planted)
-    examined = planted[planted > -1.0]
     enough = len(natural) >= FEWEST_NATURAL
     false_claims = measured_tail(natural if enough else np.zeros(1), candidates)
+    guarantee = measure_guarantee(
+        Trials(known_K=planted, unknown_U=natural),
+        wanted_threshold=_wanted_threshold(planted, false_claims, settings),
+        precision=settings.copy_precision,
+        share=settings.copy_share,
+        seed=settings.seed,
+    )
+    kept = float(np.mean(planted[planted > -1.0] >= guarantee.threshold))
+    return SameImageCalibration(
+        threshold=guarantee.threshold,
+        false_claims=false_claims,
+        planted=tuple(planted.tolist()),
+        natural_count=len(natural),
+        suspected=int(np.sum(natural >= guarantee.threshold)),
+        copy_share=settings.copy_share,
+        guarantee=guarantee,
+        note=_note(false_claims, kept=kept, natural_count=len(natural)),
+    )
+
+
+def _wanted_threshold(
+    planted: NDArray[np.float64], false_claims: FalseClaims, settings: LeakSettings
+) -> float:
+    """Return the threshold that is precise enough and keeps as many planted copies as it can."""
     thresholds = np.linspace(0.0, HIGHEST_THRESHOLD, THRESHOLDS_TRIED)
     expected = _expected_precision(thresholds, planted, false_claims, settings.copy_share)
     # If no threshold is good enough, the last one is used: then almost nothing is claimed.
@@ -204,40 +156,25 @@ def calibrate_same_image(
     precise = float(thresholds[reached[0]] if len(reached) else thresholds[-1])
     rarer = false_claims.score_at(_false_rate(settings) / TIMES_RARER)
     # No threshold can recover a copy that was not a candidate, so those are left out here.
-    keeping = float(np.quantile(examined, 1 - settings.copy_recall_kept))
-    guarantee = measure_guarantee(
-        Trials(known_K=planted, unknown_U=natural),
-        wanted_threshold=max(precise, min(rarer, (precise + keeping) / 2)),
-        precision=settings.copy_precision,
-        share=settings.copy_share,
-        seed=settings.seed,
-    )
-    threshold = guarantee.threshold
-    note = (
-        ""
-        if enough
-        else f"only {len(natural)} pairs of non-matches were examined, so their rate is assumed"
-    )
-    if false_claims.beyond_law:
-        note = (
-            "non-matches of this atlas agree more often than the law of false alarms says, so the "
-            "measured rate is used"
-        )
-    if (kept := float(np.mean(examined >= threshold))) < FEW_KEPT:
-        note = (
+    keeping = float(np.quantile(planted[planted > -1.0], 1 - settings.copy_recall_kept))
+    return max(precise, min(rarer, (precise + keeping) / 2))
+
+
+def _note(false_claims: FalseClaims, *, kept: float, natural_count: int) -> str:
+    """Return the most important warning about the measurements, or ""."""
+    if kept < FEW_KEPT:
+        return (
             f"only {kept:.0%} of the planted copies among the candidates reach the threshold, "
             "because images of the atlas look very similar or many are copies of one another"
         )
-    return SameImageCalibration(
-        threshold=threshold,
-        false_claims=false_claims,
-        planted=tuple(planted.tolist()),
-        natural_count=len(natural),
-        suspected=int(np.sum(natural >= threshold)),
-        copy_share=settings.copy_share,
-        guarantee=guarantee,
-        note=note,
-    )
+    if false_claims.beyond_law:
+        return (
+            "non-matches of this atlas agree more often than the law of false alarms says, so the "
+            "measured rate is used"
+        )
+    if natural_count < FEWEST_NATURAL:
+        return f"only {natural_count} pairs of non-matches were examined, so their rate is assumed"
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)

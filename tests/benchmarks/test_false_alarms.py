@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.false_alarms import Scored, alarms, markdown, poisson_interval
-from index.copies.calibration import FalseClaims
+from index.copies.false_claims import FalseClaims
 
 
 def scored(pairs: np.ndarray, best: np.ndarray) -> Scored:

@@ -5,11 +5,11 @@ import pytest
 from atlas.dataset.artifacts import ALIGNMENT_COLUMNS, Neighbours
 from index.claims.leaks import find_leaks, find_matches
 from index.copies.calibration import (
-    FalseClaims,
     SameImageCalibration,
     SiblingCalibration,
     no_siblings,
 )
+from index.copies.false_claims import FalseClaims
 from index.copies.guarantee import Trials, measure_guarantee
 from index.copies.verification import FIRST_CHANNEL, Registrations
 

@@ -5,35 +5,16 @@ from hypothesis import strategies as st
 
 from atlas.core.errors import UserError
 from index.copies.calibration import (
-    FalseClaims,
     SameImageCalibration,
     calibrate_same_image,
     calibrate_sibling,
-    measured_tail,
 )
 from index.copies.guarantee import Trials
 from index.settings import LeakSettings
+from tests.index.copies.scores import CANDIDATES, copies, non_matches
 from tests.reference import precision_at
 
 SETTINGS = LeakSettings()
-CANDIDATES = 20
-
-
-def copies(count: int, seed: int, *, median: float = 30.0, spread: float = 0.3) -> np.ndarray:
-    """Return registration scores of copies, whose logarithms are normal."""
-    return median * np.exp(np.random.default_rng(seed).normal(0, spread, count))
-
-
-def non_matches(
-    count: int, seed: int, *, decades: float = 1.0, candidates: int = CANDIDATES
-) -> np.ndarray:
-    """Return the score of each image's best of several non-matches.
-
-    Of 10^score non-matches one reaches the score, if `decades` is 1; otherwise scores are as many
-    times higher as that.
-    """
-    chances = np.random.default_rng(seed).random((count, candidates))
-    return -decades * np.log10(chances.min(axis=1))
 
 
 def calibrated(
@@ -51,16 +32,6 @@ def test_with_a_gap_the_threshold_lies_inside_it_and_nothing_is_lost():
     assert found.note == ""
 
 
-def test_the_rate_of_false_claims_is_that_of_the_law_where_non_matches_keep_to_it():
-    tail = measured_tail(non_matches(5000, 0), CANDIDATES)
-    assert not tail.beyond_law
-    many = non_matches(200_000, 1)
-    for score in (2.0, 3.0, 4.0):
-        (rate,) = tail.rate_from(np.array([score]))
-        assert rate == pytest.approx(np.mean(many >= score), rel=0.4)
-        assert tail.score_at(rate) == pytest.approx(score, abs=0.01)
-
-
 def test_where_non_matches_agree_more_often_than_the_law_the_measured_rate_is_used():
     natural = non_matches(5000, 0, decades=3.0)
     found = calibrated(copies(800, 0), natural)
@@ -73,23 +44,11 @@ def test_where_non_matches_agree_more_often_than_the_law_the_measured_rate_is_us
     assert found.threshold > calibrated(copies(800, 0), non_matches(5000, 0)).threshold + 3
 
 
-@given(
-    candidates=st.integers(1, 100), start=st.floats(0, 10), rate=st.floats(0.01, 0.2),
-    decay=st.floats(0.44, 5),
-)  # fmt: skip
-def test_the_rate_of_false_claims_falls_with_the_score_and_never_below_the_law(
-    candidates, start, rate, decay
-):
-    tail = FalseClaims(candidates=candidates, start=start, rate=rate, decay=decay)
-    scores = np.linspace(0, 40, 100)
-    rates = tail.rate_from(scores)
-    assert (np.diff(rates) <= 1e-12).all()
-    assert (rates <= 1).all()
-    assert (rates >= np.minimum(1, candidates * 10.0**-scores) - 1e-12).all()
-
-
 def test_few_pairs_that_agree_more_than_the_law_says_raise_the_threshold_a_little():
-    planted, natural = copies(150, 0), np.concatenate([non_matches(140, 1), np.linspace(2.5, 4, 10)])
+    planted, natural = (
+        copies(150, 0),
+        np.concatenate([non_matches(140, 1), np.linspace(2.5, 4, 10)]),
+    )
     usual, raised = (calibrated(planted, some) for some in (natural[:140], natural))
     assert usual.threshold < raised.threshold < usual.threshold + 3
 
