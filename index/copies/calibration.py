@@ -103,10 +103,10 @@ def calibrate_same_image(
 
     An atlas may contain copies that nobody declared, so the far tail of `natural` is not reliable.
     The false-claim rate is therefore taken from the law of non-matches, or from the scores of
-    `natural` just above those that are usual, where they show more. If the threshold for this rate is lower than the score that
-    keeps the planted copies, it is raised into the gap between them, until false claims are
-    TIMES_RARER rarer than requested, but at most to the middle of the gap, because real copies may
-    be harder than planted ones. Otherwise precision has priority.
+    `natural` just above the usual ones, where they show more. If the threshold for this rate is
+    lower than the score that keeps the planted copies, it is raised into the gap between them,
+    until false claims are TIMES_RARER rarer than requested, but at most to the middle of the gap,
+    because real copies may be harder than planted ones. Otherwise precision has priority.
 
     Args:
         planted: The scores of planted copies with their source; -1 if the source was not a
