@@ -25,6 +25,8 @@ MEMORY_BYTES = 3 << 30  # an ordinary command needs about 1 GiB
 LARGEST_BYTES = 64 << 30  # of addresses, so that a bomb does not end other processes
 LIMIT_S = 90.0
 IMAGES = 12
+# A sign alone makes a number or the sum of unknown names, which a spreadsheet shows as an error.
+RUN_BY_SPREADSHEETS = re.compile(r"[=@]|[+-].*[(|!+*&]")
 ESCAPE = "\x1b]0;owned\x07\x1b[31m"
 NAMES = {
     "brackets": "w[a1]", "closing bracket": "wt [/ko 0]", "bold": "[bold]x",
@@ -158,7 +160,7 @@ def _fault(ended: warm.Ended, run_folder: Path, text: str) -> str:
         said = page.read_text(encoding="utf-8", errors="replace")
         if text and "<" in text and text.replace(",", "/") in said:
             return "markup reaches a page"
-    if text.startswith(("=", "+", "@", "-")) and _is_formula(run_folder, text):
+    if RUN_BY_SPREADSHEETS.match(text) and _is_formula(run_folder, text):
         return "a formula in a table"
     return ""
 
