@@ -44,7 +44,7 @@ from index.copies.verification import examine
 from index.copies.voting import PAIRS, Alignment, propose
 from index.settings import LeakSettings, Look, RegistrationSettings
 
-CANDIDATES = LeakSettings().neighbours + LeakSettings().hash_candidates
+CANDIDATES = LeakSettings().candidates
 FLIPS_AND_ROTATIONS = 8
 # OpenCV's Gaussian of a float picture reaches to four standard deviations.
 DEVIATIONS = 4

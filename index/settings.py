@@ -62,6 +62,8 @@ class CopySettings:
         hashes: Perceptual hash that proposes further candidates, in all flips and rotations.
             rule_2018 is phash within 14, 12 and 10 bits in red, green and blue.
         hash_candidates: Largest number of candidates per query that the hash proposes.
+        keypoint_candidates: Largest number of candidates per query that its keypoints propose; 0
+            for none. Crops, collages and pictures that are covered in part are found by these.
         planted_copies: Number of edited copies of labelled images that are planted and searched
             for, to measure recall.
         natural_queries: Number of labelled images that are examined as queries without a copy, to
@@ -76,9 +78,10 @@ class CopySettings:
         seed: Seed of the images that are chosen for the calibration.
     """
 
-    neighbours: int = 20
+    neighbours: int = 10
     hashes: HashChoice = "dhash"
     hash_candidates: int = 5
+    keypoint_candidates: int = 10
     planted_copies: int = 800
     natural_queries: int = 24_000
     copy_share: float = 0.026
@@ -95,6 +98,11 @@ class CopySettings:
         if self.hashes == "none":
             return None
         return "phash" if self.hashes == "rule_2018" else self.hashes
+
+    @property
+    def candidates(self) -> int:
+        """Return the largest number of candidates of a query."""
+        return self.neighbours + self.hash_candidates + self.keypoint_candidates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,5 +180,7 @@ def _problems(settings: CopySettings) -> Iterator[str]:
     if settings.seed < 0:
         yield f"--seed must not be negative (got {settings.seed})"
     for name, value in vars(settings).items():
+        if name.endswith("_candidates") and value < 0:
+            yield f"--{name.replace('_', '-')} must not be negative (got {value})"
         if name.endswith(("_share", "_precision")) and not 0 < value < 1:
             yield f"--{name.replace('_', '-')} must be above 0 and below 1 (got {value:g})"

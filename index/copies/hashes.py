@@ -17,7 +17,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from atlas.dataset.artifacts import EmbeddingSet, Neighbours, positions_of
 from atlas.synthetic.edits import rotated
 from index.copies.images import Images
 from index.settings import HashKind
@@ -129,32 +128,6 @@ class HashIndex:
             return np.ones(at_TK.shape, bool)
         bits_TKC = np.bitwise_count(codes_TCB[:, None] ^ self.upright_MCB[at_TK]).sum(axis=-1)
         return np.asarray((bits_TKC <= limits_C).all(axis=-1))
-
-
-def with_hashed(
-    neighbours: Neighbours,
-    hashed_NK: NDArray[np.object_],
-    queries: EmbeddingSet,
-    references: EmbeddingSet,
-) -> Neighbours:
-    """Return the neighbours, followed by the additional candidates of the hashes.
-
-    The similarity of an additional candidate is the cosine of its embedding, too.
-    """
-    known = [set(row) for row in neighbours.reference_ids_NK]
-    new_NK = np.array(
-        [["" if i in known[n] else i for i in row] for n, row in enumerate(hashed_NK)], object
-    ).reshape(hashed_NK.shape)
-    similarity_NK = np.full(new_NK.shape, -np.inf, np.float32)
-    rows, columns = np.nonzero(new_NK != "")
-    at = positions_of(references.ids, list(new_NK[rows, columns]), what="embeddings")
-    cosines = np.einsum("pd,pd->p", queries.vectors_ND[rows], references.vectors_ND[at])
-    similarity_NK[rows, columns] = np.minimum(cosines, 1.0)
-    return Neighbours(
-        query_ids=neighbours.query_ids,
-        reference_ids_NK=np.hstack([neighbours.reference_ids_NK, new_NK]),
-        similarity_NK=np.hstack([neighbours.similarity_NK, similarity_NK]),
-    )
 
 
 def equal_images(ids: Sequence[str], digests: Sequence[str]) -> pd.DataFrame:

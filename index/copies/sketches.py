@@ -8,12 +8,15 @@ block, N images.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from atlas.core.row_cache import RowCache
 from index.copies.agreement import channel_blocks, shrunk
+from index.copies.images import Images
 from index.copies.keypoints import KEYPOINTS, VALUES, composite, find_keypoints
 
 FloatArray = NDArray[np.float32]
@@ -28,6 +31,8 @@ PICTURE_PX = 128  # side of the composite in which keypoints are searched
 # Values of descriptors become bytes; the square root of a share of at most 0.2 is below 0.5.
 SCALE, FOLDED_SCALE = 510.0, 255.0
 SKETCH_VERSION = 1  # kept sketches of other versions are not used
+FOLDER = "sketches"
+SKETCHES_PER_FILE = 500
 
 SKETCH = np.dtype(
     [
@@ -51,6 +56,14 @@ def sketch(field: NDArray[np.uint8]) -> NDArray[np.uint8]:
     row["places"], row["sizes"], row["angles"] = found.places_K2, found.sizes_K, found.angles_K
     row["blocks"] = np.rint(127 * small_blocks(picture))
     return np.frombuffer(row.tobytes(), np.uint8)
+
+
+def kept_sketches(images: Images, ids: Sequence[str], folder: Path) -> RowCache:
+    """Return the sketches of images, which are kept below `folder`."""
+    return images.kept(
+        ids, sketch, name="sketching", folder=folder / FOLDER,
+        provenance={"sketch": SKETCH_VERSION}, rows_per_file=SKETCHES_PER_FILE,
+    )  # fmt: skip
 
 
 def small_blocks(picture: FloatArray) -> FloatArray:

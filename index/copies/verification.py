@@ -30,7 +30,7 @@ from index.copies.registration import (
     best_of,
     correlations_of,
 )
-from index.copies.sketches import SKETCH_VERSION, Sketches, sketch
+from index.copies.sketches import SKETCH_VERSION, Sketches, kept_sketches
 from index.copies.voting import Alignment, propose
 from index.settings import RegistrationSettings
 
@@ -40,8 +40,6 @@ Planes = NDArray[np.uint8]
 QUERIES_A_TASK = 32  # a process holds the sketches of their candidates in memory, 52 KiB each
 PAIRS_WORTH_PROCESSES = 400
 PAIRS_A_TASK = 64
-SKETCH_FOLDER = "sketches"
-SKETCHES_PER_FILE = 500
 # Numbers of a registration before those of its channels: score, agreeing and comparable blocks,
 # whether it is a negative, and the map.
 FIRST_CHANNEL = 13
@@ -94,8 +92,7 @@ def examine(
         settings: The settings of the comparison.
         law: How non-matches agree.
         channels: The number of channels.
-        folder: Where finished registrations are kept, query by query, and sketches of references,
-            since each is a candidate of many queries.
+        folder: Where finished registrations are kept, query by query, and sketches.
     """
     shape = (*neighbours.reference_ids_NK.shape, FIRST_CHANNEL + channels)
     candidates = dict(zip(neighbours.query_ids, neighbours.reference_ids_NK, strict=True))
@@ -173,11 +170,9 @@ class _Pairs:
         folder: Path,
     ) -> "_Pairs":
         """Propose alignments for all pairs."""
-        rows = np.stack(queries.made_of(query_ids, sketch, name="sketching"))
-        kept = references.kept(
-            _named(ids_QK), sketch, name="sketching", folder=folder / SKETCH_FOLDER,
-            provenance={"sketch": SKETCH_VERSION}, rows_per_file=SKETCHES_PER_FILE,
-        ) if (ids_QK != "").any() else None  # fmt: skip
+        rows = kept_sketches(queries, query_ids, folder).read(query_ids)
+        wanted = _named(ids_QK)
+        kept = kept_sketches(references, wanted, folder) if wanted else None
         tasks = [
             (rows[start : start + QUERIES_A_TASK], kept and kept.only(_named(ids)), ids)
             for start in range(0, len(query_ids), QUERIES_A_TASK)

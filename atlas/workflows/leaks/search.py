@@ -15,9 +15,12 @@ from atlas.core.errors import UserError
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore, fill_store
+from index.copies.candidates import with_proposed
 from index.copies.false_alarms import NonMatches
-from index.copies.hashes import BYTES, HashIndex, hash_images, with_hashed
+from index.copies.hashes import BYTES, HashIndex, hash_images
 from index.copies.images import Images
+from index.copies.keypoint_index import KeypointIndex, kept_votes, keypoint_index
+from index.copies.sketches import kept_sketches
 from index.copies.trials import sample_ids
 from index.copies.verification import Registrations, examine, measure_non_matches
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder
@@ -31,10 +34,17 @@ LAW_IMAGES = 400  # labelled images whose candidates show how non-matches agree
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """The images that candidates are taken from; `hashes` is None if hashes propose none."""
+    """The images that candidates are taken from.
+
+    Attributes:
+        search: The search of their vectors.
+        hashes: Their hashes, or None if hashes propose no candidates.
+        keypoints: Their keypoints, or None if keypoints propose no candidates.
+    """
 
     search: Search
     hashes: HashIndex | None
+    keypoints: KeypointIndex | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +86,7 @@ class LeakSearch:
     def candidates(
         self, queries: EmbeddingSet, images: Images, *, among: Gallery | None = None
     ) -> Neighbours:
-        """Return the candidates of the embedder and of the hashes.
+        """Return the candidates of the embedder, of the hashes and of the keypoints.
 
         Args:
             queries: The vectors of the queries.
@@ -87,15 +97,22 @@ class LeakSearch:
         found = kept_neighbours(
             gallery.search, queries, settings.neighbours, folder=self.work / "neighbours"
         )
-        if gallery.hashes is None or settings.hash_kind is None:
-            return found
-        hashed_NK = gallery.hashes.nearest(
-            queries.ids,
-            self._hashes(queries.ids, images, settings.hash_kind),
-            settings.hash_candidates,
-            limits_C=self._limits(),
-        )
-        return with_hashed(found, hashed_NK, queries, gallery.search.known)
+        known = gallery.search.known
+        if gallery.hashes is not None and settings.hash_kind is not None:
+            hashed_NK = gallery.hashes.nearest(
+                queries.ids,
+                self._hashes(queries.ids, images, settings.hash_kind),
+                settings.hash_candidates,
+                limits_C=self._limits(),
+            )
+            found = with_proposed(found, hashed_NK, queries, known)
+        if gallery.keypoints is not None:
+            voted_NK = kept_votes(
+                gallery.keypoints, queries.ids, images, settings.keypoint_candidates,
+                folder=self.registered,
+            )  # fmt: skip
+            found = with_proposed(found, voted_NK, queries, known)
+        return found
 
     @cached_property
     def law(self) -> NonMatches:
@@ -137,12 +154,14 @@ class LeakSearch:
         return np.asarray(candidates_NK == queries_N[:, None], bool)
 
     def _gallery(self, search: Search) -> Gallery:
-        kind, ids = self.settings.hash_kind, search.known.ids
-        if kind is None:
-            return Gallery(search=search, hashes=None)
-        codes_MTCB = self._hashes(ids, self.stored("references"), kind)
-        hashes = HashIndex(ids=ids, upright_MCB=codes_MTCB[:, 0])
-        return Gallery(search=search, hashes=hashes)
+        settings, ids, images = self.settings, search.known.ids, self.stored("references")
+        hashes = keypoints = None
+        if settings.hash_kind is not None:
+            codes_MTCB = self._hashes(ids, images, settings.hash_kind)
+            hashes = HashIndex(ids=ids, upright_MCB=codes_MTCB[:, 0])
+        if settings.keypoint_candidates:
+            keypoints = keypoint_index(ids, kept_sketches(images, ids, self.registered))
+        return Gallery(search=search, hashes=hashes, keypoints=keypoints)
 
     def _hashes(self, ids: Sequence[str], images: Images, kind: HashKind) -> NDArray[np.uint8]:
         return hash_images(ids, images, kind, folder=self.work / "hashes")

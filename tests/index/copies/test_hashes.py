@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from atlas.synthetic.edits import plant, rotated
-from index.copies.hashes import HASHES, ROTATIONS, HashIndex, hash_field, hash_images, with_hashed
+from index.copies.hashes import HASHES, ROTATIONS, HashIndex, hash_field, hash_images
 from index.copies.images import Images
 
 SIDE = 64
@@ -85,21 +84,3 @@ def test_limits_are_of_each_channel():
     index = HashIndex(ids=("a",), upright_MCB=upright)
     assert index.nearest(["q"], query, 1, limits_C=np.array([3, 0]))[0, 0] == "a"
     assert index.nearest(["q"], query, 1, limits_C=np.array([2, 64]))[0, 0] == ""
-
-
-def test_what_both_propose_is_examined_once_and_similarity_stays_the_cosine():
-    vectors = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
-    references = EmbeddingSet(ids=("a", "b", "c"), vectors_ND=vectors, provenance={})
-    queries = EmbeddingSet(ids=("q",), vectors_ND=vectors[:1], provenance={})
-    found = with_hashed(
-        Neighbours(
-            query_ids=("q",),
-            reference_ids_NK=np.array([["a"]], object),
-            similarity_NK=np.ones((1, 1), np.float32),
-        ),
-        np.array([["a", "c"]], object),
-        queries,
-        references,
-    )
-    assert found.reference_ids_NK.tolist() == [["a", "", "c"]]
-    assert found.similarity_NK.tolist() == [[1.0, -np.inf, pytest.approx(0.6)]]

@@ -1,0 +1,181 @@
+"""Candidates by keypoints: which references hold the places that a query shows.
+
+An embedding describes an image as a whole, so a small crop, a collage or a picture with a large
+painted area may be far from its source. Its keypoints are not. Each keypoint of a query votes for
+the references that hold the keypoints most similar to it, and the references with the most votes
+are candidates. Folded descriptors (see `keypoints`) are equal for mirror images and negatives.
+Their values are compared with their medians, which gives codes of 128 bits. The codes are searched
+in lists of similar ones, an inverted file (Sivic & Zisserman 2003).
+
+A vote counts by how much nearer a keypoint is than the first one that is not counted, so that
+keypoints that look like those of many images count little (Boiman, Shechtman & Irani 2008).
+
+Axes: N queries, M references, P keypoints, D values of a descriptor, B bytes of a code, J nearest
+keypoints, K candidates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.core.files import content_hash, json_text
+from atlas.core.row_cache import RowCache, fill_rows
+from atlas.core.timing import stage
+from index.copies.images import Images
+from index.copies.keypoints import VALUES
+from index.copies.sketches import SKETCH_VERSION, Sketches, kept_sketches
+
+Codes = NDArray[np.uint8]
+
+VOTES = 10  # nearest keypoints that a keypoint votes for
+KEYPOINTS_A_LIST, MOST_LISTS = 256, 4096
+LISTS_SEARCHED = 16
+TRAINED_A_LIST = 64  # keypoints that place each list
+MEDIANS_OF = 500  # references
+READ_AT_ONCE = 500  # sketches
+SCORES_AT_ONCE = 1 << 22
+NONE = -1
+VOTES_VERSION = 1  # kept votes of other versions are not used
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeypointIndex:
+    """The keypoints of the references.
+
+    Attributes:
+        ids: The references.
+        made_of: A hash of the references and their sketches.
+        medians_D: The median of each value of the folded descriptors.
+        owners_P: The number of the reference that each keypoint belongs to.
+        lists: The codes of the keypoints, or None if no reference has any.
+    """
+
+    ids: tuple[str, ...]
+    made_of: str
+    medians_D: NDArray[np.float64]
+    owners_P: NDArray[np.int64]
+    lists: faiss.IndexBinaryIVF | None
+
+    def voted(self, query_ids: Sequence[str], sketches: RowCache, k: int) -> NDArray[np.int64]:
+        """Return the k references with the most votes of each query, N x K, best first.
+
+        References are numbers; -1 is none. Ties are in the order of the references. A query never
+        finds its own id.
+
+        Args:
+            query_ids: The queries.
+            sketches: Their sketches.
+            k: The number of candidates.
+        """
+        position_of = {image_id: n for n, image_id in enumerate(self.ids)}
+        at_once = max(1, min(READ_AT_ONCE, SCORES_AT_ONCE // max(len(self.ids), 1)))
+        found_NK = np.full((len(query_ids), k), NONE)
+        for start in range(0, len(query_ids), at_once):
+            some = query_ids[start : start + at_once]
+            rows = Sketches(bytes_NB=sketches.read(some))
+            own_N = np.array([position_of.get(image_id, NONE) for image_id in some])
+            scores_NM = self._votes(rows, own_N)
+            best_NK = np.argsort(-scores_NM, axis=1, kind="stable")[:, :k]
+            voted_NK = np.take_along_axis(scores_NM, best_NK, axis=1) > 0
+            found_NK[start : start + at_once, : best_NK.shape[1]] = np.where(
+                voted_NK, best_NK, NONE
+            )
+        return found_NK
+
+    def _votes(self, queries: Sketches, own_N: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the sum of the votes of each query for each reference, N x M."""
+        shape = len(queries), len(self.ids)
+        codes_PB, query_P = codes(queries, self.medians_D)
+        if self.lists is None or not len(codes_PB):
+            return np.zeros(shape)
+        bits_PJ, at_PJ = self.lists.search(codes_PB, VOTES + 1)
+        farthest_P1 = np.where(at_PJ < 0, 8 * codes_PB.shape[1], bits_PJ)[:, -1:]
+        owner_PJ = np.where(at_PJ < 0, NONE, self.owners_P[at_PJ])[:, :VOTES]
+        counted_PJ = (owner_PJ != NONE) & (owner_PJ != own_N[query_P][:, None])
+        for j in range(1, VOTES):  # a keypoint votes for each reference once
+            counted_PJ[:, j] &= (owner_PJ[:, :j] != owner_PJ[:, j : j + 1]).all(axis=1)
+        nearer_PJ = np.where(counted_PJ, farthest_P1 - bits_PJ[:, :VOTES], 0)
+        place_PJ = query_P[:, None] * shape[1] + np.maximum(owner_PJ, 0)
+        votes = np.bincount(place_PJ.ravel(), nearer_PJ.ravel(), minlength=shape[0] * shape[1])
+        return np.asarray(votes, float).reshape(shape)
+
+
+def keypoint_index(ids: Sequence[str], sketches: RowCache) -> KeypointIndex:
+    """Return the index of the keypoints of references.
+
+    Args:
+        ids: The references.
+        sketches: Their sketches.
+    """
+    some = [ids[n] for n in np.unique(np.linspace(0, len(ids) - 1, MEDIANS_OF).astype(int))]
+    rows = Sketches(bytes_NB=sketches.read(some)).rows
+    shown = rows["folded"][rows["sizes"] > 0]
+    medians_D = np.median(shown, axis=0) if len(shown) else np.zeros(VALUES)
+    parts = [
+        codes(Sketches(bytes_NB=sketches.read(ids[start : start + READ_AT_ONCE])), medians_D)
+        for start in range(0, len(ids), READ_AT_ONCE)
+    ]
+    codes_PB = np.concatenate([part for part, _ in parts])
+    owners = [owner_P + n * READ_AT_ONCE for n, (_, owner_P) in enumerate(parts)]
+    with stage("indexing keypoints", items=len(codes_PB)):
+        return KeypointIndex(
+            ids=tuple(ids),
+            made_of=sketches.content_hash,
+            medians_D=medians_D,
+            owners_P=np.concatenate(owners),
+            lists=_lists(codes_PB) if len(codes_PB) else None,
+        )
+
+
+def codes(sketches: Sketches, medians_D: NDArray[np.float64]) -> tuple[Codes, NDArray[np.int64]]:
+    """Return the codes of all keypoints, P x B, and the number of the image of each."""
+    rows = sketches.rows
+    image_P, keypoint_P = np.nonzero(rows["sizes"] > 0)
+    return np.packbits(rows["folded"][image_P, keypoint_P] > medians_D, axis=1), image_P
+
+
+def kept_votes(
+    index: KeypointIndex, query_ids: Sequence[str], images: Images, k: int, *, folder: Path
+) -> NDArray[np.object_]:
+    """Return the ids of the k references with the most votes of each query, N x K, best first.
+
+    Missing places are "". Finished queries and all sketches are kept below `folder`.
+
+    Args:
+        index: The keypoints of the references.
+        query_ids: The queries.
+        images: The pixels of the queries.
+        k: The number of candidates.
+        folder: Where finished work is kept.
+    """
+    about = {"k": k, "references": index.made_of, "sketch": SKETCH_VERSION, "votes": VOTES_VERSION}
+
+    def make_rows(some: Sequence[str]) -> NDArray[np.int64]:
+        sketches = kept_sketches(images, some, folder)
+        with stage("voting", items=len(some)):
+            return index.voted(some, sketches, k)
+
+    found_NK = fill_rows(
+        folder / "votes" / content_hash(json_text(about)),
+        query_ids,
+        make_rows,
+        provenance=about,
+        description=f"comparing keypoints of {images.what}",
+        keys=images.keys(query_ids),
+    ).read(query_ids)
+    return np.asarray(np.array([*index.ids, ""], dtype=object)[found_NK])
+
+
+def _lists(codes_PB: Codes) -> faiss.IndexBinaryIVF:
+    bits = 8 * codes_PB.shape[1]
+    count = int(np.clip(len(codes_PB) // KEYPOINTS_A_LIST, 1, MOST_LISTS))
+    lists = faiss.IndexBinaryIVF(faiss.IndexBinaryFlat(bits), bits, count)
+    lists.cp.max_points_per_centroid = TRAINED_A_LIST
+    lists.train(codes_PB)
+    lists.add(codes_PB)
+    lists.nprobe = min(count, LISTS_SEARCHED)
+    return lists

@@ -1,0 +1,23 @@
+import numpy as np
+import pytest
+
+from atlas.dataset.artifacts import EmbeddingSet, Neighbours
+from index.copies.candidates import with_proposed
+
+
+def test_what_both_propose_is_examined_once_and_similarity_stays_the_cosine():
+    vectors = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
+    references = EmbeddingSet(ids=("a", "b", "c"), vectors_ND=vectors, provenance={})
+    queries = EmbeddingSet(ids=("q",), vectors_ND=vectors[:1], provenance={})
+    found = with_proposed(
+        Neighbours(
+            query_ids=("q",),
+            reference_ids_NK=np.array([["a"]], object),
+            similarity_NK=np.ones((1, 1), np.float32),
+        ),
+        np.array([["a", "c"]], object),
+        queries,
+        references,
+    )
+    assert found.reference_ids_NK.tolist() == [["a", "", "c"]]
+    assert found.similarity_NK.tolist() == [[1.0, -np.inf, pytest.approx(0.6)]]

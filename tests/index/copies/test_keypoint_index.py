@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from atlas.synthetic.edits import rotated
+from index.copies.images import Images
+from index.copies.keypoint_index import NONE, VOTES, codes, kept_votes, keypoint_index
+from index.copies.sketches import Sketches, kept_sketches, sketch
+from tests.textures import texture
+
+SIDE, COUNT = 96, 40
+FIELDS = {f"i{n}": texture(n, channels=1, size=SIDE) for n in range(COUNT)}
+IDS = tuple(FIELDS)
+
+
+def images_of(fields: dict[str, np.ndarray], what: str = "images") -> Images:
+    return Images(
+        what=what,
+        read=lambda ids: np.stack([fields[i] for i in ids]),
+        keys=lambda ids: [f"{fields[i].tobytes().hex()[:64]}{i}" for i in ids],
+    )
+
+
+def voted(queries: dict[str, np.ndarray], folder: Path, *, k: int = 5) -> dict[str, list[str]]:
+    """Return the candidates of each query among all fields."""
+    index = keypoint_index(IDS, kept_sketches(images_of(FIELDS), IDS, folder))
+    found = kept_votes(index, tuple(queries), images_of(queries, "queries"), k, folder=folder)
+    return {query: row.tolist() for query, row in zip(queries, found, strict=True)}
+
+
+def part(field: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
+    """Return an enlarged window of a field."""
+    window = field[:, top : top + side, left : left + side]
+    return np.repeat(np.repeat(window, 2, axis=1), 2, axis=2)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda field: rotated(field, 5),
+        lambda field: 255 - field,
+        lambda field: part(field, 20, 30, SIDE // 2),
+        lambda field: np.where(np.arange(SIDE)[:, None] < 60, field, np.uint8(128)),
+    ],
+    ids=["mirrored and rotated", "negative", "enlarged window", "painted over"],
+)
+def test_the_source_of_an_edited_image_has_the_most_votes(edit, tmp_path):
+    found = voted({f"q{n}": edit(FIELDS[f"i{n}"]) for n in range(8)}, tmp_path)
+    assert [row[0] for row in found.values()] == [f"i{n}" for n in range(8)]
+
+
+def test_a_query_does_not_find_itself_and_blank_images_find_nothing(tmp_path):
+    blank = np.full((1, SIDE, SIDE), 7, np.uint8)
+    found = voted({"i3": FIELDS["i3"], "blank": blank}, tmp_path)
+    assert found["i3"][0]
+    assert "i3" not in found["i3"]
+    assert found["blank"] == [""] * 5
+
+
+def test_missing_places_are_empty_where_references_are_few(tmp_path):
+    few = keypoint_index(IDS[:2], kept_sketches(images_of(FIELDS), IDS[:2], tmp_path))
+    (row,) = kept_votes(few, ("q",), images_of({"q": FIELDS["i0"]}), 4, folder=tmp_path)
+    assert row[0] == "i0"
+    assert row[2:].tolist() == ["", ""]
+
+
+def test_votes_are_those_of_a_naive_count(tmp_path):
+    sketches = kept_sketches(images_of(FIELDS), IDS, tmp_path)
+    index = keypoint_index(IDS, sketches)
+    found_NK = index.voted(IDS[:6], sketches, 3)
+    index.lists.nprobe = index.lists.nlist  # the naive count looks at every keypoint
+    exact_NK = index.voted(IDS[:6], sketches, 3)
+    every_PB, owner_P = codes(Sketches(bytes_NB=sketches.read(IDS)), index.medians_D)
+    for n in range(6):
+        own_PB, _ = codes(Sketches(bytes_NB=sketch(FIELDS[IDS[n]])[None]), index.medians_D)
+        votes = np.zeros(COUNT)
+        for code in own_PB:
+            bits = np.bitwise_count(every_PB ^ code).sum(axis=1)
+            order = np.argsort(bits, kind="stable")[: VOTES + 1]
+            nearest: dict[int, int] = {}
+            for at in order[:VOTES]:
+                nearest.setdefault(int(owner_P[at]), int(bits[order[-1]]) - int(bits[at]))
+            for owner, vote in nearest.items():
+                votes[owner] += vote if owner != n else 0
+        chosen = [votes[m] for m in exact_NK[n]]
+        # Keypoints at equal distances are chosen in any order, which moves a vote or two.
+        assert chosen == pytest.approx(sorted(votes, reverse=True)[:3], rel=0.1, abs=12)
+    assert np.mean(found_NK[:, 0] == exact_NK[:, 0]) >= 0.5
+
+
+def test_references_without_keypoints_propose_nothing(tmp_path):
+    blanks = {f"b{n}": np.full((1, SIDE, SIDE), n, np.uint8) for n in range(3)}
+    sketches = kept_sketches(images_of(blanks), tuple(blanks), tmp_path)
+    index = keypoint_index(tuple(blanks), sketches)
+    assert (index.voted(tuple(blanks), sketches, 2) == NONE).all()
