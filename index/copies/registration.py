@@ -35,7 +35,7 @@ REFINED_FROM, REFINED_TO = 0.5, 30.0
 SHOWN_FROM = 0.6  # the correlation from which a block is reported to agree
 # Raise it with every change of what an alignment or its score is: kept registrations of other
 # versions are not used.
-REGISTRATION_VERSION = 1
+REGISTRATION_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)

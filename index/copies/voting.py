@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.synthetic.edits import rotated
+from index.copies.agreement import Map, common, enlargement
 from index.copies.keypoints import MIRRORED_G, NEGATIVE_G, ORDERS_GD
 from index.copies.sketches import SCALE, SMALL_BLOCK_PX, SMALL_PX, Sketches
 
@@ -29,6 +30,10 @@ MOST_ALIGNMENTS = 2  # alignments by votes that are verified for each pair of im
 NEAR = 0.04  # distance of places that agree, as a share of the side
 LARGEST_RATIO, LARGEST_ANGLE = 1.8, 0.6  # of scales, and of rotations in radians, that agree
 LEAST_SCALE, MOST_SCALE = 0.2, 5.0
+# The share of the query or of the reference, whichever is larger, that both must show. Neighbouring
+# crops of one field share less, and are different pictures.
+LEAST_OVERLAP = 0.4
+OVERLAP_SIDE = 32  # pixels of the grid on which the overlap is measured
 FOR_AFFINE = 6  # votes from which an affine map is fitted
 SMALL_AGREES = 0.6  # correlation of small blocks that agree
 LEAST_SMALL, LEAST_SHARE = 8, 0.4  # small blocks that must agree, and their share of all
@@ -63,7 +68,16 @@ def propose(query: Sketches, references: Sketches) -> list[list[Alignment]]:
     """
     by_votes = _by_keypoints(query, references)
     by_blocks = _by_blocks(query, references)
-    return [[*blocks, *votes] for blocks, votes in zip(by_blocks, by_votes, strict=True)]
+    return [
+        [one for one in (*blocks, *votes) if shared(one.map_33) >= LEAST_OVERLAP]
+        for blocks, votes in zip(by_blocks, by_votes, strict=True)
+    ]
+
+
+def shared(map_33: Map) -> float:
+    """Return the share of the query or of the reference that both show, whichever is larger."""
+    of_reference = float(common(map_33, OVERLAP_SIDE).mean())
+    return min(1.0, of_reference * max(1.0, enlargement(map_33)))
 
 
 def whole(element: int) -> FloatArray:

@@ -71,7 +71,7 @@ def test_blocks_equal_the_naive_reference(seed):
     query, reference = texture(seed, channels=3), texture(seed + 1, channels=2)
     query[1, :70] = 40  # smooth
     found = compared(query, reference, np.eye(3))
-    one, other = (band_passed(roots(image, 4.0), LARGE) for image in (query, reference))
+    one, other = (band_passed(roots(image, SETTINGS.dimmest), LARGE) for image in (query, reference))
     expected = naive(one, other, LARGE.block_px)
     assert len(expected) == len(found.boxes_B4)
     for box, correlations, comparable in zip(
@@ -96,8 +96,8 @@ def test_blocks_of_an_overlap_equal_the_naive_reference(right, down):
     rows = np.s_[max(0, -down) : 128 - max(0, down)]
     columns = np.s_[max(0, -right) : 128 - max(0, right)]
     of_query = np.s_[max(0, down) : 128 + min(0, down), max(0, right) : 128 + min(0, right)]
-    one = band_passed(roots(query, 4.0)[of_query], LARGE)
-    other = band_passed(roots(reference, 4.0)[rows, columns], LARGE)
+    one = band_passed(roots(query, SETTINGS.dimmest)[of_query], LARGE)
+    other = band_passed(roots(reference, SETTINGS.dimmest)[rows, columns], LARGE)
     expected = list(naive(one, other, LARGE.block_px).values())
     np.testing.assert_allclose(found.correlations_BCE, expected, atol=5e-3)
 
@@ -199,7 +199,7 @@ def test_what_is_common_and_the_enlargement_are_those_of_the_map(
 def test_a_picture_is_laid_back_over_its_source():
     source = roots(texture(2, channels=5), SETTINGS.dimmest)
     map_33 = placed(degrees=90)
-    turned = roots(np.ascontiguousarray(np.rot90(texture(2, channels=5), -1, axes=(1, 2))), 4.0)
+    turned = roots(np.ascontiguousarray(np.rot90(texture(2, channels=5), -1, axes=(1, 2))), SETTINGS.dimmest)
     np.testing.assert_allclose(warped(turned, map_33, 128), source, atol=0.02)
 
 
