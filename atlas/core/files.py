@@ -71,7 +71,7 @@ def written_beside(path: Path, *, durable: bool = True) -> Iterator[Path]:
         sweep(path)
     try:
         _unfinished.add(beside)
-        with _naming(path, beside):
+        with disk_errors_name(path, beside):
             yield beside
             if durable:
                 sync_file(beside)
@@ -94,7 +94,7 @@ def temporary_folder(folder: Path) -> Iterator[Path]:
     beside = folder.with_name(f".{folder.name}.{_owner()}.part")
     try:
         _unfinished.add(beside)
-        with being_filled(beside), _naming(folder, beside):
+        with being_filled(beside), disk_errors_name(folder, beside):
             yield beside
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -179,6 +179,32 @@ def remove_unfinished() -> None:
     """Remove the temporary files of this process, which is about to end."""
     for path in tuple(_unfinished):
         _remove(path)
+
+
+@contextmanager
+def disk_errors_name(path: Path, beside: Path | None = None) -> Iterator[None]:
+    """Raise errors of the disk as OSError with the name of the file that the user knows.
+
+    Libraries report a full disk in many ways, often without the name of the file.
+
+    Args:
+        path: The file or folder that is written.
+        beside: Its temporary name, or None.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise _full_disk(path) or error from error.__cause__
+        if error.filename in (None, "", str(beside or path)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    except UserError:
+        raise
+    except Exception as error:
+        if full := _full_disk(path):
+            raise full from error
+        raise
 
 
 def sync_file(path: Path) -> None:
@@ -317,28 +343,6 @@ def _sync(number: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # it has no disk
             raise
-
-
-@contextmanager
-def _naming(path: Path, beside: Path) -> Iterator[None]:
-    """Raise errors of the disk as OSError with the name of the file that the user knows.
-
-    Libraries report a full disk in many ways, often without the name of the file.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:
-            raise _full_disk(path) or error from error.__cause__
-        if error.filename in (None, "", str(beside)):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-    except UserError:
-        raise
-    except Exception as error:
-        if full := _full_disk(path):
-            raise full from error
-        raise
 
 
 def _full_disk(path: Path) -> OSError | None:

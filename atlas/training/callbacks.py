@@ -1,6 +1,7 @@
 """Callbacks that run before and after each step and epoch of a training."""
 
 import csv
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from tensorboardX import SummaryWriter
 
-from atlas.core.files import written_beside
+from atlas.core.files import disk_errors_name, written_beside
 from atlas.training.loaders import EpochBatches, seed_of
 from atlas.training.optimization import plateau_share, rate_at
 from atlas.training.settings import TrainingSettings
@@ -185,26 +186,30 @@ class EventFiles(Callback):
             # purge_step hides the epochs of a stopped run that are trained again. The suffix gives
             # two files that are opened in the same second different names.
             epoch = trainer.current_epoch
-            self.writer = SummaryWriter(
-                str(self.folder), purge_step=epoch, filename_suffix=f".from_epoch_{epoch}"
-            )
+            with disk_errors_name(self.folder):
+                self.writer = SummaryWriter(
+                    str(self.folder), purge_step=epoch, filename_suffix=f".from_epoch_{epoch}"
+                )
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the metrics of the epoch."""
         if self.writer is None:
             return
         rate = trainer.optimizers[0].param_groups[-1]["lr"]
-        for name, value in {**trainer.callback_metrics, "learning_rate": rate}.items():
-            self.writer.add_scalar(name, float(value), trainer.current_epoch)
-        self.writer.flush()
+        with disk_errors_name(self.folder):
+            for name, value in {**trainer.callback_metrics, "learning_rate": rate}.items():
+                self.writer.add_scalar(name, float(value), trainer.current_epoch)
+            self.writer.flush()
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Close the event file."""
         if self.writer is not None:
-            self.writer.close()
+            with disk_errors_name(self.folder):
+                self.writer.close()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         """Close the event file of a training that failed or was stopped."""
-        self.teardown(trainer, pl_module, "fit")
+        with suppress(OSError):  # the first error is the one to report
+            self.teardown(trainer, pl_module, "fit")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 from atlas.core.files import (
     LEFT_OVER_SECONDS,
     content_hash,
+    disk_errors_name,
     json_text,
     sweep,
     sweep_folder,
@@ -88,6 +90,14 @@ def test_a_file_is_on_the_disk_before_its_name_is(
     calls.clear()
     write_bytes(tmp_path / "x", b"content", durable=False)
     assert calls == ["rename"]
+
+
+def test_an_error_of_the_disk_without_a_name_gets_that_of_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=re.escape(str(tmp_path))), disk_errors_name(tmp_path):
+        raise OSError(errno.ENOSPC, "full")
+    with pytest.raises(OSError, match="another") as named, disk_errors_name(tmp_path):
+        raise OSError(errno.ENOSPC, "full", "another")
+    assert str(tmp_path) not in str(named.value)
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), OSError(5, "io", "")])

@@ -71,7 +71,9 @@ def test_blocks_equal_the_naive_reference(seed):
     query, reference = texture(seed, channels=3), texture(seed + 1, channels=2)
     query[1, :70] = 40  # smooth
     found = compared(query, reference, np.eye(3))
-    one, other = (band_passed(roots(image, SETTINGS.dimmest), LARGE) for image in (query, reference))
+    one, other = (
+        band_passed(roots(image, SETTINGS.dimmest), LARGE) for image in (query, reference)
+    )
     expected = naive(one, other, LARGE.block_px)
     assert len(expected) == len(found.boxes_B4)
     for box, correlations, comparable in zip(
@@ -199,7 +201,9 @@ def test_what_is_common_and_the_enlargement_are_those_of_the_map(
 def test_a_picture_is_laid_back_over_its_source():
     source = roots(texture(2, channels=5), SETTINGS.dimmest)
     map_33 = placed(degrees=90)
-    turned = roots(np.ascontiguousarray(np.rot90(texture(2, channels=5), -1, axes=(1, 2))), SETTINGS.dimmest)
+    turned = roots(
+        np.ascontiguousarray(np.rot90(texture(2, channels=5), -1, axes=(1, 2))), SETTINGS.dimmest
+    )
     np.testing.assert_allclose(warped(turned, map_33, 128), source, atol=0.02)
 
 
