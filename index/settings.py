@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from atlas.core.errors import UserError, refuse
 
-HashKind = Literal["ahash", "dhash", "phash", "whash"]
+HashKind = Literal["ahash", "dhash", "phash", "whash", "phash256"]
 HashChoice = Literal[HashKind, "rule_2018", "none"]
 # The bits of 64 by which the teams of 2018 let copies differ in each channel; yellow was not used.
 RULE_2018_BITS = {"red": 14, "green": 12, "blue": 10}
@@ -60,7 +60,8 @@ class CopySettings:
     Args:
         neighbours: Number of nearest neighbours that are examined as candidates of each query.
         hashes: Perceptual hash that proposes further candidates, in all flips and rotations.
-            rule_2018 is phash within 14, 12 and 10 bits in red, green and blue.
+            phash256 has 256 bits, the others have 64. rule_2018 is phash within 14, 12 and 10 bits
+            in red, green and blue.
         hash_candidates: Largest number of candidates per query that the hash proposes.
         keypoint_candidates: Largest number of candidates per query that its keypoints propose; 0
             for none. Crops, collages and pictures that are covered in part are found by these.

@@ -28,10 +28,11 @@ HASHES: dict[HashKind, Callable[[Image.Image], imagehash.ImageHash]] = {
     "dhash": imagehash.dhash,
     "phash": imagehash.phash,
     "whash": imagehash.whash,
+    "phash256": partial(imagehash.phash, hash_size=16),
 }
 BYTES = 8  # the size of a hash of 8 x 8 bits
 ROTATIONS = 8
-PHASH_PX = 32  # side of the image that a phash of 8 x 8 bits is made of
+SHRUNK_PX: dict[HashKind, int] = {"phash": 32, "phash256": 64}  # what a hash shrinks images to
 QUERIES_AT_ONCE = 2048
 EQUAL, ALIKE = "equal", "alike"
 NEAR_DUPLICATE_COLUMNS = ("kind", "id", "other", "bits")
@@ -41,7 +42,8 @@ ALIKE_EACH = 5  # neighbours of each image that are examined
 
 def hash_field(field: NDArray[np.uint8], kind: HashKind) -> Codes:
     """Hash an image (C x H x W) in all 8 flips and rotations, T x C x B."""
-    seen = [_shrunk(laid) if kind == "phash" else laid for laid in (field, rotated(field, 1))]
+    side = SHRUNK_PX.get(kind)
+    seen = [_shrunk(laid, side) if side else laid for laid in (field, rotated(field, 1))]
     bits = [
         [
             HASHES[kind](Image.fromarray(plane)).hash.ravel()
@@ -166,14 +168,13 @@ def near_duplicates(ids: Sequence[str], rotated_NTCB: NDArray[np.uint8]) -> pd.D
     return pd.DataFrame(table, columns=list(NEAR_DUPLICATE_COLUMNS))
 
 
-def _shrunk(field: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _shrunk(field: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """Shrink a field as phash does, which takes most of its time.
 
     The result of a flipped field is the flipped result, bit by bit, but this does not hold for
     quarter rotations: Pillow shrinks rows first and rounds in between.
     """
-    sides = (PHASH_PX, PHASH_PX)
-    small = [Image.fromarray(p).resize(sides, Image.Resampling.LANCZOS) for p in field]
+    small = [Image.fromarray(p).resize((side, side), Image.Resampling.LANCZOS) for p in field]
     return np.stack([np.asarray(plane) for plane in small])
 
 
