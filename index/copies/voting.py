@@ -33,7 +33,7 @@ LEAST_SCALE, MOST_SCALE = 0.2, 5.0
 # The share of the query or of the reference, whichever is larger, that both must show. Neighbouring
 # crops of one field share less, and are different pictures.
 LEAST_OVERLAP = 0.4
-OVERLAP_SIDE = 32  # pixels of the grid on which the overlap is measured
+OVERLAP_SIDE = 64  # pixels of the grid on which the overlap is measured
 FOR_AFFINE = 6  # votes from which an affine map is fitted
 SMALL_AGREES = 0.6  # correlation of small blocks that agree
 LEAST_SMALL, LEAST_SHARE = 8, 0.4  # small blocks that must agree, and their share of all

@@ -16,6 +16,7 @@ from index.copies.voting import (
     PAIRS,
     Alignment,
     propose,
+    shared,
     whole,
 )
 from tests.index.copies.pictures import (
@@ -151,6 +152,30 @@ def test_each_reference_is_answered_as_if_it_were_alone():
         ]
     assert together[1]
     assert not together[0]
+
+
+@pytest.mark.parametrize(("shift", "is_aligned"), [(48, True), (144, False)])
+def test_neighbouring_crops_of_a_field_are_aligned_if_they_share_enough(shift, is_aligned):
+    field = texture(9, channels=1, size=384)
+    crops = (field[:, :192, :192], field[:, :192, shift : shift + 192])
+    (found,) = propose(*(sketches(crop) for crop in crops))
+    assert bool(found) == is_aligned
+
+
+@pytest.mark.parametrize(
+    ("map_33", "share"),
+    [
+        (placed(), 1.0),
+        (placed(scale=3.0), 1.0),  # the query is a part of the reference
+        (placed(scale=0.4, degrees=30), 1.0),  # the reference is a part of the query
+        (placed(shift=(0.25, 0.0)), 0.75),
+        (placed(shift=(0.5, 0.5)), 0.25),
+        (placed(shift=(2.0, 0.0)), 0.0),
+    ],
+)
+def test_what_two_pictures_share_is_a_share_of_the_smaller_one(map_33, share):
+    assert shared(map_33) == pytest.approx(share, abs=0.05)
+    assert shared(np.linalg.inv(map_33)) == pytest.approx(share, abs=0.05)
 
 
 def test_images_that_show_nothing_are_not_aligned():
