@@ -1,4 +1,7 @@
-"""False claims: how often the best candidate of a query without a copy reaches a score."""
+"""False claims: how often the best candidate of a query without a copy reaches a score.
+
+Axes: B bins of scores and E their edges, T decays of a tail, U shares of undeclared copies.
+"""
 
 from dataclasses import dataclass
 
@@ -6,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 # The tail of non-matches is measured in a window of scores. It begins where the law expects this
-# share of the queries, but not below this quantile of the measured ones. It ends where copies that
-# nobody declared would count: most of them score more.
-TAIL_SHARE, TAIL_QUANTILE, TAIL_WIDTH = 0.1, 0.75, 3.0
+# share of the queries, but not below this quantile of the measured ones.
+TAIL_SHARE, TAIL_QUANTILE, TAIL_WIDTH = 0.1, 0.75, 6.0
+BIN = 0.1
 DECADE = 1 / np.log(10)  # how far the score rises while the rate of the law falls by a factor of e
 DECAYS = np.geomspace(DECADE, 20 * DECADE, 200)
+TINY = 1e-300
+UNDECLARED = np.linspace(0, 1, 51)  # shares of undeclared copies in the window
 ASSUMED_QUERIES = 10  # in the window, of the law, so that a few queries do not decide alone
 QUERIES_OF_A_PAIR = 2  # most pairs are the best of both of their images
 
@@ -58,22 +63,30 @@ class FalseClaims:
 def measured_tail(natural: NDArray[np.float64], candidates: int) -> FalseClaims:
     """Return the rate of false claims, measured on images and their best non-matches.
 
+    Some of these may be copies that nobody declared. Non-matches fall off exponentially, and copies
+    have any score, so the scores in the window are fitted by a mixture of a truncated exponential
+    and a uniform distribution, of which only the first counts.
+
     Args:
-        natural: The score of each image's best non-match; some may be undeclared copies.
+        natural: The score of each image's best non-match.
         candidates: The number of candidates of each image.
     """
     by_law = np.log10(candidates / TAIL_SHARE)
     start = float(max(by_law, np.quantile(natural, TAIL_QUANTILE)))
-    beyond = natural[(natural >= start) & (natural < start + TAIL_WIDTH)] - start
-    independent = len(beyond) / QUERIES_OF_A_PAIR
-    mean = float(beyond.mean()) if len(beyond) else DECADE
-    inside = 1 - np.exp(-TAIL_WIDTH / DECAYS)  # the share of the tail that lies in the window
-    likelihood = -independent * (np.log(DECAYS * inside) + mean / DECAYS)
-    likelihood -= ASSUMED_QUERIES * (np.log(DECAYS) + DECADE / DECAYS)
-    best = int(likelihood.argmax())
+    edges = np.arange(0, TAIL_WIDTH + BIN / 2, BIN)
+    count_B = np.histogram(natural - start, edges)[0]
+    below_TE = -np.expm1(-edges / DECAYS[:, None])  # the exponential's share below each edge
+    falling_TB = np.diff(below_TE) / below_TE[:, -1:]
+    undeclared_U11 = UNDECLARED[:, None, None]
+    mixed_UTB = (1 - undeclared_U11) * falling_TB + undeclared_U11 * BIN / TAIL_WIDTH
+    likelihood_UT = np.log(mixed_UTB + TINY) @ count_B / QUERIES_OF_A_PAIR
+    likelihood_UT -= ASSUMED_QUERIES * (np.log(DECAYS) + DECADE / DECAYS)
+    share, decay = np.unravel_index(likelihood_UT.argmax(), likelihood_UT.shape)
+    inside = float(below_TE[decay, -1])
+    non_matches = max((1 - UNDECLARED[share]) * count_B.sum(), 1.0)
     return FalseClaims(
         candidates=candidates,
         start=start,
-        rate=max(len(beyond), 1) / len(natural) / float(inside[best]),
-        decay=float(DECAYS[best]),
+        rate=float(non_matches / len(natural) / inside),
+        decay=float(DECAYS[decay]),
     )

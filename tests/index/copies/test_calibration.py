@@ -63,14 +63,23 @@ def test_undeclared_copies_among_the_natural_pairs_do_not_move_the_threshold_muc
     assert among.suspected >= 0.95 * len(some)
 
 
+def test_undeclared_copies_with_scores_near_those_of_non_matches_do_not_raise_the_threshold():
+    """In some atlases a cell was photographed twice, and much noise is between the two pictures."""
+    planted, clean = copies(800, 0), non_matches(5000, 1)
+    twice = np.random.default_rng(2).uniform(2, 14, 250)
+    without, among = calibrated(planted, clean), calibrated(planted, np.concatenate([clean, twice]))
+    assert among.threshold == pytest.approx(without.threshold, abs=0.5)
+    assert among.suspected > 100
+
+
 def test_where_near_duplicates_score_as_copies_precision_comes_first():
     planted, natural = copies(800, 0, median=15.0), non_matches(1000, 1, decades=3.0)
     found = calibrated(planted, natural)
     false_share = np.mean(non_matches(100_000, 2, decades=3.0) >= found.threshold)
     share = SETTINGS.copy_share
     right = share * found.recall_at_threshold
-    assert right / (right + (1 - share) * false_share) > 0.97
-    assert found.recall_at_threshold < 0.6
+    assert right / (right + (1 - share) * false_share) > 0.95
+    assert found.recall_at_threshold < 0.7
     assert "of the planted copies among the candidates reach the threshold" in found.note
 
 
