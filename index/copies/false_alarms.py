@@ -13,6 +13,7 @@ one reaches the score by chance.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -101,11 +102,7 @@ class NonMatches:
 
     def pattern_of(self, side: int) -> NDArray[np.bool_] | None:
         """Return the pixels that all images show alike, side x side; None if there are none."""
-        if not self.pattern:
-            return None
-        grid = np.array([[mark == "1" for mark in row] for row in self.pattern])
-        at = np.arange(side) * len(grid) // side
-        return np.asarray(grid[np.ix_(at, at)], bool)
+        return _pixels_of(self.pattern, side) if self.pattern else None
 
 
 ASSUMED_LAW = NonMatches()
@@ -151,6 +148,15 @@ def measure(
     # One more than was seen (Laplace), because few pairs cannot show a small share.
     aligned = min(1.0, (len(correlations) + 1) / (pairs + 1))
     return NonMatches(levels=levels, aligned=aligned, pattern=pattern)
+
+
+@cache
+def _pixels_of(pattern: tuple[str, ...], side: int) -> NDArray[np.bool_]:
+    grid = np.array([[mark == "1" for mark in row] for row in pattern])
+    at = np.arange(side) * len(grid) // side
+    pixels = np.asarray(grid[np.ix_(at, at)], bool)
+    pixels.flags.writeable = False  # all callers share it
+    return pixels
 
 
 def _measured(pairs: Sequence[NDArray[np.float32]], assumed: Level) -> Level:

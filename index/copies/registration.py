@@ -9,7 +9,7 @@ blocks, L levels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import lgamma, log
 
 import numpy as np
@@ -20,7 +20,7 @@ from index.copies.agreement import NOTHING_SEEN, Agreement, Map, agreement, at_s
 from index.copies.false_alarms import ASSUMED_LAW, NonMatches
 from index.copies.sketches import Sketches, sketch
 from index.copies.voting import Alignment, propose
-from index.settings import RegistrationSettings
+from index.settings import Look, RegistrationSettings
 
 FloatArray = NDArray[np.float32]
 Sizes = tuple[FloatArray, ...]
@@ -32,10 +32,12 @@ EXPLAINED_BLOCKS = 10
 FEWEST_BLOCKS = 12
 # Alignments with such a score are refined: others are certain already, or will not become so.
 REFINED_FROM, REFINED_TO = 0.5, 30.0
+# What scores less at the smallest size alone is not compared at the others.
+HOPELESS_BELOW = 0.3
 SHOWN_FROM = 0.6  # the correlation from which a block is reported to agree
 # Raise it with every change of what an alignment or its score is: kept registrations of other
 # versions are not used.
-REGISTRATION_VERSION = 2
+REGISTRATION_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +123,13 @@ def blocks_at(
     query: Sizes,
     reference: Sizes,
     map_33: Map,
-    settings: RegistrationSettings,
+    looks: Sequence[Look],
     law: NonMatches,
 ) -> list[Agreement]:
     """Return the blocks of two images at an alignment, for each size; see `agreement`."""
     return [
         agreement(one, other, map_33, look, pattern_SS=law.pattern_of(look.size_px))
-        for one, other, look in zip(query, reference, settings.looks, strict=True)
+        for one, other, look in zip(query, reference, looks, strict=True)
     ]
 
 
@@ -156,7 +158,7 @@ def correlations_of(
     best = max(range(len(proposed)), key=lambda n: judged[n].score)
     sign, left_out = (-1 if proposed[best].negative else 1), _explained(proposed[best])
     found = []
-    for blocks in blocks_at(query, reference, judged[best].map_33, settings, law):
+    for blocks in blocks_at(query, reference, judged[best].map_33, settings.looks, law):
         same = np.diagonal(sign * blocks.correlations_BCE, axis1=1, axis2=2)
         shown = np.sort(same[np.diagonal(blocks.comparable_BCE, axis1=1, axis2=2)])
         found.append(shown[: max(0, len(shown) - left_out)])
@@ -191,30 +193,54 @@ def _scored(
     settings: RegistrationSettings,
     law: NonMatches,
 ) -> Registration:
-    found = blocks_at(query, reference, map_33, settings, law)
+    found = blocks_at(query[-1:], reference[-1:], map_33, settings.looks[-1:], law)
+    if _is_hopeless(found[0], proposed, law):
+        return Registration(score=0.0, map_33=map_33)
+    found = blocks_at(query[:-1], reference[:-1], map_33, settings.looks[:-1], law) + found
     if all(one is NOTHING_SEEN for one in found):
         return Registration(score=0.0)
     explained = _explained(proposed)
-
-    def scored(count: _Count) -> float:
-        counts = [
-            (max(0, agreeing - explained), comparable - explained)
-            if comparable - explained >= FEWEST_BLOCKS
-            else (0, 0)
-            for agreeing, comparable in count.blocks_L
-        ]
-        return law.score(counts) - count.penalty
-
-    best = max(_counts(found, law, negative=proposed.negative), key=scored)
+    best = max(
+        _counts(found, law, negative=proposed.negative),
+        key=lambda count: _score_of(count, explained, law),
+    )
     agreeing, comparable = best.blocks_L[_shown_level(law)]
     return Registration(
-        score=max(0.0, scored(best)),
+        score=max(0.0, _score_of(best, explained, law)),
         agreeing=agreeing,
         comparable=comparable,
         map_33=map_33,
         negative=proposed.negative,
         channels_E=best.channels_E,
     )
+
+
+def _is_hopeless(blocks: Agreement, proposed: Alignment, law: NonMatches) -> bool:
+    """Return whether there are enough blocks at the smallest size, and hardly any of them agree.
+
+    This rejects most alignments of non-matches for a quarter of the pixels. Of a small crop the
+    smallest size shows too little, so it is not rejected.
+    """
+    smallest = max(level.look for level in law.levels)
+    alone = replace(
+        law, levels=tuple(replace(one, look=0) for one in law.levels if one.look == smallest)
+    )
+    counts = _counts([blocks], alone, negative=proposed.negative)
+    explained = _explained(proposed)
+    if min(count.blocks_L[0][1] for count in counts) - explained < FEWEST_BLOCKS:
+        return False
+    return max(_score_of(count, explained, alone) for count in counts) < HOPELESS_BELOW
+
+
+def _score_of(count: _Count, explained: int, law: NonMatches) -> float:
+    """Return the score of some counts, without the blocks that keypoints explain."""
+    counts = [
+        (max(0, agreeing - explained), comparable - explained)
+        if comparable - explained >= FEWEST_BLOCKS
+        else (0, 0)
+        for agreeing, comparable in count.blocks_L
+    ]
+    return law.score(counts) - count.penalty
 
 
 def _explained(proposed: Alignment) -> int:

@@ -5,7 +5,7 @@ that can be aligned are compared pixel by pixel. Axes: N and Q queries, K candid
 rows, W columns, S pixels of a side, F numbers of a registration.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from index.copies.registration import (
     BLANK,
     REGISTRATION_VERSION,
     Registration,
+    Sizes,
     best_of,
     correlations_of,
 )
@@ -229,15 +230,12 @@ class _Pairs:
 
     def _task(self, start: int, settings: RegistrationSettings, law: NonMatches) -> tuple[Any, ...]:
         images = self.images[start : start + PAIRS_A_TASK]
-        planes = [
-            source.made_of(
-                [pair[side] for pair in images],
-                partial(shrunk, side=settings.size_px),
-                name="reading",
-            )
-            for side, source in enumerate((self.queries, self.references))
-        ]
-        return (*planes, self.alignments[start : start + PAIRS_A_TASK], settings, law)
+        planes: list[dict[str, Planes]] = []
+        for side, source in enumerate((self.queries, self.references)):
+            ids = list(dict.fromkeys(pair[side] for pair in images))
+            small = partial(shrunk, side=settings.size_px)
+            planes.append(dict(zip(ids, source.made_of(ids, small, name="reading"), strict=True)))
+        return (*planes, images, self.alignments[start : start + PAIRS_A_TASK], settings, law)
 
 
 def _proposed(
@@ -266,39 +264,46 @@ def _proposed(
 
 
 def _registered(
-    queries: Sequence[Planes],
-    references: Sequence[Planes],
+    queries: Mapping[str, Planes],
+    references: Mapping[str, Planes],
+    images: Sequence[tuple[str, str]],
     alignments: Sequence[Sequence[Alignment]],
     settings: RegistrationSettings,
     law: NonMatches,
 ) -> list[FloatArray]:
     """Return the numbers of the best registration of each pair."""
+    one, other = (_at_sizes(planes, settings) for planes in (queries, references))
     best = (
-        best_of(at_sizes(query, settings), at_sizes(reference, settings), some, settings, law)
-        for query, reference, some in zip(queries, references, alignments, strict=True)
+        best_of(one[query], other[reference], some, settings, law)
+        for (query, reference), some in zip(images, alignments, strict=True)
     )
+    channels = len(next(iter(queries.values()))) if queries else 0
     return [
         np.array(
             [one.score, one.agreeing, one.comparable, one.negative, *one.map_33.ravel(),
-             *(one.channels_E or range(len(queries[0])))], np.float32,
+             *(one.channels_E or range(channels))], np.float32,
         )
         for one in best
     ]  # fmt: skip
 
 
 def _correlations(
-    queries: Sequence[Planes],
-    references: Sequence[Planes],
+    queries: Mapping[str, Planes],
+    references: Mapping[str, Planes],
+    images: Sequence[tuple[str, str]],
     alignments: Sequence[Sequence[Alignment]],
     settings: RegistrationSettings,
     law: NonMatches,
 ) -> list[list[FloatArray]]:
+    one, other = (_at_sizes(planes, settings) for planes in (queries, references))
     return [
-        correlations_of(
-            at_sizes(query, settings), at_sizes(reference, settings), some, settings, law
-        )
-        for query, reference, some in zip(queries, references, alignments, strict=True)
+        correlations_of(one[query], other[reference], some, settings, law)
+        for (query, reference), some in zip(images, alignments, strict=True)
     ]
+
+
+def _at_sizes(planes: Mapping[str, Planes], settings: RegistrationSettings) -> dict[str, Sizes]:
+    return {image_id: at_sizes(plane, settings) for image_id, plane in planes.items()}
 
 
 def _named(ids_NK: NDArray[np.object_]) -> list[str]:

@@ -75,7 +75,7 @@ def lay_over(
     """Register a query (C x H x W) to its match and compare them."""
     (found,) = register(query, [match], settings, law)
     one, other = at_sizes(query, settings), at_sizes(match, settings)
-    blocks = blocks_at(one, other, found.map_33, settings, law)[0]
+    blocks = blocks_at(one, other, found.map_33, settings.looks, law)[0]
     return LaidOver(
         found=found,
         laid_23=affine(found.map_33),

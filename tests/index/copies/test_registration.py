@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.synthetic.edits import EDITS, HARD_EDITS, plant, rotated, with_scale_bar
+from index.copies import registration
 from index.copies.agreement import at_sizes
 from index.copies.false_alarms import ASSUMED_LAW, NonMatches
 from index.copies.patterns import common_pattern
@@ -61,6 +62,20 @@ def is_copy_at(
 def test_every_planted_edit_is_recognised(seed, edit, channels):
     source = texture(seed, channels=channels + (channels == 1 and edit == "blank_channel"))
     assert score(plant(source, edit, np.random.default_rng(seed)), source) > COPY
+
+
+def test_what_is_rejected_at_the_smallest_size_is_no_copy(monkeypatch):
+    references = [cells(n) for n in range(4)]
+    queries = [
+        plant(references[n % 4], edit, np.random.default_rng(n))
+        for n, edit in enumerate(sorted(EDITS | HARD_EDITS))
+    ]
+    usual = [one.score for query in queries for one in register(query, references)]
+    monkeypatch.setattr(registration, "HOPELESS_BELOW", -1.0)
+    complete = [one.score for query in queries for one in register(query, references)]
+    rejected = [score for score, kept in zip(complete, usual, strict=True) if score != kept]
+    assert max(rejected, default=0.0) < 1.0
+    assert sum(score > COPY for score in usual) == len(queries)
 
 
 @settings(max_examples=15)
@@ -257,7 +272,7 @@ def test_agreeing_blocks_lie_where_the_copy_is_unspoiled():
     query[:, :, :64] = cells(1)[:, :, :64]
     found = registered(query, cells(0))
     sizes = (at_sizes(image, SETTINGS) for image in (query, cells(0)))
-    blocks = blocks_at(*sizes, found.map_33, SETTINGS, ASSUMED_LAW)[0]
+    blocks = blocks_at(*sizes, found.map_33, SETTINGS.looks, ASSUMED_LAW)[0]
     agree = agreeing_blocks(blocks, found, ASSUMED_LAW)
     left, right = blocks.boxes_B4[:, 0], blocks.boxes_B4[:, 2]
     assert agree[left > 0.55].mean() > 0.95
