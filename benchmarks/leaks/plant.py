@@ -27,7 +27,7 @@ from benchmarks.leaks.planting import WILD, Planted, Source, copies, open_source
 from benchmarks.leaks.special import special_cases
 
 PLANTED_FILE = "planted.json"
-Kind = Literal[Hardness, "wild", "special"]
+Kind = Literal[Hardness, "wild", "special", "natural"]
 # In 2018 some 6,000 of 105,000 labelled images were copies of others: about a tenth had one.
 GALLERY_SHARE = 0.03
 
@@ -44,7 +44,8 @@ def main(
 
     Args:
         data: an atlas folder with truth.csv; its labelled images are the gallery.
-        hardness: of the edits, or special cases.
+        hardness: of the edits, or special cases; natural plants nothing and keeps the atlas's own
+            test images, whose truth.csv says which are copies.
         out: the new atlas folder: truth.csv says of test images, planted.csv of every edit.
         share: copies for each labelled image; above 1 the images come round again.
         gallery_share: of special cases, labelled images that get a copy among the labelled ones
@@ -79,7 +80,10 @@ def plant_atlas(
     }
     if (out / PLANTED_FILE).exists():
         return _counts_there(out, stated)
-    if hardness == "special":
+    planted: list[Planted]
+    if hardness == "natural":
+        planted, kept = [], [str(i) for i in source.truth["Id"]]
+    elif hardness == "special":
         planted = list(special_cases(source, share, gallery_share))
         kept = source.test_ids(NOVEL, SIBLING)
     else:
@@ -118,9 +122,16 @@ def truth_table(source: Source, planted: Iterable[Planted], kept: Sequence[str])
     """Id, relation, source, edit, Target of every test image, in the order of ids."""
     columns = ["Id", "relation", "source", "edit", "Target"]
     as_they_are = source.truth.set_index("Id").loc[list(kept)]
-    rows = [(i, row["relation"], "", "", row["Target"]) for i, row in as_they_are.iterrows()]
+    rows = [
+        (i, row["relation"], *_origin(row), row["Target"]) for i, row in as_they_are.iterrows()
+    ]
     rows += [(p.id, p.relation, p.source, p.edit, p.target) for p in planted if p.split == "test"]
     return pd.DataFrame(sorted(map(tuple, rows)), columns=columns)
+
+
+def _origin(row: pd.Series) -> tuple[str, str]:
+    """Source and edit of a copy that the atlas itself declares."""
+    return (row["source"], row["edit"]) if row["relation"] == SAME_IMAGE else ("", "")
 
 
 def planted_table(planted: Iterable[Planted]) -> pd.DataFrame:

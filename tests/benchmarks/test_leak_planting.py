@@ -163,6 +163,16 @@ def test_equal_settings_are_the_same_atlas_and_others_are_refused(
         plant_atlas(source, "hard", out, share=0.5, seed=2)
 
 
+def test_natural_keeps_the_copies_that_the_atlas_declares(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "natural"
+    counts = plant_atlas(source, "natural", out, share=1.0, seed=0)
+    assert counts == {"labelled images": 24, "copies": 1, "other test images": 5}
+    truth, planted = tables(out)
+    assert truth.loc["t0", ["relation", "source"]].tolist() == ["same_image", "g0"]
+    assert (truth["source"] != "").sum() == 1
+    assert planted.empty
+
+
 def test_without_truth_nothing_is_planted(source: Path, tmp_path: Path) -> None:
     (source / "truth.csv").unlink()
     with pytest.raises(DataError, match=r"no truth\.csv"):
