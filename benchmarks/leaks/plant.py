@@ -122,9 +122,7 @@ def truth_table(source: Source, planted: Iterable[Planted], kept: Sequence[str])
     """Id, relation, source, edit, Target of every test image, in the order of ids."""
     columns = ["Id", "relation", "source", "edit", "Target"]
     as_they_are = source.truth.set_index("Id").loc[list(kept)]
-    rows = [
-        (i, row["relation"], *_origin(row), row["Target"]) for i, row in as_they_are.iterrows()
-    ]
+    rows = [(i, row["relation"], *_origin(row), row["Target"]) for i, row in as_they_are.iterrows()]
     rows += [(p.id, p.relation, p.source, p.edit, p.target) for p in planted if p.split == "test"]
     return pd.DataFrame(sorted(map(tuple, rows)), columns=columns)
 
