@@ -175,6 +175,7 @@ def _lists(codes_PB: Codes) -> faiss.IndexBinaryIVF:
     count = int(np.clip(len(codes_PB) // KEYPOINTS_A_LIST, 1, MOST_LISTS))
     lists = faiss.IndexBinaryIVF(faiss.IndexBinaryFlat(bits), bits, count)
     lists.cp.max_points_per_centroid = TRAINED_A_LIST
+    lists.cp.min_points_per_centroid = 1  # fewer than usual are no reason for a warning
     lists.train(codes_PB)
     lists.add(codes_PB)
     lists.nprobe = min(count, LISTS_SEARCHED)

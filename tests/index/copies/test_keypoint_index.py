@@ -65,6 +65,15 @@ def test_missing_places_are_empty_where_references_are_few(tmp_path):
     assert row[2:].tolist() == ["", ""]
 
 
+def test_a_reference_with_few_keypoints_is_indexed_without_a_warning(tmp_path, capfd):
+    spots = np.full((1, SIDE, SIDE), 20, np.uint8)
+    spots[0, 30:36, 30:36] = 200
+    found = images_of({"spots": spots})
+    index = keypoint_index(("spots",), kept_sketches(found, ("spots",), tmp_path))
+    assert 0 < len(index.owners_P) < 39
+    assert capfd.readouterr().err == ""
+
+
 def test_votes_are_those_of_a_naive_count(tmp_path):
     sketches = kept_sketches(images_of(FIELDS), IDS, tmp_path)
     index = keypoint_index(IDS, sketches)
