@@ -16,6 +16,7 @@ keypoints, K candidates.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import faiss
@@ -46,19 +47,40 @@ VOTES_VERSION = 1  # kept votes of other versions are not used
 class KeypointIndex:
     """The keypoints of the references.
 
+    They are read and indexed when the first query votes, so kept votes cost nothing.
+
     Attributes:
         ids: The references.
-        made_of: A hash of the references and their sketches.
-        medians_D: The median of each value of the folded descriptors.
-        owners_P: The number of the reference that each keypoint belongs to.
-        lists: The codes of the keypoints, or None if no reference has any.
+        sketches: Their sketches.
     """
 
     ids: tuple[str, ...]
-    made_of: str
-    medians_D: NDArray[np.float64]
-    owners_P: NDArray[np.int64]
-    lists: faiss.IndexBinaryIVF | None
+    sketches: RowCache
+
+    @property
+    def made_of(self) -> str:
+        """Return a hash of the references and their sketches."""
+        return self.sketches.content_hash
+
+    @cached_property
+    def medians_D(self) -> NDArray[np.float64]:
+        """The median of each value of the folded descriptors."""
+        places = np.unique(np.linspace(0, len(self.ids) - 1, MEDIANS_OF).astype(int))
+        rows = Sketches(bytes_NB=self.sketches.read([self.ids[n] for n in places])).rows
+        shown = rows["folded"][rows["sizes"] > 0]
+        return np.median(shown, axis=0) if len(shown) else np.zeros(VALUES)
+
+    @cached_property
+    def owners_P(self) -> NDArray[np.int64]:
+        """The number of the reference that each keypoint belongs to."""
+        return self._codes[1]
+
+    @cached_property
+    def lists(self) -> faiss.IndexBinaryIVF | None:
+        """The codes of the keypoints, or None if no reference has any."""
+        codes_PB = self._codes[0]
+        with stage("indexing keypoints", items=len(codes_PB)):
+            return _lists(codes_PB) if len(codes_PB) else None
 
     def voted(self, query_ids: Sequence[str], sketches: RowCache, k: int) -> NDArray[np.int64]:
         """Return the k references with the most votes of each query, N x K, best first.
@@ -86,6 +108,14 @@ class KeypointIndex:
             )
         return found_NK
 
+    @cached_property
+    def _codes(self) -> tuple[Codes, NDArray[np.int64]]:
+        starts = range(0, len(self.ids), READ_AT_ONCE)
+        read = (self.sketches.read(self.ids[start : start + READ_AT_ONCE]) for start in starts)
+        parts = [codes(Sketches(bytes_NB=rows), self.medians_D) for rows in read]
+        owners = [owner_P + start for start, (_, owner_P) in zip(starts, parts, strict=True)]
+        return np.concatenate([part for part, _ in parts]), np.concatenate(owners)
+
     def _votes(self, queries: Sketches, own_N: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the sum of the votes of each query for each reference, N x M."""
         shape = len(queries), len(self.ids)
@@ -102,33 +132,6 @@ class KeypointIndex:
         place_PJ = query_P[:, None] * shape[1] + np.maximum(owner_PJ, 0)
         votes = np.bincount(place_PJ.ravel(), nearer_PJ.ravel(), minlength=shape[0] * shape[1])
         return np.asarray(votes, float).reshape(shape)
-
-
-def keypoint_index(ids: Sequence[str], sketches: RowCache) -> KeypointIndex:
-    """Return the index of the keypoints of references.
-
-    Args:
-        ids: The references.
-        sketches: Their sketches.
-    """
-    some = [ids[n] for n in np.unique(np.linspace(0, len(ids) - 1, MEDIANS_OF).astype(int))]
-    rows = Sketches(bytes_NB=sketches.read(some)).rows
-    shown = rows["folded"][rows["sizes"] > 0]
-    medians_D = np.median(shown, axis=0) if len(shown) else np.zeros(VALUES)
-    parts = [
-        codes(Sketches(bytes_NB=sketches.read(ids[start : start + READ_AT_ONCE])), medians_D)
-        for start in range(0, len(ids), READ_AT_ONCE)
-    ]
-    codes_PB = np.concatenate([part for part, _ in parts])
-    owners = [owner_P + n * READ_AT_ONCE for n, (_, owner_P) in enumerate(parts)]
-    with stage("indexing keypoints", items=len(codes_PB)):
-        return KeypointIndex(
-            ids=tuple(ids),
-            made_of=sketches.content_hash,
-            medians_D=medians_D,
-            owners_P=np.concatenate(owners),
-            lists=_lists(codes_PB) if len(codes_PB) else None,
-        )
 
 
 def codes(sketches: Sketches, medians_D: NDArray[np.float64]) -> tuple[Codes, NDArray[np.int64]]:

@@ -19,7 +19,7 @@ from index.copies.candidates import with_proposed
 from index.copies.false_alarms import NonMatches
 from index.copies.hashes import BYTES, HashIndex, hash_images
 from index.copies.images import Images
-from index.copies.keypoint_index import KeypointIndex, kept_votes, keypoint_index
+from index.copies.keypoint_index import KeypointIndex, kept_votes
 from index.copies.sketches import kept_sketches
 from index.copies.trials import sample_ids
 from index.copies.verification import Registrations, examine, measure_non_matches
@@ -160,7 +160,8 @@ class LeakSearch:
             codes_MTCB = self._hashes(ids, images, settings.hash_kind)
             hashes = HashIndex(ids=ids, upright_MCB=codes_MTCB[:, 0])
         if settings.keypoint_candidates:
-            keypoints = keypoint_index(ids, kept_sketches(images, ids, self.registered))
+            sketches = kept_sketches(images, ids, self.registered)
+            keypoints = KeypointIndex(ids=ids, sketches=sketches)
         return Gallery(search=search, hashes=hashes, keypoints=keypoints)
 
     def _hashes(self, ids: Sequence[str], images: Images, kind: HashKind) -> NDArray[np.uint8]:

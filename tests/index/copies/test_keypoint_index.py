@@ -5,7 +5,7 @@ import pytest
 
 from atlas.synthetic.edits import rotated
 from index.copies.images import Images
-from index.copies.keypoint_index import NONE, VOTES, codes, kept_votes, keypoint_index
+from index.copies.keypoint_index import NONE, VOTES, KeypointIndex, codes, kept_votes
 from index.copies.sketches import Sketches, kept_sketches, sketch
 from tests.textures import texture
 
@@ -24,7 +24,7 @@ def images_of(fields: dict[str, np.ndarray], what: str = "images") -> Images:
 
 def voted(queries: dict[str, np.ndarray], folder: Path, *, k: int = 5) -> dict[str, list[str]]:
     """Return the candidates of each query among all fields."""
-    index = keypoint_index(IDS, kept_sketches(images_of(FIELDS), IDS, folder))
+    index = KeypointIndex(ids=IDS, sketches=kept_sketches(images_of(FIELDS), IDS, folder))
     found = kept_votes(index, tuple(queries), images_of(queries, "queries"), k, folder=folder)
     return {query: row.tolist() for query, row in zip(queries, found, strict=True)}
 
@@ -59,7 +59,7 @@ def test_a_query_does_not_find_itself_and_blank_images_find_nothing(tmp_path):
 
 
 def test_missing_places_are_empty_where_references_are_few(tmp_path):
-    few = keypoint_index(IDS[:2], kept_sketches(images_of(FIELDS), IDS[:2], tmp_path))
+    few = KeypointIndex(ids=IDS[:2], sketches=kept_sketches(images_of(FIELDS), IDS[:2], tmp_path))
     (row,) = kept_votes(few, ("q",), images_of({"q": FIELDS["i0"]}), 4, folder=tmp_path)
     assert row[0] == "i0"
     assert row[2:].tolist() == ["", ""]
@@ -69,14 +69,14 @@ def test_a_reference_with_few_keypoints_is_indexed_without_a_warning(tmp_path, c
     spots = np.full((1, SIDE, SIDE), 20, np.uint8)
     spots[0, 30:36, 30:36] = 200
     found = images_of({"spots": spots})
-    index = keypoint_index(("spots",), kept_sketches(found, ("spots",), tmp_path))
+    index = KeypointIndex(ids=("spots",), sketches=kept_sketches(found, ("spots",), tmp_path))
     assert 0 < len(index.owners_P) < 39
     assert capfd.readouterr().err == ""
 
 
 def test_votes_are_those_of_a_naive_count(tmp_path):
     sketches = kept_sketches(images_of(FIELDS), IDS, tmp_path)
-    index = keypoint_index(IDS, sketches)
+    index = KeypointIndex(ids=IDS, sketches=sketches)
     found_NK = index.voted(IDS[:6], sketches, 3)
     index.lists.nprobe = index.lists.nlist  # the naive count looks at every keypoint
     exact_NK = index.voted(IDS[:6], sketches, 3)
@@ -101,5 +101,5 @@ def test_votes_are_those_of_a_naive_count(tmp_path):
 def test_references_without_keypoints_propose_nothing(tmp_path):
     blanks = {f"b{n}": np.full((1, SIDE, SIDE), n, np.uint8) for n in range(3)}
     sketches = kept_sketches(images_of(blanks), tuple(blanks), tmp_path)
-    index = keypoint_index(tuple(blanks), sketches)
+    index = KeypointIndex(ids=tuple(blanks), sketches=sketches)
     assert (index.voted(tuple(blanks), sketches, 2) == NONE).all()
