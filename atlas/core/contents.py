@@ -7,6 +7,7 @@ when it is read.
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
@@ -69,11 +70,30 @@ def save_contents(folder: Path, contents: Contents) -> None:
 
 def update_contents(path: Path) -> None:
     """Record a file that was written later in the nearest list of contents above it, if any."""
+    _change_entry(path, _entry(path))
+
+
+@contextmanager
+def listed_after(path: Path) -> Iterator[None]:
+    """Record a file of a finished folder in its list after the block has replaced the file.
+
+    During the block, the list does not name the file. If the process is killed between the two
+    steps, the file is therefore not taken for a damaged one, and the next run replaces it again.
+    """
+    _change_entry(path, None)
+    yield
+    update_contents(path)
+
+
+def _change_entry(path: Path, entry: Entry | None) -> None:
     if folder := folder_with_list(path):
         contents = read_contents(folder)
         name = path.absolute().relative_to(folder).as_posix()
-        files = {**contents.files, name: _entry(path)}
-        save_contents(folder, Contents(written_by=contents.written_by, files=files))
+        files = {other: known for other, known in contents.files.items() if other != name}
+        if entry:
+            files[name] = entry
+        if files != contents.files:
+            save_contents(folder, Contents(written_by=contents.written_by, files=files))
 
 
 def read_contents(folder: Path) -> Contents:

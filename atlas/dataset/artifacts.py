@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.core.contents import update_contents
+from atlas.core.contents import listed_after
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import written_beside
 from atlas.core.result_files import check_result, read_result, understood
@@ -240,8 +240,8 @@ def save_probabilities(path: Path, probabilities: ProbabilitySet) -> None:
     texts = {"ids": probabilities.ids}
     if probabilities.image_keys:
         texts["image_keys"] = probabilities.image_keys
-    write_row_file(path, probabilities.probabilities_NC, texts, probabilities.provenance)
-    update_contents(path)  # predictions may be added to the folder of a finished run
+    with listed_after(path):  # predictions may be added to the folder of a finished run
+        write_row_file(path, probabilities.probabilities_NC, texts, probabilities.provenance)
 
 
 def load_probabilities(path: Path, stage: Stage | None = None) -> ProbabilitySet:

@@ -1,5 +1,7 @@
 """Artifacts are joined by id, refuse other shapes and columns, and survive their files."""
 
+import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.core.errors import MissingStageError, Stage, UserError, command_line
+from atlas.core.result_folder import folder_written_beside
 from atlas.dataset.artifacts import (
     LEAK_COLUMNS,
     MATCH_COLUMNS,
@@ -75,6 +78,45 @@ def test_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         save_embeddings(tmp_path / name, embeddings())
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_stopped_while_probabilities_are_replaced_a_finished_folder_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def probabilities(value: float) -> ProbabilitySet:
+        rows_NC = np.full((2, 3), value, np.float32)
+        return ProbabilitySet(ids=("a", "b"), probabilities_NC=rows_NC, provenance={})
+
+    def finished(folder: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def write(folder: Path, value: float) -> None:
+        save_probabilities(folder / "p.h5", probabilities(value))
+
+    with folder_written_beside(tmp_path / "new", written_by="train_classifier") as beside:
+        write(beside, 0.75)
+    replace = os.replace
+    # Three files are replaced: the list, the probabilities, and the list again.
+    for at, when in itertools.product(range(3), ("before", "after")):
+        folder = tmp_path / f"{when} {at}"
+        with folder_written_beside(folder, written_by="train_classifier") as beside:
+            write(beside, 0.25)
+        calls = itertools.count()
+
+        def stopped(old: Path, new: Path) -> None:
+            stop = next(calls) == at  # noqa: B023
+            if not (stop and when == "before"):  # noqa: B023
+                replace(old, new)
+            if stop:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                write(folder, 0.75)
+        assert load_probabilities(folder / "p.h5").probabilities_NC[0, 0] in (0.25, 0.75)
+        write(folder, 0.75)
+        assert finished(folder) == finished(tmp_path / "new")
 
 
 def test_missing_and_foreign_files_name_the_command(tmp_path: Path) -> None:
