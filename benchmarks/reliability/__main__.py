@@ -45,7 +45,8 @@ def main(
         sys.exit(f"error: there is no part {', '.join(unknown)}; the parts are {', '.join(PARTS)}")
     lab = Lab(folder=out.resolve(), small=small, jobs=jobs)
     lab.folder.mkdir(parents=True, exist_ok=True)
-    shim.load(lab.folder)
+    shim.load(lab.folder)  # starts this process again
+    lab.take_core()
     if set(names) - WITHOUT_BASE:
         make_base(lab)
     for name in names:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,6 +50,10 @@ class Reference:
     seconds: float
 
 
+def _cores() -> tuple[int, ...]:
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_setaffinity") else ()
+
+
 @dataclass(kw_only=True)
 class Lab:
     """The folder of a run of attacks.
@@ -59,12 +63,14 @@ class Lab:
         small: Whether each part makes few trials, which shows that it works.
         jobs: The number of trials at the same time.
         worker: The number of this process among those that make trials.
+        cores: The numbers of the cores that may be used, if the system can restrict processes.
     """
 
     folder: Path
     small: bool = False
     jobs: int = 2
     worker: int = 0
+    cores: tuple[int, ...] = field(default_factory=_cores)
     _references: dict[str, Reference] = field(default_factory=dict)
 
     @property
@@ -140,6 +146,11 @@ class Lab:
         subprocess.run(["mount", "--make-rprivate", "/"], check=True)
         subprocess.run(["mount", "--bind", str(own), str(self.world.parent)], check=True)
 
+    def take_core(self) -> None:
+        """Restrict this process to one core, as sums of floats depend on the number of cores."""
+        if self.cores:
+            os.sched_setaffinity(0, {self.cores[self.worker % len(self.cores)]})
+
     def make_world(self, command: Command, *, old: bool) -> None:
         """Make this worker's world anew, with what a command reads and perhaps an older result."""
         remove(self.world)
@@ -209,7 +220,8 @@ class Lab:
         if pid := os.fork():
             return pid
         try:
-            own = Lab(folder=self.folder, small=self.small, jobs=self.jobs, worker=worker)
+            own = replace(self, worker=worker)
+            own.take_core()
             if worlds:
                 own.own_world()
             for name, trial in waiting:

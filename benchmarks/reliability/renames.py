@@ -54,7 +54,10 @@ def _moments(lab: Lab, command: Command) -> Iterator[Moment]:
             calls.append(call)
     if lab.small:
         calls = [call for call in calls if call.name == "rename"][-SMALL:]  # the whole result's
-    yield from (Moment(command=command, call=c, when=w) for c in calls for w in ("before", "after"))
+    for call in calls:
+        yield Moment(command=command, call=call, when="before")
+        if ".part/" not in call.path:  # between two calls in such a folder, nobody sees a change
+            yield Moment(command=command, call=call, when="after")
 
 
 def _attack(lab: Lab, trial: str, moment: Moment) -> Iterator[Outcome]:

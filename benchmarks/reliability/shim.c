@@ -82,6 +82,12 @@ static void synced(int fd) {
     note(line);
 }
 
+/* A name that does not exist cannot be removed, so that such a call changes nothing. */
+static int exists(int folder, const char *path) {
+    struct stat about;
+    return path && !fstatat(folder, path, &about, AT_SYMLINK_NOFOLLOW);
+}
+
 #define CALL(name, folder, path, expression) \
     int number = begin(name, folder, path); int result = (expression); end(number); return result;
 
@@ -104,13 +110,13 @@ int symlink(const char *a, const char *b) {
     CALL("link", AT_FDCWD, b, REAL(int (*)(const char *, const char *), "symlink")(a, b))
 }
 int unlink(const char *a) {
-    CALL("unlink", AT_FDCWD, a, REAL(int (*)(const char *), "unlink")(a))
+    CALL("unlink", AT_FDCWD, exists(AT_FDCWD, a) ? a : NULL, REAL(int (*)(const char *), "unlink")(a))
 }
 int unlinkat(int c, const char *a, int f) {
-    CALL("unlink", c, a, REAL(int (*)(int, const char *, int), "unlinkat")(c, a, f))
+    CALL("unlink", c, exists(c, a) ? a : NULL, REAL(int (*)(int, const char *, int), "unlinkat")(c, a, f))
 }
 int rmdir(const char *a) {
-    CALL("unlink", AT_FDCWD, a, REAL(int (*)(const char *), "rmdir")(a))
+    CALL("unlink", AT_FDCWD, exists(AT_FDCWD, a) ? a : NULL, REAL(int (*)(const char *), "rmdir")(a))
 }
 int fsync(int fd) {
     int result = REAL(int (*)(int), "fsync")(fd);
