@@ -1,12 +1,59 @@
 """Candidates: the references that each query is compared with, whoever proposes them.
 
-Axes: N queries, K candidates, D values of a vector.
+Axes: N queries, K candidates, D values of a vector, V references that were voted for.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours, positions_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates(Neighbours):
+    """The references that each query is compared with.
+
+    Attributes:
+        matched_NK: Whether the keypoints of each pair are matched one by one. Pairs whose keypoints
+            hardly look alike are aligned by their small blocks alone, which takes less time.
+    """
+
+    matched_NK: NDArray[np.bool_]
+
+    def only(self, rows: Sequence[int]) -> "Candidates":
+        """Return the candidates of some queries."""
+        at = np.asarray(rows, np.intp)
+        return Candidates(
+            query_ids=tuple(self.query_ids[row] for row in at),
+            reference_ids_NK=self.reference_ids_NK[at],
+            similarity_NK=self.similarity_NK[at],
+            matched_NK=self.matched_NK[at],
+        )
+
+    @staticmethod
+    def of(neighbours: Neighbours, voted_NV: NDArray[np.object_] | None = None) -> "Candidates":
+        """Return candidates whose keypoints are matched if the query's keypoints voted for them.
+
+        Args:
+            neighbours: The candidates.
+            voted_NV: The ids of the references that the keypoints of each query voted for. If it is
+                not given, the keypoints of all candidates are matched.
+        """
+        ids_NK = neighbours.reference_ids_NK
+        matched_NK = np.ones(ids_NK.shape, bool)
+        if voted_NV is not None:
+            voted = [set(row) for row in voted_NV]
+            rows = [[i in voted[n] for i in row] for n, row in enumerate(ids_NK)]
+            matched_NK = np.array(rows, bool).reshape(ids_NK.shape)
+        return Candidates(
+            query_ids=neighbours.query_ids,
+            reference_ids_NK=ids_NK,
+            similarity_NK=neighbours.similarity_NK,
+            matched_NK=matched_NK,
+        )
 
 
 def with_proposed(

@@ -40,6 +40,8 @@ MEDIANS_OF = 500  # references
 READ_AT_ONCE = 500  # sketches
 SCORES_AT_ONCE = 1 << 22
 NONE = -1
+# So many references with the most votes of a query are worth matching its keypoints with theirs.
+VOTED = 100
 VOTES_VERSION = 1  # kept votes of other versions are not used
 
 

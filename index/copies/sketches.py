@@ -88,9 +88,9 @@ class Sketches:
 
     bytes_NB: NDArray[np.uint8]
 
-    def only(self, numbers: Sequence[int]) -> "Sketches":
+    def only(self, numbers: Sequence[int] | NDArray[np.intp]) -> "Sketches":
         """Return some of the sketches."""
-        return Sketches(bytes_NB=self.bytes_NB[list(numbers)])
+        return Sketches(bytes_NB=self.bytes_NB[np.asarray(numbers, np.intp)])
 
     def __len__(self) -> int:
         return len(self.bytes_NB)
@@ -102,8 +102,11 @@ class Sketches:
 
     @cached_property
     def folded(self) -> FloatArray:
-        """The folded descriptors, N x K x D; length 1 but for rounding, and 0 if absent."""
-        return np.asarray(self.rows["folded"], np.float32) / np.float32(FOLDED_SCALE)
+        """The folded descriptors, N x K x D; length FOLDED_SCALE but for rounding, 0 if absent.
+
+        They are whole numbers, so their products are exact and equal on every machine.
+        """
+        return np.asarray(self.rows["folded"], np.float32)
 
     @cached_property
     def blocks(self) -> FloatArray:

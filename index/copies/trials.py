@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.files import content_hash
-from atlas.dataset.artifacts import Neighbours
 from atlas.synthetic.edits import EDITS, HARD_EDITS, plant
+from index.copies.candidates import Candidates
 from index.copies.guarantee import Trials
 from index.copies.images import Images
 from index.index_folder import IndexFolder
@@ -79,17 +79,18 @@ def plant_copies(
     return PlantedCopies(ids=planted, sources=sources, seed=seed)
 
 
-def sources_only(neighbours: Neighbours) -> Neighbours:
+def sources_only(candidates: Candidates) -> Candidates:
     """Return, of the candidates of planted copies, only the source if it is among them."""
-    sources = np.array([source_of(i) for i in neighbours.query_ids], dtype=object)[:, None]
-    is_source = neighbours.reference_ids_NK == sources
+    sources = np.array([source_of(i) for i in candidates.query_ids], dtype=object)[:, None]
+    is_source = candidates.reference_ids_NK == sources
     found = is_source.any(axis=1, keepdims=True)
-    return Neighbours(
-        query_ids=neighbours.query_ids,
+    return Candidates(
+        query_ids=candidates.query_ids,
         reference_ids_NK=np.where(found, sources, "").astype(object),
-        similarity_NK=np.where(is_source, neighbours.similarity_NK, -np.inf).max(
+        similarity_NK=np.where(is_source, candidates.similarity_NK, -np.inf).max(
             axis=1, keepdims=True
         ),
+        matched_NK=(is_source & candidates.matched_NK).any(axis=1, keepdims=True),
     )
 
 

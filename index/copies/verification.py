@@ -18,8 +18,8 @@ from atlas.core.files import content_hash, json_text
 from atlas.core.parallel import by_processes
 from atlas.core.row_cache import RowCache, fill_rows
 from atlas.core.timing import stage
-from atlas.dataset.artifacts import Neighbours
 from index.copies.agreement import at_sizes, shrunk
+from index.copies.candidates import Candidates
 from index.copies.false_alarms import NonMatches, measure
 from index.copies.images import Images
 from index.copies.patterns import common_pattern
@@ -75,7 +75,7 @@ class Registrations:
 
 
 def examine(
-    neighbours: Neighbours,
+    candidates: Candidates,
     queries: Images,
     references: Images,
     settings: RegistrationSettings,
@@ -87,7 +87,7 @@ def examine(
     """Return the registration of every candidate.
 
     Args:
-        neighbours: The candidates of each query.
+        candidates: The candidates of each query.
         queries: The query images.
         references: The reference images.
         settings: The settings of the comparison.
@@ -95,8 +95,8 @@ def examine(
         channels: The number of channels.
         folder: Where finished registrations are kept, query by query, and sketches.
     """
-    shape = (*neighbours.reference_ids_NK.shape, FIRST_CHANNEL + channels)
-    candidates = dict(zip(neighbours.query_ids, neighbours.reference_ids_NK, strict=True))
+    shape = (*candidates.reference_ids_NK.shape, FIRST_CHANNEL + channels)
+    row_of = {query_id: n for n, query_id in enumerate(candidates.query_ids)}
     provenance = {
         "registration": asdict(settings),
         "law": asdict(law),
@@ -105,40 +105,40 @@ def examine(
     }
 
     def make_rows(query_ids: Sequence[str]) -> FloatArray:
-        ids_QK = np.stack([candidates[query_id] for query_id in query_ids])
-        pairs = _Pairs.of(query_ids, ids_QK, queries, references, folder)
+        rows = [row_of[query_id] for query_id in query_ids]
+        pairs = _Pairs.of(candidates.only(rows), queries, references, folder)
         return pairs.registrations(settings, law, channels)
 
-    if not neighbours.query_ids:
+    if not candidates.query_ids:
         return Registrations(numbers_NKF=np.zeros(shape, np.float32))
     store = fill_rows(
         folder / content_hash(json_text(provenance)),
-        neighbours.query_ids,
+        candidates.query_ids,
         make_rows,
         provenance=provenance,
         description=f"comparing {queries.what}",
-        keys=_pair_keys(neighbours, queries, references),
+        keys=_pair_keys(candidates, queries, references),
     )
-    return Registrations(numbers_NKF=np.asarray(store.read(neighbours.query_ids), np.float32))
+    return Registrations(numbers_NKF=np.asarray(store.read(candidates.query_ids), np.float32))
 
 
 def measure_non_matches(
-    neighbours: Neighbours, images: Images, settings: RegistrationSettings, *, folder: Path
+    candidates: Candidates, images: Images, settings: RegistrationSettings, *, folder: Path
 ) -> NonMatches:
     """Return how images of an atlas agree that are no copies of one another.
 
     Args:
-        neighbours: Images of the atlas with their nearest other images.
+        candidates: Images of the atlas with the other images that are most like them.
         images: The images.
         settings: The settings of the comparison.
         folder: As for `examine`.
     """
     planes = images.made_of(
-        neighbours.query_ids, partial(shrunk, side=settings.size_px), name="looking for a pattern"
+        candidates.query_ids, partial(shrunk, side=settings.size_px), name="looking for a pattern"
     )
     pattern = common_pattern(planes, settings)
-    pairs = _Pairs.of(neighbours.query_ids, neighbours.reference_ids_NK, images, images, folder)
-    count = int(np.sum(neighbours.reference_ids_NK != ""))
+    pairs = _Pairs.of(candidates, images, images, folder)
+    count = int(np.sum(candidates.reference_ids_NK != ""))
     correlations = pairs.correlations(settings, NonMatches(pattern=pattern))
     return measure(correlations, pairs=count, pattern=pattern)
 
@@ -164,21 +164,22 @@ class _Pairs:
 
     @staticmethod
     def of(
-        query_ids: Sequence[str],
-        ids_QK: NDArray[np.object_],
+        candidates: Candidates,
         queries: Images,
         references: Images,
         folder: Path,
     ) -> "_Pairs":
         """Propose alignments for all pairs."""
+        query_ids, ids_QK = candidates.query_ids, candidates.reference_ids_NK
         rows = kept_sketches(queries, query_ids, folder).read(query_ids)
         wanted = _named(ids_QK)
         kept = kept_sketches(references, wanted, folder) if wanted else None
         tasks = [
-            (rows[start : start + QUERIES_A_TASK], kept and kept.only(_named(ids)), ids)
+            (rows[some], kept and kept.only(_named(ids_QK[some])), ids_QK[some],
+             candidates.matched_NK[some])
             for start in range(0, len(query_ids), QUERIES_A_TASK)
-            for ids in [ids_QK[start : start + QUERIES_A_TASK]]
-        ]
+            for some in [slice(start, start + QUERIES_A_TASK)]
+        ]  # fmt: skip
         with stage("aligning", items=int(np.sum(ids_QK != ""))):
             many = ids_QK.size >= PAIRS_WORTH_PROCESSES
             done = by_processes(_proposed, tasks, processes=many)
@@ -239,7 +240,10 @@ class _Pairs:
 
 
 def _proposed(
-    rows: Planes, references: RowCache | None, ids_QK: NDArray[np.object_]
+    rows: Planes,
+    references: RowCache | None,
+    ids_QK: NDArray[np.object_],
+    matched_QK: NDArray[np.bool_],
 ) -> tuple[FloatArray, list[tuple[int, int, list[Alignment]]]]:
     """Return the scores before pixels are compared, and the alignments of pairs that have some."""
     scores_QK = np.full(ids_QK.shape, BLANK, np.float32)
@@ -255,9 +259,10 @@ def _proposed(
         query = Sketches(bytes_NB=rows[row : row + 1])
         some = others.only([place[str(ids[column])] for column in columns])
         scores_QK[row, columns] = np.where(query.show & some.show, 0.0, BLANK)
+        proposed = propose(query, some, matched_QK[row, columns])
         found += [
             (row, int(column), alignments)
-            for column, alignments in zip(columns, propose(query, some), strict=True)
+            for column, alignments in zip(columns, proposed, strict=True)
             if alignments
         ]
     return scores_QK, found
@@ -311,13 +316,16 @@ def _named(ids_NK: NDArray[np.object_]) -> list[str]:
     return sorted(set(ids_NK.ravel().tolist()) - {""})
 
 
-def _pair_keys(neighbours: Neighbours, queries: Images, references: Images) -> list[str]:
+def _pair_keys(candidates: Candidates, queries: Images, references: Images) -> list[str]:
     """Return a key for each query, made of its pixels and those of all its candidates."""
-    wanted = _named(neighbours.reference_ids_NK)
+    wanted = _named(candidates.reference_ids_NK)
     key_of = {"": "", **dict(zip(wanted, references.keys(wanted), strict=True))}
     return [
-        content_hash(key, *(f"{i}|{key_of[i]}" for i in ids))
-        for key, ids in zip(
-            queries.keys(neighbours.query_ids), neighbours.reference_ids_NK, strict=True
+        content_hash(key, *(f"{i}|{key_of[i]}" for i in ids), matched_K)
+        for key, ids, matched_K in zip(
+            queries.keys(candidates.query_ids),
+            candidates.reference_ids_NK,
+            candidates.matched_NK,
+            strict=True,
         )
     ]

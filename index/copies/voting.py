@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from atlas.synthetic.edits import rotated
 from index.copies.agreement import Map, common, enlargement
 from index.copies.keypoints import MIRRORED_G, NEGATIVE_G, ORDERS_GD
-from index.copies.sketches import SCALE, SMALL_BLOCK_PX, SMALL_PX, Sketches
+from index.copies.sketches import FOLDED_SCALE, SCALE, SMALL_BLOCK_PX, SMALL_PX, Sketches
 
 FloatArray = NDArray[np.float32]
 
@@ -59,19 +59,23 @@ class Alignment:
     votes: int
 
 
-def propose(query: Sketches, references: Sketches) -> list[list[Alignment]]:
+def propose(
+    query: Sketches, references: Sketches, matched_N: NDArray[np.bool_] | None = None
+) -> list[list[Alignment]]:
     """Return the alignments of a query with each reference that are worth verifying, best first.
 
     Args:
         query: One sketch.
         references: The sketches of the candidates.
+        matched_N: Whether the keypoints of each reference are matched with those of the query. By
+            default all are.
     """
-    by_votes = _by_keypoints(query, references)
-    by_blocks = _by_blocks(query, references)
-    return [
-        [one for one in (*blocks, *votes) if shared(one.map_33) >= LEAST_OVERLAP]
-        for blocks, votes in zip(by_blocks, by_votes, strict=True)
-    ]
+    found = _by_blocks(query, references)
+    places = np.arange(len(references)) if matched_N is None else np.flatnonzero(matched_N)
+    if len(places):
+        for n, some in zip(places, _by_keypoints(query, references.only(places)), strict=True):
+            found[n] += some
+    return [[one for one in some if shared(one.map_33) >= LEAST_OVERLAP] for some in found]
 
 
 def shared(map_33: Map) -> float:
@@ -153,7 +157,7 @@ def _nearest(query: Sketches, references: Sketches) -> tuple[NDArray[np.intp], N
     value_KN = np.take_along_axis(similarity_KNL, best_KN[..., None], axis=2)[..., 0]
     highest_NL = similarity_KNL.max(axis=0)
     mutual_KN = value_KN >= highest_NL[np.arange(count), best_KN]
-    value_KN = value_KN - ONE_SIDED * ~mutual_KN
+    value_KN = value_KN - ONE_SIDED * FOLDED_SCALE**2 * ~mutual_KN
     first_MN = np.argpartition(-value_KN, PAIRS, axis=0)[:PAIRS]
     return first_MN.T, np.take_along_axis(best_KN, first_MN, axis=0).T
 

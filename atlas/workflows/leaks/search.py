@@ -15,11 +15,11 @@ from atlas.core.errors import UserError
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore, fill_store
-from index.copies.candidates import with_proposed
+from index.copies.candidates import Candidates, with_proposed
 from index.copies.false_alarms import NonMatches
 from index.copies.hashes import BYTES, HashIndex, hash_images
 from index.copies.images import Images
-from index.copies.keypoint_index import KeypointIndex, kept_votes
+from index.copies.keypoint_index import VOTED, KeypointIndex, kept_votes
 from index.copies.sketches import kept_sketches
 from index.copies.trials import sample_ids
 from index.copies.verification import Registrations, examine, measure_non_matches
@@ -85,7 +85,7 @@ class LeakSearch:
 
     def candidates(
         self, queries: EmbeddingSet, images: Images, *, among: Gallery | None = None
-    ) -> Neighbours:
+    ) -> Candidates:
         """Return the candidates of the embedder, of the hashes and of the keypoints.
 
         Args:
@@ -106,13 +106,15 @@ class LeakSearch:
                 limits_C=self._limits(),
             )
             found = with_proposed(found, hashed_NK, queries, known)
+        voted_NV = None
         if gallery.keypoints is not None:
-            voted_NK = kept_votes(
-                gallery.keypoints, queries.ids, images, settings.keypoint_candidates,
-                folder=self.registered,
-            )  # fmt: skip
+            most = max(VOTED, settings.keypoint_candidates)
+            voted_NV = kept_votes(
+                gallery.keypoints, queries.ids, images, most, folder=self.registered
+            )
+            voted_NK = voted_NV[:, : settings.keypoint_candidates]
             found = with_proposed(found, voted_NK, queries, known)
-        return found
+        return Candidates.of(found, voted_NV)
 
     @cached_property
     def law(self) -> NonMatches:
@@ -127,7 +129,7 @@ class LeakSearch:
         )
         return measure_non_matches(others, images, self.registration, folder=self.registered)
 
-    def registrations(self, found: Neighbours, images: Images) -> Registrations:
+    def registrations(self, found: Candidates, images: Images) -> Registrations:
         """Return the registration of each query with each candidate.
 
         Args:

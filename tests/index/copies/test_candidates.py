@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
-from index.copies.candidates import with_proposed
+from index.copies.candidates import Candidates, with_proposed
 
 
 def test_what_both_propose_is_examined_once_and_similarity_stays_the_cosine():
@@ -21,3 +21,18 @@ def test_what_both_propose_is_examined_once_and_similarity_stays_the_cosine():
     )
     assert found.reference_ids_NK.tolist() == [["a", "", "c"]]
     assert found.similarity_NK.tolist() == [[1.0, -np.inf, pytest.approx(0.6)]]
+
+
+def test_keypoints_are_matched_where_they_voted():
+    neighbours = Neighbours(
+        query_ids=("q", "r"),
+        reference_ids_NK=np.array([["a", "b"], ["b", ""]], object),
+        similarity_NK=np.zeros((2, 2), np.float32),
+    )
+    voted_NV = np.array([["b", "c", ""], ["", "", ""]], object)
+    found = Candidates.of(neighbours, voted_NV)
+    assert found.matched_NK[0].tolist() == [False, True]
+    assert not found.matched_NK[1, 0]
+    assert Candidates.of(neighbours).matched_NK.all()
+    (second,) = found.only([1]).query_ids
+    assert second == "r"

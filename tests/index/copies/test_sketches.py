@@ -23,7 +23,7 @@ def test_an_unpacked_sketch_is_what_was_packed(seed, channels):
     np.testing.assert_array_equal(row["places"], found.places_K2)
     np.testing.assert_array_equal(row["sizes"], found.sizes_K)
     np.testing.assert_array_equal(row["angles"], found.angles_K)
-    np.testing.assert_allclose(sketches.folded[1], found.folded_KD, atol=0.51 / 255)
+    np.testing.assert_allclose(sketches.folded[1] / 255, found.folded_KD, atol=0.51 / 255)
     # Only descriptors that have almost all of their weight at one value are clipped.
     np.testing.assert_allclose(row["descriptors"] / 510, found.descriptors_KD.clip(max=0.5),
                                atol=0.51 / 510)  # fmt: skip

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas.dataset.artifacts import Neighbours
+from index.copies.candidates import Candidates
 from index.copies.images import Images
 from index.copies.trials import (
     edit_of,
@@ -64,14 +64,16 @@ def test_one_image_of_each_identity_is_chosen(names, seed):
 
 def test_only_the_source_is_kept_of_the_candidates():
     found = sources_only(
-        Neighbours(
+        Candidates(
             query_ids=("crop:a", "crop:b"),
             reference_ids_NK=np.array([["x", "a"], ["x", "y"]], dtype=object),
             similarity_NK=np.array([[0.9, 0.8], [0.7, 0.6]], np.float32),
+            matched_NK=np.array([[False, True], [True, True]]),
         )
     )
     assert found.reference_ids_NK.tolist() == [["a"], [""]]
     np.testing.assert_allclose(found.similarity_NK, [[0.8], [-np.inf]])
+    assert found.matched_NK.tolist() == [[True], [False]]
 
 
 def test_samples_keep_order_and_size():

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from atlas.dataset.artifacts import Neighbours
 from atlas.synthetic.edits import rotated
 from index.copies import verification
+from index.copies.candidates import Candidates
 from index.copies.false_alarms import ASSUMED_LAW, NonMatches
 from index.copies.images import Images
 from index.copies.registration import BLANK, register
@@ -28,25 +28,26 @@ def images(read=read, key: str = "") -> Images:
     return Images(what="fields", read=read, keys=lambda ids: [key + i for i in ids])
 
 
-def neighbours_of(candidates: dict[str, list[str]]) -> Neighbours:
+def candidates_of(candidates: dict[str, list[str]], *, matched: bool = True) -> Candidates:
     ids = np.array(list(candidates.values()), dtype=object)
-    return Neighbours(
+    return Candidates(
         query_ids=tuple(candidates),
         reference_ids_NK=ids,
         similarity_NK=np.zeros(ids.shape, np.float32),
+        matched_NK=np.full(ids.shape, matched),
     )
 
 
-def found() -> Neighbours:
-    return neighbours_of({"copy": ["0", "3", ""], "1": ["4", "", ""], "2": ["2", "blank", "5"]})
+def found() -> Candidates:
+    return candidates_of({"copy": ["0", "3", ""], "1": ["4", "", ""], "2": ["2", "blank", "5"]})
 
 
 def examined(
-    neighbours: Neighbours, folder, *, queries: Images | None = None,
+    candidates: Candidates, folder, *, queries: Images | None = None,
     references: Images | None = None, law: NonMatches = ASSUMED_LAW,
 ) -> Registrations:  # fmt: skip
     return examine(
-        neighbours, queries or images(), references or images(), SETTINGS, law, channels=2,
+        candidates, queries or images(), references or images(), SETTINGS, law, channels=2,
         folder=folder,
     )  # fmt: skip
 
@@ -80,12 +81,9 @@ def test_equals_pair_by_pair(tmp_path):
 
 
 def test_without_candidates_or_queries_there_is_no_score(tmp_path):
-    nobody = neighbours_of({"0": ["", "", ""], "1": ["", "", ""]})
+    nobody = candidates_of({"0": ["", "", ""], "1": ["", "", ""]})
     np.testing.assert_array_equal(examined(nobody, tmp_path).scores_NK, BLANK)
-    none = Neighbours(
-        query_ids=(), reference_ids_NK=np.zeros((0, 3), object),
-        similarity_NK=np.zeros((0, 3), np.float32),
-    )  # fmt: skip
+    none = nobody.only([])
     assert examined(none, tmp_path).scores_NK.shape == (0, 3)
 
 
@@ -100,7 +98,7 @@ def test_many_pairs_are_compared_by_processes_to_the_same_numbers(tmp_path, monk
 def test_a_reference_is_sketched_once_however_many_queries_ask(tmp_path):
     asked: list[str] = []
     for query in ("0", "1", "2"):  # as three calls would, one after the other
-        examined(neighbours_of({query: ["3", "blank"]}), tmp_path, references=remembering(asked))
+        examined(candidates_of({query: ["3", "blank"]}), tmp_path, references=remembering(asked))
     assert asked.count("blank") == 1  # it cannot be aligned, so its pixels are not compared
 
 
@@ -112,6 +110,25 @@ def test_what_is_finished_is_not_done_again(tmp_path):
 
     again = examined(found(), tmp_path, queries=images(refuse), references=images(refuse))
     np.testing.assert_array_equal(first.numbers_NKF, again.numbers_NKF)
+
+
+def test_a_crop_needs_matched_keypoints_and_a_rotated_copy_does_not(tmp_path):
+    whole = texture(11, size=128)
+    crop = whole[:, :64, :64]
+    pixels = {"whole": whole, "crop": crop, "rotated": rotated(whole, 5)}
+    source = Images(
+        what="fields", read=lambda ids: [pixels[i] for i in ids], keys=lambda ids: list(ids)
+    )
+
+    def scores(*, matched: bool) -> list[float]:
+        pairs = candidates_of({"crop": ["whole"], "rotated": ["whole"]}, matched=matched)
+        found = examined(pairs, tmp_path, queries=source, references=source)
+        return found.scores_NK[:, 0].tolist()
+
+    assert min(scores(matched=True)) > 8
+    crop_score, rotated_score = scores(matched=False)  # the kept registrations are not used
+    assert crop_score == 0
+    assert rotated_score > 8
 
 
 def test_other_pixels_are_compared_anew(tmp_path):
@@ -149,9 +166,9 @@ def test_the_law_is_measured_on_the_atlas_and_non_matches_keep_to_it(tmp_path):
         what="fields", read=lambda ids: np.stack([atlas[i] for i in ids]), keys=lambda ids: ids
     )
 
-    def nearest(numbers: range) -> Neighbours:
+    def nearest(numbers: range) -> Candidates:
         names = [f"{n:02d}" for n in numbers]
-        return neighbours_of(
+        return candidates_of(
             {one: [names[(n + step) % len(names)] for step in range(1, 6)]
              for n, one in enumerate(names)}
         )  # fmt: skip
