@@ -26,7 +26,10 @@ RIVALS = (
     "cleanvision near",
     "imagededup CNN",  # last, because hashing forks and a network starts threads
 )
-METHODS = (OURS, COSINE, *RIVALS)
+SIFT, HASH_256, SHARED_BLOCKS = PLAIN = (
+    "SIFT with RANSAC", "phash of 256 bits, 8 rotations", "share of equal blocks",
+)  # fmt: skip
+METHODS = (OURS, COSINE, *PLAIN, *RIVALS)
 COLUMNS = ["query_id", "match_id", "score"]
 TEST = "test"
 QUERIES_AT_ONCE = 256
@@ -72,17 +75,23 @@ def load_claims(folder: Path) -> Iterator[tuple[About, pd.DataFrame]]:
 
 
 def best_matches(
-    splits: Mapping[str, str], compare: Compare, *, within_gallery: bool = True
+    splits: Mapping[str, str],
+    compare: Compare,
+    *,
+    within_gallery: bool = True,
+    within_tests: bool = True,
 ) -> pd.DataFrame:
     """Each test image's best match in the gallery, and its best among the other test images; and
     each gallery image's best in the gallery. Of equally good ones all.
 
-    splits: by image id; whatever is not `test` is the gallery. within_gallery: whether the last
-        is asked for.
+    splits: by image id; whatever is not `test` is the gallery. within_gallery, within_tests:
+        whether the images of one split are compared with one another.
     """
     tests = [i for i, split in splits.items() if split == TEST]
     gallery = [i for i, split in splits.items() if split != TEST]
-    pairs = [(tests, gallery), (tests, tests)] + ([(gallery, gallery)] if within_gallery else [])
+    pairs = [(tests, gallery)]
+    pairs += [(tests, tests)] if within_tests else []
+    pairs += [(gallery, gallery)] if within_gallery else []
     tables = [
         _best(queries[start : start + QUERIES_AT_ONCE], matches, compare)
         for queries, matches in pairs

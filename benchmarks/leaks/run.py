@@ -19,6 +19,7 @@ from benchmarks.leaks.claims import COSINE, OURS, RIVALS, is_done
 from benchmarks.leaks.composites import TABLE, write_composites
 from benchmarks.leaks.cosine import run_cosine
 from benchmarks.leaks.ours import run_ours
+from benchmarks.leaks.plain import run_plain
 from benchmarks.leaks.plant import Kind, plant_atlas
 from benchmarks.leaks.plot import save_edits_plot, save_plot
 from benchmarks.leaks.sampling import sample_atlas
@@ -139,6 +140,7 @@ def fill_cell(plan: Plan, source: Path, cell: Path, hardness: Kind) -> None:
         run_ours(data, cell / "run", claims)
     if not is_done(claims, COSINE):
         run_cosine(data, claims)
+    run_plain(rgb, claims)
     if not all(is_done(claims, method) for method in RIVALS):
         module = [str(RIVALS_PYTHON), "-m", "benchmarks.leaks.rivals"]
         paths = ["--images", str(rgb.absolute()), "--out", str(claims.absolute())]

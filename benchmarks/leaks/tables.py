@@ -27,7 +27,7 @@ HEADER = (
     "method", "found (95%)", "wrong source", "false claims (95%)", "average precision",
     "recall at precision .99", "best threshold: found, false", "seconds",
 )  # fmt: skip
-SPECIAL = "special"
+SPECIAL, NATURAL = "special", "natural"
 
 
 def save_scores(run: Path) -> dict[str, pd.DataFrame]:
@@ -65,7 +65,7 @@ def markdown(
 
 
 def _in_order(claims: Path) -> tuple[str, int]:
-    hardnesses = ("easy", "middle", "hard", WILD, SPECIAL)
+    hardnesses = ("easy", "middle", "hard", WILD, NATURAL, SPECIAL)
     return claims.parts[-3], hardnesses.index(claims.parts[-2])
 
 
