@@ -39,6 +39,7 @@ class RegistrationSettings:
             left of a small crop, and noise and compression average out at a small one.
         dimmest: Counts (of 255) that are added before the square root, so that noise in dark places
             counts little.
+        finest_px: The largest side at which small parts of images are compared.
     """
 
     looks: tuple[Look, ...] = (
@@ -46,6 +47,7 @@ class RegistrationSettings:
         Look(size_px=64, block_px=6, fine_px=1.2, coarse_px=4.0),
     )
     dimmest: float = 16.0
+    finest_px: int = 256
 
     @property
     def size_px(self) -> int:

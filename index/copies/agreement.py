@@ -30,6 +30,7 @@ SEEN = 0.95  # share of a block that both images must show
 SMOOTH_BELOW = 0.02  # standard deviation of band-passed square roots
 # The least power of a block's gradients across their main direction, as a share of that along it.
 STRAIGHT_BELOW = 0.05
+EXTENT_SIDE = 64  # pixels of the grid on which the extent of an overlap is measured
 AT_ONCE = 4  # channels that OpenCV warps in one call
 STEPS, ENOUGH = 20, 1e-3  # of the refinement
 MOST_CHANGE = 2.0  # of areas by the refinement
@@ -84,9 +85,57 @@ def roots(field: NDArray[np.uint8], dimmest: float) -> FloatArray:
     return np.asarray(np.sqrt(counts + np.float32(dimmest)), np.float32)
 
 
-def at_sizes(field: NDArray[np.uint8], settings: RegistrationSettings) -> tuple[FloatArray, ...]:
-    """Return the square roots of an image at each size at which it is compared."""
-    return tuple(roots(shrunk(field, look.size_px), settings.dimmest) for look in settings.looks)
+def as_compared(field: NDArray[np.uint8], settings: RegistrationSettings) -> NDArray[np.uint8]:
+    """Return an image (C x H x W) with no more pixels than a comparison can use."""
+    large = max(field.shape[1:]) > settings.finest_px
+    return shrunk(field, settings.finest_px) if large else field
+
+
+class Pictures:
+    """The square roots of an image at several sizes, each of which is made once.
+
+    Args:
+        field: The image, C x H x W.
+        settings: The settings of the comparison.
+    """
+
+    def __init__(self, field: NDArray[np.uint8], settings: RegistrationSettings) -> None:
+        self._field = as_compared(field, settings)
+        self._dimmest = settings.dimmest
+        self._made: dict[int, FloatArray] = {}
+
+    @property
+    def native_px(self) -> int:
+        """The pixels of the image along its shorter side."""
+        return int(min(self._field.shape[1:]))
+
+    def at(self, side: int) -> FloatArray:
+        """Return the square roots at side x side pixels, H x W x C."""
+        if side not in self._made:
+            self._made[side] = roots(shrunk(self._field, side), self._dimmest)
+        return self._made[side]
+
+
+def side_of(query: Pictures, reference: Pictures, map_33: Map, look: Look) -> int:
+    """Return the side of the pictures at which an alignment is compared.
+
+    A small overlap is compared at a larger size, so that it has as many blocks as a large one, if
+    the image that shows it with fewer pixels has so many.
+
+    Args:
+        query: The query.
+        reference: The reference.
+        map_33: The alignment.
+        look: How they are compared.
+    """
+    swapped = enlargement(map_33) < 1
+    coarser = query if swapped else reference
+    seen = common(np.linalg.inv(map_33) if swapped else map_33, EXTENT_SIDE)
+    extent = max(int(seen.any(axis=axis).sum()) for axis in (0, 1)) / EXTENT_SIDE
+    side = look.size_px
+    while 2 * side <= coarser.native_px and 2 * side * extent <= look.size_px:
+        side *= 2
+    return side
 
 
 def agreement(

@@ -16,14 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from index.copies.agreement import NOTHING_SEEN, Agreement, Map, agreement, at_sizes, refined
+from index.copies.agreement import (
+    NOTHING_SEEN,
+    Agreement,
+    Map,
+    Pictures,
+    agreement,
+    refined,
+    side_of,
+)
 from index.copies.false_alarms import ASSUMED_LAW, NonMatches
 from index.copies.sketches import Sketches, sketch
 from index.copies.voting import Alignment, propose
 from index.settings import Look, RegistrationSettings
 
 FloatArray = NDArray[np.float32]
-Sizes = tuple[FloatArray, ...]
 
 BLANK = -1.0  # the score of an image that shows nothing
 # Keypoints that voted for an alignment lie in blocks that agree because of that.
@@ -37,7 +44,7 @@ HOPELESS_BELOW = 0.3
 SHOWN_FROM = 0.6  # the correlation from which a block is reported to agree
 # Raise it with every change of what an alignment or its score is: kept registrations of other
 # versions are not used.
-REGISTRATION_VERSION = 3
+REGISTRATION_VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +95,9 @@ def register(
         return []
     sketched = Sketches(bytes_NB=sketch(query)[None])
     others = Sketches(bytes_NB=np.stack([sketch(reference) for reference in references]))
-    sizes_of_query = at_sizes(query, settings)
+    pictures = Pictures(query, settings)
     return [
-        best_of(sizes_of_query, at_sizes(reference, settings), proposed, settings, law)
+        best_of(pictures, Pictures(reference, settings), proposed, settings, law)
         if shown
         else Registration(score=BLANK)
         for reference, proposed, shown in zip(
@@ -100,8 +107,8 @@ def register(
 
 
 def best_of(
-    query: Sizes,
-    reference: Sizes,
+    query: Pictures,
+    reference: Pictures,
     proposed: Sequence[Alignment],
     settings: RegistrationSettings,
     law: NonMatches,
@@ -109,8 +116,8 @@ def best_of(
     """Return the best of the proposed alignments of a query with a reference.
 
     Args:
-        query: The square roots of the query at each size, H x W x C.
-        reference: The square roots of the reference at each size, H x W x E.
+        query: The query.
+        reference: The reference.
         proposed: The alignments.
         settings: The settings of the comparison.
         law: How non-matches agree.
@@ -120,16 +127,17 @@ def best_of(
 
 
 def blocks_at(
-    query: Sizes,
-    reference: Sizes,
+    query: Pictures,
+    reference: Pictures,
     map_33: Map,
     looks: Sequence[Look],
     law: NonMatches,
 ) -> list[Agreement]:
     """Return the blocks of two images at an alignment, for each size; see `agreement`."""
+    sides = [side_of(query, reference, map_33, look) for look in looks]
     return [
-        agreement(one, other, map_33, look, pattern_SS=law.pattern_of(look.size_px))
-        for one, other, look in zip(query, reference, looks, strict=True)
+        agreement(query.at(side), reference.at(side), map_33, look, pattern_SS=law.pattern_of(side))
+        for side, look in zip(sides, looks, strict=True)
     ]
 
 
@@ -144,8 +152,8 @@ def agreeing_blocks(blocks: Agreement, found: Registration, law: NonMatches) -> 
 
 
 def correlations_of(
-    query: Sizes,
-    reference: Sizes,
+    query: Pictures,
+    reference: Pictures,
     proposed: Sequence[Alignment],
     settings: RegistrationSettings,
     law: NonMatches,
@@ -166,8 +174,8 @@ def correlations_of(
 
 
 def _judged(
-    query: Sizes,
-    reference: Sizes,
+    query: Pictures,
+    reference: Pictures,
     proposed: Alignment,
     settings: RegistrationSettings,
     law: NonMatches,
@@ -175,8 +183,10 @@ def _judged(
     start = _scored(query, reference, proposed.map_33, proposed, settings, law)
     if not REFINED_FROM < start.score < REFINED_TO:
         return start
+    look = settings.looks[0]
+    side = side_of(query, reference, start.map_33, look)
     better = refined(
-        query[0], reference[0], start.map_33, settings.looks[0], negative=proposed.negative
+        query.at(side), reference.at(side), start.map_33, look, negative=proposed.negative
     )
     return max(
         start,
@@ -186,17 +196,17 @@ def _judged(
 
 
 def _scored(
-    query: Sizes,
-    reference: Sizes,
+    query: Pictures,
+    reference: Pictures,
     map_33: Map,
     proposed: Alignment,
     settings: RegistrationSettings,
     law: NonMatches,
 ) -> Registration:
-    found = blocks_at(query[-1:], reference[-1:], map_33, settings.looks[-1:], law)
+    found = blocks_at(query, reference, map_33, settings.looks[-1:], law)
     if _is_hopeless(found[0], proposed, law):
         return Registration(score=0.0, map_33=map_33)
-    found = blocks_at(query[:-1], reference[:-1], map_33, settings.looks[:-1], law) + found
+    found = blocks_at(query, reference, map_33, settings.looks[:-1], law) + found
     if all(one is NOTHING_SEEN for one in found):
         return Registration(score=0.0)
     explained = _explained(proposed)

@@ -18,7 +18,7 @@ from atlas.core.files import content_hash, json_text
 from atlas.core.parallel import by_processes
 from atlas.core.row_cache import RowCache, fill_rows
 from atlas.core.timing import stage
-from index.copies.agreement import at_sizes, shrunk
+from index.copies.agreement import Pictures, as_compared, shrunk
 from index.copies.candidates import Candidates
 from index.copies.false_alarms import NonMatches, measure
 from index.copies.images import Images
@@ -27,7 +27,6 @@ from index.copies.registration import (
     BLANK,
     REGISTRATION_VERSION,
     Registration,
-    Sizes,
     best_of,
     correlations_of,
 )
@@ -234,7 +233,7 @@ class _Pairs:
         planes: list[dict[str, Planes]] = []
         for side, source in enumerate((self.queries, self.references)):
             ids = list(dict.fromkeys(pair[side] for pair in images))
-            small = partial(shrunk, side=settings.size_px)
+            small = partial(as_compared, settings=settings)
             planes.append(dict(zip(ids, source.made_of(ids, small, name="reading"), strict=True)))
         return (*planes, images, self.alignments[start : start + PAIRS_A_TASK], settings, law)
 
@@ -277,7 +276,7 @@ def _registered(
     law: NonMatches,
 ) -> list[FloatArray]:
     """Return the numbers of the best registration of each pair."""
-    one, other = (_at_sizes(planes, settings) for planes in (queries, references))
+    one, other = (_pictures(planes, settings) for planes in (queries, references))
     best = (
         best_of(one[query], other[reference], some, settings, law)
         for (query, reference), some in zip(images, alignments, strict=True)
@@ -300,15 +299,15 @@ def _correlations(
     settings: RegistrationSettings,
     law: NonMatches,
 ) -> list[list[FloatArray]]:
-    one, other = (_at_sizes(planes, settings) for planes in (queries, references))
+    one, other = (_pictures(planes, settings) for planes in (queries, references))
     return [
         correlations_of(one[query], other[reference], some, settings, law)
         for (query, reference), some in zip(images, alignments, strict=True)
     ]
 
 
-def _at_sizes(planes: Mapping[str, Planes], settings: RegistrationSettings) -> dict[str, Sizes]:
-    return {image_id: at_sizes(plane, settings) for image_id, plane in planes.items()}
+def _pictures(planes: Mapping[str, Planes], settings: RegistrationSettings) -> dict[str, Pictures]:
+    return {image_id: Pictures(plane, settings) for image_id, plane in planes.items()}
 
 
 def _named(ids_NK: NDArray[np.object_]) -> list[str]:

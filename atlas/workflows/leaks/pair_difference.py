@@ -14,7 +14,7 @@ from atlas.report.agreeing_blocks import AgreeingBlocks, as_grid
 from index.copies.agreement import (
     Agreement,
     Map,
-    at_sizes,
+    Pictures,
     band_passed,
     common,
     warped,
@@ -74,12 +74,12 @@ def lay_over(
 ) -> LaidOver:
     """Register a query (C x H x W) to its match and compare them."""
     (found,) = register(query, [match], settings, law)
-    one, other = at_sizes(query, settings), at_sizes(match, settings)
-    blocks = blocks_at(one, other, found.map_33, settings.looks, law)[0]
+    one, other = Pictures(query, settings), Pictures(match, settings)
+    (blocks, *_), look = blocks_at(one, other, found.map_33, settings.looks, law), settings.looks[0]
     return LaidOver(
         found=found,
         laid_23=affine(found.map_33),
-        difference_SS=difference(one[0], other[0], found, settings.looks[0]),
+        difference_SS=difference(one.at(look.size_px), other.at(look.size_px), found, look),
         agreeing_B4=_agreeing(blocks, found, law),
         of_match=blocks.of_reference,
     )

@@ -11,14 +11,15 @@ from index.copies.agreement import (
     SMOOTH_BELOW,
     STRAIGHT_BELOW,
     Agreement,
+    Pictures,
     agreement,
-    at_sizes,
     band_passed,
     common,
     enlargement,
     refined,
     roots,
     shrunk,
+    side_of,
     warped,
 )
 from index.settings import RegistrationSettings
@@ -207,10 +208,31 @@ def test_a_picture_is_laid_back_over_its_source():
     np.testing.assert_allclose(warped(turned, map_33, 128), source, atol=0.02)
 
 
-def test_images_are_compared_at_both_sizes():
-    sizes = at_sizes(texture(0, size=200), SETTINGS)
-    assert [picture.shape for picture in sizes] == [(128, 128, 2), (64, 64, 2)]
+def test_pictures_are_square_roots_of_counts_at_each_size():
+    pictures = Pictures(texture(0, size=200), SETTINGS)
+    assert pictures.native_px == 200
     same = texture(0)
     assert shrunk(same, 128) is same
-    np.testing.assert_allclose(sizes[0] ** 2, shrunk(texture(0, size=200), 128).transpose(
-        1, 2, 0) + SETTINGS.dimmest, rtol=1e-5)  # fmt: skip
+    for side in (128, 64):
+        expected = shrunk(texture(0, size=200), side).transpose(1, 2, 0) + SETTINGS.dimmest
+        np.testing.assert_allclose(pictures.at(side) ** 2, expected, rtol=1e-5)
+    large = Pictures(texture(0, size=2 * SETTINGS.finest_px), SETTINGS)
+    assert large.native_px == SETTINGS.finest_px
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "shift", "expected"),
+    [
+        (256, 3.0, -1.0, (256, 128)),  # a third of a field, of which there are enough pixels
+        (256, 2.0, -0.5, (256, 128)),
+        (256, 1.5, -0.25, (128, 64)),  # more than half of a field is large enough
+        (128, 3.0, -1.0, (128, 128)),  # there are no more pixels than the large look needs
+        (64, 3.0, -1.0, (128, 64)),
+    ],
+)
+def test_a_small_overlap_is_compared_at_a_larger_size(size, scale, shift, expected):
+    pictures = Pictures(texture(0, size=size), SETTINGS)
+    crop = np.array([[scale, 0, shift], [0, scale, shift], [0, 0, 1.0]])
+    for map_33 in (crop, np.linalg.inv(crop)):  # the query, or the reference, is a crop
+        sides = tuple(side_of(pictures, pictures, map_33, look) for look in (LARGE, SMALL))
+        assert sides == expected

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from atlas.synthetic.edits import EDITS, HARD_EDITS, plant, rotated, with_scale_bar
 from index.copies import registration
-from index.copies.agreement import at_sizes
+from index.copies.agreement import Pictures
 from index.copies.false_alarms import ASSUMED_LAW, NonMatches
 from index.copies.patterns import common_pattern
 from index.copies.registration import (
@@ -267,12 +267,23 @@ def test_the_score_falls_with_what_is_painted_over():
     assert scores[0] > scores[-1] + 10
 
 
+def test_a_small_crop_is_compared_with_all_pixels_of_its_source():
+    source = texture(3, channels=1, size=256)
+    crop = source[:, 90:174, 40:124]
+    coarse, fine = (
+        register(crop, [source], RegistrationSettings(finest_px=finest_px))[0]
+        for finest_px in (128, 256)
+    )
+    assert fine.comparable > 2 * coarse.comparable
+    assert fine.score > coarse.score + 5
+
+
 def test_agreeing_blocks_lie_where_the_copy_is_unspoiled():
     query = cells(0).copy()
     query[:, :, :64] = cells(1)[:, :, :64]
     found = registered(query, cells(0))
-    sizes = (at_sizes(image, SETTINGS) for image in (query, cells(0)))
-    blocks = blocks_at(*sizes, found.map_33, SETTINGS.looks, ASSUMED_LAW)[0]
+    pictures = (Pictures(image, SETTINGS) for image in (query, cells(0)))
+    blocks = blocks_at(*pictures, found.map_33, SETTINGS.looks, ASSUMED_LAW)[0]
     agree = agreeing_blocks(blocks, found, ASSUMED_LAW)
     left, right = blocks.boxes_B4[:, 0], blocks.boxes_B4[:, 2]
     assert agree[left > 0.55].mean() > 0.95

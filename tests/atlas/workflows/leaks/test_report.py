@@ -21,7 +21,7 @@ from atlas.workflows.leaks.report import (
     same_image_in_words,
     save_leak_report,
 )
-from index.copies.agreement import at_sizes, band_passed
+from index.copies.agreement import Pictures, band_passed
 from index.copies.calibration import calibrate_same_image, no_siblings
 from index.copies.false_alarms import ASSUMED_LAW
 from index.copies.registration import Registration
@@ -193,7 +193,8 @@ def test_a_planted_copy_differs_little_and_another_picture_much(seed, edit, chan
 @given(seed=st.integers(0, 10_000), channels=st.integers(1, 4))
 def test_its_mean_square_says_the_correlation(seed, channels):
     one, other = (
-        at_sizes(texture(s, channels=channels), SETTINGS)[0] for s in (seed, seed + 20_000)
+        Pictures(texture(s, channels=channels), SETTINGS).at(LOOK.size_px)
+        for s in (seed, seed + 20_000)
     )
     shown = difference(one, other, Registration(score=1.0), LOOK)
     assert np.isfinite(shown).all()
