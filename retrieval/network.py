@@ -113,25 +113,27 @@ class DeviationPool(nn.Module):
 def trained_network(
     settings: EmbedderSettings, statistics: ChannelStatistics, backbone: Backbone
 ) -> EmbeddingNetwork:
-    """Build the metric network of the HPA 2018 winner, to be trained.
+    """Build the metric network of the HPA 2018 winner, or one with a simpler head, to be trained.
 
     The weights of the head are drawn with the seed of the training settings.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.training.seed)
-        head = winner_head(
-            2 * backbone.features,
-            settings.hidden,
-            settings.dimension,
-            dropouts=DROPOUTS,
-            last_batchnorm=True,
-        )
+        head = _head(settings, 2 * backbone.features)
     return EmbeddingNetwork(
         Normalise(statistics),
         backbone.module,
         nn.Sequential(AvgMaxPool(), *head),
         views=settings.views,
         input_px=settings.input_px,
+    )
+
+
+def _head(settings: EmbedderSettings, in_features: int) -> nn.Sequential:
+    if settings.head == "linear":
+        return nn.Sequential(nn.Linear(in_features, settings.dimension))
+    return winner_head(
+        in_features, settings.hidden, settings.dimension, dropouts=DROPOUTS, last_batchnorm=True
     )
 
 

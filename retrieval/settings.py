@@ -13,7 +13,7 @@ from atlas.training.settings import TrainingSettings, size_problems, training_pr
 
 SIMILARITY_LOSS: Literal["supervised_contrastive"] = "supervised_contrastive"
 
-EmbedderRecipe = Literal["card", "winner", "smoke"]
+EmbedderRecipe = Literal["card", "winner", "copies", "smoke"]
 ClassKind = Literal["auto", "identity", "image", "label-set", "label-similarity"]
 LossName = Literal[
     "softmax", "norm_softmax", "l_softmax", "sphereface", "cosface", "arcface", "combined_margin",
@@ -34,7 +34,7 @@ USES: dict[LossName, tuple[str, ...]] = {
     "subcenter_arcface": ("scale", "margin_radians", "subcenters", *TERMS),
     "triplet": ("margin_radians",),
     "multi_similarity": (),
-    "supervised_contrastive": ("temperature",),
+    "supervised_contrastive": ("temperature", "entropy_weight"),
 }
 # Both ends are included. A margin above a quarter rotation was probably given in degrees.
 RANGES: dict[str, tuple[float, float]] = {
@@ -47,6 +47,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "inter_weight": (0, math.inf),
     "triplet_weight": (0, math.inf),
     "triplet_margin_radians": (0, math.pi / 2),
+    "entropy_weight": (0, math.inf),
 }
 
 
@@ -66,6 +67,8 @@ class LossSettings:
         margin_cosine: Additive cosine margin m3; used by cosface and combined_margin.
         subcenters: Number of class vectors per class; used by subcenter_arcface.
         temperature: Divisor of the cosine similarities; used by supervised_contrastive.
+        entropy_weight: Weight of the term that spreads the embeddings over the sphere; used by
+            supervised_contrastive. SSCD used 30.
         plain_cosine_weight: Share of the plain cosine cross-entropy in the loss; the named loss has
             the remaining share. The winner of HPA 2018 used 0.5.
         intra_weight: Weight of the term that reduces the angle between images and their class
@@ -83,6 +86,7 @@ class LossSettings:
     margin_cosine: float = 0.0
     subcenters: int = 3
     temperature: float = 0.1
+    entropy_weight: float = 0.0
     plain_cosine_weight: float = 0.0
     intra_weight: float = 0.0
     inter_weight: float = 0.0
@@ -130,8 +134,10 @@ class EmbedderSettings:
             scales them, which keeps the size of the activations.
         weights: Initial weights of the backbone: auto (pretrained weights where they can be found),
             none (random), a safetensors file, or the folder of another run.
+        head: winner is the head of the winner of HPA 2018, with two layers and dropout; linear is
+            one layer.
         dimension: Number of dimensions of the embedding.
-        hidden: Number of units in the first layer of the head.
+        hidden: Number of units in the first layer of the head of the winner.
         image_size_px: Side of the stored images in pixels; by default, the size of the atlas's own
             images, up to 512.
         input_px: Side in pixels that images are resized to inside the network; by default, they are
@@ -152,6 +158,7 @@ class EmbedderSettings:
     backbone: str = "resnet50"
     stem: Literal["winner", "scaled"] = "winner"
     weights: str = "auto"
+    head: Literal["winner", "linear"] = "winner"
     dimension: int = 512
     hidden: int = 1024
     image_size_px: int | None = None
@@ -228,6 +235,26 @@ RECIPES: dict[EmbedderRecipe, EmbedderSettings] = {
     "winner": EmbedderSettings(
         loss=LossSettings(margin_radians=0.5, plain_cosine_weight=0.5),
         training=TrainingSettings(epochs=50, batch_size=32, learning_rate=1e-4),
+    ),
+    # SSCD (Pizzi et al. 2022), but for its larger network and batches.
+    "copies": EmbedderSettings(
+        backbone="tf_efficientnet_lite0",
+        stem="scaled",
+        head="linear",
+        dimension=256,
+        input_px=128,
+        classes="image",
+        loss=LossSettings(name="supervised_contrastive", temperature=0.05, entropy_weight=30.0),
+        training=TrainingSettings(
+            epochs=30,
+            batch_size=64,
+            learning_rate=1e-3,
+            schedule="cosine",
+            warmup_epochs=1.0,
+            sampler="m_per_class",
+            images_per_class=2,
+            augmentation="copies",
+        ),
     ),
     "smoke": EmbedderSettings(
         backbone="resnet10t",

@@ -32,6 +32,7 @@ GAMMA_PERCENT = (65, 160)
 GAIN = (1 / 1.5, 1.5)
 NOISE_SHARE = (4 / 255, 12 / 255)
 BLUR_SIGMA_PX = (0.4, 1.2)
+STRONG_BLUR_PX = (1.0, 3.0)
 
 MIRRORED = cv2.BORDER_REFLECT_101
 # The old GaussNoise had variances of 10 to 50 counts by default. These are the same values as
@@ -166,9 +167,60 @@ class MovedGrid(albumentations.GridDistortion):  # type: ignore[misc]
         }
 
 
+class CompressionEach(albumentations.ImageCompression):  # type: ignore[misc]
+    """JPEG that compresses each channel separately, with the same quality.
+
+    The ImageCompression of albumentations accepts one or three channels, and mixes three.
+    """
+
+    def apply(self, img: NDArray[Any], *args: Any, **params: Any) -> NDArray[Any]:
+        """Compress each channel of an image H x W x C."""
+        planes = np.moveaxis(img, 2, 0)[..., None]
+        done = [super(CompressionEach, self).apply(p.copy(), *args, **params) for p in planes]
+        return np.stack([plane.reshape(img.shape[:2]) for plane in done], axis=2)
+
+
+class DroppedChannel(albumentations.ChannelDropout):  # type: ignore[misc]
+    """ChannelDropout that leaves images of one channel as they are, instead of raising an error."""
+
+    def __call__(self, *args: Any, force_apply: bool = False, **data: Any) -> Any:
+        """Drop a channel of an image H x W x C."""
+        if data["image"].shape[2] == 1:
+            return data
+        return super().__call__(*args, force_apply=force_apply, **data)
+
+
+def copy_steps() -> list[albumentations.BasicTransform]:
+    """Return what people do to copies of images: crops from 0.3 of the side, any rotation, ...
+
+    Source: the augmentations of SSCD (Pizzi et al. 2022, section 4.1), for any number of channels.
+    """
+    window = albumentations.Affine(
+        scale=(0.7, 3.3), keep_ratio=True, translate_percent=(-0.35, 0.35), rotate=(-180, 180), p=0.7
+    )
+    return [
+        albumentations.D4(p=1),
+        window,
+        *photometric_choices().values(),
+        albumentations.Perspective(scale=(0.05, 0.1), p=0.1),
+        albumentations.GaussianBlur(blur_limit=0, sigma_limit=STRONG_BLUR_PX, p=0.2),
+        albumentations.Downscale(scale_range=(0.3, 0.7), p=0.2),
+        CompressionEach(quality_range=(10, 75), p=0.3),
+        albumentations.CoarseDropout(
+            num_holes_range=(1, 3), hole_height_range=(0.1, 0.4), hole_width_range=(0.1, 0.4),
+            fill="random_uniform", p=0.3,
+        ),
+        DroppedChannel(p=0.1),
+        albumentations.ChannelShuffle(p=0.1),
+        albumentations.InvertImg(p=0.1),
+    ]  # fmt: skip
+
+
 def _steps(augmentation: Augmentation) -> list[albumentations.BasicTransform]:
     if augmentation == "strong":
         return [step.as_transform() for step in strong_steps()]
+    if augmentation == "copies":
+        return copy_steps()
     rotations = [] if augmentation == "none" else [albumentations.D4(p=1)]
     return [*rotations, *(photometric_choices().values() if augmentation == "photometric" else ())]
 

@@ -10,7 +10,7 @@ from typing import Literal
 Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine", "one_cycle", "plateau"]
 Sampler = Literal["shuffled", "balanced", "m_per_class"]
-Augmentation = Literal["d4", "photometric", "strong", "none"]
+Augmentation = Literal["d4", "photometric", "strong", "copies", "none"]
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
 
 SMALLEST_SIZE_PX = 32
@@ -56,8 +56,9 @@ class TrainingSettings:
             class.
         images_per_class: Number of images of each class in a batch of m_per_class.
         augmentation: d4 rotates by 90 degrees and flips; photometric also changes gamma, gain,
-            focus and noise; strong adds shifts, distortions and sharpening; none does not change
-            images. See `atlas/training/augmentation.py`.
+            focus and noise; strong adds shifts, distortions and sharpening; copies does what people
+            do to copies (small crops, any rotation, compression, parts of other images); none does
+            not change images. See `atlas/training/augmentation.py`.
         crop_px: Side of the random window of each stored image that training sees; validation and
             prediction see the central window. None shows whole images.
         ema_decay: Share that the running average of the weights keeps at each step. The average is

@@ -76,5 +76,7 @@ LOSSES: dict[LossName, Callable[[LossSettings, int, int], nn.Module]] = {
     ),
     "triplet": lambda s, c, d: angular_triplet(s.margin_radians),
     "multi_similarity": lambda s, c, d: multi_similarity(),
-    "supervised_contrastive": lambda s, c, d: SupervisedContrastiveLoss(s.temperature),
+    "supervised_contrastive": lambda s, c, d: SupervisedContrastiveLoss(
+        s.temperature, entropy_weight=s.entropy_weight
+    ),
 }
