@@ -19,7 +19,7 @@ from atlas.core.errors import UserError
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.splits.hold_out import hold_out
-from atlas.synthetic.edits import EDITS, plant
+from atlas.synthetic.edits import EDITS, HARD_EDITS, plant
 from atlas.training.loaders import seed_of
 from retrieval.embedder import HeldOut
 from retrieval.settings import EmbedderSettings
@@ -28,6 +28,8 @@ GALLERY_FIELDS = 2  # training fields per identity in the validation gallery, to
 MOST_GALLERY = 2000  # images in the validation gallery where classes are label sets
 # Edits that training does not apply; it rotates and flips images (d4) already.
 UNSEEN_EDITS = tuple(name for name in EDITS if name not in ("exact", "d4"))
+# Trainings on edits of their own have to find the copies that another program edits, all of them.
+ALL_EDITS = (*UNSEEN_EDITS, *HARD_EDITS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,10 +217,12 @@ def _label_classes(
     )
 
 
-def edited_copy(image_CHW: NDArray[np.uint8], image_id: str, seed: int) -> NDArray[np.uint8]:
-    """Return a copy of an image with one edit that training does not apply.
+def edited_copy(
+    image_CHW: NDArray[np.uint8], image_id: str, seed: int, edits: Sequence[str] = UNSEEN_EDITS
+) -> NDArray[np.uint8]:
+    """Return a copy of an image with one of the edits.
 
     The edit and its strength depend on the seed and the id only.
     """
     rng = np.random.default_rng(seed_of(seed, "copy", image_id))
-    return plant(image_CHW, UNSEEN_EDITS[int(rng.integers(len(UNSEEN_EDITS)))], rng)
+    return plant(image_CHW, edits[int(rng.integers(len(edits)))], rng)

@@ -29,7 +29,13 @@ from atlas.training.optimization import build_optimizer
 from atlas.training.precision import with_own_precision
 from atlas.training.pretrained import report_start
 from atlas.training.settings import TrainingSettings
-from retrieval.classes import TrainingClasses, edited_copy, training_classes
+from retrieval.classes import (
+    ALL_EDITS,
+    UNSEEN_EDITS,
+    TrainingClasses,
+    edited_copy,
+    training_classes,
+)
 from retrieval.embedder import Embedder, save_embedder
 from retrieval.losses.factory import build_loss
 from retrieval.losses.metric_loss import MetricLoss
@@ -203,12 +209,15 @@ def _queries(
     if classes.kind != "image":
         ids = classes.held_out.held_out_ids
         return validation_loader(store, ids, _targets(classes, ids), training), ids
-    copies = _edited_copies(store, classes.gallery_ids, training.seed, folder)
+    edits = ALL_EDITS if training.augmentation == "copies" else UNSEEN_EDITS
+    copies = _edited_copies(store, classes.gallery_ids, training.seed, edits, folder)
     targets = _targets(classes, classes.gallery_ids)
     return validation_loader(copies, copies.ids, targets, training), copies.ids
 
 
-def _edited_copies(store: ImageStore, ids: Sequence[str], seed: int, folder: Path) -> ImageStore:
+def _edited_copies(
+    store: ImageStore, ids: Sequence[str], seed: int, edits: Sequence[str], folder: Path
+) -> ImageStore:
     """Return a store with one edited copy of each image, which is made only once.
 
     The ids of the copies differ from those of the originals, so that a copy may match its original.
@@ -218,14 +227,14 @@ def _edited_copies(store: ImageStore, ids: Sequence[str], seed: int, folder: Pat
         originals = [copy_id.removesuffix(COPY_MARK) for copy_id in copy_ids]
         images = store.read(originals)
         return np.stack(
-            [edited_copy(image, i, seed) for image, i in zip(images, originals, strict=True)]
+            [edited_copy(image, i, seed, edits) for image, i in zip(images, originals, strict=True)]
         )
 
     cache = fill_rows(
         folder / COPIES_FOLDER,
         [image_id + COPY_MARK for image_id in ids],
         make_rows,
-        provenance={"seed": seed},
+        provenance={"seed": seed, "edits": list(edits)},
         description="editing",
         keys=store.keys(ids),
         rows_per_file=rows_that_fit(len(store.channels) * store.size_px**2),

@@ -15,6 +15,7 @@ Axes: C channels, H x W pixels.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ GAIN = (1 / 1.5, 1.5)
 NOISE_SHARE = (4 / 255, 12 / 255)
 BLUR_SIGMA_PX = (0.4, 1.2)
 STRONG_BLUR_PX = (1.0, 3.0)
+MIXED_SHARE, MIXED_SIDES = 0.3, (0.3, 0.7)  # of images, and of the sides of a window
 
 MIRRORED = cv2.BORDER_REFLECT_101
 # The old GaussNoise had variances of 10 to 50 counts by default. These are the same values as
@@ -64,6 +66,36 @@ class Augment:
         if self.transforms is None:
             return field_CHW
         return changed(field_CHW, self.transforms, seed)
+
+
+def with_part_of(
+    field_CHW: NDArray[np.uint8], others: Sequence[NDArray[np.uint8]], seed: int
+) -> NDArray[np.uint8]:
+    """Return the image with a window of one of the others, or as it is, at random.
+
+    The window has 0.3 to 0.7 of each side, and lies anywhere in both images (compare CutMix, Yun et
+    al. 2019). The image is still a copy of its source, as a part of a collage is.
+
+    Args:
+        field_CHW: The image.
+        others: Images of the same shape.
+        seed: All random draws follow from it.
+    """
+    rng = np.random.default_rng(seed)
+    if not len(others) or rng.random() >= MIXED_SHARE:
+        return field_CHW
+    sides = [int(side * rng.uniform(*MIXED_SIDES)) for side in field_CHW.shape[1:]]
+    (to_top, to_left), (top, left) = (
+        [int(rng.integers(whole - side + 1)) for whole, side in
+         zip(field_CHW.shape[1:], sides, strict=True)]
+        for _ in range(2)
+    )  # fmt: skip
+    other = others[int(rng.integers(len(others)))]
+    mixed = field_CHW.copy()
+    mixed[:, to_top : to_top + sides[0], to_left : to_left + sides[1]] = other[
+        :, top : top + sides[0], left : left + sides[1]
+    ]
+    return mixed
 
 
 def changed(
@@ -196,7 +228,11 @@ def copy_steps() -> list[albumentations.BasicTransform]:
     Source: the augmentations of SSCD (Pizzi et al. 2022, section 4.1), for any number of channels.
     """
     window = albumentations.Affine(
-        scale=(0.7, 3.3), keep_ratio=True, translate_percent=(-0.35, 0.35), rotate=(-180, 180), p=0.7
+        scale=(0.7, 3.3),
+        keep_ratio=True,
+        translate_percent=(-0.35, 0.35),
+        rotate=(-180, 180),
+        p=0.7,
     )
     return [
         albumentations.D4(p=1),

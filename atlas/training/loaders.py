@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from atlas.core.errors import UserError
 from atlas.core.timing import stage
 from atlas.dataset.store import ImageStore
-from atlas.training.augmentation import Augment, middle
+from atlas.training.augmentation import Augment, middle, with_part_of
 from atlas.training.samplers import (
     ExternalShare,
     epoch_batches,
@@ -62,6 +62,7 @@ class FieldDataset(Dataset[Sample]):
             )
         self.store, self.ids, self.targets, self.seed = store, tuple(ids), targets, training.seed
         self.augment = Augment(training.augmentation, crop_px=crop_px) if augment else None
+        self.mixed = augment and training.augmentation == "copies"
         self.crop_px = crop_px
         bytes_each = len(store.channels) * store.size_px**2
         in_memory = bytes_each * len(self.ids) <= MEMORY_BOUND_BYTES
@@ -77,7 +78,12 @@ class FieldDataset(Dataset[Sample]):
         """Return the samples of a whole batch, which the store reads in one call."""
         indices = [index for index, _, _ in places]
         with stage(LOADING if self.augment else LOADING_HELD_OUT, items=len(places)):
-            shown = map(self._shown, self._read(indices), places)
+            shown = list(map(self._shown, self._read(indices), places))
+            if self.mixed:
+                shown = [
+                    with_part_of(field, shown[:n] + shown[n + 1 :], self._seed(place) + 1)
+                    for n, (field, place) in enumerate(zip(shown, places, strict=True))
+                ]
             return [
                 (torch.from_numpy(field), self.targets[index], index)
                 for field, index in zip(shown, indices, strict=True)

@@ -12,7 +12,7 @@ from atlas.training.loop import read_checkpoint
 from atlas.training.weights import weights_hash
 from retrieval.embedder import load_embedder
 from retrieval.embedding import embed_images, embed_store
-from retrieval.settings import EmbedderSettings, LossSettings
+from retrieval.settings import RECIPES, EmbedderSettings, LossSettings
 from retrieval.training import train_embedder
 from tests.retrieval.made import antibodies, manifest, settings, store
 
@@ -118,3 +118,15 @@ def test_training_uses_a_gpu_and_embeddings_are_reproducible(tmp_path: Path) -> 
     assert torch.cuda.max_memory_allocated() > held
     images = store(tmp_path / "store", IDENTITIES).read(["f0_0"])
     assert np.array_equal(embed_images(embedder, images), embed_images(embedder, images))
+
+
+def test_the_recipe_for_copies_learns_to_find_edited_copies(tmp_path: Path) -> None:
+    recipe = RECIPES["copies"]
+    how = replace(
+        recipe, backbone="resnet10t", weights="none", dimension=16, input_px=None,
+        training=replace(recipe.training, epochs=8, batch_size=16),
+    )  # fmt: skip
+    embedder = train(tmp_path, how=how)
+    assert embedder.provenance["class_is"] == "image"
+    assert embedder.provenance["validation_top1"] > 4 / len(IDENTITIES)
+    assert load_embedder(tmp_path / "run").fingerprint == embedder.fingerprint

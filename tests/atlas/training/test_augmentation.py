@@ -4,7 +4,14 @@ import albumentations
 import numpy as np
 import pytest
 
-from atlas.training.augmentation import Augment, ClaheEach, changed, middle, strong_steps
+from atlas.training.augmentation import (
+    Augment,
+    ClaheEach,
+    changed,
+    middle,
+    strong_steps,
+    with_part_of,
+)
 from tests.atlas.training.reference import all_rotations
 
 CHANNELS = [1, 2, 3, 4, 7]
@@ -17,7 +24,7 @@ def field(channels: int, size_px: int = 32) -> np.ndarray:
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
-@pytest.mark.parametrize("augmentation", ["d4", "photometric", "strong", "none"])
+@pytest.mark.parametrize("augmentation", ["d4", "photometric", "strong", "copies", "none"])
 def test_augmentation_is_a_pure_function_of_image_and_seed(
     augmentation: str, channels: int
 ) -> None:
@@ -171,3 +178,29 @@ def test_the_middle_equals_windows_chosen_by_hand() -> None:
     assert middle(image, 3).tolist() == [[[6, 7, 8], [11, 12, 13], [16, 17, 18]]]
     assert middle(image, 2).tolist() == [[[6, 7], [11, 12]]]
     assert middle(image, None) is image
+
+
+def test_copies_are_enlarged_up_to_three_times_and_rotated_by_any_angle() -> None:
+    """Of a field of stripes that are 4 px wide, the dominant frequency says scale and angle."""
+    columns = np.arange(64)
+    stripes = np.repeat((127 + 100 * np.sin(2 * np.pi * columns / 4)).astype(np.uint8)[None], 64, 0)
+    augment, found = Augment("copies"), []
+    for seed in range(300):
+        shown = augment(stripes[None], seed)[0].astype(float)
+        power = np.abs(np.fft.fftshift(np.fft.fft2(shown - shown.mean())))
+        down, across = np.unravel_index(power.argmax(), power.shape)
+        found.append((across - 32, down - 32))
+    frequencies = np.hypot(*np.array(found).T) / 64
+    angles = np.degrees(np.arctan2(*np.array(found).T)) % 90
+    assert np.mean(frequencies < 0.25 / 2) > 0.15  # a period of 8 px and more
+    assert np.mean((angles > 15) & (angles < 75)) > 0.2
+
+
+def test_a_part_of_another_image_is_pasted_into_some_images() -> None:
+    image, other = np.zeros((2, 40, 40), np.uint8), np.full((2, 40, 40), 9, np.uint8)
+    mixed = [with_part_of(image, [other], seed) for seed in range(200)]
+    shares = np.array([one.mean() / 9 for one in mixed])
+    assert 0.2 < np.mean(shares > 0) < 0.4
+    assert 0.08 < shares[shares > 0].min() < shares.max() < 0.5
+    assert not image.any()
+    assert with_part_of(image, [], 0) is image

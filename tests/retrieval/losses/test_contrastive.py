@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pytorch_metric_learning.losses import SupConLoss
 from torch.nn import functional
 
+from retrieval.losses.contrastive import LEAST_DISTANCE, entropy_term
 from retrieval.settings import NAMED_LOSSES, LossSettings
 from tests.retrieval.losses import reference
 from tests.retrieval.losses.made import CLASSES, made_batch, made_loss
@@ -93,3 +94,34 @@ def test_a_batch_without_a_positive_costs_nothing_and_can_be_stepped(
     assert loss.item() == 0
     loss.backward()
     torch.testing.assert_close(features.grad, torch.zeros_like(features))
+
+
+@given(st.integers(0, 1000), st.integers(2, 9))
+def test_the_entropy_term_is_the_mean_log_distance_to_the_nearest_other_class(
+    seed: int, images: int
+) -> None:
+    features, _ = made_batch(seed, images=images)
+    unit = functional.normalize(features, dim=1)
+    classes = [n // 2 for n in range(images)]
+    same = torch.tensor([[one == other for other in classes] for one in classes])
+    logs = []
+    for one in range(images):
+        others = [n for n in range(images) if classes[n] != classes[one]]
+        if others:
+            nearest = min(math.dist(unit[one].tolist(), unit[n].tolist()) for n in others)
+            logs.append(-math.log(nearest + LEAST_DISTANCE))
+    expected = sum(logs) / len(logs) if logs else 0.0
+    assert entropy_term(unit, same).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_entropy_term_pushes_images_of_different_classes_apart() -> None:
+    weighted = LossSettings(name="supervised_contrastive", temperature=1.0, entropy_weight=5.0)
+    near = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.99, 0.1]], dtype=torch.float64)
+    features = near.clone().requires_grad_()
+    loss = made_loss(weighted, dimension=2)(features, torch.tensor([0, 0, 1]))
+    loss.backward()
+    assert features.grad is not None
+    assert torch.isfinite(features.grad).all()
+    moved = near - 0.01 * features.grad
+    cosine = functional.cosine_similarity
+    assert cosine(moved[0], moved[2], dim=0) < cosine(near[0], near[2], dim=0)

@@ -51,7 +51,7 @@ def test_a_setting_that_the_loss_does_not_use_is_refused(name: LossName) -> None
         "subcenter_arcface": {"scale", "margin_radians", "subcenters", *TERMS},
         "triplet": {"margin_radians"},
         "multi_similarity": set[str](),
-        "supervised_contrastive": {"temperature"},
+        "supervised_contrastive": {"temperature", "entropy_weight"},
     }[name]
     for option, value in ELSEWHERE.items():
         if option in usable:
