@@ -67,6 +67,8 @@ class CopySettings:
         hash_candidates: Largest number of candidates per query that the hash proposes.
         keypoint_candidates: Largest number of candidates per query that its keypoints propose; 0
             for none. Crops, collages and pictures that are covered in part are found by these.
+        further_indexes: Folders of further indexes of the same images, whose embedders propose
+            candidates, too, as many as that of the index.
         planted_copies: Number of edited copies of labelled images that are planted and searched
             for, to measure recall.
         natural_queries: Number of labelled images that are examined as queries without a copy, to
@@ -85,6 +87,7 @@ class CopySettings:
     hashes: HashChoice = "dhash"
     hash_candidates: int = 5
     keypoint_candidates: int = 10
+    further_indexes: tuple[str, ...] = ()
     planted_copies: int = 800
     natural_queries: int = 24_000
     copy_share: float = 0.026
@@ -105,7 +108,8 @@ class CopySettings:
     @property
     def candidates(self) -> int:
         """Return the largest number of candidates of a query."""
-        return self.neighbours + self.hash_candidates + self.keypoint_candidates
+        embedders = 1 + len(self.further_indexes)
+        return embedders * self.neighbours + self.hash_candidates + self.keypoint_candidates
 
 
 @dataclass(frozen=True, kw_only=True)

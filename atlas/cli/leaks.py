@@ -103,6 +103,8 @@ def leak_lines(found: "LeakFinding") -> Iterator[str]:
     calibration = found.calibration
     for line in _of_copies(calibration.same_image.calibration):
         yield f"{SAME_IMAGE}: {line}"
+    if calibration.same_image.planted_recall:
+        yield f"{SAME_IMAGE}: {calibration.same_image.recall_in_words}"
     for line in _of_siblings(calibration.sibling):
         yield f"{SIBLING}: {line}"
 

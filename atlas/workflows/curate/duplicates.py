@@ -142,6 +142,7 @@ def _write(folder: Path, found: DuplicateFinding, search: LeakSearch, data: Path
     calibration = {
         SAME_IMAGE: asdict(found.same_image.calibration),
         "planted_recall": found.same_image.planted_recall,
+        "candidate_recall": found.same_image.candidate_recall,
         "settings": asdict(search.settings),
         "registration": asdict(search.registration),
         "embedder": search.embedder.maker,

@@ -4,6 +4,7 @@ Copies of the atlas's own images are planted and searched for, and each image's 
 shows how similar different images are. The result is `calibration.json`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class SameImageMeasurement:
     Attributes:
         calibration: The calibration.
         planted_recall: The recall of planted copies, by edit.
+        candidate_recall: The share of planted copies whose source is a candidate, by edit.
         natural: The registration score of each sampled image's nearest non-match.
         suspected: The pairs of labelled images that reach the threshold (query_id, match_id,
             registration_score).
@@ -55,8 +57,22 @@ class SameImageMeasurement:
 
     calibration: SameImageCalibration
     planted_recall: dict[str, float]
+    candidate_recall: dict[str, float]
     natural: NDArray[np.float64]
     suspected: pd.DataFrame
+
+    @property
+    def recall_in_words(self) -> str:
+        """The edits of planted copies that are hardest to propose and to find, in a sentence."""
+        proposed, found = (
+            min(recall.items(), key=lambda item: item[1])
+            for recall in (self.candidate_recall, self.planted_recall)
+        )
+        return (
+            f"of each kind of planted copies, at least {proposed[1]:.0%} have their source among "
+            f"the candidates (fewest: {proposed[0]}), and at least {found[1]:.0%} reach the "
+            f"threshold (fewest: {found[0]})"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +85,7 @@ class LeakCalibration:
         settings: The requested precision and recall.
         registration: The settings of the registration.
         law: How images of the atlas agree that are no copies.
-        embedder: The fingerprint of the embedder that proposed the candidates.
+        embedder: A key of the embedders that proposed candidates.
     """
 
     same_image: SameImageMeasurement
@@ -99,7 +115,7 @@ def calibrate(search: LeakSearch) -> LeakCalibration:
         settings=search.settings,
         registration=search.registration,
         law=search.law,
-        embedder=search.embedder.maker,
+        embedder=search.maker,
     )
 
 
@@ -114,7 +130,8 @@ def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
         seed=settings.seed,
     )
     found = search.candidates(search.embedded(copies.ids, copies.images), copies.images)
-    planted = search.registrations(sources_only(found), copies.images).scores_NK[:, 0]
+    sources = sources_only(found)
+    planted = search.registrations(sources, copies.images).scores_NK[:, 0]
     sample = sample_ids(ids, count=settings.natural_queries, seed=settings.seed)
     nearest = search.candidates(
         search.index.embeddings.aligned_to(sample), search.stored("labelled images")
@@ -126,14 +143,19 @@ def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
     calibration = calibrate_same_image(
         planted.astype(float), natural, settings, candidates=nearest.reference_ids_NK.shape[1]
     )
-    reached = pd.Series(planted >= calibration.threshold, index=[edit_of(i) for i in copies.ids])
-    recall = reached.groupby(level=0).mean()
+    edits = [edit_of(i) for i in copies.ids]
     return SameImageMeasurement(
         calibration=calibration,
-        planted_recall={str(edit): float(share) for edit, share in recall.items()},
+        planted_recall=_shares(planted >= calibration.threshold, edits),
+        candidate_recall=_shares(sources.reference_ids_NK[:, 0] != "", edits),
         natural=natural,
         suspected=_suspected(nearest, pairs, calibration.threshold),
     )
+
+
+def _shares(reached: NDArray[np.bool_], edits: Sequence[str]) -> dict[str, float]:
+    by_edit = pd.Series(reached, index=list(edits)).groupby(level=0).mean()
+    return {str(edit): float(share) for edit, share in by_edit.items()}
 
 
 def save_calibration(folder: Path, calibration: LeakCalibration) -> None:
@@ -143,6 +165,7 @@ def save_calibration(folder: Path, calibration: LeakCalibration) -> None:
         SAME_IMAGE: same_image.calibration,
         SIBLING: calibration.sibling,
         "planted_recall": same_image.planted_recall,
+        "candidate_recall": same_image.candidate_recall,
         "natural": same_image.natural,
         "settings": calibration.settings,
         "registration": calibration.registration,
@@ -168,11 +191,17 @@ def load_calibration(folder: Path) -> LeakCalibration:
             same_image=SameImageMeasurement(
                 calibration=SameImageCalibration(**restored(stored[SAME_IMAGE])),
                 planted_recall=stored["planted_recall"],
+                candidate_recall=stored["candidate_recall"],
                 natural=np.array(stored["natural"], float),
                 suspected=suspected,
             ),
             sibling=SiblingCalibration(**restored(stored[SIBLING])),
-            settings=LeakSettings(**stored["settings"]),
+            settings=LeakSettings(
+                **{
+                    **stored["settings"],
+                    "further_indexes": tuple(stored["settings"]["further_indexes"]),
+                }
+            ),
             registration=RegistrationSettings(**restored(stored["registration"])),
             law=restored_law(stored["law"]),
             embedder=stored["embedder"],

@@ -206,7 +206,7 @@ def find_leaks_again(data: Path, index_folder: Path, out: Path) -> LeakFinding:
     held = load_calibration(out)
 
     def as_held(search: LeakSearch) -> LeakCalibration:
-        if held.embedder != search.embedder.maker:
+        if held.embedder != search.maker:
             raise ProvenanceError(
                 f"{out} was calibrated with another embedder than that of {index_folder}; "
                 f"run {Stage.LEAKS.command} again"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.core.errors import UserError
+from atlas.core.errors import ProvenanceError, Stage, UserError
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore, fill_store
@@ -23,7 +23,7 @@ from index.copies.keypoint_index import VOTED, KeypointIndex, kept_votes
 from index.copies.sketches import kept_sketches
 from index.copies.trials import sample_ids
 from index.copies.verification import Registrations, examine, measure_non_matches
-from index.index_folder import EMBEDDER_FOLDER, IndexFolder
+from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.search.open_search import Search, exact_search, kept_neighbours, open_search
 from index.settings import RULE_2018_BITS, HashKind, LeakSettings, RegistrationSettings
 from retrieval.embedder import Embedder, load_embedder
@@ -38,13 +38,23 @@ class Gallery:
 
     Attributes:
         search: The search of their vectors.
+        further: The search of their vectors by each further embedder.
         hashes: Their hashes, or None if hashes propose no candidates.
         keypoints: Their keypoints, or None if keypoints propose no candidates.
     """
 
     search: Search
+    further: tuple[Search, ...]
     hashes: HashIndex | None
     keypoints: KeypointIndex | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FurtherIndex:
+    """An index of the same images whose embedder proposes candidates, too."""
+
+    index: IndexFolder
+    embedder: Embedder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +67,7 @@ class LeakSearch:
     work: Path
     settings: LeakSettings
     registration: RegistrationSettings
+    further: tuple[FurtherIndex, ...] = ()
     measured_law: NonMatches | None = None
 
     def stored(self, what: str) -> Images:
@@ -65,28 +76,32 @@ class LeakSearch:
 
     def embedded(self, ids: Sequence[str], images: Images) -> EmbeddingSet:
         """Return the vectors of images."""
-        return embed_rows(
-            self.embedder,
-            images.read,
-            ids,
-            keys=images.keys(ids),
-            folder=self.work / "embeddings",
-            description=f"embedding {images.what}",
-        )
+        return self._embedded_by(self.embedder, ids, images)
+
+    @property
+    def maker(self) -> str:
+        """A key of all embedders that propose candidates."""
+        others = (further.embedder.maker for further in self.further)
+        return " + ".join([self.embedder.maker, *others])
 
     @cached_property
     def gallery(self) -> Gallery:
         """The labelled images of the index."""
-        return self._gallery(open_search(self.index))
+        further = tuple(open_search(other.index) for other in self.further)
+        return self._gallery(open_search(self.index), further)
 
     def gallery_of(self, embeddings: EmbeddingSet) -> Gallery:
         """Return a gallery of stored images that are not in the index."""
-        return self._gallery(exact_search(embeddings))
+        ids, images = embeddings.ids, self.stored("references")
+        further = tuple(
+            exact_search(self._embedded_by(other.embedder, ids, images)) for other in self.further
+        )
+        return self._gallery(exact_search(embeddings), further)
 
     def candidates(
         self, queries: EmbeddingSet, images: Images, *, among: Gallery | None = None
     ) -> Candidates:
-        """Return the candidates of the embedder, of the hashes and of the keypoints.
+        """Return the candidates of the embedders, of the hashes and of the keypoints.
 
         Args:
             queries: The vectors of the queries.
@@ -98,6 +113,15 @@ class LeakSearch:
             gallery.search, queries, settings.neighbours, folder=self.work / "neighbours"
         )
         known = gallery.search.known
+        for other, search in zip(self.further, gallery.further, strict=True):
+            vectors = self._embedded_by(other.embedder, queries.ids, images)
+            near = kept_neighbours(
+                search, vectors, settings.neighbours, folder=self.work / "neighbours"
+            )
+            # The gallery may be a part of the further index.
+            in_gallery_NK = np.isin(near.reference_ids_NK.astype(str), list(known.ids))
+            proposed_NK = np.where(in_gallery_NK, near.reference_ids_NK, "")
+            found = with_proposed(found, proposed_NK, queries, known)
         if gallery.hashes is not None and settings.hash_kind is not None:
             hashed_NK = gallery.hashes.nearest(
                 queries.ids,
@@ -155,7 +179,17 @@ class LeakSearch:
         )
         return np.asarray(candidates_NK == queries_N[:, None], bool)
 
-    def _gallery(self, search: Search) -> Gallery:
+    def _embedded_by(self, embedder: Embedder, ids: Sequence[str], images: Images) -> EmbeddingSet:
+        return embed_rows(
+            embedder,
+            images.read,
+            ids,
+            keys=images.keys(ids),
+            folder=self.work / "embeddings",
+            description=f"embedding {images.what}",
+        )
+
+    def _gallery(self, search: Search, further: tuple[Search, ...]) -> Gallery:
         settings, ids, images = self.settings, search.known.ids, self.stored("references")
         hashes = keypoints = None
         if settings.hash_kind is not None:
@@ -164,7 +198,7 @@ class LeakSearch:
         if settings.keypoint_candidates:
             sketches = kept_sketches(images, ids, self.registered)
             keypoints = KeypointIndex(ids=ids, sketches=sketches)
-        return Gallery(search=search, hashes=hashes, keypoints=keypoints)
+        return Gallery(search=search, further=further, hashes=hashes, keypoints=keypoints)
 
     def _hashes(self, ids: Sequence[str], images: Images, kind: HashKind) -> NDArray[np.uint8]:
         return hash_images(ids, images, kind, folder=self.work / "hashes")
@@ -192,7 +226,8 @@ def open_leak_search(
     """Open the embedder of an index and decode the atlas's images, which are kept below `work`.
 
     Raises:
-        ProvenanceError: Labelled images have changed since the index was built.
+        ProvenanceError: Labelled images have changed since an index was built, or a further index
+            has images of another size.
     """
     store = fill_store(manifest, work, size_px=index.image_size_px)
     index.require_pixels_of(store)
@@ -203,4 +238,21 @@ def open_leak_search(
         work=work,
         settings=settings,
         registration=registration,
+        further=tuple(_further(Path(name), index, store) for name in settings.further_indexes),
     )
+
+
+def _further(folder: Path, index: IndexFolder, store: ImageStore) -> FurtherIndex:
+    other = load_index(folder)
+    if other.table_hash != index.table_hash:
+        raise ProvenanceError(
+            f"{folder} was not built from the same data as {index.folder}; run "
+            f"{Stage.INDEX.command} with the same --data and  --out {folder}"
+        )
+    if other.image_size_px != index.image_size_px:
+        raise ProvenanceError(
+            f"{folder} has images of {other.image_size_px} px, but {index.folder} of "
+            f"{index.image_size_px} px; build one of them with the size of the other"
+        )
+    other.require_pixels_of(store)
+    return FurtherIndex(index=other, embedder=load_embedder(folder / EMBEDDER_FOLDER))

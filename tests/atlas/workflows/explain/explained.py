@@ -53,6 +53,7 @@ def write_leaks(run: Path) -> None:
         same_image=SameImageMeasurement(
             calibration=calibrate_same_image(planted, natural, LeakSettings(), candidates=25),
             planted_recall={},
+            candidate_recall={},
             natural=natural,
             suspected=pd.DataFrame(columns=["query_id", "match_id", "registration_score"]),
         ),

@@ -33,6 +33,7 @@ def calibration() -> LeakCalibration:
         same_image=SameImageMeasurement(
             calibration=calibrate_same_image(planted, natural, LeakSettings(), candidates=25),
             planted_recall={"crop": 0.75},
+            candidate_recall={"crop": 0.75},
             natural=natural,
             suspected=pd.DataFrame(columns=["query_id", "match_id", "registration_score"]),
         ),

@@ -68,6 +68,7 @@ def calibration() -> LeakCalibration:
         same_image=SameImageMeasurement(
             calibration=calibrate_same_image(planted, natural, LeakSettings(), candidates=25),
             planted_recall={},
+            candidate_recall={},
             natural=natural,
             suspected=pd.DataFrame(),
         ),
