@@ -7,6 +7,7 @@ python -m benchmarks.leaks.run --benches BENCH ... --out R
 python -m benchmarks.candidates --cells R/BENCH/HARDNESS ... --out C
 
 Every way proposes 25 references; a union of ways takes turns, so that each gives its best first.
+`--further lite2 copies` adds embedders: the indexes `run/lite2` and `run/copies` of each cell.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,10 +35,6 @@ MOST = 25
 AT = (10, 25)
 HASHES: tuple[HashKind, ...] = ("dhash", "phash", "phash256")
 EMBEDDER, KEYPOINTS = "embedder", "keypoints"
-UNIONS = (
-    (EMBEDDER, "dhash"), (EMBEDDER, "phash256"), (EMBEDDER, KEYPOINTS),
-    (EMBEDDER, "dhash", KEYPOINTS),
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +55,10 @@ class Cell:
 def main(
     cells: Annotated[tuple[Path, ...], tyro.conf.arg(help="Folders with data and run.")],
     out: Annotated[Path, tyro.conf.arg(help="Folder of the tables.")],
+    further: Annotated[tuple[str, ...], tyro.conf.arg(help="Further indexes in run.")] = (),
 ) -> None:
     """Write candidates.csv, by edit, and candidates.md, the table of all edits together."""
-    table = pd.DataFrame([row for path in cells for row in _rows(opened(path))])
+    table = pd.DataFrame([row for path in cells for row in _rows(opened(path, further))])
     out.mkdir(parents=True, exist_ok=True)
     save_table(out / "candidates.csv", table)
     text = "\n".join([about_machine(["faiss-cpu", "openvino"]), "", *markdown(table)])
@@ -69,11 +67,12 @@ def main(
     print(text)
 
 
-def opened(path: Path) -> Cell:
+def opened(path: Path, further: Sequence[str] = ()) -> Cell:
     """Open a cell of benchmarks.leaks."""
     data, run = path / "data", path / "run"
     manifest, index = open_atlas_index(data, run / "index")
-    settings = LeakSettings(keypoint_candidates=MOST)
+    indexes = tuple(str(run / name) for name in further)
+    settings = LeakSettings(keypoint_candidates=MOST, further_indexes=indexes)
     search = open_leak_search(manifest, index, run / "store", settings, RegistrationSettings())
     truth = pd.read_csv(data / "truth.csv", dtype=str, keep_default_na=False)
     copies = truth[truth["relation"] == SAME_IMAGE][["Id", "source", "edit"]]
@@ -86,8 +85,16 @@ def proposed(cell: Cell) -> dict[str, list[list[str]]]:
     images, references = search.stored("copies"), search.stored("references")
     queries = search.embedded(ids, images)
     known = search.gallery.search.known.ids
-    near = kept_neighbours(search.gallery.search, queries, MOST, folder=search.work / "neighbours")
-    found = {EMBEDDER: _lists(near.reference_ids_NK)}
+    searches = {EMBEDDER: (search.gallery.search, queries)}
+    for other, opened_search in zip(search.further, search.gallery.further, strict=True):
+        vectors = search.embedded(ids, images, by=other.embedder)
+        searches[other.index.folder.name] = (opened_search, vectors)
+    found = {
+        name: _lists(
+            kept_neighbours(one, vectors, MOST, folder=search.work / "neighbours").reference_ids_NK
+        )
+        for name, (one, vectors) in searches.items()
+    }
     folder = search.work / "hashes"
     for kind in HASHES:
         upright_MCB = hash_images(known, references, kind, folder=folder)[:, 0]
@@ -99,7 +106,10 @@ def proposed(cell: Cell) -> dict[str, list[list[str]]]:
             search.gallery.keypoints, ids, images, MOST, folder=search.registered
         )  # fmt: skip
         found[KEYPOINTS] = _lists(votes)
-    for union in UNIONS:
+    unions = [(name, KEYPOINTS) for name in searches]
+    unions += [(name, "dhash", KEYPOINTS) for name in searches]
+    unions += [(*searches, KEYPOINTS)] if len(searches) > 1 else []
+    for union in unions:
         parts = [found[way] for way in union]
         found[" + ".join(union)] = [in_turn(lists) for lists in zip(*parts, strict=True)]
     return found

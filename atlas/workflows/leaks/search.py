@@ -74,9 +74,18 @@ class LeakSearch:
         """Return the atlas's images, under a name for progress bars."""
         return Images(what=what, read=self.store.read, keys=self.store.keys)
 
-    def embedded(self, ids: Sequence[str], images: Images) -> EmbeddingSet:
-        """Return the vectors of images."""
-        return self._embedded_by(self.embedder, ids, images)
+    def embedded(
+        self, ids: Sequence[str], images: Images, *, by: Embedder | None = None
+    ) -> EmbeddingSet:
+        """Return the vectors of images, by the embedder of the index unless another is given."""
+        return embed_rows(
+            by or self.embedder,
+            images.read,
+            ids,
+            keys=images.keys(ids),
+            folder=self.work / "embeddings",
+            description=f"embedding {images.what}",
+        )
 
     @property
     def maker(self) -> str:
@@ -94,7 +103,7 @@ class LeakSearch:
         """Return a gallery of stored images that are not in the index."""
         ids, images = embeddings.ids, self.stored("references")
         further = tuple(
-            exact_search(self._embedded_by(other.embedder, ids, images)) for other in self.further
+            exact_search(self.embedded(ids, images, by=other.embedder)) for other in self.further
         )
         return self._gallery(exact_search(embeddings), further)
 
@@ -114,7 +123,7 @@ class LeakSearch:
         )
         known = gallery.search.known
         for other, search in zip(self.further, gallery.further, strict=True):
-            vectors = self._embedded_by(other.embedder, queries.ids, images)
+            vectors = self.embedded(queries.ids, images, by=other.embedder)
             near = kept_neighbours(
                 search, vectors, settings.neighbours, folder=self.work / "neighbours"
             )
@@ -178,16 +187,6 @@ class LeakSearch:
             found.reference_ids_NK
         )
         return np.asarray(candidates_NK == queries_N[:, None], bool)
-
-    def _embedded_by(self, embedder: Embedder, ids: Sequence[str], images: Images) -> EmbeddingSet:
-        return embed_rows(
-            embedder,
-            images.read,
-            ids,
-            keys=images.keys(ids),
-            folder=self.work / "embeddings",
-            description=f"embedding {images.what}",
-        )
 
     def _gallery(self, search: Search, further: tuple[Search, ...]) -> Gallery:
         settings, ids, images = self.settings, search.known.ids, self.stored("references")
