@@ -106,7 +106,7 @@ def proposed(cell: Cell) -> dict[str, list[list[str]]]:
             search.gallery.keypoints, ids, images, MOST, folder=search.registered
         )  # fmt: skip
         found[KEYPOINTS] = _lists(votes)
-    unions = [(name, KEYPOINTS) for name in searches]
+    unions: list[tuple[str, ...]] = [(name, KEYPOINTS) for name in searches]
     unions += [(name, "dhash", KEYPOINTS) for name in searches]
     unions += [(*searches, KEYPOINTS)] if len(searches) > 1 else []
     for union in unions:

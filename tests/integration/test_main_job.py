@@ -17,7 +17,7 @@ from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.classify.training import train_classifier
 from atlas.workflows.embed.embedder import train_embedder
-from atlas.workflows.embed.index import build_index
+from atlas.workflows.embed.index import build_index, open_index
 from atlas.workflows.embed.lookup import lookup
 from atlas.workflows.explain.explanation import explanation_of
 from atlas.workflows.explain.run_so_far import read_run
@@ -309,6 +309,35 @@ def test_one_image_more_and_one_fewer_end_as_a_full_run_with_the_same_calibratio
         load_index(folder / "index").embeddings.vectors_ND for folder in (tmp_path / "run", run)
     ]
     assert np.array_equal(*vectors)
+
+
+def test_a_further_index_proposes_candidates_until_the_data_change(job, tmp_path):
+    """Its embedder is another one, and `update` brings it up to date, too."""
+    data, run = job
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(run, tmp_path / "run")
+    data, run, second = tmp_path / "data", tmp_path / "run", tmp_path / "run" / "second"
+    recipe = embedder_settings.RECIPES["smoke"]
+    other = replace(recipe, training=replace(recipe.training, seed=9, epochs=1))
+    train_embedder(data, run / "other", other)
+    build_index(data, str(run / "other"), second)
+    settings = replace(
+        LEAKS, neighbours=2, hashes="none", keypoint_candidates=0, further_indexes=(str(second),)
+    )
+    found = find_leaks(data, run / "index", run / "leaks", settings)
+    proposed = found.matches.table.groupby("query_id")["match_id"].agg(set)
+    for index in (run / "index", second):
+        nearest = open_index(index).search(list(found.test_ids), k=2)
+        for query, match in zip(nearest["query"], nearest["match"], strict=True):
+            assert match in proposed[query]
+    assert found.calibration.same_image.candidate_recall.keys() >= {"crop", "gamma"}
+    table = (data / "train.csv").read_text().splitlines(keepends=True)
+    (data / "train.csv").write_text("".join([table[0], *table[2:]]))
+    build_index(data, str(run / "embedder"), run / "index")
+    with pytest.raises(ProvenanceError, match="second was not built from the same data"):
+        find_leaks(data, run / "index", run / "leaks", settings)
+    assert len(update(data, run).leaks.matches.table) > 0
+    assert load_index(second).embeddings.ids == load_index(run / "index").embeddings.ids
 
 
 def test_a_replaced_test_image_is_noticed_and_an_update_takes_it_in(job, tmp_path):

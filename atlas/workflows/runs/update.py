@@ -21,7 +21,8 @@ from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabiliti
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import fill_store
 from atlas.workflows.classify.ensemble import ABOUT_FILE, ensemble
-from atlas.workflows.embed.index import build_index
+from atlas.workflows.embed.index import Index, build_index
+from atlas.workflows.leaks.calibration import load_calibration
 from atlas.workflows.leaks.finding import LeakFinding, find_leaks_again
 from atlas.workflows.run_folder import RunFolder, maker_of
 from atlas.workflows.submit.submission import MadeSubmission, make_submission
@@ -94,11 +95,11 @@ def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
     _require_lists(folder)
     source = _submitted_classifier(folder) if folder.has(Stage.SUBMISSION) else None
     before = set(load_index(folder.index).embeddings.ids)
-    embedder, search = str(folder.index / EMBEDDER_FOLDER), search_settings_of(folder.index)
-    built = build_index(data, embedder, folder.index, search, runtime=None)
-    after = set(built.opened.embeddings.ids)
+    after = set(_build_again(data, folder.index).opened.embeddings.ids)
     leaks = submission = None
     if folder.has(Stage.LEAKS):
+        for further in load_calibration(folder.leaks).settings.further_indexes:
+            _build_again(data, Path(further))
         leaks = find_leaks_again(data, folder.index, folder.leaks)
     bring_up_to_date(data, folder)
     if source is not None:
@@ -110,6 +111,12 @@ def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
         leaks=leaks,
         submission=submission,
     )
+
+
+def _build_again(data: Path, index: Path) -> Index:
+    """Build an index again with its own embedder and settings."""
+    embedder = str(index / EMBEDDER_FOLDER)
+    return build_index(data, embedder, index, search_settings_of(index), runtime=None)
 
 
 def bring_up_to_date(data: Path, run: RunFolder) -> None:
