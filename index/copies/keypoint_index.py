@@ -34,15 +34,17 @@ Codes = NDArray[np.uint8]
 
 VOTES = 10  # nearest keypoints that a keypoint votes for
 KEYPOINTS_A_LIST, MOST_LISTS = 256, 4096
-LISTS_SEARCHED = 16
-TRAINED_A_LIST = 64  # keypoints that place each list
+# So many lists are searched, or more if they are short. Among 31,072 drawn fields, four lists found
+# as many copies as sixteen did, in a third of the time.
+LISTS_SEARCHED, KEYPOINTS_SEARCHED = 4, 4096
+TRAINED_A_LIST, ROUNDS = 24, 4  # keypoints that place each list, and rounds in which they do
 MEDIANS_OF = 500  # references
 READ_AT_ONCE = 500  # sketches
 SCORES_AT_ONCE = 1 << 22
 NONE = -1
 # So many references with the most votes of a query are worth matching its keypoints with theirs.
 VOTED = 100
-VOTES_VERSION = 1  # kept votes of other versions are not used
+VOTES_VERSION = 2  # kept votes of other versions are not used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +183,9 @@ def _lists(codes_PB: Codes) -> faiss.IndexBinaryIVF:
     lists = faiss.IndexBinaryIVF(faiss.IndexBinaryFlat(bits), bits, count)
     lists.cp.max_points_per_centroid = TRAINED_A_LIST
     lists.cp.min_points_per_centroid = 1  # fewer than usual are no reason for a warning
+    lists.cp.niter = ROUNDS
     lists.train(codes_PB)
     lists.add(codes_PB)
-    lists.nprobe = min(count, LISTS_SEARCHED)
+    searched = max(LISTS_SEARCHED, -(-KEYPOINTS_SEARCHED * count // len(codes_PB)))
+    lists.nprobe = min(count, searched)
     return lists
