@@ -105,7 +105,7 @@ class KeypointIndex:
             rows = Sketches(bytes_NB=sketches.read(some))
             own_N = np.array([position_of.get(image_id, NONE) for image_id in some])
             scores_NM = self._votes(rows, own_N)
-            best_NK = np.argsort(-scores_NM, axis=1, kind="stable")[:, :k]
+            best_NK = _first(scores_NM, k)
             voted_NK = np.take_along_axis(scores_NM, best_NK, axis=1) > 0
             found_NK[start : start + at_once, : best_NK.shape[1]] = np.where(
                 voted_NK, best_NK, NONE
@@ -136,6 +136,18 @@ class KeypointIndex:
         place_PJ = query_P[:, None] * shape[1] + np.maximum(owner_PJ, 0)
         votes = np.bincount(place_PJ.ravel(), nearer_PJ.ravel(), minlength=shape[0] * shape[1])
         return np.asarray(votes, float).reshape(shape)
+
+
+def _first(scores_NM: NDArray[np.float64], k: int) -> NDArray[np.int64]:
+    """Return the places of the k highest scores of each row, N x K; of equal scores the first."""
+    references = scores_NM.shape[1]
+    # Scores are whole numbers, so that no two of these keys are equal.
+    keys_NM = np.arange(references) - scores_NM * references
+    if references > k:
+        some_NK = np.argpartition(keys_NM, k - 1, axis=1)[:, :k]
+        order_NK = np.argsort(np.take_along_axis(keys_NM, some_NK, axis=1), axis=1)
+        return np.take_along_axis(some_NK, order_NK, axis=1)
+    return np.argsort(keys_NM, axis=1)
 
 
 def codes(sketches: Sketches, medians_D: NDArray[np.float64]) -> tuple[Codes, NDArray[np.int64]]:
