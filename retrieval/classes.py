@@ -19,7 +19,7 @@ from atlas.core.errors import UserError
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.splits.hold_out import hold_out
-from atlas.synthetic.edits import EDITS, HARD_EDITS, plant
+from atlas.synthetic.edits import EDITS, plant
 from atlas.training.loaders import seed_of
 from retrieval.embedder import HeldOut
 from retrieval.settings import EmbedderSettings
@@ -28,8 +28,6 @@ GALLERY_FIELDS = 2  # training fields per identity in the validation gallery, to
 MOST_GALLERY = 2000  # images in the validation gallery where classes are label sets
 # Edits that training does not apply; it rotates and flips images (d4) already.
 UNSEEN_EDITS = tuple(name for name in EDITS if name not in ("exact", "d4"))
-# Trainings on edits of their own have to find the copies that another program edits, all of them.
-ALL_EDITS = (*UNSEEN_EDITS, *HARD_EDITS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from atlas.core.row_cache import fill_rows, rows_that_fit
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
+from atlas.synthetic.edits import planted_edits
 from atlas.training.backbones import build_backbone
 from atlas.training.layers import measure_channels
 from atlas.training.loaders import Sample, training_loader, validation_loader
@@ -30,7 +31,6 @@ from atlas.training.precision import with_own_precision
 from atlas.training.pretrained import report_start
 from atlas.training.settings import TrainingSettings
 from retrieval.classes import (
-    ALL_EDITS,
     UNSEEN_EDITS,
     TrainingClasses,
     edited_copy,
@@ -209,7 +209,9 @@ def _queries(
     if classes.kind != "image":
         ids = classes.held_out.held_out_ids
         return validation_loader(store, ids, _targets(classes, ids), training), ids
-    edits = ALL_EDITS if training.augmentation == "copies" else UNSEEN_EDITS
+    # A training on edits of its own has to find the copies that another program edits, all of them.
+    of_copies = training.augmentation == "copies"
+    edits = planted_edits(len(store.channels)) if of_copies else UNSEEN_EDITS
     copies = _edited_copies(store, classes.gallery_ids, training.seed, edits, folder)
     targets = _targets(classes, classes.gallery_ids)
     return validation_loader(copies, copies.ids, targets, training), copies.ids

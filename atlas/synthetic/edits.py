@@ -221,3 +221,9 @@ HARD_EDITS: dict[str, Edit] = {
     "scale_bar": scale_bar,
     "blank_channel": blank_channel,
 }
+
+
+def planted_edits(channels: int) -> tuple[str, ...]:
+    """Return the edits of planted copies; exact copies are left out, as they would show nothing."""
+    unfit = {"exact"} | ({"blank_channel"} if channels == 1 else set())
+    return tuple(name for name in EDITS | HARD_EDITS if name not in unfit)

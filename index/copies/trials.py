@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.files import content_hash
-from atlas.synthetic.edits import EDITS, HARD_EDITS, plant
+from atlas.synthetic.edits import plant, planted_edits
 from index.copies.candidates import Candidates
 from index.copies.guarantee import Trials
 from index.copies.images import Images
@@ -58,12 +58,6 @@ def edit_of(planted_id: str) -> str:
 def source_of(planted_id: str) -> str:
     """Return the id of the image that a planted copy was made of."""
     return planted_id.split(":", 1)[1]
-
-
-def planted_edits(channels: int) -> tuple[str, ...]:
-    """Return the edits of planted copies; exact copies are left out, as they would show nothing."""
-    unfit = {"exact"} | ({"blank_channel"} if channels == 1 else set())
-    return tuple(name for name in EDITS | HARD_EDITS if name not in unfit)
 
 
 def plant_copies(

@@ -2,13 +2,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atlas.synthetic.edits import planted_edits
 from index.copies.candidates import Candidates
 from index.copies.images import Images
 from index.copies.trials import (
     edit_of,
     one_of_each,
     plant_copies,
-    planted_edits,
     sample_ids,
     source_of,
     sources_only,
