@@ -83,9 +83,9 @@ def bare_embedder(store: ImageStore) -> Embedder:
 
 
 def _obtainable_backbone() -> str:
-    if pretrained.hub_file(HUB_BACKBONE) is not None:
+    if pretrained.available(HUB_BACKBONE):
         return HUB_BACKBONE
-    if pretrained.lite0_file() is not None:
+    if pretrained.available(pretrained.LITE0):
         return pretrained.LITE0
     raise UserError(
         "no pretrained weights were found: the Hugging Face hub does not answer; "
