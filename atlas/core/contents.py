@@ -70,7 +70,7 @@ def save_contents(folder: Path, contents: Contents) -> None:
 
 def update_contents(path: Path) -> None:
     """Record a file that was written later in the nearest list of contents above it, if any."""
-    _change_entry(path, _entry(path))
+    _change_entry(path, listed=True)
 
 
 @contextmanager
@@ -80,18 +80,18 @@ def listed_after(path: Path) -> Iterator[None]:
     During the block, the list does not name the file. If the process is killed between the two
     steps, the file is therefore not taken for a damaged one, and the next run replaces it again.
     """
-    _change_entry(path, None)
+    _change_entry(path, listed=False)
     yield
     update_contents(path)
 
 
-def _change_entry(path: Path, entry: Entry | None) -> None:
+def _change_entry(path: Path, *, listed: bool) -> None:
     if folder := folder_with_list(path):
         contents = read_contents(folder)
         name = path.absolute().relative_to(folder).as_posix()
         files = {other: known for other, known in contents.files.items() if other != name}
-        if entry:
-            files[name] = entry
+        if listed:
+            files[name] = _entry(path)
         if files != contents.files:
             save_contents(folder, Contents(written_by=contents.written_by, files=files))
 

@@ -9,10 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
-import imagehash
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -30,12 +28,13 @@ from benchmarks.leaks.claims import (
     save_claims,
 )
 from benchmarks.leaks.composites import TABLE
+from index.copies.hashes import hash_field
+from index.copies.sketches import blocks_of
 
 Gray = Mapping[str, NDArray[np.uint8]]
 
 # The tutorial of OpenCV ("Feature Matching + Homography") has these three.
 RATIO, LEAST_MATCHES, RANSAC_PX = 0.75, 10, 5.0
-HASH_SIDE, ROTATIONS = 16, 8
 MOST_APART = 10 / 64  # of the bits, as imagededup has it for 64
 SIDE_PX, BLOCK_PX = 96, 12
 HIGH_PASS_PX, AGREES_FROM = 3.0, 0.8
@@ -93,7 +92,8 @@ def sift(gray: Gray) -> Compare:
 def hashed(gray: Gray) -> Compare:
     """Return a comparison by the share of equal bits, the query in all flips and rotations."""
     codes_TB = {
-        i: np.stack([_bits(laid) for laid in _laid(picture)]) for i, picture in gray.items()
+        i: np.unpackbits(hash_field(picture[None], "phash256")[:, 0], axis=1)
+        for i, picture in gray.items()
     }
 
     def equal(queries: Sequence[str], matches: Sequence[str]) -> NDArray[np.float64]:
@@ -131,23 +131,12 @@ def _each_pair(
     return np.array([[compare(query, match) for match in matches] for query in queries])
 
 
-def _laid(picture: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    turned = [np.rot90(picture, number) for number in range(ROTATIONS // 2)]
-    return [*turned, *(one[:, ::-1] for one in turned)]
-
-
-def _bits(picture: NDArray[Any]) -> NDArray[np.bool_]:
-    return np.asarray(imagehash.phash(Image.fromarray(picture), hash_size=HASH_SIDE).hash.ravel())
-
-
 def _blocks(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the high-passed blocks with mean 0 and length 1, B x P."""
     size = (SIDE_PX, SIDE_PX)
     small = cv2.resize(picture.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     high = small - cv2.GaussianBlur(small, (0, 0), HIGH_PASS_PX)
-    count = SIDE_PX // BLOCK_PX
-    blocks = high.reshape(count, BLOCK_PX, count, BLOCK_PX).transpose(0, 2, 1, 3)
-    blocks_BP = blocks.reshape(count**2, -1)
+    blocks_BP = blocks_of(high, BLOCK_PX)
     blocks_BP = blocks_BP - blocks_BP.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(blocks_BP, axis=1, keepdims=True)
     return np.asarray(blocks_BP / np.maximum(lengths, 1e-3), np.float32)

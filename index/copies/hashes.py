@@ -32,7 +32,10 @@ HASHES: dict[HashKind, Callable[[Image.Image], imagehash.ImageHash]] = {
 }
 BYTES = 8  # the size of a hash of 8 x 8 bits
 ROTATIONS = 8
-SHRUNK_PX: dict[HashKind, int] = {"phash": 32, "phash256": 64}  # what a hash shrinks images to
+# Width and height to which a hash shrinks images.
+SHRUNK_PX: dict[HashKind, tuple[int, int]] = {
+    "ahash": (8, 8), "dhash": (9, 8), "phash": (32, 32), "phash256": (64, 64),
+}  # fmt: skip
 QUERIES_AT_ONCE = 2048
 EQUAL, ALIKE = "equal", "alike"
 NEAR_DUPLICATE_COLUMNS = ("kind", "id", "other", "bits")
@@ -42,8 +45,8 @@ ALIKE_EACH = 5  # neighbours of each image that are examined
 
 def hash_field(field: NDArray[np.uint8], kind: HashKind) -> Codes:
     """Hash an image (C x H x W) in all 8 flips and rotations, T x C x B."""
-    side = SHRUNK_PX.get(kind)
-    seen = [_shrunk(laid, side) if side else laid for laid in (field, rotated(field, 1))]
+    size = SHRUNK_PX.get(kind)
+    seen = [_shrunk(laid, size) if size else laid for laid in (field, rotated(field, 1))]
     bits = [
         [
             HASHES[kind](Image.fromarray(plane)).hash.ravel()
@@ -168,13 +171,13 @@ def near_duplicates(ids: Sequence[str], rotated_NTCB: NDArray[np.uint8]) -> pd.D
     return pd.DataFrame(table, columns=list(NEAR_DUPLICATE_COLUMNS))
 
 
-def _shrunk(field: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Shrink a field as phash does, which takes most of its time.
+def _shrunk(field: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Shrink a field as a hash does, which takes most of its time.
 
     The result of a flipped field is the flipped result, bit by bit, but this does not hold for
     quarter rotations: Pillow shrinks rows first and rounds in between.
     """
-    small = [Image.fromarray(p).resize((side, side), Image.Resampling.LANCZOS) for p in field]
+    small = [Image.fromarray(p).resize(size, Image.Resampling.LANCZOS) for p in field]
     return np.stack([np.asarray(plane) for plane in small])
 
 

@@ -106,7 +106,7 @@ def _found(shown: FloatArray, side: int) -> Keypoints:
     found = found[:EACH_SIZE]
     if len(found):
         count = len(found)
-        places_K2[:count] = [(np.array(one.pt) + 0.5) / side for one in found]
+        places_K2[:count] = (np.asarray(cv2.KeyPoint.convert(found), float) + 0.5) / side
         sizes_K[:count] = [one.size / side for one in found]
         angles_K[:count] = np.deg2rad([one.angle for one in found])
         values = values[:count]

@@ -75,7 +75,8 @@ def lay_over(
     """Register a query (C x H x W) to its match and compare them."""
     (found,) = register(query, [match], settings, law)
     one, other = Pictures(query, settings), Pictures(match, settings)
-    (blocks, *_), look = blocks_at(one, other, found.map_33, settings.looks, law), settings.looks[0]
+    look = settings.looks[0]
+    (blocks,) = blocks_at(one, other, found.map_33, [look], law)
     return LaidOver(
         found=found,
         laid_23=affine(found.map_33),

@@ -2,8 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from atlas.synthetic.edits import rotated
+from index.copies import keypoint_index
 from index.copies.images import Images
 from index.copies.keypoint_index import NONE, VOTES, KeypointIndex, codes, kept_votes
 from index.copies.sketches import Sketches, kept_sketches, sketch
@@ -103,3 +106,13 @@ def test_references_without_keypoints_propose_nothing(tmp_path):
     sketches = kept_sketches(images_of(blanks), tuple(blanks), tmp_path)
     index = KeypointIndex(ids=tuple(blanks), sketches=sketches)
     assert (index.voted(tuple(blanks), sketches, 2) == NONE).all()
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 3), min_size=6, max_size=6), min_size=1, max_size=4),
+    st.integers(1, 8),
+)
+def test_the_first_places_are_those_of_a_stable_sort(rows, k):
+    scores_NM = np.array(rows, float)
+    expected = np.argsort(-scores_NM, axis=1, kind="stable")[:, :k]
+    assert keypoint_index._first(scores_NM, k).tolist() == expected.tolist()
