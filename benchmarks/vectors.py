@@ -27,7 +27,8 @@ from atlas.inference.torch_runner import evaluating, on_device
 from atlas.synthetic.cells import draw_field
 from atlas.synthetic.drawn_plan import plan_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
-from atlas.training.backbones import build_backbone, widen_stem
+from atlas.training.backbones import build_backbone
+from atlas.training.stems import widen_stem
 
 FIELD_PX = 256
 STAGES = (2, 3, 4)  # of the backbone: 1/8, 1/16 and 1/32 of the side

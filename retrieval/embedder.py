@@ -1,43 +1,67 @@
 """Define an embedder: a network with the settings, channels and provenance of its embeddings.
 
-The folder of an embedder contains embedder.json, held_out.json and weights.safetensors. If a
-runtime was chosen for it, the folder also contains the files of `retrieval.embedder_folder`.
+The folder of an embedder contains embedder.json, held_out.json and weights.safetensors, and the
+file of the network if somebody else made it. If a runtime was chosen for it, the folder also
+contains the files of `retrieval.embedder_folder`.
 """
 
+import shutil
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
+from atlas.core.checksums import file_checksum
 from atlas.core.errors import Stage, UserError
-from atlas.core.files import content_hash, json_text, write_json
-from atlas.core.result_files import read_json, understood
+from atlas.core.files import content_hash, json_text, write_json, written_beside
+from atlas.core.result_files import check_result, read_json, understood
+from atlas.inference.network_files import NetworkFile
 from atlas.inference.runner import Runner
-from atlas.inference.runtimes import open_runner
-from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice
-from atlas.training.backbones import empty_backbone
+from atlas.inference.runtimes import open_runner, versions
+from atlas.inference.settings import TORCH_FLOAT32, FileKind, RuntimeChoice
+from atlas.training.backbones import build_extractor, empty_backbone
 from atlas.training.layers import ChannelStatistics
 from atlas.training.settings import TrainingSettings
 from atlas.training.weights import load_weights, save_weights, weights_hash
 from retrieval.embedder_folder import (
     EMBEDDER_FILE,
+    FOREIGN,
     EmbedderRuntime,
     load_runtime,
     read_about,
     save_runtime,
 )
-from retrieval.network import EmbeddingNetwork, frozen_network, trained_network
-from retrieval.settings import EmbedderSettings, FrozenSettings, LossSettings
+from retrieval.network import (
+    EmbeddingNetwork,
+    foreign_network,
+    frozen_network,
+    trained_network,
+)
+from retrieval.preparation import Preparation
+from retrieval.settings import (
+    EmbedderSettings,
+    ForeignSettings,
+    FrozenSettings,
+    LossSettings,
+)
 
 HELD_OUT_FILE = "held_out.json"
 WEIGHTS_FILE = "weights.safetensors"
+NETWORK_FILES: dict[FileKind, str] = {"torchscript": "network.pt", "onnx": "network.onnx"}
 # Number of views in a batch. Larger batches are not faster on a CPU, and a single query is padded
 # to a whole batch. A GPU needs more to be busy.
 INPUTS_AT_ONCE = 8
 INPUTS_AT_ONCE_ON_A_GPU = 64
+
+
+Settings = EmbedderSettings | FrozenSettings | ForeignSettings
+KINDS: dict[type, str] = {
+    EmbedderSettings: "trained", FrozenSettings: "frozen", ForeignSettings: FOREIGN,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +92,7 @@ class Embedder:
     """
 
     network: EmbeddingNetwork
-    settings: EmbedderSettings | FrozenSettings
+    settings: Settings
     channels: tuple[str, ...]
     image_size_px: int
     provenance: dict[str, Any]
@@ -90,6 +114,13 @@ class Embedder:
     def choice(self) -> RuntimeChoice:
         """Return the runtime and its precision."""
         return self.runtime.choice if self.runtime else TORCH_FLOAT32
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the packages on which the embeddings depend."""
+        runs_onnx = isinstance(self.settings, ForeignSettings) and self.settings.kind == "onnx"
+        others = {"onnxruntime": version("onnxruntime")} if runs_onnx else {}
+        return {**versions(self.choice), **others}
 
     @property
     def images_at_once(self) -> int:
@@ -119,11 +150,13 @@ def save_embedder(folder: Path, embedder: Embedder) -> None:
     The file embedder.json is written last: where it exists, the folder is complete.
     """
     save_weights(folder / WEIGHTS_FILE, embedder.network)
+    if isinstance(embedder.settings, ForeignSettings):
+        _copy_network(embedder, embedder.settings, folder)
     write_json(folder / HELD_OUT_FILE, embedder.held_out)
     if embedder.runtime is not None:
         save_runtime(folder, embedder.runtime)
     about = {
-        "kind": "frozen" if isinstance(embedder.settings, FrozenSettings) else "trained",
+        "kind": KINDS[type(embedder.settings)],
         "settings": asdict(embedder.settings),
         "channels": embedder.channels,
         "image_size_px": embedder.image_size_px,
@@ -151,9 +184,22 @@ def load_embedder(folder: Path) -> Embedder:
     return embedder
 
 
+def _copy_network(embedder: Embedder, settings: ForeignSettings, folder: Path) -> None:
+    """Copy the file of the network, so that the folder is complete by itself.
+
+    Raises:
+        UserError: The file is no longer the one that was opened.
+    """
+    path = cast(NetworkFile, embedder.network.backbone).path
+    with written_beside(folder / NETWORK_FILES[settings.kind]) as beside:
+        shutil.copyfile(path, beside)
+        if file_checksum(beside) != settings.file_hash:
+            raise UserError(f"{path} was changed during this command; run it again")
+
+
 def _embedder(folder: Path, about: dict[str, Any]) -> Embedder:
     held_out = read_json(folder / HELD_OUT_FILE, stage=Stage.EMBEDDER)
-    network, settings = _empty_network(about["kind"], about["settings"], len(about["channels"]))
+    network, settings = _empty_network(folder, about)
     load_weights(folder / WEIGHTS_FILE, network)
     return Embedder(
         network=network,
@@ -166,19 +212,42 @@ def _embedder(folder: Path, about: dict[str, Any]) -> Embedder:
     )
 
 
-def _empty_network(
-    kind: str, fields: dict[str, Any], channels: int
-) -> tuple[EmbeddingNetwork, EmbedderSettings | FrozenSettings]:
+def _empty_network(folder: Path, about: dict[str, Any]) -> tuple[EmbeddingNetwork, Settings]:
     """Build a network whose weights and channel statistics are loaded next."""
-    backbone = empty_backbone(fields["backbone"], channels=channels)
+    kind, fields, channels = about["kind"], about["settings"], about["channels"]
+    if kind == FOREIGN:
+        return _empty_foreign(folder, fields, channels)
     if kind == "frozen":
         frozen = FrozenSettings(**fields)
-        return frozen_network(
-            frozen, backbone, nn.Linear(backbone.features, frozen.dimension)
-        ), frozen
+        extractor = build_extractor(frozen.backbone, channels=len(channels), weights="none")
+        whitening = nn.Linear(extractor.features, frozen.dimension)
+        return frozen_network(frozen, extractor, whitening), frozen
+    backbone = empty_backbone(fields["backbone"], channels=len(channels))
     training = dict(fields["training"])
     training["lr_steps"] = tuple((int(e), float(r)) for e, r in training["lr_steps"])
     given = {"loss": LossSettings(**fields["loss"]), "training": TrainingSettings(**training)}
     settings = EmbedderSettings(**{**fields, **given})
-    statistics = ChannelStatistics(mean_C=(0.0,) * channels, std_C=(1.0,) * channels)
+    count = len(channels)
+    statistics = ChannelStatistics(mean_C=(0.0,) * count, std_C=(1.0,) * count)
     return trained_network(settings, statistics, backbone), settings
+
+
+def _empty_foreign(
+    folder: Path, fields: dict[str, Any], channels: tuple[str, ...]
+) -> tuple[EmbeddingNetwork, ForeignSettings]:
+    """Open the file of a network, around which weights are loaded next."""
+    prepared = dict(fields["preparation"])
+    for name in ("inputs", "mean", "deviation"):
+        prepared[name] = tuple(prepared[name])
+    settings = ForeignSettings(**{**fields, "preparation": Preparation(**prepared)})
+    path = folder / NETWORK_FILES[settings.kind]
+    check_result(path, Stage.INDEX)
+    if file_checksum(path) != settings.file_hash:
+        raise UserError(
+            f"{path} is not the network that {EMBEDDER_FILE} belongs to; build the index again:  "
+            f"{Stage.INDEX.command}"
+        )
+    network = NetworkFile(path, settings.kind, output=settings.preparation.output)
+    whitening = nn.Linear(settings.features, settings.dimension)
+    after = whitening if settings.preparation.whiten else nn.Identity()
+    return foreign_network(settings, channels, network, after), settings

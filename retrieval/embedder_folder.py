@@ -16,12 +16,14 @@ from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import native_size_px
 from atlas.inference import openvino_runner
 from atlas.inference.runtimes import problem
-from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice
+from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice, RuntimeOptions
+from retrieval.preparation import read_preparation
+from retrieval.sources import UNTRAINED, FileSource, source_of
 
 EMBEDDER_FILE = "embedder.json"
 RUNTIME_FILE = "runtime.json"
 MODEL_FOLDER = "model"
-FROZEN = "frozen"  # in place of a folder: a pretrained backbone without training
+FOREIGN = "foreign"  # the kind of an embedder whose network is a file of somebody else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,34 +70,60 @@ def read_about(folder: Path) -> dict[str, Any]:
         return dict(about)
 
 
-def embedded_size_px(source: str, manifest: Manifest, frozen_px: int | None = None) -> int:
+def embedded_size_px(source: str, manifest: Manifest, untrained_px: int | None = None) -> int:
     """Return the side of the images that an embedder expects.
 
+    Problems with the embedder are reported here, before any image is decoded.
+
     Args:
-        source: The folder of an embedder, or "frozen".
+        source: The folder of an embedder, or what `retrieval.sources` lists.
         manifest: The images.
-        frozen_px: Image side for a frozen embedder. By default it is the most common side of the
-            images, up to 512 px.
+        untrained_px: Image side for an embedder that needs no training. By default it is the most
+            common side of the images, up to 512 px.
 
     Raises:
         MissingStageError: The folder contains no embedder.
-        DataError: The embedder was trained on other channels.
-        UserError: The embedder is damaged, or `frozen_px` is given for a trained embedder.
+        DataError: The embedder was trained on other channels, or the description of how images are
+            prepared for it has problems.
+        UserError: The embedder is damaged, or `untrained_px` is given for a folder.
     """
-    if source == FROZEN:
-        return native_size_px(manifest) if frozen_px is None else frozen_px
-    if frozen_px is not None:
+    found = source_of(source)
+    if isinstance(found, Path):
+        return _folder_size_px(found, manifest, untrained_px)
+    if isinstance(found, FileSource):
+        read_preparation(found.file, manifest.spec.channels)
+    return native_size_px(manifest) if untrained_px is None else untrained_px
+
+
+def _folder_size_px(folder: Path, manifest: Manifest, untrained_px: int | None) -> int:
+    if untrained_px is not None:
         raise UserError(
-            "--image-size-px can only be given with --embedder frozen; "
-            "a trained embedder has its own image size"
+            f"--image-size-px can only be given with --embedder {UNTRAINED}; "
+            "the embedder of a folder has its own image size"
         )
-    if not Path(source).exists():
+    if not folder.exists():
         raise MissingStageError(
-            source, Stage.EMBEDDER, hint="or give --embedder frozen, which needs no training"
+            folder, Stage.EMBEDDER, hint="or give --embedder frozen, which needs no training"
         )
-    about = read_about(Path(source))
-    require_channels(source, about["channels"], manifest)
+    about = read_about(folder)
+    require_channels(str(folder), about["channels"], manifest)
     return int(about["image_size_px"])
+
+
+def require_runtime(source: str, options: RuntimeOptions) -> None:
+    """Raise a UserError if an embedder cannot be run as asked for.
+
+    The network of a file runs as it is, which is in torch or ONNX Runtime and in float32.
+    """
+    found = source_of(source)
+    is_file = isinstance(found, FileSource) or (
+        isinstance(found, Path) and read_about(found).get("kind") == FOREIGN
+    )
+    if is_file and (options.runtime == "openvino" or options.precision in ("bfloat16", "int8")):
+        raise UserError(
+            f"{source} is the network of a file, which runs as it is, in float32; omit --runtime "
+            "and --precision"
+        )
 
 
 def require_channels(source: str, channels: tuple[str, ...], manifest: Manifest) -> None:

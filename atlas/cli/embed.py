@@ -66,11 +66,12 @@ def build_index(
 
     Args:
         data: Atlas folder.
-        embedder: Run folder of an embedder, as train-embedder writes it, or "frozen" for a
-            pretrained backbone without training.
+        embedder: Run folder of an embedder, as train-embedder writes it, or a network that needs no
+            training: frozen, timm:NAME, timm:NAME@FILE, torchscript:FILE or onnx:FILE. A file of
+            the last two kinds is a program; use only those of people whom you trust.
         out: Index folder to write; it contains everything that queries need.
-        image_size_px: Side to which images are resized for "frozen". By default it is their most
-            common side, up to 512 px.
+        image_size_px: Side to which images are resized for a network that needs no training. By
+            default it is their most common side, up to 512 px.
         profile: Print what each stage took, and which one is the bottleneck.
         embedding: Settings of the runtime that embeds images; queries use the same.
         search: Settings of the search.

@@ -37,10 +37,12 @@ def evaluate(
     Args:
         data: Atlas folder. If it has a truth.csv, test images are measured too.
         embedder: Run folder of an embedder or classifier, as train-embedder or train-classifier
-            writes it, or "frozen" for a pretrained backbone without training.
+            writes it, or a network that needs no training: frozen, timm:NAME, timm:NAME@FILE,
+            torchscript:FILE or onnx:FILE. A file of the last two kinds is a program; use only those
+            of people whom you trust.
         out: Folder to write, with evaluation.json, tables and pictures.
-        held_out: Run folder of the embedder whose held-out images are the queries, for "frozen" and
-            for classifiers.
+        held_out: Run folder of the embedder whose held-out images are the queries, for networks
+            that need no training and for classifiers.
         classes: What a class is: identity, label-set, or auto, which takes identities if any occurs
             twice.
         views: Number of flips and rotations to average, instead of the embedder's own.
@@ -151,10 +153,11 @@ def ablate_retrieval(
 
     Args:
         data: Atlas folder.
-        embedder: Run folder of an embedder, as train-embedder writes it, or "frozen" for a
-            pretrained backbone without training.
+        embedder: Run folder of an embedder, as train-embedder writes it, or a network that needs no
+            training, as for build-index.
         out: Folder to write.
-        held_out: Run folder of the embedder whose held-out images are the queries, for "frozen".
+        held_out: Run folder of the embedder whose held-out images are the queries, for networks
+            that need no training.
         classes: What a class is: identity, label-set, or auto, which takes identities if any occurs
             twice.
     """

@@ -3,7 +3,11 @@
 import codecs
 import re
 import tomllib
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
+
+from atlas.core.escaping import quoted
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
@@ -39,3 +43,15 @@ def parsed_toml(encoded: bytes) -> dict[str, Any]:
         )
     except RecursionError as error:
         raise ValueError("its tables or lists are nested too deeply") from error
+
+
+def unknown_key(key: str, known: Sequence[str]) -> str:
+    """Return a line about a key of a TOML file that means nothing, with the nearest one that does.
+
+    Example:
+        >>> unknown_key("chanels", ("name", "channels"))
+        "key 'chanels' is unknown; did you mean channels? known keys are name, channels"
+    """
+    nearest = get_close_matches(key.lower(), known, n=1)
+    meant = f"did you mean {nearest[0]}? " if nearest else ""
+    return f"key {quoted(key)} is unknown; {meant}known keys are {', '.join(known)}"

@@ -3,14 +3,13 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
 from atlas.core.errors import DataError
 from atlas.core.escaping import escaped, is_formula, quoted
-from atlas.core.text_files import parsed_toml
+from atlas.core.text_files import parsed_toml, unknown_key
 from atlas.dataset.image_folders import FOLDER_ENDINGS
 from atlas.dataset.picture_files import ENDINGS
 from atlas.dataset.tables import TABLES
@@ -47,7 +46,7 @@ def is_nearly(name: str, wanted: str) -> bool:
 
 
 def _problems(table: Mapping[str, Any]) -> list[str]:
-    found = [_unknown_key(key) for key in sorted(table.keys() - {*KEYS})]
+    found = [unknown_key(key, KEYS) for key in sorted(table.keys() - {*KEYS})]
     name = table.get("name", "")
     if not isinstance(name, str):
         found.append("name must be a text in quotes")
@@ -76,12 +75,6 @@ def _range_problems(table: Mapping[str, Any]) -> list[str]:
     if "min_value" in table and "max_value" not in table:
         return ["min_value needs max_value"]
     return []
-
-
-def _unknown_key(key: str) -> str:
-    nearest = get_close_matches(key.lower(), KEYS, n=1)
-    meant = f"did you mean {nearest[0]}? " if nearest else ""
-    return f"key {quoted(key)} is unknown; {meant}known keys are {', '.join(KEYS)}"
 
 
 def _names_problems(key: str, value: object) -> list[str]:

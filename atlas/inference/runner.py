@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 BATCH_SIZE = 16
 BATCHES_AHEAD = 2  # number of batches that are read while the network runs
 
+Number = TypeVar("Number", bound=np.generic)
 ReadImages = Callable[[Sequence[str]], NDArray[np.uint8]]
 
 
@@ -54,7 +55,7 @@ def rows_of(runner: Runner, read: ReadImages, ids: Sequence[str]) -> NDArray[np.
         return runner.run(padded(images, size) for images in read_batches)[: len(ids)]
 
 
-def padded(images_NCHW: NDArray[np.uint8], batch_size: int) -> NDArray[np.uint8]:
+def padded(images_NCHW: NDArray[Number], batch_size: int) -> NDArray[Number]:
     """Fill a batch by repeating its last image."""
     missing = batch_size - len(images_NCHW)
     if missing == 0:

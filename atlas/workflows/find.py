@@ -13,7 +13,7 @@ from atlas.workflows.embed.index import Index, build_index
 from atlas.workflows.leaks.finding import LeakFinding, find_leaks
 from atlas.workflows.run_folder import RunFolder
 from index.settings import LeakSettings
-from retrieval.embedder_folder import FROZEN
+from retrieval.sources import FROZEN
 
 COPY, LIKELY, UNKNOWN = "copy", "likely", "unknown"
 FOUND_FILE = "found.csv"

@@ -62,6 +62,18 @@ def test_without_an_embedder_a_frozen_one_is_taken(tmp_path):
     assert "--classifier runs/mine/a" in said["submission"]
 
 
+def test_an_embedder_that_needs_no_training_is_named_to_build_index(tmp_path):
+    network = tmp_path / "sscd.pt"
+    network.write_bytes(b"a network")
+    text = f'data = "d"\n{ONE}[embedder]\nrecipe = "torchscript:{network}"\n'
+    run = read_run_file(written(tmp_path, text))
+    assert [stage.name for stage in run.stages] == ["index", "leaks", "classifiers.a", "submission"]
+    assert run.stages[0].words[:2] == ("--embedder", f"torchscript:{network}")
+    assert run.stages[0].files == (network, tmp_path / "sscd.toml")
+    with pytest.raises(UserError, match=r'recipe = "torchscript:.*" nothing is trained'):
+        read_run_file(written(tmp_path, f"{text}epochs = 3\n"))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -18,8 +18,8 @@ from tests.atlas.training.stores import tiny_store
 def frozen(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
-        if pretrained.lite0_file() is None and pretrained.hub_file("resnet50") is None:
-            pytest.skip(f"{pretrained.LITE0_PACKAGE} is not installed")
+        if not any(map(pretrained.available, ("resnet50", pretrained.LITE0))):
+            pytest.skip(f"{pretrained.PACKAGES[pretrained.LITE0]} is not installed")
         images = tiny_store(tmp_path_factory.mktemp("frozen"), count=5)
         return frozen_embedder(images, images.ids)
 

@@ -19,7 +19,7 @@ from atlas.report.model_card import ModelCard, save_model_card
 from retrieval import training
 from retrieval.embedder import Embedder, load_embedder
 from retrieval.embedding import embed_images
-from retrieval.settings import RECIPES, EmbedderRecipe, EmbedderSettings
+from retrieval.settings import RECIPES, EmbedderRecipe, EmbedderSettings, ForeignSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,11 +172,14 @@ def export_embedder(embedder: Path, out: Path) -> Export:
 
     Raises:
         MissingStageError: There is no embedder.
-        UserError: The vectors of the file differ from those of torch.
+        UserError: The network is the file of somebody else, or the vectors of the new file differ
+            from those of torch.
     """
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; give the name of a file, such as model.onnx")
     exact = replace(load_embedder(embedder), runtime=None)
+    if isinstance(exact.settings, ForeignSettings):
+        raise UserError(f"{embedder}: the network is a file of somebody else; use that file itself")
     side_px = exact.image_size_px
     shape = (len(exact.channels), side_px, side_px)
     about = {

@@ -23,7 +23,7 @@ from atlas.dataset.store import store_being_filled
 from atlas.inference.settings import AUTO, RuntimeOptions
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index, save_index
 from index.settings import SearchSettings
-from retrieval.embedder_folder import embedded_size_px
+from retrieval.embedder_folder import embedded_size_px, require_runtime
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,13 +135,15 @@ def build_index(
 
     Args:
         data: The atlas folder.
-        embedder: The folder of a trained embedder, or "frozen" for a pretrained backbone that is
-            not trained further.
+        embedder: The folder of a trained embedder, or a network that needs no training: "frozen"
+            for the usual pretrained backbone, "timm:NAME" or "timm:NAME@FILE" for another one, or
+            "torchscript:FILE" or "onnx:FILE" for a network that somebody else made. Such a file is
+            a program; use only those of people whom you trust.
         out: The folder to write.
         search: How the index is searched, which is tuned here.
         runtime: What embeds; None keeps that of the embedder, which may be an index's own.
-        image_size_px: The side that images are resized to for a frozen embedder; the most common
-            side of the images, up to 512 px, unless given.
+        image_size_px: The side that images are resized to for an embedder that needs no training;
+            the most common side of the images, up to 512 px, unless given.
 
     Raises:
         DataError: The data folder has problems.
@@ -160,6 +162,7 @@ def build_index(
         raise DataError(str(data), ["no labelled images: train.csv has no rows"])
     work = cache_folder(out)
     size_px = embedded_size_px(embedder, manifest, image_size_px)
+    require_runtime(embedder, runtime or AUTO)
     with store_being_filled(manifest, work, size_px=size_px) as store:
         with stage("loading torch"):  # which takes seconds, while images are decoded
             from atlas.workflows.embed.runtime_choice import with_runtime

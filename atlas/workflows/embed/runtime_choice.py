@@ -32,6 +32,7 @@ from index.search.vector_index import VectorIndex, build_index
 from retrieval.embedder import Embedder
 from retrieval.embedder_folder import EmbedderRuntime
 from retrieval.embedding import embed_rows
+from retrieval.settings import ForeignSettings
 
 EXPORT_IMAGES = 8
 LEAST_IMAGES, MOST_IMAGES, SHARE_OF_ATLAS = 64, 1000, 0.02
@@ -82,6 +83,8 @@ def with_runtime(
     Raises:
         UserError: This machine does not have the runtime or precision.
     """
+    if isinstance(embedder.settings, ForeignSettings):
+        return embedder  # the network of a file cannot be exported
     checker = _Checker(
         embedder=replace(embedder, runtime=None), store=store, references=references, work=work
     )

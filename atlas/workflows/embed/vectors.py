@@ -1,4 +1,4 @@
-"""Vectors of an atlas's images, made by a frozen backbone, an embedder or a classifier."""
+"""Vectors of an atlas's images, made by an embedder or by a classifier."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,10 +18,12 @@ from classify import prediction
 from classify.classifier import load_classifier
 from classify.run_files import CARD_FILE
 from retrieval.embedder import Embedder, HeldOut, load_embedder
-from retrieval.embedder_folder import FROZEN, embedded_size_px, require_channels
+from retrieval.embedder_folder import embedded_size_px, require_channels
 from retrieval.embedding import embed_store
+from retrieval.foreign import foreign_embedder
 from retrieval.frozen import frozen_embedder
-from retrieval.settings import FrozenSettings
+from retrieval.settings import EmbedderSettings
+from retrieval.sources import FileSource, PretrainedSource, is_untrained, source_of
 
 Views = Literal[1, 8]
 
@@ -39,7 +41,7 @@ class VectorSource:
         held_out: The images that it did not train on, if it says so.
     """
 
-    kind: Literal["frozen", "embedder", "classifier"]
+    kind: Literal["untrained", "embedder", "classifier"]
     store: ImageStore
     embed: Callable[[Sequence[str]], EmbeddingSet]
     started_from: str
@@ -54,8 +56,8 @@ def open_vectors(
     A classifier gives the input of its last layer.
 
     Args:
-        source: "frozen" for a pretrained backbone without training, or the folder of an embedder or
-            classifier.
+        source: A network that needs no training, see `retrieval.sources`, or the folder of an
+            embedder or classifier.
         manifest: The atlas.
         work: Where images and vectors are kept.
         views: The number of flips and rotations to average, instead of the embedder's own.
@@ -65,8 +67,8 @@ def open_vectors(
         DataError: It was trained on other channels.
         UserError: `views` are given for something that is not a trained embedder.
     """
-    folder = Path(source)
-    if source != FROZEN and was_written(folder / CARD_FILE):
+    folder, untrained = Path(source), is_untrained(source)
+    if not untrained and was_written(folder / CARD_FILE):
         if views is not None:
             raise UserError(f"{source} is a classifier, which has only one view; omit --views")
         return _of_classifier(folder, manifest, work)
@@ -74,7 +76,7 @@ def open_vectors(
     if views is not None:
         embedder = with_views(embedder, views)
     return VectorSource(
-        kind="frozen" if source == FROZEN else "embedder",
+        kind="untrained" if untrained else "embedder",
         store=store,
         embed=partial(embed_store, embedder, store, folder=work / "embeddings"),
         started_from=embedder.started_from,
@@ -97,20 +99,25 @@ def open_embedder(
     *,
     on_runtime: Callable[[Embedder], Embedder] = lambda bare: bare,
 ) -> Embedder:
-    """Read an embedder, or make a frozen one that is whitened on `references`.
+    """Read an embedder, or make one that needs no training and is whitened on `references`.
 
     Images of `references` may still be decoded by another thread.
 
     Args:
-        source: "frozen", or the folder of an embedder.
+        source: A network that needs no training, see `retrieval.sources`, or the folder of an
+            embedder.
         store: The images.
-        references: The images that a frozen embedder is whitened on.
+        references: The images that an embedder without training is whitened on.
         on_runtime: As for `frozen_embedder`.
     """
-    if source == FROZEN:
-        return frozen_embedder(store, references.ids, on_runtime=on_runtime)
-    with stage("loading the embedder"):
-        return load_embedder(Path(source))
+    match source_of(source):
+        case PretrainedSource() as pretrained:
+            return frozen_embedder(store, references.ids, pretrained, on_runtime=on_runtime)
+        case FileSource() as file:
+            return foreign_embedder(store, references.ids, file)
+        case folder:
+            with stage("loading the embedder"):
+                return load_embedder(folder)
 
 
 def with_views(embedder: Embedder, views: Views) -> Embedder:
@@ -119,10 +126,13 @@ def with_views(embedder: Embedder, views: Views) -> Embedder:
     The network of the embedder is changed.
 
     Raises:
-        UserError: The embedder is frozen; its whitening was measured over all eight views.
+        UserError: The embedder is not trained; its whitening was measured over its own views.
     """
-    if isinstance(embedder.settings, FrozenSettings):
-        raise UserError("a frozen embedder always averages all 8 views; omit --views")
+    if not isinstance(embedder.settings, EmbedderSettings):
+        raise UserError(
+            f"this embedder is not trained and always averages {embedder.settings.views} views; "
+            "omit --views"
+        )
     embedder.network.views = views
     settings = replace(embedder.settings, views=views)
     return replace(embedder, settings=settings, runtime=None)  # an export has its own views

@@ -45,7 +45,7 @@ from retrieval.postprocessing.reranking import (
 from retrieval.postprocessing.score_normalisation import COHORT_NEAREST, normalised_similarities
 from retrieval.postprocessing.similarity import CosineSimilarities, Similarities
 from retrieval.postprocessing.whitening import class_whitening_of, whiten, whitening_of
-from retrieval.settings import FrozenSettings
+from retrieval.settings import EmbedderSettings
 
 TABLE_FILE, PLOT_FILE, ABOUT_FILE = "ablation.csv", "ablation.png", "ablation.json"
 VIEWS: tuple[Views, ...] = (1, 8)
@@ -110,9 +110,11 @@ def ablate_retrieval(
 
     Args:
         data: The atlas folder.
-        embedder: The folder of an embedder, or "frozen".
+        embedder: The folder of an embedder, or a network that needs no training, as for
+            `build_index`.
         out: The folder to write.
-        held_out: The embedder whose held-out images are the queries, for "frozen".
+        held_out: The embedder whose held-out images are the queries, for networks that need
+            no training.
         classes: What a class is.
 
     Raises:
@@ -199,9 +201,9 @@ def winners(table: pd.DataFrame) -> pd.DataFrame:
 def _variants(embedder: Embedder) -> Iterator[Embedder]:
     """Yield the embedder with one view and then with eight, because both share a network.
 
-    A frozen embedder always has eight.
+    An embedder that is not trained always has the same.
     """
-    if isinstance(embedder.settings, FrozenSettings):
+    if not isinstance(embedder.settings, EmbedderSettings):
         yield embedder
         return
     for views in VIEWS:

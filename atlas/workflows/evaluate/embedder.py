@@ -86,9 +86,11 @@ def evaluate(
 
     Args:
         data: The atlas folder; what its truth.csv knows of test images is measured too.
-        embedder: The folder of a trained embedder or of a classifier, or "frozen".
+        embedder: The folder of a trained embedder or of a classifier, or a network that needs no
+            training, as for `build_index`.
         out: The folder to write.
-        held_out: The embedder whose held-out fields are the queries, for "frozen" and classifiers.
+        held_out: The embedder whose held-out fields are the queries, for networks that need no
+            training and for classifiers.
         classes: What a class is: `identity`, `label-set`, or `auto`, which takes identities where
             any occurs twice.
         views: How many flips and rotations are averaged, in place of the embedder's own.
@@ -110,7 +112,7 @@ def evaluate(
     source = open_vectors(embedder, manifest, cache_folder(out), views=views)
     lists, notes = held_out_lists(source.held_out, held_out), _notes(source, held_out)
     kind = class_kind(manifest, classes)
-    untrained = source.kind == "frozen"
+    untrained = source.kind == "untrained"
     labelled = labelled_protocols(manifest, kind, lists, untrained=untrained, seed=seed)
     protocols = with_truth(labelled, manifest, truth)
     vectors = embed_splits(source.embed, manifest, test=truth is not None)
@@ -168,7 +170,7 @@ def _notes(source: VectorSource, borrowed: Path | None) -> tuple[str, ...]:
     if borrowed is None:
         return ()
     notes = (f"the held-out fields are those of {borrowed}",)
-    if source.kind != "frozen" and source.held_out == HeldOut():
+    if source.kind != "untrained" and source.held_out == HeldOut():
         return (*notes, "the evaluated network may have been trained on them")
     return notes
 

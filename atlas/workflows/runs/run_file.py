@@ -6,7 +6,8 @@ out = "runs/mine"        # by default runs/NAME for a file NAME.toml
 seed = 0                 # for every stage without a seed of its own
 
 [embedder]               # omit it, or use recipe = "frozen", for a backbone without training
-recipe = "winner"        # and any option of train-embedder, with _ instead of -
+recipe = "winner"        # and any option of train-embedder, with _ instead of -; "timm:NAME",
+                         # "torchscript:FILE" and "onnx:FILE" need no training either
 
 [leaks]                  # any option of find-leaks; [index] and [submission] work alike
 copy_precision = 0.99
@@ -42,7 +43,8 @@ from atlas.workflows.run_folder import (
 )
 from classify.run_files import TEST_FILE, THRESHOLDS_FILE
 from index.index_folder import INDEX_FILE
-from retrieval.embedder_folder import EMBEDDER_FILE, FROZEN
+from retrieval.embedder_folder import EMBEDDER_FILE
+from retrieval.sources import FROZEN, files_of, is_untrained
 
 TOP_LEVEL = ("data", "out", "seed")
 PLAIN_STAGES = ("embedder", "index", "leaks", "ensemble", "submission")
@@ -67,6 +69,7 @@ class RunStage:
         done: The files in it that are complete once the stage has finished.
         needs: The stages whose files it reads.
         tables: The tables of the atlas folder that it reads, in addition to those of all stages.
+        files: Other files that it reads, such as a network that somebody else made.
     """
 
     name: str
@@ -77,6 +80,7 @@ class RunStage:
     done: tuple[str, ...]
     needs: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -171,20 +175,24 @@ def _table_problems(name: str, table: object) -> Iterator[str]:
 
 def _stages(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[RunStage]:
     embedder = dict(text.get("embedder", {}))
-    frozen = embedder.get("recipe", FROZEN) == FROZEN
-    if frozen and len(embedder) > 1:
-        raise UserError('[embedder]: with recipe = "frozen" nothing is trained; omit other options')
+    recipe = str(embedder.get("recipe", FROZEN))
+    untrained = is_untrained(recipe)
+    if untrained and len(embedder) > 1:
+        raise UserError(
+            f'[embedder]: with recipe = "{recipe}" nothing is trained; omit other options'
+        )
     trained = run.path / "embedder"
-    if not frozen:
+    if not untrained:
         yield RunStage(
             name="embedder", script="train_embedder", options=_options(embedder),
             places=_places(data, trained), folder=trained, done=(EMBEDDER_FILE,),
         )  # fmt: skip
     yield RunStage(
         name="index", script="build_index",
-        options=(*(("--embedder", FROZEN) if frozen else ()), *_options(text.get("index", {}))),
-        places=_places(data, run.index, **({} if frozen else {"embedder": trained})),
-        folder=run.index, done=(INDEX_FILE,), needs=() if frozen else ("embedder",),
+        options=(*(("--embedder", recipe) if untrained else ()), *_options(text.get("index", {}))),
+        places=_places(data, run.index, **({} if untrained else {"embedder": trained})),
+        folder=run.index, done=(INDEX_FILE,), needs=() if untrained else ("embedder",),
+        files=files_of(recipe),
     )  # fmt: skip
     yield RunStage(
         name="leaks", script="find_leaks", options=_options(text.get("leaks", {})),

@@ -135,9 +135,10 @@ def _made_from(run: RunFile, stage: RunStage, atlas: str) -> dict[str, str]:
     """Return the inputs of a stage; the location of the run is not one of them."""
     stages = {each.name: each for each in run.stages}
     before = [repr(sorted(_hashes(stages[name]).items())) for name in stage.needs]
+    files = [*(run.data / name for name in stage.tables), *stage.files]
     return {
         "command": " ".join([stage.script, *stage.options]),
-        "atlas": content_hash(atlas, *(_file_hash(run.data / name) for name in stage.tables)),
+        "atlas": content_hash(atlas, *map(_file_hash, files)),
         "stages": content_hash(*before),
     }
 

