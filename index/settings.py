@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from atlas.core.errors import UserError, refuse
 
 HashKind = Literal["ahash", "dhash", "phash", "whash", "phash256"]
-HashChoice = Literal[HashKind, "rule_2018", "none"]
+HashChoice = Literal["auto", HashKind, "rule_2018", "none"]
 # The bits of 64 by which the teams of 2018 let copies differ in each channel; yellow was not used.
 RULE_2018_BITS = {"red": 14, "green": 12, "blue": 10}
 PROBABLE = 0.5  # a pair below the threshold with at least this probability is a probable copy
@@ -61,7 +61,8 @@ class CopySettings:
 
     Args:
         neighbours: Number of nearest neighbours that are examined as candidates of each query.
-        hashes: Perceptual hash that proposes further candidates, in all flips and rotations.
+        hashes: Perceptual hash that proposes further candidates, in all flips and rotations. auto
+            takes dhash or phash256, whichever finds more planted copies of the atlas's own images.
             phash256 has 256 bits, the others have 64. rule_2018 is phash within 14, 12 and 10 bits
             in red, green and blue.
         hash_candidates: Largest number of candidates per query that the hash proposes.
@@ -84,7 +85,7 @@ class CopySettings:
     """
 
     neighbours: int = 10
-    hashes: HashChoice = "dhash"
+    hashes: HashChoice = "auto"
     hash_candidates: int = 5
     keypoint_candidates: int = 10
     further_indexes: tuple[str, ...] = ()
@@ -100,7 +101,13 @@ class CopySettings:
 
     @property
     def hash_kind(self) -> HashKind | None:
-        """Return the kind of hash, or None."""
+        """Return the kind of hash, or None.
+
+        Raises:
+            ValueError: It has not been chosen yet; see `index/copies/hash_choice.py`.
+        """
+        if self.hashes == "auto":
+            raise ValueError("the hash has not been chosen yet")
         if self.hashes == "none":
             return None
         return "phash" if self.hashes == "rule_2018" else self.hashes

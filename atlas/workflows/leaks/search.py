@@ -17,6 +17,7 @@ from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore, fill_store
 from index.copies.candidates import Candidates, with_proposed
 from index.copies.false_alarms import NonMatches
+from index.copies.hash_choice import choose_hash
 from index.copies.hashes import BYTES, HashIndex, hash_images
 from index.copies.images import Images
 from index.copies.keypoint_index import VOTED, KeypointIndex, kept_votes
@@ -175,6 +176,11 @@ class LeakSearch:
         )  # fmt: skip
 
     @property
+    def hashed(self) -> Path:
+        """The folder in which hashes are kept."""
+        return self.work / "hashes"
+
+    @property
     def registered(self) -> Path:
         """The folder in which registrations are kept."""
         return self.work / "registrations"
@@ -200,7 +206,7 @@ class LeakSearch:
         return Gallery(search=search, further=further, hashes=hashes, keypoints=keypoints)
 
     def _hashes(self, ids: Sequence[str], images: Images, kind: HashKind) -> NDArray[np.uint8]:
-        return hash_images(ids, images, kind, folder=self.work / "hashes")
+        return hash_images(ids, images, kind, folder=self.hashed)
 
     def _limits(self) -> NDArray[np.int64] | None:
         """Return the most bits by which the hash of each channel may differ, or None."""
@@ -230,7 +236,7 @@ def open_leak_search(
     """
     store = fill_store(manifest, work, size_px=index.image_size_px)
     index.require_pixels_of(store)
-    return LeakSearch(
+    search = LeakSearch(
         index=index,
         embedder=load_embedder(index.folder / EMBEDDER_FOLDER),
         store=store,
@@ -239,6 +245,19 @@ def open_leak_search(
         registration=registration,
         further=tuple(_further(Path(name), index, store) for name in settings.further_indexes),
     )
+    return _with_hash(search) if settings.hashes == "auto" else search
+
+
+def _with_hash(search: LeakSearch) -> LeakSearch:
+    """Return the search with the hash that suits the labelled images best."""
+    kind = choose_hash(
+        search.index.embeddings.ids,
+        search.stored("sources"),
+        channels=len(search.index.spec.channels),
+        seed=search.settings.seed,
+        folder=search.hashed,
+    )
+    return replace(search, settings=replace(search.settings, hashes=kind))
 
 
 def _further(folder: Path, index: IndexFolder, store: ImageStore) -> FurtherIndex:
