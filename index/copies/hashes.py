@@ -112,6 +112,7 @@ class HashIndex:
                 not a candidate.
         """
         found_NK = np.full((len(query_ids), k), "", dtype=object)
+        ids_M = np.array(self.ids, dtype=object)
         wanted = min(k + 1, len(self.ids))  # the query itself may be among them
         for start in range(0, len(query_ids), QUERIES_AT_ONCE):
             codes_NTCB = rotated_NTCB[start : start + QUERIES_AT_ONCE]
@@ -120,7 +121,7 @@ class HashIndex:
             bits_NTK, at_NTK = (x.reshape(-1, ROTATIONS, wanted) for x in (bits, at))
             for n, codes_TCB in enumerate(codes_NTCB):
                 near_TK = self._within(codes_TCB, at_NTK[n], limits_C)
-                names = np.array(self.ids, dtype=object)[at_NTK[n][near_TK]]
+                names = ids_M[at_NTK[n][near_TK]]
                 order = np.lexsort((names.astype(str), bits_NTK[n][near_TK]))
                 ranked = [i for i in dict.fromkeys(names[order]) if i != query_ids[start + n]][:k]
                 found_NK[start + n, : len(ranked)] = ranked

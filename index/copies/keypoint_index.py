@@ -22,6 +22,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
 
 from atlas.core.files import content_hash, json_text
 from atlas.core.row_cache import RowCache, fill_rows
@@ -40,7 +41,6 @@ LISTS_SEARCHED, KEYPOINTS_SEARCHED = 4, 4096
 TRAINED_A_LIST, ROUNDS = 24, 4  # keypoints that place each list, and rounds in which they do
 MEDIANS_OF = 500  # references
 READ_AT_ONCE = 500  # sketches
-SCORES_AT_ONCE = 1 << 22
 NONE = -1
 # So many references with the most votes of a query are worth matching its keypoints with theirs.
 VOTED = 100
@@ -98,18 +98,12 @@ class KeypointIndex:
             k: The number of candidates.
         """
         position_of = {image_id: n for n, image_id in enumerate(self.ids)}
-        at_once = max(1, min(READ_AT_ONCE, SCORES_AT_ONCE // max(len(self.ids), 1)))
         found_NK = np.full((len(query_ids), k), NONE)
-        for start in range(0, len(query_ids), at_once):
-            some = query_ids[start : start + at_once]
+        for start in range(0, len(query_ids), READ_AT_ONCE):
+            some = query_ids[start : start + READ_AT_ONCE]
             rows = Sketches(bytes_NB=sketches.read(some))
             own_N = np.array([position_of.get(image_id, NONE) for image_id in some])
-            scores_NM = self._votes(rows, own_N)
-            best_NK = _first(scores_NM, k)
-            voted_NK = np.take_along_axis(scores_NM, best_NK, axis=1) > 0
-            found_NK[start : start + at_once, : best_NK.shape[1]] = np.where(
-                voted_NK, best_NK, NONE
-            )
+            found_NK[start : start + READ_AT_ONCE] = _first(self._votes(rows, own_N), k)
         return found_NK
 
     @cached_property
@@ -120,34 +114,38 @@ class KeypointIndex:
         owners = [owner_P + start for start, (_, owner_P) in zip(starts, parts, strict=True)]
         return np.concatenate([part for part, _ in parts]), np.concatenate(owners)
 
-    def _votes(self, queries: Sketches, own_N: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _votes(self, queries: Sketches, own_N: NDArray[np.int64]) -> csr_array:
         """Return the sum of the votes of each query for each reference, N x M."""
         shape = len(queries), len(self.ids)
         codes_PB, query_P = codes(queries, self.medians_D)
         if self.lists is None or not len(codes_PB):
-            return np.zeros(shape)
+            return csr_array(shape, dtype=np.int64)
         bits_PJ, at_PJ = self.lists.search(codes_PB, VOTES + 1)
         farthest_P1 = np.where(at_PJ < 0, 8 * codes_PB.shape[1], bits_PJ)[:, -1:]
         owner_PJ = np.where(at_PJ < 0, NONE, self.owners_P[at_PJ])[:, :VOTES]
-        counted_PJ = (owner_PJ != NONE) & (owner_PJ != own_N[query_P][:, None])
+        nearer_PJ = (farthest_P1 - bits_PJ[:, :VOTES]).astype(np.int64)
+        counted_PJ = (owner_PJ != NONE) & (owner_PJ != own_N[query_P][:, None]) & (nearer_PJ > 0)
         for j in range(1, VOTES):  # a keypoint votes for each reference once
             counted_PJ[:, j] &= (owner_PJ[:, :j] != owner_PJ[:, j : j + 1]).all(axis=1)
-        nearer_PJ = np.where(counted_PJ, farthest_P1 - bits_PJ[:, :VOTES], 0)
-        place_PJ = query_P[:, None] * shape[1] + np.maximum(owner_PJ, 0)
-        votes = np.bincount(place_PJ.ravel(), nearer_PJ.ravel(), minlength=shape[0] * shape[1])
-        return np.asarray(votes, float).reshape(shape)
+        query_PJ = np.broadcast_to(query_P[:, None], owner_PJ.shape)
+        votes = nearer_PJ[counted_PJ], (query_PJ[counted_PJ], owner_PJ[counted_PJ])
+        return coo_array(votes, shape=shape).tocsr()  # which adds votes for the same reference
 
 
-def _first(scores_NM: NDArray[np.float64], k: int) -> NDArray[np.int64]:
-    """Return the places of the k highest scores of each row, N x K; of equal scores the first."""
-    references = scores_NM.shape[1]
-    # Scores are whole numbers, so that no two of these keys are equal.
-    keys_NM = np.arange(references) - scores_NM * references
-    if references > k:
-        some_NK = np.argpartition(keys_NM, k - 1, axis=1)[:, :k]
-        order_NK = np.argsort(np.take_along_axis(keys_NM, some_NK, axis=1), axis=1)
-        return np.take_along_axis(some_NK, order_NK, axis=1)
-    return np.argsort(keys_NM, axis=1)
+def _first(votes_NM: csr_array, k: int) -> NDArray[np.int64]:
+    """Return the k references with the most votes of each query, N x K; of equal ones the first.
+
+    Missing places are -1.
+    """
+    queries = votes_NM.shape[0]
+    query_V = np.repeat(np.arange(queries), np.diff(votes_NM.indptr))
+    most = votes_NM.data.max(initial=0)
+    order_V = np.argsort(query_V * (most + 1) - votes_NM.data, kind="stable")
+    rank_V = np.arange(len(order_V)) - votes_NM.indptr[query_V]
+    found_NK = np.full((queries, k), NONE)
+    kept_V = rank_V < k
+    found_NK[query_V[kept_V], rank_V[kept_V]] = votes_NM.indices[order_V[kept_V]]
+    return found_NK
 
 
 def codes(sketches: Sketches, medians_D: NDArray[np.float64]) -> tuple[Codes, NDArray[np.int64]]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from atlas.synthetic.edits import rotated
 from index.copies import keypoint_index
@@ -113,6 +114,9 @@ def test_references_without_keypoints_propose_nothing(tmp_path):
     st.integers(1, 8),
 )
 def test_the_first_places_are_those_of_a_stable_sort(rows, k):
-    scores_NM = np.array(rows, float)
-    expected = np.argsort(-scores_NM, axis=1, kind="stable")[:, :k]
-    assert keypoint_index._first(scores_NM, k).tolist() == expected.tolist()
+    votes_NM = np.array(rows)
+    expected_NK = np.full((len(rows), k), NONE)
+    for n, votes_M in enumerate(votes_NM):
+        best = [m for m in np.argsort(-votes_M, kind="stable")[:k] if votes_M[m]]
+        expected_NK[n, : len(best)] = best
+    assert keypoint_index._first(csr_array(votes_NM), k).tolist() == expected_NK.tolist()
