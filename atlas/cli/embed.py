@@ -32,7 +32,8 @@ def train_embedder(
 
     Args:
         recipe: Recipe that sets the defaults of all options: card follows the model card, winner is
-            the 2018 winner's, and smoke is small and quick.
+            the 2018 winner's, copies learns to recognise edited copies, and smoke is small and
+            quick.
         data: Atlas folder.
         out: Run folder to write.
         settings: Settings of the training.

@@ -123,7 +123,7 @@ def test_training_uses_a_gpu_and_embeddings_are_reproducible(tmp_path: Path) -> 
 def test_the_recipe_for_copies_learns_to_find_edited_copies(tmp_path: Path) -> None:
     recipe = RECIPES["copies"]
     how = replace(
-        recipe, backbone="resnet10t", weights="none", dimension=16, input_px=None,
+        recipe, weights="none", dimension=16, input_px=None,
         training=replace(recipe.training, epochs=8, batch_size=16),
     )  # fmt: skip
     embedder = train(tmp_path, how=how)
