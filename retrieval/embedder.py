@@ -8,7 +8,6 @@ contains the files of `retrieval.embedder_folder`.
 import shutil
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +18,7 @@ from atlas.core.checksums import file_checksum
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import content_hash, json_text, write_json, written_beside
 from atlas.core.result_files import check_result, read_json, understood
+from atlas.inference import onnx_file
 from atlas.inference.network_files import NetworkFile
 from atlas.inference.runner import Runner
 from atlas.inference.runtimes import open_runner, versions
@@ -119,7 +119,7 @@ class Embedder:
     def versions(self) -> dict[str, str]:
         """Return the versions of the packages on which the embeddings depend."""
         runs_onnx = isinstance(self.settings, ForeignSettings) and self.settings.kind == "onnx"
-        others = {"onnxruntime": version("onnxruntime")} if runs_onnx else {}
+        others = {"onnxruntime": onnx_file.version()} if runs_onnx else {}
         return {**versions(self.choice), **others}
 
     @property

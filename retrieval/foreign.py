@@ -20,6 +20,9 @@ from retrieval.preparation import read_preparation
 from retrieval.settings import ForeignSettings
 from retrieval.sources import FileSource
 
+TRIED = 8  # images that a network is tried on
+SAME, NO_CHANGE = 1e-3, 1e-7  # differences of values of vectors of unit length
+
 
 def foreign_embedder(store: ImageStore, ids: Sequence[str], source: FileSource) -> Embedder:
     """Return an embedder whose network is a file that somebody else made.
@@ -57,16 +60,27 @@ def foreign_embedder(store: ImageStore, ids: Sequence[str], source: FileSource) 
         image_size_px=store.size_px,
         provenance={"started_from": f"{source.file.name} ({source.kind}), not trained further"},
     )
-    features = _feature_count(bare, store.read(ids[:1]), source.file)
+    features = _feature_count(bare, store.read(ids[:TRIED]), source.file)
     bare = replace(bare, settings=replace(settings, features=features, dimension=features))
     return whitened(bare, store, ids) if preparation.whiten else bare
 
 
 def _feature_count(bare: Embedder, images_NCHW: NDArray[np.uint8], file: Path) -> int:
-    """Return the length of the vectors, and refuse networks that draw random numbers."""
-    first, again = (embed_images(bare, images_NCHW) for _ in range(2))
-    if not np.array_equal(first, again):
+    """Return the length of the vectors, and refuse networks that give no vector of an image.
+
+    In training mode, dropout draws random numbers, and BatchNorm mixes the images of a batch.
+    """
+    vectors_ND, again_ND = (embed_images(bare, images_NCHW) for _ in range(2))
+    alone_D = embed_images(bare, images_NCHW[:1])[0]
+    mixed = not np.allclose(alone_D, vectors_ND[0], atol=SAME)
+    if mixed or not np.array_equal(vectors_ND, again_ND):
         raise UserError(
             f"{file} gives different vectors for the same image; export it in evaluation mode"
         )
-    return int(first.shape[1])
+    unlike = any(not np.array_equal(image, images_NCHW[0]) for image in images_NCHW)
+    if not vectors_ND.any() or (unlike and np.allclose(vectors_ND, vectors_ND[0], atol=NO_CHANGE)):
+        raise UserError(
+            f"{file} gives the same vector for all images; check scale, mean and deviation in "
+            f"{file.with_suffix('.toml')}, and its outputs"
+        )
+    return int(vectors_ND.shape[1])

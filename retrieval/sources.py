@@ -18,6 +18,7 @@ from atlas.core.errors import UserError
 from atlas.inference.settings import FileKind
 
 FROZEN = "frozen"
+PREFIXES = ("timm", *get_args(FileKind))
 UNTRAINED = "frozen, timm:NAME, torchscript:FILE or onnx:FILE"
 
 
@@ -65,6 +66,8 @@ def source_of(text: str) -> Source:
         return PretrainedSource(network=network, weights=_file(file, text) if at else None)
     if colon and kind in get_args(FileKind):
         return FileSource(kind=cast(FileKind, kind), file=_file(name, text))
+    if colon and kind.lower() in PREFIXES and not Path(text).exists():
+        raise UserError(f"--embedder {text}: write {kind.lower()}: in small letters")
     return Path(text)
 
 
@@ -84,7 +87,8 @@ def files_of(text: str) -> tuple[Path, ...]:
 
 
 def _file(name: str, text: str) -> Path:
-    path = Path(name).expanduser()  # a shell leaves the ~ of onnx:~/model.onnx as it is
+    # A shell leaves the ~ of onnx:~/model.onnx as it is.
+    path = Path(name).expanduser() if name.startswith("~/") else Path(name)
     if not path.is_file():
         raise UserError(f"--embedder {text}: there is no file {name!r}")
     return path

@@ -89,7 +89,7 @@ class NetworkFile(nn.Module):
             raise UserError(
                 f"{self.path} gives an output of the shape {tuple(vectors_ND.shape)} for {images} "
                 "images, which is not one vector for each; if it has other outputs, choose one "
-                f"with output in {self._settings}"
+                f"with output in {self._settings}, and export it for any number of images"
             )
         if not bool(vectors_ND.isfinite().all()):
             raise UserError(

@@ -84,6 +84,13 @@ def run_onnx(path: Path, images_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(session.run([OUTPUT], {INPUT: images_NCHW})[0], np.float32)
 
 
+def version() -> str:
+    """Return the version of onnxruntime, which several packages install."""
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
+
+
 def open_onnx(
     path: Path, choose: Callable[[Sequence[str]], int]
 ) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -106,7 +113,8 @@ def open_onnx(
     if len(inputs) != 1 or inputs[0].type not in INPUT_TYPES:
         found = ", ".join(f"{each.name}: {each.type}" for each in inputs)
         raise UserError(f"{path} must have one input, of float images (its inputs are {found})")
-    name, dtype, batch = inputs[0].name, INPUT_TYPES[inputs[0].type], inputs[0].shape[0]
+    name, dtype = inputs[0].name, INPUT_TYPES[inputs[0].type]
+    batch = next(iter(inputs[0].shape), None)  # a network may not say its shape
     outputs = [output.name for output in session.get_outputs()]
     chosen = outputs[choose(outputs)]
 

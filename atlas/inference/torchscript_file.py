@@ -7,6 +7,7 @@ of torch, and a few of these read and write files.
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,9 @@ def open_torchscript(
             outputs = program(images_NCHW)
         if isinstance(outputs, dict):
             return list(outputs.values())[choose(list(map(str, outputs)))]
-        if isinstance(outputs, tuple | list):
-            return outputs[choose(list(map(str, range(len(outputs)))))]
-        return outputs
+        if not isinstance(outputs, tuple | list):
+            outputs = (outputs,)
+        return outputs[choose(list(map(str, range(len(outputs)))))]
 
     return run
 
@@ -72,9 +73,12 @@ def _check_code(path: Path) -> None:
     """
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is not a TorchScript file")
-    with zipfile.ZipFile(path) as archive:
-        names = [n for n in archive.namelist() if "code/" in n and n.endswith(".py")]
-        code = "\n".join(archive.read(name).decode(errors="replace") for name in names)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [n for n in archive.namelist() if "code/" in n and n.endswith(".py")]
+            code = "\n".join(archive.read(name).decode(errors="replace") for name in names)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise UserError(f"{path} is damaged ({error_line(error)})") from error
     if not names:
         raise UserError(
             f"{path} contains weights without a program; export the network with torch.jit.trace "

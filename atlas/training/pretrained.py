@@ -86,8 +86,19 @@ def available(network: str) -> bool:
     return hub_file(network) is not None or packaged_file(network) is not None
 
 
+def untagged(network: str) -> str:
+    """Return the name of a timm network without the tag of the weights of the packages.
+
+    Example:
+        >>> untagged("tf_efficientnet_lite0.in1k")
+        'tf_efficientnet_lite0'
+    """
+    return network.removesuffix(".in1k")
+
+
 def packaged_file(network: str) -> Path | None:
     """Return the file with the weights of a network in an installed package, or None."""
+    network = untagged(network)
     if network not in PACKAGES:
         return None
     spec = importlib.util.find_spec(PACKAGES[network].replace("-", "_"))

@@ -11,7 +11,14 @@ import pandas as pd
 import pytest
 
 from atlas.core.contents import update_contents
-from atlas.core.errors import DataError, MissingStageError, ProvenanceError, UserError, command_line
+from atlas.core.errors import (
+    DataError,
+    MissingStageError,
+    ProvenanceError,
+    Stage,
+    UserError,
+    command_line,
+)
 from atlas.dataset.spec import read_spec, spec_text
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
@@ -19,9 +26,11 @@ from atlas.workflows.classify.training import train_classifier
 from atlas.workflows.embed.embedder import train_embedder
 from atlas.workflows.embed.index import build_index, open_index
 from atlas.workflows.embed.lookup import lookup
+from atlas.workflows.embed.verdicts import judge_beside
 from atlas.workflows.explain.explanation import explanation_of
 from atlas.workflows.explain.run_so_far import read_run
 from atlas.workflows.leaks.finding import find_leaks
+from atlas.workflows.run_folder import RunFolder
 from atlas.workflows.runs.update import update
 from atlas.workflows.submit.score import score_run
 from atlas.workflows.submit.submission import make_submission
@@ -311,7 +320,7 @@ def test_one_image_more_and_one_fewer_end_as_a_full_run_with_the_same_calibratio
     assert np.array_equal(*vectors)
 
 
-def test_a_further_index_proposes_candidates_until_the_data_change(job, tmp_path):
+def test_a_further_index_proposes_candidates_until_the_data_change(job, tmp_path, monkeypatch):
     """Its embedder is another one, and `update` brings it up to date, too."""
     data, run = job
     shutil.copytree(data, tmp_path / "data")
@@ -336,8 +345,37 @@ def test_a_further_index_proposes_candidates_until_the_data_change(job, tmp_path
     build_index(data, str(run / "embedder"), run / "index")
     with pytest.raises(ProvenanceError, match="second was not built from the same data"):
         find_leaks(data, run / "index", run / "leaks", settings)
+    monkeypatch.chdir(tmp_path / "data")  # indexes are found from wherever the command is typed
     assert len(update(data, run).leaks.matches.table) > 0
     assert load_index(second).embeddings.ids == load_index(run / "index").embeddings.ids
+    assert RunFolder(run).state(Stage.LEAKS) == "done"
+    maker = load_index(run / "index").embeddings.provenance["embedder"]
+    assert judge_beside(run / "index", maker).copies is not None
+
+
+def test_a_further_index_has_to_be_there_and_to_be_another_one(job, tmp_path):
+    """Nothing is replaced where an update would build another index."""
+    data, run = job
+    shutil.copytree(run, tmp_path / "run")
+    run, first, second = tmp_path / "run", tmp_path / "run" / "index", tmp_path / "run" / "second"
+    for names, said in (
+        (("nowhere",), "there is no index in nowhere"),
+        ((str(first),), "proposes candidates already"),
+        ((str(second), str(second)), "proposes candidates already"),
+    ):
+        if second.name in names[0]:
+            shutil.copytree(first, second)
+        with pytest.raises(UserError, match=said):
+            find_leaks(data, first, run / "leaks", replace(LEAKS, further_indexes=names))
+    find_leaks(data, first, run / "leaks", replace(LEAKS, further_indexes=(str(second),)))
+    before = (first / "index.json").stat().st_mtime_ns
+    build_index(data, "frozen", second)
+    with pytest.raises(UserError, match=r"second is not the index with which .*leaks was made"):
+        update(data, run)
+    shutil.rmtree(second)
+    with pytest.raises(UserError, match=r"there is no index in .*second"):
+        update(data, run)
+    assert (first / "index.json").stat().st_mtime_ns == before
 
 
 def test_a_replaced_test_image_is_noticed_and_an_update_takes_it_in(job, tmp_path):

@@ -74,6 +74,14 @@ def test_an_embedder_that_needs_no_training_is_named_to_build_index(tmp_path):
         read_run_file(written(tmp_path, f"{text}epochs = 3\n"))
 
 
+def test_leaks_are_found_again_if_a_further_index_changes(tmp_path):
+    for value in ('"other"', '["other"]'):
+        text = f'data = "d"\n{ONE}[leaks]\nfurther_indexes = {value}\n'
+        stages = {stage.name: stage for stage in read_run_file(written(tmp_path, text)).stages}
+        assert stages["leaks"].files == (Path("other/index.json"),)
+        assert "--further-indexes other" in " ".join(stages["leaks"].words)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -218,6 +218,40 @@ def test_a_network_that_draws_random_numbers_is_refused(tmp_path: Path) -> None:
         foreign_embedder(images, images.ids, source)
 
 
+class OfItsBatch(nn.Module):
+    """Normalise features by the images of the batch, as BatchNorm does in training mode."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = images.mean((2, 3))
+        return features - features.mean(0, keepdim=True) + 0.01
+
+
+def test_a_network_that_mixes_the_images_of_a_batch_is_refused(tmp_path: Path) -> None:
+    images = tiny_store(tmp_path / "store", count=3)
+    source = network_in(tmp_path)
+    save_torchscript(source.file, OfItsBatch())
+    with pytest.raises(UserError, match="gives different vectors for the same image; export it in"):
+        foreign_embedder(images, images.ids, source)
+
+
+class Blind(nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(images), 8), self.value)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_network_that_does_not_see_images_is_refused(tmp_path: Path, value: float) -> None:
+    images = tiny_store(tmp_path / "store", count=3)
+    source = network_in(tmp_path)
+    save_torchscript(source.file, Blind(value))
+    with pytest.raises(UserError, match="gives the same vector for all images; check scale"):
+        foreign_embedder(images, images.ids, source)
+
+
 def test_a_network_for_other_channels_is_refused_with_what_to_check(tmp_path: Path) -> None:
     images = tiny_store(tmp_path / "store", count=2)
     with pytest.raises(

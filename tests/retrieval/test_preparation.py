@@ -49,9 +49,10 @@ def test_every_key_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"size_px": '"big"'}, "size_px must be a whole number above 0 (got 'big')"),
-        ({"size_px": "0"}, "above 0 (got 0)"),
-        ({"size_px": "true"}, "above 0 (got True)"),
+        ({"size_px": '"big"'}, "size_px must be a whole number from 1 to 4096 (got 'big')"),
+        ({"size_px": "0"}, "from 1 to 4096 (got 0)"),
+        ({"size_px": "10000"}, "from 1 to 4096 (got 10000)"),
+        ({"size_px": "true"}, "from 1 to 4096 (got True)"),
         ({"scale": '"percent"'}, "scale must be one of unit, counts, min_max, standard, in quotes"),
         ({"scale": "1"}, "(got 1)"),
         ({"channels": '"red"'}, "channels must be a list of names in quotes"),

@@ -40,6 +40,8 @@ def test_networks_that_need_no_training(tmp_path: Path, monkeypatch: pytest.Monk
         ("timm:resnet18@nowhere.safetensors", "there is no file 'nowhere.safetensors'"),
         ("onnx:", "there is no file ''"),
         ("torchscript:nowhere.pt", "there is no file 'nowhere.pt'"),
+        ("onnx:~nobody/model.onnx", "there is no file '~nobody/model.onnx'"),
+        ("TorchScript:net.pt", "write torchscript: in small letters"),
     ],
 )
 def test_what_is_not_there_is_refused(text: str, said: str) -> None:

@@ -146,6 +146,7 @@ def _write(folder: Path, found: DuplicateFinding, search: LeakSearch, data: Path
         "settings": asdict(search.settings),
         "registration": asdict(search.registration),
         "embedder": search.embedder.maker,
+        "further_embedders": search.further_makers,
         "images": search.store.content_hash,
     }
     write_json(folder / CALIBRATION_FILE, calibration)

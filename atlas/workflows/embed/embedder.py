@@ -57,7 +57,8 @@ def train_embedder(
     Args:
         data: The atlas folder.
         out: The folder to write.
-        settings: The name of a recipe (`card`, `winner`, `copies`, `smoke`), or settings of your own.
+        settings: The name of a recipe (`card`, `winner`, `copies`, `smoke`), or settings of your
+            own.
 
     Raises:
         DataError: The data folder has problems.

@@ -4,8 +4,9 @@ Copies of the atlas's own images are planted and searched for, and each image's 
 shows how similar different images are. The result is `calibration.json`.
 """
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,8 @@ class LeakCalibration:
         settings: The requested precision and recall.
         registration: The settings of the registration.
         law: How images of the atlas agree that are no copies.
-        embedder: A key of the embedders that proposed candidates.
+        embedder: The fingerprint of the embedder of the index.
+        further_embedders: The fingerprints of the embedders of further indexes.
     """
 
     same_image: SameImageMeasurement
@@ -94,6 +96,7 @@ class LeakCalibration:
     registration: RegistrationSettings
     law: NonMatches
     embedder: str
+    further_embedders: tuple[str, ...]
 
     @property
     def unproven(self) -> frozenset[str]:
@@ -115,7 +118,8 @@ def calibrate(search: LeakSearch) -> LeakCalibration:
         settings=search.settings,
         registration=search.registration,
         law=search.law,
-        embedder=search.maker,
+        embedder=search.embedder.maker,
+        further_embedders=search.further_makers,
     )
 
 
@@ -159,18 +163,24 @@ def _shares(reached: NDArray[np.bool_], edits: Sequence[str]) -> dict[str, float
 
 
 def save_calibration(folder: Path, calibration: LeakCalibration) -> None:
-    """Write calibration.json and suspected_copies.csv."""
-    same_image = calibration.same_image
+    """Write calibration.json and suspected_copies.csv.
+
+    Further indexes are named by their paths from the folder of the run.
+    """
+    same_image, run = calibration.same_image, folder.resolve().parent
+    further = (os.path.relpath(Path(name).resolve(), run) for name in
+               calibration.settings.further_indexes)  # fmt: skip
     about = {
         SAME_IMAGE: same_image.calibration,
         SIBLING: calibration.sibling,
         "planted_recall": same_image.planted_recall,
         "candidate_recall": same_image.candidate_recall,
         "natural": same_image.natural,
-        "settings": calibration.settings,
+        "settings": replace(calibration.settings, further_indexes=tuple(further)),
         "registration": calibration.registration,
         "law": calibration.law,
         "embedder": calibration.embedder,
+        "further_embedders": calibration.further_embedders,
     }
     write_json(folder / CALIBRATION_FILE, about)
     save_table(folder / SUSPECTED_FILE, same_image.suspected)
@@ -183,7 +193,7 @@ def load_calibration(folder: Path) -> LeakCalibration:
         MissingStageError: There is no calibration.
         DamagedFileError: The file is damaged, or was written by another version.
     """
-    path = folder / CALIBRATION_FILE
+    path, run = folder / CALIBRATION_FILE, folder.resolve().parent
     stored = read_json(path, stage=Stage.LEAKS)
     suspected = load_table(folder / SUSPECTED_FILE, stage=Stage.LEAKS)
     with understood(path, Stage.LEAKS):
@@ -199,12 +209,16 @@ def load_calibration(folder: Path) -> LeakCalibration:
             settings=LeakSettings(
                 **{
                     **stored["settings"],
-                    "further_indexes": tuple(stored["settings"]["further_indexes"]),
+                    "further_indexes": tuple(
+                        os.path.normpath(run / name)
+                        for name in stored["settings"]["further_indexes"]
+                    ),
                 }
             ),
             registration=RegistrationSettings(**restored(stored["registration"])),
             law=restored_law(stored["law"]),
             embedder=stored["embedder"],
+            further_embedders=tuple(stored["further_embedders"]),
         )
 
 

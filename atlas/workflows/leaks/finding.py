@@ -206,11 +206,16 @@ def find_leaks_again(data: Path, index_folder: Path, out: Path) -> LeakFinding:
     held = load_calibration(out)
 
     def as_held(search: LeakSearch) -> LeakCalibration:
-        if held.embedder != search.maker:
-            raise ProvenanceError(
-                f"{out} was calibrated with another embedder than that of {index_folder}; "
-                f"run {Stage.LEAKS.command} again"
-            )
+        wanted = (held.embedder, *held.further_embedders)
+        for folder, made, found in zip(
+            (index_folder, *held.settings.further_indexes),
+            wanted, (search.embedder.maker, *search.further_makers), strict=True,
+        ):  # fmt: skip
+            if made != found:
+                raise ProvenanceError(
+                    f"{out} was calibrated with another embedder than that of {folder}; "
+                    f"run {Stage.LEAKS.command} again"
+                )
         return held
 
     return _find_and_write(

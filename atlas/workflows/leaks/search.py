@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.errors import ProvenanceError, Stage, UserError
+from atlas.core.result_files import was_written
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore, fill_store
@@ -24,7 +25,7 @@ from index.copies.keypoint_index import VOTED, KeypointIndex, kept_votes
 from index.copies.sketches import kept_sketches
 from index.copies.trials import sample_ids
 from index.copies.verification import Registrations, examine, measure_non_matches
-from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
+from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, IndexFolder, load_index
 from index.search.open_search import Search, exact_search, kept_neighbours, open_search
 from index.settings import RULE_2018_BITS, HashKind, LeakSettings, RegistrationSettings
 from retrieval.embedder import Embedder, load_embedder
@@ -89,10 +90,9 @@ class LeakSearch:
         )
 
     @property
-    def maker(self) -> str:
-        """A key of all embedders that propose candidates."""
-        others = (further.embedder.maker for further in self.further)
-        return " + ".join([self.embedder.maker, *others])
+    def further_makers(self) -> tuple[str, ...]:
+        """The fingerprints of the embedders of the further indexes."""
+        return tuple(further.embedder.maker for further in self.further)
 
     @cached_property
     def gallery(self) -> Gallery:
@@ -234,8 +234,10 @@ def open_leak_search(
         ProvenanceError: Labelled images have changed since an index was built, or a further index
             has images of another size.
     """
+    further = open_further(settings.further_indexes, index)
     store = fill_store(manifest, work, size_px=index.image_size_px)
-    index.require_pixels_of(store)
+    for each in (index, *further):
+        each.require_pixels_of(store)
     search = LeakSearch(
         index=index,
         embedder=load_embedder(index.folder / EMBEDDER_FOLDER),
@@ -243,7 +245,10 @@ def open_leak_search(
         work=work,
         settings=settings,
         registration=registration,
-        further=tuple(_further(Path(name), index, store) for name in settings.further_indexes),
+        further=tuple(
+            FurtherIndex(index=other, embedder=load_embedder(other.folder / EMBEDDER_FOLDER))
+            for other in further
+        ),
     )
     return _with_hash(search) if settings.hashes == "auto" else search
 
@@ -260,17 +265,52 @@ def _with_hash(search: LeakSearch) -> LeakSearch:
     return replace(search, settings=replace(search.settings, hashes=kind))
 
 
-def _further(folder: Path, index: IndexFolder, store: ImageStore) -> FurtherIndex:
-    other = load_index(folder)
+def open_further(folders: Sequence[str], index: IndexFolder) -> list[IndexFolder]:
+    """Open further indexes of the images of an index.
+
+    Raises:
+        UserError: One is missing or named twice, or is the index itself.
+        ProvenanceError: One was built from other data, or from images of another size.
+    """
+    opened: dict[Path, IndexFolder] = {index.folder.resolve(): index}
+    for name in folders:
+        folder = Path(name)
+        if folder.resolve() in opened:
+            raise UserError(f"--further-indexes {name}: this index proposes candidates already")
+        opened[folder.resolve()] = _of_same_images(load_further(folder), index)
+    return list(opened.values())[1:]
+
+
+def load_further(folder: Path) -> IndexFolder:
+    """Open a further index.
+
+    Raises:
+        UserError: There is none.
+    """
+    if not was_written(folder / INDEX_FILE):
+        raise UserError(
+            f"there is no index in {folder}, which --further-indexes names; {_to_build(folder)}"
+        )
+    return load_index(folder)
+
+
+def _of_same_images(other: IndexFolder, index: IndexFolder) -> IndexFolder:
     if other.table_hash != index.table_hash:
         raise ProvenanceError(
-            f"{folder} was not built from the same data as {index.folder}; run "
-            f"{Stage.INDEX.command} with the same --data and  --out {folder}"
+            f"{other.folder} was not built from the same data as {index.folder}; "
+            f"{_to_build(other.folder)}"
         )
     if other.image_size_px != index.image_size_px:
         raise ProvenanceError(
-            f"{folder} has images of {other.image_size_px} px, but {index.folder} of "
-            f"{index.image_size_px} px; build one of them with the size of the other"
+            f"{other.folder} has images of {other.image_size_px} px, but {index.folder} of "
+            f"{index.image_size_px} px; train or build one of them with --image-size-px of the "
+            "other"
         )
-    other.require_pixels_of(store)
-    return FurtherIndex(index=other, embedder=load_embedder(folder / EMBEDDER_FOLDER))
+    return other
+
+
+def _to_build(folder: Path) -> str:
+    return (
+        f"build it with  {Stage.INDEX.command} --embedder EMBEDDER --out {folder}  and the --data "
+        "of the first index"
+    )

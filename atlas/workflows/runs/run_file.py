@@ -198,8 +198,16 @@ def _stages(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[Run
         name="leaks", script="find_leaks", options=_options(text.get("leaks", {})),
         places=_places(data, run.leaks, index=run.index), folder=run.leaks,
         done=(CALIBRATION_FILE, LEAKS_FILE, GROUPS_TABLE), needs=("index",),
+        files=_further_files(text.get("leaks", {})),
     )  # fmt: skip
     yield from _deciding(text, data, run)
+
+
+def _further_files(leaks: Mapping[str, Any]) -> tuple[Path, ...]:
+    """Return the files by which the further indexes of a table [leaks] are known."""
+    value = leaks.get("further_indexes", ())
+    folders = [value] if isinstance(value, str) else value
+    return tuple(Path(str(folder)) / INDEX_FILE for folder in folders)
 
 
 def _deciding(text: Mapping[str, Any], data: Path, run: RunFolder) -> Iterator[RunStage]:

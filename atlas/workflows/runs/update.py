@@ -24,6 +24,7 @@ from atlas.workflows.classify.ensemble import ABOUT_FILE, ensemble
 from atlas.workflows.embed.index import Index, build_index
 from atlas.workflows.leaks.calibration import load_calibration
 from atlas.workflows.leaks.finding import LeakFinding, find_leaks_again
+from atlas.workflows.leaks.search import load_further
 from atlas.workflows.run_folder import RunFolder, maker_of
 from atlas.workflows.submit.submission import MadeSubmission, make_submission
 from classify.classifier import load_classifier
@@ -38,7 +39,7 @@ from classify.run_files import (
     load_test,
 )
 from classify.settings import PredictionSettings
-from index.index_folder import EMBEDDER_FOLDER, load_index
+from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.search.open_search import search_settings_of
 
 
@@ -83,7 +84,8 @@ def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
 
     Raises:
         MissingStageError: There is no index.
-        ProvenanceError: The run does not hold what the submission was made from.
+        ProvenanceError: The run does not hold what the submission was made from, or a further index
+            is another one now.
 
     Example:
         >>> atlas.update("data", "runs").added  # doctest: +SKIP
@@ -94,12 +96,14 @@ def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
         raise MissingStageError(folder.index, Stage.INDEX)
     _require_lists(folder)
     source = _submitted_classifier(folder) if folder.has(Stage.SUBMISSION) else None
-    before = set(load_index(folder.index).embeddings.ids)
+    index = load_index(folder.index)
+    further = _further_indexes(folder, index)
+    before = set(index.embeddings.ids)
     after = set(_build_again(data, folder.index).opened.embeddings.ids)
     leaks = submission = None
     if folder.has(Stage.LEAKS):
-        for further in load_calibration(folder.leaks).settings.further_indexes:
-            _build_again(data, Path(further))
+        for other in further:
+            _build_again(data, other)
         leaks = find_leaks_again(data, folder.index, folder.leaks)
     bring_up_to_date(data, folder)
     if source is not None:
@@ -111,6 +115,29 @@ def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
         leaks=leaks,
         submission=submission,
     )
+
+
+def _further_indexes(run: RunFolder, index: IndexFolder) -> list[Path]:
+    """Return the further indexes of the leaks of a run, which may be built again.
+
+    Raises:
+        UserError: One is missing.
+        ProvenanceError: One is of another atlas now, or has another embedder.
+    """
+    if not run.has(Stage.LEAKS):
+        return []
+    held = load_calibration(run.leaks)
+    folders = [Path(name) for name in held.settings.further_indexes]
+    for folder, embedder in zip(folders, held.further_embedders, strict=True):
+        other = load_further(folder)
+        # An update that was stopped may have built one of them again, so their rows may differ.
+        same_atlas = other.data.resolve() == index.data.resolve()
+        if not same_atlas or other.embeddings.provenance["embedder"] != embedder:
+            raise ProvenanceError(
+                f"{folder} is not the index with which {run.leaks} was made; run  "
+                f"{Stage.LEAKS.command}  again"
+            )
+    return folders
 
 
 def _build_again(data: Path, index: Path) -> Index:

@@ -248,3 +248,21 @@ def test_without_onnxruntime_the_command_that_installs_it_is_named(
     monkeypatch.setattr(onnx_file, "find_spec", lambda name: None)
     (tmp_path / "any.onnx").write_bytes(b"")
     assert install_command("onnx") in problem_of(tmp_path / "any.onnx", "onnx")
+
+
+def test_a_damaged_torchscript_file_is_reported_in_a_line(files: Path, tmp_path: Path) -> None:
+    """Whichever byte is changed, the file is run as it is or refused in one line."""
+    sound = (files / "tiny.pt").read_bytes()
+    code = sound.index(b"def forward")
+    for place in (code, code + 5):
+        damaged = tmp_path / "damaged.pt"
+        damaged.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
+        assert "is damaged (" in problem_of(damaged, "torchscript")
+
+
+@pytest.mark.parametrize("output", [1, "vector"])
+def test_an_output_that_a_program_with_one_does_not_have_is_refused(
+    files: Path, output: object
+) -> None:
+    assert "has no output" in problem_of(files / "tiny.pt", "torchscript", output=output)
+    assert torch.equal(vectors(files / "tiny.pt", "torchscript", output=0), direct(Tiny()))
