@@ -40,9 +40,6 @@ def choose_hash(
         )[:, 0]
         found[kind] = sum(near == source for near, source in zip(nearest_N, sources, strict=True))
     best = max(found, key=found.__getitem__)
-    counts = ", ".join(f"{kind} {count}" for kind, count in found.items())
-    LOGGER.info(
-        "hashes %s: of %s planted copies, so many find their source first: %s",
-        best, len(sources), counts,
-    )  # fmt: skip
+    counts = ", ".join(f"{count} by {kind}" for kind, count in found.items())
+    LOGGER.info(f"{best} proposes candidates: of {len(sources)} planted copies, {counts} are found")
     return best
