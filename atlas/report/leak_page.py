@@ -60,6 +60,21 @@ class Relation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlantedEdit:
+    """How the planted copies with one edit were found.
+
+    Attributes:
+        edit: The name of the edit.
+        proposed: The share whose source was a candidate.
+        found: The share that reached the threshold.
+    """
+
+    edit: str
+    proposed: float
+    found: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """A test image and its best match.
 
@@ -107,6 +122,7 @@ class LeakPage:
         title: The title.
         test_images: The number of test images.
         relations: The relations.
+        planted: The planted copies by edit, the least found first.
         plots: PNG files by caption.
         channels: The names of the channels.
         labels: The names of the labels.
@@ -118,6 +134,7 @@ class LeakPage:
     title: str
     test_images: int
     relations: Sequence[Relation]
+    planted: Sequence[PlantedEdit]
     plots: dict[str, Path]
     channels: Sequence[str]
     labels: Sequence[str]

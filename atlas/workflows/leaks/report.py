@@ -20,13 +20,14 @@ from atlas.report.leak_page import (
     MOST_CLAIMS,
     Claim,
     LeakPage,
+    PlantedEdit,
     Relation,
     difference_uri,
     save_leak_page,
     sheet_uri,
     tile_side_px,
 )
-from atlas.workflows.leaks.calibration import LeakCalibration
+from atlas.workflows.leaks.calibration import LeakCalibration, SameImageMeasurement
 from atlas.workflows.leaks.pair_difference import lay_over
 from atlas.workflows.leaks.pictures import COPY_PLOT, SIBLING_PLOT
 from atlas.workflows.run_folder import LEAKS_FILE, REPORT_FILE
@@ -65,6 +66,7 @@ def save_leak_report(
             same_image_in_words(table, calibration.same_image.calibration),
             sibling_in_words(table, calibration.sibling),
         ),
+        planted=_planted(calibration.same_image),
         plots={title: folder / name for title, name in PLOTS.items() if (folder / name).exists()},
         channels=store.channels,
         labels=spec.labels,
@@ -73,6 +75,14 @@ def save_leak_report(
         left_out=len(table) - listed,
     )
     save_leak_page(folder / REPORT_FILE, page)
+
+
+def _planted(measured: SameImageMeasurement) -> list[PlantedEdit]:
+    found = (
+        PlantedEdit(edit=edit, proposed=measured.candidate_recall[edit], found=share)
+        for edit, share in measured.planted_recall.items()
+    )
+    return sorted(found, key=lambda one: (one.found, one.proposed, one.edit))
 
 
 def same_image_in_words(table: pd.DataFrame, measured: SameImageCalibration) -> Relation:

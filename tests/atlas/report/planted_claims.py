@@ -9,6 +9,7 @@ from atlas.report.agreeing_blocks import AgreeingBlocks
 from atlas.report.leak_page import (
     Claim,
     LeakPage,
+    PlantedEdit,
     Relation,
     difference_uri,
     save_leak_page,
@@ -16,6 +17,7 @@ from atlas.report.leak_page import (
 )
 
 SIDE = 32
+PLANTED = (PlantedEdit(edit="rotated_crop", proposed=0.95, found=0.9),)
 LABELS = ("Nucleoplasm", "Golgi apparatus", "Cytosol</script><b>")
 QUARTER_ROTATION = (0.0, 1.0, 0.0, -1.0, 0.0, 1.0)  # (x, y) -> (y, 1 - x), to the left
 
@@ -87,7 +89,7 @@ def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE, left_out: int
         for name, threshold in (("same_image", 6.284), ("sibling", None))
     ]
     page = LeakPage(
-        title="Known images of <drawn>", test_images=50, relations=relations,
+        title="Known images of <drawn>", test_images=50, relations=relations, planted=PLANTED,
         plots={"the threshold": plot}, channels=("red", "green"), labels=LABELS, tile_px=tile_px,
         claims=claims, left_out=left_out,
     )  # fmt: skip

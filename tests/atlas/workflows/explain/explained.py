@@ -62,6 +62,7 @@ def write_leaks(run: Path) -> None:
         registration=RegistrationSettings(),
         law=ASSUMED_LAW,
         embedder="made by hand",
+        further_embedders=(),
     )
     save_calibration(run / "leaks", calibration)
     matches = [

@@ -1,6 +1,7 @@
 """What a leak run measured is read back as it was."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ def calibration() -> LeakCalibration:
         registration=RegistrationSettings(dimmest=2.0),
         law=NonMatches(aligned=0.5, pattern=("01", "10")),
         embedder="some weights",
+        further_embedders=("others",),
     )
 
 
@@ -54,7 +56,22 @@ def test_it_is_read_back_as_it_was(calibration: LeakCalibration, tmp_path: Path)
     assert again.registration == calibration.registration
     assert again.law == calibration.law
     assert again.embedder == calibration.embedder
+    assert again.further_embedders == calibration.further_embedders
     np.testing.assert_array_equal(again.same_image.natural, calibration.same_image.natural)
+
+
+def test_further_indexes_are_known_by_their_places_in_the_run(
+    calibration: LeakCalibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are named as the user typed them, and found from another folder and in a moved run."""
+    (tmp_path / "run" / "leaks").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    settings = replace(calibration.settings, further_indexes=("run/second",))
+    save_calibration(tmp_path / "run" / "leaks", replace(calibration, settings=settings))
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    monkeypatch.chdir(moved)
+    again = load_calibration(Path("leaks"))
+    assert again.settings.further_indexes == (str(moved / "second"),)
 
 
 @pytest.mark.parametrize(

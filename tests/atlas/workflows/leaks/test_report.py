@@ -1,6 +1,7 @@
 """The report of a leak run, on planted copies."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,8 +68,8 @@ def calibration() -> LeakCalibration:
     return LeakCalibration(
         same_image=SameImageMeasurement(
             calibration=calibrate_same_image(planted, natural, LeakSettings(), candidates=25),
-            planted_recall={},
-            candidate_recall={},
+            planted_recall={"crop": 0.75, "gamma": 1.0},
+            candidate_recall={"crop": 0.875, "gamma": 1.0},
             natural=natural,
             suspected=pd.DataFrame(),
         ),
@@ -77,6 +78,7 @@ def calibration() -> LeakCalibration:
         registration=SETTINGS,
         law=ASSUMED_LAW,
         embedder="planted",
+        further_embedders=(),
     )
 
 
@@ -134,6 +136,9 @@ def test_the_page_lists_the_least_sure_claim_first(write_atlas, tmp_path, calibr
     text = (folder / "report.html").read_text()
     assert said[1:] in text
     assert "No identity occurs twice" in text
+    edits = text.split("Planted copies by edit")[1].split("</table>")[0]
+    shown = [re.sub("<[^>]*>", " ", row).split() for row in edits.split("<tr>")[2:]]
+    assert shown == [["crop", "88%", "75%"], ["gamma", "100%", "100%"]]
 
 
 def test_equal_work_gives_equal_bytes(write_atlas, tmp_path, calibration):
