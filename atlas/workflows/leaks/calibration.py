@@ -5,7 +5,7 @@ shows how similar different images are. The result is `calibration.json`.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -64,16 +64,18 @@ class SameImageMeasurement:
 
     @property
     def recall_in_words(self) -> str:
-        """The edits of planted copies that are hardest to propose and to find, in a sentence."""
-        proposed, found = (
-            min(recall.items(), key=lambda item: item[1])
-            for recall in (self.candidate_recall, self.planted_recall)
-        )
+        """How planted copies were proposed and found, with the hardest edits, in a sentence."""
         return (
-            f"of each kind of planted copies, at least {proposed[1]:.0%} have their source among "
-            f"the candidates (fewest: {proposed[0]}), and at least {found[1]:.0%} reach the "
-            f"threshold (fewest: {found[0]})"
+            f"the source of a planted copy is a candidate in {_least(self.candidate_recall)}; the "
+            f"copy reaches the threshold in {_least(self.planted_recall)}"
         )
+
+
+def _least(recall: Mapping[str, float]) -> str:
+    edit, share = min(recall.items(), key=lambda item: item[1])
+    if share == 1:
+        return "all cases"
+    return f"at least {share:.0%} of the cases of each edit (fewest: {edit})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,3 +88,15 @@ def test_one_of_an_earlier_version_is_refused_in_one_line(
     path.write_text(json.dumps(stored))
     with pytest.raises(UserError, match=f"another version .*{command_line('find_leaks')}"):
         load_calibration(tmp_path)
+
+
+def test_the_hardest_edit_of_planted_copies_is_named(calibration: LeakCalibration) -> None:
+    measured = replace(
+        calibration.same_image,
+        planted_recall={"crop": 0.9, "jpeg": 0.75},
+        candidate_recall={"crop": 1.0, "jpeg": 1.0},
+    )
+    assert measured.recall_in_words == (
+        "the source of a planted copy is a candidate in all cases; the copy reaches the threshold "
+        "in at least 75% of the cases of each edit (fewest: jpeg)"
+    )
