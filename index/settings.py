@@ -132,6 +132,7 @@ class LeakSettings(CopySettings):
             guaranteed.
         accept_unproven_siblings: Transfer the labels of siblings even if the requested precision is
             not guaranteed.
+        least_confidence: Labels of claims with a lower confidence are never transferred.
     """
 
     sibling_queries: int = 5000
@@ -139,6 +140,7 @@ class LeakSettings(CopySettings):
     sibling_precision: float = 0.95
     accept_unproven_copies: bool = False
     accept_unproven_siblings: bool = False
+    least_confidence: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,5 +198,7 @@ def _problems(settings: CopySettings) -> Iterator[str]:
     for name, value in vars(settings).items():
         if name.endswith("_candidates") and value < 0:
             yield f"--{name.replace('_', '-')} must not be negative (got {value})"
+        if name == "least_confidence" and not 0 <= value <= 1:
+            yield f"--least-confidence must be from 0 to 1 (got {value:g})"
         if name.endswith(("_share", "_precision")) and not 0 < value < 1:
             yield f"--{name.replace('_', '-')} must be above 0 and below 1 (got {value:g})"

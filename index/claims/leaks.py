@@ -92,6 +92,7 @@ def find_leaks(
     identities: Mapping[str, str | None],
     channels: Sequence[str],
     unproven: Collection[str] = (),
+    least_confidence: float = 0.0,
 ) -> LeakReport:
     """Return one row for each query that has a claim, described by its best match.
 
@@ -104,6 +105,7 @@ def find_leaks(
         channels: The names of the channels.
         unproven: The relations whose precision is not guaranteed. Their claims abstain, unless the
             pixels are equal.
+        least_confidence: Claims with a lower confidence abstain.
     """
     rows = []
     for query_id, group in best_first(matches.table).groupby("query_id", sort=True):
@@ -115,6 +117,7 @@ def find_leaks(
             identities=identities,
             channels=channels,
             proven=proven,
+            least_confidence=least_confidence,
         )
         numbers = {name: best[name] for name in LEAK_COLUMNS[1:6]}
         rows.append({"Id": query_id, **numbers, **verdict})
@@ -150,12 +153,14 @@ def decide_transfer(
     identities: Mapping[str, str | None],
     channels: Sequence[str],
     proven: bool = True,
+    least_confidence: float = 0.0,
 ) -> dict[str, str]:
     """Return the labels, the decision and the reason for one query.
 
     Each match votes for its whole label set with its confidence. The label set of the best match is
     transferred if it has more than half of the votes. Otherwise the matches contradict one another
-    and the claim abstains; it also abstains if the precision of the relation is not guaranteed.
+    and the claim abstains. It also abstains if the precision of the relation is not guaranteed, or
+    if its own confidence is too low.
 
     Args:
         rivals: The claims of one relation, best first, with the columns of `matches.csv`.
@@ -163,6 +168,7 @@ def decide_transfer(
         identities: The identities of the reference images, by id.
         channels: The names of the channels.
         proven: Whether labels may be transferred.
+        least_confidence: The lowest confidence with which labels are transferred.
     """
     best = rivals.iloc[0]
     votes = votes_of(rivals, labels)
@@ -180,9 +186,13 @@ def decide_transfer(
         reason = f"{claim} The match has no labels to transfer{agreeing}."
         return {"labels": "", "decision": ABSTAIN, "reason": reason}
     reason = f"{claim} The labels of the match are {numbers}{agreeing}."
+    sure = best["confidence"] >= least_confidence
     if not proven:
         reason += " They are not transferred: the precision of such claims is not guaranteed."
-    return {"labels": numbers, "decision": TRANSFER if proven else ABSTAIN, "reason": reason}
+    elif not sure:
+        reason += f" They are not transferred: the confidence is below {least_confidence:g}."
+    decision = TRANSFER if proven and sure else ABSTAIN
+    return {"labels": numbers, "decision": decision, "reason": reason}
 
 
 def votes_of(

@@ -263,7 +263,7 @@ def _find(
     matches = Matches(table=pd.concat([known.table, one_another.table], ignore_index=True))
     leaks = claims.find_leaks(
         known, labels=index.labels, identities=index.identities, channels=index.spec.channels,
-        unproven=calibration.unproven,
+        unproven=calibration.unproven, least_confidence=calibration.settings.least_confidence,
     )  # fmt: skip
     return LeakFinding(
         folder=out,

@@ -38,6 +38,7 @@ def claims(
     sibling: SiblingCalibration = SIBLING,
     unproven: tuple[str, ...] = (),
     equal: tuple[str, ...] = (),
+    least_confidence: float = 0.0,
 ):
     """One query q with (id, similarity, registration score) candidates, some equal; r has none."""
     count = len(candidates)
@@ -56,8 +57,9 @@ def claims(
         splits=SPLITS, identities=IDENTITIES,
     )  # fmt: skip
     leaks = find_leaks(
-        matches, labels=LABELS, identities=IDENTITIES, channels=("green",), unproven=unproven
-    )
+        matches, labels=LABELS, identities=IDENTITIES, channels=("green",), unproven=unproven,
+        least_confidence=least_confidence,
+    )  # fmt: skip
     return matches, leaks.table
 
 
@@ -87,6 +89,18 @@ def test_a_claim_whose_precision_is_not_proven_abstains_and_says_so():
     assert (row["relation"], row["labels"], row["decision"]) == ("same_image", "1", "abstain")
     assert "not guaranteed" in row["reason"]
     assert claims(candidates, unproven=("sibling",))[1].iloc[0]["decision"] == "transfer"
+
+
+def test_a_claim_with_too_little_confidence_abstains_and_says_so():
+    candidates = [("b", 0.7, 0.2)]  # a sibling with a precision of about 0.96
+    sure = claims(candidates)[1].iloc[0]
+    at_least = claims(candidates, least_confidence=sure["confidence"])[1].iloc[0]
+    assert (sure["decision"], at_least["decision"]) == ("transfer", "transfer")
+    row = claims(candidates, least_confidence=0.99)[1].iloc[0]
+    assert (row["labels"], row["decision"]) == (sure["labels"], "abstain")
+    assert row["reason"].endswith("They are not transferred: the confidence is below 0.99.")
+    equal = claims([("a", 0.9, 2.6)], equal=("a",), least_confidence=1.0)[1].iloc[0]
+    assert equal["decision"] == "transfer"
 
 
 def test_equal_pixels_are_a_certain_copy_and_always_transfer():
