@@ -26,11 +26,11 @@ PartName = Literal["correctness", "drawing", "training", "search", "indexing"]
 # In the order in which they run: whether results are right comes first. The shares are of the time,
 # from what each part is expected to need on a GPU of 2023 with 16 cores beside it.
 PARTS: dict[PartName, Part] = {
-    "correctness": Part(name="correctness", run="benchmarks.gpu.correctness:run", share=0.22),
-    "drawing": Part(name="drawing", run="benchmarks.gpu.drawing:run", share=0.06),
-    "training": Part(name="training", run="benchmarks.gpu.training:run", share=0.46),
-    "search": Part(name="search", run="benchmarks.gpu.search:run", share=0.13),
-    "indexing": Part(name="indexing", run="benchmarks.gpu.indexing:run", share=0.13),
+    "correctness": Part(name="correctness", run="benchmarks.gpu.correctness:run", share=0.40),
+    "drawing": Part(name="drawing", run="benchmarks.gpu.drawing:run", share=0.05),
+    "training": Part(name="training", run="benchmarks.gpu.training:run", share=0.30),
+    "search": Part(name="search", run="benchmarks.gpu.search:run", share=0.07),
+    "indexing": Part(name="indexing", run="benchmarks.gpu.indexing:run", share=0.18),
 }
 RESERVE_SECONDS = 15  # for loading torch, and for writing the report
 

@@ -143,7 +143,7 @@ def built(data: Path, embedder: Path, out: Path, precision: Precision) -> Embedd
 
 def found_claims(data: Path, index: Path, out: Path, tiny: bool) -> Claims:
     """Find leaks, and return the claims: test image, its match, relation and decision."""
-    few = 4 if tiny else 400
+    few = 4 if tiny else 200
     settings = LeakSettings(planted_copies=few, natural_queries=few, sibling_queries=few)
     if tiny:
         settings = replace(settings, neighbours=4, hashes="none")
