@@ -16,7 +16,7 @@ from index.settings import LeakSettings
 if TYPE_CHECKING:
     from atlas.workflows.leaks.finding import LeakFinding
     from index.copies.calibration import SameImageCalibration, SiblingCalibration
-    from index.copies.guarantee import Guarantee
+    from index.copies.certificate import Certificate
 
 SHOWN_ROWS = 20
 
@@ -46,7 +46,8 @@ def find(
         with stage("loading libraries"):
             from atlas.workflows import find as workflow
         found = workflow.find(known, new, out, settings)
-    for line in _of_copies(found.leaks.calibration.same_image.calibration):
+    leaks = found.leaks
+    for line in _of_copies(leaks.calibration.same_image.calibration, leaks.certificate):
         show(f"copies: {line}")
     shown = found.table[found.table["verdict"] != workflow.UNKNOWN][:SHOWN_ROWS]
     if len(shown):
@@ -101,7 +102,7 @@ def leak_lines(found: "LeakFinding") -> Iterator[str]:
     from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
 
     calibration = found.calibration
-    for line in _of_copies(calibration.same_image.calibration):
+    for line in _of_copies(calibration.same_image.calibration, found.certificate):
         yield f"{SAME_IMAGE}: {line}"
     if calibration.same_image.planted_recall:
         yield f"{SAME_IMAGE}: {calibration.same_image.recall_in_words}"
@@ -109,7 +110,7 @@ def leak_lines(found: "LeakFinding") -> Iterator[str]:
         yield f"{SIBLING}: {line}"
 
 
-def _of_copies(same: "SameImageCalibration") -> Iterator[str]:
+def _of_copies(same: "SameImageCalibration", certificate: "Certificate") -> Iterator[str]:
     yield (
         f"the threshold is a registration score of {same.threshold:.1f}, which "
         f"{same.recall_at_threshold:.1%} of {len(same.planted):,} planted copies reach; "
@@ -118,7 +119,13 @@ def _of_copies(same: "SameImageCalibration") -> Iterator[str]:
     )
     if same.note:
         yield same.note
-    yield from _of_guarantee(same.guarantee, "--accept-unproven-copies")
+    yield same.guarantee.in_words()
+    if certificate.claims:
+        yield certificate.in_words()
+    if certificate.unlike:
+        yield certificate.warning()
+    if certificate.unlike or not (same.guarantee.reached or certificate.reached):
+        yield _accepting("--accept-unproven-copies")
 
 
 def _of_siblings(sibling: "SiblingCalibration") -> Iterator[str]:
@@ -130,10 +137,10 @@ def _of_siblings(sibling: "SiblingCalibration") -> Iterator[str]:
         f"{sibling.recall_at_threshold:.1%} of {sibling.known_count:,} held-out fields"
     )
     if sibling.guarantee:
-        yield from _of_guarantee(sibling.guarantee, "--accept-unproven-siblings")
+        yield sibling.guarantee.in_words()
+        if not sibling.guarantee.reached:
+            yield _accepting("--accept-unproven-siblings")
 
 
-def _of_guarantee(guarantee: "Guarantee", accepting: str) -> Iterator[str]:
-    yield guarantee.in_words()
-    if not guarantee.reached:
-        yield f"to transfer labels without this guarantee, give {accepting}"
+def _accepting(option: str) -> str:
+    return f"to transfer labels although the precision is not shown, give {option}"

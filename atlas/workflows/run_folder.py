@@ -16,6 +16,7 @@ from index.index_folder import INDEX_FILE
 
 # The files of leaks.
 CALIBRATION_FILE = "calibration.json"
+CERTIFICATE_FILE = "certificate.json"
 LEAKS_FILE = "leaks.csv"
 MATCHES_FILE = "matches.csv"
 REPORT_FILE = "report.html"  # also of a submission

@@ -124,6 +124,12 @@ def find_leaks(
     return LeakReport(table=pd.DataFrame(rows, columns=list(LEAK_COLUMNS)))
 
 
+def uncertain_copies(matches: Matches) -> int:
+    """Return the number of queries that are claimed to be copies, without those of equal pixels."""
+    copies = matches.table[matches.table["relation"] == SAME_IMAGE]
+    return int((copies.groupby("query_id")["confidence"].max() < CERTAIN).sum())
+
+
 def best_first(matches: pd.DataFrame) -> pd.DataFrame:
     """Return the claims sorted by query, and for each query copies first, then by confidence."""
     return matches[matches["relation"] != ""].sort_values(

@@ -2,7 +2,10 @@
 
 The score of a query is that of its best candidate in the whole gallery. Precision depends on the
 share s of queries that have a true match. With recall R and false-claim rate F at a threshold,
-precision is s R / (s R + (1 - s) F). Axis N: images, each with the score of its best candidate.
+precision is s R / (s R + (1 - s) F).
+
+Axes: N images, each with the score of its best candidate; U independent trials, see
+`independent_scores`.
 """
 
 from collections.abc import Mapping
@@ -11,9 +14,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import gaussian_kde, norm
 
 from atlas.core.errors import UserError
+from index.copies.claim_probability import ClaimProbability, claim_probability, masses_of_rate
 from index.copies.false_claims import FalseClaims, measured_tail
 from index.copies.guarantee import Guarantee, Trials, measure_guarantee, precision_bound
 from index.settings import LeakSettings, Look
@@ -22,9 +25,7 @@ FEWEST_NATURAL = 10
 THRESHOLDS_TRIED = 2000
 TIMES_RARER = 10
 FEW_KEPT = 0.9  # if fewer of the planted copies reach the threshold, a note says so
-LEAST_SPREAD = 0.05  # of the logarithms of planted scores
 HIGHEST_THRESHOLD = 60.0
-TINY = 1e-300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,8 @@ class SameImageCalibration:
         suspected: The number of those that reach the threshold: copies within the atlas, or near
             duplicates.
         copy_share: The share of copies among the queries to which confidence refers.
+        probability: The probability of being right at a score. All natural pairs count as
+            non-matches.
         guarantee: The precision guarantee of planted copies and natural pairs, all of which count
             as non-matches.
         note: A warning about the measurements, or "".
@@ -51,40 +54,16 @@ class SameImageCalibration:
     natural_count: int
     suspected: int
     copy_share: float
+    probability: ClaimProbability
     guarantee: Guarantee
     note: str
 
     def confidence(self, registration_score: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the expected precision of claims with at least this score, in the same shape.
-
-        The precision is estimated by a model of natural pairs; it is not a bound. It never exceeds
-        n / (n + 1), where n is the number of pairs that were measured.
-        """
-        sure = _expected_precision(
-            registration_score,
-            np.array(self.planted),
-            self.false_claims,
-            self.copy_share,
-        )
-        return np.minimum(sure, _surest(self.natural_count))
-
-    def probability(self, registration_score: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how likely a query's best candidate with just this score is its copy.
 
-        An estimate from the density of the planted copies' scores and of non-matches, at the stated
-        share of copies; in the same shape.
+        An estimate at the stated share of copies, in the same shape; see `claim_probability`.
         """
-        planted = np.array(self.planted)
-        copies = np.log1p(planted[planted >= 0])
-        flat = np.maximum(np.ravel(registration_score), 0.0)
-        if np.ptp(copies) > 0:
-            density = gaussian_kde(copies)(np.log1p(flat))
-        else:
-            density = norm.pdf(np.log1p(flat), copies.mean(), LEAST_SPREAD)
-        found = len(copies) / len(planted)
-        likely = self.copy_share * found * density / (1 + flat)
-        others = (1 - self.copy_share) * self.false_claims.density(flat)
-        return np.asarray((likely / (likely + others + TINY)).reshape(np.shape(registration_score)))
+        return self.probability.at(registration_score)
 
     @property
     def recall_at_threshold(self) -> float:
@@ -95,9 +74,11 @@ class SameImageCalibration:
 def calibrate_same_image(
     planted: NDArray[np.float64],
     natural: NDArray[np.float64],
+    independent_U: NDArray[np.float64],
     settings: LeakSettings,
     *,
     candidates: int,
+    growth: float = 1.0,
 ) -> SameImageCalibration:
     """Calibrate with the scores of planted copies and of each image's nearest non-match.
 
@@ -112,8 +93,11 @@ def calibrate_same_image(
         planted: The scores of planted copies with their source; -1 if the source was not a
             candidate.
         natural: The score of each image's best non-match.
+        independent_U: The same scores as independent trials, the highest first.
         settings: The precision and recall that are requested.
         candidates: The number of candidates of each query.
+        growth: How many times as many references as these scores were measured with there are now.
+            At most as many times as many queries have a non-match that reaches a score.
 
     Raises:
         UserError: The source of no planted copy was a candidate.
@@ -124,9 +108,10 @@ def calibrate_same_image(
         )
     planted = np.sort(planted)
     enough = len(natural) >= FEWEST_NATURAL
-    false_claims = measured_tail(natural if enough else np.zeros(1), candidates)
+    false_claims = measured_tail(natural if enough else np.zeros(1), candidates).grown(growth)
+    independent_U = independent_U[: int(len(independent_U) / growth)]
     guarantee = measure_guarantee(
-        Trials(known_K=planted, unknown_U=natural),
+        Trials(known_K=planted, unknown_U=independent_U),
         wanted_threshold=_wanted_threshold(planted, false_claims, settings),
         precision=settings.copy_precision,
         share=settings.copy_share,
@@ -140,8 +125,39 @@ def calibrate_same_image(
         natural_count=len(natural),
         suspected=int(np.sum(natural >= guarantee.threshold)),
         copy_share=settings.copy_share,
+        probability=_probability_of_copies(
+            planted, natural, false_claims, settings.copy_share, len(independent_U), growth
+        ),
         guarantee=guarantee,
         note=_note(false_claims, kept=kept, natural_count=len(natural)),
+    )
+
+
+def _probability_of_copies(
+    planted: NDArray[np.float64],
+    natural: NDArray[np.float64],
+    false_claims: FalseClaims,
+    copy_share: float,
+    trials: int,
+    growth: float,
+) -> ClaimProbability:
+    """Return the probability of being right at each score.
+
+    The rate of false claims is the largest of those by the law, by the tail that chose the
+    threshold, and of the natural pairs.
+    """
+    found = planted[planted > -1.0]
+    examined = np.sort(natural[natural > -1.0])
+    scores_S = np.unique(
+        np.concatenate([np.linspace(0.0, HIGHEST_THRESHOLD, THRESHOLDS_TRIED), examined])
+    )
+    below_S = np.searchsorted(examined, scores_S, side="left")
+    seen_S = (len(examined) - below_S) / max(len(natural), 1) * growth
+    rate_S = np.minimum(np.maximum(seen_S, false_claims.rate_from(scores_S)), 1.0)
+    return claim_probability(
+        right=(found, np.full(len(found), copy_share / len(planted))),
+        wrong=(scores_S, (1 - copy_share) * masses_of_rate(scores_S, rate_S)),
+        trials=trials,
     )
 
 
@@ -184,18 +200,20 @@ class SiblingCalibration:
     Attributes:
         threshold: The similarity from which a sibling is claimed, or None if nothing could be
             measured.
+        probability: The probability of being right at a similarity.
         scores, precisions: Similarities and the expected precision of claims from each on,
             increasing.
         bounds: The lower bound of that precision at 95% confidence.
         recalls: The share of fields with a known identity that is found.
         recall_at_threshold: The recall at the threshold.
         known_count: The number of held-out fields whose identity is known.
-        unknown_count: The number of fields whose identity is treated as new.
+        unknown_count: The number of independent fields whose identity is treated as new.
         guarantee: The precision guarantee, or None if nothing could be measured.
         note: The reason why nothing could be measured, or "".
     """
 
     threshold: float | None
+    probability: ClaimProbability
     scores: tuple[float, ...]
     precisions: tuple[float, ...]
     bounds: tuple[float, ...]
@@ -207,18 +225,15 @@ class SiblingCalibration:
     note: str
 
     def confidence(self, similarity: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the expected precision of claims with at least this similarity, in the same shape.
-
-        The precision is counted, not modelled, and never exceeds n / (n + 1) of n measurements.
-        """
-        sure = np.interp(similarity, self.scores, self.precisions)
-        return np.minimum(sure, _surest(self.unknown_count))
+        """Return how likely a claim with just this similarity is right, in the same shape."""
+        return self.probability.at(similarity)
 
 
 def no_siblings(note: str) -> SiblingCalibration:
     """Return the calibration for an atlas in which no sibling can be claimed."""
     return SiblingCalibration(
-        threshold=None, scores=(0.0, 1.0), precisions=(0.0, 0.0), bounds=(0.0, 0.0),
+        threshold=None, probability=ClaimProbability(scores=(), probabilities=()),
+        scores=(0.0, 1.0), precisions=(0.0, 0.0), bounds=(0.0, 0.0),
         recalls=(0.0, 0.0), recall_at_threshold=0.0,
         known_count=0, unknown_count=0, guarantee=None, note=note,
     )  # fmt: skip
@@ -254,6 +269,16 @@ def calibrate_sibling(trials: Trials, settings: LeakSettings) -> SiblingCalibrat
     )
     return SiblingCalibration(
         threshold=guarantee.threshold,
+        probability=claim_probability(
+            right=(known[correct], np.full(correct.sum(), s / len(known))),
+            wrong=(
+                np.concatenate([known[~correct], unknown]),
+                np.repeat(
+                    [s / len(known), (1 - s) / len(unknown)], [(~correct).sum(), len(unknown)]
+                ),
+            ),
+            trials=len(unknown),
+        ),
         scores=tuple(scores.tolist()),
         # A higher score is never less certain because fewer trials reach it.
         precisions=tuple(np.maximum.accumulate(precision).tolist()),
@@ -278,6 +303,8 @@ def restored(stored: Mapping[str, Any]) -> dict[str, Any]:
             return Guarantee(**said)
         if name == "false_claims":
             return FalseClaims(**said)
+        if name == "probability":
+            return ClaimProbability(**{key: tuple(steps) for key, steps in said.items()})
         if name == "looks":
             return tuple(Look(**look) for look in said)
         return tuple(said) if isinstance(said, list) else said
@@ -306,10 +333,6 @@ def _false_rate(settings: LeakSettings) -> float:
     """Return the false-claim rate at which claims of all copies have the requested precision."""
     odds = settings.copy_share / (1 - settings.copy_share)
     return odds * (1 - settings.copy_precision) / settings.copy_precision
-
-
-def _surest(trials: int) -> float:
-    return trials / (trials + 1)
 
 
 def _share_from(

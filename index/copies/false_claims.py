@@ -3,7 +3,7 @@
 Axes: B bins of scores and E their edges, T decays of a tail, U shares of undeclared copies.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,9 +50,9 @@ class FalseClaims:
         law = self.candidates * 10.0 ** -np.minimum(score, 300.0)
         return np.asarray(np.minimum(1.0, np.maximum(measured, law)))
 
-    def density(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how densely such queries have each score."""
-        return np.asarray(self.rate_from(score) / max(self.decay, DECADE))
+    def grown(self, growth: float) -> "FalseClaims":
+        """Return the rates in a gallery that is so many times as large."""
+        return replace(self, rate=self.rate * growth)
 
     def score_at(self, rate: float) -> float:
         """Return the score that such queries reach with this rate."""

@@ -80,7 +80,7 @@ class Guarantee:
         shown_if_copies: The same bound, if all unknown queries that reach the threshold are
             undeclared true matches. The truth lies between the two bounds.
         known_count: The number of queries with a true match.
-        unknown_count: The number of queries without a true match.
+        unknown_count: The number of independent queries without a true match.
         false_count: The number of those that reach the threshold.
         needed_count: The number of unknown queries that would show the requested precision, if the
             same share of them reached the threshold; None if no number would.
@@ -107,8 +107,8 @@ class Guarantee:
         """Return the guarantee as one sentence without a full stop, for a terminal and a page."""
         at = f"if {100 * self.share:.3g}% of the queries have a true match"
         counted = (
-            f"{self.false_count:,} of {self.unknown_count:,} queries without a true match reach "
-            "the threshold"
+            f"{self.false_count:,} of {self.unknown_count:,} independent queries without a true "
+            "match reach the threshold"
         )
         if self.reached:
             return f"a precision of {self.asked:g} is guaranteed at 95% confidence {at} ({counted})"

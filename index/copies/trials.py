@@ -1,4 +1,7 @@
-"""The calibration set: planted copies, natural pairs and held-out fields as queries."""
+"""The calibration set: planted copies, natural pairs and held-out fields as queries.
+
+Axes: N queries, U independent trials.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -105,6 +108,39 @@ def one_of_each(
     return tuple(ids[n] for n in sorted(chosen.values()))
 
 
+def independent_scores(
+    scores_N: NDArray[np.float64],
+    query_units: Sequence[str],
+    match_units: Sequence[str],
+    *,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Return the scores of queries without a true match as independent trials, the highest first.
+
+    Images of one identity can fail together, so one query of each counts, chosen at random. Two
+    queries that are each other's best match are one event, so every pair of identities counts once,
+    and there are half as many trials as queries. At least half as many pairs are left, of which
+    those with the highest scores are returned.
+
+    Args:
+        scores_N: The score of each query's best match.
+        query_units: The identity of each query, or its id if it has none.
+        match_units: The same of its best match.
+        seed: The seed of the choice.
+
+    Example:
+        >>> independent_scores(np.array([9.0, 9.0, 1.0, 2.0]), "abcd", "bacd", seed=0).tolist()
+        [9.0, 2.0]
+    """
+    order = np.random.default_rng(seed).permutation(len(scores_N))
+    chosen = {query_units[n]: n for n in order}.values()
+    best: dict[tuple[str, str], float] = {}
+    for n in chosen:
+        one, other = sorted((query_units[n], match_units[n]))
+        best[one, other] = max(best.get((one, other), -np.inf), float(scores_N[n]))
+    return np.sort(np.fromiter(best.values(), float))[::-1][: len(chosen) // 2]
+
+
 def sibling_trials(
     index: IndexFolder, *, known_ids: Sequence[str], unknown_ids: Sequence[str]
 ) -> Trials:
@@ -117,17 +153,23 @@ def sibling_trials(
     """
     known = _best_matches(index, known_ids, without_own=False)
     unknown = _best_matches(index, unknown_ids, without_own=True)
+    own = [str(index.identities[i]) for i in known_ids]
     return Trials(
         known_K=np.array([similarity for similarity, _ in known], float),
-        correct_K=np.array([same for _, same in known], bool),
-        unknown_U=np.array([similarity for similarity, _ in unknown], float),
+        correct_K=np.array([name == found for name, (_, found) in zip(own, known, strict=True)]),
+        unknown_U=independent_scores(
+            np.array([similarity for similarity, _ in unknown], float),
+            [str(index.identities[i]) for i in unknown_ids],
+            [found for _, found in unknown],
+            seed=0,
+        ),
     )
 
 
 def _best_matches(
     index: IndexFolder, ids: Sequence[str], *, without_own: bool
-) -> list[tuple[float, bool]]:
-    """Return the similarity of each field's best match, and whether it has the field's identity."""
+) -> list[tuple[float, str]]:
+    """Return the similarity of each field's best match, and the identity of the match."""
     if not ids:
         return []
     identities = index.identities
@@ -135,19 +177,19 @@ def _best_matches(
     references = [image_id for image_id, name in identities.items() if name]
     among = build_index(index.embeddings.aligned_to(references))
     name_of = np.vectorize({**identities, "": None}.get, otypes=[object])
-    best: list[tuple[float, bool]] = []
+    best: list[tuple[float, str]] = []
     for start in range(0, len(ids), TRIALS_AT_ONCE):
         block = ids[start : start + TRIALS_AT_ONCE]
         # This many neighbours include another identity, if there is one.
         found = among.search(index.embeddings.aligned_to(block), max(sizes.values()) + 1)
-        same_QK = name_of(found.reference_ids_NK) == name_of(np.array(block, object))[:, None]
+        name_QK = name_of(found.reference_ids_NK)
         counted_QK = found.reference_ids_NK != ""
         if without_own:
-            counted_QK &= ~same_QK
+            counted_QK &= name_QK != name_of(np.array(block, object))[:, None]
         best += [
-            (float(similarity[first]), bool(same[first])) if counted[first] else (-1.0, False)
-            for similarity, same, counted, first in zip(
-                found.similarity_NK, same_QK, counted_QK, counted_QK.argmax(axis=1), strict=True
+            (float(similarity[first]), str(names[first])) if counted[first] else (-1.0, "")
+            for similarity, names, counted, first in zip(
+                found.similarity_NK, name_QK, counted_QK, counted_QK.argmax(axis=1), strict=True
             )
         ]
     return best

@@ -73,7 +73,7 @@ class Judge:
             )
         if best.score >= self.copies.threshold:
             return f"is a copy of {_described(best)}"
-        if best.score > -1 and self.copies.probability(np.array([best.score]))[0] >= PROBABLE:
+        if best.score > -1 and self.copies.confidence(np.array([best.score]))[0] >= PROBABLE:
             return f"is probably a copy of {_described(best)}"
         if sibling := self._sibling(compared):
             return f"is probably a sibling of {_described(sibling)}, identity {sibling.identity}"

@@ -178,7 +178,7 @@ def rests_on(leaks: Leaks) -> tuple[Relation, ...]:
     """Return what is claimed of all test images, with the thresholds and guarantees."""
     calibration = leaks.calibration
     return (
-        same_image_in_words(leaks.claims, calibration.same_image.calibration),
+        same_image_in_words(leaks.claims, calibration.same_image.calibration, leaks.certificate),
         sibling_in_words(leaks.claims, calibration.sibling),
     )
 

@@ -20,7 +20,7 @@ from atlas.dataset.manifest import read_labelled_tables, require_test_ids
 from atlas.dataset.spec import AtlasSpec, read_spec
 from atlas.dataset.tables import GROUPS_TABLE, Draft
 from atlas.dataset.truth import read_truth
-from atlas.workflows.leaks.calibration import LeakCalibration, load_calibration
+from atlas.workflows.leaks.calibration import LeakCalibration, load_calibration, load_certificate
 from atlas.workflows.run_folder import (
     LEAKS_FILE,
     MATCHES_FILE,
@@ -33,6 +33,7 @@ from atlas.workflows.run_folder import (
 from atlas.workflows.submit.submission import shared_by_copies
 from classify.decisions.thresholds import Thresholds, load_thresholds
 from classify.run_files import TEST_FILE, load_test
+from index.copies.certificate import Certificate
 from index.index_folder import IndexFolder, load_index
 
 STAGES = {
@@ -53,12 +54,14 @@ class Leaks:
         matches: The rows of matches.csv.
         claims: The rows of leaks.csv.
         calibration: The thresholds and guarantees.
+        certificate: How many claims of copies can be false.
         group_of: The group of each image that shows the same field as another.
     """
 
     matches: pd.DataFrame
     claims: pd.DataFrame
     calibration: LeakCalibration
+    certificate: Certificate
     group_of: Mapping[str, str]
 
     @cached_property
@@ -178,6 +181,7 @@ def _leaks(run: RunFolder) -> Leaks | None:
         matches=load_matches(run.leaks / MATCHES_FILE, stage=Stage.LEAKS).table,
         claims=load_leaks(run.leaks / LEAKS_FILE, stage=Stage.LEAKS).table,
         calibration=load_calibration(run.leaks),
+        certificate=load_certificate(run.leaks),
         group_of=dict(zip(groups["Id"], groups["Group"], strict=True)),
     )
 

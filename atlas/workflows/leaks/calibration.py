@@ -4,6 +4,7 @@ Copies of the atlas's own images are planted and searched for, and each image's 
 shows how similar different images are. The result is `calibration.json`.
 """
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from atlas.core.files import write_json
 from atlas.core.result_files import read_json, understood
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, Neighbours, load_table, save_table
 from atlas.workflows.leaks.search import LeakSearch
-from atlas.workflows.run_folder import CALIBRATION_FILE
+from atlas.workflows.run_folder import CALIBRATION_FILE, CERTIFICATE_FILE
 from index.copies.calibration import (
     SameImageCalibration,
     SiblingCalibration,
@@ -27,10 +28,12 @@ from index.copies.calibration import (
     no_siblings,
     restored,
 )
+from index.copies.certificate import Certificate, certify
 from index.copies.false_alarms import NonMatches
 from index.copies.false_alarms import restored as restored_law
 from index.copies.trials import (
     edit_of,
+    independent_scores,
     one_of_each,
     plant_copies,
     sample_ids,
@@ -39,6 +42,7 @@ from index.copies.trials import (
 )
 from index.settings import LeakSettings, RegistrationSettings
 
+LOGGER = logging.getLogger(__name__)
 SUSPECTED_FILE = "suspected_copies.csv"
 PAIR = ["query_id", "match_id"]
 
@@ -52,6 +56,7 @@ class SameImageMeasurement:
         planted_recall: The recall of planted copies, by edit.
         candidate_recall: The share of planted copies whose source is a candidate, by edit.
         natural: The registration score of each sampled image's nearest non-match.
+        independent_U: The same scores as independent trials, the highest first.
         suspected: The pairs of labelled images that reach the threshold (query_id, match_id,
             registration_score).
     """
@@ -60,6 +65,7 @@ class SameImageMeasurement:
     planted_recall: dict[str, float]
     candidate_recall: dict[str, float]
     natural: NDArray[np.float64]
+    independent_U: NDArray[np.float64]
     suspected: pd.DataFrame
 
     @property
@@ -90,6 +96,8 @@ class LeakCalibration:
         law: How images of the atlas agree that are no copies.
         embedder: The fingerprint of the embedder of the index.
         further_embedders: The fingerprints of the embedders of further indexes.
+        references: The number of references with which the scores were measured.
+        identities: The number of their identities; an image without one counts as one.
     """
 
     same_image: SameImageMeasurement
@@ -99,21 +107,82 @@ class LeakCalibration:
     law: NonMatches
     embedder: str
     further_embedders: tuple[str, ...]
+    references: int
+    identities: int
 
-    @property
-    def unproven(self) -> frozenset[str]:
-        """The relations whose precision is neither guaranteed nor accepted without a guarantee."""
+    def unproven(self, certificate: Certificate) -> frozenset[str]:
+        """Return the relations whose precision is neither shown nor accepted without that.
+
+        The precision of copies is shown by the guarantee for the stated share or by the certificate
+        of the claims.
+        """
         same_image, settings = self.same_image.calibration.guarantee, self.settings
         accepted = {
-            SAME_IMAGE: same_image.reached or settings.accept_unproven_copies,
+            SAME_IMAGE: (same_image.reached and not certificate.unlike)
+            or certificate.reached
+            or settings.accept_unproven_copies,
             SIBLING: (self.sibling.guarantee is not None and self.sibling.guarantee.reached)
             or settings.accept_unproven_siblings,
         }
         return frozenset(relation for relation, fine in accepted.items() if not fine)
 
+    def certificate(self, best_N: NDArray[np.float64], *, claims: int) -> Certificate:
+        """Return how many claims of copies on test images can be false.
+
+        Args:
+            best_N: The registration score of each test image's best candidate.
+            claims: The number of claims, without those of equal pixels.
+        """
+        measured = self.same_image
+        return certify(
+            asked=self.settings.copy_precision,
+            claims=claims,
+            best_N=best_N,
+            natural=measured.natural,
+            independent_U=measured.independent_U,
+            threshold=measured.calibration.threshold,
+            images_of_identity=self.references / self.identities,
+        )
+
+    def for_gallery(self, search: LeakSearch) -> "LeakCalibration":
+        """Return the calibration for an index that has grown since it was measured.
+
+        The more references there are, the more queries have a non-match that reaches a score: at
+        most as many times more as the gallery is larger. Siblings are measured again, because that
+        needs no comparison of pixels.
+        """
+        references = len(search.index.embeddings.ids)
+        growth = references / self.references
+        if growth <= 1:
+            return self
+        LOGGER.info(
+            f"the index has {references:,} images, and was calibrated with {self.references:,}: "
+            f"false claims of copies are taken to be {growth:.2f} times as frequent; run "
+            f"{Stage.LEAKS.command} to measure them again"
+        )
+        measured = self.same_image
+        same_image = calibrate_same_image(
+            np.array(measured.calibration.planted),
+            measured.natural,
+            measured.independent_U,
+            self.settings,
+            candidates=measured.calibration.false_claims.candidates,
+            growth=growth,
+        )
+        return replace(
+            self,
+            same_image=replace(
+                measured,
+                calibration=same_image,
+                independent_U=measured.independent_U[: same_image.guarantee.unknown_count],
+            ),
+            sibling=_measure_sibling(search),
+        )
+
 
 def calibrate(search: LeakSearch) -> LeakCalibration:
     """Measure both relations on the labelled images of the index."""
+    units = _units(search)
     return LeakCalibration(
         same_image=measure_same_image(search),
         sibling=_measure_sibling(search),
@@ -122,7 +191,14 @@ def calibrate(search: LeakSearch) -> LeakCalibration:
         law=search.law,
         embedder=search.embedder.maker,
         further_embedders=search.further_makers,
+        references=len(units),
+        identities=len(set(units.values())),
     )
+
+
+def _units(search: LeakSearch) -> dict[str, str]:
+    """Return what images can fail together with, by id: their identity, or else only themselves."""
+    return {i: name or i for i, name in search.index.identities.items()}
 
 
 def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
@@ -144,17 +220,27 @@ def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
     )
     pairs = search.registrations(nearest, search.stored("distinct pairs")).scores_NK.astype(float)
     # Equal pixels are certain copies, so they are not non-matches.
-    best = np.where(search.equal(nearest), -1.0, pairs).max(axis=1)
-    natural = best[best > -1.0]
-    calibration = calibrate_same_image(
-        planted.astype(float), natural, settings, candidates=nearest.reference_ids_NK.shape[1]
+    others = np.where(search.equal(nearest), -1.0, pairs)
+    best = others.argmax(axis=1)
+    rows = np.flatnonzero(others.max(axis=1) > -1.0)
+    natural, units = others[rows, best[rows]], _units(search)
+    independent_U = independent_scores(
+        natural,
+        [units[sample[n]] for n in rows],
+        [units[i] for i in nearest.reference_ids_NK[rows, best[rows]]],
+        seed=settings.seed,
     )
+    calibration = calibrate_same_image(
+        planted.astype(float), natural, independent_U, settings,
+        candidates=nearest.reference_ids_NK.shape[1],
+    )  # fmt: skip
     edits = [edit_of(i) for i in copies.ids]
     return SameImageMeasurement(
         calibration=calibration,
         planted_recall=_shares(planted >= calibration.threshold, edits),
         candidate_recall=_shares(sources.reference_ids_NK[:, 0] != "", edits),
         natural=natural,
+        independent_U=independent_U,
         suspected=_suspected(nearest, pairs, calibration.threshold),
     )
 
@@ -178,11 +264,14 @@ def save_calibration(folder: Path, calibration: LeakCalibration) -> None:
         "planted_recall": same_image.planted_recall,
         "candidate_recall": same_image.candidate_recall,
         "natural": same_image.natural,
+        "independent": same_image.independent_U,
         "settings": replace(calibration.settings, further_indexes=tuple(further)),
         "registration": calibration.registration,
         "law": calibration.law,
         "embedder": calibration.embedder,
         "further_embedders": calibration.further_embedders,
+        "references": calibration.references,
+        "identities": calibration.identities,
     }
     write_json(folder / CALIBRATION_FILE, about)
     save_table(folder / SUSPECTED_FILE, same_image.suspected)
@@ -205,6 +294,7 @@ def load_calibration(folder: Path) -> LeakCalibration:
                 planted_recall=stored["planted_recall"],
                 candidate_recall=stored["candidate_recall"],
                 natural=np.array(stored["natural"], float),
+                independent_U=np.array(stored["independent"], float),
                 suspected=suspected,
             ),
             sibling=SiblingCalibration(**restored(stored[SIBLING])),
@@ -221,7 +311,27 @@ def load_calibration(folder: Path) -> LeakCalibration:
             law=restored_law(stored["law"]),
             embedder=stored["embedder"],
             further_embedders=tuple(stored["further_embedders"]),
+            references=int(stored["references"]),
+            identities=int(stored["identities"]),
         )
+
+
+def save_certificate(folder: Path, certificate: Certificate) -> None:
+    """Write certificate.json."""
+    write_json(folder / CERTIFICATE_FILE, certificate)
+
+
+def load_certificate(folder: Path) -> Certificate:
+    """Read what `save_certificate` wrote.
+
+    Raises:
+        MissingStageError: There is no certificate.
+        DamagedFileError: The file is damaged, or was written by another version.
+    """
+    path = folder / CERTIFICATE_FILE
+    stored = read_json(path, stage=Stage.LEAKS)
+    with understood(path, Stage.LEAKS):
+        return Certificate(**stored)
 
 
 def _suspected(nearest: Neighbours, pairs: NDArray[np.float64], threshold: float) -> pd.DataFrame:

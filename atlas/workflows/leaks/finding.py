@@ -36,16 +36,23 @@ from atlas.workflows.leaks.calibration import (
     calibrate,
     load_calibration,
     save_calibration,
+    save_certificate,
 )
 from atlas.workflows.leaks.pictures import save_leak_pictures
 from atlas.workflows.leaks.report import save_leak_report
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
 from atlas.workflows.made_from import save_images
-from atlas.workflows.run_folder import LEAKS_FILE, MATCHES_FILE, REPORT_FILE, SOURCE_FILE
+from atlas.workflows.run_folder import (
+    LEAKS_FILE,
+    MATCHES_FILE,
+    REPORT_FILE,
+    SOURCE_FILE,
+)
 from index.claims import leaks as claims
 from index.claims.duplicates import claimed_groups, clean_views, group_table
 from index.claims.leaks import ABSTAIN, TRANSFER, find_matches
 from index.copies.calibration import no_siblings
+from index.copies.certificate import Certificate
 from index.copies.false_alarms import NonMatches
 from index.settings import PROBABLE, LeakSettings, RegistrationSettings
 
@@ -58,6 +65,7 @@ class LeakFinding(InFolder):
         folder: The folder with leaks.csv, matches.csv, calibration.json, the report and pictures.
         test_ids: The test images, in the order of the tables.
         calibration: The thresholds and guarantees.
+        certificate: How many of the claims of copies can be false.
         labels: The labels of the labelled images, by id.
         channels: The names of the channels.
         matches: All examined pairs.
@@ -70,6 +78,7 @@ class LeakFinding(InFolder):
     folder: Path
     test_ids: tuple[str, ...]
     calibration: LeakCalibration
+    certificate: Certificate
     labels: Mapping[str, tuple[int, ...]]
     channels: tuple[str, ...]
     matches: Matches
@@ -99,7 +108,7 @@ class LeakFinding(InFolder):
             & matches["match_id"].isin(set(self.labels))
         ].sort_values(["query_id", "registration_score"], ascending=[True, False], kind="stable")
         best = rows.drop_duplicates("query_id")
-        probability = self.calibration.same_image.calibration.probability(
+        probability = self.calibration.same_image.calibration.confidence(
             best["registration_score"].to_numpy(float)
         )
         best = best.assign(confidence=probability)[probability >= PROBABLE]
@@ -119,9 +128,10 @@ class LeakFinding(InFolder):
 
     @property
     def guarantee(self) -> dict[str, str]:
-        """The guarantee of each relation as a sentence."""
+        """The guarantee of each relation, and the certificate of the copies, as sentences."""
         sibling = self.calibration.sibling
         said = {SAME_IMAGE: self.calibration.same_image.calibration.guarantee.in_words()}
+        said["certificate"] = self.certificate.in_words()
         said[SIBLING] = sibling.guarantee.in_words() if sibling.guarantee else sibling.note
         return said
 
@@ -216,7 +226,7 @@ def find_leaks_again(data: Path, index_folder: Path, out: Path) -> LeakFinding:
                     f"{out} was calibrated with another embedder than that of {folder}; "
                     f"run {Stage.LEAKS.command} again"
                 )
-        return held
+        return held.for_gallery(search)
 
     return _find_and_write(
         data, index_folder, out, held.settings, held.registration, as_held, held.law
@@ -261,9 +271,14 @@ def _find(
         splits=splits, identities={},
     )  # fmt: skip
     matches = Matches(table=pd.concat([known.table, one_another.table], ignore_index=True))
+    best_scores_N = registrations.scores_NK.max(axis=1)
+    certificate = calibration.certificate(
+        best_scores_N.astype(float), claims=claims.uncertain_copies(known)
+    )
     leaks = claims.find_leaks(
         known, labels=index.labels, identities=index.identities, channels=index.spec.channels,
-        unproven=calibration.unproven, least_confidence=calibration.settings.least_confidence,
+        unproven=calibration.unproven(certificate),
+        least_confidence=calibration.settings.least_confidence,
     )  # fmt: skip
     return LeakFinding(
         folder=out,
@@ -271,9 +286,10 @@ def _find(
         labels=index.labels,
         channels=index.spec.channels,
         calibration=calibration,
+        certificate=certificate,
         matches=matches,
         leaks=leaks,
-        best_scores_N=registrations.scores_NK.max(axis=1),
+        best_scores_N=best_scores_N,
         group_of=claimed_groups(matches, manifest.ids),
         clean_views=clean_views(matches, splits),
     )
@@ -288,10 +304,12 @@ def _write(found: LeakFinding, search: LeakSearch) -> None:
         for name, ids in found.clean_views.items():
             save_table(folder / "clean" / f"{name}.csv", pd.DataFrame({"Id": ids}))
         save_calibration(folder, calibration)
+        save_certificate(folder, found.certificate)
         write_json(folder / SOURCE_FILE, {"labelled_tables": search.index.table_hash})
         ids = search.store.ids
         save_images(folder, dict(zip(ids, search.store.image_keys(ids), strict=True)))
         save_leak_pictures(folder, found.leaks, search.store, calibration, best=best)
         save_leak_report(
-            folder, search.store, calibration, spec=search.index.spec, test_images=len(best)
+            folder, search.store, calibration, found.certificate, spec=search.index.spec,
+            test_images=len(best),
         )  # fmt: skip

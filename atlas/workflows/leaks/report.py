@@ -33,7 +33,7 @@ from atlas.workflows.leaks.pictures import COPY_PLOT, SIBLING_PLOT
 from atlas.workflows.run_folder import LEAKS_FILE, REPORT_FILE
 from index.claims.leaks import TRANSFER
 from index.copies.calibration import SameImageCalibration, SiblingCalibration
-from index.copies.guarantee import Guarantee
+from index.copies.certificate import Certificate
 
 CLAIMS_READ_AT_ONCE = 32
 PLOTS = {
@@ -48,6 +48,7 @@ def save_leak_report(
     folder: Path,
     store: ImageStore,
     calibration: LeakCalibration,
+    certificate: Certificate,
     *,
     spec: AtlasSpec,
     test_images: int,
@@ -63,7 +64,7 @@ def save_leak_report(
         title=f"Known test images of {spec.name}",
         test_images=test_images,
         relations=(
-            same_image_in_words(table, calibration.same_image.calibration),
+            same_image_in_words(table, calibration.same_image.calibration, certificate),
             sibling_in_words(table, calibration.sibling),
         ),
         planted=_planted(calibration.same_image),
@@ -85,16 +86,20 @@ def _planted(measured: SameImageMeasurement) -> list[PlantedEdit]:
     return sorted(found, key=lambda one: (one.found, one.proposed, one.edit))
 
 
-def same_image_in_words(table: pd.DataFrame, measured: SameImageCalibration) -> Relation:
-    """Return the number of copies, and their threshold and guarantee in sentences."""
+def same_image_in_words(
+    table: pd.DataFrame, measured: SameImageCalibration, certificate: Certificate
+) -> Relation:
+    """Return the number of copies, and their threshold, guarantee and certificate in sentences."""
     reported = (
         "a registration score of 6 means that one pair of different images in 10^6 agrees as well; "
         f"{measured.recall_at_threshold:.1%} of {len(measured.planted):,} planted copies reach the "
         "threshold"
     )
-    return _relation(
-        table, SAME_IMAGE, measured.threshold, reported, measured.guarantee, measured.note
-    )
+    said = (
+        reported, measured.guarantee.in_words(), certificate.in_words(), certificate.warning(),
+        measured.note,
+    )  # fmt: skip
+    return _relation(table, SAME_IMAGE, measured.threshold, said)
 
 
 def sibling_in_words(table: pd.DataFrame, measured: SiblingCalibration) -> Relation:
@@ -105,20 +110,16 @@ def sibling_in_words(table: pd.DataFrame, measured: SiblingCalibration) -> Relat
             f"; the threshold finds {measured.recall_at_threshold:.1%} of "
             f"{measured.known_count:,} held-out fields"
         )
-    return _relation(
-        table, SIBLING, measured.threshold, reported, measured.guarantee, measured.note
-    )
+    guaranteed = measured.guarantee.in_words() if measured.guarantee else ""
+    return _relation(table, SIBLING, measured.threshold, (reported, guaranteed, measured.note))
 
 
 def _relation(
     table: pd.DataFrame,
     name: str,
     threshold: float | None,
-    reported: str,
-    guarantee: Guarantee | None,
-    note: str,
+    said: Sequence[str],
 ) -> Relation:
-    said = (reported, guarantee.in_words() if guarantee else "", note)
     claimed = table["relation"] == name
     return Relation(
         name=name,

@@ -9,6 +9,7 @@ from index.copies.calibration import (
     SiblingCalibration,
     no_siblings,
 )
+from index.copies.claim_probability import ClaimProbability
 from index.copies.false_claims import FalseClaims
 from index.copies.guarantee import Trials, measure_guarantee
 from index.copies.verification import FIRST_CHANNEL, Registrations
@@ -20,10 +21,14 @@ GUARANTEE = measure_guarantee(
 SAME = SameImageCalibration(
     threshold=5.0, false_claims=FalseClaims(candidates=20, start=2.0, rate=0.08, decay=0.5),
     planted=tuple(np.linspace(8, 40, 50)),
-    natural_count=100, suspected=0, copy_share=0.026, guarantee=GUARANTEE, note="",
+    natural_count=100, suspected=0, copy_share=0.026,
+    probability=ClaimProbability(scores=(2.0, 5.0, 8.0), probabilities=(0.2, 0.9, 0.99)),
+    guarantee=GUARANTEE, note="",
 )  # fmt: skip
 SIBLING = SiblingCalibration(
-    threshold=0.6, scores=(0.0, 0.6, 1.0), precisions=(0.0, 0.95, 1.0), bounds=(0.0, 0.9, 0.9),
+    threshold=0.6,
+    probability=ClaimProbability(scores=(0.3, 0.6, 0.9), probabilities=(0.3, 0.95, 0.98)),
+    scores=(0.0, 0.6, 1.0), precisions=(0.0, 0.95, 1.0), bounds=(0.0, 0.9, 0.9),
     recalls=(1.0, 0.5, 0.0), recall_at_threshold=0.5, known_count=1000, unknown_count=1000,
     guarantee=GUARANTEE, note="",
 )  # fmt: skip
@@ -129,7 +134,7 @@ def test_siblings_carry_no_score_and_need_an_identity():
     row = leaks.iloc[0]
     assert (row["match_id"], row["relation"]) == ("d", "sibling")
     assert pd.isna(row["registration_score"])
-    assert row["confidence"] == pytest.approx(0.9625)
+    assert row["confidence"] == pytest.approx(0.95)
     assert "identity D" in row["reason"]
 
 

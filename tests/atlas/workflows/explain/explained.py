@@ -15,15 +15,9 @@ from atlas.dataset.artifacts import (
     save_table,
 )
 from atlas.synthetic.edits import rotated
-from atlas.workflows.leaks.calibration import (
-    LeakCalibration,
-    SameImageMeasurement,
-    save_calibration,
-)
+from atlas.workflows.leaks.calibration import save_calibration, save_certificate
 from classify.decisions.thresholds import Thresholds, save_thresholds
-from index.copies.calibration import calibrate_same_image, no_siblings
-from index.copies.false_alarms import ASSUMED_LAW
-from index.settings import LeakSettings, RegistrationSettings
+from tests.atlas.workflows.leaks.calibrations import calibrated
 from tests.conftest import write_field, write_tiny_atlas
 from tests.textures import texture
 
@@ -47,24 +41,10 @@ def write_data(folder: Path) -> Path:
 
 
 def write_leaks(run: Path) -> None:
-    rng = np.random.default_rng(0)
-    planted, natural = rng.uniform(10, 60, 50), rng.uniform(0, 3, 60)
-    calibration = LeakCalibration(
-        same_image=SameImageMeasurement(
-            calibration=calibrate_same_image(planted, natural, LeakSettings(), candidates=25),
-            planted_recall={},
-            candidate_recall={},
-            natural=natural,
-            suspected=pd.DataFrame(columns=["query_id", "match_id", "registration_score"]),
-        ),
-        sibling=no_siblings("no identity occurs twice"),
-        settings=LeakSettings(),
-        registration=RegistrationSettings(),
-        law=ASSUMED_LAW,
-        embedder="made by hand",
-        further_embedders=(),
-    )
+    calibration = calibrated()
     save_calibration(run / "leaks", calibration)
+    certificate = calibration.certificate(np.array([99.0, 98.0, 0.1]), claims=1)
+    save_certificate(run / "leaks", certificate)
     matches = [
         ("t0", "test", "b", "train", 0.95, 0.2, "", np.nan, *NOT_ALIGNED),
         ("t0", "test", "a", "train", 0.9, 99.0, "same_image", 0.9, *ALIGNED),

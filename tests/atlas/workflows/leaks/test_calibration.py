@@ -5,44 +5,38 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from atlas.core.errors import UserError, command_line
 from atlas.workflows.leaks.calibration import (
     LeakCalibration,
-    SameImageMeasurement,
     load_calibration,
+    load_certificate,
     save_calibration,
+    save_certificate,
 )
-from index.copies.calibration import calibrate_same_image, calibrate_sibling
+from index.copies.calibration import calibrate_sibling
 from index.copies.false_alarms import NonMatches
 from index.copies.guarantee import Trials
 from index.settings import LeakSettings, RegistrationSettings
+from tests.atlas.workflows.leaks.calibrations import calibrated
 
 
 @pytest.fixture
 def calibration() -> LeakCalibration:
     rng = np.random.default_rng(0)
-    planted, natural = rng.uniform(10, 60, 60), rng.uniform(0, 3, 80)
     trials = Trials(
         known_K=rng.uniform(0.8, 0.99, 60),
         correct_K=np.arange(60) % 9 > 0,
         unknown_U=rng.uniform(0.1, 0.9, 50),
     )
-    return LeakCalibration(
-        same_image=SameImageMeasurement(
-            calibration=calibrate_same_image(planted, natural, LeakSettings(), candidates=25),
-            planted_recall={"crop": 0.75},
-            candidate_recall={"crop": 0.75},
-            natural=natural,
-            suspected=pd.DataFrame(columns=["query_id", "match_id", "registration_score"]),
-        ),
+    return calibrated(
         sibling=calibrate_sibling(trials, LeakSettings()),
         settings=LeakSettings(neighbours=7),
         registration=RegistrationSettings(dimmest=2.0),
         law=NonMatches(aligned=0.5, pattern=("01", "10")),
-        embedder="some weights",
+        planted_recall={"crop": 0.75},
+        candidate_recall={"crop": 0.75},
         further_embedders=("others",),
     )
 
@@ -57,7 +51,30 @@ def test_it_is_read_back_as_it_was(calibration: LeakCalibration, tmp_path: Path)
     assert again.law == calibration.law
     assert again.embedder == calibration.embedder
     assert again.further_embedders == calibration.further_embedders
-    np.testing.assert_array_equal(again.same_image.natural, calibration.same_image.natural)
+    assert (again.references, again.identities) == (60, 60)
+    for scores in ("natural", "independent_U"):
+        np.testing.assert_array_equal(
+            getattr(again.same_image, scores), getattr(calibration.same_image, scores)
+        )
+
+
+def test_a_certificate_is_read_back_as_it_was(calibration: LeakCalibration, tmp_path: Path) -> None:
+    certificate = calibration.certificate(np.linspace(0, 50, 100), claims=40)
+    save_certificate(tmp_path, certificate)
+    assert load_certificate(tmp_path) == certificate
+
+
+def test_labels_are_transferred_if_the_guarantee_or_the_certificate_shows_the_precision(
+    calibration: LeakCalibration,
+) -> None:
+    """30 independent queries do not guarantee 0.99 at a share of 2.6%; they allow a few claims to
+    be false, which are few of many."""
+    assert not calibration.same_image.calibration.guarantee.reached
+    few = calibration.certificate(np.linspace(0, 3, 100), claims=40)
+    assert "same_image" in calibration.unproven(few)
+    shown = replace(few, claims=10_000, false_at_most=10)
+    assert "same_image" not in calibration.unproven(shown)
+    assert "same_image" in calibration.unproven(replace(shown, distance=0.3))  # unlike the labelled
 
 
 def test_further_indexes_are_known_by_their_places_in_the_run(

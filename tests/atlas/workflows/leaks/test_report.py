@@ -16,17 +16,16 @@ from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport, load_leaks, save_t
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
 from atlas.synthetic.edits import EDITS, plant, rotated
-from atlas.workflows.leaks.calibration import LeakCalibration, SameImageMeasurement
+from atlas.workflows.leaks.calibration import LeakCalibration
 from atlas.workflows.leaks.pair_difference import affine, difference, laid, lay_over
 from atlas.workflows.leaks.report import (
     same_image_in_words,
     save_leak_report,
 )
 from index.copies.agreement import Pictures, band_passed
-from index.copies.calibration import calibrate_same_image, no_siblings
-from index.copies.false_alarms import ASSUMED_LAW
 from index.copies.registration import Registration
-from index.settings import LeakSettings, RegistrationSettings
+from index.settings import RegistrationSettings
+from tests.atlas.workflows.leaks.calibrations import calibrated
 from tests.conftest import write_field
 from tests.reference import correlation
 from tests.textures import texture
@@ -63,22 +62,10 @@ LEAKS = rows(
 
 @pytest.fixture(scope="module")
 def calibration() -> LeakCalibration:
-    rng = np.random.default_rng(0)
-    planted, natural = rng.uniform(10, 60, 50), rng.uniform(0, 3, 60)
-    return LeakCalibration(
-        same_image=SameImageMeasurement(
-            calibration=calibrate_same_image(planted, natural, LeakSettings(), candidates=25),
-            planted_recall={"crop": 0.75, "gamma": 1.0},
-            candidate_recall={"crop": 0.875, "gamma": 1.0},
-            natural=natural,
-            suspected=pd.DataFrame(),
-        ),
-        sibling=no_siblings("no identity occurs twice"),
-        settings=LeakSettings(),
+    return calibrated(
         registration=SETTINGS,
-        law=ASSUMED_LAW,
-        embedder="planted",
-        further_embedders=(),
+        planted_recall={"crop": 0.75, "gamma": 1.0},
+        candidate_recall={"crop": 0.875, "gamma": 1.0},
     )
 
 
@@ -98,7 +85,8 @@ def reported(write_atlas, run: Path, calibration: LeakCalibration, leaks: LeakRe
     cv2.imwrite(str(folder / "calibration.png"), np.zeros((4, 4), np.uint8))
     save_table(folder / "leaks.csv", leaks.table)
     store = fill_store(manifest, run / "store", size_px=96)
-    save_leak_report(folder, store, calibration, spec=manifest.spec, test_images=3)
+    certificate = calibration.certificate(np.array([99.0, 98.0, 1.0]), claims=2)
+    save_leak_report(folder, store, calibration, certificate, spec=manifest.spec, test_images=3)
     return folder
 
 
@@ -135,6 +123,7 @@ def test_the_page_lists_the_least_sure_claim_first(write_atlas, tmp_path, calibr
     said = calibration.same_image.calibration.guarantee.in_words()
     text = (folder / "report.html").read_text()
     assert said[1:] in text
+    assert "the 2 claims on these test images are false at 95% confidence" in text
     assert "No identity occurs twice" in text
     edits = text.split("Planted copies by edit")[1].split("</table>")[0]
     shown = [re.sub("<[^>]*>", " ", row).split() for row in edits.split("<tr>")[2:]]
