@@ -1,0 +1,276 @@
+"""Do guarantees, certificates and confidences hold on atlases that calibration has not seen?
+
+Many atlases are drawn, each of other antibodies. Test copies are made by the edits of the hardness
+`wild`, none of which is planted for calibration. In some atlases a share of the antibodies has near
+duplicates: all fields of one antibody show the nuclei and microtubules of another one, as serial
+sections do, and as many test images without a copy show those of a labelled image. They are
+different pictures, so to claim one is false. Scores are measured by what `find-leaks` does, and
+kept, so that versions of the calibration can be compared on equal scores.
+
+python -m benchmarks.new_atlases measure --out R --atlases 50
+python -m benchmarks.new_atlases report --out R
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tyro
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from atlas.dataset.artifacts import SAME_IMAGE, save_table
+from atlas.dataset.image_files import made_places, read_row, write_field
+from atlas.dataset.manifest import Manifest, read_manifest
+from atlas.dataset.metrics import exact_interval
+from atlas.synthetic.drawn_atlas import draw_atlas
+from atlas.synthetic.edits import Image
+from atlas.synthetic.settings import DrawnAtlasSettings
+from atlas.workflows.embed.index import build_index, open_atlas_index
+from atlas.workflows.leaks.calibration import measure_same_image
+from atlas.workflows.leaks.search import open_leak_search
+from benchmarks.leaks.wild import OTHERS, WILD
+from index.copies.calibration import SameImageCalibration, calibrate_same_image
+from index.copies.certificate import certify
+from index.settings import LeakSettings, RegistrationSettings
+
+NEAR_DUPLICATES = (0.0, 0.01, 0.03)  # shares of antibodies and of test images, one for each atlas
+ANTIBODIES, FIELDS, COPIES, NOVEL = 250, 2, 300, 50
+FIRST_SEED = 7000  # other benchmarks draw with small seeds
+SHARED_CHANNELS = ("red", "blue")  # of near duplicates: microtubules and nuclei
+SHARE = COPIES / (COPIES + ANTIBODIES + NOVEL)  # of copies, as it is stated
+ASKED = (0.8, 0.9, 0.95)
+COPY, OTHER, NEAR = "copy", "other", "near duplicate"
+MOST_BINS = 10
+LEAST_IN_BIN = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """The scores of one atlas.
+
+    Attributes:
+        planted: The scores of planted copies with their source.
+        natural: The score of each labelled image's best non-match.
+        independent_U: The same scores as independent trials.
+        candidates: The number of candidates of a query.
+        tests: A row for each test image: the score of its best candidate, whether it is a copy of
+            just that, and its kind.
+    """
+
+    planted: NDArray[np.float64]
+    natural: NDArray[np.float64]
+    independent_U: NDArray[np.float64]
+    candidates: int
+    tests: pd.DataFrame
+
+    def calibration(self, asked: float) -> SameImageCalibration:
+        settings = replace(LeakSettings(), copy_precision=asked, copy_share=SHARE)
+        return calibrate_same_image(
+            self.planted, self.natural, self.independent_U, settings, candidates=self.candidates
+        )
+
+
+def measure(out: Path, atlases: int = 50, first: int = 0) -> None:
+    """Draw atlases and measure the scores of those that have none yet.
+
+    Args:
+        out: Folder of the scores.
+        atlases: Number of atlases.
+        first: Number of the first atlas.
+    """
+    for number in range(first, first + atlases):
+        folder = out / f"{number:03d}"
+        if not (folder / "tests.csv").exists():
+            measure_atlas(folder, number)
+
+
+def measure_atlas(folder: Path, number: int) -> None:
+    data, share = folder / "data", NEAR_DUPLICATES[number % len(NEAR_DUPLICATES)]
+    draw_atlas(
+        DrawnAtlasSettings(
+            identities=ANTIBODIES, fields_per_identity=FIELDS, test_fields_per_identity=1,
+            novel_identities=NOVEL, copies=COPIES, seed=FIRST_SEED + number,
+        ),
+        data, jobs=1,
+    )  # fmt: skip
+    kinds = redraw(data, share, np.random.default_rng(FIRST_SEED + number))
+    build_index(data, "frozen", folder / "index")
+    manifest, index = open_atlas_index(data, folder / "index")
+    settings = replace(LeakSettings(), copy_share=SHARE)
+    search = open_leak_search(manifest, index, folder / "store", settings, RegistrationSettings())
+    measured = measure_same_image(search)
+    images, ids = search.stored("test images"), manifest.of("test").ids
+    found = search.candidates(search.embedded(ids, images), images)
+    scores_NK = search.registrations(found, images).scores_NK.astype(float)
+    rows, best = np.arange(len(ids)), scores_NK.argmax(axis=1)
+    truth = pd.read_csv(data / "truth.csv", dtype=str, keep_default_na=False).set_index("Id")
+    source = truth["source"].where(truth["relation"] == SAME_IMAGE, "").loc[list(ids)]
+    tests = pd.DataFrame({
+        "score": scores_NK[rows, best],
+        "right": found.reference_ids_NK[rows, best] == source.to_numpy(object),
+        "kind": [kinds.get(i, COPY if source[i] else OTHER) for i in ids],
+    })  # fmt: skip
+    for name, values in (
+        ("planted", measured.calibration.planted), ("natural", measured.natural),
+        ("independent", measured.independent_U), ("candidates", [scores_NK.shape[1]]),
+    ):  # fmt: skip
+        save_table(folder / f"{name}.csv", pd.DataFrame({name: values}))
+    save_table(folder / "tests.csv", tests)
+
+
+def redraw(data: Path, share: float, rng: np.random.Generator) -> dict[str, str]:
+    """Give copies their edits, and draw near duplicates; return the kind of these test images."""
+    manifest = read_manifest(data)
+    truth = pd.read_csv(data / "truth.csv", dtype=str, keep_default_na=False)
+    train = manifest.of("train").ids
+    read = partial(_field, manifest)
+    fields_of: dict[str, list[str]] = {}
+    for image_id in train:
+        fields_of.setdefault(str(manifest.by_id[image_id].identity), []).append(image_id)
+    pairs = rng.permutation(sorted(fields_of)).reshape(-1, 2)
+    for one, other in pairs[rng.random(len(pairs)) < share]:
+        for model, image_id in zip(fields_of[one], fields_of[other], strict=True):
+            _write(manifest, image_id, near_duplicate(read(model), read(image_id), manifest, rng))
+    kinds = {}
+    for image_id in truth.loc[truth["relation"] != SAME_IMAGE, "Id"]:
+        if rng.random() < share:
+            model = read(rng.choice(train))
+            _write(manifest, image_id, near_duplicate(model, read(image_id), manifest, rng))
+            kinds[image_id] = NEAR
+    copies = truth.loc[truth["relation"] == SAME_IMAGE, ["Id", "source"]]
+    for number, (image_id, source) in enumerate(copies.itertuples(index=False)):
+        edit = WILD[number % len(WILD)]
+        others = [read(i) for i in rng.choice(train, OTHERS.get(edit, 0))]
+        _write(manifest, image_id, edit(read(source), others, rng)[0])
+    return kinds
+
+
+def near_duplicate(model: Image, own: Image, manifest: Manifest, rng: np.random.Generator) -> Image:
+    """Return an image with some channels of a model, a little brighter or darker, with noise."""
+    shared = [manifest.spec.channels.index(name) for name in SHARED_CHANNELS]
+    made = own.astype(float)
+    made[shared] = model[shared] * rng.uniform(0.7, 1.3, (len(shared), 1, 1))
+    made += rng.normal(0, 4, made.shape)
+    return np.clip(made.round(), 0, 255).astype(np.uint8)
+
+
+def _field(manifest: Manifest, image_id: str) -> Image:
+    return read_row(manifest.by_id[image_id], manifest.spec)
+
+
+def _write(manifest: Manifest, image_id: str, image: Image) -> None:
+    row = manifest.by_id[image_id]
+    write_field(made_places(row.files[0].parent, image_id, manifest.spec), image, manifest.spec)
+
+
+def load(folder: Path) -> Scores:
+    """Return what `measure` saved of one atlas."""
+    said = {
+        name: pd.read_csv(folder / f"{name}.csv")[name].to_numpy(float)
+        for name in ("planted", "natural", "independent", "candidates")
+    }
+    return Scores(
+        planted=said["planted"], natural=said["natural"], independent_U=said["independent"],
+        candidates=int(said["candidates"][0]), tests=pd.read_csv(folder / "tests.csv"),
+    )  # fmt: skip
+
+
+def report(out: Path) -> None:
+    """Print how often statements hold, and how often claims of each confidence are right."""
+    folders = sorted(path.parent for path in out.glob("*/tests.csv"))
+    numbers, every = [int(folder.name) for folder in folders], [load(f) for f in folders]
+    rows = [
+        {"near": NEAR_DUPLICATES[number % len(NEAR_DUPLICATES)], **statements(scores, asked)}
+        for number, scores in zip(numbers, every, strict=True)
+        for asked in ASKED
+    ]
+    table = pd.DataFrame(rows)
+    save_table(out / "statements.csv", table)
+    show_statements(table)
+    sure, right = (np.concatenate(each) for each in zip(*map(confidences, every), strict=True))
+    bins = reliability(sure, right)
+    save_table(out / "reliability.csv", bins)
+    error = np.average((bins["confidence"] - bins["right"]).abs(), weights=bins["claims"])
+    shown = Table("confidence", "claims", "mean confidence", "right", "95%")
+    for row in bins.itertuples():
+        low, high = exact_interval(round(row.right * row.claims), row.claims)
+        shown.add_row(
+            f"{row.low:.3f} to {row.high:.3f}", str(row.claims), f"{row.confidence:.3f}",
+            f"{row.right:.3f}", f"{low:.3f} to {high:.3f}",
+        )  # fmt: skip
+    Console().print(shown)
+    print(f"expected calibration error from 0.5 on: {error:.4f}")
+
+
+def statements(scores: Scores, asked: float) -> dict[str, object]:
+    """Return what is stated of one atlas, and what is true of its test images."""
+    found = scores.calibration(asked)
+    tests = scores.tests
+    claimed = tests["score"] >= found.threshold
+    false = int((claimed & (tests["kind"] != COPY)).sum())
+    right = int((claimed & tests["right"]).sum())
+    certificate = certify(
+        asked=asked, claims=int(claimed.sum()), best_N=tests["score"].to_numpy(float),
+        natural=scores.natural, independent_U=scores.independent_U, threshold=found.threshold,
+        images_of_identity=FIELDS,
+    )  # fmt: skip
+    precision = right / claimed.sum() if claimed.any() else 1.0
+    return {
+        "asked": asked, "claims": int(claimed.sum()), "right": right, "false": false,
+        "precision": precision, "kept": precision >= asked,
+        "guaranteed": found.guarantee.reached, "shown": found.guarantee.shown,
+        "certified": certificate.reached, "certificate": certificate.shown,
+        "bounded": false <= certificate.false_at_most,
+        "trials": len(scores.independent_U),
+    }  # fmt: skip
+
+
+def show_statements(table: pd.DataFrame) -> None:
+    shown = Table("near duplicates", "asked", "atlases", "guaranteed", "of these kept", "certified",
+                  "of these kept", "false claims within the bound", "precision, least")  # fmt: skip
+    for (near, asked), rows in table.groupby(["near", "asked"]):
+        shown.add_row(
+            f"{near:.0%}", f"{asked:g}", str(len(rows)), str(rows["guaranteed"].sum()),
+            str((rows["guaranteed"] & rows["kept"]).sum()), str(rows["certified"].sum()),
+            str((rows["certified"] & rows["kept"]).sum()), _counted(rows["bounded"]),
+            f"{rows['precision'].mean():.3f}, {rows['precision'].min():.3f}",
+        )  # fmt: skip
+    Console(width=160).print(shown)
+
+
+def _counted(is_so: "pd.Series[bool]") -> str:
+    low, high = exact_interval(int(is_so.sum()), len(is_so))
+    return f"{is_so.sum()} of {len(is_so)} ({low:.2f} to {high:.2f})"
+
+
+def confidences(scores: Scores) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the confidence of each test image's best candidate, and whether it is right."""
+    found = scores.calibration(ASKED[-1])
+    return (
+        found.confidence(scores.tests["score"].to_numpy(float)),
+        scores.tests["right"].to_numpy(bool),
+    )
+
+
+def reliability(
+    sure: NDArray[np.float64], right: NDArray[np.bool_], *, lowest: float = 0.5
+) -> pd.DataFrame:
+    """Return bins of rising confidence with equally many claims, at least LEAST_IN_BIN of them."""
+    order = np.flatnonzero(sure >= lowest)
+    order = order[np.argsort(sure[order], kind="stable")]
+    count = int(np.clip(len(order) // LEAST_IN_BIN, 1, MOST_BINS))
+    bins: Sequence[NDArray[np.int64]] = np.array_split(order, count)
+    return pd.DataFrame([
+        {"low": sure[part].min(), "high": sure[part].max(), "claims": len(part),
+         "confidence": sure[part].mean(), "right": right[part].mean()}
+        for part in bins if len(part)
+    ])  # fmt: skip
+
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict({"measure": measure, "report": report})
