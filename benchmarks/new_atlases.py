@@ -39,7 +39,7 @@ from index.copies.certificate import certify
 from index.settings import LeakSettings, RegistrationSettings
 
 NEAR_DUPLICATES = (0.0, 0.01, 0.03)  # shares of antibodies and of test images, one for each atlas
-ANTIBODIES, FIELDS, COPIES, NOVEL = 250, 2, 300, 50
+ANTIBODIES, FIELDS, COPIES, NOVEL = 150, 2, 180, 30
 FIRST_SEED = 7000  # other benchmarks draw with small seeds
 SHARED_CHANNELS = ("red", "blue")  # of near duplicates: microtubules and nuclei
 SHARE = COPIES / (COPIES + ANTIBODIES + NOVEL)  # of copies, as it is stated
