@@ -84,6 +84,25 @@ def test_where_near_duplicates_score_as_copies_precision_comes_first():
     assert "of the planted copies among the candidates reach the threshold" in found.note
 
 
+def test_in_a_larger_gallery_less_is_guaranteed_and_claims_are_less_certain():
+    """Five times as many references: at most five times as many queries have a near duplicate."""
+    asked = LeakSettings(copy_share=0.1, copy_precision=0.9)
+    natural = np.append(non_matches(3994, 1), copies(6, 2))
+    independent = np.sort(natural)[::-1][:2000]
+    now, grown = (
+        calibrate_same_image(
+            copies(500, 0), natural, independent, asked, candidates=CANDIDATES, growth=growth
+        )
+        for growth in (1.0, 5.0)
+    )
+    assert now.guarantee.reached
+    assert not grown.guarantee.reached
+    assert grown.guarantee.unknown_count == 400
+    assert grown.guarantee.shown < now.guarantee.shown
+    assert grown.threshold >= now.threshold
+    assert grown.confidence(np.array([40.0])) < now.confidence(np.array([40.0])) - 0.03
+
+
 @settings(max_examples=30)
 @given(seed=st.integers(0, 1000))
 def test_confidence_rises_with_score_and_is_high_at_copies(seed):
