@@ -32,7 +32,7 @@ class Certificate:
         asked: The precision that is requested.
         claims: The number of claims.
         images: The number of test images.
-        trials: The number of independent queries without a copy.
+        unknown_count: The number of independent queries without a copy.
         false_count: The number of those that reach the threshold.
         false_at_most: The largest number of false claims, at 95% confidence.
         distance: How far the scores of test images that are not claimed lie above those of labelled
@@ -42,7 +42,7 @@ class Certificate:
     asked: float
     claims: int
     images: int
-    trials: int
+    unknown_count: int
     false_count: int
     false_at_most: int
     distance: float
@@ -70,7 +70,7 @@ class Certificate:
         return (
             f"at most {self.false_at_most:,} of the {self.claims:,} claims on these test images "
             "are false at 95% confidence, whatever the share of copies is, so their precision is "
-            f"at least {shown:.3f} ({self.false_count:,} of {self.trials:,} independent queries "
+            f"at least {shown:.3f} ({self.false_count:,} of {self.unknown_count:,} independent queries "
             "without a true match reach the threshold)"
         )
 
@@ -125,7 +125,7 @@ def certify(
         asked=asked,
         claims=claims,
         images=len(best_N),
-        trials=len(independent_U),
+        unknown_count=len(independent_U),
         false_count=false,
         false_at_most=min(claims, math.ceil(clusters * images_of_identity)),
         distance=_distance(best_N[best_N < threshold], natural[natural < threshold]),
