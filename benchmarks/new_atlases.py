@@ -5,7 +5,8 @@ Many atlases are drawn, each of other antibodies. Test copies are made by the ed
 duplicates: all fields of one antibody show the nuclei and microtubules of another one, as serial
 sections do, and as many test images without a copy show those of a labelled image. They are
 different pictures, so to claim one is false. Scores are measured by what `find-leaks` does, and
-kept, so that versions of the calibration can be compared on equal scores.
+kept, so that versions of the calibration can be compared on equal scores. The embedder is a small
+untrained network, because hashes and keypoints propose nearly all sources.
 
 python -m benchmarks.new_atlases measure --out R --atlases 50
 python -m benchmarks.new_atlases report --out R
@@ -23,7 +24,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from atlas.core.result_folder import folder_written_beside
 from atlas.dataset.artifacts import SAME_IMAGE, save_table
+from atlas.dataset.hpa import HPA_CHANNELS
 from atlas.dataset.image_files import made_places, read_row, write_field
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.metrics import exact_interval
@@ -34,12 +37,15 @@ from atlas.workflows.embed.index import build_index, open_atlas_index
 from atlas.workflows.leaks.calibration import measure_same_image
 from atlas.workflows.leaks.search import open_leak_search
 from benchmarks.leaks.wild import OTHERS, WILD
+from benchmarks.untrained import untrained_embedder
 from index.copies.calibration import SameImageCalibration, calibrate_same_image
 from index.copies.certificate import certify
 from index.settings import LeakSettings, RegistrationSettings
+from retrieval.embedder import save_embedder
 
 NEAR_DUPLICATES = (0.0, 0.01, 0.03)  # shares of antibodies and of test images, one for each atlas
 ANTIBODIES, FIELDS, COPIES, NOVEL = 150, 2, 180, 30
+SIZE_PX, BACKBONE = 64, "test_resnet"
 FIRST_SEED = 7000  # other benchmarks draw with small seeds
 SHARED_CHANNELS = ("red", "blue")  # of near duplicates: microtubules and nuclei
 SHARE = COPIES / (COPIES + ANTIBODIES + NOVEL)  # of copies, as it is stated
@@ -93,13 +99,16 @@ def measure_atlas(folder: Path, number: int) -> None:
     data, share = folder / "data", NEAR_DUPLICATES[number % len(NEAR_DUPLICATES)]
     draw_atlas(
         DrawnAtlasSettings(
-            identities=ANTIBODIES, fields_per_identity=FIELDS, test_fields_per_identity=1,
+            size_px=SIZE_PX, identities=ANTIBODIES, fields_per_identity=FIELDS, test_fields_per_identity=1,
             novel_identities=NOVEL, copies=COPIES, seed=FIRST_SEED + number,
         ),
         data, jobs=1,
     )  # fmt: skip
     kinds = redraw(data, share, np.random.default_rng(FIRST_SEED + number))
-    build_index(data, "frozen", folder / "index")
+    embedder = untrained_embedder(HPA_CHANNELS, SIZE_PX, backbone_name=BACKBONE)
+    with folder_written_beside(folder / "embedder", written_by="untrained") as beside:
+        save_embedder(beside, embedder)
+    build_index(data, folder / "embedder", folder / "index")
     manifest, index = open_atlas_index(data, folder / "index")
     settings = replace(LeakSettings(), copy_share=SHARE)
     search = open_leak_search(manifest, index, folder / "store", settings, RegistrationSettings())
