@@ -99,8 +99,9 @@ def measure_atlas(folder: Path, number: int) -> None:
     data, share = folder / "data", NEAR_DUPLICATES[number % len(NEAR_DUPLICATES)]
     draw_atlas(
         DrawnAtlasSettings(
-            size_px=SIZE_PX, identities=ANTIBODIES, fields_per_identity=FIELDS, test_fields_per_identity=1,
-            novel_identities=NOVEL, copies=COPIES, seed=FIRST_SEED + number,
+            size_px=SIZE_PX, identities=ANTIBODIES, fields_per_identity=FIELDS,
+            test_fields_per_identity=1, novel_identities=NOVEL, copies=COPIES,
+            seed=FIRST_SEED + number,
         ),
         data, jobs=1,
     )  # fmt: skip

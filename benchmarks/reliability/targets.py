@@ -77,13 +77,14 @@ def _read_index(folder: Path) -> None:
 
 
 def _read_leaks(folder: Path) -> None:
-    from atlas.workflows.leaks.calibration import load_calibration
+    from atlas.workflows.leaks.calibration import load_calibration, load_certificate
 
     readers: Sequence[Callable[[], object]] = (
         lambda: load_leaks(folder / "leaks.csv"),
         lambda: load_matches(folder / "matches.csv"),
         lambda: load_table(folder / "groups.csv"),
         lambda: load_calibration(folder),
+        lambda: load_certificate(folder),
     )
     _each(readers)
 
@@ -177,6 +178,16 @@ def _make_classifier(folder: Path, base: Path | None) -> None:
     save_probabilities(folder / "test_probabilities.h5", tests)
 
 
+def _make_leaks(folder: Path, base: Path | None) -> None:
+    from atlas.workflows.leaks.calibration import save_calibration, save_certificate
+    from tests.atlas.workflows.leaks.calibrations import calibrated
+
+    shutil.copytree(CORPUS / "leaks", folder)
+    calibration = calibrated()
+    save_calibration(folder, calibration)
+    save_certificate(folder, calibration.certificate(np.linspace(0, 50, 9), claims=4))
+
+
 def _make_rows(folder: Path, base: Path | None) -> None:
     folder.mkdir()
     _fill(folder / "cache")
@@ -189,7 +200,7 @@ TARGETS: Mapping[str, Target] = {
         Target(name="index", read=_read_index, share=16,
                make=_from_base("run/index", _make_index, "*.json", "*.csv", "*.h5", ".[a-z]*")),
         Target(name="leaks", read=_read_leaks, share=14,
-               make=_from_base("run/leaks", _from_corpus("leaks"), "*.csv", "*.json", ".[a-z]*")),
+               make=_from_base("run/leaks", _make_leaks, "*.csv", "*.json", ".[a-z]*")),
         Target(name="classifier", read=_read_classifier, share=8,
                make=_from_base("run/classifier", _make_classifier, "t*.json", "h*.json", "t*.h5",
                                "[a-z]*.sums", ".[a-z]*")),

@@ -148,11 +148,13 @@ def test_a_run_without_claims_has_a_report_too(write_atlas, tmp_path, calibratio
 
 
 def test_relations_count_claims_and_transfers(calibration):
-    reported = same_image_in_words(LEAKS.table, calibration.same_image.calibration)
+    measured = calibration.same_image.calibration
+    certificate = calibration.certificate(np.array([99.0, 98.0, 1.0]), claims=2)
+    reported = same_image_in_words(LEAKS.table, measured, certificate)
     assert (reported.claims, reported.transfers) == (2, 1)
     assert "100.0% of 50 planted copies" in reported.said[0]
-    unclear = replace(calibration.same_image.calibration, note="only few")
-    assert same_image_in_words(LEAKS.table, unclear).said[-1] == "Only few"
+    unclear = replace(measured, note="only few")
+    assert same_image_in_words(LEAKS.table, unclear, certificate).said[-1] == "Only few"
 
 
 @pytest.mark.parametrize("number", range(8))
