@@ -38,13 +38,15 @@ def precision_at(threshold: float, share: float, hits: list[float], claims: list
 
 def resampled_macro_f1(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], groups: list[str],
                        rng: np.random.Generator) -> float:  # fmt: skip
-    """Macro F1 with a random weight for each group of images (Rubin 1981)."""
-    weight_of = {name: float(rng.exponential()) for name in sorted(set(groups))}
+    """Macro F1 of one resample of whole groups: mean of the classes it holds, as many as all."""
+    names = sorted(set(groups))
+    drawn = [names[k] for k in rng.integers(len(names), size=len(names))]
+    rows = [row for name in drawn for row, group in enumerate(groups) if group == name]
     scores = []
     for c in range(truth.shape[1]):
-        hits = total = 0.0
-        for true, given, group in zip(truth[:, c], predicted[:, c], groups, strict=True):
-            hits += weight_of[group] * (true and given)
-            total += weight_of[group] * (int(true) + int(given))
-        scores.append(2 * hits / total if total else 0.0)
-    return sum(scores) / len(scores)
+        true, given = truth[rows, c], predicted[rows, c]
+        hits = sum(t and p for t, p in zip(true, given, strict=True))
+        if sum(true):
+            scores.append(2 * hits / (sum(true) + sum(given)))
+    held = sum(1 for c in range(truth.shape[1]) if sum(truth[:, c]))
+    return sum(scores) / max(len(scores), 1) * held / truth.shape[1]

@@ -1,6 +1,6 @@
 """Scores that several packages use, and their confidence intervals.
 
-Axes: N images, C classes, R resamples, G groups of images that have one weight.
+Axes: N images, C classes, R resamples, G groups of images that are drawn together.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from scipy.special import betaincinv
 Floats = NDArray[np.float64]
 Binary = NDArray[np.uint8]
 
-DRAWS_AT_ONCE = 2**22  # 32 MB of weights
+DRAWS_AT_ONCE = 2**22  # 32 MB of counts
 
 
 def label_matrix(labels: list[tuple[int, ...]], class_count: int) -> Binary:
@@ -118,18 +118,18 @@ def bootstrap_macro_f1(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the 95% interval of `macro_f1` by the Bayesian bootstrap (Rubin 1981).
+    """Return the 95% interval of `macro_f1` by percentiles of resampled images (Efron 1979).
 
-    Each resample weights the images at random, with exponential weights. All weights are positive,
-    so no resample loses the few images of a rare class, as draws with replacement do. The interval
-    does not reflect classes whose few images are all right or all wrong, so it is too narrow if
-    there are many of them.
+    If a resample holds no image of a class, its mean leaves this class out. Otherwise rare classes
+    would lower every resample. A class that `truth_NC` lacks counts as 0, as in `macro_f1`. The
+    interval does not reflect classes whose few images are all right or all wrong, so it is too
+    narrow if there are many of them.
 
     Args:
         truth_NC: The true labels, N x C of 0 and 1.
         predicted_NC: The predicted labels, N x C of 0 and 1.
-        groups_N: The group of each image. Images of one group have the same weight, such as images
-            of one antibody. By default each image has its own.
+        groups_N: The group of each image. Images of one group are drawn together, such as images of
+            one antibody. By default each image is drawn separately.
         resamples: The number of resamples.
         seed: The seed of the draws.
 
@@ -177,17 +177,21 @@ def _resampled(
     group_N = np.arange(len(truth))
     if groups_N is not None:
         group_N = np.unique(np.asarray(groups_N), return_inverse=True)[1]
+    share_held = truth.any(axis=0).mean()
     of_truth_GC = _sums(truth, group_N)
     sums = [
-        (_sums(truth & given, group_N), of_truth_GC + _sums(given, group_N))
-        for given in (predicted.astype(bool) for predicted in predictions)
+        (_sums(truth & predicted.astype(bool), group_N), _sums(predicted.astype(bool), group_N))
+        for predicted in predictions
     ]
     scores: list[list[Floats]] = [[] for _ in predictions]
-    for weights_RG in _weights(len(of_truth_GC), resamples, seed):
-        for (hits_GC, all_GC), found in zip(sums, scores, strict=True):
-            all_RC = weights_RG @ all_GC
-            f1_RC = 2 * (weights_RG @ hits_GC) / np.where(all_RC > 0, all_RC, 1)
-            found.append(f1_RC.mean(axis=1))
+    for counts_RG in _draws(len(of_truth_GC), resamples, seed):
+        truth_RC = counts_RG @ of_truth_GC
+        classes_R = np.maximum((truth_RC > 0).sum(axis=1), 1)
+        for (hits_GC, given_GC), found in zip(sums, scores, strict=True):
+            # A class without truth has no hits, so it adds 0.
+            all_RC = truth_RC + counts_RG @ given_GC
+            f1_RC = 2 * (counts_RG @ hits_GC) / np.maximum(all_RC, 1)
+            found.append(share_held * f1_RC.sum(axis=1) / classes_R)
     return [np.concatenate(found) for found in scores]
 
 
@@ -197,9 +201,12 @@ def _sums(rows_NC: NDArray[np.bool_], group_N: NDArray[np.intp]) -> Floats:
     return sums_GC
 
 
-def _weights(groups: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """Yield the weight of each group, for several resamples at a time."""
+def _draws(groups: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """Yield how often each group is drawn, for several resamples at a time."""
     rng = np.random.default_rng(seed)
     at_once = max(1, DRAWS_AT_ONCE // groups)
     for start in range(0, resamples, at_once):
-        yield rng.exponential(size=(min(at_once, resamples - start), groups))
+        rows = min(at_once, resamples - start)
+        drawn = rng.integers(groups, size=(rows, groups)) + groups * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * groups)
+        yield counts.reshape(rows, groups).astype(np.float64)
