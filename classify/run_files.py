@@ -77,8 +77,8 @@ def load_test(folder: Path) -> ProbabilitySet:
 def load_test_by_network(folder: Path) -> tuple[ProbabilitySet, ...]:
     """Load the probabilities of the test images from each network of a folder alone.
 
-    Folds and ensembles have folders `fold1`, `fold2`, ..., whose order is kept. Any other folder has
-    one network.
+    Folds and ensembles have folders `fold1`, `fold2`, ..., whose order is kept. Any other folder
+    has one network.
 
     Raises:
         MissingStageError: The folder contains no such probabilities.

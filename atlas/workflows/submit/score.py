@@ -256,10 +256,10 @@ def score_leaks(
     groups = [(_ALL, found), *(found.groupby("edit") if by_edit else [])]
     others = known.loc[known["relation"] != SAME_IMAGE, "Id"]
     false_ids = tuple(i for i in others if i in copy_claims.index)
-    siblings = known[known["relation"] == SIBLING].set_index("Id")["source"]
+    siblings = known[known["relation"] == SIBLING].set_index("Id")["source"].to_dict()
     sibling_claims = sibling_claims[sibling_claims.index.isin(known["Id"])]
     right = sum(
-        i in siblings.index and siblings[i] == identities.get(match)
+        i in siblings and siblings[i] == identities.get(match)
         for i, match in sibling_claims.items()
     )
     return LeakScore(
