@@ -64,8 +64,8 @@ def activation_maps(
     """Return maps of the pixels that support a label, float32 N x H x W.
 
     Values are in 0..1 and the maximum of each map is 1. A map is 0 everywhere if nothing supports
-    the label, and 0 outside the centre that a classifier of crops sees. The map of an image is the
-    same bit for bit in every run, alone or among other images.
+    the label, and 0 outside the centre that a classifier of crops sees. On a processor, the map of
+    an image is the same bit for bit in every run, alone or among other images.
 
     Args:
         classifier: The classifier.

@@ -21,7 +21,8 @@ from atlas.dataset.splits.hold_out import HoldOut
 from atlas.dataset.splits.label_folds import not_learned
 from atlas.dataset.store import ImageStore
 from classify.classifier import Classifier, load_classifier
-from classify.decisions.thresholds import decide_by_other_folds
+from classify.decisions.mean_thresholds import thresholds_for_mean
+from classify.decisions.thresholds import Thresholds, decide_by_other_folds, save_thresholds
 from classify.held_out import HoldOutScores, TrainedClassifier, finish_run, judge, truth_of
 from classify.prediction import mean_over
 from classify.run_files import OUT_OF_FOLD_FILE, SUMMARY_FILE, TEST_FILE, classifiers_in, load_test
@@ -92,15 +93,38 @@ def train_folds(
             kept=how.kept, chosen_by={"fold": fold.name, **how.chosen_by},
             prediction=how.prediction,
         )  # fmt: skip
-    if manifest.of("test").ids:
-        tests = {name: load_test(folder / name) for name in finished}
-        save_probabilities(folder / TEST_FILE, mean_over(tests))
     joined = _out_of_fold(manifest, finished)
     save_probabilities(folder / OUT_OF_FOLD_FILE, joined)
-    _, scores = judge(joined, manifest, folder)
+    thresholds, scores = judge(joined, manifest, folder)
+    if manifest.of("test").ids:
+        tests = {name: load_test(folder / name) for name in finished}
+        save_mean(folder, tests, thresholds, manifest.spec.labels)
+    else:
+        save_thresholds(folder, thresholds, manifest.spec.labels)
     table = fold_summary(manifest, finished, scores)
     save_table(folder / SUMMARY_FILE, table)
     return table
+
+
+def save_mean(
+    folder: Path,
+    tests: Mapping[str, ProbabilitySet],
+    held_out: Thresholds,
+    label_names: tuple[str, ...],
+) -> None:
+    """Write the mean probabilities of the test images, and the thresholds for them.
+
+    Args:
+        folder: Folder of the whole run.
+        tests: Probabilities of the test images from each fold, by its name.
+        held_out: Thresholds that were chosen out of fold, so on single networks.
+        label_names: The names of the labels.
+    """
+    mean = mean_over(tests)
+    networks_KQC = np.stack([one.aligned_to(mean.ids).probabilities_NC for one in tests.values()])
+    thresholds = thresholds_for_mean(held_out, networks_KQC, mean.probabilities_NC)
+    save_probabilities(folder / TEST_FILE, mean)
+    save_thresholds(folder, thresholds, label_names, held_out=held_out)
 
 
 def fold_summary(

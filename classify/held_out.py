@@ -96,6 +96,7 @@ def finish_run(
     )
     save_probabilities(folder / VALIDATION_FILE, validation)
     thresholds, scores = judge(validation, manifest, folder)
+    save_thresholds(folder, thresholds, manifest.spec.labels)
     about = {
         **chosen_by,
         "kept_epoch": classifier.settings.kept_epoch,
@@ -119,11 +120,10 @@ def judge(
 ) -> tuple[Thresholds, HoldOutScores]:
     """Choose thresholds on labelled images that were not learned, and score these images.
 
-    The thresholds and the tables of mistakes are written to `folder`.
+    The tables of mistakes are written to `folder`.
     """
     truth_NC, names = truth_of(manifest, held_out.ids), manifest.spec.labels
     thresholds = choose_thresholds(held_out.probabilities_NC, truth_NC)
-    save_thresholds(folder, thresholds, names)
     save_mistakes(folder, find_mistakes(held_out, truth_NC, thresholds, names))
 
     def score(thresholds_C: NDArray[np.float64]) -> float:

@@ -72,3 +72,17 @@ def load_test(folder: Path) -> ProbabilitySet:
         MissingStageError: The folder contains no such probabilities.
     """
     return load_probabilities(folder / TEST_FILE, stage=Stage.CLASSIFIER)
+
+
+def load_test_by_network(folder: Path) -> tuple[ProbabilitySet, ...]:
+    """Load the probabilities of the test images from each network of a folder alone.
+
+    Folds and ensembles have folders `fold1`, `fold2`, ..., whose order is kept. Any other folder
+    has one network.
+
+    Raises:
+        MissingStageError: The folder contains no such probabilities.
+    """
+    folds = [path.parent for path in folder.glob(f"fold*/{TEST_FILE}")]
+    ordered = sorted(folds, key=lambda fold: (len(fold.name), fold.name))
+    return tuple(load_test(fold) for fold in ordered or [folder])

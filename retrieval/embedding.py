@@ -1,7 +1,7 @@
 """Compute embeddings of images.
 
 The network always receives batches of the same size, so the embedding of an image is the same bit
-for bit in every run, alone or among other images.
+for bit in every run on one machine, alone or among other images.
 
 Axes: N images, C channels, H x W pixels, D dimensions.
 """

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from retrieval.evaluation.measurement import Measurement
     from retrieval.evaluation.ranking import RankingSummary
+    from retrieval.evaluation.verification import Verification
 
 NOTHING = "-"
 Classes = Literal["auto", "identity", "label-set"]
@@ -269,7 +270,7 @@ def _verification(measured: Sequence["Measurement"]) -> TextTable:
                 name,
                 str(len(one.same_P)),
                 str(len(one.different_P)),
-                f"{one.accuracy_mean:.3f} (sd {one.accuracy_deviation:.3f})",
+                _accuracy(one),
                 f"{one.threshold:.3f}",
                 f"{one.roc_auc:.3f}",
                 *(
@@ -282,6 +283,12 @@ def _verification(measured: Sequence["Measurement"]) -> TextTable:
             for name, one in found
         ],
     )  # fmt: skip
+
+
+def _accuracy(one: "Verification") -> str:
+    if one.accuracy_mean is None:
+        return "too few classes"
+    return f"{one.accuracy_mean:.3f} (sd {one.accuracy_deviation:.3f})"
 
 
 def _identification(measured: Sequence["Measurement"]) -> TextTable:

@@ -84,11 +84,15 @@ def score(data: Path = Path("data"), run: Path = Path("runs")) -> Answer:
     leaks, labels = scored.leaks, scored.labels
     rows = [
         *((f"copies found: {edit}", share) for edit, share in leaks.copies_by_edit.items()),
+        ("copies claimed with a wrong source", leaks.wrong_source),
+        ("copies missed", leaks.missed),
         ("false claims of copies", leaks.false_copies),
         ("correct claims of siblings", leaks.sibling_precision),
         ("siblings found", leaks.sibling_recall),
     ]
     show_table(("measure", "count (share; exact 95% interval)"), rows)
+    if leaks.wrong_source_ids:
+        show("copies claimed with a wrong source: " + " ".join(leaks.wrong_source_ids))
     if leaks.false_copy_ids:
         show("false claims of copies: " + " ".join(leaks.false_copy_ids))
     if labels:

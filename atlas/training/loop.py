@@ -59,10 +59,12 @@ def fit(
 
     The result is the epoch with the best validation metric `monitor`, or the average that the
     settings ask for. The training is resumed from checkpoints/last.ckpt, which is written at least
-    every `checkpoint_minutes`; on one device, the resumed training gives the same bits as one that
-    was not stopped. A finished training is not repeated. Call `claim_folder` before, so that nobody
-    resumes a training with other settings. Writes folder/metrics.csv, with a row for each epoch,
-    and the same figures for TensorBoard below folder/logs.
+    every `checkpoint_minutes`. On a processor, with the same number of threads, the resumed
+    training gives the same bits as one that was not stopped; on a GPU, some gradients are summed in
+    an order that changes, so bits may differ. A finished training is not repeated. Call
+    `claim_folder` before, so that nobody resumes a training with other settings. Writes
+    folder/metrics.csv, with a row for each epoch, and the same figures for TensorBoard below
+    folder/logs.
 
     Args:
         module: A module with the attribute `network.backbone`. Its `training_step` returns the
@@ -233,13 +235,14 @@ def _run(
     last: Path,
 ) -> None:
     try:
-        trainer.fit(
-            module,
-            train_loader,
-            validation_loader,
-            ckpt_path=last if last.exists() else None,
-            weights_only=True,
-        )
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False):
+            trainer.fit(
+                module,
+                train_loader,
+                validation_loader,
+                ckpt_path=last if last.exists() else None,
+                weights_only=True,
+            )
     except SystemExit:  # Lightning exits silently on Ctrl-C
         raise KeyboardInterrupt from None
     if trainer.interrupted:

@@ -3,12 +3,15 @@
 Both loops use the same folds of the held-out rows. An ensemble that leaves out `{k}` predicts fold
 k. The thresholds and priors for fold k are learned from every other fold j, as predicted by an
 ensemble that leaves out `{j, k}`. Nothing that decides fold k has seen it, and each fit is used
-twice, so there are K (K + 1) / 2 + 1 fits.
+twice, so F folds need F (F + 1) / 2 + 1 fits.
 
 The probabilities of the members are used as they are. As always in stacking, the probabilities of
 fold j come from a network that may have been trained on images of fold k.
 
-Axes: M members, N labelled rows, Q queried rows, C classes, K folds.
+The thresholds for queried rows are moved to the scale of their probabilities, which are means over
+the networks of each member; see `classify/decisions/mean_thresholds.py`.
+
+Axes: M members, N labelled rows, Q queried rows, C classes, K networks of each member.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +32,7 @@ from classify.decisions.layers import (
     Layer,
     Probabilities,
 )
+from classify.decisions.mean_thresholds import thresholds_for_mean
 from classify.decisions.settings import How, Prior, ThresholdSettings
 from classify.decisions.thresholds import Thresholds, apply_thresholds, thresholds_by
 
@@ -85,13 +89,17 @@ class Decided:
     Attributes:
         held_out_NC: Probabilities of the labelled rows, each fitted without the row's own fold.
         asked_QC: Probabilities of the queried rows.
-        thresholds: The thresholds.
+        networks_KQC: The same from one network of each member at a time.
+        thresholds: The thresholds for the queried rows.
+        held_out_thresholds: The thresholds for the labelled rows, which single networks predict.
         kept: What the thresholds and priors learned, as JSON can store it.
     """
 
     held_out_NC: Probabilities
     asked_QC: Probabilities
+    networks_KQC: Probabilities
     thresholds: Thresholds
+    held_out_thresholds: Thresholds
     kept: Mapping[str, Any]
 
 
@@ -188,10 +196,18 @@ def decided(
     """
     layer, of_priors = with_priors(fitted.final, priors, keep_top=thresholds.keep_top)
     found, of_thresholds = thresholds_by(thresholds, layer, wanted_C)
+    if thresholds.thresholds == "shares":  # they are chosen on the queried rows themselves
+        own = replace(layer, asked_QC=layer.learned_NC)
+        held_out, for_asked = thresholds_by(thresholds, own, wanted_C)[0], found
+    else:
+        held_out = found
+        for_asked = thresholds_for_mean(found, layer.networks_KQC, layer.asked_QC)
     return Decided(
         held_out_NC=layer.learned_NC,
         asked_QC=layer.asked_QC,
-        thresholds=found,
+        networks_KQC=layer.networks_KQC,
+        thresholds=for_asked,
+        held_out_thresholds=held_out,
         kept={"priors": of_priors, "thresholds": of_thresholds},
     )
 
@@ -211,11 +227,17 @@ def _layer(
     for fold, combiner in by_fold.items():
         own = rows.fold_N == fold
         learned_NC[own] = combiner(rows.members_MNC[:, own])
-    asked_QC = of_all(asked.members_MQC)
     bare = sorted({c for combiner in (*by_fold.values(), of_all) for c in combiner.without})
     learned_NC[:, bare] = mean(rows.members_MNC)[:, bare]
-    asked_QC[:, bare] = mean(asked.members_MQC)[:, bare]
+
+    def combined(members_MQC: Probabilities) -> Probabilities:
+        joined_QC = of_all(members_MQC)
+        joined_QC[:, bare] = mean(members_MQC)[:, bare]
+        return joined_QC
+
     return Layer(
         learned_NC=learned_NC, truth_NC=rows.truth_NC, fold_N=rows.fold_N, size_N=rows.size_N,
-        asked_QC=asked_QC, asked_size_Q=asked.size_Q,
+        asked_QC=combined(asked.members_MQC),
+        networks_KQC=np.stack([combined(one_MQC) for one_MQC in asked.networks_KMQC]),
+        asked_size_Q=asked.size_Q,
     )  # fmt: skip

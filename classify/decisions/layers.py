@@ -1,6 +1,6 @@
 """Define the rows that decisions are learned from and applied to, and what they learn.
 
-Axes: M members, N labelled rows, Q queried rows, C classes.
+Axes: M members, N labelled rows, Q queried rows, C classes, K networks of each member.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,10 +26,13 @@ class AskedRows:
 
     Attributes:
         members_MQC: Probabilities; the members are in the order of the held-out rows.
+        networks_KMQC: Probabilities from one network of each member at a time, whose mean is
+            `members_MQC`. Held-out rows are predicted by one network of each member.
         size_Q: Size of each file, such as "512 x 512".
     """
 
     members_MQC: Probabilities
+    networks_KMQC: Probabilities
     size_Q: Sizes
 
 
@@ -73,7 +76,9 @@ class HeldOutRows:
 
     def asked(self) -> AskedRows:
         """Return the same rows without their labels."""
-        return AskedRows(members_MQC=self.members_MNC, size_Q=self.size_N)
+        return AskedRows(
+            members_MQC=self.members_MNC, networks_KMQC=self.members_MNC[None], size_Q=self.size_N
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +91,7 @@ class Layer:
         fold_N: Fold of these rows.
         size_N: File size of these rows.
         asked_QC: Probabilities of the queried rows, from a fit on all labelled rows.
+        networks_KQC: The same from one network of each member at a time, as for labelled rows.
         asked_size_Q: File size of the queried rows.
     """
 
@@ -94,6 +100,7 @@ class Layer:
     fold_N: NDArray[np.int64]
     size_N: Sizes
     asked_QC: Probabilities
+    networks_KQC: Probabilities
     asked_size_Q: Sizes
 
 
@@ -146,10 +153,14 @@ def changed(layer: Layer, learn: Learner) -> tuple[Layer, Change]:
         change = learn(layer.learned_NC[others], layer.truth_NC[others], layer.size_N[others])
         learned_NC[own] = change.apply(layer.learned_NC[own], layer.size_N[own])
     change = learn(layer.learned_NC, layer.truth_NC, layer.size_N)
-    asked_QC = layer.asked_QC
-    if len(asked_QC):
-        asked_QC = change.apply(asked_QC, layer.asked_size_Q)
-    return replace(layer, learned_NC=learned_NC, asked_QC=asked_QC), change
+    changed_layer = replace(layer, learned_NC=learned_NC)
+    if len(layer.asked_QC):
+        asked_QC, *networks = (
+            change.apply(rows_QC, layer.asked_size_Q)
+            for rows_QC in (layer.asked_QC, *layer.networks_KQC)
+        )
+        changed_layer = replace(changed_layer, asked_QC=asked_QC, networks_KQC=np.stack(networks))
+    return changed_layer, change
 
 
 def logits(probabilities: Floats) -> NDArray[np.float64]:

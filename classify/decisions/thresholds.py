@@ -10,11 +10,12 @@ Axes: N labelled images, Q queried images, C classes.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atlas.core.contents import listed_after
 from atlas.core.errors import DataError, Stage
 from atlas.core.files import write_json
 from atlas.core.result_files import read_json, understood
@@ -201,24 +202,48 @@ def best_shrinkage(layer: Layer, *, keep_top: bool) -> float:
     return max(SHRINKAGES, key=lambda k: (macro_f1(layer.truth_NC, predicted[k]), k))
 
 
-def save_thresholds(folder: Path, thresholds: Thresholds, label_names: tuple[str, ...]) -> None:
-    """Write thresholds.json, with the names of the labels beside their thresholds."""
+def save_thresholds(
+    folder: Path,
+    thresholds: Thresholds,
+    label_names: tuple[str, ...],
+    *,
+    held_out: Thresholds | None = None,
+) -> None:
+    """Write thresholds.json, with the names of the labels beside their thresholds.
+
+    Args:
+        folder: The folder to write to.
+        thresholds: The thresholds for predictions of test images.
+        label_names: The names of the labels.
+        held_out: The thresholds for predictions of held-out images; by default, the same.
+    """
+    held_out = held_out or thresholds
     text = {
         "rule": RULES[thresholds.keep_top],
         "keep_top": thresholds.keep_top,
         "overall": thresholds.overall,
         "per_class": thresholds.per_class,
+        "held_out": {"overall": held_out.overall, "per_class": held_out.per_class},
         "labels": label_names,
         "without_positives": {
             "classes": thresholds.without_positives,
             "why": "no validation image carries them; their threshold is the overall one",
         },
     }
-    write_json(folder / THRESHOLDS_FILE, text)
+    with listed_after(folder / THRESHOLDS_FILE):  # `atlas update` writes to a finished folder
+        write_json(folder / THRESHOLDS_FILE, text)
 
 
-def load_thresholds(folder: Path, label_names: tuple[str, ...]) -> Thresholds:
+def load_thresholds(
+    folder: Path, label_names: tuple[str, ...], *, of: Literal["test", "held_out"] = "test"
+) -> Thresholds:
     """Read the thresholds of a classifier, of folds or of an ensemble.
+
+    Args:
+        folder: The folder.
+        label_names: The names of the labels.
+        of: Whether the thresholds are for the predictions of test images, or for those of held-out
+            images. They differ if a test image is predicted by several networks.
 
     Raises:
         MissingStageError: The folder contains no thresholds.
@@ -228,9 +253,10 @@ def load_thresholds(folder: Path, label_names: tuple[str, ...]) -> Thresholds:
     text = read_json(path, stage=Stage.CLASSIFIER)
     with understood(path, Stage.CLASSIFIER):
         own = tuple(text["labels"])
+        chosen = text if of == "test" else text.get("held_out", text)
         thresholds = Thresholds(
-            per_class=tuple(map(float, text["per_class"])),
-            overall=float(text["overall"]),
+            per_class=tuple(map(float, chosen["per_class"])),
+            overall=float(chosen["overall"]),
             without_positives=tuple(text["without_positives"]["classes"]),
             keep_top=text.get("keep_top", True),  # files without it keep the most likely class
         )

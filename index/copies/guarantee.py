@@ -7,8 +7,10 @@ Each rate is bounded by Clopper and Pearson's interval, the three together by Bo
 inequality.
 
 Many thresholds can be tested without a correction for each. They are tested from high to low, in
-steps that other trials have fixed, until one fails; all thresholds before it hold together (fixed
-sequence testing, as in Angelopoulos et al. 2021, "Learn then Test").
+steps that other trials have fixed, until one fails; all tested thresholds before it hold together
+(fixed sequence testing, as in Angelopoulos et al. 2021, "Learn then Test"). Between two of these,
+the precision is at least what R of the higher one and W and F of the lower one give, because each
+rate can only fall as the threshold rises.
 
 Axes: K known queries, U unknown queries, T thresholds, S sizes of a calibration set.
 """
@@ -73,9 +75,10 @@ class Guarantee:
     Attributes:
         asked: The precision that is requested.
         share: The share of queries with a true match to which precision refers.
-        lowest, highest: Claims from any threshold between these have the requested precision; None
-            if no threshold does.
-        threshold: The threshold that is used.
+        lowest, highest: The last and the first tested threshold that have the requested precision;
+            all tested ones from `highest` down to `lowest` have it together, at 95% confidence.
+            None if no threshold does.
+        threshold: The threshold that is used. It is one of these or lies between two of them.
         shown: The lower bound of the precision at the threshold, at 95% confidence.
         shown_if_copies: The same bound, if all unknown queries that reach the threshold are
             undeclared true matches. The truth lies between the two bounds.

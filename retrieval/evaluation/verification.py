@@ -4,7 +4,7 @@ A pair is accepted if its cosine similarity reaches a threshold, as on Labeled F
 Images occur in several pairs, so pairs are not independent, and confidence intervals that assume
 independence are too narrow.
 
-Axes: P pairs, N images, sorted so that the images of a class are adjacent.
+Axes: P pairs, N images, sorted so that the images of a class are adjacent, C classes.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import auc, roc_curve
-from sklearn.model_selection import StratifiedKFold
 
 from atlas.dataset.artifacts import EmbeddingSet
 from retrieval.postprocessing.similarity import pair_cosines
 
 MOST_PAIRS = 100_000
+LEAST_PAIRS = 10
 FOLDS = 10
 FALSE_ACCEPT_RATES = (1e-2, 1e-3, 1e-4)
 FALSE_ACCEPTS_NEEDED = 10  # a rate is only measured if it amounts to at least this many pairs
@@ -51,10 +51,12 @@ class Verification:
     Attributes:
         same_P: Cosine similarities of the pairs of the same class.
         different_P: Cosine similarities of the pairs of different classes.
-        accuracy_mean: Mean accuracy over ten folds of pairs. Each fold uses the threshold that is
-            best on the other nine. Both kinds of pairs have equal weight, so chance level is 0.5
-            (Huang et al. 2007, "Labeled faces in the wild", view 2).
-        accuracy_deviation: Standard deviation of the accuracy over the folds.
+        accuracy_mean: Mean accuracy over folds of classes, ten if there are enough classes. The
+            pairs within a fold are decided at the threshold that is best for the pairs within the
+            other folds together, so no class is on both sides. Both kinds of pairs have equal
+            weight, so chance level is 0.5 (Huang et al. 2007, "Labeled faces in the wild", view 2).
+            None where there are fewer than four classes, or pairs of fewer than two.
+        accuracy_deviation: Standard deviation of the accuracy over the folds, or None.
         threshold: The best threshold on all pairs.
         roc_auc: Area under the ROC curve.
         operating_points: Results at fixed false accept rates.
@@ -64,8 +66,8 @@ class Verification:
 
     same_P: NDArray[np.float32]
     different_P: NDArray[np.float32]
-    accuracy_mean: float
-    accuracy_deviation: float
+    accuracy_mean: float | None
+    accuracy_deviation: float | None
     threshold: float
     roc_auc: float
     operating_points: tuple[OperatingPoint, ...]
@@ -78,11 +80,16 @@ class Pairs:
 
     Attributes:
         ids_P2: Ids of the two images, an object array of str.
-        same_P: Whether they belong to the same class.
+        class_P2: Numbers of their classes.
     """
 
     ids_P2: NDArray[np.object_]
-    same_P: NDArray[np.bool_]
+    class_P2: NDArray[np.int64]
+
+    @property
+    def same_P(self) -> NDArray[np.bool_]:
+        """Return whether the images of each pair belong to the same class."""
+        return np.asarray(self.class_P2[:, 0] == self.class_P2[:, 1])
 
 
 def verify(
@@ -101,30 +108,30 @@ def verify(
         seed: Seed of the pairs and the folds.
 
     Returns:
-        The results, or None where there are fewer than ten pairs of either kind, one for each
-        fold.
+        The results, or None where there are fewer than ten pairs of either kind.
     """
     pairs = draw_pairs(embeddings.ids, classes, most_of_each=most_pairs, seed=seed)
     same_count = int(pairs.same_P.sum())
-    if min(same_count, len(pairs.same_P) - same_count) < FOLDS:
+    if min(same_count, len(pairs.same_P) - same_count) < LEAST_PAIRS:
         return None
-    return verification_of(cosines_of(embeddings, pairs), pairs.same_P, seed=seed)
+    return verification_of(cosines_of(embeddings, pairs), pairs.class_P2, seed=seed)
 
 
 def verification_of(
-    cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_], *, seed: int
+    cosine_P: NDArray[np.float32], class_P2: NDArray[np.int64], *, seed: int
 ) -> Verification:
     """Return verification of pairs with known cosine similarities, at least ten of each kind."""
+    same_P = class_P2[:, 0] == class_P2[:, 1]
     roc = _roc(cosine_P, same_P)
-    accuracy_F = _fold_accuracies(cosine_P, same_P, seed)
+    accuracies = _fold_accuracies(cosine_P, class_P2, seed)
     same_count = int(same_P.sum())
     different_count = len(same_P) - same_count
     rates = np.geomspace(1 / different_count, 1.0, CURVE_POINTS)
     return Verification(
         same_P=cosine_P[same_P],
         different_P=cosine_P[~same_P],
-        accuracy_mean=float(accuracy_F.mean()),
-        accuracy_deviation=float(accuracy_F.std(ddof=1)),
+        accuracy_mean=float(np.mean(accuracies)) if accuracies else None,
+        accuracy_deviation=float(np.std(accuracies, ddof=1)) if accuracies else None,
         threshold=_best_threshold(cosine_P, same_P),
         roc_auc=float(auc(roc["false_accept_rate"], roc["true_accept_rate"])),
         operating_points=tuple(
@@ -152,11 +159,29 @@ def draw_pairs(
     # The images after an image are first those of its own class, then those of all other classes.
     same = _drawn(place_N + 1, end_N - place_N - 1, most_of_each, rng)
     different = _drawn(end_N, len(known) - end_N, most_of_each, rng)
-    sorted_ids = np.array(known, object)[order]
-    return Pairs(
-        ids_P2=sorted_ids[np.concatenate([same, different])],
-        same_P=np.arange(len(same) + len(different)) < len(same),
-    )
+    places_P2 = order[np.concatenate([same, different])]
+    return Pairs(ids_P2=np.array(known, object)[places_P2], class_P2=code_N[places_P2])
+
+
+def fold_of_classes(class_P2: NDArray[np.int64], *, seed: int) -> dict[int, int]:
+    """Divide the classes of pairs at random into folds that hold about equally many same pairs.
+
+    Each fold has at least two classes, one of which has a pair, so both kinds of pairs can lie
+    within it. There are at most ten folds, and a single one if there are too few classes for two.
+
+    Args:
+        class_P2: Numbers of the classes of each pair.
+        seed: Seed of the order of the classes.
+
+    Returns:
+        The fold of each class.
+    """
+    classes_C = np.random.default_rng(seed).permutation(np.unique(class_P2))
+    same = class_P2[class_P2[:, 0] == class_P2[:, 1], 0]
+    pairs_C = np.bincount(same, minlength=classes_C.max() + 1)[classes_C]
+    folds = max(1, min(FOLDS, int((pairs_C > 0).sum()), len(classes_C) // 2))
+    dealt_C = classes_C[np.argsort(-pairs_C, kind="stable")]
+    return {int(c): n % folds for n, c in enumerate(dealt_C)}
 
 
 def cosines_of(embeddings: EmbeddingSet, pairs: Pairs) -> NDArray[np.float32]:
@@ -171,15 +196,25 @@ def cosines_of(embeddings: EmbeddingSet, pairs: Pairs) -> NDArray[np.float32]:
 
 
 def _fold_accuracies(
-    cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_], seed: int
-) -> NDArray[np.float64]:
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(cosine_P, same_P)
+    cosine_P: NDArray[np.float32], class_P2: NDArray[np.int64], seed: int
+) -> list[float]:
+    """Return the accuracy of each fold; none if there are too few classes for two folds."""
+    same_P = class_P2[:, 0] == class_P2[:, 1]
+    fold_of = fold_of_classes(class_P2, seed=seed)
+    fold_P2 = np.array([fold_of[c] for c in class_P2.ravel().tolist()]).reshape(-1, 2)
+    within_P = fold_P2[:, 0] == fold_P2[:, 1]  # a pair across two folds would be on both sides
+    folds = [within_P & (fold_P2[:, 0] == fold) for fold in sorted(set(fold_of.values()))]
+    # If pairs are few, none of those drawn from different classes may lie within a fold.
+    folds = [own for own in folds if (own & ~same_P).any()]
+    if len(folds) < 2:
+        return []
     accuracies = []
-    for nine, tenth in folds:
-        accepted = cosine_P[tenth] >= _best_threshold(cosine_P[nine], same_P[nine])
-        same = same_P[tenth]
-        accuracies.append((accepted[same].mean() + (~accepted[~same]).mean()) / 2)
-    return np.array(accuracies)
+    for own in folds:
+        others = np.logical_or.reduce(folds) & ~own
+        accepted = cosine_P[own] >= _best_threshold(cosine_P[others], same_P[others])
+        same = same_P[own]
+        accuracies.append(float((accepted[same].mean() + (~accepted[~same]).mean()) / 2))
+    return accuracies
 
 
 def _best_threshold(cosine_P: NDArray[np.float32], same_P: NDArray[np.bool_]) -> float:

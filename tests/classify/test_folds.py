@@ -16,6 +16,7 @@ from atlas.dataset.metrics import macro_f1
 from atlas.dataset.splits.folds import Fold
 from atlas.dataset.splits.label_folds import stratified_folds
 from atlas.dataset.store import fill_store
+from classify.decisions.mean_thresholds import thresholds_for_mean
 from classify.decisions.thresholds import choose_thresholds, load_thresholds, predict_labels
 from classify.folds import SCORES, FoldRun, train_folds
 from classify.held_out import truth_of
@@ -107,8 +108,27 @@ def test_thresholds_are_chosen_out_of_fold(run: tuple[Path, pd.DataFrame], data:
     folder, _ = run
     together = probabilities(folder / "out_of_fold_probabilities.h5")
     truth = truth_of(read_manifest(data), together.ids)
-    chosen = load_thresholds(folder, LABELS)
+    chosen = load_thresholds(folder, LABELS, of="held_out")
     assert chosen == choose_thresholds(together.probabilities_NC, truth)
+    by_class = pd.read_csv(folder / "by_class.csv")
+    np.testing.assert_allclose(by_class["threshold"], chosen.per_class, atol=1e-6)
+    assert load_thresholds(folder / "fold1", LABELS) == load_thresholds(
+        folder / "fold1", LABELS, of="held_out"
+    )
+
+
+def test_thresholds_of_test_images_are_moved_to_the_mean(
+    run: tuple[Path, pd.DataFrame],
+) -> None:
+    folder, _ = run
+    mean, *networks = (
+        probabilities(path / "test_probabilities.h5").probabilities_NC
+        for path in (folder, *(folder / name for name in NAMES))
+    )
+    chosen = load_thresholds(folder, LABELS, of="held_out")
+    moved = load_thresholds(folder, LABELS)
+    assert moved != chosen
+    assert moved == thresholds_for_mean(chosen, np.stack(networks), mean)
 
 
 def test_the_summary_agrees_with_the_files(run: tuple[Path, pd.DataFrame], data: Path) -> None:

@@ -187,12 +187,13 @@ def _said_of(
 ) -> dict[int, tuple[str, ...]]:
     """Return the images of each label that the classifier or the tables give them."""
     probabilities = mean_probabilities(asked, images_of(asked, manifest, ids))
-    thresholds = load_thresholds(source, manifest.spec.labels)
-    given_NC = apply_thresholds(np.stack([probabilities[i] for i in ids]), thresholds)
-    carried = {
-        image_id: {int(label) for label in np.flatnonzero(given_C)}
-        | set(manifest.by_id[image_id].labels or ())
-        for image_id, given_C in zip(ids, given_NC, strict=True)
-    }
+    names, tests = manifest.spec.labels, set(manifest.of("test").ids)
+    of_tests, of_others = (load_thresholds(source, names, of=of) for of in ("test", "held_out"))
+    carried = {}
+    for image_id in ids:
+        thresholds = of_tests if image_id in tests else of_others
+        (given_C,) = apply_thresholds(probabilities[image_id][None], thresholds)
+        own = manifest.by_id[image_id].labels or ()
+        carried[image_id] = {int(label) for label in np.flatnonzero(given_C)} | set(own)
     labels = sorted(set().union(*carried.values()))
     return {label: tuple(i for i in ids if label in carried[i]) for label in labels}

@@ -220,8 +220,12 @@ def _write(
             image_keys=common_keys([one.test.aligned_to(tests) for one in members]),
         )
         save_probabilities(folder / TEST_FILE, asked)
-    save_thresholds(folder, made.thresholds, names)
-    save_mistakes(folder, find_mistakes(held_out, rows.truth_NC, made.thresholds, names))
+        for number, network_QC in enumerate(made.networks_KQC, start=1):
+            if len(made.networks_KQC) > 1:  # an ensemble of this ensemble needs them
+                one = replace(asked, probabilities_NC=network_QC)
+                save_probabilities(folder / f"fold{number}" / TEST_FILE, one)
+    save_thresholds(folder, made.thresholds, names, held_out=made.held_out_thresholds)
+    save_mistakes(folder, find_mistakes(held_out, rows.truth_NC, made.held_out_thresholds, names))
 
 
 def _by_class(rows: HeldOutRows, chosen: Honest, names: Sequence[str]) -> pd.DataFrame:

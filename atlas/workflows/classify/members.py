@@ -1,6 +1,6 @@
 """The members of an ensemble: their probabilities of held-out images and of test images.
 
-Axes: M members, N held-out images, Q test images, C classes.
+Axes: M members, N held-out images, Q test images, C classes, K networks of each member.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from atlas.workflows.made_from import MadeFrom, images_of_predictions, require_s
 from classify.decisions.layers import AskedRows, HeldOutRows
 from classify.decisions.thresholds import load_thresholds
 from classify.held_out import truth_of
-from classify.run_files import load_held_out, load_test
+from classify.run_files import load_held_out, load_test, load_test_by_network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +30,12 @@ class Member:
     Attributes:
         held_out: Its probabilities of labelled images that it did not train on.
         test: Its probabilities of the test images; empty if the atlas has none.
+        networks: The same from each of its networks alone.
     """
 
     held_out: ProbabilitySet
     test: ProbabilitySet
+    networks: tuple[ProbabilitySet, ...]
 
     def about(self) -> dict[str, Any]:
         """Return hashes and provenance of the probabilities, for files that depend on them."""
@@ -88,7 +90,7 @@ def load_members(
     labelled = set(manifest.labelled.ids)
     for name, folder in folders.items():
         load_thresholds(folder, manifest.spec.labels)
-        one = Member(held_out=load_held_out(folder), test=_test(manifest, folder))
+        one = _loaded(manifest, folder)
         members[name] = one
         tests.append(images_of_predictions(folder, one.test))
         replaced |= set(images_of_predictions(folder, one.held_out).changed(keys))
@@ -138,9 +140,15 @@ def held_out_rows(
 
 def asked_rows(manifest: Manifest, members: Mapping[str, Member]) -> AskedRows:
     """Return the test images in the order of the manifest, if there are any."""
-    ids = manifest.of("test").ids
+    ids, sets = manifest.of("test").ids, [member.networks for member in members.values()]
+    # A member with fewer networks than another repeats them in turn.
+    by_network = [
+        _stacked([networks[k % len(networks)] for networks in sets], ids)
+        for k in range(max(map(len, sets)))
+    ]
     return AskedRows(
         members_MQC=_stacked([member.test for member in members.values()], ids),
+        networks_KMQC=np.stack(by_network),
         size_Q=_sizes(manifest, ids),
     )
 
@@ -150,11 +158,14 @@ def _without(member: Member, replaced: set[str]) -> Member:
     return replace(member, held_out=member.held_out.aligned_to(kept))
 
 
-def _test(manifest: Manifest, folder: Path) -> ProbabilitySet:
+def _loaded(manifest: Manifest, folder: Path) -> Member:
+    held_out = load_held_out(folder)
     if manifest.of("test").ids:
-        return load_test(folder)
-    none = np.empty((0, len(manifest.spec.labels)), np.float32)
-    return ProbabilitySet(ids=(), probabilities_NC=none, provenance={})
+        networks = load_test_by_network(folder)
+        return Member(held_out=held_out, test=load_test(folder), networks=networks)
+    rows_NC = np.empty((0, len(manifest.spec.labels)), np.float32)
+    none = ProbabilitySet(ids=(), probabilities_NC=rows_NC, provenance={})
+    return Member(held_out=held_out, test=none, networks=(none,))
 
 
 def _require_rows(said: Mapping[str, ProbabilitySet], ids: set[str], what: str) -> None:

@@ -1,7 +1,8 @@
 """Update of a run whose tables gained or lost images; nothing is trained.
 
-Only new images cost time, because classifiers do not change. An ensemble fits its combination and
-thresholds again, with its members' predictions of held-out images.
+Only new images cost time, because classifiers do not change. The thresholds of folds are moved to
+the scale of the mean again. An ensemble fits its combination and thresholds again, with its
+members' predictions of held-out images.
 """
 
 from collections.abc import Mapping
@@ -29,7 +30,9 @@ from atlas.workflows.run_folder import RunFolder, maker_of
 from atlas.workflows.submit.submission import MadeSubmission, make_submission
 from classify.classifier import load_classifier
 from classify.decisions.settings import DecisionSettings, ThresholdSettings
-from classify.prediction import mean_over, predict
+from classify.decisions.thresholds import load_thresholds
+from classify.folds import save_mean
+from classify.prediction import predict
 from classify.run_files import (
     PREDICTED_FOLDER,
     SUMMARY_FILE,
@@ -213,7 +216,8 @@ def _predict_again(manifest: Manifest, folder: Path, networks: Mapping[str, Path
         )
         save_probabilities(networks[name] / TEST_FILE, made[name])
     if of_folds:
-        save_probabilities(folder / TEST_FILE, mean_over(made))
+        names = manifest.spec.labels
+        save_mean(folder, made, load_thresholds(folder, names, of="held_out"), names)
 
 
 def _predicted(folder: Path) -> ProbabilitySet:

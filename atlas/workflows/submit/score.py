@@ -52,19 +52,28 @@ _Labels = NDArray[np.uint8]
 class LeakScore:
     """The score of the claims. Rows with an unknown or unsure relation are not counted.
 
+    Each copy is found, claimed with a wrong source, or missed; a copy that is claimed to be a
+    sibling is missed.
+
     Attributes:
-        copies_by_edit: The share of copies that are claimed with their source, by edit and for
-            "all".
+        copies_by_edit: The share of copies that are found, which means that they are claimed to be
+            copies of their source, by edit and for "all".
+        wrong_source: The share of copies that are claimed to be copies of another image.
+        missed: The share of copies that are not claimed to be copies.
         false_copies: The share of the other test images that are claimed to be copies.
         sibling_precision: The share of sibling claims with the right identity.
         sibling_recall: The share of siblings that are claimed with their identity.
+        wrong_source_ids: The test images of `wrong_source`.
         false_copy_ids: The test images of `false_copies`.
     """
 
     copies_by_edit: dict[str, Share]
+    wrong_source: Share
+    missed: Share
     false_copies: Share
     sibling_precision: Share
     sibling_recall: Share
+    wrong_source_ids: tuple[str, ...]
     false_copy_ids: tuple[str, ...]
 
 
@@ -134,7 +143,11 @@ class RunScore:
     def summary(self) -> str:
         """The result in one sentence."""
         copies, false = self.leaks.copies_by_edit[_ALL], self.leaks.false_copies
-        said = f"{copies.count} of {copies.of} copies were found, with {false.count} false claims"
+        said = (
+            f"{copies.count} of {copies.of} copies were found, "
+            f"{self.leaks.wrong_source.count} were claimed with a wrong source, and "
+            f"{false.count} other images were falsely claimed to be copies"
+        )
         if self.labels is None:
             return f"{said}; there is no submission yet."
         every = self.labels.by_relation[0]
@@ -237,20 +250,28 @@ def score_leaks(
         claims.loc[claims["relation"] == name, "match_id"] for name in (SAME_IMAGE, SIBLING)
     )
     copies = known[known["relation"] == SAME_IMAGE]
+    claimed = copies["Id"].isin(copy_claims.index)
     found = copies.assign(found=copies["Id"].map(copy_claims).eq(copies["source"]))
+    wrong_ids = tuple(copies.loc[claimed & ~found["found"], "Id"])
     groups = [(_ALL, found), *(found.groupby("edit") if by_edit else [])]
     others = known.loc[known["relation"] != SAME_IMAGE, "Id"]
     false_ids = tuple(i for i in others if i in copy_claims.index)
-    siblings = known[known["relation"] == SIBLING].set_index("Id")["source"]
+    siblings = known[known["relation"] == SIBLING].set_index("Id")["source"].to_dict()
     sibling_claims = sibling_claims[sibling_claims.index.isin(known["Id"])]
-    right = sum(siblings.get(i) == identities.get(match) for i, match in sibling_claims.items())
+    right = sum(
+        i in siblings and siblings[i] == identities.get(match)
+        for i, match in sibling_claims.items()
+    )
     return LeakScore(
         copies_by_edit={
             str(name): Share(count=int(rows["found"].sum()), of=len(rows)) for name, rows in groups
         },
+        wrong_source=Share(count=len(wrong_ids), of=len(copies)),
+        missed=Share(count=int((~claimed).sum()), of=len(copies)),
         false_copies=Share(count=len(false_ids), of=len(others)),
         sibling_precision=Share(count=right, of=len(sibling_claims)),
         sibling_recall=Share(count=right, of=len(siblings)),
+        wrong_source_ids=wrong_ids,
         false_copy_ids=false_ids,
     )
 

@@ -86,7 +86,8 @@ def layer(rows=60, classes=3, seed=0) -> Layer:
     return Layer(
         learned_NC=said_NC, truth_NC=truth_NC, fold_N=np.arange(rows) % 3,
         size_N=np.array(["1 x 1"] * rows),
-        asked_QC=np.empty((0, classes), np.float32), asked_size_Q=np.array([], np.str_),
+        asked_QC=np.empty((0, classes), np.float32),
+        networks_KQC=np.empty((1, 0, classes), np.float32), asked_size_Q=np.array([], np.str_),
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """From run folders to a folder that decides for all of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from atlas.core.errors import UserError
 from atlas.dataset.artifacts import ProbabilitySet, save_probabilities
 from atlas.dataset.manifest import read_manifest
 from atlas.workflows.classify.ensemble import ensemble
+from classify.decisions.mean_thresholds import thresholds_for_mean
 from classify.decisions.settings import DecisionSettings, ThresholdSettings
 from classify.decisions.thresholds import (
     Thresholds,
@@ -121,6 +123,54 @@ def test_wanted_shares_are_met_on_the_test_images(data, folders, tmp_path):
     thresholds = load_thresholds(tmp_path / "out", LABELS)
     said = load_test(tmp_path / "out")
     assert apply_thresholds(said.probabilities_NC, thresholds).sum(axis=0).tolist() == [0, 3, 1]
+
+
+def with_folds(folder: Path, seed: int) -> Path:
+    """Give a member two networks, whose mean its predictions of test images are."""
+    tests = load_test(folder)
+    said_NC = tests.probabilities_NC
+    apart_NC = np.random.default_rng(seed).random(said_NC.shape) * np.minimum(said_NC, 1 - said_NC)
+    for name, sign in (("fold1", 1), ("fold2", -1)):
+        one = replace(tests, probabilities_NC=(said_NC + sign * apart_NC).astype(np.float32))
+        save_probabilities(folder / name / TEST_FILE, one)
+    return folder
+
+
+@pytest.mark.parametrize("thresholds", ["best_f1", "shrunk", "shares"])
+def test_thresholds_are_moved_to_the_mean_over_the_networks_of_members(
+    data, folders, tmp_path, thresholds
+):
+    settings = replace(SETTINGS, thresholds=ThresholdSettings(thresholds=thresholds))
+    members = [with_folds(folders[0], 1), with_folds(folders[1], 2)]
+    ensemble(data, members, tmp_path / "out", settings)
+    networks = [load_test(tmp_path / "out" / name) for name in ("fold1", "fold2")]
+    for name, network in zip(("fold1", "fold2"), networks, strict=True):
+        own = [load_test(member / name).aligned_to(TESTS).probabilities_NC for member in members]
+        np.testing.assert_allclose(network.probabilities_NC, np.mean(own, axis=0), atol=1e-6)
+    chosen = load_thresholds(tmp_path / "out", LABELS, of="held_out")
+    found = load_thresholds(tmp_path / "out", LABELS)
+    assert found != chosen
+    networks_KQC = np.stack([network.probabilities_NC for network in networks])
+    mean_QC = load_test(tmp_path / "out").probabilities_NC
+    moved = thresholds_for_mean(chosen, networks_KQC, mean_QC)
+    assert (found == moved) == (thresholds != "shares")  # those count the test images themselves
+    by_class = pd.read_csv(tmp_path / "out" / "by_class.csv")
+    np.testing.assert_allclose(by_class["threshold"], chosen.per_class, atol=1e-6)
+    # An ensemble of it alone, with the mean, decides the same.
+    ensemble(data, [tmp_path / "out"], tmp_path / "again", settings)
+    np.testing.assert_allclose(
+        load_thresholds(tmp_path / "again", LABELS).per_class, found.per_class, atol=1e-6
+    )
+
+
+def test_a_member_of_one_network_is_combined_with_each_of_anothers(data, folders, tmp_path):
+    members = [with_folds(folders[0], 1), folders[1]]
+    ensemble(data, members, tmp_path / "out", SETTINGS)
+    other = load_test(members[1]).aligned_to(TESTS).probabilities_NC
+    for name in ("fold1", "fold2"):
+        own = load_test(members[0] / name).probabilities_NC
+        said = load_test(tmp_path / "out" / name).probabilities_NC
+        np.testing.assert_allclose(said, (own + other) / 2, atol=1e-6)
 
 
 def test_shares_that_are_none_are_one_line(data, folders, tmp_path):

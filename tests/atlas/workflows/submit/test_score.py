@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,11 @@ def test_a_run_is_scored_as_far_as_it_went(tmp_path: Path) -> None:
         score_run(data, run)
     write_submission(run / "submission", "submission_without_transfer.csv", WITHOUT)
     scored = score_run(data, run)
+    assert scored.summary.startswith(
+        "1 of 2 copies were found, 0 were claimed with a wrong source, and 0 other images were "
+        "falsely claimed to be copies; the macro F1 is "
+    )
+    assert json.loads((run / "score.json").read_text())["leaks"]["wrong_source"]["count"] == 0
     assert scored.written == (run / "score.json", run / "score_by_class.csv")
     assert scored.leaks.copies_by_edit["all"].count == 1
     assert scored.labels is not None
@@ -168,7 +174,7 @@ def test_by_a_hand_worked_example():
     found = score_leaks(
         claimed(
             ("t1", "a", "same_image"),  # right
-            ("t2", "c", "same_image"),  # a copy, of another image: not found, yet not false
+            ("t2", "c", "same_image"),  # a copy, but of another image
             ("t4", "a", "sibling"),  # right identity
             ("t5", "a", "sibling"),  # wrong identity
             ("t6", "b", "same_image"),  # false
@@ -181,10 +187,32 @@ def test_by_a_hand_worked_example():
     )
     counts = {edit: (share.count, share.of) for edit, share in found.copies_by_edit.items()}
     assert counts == {"all": (1, 3), "crop": (1, 2), "d4": (0, 1)}
+    assert (found.wrong_source.count, found.wrong_source.of) == (1, 3)
+    assert found.wrong_source_ids == ("t2",)
+    assert (found.missed.count, found.missed.of) == (1, 3)
     assert (found.false_copies.count, found.false_copies.of) == (1, 4)
     assert found.false_copy_ids == ("t6",)
     assert (found.sibling_precision.count, found.sibling_precision.of) == (1, 3)
     assert (found.sibling_recall.count, found.sibling_recall.of) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("claim", "found", "wrong", "missed"),
+    [
+        (("t1", "a", "same_image"), 1, 0, 2),
+        (("t1", "b", "same_image"), 0, 1, 2),
+        (("t1", "gone", "same_image"), 0, 1, 2),  # not among the references any more
+        (("t1", "a", "sibling"), 0, 0, 3),
+        (("t1", "gone", "sibling"), 0, 0, 3),
+        (("t6", "a", "same_image"), 0, 0, 3),
+    ],
+)
+def test_each_copy_is_found_or_has_a_wrong_source_or_is_missed(claim, found, wrong, missed):
+    scored = score_leaks(claimed(claim), CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=True)
+    assert scored.copies_by_edit["all"].count == found
+    assert scored.wrong_source.count == wrong
+    assert scored.missed.count == missed
+    assert scored.sibling_precision.count == scored.sibling_recall.count == 0
 
 
 def test_claims_of_images_that_the_truth_does_not_name_do_not_count():
