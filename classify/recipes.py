@@ -75,8 +75,8 @@ RECIPES: dict[Recipe, ClassifierSettings] = {
             plateau_patience=30,
         ),
     ),
-    # The 4th place's single model, in two stages of 20 epochs that both begin at the full rate. They
-    # described the F1 as a fine-tuning after the cross-entropy; their published files have two such
+    # The 4th place's single model, in two stages of 20 epochs that both begin at the full rate. F1
+    # is described as a fine-tuning after the cross-entropy; the published files have two such
     # stages, but use the sum in both. For their external images, give --external-share 0.5.
     "gapnet": ClassifierSettings(
         network="gapnet",

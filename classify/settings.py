@@ -252,8 +252,8 @@ def _loss_problems(settings: ClassifierSettings) -> Iterator[str]:
         yield f"the share of epochs before the later loss must be between 0 and 1 (got {share})"
     elif settings.later_loss_epoch in (0, epochs):
         yield (
-            f"too few epochs ({epochs}) for two losses of which the later one follows after a share "
-            f"of {share}; give more epochs, or only --loss"
+            f"too few epochs ({epochs}) for a later loss after a share of {share} of them; "
+            "give more epochs, or only --loss"
         )
     yield from _positive_weight_problems(settings)
 
