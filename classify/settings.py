@@ -56,8 +56,9 @@ class ClassifierSettings:
             images, up to 512.
         loss: Weighted sum of losses, such as "0.5 focal + 0.5 symmetric_lovasz". It replaces all
             that the recipe says of losses.
-        later_loss: Weighted sum of losses that replaces the loss from a later epoch on.
-        later_loss_from_epoch: First epoch of the later loss, counted from 0.
+        later_loss: Weighted sum of losses that replaces the loss after a share of the epochs.
+        later_loss_after: Share of the epochs after which the later loss is used, rounded to whole
+            epochs; 0.5 changes the loss half-way.
         positive_weight: Weight of positives in weighted_bce: a number for all classes, or counts
             for the number of negatives over the number of positives of each class among the
             training images.
@@ -82,7 +83,7 @@ class ClassifierSettings:
     image_size_px: int | None = None
     loss: LossSum = FOCAL_AND_LOVASZ
     later_loss: LossSum = ()
-    later_loss_from_epoch: int | None = None
+    later_loss_after: float | None = None
     positive_weight: float | Literal["counts"] | None = None
     external_share: float | None = None
     hold_out_share: float = 0.2
@@ -94,12 +95,19 @@ class ClassifierSettings:
         """Return the side of images or crops that the network sees, or None if it is not set."""
         return self.training.crop_px or self.image_size_px
 
+    @property
+    def later_loss_epoch(self) -> int | None:
+        """Return the first epoch of the later loss, counted from 0, or None if there is none."""
+        if self.later_loss_after is None:
+            return None
+        return round(self.later_loss_after * self.training.epochs)
+
     def __post_init__(self) -> None:
         refuse(_problems(self))
 
 
 # As TRAINING_COMPANIONS: a given loss replaces all that the recipe says of losses.
-CLASSIFIER_COMPANIONS = {"loss": ("loss", "later_loss", "later_loss_from_epoch", "positive_weight")}
+CLASSIFIER_COMPANIONS = {"loss": ("loss", "later_loss", "later_loss_after", "positive_weight")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,17 +241,19 @@ def _external_problems(settings: ClassifierSettings) -> Iterator[str]:
 
 
 def _loss_problems(settings: ClassifierSettings) -> Iterator[str]:
-    start, epochs = settings.later_loss_from_epoch, settings.training.epochs
+    share, epochs = settings.later_loss_after, settings.training.epochs
     if not settings.loss:
         yield "the loss is empty; give at least one term"
     yield from term_problems(settings.loss)
     yield from term_problems(settings.later_loss)
-    if (start is None) != (not settings.later_loss):
-        yield "give both --later-loss and --later-loss-from-epoch, or neither"
-    elif start is not None and not 0 < start < epochs:
+    if (share is None) != (not settings.later_loss):
+        yield "give both --later-loss and --later-loss-after, or neither"
+    elif share is not None and not 0 < share < 1:
+        yield f"the share of epochs before the later loss must be between 0 and 1 (got {share})"
+    elif settings.later_loss_epoch in (0, epochs):
         yield (
-            f"later loss must start in epoch 1..{epochs - 1} of {epochs} epochs counted from 0 "
-            f"(got {start})"
+            f"too few epochs ({epochs}) for a later loss after a share of {share} of them; "
+            "give more epochs, or only --loss"
         )
     yield from _positive_weight_problems(settings)
 

@@ -44,9 +44,10 @@ def build_optimizer(
 def rate_at(training: TrainingSettings, progress_epochs: float) -> float:
     """Return the learning rate of new layers after a number of epochs, which may be fractional.
 
-    The rate rises linearly from 0 over `warmup_epochs`. Then it follows `lr_steps` or half a cosine
-    that ends at 0 (Loshchilov & Hutter 2017, equation 5, without restarts). The schedule one_cycle
-    rises and falls by half a cosine each and leaves the momentum unchanged (Smith & Topin 2018).
+    The rate rises linearly from 0 over `warmup_epochs`. Then it follows `lr_steps` or
+    `cosine_cycles` times half a cosine that ends at 0 (Loshchilov & Hutter 2017, equation 5). The
+    schedule one_cycle rises and falls by half a cosine each and leaves the momentum unchanged
+    (Smith & Topin 2018).
     For the schedule plateau, the caller multiplies the rate by `plateau_share`.
     """
     if training.schedule == "one_cycle":
@@ -93,8 +94,11 @@ def _eased(start: float, end: float, share_done: float) -> float:
 
 def _cosine_rate(training: TrainingSettings, progress_epochs: float) -> float:
     warmup = training.warmup_epochs
-    share_done = max(0.0, progress_epochs - warmup) / (training.epochs - warmup)
-    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share_done)))
+    share_done = min(1.0, max(0.0, progress_epochs - warmup) / (training.epochs - warmup))
+    cycles_done = share_done * training.cosine_cycles
+    # The end of the training is the end of the last cycle, not the start of another one.
+    of_cycle = cycles_done - min(int(cycles_done), training.cosine_cycles - 1)
+    return _eased(training.learning_rate, 0.0, of_cycle)
 
 
 def _stepped_rate(training: TrainingSettings, progress_epochs: float) -> float:

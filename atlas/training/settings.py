@@ -18,7 +18,7 @@ SMALLEST_SIZE_PX = 32
 # dependent ones no longer apply, and their defaults are used.
 TRAINING_COMPANIONS = {
     "learning_rate": ("lr_steps",),
-    "schedule": ("lr_steps", "plateau_factor", "plateau_patience"),
+    "schedule": ("lr_steps", "cosine_cycles", "plateau_factor", "plateau_patience"),
     "optimizer": ("momentum",),
 }
 
@@ -47,6 +47,8 @@ class TrainingSettings:
         schedule: constant; cosine falls to 0 at the end of the last epoch; one_cycle rises from a
             25th of the rate over 0.3 of the epochs and falls to almost 0; plateau multiplies the
             rate by the plateau factor when the validation metric stops improving.
+        cosine_cycles: Number of equal parts of the epochs; in each of them, the schedule cosine
+            falls to 0 from the learning rate.
         plateau_factor: Factor of the learning rate on a plateau.
         plateau_patience: Number of epochs without a better metric before a plateau lowers the rate.
         lr_steps: Pairs of an epoch, counted from 0, and the learning rate from that epoch on, in
@@ -82,6 +84,7 @@ class TrainingSettings:
     frozen_backbone_epochs: int = 0
     warmup_epochs: float = 0.0
     schedule: Schedule = "constant"
+    cosine_cycles: int = 1
     plateau_factor: float = 0.1
     plateau_patience: int = 10
     lr_steps: tuple[tuple[int, float], ...] = ()
@@ -156,6 +159,13 @@ def _rate_problems(training: TrainingSettings) -> Iterator[str]:
 def _schedule_problems(training: TrainingSettings) -> Iterator[str]:
     if training.warmup_epochs and training.schedule == "one_cycle":
         yield "schedule one_cycle has a warm-up of its own; leave out the warm-up"
+    if not 1 <= training.cosine_cycles <= max(1, training.epochs):
+        yield (
+            f"cosine cycles must be at least 1 and at most the number of epochs, "
+            f"{training.epochs} (got {training.cosine_cycles})"
+        )
+    elif training.cosine_cycles > 1 and training.schedule != "cosine":
+        yield f"several cosine cycles need schedule cosine (got {training.schedule})"
     if training.schedule != "plateau":
         usual = (TrainingSettings.plateau_factor, TrainingSettings.plateau_patience)
         if (training.plateau_factor, training.plateau_patience) != usual:

@@ -88,10 +88,10 @@ def build_phases(settings: ClassifierSettings, training_targets_NC: Tensor) -> P
     if weight is not None:
         weights_C = positive_weights(weight, training_targets_NC)
     first = build_loss(settings.loss, weights_C)
-    if settings.later_loss_from_epoch is None:
+    if settings.later_loss_epoch is None:
         return Phases(((0, first),))
     later = build_loss(settings.later_loss, weights_C)
-    return Phases(((0, first), (settings.later_loss_from_epoch, later)))
+    return Phases(((0, first), (settings.later_loss_epoch, later)))
 
 
 def build_loss(terms: LossSum, positive_weights_C: Tensor | None = None) -> WeightedSum:

@@ -14,9 +14,10 @@ from atlas.training.layers import measure_channels
 from atlas.training.loaders import training_loader, validation_loader
 from atlas.training.loop import fit, read_checkpoint
 from classify.classifier import load_classifier
-from classify.losses.factory import build_phases
+from classify.losses.factory import LOSSES, build_phases
 from classify.losses.terms import parse_loss
 from classify.networks.factory import build_network
+from classify.recipes import RECIPES
 from classify.settings import ClassifierSettings
 from classify.training import SELECTED_BY, ClassifierModule, train_classifier
 from tests.atlas.training.stopping import StopsBefore
@@ -28,9 +29,9 @@ PHASED = replace(
     TINY,
     loss=HEAVY_BCE,
     later_loss=parse_loss("0.5 soft_f1 + 0.01 weighted_bce"),
-    later_loss_from_epoch=1,
+    later_loss_after=0.34,  # from epoch 1 of 3
     positive_weight="counts",
-    training=replace(TINY.training, epochs=3),
+    training=replace(TINY.training, epochs=3, schedule="cosine", cosine_cycles=3),
 )
 BATCHES = 5  # of 40 images by 8
 
@@ -83,7 +84,7 @@ def test_each_epoch_learns_and_logs_the_loss_of_its_phase(data: Path, tmp_path: 
     train(
         data,
         tmp_path / "plain",
-        replace(PHASED, later_loss=(), later_loss_from_epoch=None, positive_weight=None),
+        replace(PHASED, later_loss=(), later_loss_after=None, positive_weight=None),
     )
     phased, plain = table(tmp_path / "phased"), table(tmp_path / "plain")
     assert phased[0] == plain[0]
@@ -120,3 +121,18 @@ def test_the_phase_follows_from_the_epoch() -> None:
     seen = [phases.at(epoch) for epoch in range(4)]
     assert seen[0] != seen[1]
     assert seen[1] is seen[2] is seen[3]
+
+
+@pytest.mark.parametrize(("epochs", "first"), [(40, 20), (20, 10), (5, 2), (3, 2), (2, 1)])
+def test_a_shorter_training_keeps_both_losses_of_a_recipe(epochs: int, first: int) -> None:
+    """The 4th place's network learns with the cross-entropy alone in the first half."""
+    gapnet = RECIPES["gapnet"]
+    gapnet = replace(gapnet, training=replace(gapnet.training, epochs=epochs, cosine_cycles=1))
+    phases = build_phases(gapnet, torch.zeros(4, 3))
+    logits_NC, targets_NC = torch.zeros(4, 3), torch.eye(4, 3)
+    bce, f1 = LOSSES["bce"](logits_NC, targets_NC), LOSSES["soft_f1"](logits_NC, targets_NC)
+    # Positives count ten times, and three of the twelve answers are positive.
+    weighted = 4 * bce * (9 + 3 * 10) / 12
+    for epoch in range(epochs):
+        expected = weighted if epoch < first else weighted + f1
+        assert phases.at(epoch)(logits_NC, targets_NC).item() == pytest.approx(expected.item())

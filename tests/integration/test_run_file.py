@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from atlas.cli.commands import require_understood, understood
 from atlas.core.errors import DataError, UserError
 from atlas.workflows.runs.run_file import read_run_file
 from atlas.workflows.runs.stages import plan_run
+from classify.decisions.settings import ThresholdSettings
+from classify.settings import WINNER_LOSS, PredictionSettings
 from tests.conftest import PROJECT, write_tiny_atlas
 
 
@@ -53,6 +56,28 @@ def test_tables_become_the_words_of_commands(tmp_path):
     assert said["classifiers.a"] == "smoke --folds 3 --views 8 --seed 3 --data d --out r/a"
     assert said["ensemble"] == "--how mean --seed 3 --members r/a r/b --data d --out r/ensemble"
     assert said["submission"].endswith("--leaks r/leaks --classifier r/ensemble --out r/submission")
+
+
+@pytest.mark.parametrize("name", ["hep2", "hpa_2018", "hpa_2018_winner"])
+def test_commands_accept_every_option_of_the_examples(name):
+    path = PROJECT / "examples" / f"{name}.toml"
+    for stage in read_run_file(path).stages:
+        require_understood(str(path), stage.script, stage.words)
+
+
+def test_the_winners_file_has_his_network_views_and_thresholds():
+    stages = read_run_file(PROJECT / "examples" / "hpa_2018_winner.toml").stages
+    given = {
+        stage.name: understood(stage.script, stage.words).options
+        for stage in stages
+        if stage.name in ("classifiers.dense", "ensemble")
+    }
+    folds, decision = given["classifiers.dense"], given["ensemble"]["settings"]
+    assert (folds["settings"].backbone, folds["settings"].loss) == ("densenet121", WINNER_LOSS)
+    assert (folds["settings"].image_size_px, folds["settings"].training.crop_px) == (768, 512)
+    assert folds["prediction"] == PredictionSettings(views=8, crops=4, combine="max")
+    assert folds["folds"].folds == 5
+    assert (decision.how, decision.thresholds) == ("mean", ThresholdSettings(thresholds="shares"))
 
 
 def test_without_an_embedder_a_frozen_one_is_taken(tmp_path):

@@ -57,27 +57,31 @@ def test_what_belongs_to_a_schedule_or_an_optimizer_goes_with_it() -> None:
     other = settings("train_classifier", "gapnet_pl --optimizer adam --schedule cosine").training
     assert other.momentum == TrainingSettings.momentum
     assert other.plateau_patience == TrainingSettings.plateau_patience
+    two = CLASSIFIERS["gapnet"].training
+    assert (two.schedule, two.cosine_cycles) == ("cosine", 2)
+    assert settings("train_classifier", "gapnet --schedule constant").training.cosine_cycles == 1
+    assert settings("train_classifier", "gapnet --epochs 8").training == replace(two, epochs=8)
     slower = settings("train_classifier", "gapnet_pl --optimizer sgd --momentum 0.5").training
     assert slower == replace(recipe, momentum=0.5)
 
 
 def test_a_given_loss_replaces_all_that_the_recipe_says_of_losses() -> None:
     recipe = CLASSIFIERS["gapnet"]
-    plain = replace(recipe, loss=BCE, positive_weight=None)
+    plain = replace(recipe, loss=BCE, later_loss=(), later_loss_after=None, positive_weight=None)
     assert settings("train_classifier", "gapnet --loss bce") == plain
     counted = settings("train_classifier", "gapnet --positive-weight counts")
     assert counted == replace(recipe, positive_weight="counts")
     phased = settings(
-        "train_classifier", "gapnet --loss bce --later-loss-from-epoch 1", "--later-loss",
+        "train_classifier", "gapnet --loss bce --later-loss-after 0.5", "--later-loss",
         "0.5 focal + bce",
     )  # fmt: skip
     later = parse_loss("0.5 focal + bce")
-    assert phased == replace(plain, later_loss=later, later_loss_from_epoch=1)
+    assert phased == replace(plain, later_loss=later, later_loss_after=0.5)
 
 
 def test_a_loss_that_cannot_be_read_is_refused() -> None:
     with pytest.raises(UserError, match=r'^loss "f1": no loss is called f1'):
-        settings("train_classifier", "--loss bce --later-loss f1 --later-loss-from-epoch 1")
+        settings("train_classifier", "--loss bce --later-loss f1 --later-loss-after 0.5")
 
 
 def test_a_loss_of_an_embedder_is_the_usual_one_of_its_name() -> None:

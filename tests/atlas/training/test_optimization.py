@@ -94,6 +94,17 @@ def test_after_a_warm_up_the_cosine_takes_the_remaining_epochs(
     assert rate_at(replace(COSINE, warmup_epochs=2), progress) == pytest.approx(rate, abs=1e-15)
 
 
+@pytest.mark.parametrize("cycles", [1, 2, 3])
+def test_each_cycle_of_the_cosine_is_a_shorter_training_of_its_own(cycles: int) -> None:
+    several = replace(COSINE, epochs=12, warmup_epochs=0.0, cosine_cycles=cycles)
+    short = replace(several, epochs=12 // cycles, cosine_cycles=1)
+    for step in range(48):
+        progress = step / 4
+        expected = rate_at(short, progress % short.epochs)
+        assert rate_at(several, progress) == pytest.approx(expected, abs=1e-15)
+    assert rate_at(several, 12) == pytest.approx(0, abs=1e-15)
+
+
 def test_a_warm_up_rises_before_the_constant_rate() -> None:
     warm = replace(STEPPED, warmup_epochs=0.5)
     assert [rate_at(warm, p) for p in (0, 0.125, 0.5, 3)] == pytest.approx([0, 0.1, 0.4, 0.1])

@@ -79,13 +79,16 @@ def test_the_winners_recipe_has_the_winners_loss() -> None:
         ({"loss": (LossTerm(name="bce", weight=float("inf")),)}, "must be finite"),
         ({"loss": (*BCE, *BCE)}, "bce occurs 2 times in one loss"),
         (
-            {"later_loss": (*F1, *F1), "later_loss_from_epoch": 1},
+            {"later_loss": (*F1, *F1), "later_loss_after": 0.5},
             "soft_f1 occurs 2 times in one loss",
         ),
         ({"later_loss": F1}, "or neither"),
-        ({"later_loss_from_epoch": 1}, "or neither"),
-        ({"later_loss": F1, "later_loss_from_epoch": 0}, "1..1 of 2 epochs"),
-        ({"later_loss": F1, "later_loss_from_epoch": 2}, "1..1 of 2 epochs"),
+        ({"later_loss_after": 0.5}, "or neither"),
+        ({"later_loss": F1, "later_loss_after": 0.0}, "between 0 and 1 (got 0.0)"),
+        ({"later_loss": F1, "later_loss_after": 1.0}, "between 0 and 1 (got 1.0)"),
+        ({"later_loss": F1, "later_loss_after": float("nan")}, "between 0 and 1 (got nan)"),
+        ({"later_loss": F1, "later_loss_after": 0.1}, "too few epochs (2) for a later loss"),
+        ({"later_loss": F1, "later_loss_after": 0.9}, "too few epochs (2) for a later loss"),
         ({"loss": WEIGHTED}, "weighted_bce needs a positive weight"),
         ({"positive_weight": 10.0}, "positive weight 10.0 belongs to weighted_bce"),
         ({"positive_weight": "counts"}, "positive weight counts belongs to weighted_bce"),
@@ -100,5 +103,5 @@ def test_losses_that_cannot_work_are_refused(changes: dict[str, Any], said: str)
 
 def test_losses_that_can_work_are_accepted() -> None:
     assert replace(TINY, loss=WEIGHTED, positive_weight="counts")
-    assert replace(TINY, later_loss=WEIGHTED, later_loss_from_epoch=1, positive_weight=10.0)
-    assert replace(TINY, loss=BCE, later_loss=F1, later_loss_from_epoch=1)
+    assert replace(TINY, later_loss=WEIGHTED, later_loss_after=0.5, positive_weight=10.0)
+    assert replace(TINY, loss=BCE, later_loss=F1, later_loss_after=0.5)
