@@ -5,7 +5,7 @@ Axes: N images, C classes.
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from atlas.dataset.artifacts import (
     ProbabilitySet,
     Submission,
     load_leaks,
-    load_table,
     positions_of,
     save_table,
 )
@@ -36,7 +35,6 @@ from atlas.dataset.labels import format_labels, parse_labels
 from atlas.dataset.manifest import read_labels, read_tables
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.spec import read_spec
-from atlas.dataset.tables import GROUPS_TABLE
 from atlas.report.leak_page import with_labels_before
 from atlas.workflows.made_from import (
     IMAGES_FILE,
@@ -178,7 +176,6 @@ def make_submission(
     classifier_folder, out = Path(classifier), Path(out)
     check_replaceable(out, "make_submission")
     claims = load_leaks(leaks_folder / LEAKS_FILE, stage=Stage.LEAKS)
-    groups = load_table(leaks_folder / GROUPS_TABLE, stage=Stage.LEAKS)
     tests = load_test(classifier_folder)
     thresholds = load_thresholds(classifier_folder, read_spec(data).labels)
     asked = asked_of(data)
@@ -192,11 +189,10 @@ def make_submission(
             f"{leaks_folder}: {min(foreign)} is not a test image of {data}; "
             f"run {Stage.LEAKS.command} again"
         )
-    group_of = dict(zip(groups["Id"], groups["Group"], strict=True))
-    shared = shared_by_copies(tests.aligned_to(asked.ids), group_of)
-    predicted_NC = apply_thresholds(shared.probabilities_NC, thresholds)
+    tests = tests.aligned_to(asked.ids)
+    predicted_NC = apply_thresholds(tests.probabilities_NC, thresholds)
     held_out = _held_out(data, classifier_folder, keys)
-    overrides = weigh_overrides(claims, shared, predicted_NC, held_out, seed=seed)
+    overrides = weigh_overrides(claims, tests, predicted_NC, held_out, seed=seed)
     made = MadeSubmission(
         folder=out,
         submission=merge(asked.ids, predicted_NC, claims, overrides),
@@ -208,13 +204,6 @@ def make_submission(
         if was_written(leaks_folder / REPORT_FILE):
             _write_page(folder / REPORT_FILE, leaks_folder / REPORT_FILE, made.without)
     return made
-
-
-def shared_by_copies(tests: ProbabilitySet, group_of: Mapping[str, str]) -> ProbabilitySet:
-    """Give test images that show the same field the mean of their probabilities."""
-    names = [group_of.get(image_id, image_id) for image_id in tests.ids]
-    means = pd.DataFrame(tests.probabilities_NC).groupby(np.array(names, object)).transform("mean")
-    return replace(tests, probabilities_NC=means.to_numpy(np.float32))
 
 
 def weigh_overrides(

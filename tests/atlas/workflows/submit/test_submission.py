@@ -1,16 +1,26 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from atlas.core.errors import UserError
-from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport, ProbabilitySet
+from atlas.dataset.artifacts import (
+    LEAK_COLUMNS,
+    LeakReport,
+    ProbabilitySet,
+    save_probabilities,
+    save_table,
+)
 from atlas.workflows.submit.submission import (
     Override,
     Overrides,
+    make_submission,
     merge,
-    shared_by_copies,
     weigh_overrides,
 )
+from classify.decisions.thresholds import Thresholds, save_thresholds
+from tests.conftest import write_tiny_atlas
 
 
 def leak(image_id: str, *, decision: str, labels: str = "2", relation: str = "same_image") -> dict:
@@ -33,12 +43,6 @@ def probabilities(rows: dict[str, list[float]]) -> ProbabilitySet:
 
 def override(*, made: bool, gain: float = 0.01) -> Override:
     return Override(made=made, right=0.9, gain=gain, error=0.001)
-
-
-def test_test_images_that_show_the_same_share_their_mean_probabilities():
-    tests = probabilities({"x": [0.2, 0.6], "y": [0.4, 0.0], "z": [0.9, 0.9]})
-    shared = shared_by_copies(tests, {"x": "x", "y": "x", "train image": "x"})
-    np.testing.assert_allclose(shared.probabilities_NC, [[0.3, 0.3], [0.3, 0.3], [0.9, 0.9]])
 
 
 def test_an_image_without_probabilities_is_named():
@@ -87,3 +91,48 @@ def test_made_where_it_is_worth_it_and_the_classifier_elsewhere():
     assert "not made" in origins.at["d", "reason"]
     assert origins.at["c", "match_id"] == "m"  # an abstention still says what it saw
     assert (origins["reason"] != "").all()
+
+
+TESTS = ("t0", "t1", "t2")
+CLAIMS = (
+    leak("t0", decision="transfer", labels="0"),
+    leak("t1", decision="abstain", labels="1 2"),
+)
+
+
+def submitted(folder: Path, claims: tuple[dict, ...], groups: dict[str, str]) -> dict[str, str]:
+    """Return the text of both submissions, made of these claims and groups of equal images."""
+    data = write_tiny_atlas(folder / "data", train={"m": "0", "n": "1", "o": "2"}, test=TESTS)
+    save_table(folder / "leaks" / "leaks.csv", report(*claims).table)
+    table = pd.DataFrame({"Id": list(groups), "Group": list(groups.values())})
+    save_table(folder / "leaks" / "groups.csv", table)
+    rows = np.array([[0.1, 0.9, 0.2], [0.8, 0.1, 0.2], [0.1, 0.2, 0.7]], np.float32)
+    for name, ids in (("test", TESTS), ("validation", ("m", "n", "o"))):
+        saved = ProbabilitySet(ids=ids, probabilities_NC=rows, provenance={})
+        save_probabilities(folder / "classifier" / f"{name}_probabilities.h5", saved)
+    thresholds = Thresholds(per_class=(0.5,) * 3, overall=0.5, without_positives=())
+    save_thresholds(folder / "classifier", thresholds, ("zero", "one", "two"))
+    made = make_submission(data, folder / "leaks", folder / "classifier", folder / "made").folder
+    names = ("submission.csv", "submission_without_transfer.csv")
+    return {name: (made / name).read_text() for name in names}
+
+
+def test_without_transferred_labels_is_the_classifier_alone(tmp_path):
+    files = submitted(tmp_path, CLAIMS, {})
+    assert files["submission_without_transfer.csv"] == "Id,Predicted\nt0,1\nt1,0\nt2,2\n"
+    assert files["submission.csv"] == "Id,Predicted\nt0,0\nt1,0\nt2,2\n"
+
+
+@pytest.mark.parametrize(
+    ("claims", "groups"),
+    [
+        (CLAIMS[:1], {}),
+        ((CLAIMS[0], {**CLAIMS[1], "labels": "0", "match_id": "o", "confidence": 0.1}), {}),
+        ((*CLAIMS, leak("t2", decision="abstain", labels="0 1", relation="sibling")), {}),
+        (CLAIMS, {"t0": "t0", "t1": "t0", "t2": "t0", "m": "t0"}),
+    ],
+    ids=["removed", "changed", "added", "test images of one group"],
+)
+def test_claims_that_abstain_change_no_row(tmp_path, claims, groups):
+    before = submitted(tmp_path / "before", CLAIMS, {})
+    assert submitted(tmp_path / "after", claims, groups) == before
