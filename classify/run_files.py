@@ -1,8 +1,9 @@
 """Read what the run folder of a classifier, of folds or of an ensemble contains.
 
 A classifier has a card, weights and a hold-out. Folds are classifiers in the folders `fold1`,
-`fold2`, ... below one folder. An ensemble has no classifiers of its own. All three have thresholds,
-probabilities of labelled images that were not learned, and probabilities of the test images.
+`fold2`, ... below one folder. An ensemble has no classifiers of its own; it knows the folders of
+its members. All three have thresholds, probabilities of labelled images that were not learned, and
+probabilities of the test images.
 Nothing here imports torch.
 """
 
@@ -21,6 +22,7 @@ OUT_OF_FOLD_FILE = "out_of_fold_probabilities.h5"
 CLASS_F1_FILE = "class_f1.csv"
 TEST_FILE = "test_probabilities.h5"
 SUMMARY_FILE = "summary.csv"  # of folds and of ensembles
+ENSEMBLE_FILE = "ensemble.json"
 PREDICTED_FOLDER = "probabilities"  # in the cache folder
 
 
@@ -37,6 +39,21 @@ def classifiers_in(folder: Path) -> dict[str, Path]:
     cards |= {f for f in listed_files(folder) if f.match(f"fold*/{CARD_FILE}")}
     folds = [card.parent for card in cards]
     return {fold.name: fold for fold in sorted(folds, key=lambda fold: (len(fold.name), fold))}
+
+
+def classifiers_below(folder: Path) -> list[Path]:
+    """Return the folders of the finished classifiers of a folder, and of the members of ensembles.
+
+    Members that are no longer where they were are left out.
+    """
+    if not was_written(folder / ENSEMBLE_FILE):
+        return list(classifiers_in(folder).values())
+    path = folder / ENSEMBLE_FILE
+    about = read_json(path, stage=Stage.ENSEMBLE)
+    with understood(path, Stage.ENSEMBLE):
+        members = [folder / member for member in about["folders"]]
+    found = [one for member in members if member.is_dir() for one in classifiers_below(member)]
+    return list(dict.fromkeys(one.resolve() for one in found))
 
 
 def held_out_ids(folder: Path) -> frozenset[str]:

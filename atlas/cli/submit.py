@@ -38,9 +38,15 @@ def make_submission(
     gains = [override.gain for override in overrides.by_id.values() if override.made]
     show(
         f"{len(gains)} of {len(overrides.by_id)} transfers are made, with an expected gain of "
-        f"{sum(gains):+.4f} in macro F1; about {overrides.wrong_share:.1%} of the matches seem to "
-        "have wrong labels"
+        f"{sum(gains):+.4f} in macro F1"
     )
+    if overrides.judged:
+        shares = overrides.shares
+        show(
+            f"the labels of {overrides.judged} matches were judged: about {shares.right:.1%} seem "
+            f"right, {shares.one_off:.1%} have one label too many or missing, and "
+            f"{shares.random:.1%} are those of another image"
+        )
     return Answer(
         summary=made.summary,
         wrote=[out],

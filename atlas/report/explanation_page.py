@@ -102,8 +102,7 @@ class Bar:
 
     Attributes:
         label: The number of the label.
-        probability: The probability, which test images of the same field share as their mean.
-        own: The probability of this image alone.
+        probability: The probability.
         threshold: The threshold of the label.
         given: Whether the classifier gives the label.
         carried: Whether a held-out image has the label. Otherwise the overall threshold is used.
@@ -111,7 +110,6 @@ class Bar:
 
     label: int
     probability: float
-    own: float
     threshold: float
     given: bool
     carried: bool
@@ -129,14 +127,10 @@ class Classifier:
     Attributes:
         folder: The folder of the classifier.
         bars: The labels with their probabilities.
-        copies: Test images of the same field, with which probabilities are averaged.
-        alone: The labels that this image alone would get.
     """
 
     folder: str
     bars: Sequence[Bar]
-    copies: Sequence[Picture]
-    alone: Labels
 
 
 @dataclass(frozen=True, kw_only=True)

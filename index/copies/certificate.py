@@ -70,8 +70,8 @@ class Certificate:
         return (
             f"at most {self.false_at_most:,} of the {self.claims:,} claims on these test images "
             "are false at 95% confidence, whatever the share of copies is, so their precision is "
-            f"at least {shown:.3f} ({self.false_count:,} of {self.unknown_count:,} independent queries "
-            "without a true match reach the threshold)"
+            f"at least {shown:.3f} ({self.false_count:,} of {self.unknown_count:,} independent "
+            "queries without a true match reach the threshold)"
         )
 
     def warning(self) -> str:

@@ -4,6 +4,7 @@ Axes: N held-out images, C classes.
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -55,9 +56,8 @@ from classify.decisions.settings import (
     ThresholdSettings,
 )
 from classify.decisions.thresholds import save_thresholds
-from classify.run_files import OUT_OF_FOLD_FILE, SUMMARY_FILE, TEST_FILE
+from classify.run_files import ENSEMBLE_FILE, OUT_OF_FOLD_FILE, SUMMARY_FILE, TEST_FILE
 
-ABOUT_FILE = "ensemble.json"
 CLASSES_FILE = "f1_by_class.csv"
 
 
@@ -142,7 +142,10 @@ def ensemble(
         save_table(folder / CLASSES_FILE, _by_class(rows, chosen, names))
         save_table(folder / SUMMARY_FILE, table)
         learned = {"combiner": fitted.combiner.kept, **made.kept}
-        write_json(folder / ABOUT_FILE, {**provenance, "learned": learned})
+        # As seen from the ensemble, so that a run can be moved as a whole.
+        places = [os.path.relpath(member.resolve(), out.resolve()) for member in folders]
+        about = {**provenance, "folders": places, "learned": learned}
+        write_json(folder / ENSEMBLE_FILE, about)
     without = tuple(names[c] for c in fitted.combiner.without)
     return Ensemble(folder=out, table=table, without=without)
 

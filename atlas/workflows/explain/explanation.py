@@ -41,13 +41,12 @@ from atlas.workflows.explain.match import (
     plots,
     rests_on,
 )
-from atlas.workflows.explain.run_so_far import Classified, Leaks, RunSoFar, Submitted, read_run
+from atlas.workflows.explain.run_so_far import Classified, RunSoFar, Submitted, read_run
 from atlas.workflows.made_from import images_of_leaks, images_of_predictions, stale_images
 from atlas.workflows.run_folder import maker_of
 from classify.decisions.thresholds import apply_thresholds
 
 NEAR_IDS = 3
-SHOWN_COPIES = 8
 
 
 def explain(
@@ -116,7 +115,7 @@ def explanation_of(name: str, run: RunSoFar) -> Explanation:
     """Return what the run has computed for one test image so far."""
     draw = draw_of(name, run)
     leaks, classified, submitted = run.leaks, run.classified, run.submitted
-    said = _said_by(name, classified, leaks, draw) if classified else None
+    said = _said_by(name, classified) if classified else None
     examined = candidates(name, run)
     shown = [name, *(examined["match_id"] if len(examined) else ())]
     return Explanation(
@@ -170,8 +169,8 @@ def _notes(run: RunSoFar) -> list[str]:
             "The leaks were found with another embedder than that of the index. "
             f"Run {Stage.LEAKS.command} again."
         )
-    if classified and submitted and submitted.classifier != classified.own.provenance:
-        if maker_of(submitted.classifier) == maker_of(classified.own.provenance):
+    if classified and submitted and submitted.classifier != classified.tests.provenance:
+        if maker_of(submitted.classifier) == maker_of(classified.tests.provenance):
             what = f"The predictions of {classified.folder.name} are newer than the submission. Run"
         else:
             what = (
@@ -187,43 +186,30 @@ def _notes_of_images(ids: Sequence[str], run: RunSoFar) -> list[str]:
     keys = keys_of(_manifest_of(ids, run), cache_folder(run.folder.leaks))
     results = [images_of_leaks(run.folder.leaks, keys, run.test_ids)]
     if run.classified:
-        results.append(images_of_predictions(run.classified.folder, run.classified.own))
+        results.append(images_of_predictions(run.classified.folder, run.classified.tests))
     line = stale_images(keys, results)
     return [f"{line[0].upper()}{line[1:]}."] if line else []
 
 
-def _said_by(name: str, classified: Classified, leaks: Leaks | None, draw: Draw) -> Classifier:
+def _said_by(name: str, classified: Classified) -> Classifier:
     """Return the probabilities and thresholds: the given labels first, then by probability."""
     thresholds_C = classified.thresholds.per_class_C
-    own_1C = classified.own.aligned_to([name]).probabilities_NC
-    shared_1C = classified.shared.aligned_to([name]).probabilities_NC
-    given_C = apply_thresholds(shared_1C, classified.thresholds)[0]
+    said_1C = classified.tests.aligned_to([name]).probabilities_NC
+    given_C = apply_thresholds(said_1C, classified.thresholds)[0]
     bars = [
         Bar(
             label=label,
-            probability=float(shared_1C[0, label]),
-            own=float(own_1C[0, label]),
+            probability=float(said_1C[0, label]),
             threshold=float(thresholds_C[label]),
             given=bool(given_C[label]),
             carried=label not in classified.thresholds.without_positives,
         )
         for label in range(len(thresholds_C))
     ]
-    alone = np.flatnonzero(apply_thresholds(own_1C, classified.thresholds)[0])
     return Classifier(
         folder=classified.folder.name,
         bars=sorted(bars, key=lambda bar: (not bar.given, -bar.probability)),
-        copies=[draw.picture(i, i) for i in _shown_the_same(name, leaks, draw.run.test_ids)],
-        alone=tuple(int(label) for label in alone),
     )
-
-
-def _shown_the_same(name: str, leaks: Leaks | None, test_ids: Sequence[str]) -> list[str]:
-    group = leaks.group_of.get(name) if leaks else None
-    if leaks is None or group is None:
-        return []
-    same = [i for i in test_ids if leaks.group_of.get(i) == group and i != name]
-    return same[:SHOWN_COPIES]
 
 
 def _maps_of_given(

@@ -18,7 +18,7 @@ from atlas.dataset.artifacts import (
 )
 from atlas.dataset.manifest import read_labelled_tables, require_test_ids
 from atlas.dataset.spec import AtlasSpec, read_spec
-from atlas.dataset.tables import GROUPS_TABLE, Draft
+from atlas.dataset.tables import Draft
 from atlas.dataset.truth import read_truth
 from atlas.workflows.leaks.calibration import LeakCalibration, load_calibration, load_certificate
 from atlas.workflows.run_folder import (
@@ -30,7 +30,6 @@ from atlas.workflows.run_folder import (
     WITHOUT_TRANSFER_FILE,
     RunFolder,
 )
-from atlas.workflows.submit.submission import shared_by_copies
 from classify.decisions.thresholds import Thresholds, load_thresholds
 from classify.run_files import TEST_FILE, load_test
 from index.copies.certificate import Certificate
@@ -55,14 +54,12 @@ class Leaks:
         claims: The rows of leaks.csv.
         calibration: The thresholds and guarantees.
         certificate: How many claims of copies can be false.
-        group_of: The group of each image that shows the same field as another.
     """
 
     matches: pd.DataFrame
     claims: pd.DataFrame
     calibration: LeakCalibration
     certificate: Certificate
-    group_of: Mapping[str, str]
 
     @cached_property
     def claim_of(self) -> dict[str, Row]:
@@ -81,14 +78,12 @@ class Classified:
 
     Attributes:
         folder: The folder of the classifier.
-        own: The probabilities as the classifier gave them.
-        shared: The probabilities after averaging over test images that show the same field.
+        tests: The probabilities of the test images.
         thresholds: The thresholds.
     """
 
     folder: Path
-    own: ProbabilitySet
-    shared: ProbabilitySet
+    tests: ProbabilitySet
     thresholds: Thresholds
 
 
@@ -159,15 +154,15 @@ def read_run(data: Path, runs: Path, classifier: Path | None = None) -> RunSoFar
         UserError: A stage is damaged.
     """
     run, spec, test_ids = RunFolder(runs), read_spec(data), require_test_ids(data)
-    truth, leaks = read_truth(data), _leaks(run)
+    truth = read_truth(data)
     return RunSoFar(
         folder=run,
         data=data,
         spec=spec,
         test_ids=test_ids,
         index=load_index(run.index) if run.has(Stage.INDEX) else None,
-        leaks=leaks,
-        classified=_classified(classifier or run.classifier, spec, test_ids, leaks),
+        leaks=_leaks(run),
+        classified=_classified(classifier or run.classifier, spec, test_ids),
         submitted=_submitted(run),
         truth_of={} if truth is None else _by_id(truth),
     )
@@ -176,26 +171,20 @@ def read_run(data: Path, runs: Path, classifier: Path | None = None) -> RunSoFar
 def _leaks(run: RunFolder) -> Leaks | None:
     if not run.has(Stage.LEAKS):
         return None
-    groups = load_table(run.leaks / GROUPS_TABLE, stage=Stage.LEAKS)
     return Leaks(
         matches=load_matches(run.leaks / MATCHES_FILE, stage=Stage.LEAKS).table,
         claims=load_leaks(run.leaks / LEAKS_FILE, stage=Stage.LEAKS).table,
         calibration=load_calibration(run.leaks),
         certificate=load_certificate(run.leaks),
-        group_of=dict(zip(groups["Id"], groups["Group"], strict=True)),
     )
 
 
-def _classified(
-    folder: Path, spec: AtlasSpec, test_ids: tuple[str, ...], leaks: Leaks | None
-) -> Classified | None:
+def _classified(folder: Path, spec: AtlasSpec, test_ids: tuple[str, ...]) -> Classified | None:
     if not was_written(folder / TEST_FILE):
         return None
-    own = load_test(folder).aligned_to(test_ids)
     return Classified(
         folder=folder,
-        own=own,
-        shared=shared_by_copies(own, leaks.group_of if leaks else {}),
+        tests=load_test(folder).aligned_to(test_ids),
         thresholds=load_thresholds(folder, spec.labels),
     )
 

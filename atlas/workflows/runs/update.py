@@ -21,7 +21,7 @@ from atlas.core.row_file import DamagedFileError
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_probabilities
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import fill_store
-from atlas.workflows.classify.ensemble import ABOUT_FILE, ensemble
+from atlas.workflows.classify.ensemble import ensemble
 from atlas.workflows.embed.index import Index, build_index
 from atlas.workflows.leaks.calibration import load_calibration
 from atlas.workflows.leaks.finding import LeakFinding, find_leaks_again
@@ -34,6 +34,7 @@ from classify.decisions.thresholds import load_thresholds
 from classify.folds import save_mean
 from classify.prediction import predict
 from classify.run_files import (
+    ENSEMBLE_FILE,
     PREDICTED_FOLDER,
     SUMMARY_FILE,
     TEST_FILE,
@@ -177,7 +178,7 @@ def _require_lists(run: RunFolder) -> None:
     """
     results = {run.index: Stage.INDEX, run.leaks: Stage.LEAKS, run.submission: Stage.SUBMISSION}
     there = {folder: stage for folder, stage in results.items() if run.has(stage)}
-    there |= {f: Stage.ENSEMBLE for f in run.classifiers if was_written(f / ABOUT_FILE)}
+    there |= {f: Stage.ENSEMBLE for f in run.classifiers if was_written(f / ENSEMBLE_FILE)}
     for folder, stage in there.items():
         if not (folder / CONTENTS_FILE).exists():
             raise DamagedFileError(
@@ -227,9 +228,9 @@ def _predicted(folder: Path) -> ProbabilitySet:
 
 def _members(run: RunFolder, folder: Path) -> list[Path]:
     """Return the members of an ensemble in their original order; none for a classifier."""
-    if not was_written(folder / ABOUT_FILE):
+    if not was_written(folder / ENSEMBLE_FILE):
         return []
-    members = read_json(folder / ABOUT_FILE)["members"]
+    members = read_json(folder / ENSEMBLE_FILE)["members"]
     given = load_table(folder / SUMMARY_FILE)["members"].tolist()  # it names several in order
     makers = {other: _held_out_maker(other) for other in run.classifiers if other != folder}
     found = []
@@ -254,7 +255,7 @@ def _held_out_maker(folder: Path) -> Any:
 
 
 def _join_again(data: Path, folder: Path, members: list[Path]) -> None:
-    about = read_json(folder / ABOUT_FILE)["ensemble"]
+    about = read_json(folder / ENSEMBLE_FILE)["ensemble"]
     # Only a comparison of all ways has several ways of choosing thresholds.
     compare = load_table(folder / SUMMARY_FILE)["thresholds"].nunique() > 1
     ensemble(data, members, folder, _settings(folder, about), compare=compare)
@@ -274,6 +275,6 @@ def _settings(folder: Path, about: Mapping[str, Any]) -> DecisionSettings:
         )
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"{folder / ABOUT_FILE} was written by an earlier version ({error}); "
+            f"{folder / ENSEMBLE_FILE} was written by an earlier version ({error}); "
             f"run {Stage.ENSEMBLE.command} again"
         ) from error

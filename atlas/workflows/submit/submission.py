@@ -4,8 +4,8 @@ Axes: N images, C classes.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,15 @@ from atlas.dataset.artifacts import (
     ProbabilitySet,
     Submission,
     load_leaks,
-    load_table,
     positions_of,
     save_table,
 )
 from atlas.dataset.image_keys import keys_in
 from atlas.dataset.labels import format_labels, parse_labels
-from atlas.dataset.manifest import read_labels, read_tables
+from atlas.dataset.manifest import Manifest, read_labels, read_tables
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.spec import read_spec
-from atlas.dataset.tables import GROUPS_TABLE
+from atlas.dataset.splits.hold_out import grouped_ids, originals
 from atlas.report.leak_page import with_labels_before
 from atlas.workflows.made_from import (
     IMAGES_FILE,
@@ -56,18 +55,37 @@ from atlas.workflows.run_folder import (
 )
 from atlas.workflows.submit.check import Asked, asked_of, check_submission
 from classify.decisions.thresholds import apply_thresholds, load_thresholds
+from classify.independent import (
+    SingleClassifier,
+    held_out_means,
+    independent_means,
+    load_singles,
+)
 from classify.run_files import load_held_out, load_test
-from index.claims.expected_gain import weigh_with_errors
+from index.claims.expected_gain import HeldOut, Shares, Transfers, weigh_with_errors
 from index.claims.leaks import ABSTAIN, CERTAIN, TRANSFER
 
 CLASSIFIER = "classifier"
+NOT_JUDGED = (
+    "The classifier did not judge these labels, because no part of it held out the match and the "
+    "images of its group."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Override:
-    """The expected effect on macro F1 if the labels of a match replace those of the classifier."""
+    """The expected effect on macro F1 if the labels of a match replace those of the classifier.
+
+    Attributes:
+        made: Whether they do.
+        judged: Whether a classifier that did not train on the match judged its labels.
+        right: The probability that the labels are exactly right.
+        gain: The expected change of macro F1.
+        error: The standard deviation of the gain.
+    """
 
     made: bool
+    judged: bool
     right: float
     gain: float
     error: float
@@ -78,6 +96,7 @@ class Override:
             f"The transfer is {'made' if self.made else 'not made'}: its labels are right with a "
             f"probability of {self.right:.2f}, and it is expected to change macro F1 by "
             f"{self.gain:+.1e} (standard deviation {self.error:.1e})."
+            + ("" if self.judged else f" {NOT_JUDGED}")
         )
 
 
@@ -87,11 +106,16 @@ class Overrides:
 
     Attributes:
         by_id: The override of each test image whose match may give its labels.
-        wrong_share: The estimated share of these labels that is wrong.
+        shares: The estimated shares of these labels that are right and wrong.
     """
 
     by_id: dict[str, Override]
-    wrong_share: float
+    shares: Shares
+
+    @property
+    def judged(self) -> int:
+        """The number of test images whose transferred labels were judged."""
+        return sum(override.judged for override in self.by_id.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +202,6 @@ def make_submission(
     classifier_folder, out = Path(classifier), Path(out)
     check_replaceable(out, "make_submission")
     claims = load_leaks(leaks_folder / LEAKS_FILE, stage=Stage.LEAKS)
-    groups = load_table(leaks_folder / GROUPS_TABLE, stage=Stage.LEAKS)
     tests = load_test(classifier_folder)
     thresholds = load_thresholds(classifier_folder, read_spec(data).labels)
     asked = asked_of(data)
@@ -192,11 +215,13 @@ def make_submission(
             f"{leaks_folder}: {min(foreign)} is not a test image of {data}; "
             f"run {Stage.LEAKS.command} again"
         )
-    group_of = dict(zip(groups["Id"], groups["Group"], strict=True))
-    shared = shared_by_copies(tests.aligned_to(asked.ids), group_of)
-    predicted_NC = apply_thresholds(shared.probabilities_NC, thresholds)
-    held_out = _held_out(data, classifier_folder, keys)
-    overrides = weigh_overrides(claims, shared, predicted_NC, held_out, seed=seed)
+    tests = tests.aligned_to(asked.ids)
+    predicted_NC = apply_thresholds(tests.probabilities_NC, thresholds)
+    singles = _unchanged(load_singles(classifier_folder), keys)
+    held_out = _held_out(data, classifier_folder, singles, keys)
+    transferred = claims.table[claims.table["decision"] == TRANSFER]
+    judging_RC = _judging(transferred, singles, read_tables(data))
+    overrides = weigh_overrides(transferred, judging_RC, tests, predicted_NC, held_out, seed=seed)
     made = MadeSubmission(
         folder=out,
         submission=merge(asked.ids, predicted_NC, claims, overrides),
@@ -210,55 +235,53 @@ def make_submission(
     return made
 
 
-def shared_by_copies(tests: ProbabilitySet, group_of: Mapping[str, str]) -> ProbabilitySet:
-    """Give test images that show the same field the mean of their probabilities."""
-    names = [group_of.get(image_id, image_id) for image_id in tests.ids]
-    means = pd.DataFrame(tests.probabilities_NC).groupby(np.array(names, object)).transform("mean")
-    return replace(tests, probabilities_NC=means.to_numpy(np.float32))
-
-
 def weigh_overrides(
-    leaks: LeakReport,
+    claims: pd.DataFrame,
+    judging_RC: NDArray[np.float64],
     tests: ProbabilitySet,
     predicted_NC: NDArray[np.uint8],
-    held_out: tuple[NDArray[np.float64], NDArray[np.uint8]],
+    held_out: HeldOut,
     *,
     seed: int,
 ) -> Overrides:
     """Choose which transferred labels go into the submission.
 
     Args:
-        leaks: The claims.
+        claims: The claims that may transfer labels, with LEAK_COLUMNS.
+        judging_RC: For each claim, the probabilities by classifiers that did not train on the
+            match, or NaN.
         tests: The classifier's probabilities of the test images.
         predicted_NC: The classifier's labels of the test images.
-        held_out: Probabilities and truth of images that the classifier did not train on.
+        held_out: Images that the classifier did not train on.
         seed: The seed of the estimate.
     """
-    claims = leaks.table[leaks.table["decision"] == TRANSFER]
     labels = [parse_labels(text) for text in claims["labels"]]
-    expected = weigh_with_errors(
-        held_out,
-        tests.probabilities_NC.astype(float),
-        predicted_NC,
-        positions_of(tests.ids, list(claims["Id"]), what="probabilities"),
-        label_matrix(labels, predicted_NC.shape[1]),
-        claims["confidence"].to_numpy(float),
-        seed=seed,
+    transfers = Transfers(
+        rows_R=positions_of(tests.ids, list(claims["Id"]), what="probabilities"),
+        labels_RC=label_matrix(labels, predicted_NC.shape[1]),
+        confidence_R=claims["confidence"].to_numpy(float),
+        judging_RC=judging_RC,
     )
-    columns = (expected.made_R, expected.right_R, expected.gain_R, expected.error_R)
+    expected = weigh_with_errors(
+        held_out, tests.probabilities_NC.astype(float), predicted_NC, transfers, seed=seed
+    )
+    columns = (
+        expected.made_R, transfers.judged_R, expected.right_R, expected.gain_R, expected.error_R
+    )  # fmt: skip
     return Overrides(
         by_id={
             str(i): Override(
                 made=bool(made) or sure == CERTAIN,
+                judged=bool(judged),
                 right=float(right),
                 gain=float(gain),
                 error=float(sd),
             )
-            for i, sure, made, right, gain, sd in zip(
+            for i, sure, made, judged, right, gain, sd in zip(
                 claims["Id"], claims["confidence"], *columns, strict=True
             )
         },
-        wrong_share=expected.wrong_share,
+        shares=expected.shares,
     )
 
 
@@ -319,10 +342,37 @@ def _known_keys(data: Path, out: Path, leaks_folder: Path, tests: ProbabilitySet
     return {}
 
 
+def _unchanged(
+    singles: Sequence[SingleClassifier], keys: Mapping[str, str]
+) -> list[SingleClassifier]:
+    """Leave out the predictions of images that show something else now."""
+
+    def kept(found: ProbabilitySet) -> ProbabilitySet:
+        changed = {i for i, key in found.key_of.items() if keys.get(i, key) != key}
+        return found.aligned_to([i for i in found.ids if i not in changed])
+
+    return [replace(one, held_out=kept(one.held_out), test=kept(one.test)) for one in singles]
+
+
+def _judging(
+    claims: pd.DataFrame, singles: Sequence[SingleClassifier], labelled: Manifest
+) -> NDArray[np.float64]:
+    """Return the probabilities that judge the labels of each claim, R x C, or NaN."""
+    kin_of: dict[str, Collection[str]] = {
+        i: originals(labelled, ids) for ids in grouped_ids(labelled) for i in ids
+    }
+    pairs = zip(claims["Id"], claims["match_id"], strict=True)
+    asked = [(image_id, kin_of.get(match_id, ())) for image_id, match_id in pairs]
+    return independent_means(singles, asked, class_count=len(labelled.spec.labels))
+
+
 def _held_out(
-    data: Path, classifier_folder: Path, keys: Mapping[str, str]
-) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """Return probabilities and truth of the images that the classifier did not train on.
+    data: Path,
+    classifier_folder: Path,
+    singles: Sequence[SingleClassifier],
+    keys: Mapping[str, str],
+) -> HeldOut:
+    """Return the labelled images that the classifier did not train on.
 
     Images that are no longer in the atlas, or show something else now, are left out.
     """
@@ -335,9 +385,18 @@ def _held_out(
             f"{classifier_folder}: none of its held-out images has labels in {data}; "
             f"run {Stage.CLASSIFIER.command} with the same --data"
         )
-    probabilities_NC = found.aligned_to(ids).probabilities_NC
-    truth_NC = label_matrix([labels[i] for i in ids], probabilities_NC.shape[1])
-    return probabilities_NC.astype(float), truth_NC
+    submitted_HC = found.aligned_to(ids).probabilities_NC.astype(float)
+    class_count = submitted_HC.shape[1]
+    truth_HC = label_matrix([labels[i] for i in ids], class_count)
+    judging_HC = held_out_means(singles, ids, class_count=class_count)
+    known_H = ~np.isnan(judging_HC).any(axis=1)
+    if not known_H.any():  # nothing will be judged
+        judging_HC, known_H = submitted_HC, np.ones(len(ids), bool)
+    return HeldOut(
+        submitted_HC=submitted_HC[known_H],
+        judging_HC=judging_HC[known_H],
+        truth_HC=truth_HC[known_H],
+    )
 
 
 def _write(folder: Path, made: MadeSubmission, asked: Asked, classifier: dict[str, Any]) -> None:
@@ -350,7 +409,11 @@ def _write(folder: Path, made: MadeSubmission, asked: Asked, classifier: dict[st
         "rows": len(asked.ids),
         "by_origin": made.by_origin,
         "changed_by_transfer": made.changed,
-        "wrong_share_of_matched_labels": made.overrides.wrong_share,
+        "matched_labels": {
+            "weighed": len(made.overrides.by_id),
+            "judged": made.overrides.judged,
+            **asdict(made.overrides.shares),
+        },
         "images_of_class": {
             "with_transfer": _class_counts(made.submission.predicted["Predicted"]),
             "without_transfer": _class_counts(made.without["Predicted"]),

@@ -45,7 +45,6 @@ def test_the_folder_is_taken_for_a_classifiers_by_the_submission(run, tmp_path) 
     data, folds = run
     leaks = tmp_path / "leaks"
     save_table(leaks / "leaks.csv", pd.DataFrame(columns=list(LEAK_COLUMNS)))
-    save_table(leaks / "groups.csv", pd.DataFrame(columns=["Id", "Group"]))
     made = make_submission(data, leaks, folds, tmp_path / "submission")
     assert made.by_origin == {"classifier": 4}
     of_one = make_submission(data, leaks, folds / "fold1", tmp_path / "of_one")
