@@ -46,7 +46,7 @@ def main(
         found = {name: [] for name in WAYS}  # type: dict[str, list[tuple[float, ...]]]
         for seed in range(draws):
             truth, predicted, groups, value = drawn(
-                size, rarest, group, np.random.default_rng(seed)
+                size, rarest, group, recall_of_rare, np.random.default_rng(seed)
             )
             point = macro_f1(truth, predicted)
             for name, interval in WAYS.items():
