@@ -56,6 +56,19 @@ LEAST_IN_BIN = 100
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What a test image shows.
+
+    Attributes:
+        kind: COPY, OTHER or NEAR.
+        copied: The labelled images that a copy shows; a collage shows several.
+    """
+
+    kind: str
+    copied: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scores:
     """The scores of one atlas.
 
@@ -64,8 +77,8 @@ class Scores:
         natural: The score of each labelled image's best non-match.
         independent_U: The same scores as independent trials.
         candidates: The number of candidates of a query.
-        tests: A row for each test image: the score of its best candidate, whether it is a copy of
-            just that, and its kind.
+        tests: A row for each test image: the score of its best candidate, whether it shows that,
+            and its kind.
     """
 
     planted: NDArray[np.float64]
@@ -105,7 +118,7 @@ def measure_atlas(folder: Path, number: int) -> None:
         ),
         data, jobs=1,
     )  # fmt: skip
-    kinds = redraw(data, share, np.random.default_rng(FIRST_SEED + number))
+    shown = redraw(data, share, np.random.default_rng(FIRST_SEED + number))
     embedder = untrained_embedder(HPA_CHANNELS, SIZE_PX, backbone_name=BACKBONE)
     with folder_written_beside(folder / "embedder", written_by="untrained") as beside:
         save_embedder(beside, embedder)
@@ -118,12 +131,11 @@ def measure_atlas(folder: Path, number: int) -> None:
     found = search.candidates(search.embedded(ids, images), images)
     scores_NK = search.registrations(found, images).scores_NK.astype(float)
     rows, best = np.arange(len(ids)), scores_NK.argmax(axis=1)
-    truth = pd.read_csv(data / "truth.csv", dtype=str, keep_default_na=False).set_index("Id")
-    source = truth["source"].where(truth["relation"] == SAME_IMAGE, "").loc[list(ids)]
+    matched = found.reference_ids_NK[rows, best]
     tests = pd.DataFrame({
         "score": scores_NK[rows, best],
-        "right": found.reference_ids_NK[rows, best] == source.to_numpy(object),
-        "kind": [kinds.get(i, COPY if source[i] else OTHER) for i in ids],
+        "right": [match in shown[i].copied for i, match in zip(ids, matched, strict=True)],
+        "kind": [shown[i].kind for i in ids],
     })  # fmt: skip
     for name, values in (
         ("planted", measured.calibration.planted), ("natural", measured.natural),
@@ -133,8 +145,8 @@ def measure_atlas(folder: Path, number: int) -> None:
     save_table(folder / "tests.csv", tests)
 
 
-def redraw(data: Path, share: float, rng: np.random.Generator) -> dict[str, str]:
-    """Give copies their edits, and draw near duplicates; return the kind of these test images."""
+def redraw(data: Path, share: float, rng: np.random.Generator) -> dict[str, Shown]:
+    """Give copies their edits, and draw near duplicates; return what each test image shows."""
     manifest = read_manifest(data)
     truth = pd.read_csv(data / "truth.csv", dtype=str, keep_default_na=False)
     train = manifest.of("train").ids
@@ -146,18 +158,20 @@ def redraw(data: Path, share: float, rng: np.random.Generator) -> dict[str, str]
     for one, other in pairs[rng.random(len(pairs)) < share]:
         for model, image_id in zip(fields_of[one], fields_of[other], strict=True):
             _write(manifest, image_id, near_duplicate(read(model), read(image_id), manifest, rng))
-    kinds = {}
+    shown = {}
     for image_id in truth.loc[truth["relation"] != SAME_IMAGE, "Id"]:
+        shown[image_id] = Shown(kind=OTHER)
         if rng.random() < share:
             model = read(rng.choice(train))
             _write(manifest, image_id, near_duplicate(model, read(image_id), manifest, rng))
-            kinds[image_id] = NEAR
+            shown[image_id] = Shown(kind=NEAR)
     copies = truth.loc[truth["relation"] == SAME_IMAGE, ["Id", "source"]]
     for number, (image_id, source) in enumerate(copies.itertuples(index=False)):
         edit = WILD[number % len(WILD)]
-        others = [read(i) for i in rng.choice(train, OTHERS.get(edit, 0))]
-        _write(manifest, image_id, edit(read(source), others, rng)[0])
-    return kinds
+        others = rng.choice(train, OTHERS.get(edit, 0))
+        _write(manifest, image_id, edit(read(source), [read(i) for i in others], rng)[0])
+        shown[image_id] = Shown(kind=COPY, copied=frozenset([source, *map(str, others)]))
+    return shown
 
 
 def near_duplicate(model: Image, own: Image, manifest: Manifest, rng: np.random.Generator) -> Image:
