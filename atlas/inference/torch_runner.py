@@ -73,7 +73,9 @@ def evaluating(network: nn.Module) -> Iterator[torch.device]:
     was_training = network.training
     network.eval().to(device).to(memory_format=torch.channels_last)
     try:
-        with torch.backends.cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False):
+        with torch.backends.cudnn.flags(
+            enabled=True, deterministic=True, benchmark=False, allow_tf32=False
+        ):
             yield device
     finally:
         network.train(was_training)

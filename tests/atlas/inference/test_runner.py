@@ -111,3 +111,12 @@ def test_an_error_while_reading_is_raised(made) -> None:
 
     with pytest.raises(OSError, match="gone"):
         forward_rows(network, read, store.ids, batch_size=2)
+
+
+def test_a_network_predicts_with_deterministic_methods_of_cudnn():
+    """cuDNN is on: `torch.backends.cudnn.flags` switches it off unless it is told not to."""
+    before = torch.backends.cudnn.enabled, torch.backends.cudnn.deterministic
+    with evaluating(nn.Linear(2, 2)):
+        assert torch.backends.cudnn.enabled
+        assert torch.backends.cudnn.deterministic
+    assert (torch.backends.cudnn.enabled, torch.backends.cudnn.deterministic) == before
