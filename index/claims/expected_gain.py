@@ -33,7 +33,7 @@ RESAMPLINGS = 30  # of the held-out images
 DRAWS = 256
 STEPS = 100  # of expectation maximisation
 # The prior: as if one of ten earlier matches had wrong labels, since few matches show no shares.
-BEFORE = np.array([9.0, 0.5, 0.5])  # right, one label off, of a random image
+PRIOR = np.array([9.0, 0.5, 0.5])  # right, one label off, of a random image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +187,7 @@ def weigh(
     transfers: Transfers,
     *,
     seed: int,
+    prior: FloatArray = PRIOR,
 ) -> ExpectedGain:
     """Return the expected gain of each transfer, without errors (see `weigh_with_errors`).
 
@@ -197,9 +198,11 @@ def weigh(
         predicted_NC: The classifier's labels for these images.
         transfers: The transfers.
         seed: The seed of the drawn label matrices.
+        prior: The numbers of earlier matches with right labels, with one label off, and with the
+            labels of a random image.
     """
     others = _draw_others(judge.submitted.of(submitted_NC), predicted_NC, transfers.rows_R, seed)
-    return _weigh(judge, submitted_NC, predicted_NC, transfers, others, seed)
+    return _weigh(judge, submitted_NC, predicted_NC, transfers, others, seed, prior)
 
 
 def weigh_with_errors(
@@ -245,9 +248,10 @@ def _weigh(
     transfers: Transfers,
     others: "_Counts",
     seed: int,
+    prior: FloatArray = PRIOR,
 ) -> ExpectedGain:
     hypotheses = _Hypotheses.of(judge, transfers)
-    shares = _estimate_shares(hypotheses, transfers)
+    shares = _estimate_shares(hypotheses, transfers, prior)
     right_R, off_RC, random_R = hypotheses.posterior(shares)
     said_RC = judge.submitted.of(submitted_NC[transfers.rows_R])
     judged_R = transfers.judged_R
@@ -330,19 +334,21 @@ def _normalised(weights_RC: FloatArray) -> FloatArray:
     return np.asarray(weights_RC / np.where(total_R1 > 0, total_R1, 1))
 
 
-def _estimate_shares(hypotheses: _Hypotheses, transfers: Transfers) -> FloatArray:
+def _estimate_shares(
+    hypotheses: _Hypotheses, transfers: Transfers, prior: FloatArray
+) -> FloatArray:
     """Return the most likely shares of right, one-off and random labels, given the prior.
 
     Labels that are not judged do not bear on them, so they are left out.
     """
     judged_R, confidence_R = transfers.judged_R, transfers.confidence_R
-    shares: FloatArray = BEFORE / BEFORE.sum()
+    shares: FloatArray = prior / prior.sum()
     for _ in range(STEPS):
         right_R, off_RC, random_R = hypotheses.posterior(shares)
         # Random labels may also be due to a wrong match, which says nothing of right ones.
         of_right_R = confidence_R * shares[2] / (confidence_R * shares[2] + 1 - confidence_R)
         found = np.stack([right_R, off_RC.sum(axis=1), random_R * of_right_R])
-        counts = found[:, judged_R].sum(axis=1) + BEFORE
+        counts = found[:, judged_R].sum(axis=1) + prior
         shares = counts / counts.sum()
     return shares
 

@@ -8,7 +8,7 @@ import pytest
 
 from atlas.dataset.metrics import macro_f1
 from index.claims.expected_gain import (
-    BEFORE,
+    PRIOR,
     Calibration,
     HeldOut,
     Judge,
@@ -79,7 +79,7 @@ def test_a_later_override_is_weighed_after_the_earlier_ones():
         judge(), said, predicted, transfers([0, 1], labels, [0.95, 0.9], np.full((2, 2), np.nan)),
         seed=0,
     )  # fmt: skip
-    right, off, random = BEFORE / BEFORE.sum()
+    right, off, random = PRIOR / PRIOR.sum()
     expected = np.array(
         [
             # Only the absent label can be off: both are then there.
@@ -135,7 +135,7 @@ def test_right_is_the_posterior_of_the_exact_label_set():
     counts = np.array(
         [by_hand[:, 0].sum(), by_hand[:, 1:-1].sum(), (by_hand[:, -1] * of_right).sum()]
     )
-    np.testing.assert_allclose(shares, (counts + BEFORE) / (counts + BEFORE).sum(), atol=1e-6)
+    np.testing.assert_allclose(shares, (counts + PRIOR) / (counts + PRIOR).sum(), atol=1e-6)
 
 
 def test_an_override_that_is_expected_to_cost_is_not_made():
