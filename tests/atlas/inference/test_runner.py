@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from atlas.inference.runner import rows_of
-from atlas.inference.torch_runner import TorchRunner, forward_rows
+from atlas.inference.torch_runner import TorchRunner, evaluating, forward_rows
 from atlas.training.backbones import build_backbone
 from atlas.training.layers import AvgMaxPool, Normalise, measure_channels, winner_head
 from tests.atlas.training.stores import tiny_store
