@@ -92,7 +92,7 @@ class CopySettings:
     keypoint_candidates: int = 10
     further_indexes: tuple[str, ...] = ()
     planted_copies: int = 800
-    natural_queries: int = 42_000
+    natural_queries: int = 48_000
     copy_share: float = 0.026
     copy_precision: float = 0.99
     copy_recall_kept: float = 0.99

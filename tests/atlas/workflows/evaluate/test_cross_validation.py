@@ -55,8 +55,8 @@ def test_figures_by_hand() -> None:
 
 def test_verification_is_of_test_images_alone() -> None:
     """Training images lie as if classes were exchanged, which only the ranking may see."""
-    test = {f"{c}{n}": 180.0 * (c == "b") + n for c in "ab" for n in range(6)}
-    training = {f"{c}-{n}": 180.0 * (c == "a") + n for c in "ab" for n in range(6)}
+    test = {f"{c}{n}": 90.0 * at + n for at, c in enumerate("abcd") for n in range(6)}
+    training = {f"{c}-{n}": 90.0 * at + n for at, c in enumerate("badc") for n in range(6)}
     fold = Fold(name="fold1", training_ids=tuple(training), test_ids=tuple(test))
     figures = figures_of(on_the_circle(test | training), fold, {i: i[0] for i in test | training})
     assert figures["verification_accuracy"] == 1.0
