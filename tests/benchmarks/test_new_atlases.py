@@ -22,11 +22,19 @@ from tests.index.copies.scores import CANDIDATES, copies, non_matches
 def test_bins_of_confidence_are_equally_large_and_rise():
     sure = np.linspace(0, 1, 2001)
     right = np.random.default_rng(0).random(2001) < sure
-    bins = reliability(sure, right)
+    bins = reliability(pd.DataFrame({"confidence": sure, "right": right, "weight": 1.0}))
     assert bins["claims"].sum() == 1001  # those from 0.5 on
     assert bins["claims"].between(100, 101).all()
     assert (np.diff(bins["confidence"]) > 0).all()
     assert bins["right"].to_numpy() == pytest.approx(bins["confidence"].to_numpy(), abs=0.1)
+
+
+def test_rare_claims_count_as_often_as_they_occur():
+    """Two of four claims are right; the wrong ones stand for nine times as many."""
+    claims = {"confidence": [0.9] * 4, "right": [True, True, False, False], "weight": [1, 1, 9, 9]}
+    (found,) = reliability(pd.DataFrame(claims)).to_dict("records")
+    assert found["claims"] == 4
+    assert found["right"] == pytest.approx(0.1)
 
 
 def test_a_near_duplicate_that_is_claimed_breaks_what_is_stated():
