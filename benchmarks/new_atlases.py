@@ -52,7 +52,7 @@ SIZE_PX, BACKBONE = 64, "test_resnet"
 FIRST_SEED = 7000  # other benchmarks draw with small seeds
 SHARED_CHANNELS = ("red", "blue")  # of near duplicates: microtubules and nuclei
 SHARE = COPIES / (COPIES + ANTIBODIES + NOVEL)  # of copies, as it is stated
-SHARES = (SHARE, 0.026)
+SHARES = (SHARE, 0.1, 0.026)
 ASKED = (0.8, 0.9, 0.95)
 COPY, OTHER, NEAR = "copy", "other", "near duplicate"
 MOST_BINS = 10
@@ -208,9 +208,15 @@ def load(folder: Path) -> Scores:
     )  # fmt: skip
 
 
-def report(out: Path) -> None:
-    """Print how often statements hold, and how often claims of each confidence are right."""
+def report(out: Path, first: int = 0) -> None:
+    """Print how often statements hold, and how often claims of each confidence are right.
+
+    Args:
+        out: Folder of the scores.
+        first: Atlases with smaller numbers are left out.
+    """
     folders = sorted(path.parent for path in out.glob("*/tests.csv"))
+    folders = [folder for folder in folders if int(folder.name) >= first]
     numbers, every = [int(folder.name) for folder in folders], [load(f) for f in folders]
     rows = [
         {"near": NEAR_DUPLICATES[number % len(NEAR_DUPLICATES)], **statements(scores, asked)}

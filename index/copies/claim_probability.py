@@ -17,10 +17,9 @@ from scipy.optimize import isotonic_regression
 
 FloatArray = NDArray[np.float64]
 
-# Beyond the highest score of a non-match nothing false was seen. It counts as half a false claim
-# (Jeffreys 1946), among the trials and as many more as this, so that a few trials do not say that
-# every second claim is false.
-UNSEEN_FALSE, ASSUMED_TRIALS = 0.5, 50
+# Beyond the highest score of a non-match nothing false was seen, which counts as half a false claim
+# (Jeffreys 1946).
+UNSEEN_FALSE = 0.5
 # An isotonic estimate is too high at its end (Woodroofe & Sun 1993), so right claims from this
 # quantile on share one step.
 LAST_STEP = 0.8
@@ -58,13 +57,14 @@ def claim_probability(
     Args:
         right: The scores of right claims, and the share of all queries that each stands for.
         wrong: The scores of wrong claims, and the share of all queries that each stands for.
-        trials: The number of independent queries without a true match.
+        trials: The number of independent queries without a true match, and of those that are
+            assumed beside them.
 
     Example:
-        >>> right, wrong, half = np.array([3.0, 5.0]), np.array([1.0, 3.0]), np.full(2, 0.25)
-        >>> found = claim_probability((right, half), (wrong, half), 50)
-        >>> found.at(np.array([1.0, 3.0, 5.0])).round(3).tolist()
-        [0.0, 0.5, 0.99]
+        >>> right, wrong = np.array([3.0, 5.0, 5.0, 5.0]), np.array([1.0, 3.0])
+        >>> found = claim_probability((right, np.full(4, 0.1)), (wrong, np.full(2, 0.3)), 99)
+        >>> found.at(np.array([1.0, 3.0, 5.0])).round(2).tolist()
+        [0.0, 0.25, 0.99]
     """
     if not len(right[0]):
         return ClaimProbability(scores=(), probabilities=())
@@ -72,7 +72,7 @@ def claim_probability(
     right, wrong = ((np.minimum(scores, last), masses) for scores, masses in (right, wrong))
     scores_S = np.unique(np.concatenate([right[0], wrong[0]]))
     right_S, wrong_S = (_summed(scores_S, *masses) for masses in (right, wrong))
-    unseen = wrong[1].sum() * UNSEEN_FALSE / (trials + ASSUMED_TRIALS)
+    unseen = wrong[1].sum() * UNSEEN_FALSE / (trials + 1)
     wrong_S[-1] += unseen
     mass_S = right_S + wrong_S
     held = mass_S > 0
