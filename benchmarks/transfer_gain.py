@@ -57,9 +57,8 @@ def mislabel(data: Path, out: Path, wrong: float = 0.3, seed: int = 0) -> None:
             own[rng.choice(len(own), p=weights / weights.sum())] ^= 1
     shutil.copytree(data, out)
     table = load_texts(data / "train.csv")
-    for n in np.flatnonzero(table["Id"].isin(chosen)):
-        wrong_labels = np.flatnonzero(given[table.at[n, "Id"]]).tolist()
-        table.loc[n, "Target"] = format_labels(wrong_labels)
+    texts = {i: format_labels(np.flatnonzero(given[i]).tolist()) for i in chosen}
+    table["Target"] = table["Id"].map(texts).fillna(table["Target"])
     table.to_csv(out / "train.csv", index=False)
 
 
