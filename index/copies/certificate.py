@@ -66,6 +66,11 @@ class Certificate:
         """Return the certificate as one sentence without a full stop."""
         if not self.claims:
             return "there is no claim whose precision could be shown"
+        if self.false_at_most == self.claims:
+            return (
+                f"{self.unknown_count:,} independent queries without a true match are too few to "
+                f"bound how many of the {self.claims:,} claims on these test images are false"
+            )
         shown = math.floor(1000 * self.shown) / 1000
         return (
             f"at most {self.false_at_most:,} of the {self.claims:,} claims on these test images "

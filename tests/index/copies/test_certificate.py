@@ -56,6 +56,15 @@ def test_where_images_fail_by_identities_more_claims_may_be_false() -> None:
     assert together.false_at_most > alone.false_at_most
 
 
+def test_few_independent_queries_bound_nothing() -> None:
+    few = certify(
+        asked=0.9, claims=10, best_N=np.zeros(44), natural=np.zeros(144),
+        independent_U=np.zeros(12), threshold=6.0, images_of_identity=6.0,
+    )  # fmt: skip
+    assert (few.shown, few.reached) == (0.0, False)
+    assert "12 independent queries without a true match are too few" in few.in_words()
+
+
 def test_without_claims_nothing_is_shown() -> None:
     nothing = certify(
         asked=0.5, claims=0, best_N=np.zeros(5), natural=np.zeros(5), independent_U=np.zeros(2),
