@@ -166,14 +166,15 @@ def redraw(data: Path, share: float, rng: np.random.Generator) -> dict[str, Show
     for image_id in truth.loc[truth["relation"] != SAME_IMAGE, "Id"]:
         shown[image_id] = Shown(kind=OTHER)
         if rng.random() < share:
-            model = read(rng.choice(train))
-            _write(manifest, image_id, near_duplicate(model, read(image_id), manifest, rng))
+            made = near_duplicate(read(rng.choice(train)), read(image_id), manifest, rng)
+            _write(manifest, image_id, made)
             shown[image_id] = Shown(kind=NEAR)
     copies = truth.loc[truth["relation"] == SAME_IMAGE, ["Id", "source"]]
     for number, (image_id, source) in enumerate(copies.itertuples(index=False)):
         edit = WILD[number % len(WILD)]
         others = rng.choice(train, OTHERS.get(edit, 0))
-        _write(manifest, image_id, edit(read(source), [read(i) for i in others], rng)[0])
+        edited, _ = edit(read(source), [read(i) for i in others], rng)
+        _write(manifest, image_id, edited.astype(np.uint8, copy=False))
         shown[image_id] = Shown(kind=COPY, copied=frozenset([source, *map(str, others)]))
     return shown
 
