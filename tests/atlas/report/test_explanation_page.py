@@ -17,14 +17,12 @@ def test_bars_end_where_probabilities_and_thresholds_are(page: Page, tmp_path: P
           const middle = name => { const r = bar.querySelector(name).getBoundingClientRect();
             return at((r.left + r.right) / 2); };
           const end = at(bar.querySelector('.fill').getBoundingClientRect().right);
-          return [end, middle('.threshold'), middle('.own')].map(x => Math.round(x * 100)); })"""
+          return [end, middle('.threshold')].map(x => Math.round(x * 100)); })"""
     )
-    # For labels 1, 0 and 2: the shared probability, the threshold, and the image's own one.
-    assert [[round(x / 2) for x in bar] for bar in measured] == [
-        [30, 35, 45], [15, 15, 5], [10, 25, 10]
-    ]  # fmt: skip
+    # For labels 1, 2 and 0: the probability and the threshold.
+    assert [[round(x / 2) for x in bar] for bar in measured] == [[45, 35], [10, 25], [5, 15]]
     sizes = page.evaluate("() => [...document.images].map(i => i.naturalWidth)")
-    assert len(sizes) == 1 + 2 + 4 + 1 + 3 + 1  # image, channels, pair, plot, neighbours, copy
+    assert len(sizes) == 1 + 2 + 4 + 1 + 3  # image, channels, pair, plot, neighbours
     assert all(sizes)
 
 
