@@ -26,10 +26,14 @@ THRESHOLDS_TRIED = 2000
 TIMES_RARER = 10
 FEW_KEPT = 0.9  # if fewer of the planted copies reach the threshold, a note says so
 HIGHEST_THRESHOLD = 60.0
+TINY = 1e-300
 # So many independent queries without a near duplicate are assumed beside those that were measured,
 # so that a few images do not say that every second claim is false. It was chosen on drawn atlases,
 # see docs/results.md.
 ASSUMED_TRIALS = 400
+# Real copies may be harder than planted ones: so large a share of them is assumed to have any score
+# up to the highest that is told apart, with equal probability.
+HARDER = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +152,7 @@ def _probability_of_copies(
     """Return the probability of being right at each score.
 
     The rate of false claims is the largest of those by the law, by the tail that chose the
-    threshold, and of the natural pairs.
+    threshold, and of the natural pairs. Most copies score like planted ones, and some are harder.
     """
     found = planted[planted > -1.0]
     examined = np.sort(natural[natural > -1.0])
@@ -158,8 +162,19 @@ def _probability_of_copies(
     below_S = np.searchsorted(examined, scores_S, side="left")
     seen_S = (len(examined) - below_S) / max(len(natural), 1) * growth
     rate_S = np.minimum(np.maximum(seen_S, false_claims.rate_from(scores_S)), 1.0)
+    harder = scores_S[scores_S <= found.max()]
+    of_copies = copy_share * len(found) / len(planted)
     return claim_probability(
-        right=(found, np.full(len(found), copy_share / len(planted))),
+        right=(
+            np.concatenate([found, harder]),
+            of_copies
+            * np.concatenate(
+                [
+                    np.full(len(found), (1 - HARDER) / len(found)),
+                    HARDER * np.diff(harder, append=found.max()) / max(found.max(), TINY),
+                ]
+            ),
+        ),
         wrong=(scores_S, (1 - copy_share) * masses_of_rate(scores_S, rate_S)),
         trials=trials + ASSUMED_TRIALS,
     )

@@ -17,8 +17,8 @@ from scipy.optimize import isotonic_regression
 
 FloatArray = NDArray[np.float64]
 
-# Beyond the highest score of a non-match nothing false was seen, which counts as half a false claim
-# (Jeffreys 1946).
+# What was not seen can still occur: half a false claim (Jeffreys 1946), which has any score with
+# equal probability.
 UNSEEN_FALSE = 0.5
 # An isotonic estimate is too high at its end (Woodroofe & Sun 1993), so right claims from this
 # quantile on share one step.
@@ -62,18 +62,19 @@ def claim_probability(
 
     Example:
         >>> right, wrong = np.array([3.0, 5.0, 5.0, 5.0]), np.array([1.0, 3.0])
-        >>> found = claim_probability((right, np.full(4, 0.1)), (wrong, np.full(2, 0.3)), 99)
+        >>> found = claim_probability((right, np.full(4, 0.1)), (wrong, np.full(2, 0.3)), 9)
         >>> found.at(np.array([1.0, 3.0, 5.0])).round(2).tolist()
-        [0.0, 0.25, 0.99]
+        [0.0, 0.24, 0.95]
     """
     if not len(right[0]):
         return ClaimProbability(scores=(), probabilities=())
-    last = np.quantile(right[0], LAST_STEP, method="lower")
+    every = np.unique(np.concatenate([right[0], wrong[0]]))
+    unseen = wrong[1].sum() * UNSEEN_FALSE / (trials + 1) * _widths(every)
+    wrong = np.concatenate([wrong[0], every]), np.concatenate([wrong[1], unseen])
+    last = np.quantile(right[0], LAST_STEP, weights=right[1], method="inverted_cdf")
     right, wrong = ((np.minimum(scores, last), masses) for scores, masses in (right, wrong))
     scores_S = np.unique(np.concatenate([right[0], wrong[0]]))
     right_S, wrong_S = (_summed(scores_S, *masses) for masses in (right, wrong))
-    unseen = wrong[1].sum() * UNSEEN_FALSE / (trials + 1)
-    wrong_S[-1] += unseen
     mass_S = right_S + wrong_S
     held = mass_S > 0
     fitted = isotonic_regression(right_S[held] / mass_S[held], weights=mass_S[held]).x
@@ -86,6 +87,13 @@ def claim_probability(
 def masses_of_rate(scores_S: FloatArray, rate_S: FloatArray) -> FloatArray:
     """Return the masses at rising scores of which the rates are those at or above each score."""
     return np.asarray(rate_S - np.append(rate_S[1:], 0.0))
+
+
+def _widths(scores_S: FloatArray) -> FloatArray:
+    """Return the distance of each score from the one before, as shares of all."""
+    if len(scores_S) == 1:
+        return np.ones(1)
+    return np.diff(scores_S, prepend=scores_S[0]) / np.ptp(scores_S)
 
 
 def _summed(scores_S: FloatArray, scores_M: FloatArray, masses_M: FloatArray) -> FloatArray:

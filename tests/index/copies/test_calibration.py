@@ -109,8 +109,9 @@ def test_confidence_rises_with_score_and_is_high_at_copies(seed):
     found = calibrated(copies(200, seed), non_matches(300, seed + 1))
     sure = found.confidence(np.linspace(found.threshold, 60.0, 50))
     assert (np.diff(sure) >= -1e-9).all()
-    # Nothing false was seen: half a false claim among 150 independent trials and 400 more.
-    assert sure[-1] == pytest.approx(0.026 / (0.026 + 0.974 * 0.5 / 550), abs=1e-3)
+    # Nothing false was seen: half a false claim among 150 independent trials and 400 more, which
+    # may have any score.
+    assert 0.026 / (0.026 + 0.974 * 0.5 / 551) < sure[-1] < 0.99
     assert found.confidence(np.array([1.5])) < 0.2
 
 

@@ -28,7 +28,7 @@ def estimated(right: list[float], wrong: list[float], trials: int = MANY) -> Cla
 def test_it_equals_isotonic_regression_of_every_single_score(
     right: list[float], wrong: list[float]
 ) -> None:
-    every = np.minimum(right + wrong, np.quantile(right, LAST_STEP, method="lower"))
+    every = np.minimum(right + wrong, np.quantile(right, LAST_STEP, method="inverted_cdf"))
     one_by_one = IsotonicRegression().fit(
         every,
         np.repeat([1.0, 0.0], [len(right), len(wrong)]),
