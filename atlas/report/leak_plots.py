@@ -27,17 +27,17 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """Properties of the claims from each score on, as shares from 0 to 1.
+    """Properties of claims by their score, as shares from 0 to 1.
 
     Attributes:
         scores_T: The scores.
-        precision_T: The estimated precision.
-        bound_T: The lower bound of the precision at 95% confidence.
-        recall_T: The recall of the true pairs in the calibration set.
+        confidence_T: The confidence of a claim with just this score.
+        bound_T: The lower bound of the precision, at 95% confidence, of claims from this score on.
+        recall_T: The recall of the true pairs in the calibration set by these claims.
     """
 
     scores_T: FloatArray
-    precision_T: FloatArray
+    confidence_T: FloatArray
     bound_T: FloatArray
     recall_T: FloatArray
 
@@ -145,12 +145,12 @@ def _draw_pairs_of_calibration(axis: Axes, planted: FloatArray, natural: FloatAr
 
 
 def _draw_curves(axis: Axes, curves: Curves) -> None:
-    """Draw the precision, its bound, and the recall of the claims from each score on."""
-    axis.plot(curves.scores_T, curves.precision_T, label="precision, estimated")
-    axis.plot(curves.scores_T, curves.bound_T, label="lower bound at 95% confidence")
-    axis.plot(curves.scores_T, curves.recall_T, label="recall", color="0.5")
+    """Draw the confidence at each score, and the bound and the recall of claims from it on."""
+    axis.plot(curves.scores_T, curves.confidence_T, label="confidence at this score")
+    axis.plot(curves.scores_T, curves.bound_T, label="precision from it on, lower bound at 95%")
+    axis.plot(curves.scores_T, curves.recall_T, label="recall from it on", color="0.5")
     axis.set_ylim(-0.03, 1.03)
-    axis.set_ylabel("claims from this score on")
+    axis.set_ylabel("share of claims")
     axis.legend(fontsize=8, loc="center left")
 
 

@@ -220,9 +220,8 @@ class SiblingCalibration:
         threshold: The similarity from which a sibling is claimed, or None if nothing could be
             measured.
         probability: The probability of being right at a similarity.
-        scores, precisions: Similarities and the expected precision of claims from each on,
-            increasing.
-        bounds: The lower bound of that precision at 95% confidence.
+        scores: Rising similarities.
+        bounds: The lower bound of the precision of claims from each on, at 95% confidence.
         recalls: The share of fields with a known identity that is found.
         recall_at_threshold: The recall at the threshold.
         known_count: The number of held-out fields whose identity is known.
@@ -234,7 +233,6 @@ class SiblingCalibration:
     threshold: float | None
     probability: ClaimProbability
     scores: tuple[float, ...]
-    precisions: tuple[float, ...]
     bounds: tuple[float, ...]
     recalls: tuple[float, ...]
     recall_at_threshold: float
@@ -252,7 +250,7 @@ def no_siblings(note: str) -> SiblingCalibration:
     """Return the calibration for an atlas in which no sibling can be claimed."""
     return SiblingCalibration(
         threshold=None, probability=ClaimProbability(scores=(), probabilities=()),
-        scores=(0.0, 1.0), precisions=(0.0, 0.0), bounds=(0.0, 0.0),
+        scores=(0.0, 1.0), bounds=(0.0, 0.0),
         recalls=(0.0, 0.0), recall_at_threshold=0.0,
         known_count=0, unknown_count=0, guarantee=None, note=note,
     )  # fmt: skip
@@ -299,8 +297,6 @@ def calibrate_sibling(trials: Trials, settings: LeakSettings) -> SiblingCalibrat
             trials=len(unknown),
         ),
         scores=tuple(scores.tolist()),
-        # A higher score is never less certain because fewer trials reach it.
-        precisions=tuple(np.maximum.accumulate(precision).tolist()),
         bounds=tuple(precision_bound(trials, scores, s).tolist()),
         recalls=tuple(hits.tolist()),
         recall_at_threshold=float(np.mean(correct & (known >= guarantee.threshold))),

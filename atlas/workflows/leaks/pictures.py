@@ -83,7 +83,7 @@ def _copy_curves(same_image: SameImageMeasurement) -> Curves:
     trials = Trials(known_K=planted, unknown_U=same_image.independent_U)
     return Curves(
         scores_T=scores_T,
-        precision_T=calibration.confidence(scores_T),
+        confidence_T=calibration.confidence(scores_T),
         bound_T=precision_bound(trials, scores_T, calibration.copy_share),
         recall_T=(planted[:, None] >= scores_T).mean(axis=0),
     )
@@ -93,7 +93,7 @@ def sibling_curves(sibling: SiblingCalibration) -> Curves:
     """Return the curves of the calibration of siblings."""
     return Curves(
         scores_T=np.array(sibling.scores),
-        precision_T=np.array(sibling.precisions),
+        confidence_T=sibling.confidence(np.array(sibling.scores)),
         bound_T=np.array(sibling.bounds),
         recall_T=np.array(sibling.recalls),
     )

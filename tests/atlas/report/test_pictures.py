@@ -36,7 +36,7 @@ def test_grids_accept_rows_of_any_length_and_equal_grids_give_equal_files(tmp_pa
 
 CURVES = Curves(
     scores_T=np.linspace(0, 1, 5),
-    precision_T=np.linspace(0, 1, 5),
+    confidence_T=np.linspace(0, 1, 5),
     bound_T=np.linspace(0, 0.8, 5),
     recall_T=np.linspace(1, 0, 5),
 )

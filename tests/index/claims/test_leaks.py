@@ -28,7 +28,7 @@ SAME = SameImageCalibration(
 SIBLING = SiblingCalibration(
     threshold=0.6,
     probability=ClaimProbability(scores=(0.3, 0.6, 0.9), probabilities=(0.3, 0.95, 0.98)),
-    scores=(0.0, 0.6, 1.0), precisions=(0.0, 0.95, 1.0), bounds=(0.0, 0.9, 0.9),
+    scores=(0.0, 0.6, 1.0), bounds=(0.0, 0.9, 0.9),
     recalls=(1.0, 0.5, 0.0), recall_at_threshold=0.5, known_count=1000, unknown_count=1000,
     guarantee=GUARANTEE, note="",
 )  # fmt: skip
