@@ -32,7 +32,7 @@ TINY = 1e-300
 # see docs/results.md.
 ASSUMED_TRIALS = 400
 # Real copies may be harder than planted ones: so large a share of them is assumed to have any score
-# up to the highest that is told apart, with equal probability.
+# up to the highest planted one, with equal probability.
 HARDER = 0.01
 
 

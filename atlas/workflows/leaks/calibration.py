@@ -69,6 +69,11 @@ class SameImageMeasurement:
     suspected: pd.DataFrame
 
     @property
+    def counted_U(self) -> NDArray[np.float64]:
+        """The independent trials that count; in an index that has grown, these are fewer."""
+        return self.independent_U[: self.calibration.guarantee.unknown_count]
+
+    @property
     def recall_in_words(self) -> str:
         """How planted copies were proposed and found, with the hardest edits, in a sentence."""
         return (
@@ -139,7 +144,7 @@ class LeakCalibration:
             claims=claims,
             best_N=best_N,
             natural=measured.natural,
-            independent_U=measured.independent_U,
+            independent_U=measured.counted_U,
             threshold=measured.calibration.threshold,
             images_of_identity=self.references / self.identities,
         )
@@ -171,11 +176,7 @@ class LeakCalibration:
         )
         return replace(
             self,
-            same_image=replace(
-                measured,
-                calibration=same_image,
-                independent_U=measured.independent_U[: same_image.guarantee.unknown_count],
-            ),
+            same_image=replace(measured, calibration=same_image),
             sibling=_measure_sibling(search),
         )
 

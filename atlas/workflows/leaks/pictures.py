@@ -80,7 +80,7 @@ def _copy_curves(same_image: SameImageMeasurement) -> Curves:
     calibration = same_image.calibration
     planted = np.array(calibration.planted)
     scores_T = np.linspace(0.0, HIGHEST_DRAWN, THRESHOLDS_DRAWN)
-    trials = Trials(known_K=planted, unknown_U=same_image.independent_U)
+    trials = Trials(known_K=planted, unknown_U=same_image.counted_U)
     return Curves(
         scores_T=scores_T,
         confidence_T=calibration.confidence(scores_T),

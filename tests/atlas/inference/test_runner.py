@@ -114,7 +114,7 @@ def test_an_error_while_reading_is_raised(made) -> None:
 
 
 def test_a_network_predicts_with_deterministic_methods_of_cudnn():
-    """cuDNN is on: `torch.backends.cudnn.flags` switches it off unless it is told not to."""
+    """cuDNN is on: without `enabled=True`, `torch.backends.cudnn.flags` switches it off."""
     before = torch.backends.cudnn.enabled, torch.backends.cudnn.deterministic
     with evaluating(nn.Linear(2, 2)):
         assert torch.backends.cudnn.enabled

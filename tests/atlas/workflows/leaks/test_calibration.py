@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,6 +63,25 @@ def test_a_certificate_is_read_back_as_it_was(calibration: LeakCalibration, tmp_
     certificate = calibration.certificate(np.linspace(0, 50, 100), claims=40)
     save_certificate(tmp_path, certificate)
     assert load_certificate(tmp_path) == certificate
+
+
+def test_a_grown_index_is_guaranteed_less_however_often_it_is_updated(
+    calibration: LeakCalibration, tmp_path: Path
+) -> None:
+    """An update writes the calibration, and the next one reads it."""
+    ids = [str(n) for n in range(5 * calibration.references)]
+    index = SimpleNamespace(
+        embeddings=SimpleNamespace(ids=ids), identities=dict.fromkeys(ids, None)
+    )
+    search = SimpleNamespace(index=index, settings=calibration.settings)
+    scores = np.linspace(0, 50, 100)
+    for _ in range(3):
+        calibration = calibration.for_gallery(search)  # type: ignore[arg-type]
+        assert calibration.same_image.calibration.guarantee.unknown_count == 30 // 5
+        assert calibration.certificate(scores, claims=40).unknown_count == 30 // 5
+        assert calibration.sibling.threshold is None
+        save_calibration(tmp_path, calibration)
+        calibration = load_calibration(tmp_path)
 
 
 def test_labels_are_transferred_if_the_guarantee_or_the_certificate_shows_the_precision(
