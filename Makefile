@@ -22,7 +22,7 @@ demo: $(INSTALLED) ## Install into .venv, draw a small atlas and do the whole jo
 
 # The tests come last, so that the last line is pytest's own.
 test: lint docs audit ## Run lint, types, import rules, the site, the audit and all tests
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --maxfail 30
 
 lint: $(INSTALLED) ## Run lint, types and import rules
 	$(VENV)/bin/ruff check .

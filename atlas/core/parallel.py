@@ -10,10 +10,12 @@ import platform
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from multiprocessing import TimeoutError as NoAnswerError
 from typing import Any, TypeVar
 
 import cv2
 
+from atlas.core.errors import UserError
 from atlas.core.processes import starting_workers, worker_options
 
 Item = TypeVar("Item")
@@ -23,6 +25,9 @@ Result = TypeVar("Result")
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 DECODING_THREADS = max(4, CORES)  # some threads decode while others wait for the disk
 IDLE_SECONDS = 15
+# A process that is killed while it sends a large result leaves its reader waiting for ever. No task
+# takes this long, and a computer that sleeps for less is not taken for a process without an answer.
+LONGEST_TASK_SECONDS = 1800
 
 _M_TRIM_THRESHOLD = -1  # glibc's malloc.h
 _M_MMAP_THRESHOLD = -3
@@ -59,16 +64,25 @@ def by_processes(
         tasks: The arguments of each call.
         processes: Whether to start processes, which takes about a second. Otherwise the tasks run
             in this process.
+
+    Raises:
+        UserError: A process has not answered for LONGEST_TASK_SECONDS.
     """
     from joblib import Parallel, delayed  # importing it takes a quarter of a second
 
     parallel = Parallel(
         n_jobs=CORES if processes else 1, mmap_mode="r", idle_worker_timeout=IDLE_SECONDS,
-        return_as="generator", **worker_options(),
+        timeout=LONGEST_TASK_SECONDS, return_as="generator", **worker_options(),
     )  # fmt: skip
     with starting_workers():
         results = parallel(delayed(_on_one_core)(work, task) for task in tasks)
-    return list(results)
+    try:
+        return list(results)
+    except NoAnswerError as error:
+        raise UserError(
+            "a process of this command does not answer, perhaps because it was ended; run "
+            "the same command again to resume it"
+        ) from error
 
 
 @cache

@@ -1,11 +1,13 @@
 """Errors that another process raises, and the commands that messages name."""
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from atlas.core.errors import DataError, command_line, command_words
+from atlas.core import parallel
+from atlas.core.errors import DataError, UserError, command_line, command_words
 from atlas.core.parallel import by_processes
 
 
@@ -22,6 +24,13 @@ def test_an_error_of_another_process_is_reported_in_full() -> None:
         "  line 3: no label",
         "  line 9: no label",
     ]
+
+
+def test_a_process_that_never_answers_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Like one that was killed while it sent its result, which leaves its reader waiting.
+    monkeypatch.setattr(parallel, "LONGEST_TASK_SECONDS", 2)
+    with pytest.raises(UserError, match="does not answer.*run the same command again"):
+        by_processes(time.sleep, [(60,), (60,)], processes=True)
 
 
 @pytest.mark.parametrize("started", ["/env/bin/atlas", "/lib/atlas/cli/__main__.py", "-c", ""])
