@@ -89,6 +89,8 @@ class Embedder:
         provenance: How it was made, as JSON can store it; `started_from` is always present.
         held_out: Images that were not used for training.
         runtime: The runtime that was chosen for it; None means torch in float32, the default.
+        described: Its settings as its folder has them, so that its fingerprint stays the same in
+            later versions, which may have more settings. None if it does not come from a folder.
     """
 
     network: EmbeddingNetwork
@@ -98,6 +100,7 @@ class Embedder:
     provenance: dict[str, Any]
     held_out: HeldOut = field(default_factory=HeldOut)
     runtime: EmbedderRuntime | None = None
+    described: dict[str, Any] | None = None
 
     @property
     def started_from(self) -> str:
@@ -107,7 +110,8 @@ class Embedder:
     @cached_property
     def fingerprint(self) -> str:
         """Return a hash of the weights and settings."""
-        about = json_text([asdict(self.settings), self.channels, self.image_size_px])
+        settings = asdict(self.settings) if self.described is None else self.described
+        about = json_text([settings, self.channels, self.image_size_px])
         return content_hash(weights_hash(self.network), about)
 
     @property
@@ -157,7 +161,7 @@ def save_embedder(folder: Path, embedder: Embedder) -> None:
         save_runtime(folder, embedder.runtime)
     about = {
         "kind": KINDS[type(embedder.settings)],
-        "settings": asdict(embedder.settings),
+        "settings": embedder.described or asdict(embedder.settings),
         "channels": embedder.channels,
         "image_size_px": embedder.image_size_px,
         "provenance": embedder.provenance,
@@ -209,6 +213,7 @@ def _embedder(folder: Path, about: dict[str, Any]) -> Embedder:
         provenance=about["provenance"],
         held_out=HeldOut(**{name: tuple(ids) for name, ids in held_out.items()}),
         runtime=load_runtime(folder),
+        described=about["settings"],
     )
 
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from atlas.core.errors import MissingStageError, Stage, UserError
+from atlas.core.files import content_hash, json_text, write_json
+from atlas.core.result_files import read_json
 from atlas.training.loop import read_checkpoint
 from atlas.training.weights import weights_hash
-from retrieval.embedder import load_embedder
+from retrieval.embedder import load_embedder, save_embedder
 from retrieval.embedding import embed_images, embed_store
 from retrieval.settings import RECIPES, EmbedderSettings, LossSettings
 from retrieval.training import train_embedder
@@ -108,6 +110,23 @@ def test_a_damaged_embedder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "run" / "weights.safetensors").write_bytes(b"broken")
     with pytest.raises(UserError, match="not the weights"):
         load_embedder(tmp_path / "run")
+
+
+def test_an_embedder_of_an_earlier_version_with_fewer_settings_keeps_its_fingerprint(
+    tmp_path: Path,
+) -> None:
+    embedder = train(tmp_path)
+    path = tmp_path / "run" / "embedder.json"
+    about = read_json(path, stage=Stage.EMBEDDER)
+    del about["settings"]["training"]["ema_decay"]
+    described = json_text([about["settings"], about["channels"], about["image_size_px"]])
+    about["fingerprint"] = content_hash(weights_hash(embedder.network), described)
+    write_json(path, about)
+    loaded = load_embedder(tmp_path / "run")
+    assert loaded.settings == embedder.settings
+    assert loaded.fingerprint == about["fingerprint"] != embedder.fingerprint
+    save_embedder(tmp_path / "copied", loaded)
+    assert load_embedder(tmp_path / "copied").fingerprint == about["fingerprint"]
 
 
 @pytest.mark.gpu

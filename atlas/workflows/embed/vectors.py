@@ -135,7 +135,9 @@ def with_views(embedder: Embedder, views: Views) -> Embedder:
         )
     embedder.network.views = views
     settings = replace(embedder.settings, views=views)
-    return replace(embedder, settings=settings, runtime=None)  # an export has its own views
+    described = embedder.described and {**embedder.described, "views": views}
+    # An export has its own views.
+    return replace(embedder, settings=settings, described=described, runtime=None)
 
 
 def embed_splits(
