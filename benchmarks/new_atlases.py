@@ -266,7 +266,10 @@ def _stated(images: int, size: int, seed: int) -> list[bool]:
             Trials(known_K=planted, unknown_U=unknown), wanted_threshold=10.0,
             precision=precision, share=share, seed=seed,
         ).reached
-        for unknown in (scores, independent_scores(scores, names, others, seed=seed))
+        for unknown in (
+            scores,
+            independent_scores(scores, names, others, units=len(set(names)), seed=seed),
+        )
     ]  # fmt: skip
 
 

@@ -88,6 +88,7 @@ class Embedder:
         image_size_px: Side of the images that it expects.
         provenance: How it was made, as JSON can store it; `started_from` is always present.
         held_out: Images that were not used for training.
+        whitened_on: Images that its whitening was learned on, if it has one.
         runtime: The runtime that was chosen for it; None means torch in float32, the default.
         described: Its settings as its folder has them, so that its fingerprint stays the same in
             later versions, which may have more settings. None if it does not come from a folder.
@@ -99,6 +100,7 @@ class Embedder:
     image_size_px: int
     provenance: dict[str, Any]
     held_out: HeldOut = field(default_factory=HeldOut)
+    whitened_on: tuple[str, ...] = ()
     runtime: EmbedderRuntime | None = None
     described: dict[str, Any] | None = None
 
@@ -156,7 +158,8 @@ def save_embedder(folder: Path, embedder: Embedder) -> None:
     save_weights(folder / WEIGHTS_FILE, embedder.network)
     if isinstance(embedder.settings, ForeignSettings):
         _copy_network(embedder, embedder.settings, folder)
-    write_json(folder / HELD_OUT_FILE, embedder.held_out)
+    learned = {"whitened_on": embedder.whitened_on}
+    write_json(folder / HELD_OUT_FILE, {**asdict(embedder.held_out), **learned})
     if embedder.runtime is not None:
         save_runtime(folder, embedder.runtime)
     about = {
@@ -202,7 +205,9 @@ def _copy_network(embedder: Embedder, settings: ForeignSettings, folder: Path) -
 
 
 def _embedder(folder: Path, about: dict[str, Any]) -> Embedder:
-    held_out = read_json(folder / HELD_OUT_FILE, stage=Stage.EMBEDDER)
+    stored = read_json(folder / HELD_OUT_FILE, stage=Stage.EMBEDDER)
+    lists = {name: tuple(ids) for name, ids in stored.items()}
+    whitened_on = lists.pop("whitened_on", ())
     network, settings = _empty_network(folder, about)
     load_weights(folder / WEIGHTS_FILE, network)
     return Embedder(
@@ -211,7 +216,8 @@ def _embedder(folder: Path, about: dict[str, Any]) -> Embedder:
         channels=about["channels"],
         image_size_px=about["image_size_px"],
         provenance=about["provenance"],
-        held_out=HeldOut(**{name: tuple(ids) for name, ids in held_out.items()}),
+        held_out=HeldOut(**lists),
+        whitened_on=whitened_on,
         runtime=load_runtime(folder),
         described=about["settings"],
     )

@@ -32,7 +32,7 @@ def foreign_embedder(store: ImageStore, ids: Sequence[str], source: FileSource) 
 
     Args:
         store: The images.
-        ids: The images that may be used for the whitening.
+        ids: The images of the whitening, see `retrieval.frozen.whitening_sample`.
         source: The file.
 
     Raises:

@@ -8,12 +8,13 @@ from torch import nn
 
 from atlas.core.errors import UserError, install_command
 from atlas.core.files import content_hash
+from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
 from atlas.training import pretrained
 from atlas.training.backbones import build_extractor, own_input_px
 from retrieval.embedder import Embedder
 from retrieval.embedding import embed_rows
-from retrieval.network import frozen_network
+from retrieval.network import EmbeddingNetwork, frozen_network
 from retrieval.postprocessing.whitening import whitening_of
 from retrieval.settings import FrozenSettings
 from retrieval.sources import PretrainedSource
@@ -30,11 +31,11 @@ def frozen_embedder(
     *,
     on_runtime: Callable[[Embedder], Embedder] = lambda bare: bare,
 ) -> Embedder:
-    """Return a pretrained embedder that is whitened on at most 1,000 images.
+    """Return a pretrained embedder that is whitened on images of an atlas.
 
     Args:
         store: The images.
-        ids: The images that may be used for the whitening.
+        ids: The images of the whitening, see `whitening_sample`.
         source: The network, and the file of its weights.
         on_runtime: As for `whitened`.
 
@@ -51,29 +52,56 @@ def whitened(
     *,
     on_runtime: Callable[[Embedder], Embedder] = lambda bare: bare,
 ) -> Embedder:
-    """Return an embedder that needs no training, whitened on at most 1,000 images.
+    """Return an embedder that needs no training, whitened on images of an atlas.
 
     The whitening is PCA, see `whitening_of`. It becomes the last step of the network.
 
     Args:
         bare: The embedder without whitening.
         store: The images.
-        ids: The images that may be used for the whitening.
+        ids: The images of the whitening, see `whitening_sample`.
         on_runtime: Function that moves the embedder to the runtime that computes the features for
             the whitening. By default torch computes them.
     """
-    sample = sorted(ids, key=content_hash)[:MOST_IMAGES]
     features = embed_rows(
         on_runtime(bare),
         store.read,
-        sample,
-        keys=store.keys(sample),
+        ids,
+        keys=store.keys(ids),
         folder=None,
         description="whitening",
     ).vectors_ND
     whitening = whitening_of(features)
     bare.network.after = whitening
-    return replace(bare, settings=replace(bare.settings, dimension=whitening.out_features))
+    return replace(
+        bare,
+        settings=replace(bare.settings, dimension=whitening.out_features),
+        whitened_on=tuple(ids),
+    )
+
+
+def whitening_sample(references: Manifest) -> tuple[str, ...]:
+    """Return the images that an embedder is whitened on, at most MOST_IMAGES.
+
+    They are all images of some identities, so that the whitening knows nothing of the others.
+    """
+    group_of = {row.id: row.identity or row.id for row in references.rows}
+    return tuple(sorted(group_of, key=lambda i: (content_hash(group_of[i]), content_hash(i))))[
+        :MOST_IMAGES
+    ]
+
+
+def without_whitening(embedder: Embedder) -> Embedder:
+    """Return a whitened embedder without its last step, in torch."""
+    network = embedder.network
+    bare = EmbeddingNetwork(
+        network.normalise,
+        network.backbone,
+        network.head,
+        views=network.views,
+        input_px=network.input_px,
+    )
+    return replace(embedder, network=bare.eval(), runtime=None)
 
 
 def bare_embedder(store: ImageStore, source: PretrainedSource = CHOSEN) -> Embedder:

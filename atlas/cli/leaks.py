@@ -15,8 +15,9 @@ from index.settings import LeakSettings
 
 if TYPE_CHECKING:
     from atlas.workflows.leaks.finding import LeakFinding
-    from index.copies.calibration import SameImageCalibration, SiblingCalibration
+    from index.copies.calibration import SameImageCalibration
     from index.copies.certificate import Certificate
+    from index.siblings.calibration import SiblingCalibration
 
 SHOWN_ROWS = 20
 
@@ -132,14 +133,9 @@ def _of_siblings(sibling: "SiblingCalibration") -> Iterator[str]:
     if sibling.threshold is None:
         yield f"no sibling is claimed, because {sibling.note}"
         return
-    yield (
-        f"the threshold is a similarity of {sibling.threshold:.3f}, which finds "
-        f"{sibling.recall_at_threshold:.1%} of {sibling.known_count:,} held-out fields"
-    )
-    if sibling.guarantee:
-        yield sibling.guarantee.in_words()
-        if not sibling.guarantee.reached:
-            yield _accepting("--accept-unproven-siblings")
+    yield from sibling.in_words()
+    if sibling.guarantee and not sibling.guarantee.reached:
+        yield _accepting("--accept-unproven-siblings")
 
 
 def _accepting(option: str) -> str:

@@ -94,8 +94,11 @@ def score(data: Path = Path("data"), run: Path = Path("runs")) -> Answer:
         ("copies missed", leaks.missed),
         ("false claims of copies", leaks.false_copies),
         ("correct claims of siblings", leaks.sibling_precision),
+        ("claims of siblings with equal labels", leaks.sibling_labels),
         ("siblings found", leaks.sibling_recall),
     ]
+    if leaks.sibling_identified:
+        rows.append(("siblings identified at a false alarm rate of 1%", leaks.sibling_identified))
     show_table(("measure", "count (share; exact 95% interval)"), rows)
     if leaks.wrong_source_ids:
         show("copies claimed with a wrong source: " + " ".join(leaks.wrong_source_ids))

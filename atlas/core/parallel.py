@@ -70,9 +70,11 @@ def by_processes(
     """
     from joblib import Parallel, delayed  # importing it takes a quarter of a second
 
+    jobs = CORES if processes else 1
     parallel = Parallel(
-        n_jobs=CORES if processes else 1, mmap_mode="r", idle_worker_timeout=IDLE_SECONDS,
-        timeout=LONGEST_TASK_SECONDS, return_as="generator", **worker_options(),
+        n_jobs=jobs, mmap_mode="r", idle_worker_timeout=IDLE_SECONDS,
+        timeout=LONGEST_TASK_SECONDS if jobs > 1 else None, return_as="generator",
+        **worker_options(),
     )  # fmt: skip
     with starting_workers():
         results = parallel(delayed(_on_one_core)(work, task) for task in tasks)

@@ -34,15 +34,15 @@ MATCH_COLUMNS = (
 )  # fmt: skip
 ALIGNMENT_COLUMNS = MATCH_COLUMNS[8:]
 LEAK_COLUMNS = (
-    "Id", "match_id", "relation", "similarity", "registration_score", "confidence", "labels",
-    "decision", "reason",
+    "Id", "match_id", "relation", "similarity", "registration_score", "sibling_score",
+    "confidence", "labels", "decision", "reason",
 )  # fmt: skip
 SUBMISSION_COLUMNS = ("Id", "Predicted")
 ORIGIN_COLUMNS = (
     "Id", "origin", "match_id", "confidence", "final_decision", "expected_gain", "reason",
 )  # fmt: skip
 NUMBER_COLUMNS = (
-    "similarity", "registration_score", "confidence", "expected_gain",
+    "similarity", "registration_score", "sibling_score", "confidence", "expected_gain",
     "agreeing_blocks", "comparable_blocks", "rotation_degrees", "scale", "overlap",
 )  # fmt: skip
 
@@ -115,7 +115,7 @@ class Matches:
     """All pairs of images that were examined.
 
     Attributes:
-        table: A row for each pair, with MATCH_COLUMNS. The registration score of siblings is NaN.
+        table: A row for each pair, with MATCH_COLUMNS.
     """
 
     table: pd.DataFrame

@@ -81,7 +81,7 @@ def save_calibration_plot(
 
 
 def save_curves_plot(path: Path, *, curves: Curves, threshold: float) -> None:
-    """Draw the properties of each threshold of the similarity."""
+    """Draw the properties of each threshold of the sibling score."""
     figure, axis = _curves_figure((7, 2.6), curves, threshold)
     axis.axvline(threshold, color="black", linestyle="--", linewidth=1)
     save_figure(path, figure)
@@ -100,8 +100,8 @@ def score_plot(
     return _marked(figure, axis, threshold, own)
 
 
-def similarity_plot(*, curves: Curves, threshold: float, own: float | None) -> str:
-    """Return a plot of the properties of each threshold and the similarity of this image.
+def sibling_plot(*, curves: Curves, threshold: float, own: float | None) -> str:
+    """Return a plot of the properties of each threshold and the sibling score of this image.
 
     It is the address of a PNG for a page.
     """
@@ -114,7 +114,7 @@ def _curves_figure(
 ) -> tuple[Figure, Axes]:
     figure, ((axis,),) = panels(1, 1, size_inches)
     _draw_curves(axis, curves)
-    axis.set_xlabel(f"similarity (threshold at {threshold:.3f})")
+    axis.set_xlabel(f"sibling score (threshold at {threshold:.2f})")
     return figure, axis
 
 

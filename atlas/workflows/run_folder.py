@@ -19,6 +19,7 @@ CALIBRATION_FILE = "calibration.json"
 CERTIFICATE_FILE = "certificate.json"
 LEAKS_FILE = "leaks.csv"
 MATCHES_FILE = "matches.csv"
+SIBLINGS_FILE = "siblings.csv"
 REPORT_FILE = "report.html"  # also of a submission
 SOURCE_FILE = "made_from.json"  # the tables that claims were made from
 # The files of a submission.

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,31 @@ from atlas.dataset.artifacts import (
     Neighbours,
 )
 from atlas.dataset.labels import format_labels
-from index.copies.calibration import SameImageCalibration, SiblingCalibration
+from index.copies.calibration import SameImageCalibration
 from index.copies.geometry import of_row, row_of
 from index.copies.verification import Registrations
+from index.siblings.calibration import SiblingCalibration
 
 TRANSFER, ABSTAIN = "transfer", "abstain"
 LEAST_AGREEMENT = 0.5
 # Only equal pixels have this confidence: an estimate is never surer than n / (n + 1).
 CERTAIN = 1.0
+NUMBERS = ("match_id", "relation", "similarity", "registration_score", "confidence")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiblingOf:
+    """The labelled identity that fits a query best.
+
+    Attributes:
+        identity: The identity.
+        score: Its sibling score.
+        evidence: What the score rests on, in words.
+    """
+
+    identity: str
+    score: float
+    evidence: str
 
 
 def find_matches(
@@ -38,11 +56,13 @@ def find_matches(
     equal_NK: NDArray[np.bool_],
     splits: Mapping[str, str],
     identities: Mapping[str, str | None],
+    siblings: Mapping[str, SiblingOf],
 ) -> Matches:
     """Return one row for each examined pair; `relation` is "" if nothing is claimed.
 
-    A sibling claim needs a match with a known identity and a query that is not blank (a score above
-    -1). Images with equal pixels that are not blank are certain copies, whatever the threshold is.
+    A query is a sibling of the candidates of one identity, the one that fits it best, if its score
+    reaches the threshold and the images are not blank (a registration score above -1). Images with
+    equal pixels that are not blank are certain copies, whatever the threshold is.
 
     Args:
         neighbours: The candidates of each query, N x K.
@@ -52,6 +72,7 @@ def find_matches(
         equal_NK: Whether the pixels of query and candidate are equal.
         splits: The split of each image, by id.
         identities: The identity of each image, by id.
+        siblings: The identity that fits each query best, by id.
     """
     found = neighbours.reference_ids_NK != ""
     rows, columns = np.nonzero(found)
@@ -61,12 +82,17 @@ def find_matches(
     match_ids = neighbours.reference_ids_NK[rows, columns]
     is_equal = equal_NK[rows, columns] & (registration_score > -1.0)
     is_copy = (registration_score >= same_image.threshold) | is_equal
-    known = np.array([identities.get(str(i)) is not None for i in match_ids], dtype=bool)
-    is_sibling = ~is_copy & known & (registration_score > -1.0)
-    is_sibling &= similarity >= (np.inf if sibling.threshold is None else sibling.threshold)
+    fitting = [siblings.get(str(i)) for i in query_ids]
+    sibling_score = np.array([one.score if one else -np.inf for one in fitting], float)
+    fits = np.array(
+        [one is not None and identities.get(str(i)) == one.identity
+         for one, i in zip(fitting, match_ids, strict=True)], dtype=bool,
+    )  # fmt: skip
+    is_sibling = ~is_copy & fits & (registration_score > -1.0)
+    is_sibling &= sibling_score >= (np.inf if sibling.threshold is None else sibling.threshold)
     confidence = np.select(
         [is_equal, is_copy, is_sibling],
-        [CERTAIN, same_image.confidence(registration_score), sibling.confidence(similarity)],
+        [CERTAIN, same_image.confidence(registration_score), sibling.confidence(sibling_score)],
         np.nan,
     )
     columns_of = {
@@ -75,7 +101,7 @@ def find_matches(
         "match_id": match_ids,
         "match_split": [splits[str(i)] for i in match_ids],
         "similarity": similarity,
-        "registration_score": np.where(is_sibling, np.nan, registration_score),
+        "registration_score": registration_score,
         "relation": np.select([is_copy, is_sibling], [SAME_IMAGE, SIBLING], ""),
         "confidence": confidence,
     }
@@ -89,8 +115,8 @@ def find_leaks(
     matches: Matches,
     *,
     labels: Mapping[str, tuple[int, ...]],
-    identities: Mapping[str, str | None],
     channels: Sequence[str],
+    siblings: Mapping[str, SiblingOf],
     unproven: Collection[str] = (),
     least_confidence: float = 0.0,
 ) -> LeakReport:
@@ -101,8 +127,8 @@ def find_leaks(
     Args:
         matches: The examined pairs.
         labels: The labels of the reference images, by id.
-        identities: The identities of the reference images, by id.
         channels: The names of the channels.
+        siblings: The identity that fits each query best, by id.
         unproven: The relations whose precision is not guaranteed. Their claims abstain, unless the
             pixels are equal.
         least_confidence: Claims with a lower confidence abstain.
@@ -114,13 +140,15 @@ def find_leaks(
         verdict = decide_transfer(
             rivals_of(group),
             labels=labels,
-            identities=identities,
             channels=channels,
+            sibling=siblings.get(str(query_id)),
             proven=proven,
             least_confidence=least_confidence,
         )
-        numbers = {name: best[name] for name in LEAK_COLUMNS[1:6]}
-        rows.append({"Id": query_id, **numbers, **verdict})
+        numbers = {name: best[name] for name in NUMBERS}
+        fitting = siblings.get(str(query_id)) if best["relation"] == SIBLING else None
+        score = np.nan if fitting is None else fitting.score
+        rows.append({"Id": query_id, **numbers, "sibling_score": score, **verdict})
     return LeakReport(table=pd.DataFrame(rows, columns=list(LEAK_COLUMNS)))
 
 
@@ -156,8 +184,8 @@ def decide_transfer(
     rivals: pd.DataFrame,
     *,
     labels: Mapping[str, tuple[int, ...]],
-    identities: Mapping[str, str | None],
     channels: Sequence[str],
+    sibling: SiblingOf | None,
     proven: bool = True,
     least_confidence: float = 0.0,
 ) -> dict[str, str]:
@@ -171,8 +199,8 @@ def decide_transfer(
     Args:
         rivals: The claims of one relation, best first, with the columns of `matches.csv`.
         labels: The labels of the reference images, by id.
-        identities: The identities of the reference images, by id.
         channels: The names of the channels.
+        sibling: The identity that fits the query best.
         proven: Whether labels may be transferred.
         least_confidence: The lowest confidence with which labels are transferred.
     """
@@ -182,7 +210,7 @@ def decide_transfer(
     total = sum(votes.values())
     share = votes[winner] / total if total > 0 else 0.0
     numbers = format_labels(labels[best["match_id"]])
-    claim = _claim_in_words(best, len(rivals), identities, channels)
+    claim = _claim_in_words(best, len(rivals), channels, sibling)
     if share <= LEAST_AGREEMENT:
         others = " / ".join(format_labels(other) for other in votes if other != winner)
         reason = f"{claim} The matches disagree about the labels: {numbers} or {others}."
@@ -225,7 +253,7 @@ def with_geometry(said: str, pair: Mapping[Hashable, Any], channels: Sequence[st
 
 
 def _claim_in_words(
-    best: pd.Series, count: int, identities: Mapping[str, str | None], channels: Sequence[str]
+    best: pd.Series, count: int, channels: Sequence[str], sibling: SiblingOf | None
 ) -> str:
     among = "" if count == 1 else f" (best of {count} matches)"
     if best["confidence"] == CERTAIN:
@@ -237,8 +265,8 @@ def _claim_in_words(
             f"registration score {best['registration_score']:.1f}, {sure}"
         )
         return f"{with_geometry(said, best.to_dict(), channels)}."
+    assert sibling is not None, "only a query that fits an identity is claimed to be a sibling"
     return (
-        f"The image is a sibling of {best['match_id']}{among}, "
-        f"identity {identities[best['match_id']]}: "
-        f"similarity {best['similarity']:.3f}, {sure}."
+        f"The image is a sibling of {best['match_id']}{among}, identity {sibling.identity}: "
+        f"sibling score {sibling.score:.1f}, {sure} ({sibling.evidence})."
     )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from atlas.core.errors import UserError
 from index.copies.claim_probability import ClaimProbability, claim_probability, masses_of_rate
 from index.copies.false_claims import FalseClaims, measured_tail
-from index.copies.guarantee import Guarantee, Trials, measure_guarantee, precision_bound
+from index.copies.guarantee import Guarantee, Trials, measure_guarantee
 from index.settings import LeakSettings, Look
 
 FEWEST_NATURAL = 10
@@ -212,101 +212,6 @@ def _note(false_claims: FalseClaims, *, kept: float, natural_count: int) -> str:
     return ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SiblingCalibration:
-    """The threshold of `sibling` claims and the measurements behind it.
-
-    Attributes:
-        threshold: The similarity from which a sibling is claimed, or None if nothing could be
-            measured.
-        probability: The probability of being right at a similarity.
-        scores: Rising similarities.
-        bounds: The lower bound of the precision of claims from each on, at 95% confidence.
-        recalls: The share of fields with a known identity that is found.
-        recall_at_threshold: The recall at the threshold.
-        known_count: The number of held-out fields whose identity is known.
-        unknown_count: The number of independent fields whose identity is treated as new.
-        guarantee: The precision guarantee, or None if nothing could be measured.
-        note: The reason why nothing could be measured, or "".
-    """
-
-    threshold: float | None
-    probability: ClaimProbability
-    scores: tuple[float, ...]
-    bounds: tuple[float, ...]
-    recalls: tuple[float, ...]
-    recall_at_threshold: float
-    known_count: int
-    unknown_count: int
-    guarantee: Guarantee | None
-    note: str
-
-    def confidence(self, similarity: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how likely a claim with just this similarity is right, in the same shape."""
-        return self.probability.at(similarity)
-
-
-def no_siblings(note: str) -> SiblingCalibration:
-    """Return the calibration for an atlas in which no sibling can be claimed."""
-    return SiblingCalibration(
-        threshold=None, probability=ClaimProbability(scores=(), probabilities=()),
-        scores=(0.0, 1.0), bounds=(0.0, 0.0),
-        recalls=(0.0, 0.0), recall_at_threshold=0.0,
-        known_count=0, unknown_count=0, guarantee=None, note=note,
-    )  # fmt: skip
-
-
-def calibrate_sibling(trials: Trials, settings: LeakSettings) -> SiblingCalibration:
-    """Calibrate with held-out fields as queries; unknown ones cannot find their own identity.
-
-    The wanted threshold is the lowest one whose measured precision is as requested, or otherwise
-    the one with the best precision.
-
-    Args:
-        trials: The best scores of held-out fields.
-        settings: The precision that is requested.
-    """
-    if not len(trials.known_K) or not len(trials.unknown_U):
-        return no_siblings("there are no held-out fields of repeated identities to measure with")
-    known, unknown = trials.known_K, trials.unknown_U
-    correct = np.ones(len(known), bool) if trials.correct_K is None else trials.correct_K
-    scores = np.unique(np.concatenate([known, unknown]))
-    s = settings.sibling_share
-    hits = _share_from(known[correct], scores) * correct.mean()
-    # One more false claim than was seen (Laplace): few trials cannot show a small rate.
-    false_rate = (_share_from(unknown, scores) * len(unknown) + 1) / (len(unknown) + 1)
-    precision = s * hits / (s * _share_from(known, scores) + (1 - s) * false_rate)
-    reached = np.flatnonzero(precision >= settings.sibling_precision)
-    guarantee = measure_guarantee(
-        trials,
-        wanted_threshold=float(scores[reached[0] if len(reached) else precision.argmax()]),
-        precision=settings.sibling_precision,
-        share=s,
-        seed=settings.seed,
-    )
-    return SiblingCalibration(
-        threshold=guarantee.threshold,
-        probability=claim_probability(
-            right=(known[correct], np.full(correct.sum(), s / len(known))),
-            wrong=(
-                np.concatenate([known[~correct], unknown]),
-                np.repeat(
-                    [s / len(known), (1 - s) / len(unknown)], [(~correct).sum(), len(unknown)]
-                ),
-            ),
-            trials=len(unknown),
-        ),
-        scores=tuple(scores.tolist()),
-        bounds=tuple(precision_bound(trials, scores, s).tolist()),
-        recalls=tuple(hits.tolist()),
-        recall_at_threshold=float(np.mean(correct & (known >= guarantee.threshold))),
-        known_count=len(known),
-        unknown_count=len(unknown),
-        guarantee=guarantee,
-        note="",
-    )
-
-
 def restored(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a settings or calibration object that was written as JSON.
 
@@ -348,12 +253,3 @@ def _false_rate(settings: LeakSettings) -> float:
     """Return the false-claim rate at which claims of all copies have the requested precision."""
     odds = settings.copy_share / (1 - settings.copy_share)
     return odds * (1 - settings.copy_precision) / settings.copy_precision
-
-
-def _share_from(
-    values: NDArray[np.float64], thresholds: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the share of values at or above each threshold; 0 without values."""
-    if not len(values):
-        return np.zeros(len(thresholds))
-    return 1.0 - np.searchsorted(np.sort(values), thresholds, side="left") / len(values)

@@ -1,9 +1,8 @@
-"""The calibration set: planted copies, natural pairs and held-out fields as queries.
+"""The calibration set of copies: planted copies and natural pairs.
 
 Axes: N queries, U independent trials.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,12 +12,7 @@ from numpy.typing import NDArray
 from atlas.core.files import content_hash
 from atlas.synthetic.edits import plant, planted_edits
 from index.copies.candidates import Candidates
-from index.copies.guarantee import Trials
 from index.copies.images import Images
-from index.index_folder import IndexFolder
-from index.search.vector_index import build_index
-
-TRIALS_AT_ONCE = 1000  # queries of one search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,23 +107,27 @@ def independent_scores(
     query_units: Sequence[str],
     match_units: Sequence[str],
     *,
+    units: int,
     seed: int,
 ) -> NDArray[np.float64]:
     """Return the scores of queries without a true match as independent trials, the highest first.
 
     Images of one identity can fail together, so one query of each counts, chosen at random. Two
-    queries that are each other's best match are one event, so every pair of identities counts once,
-    and there are half as many trials as queries. At least half as many pairs are left, of which
-    those with the highest scores are returned.
+    queries that are each other's best match are one event, so every pair of identities counts once.
+    If q of n identities are queries, they can match in q n - q^2 / 2 pairs, which are as many as
+    q (1 - q / 2n) queries have that match no other query. So many trials are returned, those with
+    the highest scores, or fewer if fewer pairs are left.
 
     Args:
         scores_N: The score of each query's best match.
         query_units: The identity of each query, or its id if it has none.
         match_units: The same of its best match.
+        units: The number n of identities that are queries or can be matched.
         seed: The seed of the choice.
 
     Example:
-        >>> independent_scores(np.array([9.0, 9.0, 1.0, 2.0]), "abcd", "bacd", seed=0).tolist()
+        >>> scores = np.array([9.0, 9.0, 1.0, 2.0])
+        >>> independent_scores(scores, "abcd", "bacd", units=4, seed=0).tolist()
         [9.0, 2.0]
     """
     order = np.random.default_rng(seed).permutation(len(scores_N))
@@ -138,58 +136,5 @@ def independent_scores(
     for n in chosen:
         one, other = sorted((query_units[n], match_units[n]))
         best[one, other] = max(best.get((one, other), -np.inf), float(scores_N[n]))
-    return np.sort(np.fromiter(best.values(), float))[::-1][: len(chosen) // 2]
-
-
-def sibling_trials(
-    index: IndexFolder, *, known_ids: Sequence[str], unknown_ids: Sequence[str]
-) -> Trials:
-    """Search the index for fields that it contains, each without itself.
-
-    Args:
-        index: The index.
-        known_ids: Fields whose identity has other fields in the index.
-        unknown_ids: Fields whose own identity is left out of the answer, as if it were new.
-    """
-    known = _best_matches(index, known_ids, without_own=False)
-    unknown = _best_matches(index, unknown_ids, without_own=True)
-    own = [str(index.identities[i]) for i in known_ids]
-    return Trials(
-        known_K=np.array([similarity for similarity, _ in known], float),
-        correct_K=np.array([name == found for name, (_, found) in zip(own, known, strict=True)]),
-        unknown_U=independent_scores(
-            np.array([similarity for similarity, _ in unknown], float),
-            [str(index.identities[i]) for i in unknown_ids],
-            [found for _, found in unknown],
-            seed=0,
-        ),
-    )
-
-
-def _best_matches(
-    index: IndexFolder, ids: Sequence[str], *, without_own: bool
-) -> list[tuple[float, str]]:
-    """Return the similarity of each field's best match, and the identity of the match."""
-    if not ids:
-        return []
-    identities = index.identities
-    sizes = Counter(name for name in identities.values() if name)
-    references = [image_id for image_id, name in identities.items() if name]
-    among = build_index(index.embeddings.aligned_to(references))
-    name_of = np.vectorize({**identities, "": None}.get, otypes=[object])
-    best: list[tuple[float, str]] = []
-    for start in range(0, len(ids), TRIALS_AT_ONCE):
-        block = ids[start : start + TRIALS_AT_ONCE]
-        # This many neighbours include another identity, if there is one.
-        found = among.search(index.embeddings.aligned_to(block), max(sizes.values()) + 1)
-        name_QK = name_of(found.reference_ids_NK)
-        counted_QK = found.reference_ids_NK != ""
-        if without_own:
-            counted_QK &= name_QK != name_of(np.array(block, object))[:, None]
-        best += [
-            (float(similarity[first]), str(names[first])) if counted[first] else (-1.0, "")
-            for similarity, names, counted, first in zip(
-                found.similarity_NK, name_QK, counted_QK, counted_QK.argmax(axis=1), strict=True
-            )
-        ]
-    return best
+    trials = int(len(chosen) * (1 - len(chosen) / max(2 * units, 2)))
+    return np.sort(np.fromiter(best.values(), float))[::-1][:trials]

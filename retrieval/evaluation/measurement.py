@@ -5,40 +5,16 @@ Axis Q: queries (probes).
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from atlas.dataset.artifacts import EmbeddingSet
+from retrieval.evaluation.identification import (
+    FALSE_ALARM_RATE,
+    Identification,
+    identification_of,
+)
 from retrieval.evaluation.protocols import Protocol
 from retrieval.evaluation.ranking import QueryScores, rank_queries
 from retrieval.evaluation.verification import Verification, verify
 from retrieval.postprocessing.similarity import CosineSimilarities
-
-FALSE_ALARM_RATE = 0.01
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identification:
-    """Store the result of identifying probes in a gallery that contains some of their classes.
-
-    Attributes:
-        false_alarm_rate: Highest allowed share of impostors that reach the threshold.
-        threshold: Lowest similarity threshold that respects this rate.
-        genuine: Number of probes whose class is in the gallery.
-        identified: Number of genuine probes whose nearest reference has their class and reaches the
-            threshold. Its share of the genuine probes is the detection and identification rate.
-        nearest_right: Number of genuine probes whose nearest reference has their class, at any
-            similarity. Its share is recall@1 of the closed set.
-        impostors: Number of probes whose class is not in the gallery.
-        false_alarms: Number of impostors that reach the threshold.
-    """
-
-    false_alarm_rate: float
-    threshold: float
-    genuine: int
-    identified: int
-    nearest_right: int
-    impostors: int
-    false_alarms: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +68,9 @@ def identify(
     Source: Phillips, Grother & Micheals, "Evaluation methods in face recognition", Handbook of Face
     Recognition (2011).
     """
-    known = scores.relevant_Q > 0
-    alarms = np.sort(scores.nearest_similarity_Q[~known])[::-1]
-    allowed = int(len(alarms) * false_alarm_rate + 1e-9)
-    if allowed < 1 or not known.any():
-        return None
-    # Just above the first impostor that must not pass, so that ties with it do not pass either.
-    threshold = np.nextafter(alarms[allowed], np.float32(np.inf))
-    right = known & (scores.first_rank_Q == 1)
-    return Identification(
+    return identification_of(
+        scores.nearest_similarity_Q,
+        genuine_Q=scores.relevant_Q > 0,
+        right_Q=scores.first_rank_Q == 1,
         false_alarm_rate=false_alarm_rate,
-        threshold=float(threshold),
-        genuine=int(known.sum()),
-        identified=int((right & (scores.nearest_similarity_Q >= threshold)).sum()),
-        nearest_right=int(right.sum()),
-        impostors=len(alarms),
-        false_alarms=int((alarms >= threshold).sum()),
     )

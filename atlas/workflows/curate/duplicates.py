@@ -22,8 +22,8 @@ from atlas.workflows.leaks.search import LeakSearch, open_leak_search
 from atlas.workflows.run_folder import CALIBRATION_FILE
 from index.claims.duplicates import Pair, copies_of_train, find_duplicates, group_table, tied
 from index.claims.leaks import find_matches
-from index.copies.calibration import no_siblings
 from index.settings import LeakSettings, RegistrationSettings
+from index.siblings.calibration import no_siblings
 
 DUPLICATES_FILE = "duplicates.csv"
 CLEANED_FOLDER = "cleaned"
@@ -91,7 +91,7 @@ def _find(search: LeakSearch, manifest: Manifest) -> DuplicateFinding:
     same_image = measure_same_image(_train_only(search, manifest))
     matches = find_matches(
         neighbours, registrations, same_image.calibration, no_siblings("not asked for"),
-        equal_NK=search.equal(neighbours), splits=splits, identities={},
+        equal_NK=search.equal(neighbours), splits=splits, identities={}, siblings={},
     )  # fmt: skip
     table = find_duplicates(matches, ids, splits=splits, labels=index.labels)
     copies = zip(table["id"], table["duplicate_of"], strict=True)

@@ -26,6 +26,7 @@ from index.copies.false_alarms import ASSUMED_LAW
 from index.copies.registration import register
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.search.open_search import Search, open_search
+from index.siblings.evidence import Evidence, KnownIdentities, gather_evidence
 from retrieval.embedding import Embeds, about, embed_images, load_for_queries
 
 PICTURED = 6  # the number of neighbours in a picture
@@ -139,6 +140,7 @@ class Answer:
 
     name: str
     field: NDArray[np.uint8]
+    vectors: EmbeddingSet
     hits: list[Hit]
     files: tuple[Path, ...]
 
@@ -188,6 +190,10 @@ class _Opened:
     def search(self) -> Search:
         return open_search(self.index, few_queries=True)
 
+    @cached_property
+    def known(self) -> KnownIdentities:
+        return KnownIdentities.of(self.index.embeddings, self.index.identities)
+
 
 def _open(index_folder: Path, data: Path | None) -> _Opened:
     index = load_index(index_folder)
@@ -225,7 +231,13 @@ def _answers(
     )
     found = opened.search.vectors.search(vectors, k)
     return [
-        Answer(name=name, field=fields[name], hits=_hits(found, n, opened), files=files_of[name])
+        Answer(
+            name=name,
+            field=fields[name],
+            vectors=vectors.aligned_to([name]),
+            hits=_hits(found, n, opened),
+            files=files_of[name],
+        )
         for n, name in enumerate(fields)
     ]
 
@@ -291,7 +303,7 @@ def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
         )
         for hit, registration in zip(answer.hits, found, strict=True)
     ]
-    verdict = opened.judge.verdict(compared)
+    verdict = judge.verdict(compared, _evidence(answer, compared, opened))
     return [
         {
             "query": answer.name,
@@ -306,6 +318,19 @@ def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
         }
         for rank, one in enumerate(compared, start=1)
     ]
+
+
+def _evidence(answer: Answer, compared: Sequence[Compared], opened: _Opened) -> Evidence | None:
+    """Return what speaks for labelled identities, if siblings were measured."""
+    if opened.judge.siblings is None or opened.judge.siblings.score is None:
+        return None
+    ids = np.array([[one.id for one in compared]], dtype=object)
+    similarity = np.array([[one.similarity for one in compared]], np.float32)
+    candidates = Neighbours(
+        query_ids=(answer.name,), reference_ids_NK=ids, similarity_NK=similarity
+    )
+    scores = np.array([[one.score for one in compared]])
+    return gather_evidence(opened.known, answer.vectors, candidates, scores)
 
 
 def _same_pixels(answer: Answer, hit: Hit, opened: _Opened) -> bool:

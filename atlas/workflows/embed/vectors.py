@@ -21,7 +21,7 @@ from retrieval.embedder import Embedder, HeldOut, load_embedder
 from retrieval.embedder_folder import embedded_size_px, require_channels
 from retrieval.embedding import embed_store
 from retrieval.foreign import foreign_embedder
-from retrieval.frozen import frozen_embedder
+from retrieval.frozen import frozen_embedder, whitening_sample
 from retrieval.settings import EmbedderSettings
 from retrieval.sources import FileSource, PretrainedSource, is_untrained, source_of
 
@@ -112,9 +112,10 @@ def open_embedder(
     """
     match source_of(source):
         case PretrainedSource() as pretrained:
-            return frozen_embedder(store, references.ids, pretrained, on_runtime=on_runtime)
+            sample = whitening_sample(references)
+            return frozen_embedder(store, sample, pretrained, on_runtime=on_runtime)
         case FileSource() as file:
-            return foreign_embedder(store, references.ids, file)
+            return foreign_embedder(store, whitening_sample(references), file)
         case folder:
             with stage("loading the embedder"):
                 return load_embedder(folder)

@@ -17,6 +17,8 @@ from index.settings import PROBABLE, RegistrationSettings
 if TYPE_CHECKING:
     from index.copies.calibration import SameImageCalibration
     from index.copies.false_alarms import NonMatches
+    from index.siblings.calibration import SiblingCalibration
+    from index.siblings.evidence import Evidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,21 +46,22 @@ class Judge:
 
     Attributes:
         copies: The calibration of copies; None if nothing was measured for this index.
-        sibling_threshold: The similarity from which a sibling is claimed; None if none is.
+        siblings: The calibration of siblings; None if nothing was measured for this index.
         registration: The settings of the registration.
         law: How images agree that are no copies.
     """
 
     copies: "SameImageCalibration | None" = None
-    sibling_threshold: float | None = None
+    siblings: "SiblingCalibration | None" = None
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
     law: "NonMatches | None" = None
 
-    def verdict(self, compared: Sequence[Compared]) -> str:
+    def verdict(self, compared: Sequence[Compared], evidence: "Evidence | None" = None) -> str:
         """Return what is known of a query, as the end of a sentence that starts with its name.
 
         Args:
             compared: The references, most similar first.
+            evidence: What speaks for labelled identities, if that was gathered.
         """
         if not compared:
             return "cannot be compared, because the index is empty"
@@ -75,15 +78,20 @@ class Judge:
             return f"is a copy of {_described(best)}"
         if best.score > -1 and self.copies.confidence(np.array([best.score]))[0] >= PROBABLE:
             return f"is probably a copy of {_described(best)}"
-        if sibling := self._sibling(compared):
+        if evidence is not None and (sibling := self._sibling(compared, evidence)):
             return f"is probably a sibling of {_described(sibling)}, identity {sibling.identity}"
         return f"is not known; the most similar image is {_described(compared[0])}"
 
-    def _sibling(self, compared: Sequence[Compared]) -> Compared | None:
-        if self.sibling_threshold is None:
+    def _sibling(self, compared: Sequence[Compared], evidence: "Evidence") -> Compared | None:
+        measured = self.siblings
+        if measured is None or measured.score is None or measured.threshold is None:
             return None
-        known = (one for one in compared if one.identity and one.score > -1)
-        return next((one for one in known if one.similarity >= self.sibling_threshold), None)
+        score_R = measured.score.of(evidence.values_RE)
+        row = evidence.best_rows(score_R)[0]
+        if row < 0 or score_R[row] < measured.threshold:
+            return None
+        identity = str(evidence.identity_of(np.array([row]))[0])
+        return next((one for one in compared if one.identity == identity and one.score > -1), None)
 
 
 def judge_beside(index_folder: Path, maker: str) -> Judge:
@@ -101,6 +109,7 @@ def judge_beside(index_folder: Path, maker: str) -> Judge:
     # Imported only here, because it loads scipy.stats, which takes a second.
     from index.copies.calibration import SameImageCalibration, restored
     from index.copies.false_alarms import restored as restored_law
+    from index.siblings.calibration import restored_sibling
 
     stored = read_json(path, stage=Stage.LEAKS)
     try:
@@ -108,7 +117,7 @@ def judge_beside(index_folder: Path, maker: str) -> Judge:
             return Judge()
         return Judge(
             copies=SameImageCalibration(**restored(stored[SAME_IMAGE])),
-            sibling_threshold=stored[SIBLING]["threshold"],
+            siblings=restored_sibling(stored[SIBLING]),
             registration=RegistrationSettings(**restored(stored["registration"])),
             law=restored_law(stored["law"]),
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
 from atlas.report.explanation_page import Claim, Neighbour, Picture, Vote, picture_uri
 from atlas.report.leak_page import Relation, difference_uri
-from atlas.report.leak_plots import score_plot, similarity_plot
+from atlas.report.leak_plots import score_plot, sibling_plot
 from atlas.report.pictures import stretched, to_rgb
 from atlas.workflows.embed.lookup import field_of, nearest_known
 from atlas.workflows.explain.run_so_far import Leaks, Row, RunSoFar
@@ -198,7 +198,7 @@ def plots(name: str, leaks: Leaks) -> list[Picture]:
     made = [Picture(said="its best candidate, among copies and non-matches", uri=drawn)]
     sibling, row = leaks.calibration.sibling, leaks.claim_of.get(name)
     if row is not None and row["relation"] == SIBLING and sibling.threshold is not None:
-        curves, own = sibling_curves(sibling), row["similarity"]
-        drawn = similarity_plot(curves=curves, threshold=sibling.threshold, own=own)
-        made.append(Picture(said="precision of sibling claims by similarity", uri=drawn))
+        curves, own = sibling_curves(sibling), row["sibling_score"]
+        drawn = sibling_plot(curves=curves, threshold=sibling.threshold, own=own)
+        made.append(Picture(said="precision of sibling claims by score", uri=drawn))
     return made

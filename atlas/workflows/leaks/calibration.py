@@ -19,13 +19,11 @@ from atlas.core.files import write_json
 from atlas.core.result_files import read_json, understood
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, Neighbours, load_table, save_table
 from atlas.workflows.leaks.search import LeakSearch
+from atlas.workflows.leaks.siblings import inherited_identities, measure_siblings
 from atlas.workflows.run_folder import CALIBRATION_FILE, CERTIFICATE_FILE
 from index.copies.calibration import (
     SameImageCalibration,
-    SiblingCalibration,
     calibrate_same_image,
-    calibrate_sibling,
-    no_siblings,
     restored,
 )
 from index.copies.certificate import Certificate, certify
@@ -34,13 +32,12 @@ from index.copies.false_alarms import restored as restored_law
 from index.copies.trials import (
     edit_of,
     independent_scores,
-    one_of_each,
     plant_copies,
     sample_ids,
-    sibling_trials,
     sources_only,
 )
 from index.settings import LeakSettings, RegistrationSettings
+from index.siblings.calibration import SiblingCalibration, restored_sibling
 
 LOGGER = logging.getLogger(__name__)
 SUSPECTED_FILE = "suspected_copies.csv"
@@ -177,16 +174,22 @@ class LeakCalibration:
         return replace(
             self,
             same_image=replace(measured, calibration=same_image),
-            sibling=_measure_sibling(search),
+            sibling=measure_siblings(
+                search,
+                inherited_identities(search.index.identities, measured.suspected),
+                same_image.threshold,
+            ),
         )
 
 
 def calibrate(search: LeakSearch) -> LeakCalibration:
     """Measure both relations on the labelled images of the index."""
     units = _units(search)
+    same_image = measure_same_image(search)
+    identities = inherited_identities(search.index.identities, same_image.suspected)
     return LeakCalibration(
-        same_image=measure_same_image(search),
-        sibling=_measure_sibling(search),
+        same_image=same_image,
+        sibling=measure_siblings(search, identities, same_image.calibration.threshold),
         settings=search.settings,
         registration=search.registration,
         law=search.law,
@@ -229,6 +232,7 @@ def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
         natural,
         [units[sample[n]] for n in rows],
         [units[i] for i in nearest.reference_ids_NK[rows, best[rows]]],
+        units=len(set(units.values())),
         seed=settings.seed,
     )
     calibration = calibrate_same_image(
@@ -298,7 +302,7 @@ def load_calibration(folder: Path) -> LeakCalibration:
                 independent_U=np.array(stored["independent"], float),
                 suspected=suspected,
             ),
-            sibling=SiblingCalibration(**restored(stored[SIBLING])),
+            sibling=restored_sibling(stored[SIBLING]),
             settings=LeakSettings(
                 **{
                     **stored["settings"],
@@ -345,24 +349,3 @@ def _suspected(nearest: Neighbours, pairs: NDArray[np.float64], threshold: float
     table = pd.DataFrame(ids, columns=PAIR).assign(registration_score=pairs[rows, columns])
     table = table.sort_values(["registration_score", *PAIR], ascending=[False, True, True])
     return table.drop_duplicates(PAIR).reset_index(drop=True)
-
-
-def _measure_sibling(search: LeakSearch) -> SiblingCalibration:
-    """Search the index for held-out fields, and count those that find their identity."""
-    identities = search.index.identities
-    if not any(identities.values()):
-        return no_siblings("no identity occurs twice")
-    count, seed = search.settings.sibling_queries, search.settings.seed
-    held_out = search.embedder.held_out
-    fields = [image_id for image_id, name in identities.items() if name]
-    # An embedder without held-out images, frozen or of another atlas, was trained on no field.
-    unlearned = [i for i in held_out.held_out_ids if identities.get(i)] or fields
-    # Fields of identities that were excluded from training represent new ones, if there are any.
-    new = [i for i in held_out.unseen_identity_ids if identities.get(i)] or unlearned
-    # Fields of one identity are not independent, so one of each is used.
-    known, unknown = (
-        sample_ids(one_of_each(ids, identities, seed=seed), count=count, seed=seed)
-        for ids in (unlearned, new)
-    )
-    trials = sibling_trials(search.index, known_ids=known, unknown_ids=unknown)
-    return calibrate_sibling(trials, search.settings)

@@ -41,20 +41,26 @@ from atlas.workflows.leaks.calibration import (
 from atlas.workflows.leaks.pictures import save_leak_pictures
 from atlas.workflows.leaks.report import save_leak_report
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
+from atlas.workflows.leaks.siblings import (
+    FoundSiblings,
+    find_siblings,
+    inherited_identities,
+)
 from atlas.workflows.made_from import save_images
 from atlas.workflows.run_folder import (
     LEAKS_FILE,
     MATCHES_FILE,
     REPORT_FILE,
+    SIBLINGS_FILE,
     SOURCE_FILE,
 )
 from index.claims import leaks as claims
 from index.claims.duplicates import claimed_groups, clean_views, group_table
 from index.claims.leaks import ABSTAIN, TRANSFER, find_matches
-from index.copies.calibration import no_siblings
 from index.copies.certificate import Certificate
 from index.copies.false_alarms import NonMatches
 from index.settings import PROBABLE, LeakSettings, RegistrationSettings
+from index.siblings.calibration import no_siblings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,7 @@ class LeakFinding(InFolder):
         channels: The names of the channels.
         matches: All examined pairs.
         leaks: The claims.
+        siblings: The labelled identity that fits each test image best.
         best_scores_N: The score of each test image's best candidate.
         group_of: The group of every image that shows the same field as another.
         clean_views: The ids of each view without copies.
@@ -83,6 +90,7 @@ class LeakFinding(InFolder):
     channels: tuple[str, ...]
     matches: Matches
     leaks: LeakReport
+    siblings: FoundSiblings
     best_scores_N: NDArray[np.float32]
     group_of: dict[str, str]
     clean_views: dict[str, tuple[str, ...]]
@@ -115,6 +123,7 @@ class LeakFinding(InFolder):
         said = [_likely_in_words(row, self.channels) for row in best.to_dict("records")]
         best = best.rename(columns={"query_id": "Id"}).assign(
             relation=SAME_IMAGE,
+            sibling_score=np.nan,
             labels=[format_labels(self.labels[str(match)]) for match in best["match_id"]],
             decision=ABSTAIN,
             reason=said,
@@ -260,15 +269,17 @@ def _find(
     tests = search.embedded(manifest.of("test").ids, images)
     candidates = search.candidates(tests, images)
     registrations = search.registrations(candidates, images)
+    identities = inherited_identities(index.identities, calibration.same_image.suspected)
+    siblings = find_siblings(search, identities, sibling, tests, candidates, registrations)
     known = find_matches(
         candidates, registrations, same_image, sibling, equal_NK=search.equal(candidates),
-        splits=splits, identities=index.identities,
+        splits=splits, identities=identities, siblings=siblings.best,
     )  # fmt: skip
     others = search.candidates(tests, images, among=search.gallery_of(tests))
     one_another = find_matches(
         others, search.registrations(others, images), same_image,
         no_siblings("test images have no known identity"), equal_NK=search.equal(others),
-        splits=splits, identities={},
+        splits=splits, identities={}, siblings={},
     )  # fmt: skip
     matches = Matches(table=pd.concat([known.table, one_another.table], ignore_index=True))
     best_scores_N = registrations.scores_NK.max(axis=1)
@@ -276,7 +287,7 @@ def _find(
         best_scores_N.astype(float), claims=claims.uncertain_copies(known)
     )
     leaks = claims.find_leaks(
-        known, labels=index.labels, identities=index.identities, channels=index.spec.channels,
+        known, labels=index.labels, channels=index.spec.channels, siblings=siblings.best,
         unproven=calibration.unproven(certificate),
         least_confidence=calibration.settings.least_confidence,
     )  # fmt: skip
@@ -289,6 +300,7 @@ def _find(
         certificate=certificate,
         matches=matches,
         leaks=leaks,
+        siblings=siblings,
         best_scores_N=best_scores_N,
         group_of=claimed_groups(matches, manifest.ids),
         clean_views=clean_views(matches, splits),
@@ -300,6 +312,7 @@ def _write(found: LeakFinding, search: LeakSearch) -> None:
     with folder_written_beside(found.folder, written_by="find_leaks") as folder:
         save_table(folder / MATCHES_FILE, found.matches.table)
         save_table(folder / LEAKS_FILE, found.leaks.table)
+        save_table(folder / SIBLINGS_FILE, found.siblings.table)
         save_table(folder / GROUPS_TABLE, group_table(found.group_of))
         for name, ids in found.clean_views.items():
             save_table(folder / "clean" / f"{name}.csv", pd.DataFrame({"Id": ids}))

@@ -12,8 +12,8 @@ from atlas.dataset.store import ImageStore
 from atlas.report.leak_plots import HIGHEST_DRAWN, Curves, save_calibration_plot, save_curves_plot
 from atlas.report.pictures import save_grid, to_rgb
 from atlas.workflows.leaks.calibration import LeakCalibration, SameImageMeasurement
-from index.copies.calibration import SiblingCalibration
 from index.copies.guarantee import Trials, precision_bound
+from index.siblings.calibration import SiblingCalibration
 
 SHOWN = 12
 PAIRS_ACROSS = 2
@@ -51,7 +51,7 @@ def save_leak_pictures(
         save_curves_plot(
             folder / SIBLING_PLOT, curves=sibling_curves(sibling), threshold=sibling.threshold
         )
-    for relation, score in ((SAME_IMAGE, "registration_score"), (SIBLING, "similarity")):
+    for relation, score in ((SAME_IMAGE, "registration_score"), (SIBLING, "sibling_score")):
         claims = leaks.table[leaks.table["relation"] == relation].sort_values(score)
         shown = claims if len(claims) <= SHOWN else pd.concat([claims[:6], claims[-6:]])
         title = f"{relation}: {len(claims)} test images (least certain first)"

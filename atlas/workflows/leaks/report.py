@@ -32,8 +32,9 @@ from atlas.workflows.leaks.pair_difference import lay_over
 from atlas.workflows.leaks.pictures import COPY_PLOT, SIBLING_PLOT
 from atlas.workflows.run_folder import LEAKS_FILE, REPORT_FILE
 from index.claims.leaks import TRANSFER
-from index.copies.calibration import SameImageCalibration, SiblingCalibration
+from index.copies.calibration import SameImageCalibration
 from index.copies.certificate import Certificate
+from index.siblings.calibration import SiblingCalibration
 
 CLAIMS_READ_AT_ONCE = 32
 PLOTS = {
@@ -104,14 +105,7 @@ def same_image_in_words(
 
 def sibling_in_words(table: pd.DataFrame, measured: SiblingCalibration) -> Relation:
     """Return the number of siblings, and their threshold and guarantee in sentences."""
-    reported = "the score is the cosine similarity of the vectors"
-    if measured.threshold is not None:
-        reported += (
-            f"; the threshold finds {measured.recall_at_threshold:.1%} of "
-            f"{measured.known_count:,} held-out fields"
-        )
-    guaranteed = measured.guarantee.in_words() if measured.guarantee else ""
-    return _relation(table, SIBLING, measured.threshold, (reported, guaranteed, measured.note))
+    return _relation(table, SIBLING, measured.threshold, [*measured.in_words(), measured.note])
 
 
 def _relation(

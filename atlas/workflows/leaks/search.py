@@ -109,7 +109,12 @@ class LeakSearch:
         return self._gallery(exact_search(embeddings), further)
 
     def candidates(
-        self, queries: EmbeddingSet, images: Images, *, among: Gallery | None = None
+        self,
+        queries: EmbeddingSet,
+        images: Images,
+        *,
+        among: Gallery | None = None,
+        more: int = 0,
     ) -> Candidates:
         """Return the candidates of the embedders, of the hashes and of the keypoints.
 
@@ -117,10 +122,12 @@ class LeakSearch:
             queries: The vectors of the queries.
             images: The pixels of the queries.
             among: The gallery; by default the index.
+            more: How many neighbours the embedder proposes beyond those of the settings.
         """
         gallery, settings = among or self.gallery, self.settings
+        neighbours = settings.neighbours + more
         found = kept_neighbours(
-            gallery.search, queries, settings.neighbours, folder=self.work / "neighbours"
+            gallery.search, queries, neighbours, folder=self.work / "neighbours"
         )
         known = gallery.search.known
         for other, search in zip(self.further, gallery.further, strict=True):

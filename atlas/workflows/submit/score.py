@@ -16,6 +16,7 @@ from atlas.core.files import write_json
 from atlas.core.locks import writes
 from atlas.core.result_files import was_written
 from atlas.dataset.artifacts import (
+    NOVEL,
     SAME_IMAGE,
     SIBLING,
     LeakReport,
@@ -34,9 +35,16 @@ from atlas.dataset.metrics import (
 )
 from atlas.dataset.spec import read_spec
 from atlas.dataset.truth import TRUTH_COLUMNS, TRUTH_FILE, read_truth
-from atlas.workflows.run_folder import LEAKS_FILE, SUBMISSION_FILE, WITHOUT_TRANSFER_FILE, RunFolder
+from atlas.workflows.run_folder import (
+    LEAKS_FILE,
+    SIBLINGS_FILE,
+    SUBMISSION_FILE,
+    WITHOUT_TRANSFER_FILE,
+    RunFolder,
+)
 from atlas.workflows.submit.check import check_submission_of
 from index.index_folder import REFERENCES_FILE
+from retrieval.evaluation.identification import identification_of
 
 # A relation of truth.csv that claims do not have.
 UNSURE = "unsure"
@@ -62,7 +70,11 @@ class LeakScore:
         missed: The share of copies that are not claimed to be copies.
         false_copies: The share of the other test images that are claimed to be copies.
         sibling_precision: The share of sibling claims with the right identity.
+        sibling_labels: The share of sibling claims whose match has the labels of the image.
         sibling_recall: The share of siblings that are claimed with their identity.
+        sibling_identified: The share of siblings whose best identity is right, with a score above
+            those of all but 1% of the novel images (detection and identification rate); None if
+            there are too few novel images, or no scores.
         wrong_source_ids: The test images of `wrong_source`.
         false_copy_ids: The test images of `false_copies`.
     """
@@ -72,7 +84,9 @@ class LeakScore:
     missed: Share
     false_copies: Share
     sibling_precision: Share
+    sibling_labels: Share
     sibling_recall: Share
+    sibling_identified: Share | None
     wrong_source_ids: tuple[str, ...]
     false_copy_ids: tuple[str, ...]
 
@@ -209,7 +223,14 @@ def score_run(data: Path, run: Path) -> RunScore:
     leaks = load_leaks(folder.leaks / LEAKS_FILE, stage=Stage.LEAKS)
     references = load_table(folder.index / REFERENCES_FILE, stage=Stage.INDEX)
     identities = dict(zip(references["Id"], references["Identity"], strict=True))
-    leak_score = score_leaks(leaks, truth, identities, by_edit=_names_edits(truth["edit"]))
+    leak_score = score_leaks(
+        leaks,
+        truth,
+        identities,
+        labels=dict(zip(references["Id"], map(parse_labels, references["Target"]), strict=True)),
+        siblings=load_table(folder.leaks / SIBLINGS_FILE, stage=Stage.LEAKS),
+        by_edit=_names_edits(truth["edit"]),
+    )
     label_score = None
     written = [run / SCORE_FILE]
     if was_written(folder.submission / SUBMISSION_FILE):
@@ -234,14 +255,23 @@ def top_changes(scores: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def score_leaks(
-    leaks: LeakReport, truth: pd.DataFrame, identities: dict[str, str], *, by_edit: bool
+    leaks: LeakReport,
+    truth: pd.DataFrame,
+    identities: dict[str, str],
+    *,
+    labels: dict[str, tuple[int, ...]],
+    siblings: pd.DataFrame,
+    by_edit: bool,
 ) -> LeakScore:
     """Compare claims with the truth.
 
     Args:
         leaks: The claims.
-        truth: The columns Id, relation, source and edit.
+        truth: The columns Id, relation, source, edit and Target.
         identities: The identities of references, by id.
+        labels: The labels of references, by id.
+        siblings: The best identity of each test image, with the columns Id, identity and
+            sibling_score.
         by_edit: Whether copies are also counted by their edit.
     """
     claims = leaks.table.set_index("Id")
@@ -256,11 +286,17 @@ def score_leaks(
     groups = [(_ALL, found), *(found.groupby("edit") if by_edit else [])]
     others = known.loc[known["relation"] != SAME_IMAGE, "Id"]
     false_ids = tuple(i for i in others if i in copy_claims.index)
-    siblings = known[known["relation"] == SIBLING].set_index("Id")["source"].to_dict()
+    identity_of = known[known["relation"] == SIBLING].set_index("Id")["source"].to_dict()
+    target_of = {
+        i: sorted(parse_labels(t)) for i, t in zip(known["Id"], known["Target"], strict=True)
+    }
     sibling_claims = sibling_claims[sibling_claims.index.isin(known["Id"])]
     right = sum(
-        i in siblings and siblings[i] == identities.get(match)
+        i in identity_of and identity_of[i] == identities.get(match)
         for i, match in sibling_claims.items()
+    )
+    equal = sum(
+        sorted(labels[m]) == sorted(parse_labels(targets[i])) for i, m in sibling_claims.items()
     )
     return LeakScore(
         copies_by_edit={
@@ -270,10 +306,23 @@ def score_leaks(
         missed=Share(count=int((~claimed).sum()), of=len(copies)),
         false_copies=Share(count=len(false_ids), of=len(others)),
         sibling_precision=Share(count=right, of=len(sibling_claims)),
-        sibling_recall=Share(count=right, of=len(siblings)),
+        sibling_labels=Share(count=equal, of=len(sibling_claims)),
+        sibling_recall=Share(count=right, of=len(identity_of)),
+        sibling_identified=_identified(siblings, known),
         wrong_source_ids=wrong_ids,
         false_copy_ids=false_ids,
     )
+
+
+def _identified(siblings: pd.DataFrame, known: pd.DataFrame) -> Share | None:
+    """Return the share of siblings that are identified, as LeakScore documents it."""
+    shown = known[known["relation"].isin([SIBLING, NOVEL])].merge(siblings, on="Id", how="left")
+    found = identification_of(
+        pd.to_numeric(shown["sibling_score"]).fillna(0.0).to_numpy(float),
+        genuine_Q=shown["relation"].eq(SIBLING).to_numpy(bool),
+        right_Q=shown["identity"].eq(shown["source"]).to_numpy(bool),
+    )
+    return Share(count=found.identified, of=found.genuine) if found else None
 
 
 def read_answers(

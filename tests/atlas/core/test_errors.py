@@ -29,7 +29,7 @@ def test_an_error_of_another_process_is_reported_in_full() -> None:
 def test_a_process_that_never_answers_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     # Like one that was killed while it sent its result, which leaves its reader waiting.
     monkeypatch.setattr(parallel, "LONGEST_TASK_SECONDS", 2)
-    with pytest.raises(UserError, match="does not answer.*run the same command again"):
+    with pytest.raises(UserError, match=r"does not answer.*run the same command again"):
         by_processes(time.sleep, [(60,), (60,)], processes=True)
 
 

@@ -1,18 +1,15 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from atlas.dataset.artifacts import ALIGNMENT_COLUMNS, Neighbours
-from index.claims.leaks import find_leaks, find_matches
-from index.copies.calibration import (
-    SameImageCalibration,
-    SiblingCalibration,
-    no_siblings,
-)
+from index.claims.leaks import SiblingOf, find_leaks, find_matches
+from index.copies.calibration import SameImageCalibration
 from index.copies.claim_probability import ClaimProbability
 from index.copies.false_claims import FalseClaims
 from index.copies.guarantee import Trials, measure_guarantee
 from index.copies.verification import FIRST_CHANNEL, Registrations
+from index.siblings.calibration import SiblingCalibration, no_siblings
+from tests.index.siblings.made import SCORE
 
 GUARANTEE = measure_guarantee(
     Trials(known_K=np.full(100, 0.9), unknown_U=np.full(100, 0.1)),
@@ -26,11 +23,11 @@ SAME = SameImageCalibration(
     guarantee=GUARANTEE, note="",
 )  # fmt: skip
 SIBLING = SiblingCalibration(
-    threshold=0.6,
-    probability=ClaimProbability(scores=(0.3, 0.6, 0.9), probabilities=(0.3, 0.95, 0.98)),
-    scores=(0.0, 0.6, 1.0), bounds=(0.0, 0.9, 0.9),
+    score=SCORE, threshold=2.0,
+    probability=ClaimProbability(scores=(1.0, 2.0, 3.0), probabilities=(0.3, 0.95, 0.98)),
+    scores=(0.0, 2.0, 4.0), bounds=(0.0, 0.9, 0.9),
     recalls=(1.0, 0.5, 0.0), recall_at_threshold=0.5, known_count=1000, unknown_count=1000,
-    guarantee=GUARANTEE, note="",
+    best_possible=0.95, guarantee=GUARANTEE, identity_bound=0.9, note="",
 )  # fmt: skip
 LABELS = {"a": (1,), "b": (2, 0), "c": (1,), "d": (3,), "e": (3,)}
 IDENTITIES = {"a": None, "b": "B", "c": "B", "d": "D", "e": "D"}
@@ -41,11 +38,16 @@ def claims(
     candidates: list[tuple[str, float, float]],
     *,
     sibling: SiblingCalibration = SIBLING,
+    fits: tuple[str, float] | None = None,
     unproven: tuple[str, ...] = (),
     equal: tuple[str, ...] = (),
     least_confidence: float = 0.0,
 ):
-    """One query q with (id, similarity, registration score) candidates, some equal; r has none."""
+    """One query q with (id, similarity, registration score) candidates, some equal; r has none.
+
+    The identity that fits q best and its score are `fits`.
+    """
+    siblings = {"q": SiblingOf(identity=fits[0], score=fits[1], evidence="alike")} if fits else {}
     count = len(candidates)
     neighbours = Neighbours(
         query_ids=("q", "r"),
@@ -59,17 +61,17 @@ def claims(
     matches = find_matches(
         neighbours, Registrations(numbers_NKF=numbers), SAME, sibling,
         equal_NK=np.isin(neighbours.reference_ids_NK.astype(str), equal),
-        splits=SPLITS, identities=IDENTITIES,
+        splits=SPLITS, identities=IDENTITIES, siblings=siblings,
     )  # fmt: skip
     leaks = find_leaks(
-        matches, labels=LABELS, identities=IDENTITIES, channels=("green",), unproven=unproven,
+        matches, labels=LABELS, channels=("green",), siblings=siblings, unproven=unproven,
         least_confidence=least_confidence,
     )  # fmt: skip
     return matches, leaks.table
 
 
 def test_a_copy_goes_before_a_more_similar_sibling():
-    matches, leaks = claims([("b", 0.99, 0.2), ("a", 0.7, 9.26)])
+    matches, leaks = claims([("b", 0.99, 0.2), ("a", 0.7, 9.26)], fits=("B", 4.0))
     assert len(matches.table) == 2  # every examined pair, none for the query without candidates
     row = leaks.iloc[0]
     assert (row["Id"], row["match_id"], row["relation"]) == ("q", "a", "same_image")
@@ -97,11 +99,11 @@ def test_a_claim_whose_precision_is_not_proven_abstains_and_says_so():
 
 
 def test_a_claim_with_too_little_confidence_abstains_and_says_so():
-    candidates = [("b", 0.7, 0.2)]  # a sibling with a precision of about 0.96
-    sure = claims(candidates)[1].iloc[0]
-    at_least = claims(candidates, least_confidence=sure["confidence"])[1].iloc[0]
+    candidates, fits = [("b", 0.7, 0.2)], ("B", 2.5)  # a sibling with a confidence of 0.95
+    sure = claims(candidates, fits=fits)[1].iloc[0]
+    at_least = claims(candidates, fits=fits, least_confidence=sure["confidence"])[1].iloc[0]
     assert (sure["decision"], at_least["decision"]) == ("transfer", "transfer")
-    row = claims(candidates, least_confidence=0.99)[1].iloc[0]
+    row = claims(candidates, fits=fits, least_confidence=0.99)[1].iloc[0]
     assert (row["labels"], row["decision"]) == (sure["labels"], "abstain")
     assert row["reason"].endswith("They are not transferred: the confidence is below 0.99.")
     equal = claims([("a", 0.9, 2.6)], equal=("a",), least_confidence=1.0)[1].iloc[0]
@@ -129,13 +131,21 @@ def test_equal_images_that_show_nothing_are_no_copies():
     assert leaks.empty
 
 
-def test_siblings_carry_no_score_and_need_an_identity():
-    _, leaks = claims([("a", 0.95, 0.1), ("d", 0.7, 0.3), ("e", 0.65, 0.1)])
+def test_a_sibling_has_the_identity_that_fits_best_and_says_why():
+    candidates = [("a", 0.95, 0.1), ("b", 0.9, 0.1), ("d", 0.7, 0.3), ("e", 0.65, 0.1)]
+    matches, leaks = claims(candidates, fits=("D", 2.7))
+    assert matches.table["relation"].tolist() == ["", "", "sibling", "sibling"]
     row = leaks.iloc[0]
     assert (row["match_id"], row["relation"]) == ("d", "sibling")
-    assert pd.isna(row["registration_score"])
+    assert (row["registration_score"], row["sibling_score"]) == (pytest.approx(0.3), 2.7)
     assert row["confidence"] == pytest.approx(0.95)
-    assert "identity D" in row["reason"]
+    assert "(best of 2 matches), identity D: sibling score 2.7, confidence 0.950" in row["reason"]
+    assert "(alike)" in row["reason"]
+
+
+def test_an_identity_with_a_score_below_the_threshold_is_no_sibling():
+    assert claims([("d", 0.99, 0.1)], fits=("D", 1.9))[1].empty
+    assert len(claims([("d", 0.5, 0.1)], fits=("D", 2.0))[1]) == 1
 
 
 def test_contradicting_copies_abstain_and_say_so():
@@ -158,12 +168,12 @@ def test_equal_claims_are_ordered_by_id():
 
 
 def test_nothing_is_claimed_below_the_thresholds_or_of_a_blank_query():
-    _, leaks = claims([("a", 0.99, 4.9), ("b", 0.59, 0.1)])
+    _, leaks = claims([("a", 0.99, 4.9), ("b", 0.59, 0.1)], fits=("B", 1.0))
     assert leaks.empty
-    _, leaks = claims([("d", 0.99, -1.0)])
+    _, leaks = claims([("d", 0.99, -1.0)], fits=("D", 4.0))
     assert leaks.empty
 
 
 def test_without_repeated_identities_no_sibling_is_claimed():
-    _, leaks = claims([("d", 0.99, 0.1)], sibling=no_siblings("none"))
+    _, leaks = claims([("d", 0.99, 0.1)], sibling=no_siblings("none"), fits=("D", 9.0))
     assert leaks.empty

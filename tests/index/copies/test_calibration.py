@@ -4,15 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.core.errors import UserError
-from index.copies.calibration import (
-    SameImageCalibration,
-    calibrate_same_image,
-    calibrate_sibling,
-)
-from index.copies.guarantee import Trials
+from index.copies.calibration import SameImageCalibration, calibrate_same_image
 from index.settings import LeakSettings
 from tests.index.copies.scores import CANDIDATES, copies, non_matches
-from tests.reference import precision_at
 
 SETTINGS = LeakSettings()
 
@@ -130,52 +124,6 @@ def test_few_natural_pairs_are_said_to_be_few():
     found = calibrated(copies(20, 0), non_matches(4, 1))
     assert "only 4 pairs of non-matches" in found.note
     assert 3 < found.threshold < 30
-
-
-def test_sibling_precision_equals_the_naive_twin():
-    asked = LeakSettings(sibling_share=0.5, sibling_precision=0.9)
-    rng = np.random.default_rng(0)
-    known, unknown = rng.beta(6, 3, 300).round(3), rng.beta(2, 5, 300).round(3)
-    correct = rng.random(300) < known + 0.2
-    found = calibrate_sibling(held_out(known, correct, unknown), asked)
-    hits = known[correct].tolist()
-    claims = (asked.sibling_share, hits, known.tolist(), unknown.tolist())
-    assert (
-        not found.guarantee.reached
-    )  # 300 fields do not show it, so the measured threshold stands
-    assert precision_at(found.threshold, *claims) >= asked.sibling_precision
-    lower = [s for s in found.scores if s < found.threshold]
-    assert all(precision_at(s, *claims) < asked.sibling_precision for s in lower)
-    assert found.recall_at_threshold == pytest.approx(sum(h >= found.threshold for h in hits) / 300)
-
-
-def held_out(known: np.ndarray, correct: np.ndarray, unknown: np.ndarray) -> Trials:
-    return Trials(known_K=known, correct_K=correct, unknown_U=unknown)
-
-
-def test_few_trials_cannot_show_that_false_claims_are_rare():
-    clear = held_out(np.full(60, 0.9), np.ones(60, bool), np.full(60, 0.1))
-    rare = calibrate_sibling(clear, LeakSettings(sibling_share=0.1))
-    assert rare.threshold == 0.9
-    assert not rare.guarantee.reached
-    assert "0 of 60 independent queries" in rare.guarantee.in_words()
-    assert (rare.confidence(np.linspace(-1, 1, 9)) <= 60 / 61).all()
-    many = held_out(np.full(3000, 0.9), np.ones(3000, bool), np.full(3000, 0.1))
-    assert calibrate_sibling(many, LeakSettings(sibling_share=0.1)).guarantee.reached
-
-
-def test_where_the_precision_is_out_of_reach_the_best_threshold_is_used_without_guarantee():
-    known = np.linspace(0, 1, 200)
-    found = calibrate_sibling(held_out(known, np.arange(200) % 2 == 0, known[:100]), SETTINGS)
-    assert found.threshold > known[99]  # no unknown field scores so much
-    assert found.guarantee.shown < 0.5
-
-
-def test_without_trials_no_sibling_is_claimed():
-    empty = np.array([], float)
-    found = calibrate_sibling(held_out(empty, empty.astype(bool), empty), SETTINGS)
-    assert found.threshold is None
-    assert found.note
 
 
 def test_confidence_is_that_of_a_copy_among_queries_of_just_this_score():

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
@@ -91,7 +92,7 @@ def test_queries_that_fail_together_count_once():
     """b and c are each other's best match, as are two images of the identity x and one of y."""
     scores = np.array([3.0, 7.0, 7.0, 9.0, 8.0, 9.0, 1.0, 2.0])
     units, matches = list("abcxxyde"), list("bcbyyxaa")
-    found = independent_scores(scores, units, matches, seed=0)
+    found = independent_scores(scores, units, matches, units=7, seed=0)
     assert len(found) == 7 // 2
     assert found[0] in (9.0, 8.0)
     assert found[1:].tolist() == [7.0, 3.0]
@@ -101,10 +102,35 @@ def test_queries_that_fail_together_count_once():
 def test_there_are_half_as_many_independent_queries_as_identities(pairs, seed):
     scores = np.linspace(0, 1, len(pairs))
     units, matches = ([str(pair[n]) for pair in pairs] for n in (0, 1))
-    found = independent_scores(scores, units, matches, seed=seed)
+    found = independent_scores(scores, units, matches, units=len(set(units)), seed=seed)
     assert len(found) == len(set(units)) // 2
     assert (np.diff(found) <= 0).all()
     assert set(found) <= set(scores)
+
+
+@pytest.mark.parametrize("queries", [40, 100, 200])
+def test_independent_queries_are_as_many_as_the_pairs_of_which_they_are_part(queries):
+    """Planted truth: each pair of 200 identities is alike with the same small probability.
+
+    The distinct pairs that alike queries are part of, divided by the trials, estimate the
+    probability that a query is alike to any identity.
+    """
+    identities, alike, redraws = 200, 2e-4, 3000
+    rng = np.random.default_rng(0)
+    found = trials = 0
+    for _ in range(redraws):
+        pairs = np.triu(rng.random((identities, identities)) < alike, 1)
+        pairs |= pairs.T
+        rows = range(queries)
+        scores = pairs[rows].any(axis=1).astype(float)
+        matches = pairs[rows].argmax(axis=1)
+        names = [[str(n) for n in some] for some in (rows, matches)]
+        for n in np.flatnonzero(scores == 0):
+            names[1][n] = f"nobody {n}"
+        independent = independent_scores(scores, *names, units=identities, seed=0)
+        found, trials = found + independent.sum(), trials + len(independent)
+    expected = 1 - (1 - alike) ** (identities - 1)
+    assert found / trials == pytest.approx(expected, rel=0.1)
 
 
 def test_a_guarantee_breaks_no_more_often_where_all_images_of_an_identity_fail_together():
@@ -124,7 +150,7 @@ def test_a_guarantee_breaks_no_more_often_where_all_images_of_an_identity_fail_t
         names = [[str(unit) for unit in some] for some in (units, partner)]
         trials = Trials(
             known_K=np.full(2000, 20.0),
-            unknown_U=independent_scores(scores, *names, seed=seed),
+            unknown_U=independent_scores(scores, *names, units=identities, seed=seed),
         )
         stated += measure_guarantee(
             trials, wanted_threshold=10.0, precision=asked, share=share, seed=seed

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from atlas.workflows.leaks.calibration import LeakCalibration, SameImageMeasurement
-from index.copies.calibration import SiblingCalibration, calibrate_same_image, no_siblings
+from index.copies.calibration import calibrate_same_image
 from index.copies.false_alarms import ASSUMED_LAW, NonMatches
 from index.settings import LeakSettings, RegistrationSettings
+from index.siblings.calibration import SiblingCalibration, no_siblings
 
 
 def calibrated(

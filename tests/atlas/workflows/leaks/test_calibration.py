@@ -16,20 +16,18 @@ from atlas.workflows.leaks.calibration import (
     save_calibration,
     save_certificate,
 )
-from index.copies.calibration import calibrate_sibling
 from index.copies.false_alarms import NonMatches
-from index.copies.guarantee import Trials
 from index.settings import LeakSettings, RegistrationSettings
+from index.siblings.calibration import calibrate_sibling
 from tests.atlas.workflows.leaks.calibrations import calibrated
+from tests.index.siblings.made import sibling_trials_of
 
 
 @pytest.fixture
 def calibration() -> LeakCalibration:
     rng = np.random.default_rng(0)
-    trials = Trials(
-        known_K=rng.uniform(0.8, 0.99, 60),
-        correct_K=np.arange(60) % 9 > 0,
-        unknown_U=rng.uniform(0.1, 0.9, 50),
+    trials = sibling_trials_of(
+        rng.uniform(0.8, 0.99, 60), np.arange(60) % 9 > 0, rng.uniform(0.1, 0.9, 50)
     )
     return calibrated(
         sibling=calibrate_sibling(trials, LeakSettings()),

@@ -32,18 +32,20 @@ WITHOUT = {"t1": "0", "t2": "1", "t3": "0", "t4": "2", "t5": "0"}
 WITH = WITHOUT | {"t1": "1 0"}
 CLAIMED_TRUTH = pd.DataFrame(
     [
-        ("t1", "same_image", "a", "crop"),
-        ("t2", "same_image", "b", "crop"),
-        ("t3", "same_image", "c", "d4"),
-        ("t4", "sibling", "X", ""),
-        ("t5", "sibling", "Y", ""),
-        ("t6", "novel", "", ""),
-        ("t7", "novel", "", ""),
-        ("t8", "unsure", "a", ""),
+        ("t1", "same_image", "a", "crop", "1"),
+        ("t2", "same_image", "b", "crop", "2"),
+        ("t3", "same_image", "c", "d4", "0"),
+        ("t4", "sibling", "X", "", "1"),
+        ("t5", "sibling", "Y", "", "1"),
+        ("t6", "novel", "", "", "2"),
+        ("t7", "novel", "", "", "0"),
+        ("t8", "unsure", "a", "", "1"),
     ],
-    columns=["Id", "relation", "source", "edit"],
+    columns=["Id", "relation", "source", "edit", "Target"],
 )
 CLAIMED_IDENTITIES = {"a": "X", "b": "Y", "c": "Z"}
+NO_SIBLINGS = pd.DataFrame(columns=["Id", "identity", "sibling_score"])
+BESIDE = {"labels": {"a": (1,), "b": (2,), "c": (0,), "gone": ()}, "siblings": NO_SIBLINGS}
 
 
 def write_submission(folder: Path, name: str, rows: dict[str, str]) -> None:
@@ -106,10 +108,12 @@ def write_run(folder: Path) -> tuple[Path, Path]:
     for stage in ("leaks", "index"):
         (run / stage).mkdir(parents=True)
     (run / "leaks" / "leaks.csv").write_text(
-        "Id,match_id,relation,similarity,registration_score,confidence,labels,decision,reason\n"
-        "t1,a,same_image,0.9,0.9,0.9,0 1,transfer,because\n"
+        "Id,match_id,relation,similarity,registration_score,sibling_score,confidence,labels,"
+        "decision,reason\n"
+        "t1,a,same_image,0.9,0.9,,0.9,0 1,transfer,because\n"
     )
-    (run / "index" / "references.csv").write_text("Id,Identity\na,X\nb,\n")
+    (run / "leaks" / "siblings.csv").write_text("Id,identity,sibling_score\n")
+    (run / "index" / "references.csv").write_text("Id,Target,Identity\na,0 1,X\nb,2,\n")
     return data, run
 
 
@@ -184,6 +188,7 @@ def test_by_a_hand_worked_example():
         CLAIMED_TRUTH,
         CLAIMED_IDENTITIES,
         by_edit=True,
+        **BESIDE,
     )
     counts = {edit: (share.count, share.of) for edit, share in found.copies_by_edit.items()}
     assert counts == {"all": (1, 3), "crop": (1, 2), "d4": (0, 1)}
@@ -194,6 +199,22 @@ def test_by_a_hand_worked_example():
     assert found.false_copy_ids == ("t6",)
     assert (found.sibling_precision.count, found.sibling_precision.of) == (1, 3)
     assert (found.sibling_recall.count, found.sibling_recall.of) == (1, 2)
+    assert (found.sibling_labels.count, found.sibling_labels.of) == (2, 3)
+    assert found.sibling_identified is None  # two novel images cannot show a rate of 1%
+
+
+def test_siblings_are_identified_above_all_but_one_in_a_hundred_novel_images():
+    ids = [f"n{n}" for n in range(200)] + ["s0", "s1", "s2", "s3"]
+    relation, source = ["novel"] * 200 + ["sibling"] * 4, [""] * 200 + ["X"] * 4
+    truth = pd.DataFrame(
+        {"Id": ids, "relation": relation, "source": source, "edit": "", "Target": "0"}
+    )
+    scores = [*np.linspace(0, 1, 200), 0.9999, 0.98, 2.0, 3.0]
+    identities = ["Y"] * 200 + ["X", "X", "X", "Y"]
+    siblings = pd.DataFrame({"Id": ids, "identity": identities, "sibling_score": scores})
+    beside = BESIDE | {"siblings": siblings}
+    found = score_leaks(claimed(), truth, CLAIMED_IDENTITIES, by_edit=False, **beside)
+    assert str(found.sibling_identified).startswith("2 of 4")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +229,7 @@ def test_by_a_hand_worked_example():
     ],
 )
 def test_each_copy_is_found_or_has_a_wrong_source_or_is_missed(claim, found, wrong, missed):
-    scored = score_leaks(claimed(claim), CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=True)
+    scored = score_leaks(claimed(claim), CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=True, **BESIDE)
     assert scored.copies_by_edit["all"].count == found
     assert scored.wrong_source.count == wrong
     assert scored.missed.count == missed
@@ -217,22 +238,21 @@ def test_each_copy_is_found_or_has_a_wrong_source_or_is_missed(claim, found, wro
 
 def test_claims_of_images_that_the_truth_does_not_name_do_not_count():
     leaks = claimed(("t4", "a", "sibling"), ("other", "a", "sibling"), ("new", "a", "same_image"))
-    found = score_leaks(leaks, CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=False)
+    found = score_leaks(leaks, CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=False, **BESIDE)
     assert (found.sibling_precision.count, found.sibling_precision.of) == (1, 1)
     assert found.false_copies.count == 0
 
 
 def test_no_claims_find_nothing_and_claim_nothing_falsely():
-    found = score_leaks(claimed(), CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=False)
+    found = score_leaks(claimed(), CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=False, **BESIDE)
     assert set(found.copies_by_edit) == {"all"}
     assert found.copies_by_edit["all"].count == 0
     assert found.false_copies.count == 0
 
 
 def test_intervals_are_clopper_pearson():
-    found = score_leaks(
-        claimed(("t1", "a", "same_image")), CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=False
-    )
+    one = claimed(("t1", "a", "same_image"))
+    found = score_leaks(one, CLAIMED_TRUTH, CLAIMED_IDENTITIES, by_edit=False, **BESIDE)
     # 1 of 3: bounds from the beta quantiles, worked by hand with a table.
     assert found.copies_by_edit["all"].interval == pytest.approx((0.0084, 0.9057), abs=1e-4)
     # None of 4: 1 - 0.025 ** (1 / 4).

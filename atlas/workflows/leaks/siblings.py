@@ -1,0 +1,281 @@
+"""Siblings: how they are measured on the labelled images, and found among test images.
+
+An embedder knows the images that it has learned from better than it will know new ones. So only
+images that it has not learned from are queries of the measurement: those that its training held
+out, or those that are not part of its whitening. If the whitening rests on most identities, it is
+learned again without those of the queries, for one fold of identities after the other.
+
+Axes: N queries, R rows of evidence.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from atlas.dataset.artifacts import EmbeddingSet, Neighbours
+from atlas.workflows.leaks.search import LeakSearch
+from index.claims.leaks import SiblingOf
+from index.copies.trials import sample_ids
+from index.copies.verification import Registrations
+from index.siblings.calibration import SiblingCalibration, calibrate_sibling, no_siblings
+from index.siblings.evidence import EVIDENCE, NONE, Evidence, KnownIdentities, gather_evidence
+from index.siblings.score import FOLDS, fold_of_identities
+from index.siblings.trials import LabelledIdentities, SiblingTrials, sibling_trials
+from retrieval.embedding import embed_rows
+from retrieval.frozen import without_whitening
+from retrieval.postprocessing.whitening import whiten, whitening_of
+
+MOST_OWN = 20  # images of its own identity that take the place of other neighbours of a query
+SIBLING_COLUMNS = ("Id", "identity", "sibling_score", *EVIDENCE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundSiblings:
+    """The labelled identity that fits each query best.
+
+    Attributes:
+        table: A row for each query that resembles an identity, with SIBLING_COLUMNS.
+    """
+
+    table: pd.DataFrame
+
+    @cached_property
+    def best(self) -> dict[str, SiblingOf]:
+        """Return the identity that fits each query best, by the id of the query."""
+        return {
+            str(row["Id"]): SiblingOf(
+                identity=str(row["identity"]),
+                score=float(row["sibling_score"]),
+                evidence=_in_words(row),
+            )
+            for row in self.table.to_dict("records")
+        }
+
+
+def _in_words(row: Mapping[Hashable, Any]) -> str:
+    said = (
+        f"similarity {row['similarity']:.3f}, {row['margin']:.3f} above any other identity; "
+        f"similarity to the identity as a whole {row['prototype_similarity']:.3f}; "
+        f"{row['agreeing_share']:.0%} of the images that could be among the nearest are of it"
+    )
+    if row["registration"] > 0:
+        said += f"; a registration score of {np.expm1(row['registration']):.1f}"
+    return said
+
+
+def find_siblings(
+    search: LeakSearch,
+    identities: Mapping[str, str | None],
+    calibration: SiblingCalibration,
+    queries: EmbeddingSet,
+    candidates: Neighbours,
+    registrations: Registrations,
+) -> FoundSiblings:
+    """Return the labelled identity that fits each query best, whatever its score is.
+
+    Args:
+        search: The index.
+        identities: The identity of each labelled image.
+        calibration: The calibration, whose score counts.
+        queries: The vectors of the queries.
+        candidates: Their candidates.
+        registrations: The registrations of these.
+    """
+    if calibration.score is None:
+        return FoundSiblings(table=pd.DataFrame(columns=list(SIBLING_COLUMNS)))
+    evidence = gather_evidence(
+        _known(search, identities), queries, candidates, registrations.scores_NK.astype(float)
+    )
+    scores_R = calibration.score.of(evidence.values_RE)
+    best_N = evidence.best_rows(scores_R)
+    found = np.flatnonzero(best_N != NONE)
+    best = best_N[found]
+    table = pd.DataFrame(evidence.values_RE[best], columns=list(EVIDENCE))
+    table.insert(0, "sibling_score", scores_R[best])
+    table.insert(0, "identity", evidence.identity_of(best))
+    table.insert(0, "Id", [evidence.query_ids[n] for n in found])
+    return FoundSiblings(table=table)
+
+
+def measure_siblings(
+    search: LeakSearch, identities: Mapping[str, str | None], copy_threshold: float
+) -> SiblingCalibration:
+    """Search the index for labelled images that the embedder has not learned from.
+
+    Args:
+        search: The index.
+        identities: The identity of each labelled image.
+        copy_threshold: The registration score from which two images of one identity are copies.
+            A copy of a query does not count as one of its siblings.
+    """
+    named = {i: name for i, name in identities.items() if name}
+    if not named:
+        return no_siblings("no identity occurs twice")
+    trials = _trials(search, named, copy_threshold)
+    return calibrate_sibling(trials, search.settings)
+
+
+def inherited_identities(
+    identities: Mapping[str, str | None], copies: pd.DataFrame
+) -> dict[str, str | None]:
+    """Return the identities of labelled images, of which copies give theirs to one another.
+
+    So images of a table without identities can be found as siblings. A copy of images of two
+    different identities inherits none.
+
+    Args:
+        identities: The identity of each labelled image, or None.
+        copies: The columns query_id and match_id of pairs that are copies.
+
+    Example:
+        >>> pairs = pd.DataFrame({"query_id": ["a"], "match_id": ["b"]})
+        >>> inherited_identities({"a": "x", "b": None, "c": None}, pairs)
+        {'a': 'x', 'b': 'x', 'c': None}
+    """
+    offered: defaultdict[str, set[str]] = defaultdict(set)
+    for one, other in zip(copies["query_id"], copies["match_id"], strict=True):
+        for heir, owner in ((one, other), (other, one)):
+            name = identities.get(owner)
+            if identities.get(heir) is None and name is not None:
+                offered[heir].add(name)
+    new = {heir: next(iter(names)) for heir, names in offered.items() if len(names) == 1}
+    return {i: new.get(i, name) for i, name in identities.items()}
+
+
+def _known(
+    search: LeakSearch,
+    identities: Mapping[str, str | None],
+    embeddings: EmbeddingSet | None = None,
+) -> KnownIdentities:
+    """Return the references with an identity, by default with the vectors of the index."""
+    vectors = search.index.embeddings if embeddings is None else embeddings
+    return KnownIdentities.of(vectors, identities)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Queries:
+    """Labelled images of one measurement, and the vectors that know nothing of them.
+
+    Attributes:
+        known_ids: Queries that find images of their own identity.
+        unknown_ids: Queries whose own identity is left out, as if it were new.
+        embeddings: The vectors of all references with an identity.
+    """
+
+    known_ids: tuple[str, ...]
+    unknown_ids: tuple[str, ...]
+    embeddings: EmbeddingSet
+
+
+def _trials(
+    search: LeakSearch, identities: dict[str, str], copy_threshold: float
+) -> SiblingTrials | None:
+    members: defaultdict[str, list[str]] = defaultdict(list)
+    for image_id, name in identities.items():
+        members[name].append(image_id)
+    gathered: tuple[list[Evidence], list[Evidence]] = ([], [])
+    largest = min(max(map(len, members.values())), MOST_OWN)
+    for some in _measurements(search, identities):
+        known = _known(search, identities, some.embeddings)
+        for side, ids in enumerate((some.known_ids, some.unknown_ids)):
+            vectors = known.embeddings.aligned_to(ids)
+            # An image of a new identity has as many neighbours of other identities as it can have.
+            found, scores_NK = _registered(search, ids, more=largest if side else 0)
+            # All of its own identity, or only the copies of the query.
+            own = [frozenset(members[identities[i]]) for i in ids]
+            excluded = own if side else _copies(found, scores_NK, own, copy_threshold)
+            evidence = gather_evidence(known, vectors, found, scores_NK, excluded=excluded)
+            gathered[side].append(evidence)
+    if not gathered[0]:
+        return None
+    known_evidence, unknown_evidence = map(_joined, gathered)
+    return sibling_trials(
+        known_evidence,
+        unknown_evidence,
+        LabelledIdentities(
+            identities=identities,
+            labels={i: tuple(sorted(search.index.labels[i])) for i in identities},
+        ),
+        identities=len(members),
+        seed=search.settings.seed,
+    )
+
+
+def _measurements(search: LeakSearch, identities: dict[str, str]) -> Iterator[_Queries]:
+    """Yield the queries of each measurement with the vectors that know nothing of them."""
+    count, seed, embedder = search.settings.sibling_queries, search.settings.seed, search.embedder
+    vectors = search.index.embeddings
+    learned = {identities[i] for i in embedder.whitened_on if i in identities}
+    if 2 * len(learned) > len(set(identities.values())):
+        yield from _by_folds(search, sample_ids(tuple(identities), count=count, seed=seed))
+        return
+    fields = tuple(i for i, name in identities.items() if name not in learned)
+    # An embedder without held-out images, frozen or of another atlas, was trained on no field.
+    held_out = embedder.held_out
+    unlearned = tuple(i for i in held_out.held_out_ids if i in identities) or fields
+    # Fields of identities that were excluded from training represent new ones, if there are any.
+    new = tuple(i for i in held_out.unseen_identity_ids if i in identities) or unlearned
+    known, unknown = (sample_ids(ids, count=count, seed=seed) for ids in (unlearned, new))
+    yield _Queries(known_ids=known, unknown_ids=unknown, embeddings=vectors)
+
+
+def _by_folds(search: LeakSearch, ids: tuple[str, ...]) -> Iterator[_Queries]:
+    """Yield one fold of identities after the other, and vectors whitened without it."""
+    index = search.index
+    bare = without_whitening(search.embedder)
+    images = search.stored("images")
+    features = embed_rows(
+        bare, images.read, index.embeddings.ids, keys=images.keys(index.embeddings.ids),
+        folder=search.work / "embeddings", description="embedding without whitening",
+    )  # fmt: skip
+    groups = [index.identities[i] or i for i in features.ids]
+    fold_N = fold_of_identities(groups, seed=search.settings.seed)
+    fold_of = dict(zip(features.ids, fold_N.tolist(), strict=True))
+    learned = set(search.embedder.whitened_on)
+    for fold in range(FOLDS):
+        some = [n for n, i in enumerate(features.ids) if i in learned and fold_of[i] != fold]
+        own = tuple(i for i in ids if fold_of[i] == fold)
+        if own:
+            white = whiten(whitening_of(features.vectors_ND[some]), features)
+            yield _Queries(known_ids=own, unknown_ids=own, embeddings=white)
+
+
+def _registered(
+    search: LeakSearch, ids: Sequence[str], *, more: int
+) -> tuple[Neighbours, NDArray[np.float64]]:
+    """Return the candidates of labelled images, `more` than usual, and their scores."""
+    images = search.stored("labelled images")
+    found = search.candidates(search.index.embeddings.aligned_to(ids), images, more=more)
+    pairs = search.registrations(found, search.stored("distinct pairs"))
+    return found, pairs.scores_NK.astype(float)
+
+
+def _copies(
+    found: Neighbours,
+    scores_NK: NDArray[np.float64],
+    own: Sequence[frozenset[str]],
+    threshold: float,
+) -> list[frozenset[str]]:
+    """Return the images of a query's own identity that are its copies, for each query."""
+    return [
+        own[n].intersection(found.reference_ids_NK[n, scores_NK[n] >= threshold])
+        for n in range(len(found.query_ids))
+    ]
+
+
+def _joined(parts: Sequence[Evidence]) -> Evidence:
+    """Return evidence of different queries about the same identities as one."""
+    starts = np.cumsum([0, *(len(one.query_ids) for one in parts)])
+    return replace(
+        parts[0],
+        query_ids=tuple(i for one in parts for i in one.query_ids),
+        query_R=np.concatenate([one.query_R + n for one, n in zip(parts, starts, strict=False)]),
+        identity_R=np.concatenate([one.identity_R for one in parts]),
+        values_RE=np.concatenate([one.values_RE for one in parts]),
+    )

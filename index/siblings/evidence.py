@@ -1,0 +1,245 @@
+"""What speaks for a query being a sibling of a labelled identity: a row for each of the two.
+
+Axes: N queries, K candidates or neighbours, R rows of evidence, E kinds of evidence, D dimensions,
+M references of known identity, I identities.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas.dataset.artifacts import EmbeddingSet, Neighbours
+from index.search.vector_index import FlatIndex, build_index
+
+FloatArray = NDArray[np.float64]
+
+# The kinds of evidence; each of them speaks for a sibling as it rises.
+EVIDENCE = ("similarity", "prototype_similarity", "margin", "agreeing_share", "registration")
+NEAREST = 50  # neighbours of a query that are looked at
+VOTERS = 10  # neighbours that agree with an identity or do not
+MOST_IDENTITIES = 3  # the nearest identities that are considered, beside those that register
+NONE = -1  # no identity
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownIdentities:
+    """The references of an index that have an identity.
+
+    Attributes:
+        embeddings: Their vectors, of unit length.
+        identities: The identity of each, by id.
+        class_vectors: The class vectors of identities that the embedder has learned, D each, of
+            unit length, by identity. The mean vector of its references stands for any other.
+    """
+
+    embeddings: EmbeddingSet
+    identities: Mapping[str, str]
+    class_vectors: Mapping[str, NDArray[np.float32]]
+
+    @staticmethod
+    def of(
+        embeddings: EmbeddingSet,
+        identities: Mapping[str, str | None],
+        class_vectors: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> "KnownIdentities":
+        """Return those of the embeddings that have an identity."""
+        named = {i: name for i, name in identities.items() if name}
+        return KnownIdentities(
+            embeddings=embeddings.aligned_to([i for i in embeddings.ids if i in named]),
+            identities=named,
+            class_vectors=class_vectors or {},
+        )
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Return the identities, sorted."""
+        return tuple(sorted(set(self.identities.values())))
+
+    @cached_property
+    def number_of(self) -> dict[str, int]:
+        """Return the number of the identity of each reference."""
+        numbers = {name: n for n, name in enumerate(self.names)}
+        return {i: numbers[self.identities[i]] for i in self.embeddings.ids}
+
+    @cached_property
+    def members(self) -> list[list[int]]:
+        """Return the positions of the references of each identity."""
+        found: list[list[int]] = [[] for _ in self.names]
+        for place, image_id in enumerate(self.embeddings.ids):
+            found[self.number_of[image_id]].append(place)
+        return found
+
+    @cached_property
+    def index(self) -> FlatIndex:
+        """Return an exact index of the references."""
+        return build_index(self.embeddings)
+
+    @cached_property
+    def place_of(self) -> dict[str, int]:
+        """Return the position of each reference."""
+        return {image_id: n for n, image_id in enumerate(self.embeddings.ids)}
+
+    def prototype(self, identity: int, without: set[int]) -> FloatArray:
+        """Return the vector that stands for an identity, D, of unit length.
+
+        Args:
+            identity: The number of the identity.
+            without: The positions of references that do not count.
+        """
+        learned = self.class_vectors.get(self.names[identity])
+        if learned is not None:
+            return learned.astype(float)
+        places = [place for place in self.members[identity] if place not in without]
+        mean = self.embeddings.vectors_ND[places].astype(float).mean(axis=0)
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), np.finfo(float).tiny))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Rows of evidence, each about a query and an identity.
+
+    Attributes:
+        query_ids: All queries, also those without a row.
+        names: The identities.
+        query_R: The position of the query of each row.
+        identity_R: The number of the identity of each row.
+        values_RE: The evidence, in the order of EVIDENCE.
+    """
+
+    query_ids: tuple[str, ...]
+    names: tuple[str, ...]
+    query_R: NDArray[np.int64]
+    identity_R: NDArray[np.int64]
+    values_RE: FloatArray
+
+    def best_rows(self, score_R: FloatArray) -> NDArray[np.int64]:
+        """Return the row with the highest score of each query, N; NONE if it has no row."""
+        best_N = np.full(len(self.query_ids), NONE, np.int64)
+        # Assigned from the lowest to the highest score; among equal ones, the first row is last.
+        rising = np.lexsort((-np.arange(len(score_R)), score_R))
+        best_N[self.query_R[rising]] = rising
+        return best_N
+
+    def identity_of(self, rows_N: NDArray[np.int64]) -> NDArray[np.object_]:
+        """Return the name of the identity of rows, N; "" for NONE."""
+        names = np.array([*self.names, ""], dtype=object)
+        numbers = np.append(self.identity_R, NONE)[rows_N]
+        return np.asarray(names[numbers])
+
+
+def gather_evidence(
+    known: KnownIdentities,
+    queries: EmbeddingSet,
+    candidates: Neighbours,
+    registration_NK: FloatArray,
+    *,
+    excluded: Sequence[frozenset[str]] | None = None,
+) -> Evidence:
+    """Return what speaks for the identities that each query resembles.
+
+    The nearest identities are considered, and those of candidates that agree with the query in some
+    place. The kinds of evidence are:
+
+    - similarity: the cosine of the query and the nearest reference of the identity;
+    - prototype_similarity: its cosine with the vector that stands for the identity;
+    - margin: the first of these minus that of the nearest reference of any other identity;
+    - agreeing_share: how many of the nearest VOTERS references are of the identity, as a share of
+      those that could be;
+    - registration: ln(1 + s), where s is the highest registration score of its candidates.
+
+    Args:
+        known: The references with an identity.
+        queries: The vectors of the queries.
+        candidates: The candidates of the queries, in the same order.
+        registration_NK: The registration score of each candidate.
+        excluded: References that do not count for each query, such as its own identity; a query is
+            never its own reference.
+    """
+    excluded = excluded or [frozenset()] * len(queries.ids)
+    most = max((len(ids) for ids in excluded), default=0)
+    found = known.index.search(queries, min(NEAREST + most, len(known.embeddings.ids)))
+    rows: list[tuple[int, int]] = []
+    values: list[tuple[float, ...]] = []
+    for n, query_id in enumerate(queries.ids):
+        without = {known.place_of[i] for i in {*excluded[n], query_id} if i in known.place_of}
+        looked = _Looked.of(known, found, n, without)
+        registered = _registered(known, candidates, registration_NK, n, {*excluded[n], query_id})
+        for identity in dict.fromkeys([*looked.order[:MOST_IDENTITIES], *registered]):
+            rows.append((n, identity))
+            values.append(looked.about(identity, queries.vectors_ND[n], registered))
+    where = np.array(rows, np.int64).reshape(-1, 2)
+    return Evidence(
+        query_ids=queries.ids,
+        names=known.names,
+        query_R=where[:, 0],
+        identity_R=where[:, 1],
+        values_RE=np.array(values, float).reshape(-1, len(EVIDENCE)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Looked:
+    """The nearest references of one query.
+
+    Attributes:
+        known: The references.
+        without: The positions of references that do not count.
+        numbers: The identity of each of the nearest references.
+        best: The highest similarity by identity, the most similar identity first.
+    """
+
+    known: KnownIdentities
+    without: set[int]
+    numbers: list[int]
+    best: dict[int, float]
+
+    @staticmethod
+    def of(known: KnownIdentities, found: Neighbours, n: int, without: set[int]) -> "_Looked":
+        numbers: list[int] = []
+        best: dict[int, float] = {}
+        for image_id, similarity in zip(
+            found.reference_ids_NK[n], found.similarity_NK[n].tolist(), strict=True
+        ):
+            if image_id == "" or known.place_of[image_id] in without or len(numbers) == NEAREST:
+                continue
+            numbers.append(known.number_of[image_id])
+            best.setdefault(numbers[-1], similarity)
+        return _Looked(known=known, without=without, numbers=numbers, best=best)
+
+    @property
+    def order(self) -> list[int]:
+        return list(self.best)
+
+    def about(
+        self, identity: int, vector_D: NDArray[np.float32], registered: Mapping[int, float]
+    ) -> tuple[float, ...]:
+        """Return the evidence for one identity."""
+        places = [p for p in self.known.members[identity] if p not in self.without]
+        similarity = self.best.get(identity)
+        if similarity is None:  # it registers, but is not among the nearest
+            similarity = float((self.known.embeddings.vectors_ND[places] @ vector_D).max())
+        prototype = float(self.known.prototype(identity, self.without) @ vector_D.astype(float))
+        other = next((s for name, s in self.best.items() if name != identity), -1.0)
+        agreeing = self.numbers[:VOTERS].count(identity) / min(VOTERS, len(places))
+        registration = float(np.log1p(registered.get(identity, 0.0)))
+        return similarity, prototype, similarity - other, agreeing, registration
+
+
+def _registered(
+    known: KnownIdentities,
+    candidates: Neighbours,
+    registration_NK: FloatArray,
+    n: int,
+    without: set[str],
+) -> dict[int, float]:
+    """Return the highest registration score of each identity that has one above 0."""
+    best: dict[int, float] = {}
+    for k in np.flatnonzero(registration_NK[n] > 0):
+        image_id = str(candidates.reference_ids_NK[n, k])
+        if image_id in known.number_of and image_id not in without:
+            identity, score = known.number_of[image_id], float(registration_NK[n, k])
+            best[identity] = max(score, best.get(identity, 0.0))
+    return best

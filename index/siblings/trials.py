@@ -1,0 +1,150 @@
+"""The calibration set of siblings: labelled images as queries, with and without their own identity.
+
+Axes: N queries, R rows of evidence, U independent trials.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.copies.guarantee import NOT_EXAMINED, Trials
+from index.copies.trials import independent_scores, one_of_each
+from index.siblings.evidence import NONE, Evidence
+from index.siblings.score import SiblingScore, cross_fitted_scores, fit_score
+
+FloatArray = NDArray[np.float64]
+Labels = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledIdentities:
+    """The identity and the labels of the references that have an identity.
+
+    Attributes:
+        identities: The identity of each reference, by id.
+        labels: The label set of each reference, by id, sorted.
+    """
+
+    identities: Mapping[str, str]
+    labels: Mapping[str, Labels]
+
+    @property
+    def labels_of_identity(self) -> dict[str, Labels | None]:
+        """Return the label set of more than half of an identity's references, or None."""
+        sets: dict[str, Counter[Labels]] = {}
+        for image_id, name in self.identities.items():
+            sets.setdefault(name, Counter())[self.labels[image_id]] += 1
+        first = {name: counts.most_common(1)[0] for name, counts in sets.items()}
+        return {
+            name: labels if 2 * count > sets[name].total() else None
+            for name, (labels, count) in first.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiblingTrials:
+    """Labelled images as queries, each with the score of the identity that fits it best.
+
+    Attributes:
+        score: The score that was fitted to all of them. Their own scores are cross-fitted: no image
+            of an identity counts in the fit by which its images are scored.
+        every: All queries; a claim is right if the identity is the true one.
+        every_label_right_K: Whether the labels of a known query are those of its best identity.
+        by_identity: The independent ones of these.
+        by_labels: The same; a claim is right if the labels of the identity are those of the query.
+            If the identity is wrong, but its labels are right, there is no false claim.
+    """
+
+    score: SiblingScore
+    every: Trials
+    every_label_right_K: NDArray[np.bool_]
+    by_identity: Trials
+    by_labels: Trials
+
+
+def sibling_trials(
+    known: Evidence,
+    unknown: Evidence,
+    truth: LabelledIdentities,
+    *,
+    identities: int,
+    seed: int,
+) -> SiblingTrials | None:
+    """Return trials of evidence whose truth is known; None if there are none of one kind.
+
+    Args:
+        known: Evidence of images whose identity has other references.
+        unknown: Evidence of images whose own identity was left out, as if it were new.
+        truth: The identities and labels of the images.
+        identities: The number of identities in the index.
+        seed: The seed of choices.
+    """
+    if not len(known.query_ids) or not len(unknown.query_ids):
+        return None
+    own = np.array([truth.identities[i] for i in known.query_ids], dtype=object)
+    right_R = known.identity_of(np.arange(len(known.query_R))) == own[known.query_R]
+    values_RE = np.concatenate([known.values_RE, unknown.values_RE])
+    all_right_R = np.concatenate([right_R, np.zeros(len(unknown.query_R), bool)])
+    query_R = [*_queries(known), *_queries(unknown)]
+    identities_R = [truth.identities[i] for i in query_R]
+    scores_R = cross_fitted_scores(values_RE, all_right_R, identities_R, seed=seed)
+    known_R, unknown_R = np.split(scores_R, [len(known.query_R)])
+    some = one_of_each(known.query_ids, truth.identities, seed=seed)
+    known_best, unknown_best = _Best.of(known, known_R, truth), _Best.of(unknown, unknown_R, truth)
+    kept = np.isin(np.array(known.query_ids, dtype=object), list(some))
+
+    def trials(right_K: NDArray[np.bool_], false_N: NDArray[np.bool_]) -> Trials:
+        scores_N = np.where(false_N, unknown_best.scores_N, NOT_EXAMINED)
+        unknown_U = independent_scores(
+            scores_N,
+            [truth.identities[i] for i in unknown.query_ids],
+            unknown_best.found_N.tolist(),
+            units=identities,
+            seed=seed,
+        )
+        return Trials(
+            known_K=known_best.scores_N[kept],
+            correct_K=right_K[kept],
+            unknown_U=unknown_U,
+        )
+
+    same = known_best.found_N == own
+    everything = np.ones(len(unknown.query_ids), bool)
+    return SiblingTrials(
+        score=fit_score(values_RE, all_right_R),
+        every=Trials(known_K=known_best.scores_N, correct_K=same, unknown_U=unknown_best.scores_N),
+        every_label_right_K=known_best.labels_right_N,
+        by_identity=trials(same, everything),
+        by_labels=trials(known_best.labels_right_N, ~unknown_best.labels_right_N),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Best:
+    """The best identity of each query, its score, and whether its labels are those of the query."""
+
+    found_N: NDArray[np.object_]
+    scores_N: FloatArray
+    labels_right_N: NDArray[np.bool_]
+
+    @staticmethod
+    def of(evidence: Evidence, scores_R: FloatArray, truth: LabelledIdentities) -> "_Best":
+        rows_N = evidence.best_rows(scores_R)
+        found_N = evidence.identity_of(rows_N)
+        labels_of = truth.labels_of_identity
+        right = [
+            name != "" and labels_of[name] == truth.labels[i]
+            for i, name in zip(evidence.query_ids, found_N, strict=True)
+        ]
+        return _Best(
+            found_N=found_N,
+            scores_N=np.where(rows_N == NONE, NOT_EXAMINED, np.append(scores_R, 0.0)[rows_N]),
+            labels_right_N=np.array(right, bool),
+        )
+
+
+def _queries(evidence: Evidence) -> Sequence[str]:
+    return [evidence.query_ids[n] for n in evidence.query_R]
