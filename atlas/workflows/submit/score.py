@@ -287,9 +287,7 @@ def score_leaks(
     others = known.loc[known["relation"] != SAME_IMAGE, "Id"]
     false_ids = tuple(i for i in others if i in copy_claims.index)
     identity_of = known[known["relation"] == SIBLING].set_index("Id")["source"].to_dict()
-    target_of = {
-        i: sorted(parse_labels(t)) for i, t in zip(known["Id"], known["Target"], strict=True)
-    }
+    targets = known.set_index("Id")["Target"].map(parse_labels).to_dict()
     sibling_claims = sibling_claims[sibling_claims.index.isin(known["Id"])]
     right = sum(
         i in identity_of and identity_of[i] == identities.get(match)
