@@ -294,7 +294,7 @@ def score_leaks(
         for i, match in sibling_claims.items()
     )
     equal = sum(
-        sorted(labels[m]) == sorted(parse_labels(targets[i])) for i, m in sibling_claims.items()
+        sorted(labels.get(match, ())) == sorted(targets[i]) for i, match in sibling_claims.items()
     )
     return LeakScore(
         copies_by_edit={
