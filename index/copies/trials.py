@@ -136,5 +136,19 @@ def independent_scores(
     for n in chosen:
         one, other = sorted((query_units[n], match_units[n]))
         best[one, other] = max(best.get((one, other), -np.inf), float(scores_N[n]))
-    trials = int(len(chosen) * (1 - len(chosen) / max(2 * units, 2)))
+    trials = independent_count(len(chosen), units)
     return np.sort(np.fromiter(best.values(), float))[::-1][:trials]
+
+
+def independent_count(queries: int, units: int) -> int:
+    """Return how many independent trials the queries of so many different identities are.
+
+    Args:
+        queries: The number of identities that are queries.
+        units: The number of identities that are queries or can be matched.
+
+    Example:
+        >>> independent_count(100, 100), independent_count(100, 1000)
+        (50, 95)
+    """
+    return int(queries * (1 - queries / max(2 * units, 2)))

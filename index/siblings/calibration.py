@@ -4,7 +4,7 @@ Axes: N claims, U independent trials.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from index.copies.guarantee import (
     measure_guarantee,
     precision_bound,
 )
+from index.copies.trials import independent_count
 from index.settings import LeakSettings
 from index.siblings.score import SiblingScore
 from index.siblings.trials import SiblingTrials
@@ -72,13 +73,9 @@ class SiblingCalibration:
         if self.guarantee is None or self.score is None:
             return []
         return [
-            f"{self.known_count:,} identities that the embedder knows and {self.unknown_count:,} "
-            f"independent ones that it does not know can show a precision of "
-            f"{self.best_possible:.3f} at best, if {100 * self.guarantee.share:.3g}% of the "
-            "queries have a true match",
             f"the threshold is a sibling score of {self.threshold:.2f}, which finds "
-            f"{self.recall_at_threshold:.1%} of the held-out images (weights of the evidence: "
-            f"{self.score.in_words()})",
+            f"{self.recall_at_threshold:.1%} of {self.known_count:,} held-out images (weights of "
+            f"the evidence: {self.score.in_words()})",
             f"of equal label sets, {self.guarantee.in_words()}",
             f"of equal identities, the lower bound of the precision is {self.identity_bound:.3f}",
         ]
@@ -128,11 +125,45 @@ def calibrate_sibling(trials: SiblingTrials | None, settings: LeakSettings) -> S
         recall_at_threshold=float(np.sum(found >= guarantee.threshold) / known_count),
         known_count=known_count,
         unknown_count=len(by_labels.unknown_U),
-        best_possible=_best_possible(proof, s),
+        best_possible=_best_possible(len(proof.known_K), len(proof.unknown_U), s),
         guarantee=guarantee,
         identity_bound=float(precision_bound(proof, threshold, s)[0]),
         note="",
     )
+
+
+def best_precision(known: int, unknown: int, *, of: int, settings: LeakSettings) -> str:
+    """Say which precision labelled images could show at best, before they are compared.
+
+    Args:
+        known: The number of identities whose images are known queries.
+        unknown: The number of identities whose images are queries as if they were new.
+        of: The number of identities in the index.
+        settings: The share of siblings.
+    """
+    trials, share = independent_count(unknown, of), settings.sibling_share
+    return (
+        f"images of {known:,} identities are queries, and of {unknown:,} as if they were new, which "
+        f"count as {trials:,} independent ones; "
+        f"{_best_in_words(_best_possible(known // 2, trials, share), share)}"
+    )
+
+
+def _best_in_words(best: float, share: float) -> str:
+    return (
+        f"the best lower bound of the precision that they can show is {best:.3f}, if "
+        f"{100 * share:.3g}% of the test images are siblings"
+    )
+
+
+def _best_possible(known: int, unknown: int, share: float) -> float:
+    """Return the bound if all known queries were found and no other were claimed."""
+    perfect = Trials(
+        known_K=np.ones(known),
+        correct_K=np.ones(known, bool),
+        unknown_U=np.full(unknown, NOT_EXAMINED),
+    )
+    return float(precision_bound(perfect, np.ones(1), share)[0])
 
 
 def restored_sibling(stored: Mapping[str, Any]) -> SiblingCalibration:
@@ -176,17 +207,6 @@ def _probability(trials: SiblingTrials, share: float) -> ClaimProbability:
         wrong=(scores[~right_N], masses[~right_N]),
         trials=len(trials.by_identity.unknown_U),
     )
-
-
-def _best_possible(trials: Trials, share: float) -> float:
-    """Return the bound if all known queries were found and no other were claimed."""
-    perfect = replace(
-        trials,
-        known_K=np.ones(len(trials.known_K)),
-        correct_K=np.ones(len(trials.known_K), bool),
-        unknown_U=np.full(len(trials.unknown_U), NOT_EXAMINED),
-    )
-    return float(precision_bound(perfect, np.ones(1), share)[0])
 
 
 def _share_from(values: FloatArray, thresholds: FloatArray) -> FloatArray:

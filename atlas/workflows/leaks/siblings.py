@@ -3,11 +3,12 @@
 An embedder knows the images that it has learned from better than it will know new ones. So only
 images that it has not learned from are queries of the measurement: those that its training held
 out, or those that are not part of its whitening. If the whitening rests on most identities, it is
-learned again without those of the queries, for one fold of identities after the other.
+learned again without those of the queries, one fold of identities after the other.
 
 Axes: N queries, R rows of evidence.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,12 @@ from atlas.workflows.leaks.search import LeakSearch
 from index.claims.leaks import SiblingOf
 from index.copies.trials import sample_ids
 from index.copies.verification import Registrations
-from index.siblings.calibration import SiblingCalibration, calibrate_sibling, no_siblings
+from index.siblings.calibration import (
+    SiblingCalibration,
+    best_precision,
+    calibrate_sibling,
+    no_siblings,
+)
 from index.siblings.evidence import EVIDENCE, NONE, Evidence, KnownIdentities, gather_evidence
 from index.siblings.score import FOLDS, fold_of_identities
 from index.siblings.trials import LabelledIdentities, SiblingTrials, sibling_trials
@@ -31,6 +37,7 @@ from retrieval.embedding import embed_rows
 from retrieval.frozen import without_whitening
 from retrieval.postprocessing.whitening import whiten, whitening_of
 
+LOGGER = logging.getLogger(__name__)
 MOST_OWN = 20  # images of its own identity that take the place of other neighbours of a query
 SIBLING_COLUMNS = ("Id", "identity", "sibling_score", *EVIDENCE)
 
@@ -117,8 +124,11 @@ def measure_siblings(
     named = {i: name for i, name in identities.items() if name}
     if not named:
         return no_siblings("no identity occurs twice")
-    trials = _trials(search, named, copy_threshold)
-    return calibrate_sibling(trials, search.settings)
+    queries = _queries(search, named)
+    counts = (len({named[i] for i in ids}) for ids in (queries.known_ids, queries.unknown_ids))
+    best = best_precision(*counts, of=len(set(named.values())), settings=search.settings)
+    LOGGER.info(f"siblings: {best}")
+    return calibrate_sibling(_trials(search, named, queries, copy_threshold), search.settings)
 
 
 def inherited_identities(
@@ -160,40 +170,39 @@ def _known(
 
 @dataclass(frozen=True, kw_only=True)
 class _Queries:
-    """Labelled images of one measurement, and the vectors that know nothing of them.
+    """Labelled images that are searched for.
 
     Attributes:
         known_ids: Queries that find images of their own identity.
         unknown_ids: Queries whose own identity is left out, as if it were new.
-        embeddings: The vectors of all references with an identity.
+        learned_by_folds: Whether the whitening of the embedder has learned from them.
     """
 
     known_ids: tuple[str, ...]
     unknown_ids: tuple[str, ...]
-    embeddings: EmbeddingSet
+    learned_by_folds: bool
 
 
 def _trials(
-    search: LeakSearch, identities: dict[str, str], copy_threshold: float
+    search: LeakSearch, identities: dict[str, str], queries: _Queries, copy_threshold: float
 ) -> SiblingTrials | None:
     members: defaultdict[str, list[str]] = defaultdict(list)
     for image_id, name in identities.items():
         members[name].append(image_id)
     gathered: tuple[list[Evidence], list[Evidence]] = ([], [])
     largest = min(max(map(len, members.values())), MOST_OWN)
-    for some in _measurements(search, identities):
-        known = _known(search, identities, some.embeddings)
+    for some, vectors in _measurements(search, queries):
+        known = _known(search, identities, vectors)
         for side, ids in enumerate((some.known_ids, some.unknown_ids)):
-            vectors = known.embeddings.aligned_to(ids)
             # An image of a new identity has as many neighbours of other identities as it can have.
             found, scores_NK = _registered(search, ids, more=largest if side else 0)
             # All of its own identity, or only the copies of the query.
             own = [frozenset(members[identities[i]]) for i in ids]
             excluded = own if side else _copies(found, scores_NK, own, copy_threshold)
-            evidence = gather_evidence(known, vectors, found, scores_NK, excluded=excluded)
+            evidence = gather_evidence(
+                known, known.embeddings.aligned_to(ids), found, scores_NK, excluded=excluded
+            )
             gathered[side].append(evidence)
-    if not gathered[0]:
-        return None
     known_evidence, unknown_evidence = map(_joined, gathered)
     return sibling_trials(
         known_evidence,
@@ -207,14 +216,13 @@ def _trials(
     )
 
 
-def _measurements(search: LeakSearch, identities: dict[str, str]) -> Iterator[_Queries]:
-    """Yield the queries of each measurement with the vectors that know nothing of them."""
+def _queries(search: LeakSearch, identities: dict[str, str]) -> _Queries:
+    """Choose labelled images that the embedder has not learned from."""
     count, seed, embedder = search.settings.sibling_queries, search.settings.seed, search.embedder
-    vectors = search.index.embeddings
     learned = {identities[i] for i in embedder.whitened_on if i in identities}
     if 2 * len(learned) > len(set(identities.values())):
-        yield from _by_folds(search, sample_ids(tuple(identities), count=count, seed=seed))
-        return
+        ids = sample_ids(tuple(identities), count=count, seed=seed)
+        return _Queries(known_ids=ids, unknown_ids=ids, learned_by_folds=True)
     fields = tuple(i for i, name in identities.items() if name not in learned)
     # An embedder without held-out images, frozen or of another atlas, was trained on no field.
     held_out = embedder.held_out
@@ -222,28 +230,35 @@ def _measurements(search: LeakSearch, identities: dict[str, str]) -> Iterator[_Q
     # Fields of identities that were excluded from training represent new ones, if there are any.
     new = tuple(i for i in held_out.unseen_identity_ids if i in identities) or unlearned
     known, unknown = (sample_ids(ids, count=count, seed=seed) for ids in (unlearned, new))
-    yield _Queries(known_ids=known, unknown_ids=unknown, embeddings=vectors)
+    return _Queries(known_ids=known, unknown_ids=unknown, learned_by_folds=False)
 
 
-def _by_folds(search: LeakSearch, ids: tuple[str, ...]) -> Iterator[_Queries]:
-    """Yield one fold of identities after the other, and vectors whitened without it."""
+def _measurements(search: LeakSearch, queries: _Queries) -> Iterator[tuple[_Queries, EmbeddingSet]]:
+    """Yield queries with vectors that know nothing of them.
+
+    If the whitening has learned from them, there is one fold of identities after the other, and
+    vectors that are whitened without it.
+    """
     index = search.index
-    bare = without_whitening(search.embedder)
-    images = search.stored("images")
+    if not queries.learned_by_folds:
+        yield queries, index.embeddings
+        return
+    images, ids = search.stored("images"), index.embeddings.ids
     features = embed_rows(
-        bare, images.read, index.embeddings.ids, keys=images.keys(index.embeddings.ids),
+        without_whitening(search.embedder), images.read, ids, keys=images.keys(ids),
         folder=search.work / "embeddings", description="embedding without whitening",
     )  # fmt: skip
-    groups = [index.identities[i] or i for i in features.ids]
-    fold_N = fold_of_identities(groups, seed=search.settings.seed)
-    fold_of = dict(zip(features.ids, fold_N.tolist(), strict=True))
+    groups = [index.identities[i] or i for i in ids]
+    fold_of = dict(
+        zip(ids, fold_of_identities(groups, seed=search.settings.seed).tolist(), strict=True)
+    )
     learned = set(search.embedder.whitened_on)
     for fold in range(FOLDS):
-        some = [n for n, i in enumerate(features.ids) if i in learned and fold_of[i] != fold]
-        own = tuple(i for i in ids if fold_of[i] == fold)
+        own = tuple(i for i in queries.known_ids if fold_of[i] == fold)
         if own:
-            white = whiten(whitening_of(features.vectors_ND[some]), features)
-            yield _Queries(known_ids=own, unknown_ids=own, embeddings=white)
+            others = [n for n, i in enumerate(ids) if i in learned and fold_of[i] != fold]
+            white = whiten(whitening_of(features.vectors_ND[others]), features)
+            yield replace(queries, known_ids=own, unknown_ids=own), white
 
 
 def _registered(
