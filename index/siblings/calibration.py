@@ -143,8 +143,8 @@ def best_precision(known: int, unknown: int, *, of: int, settings: LeakSettings)
     """
     trials, share = independent_count(unknown, of), settings.sibling_share
     return (
-        f"images of {known:,} identities are queries, and of {unknown:,} as if they were new, which "
-        f"count as {trials:,} independent ones; "
+        f"images of {known:,} identities are queries, and of {unknown:,} as if they were new, "
+        f"which count as {trials:,} independent ones; "
         f"{_best_in_words(_best_possible(known // 2, trials, share), share)}"
     )
 
