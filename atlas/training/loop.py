@@ -258,6 +258,8 @@ def _trainer(
     return L.Trainer(
         max_epochs=training.epochs,
         accumulate_grad_batches=training.accumulate_batches,
+        gradient_clip_val=training.clip_gradient_norm,
+        gradient_clip_algorithm="norm",
         accelerator="auto",
         devices=training.devices,
         strategy=_strategy(training),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tensorboardX.proto.event_pb2 import Event
+from torch.nn.utils import parameters_to_vector
 
 from atlas.core.errors import UserError
 from atlas.training.loaders import training_loader
@@ -209,6 +210,31 @@ def test_accumulated_batches_make_one_step(tmp_path: Path) -> None:
     weights = [state["0.weight"] for state in states]
     changed = [not torch.equal(a, b) for a, b in pairwise(weights)]
     assert changed[:BATCHES] == [False, True, False, True, True]
+
+
+class StepLengths(TinyModule):
+    """Measure how far each step of the optimizer moves all weights together."""
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.before = parameters_to_vector(self.parameters()).detach().clone()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        moved = parameters_to_vector(self.parameters()).detach() - self.before
+        self.lengths = [*getattr(self, "lengths", []), float(moved.norm())]
+
+
+def test_a_greater_gradient_is_scaled_to_the_norm_and_a_smaller_one_stays(tmp_path: Path) -> None:
+    """A step of plain sgd is as long as the rate times the norm of the gradient."""
+    plain = replace(TRAINING, optimizer="sgd", learning_rate=1e-2)
+    free = train_tiny(tmp_path / "free", plain, kind=StepLengths).lengths
+    norm = sorted(free)[len(free) // 2] / 1e-2
+    clipped = train_tiny(
+        tmp_path / "clipped", replace(plain, clip_gradient_norm=norm), kind=StepLengths
+    ).lengths
+    assert max(clipped) == pytest.approx(norm * 1e-2, rel=1e-3)
+    assert max(clipped) < max(free)
+    assert clipped[0] == pytest.approx(min(free[0], norm * 1e-2), rel=1e-3)
+    assert min(clipped) < 0.9 * max(clipped)
 
 
 def test_tensorboard_shows_the_metrics_and_rate_of_each_epoch(tmp_path: Path) -> None:
