@@ -79,8 +79,9 @@ def cross_validate(
     classes, and otherwise for their labels. Run the same command again to resume a stopped run.
 
     Args:
-        recipe: Recipe that sets the defaults of all options: card follows the model card, winner is
-            the 2018 winner's, and smoke is small and quick.
+        recipe: Recipe that sets the defaults of all options: small is for a few thousand images,
+            card follows the model card, winner is the 2018 winner's, and smoke is for trying things
+            out.
         data: Atlas folder.
         out: Folder to write, with a run folder for each fold.
         folds: Settings of the folds.
@@ -115,8 +116,9 @@ def compare_losses(
     can add rows or seeds later.
 
     Args:
-        recipe: Recipe that sets the defaults of all options: card follows the model card, winner is
-            the 2018 winner's, and smoke is small and quick.
+        recipe: Recipe that sets the defaults of all options: small is for a few thousand images,
+            card follows the model card, winner is the 2018 winner's, and smoke is for trying things
+            out.
         data: Atlas folder.
         out: Folder to write.
         jobs: Number of runs at a time, each on one thread. The figures do not depend on it.
