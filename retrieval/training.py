@@ -30,6 +30,7 @@ from atlas.training.optimization import build_optimizer
 from atlas.training.precision import with_own_precision
 from atlas.training.pretrained import report_start
 from atlas.training.settings import TrainingSettings
+from retrieval.class_vectors import named_class_vectors
 from retrieval.classes import (
     UNSEEN_EDITS,
     TrainingClasses,
@@ -104,6 +105,7 @@ def train_embedder(
         image_size_px=store.size_px,
         provenance=_provenance(manifest, classes, backbone.started_from, stored),
         held_out=classes.held_out,
+        class_vectors=named_class_vectors(module.loss.class_vectors_CD, classes.class_names),
     )
     save_embedder(folder, embedder)
     return embedder

@@ -56,6 +56,9 @@ def evaluate(
     )
     for table in text_tables(evaluation.measurements):
         show_table(table.columns, table.rows, title=table.title)
+    for one in evaluation.measurements:
+        if one.by_class_vectors is not None:
+            show(f"{one.protocol.name}: top-1 by class vectors {one.by_class_vectors.rate}")
     show(f"the embedder {embedder} started from {evaluation.started_from}")
     for note in evaluation.notes:
         show(note)
