@@ -44,7 +44,7 @@ def test_a_loaded_embedder_gives_the_same_embeddings(tmp_path: Path) -> None:
     assert names == {
         "settings.json", "metrics.csv", "checkpoints", "logs",
         "weights.safetensors", "embedder.json", "held_out.json",
-        "class_vectors.safetensors", "class_names.json",
+        "class_vectors.safetensors", "class_names.json", "start.json",
     }  # fmt: skip
     loaded = load_embedder(tmp_path / "run")
     assert loaded.fingerprint == embedder.fingerprint

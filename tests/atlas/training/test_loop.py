@@ -12,7 +12,13 @@ from torch.nn.utils import parameters_to_vector
 
 from atlas.core.errors import UserError
 from atlas.training.loaders import training_loader
-from atlas.training.loop import claim_folder, differences, epochs_done, read_checkpoint
+from atlas.training.loop import (
+    claim_folder,
+    differences,
+    epochs_done,
+    read_checkpoint,
+    step_count,
+)
 from atlas.training.optimization import rate_at
 from tests.atlas.training.made import BATCHES, TRAINING, TinyModule, train_tiny
 from tests.atlas.training.processes import train_with_two_processes
@@ -311,6 +317,26 @@ def test_differences_name_nested_settings() -> None:
     assert list(differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})) == [
         "a.b was 1, is 3"
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "3 epochs of 5 batches: 15 steps"),
+        ({"epochs": 1, "accumulate_batches": 2}, "1 epoch of 5 batches, 2 in each step: 3 steps"),
+    ],
+)
+def test_a_training_says_at_its_start_how_many_steps_it_has(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, Any], said: str
+) -> None:
+    caplog.set_level("INFO")
+    training = replace(TRAINING, **changes)
+    train_tiny(tmp_path, training)
+    assert caplog.messages == [said]
+    stored = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert stored["global_step"] == step_count(training, batches=BATCHES)
+    # Two devices show 4 of 5 batches, two in each step.
+    assert step_count(replace(TRAINING, devices=2), batches=BATCHES) == 3 * 2
 
 
 def test_messages_count_epochs_from_one_and_report_where_a_run_is_resumed(
