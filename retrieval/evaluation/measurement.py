@@ -91,8 +91,11 @@ def measure(
         scores=scores,
         verification=verify(queries, protocol.classes, seed=seed),
         identification=identify(scores),
-        by_class_vectors=class_vectors
-        and top1_by_class_vectors(queries, protocol.classes, class_vectors),
+        by_class_vectors=(
+            top1_by_class_vectors(queries, protocol.classes, class_vectors)
+            if class_vectors is not None
+            else None
+        ),
     )
 
 
