@@ -170,7 +170,7 @@ def fit_split(
         training=training,
         monitor=monitor,
         mode=mode,
-        tables=tables,
+        callbacks=tables,
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
+from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.splits.hold_out import hold_out
@@ -41,6 +42,8 @@ class TrainingClasses:
         gallery_ids: Images that the validation queries are compared with.
         held_out: Images that are held out. Where each image is its own class, nothing is held out
             and validation queries edited copies of the gallery images instead.
+        class_names: Name of each class by its number: the identity, or the label numbers separated
+            by spaces. Empty where each image is its own class, and for label similarity.
         label_sets: Labels of each image id; only filled for label similarity, which has no classes.
         label_count: Number of labels in the atlas; only filled for label similarity.
     """
@@ -50,6 +53,7 @@ class TrainingClasses:
     training_ids: tuple[str, ...]
     gallery_ids: tuple[str, ...]
     held_out: HeldOut = field(default_factory=HeldOut)
+    class_names: tuple[str, ...] = ()
     label_sets: dict[str, tuple[int, ...]] = field(default_factory=dict)
     label_count: int = 0
 
@@ -133,6 +137,7 @@ def _identity_classes(manifest: Manifest, settings: EmbedderSettings) -> Trainin
     return TrainingClasses(
         kind="identity",
         class_of=class_of,
+        class_names=tuple(seen),
         training_ids=tuple(sorted(training)),
         gallery_ids=tuple(sorted(gallery)),
         held_out=HeldOut(
@@ -207,6 +212,7 @@ def _label_classes(
     return TrainingClasses(
         kind=kind,
         class_of={image_id: numbers[labels] for image_id, labels in sets.items()},
+        class_names=tuple(map(format_labels, numbers)) if kind == "label-set" else (),
         training_ids=training,
         gallery_ids=tuple(sorted(gallery[:MOST_GALLERY])),
         held_out=HeldOut(held_out_ids=held_out),

@@ -1,8 +1,9 @@
 """Define an embedder: a network with the settings, channels and provenance of its embeddings.
 
 The folder of an embedder contains embedder.json, held_out.json and weights.safetensors, and the
-file of the network if somebody else made it. If a runtime was chosen for it, the folder also
-contains the files of `retrieval.embedder_folder`.
+file of the network if somebody else made it. If its loss had class vectors, the folder contains the
+files of `retrieval.class_vectors`, and if a runtime was chosen for it, those of
+`retrieval.embedder_folder`.
 """
 
 import shutil
@@ -27,6 +28,7 @@ from atlas.training.backbones import build_extractor, empty_backbone
 from atlas.training.layers import ChannelStatistics
 from atlas.training.settings import TrainingSettings
 from atlas.training.weights import load_weights, save_weights, weights_hash
+from retrieval.class_vectors import ClassVectors, load_class_vectors, save_class_vectors
 from retrieval.embedder_folder import (
     EMBEDDER_FILE,
     FOREIGN,
@@ -89,6 +91,8 @@ class Embedder:
         provenance: How it was made, as JSON can store it; `started_from` is always present.
         held_out: Images that were not used for training.
         whitened_on: Images that its whitening was learned on, if it has one.
+        class_vectors: The class vectors of its loss; None if it has none, or if its classes are
+            single images. Its embeddings and its fingerprint do not depend on them.
         runtime: The runtime that was chosen for it; None means torch in float32, the default.
         described: Its settings as its folder has them, so that its fingerprint stays the same in
             later versions, which may have more settings. None if it does not come from a folder.
@@ -101,6 +105,7 @@ class Embedder:
     provenance: dict[str, Any]
     held_out: HeldOut = field(default_factory=HeldOut)
     whitened_on: tuple[str, ...] = ()
+    class_vectors: ClassVectors | None = None
     runtime: EmbedderRuntime | None = None
     described: dict[str, Any] | None = None
 
@@ -160,6 +165,8 @@ def save_embedder(folder: Path, embedder: Embedder) -> None:
         _copy_network(embedder, embedder.settings, folder)
     learned = {"whitened_on": embedder.whitened_on}
     write_json(folder / HELD_OUT_FILE, {**asdict(embedder.held_out), **learned})
+    if embedder.class_vectors is not None:
+        save_class_vectors(folder, embedder.class_vectors)
     if embedder.runtime is not None:
         save_runtime(folder, embedder.runtime)
     about = {
@@ -218,6 +225,7 @@ def _embedder(folder: Path, about: dict[str, Any]) -> Embedder:
         provenance=about["provenance"],
         held_out=HeldOut(**lists),
         whitened_on=whitened_on,
+        class_vectors=load_class_vectors(folder),
         runtime=load_runtime(folder),
         described=about["settings"],
     )

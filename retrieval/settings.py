@@ -15,7 +15,7 @@ from retrieval.preparation import Preparation
 
 SIMILARITY_LOSS: Literal["supervised_contrastive"] = "supervised_contrastive"
 
-EmbedderRecipe = Literal["card", "winner", "copies", "smoke"]
+EmbedderRecipe = Literal["card", "winner", "small", "copies", "smoke"]
 ClassKind = Literal["auto", "identity", "image", "label-set", "label-similarity"]
 LossName = Literal[
     "softmax", "norm_softmax", "l_softmax", "sphereface", "cosface", "arcface", "combined_margin",
@@ -144,8 +144,8 @@ class EmbedderSettings:
             images, up to 512.
         input_px: Side in pixels that images are resized to inside the network; by default, they are
             not resized.
-        views: Number of views of each image: 1, or 8 for the mean over all flips and rotations, at
-            eight times the cost.
+        views: Number of views of each image: 8 for the mean over all flips and rotations, or 1,
+            which embeds up to eight times as many images per second.
         classes: What a class is: identity (such as an antibody), image (each image is its own
             class), label-set (images with equal labels) or label-similarity (no classes; the more
             labels two images share, the closer they should be). auto means identity if any identity
@@ -165,7 +165,7 @@ class EmbedderSettings:
     hidden: int = 1024
     image_size_px: int | None = None
     input_px: int | None = None
-    views: Literal[1, 8] = 1
+    views: Literal[1, 8] = 8
     classes: ClassKind = "auto"
     hold_out_share: float = 0.25
     unseen_identity_share: float = 0.05
@@ -254,22 +254,44 @@ NAMED_LOSSES: dict[LossName, LossSettings] = {
     "supervised_contrastive": LossSettings(name="supervised_contrastive"),
 }
 
+WINNER_LOSS = LossSettings(margin_radians=0.5, plain_cosine_weight=0.5)
 RECIPES: dict[EmbedderRecipe, EmbedderSettings] = {
     "card": EmbedderSettings(
         training=TrainingSettings(epochs=50, batch_size=32, learning_rate=1e-5),
     ),
     "winner": EmbedderSettings(
-        loss=LossSettings(margin_radians=0.5, plain_cosine_weight=0.5),
-        training=TrainingSettings(epochs=50, batch_size=32, learning_rate=1e-4),
+        hidden=2048,
+        loss=WINNER_LOSS,
+        training=TrainingSettings(
+            epochs=50, batch_size=32, learning_rate=1e-4, clip_gradient_norm=1.0
+        ),
+    ),
+    # For a few thousand images: the winner's loss, and a small network from pretrained weights that
+    # takes a higher learning rate and so needs few steps.
+    "small": EmbedderSettings(
+        backbone="tf_efficientnet_lite0",
+        input_px=96,
+        loss=WINNER_LOSS,
+        training=TrainingSettings(
+            epochs=30,
+            batch_size=64,
+            learning_rate=2e-3,
+            backbone_rate_share=0.25,
+            schedule="cosine",
+            warmup_epochs=0.5,
+            clip_gradient_norm=1.0,
+        ),
     ),
     # SSCD (Pizzi et al. 2022), but for its larger network and batches. This network learns more in
-    # ten minutes than one of depthwise convolutions with pretrained weights.
+    # ten minutes than one of depthwise convolutions with pretrained weights. One view is embedded,
+    # as by SSCD: it learns all rotations, and candidates have to be fast.
     "copies": EmbedderSettings(
         backbone="resnet10t",
         stem="scaled",
         head="linear",
         dimension=256,
         input_px=96,
+        views=1,
         classes="image",
         loss=LossSettings(name="supervised_contrastive", temperature=0.05, entropy_weight=30.0),
         training=TrainingSettings(
@@ -288,7 +310,6 @@ RECIPES: dict[EmbedderRecipe, EmbedderSettings] = {
         dimension=128,
         hidden=256,
         image_size_px=64,
-        views=8,
         training=TrainingSettings(epochs=15, batch_size=32, learning_rate=1e-3),
     ),
 }

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from atlas.core.files import content_hash
 from atlas.core.row_cache import fill_rows, rows_that_fit
+from atlas.core.sealed_json import kept_json
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
@@ -25,11 +26,20 @@ from atlas.synthetic.edits import planted_edits
 from atlas.training.backbones import build_backbone
 from atlas.training.layers import measure_channels
 from atlas.training.loaders import Sample, training_loader, validation_loader
-from atlas.training.loop import best_score, claim_folder, fit, read_checkpoint, what_decides
+from atlas.training.loop import (
+    best_score,
+    claim_folder,
+    fit,
+    read_checkpoint,
+    step_count,
+    what_decides,
+)
 from atlas.training.optimization import build_optimizer
 from atlas.training.precision import with_own_precision
 from atlas.training.pretrained import report_start
+from atlas.training.scoring import start_score
 from atlas.training.settings import TrainingSettings
+from retrieval.class_vectors import named_class_vectors
 from retrieval.classes import (
     UNSEEN_EDITS,
     TrainingClasses,
@@ -37,14 +47,16 @@ from retrieval.classes import (
     training_classes,
 )
 from retrieval.embedder import Embedder, save_embedder
+from retrieval.learning_check import LearningCheck
 from retrieval.losses.factory import build_loss
 from retrieval.losses.metric_loss import MetricLoss
 from retrieval.network import EmbeddingNetwork, trained_network
 from retrieval.postprocessing.similarity import CosineSimilarities
-from retrieval.settings import EmbedderSettings
+from retrieval.settings import RECIPES, EmbedderSettings
 
 LOGGER = logging.getLogger(__name__)
 COPIES_FOLDER = "edited_copies"
+START_FILE = "start.json"
 COPY_MARK = "~edited"
 SELECTED_BY = "validation_top1"
 QUERIES, GALLERY = 0, 1  # the order of the validation loaders
@@ -104,6 +116,7 @@ def train_embedder(
         image_size_px=store.size_px,
         provenance=_provenance(manifest, classes, backbone.started_from, stored),
         held_out=classes.held_out,
+        class_vectors=named_class_vectors(module.loss.class_vectors_CD, classes.class_names),
     )
     save_embedder(folder, embedder)
     return embedder
@@ -253,15 +266,44 @@ def _fit(
     folder: Path,
 ) -> Path:
     training, train_ids, gallery_ids = settings.training, classes.training_ids, classes.gallery_ids
+    train_loader = training_loader(store, train_ids, _targets(classes, train_ids), training)
+    gallery = validation_loader(store, gallery_ids, _targets(classes, gallery_ids), training)
+    validation_loaders = [queries, gallery]
+
+    def scored_start() -> dict[str, float]:
+        return {
+            SELECTED_BY: start_score(
+                module, train_loader, validation_loaders, training=training, monitor=SELECTED_BY
+            )
+        }
+
+    check = LearningCheck(
+        kept_json(folder / START_FILE, scored_start)[SELECTED_BY],
+        monitor=SELECTED_BY,
+        queries=len(module.query_ids),
+        advice=_advice(classes, training, step_count(training, batches=len(train_loader))),
+    )
     return fit(
         module,
-        training_loader(store, train_ids, _targets(classes, train_ids), training),
-        [queries, validation_loader(store, gallery_ids, _targets(classes, gallery_ids), training)],
+        train_loader,
+        validation_loaders,
         folder=folder,
         training=training,
         monitor=SELECTED_BY,
         mode="max",
+        callbacks=[check],
     )
+
+
+def _advice(classes: TrainingClasses, training: TrainingSettings, steps: int) -> str:
+    """Return what to do if an embedder learns nothing."""
+    rate = training.learning_rate
+    if rate >= RECIPES["small"].training.learning_rate:
+        return "try another --learning-rate"
+    few = f"at the learning rate {rate:g}, the {steps:,} steps of this training may be too few"
+    if classes.kind == "image":
+        return f"{few}; try a higher --learning-rate"
+    return f"{few}; `atlas train-embedder small` needs fewer (give it another --out)"
 
 
 def _targets(classes: TrainingClasses, ids: Sequence[str]) -> torch.Tensor:

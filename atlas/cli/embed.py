@@ -31,9 +31,9 @@ def train_embedder(
     the recipe.
 
     Args:
-        recipe: Recipe that sets the defaults of all options: card follows the model card, winner is
-            the 2018 winner's, copies learns to recognise edited copies, and smoke is small and
-            quick.
+        recipe: Recipe that sets the defaults of all options: small is for a few thousand images,
+            card follows the model card, winner is the 2018 winner's, copies learns to recognise
+            edited copies, and smoke is for trying things out.
         data: Atlas folder.
         out: Run folder to write.
         settings: Settings of the training.

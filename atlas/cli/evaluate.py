@@ -56,6 +56,9 @@ def evaluate(
     )
     for table in text_tables(evaluation.measurements):
         show_table(table.columns, table.rows, title=table.title)
+    for one in evaluation.measurements:
+        if one.by_class_vectors is not None:
+            show(f"{one.protocol.name}: top-1 by class vectors {one.by_class_vectors.rate}")
     show(f"the embedder {embedder} started from {evaluation.started_from}")
     for note in evaluation.notes:
         show(note)
@@ -79,8 +82,9 @@ def cross_validate(
     classes, and otherwise for their labels. Run the same command again to resume a stopped run.
 
     Args:
-        recipe: Recipe that sets the defaults of all options: card follows the model card, winner is
-            the 2018 winner's, and smoke is small and quick.
+        recipe: Recipe that sets the defaults of all options: small is for a few thousand images,
+            card follows the model card, winner is the 2018 winner's, and smoke is for trying things
+            out.
         data: Atlas folder.
         out: Folder to write, with a run folder for each fold.
         folds: Settings of the folds.
@@ -115,8 +119,9 @@ def compare_losses(
     can add rows or seeds later.
 
     Args:
-        recipe: Recipe that sets the defaults of all options: card follows the model card, winner is
-            the 2018 winner's, and smoke is small and quick.
+        recipe: Recipe that sets the defaults of all options: small is for a few thousand images,
+            card follows the model card, winner is the 2018 winner's, and smoke is for trying things
+            out.
         data: Atlas folder.
         out: Folder to write.
         jobs: Number of runs at a time, each on one thread. The figures do not depend on it.

@@ -16,15 +16,14 @@ import lightning.pytorch as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, update_bn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from atlas.core.checksums import DIGITS, checksum
 from atlas.core.files import write_bytes
 from atlas.core.row_file import DamagedFileError
-from atlas.training.loaders import EpochBatches, Sample, seed_of
-from atlas.training.precision import own_precision
+from atlas.training.loaders import Sample
+from atlas.training.scoring import measure_batchnorm, score
 from atlas.training.settings import TrainingSettings
 from atlas.training.weights import load_weights, save_weights
 
@@ -131,12 +130,12 @@ def averaged_checkpoint(
     files = [_file(folder, epoch) for epoch in _epochs(training)]
     if not path.exists():
         _load_mean(module, files)
-        _measure_batchnorm(module.get_submodule("network"), train_loader, training)
-        score = _score(module, validation_loader, training, monitor)
+        measure_batchnorm(module.get_submodule("network"), train_loader, training)
+        measured = score(module, validation_loader, training, monitor)
         stored = {
             "state_dict": {name: tensor.cpu() for name, tensor in module.state_dict().items()},
             "epoch": training.epochs - 1,
-            "callbacks": {"averaged": {"monitor": monitor, "best_model_score": score}},
+            "callbacks": {"averaged": {"monitor": monitor, "best_model_score": measured}},
         }
         WrittenBeside().save_checkpoint(stored, path)
     for file in files:
@@ -204,30 +203,3 @@ def _load_mean(module: L.LightningModule, files: list[Path]) -> None:
         load_weights(file, module)
         average.update_parameters(module)
     module.load_state_dict(average.module.state_dict())
-
-
-def _measure_batchnorm(
-    network: nn.Module, train_loader: DataLoader[Sample], training: TrainingSettings
-) -> None:
-    """Measure the statistics on the epoch after the last one, with the dropout of training."""
-    batches: Any = train_loader.batch_sampler
-    assert isinstance(batches, EpochBatches)
-    batches.start(training.epochs)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed_of("averaged", training.seed))
-        update_bn(train_loader, network.to(device), device)
-
-
-def _score(
-    module: L.LightningModule,
-    validation_loader: Iterable[Any],
-    training: TrainingSettings,
-    monitor: str,
-) -> float:
-    trainer = L.Trainer(
-        accelerator="auto", devices=1, precision=own_precision(training), logger=False,
-        enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
-    )  # fmt: skip
-    trainer.validate(module, validation_loader, verbose=False)
-    return float(trainer.callback_metrics[monitor])

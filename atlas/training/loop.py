@@ -2,9 +2,8 @@
 
 import json
 import logging
-import warnings
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +19,7 @@ from atlas.core.parallel import keep_freed_memory
 from atlas.core.row_file import DamagedFileError
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
-from atlas.training.callbacks import EpochMeans, EpochTable, EventFiles, EveryStep, MetricsTable
+from atlas.training.callbacks import EpochMeans, EventFiles, EveryStep, MetricsTable
 from atlas.training.checkpoints import (
     BEST_FILE,
     LAST_FILE,
@@ -34,6 +33,7 @@ from atlas.training.epoch_progress import EpochProgress
 from atlas.training.layers import ChannelStatistics
 from atlas.training.loaders import Sample
 from atlas.training.precision import own_precision
+from atlas.training.quiet import quiet
 from atlas.training.settings import TrainingSettings
 
 LOGGER = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def fit(
     monitor: str,
     mode: Literal["max", "min"],
     checkpoint_minutes: float = 5.0,
-    tables: Sequence[EpochTable] = (),
+    callbacks: Sequence[Callback] = (),
 ) -> Path:
     """Train a module, and return the checkpoint whose `state_dict` is the result.
 
@@ -77,7 +77,7 @@ def fit(
         monitor: The name of the validation metric that chooses the best epoch.
         mode: Whether a higher or a lower metric is better.
         checkpoint_minutes: The longest time between two checkpoints.
-        tables: More tables with a row for each epoch, besides metrics.csv.
+        callbacks: More callbacks, such as tables with a row for each epoch.
 
     Raises:
         UserError: This machine cannot train with these settings.
@@ -90,7 +90,7 @@ def fit(
     # This layout equals that of the images. Otherwise torch would convert every filter at every
     # step, which takes a third of the time.
     module.to(memory_format=torch.channels_last)
-    with _quiet():
+    with quiet():
         done = resumed_after(last) if last.exists() else None
         if best.exists() and done and done.epochs >= training.epochs:
             LOGGER.info(f"this training is complete: all {training.epochs} epochs are done")
@@ -98,12 +98,11 @@ def fit(
             if done:
                 LOGGER.info(done.text(training.epochs))
             _check_machine(training, batches=len(train_loader))
+            LOGGER.info(_steps_text(training, batches=len(train_loader)))
             written = Checkpoints(
                 checkpoints, monitor=monitor, mode=mode, minutes=checkpoint_minutes
             )
-            trainer = _trainer(
-                training, folder, written, [MetricsTable(folder / METRICS_FILE), *tables]
-            )
+            trainer = _trainer(training, folder, written, callbacks)
             _run(trainer, module, train_loader, validation_loader, last)
         if training.averaged_checkpoints:
             return averaged_checkpoint(
@@ -227,6 +226,25 @@ def epochs_done(path: Path) -> int:
     return resumed_after(path).epochs
 
 
+def step_count(training: TrainingSettings, *, batches: int) -> int:
+    """Return the number of steps of the optimizer in a whole training.
+
+    Args:
+        training: The settings of the training.
+        batches: Number of batches in an epoch, of all devices together.
+    """
+    return training.epochs * math.ceil(batches // training.devices / training.accumulate_batches)
+
+
+def _steps_text(training: TrainingSettings, *, batches: int) -> str:
+    epochs = f"{training.epochs:,} epoch" + "s" * (training.epochs != 1)
+    batch_count = f"{batches:,} batch" + "es" * (batches != 1)
+    in_step = training.devices * training.accumulate_batches
+    joined = f", {in_step} in each step" if in_step > 1 else ""
+    steps = step_count(training, batches=batches)
+    return f"{epochs} of {batch_count}{joined}: {steps:,} step" + "s" * (steps != 1)
+
+
 def _run(
     trainer: L.Trainer,
     module: L.LightningModule,
@@ -253,11 +271,13 @@ def _trainer(
     training: TrainingSettings,
     folder: Path,
     checkpoints: Checkpoints,
-    tables: Sequence[EpochTable],
+    more: Sequence[Callback],
 ) -> L.Trainer:
     return L.Trainer(
         max_epochs=training.epochs,
         accumulate_grad_batches=training.accumulate_batches,
+        gradient_clip_val=training.clip_gradient_norm,
+        gradient_clip_algorithm="norm",
         accelerator="auto",
         devices=training.devices,
         strategy=_strategy(training),
@@ -272,10 +292,11 @@ def _trainer(
         callbacks=[
             EveryStep(training, monitor=checkpoints.monitor, mode=checkpoints.mode),
             EpochMeans(),
-            *tables,
+            MetricsTable(folder / METRICS_FILE),
             EventFiles(folder / LOGS),
             *_averaging(training, checkpoints.last.parent),
             EpochProgress(checkpoints),
+            *more,
             checkpoints,
         ],
     )
@@ -314,24 +335,3 @@ def _check_machine(training: TrainingSettings, *, batches: int) -> None:
         )
     if training.precision == "16-mixed" and not gpus:
         raise UserError("precision 16-mixed needs a GPU; use 32-true or bf16-mixed")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide the advice of Lightning, which is not meant for the users of a command."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            # Reading from memory or HDF5 is fast, so workers would cost more time than they save.
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            # Lightning 2.6 uses an API that torch 2.14 has deprecated.
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
-            # The data loader can be resumed, because EveryStep counts its batches.
-            warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -39,6 +39,8 @@ class TrainingSettings:
             the other optimizers (Loshchilov & Hutter 2019).
         momentum: Momentum of sgd. The other optimizers have their own.
         accumulate_batches: Number of batches for one step of the optimizer.
+        clip_gradient_norm: Greatest norm of the gradient of all parameters together, to which a
+            greater one is scaled down before each step. None never scales it.
         backbone_rate_share: Share of the learning rate for the backbone. A pretrained backbone
             needs less than 1.
         frozen_backbone_epochs: Number of first epochs in which the weights and BatchNorm statistics
@@ -80,6 +82,7 @@ class TrainingSettings:
     weight_decay: float = 0.0
     momentum: float = 0.0
     accumulate_batches: int = 1
+    clip_gradient_norm: float | None = None
     backbone_rate_share: float = 1.0
     frozen_backbone_epochs: int = 0
     warmup_epochs: float = 0.0
@@ -133,6 +136,9 @@ def _optimizer_problems(training: TrainingSettings) -> Iterator[str]:
         yield f"momentum must be at least 0 and below 1 (got {training.momentum})"
     elif training.momentum and training.optimizer != "sgd":
         yield f"momentum is an option of sgd; {training.optimizer} has its own"
+    if training.clip_gradient_norm is not None and not training.clip_gradient_norm > 0:
+        clip = training.clip_gradient_norm
+        yield f"the norm to which gradients are clipped must be above 0 (got {clip})"
 
 
 def _rate_problems(training: TrainingSettings) -> Iterator[str]:

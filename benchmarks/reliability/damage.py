@@ -70,6 +70,7 @@ READERS: Mapping[str, tuple[Command, ...]] = {
     "run/store": (named("find-leaks"), AGAIN),
     "run/embedder/checkpoints": (named("train-embedder"),),
     "run/embedder/settings.json": (named("train-embedder"),),
+    "run/embedder/start.json": (named("train-embedder"),),
     "run/embedder": (EMBED,),
 }  # fmt: skip
 

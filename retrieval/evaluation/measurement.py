@@ -3,15 +3,18 @@
 Axis Q: queries (probes).
 """
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from atlas.dataset.artifacts import EmbeddingSet
+from atlas.dataset.metrics import Share
+from retrieval.class_vectors import ClassVectors
 from retrieval.evaluation.identification import (
     FALSE_ALARM_RATE,
     Identification,
     identification_of,
 )
-from retrieval.evaluation.protocols import Protocol
+from retrieval.evaluation.protocols import Protocol, class_text
 from retrieval.evaluation.ranking import QueryScores, rank_queries
 from retrieval.evaluation.verification import Verification, verify
 from retrieval.postprocessing.similarity import CosineSimilarities
@@ -26,21 +29,31 @@ class Measurement:
         scores: The ranking scores of each query.
         verification: Verification on pairs of queries; None where there are too few pairs.
         identification: Open-set identification; None where there are too few impostors.
+        by_class_vectors: Queries whose nearest class vector is that of their class; None where the
+            queries were not compared with class vectors.
     """
 
     protocol: Protocol
     scores: QueryScores
     verification: Verification | None
     identification: Identification | None
+    by_class_vectors: Share | None = None
 
 
-def measure(protocol: Protocol, vectors: EmbeddingSet, *, seed: int) -> Measurement:
+def measure(
+    protocol: Protocol,
+    vectors: EmbeddingSet,
+    *,
+    seed: int,
+    class_vectors: ClassVectors | None = None,
+) -> Measurement:
     """Return all results of a protocol.
 
     Args:
         protocol: The queries, the references and their classes.
         vectors: Embeddings of at least the queries and references.
         seed: Seed of the pairs that are drawn for verification and of their folds.
+        class_vectors: Class vectors with which the queries are compared, too.
 
     Raises:
         UserError: A query or reference has no embedding.
@@ -54,7 +67,26 @@ def measure(protocol: Protocol, vectors: EmbeddingSet, *, seed: int) -> Measurem
         scores=scores,
         verification=verify(queries, protocol.classes, seed=seed),
         identification=identify(scores),
+        by_class_vectors=(
+            top1_by_class_vectors(queries, protocol.classes, class_vectors)
+            if class_vectors is not None
+            else None
+        ),
     )
+
+
+def top1_by_class_vectors(
+    queries: EmbeddingSet, classes: Mapping[str, Hashable], class_vectors: ClassVectors
+) -> Share:
+    """Return the share of queries whose nearest class vector is that of their class.
+
+    This is the accuracy of the trained loss without its margin, as if it classified the queries.
+    """
+    found = class_vectors.nearest(queries.vectors_ND)
+    right = sum(
+        class_text(classes[query]) == name for query, name in zip(queries.ids, found, strict=True)
+    )
+    return Share(count=right, of=len(found))
 
 
 def identify(

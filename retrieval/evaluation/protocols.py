@@ -19,7 +19,7 @@ import pandas as pd
 
 from atlas.core.files import content_hash
 from atlas.dataset.artifacts import NOVEL, SAME_IMAGE, SIBLING
-from atlas.dataset.labels import parse_labels
+from atlas.dataset.labels import format_labels, parse_labels
 from atlas.dataset.manifest import ImageRow, Manifest
 from retrieval.embedder import HeldOut
 
@@ -66,6 +66,11 @@ def labelled_classes(manifest: Manifest, kind: ClassKind) -> dict[str, Hashable]
     if kind == "label-set":
         return {row.id: label_set(row.labels or ()) for row in manifest.labelled.rows}
     return {row.id: name for row in manifest.labelled.rows if (name := _identity(row, manifest))}
+
+
+def class_text(name: Hashable) -> str:
+    """Return a class as tables contain it: an identity, or label numbers separated by spaces."""
+    return format_labels(name) if isinstance(name, tuple) else str(name)
 
 
 def label_set(labels: tuple[int, ...]) -> tuple[int, ...]:

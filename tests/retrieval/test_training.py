@@ -10,15 +10,17 @@ import torch
 from atlas.core.errors import MissingStageError, Stage, UserError
 from atlas.core.files import content_hash, json_text, write_json
 from atlas.core.result_files import read_json
+from atlas.core.row_file import DamagedFileError
 from atlas.training.loop import read_checkpoint
 from atlas.training.weights import weights_hash
 from retrieval.embedder import load_embedder, save_embedder
 from retrieval.embedding import embed_images, embed_store
-from retrieval.settings import RECIPES, EmbedderSettings, LossSettings
+from retrieval.settings import NAMED_LOSSES, RECIPES, EmbedderSettings, LossSettings
 from retrieval.training import train_embedder
 from tests.retrieval.made import antibodies, manifest, settings, store
 
 IDENTITIES = antibodies(8, 4)
+ONE_EPOCH = replace(settings().training, epochs=1)
 
 
 def train(tmp_path: Path, name: str = "run", how: EmbedderSettings | None = None, ids=IDENTITIES):
@@ -42,6 +44,7 @@ def test_a_loaded_embedder_gives_the_same_embeddings(tmp_path: Path) -> None:
     assert names == {
         "settings.json", "metrics.csv", "checkpoints", "logs",
         "weights.safetensors", "embedder.json", "held_out.json",
+        "class_vectors.safetensors", "class_names.json", "start.json",
     }  # fmt: skip
     loaded = load_embedder(tmp_path / "run")
     assert loaded.fingerprint == embedder.fingerprint
@@ -71,6 +74,67 @@ def test_class_vectors_are_trained_and_kept(tmp_path: Path) -> None:
     assert len(stored["optimizer_states"][0]["state"]) == counted
     moments = [s["exp_avg"] for s in stored["optimizer_states"][0]["state"].values()]
     assert any(moment.shape == vectors.shape and moment.abs().sum() > 0 for moment in moments)
+
+
+def test_the_class_vectors_of_the_chosen_epoch_are_kept_with_the_names_of_their_classes(
+    tmp_path: Path,
+) -> None:
+    embedder = train(tmp_path)
+    stored = read_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt")
+    vectors_CD = stored["state_dict"]["loss.named.W"].T.numpy()
+    kept = embedder.class_vectors
+    assert kept.names == tuple(f"antibody{n}" for n in range(8))
+    lengths_C = np.linalg.norm(vectors_CD, axis=1, keepdims=True)
+    np.testing.assert_allclose(kept.vectors_CD, vectors_CD / lengths_C, atol=1e-6)
+    loaded = load_embedder(tmp_path / "run")
+    save_embedder(tmp_path / "copied", loaded)
+    for one in (loaded, load_embedder(tmp_path / "copied")):
+        assert one.class_vectors.names == kept.names
+        assert np.array_equal(one.class_vectors.vectors_CD, kept.vectors_CD)
+        assert one.fingerprint == replace(one, class_vectors=None).fingerprint
+
+
+def test_a_class_vector_points_to_the_images_of_its_class(tmp_path: Path) -> None:
+    embedder = train(tmp_path, how=settings(training=replace(settings().training, epochs=12)))
+    images = store(tmp_path / "store", IDENTITIES)
+    ids = [image_id for image_id in IDENTITIES if image_id not in embedder.held_out.held_out_ids]
+    vectors = embed_store(embedder, images, ids, folder=None)
+    found = embedder.class_vectors.nearest(vectors.vectors_ND)
+    right = [IDENTITIES[i] == name for i, name in zip(ids, found, strict=True)]
+    assert np.mean(right) > 3 / 8
+
+
+def test_each_subcentre_has_the_name_of_its_class(tmp_path: Path) -> None:
+    loss = LossSettings(name="subcenter_arcface", margin_radians=0.5, subcenters=2)
+    embedder = train(tmp_path, how=settings(loss=loss, training=ONE_EPOCH))
+    names = embedder.class_vectors.names
+    assert names[:4] == ("antibody0", "antibody0", "antibody1", "antibody1")
+    assert embedder.class_vectors.vectors_CD.shape == (16, 16)
+
+
+def test_label_sets_name_class_vectors_and_other_classes_keep_none(tmp_path: Path) -> None:
+    labels = {image_id: ((2, 0), (1,))[n % 2] for n, image_id in enumerate(IDENTITIES)}
+    labelled = manifest(IDENTITIES, labels=labels)
+    images = store(tmp_path / "store", IDENTITIES)
+    kept = {}
+    for classes in ("label-set", "label-similarity", "image"):
+        how = settings(classes=classes, training=ONE_EPOCH)
+        kept[classes] = train_embedder(labelled, images, how, tmp_path / classes).class_vectors
+    assert kept.pop("label-set").names == ("0 2", "1")
+    assert set(kept.values()) == {None}
+    assert not (tmp_path / "image" / "class_vectors.safetensors").exists()
+    triplets = settings(loss=NAMED_LOSSES["triplet"], training=ONE_EPOCH)
+    assert train(tmp_path, "triplets", triplets).class_vectors is None
+
+
+def test_class_vectors_that_do_not_fit_their_names_are_damage(tmp_path: Path) -> None:
+    train(tmp_path, how=settings(training=ONE_EPOCH))
+    write_json(tmp_path / "run" / "class_names.json", ["antibody0"])
+    with pytest.raises(DamagedFileError, match=r"class_vectors.*8 vectors, but .* has 1"):
+        load_embedder(tmp_path / "run")
+    (tmp_path / "run" / "class_vectors.safetensors").write_bytes(b"broken")
+    with pytest.raises(DamagedFileError, match="class_vectors"):
+        load_embedder(tmp_path / "run")
 
 
 def test_without_identities_each_image_is_a_class_and_the_log_says_so(

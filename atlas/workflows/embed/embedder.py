@@ -57,15 +57,15 @@ def train_embedder(
     Args:
         data: The atlas folder.
         out: The folder to write.
-        settings: The name of a recipe (`card`, `winner`, `copies`, `smoke`), or settings of your
-            own.
+        settings: The name of a recipe (`small`, `card`, `winner`, `copies`, `smoke`), or settings
+            of your own.
 
     Raises:
         DataError: The data folder has problems.
         UserError: The settings cannot work, or `out` holds another run.
 
     Example:
-        >>> atlas.train_embedder("data", settings="winner")  # doctest: +SKIP
+        >>> atlas.train_embedder("data", settings="small")  # doctest: +SKIP
     """
     data, out = Path(data), Path(out)
     chosen = RECIPES[settings] if isinstance(settings, str) else settings

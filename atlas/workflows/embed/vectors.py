@@ -17,6 +17,7 @@ from atlas.dataset.store import ImageStore, fill_store, store_being_filled
 from classify import prediction
 from classify.classifier import load_classifier
 from classify.run_files import CARD_FILE
+from retrieval.class_vectors import ClassVectors
 from retrieval.embedder import Embedder, HeldOut, load_embedder
 from retrieval.embedder_folder import embedded_size_px, require_channels
 from retrieval.embedding import embed_store
@@ -39,6 +40,8 @@ class VectorSource:
             resumable.
         started_from: The origin of its weights.
         held_out: The images that it did not train on, if it says so.
+        class_is: What its training classes are, such as `identity`; empty if it does not say so.
+        class_vectors: A vector for each of these classes, if it has them.
     """
 
     kind: Literal["untrained", "embedder", "classifier"]
@@ -46,6 +49,8 @@ class VectorSource:
     embed: Callable[[Sequence[str]], EmbeddingSet]
     started_from: str
     held_out: HeldOut = field(default_factory=HeldOut)
+    class_is: str = ""
+    class_vectors: ClassVectors | None = None
 
 
 def open_vectors(
@@ -81,6 +86,8 @@ def open_vectors(
         embed=partial(embed_store, embedder, store, folder=work / "embeddings"),
         started_from=embedder.started_from,
         held_out=embedder.held_out,
+        class_is=embedder.provenance.get("class_is", ""),
+        class_vectors=embedder.class_vectors,
     )
 
 

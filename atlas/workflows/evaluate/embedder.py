@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from retrieval.evaluation.protocols import (
     ClassKind,
     Protocol,
     class_kind,
+    class_text,
     labelled_protocols,
     truth_protocols,
 )
@@ -117,7 +118,16 @@ def evaluate(
     labelled = labelled_protocols(manifest, kind, lists, untrained=untrained, seed=seed)
     protocols = with_truth(labelled, manifest, truth)
     vectors = embed_splits(source.embed, manifest, test=truth is not None)
-    measured = tuple(measure(protocol, vectors, seed=seed) for protocol in protocols)
+    class_vectors = source.class_vectors if source.class_is == kind else None
+    measured = tuple(
+        measure(
+            protocol,
+            vectors,
+            seed=seed,
+            class_vectors=class_vectors if protocol.name == "closed" else None,
+        )
+        for protocol in protocols
+    )
     about: dict[str, Any] = {
         "embedder": embedder,
         "started_from": source.started_from,
@@ -194,11 +204,6 @@ def _save_tables(
     write_json(folder / name, {**about, "protocols": protocols})
 
 
-def _class_text(name: Hashable) -> str:
-    """Return a class as tables contain it: an identity, or label numbers separated by spaces."""
-    return " ".join(map(str, name)) if isinstance(name, tuple) else str(name)
-
-
 def _figures(measured: Measurement) -> dict[str, Any]:
     protocol, scores = measured.protocol, measured.scores
     figures = {
@@ -209,6 +214,8 @@ def _figures(measured: Measurement) -> dict[str, Any]:
         "verification": _verification(measured.verification),
         "identification": _identification(measured.identification),
     }
+    if measured.by_class_vectors is not None:
+        figures["top1_by_class_vectors"] = measured.by_class_vectors.in_figures
     if protocol.relations is not None:
         groups = by_group(scores, protocol.relations)
         figures["by_relation"] = {
@@ -286,7 +293,7 @@ def _per_class(measured: Measurement) -> pd.DataFrame:
         rows.append(
             {
                 "protocol": measured.protocol.name,
-                "class": _class_text(name),
+                "class": class_text(name),
                 "queries": summary.queries,
                 "recall_at_1": summary.hits_at[1] / summary.queries if summary.queries else np.nan,
                 "r_precision": summary.r_precision,
@@ -302,7 +309,7 @@ def _most_confused(measured: Measurement, scores: QueryScores) -> tuple[str, int
     """Return the wrong class that is nearest most often, and how often."""
     classes = measured.protocol.classes
     wrong = Counter(
-        _class_text(classes.get(scores.nearest_ids[n], "no class"))
+        class_text(classes.get(scores.nearest_ids[n], "no class"))
         for n in np.flatnonzero(scores.first_rank_Q > 1)
     )
     return max(wrong.items(), key=lambda pair: (pair[1], pair[0]), default=("", 0))

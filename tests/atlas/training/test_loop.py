@@ -8,10 +8,17 @@ from typing import Any
 import pytest
 import torch
 from tensorboardX.proto.event_pb2 import Event
+from torch.nn.utils import parameters_to_vector
 
 from atlas.core.errors import UserError
 from atlas.training.loaders import training_loader
-from atlas.training.loop import claim_folder, differences, epochs_done, read_checkpoint
+from atlas.training.loop import (
+    claim_folder,
+    differences,
+    epochs_done,
+    read_checkpoint,
+    step_count,
+)
 from atlas.training.optimization import rate_at
 from tests.atlas.training.made import BATCHES, TRAINING, TinyModule, train_tiny
 from tests.atlas.training.processes import train_with_two_processes
@@ -211,6 +218,31 @@ def test_accumulated_batches_make_one_step(tmp_path: Path) -> None:
     assert changed[:BATCHES] == [False, True, False, True, True]
 
 
+class StepLengths(TinyModule):
+    """Measure how far each step of the optimizer moves all weights together."""
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.before = parameters_to_vector(self.parameters()).detach().clone()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        moved = parameters_to_vector(self.parameters()).detach() - self.before
+        self.lengths = [*getattr(self, "lengths", []), float(moved.norm())]
+
+
+def test_a_greater_gradient_is_scaled_to_the_norm_and_a_smaller_one_stays(tmp_path: Path) -> None:
+    """A step of plain sgd is as long as the rate times the norm of the gradient."""
+    plain = replace(TRAINING, optimizer="sgd", learning_rate=1e-2)
+    free = train_tiny(tmp_path / "free", plain, kind=StepLengths).lengths
+    norm = sorted(free)[len(free) // 2] / 1e-2
+    clipped = train_tiny(
+        tmp_path / "clipped", replace(plain, clip_gradient_norm=norm), kind=StepLengths
+    ).lengths
+    assert max(clipped) == pytest.approx(norm * 1e-2, rel=1e-3)
+    assert max(clipped) < max(free)
+    assert clipped[0] == pytest.approx(min(free[0], norm * 1e-2), rel=1e-3)
+    assert min(clipped) < 0.9 * max(clipped)
+
+
 def test_tensorboard_shows_the_metrics_and_rate_of_each_epoch(tmp_path: Path) -> None:
     training = replace(TRAINING, schedule="cosine")
     with pytest.raises(RuntimeError, match="stopped"):
@@ -285,6 +317,26 @@ def test_differences_name_nested_settings() -> None:
     assert list(differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})) == [
         "a.b was 1, is 3"
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "3 epochs of 5 batches: 15 steps"),
+        ({"epochs": 1, "accumulate_batches": 2}, "1 epoch of 5 batches, 2 in each step: 3 steps"),
+    ],
+)
+def test_a_training_says_at_its_start_how_many_steps_it_has(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, Any], said: str
+) -> None:
+    caplog.set_level("INFO")
+    training = replace(TRAINING, **changes)
+    train_tiny(tmp_path, training)
+    assert caplog.messages == [said]
+    stored = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert stored["global_step"] == step_count(training, batches=BATCHES)
+    # Two devices show 4 of 5 batches, two in each step.
+    assert step_count(replace(TRAINING, devices=2), batches=BATCHES) == 3 * 2
 
 
 def test_messages_count_epochs_from_one_and_report_where_a_run_is_resumed(

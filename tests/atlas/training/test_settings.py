@@ -12,7 +12,7 @@ def test_usual_settings_have_no_problems() -> None:
     assert list(training_problems(FINE)) == []
     many = replace(
         FINE, schedule="cosine", warmup_epochs=0.5, sampler="m_per_class", backbone_rate_share=0.1,
-        accumulate_batches=4, frozen_backbone_epochs=3, devices=2,
+        accumulate_batches=4, frozen_backbone_epochs=3, devices=2, clip_gradient_norm=1.0,
     )  # fmt: skip
     assert list(training_problems(many)) == []
     averaged = replace(FINE, optimizer="sgd", momentum=0.9, weight_decay=1e-4, crop_px=64)
@@ -29,6 +29,8 @@ def test_usual_settings_have_no_problems() -> None:
         ({"epochs": 0}, "epochs must be at least 1 (got 0)"),
         ({"batch_size": 1}, "batch size must be at least 2, which BatchNorm needs (got 1)"),
         ({"accumulate_batches": 0}, "accumulated batches must be at least 1 (got 0)"),
+        ({"clip_gradient_norm": 0.0}, "gradients are clipped must be above 0 (got 0.0)"),
+        ({"clip_gradient_norm": float("nan")}, "must be above 0 (got nan)"),
         ({"learning_rate": 0.0}, "learning rate must be above 0 (got 0.0)"),
         ({"learning_rate": float("nan")}, "learning rate must be above 0 (got nan)"),
         ({"backbone_rate_share": 0.0}, "rate share must be above 0 and at most 1 (got 0.0)"),

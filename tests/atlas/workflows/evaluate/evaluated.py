@@ -9,6 +9,7 @@ from atlas.training.layers import ChannelStatistics
 from atlas.training.weights import weights_hash
 from classify.classifier import Classifier, save_classifier
 from classify.networks.factory import build_network
+from retrieval.class_vectors import ClassVectors
 from retrieval.embedder import Embedder, HeldOut, save_embedder
 from retrieval.network import trained_network
 from tests.classify.atlases import TINY
@@ -66,8 +67,15 @@ def write_textured(folder: Path, image_id: str, texture: int, *, noise_of: str =
     return image_id
 
 
-def save_random_embedder(folder: Path, held_out: HeldOut = HELD_OUT, *, seed: int = 0) -> Path:
-    how = settings(backbone="test_resnet", image_size_px=SIZE_PX)
+def save_random_embedder(
+    folder: Path,
+    held_out: HeldOut = HELD_OUT,
+    *,
+    seed: int = 0,
+    class_vectors: ClassVectors | None = None,
+) -> Path:
+    """The mean over eight views of a random network hardly distinguishes textures, so take one."""
+    how = settings(backbone="test_resnet", image_size_px=SIZE_PX, views=1)
     backbone = build_backbone(how.backbone, channels=1, stem=how.stem, weights="none", seed=seed)
     save_embedder(
         folder,
@@ -76,8 +84,9 @@ def save_random_embedder(folder: Path, held_out: HeldOut = HELD_OUT, *, seed: in
             settings=how,
             channels=("gray",),
             image_size_px=SIZE_PX,
-            provenance={"started_from": backbone.started_from},
+            provenance={"started_from": backbone.started_from, "class_is": "identity"},
             held_out=held_out,
+            class_vectors=class_vectors,
         ),
     )
     return folder

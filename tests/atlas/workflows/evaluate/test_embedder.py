@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from atlas.cli.evaluate import evaluate as command
 from atlas.core.errors import UserError
 from atlas.workflows.evaluate.embedder import Evaluation, evaluate
 from atlas.workflows.evaluate.pictures import worst_confusions
+from retrieval.class_vectors import ClassVectors
 from retrieval.embedder import HeldOut
 from retrieval.evaluation.ranking import rank_queries
 from tests.atlas.workflows.evaluate.evaluated import (
@@ -119,6 +121,23 @@ def test_without_a_truth_table_the_labelled_images_are_measured_alone(tmp_path: 
     assert [one.protocol.name for one in measured.measurements] == ["closed", "open", "open_set"]
     assert measured.measurements[0].protocol.class_is == "label set"
     assert figures(tmp_path / "out")["classes"] == "label-set"
+
+
+def test_only_held_out_images_of_trained_classes_are_compared_with_class_vectors(
+    run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vectors_CD = np.random.default_rng(0).normal(size=(TRAINED, 16)).astype(np.float32)
+    named = ClassVectors(names=tuple(f"identity{a}" for a in range(TRAINED)), vectors_CD=vectors_CD)
+    embedder = save_random_embedder(tmp_path / "embedder", class_vectors=named)
+    command(run[0], str(embedder), tmp_path / "by_identity")
+    protocols = figures(tmp_path / "by_identity")["protocols"]
+    share = protocols["closed"]["top1_by_class_vectors"]
+    assert share["of"] == TRAINED
+    assert f"closed: top-1 by class vectors {share['share']:.3f} (" in capsys.readouterr().out
+    assert [name for name, one in protocols.items() if "top1_by_class_vectors" in one] == ["closed"]
+    evaluate(run[0], str(embedder), tmp_path / "by_labels", classes="label-set")
+    closed = figures(tmp_path / "by_labels")["protocols"]["closed"]
+    assert "top1_by_class_vectors" not in closed
 
 
 def test_a_classifier_borrows_held_out_fields_and_it_is_said(run) -> None:
