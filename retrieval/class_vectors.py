@@ -8,17 +8,19 @@ Axes: N embeddings, C class vectors, D dimensions.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from torch import Tensor
-from torch.nn import functional
 
 from atlas.core.errors import Stage
 from atlas.core.files import write_bytes, write_json
 from atlas.core.result_files import read_json, read_result, understood, was_written
+
+if TYPE_CHECKING:  # torch takes seconds to load, and a lookup may not need it
+    from torch import Tensor
 
 VECTORS_FILE, NAMES_FILE = "class_vectors.safetensors", "class_names.json"
 VECTORS = "class_vectors"  # the name of the tensor in its file
@@ -37,6 +39,14 @@ class ClassVectors:
     names: tuple[str, ...]
     vectors_CD: NDArray[np.float32]
 
+    @property
+    def by_name(self) -> dict[str, NDArray[np.float32]]:
+        """Return the vectors of each class, S x D, where S is its number of sub-centres."""
+        places: dict[str, list[int]] = {}
+        for place, name in enumerate(self.names):
+            places.setdefault(name, []).append(place)
+        return {name: self.vectors_CD[own] for name, own in places.items()}
+
     def nearest(self, vectors_ND: NDArray[np.float32]) -> list[str]:
         """Return the class whose vector is most similar to each embedding."""
         nearest_N = (vectors_ND @ self.vectors_CD.T).argmax(axis=1)
@@ -44,7 +54,7 @@ class ClassVectors:
 
 
 def named_class_vectors(
-    vectors_CD: Tensor | None, class_names: Sequence[str]
+    vectors_CD: "Tensor | None", class_names: Sequence[str]
 ) -> ClassVectors | None:
     """Return the class vectors of a loss with their names.
 
@@ -58,10 +68,10 @@ def named_class_vectors(
     if vectors_CD is None or not class_names:
         return None
     subcenters = len(vectors_CD) // len(class_names)
-    unit_CD = functional.normalize(vectors_CD.detach().float(), dim=1)
+    unit_CD: NDArray[np.float32] = vectors_CD.detach().float().cpu().numpy()
+    unit_CD = unit_CD / np.linalg.norm(unit_CD, axis=1, keepdims=True)
     return ClassVectors(
-        names=tuple(name for name in class_names for _ in range(subcenters)),
-        vectors_CD=unit_CD.cpu().numpy(),
+        names=tuple(name for name in class_names for _ in range(subcenters)), vectors_CD=unit_CD
     )
 
 

@@ -31,8 +31,9 @@ class KnownIdentities:
     Attributes:
         embeddings: Their vectors, of unit length.
         identities: The identity of each, by id.
-        class_vectors: The class vectors of identities that the embedder has learned, D each, of
-            unit length, by identity. The mean vector of its references stands for any other.
+        class_vectors: The class vectors of identities that the embedder has learned, S x D for S
+            sub-centres, of unit length, by identity. The mean vector of its references stands for
+            any other identity.
     """
 
     embeddings: EmbeddingSet
@@ -82,8 +83,8 @@ class KnownIdentities:
         """Return the position of each reference."""
         return {image_id: n for n, image_id in enumerate(self.embeddings.ids)}
 
-    def prototype(self, identity: int, without: set[int]) -> FloatArray:
-        """Return the vector that stands for an identity, D, of unit length.
+    def prototypes(self, identity: int, without: set[int]) -> FloatArray:
+        """Return the vectors that stand for an identity, S x D, of unit length.
 
         Args:
             identity: The number of the identity.
@@ -94,7 +95,7 @@ class KnownIdentities:
             return learned.astype(float)
         places = [place for place in self.members[identity] if place not in without]
         mean = self.embeddings.vectors_ND[places].astype(float).mean(axis=0)
-        return np.asarray(mean / max(float(np.linalg.norm(mean)), np.finfo(float).tiny))
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), np.finfo(float).tiny))[None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +145,7 @@ def gather_evidence(
     place. The kinds of evidence are:
 
     - similarity: the cosine of the query and the nearest reference of the identity;
-    - prototype_similarity: its cosine with the vector that stands for the identity;
+    - prototype_similarity: its cosine with the nearest vector that stands for the identity;
     - margin: the first of these minus that of the nearest reference of any other identity;
     - agreeing_share: how many of the nearest VOTERS references are of the identity, as a share of
       those that could be;
@@ -221,7 +222,8 @@ class _Looked:
         similarity = self.best.get(identity)
         if similarity is None:  # it registers, but is not among the nearest
             similarity = float((self.known.embeddings.vectors_ND[places] @ vector_D).max())
-        prototype = float(self.known.prototype(identity, self.without) @ vector_D.astype(float))
+        prototypes_SD = self.known.prototypes(identity, self.without)
+        prototype = float((prototypes_SD @ vector_D.astype(float)).max())
         other = next((s for name, s in self.best.items() if name != identity), -1.0)
         agreeing = self.numbers[:VOTERS].count(identity) / min(VOTERS, len(places))
         registration = float(np.log1p(registered.get(identity, 0.0)))

@@ -27,6 +27,7 @@ from index.copies.registration import register
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.search.open_search import Search, open_search
 from index.siblings.evidence import Evidence, KnownIdentities, gather_evidence
+from retrieval.class_vectors import load_class_vectors
 from retrieval.embedding import Embeds, about, embed_images, load_for_queries
 
 PICTURED = 6  # the number of neighbours in a picture
@@ -192,7 +193,10 @@ class _Opened:
 
     @cached_property
     def known(self) -> KnownIdentities:
-        return KnownIdentities.of(self.index.embeddings, self.index.identities)
+        learned = load_class_vectors(self.index.folder / EMBEDDER_FOLDER)
+        return KnownIdentities.of(
+            self.index.embeddings, self.index.identities, learned.by_name if learned else None
+        )
 
 
 def _open(index_folder: Path, data: Path | None) -> _Opened:

@@ -165,7 +165,8 @@ def _known(
 ) -> KnownIdentities:
     """Return the references with an identity, by default with the vectors of the index."""
     vectors = search.index.embeddings if embeddings is None else embeddings
-    return KnownIdentities.of(vectors, identities)
+    learned = search.embedder.class_vectors
+    return KnownIdentities.of(vectors, identities, learned.by_name if learned else None)
 
 
 @dataclass(frozen=True, kw_only=True)

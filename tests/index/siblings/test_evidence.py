@@ -62,7 +62,7 @@ def test_excluded_references_and_the_query_itself_do_not_count():
 
 
 def test_a_class_vector_stands_for_its_identity():
-    learned = {"y": np.array([1, 0, 0], np.float32)}
+    learned = {"y": np.array([[1, 0, 0], [0, 0, 1]], np.float32)}  # two sub-centres
     known = KnownIdentities.of(REFERENCES, IDENTITIES, learned)
     found = evidence_of(known, embedding({"q": [1, 0, 0]}))
     assert found["q", "y"]["prototype_similarity"] == pytest.approx(1.0)
