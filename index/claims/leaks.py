@@ -39,12 +39,12 @@ class SiblingOf:
     Attributes:
         identity: The identity.
         score: Its sibling score.
-        evidence: What the score rests on, in words.
+        features: What the score rests on, in words.
     """
 
     identity: str
     score: float
-    evidence: str
+    features: str
 
 
 def find_matches(
@@ -268,5 +268,5 @@ def _claim_in_words(
     assert sibling is not None, "only a query that fits an identity is claimed to be a sibling"
     return (
         f"The image is a sibling of {best['match_id']}{among}, identity {sibling.identity}: "
-        f"sibling score {sibling.score:.1f}, {sure} ({sibling.evidence})."
+        f"sibling score {sibling.score:.1f}, {sure} ({sibling.features})."
     )

@@ -75,7 +75,7 @@ class SiblingCalibration:
         return [
             f"the threshold is a sibling score of {self.threshold:.2f}, which finds "
             f"{self.recall_at_threshold:.1%} of {self.known_count:,} held-out images (weights of "
-            f"the evidence: {self.score.in_words()})",
+            f"the features: {self.score.in_words()})",
             f"of equal label sets, {self.guarantee.in_words()}",
             f"of equal identities, the lower bound of the precision is {self.identity_bound:.3f}",
         ]

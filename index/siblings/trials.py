@@ -1,6 +1,6 @@
 """The calibration set of siblings: labelled images as queries, with and without their own identity.
 
-Axes: N queries, R rows of evidence, U independent trials.
+Axes: N queries, R rows of features, F features, U independent trials.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from index.copies.guarantee import NOT_EXAMINED, Trials
 from index.copies.trials import independent_scores, one_of_each
-from index.siblings.evidence import NONE, Evidence
+from index.siblings.features import NONE, IdentityFeatures
 from index.siblings.score import SiblingScore, cross_fitted_scores, fit_score
 
 FloatArray = NDArray[np.float64]
@@ -66,18 +66,18 @@ class SiblingTrials:
 
 
 def sibling_trials(
-    known: Evidence,
-    unknown: Evidence,
+    known: IdentityFeatures,
+    unknown: IdentityFeatures,
     truth: LabelledIdentities,
     *,
     identities: int,
     seed: int,
 ) -> SiblingTrials | None:
-    """Return trials of evidence whose truth is known; None if there are none of one kind.
+    """Return trials of queries whose truth is known; None if there are none of one kind.
 
     Args:
-        known: Evidence of images whose identity has other references.
-        unknown: Evidence of images whose own identity was left out, as if it were new.
+        known: IdentityFeatures of images whose identity has other references.
+        unknown: IdentityFeatures of images whose own identity was left out, as if it were new.
         truth: The identities and labels of the images.
         identities: The number of identities in the index.
         seed: The seed of choices.
@@ -86,11 +86,11 @@ def sibling_trials(
         return None
     own = np.array([truth.identities[i] for i in known.query_ids], dtype=object)
     right_R = known.identity_of(np.arange(len(known.query_R))) == own[known.query_R]
-    values_RE = np.concatenate([known.values_RE, unknown.values_RE])
+    values_RF = np.concatenate([known.values_RF, unknown.values_RF])
     all_right_R = np.concatenate([right_R, np.zeros(len(unknown.query_R), bool)])
     query_R = [*_queries(known), *_queries(unknown)]
     identities_R = [truth.identities[i] for i in query_R]
-    scores_R = cross_fitted_scores(values_RE, all_right_R, identities_R, seed=seed)
+    scores_R = cross_fitted_scores(values_RF, all_right_R, identities_R, seed=seed)
     known_R, unknown_R = np.split(scores_R, [len(known.query_R)])
     some = one_of_each(known.query_ids, truth.identities, seed=seed)
     known_best, unknown_best = _Best.of(known, known_R, truth), _Best.of(unknown, unknown_R, truth)
@@ -114,7 +114,7 @@ def sibling_trials(
     same = known_best.found_N == own
     everything = np.ones(len(unknown.query_ids), bool)
     return SiblingTrials(
-        score=fit_score(values_RE, all_right_R),
+        score=fit_score(values_RF, all_right_R),
         every=Trials(known_K=known_best.scores_N, correct_K=same, unknown_U=unknown_best.scores_N),
         every_label_right_K=known_best.labels_right_N,
         by_identity=trials(same, everything),
@@ -131,13 +131,13 @@ class _Best:
     labels_right_N: NDArray[np.bool_]
 
     @staticmethod
-    def of(evidence: Evidence, scores_R: FloatArray, truth: LabelledIdentities) -> "_Best":
-        rows_N = evidence.best_rows(scores_R)
-        found_N = evidence.identity_of(rows_N)
+    def of(features: IdentityFeatures, scores_R: FloatArray, truth: LabelledIdentities) -> "_Best":
+        rows_N = features.best_rows(scores_R)
+        found_N = features.identity_of(rows_N)
         labels_of = truth.labels_of_identity
         right = [
             name != "" and labels_of[name] == truth.labels[i]
-            for i, name in zip(evidence.query_ids, found_N, strict=True)
+            for i, name in zip(features.query_ids, found_N, strict=True)
         ]
         return _Best(
             found_N=found_N,
@@ -146,5 +146,5 @@ class _Best:
         )
 
 
-def _queries(evidence: Evidence) -> Sequence[str]:
-    return [evidence.query_ids[n] for n in evidence.query_R]
+def _queries(features: IdentityFeatures) -> Sequence[str]:
+    return [features.query_ids[n] for n in features.query_R]

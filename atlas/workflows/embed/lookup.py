@@ -26,7 +26,7 @@ from index.copies.false_alarms import ASSUMED_LAW
 from index.copies.registration import register
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.search.open_search import Search, open_search
-from index.siblings.evidence import Evidence, KnownIdentities, gather_evidence
+from index.siblings.features import IdentityFeatures, KnownIdentities, gather_features
 from retrieval.class_vectors import load_class_vectors
 from retrieval.embedding import Embeds, about, embed_images, load_for_queries
 
@@ -307,7 +307,7 @@ def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
         )
         for hit, registration in zip(answer.hits, found, strict=True)
     ]
-    verdict = judge.verdict(compared, _evidence(answer, compared, opened))
+    verdict = judge.verdict(compared, _features(answer, compared, opened))
     return [
         {
             "query": answer.name,
@@ -324,8 +324,10 @@ def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
     ]
 
 
-def _evidence(answer: Answer, compared: Sequence[Compared], opened: _Opened) -> Evidence | None:
-    """Return what speaks for labelled identities, if siblings were measured."""
+def _features(
+    answer: Answer, compared: Sequence[Compared], opened: _Opened
+) -> IdentityFeatures | None:
+    """Return the features of a query and the identities that it resembles."""
     if opened.judge.siblings is None or opened.judge.siblings.score is None:
         return None
     ids = np.array([[one.id for one in compared]], dtype=object)
@@ -334,7 +336,7 @@ def _evidence(answer: Answer, compared: Sequence[Compared], opened: _Opened) -> 
         query_ids=(answer.name,), reference_ids_NK=ids, similarity_NK=similarity
     )
     scores = np.array([[one.score for one in compared]])
-    return gather_evidence(opened.known, answer.vectors, candidates, scores)
+    return gather_features(opened.known, answer.vectors, candidates, scores)
 
 
 def _same_pixels(answer: Answer, hit: Hit, opened: _Opened) -> bool:

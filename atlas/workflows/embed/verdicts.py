@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from index.copies.calibration import SameImageCalibration
     from index.copies.false_alarms import NonMatches
     from index.siblings.calibration import SiblingCalibration
-    from index.siblings.evidence import Evidence
+    from index.siblings.features import IdentityFeatures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +56,15 @@ class Judge:
     registration: RegistrationSettings = field(default_factory=RegistrationSettings)
     law: "NonMatches | None" = None
 
-    def verdict(self, compared: Sequence[Compared], evidence: "Evidence | None" = None) -> str:
+    def verdict(
+        self, compared: Sequence[Compared], features: "IdentityFeatures | None" = None
+    ) -> str:
         """Return what is known of a query, as the end of a sentence that starts with its name.
 
         Args:
             compared: The references, most similar first.
-            evidence: What speaks for labelled identities, if that was gathered.
+            features: Those of the query and the identities that it resembles, if siblings were
+                measured.
         """
         if not compared:
             return "cannot be compared, because the index is empty"
@@ -78,19 +81,21 @@ class Judge:
             return f"is a copy of {_described(best)}"
         if best.score > -1 and self.copies.confidence(np.array([best.score]))[0] >= PROBABLE:
             return f"is probably a copy of {_described(best)}"
-        if evidence is not None and (sibling := self._sibling(compared, evidence)):
+        if features is not None and (sibling := self._sibling(compared, features)):
             return f"is probably a sibling of {_described(sibling)}, identity {sibling.identity}"
         return f"is not known; the most similar image is {_described(compared[0])}"
 
-    def _sibling(self, compared: Sequence[Compared], evidence: "Evidence") -> Compared | None:
+    def _sibling(
+        self, compared: Sequence[Compared], features: "IdentityFeatures"
+    ) -> Compared | None:
         measured = self.siblings
         if measured is None or measured.score is None or measured.threshold is None:
             return None
-        score_R = measured.score.of(evidence.values_RE)
-        row = evidence.best_rows(score_R)[0]
+        score_R = measured.score.of(features.values_RF)
+        row = features.best_rows(score_R)[0]
         if row < 0 or score_R[row] < measured.threshold:
             return None
-        identity = str(evidence.identity_of(np.array([row]))[0])
+        identity = str(features.identity_of(np.array([row]))[0])
         return next((one for one in compared if one.identity == identity and one.score > -1), None)
 
 

@@ -5,7 +5,7 @@ images that it has not learned from are queries of the measurement: those that i
 out, or those that are not part of its whitening. If the whitening rests on most identities, it is
 learned again without those of the queries, one fold of identities after the other.
 
-Axes: N queries, R rows of evidence.
+Axes: N queries, R rows of features.
 """
 
 import logging
@@ -30,7 +30,13 @@ from index.siblings.calibration import (
     calibrate_sibling,
     no_siblings,
 )
-from index.siblings.evidence import EVIDENCE, NONE, Evidence, KnownIdentities, gather_evidence
+from index.siblings.features import (
+    FEATURES,
+    NONE,
+    IdentityFeatures,
+    KnownIdentities,
+    gather_features,
+)
 from index.siblings.score import FOLDS, fold_of_identities
 from index.siblings.trials import LabelledIdentities, SiblingTrials, sibling_trials
 from retrieval.embedding import embed_rows
@@ -39,7 +45,7 @@ from retrieval.postprocessing.whitening import whiten, whitening_of
 
 LOGGER = logging.getLogger(__name__)
 MOST_OWN = 20  # images of its own identity that take the place of other neighbours of a query
-SIBLING_COLUMNS = ("Id", "identity", "sibling_score", *EVIDENCE)
+SIBLING_COLUMNS = ("Id", "identity", "sibling_score", *FEATURES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +65,7 @@ class FoundSiblings:
             str(row["Id"]): SiblingOf(
                 identity=str(row["identity"]),
                 score=float(row["sibling_score"]),
-                evidence=_in_words(row),
+                features=_in_words(row),
             )
             for row in self.table.to_dict("records")
         }
@@ -96,17 +102,17 @@ def find_siblings(
     """
     if calibration.score is None:
         return FoundSiblings(table=pd.DataFrame(columns=list(SIBLING_COLUMNS)))
-    evidence = gather_evidence(
+    features = gather_features(
         _known(search, identities), queries, candidates, registrations.scores_NK.astype(float)
     )
-    scores_R = calibration.score.of(evidence.values_RE)
-    best_N = evidence.best_rows(scores_R)
+    scores_R = calibration.score.of(features.values_RF)
+    best_N = features.best_rows(scores_R)
     found = np.flatnonzero(best_N != NONE)
     best = best_N[found]
-    table = pd.DataFrame(evidence.values_RE[best], columns=list(EVIDENCE))
+    table = pd.DataFrame(features.values_RF[best], columns=list(FEATURES))
     table.insert(0, "sibling_score", scores_R[best])
-    table.insert(0, "identity", evidence.identity_of(best))
-    table.insert(0, "Id", [evidence.query_ids[n] for n in found])
+    table.insert(0, "identity", features.identity_of(best))
+    table.insert(0, "Id", [features.query_ids[n] for n in found])
     return FoundSiblings(table=table)
 
 
@@ -190,7 +196,7 @@ def _trials(
     members: defaultdict[str, list[str]] = defaultdict(list)
     for image_id, name in identities.items():
         members[name].append(image_id)
-    gathered: tuple[list[Evidence], list[Evidence]] = ([], [])
+    gathered: tuple[list[IdentityFeatures], list[IdentityFeatures]] = ([], [])
     largest = min(max(map(len, members.values())), MOST_OWN)
     for some, vectors in _measurements(search, queries):
         known = _known(search, identities, vectors)
@@ -200,14 +206,14 @@ def _trials(
             # All of its own identity, or only the copies of the query.
             own = [frozenset(members[identities[i]]) for i in ids]
             excluded = own if side else _copies(found, scores_NK, own, copy_threshold)
-            evidence = gather_evidence(
+            features = gather_features(
                 known, known.embeddings.aligned_to(ids), found, scores_NK, excluded=excluded
             )
-            gathered[side].append(evidence)
-    known_evidence, unknown_evidence = map(_joined, gathered)
+            gathered[side].append(features)
+    known_features, unknown_features = map(_joined, gathered)
     return sibling_trials(
-        known_evidence,
-        unknown_evidence,
+        known_features,
+        unknown_features,
         LabelledIdentities(
             identities=identities,
             labels={i: tuple(sorted(search.index.labels[i])) for i in identities},
@@ -245,7 +251,7 @@ def _measurements(search: LeakSearch, queries: _Queries) -> Iterator[tuple[_Quer
         yield queries, index.embeddings
         return
     images, ids = search.stored("images"), index.embeddings.ids
-    features = embed_rows(
+    bare = embed_rows(
         without_whitening(search.embedder), images.read, ids, keys=images.keys(ids),
         folder=search.work / "embeddings", description="embedding without whitening",
     )  # fmt: skip
@@ -258,7 +264,7 @@ def _measurements(search: LeakSearch, queries: _Queries) -> Iterator[tuple[_Quer
         own = tuple(i for i in queries.known_ids if fold_of[i] == fold)
         if own:
             others = [n for n, i in enumerate(ids) if i in learned and fold_of[i] != fold]
-            white = whiten(whitening_of(features.vectors_ND[others]), features)
+            white = whiten(whitening_of(bare.vectors_ND[others]), bare)
             yield replace(queries, known_ids=own, unknown_ids=own), white
 
 
@@ -285,13 +291,13 @@ def _copies(
     ]
 
 
-def _joined(parts: Sequence[Evidence]) -> Evidence:
-    """Return evidence of different queries about the same identities as one."""
+def _joined(parts: Sequence[IdentityFeatures]) -> IdentityFeatures:
+    """Return features of different queries about the same identities as one."""
     starts = np.cumsum([0, *(len(one.query_ids) for one in parts)])
     return replace(
         parts[0],
         query_ids=tuple(i for one in parts for i in one.query_ids),
         query_R=np.concatenate([one.query_R + n for one, n in zip(parts, starts, strict=False)]),
         identity_R=np.concatenate([one.identity_R for one in parts]),
-        values_RE=np.concatenate([one.values_RE for one in parts]),
+        values_RF=np.concatenate([one.values_RF for one in parts]),
     )

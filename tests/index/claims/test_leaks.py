@@ -47,7 +47,7 @@ def claims(
 
     The identity that fits q best and its score are `fits`.
     """
-    siblings = {"q": SiblingOf(identity=fits[0], score=fits[1], evidence="alike")} if fits else {}
+    siblings = {"q": SiblingOf(identity=fits[0], score=fits[1], features="alike")} if fits else {}
     count = len(candidates)
     neighbours = Neighbours(
         query_ids=("q", "r"),

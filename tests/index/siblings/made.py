@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from index.copies.guarantee import Trials
-from index.siblings.evidence import KnownIdentities
+from index.siblings.features import KnownIdentities
 from index.siblings.score import SiblingScore
 from index.siblings.trials import SiblingTrials
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from index.siblings.evidence import EVIDENCE
+from index.siblings.features import FEATURES
 from index.siblings.score import (
     FOLDS,
     cross_fitted_scores,
@@ -12,11 +12,11 @@ from index.siblings.score import (
     fold_of_identities,
 )
 
-KINDS = len(EVIDENCE)
+KINDS = len(FEATURES)
 
 
 def rows(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Evidence that speaks for siblings, in units of its own, and whether each row is one."""
+    """Features in units of their own, and whether each row is about a sibling."""
     rng = np.random.default_rng(seed)
     right = rng.random(count) < 0.4
     values = rng.normal(size=(count, KINDS)) + right[:, None] * np.linspace(2, 0.4, KINDS)
@@ -32,16 +32,16 @@ def test_it_equals_the_library_where_all_weights_are_positive():
     np.testing.assert_allclose(fit_score(values, right).of(values), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_evidence_that_speaks_against_siblings_does_not_count():
+def test_a_feature_that_speaks_against_siblings_does_not_count():
     values, right = rows(1000)
     values[:, 2] *= -1
     found = fit_score(values, right)
     assert found.weights[2] == 0.0
-    assert EVIDENCE[2] not in found.in_words()
+    assert FEATURES[2] not in found.in_words()
 
 
 @given(kind=st.integers(0, KINDS - 1), more=st.floats(0, 5))
-def test_more_evidence_never_lowers_the_score(kind, more):
+def test_the_score_never_falls_where_a_feature_rises(kind, more):
     values, right = rows(200)
     score, richer = fit_score(values, right), values.copy()
     richer[:, kind] += more
@@ -49,7 +49,7 @@ def test_more_evidence_never_lowers_the_score(kind, more):
     assert (score.of(values) >= 0).all()
 
 
-def test_evidence_that_is_always_the_same_does_no_harm():
+def test_a_feature_that_is_always_the_same_does_no_harm():
     values, right = rows(200)
     values[:, 4] = 0.0
     found = fit_score(values, right)

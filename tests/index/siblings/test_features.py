@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from atlas.dataset.artifacts import Neighbours
-from index.siblings.evidence import (
-    EVIDENCE,
+from index.siblings.features import (
+    FEATURES,
     NEAREST,
     NONE,
     VOTERS,
     KnownIdentities,
-    gather_evidence,
+    gather_features,
 )
 from tests.index.siblings.made import embedding, no_candidates, planted_identities
 
@@ -18,13 +18,13 @@ REFERENCES = embedding(
 IDENTITIES = {"x1": "x", "x2": "x", "y1": "y", "y2": "y", "alone": None}
 
 
-def evidence_of(known, queries, candidates=None, excluded=None):
+def features_of(known, queries, candidates=None, excluded=None):
     found, scores = candidates or no_candidates(queries.ids)
-    evidence = gather_evidence(known, queries, found, scores, excluded=excluded)
-    names = evidence.identity_of(np.arange(len(evidence.query_R)))
+    features = gather_features(known, queries, found, scores, excluded=excluded)
+    names = features.identity_of(np.arange(len(features.query_R)))
     return {
-        (queries.ids[n], name): dict(zip(EVIDENCE, values.tolist(), strict=True))
-        for n, name, values in zip(evidence.query_R, names, evidence.values_RE, strict=True)
+        (queries.ids[n], name): dict(zip(FEATURES, values.tolist(), strict=True))
+        for n, name, values in zip(features.query_R, names, features.values_RF, strict=True)
     }
 
 
@@ -37,7 +37,7 @@ def test_by_a_hand_worked_example():
         similarity_NK=np.array([[1.0, 0.8, 0.0, 0.0]], np.float32),
     )
     scores = np.array([[0.5, 1.5, -1.0, 3.0]])
-    found = evidence_of(known, query, (candidates, scores))
+    found = features_of(known, query, (candidates, scores))
     assert set(found) == {("q", "x"), ("q", "y")}  # an image without an identity is none
     middle = np.array([1.8, 0.6, 0]) / np.linalg.norm([1.8, 0.6, 0])
     assert found["q", "x"] == pytest.approx(
@@ -53,10 +53,10 @@ def test_by_a_hand_worked_example():
 def test_excluded_references_and_the_query_itself_do_not_count():
     known = KnownIdentities.of(REFERENCES, IDENTITIES)
     query = REFERENCES.aligned_to(["x1"])
-    found = evidence_of(known, query)
+    found = features_of(known, query)
     assert found["x1", "x"]["similarity"] == pytest.approx(0.8)
     assert found["x1", "x"]["prototype_similarity"] == pytest.approx(0.8)
-    as_new = evidence_of(known, query, excluded=[frozenset(["x1", "x2"])])
+    as_new = features_of(known, query, excluded=[frozenset(["x1", "x2"])])
     assert set(as_new) == {("x1", "y")}
     assert as_new["x1", "y"]["margin"] == pytest.approx(1.0)  # there is no other identity
 
@@ -64,7 +64,7 @@ def test_excluded_references_and_the_query_itself_do_not_count():
 def test_a_class_vector_stands_for_its_identity():
     learned = {"y": np.array([[1, 0, 0], [0, 0, 1]], np.float32)}  # two sub-centres
     known = KnownIdentities.of(REFERENCES, IDENTITIES, learned)
-    found = evidence_of(known, embedding({"q": [1, 0, 0]}))
+    found = features_of(known, embedding({"q": [1, 0, 0]}))
     assert found["q", "y"]["prototype_similarity"] == pytest.approx(1.0)
     assert found["q", "y"]["similarity"] == pytest.approx(0.0)
 
@@ -79,7 +79,7 @@ def test_an_identity_that_only_registers_is_considered():
         reference_ids_NK=np.array([[far]], dtype=object),
         similarity_NK=np.zeros((1, 1), np.float32),
     )
-    found = evidence_of(known, query, (candidates, np.array([[4.0]])))
+    found = features_of(known, query, (candidates, np.array([[4.0]])))
     assert found["q", known.identities[far]]["registration"] == pytest.approx(np.log(5))
     assert len(found) == 4
 
@@ -90,7 +90,7 @@ def test_it_equals_the_naive_twin(seed):
     vectors, ids = known.embeddings.vectors_ND, known.embeddings.ids
     names = np.array([known.identities[i] for i in ids])
     queries = known.embeddings.aligned_to(ids[::7])
-    found = evidence_of(known, queries)
+    found = features_of(known, queries)
     for (query, name), values in found.items():
         own = known.place_of[query]
         similarity = vectors @ vectors[own]
@@ -114,14 +114,14 @@ def test_the_best_row_of_each_query_is_the_first_with_the_highest_score():
     known = planted_identities(6, 3, spread=0.5)
     queries = known.embeddings.aligned_to(["0.0", "1.0"])
     found, scores = no_candidates(queries.ids)
-    evidence = gather_evidence(known, queries, found, scores)
-    similarity = evidence.values_RE[:, 0]
-    best = evidence.best_rows(similarity)
+    features = gather_features(known, queries, found, scores)
+    similarity = features.values_RF[:, 0]
+    best = features.best_rows(similarity)
     for n in range(2):
-        own = np.flatnonzero(evidence.query_R == n)
+        own = np.flatnonzero(features.query_R == n)
         assert best[n] == own[similarity[own].argmax()]
-    assert evidence.best_rows(np.zeros(len(similarity))).tolist() == [
-        np.flatnonzero(evidence.query_R == n)[0] for n in range(2)
+    assert features.best_rows(np.zeros(len(similarity))).tolist() == [
+        np.flatnonzero(features.query_R == n)[0] for n in range(2)
     ]
 
 
@@ -129,7 +129,7 @@ def test_a_query_without_references_has_no_identity():
     known = KnownIdentities.of(REFERENCES, dict.fromkeys(REFERENCES.ids) | {"x1": "x"})
     query = REFERENCES.aligned_to(["x1"])
     found, scores = no_candidates(query.ids)
-    evidence = gather_evidence(known, query, found, scores)
-    best = evidence.best_rows(np.zeros(0))
+    features = gather_features(known, query, found, scores)
+    best = features.best_rows(np.zeros(0))
     assert best.tolist() == [NONE]
-    assert evidence.identity_of(best).tolist() == [""]
+    assert features.identity_of(best).tolist() == [""]

@@ -1,7 +1,6 @@
 """What speaks for a query being a sibling of a labelled identity: a row for each of the two.
 
-Axes: N queries, K candidates or neighbours, R rows of evidence, E kinds of evidence, D dimensions,
-M references of known identity, I identities.
+Axes: N queries, K candidates or neighbours, R rows, F features, D dimensions, S sub-centres.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +15,8 @@ from index.search.vector_index import FlatIndex, build_index
 
 FloatArray = NDArray[np.float64]
 
-# The kinds of evidence; each of them speaks for a sibling as it rises.
-EVIDENCE = ("similarity", "prototype_similarity", "margin", "agreeing_share", "registration")
+# Each of them speaks for a sibling as it rises.
+FEATURES = ("similarity", "prototype_similarity", "margin", "agreeing_share", "registration")
 NEAREST = 50  # neighbours of a query that are looked at
 VOTERS = 10  # neighbours that agree with an identity or do not
 MOST_IDENTITIES = 3  # the nearest identities that are considered, beside those that register
@@ -99,22 +98,22 @@ class KnownIdentities:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """Rows of evidence, each about a query and an identity.
+class IdentityFeatures:
+    """The features of pairs of a query and an identity, a row for each pair.
 
     Attributes:
         query_ids: All queries, also those without a row.
         names: The identities.
         query_R: The position of the query of each row.
         identity_R: The number of the identity of each row.
-        values_RE: The evidence, in the order of EVIDENCE.
+        values_RF: The features, in the order of FEATURES.
     """
 
     query_ids: tuple[str, ...]
     names: tuple[str, ...]
     query_R: NDArray[np.int64]
     identity_R: NDArray[np.int64]
-    values_RE: FloatArray
+    values_RF: FloatArray
 
     def best_rows(self, score_R: FloatArray) -> NDArray[np.int64]:
         """Return the row with the highest score of each query, N; NONE if it has no row."""
@@ -131,18 +130,18 @@ class Evidence:
         return np.asarray(names[numbers])
 
 
-def gather_evidence(
+def gather_features(
     known: KnownIdentities,
     queries: EmbeddingSet,
     candidates: Neighbours,
     registration_NK: FloatArray,
     *,
     excluded: Sequence[frozenset[str]] | None = None,
-) -> Evidence:
+) -> IdentityFeatures:
     """Return what speaks for the identities that each query resembles.
 
     The nearest identities are considered, and those of candidates that agree with the query in some
-    place. The kinds of evidence are:
+    place. The features are:
 
     - similarity: the cosine of the query and the nearest reference of the identity;
     - prototype_similarity: its cosine with the nearest vector that stands for the identity;
@@ -172,12 +171,12 @@ def gather_evidence(
             rows.append((n, identity))
             values.append(looked.about(identity, queries.vectors_ND[n], registered))
     where = np.array(rows, np.int64).reshape(-1, 2)
-    return Evidence(
+    return IdentityFeatures(
         query_ids=queries.ids,
         names=known.names,
         query_R=where[:, 0],
         identity_R=where[:, 1],
-        values_RE=np.array(values, float).reshape(-1, len(EVIDENCE)),
+        values_RF=np.array(values, float).reshape(-1, len(FEATURES)),
     )
 
 
@@ -217,7 +216,7 @@ class _Looked:
     def about(
         self, identity: int, vector_D: NDArray[np.float32], registered: Mapping[int, float]
     ) -> tuple[float, ...]:
-        """Return the evidence for one identity."""
+        """Return the features for one identity."""
         places = [p for p in self.known.members[identity] if p not in self.without]
         similarity = self.best.get(identity)
         if similarity is None:  # it registers, but is not among the nearest
