@@ -12,14 +12,14 @@ from index.siblings.score import (
     fold_of_identities,
 )
 
-KINDS = len(FEATURES)
+COUNT = len(FEATURES)
 
 
 def rows(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Features in units of their own, and whether each row is about a sibling."""
     rng = np.random.default_rng(seed)
     right = rng.random(count) < 0.4
-    values = rng.normal(size=(count, KINDS)) + right[:, None] * np.linspace(2, 0.4, KINDS)
+    values = rng.normal(size=(count, COUNT)) + right[:, None] * np.linspace(2, 0.4, COUNT)
     return values * np.array([0.1, 1, 10, 2, 5]) + 3, right
 
 
@@ -40,11 +40,11 @@ def test_a_feature_that_speaks_against_siblings_does_not_count():
     assert FEATURES[2] not in found.in_words()
 
 
-@given(kind=st.integers(0, KINDS - 1), more=st.floats(0, 5))
-def test_the_score_never_falls_where_a_feature_rises(kind, more):
+@given(feature=st.integers(0, COUNT - 1), more=st.floats(0, 5))
+def test_the_score_never_falls_where_a_feature_rises(feature, more):
     values, right = rows(200)
     score, richer = fit_score(values, right), values.copy()
-    richer[:, kind] += more
+    richer[:, feature] += more
     assert (score.of(richer) >= score.of(values) - 1e-9).all()
     assert (score.of(values) >= 0).all()
 
