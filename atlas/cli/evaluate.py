@@ -59,6 +59,9 @@ def evaluate(
     for one in evaluation.measurements:
         if one.by_class_vectors is not None:
             show(f"{one.protocol.name}: top-1 by class vectors {one.by_class_vectors.rate}")
+        if one.nearest_macro_f1 is not None:
+            said = f"macro F1 of the labels of the nearest image {one.nearest_macro_f1:.4f}"
+            show(f"{one.protocol.name}: {said}")
     show(f"the embedder {embedder} started from {evaluation.started_from}")
     for note in evaluation.notes:
         show(note)

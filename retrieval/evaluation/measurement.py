@@ -5,9 +5,10 @@ Axis Q: queries (probes).
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from atlas.dataset.artifacts import EmbeddingSet
-from atlas.dataset.metrics import Share
+from atlas.dataset.metrics import Share, label_matrix, macro_f1
 from retrieval.class_vectors import ClassVectors
 from retrieval.evaluation.identification import (
     FALSE_ALARM_RATE,
@@ -31,6 +32,8 @@ class Measurement:
         identification: Open-set identification; None where there are too few impostors.
         by_class_vectors: Queries whose nearest class vector is that of their class; None where the
             queries were not compared with class vectors.
+        nearest_macro_f1: Macro F1 if each query takes the labels of its nearest reference; None
+            where classes are not sets of labels.
     """
 
     protocol: Protocol
@@ -38,6 +41,7 @@ class Measurement:
     verification: Verification | None
     identification: Identification | None
     by_class_vectors: Share | None = None
+    nearest_macro_f1: float | None = None
 
 
 def measure(
@@ -46,6 +50,7 @@ def measure(
     *,
     seed: int,
     class_vectors: ClassVectors | None = None,
+    label_count: int | None = None,
 ) -> Measurement:
     """Return all results of a protocol.
 
@@ -54,6 +59,7 @@ def measure(
         vectors: Embeddings of at least the queries and references.
         seed: Seed of the pairs that are drawn for verification and of their folds.
         class_vectors: Class vectors with which the queries are compared, too.
+        label_count: Number of labels, if the classes are sets of labels.
 
     Raises:
         UserError: A query or reference has no embedding.
@@ -72,7 +78,27 @@ def measure(
             if class_vectors is not None
             else None
         ),
+        nearest_macro_f1=(
+            macro_f1_of_nearest(scores, protocol.classes, label_count) if label_count else None
+        ),
     )
+
+
+def macro_f1_of_nearest(
+    scores: QueryScores, classes: Mapping[str, Hashable], label_count: int
+) -> float:
+    """Return the macro F1 if each query takes the labels of its nearest reference.
+
+    Args:
+        scores: The scores of the queries.
+        classes: The set of labels of each image, a tuple of numbers.
+        label_count: Number of labels.
+    """
+    truth, taken = (
+        label_matrix([cast(tuple[int, ...], classes.get(i, ())) for i in ids], label_count)
+        for ids in (scores.query_ids, scores.nearest_ids)
+    )
+    return macro_f1(truth, taken)
 
 
 def top1_by_class_vectors(

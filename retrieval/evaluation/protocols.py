@@ -24,6 +24,7 @@ from atlas.dataset.manifest import ImageRow, Manifest
 from retrieval.embedder import HeldOut
 
 ClassKind = Literal["identity", "label-set"]
+LABEL_SET = "label set"  # what a class is, in words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ def truth_protocols(manifest: Manifest, truth: pd.DataFrame) -> list[Protocol]:
     }
     test = Protocol(
         name="test",
-        class_is="label set",
+        class_is=LABEL_SET,
         query_ids=ids,
         reference_ids=references,
         classes=labelled_classes(manifest, "label-set") | labels,

@@ -25,6 +25,7 @@ from retrieval.embedder import HeldOut, load_embedder
 from retrieval.evaluation.identification import Identification
 from retrieval.evaluation.measurement import Measurement, measure
 from retrieval.evaluation.protocols import (
+    LABEL_SET,
     ClassKind,
     Protocol,
     class_kind,
@@ -125,6 +126,7 @@ def evaluate(
             vectors,
             seed=seed,
             class_vectors=class_vectors if protocol.name == "closed" else None,
+            label_count=len(manifest.spec.labels) if protocol.class_is == LABEL_SET else None,
         )
         for protocol in protocols
     )
@@ -216,6 +218,8 @@ def _figures(measured: Measurement) -> dict[str, Any]:
     }
     if measured.by_class_vectors is not None:
         figures["top1_by_class_vectors"] = measured.by_class_vectors.in_figures
+    if measured.nearest_macro_f1 is not None:
+        figures["macro_f1_of_nearest"] = _number(measured.nearest_macro_f1)
     if protocol.relations is not None:
         groups = by_group(scores, protocol.relations)
         figures["by_relation"] = {
