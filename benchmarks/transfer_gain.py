@@ -73,16 +73,21 @@ def compare(
     wrong: tuple[float, ...] = (0.0, 0.1, 0.3),
     matched: int = 200,
     redraws: int = 50,
+    claims: Path | None = None,
 ) -> None:
     """Print what is transferred, and the macro F1, with mean and central 95% over redraws.
 
     Each redraw takes `matched` of the copies, of which a share has wrongly labelled sources, and
-    all test images that are no copies.
+    all test images that are no copies. `claims` is a table to write with the probability that each
+    match's labels are right, for `reliability_diagrams.py`.
     """
     bench = _bench(data, mislabelled, folds)
+    judged: list[pd.DataFrame] = []
     table = Table("wrong", "way", *FIGURES, "macro F1", "minus better of both")
     for share in wrong:
-        rows = pd.DataFrame([compare_once(bench, share, matched, seed) for seed in range(redraws)])
+        found = [compare_once(bench, share, matched, seed) for seed in range(redraws)]
+        rows = pd.DataFrame([figures for figures, _ in found])
+        judged += [table for _, table in found]
         better = rows[["classifier", "copied"]].mean().idxmax()
         for way in WAYS:
             figures = FIGURES if way in WAYS[:2] else ()
@@ -92,6 +97,8 @@ def compare(
             table.add_row(f"{share:.0%}", way, *made, _reported(rows[way]),
                           _reported(rows[way] - rows[better]))  # fmt: skip
     Console(width=180).print(table)
+    if claims is not None:
+        pd.concat(judged).to_csv(claims, index=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +148,9 @@ def _bench(data: Path, mislabelled: Path, folds: Path) -> Bench:
     )
 
 
-def compare_once(bench: Bench, wrong: float, matched: int, seed: int) -> dict[str, float]:
+def compare_once(
+    bench: Bench, wrong: float, matched: int, seed: int
+) -> tuple[dict[str, float], pd.DataFrame]:
     rng, is_right_L = np.random.default_rng(seed), bench.kind_L == RIGHT
     count = round(wrong * matched)
     drawn = np.concatenate(
@@ -164,6 +173,7 @@ def compare_once(bench: Bench, wrong: float, matched: int, seed: int) -> dict[st
         "copied": macro_f1(truth, copied),
         "only right": macro_f1(truth, np.concatenate([only_right, predicted[matched:]])),
     }
+    judged: list[pd.DataFrame] = []
     for way, judging, prior in (
         ("after", bench.independent_LC[drawn], PRIOR),
         ("before", said[:matched], WITHOUT_ONE_OFF),
@@ -175,6 +185,8 @@ def compare_once(bench: Bench, wrong: float, matched: int, seed: int) -> dict[st
             judging_RC=judging,
         )
         weighed = weigh(bench.judge, said, predicted, transfers, seed=seed, prior=prior)
+        right = {"confidence": weighed.right_R, "right": (kind == RIGHT).astype(int)}
+        judged.append(pd.DataFrame({"way": way, **right, "weight": 1.0}))
         ours = predicted.copy()
         ours[np.flatnonzero(weighed.made_R)] = labels[weighed.made_R]
         found[way] = macro_f1(truth, ours)
@@ -184,7 +196,7 @@ def compare_once(bench: Bench, wrong: float, matched: int, seed: int) -> dict[st
         found[f"{way} wrong"] = weighed.made_R[kind != RIGHT].mean() if count else np.nan
         found[f"{way} p of wrong"] = weighed.right_R[kind != RIGHT].mean() if count else np.nan
         found[f"{way} estimated"] = 1 - weighed.shares.right
-    return found
+    return found, pd.concat(judged)
 
 
 def _copies(data: Path) -> pd.DataFrame:

@@ -59,8 +59,10 @@ def test_only_who_did_not_train_on_wrong_labels_finds_them():
         truth_NC=truth, copies_L=np.arange(200), given_LC=given, kind_L=kind,
         independent_LC=sees(truth[:200], 4.0),
     )  # fmt: skip
-    found = compare_once(bench, wrong=0.3, matched=150, seed=0)
+    found, judged = compare_once(bench, wrong=0.3, matched=150, seed=0)
     assert found["before random"] > 0.9
     assert found["after random"] < 0.1
     assert min(found["before right"], found["after right"]) > 0.9
+    after = judged[judged["way"] == "after"].groupby("right")["confidence"].mean()
+    assert after[0] < 0.5 < after[1]
     assert found["after"] > max(found["before"], found["classifier"], found["copied"])
