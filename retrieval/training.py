@@ -28,6 +28,7 @@ from atlas.training.layers import measure_channels
 from atlas.training.loaders import Sample, training_loader, validation_loader
 from atlas.training.loop import (
     best_score,
+    check_machine,
     claim_folder,
     fit,
     read_checkpoint,
@@ -269,6 +270,7 @@ def _fit(
     train_loader = training_loader(store, train_ids, _targets(classes, train_ids), training)
     gallery = validation_loader(store, gallery_ids, _targets(classes, gallery_ids), training)
     validation_loaders = [queries, gallery]
+    check_machine(training, batches=len(train_loader))  # before it is used for the start
 
     def scored_start() -> dict[str, float]:
         return {

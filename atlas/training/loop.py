@@ -97,7 +97,7 @@ def fit(
         else:
             if done:
                 LOGGER.info(done.text(training.epochs))
-            _check_machine(training, batches=len(train_loader))
+            check_machine(training, batches=len(train_loader))
             LOGGER.info(_steps_text(training, batches=len(train_loader)))
             written = Checkpoints(
                 checkpoints, monitor=monitor, mode=mode, minutes=checkpoint_minutes
@@ -321,8 +321,16 @@ def _strategy(training: TrainingSettings) -> str:
     return "ddp_spawn_find_unused_parameters_true" if frozen else "ddp_spawn"
 
 
-def _check_machine(training: TrainingSettings, *, batches: int) -> None:
-    """Refuse settings that Lightning would silently change, or that fail with a long traceback."""
+def check_machine(training: TrainingSettings, *, batches: int) -> None:
+    """Refuse settings that Lightning would silently change, or that fail with a long traceback.
+
+    Args:
+        training: The settings of the training.
+        batches: Number of batches in an epoch, of all devices together.
+
+    Raises:
+        UserError: This machine cannot train with these settings.
+    """
     gpus = torch.cuda.device_count()
     if gpus and training.devices > gpus:
         raise UserError(

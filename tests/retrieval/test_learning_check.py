@@ -5,7 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
+from atlas.core.errors import UserError
 from atlas.core.sealed_json import read_sealed_json, write_sealed_json
 from retrieval.learning_check import LearningCheck, is_no_better
 from retrieval.training import train_embedder
@@ -60,10 +62,9 @@ def test_it_warns_once_after_three_epochs_or_after_the_last_one(
     assert warned(50, 0.2, caplog) == warned(1, 0.2, caplog) == []
 
 
-def train(tmp_path: Path, rate: float, classes: str = "auto") -> None:
-    how = settings(
-        classes=classes, training=replace(settings().training, learning_rate=rate, epochs=4)
-    )
+def train(tmp_path: Path, rate: float, classes: str = "auto", **changes: Any) -> None:
+    training = replace(settings().training, learning_rate=rate, epochs=4, **changes)
+    how = settings(classes=classes, training=training)
     images = store(tmp_path / "store", IDENTITIES)
     train_embedder(manifest(IDENTITIES), images, how, tmp_path / "run")
 
@@ -81,6 +82,14 @@ def test_a_training_that_learns_nothing_goes_on_and_names_the_recipe_that_needs_
         "`atlas train-embedder small` needs fewer (give it another --out)"
     )
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + 4
+
+
+def test_the_start_is_not_scored_on_a_machine_that_cannot_train(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UserError, match="16-mixed needs a GPU"):
+        train(tmp_path, 1e-3, precision="16-mixed")
+    assert not (tmp_path / "run" / "start.json").exists()
 
 
 def test_a_resumed_training_compares_with_the_same_start(
