@@ -34,6 +34,7 @@ def test_siblings_are_weighted_to_the_stated_share(tmp_path):
         {"Id": ids, "relation": ["sibling"] * 4 + ["novel"] * 2, "source": ["A"] * 4 + [""] * 2,
          "edit": "", "Target": "0"}
     ).to_csv(data / "truth.csv", index=False)  # fmt: skip
+    pd.DataFrame({"Id": ids, "Predicted": "0"}).to_csv(data / "sample_submission.csv", index=False)
     columns = ("similarity", "registration_score", "sibling_score", "confidence")
     rows = [
         {"Id": i, "match_id": match, "relation": "sibling", **dict.fromkeys(columns, 0.9),
