@@ -73,12 +73,12 @@ class FoundSiblings:
 
 def _in_words(row: Mapping[Hashable, Any]) -> str:
     said = (
-        f"similarity {row['similarity']:.3f}, {row['margin']:.3f} above any other identity; "
-        f"similarity to the identity as a whole {row['prototype_similarity']:.3f}; "
-        f"{row['agreeing_share']:.0%} of the images that could be among the nearest are of it"
+        f"similarity {row['similarity']:.3f}, {row['margin']:+.3f} from that to any other identity, "
+        f"and {row['prototype_similarity']:.3f} to the identity as a whole; agreeing share "
+        f"{row['agreeing_share']:.2f}"
     )
     if row["registration"] > 0:
-        said += f"; a registration score of {np.expm1(row['registration']):.1f}"
+        said += f"; registration score {np.expm1(row['registration']):.1f}"
     return said
 
 
