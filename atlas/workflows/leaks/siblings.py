@@ -73,8 +73,8 @@ class FoundSiblings:
 
 def _in_words(row: Mapping[Hashable, Any]) -> str:
     said = (
-        f"similarity {row['similarity']:.3f}, {row['margin']:+.3f} from that to any other identity, "
-        f"and {row['prototype_similarity']:.3f} to the identity as a whole; agreeing share "
+        f"similarity {row['similarity']:.3f}, {row['margin']:+.3f} from that to any other "
+        f"identity, and {row['prototype_similarity']:.3f} to the identity as a whole; agreeing share "
         f"{row['agreeing_share']:.2f}"
     )
     if row["registration"] > 0:

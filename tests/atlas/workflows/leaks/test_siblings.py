@@ -49,7 +49,8 @@ def test_otherwise_the_whitening_is_learned_again_by_folds():
 
 def test_no_more_images_than_asked_for_are_queries():
     known, unknown, _ = queries(count=2)
-    assert 1 <= len(known) <= 2 and 1 <= len(unknown) <= 2
+    assert 1 <= len(known) <= 2
+    assert 1 <= len(unknown) <= 2
 
 
 @pytest.mark.parametrize(
