@@ -74,8 +74,8 @@ class FoundSiblings:
 def _in_words(row: Mapping[Hashable, Any]) -> str:
     said = (
         f"similarity {row['similarity']:.3f}, {row['margin']:+.3f} from that to any other "
-        f"identity, and {row['prototype_similarity']:.3f} to the identity as a whole; agreeing share "
-        f"{row['agreeing_share']:.2f}"
+        f"identity, and {row['prototype_similarity']:.3f} to the identity as a whole; agreeing "
+        f"share {row['agreeing_share']:.2f}"
     )
     if row["registration"] > 0:
         said += f"; registration score {np.expm1(row['registration']):.1f}"
