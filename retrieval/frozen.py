@@ -1,8 +1,10 @@
 """Build an embedder without training: a pretrained network, whitened on the atlas's own images."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import islice, zip_longest
 
 from torch import nn
 
@@ -76,19 +78,26 @@ def whitened(
     return replace(
         bare,
         settings=replace(bare.settings, dimension=whitening.out_features),
-        whitened_on=tuple(ids),
+        # Without enough images, the features stay as they are, and nothing is learned.
+        whitened_on=tuple(ids) if whitening.out_features < features.shape[1] else (),
     )
 
 
 def whitening_sample(references: Manifest) -> tuple[str, ...]:
     """Return the images that an embedder is whitened on, at most MOST_IMAGES.
 
-    They are all images of some identities, so that the whitening knows nothing of the others.
+    They show about half of the identities, so that the whitening knows nothing of the others, and
+    each of these identities about equally often.
     """
-    group_of = {row.id: row.identity or row.id for row in references.rows}
-    return tuple(sorted(group_of, key=lambda i: (content_hash(group_of[i]), content_hash(i))))[
-        :MOST_IMAGES
-    ]
+    if len(references.ids) <= MOST_IMAGES:
+        return references.ids
+    images_of: defaultdict[str, list[str]] = defaultdict(list)
+    for row in sorted(references.rows, key=lambda row: content_hash(row.id)):
+        images_of[row.identity or row.id].append(row.id)
+    half = sorted(images_of, key=content_hash)[: max(1, len(images_of) // 2)]
+    first_of_each = zip_longest(*(images_of[name] for name in half))
+    ordered = (i for images in first_of_each for i in images if i is not None)
+    return tuple(islice(ordered, MOST_IMAGES))
 
 
 def without_whitening(embedder: Embedder) -> Embedder:

@@ -134,7 +134,7 @@ def _of_siblings(sibling: "SiblingCalibration") -> Iterator[str]:
         yield f"no sibling is claimed, because {sibling.note}"
         return
     yield from sibling.in_words()
-    if sibling.guarantee and not sibling.guarantee.reached:
+    if not sibling.proven:
         yield _accepting("--accept-unproven-siblings")
 
 

@@ -160,10 +160,17 @@ def uncertain_copies(matches: Matches) -> int:
 
 def best_first(matches: pd.DataFrame) -> pd.DataFrame:
     """Return the claims sorted by query, and for each query copies first, then by confidence."""
-    return matches[matches["relation"] != ""].sort_values(
-        ["query_id", "relation", "confidence", "registration_score", "similarity", "match_id"],
-        ascending=[True, True, False, False, False, True],  # "same_image" < "sibling"
-        kind="stable",
+    claims = matches[matches["relation"] != ""]
+    # All siblings of a query have one confidence, and the nearest comes first.
+    agreement = claims["registration_score"].where(claims["relation"] == SAME_IMAGE, 0.0)
+    return (
+        claims.assign(agreement=agreement)
+        .sort_values(
+            ["query_id", "relation", "confidence", "agreement", "similarity", "match_id"],
+            ascending=[True, True, False, False, False, True],  # "same_image" < "sibling"
+            kind="stable",
+        )
+        .drop(columns="agreement")
     )
 
 

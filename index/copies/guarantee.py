@@ -39,7 +39,7 @@ class Trials:
     """The best scores of queries whose truth is known; each query counts once.
 
     Attributes:
-        known_K: The scores (-1 to 1) of queries with a true match in the gallery; -1 if there was
+        known_K: The scores of queries with a true match in the gallery; -1 if there was
             no candidate.
         unknown_U: The scores of queries without a true match.
         correct_K: Whether the best match is the true one; None if only the true match was examined.
@@ -106,12 +106,17 @@ class Guarantee:
         """Return whether the requested precision is guaranteed."""
         return self.lowest is not None
 
-    def in_words(self) -> str:
-        """Return the guarantee as one sentence without a full stop, for a terminal and a page."""
+    def in_words(self, false: str = "") -> str:
+        """Return the guarantee as one sentence without a full stop, for a terminal and a page.
+
+        Args:
+            false: What makes a claim false, as the end of "reach the threshold"; by default, any
+                query without a true match does.
+        """
         at = f"if {100 * self.share:.3g}% of the queries have a true match"
         counted = (
             f"{self.false_count:,} of {self.unknown_count:,} independent queries without a true "
-            "match reach the threshold"
+            f"match reach the threshold{false}"
         )
         if self.reached:
             return f"a precision of {self.asked:g} is guaranteed at 95% confidence {at} ({counted})"
@@ -164,8 +169,8 @@ def measure_guarantee(
 
     Args:
         trials: The scores of known and unknown queries.
-        wanted_threshold: A threshold that was chosen with other trials, or with the bulk of these,
-            but not by their false claims.
+        wanted_threshold: The threshold to start from. If the precision is shown, the one in use is
+            among the tested ones, so it does not matter how this one was chosen.
         precision: The precision that is requested.
         share: The share of queries with a true match.
         seed: The seed of the random halves.

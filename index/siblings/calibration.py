@@ -47,7 +47,7 @@ class SiblingCalibration:
             rests, or None.
         identity_bound: The lower bound of the precision of equal identities at the threshold, at
             95% confidence.
-        note: The reason why nothing could be measured, or "".
+        note: The reason why nothing could be measured, or why that proves nothing, or "".
     """
 
     score: SiblingScore | None
@@ -64,6 +64,11 @@ class SiblingCalibration:
     identity_bound: float
     note: str
 
+    @property
+    def proven(self) -> bool:
+        """Return whether the requested precision is guaranteed."""
+        return self.guarantee is not None and self.guarantee.reached and not self.note
+
     def confidence(self, score: FloatArray) -> FloatArray:
         """Return how likely a claim with just this score is right, in the same shape."""
         return self.probability.at(score)
@@ -76,8 +81,10 @@ class SiblingCalibration:
             f"the threshold is a sibling score of {self.threshold:.2f}, which finds "
             f"{self.recall_at_threshold:.1%} of {self.known_count:,} held-out images (weights of "
             f"the features: {self.score.in_words()})",
-            f"of equal label sets, {self.guarantee.in_words()}",
-            f"of equal identities, the lower bound of the precision is {self.identity_bound:.3f}",
+            f"that the label sets are equal: {self.guarantee.in_words(' with other labels')}",
+            "that the identities are equal: the lower bound of the precision is "
+            f"{self.identity_bound:.3f}",
+            *([self.note] if self.note else []),
         ]
 
 
@@ -91,7 +98,9 @@ def no_siblings(note: str) -> SiblingCalibration:
     )  # fmt: skip
 
 
-def calibrate_sibling(trials: SiblingTrials | None, settings: LeakSettings) -> SiblingCalibration:
+def calibrate_sibling(
+    trials: SiblingTrials | None, settings: LeakSettings, *, note: str = ""
+) -> SiblingCalibration:
     """Calibrate with labelled images as queries; unknown ones cannot find their own identity.
 
     The wanted threshold is the lowest one whose measured precision by identity is as requested, or
@@ -100,9 +109,10 @@ def calibrate_sibling(trials: SiblingTrials | None, settings: LeakSettings) -> S
     Args:
         trials: The best scores of labelled images.
         settings: The precision that is requested.
+        note: The reason why the measurement proves nothing about new identities, or "".
     """
     if trials is None:
-        return no_siblings("there are no held-out images of repeated identities to measure with")
+        return no_siblings("there are not two repeated identities to measure with")
     s, by_labels = settings.sibling_share, trials.by_labels
     guarantee = measure_guarantee(
         by_labels,
@@ -128,7 +138,7 @@ def calibrate_sibling(trials: SiblingTrials | None, settings: LeakSettings) -> S
         best_possible=_best_possible(len(proof.known_K), len(proof.unknown_U), s),
         guarantee=guarantee,
         identity_bound=float(precision_bound(proof, threshold, s)[0]),
-        note="",
+        note=note,
     )
 
 

@@ -1,9 +1,9 @@
-"""What speaks for a query being a sibling of a labelled identity: a row for each of the two.
+"""Features that show whether a query is a sibling of a labelled identity.
 
 Axes: N queries, K candidates or neighbours, R rows, F features, D dimensions, S sub-centres.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +21,7 @@ NEAREST = 50  # neighbours of a query that are looked at
 VOTERS = 10  # neighbours that agree with an identity or do not
 MOST_IDENTITIES = 3  # the nearest identities that are considered, beside those that register
 NONE = -1  # no identity
+QUERIES_AT_ONCE = 1000  # of one search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,22 +79,24 @@ class KnownIdentities:
         return build_index(self.embeddings)
 
     @cached_property
-    def place_of(self) -> dict[str, int]:
-        """Return the position of each reference."""
-        return {image_id: n for n, image_id in enumerate(self.embeddings.ids)}
+    def sums_ID(self) -> FloatArray:
+        """Return the sum of the vectors of each identity, I x D."""
+        sums = np.zeros((len(self.names), self.embeddings.vectors_ND.shape[1]))
+        numbers = [self.number_of[i] for i in self.embeddings.ids]
+        np.add.at(sums, numbers, self.embeddings.vectors_ND)
+        return sums
 
-    def prototypes(self, identity: int, without: set[int]) -> FloatArray:
+    def prototypes(self, identity: int, left_out: Sequence[int]) -> FloatArray:
         """Return the vectors that stand for an identity, S x D, of unit length.
 
         Args:
             identity: The number of the identity.
-            without: The positions of references that do not count.
+            left_out: The positions of its references that do not count.
         """
         learned = self.class_vectors.get(self.names[identity])
         if learned is not None:
             return learned.astype(float)
-        places = [place for place in self.members[identity] if place not in without]
-        mean = self.embeddings.vectors_ND[places].astype(float).mean(axis=0)
+        mean = self.sums_ID[identity] - self.embeddings.vectors_ND[list(left_out)].sum(axis=0)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), np.finfo(float).tiny))[None]
 
 
@@ -106,6 +109,7 @@ class IdentityFeatures:
         names: The identities.
         query_R: The position of the query of each row.
         identity_R: The number of the identity of each row.
+        nearest_R: The id of the nearest reference of the identity of each row.
         values_RF: The features, in the order of FEATURES.
     """
 
@@ -113,6 +117,7 @@ class IdentityFeatures:
     names: tuple[str, ...]
     query_R: NDArray[np.int64]
     identity_R: NDArray[np.int64]
+    nearest_R: NDArray[np.object_]
     values_RF: FloatArray
 
     def best_rows(self, score_R: FloatArray) -> NDArray[np.int64]:
@@ -138,7 +143,7 @@ def gather_features(
     *,
     excluded: Sequence[frozenset[str]] | None = None,
 ) -> IdentityFeatures:
-    """Return what speaks for the identities that each query resembles.
+    """Return the features of each query and the identities that it resembles.
 
     The nearest identities are considered, and those of candidates that agree with the query in some
     place. The features are:
@@ -159,23 +164,24 @@ def gather_features(
             never its own reference.
     """
     excluded = excluded or [frozenset()] * len(queries.ids)
-    most = max((len(ids) for ids in excluded), default=0)
-    found = known.index.search(queries, min(NEAREST + most, len(known.embeddings.ids)))
     rows: list[tuple[int, int]] = []
+    nearest: list[str] = []
     values: list[tuple[float, ...]] = []
-    for n, query_id in enumerate(queries.ids):
-        without = {known.place_of[i] for i in {*excluded[n], query_id} if i in known.place_of}
-        looked = _Looked.of(known, found, n, without)
-        registered = _registered(known, candidates, registration_NK, n, {*excluded[n], query_id})
+    for n, (query_id, looked) in enumerate(_looked(known, queries, excluded)):
+        without = excluded[n] | {query_id}
+        registered = _registered(known, candidates, registration_NK, n, without)
         for identity in dict.fromkeys([*looked.order[:MOST_IDENTITIES], *registered]):
+            reference, features = looked.about(identity, queries.vectors_ND[n], registered, without)
             rows.append((n, identity))
-            values.append(looked.about(identity, queries.vectors_ND[n], registered))
+            nearest.append(reference)
+            values.append(features)
     where = np.array(rows, np.int64).reshape(-1, 2)
     return IdentityFeatures(
         query_ids=queries.ids,
         names=known.names,
         query_R=where[:, 0],
         identity_R=where[:, 1],
+        nearest_R=np.array(nearest, dtype=object),
         values_RF=np.array(values, float).reshape(-1, len(FEATURES)),
     )
 
@@ -186,47 +192,65 @@ class _Looked:
 
     Attributes:
         known: The references.
-        without: The positions of references that do not count.
         numbers: The identity of each of the nearest references.
-        best: The highest similarity by identity, the most similar identity first.
+        best: The nearest reference of each identity and its similarity, the nearest first.
     """
 
     known: KnownIdentities
-    without: set[int]
     numbers: list[int]
-    best: dict[int, float]
-
-    @staticmethod
-    def of(known: KnownIdentities, found: Neighbours, n: int, without: set[int]) -> "_Looked":
-        numbers: list[int] = []
-        best: dict[int, float] = {}
-        for image_id, similarity in zip(
-            found.reference_ids_NK[n], found.similarity_NK[n].tolist(), strict=True
-        ):
-            if image_id == "" or known.place_of[image_id] in without or len(numbers) == NEAREST:
-                continue
-            numbers.append(known.number_of[image_id])
-            best.setdefault(numbers[-1], similarity)
-        return _Looked(known=known, without=without, numbers=numbers, best=best)
+    best: dict[int, tuple[str, float]]
 
     @property
     def order(self) -> list[int]:
         return list(self.best)
 
     def about(
-        self, identity: int, vector_D: NDArray[np.float32], registered: Mapping[int, float]
-    ) -> tuple[float, ...]:
-        """Return the features for one identity."""
-        places = [p for p in self.known.members[identity] if p not in self.without]
-        similarity = self.best.get(identity)
-        if similarity is None:  # it registers, but is not among the nearest
-            similarity = float((self.known.embeddings.vectors_ND[places] @ vector_D).max())
-        prototypes_SD = self.known.prototypes(identity, self.without)
+        self,
+        identity: int,
+        vector_D: NDArray[np.float32],
+        registered: Mapping[int, float],
+        without: frozenset[str],
+    ) -> tuple[str, tuple[float, ...]]:
+        """Return the nearest reference of an identity, and its features."""
+        known, ids = self.known, self.known.embeddings.ids
+        members = known.members[identity]
+        left_out = [place for place in members if ids[place] in without]
+        if identity in self.best:
+            reference, similarity = self.best[identity]
+        else:  # it registers, but is not among the nearest
+            places = [place for place in members if ids[place] not in without]
+            similarity_P = known.embeddings.vectors_ND[places] @ vector_D
+            place = int(similarity_P.argmax())
+            reference, similarity = ids[places[place]], float(similarity_P[place])
+        prototypes_SD = known.prototypes(identity, left_out)
         prototype = float((prototypes_SD @ vector_D.astype(float)).max())
-        other = next((s for name, s in self.best.items() if name != identity), -1.0)
-        agreeing = self.numbers[:VOTERS].count(identity) / min(VOTERS, len(places))
+        other = next((s for name, (_, s) in self.best.items() if name != identity), -1.0)
+        could_be = min(VOTERS, len(members) - len(left_out))
+        agreeing = self.numbers[:VOTERS].count(identity) / could_be
         registration = float(np.log1p(registered.get(identity, 0.0)))
-        return similarity, prototype, similarity - other, agreeing, registration
+        return reference, (similarity, prototype, similarity - other, agreeing, registration)
+
+
+def _looked(
+    known: KnownIdentities, queries: EmbeddingSet, excluded: Sequence[frozenset[str]]
+) -> Iterator[tuple[str, _Looked]]:
+    """Yield each query with its nearest references."""
+    most = NEAREST + max((len(ids) for ids in excluded), default=0)
+    for start in range(0, len(queries.ids), QUERIES_AT_ONCE):
+        ids = queries.ids[start : start + QUERIES_AT_ONCE]
+        found = known.index.search(queries.aligned_to(ids), min(most, len(known.embeddings.ids)))
+        for n, query_id in enumerate(ids):
+            numbers: list[int] = []
+            best: dict[int, tuple[str, float]] = {}
+            for image_id, similarity in zip(
+                found.reference_ids_NK[n], found.similarity_NK[n].tolist(), strict=True
+            ):
+                if image_id == "" or len(numbers) == NEAREST:
+                    break
+                if image_id not in excluded[start + n]:
+                    numbers.append(known.number_of[image_id])
+                    best.setdefault(numbers[-1], (image_id, similarity))
+            yield query_id, _Looked(known=known, numbers=numbers, best=best)
 
 
 def _registered(
@@ -234,7 +258,7 @@ def _registered(
     candidates: Neighbours,
     registration_NK: FloatArray,
     n: int,
-    without: set[str],
+    without: frozenset[str],
 ) -> dict[int, float]:
     """Return the highest registration score of each identity that has one above 0."""
     best: dict[int, float] = {}

@@ -45,9 +45,9 @@ class SiblingScore:
         return np.asarray(np.logaddexp(0.0, values_RF @ np.array(self.weights) + self.intercept))
 
     def in_words(self) -> str:
-        """Return the features that count, the heaviest first, for a terminal."""
-        order = sorted(zip(FEATURES, self.weights, strict=True), key=lambda one: -one[1])
-        return ", ".join(f"{name} {weight:.2g}" for name, weight in order if weight > 0)
+        """Return the features that count with their weights, for a terminal."""
+        weights = zip(FEATURES, self.weights, strict=True)
+        return ", ".join(f"{name} {weight:.2g}" for name, weight in weights if weight > 0)
 
 
 def fit_score(values_RF: FloatArray, right_R: NDArray[np.bool_]) -> SiblingScore:

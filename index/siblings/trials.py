@@ -3,7 +3,6 @@
 Axes: N queries, R rows of features, F features, U independent trials.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,18 +30,6 @@ class LabelledIdentities:
     identities: Mapping[str, str]
     labels: Mapping[str, Labels]
 
-    @property
-    def labels_of_identity(self) -> dict[str, Labels | None]:
-        """Return the label set of more than half of an identity's references, or None."""
-        sets: dict[str, Counter[Labels]] = {}
-        for image_id, name in self.identities.items():
-            sets.setdefault(name, Counter())[self.labels[image_id]] += 1
-        first = {name: counts.most_common(1)[0] for name, counts in sets.items()}
-        return {
-            name: labels if 2 * count > sets[name].total() else None
-            for name, (labels, count) in first.items()
-        }
-
 
 @dataclass(frozen=True, kw_only=True)
 class SiblingTrials:
@@ -52,10 +39,11 @@ class SiblingTrials:
         score: The score that was fitted to all of them. Their own scores are cross-fitted: no image
             of an identity counts in the fit by which its images are scored.
         every: All queries; a claim is right if the identity is the true one.
-        every_label_right_K: Whether the labels of a known query are those of its best identity.
+        every_label_right_K: Whether the labels that would be transferred to a known query, those of
+            the nearest image of its best identity, are its own.
         by_identity: The independent ones of these.
-        by_labels: The same; a claim is right if the labels of the identity are those of the query.
-            If the identity is wrong, but its labels are right, there is no false claim.
+        by_labels: The same; a claim is right if the labels that would be transferred are those of
+            the query. If the identity is wrong, but these labels are right, no claim is false.
     """
 
     score: SiblingScore
@@ -73,16 +61,16 @@ def sibling_trials(
     identities: int,
     seed: int,
 ) -> SiblingTrials | None:
-    """Return trials of queries whose truth is known; None if there are none of one kind.
+    """Return trials of queries whose truth is known; None if too few can be compared.
 
     Args:
-        known: IdentityFeatures of images whose identity has other references.
-        unknown: IdentityFeatures of images whose own identity was left out, as if it were new.
+        known: The features of images whose identity has other references.
+        unknown: The features of images whose own identity was left out, as if it were new.
         truth: The identities and labels of the images.
         identities: The number of identities in the index.
         seed: The seed of choices.
     """
-    if not len(known.query_ids) or not len(unknown.query_ids):
+    if not len(known.query_R) or not len(unknown.query_R) or identities < 2:
         return None
     own = np.array([truth.identities[i] for i in known.query_ids], dtype=object)
     right_R = known.identity_of(np.arange(len(known.query_R))) == own[known.query_R]
@@ -134,10 +122,10 @@ class _Best:
     def of(features: IdentityFeatures, scores_R: FloatArray, truth: LabelledIdentities) -> "_Best":
         rows_N = features.best_rows(scores_R)
         found_N = features.identity_of(rows_N)
-        labels_of = truth.labels_of_identity
+        nearest_N = np.append(features.nearest_R, "")[rows_N]
         right = [
-            name != "" and labels_of[name] == truth.labels[i]
-            for i, name in zip(features.query_ids, found_N, strict=True)
+            reference != "" and truth.labels[str(reference)] == truth.labels[i]
+            for i, reference in zip(features.query_ids, nearest_N, strict=True)
         ]
         return _Best(
             found_N=found_N,

@@ -25,13 +25,17 @@ MOST_DIMENSIONS, FEWEST_DIMENSIONS = 256, 16
 IMAGES_PER_DIMENSION = 4  # with fewer, weak directions are noise, which whitening would amplify
 
 
-def whitening_of(features_NF: NDArray[np.float32]) -> nn.Linear:
+def whitening_of(features_NF: NDArray[np.float32], dimension: int | None = None) -> nn.Linear:
     """Return a linear map F -> D after which the strongest directions have equal variance.
 
     This is PCA whitening (Jegou & Chum 2012). If there are too few images to estimate the
     directions, the features stay as they are.
+
+    Args:
+        features_NF: The features of the images.
+        dimension: The number of directions; by default as many as the images can show.
     """
-    dimension = _dimension(features_NF)
+    dimension = _dimension(features_NF) if dimension is None else dimension
     if dimension < FEWEST_DIMENSIONS:
         return _unchanged(features_NF)
     from sklearn.decomposition import PCA  # takes a second to load, and trained embedders need none

@@ -27,7 +27,8 @@ from index.copies.registration import register
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.search.open_search import Search, open_search
 from index.siblings.features import IdentityFeatures, KnownIdentities, gather_features
-from retrieval.class_vectors import load_class_vectors
+from retrieval.class_vectors import identity_vectors, load_class_vectors
+from retrieval.embedder_folder import read_about
 from retrieval.embedding import Embeds, about, embed_images, load_for_queries
 
 PICTURED = 6  # the number of neighbours in a picture
@@ -193,10 +194,11 @@ class _Opened:
 
     @cached_property
     def known(self) -> KnownIdentities:
-        learned = load_class_vectors(self.index.folder / EMBEDDER_FOLDER)
-        return KnownIdentities.of(
-            self.index.embeddings, self.index.identities, learned.by_name if learned else None
+        folder = self.index.folder / EMBEDDER_FOLDER
+        learned = identity_vectors(
+            load_class_vectors(folder), read_about(folder)["provenance"], self.index.spec.name
         )
+        return KnownIdentities.of(self.index.embeddings, self.index.identities, learned)
 
 
 def _open(index_folder: Path, data: Path | None) -> _Opened:
@@ -307,7 +309,7 @@ def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
         )
         for hit, registration in zip(answer.hits, found, strict=True)
     ]
-    verdict = judge.verdict(compared, _features(answer, compared, opened))
+    verdict = judge.verdict(compared, lambda: _features(answer, compared, opened))
     return [
         {
             "query": answer.name,
@@ -324,12 +326,8 @@ def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
     ]
 
 
-def _features(
-    answer: Answer, compared: Sequence[Compared], opened: _Opened
-) -> IdentityFeatures | None:
+def _features(answer: Answer, compared: Sequence[Compared], opened: _Opened) -> IdentityFeatures:
     """Return the features of a query and the identities that it resembles."""
-    if opened.judge.siblings is None or opened.judge.siblings.score is None:
-        return None
     ids = np.array([[one.id for one in compared]], dtype=object)
     similarity = np.array([[one.similarity for one in compared]], np.float32)
     candidates = Neighbours(

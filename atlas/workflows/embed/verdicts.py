@@ -1,6 +1,6 @@
 """Verdicts on queries: whether they are known, by the thresholds that find_leaks measured."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,14 +57,14 @@ class Judge:
     law: "NonMatches | None" = None
 
     def verdict(
-        self, compared: Sequence[Compared], features: "IdentityFeatures | None" = None
+        self, compared: Sequence[Compared], features: "Callable[[], IdentityFeatures]"
     ) -> str:
         """Return what is known of a query, as the end of a sentence that starts with its name.
 
         Args:
             compared: The references, most similar first.
-            features: Those of the query and the identities that it resembles, if siblings were
-                measured.
+            features: Gathers those of the query and the identities that it resembles; called only
+                if they are needed.
         """
         if not compared:
             return "cannot be compared, because the index is empty"
@@ -81,16 +81,17 @@ class Judge:
             return f"is a copy of {_described(best)}"
         if best.score > -1 and self.copies.confidence(np.array([best.score]))[0] >= PROBABLE:
             return f"is probably a copy of {_described(best)}"
-        if features is not None and (sibling := self._sibling(compared, features)):
+        if sibling := self._sibling(compared, features):
             return f"is probably a sibling of {_described(sibling)}, identity {sibling.identity}"
         return f"is not known; the most similar image is {_described(compared[0])}"
 
     def _sibling(
-        self, compared: Sequence[Compared], features: "IdentityFeatures"
+        self, compared: Sequence[Compared], gather: "Callable[[], IdentityFeatures]"
     ) -> Compared | None:
         measured = self.siblings
         if measured is None or measured.score is None or measured.threshold is None:
             return None
+        features = gather()
         score_R = measured.score.of(features.values_RF)
         row = features.best_rows(score_R)[0]
         if row < 0 or score_R[row] < measured.threshold:

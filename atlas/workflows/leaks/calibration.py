@@ -123,8 +123,7 @@ class LeakCalibration:
             SAME_IMAGE: (same_image.reached and not certificate.unlike)
             or certificate.reached
             or settings.accept_unproven_copies,
-            SIBLING: (self.sibling.guarantee is not None and self.sibling.guarantee.reached)
-            or settings.accept_unproven_siblings,
+            SIBLING: self.sibling.proven or settings.accept_unproven_siblings,
         }
         return frozenset(relation for relation, fine in accepted.items() if not fine)
 
@@ -150,8 +149,8 @@ class LeakCalibration:
         """Return the calibration for an index that has grown since it was measured.
 
         The more references there are, the more queries have a non-match that reaches a score: at
-        most as many times more as the gallery is larger. Siblings are measured again, because that
-        needs no comparison of pixels.
+        most as many times more as the gallery is larger. Siblings are measured again; the
+        comparisons of their pixels are kept, so this is quick.
         """
         references = len(search.index.embeddings.ids)
         growth = references / self.references

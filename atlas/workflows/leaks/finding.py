@@ -141,7 +141,7 @@ class LeakFinding(InFolder):
         sibling = self.calibration.sibling
         said = {SAME_IMAGE: self.calibration.same_image.calibration.guarantee.in_words()}
         said["certificate"] = self.certificate.in_words()
-        said[SIBLING] = sibling.guarantee.in_words() if sibling.guarantee else sibling.note
+        said[SIBLING] = "; ".join(sibling.in_words()) or sibling.note
         return said
 
     @property

@@ -105,7 +105,7 @@ def same_image_in_words(
 
 def sibling_in_words(table: pd.DataFrame, measured: SiblingCalibration) -> Relation:
     """Return the number of siblings, and their threshold and guarantee in sentences."""
-    return _relation(table, SIBLING, measured.threshold, [*measured.in_words(), measured.note])
+    return _relation(table, SIBLING, measured.threshold, measured.in_words() or [measured.note])
 
 
 def _relation(

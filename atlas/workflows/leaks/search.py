@@ -122,7 +122,7 @@ class LeakSearch:
             queries: The vectors of the queries.
             images: The pixels of the queries.
             among: The gallery; by default the index.
-            more: How many neighbours the embedder proposes beyond those of the settings.
+            more: How many candidates each of them proposes beyond those of the settings.
         """
         gallery, settings = among or self.gallery, self.settings
         neighbours = settings.neighbours + more
@@ -132,9 +132,7 @@ class LeakSearch:
         known = gallery.search.known
         for other, search in zip(self.further, gallery.further, strict=True):
             vectors = self.embedded(queries.ids, images, by=other.embedder)
-            near = kept_neighbours(
-                search, vectors, settings.neighbours, folder=self.work / "neighbours"
-            )
+            near = kept_neighbours(search, vectors, neighbours, folder=self.work / "neighbours")
             # The gallery may be a part of the further index.
             in_gallery_NK = np.isin(near.reference_ids_NK.astype(str), list(known.ids))
             proposed_NK = np.where(in_gallery_NK, near.reference_ids_NK, "")
@@ -143,17 +141,18 @@ class LeakSearch:
             hashed_NK = gallery.hashes.nearest(
                 queries.ids,
                 self._hashes(queries.ids, images, settings.hash_kind),
-                settings.hash_candidates,
+                settings.hash_candidates + more,
                 limits_C=self._limits(),
             )
             found = with_proposed(found, hashed_NK, queries, known)
         voted_NV = None
         if gallery.keypoints is not None:
-            most = max(VOTED, settings.keypoint_candidates)
+            count = settings.keypoint_candidates + more
+            most = max(VOTED, count)
             voted_NV = kept_votes(
                 gallery.keypoints, queries.ids, images, most, folder=self.registered
             )
-            voted_NK = voted_NV[:, : settings.keypoint_candidates]
+            voted_NK = voted_NV[:, :count]
             found = with_proposed(found, voted_NK, queries, known)
         return Candidates.of(found, voted_NV)
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from atlas.workflows.leaks.search import LeakSearch
 from index.claims.leaks import SiblingOf
-from index.copies.trials import sample_ids
+from index.copies.trials import one_of_each, sample_ids
 from index.copies.verification import Registrations
 from index.siblings.calibration import (
     SiblingCalibration,
@@ -39,11 +39,16 @@ from index.siblings.features import (
 )
 from index.siblings.score import FOLDS, fold_of_identities
 from index.siblings.trials import LabelledIdentities, SiblingTrials, sibling_trials
+from retrieval.class_vectors import identity_vectors
 from retrieval.embedding import embed_rows
 from retrieval.frozen import without_whitening
 from retrieval.postprocessing.whitening import whiten, whitening_of
 
 LOGGER = logging.getLogger(__name__)
+NOTHING_NEW = (
+    "the embedder was trained on all identities, so this does not show how well it tells new ones "
+    "apart; train it with a higher --unseen-identity-share"
+)
 MOST_OWN = 20  # images of its own identity that take the place of other neighbours of a query
 SIBLING_COLUMNS = ("Id", "identity", "sibling_score", *FEATURES)
 
@@ -134,7 +139,8 @@ def measure_siblings(
     counts = (len({named[i] for i in ids}) for ids in (queries.known_ids, queries.unknown_ids))
     best = best_precision(*counts, of=len(set(named.values())), settings=search.settings)
     LOGGER.info(f"siblings: {best}")
-    return calibrate_sibling(_trials(search, named, queries, copy_threshold), search.settings)
+    trials = _trials(search, named, queries, copy_threshold)
+    return calibrate_sibling(trials, search.settings, note=queries.note)
 
 
 def inherited_identities(
@@ -171,8 +177,10 @@ def _known(
 ) -> KnownIdentities:
     """Return the references with an identity, by default with the vectors of the index."""
     vectors = search.index.embeddings if embeddings is None else embeddings
-    learned = search.embedder.class_vectors
-    return KnownIdentities.of(vectors, identities, learned.by_name if learned else None)
+    learned = identity_vectors(
+        search.embedder.class_vectors, search.embedder.provenance, search.index.spec.name
+    )
+    return KnownIdentities.of(vectors, identities, learned)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,11 +191,13 @@ class _Queries:
         known_ids: Queries that find images of their own identity.
         unknown_ids: Queries whose own identity is left out, as if it were new.
         learned_by_folds: Whether the whitening of the embedder has learned from them.
+        note: The reason why the measurement proves nothing about new identities, or "".
     """
 
     known_ids: tuple[str, ...]
     unknown_ids: tuple[str, ...]
-    learned_by_folds: bool
+    learned_by_folds: bool = False
+    note: str = ""
 
 
 def _trials(
@@ -198,13 +208,14 @@ def _trials(
         members[name].append(image_id)
     gathered: tuple[list[IdentityFeatures], list[IdentityFeatures]] = ([], [])
     largest = min(max(map(len, members.values())), MOST_OWN)
-    for some, vectors in _measurements(search, queries):
+    own_of = {name: frozenset(ids) for name, ids in members.items()}
+    for some, vectors in _measurements(search, identities, queries):
         known = _known(search, identities, vectors)
         for side, ids in enumerate((some.known_ids, some.unknown_ids)):
             # An image of a new identity has as many neighbours of other identities as it can have.
             found, scores_NK = _registered(search, ids, more=largest if side else 0)
             # All of its own identity, or only the copies of the query.
-            own = [frozenset(members[identities[i]]) for i in ids]
+            own = [own_of[identities[i]] for i in ids]
             excluded = own if side else _copies(found, scores_NK, own, copy_threshold)
             features = gather_features(
                 known, known.embeddings.aligned_to(ids), found, scores_NK, excluded=excluded
@@ -226,21 +237,41 @@ def _trials(
 def _queries(search: LeakSearch, identities: dict[str, str]) -> _Queries:
     """Choose labelled images that the embedder has not learned from."""
     count, seed, embedder = search.settings.sibling_queries, search.settings.seed, search.embedder
+
+    def some(ids: Sequence[str]) -> tuple[str, ...]:
+        """Return at most `count` images, one of each identity before a second one of any."""
+        first = one_of_each(ids, identities, seed=seed)
+        if len(first) >= count:
+            return sample_ids(first, count=count, seed=seed)
+        chosen = set(first)
+        others = tuple(i for i in ids if i not in chosen)
+        return (*first, *sample_ids(others, count=count - len(first), seed=seed))
+
     learned = {identities[i] for i in embedder.whitened_on if i in identities}
     if 2 * len(learned) > len(set(identities.values())):
-        ids = sample_ids(tuple(identities), count=count, seed=seed)
+        ids = some(tuple(identities))
         return _Queries(known_ids=ids, unknown_ids=ids, learned_by_folds=True)
-    fields = tuple(i for i, name in identities.items() if name not in learned)
-    # An embedder without held-out images, frozen or of another atlas, was trained on no field.
     held_out = embedder.held_out
-    unlearned = tuple(i for i in held_out.held_out_ids if i in identities) or fields
-    # Fields of identities that were excluded from training represent new ones, if there are any.
-    new = tuple(i for i in held_out.unseen_identity_ids if i in identities) or unlearned
-    known, unknown = (sample_ids(ids, count=count, seed=seed) for ids in (unlearned, new))
-    return _Queries(known_ids=known, unknown_ids=unknown, learned_by_folds=False)
+    known = some([i for i in held_out.held_out_ids if i in identities])
+    new = some([i for i in held_out.unseen_identity_ids if i in identities])
+    if new or not _trained_here(search):
+        # An embedder that was trained elsewhere, or not at all, has learned from no image.
+        every = some([i for i, name in identities.items() if name not in learned])
+        return _Queries(known_ids=known or every, unknown_ids=new or every)
+    known = known or some(tuple(identities))
+    return _Queries(known_ids=known, unknown_ids=known, note=NOTHING_NEW)
 
 
-def _measurements(search: LeakSearch, queries: _Queries) -> Iterator[tuple[_Queries, EmbeddingSet]]:
+def _trained_here(search: LeakSearch) -> bool:
+    """Return whether the embedder was trained on images of the index."""
+    embedder, index = search.embedder, search.index
+    held_out = any(i in index.identities for i in embedder.held_out.held_out_ids)
+    return held_out or embedder.provenance.get("labelled_tables") == index.table_hash
+
+
+def _measurements(
+    search: LeakSearch, identities: Mapping[str, str], queries: _Queries
+) -> Iterator[tuple[_Queries, EmbeddingSet]]:
     """Yield queries with vectors that know nothing of them.
 
     If the whitening has learned from them, there is one fold of identities after the other, and
@@ -255,16 +286,16 @@ def _measurements(search: LeakSearch, queries: _Queries) -> Iterator[tuple[_Quer
         without_whitening(search.embedder), images.read, ids, keys=images.keys(ids),
         folder=search.work / "embeddings", description="embedding without whitening",
     )  # fmt: skip
-    groups = [index.identities[i] or i for i in ids]
+    groups = [identities.get(i, i) for i in ids]
     fold_of = dict(
         zip(ids, fold_of_identities(groups, seed=search.settings.seed).tolist(), strict=True)
     )
-    learned = set(search.embedder.whitened_on)
+    learned, dimension = set(search.embedder.whitened_on), index.embeddings.vectors_ND.shape[1]
     for fold in range(FOLDS):
         own = tuple(i for i in queries.known_ids if fold_of[i] == fold)
         if own:
             others = [n for n, i in enumerate(ids) if i in learned and fold_of[i] != fold]
-            white = whiten(whitening_of(bare.vectors_ND[others]), bare)
+            white = whiten(whitening_of(bare.vectors_ND[others], dimension), bare)
             yield replace(queries, known_ids=own, unknown_ids=own), white
 
 
