@@ -23,6 +23,7 @@ from retrieval.sources import PretrainedSource
 
 HUB_BACKBONE = "resnet50"
 MOST_IMAGES = 1000
+MANY_IDENTITIES = 100  # so many that half of them show how images vary
 CHOSEN = PretrainedSource()
 
 
@@ -86,16 +87,18 @@ def whitened(
 def whitening_sample(references: Manifest) -> tuple[str, ...]:
     """Return the images that an embedder is whitened on, at most MOST_IMAGES.
 
-    They show about half of the identities, so that the whitening knows nothing of the others, and
-    each of these identities about equally often.
+    They show half of the identities, so that the whitening knows nothing of the others, and each of
+    them about equally often. Few identities are all needed.
     """
     if len(references.ids) <= MOST_IMAGES:
         return references.ids
     images_of: defaultdict[str, list[str]] = defaultdict(list)
     for row in sorted(references.rows, key=lambda row: content_hash(row.id)):
         images_of[row.identity or row.id].append(row.id)
-    half = sorted(images_of, key=content_hash)[: max(1, len(images_of) // 2)]
-    first_of_each = zip_longest(*(images_of[name] for name in half))
+    names = sorted(images_of, key=content_hash)
+    if len(names) >= MANY_IDENTITIES:
+        names = names[: len(names) // 2]
+    first_of_each = zip_longest(*(images_of[name] for name in names))
     ordered = (i for images in first_of_each for i in images if i is not None)
     return tuple(islice(ordered, MOST_IMAGES))
 

@@ -92,7 +92,7 @@ def test_it_equals_the_naive_twin(seed):
     queries = known.embeddings.aligned_to(ids[::7])
     found = features_of(known, queries)
     for (query, name), values in found.items():
-        own = known.place_of[query]
+        own = known.embeddings.ids.index(query)
         similarity = vectors @ vectors[own]
         similarity[own] = -np.inf
         order = np.argsort(-similarity, kind="stable")[: min(NEAREST, len(ids) - 1)]

@@ -5,16 +5,23 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from atlas.workflows.leaks.siblings import _queries, inherited_identities
+from atlas.workflows.leaks.siblings import NOTHING_NEW, _queries, inherited_identities
 from index.settings import LeakSettings
 from retrieval.embedder import HeldOut
 
 IDENTITIES = {f"{name}{n}": name for name in "abcdefgh" for n in range(3)}
 
 
-def queries(whitened_on: str = "", held_out: str = "", unseen: str = "", count: int = 100):
-    """Queries of an embedder that has learned from images of these identities."""
+def queries(
+    whitened_on: str = "",
+    held_out: str = "",
+    unseen: str = "",
+    tables: str = "other",
+    count: int = 100,
+):
+    """Queries of an embedder that was trained on tables, and has learned from these identities."""
     embedder = SimpleNamespace(
+        provenance={"labelled_tables": tables},
         whitened_on=tuple(i for i, name in IDENTITIES.items() if name in whitened_on),
         held_out=HeldOut(
             held_out_ids=tuple(f"{name}0" for name in held_out),
@@ -22,17 +29,21 @@ def queries(whitened_on: str = "", held_out: str = "", unseen: str = "", count: 
         ),
     )
     settings = LeakSettings(sibling_queries=count)
-    found = _queries(SimpleNamespace(embedder=embedder, settings=settings), IDENTITIES)
+    index = SimpleNamespace(table_hash="own", identities=IDENTITIES)
+    search = SimpleNamespace(embedder=embedder, settings=settings, index=index)
+    found = _queries(search, IDENTITIES)
     names = ({IDENTITIES[i] for i in ids} for ids in (found.known_ids, found.unknown_ids))
-    return *names, found.learned_by_folds
+    return *names, found.note or found.learned_by_folds
 
 
 def test_a_trained_embedder_is_measured_with_what_its_training_left_out():
     assert queries(held_out="abcdef", unseen="gh") == (set("abcdef"), set("gh"), False)
 
 
-def test_a_training_without_unseen_identities_is_measured_with_held_out_images_alone():
-    assert queries(held_out="abcdef") == (set("abcdef"), set("abcdef"), False)
+def test_a_training_without_unseen_identities_shows_nothing_about_new_ones():
+    every = set("abcdefgh")
+    assert queries(held_out="abcdef") == (set("abcdef"), set("abcdef"), NOTHING_NEW)
+    assert queries(tables="own") == (every, every, NOTHING_NEW)  # such as the recipe `copies`
 
 
 def test_an_embedder_that_learned_nothing_here_is_measured_with_all_images():
@@ -47,10 +58,10 @@ def test_otherwise_the_whitening_is_learned_again_by_folds():
     assert queries(whitened_on="abcde") == (set("abcdefgh"), set("abcdefgh"), True)
 
 
-def test_no_more_images_than_asked_for_are_queries():
-    known, unknown, _ = queries(count=2)
-    assert 1 <= len(known) <= 2
-    assert 1 <= len(unknown) <= 2
+def test_one_image_of_each_identity_is_a_query_before_a_second_one_of_any():
+    assert queries(count=8) == (set("abcdefgh"), set("abcdefgh"), False)
+    known, unknown, _ = queries(count=3)
+    assert len(known) == len(unknown) == 3
 
 
 @pytest.mark.parametrize(
