@@ -74,10 +74,10 @@ class CopySettings:
             for, to measure recall.
         natural_queries: Number of labelled images that are examined as queries without a copy, to
             measure false claims. More of them can guarantee a higher precision. Images of one
-            identity count once, and two images that match each other count once, so there are at
-            most half as many independent queries. With the other defaults and a recall of 0.9, a
-            precision of 0.99 needs 13,300 independent queries if none is claimed, and 20,700 if one
-            is.
+            identity count once, and two images that match each other count once, so if all images
+            are queries, half of them are independent. With the other defaults and a recall of 0.9,
+            a precision of 0.99 needs 13,300 independent queries if none is claimed, and 20,700 if
+            one is.
         copy_share: Expected share of copies among the queries, to which precision refers (2.6% of
             the test set of 2018).
         copy_precision: Precision that claims of copies should have.

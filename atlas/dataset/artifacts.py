@@ -130,8 +130,7 @@ class LeakReport:
 
     Attributes:
         table: A row for each image, with LEAK_COLUMNS. Labels are written as in the tables ("7 1").
-            The decision is "transfer" or "abstain" and depends on the registration scores of
-            matches alone.
+            The decision is "transfer" or "abstain" and depends on the matches alone.
     """
 
     table: pd.DataFrame

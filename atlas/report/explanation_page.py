@@ -74,7 +74,7 @@ class Claim:
         match_id: The id of the match.
         relation: The relation.
         similarity: The similarity of the embeddings.
-        registration_score: The registration score, or None for siblings.
+        registration_score: The registration score.
         confidence: The confidence of the claim.
         decision: "transfer" or "abstain".
         reason: The reason for the decision.
@@ -87,7 +87,7 @@ class Claim:
     match_id: str
     relation: str
     similarity: float
-    registration_score: float | None
+    registration_score: float
     confidence: float
     decision: str
     reason: str

@@ -83,7 +83,7 @@ class Claim:
         match_id: The id of the match.
         relation: The relation.
         similarity: The similarity of the embeddings.
-        registration_score: The registration score, or None for siblings.
+        registration_score: The registration score.
         confidence: The confidence of the claim.
         labels: The label numbers of the match.
         decision: "transfer" or "abstain".
@@ -101,7 +101,7 @@ class Claim:
     match_id: str
     relation: str
     similarity: float
-    registration_score: float | None
+    registration_score: float
     confidence: float
     labels: tuple[int, ...]
     decision: str

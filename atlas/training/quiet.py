@@ -1,4 +1,4 @@
-"""Hide what Lightning says, which is not meant for the users of a command."""
+"""Hide messages of Lightning that are not meant for the users of a command."""
 
 import logging
 import warnings

@@ -144,9 +144,7 @@ def claim_of(name: str, leaks: Leaks, draw: Draw) -> Claim | None:
         match_id=row["match_id"],
         relation=row["relation"],
         similarity=row["similarity"],
-        registration_score=None
-        if pd.isna(row["registration_score"])
-        else row["registration_score"],
+        registration_score=row["registration_score"],
         confidence=row["confidence"],
         decision=row["decision"],
         reason=row["reason"],

@@ -19,7 +19,11 @@ from atlas.core.files import write_json
 from atlas.core.result_files import read_json, understood
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, Neighbours, load_table, save_table
 from atlas.workflows.leaks.search import LeakSearch
-from atlas.workflows.leaks.siblings import inherited_identities, measure_siblings
+from atlas.workflows.leaks.siblings import (
+    inherited_identities,
+    log_best_precision,
+    measure_siblings,
+)
 from atlas.workflows.run_folder import CALIBRATION_FILE, CERTIFICATE_FILE
 from index.copies.calibration import (
     SameImageCalibration,
@@ -183,6 +187,7 @@ class LeakCalibration:
 
 def calibrate(search: LeakSearch) -> LeakCalibration:
     """Measure both relations on the labelled images of the index."""
+    log_best_precision(search)
     units = _units(search)
     same_image = measure_same_image(search)
     identities = inherited_identities(search.index.identities, same_image.suspected)

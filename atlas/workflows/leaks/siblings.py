@@ -136,11 +136,18 @@ def measure_siblings(
     if not named:
         return no_siblings("no identity occurs twice")
     queries = _queries(search, named)
-    counts = (len({named[i] for i in ids}) for ids in (queries.known_ids, queries.unknown_ids))
-    best = best_precision(*counts, of=len(set(named.values())), settings=search.settings)
-    LOGGER.info(f"siblings: {best}")
     trials = _trials(search, named, queries, copy_threshold)
     return calibrate_sibling(trials, search.settings, note=queries.note)
+
+
+def log_best_precision(search: LeakSearch) -> None:
+    """Log the best precision of siblings that the identities of the index could show."""
+    named = {i: name for i, name in search.index.identities.items() if name}
+    if named:
+        queries = _queries(search, named)
+        counts = (len({named[i] for i in ids}) for ids in (queries.known_ids, queries.unknown_ids))
+        best = best_precision(*counts, of=len(set(named.values())), settings=search.settings)
+        LOGGER.info(f"siblings: {best}")
 
 
 def inherited_identities(

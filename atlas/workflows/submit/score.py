@@ -289,8 +289,10 @@ def score_leaks(
     identity_of = known[known["relation"] == SIBLING].set_index("Id")["source"].to_dict()
     targets = known.set_index("Id")["Target"].map(parse_labels).to_dict()
     sibling_claims = sibling_claims[sibling_claims.index.isin(known["Id"])]
+    # A match may have inherited its identity from a copy, so the claimed one decides.
+    claimed_of = siblings.set_index("Id")["identity"].to_dict()
     right = sum(
-        i in identity_of and identity_of[i] == identities.get(match)
+        i in identity_of and identity_of[i] == claimed_of.get(i, identities.get(match))
         for i, match in sibling_claims.items()
     )
     equal = sum(
@@ -314,6 +316,8 @@ def score_leaks(
 
 def _identified(siblings: pd.DataFrame, known: pd.DataFrame) -> Share | None:
     """Return the share of siblings that are identified, as LeakScore documents it."""
+    if siblings.empty:
+        return None
     shown = known[known["relation"].isin([SIBLING, NOVEL])].merge(siblings, on="Id", how="left")
     found = identification_of(
         pd.to_numeric(shown["sibling_score"]).fillna(0.0).to_numpy(float),
