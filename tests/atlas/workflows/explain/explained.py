@@ -53,7 +53,7 @@ def write_leaks(run: Path) -> None:
         ("t2", "test", "b", "train", 0.4, 0.1, "", np.nan, *NOT_ALIGNED),
     ]
     save_table(run / "leaks" / "matches.csv", pd.DataFrame(matches, columns=list(MATCH_COLUMNS)))
-    claims = [("t0", "a", "same_image", 0.9, 99.0, 0.9, "0", "transfer", REASON)]
+    claims = [("t0", "a", "same_image", 0.9, 99.0, np.nan, 0.9, "0", "transfer", REASON)]
     save_table(run / "leaks" / "leaks.csv", pd.DataFrame(claims, columns=list(LEAK_COLUMNS)))
 
 
