@@ -186,6 +186,19 @@ def gather_features(
     )
 
 
+def joined_features(parts: Sequence[IdentityFeatures]) -> IdentityFeatures:
+    """Return the features of different queries and the same identities as one."""
+    starts = np.cumsum([0, *(len(one.query_ids) for one in parts)])
+    return IdentityFeatures(
+        query_ids=tuple(i for one in parts for i in one.query_ids),
+        names=parts[0].names,
+        query_R=np.concatenate([one.query_R + n for one, n in zip(parts, starts, strict=False)]),
+        identity_R=np.concatenate([one.identity_R for one in parts]),
+        nearest_R=np.concatenate([one.nearest_R for one in parts]),
+        values_RF=np.concatenate([one.values_RF for one in parts]),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Looked:
     """The nearest references of one query.

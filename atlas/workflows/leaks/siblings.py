@@ -36,6 +36,7 @@ from index.siblings.features import (
     IdentityFeatures,
     KnownIdentities,
     gather_features,
+    joined_features,
 )
 from index.siblings.score import FOLDS, fold_of_identities
 from index.siblings.trials import LabelledIdentities, SiblingTrials, sibling_trials
@@ -228,7 +229,7 @@ def _trials(
                 known, known.embeddings.aligned_to(ids), found, scores_NK, excluded=excluded
             )
             gathered[side].append(features)
-    known_features, unknown_features = map(_joined, gathered)
+    known_features, unknown_features = map(joined_features, gathered)
     return sibling_trials(
         known_features,
         unknown_features,
@@ -327,15 +328,3 @@ def _copies(
         own[n].intersection(found.reference_ids_NK[n, scores_NK[n] >= threshold])
         for n in range(len(found.query_ids))
     ]
-
-
-def _joined(parts: Sequence[IdentityFeatures]) -> IdentityFeatures:
-    """Return features of different queries about the same identities as one."""
-    starts = np.cumsum([0, *(len(one.query_ids) for one in parts)])
-    return replace(
-        parts[0],
-        query_ids=tuple(i for one in parts for i in one.query_ids),
-        query_R=np.concatenate([one.query_R + n for one, n in zip(parts, starts, strict=False)]),
-        identity_R=np.concatenate([one.identity_R for one in parts]),
-        values_RF=np.concatenate([one.values_RF for one in parts]),
-    )

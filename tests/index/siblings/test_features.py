@@ -9,6 +9,7 @@ from index.siblings.features import (
     VOTERS,
     KnownIdentities,
     gather_features,
+    joined_features,
 )
 from tests.index.siblings.made import embedding, no_candidates, planted_identities
 
@@ -133,3 +134,25 @@ def test_a_query_without_references_has_no_identity():
     best = features.best_rows(np.zeros(0))
     assert best.tolist() == [NONE]
     assert features.identity_of(best).tolist() == [""]
+
+
+def test_features_of_parts_of_the_queries_are_those_of_all():
+    known = planted_identities(8, 3, spread=0.5)
+    ids = known.embeddings.ids[::3]
+    whole, *parts = (
+        gather_features(known, known.embeddings.aligned_to(some), *no_candidates(some))
+        for some in (ids, ids[:3], ids[3:4], ids[4:])
+    )
+    joined = joined_features(parts)
+    assert (joined.query_ids, joined.names) == (whole.query_ids, whole.names)
+    for name in ("query_R", "identity_R", "nearest_R"):
+        assert getattr(joined, name).tolist() == getattr(whole, name).tolist()
+    np.testing.assert_allclose(joined.values_RF, whole.values_RF, atol=1e-6)
+
+
+def test_each_row_names_the_nearest_reference_of_its_identity():
+    known = KnownIdentities.of(REFERENCES, IDENTITIES)
+    query = embedding({"q": [0.9, 0.5, 0]})
+    found = gather_features(known, query, *no_candidates(query.ids), excluded=[frozenset(["x2"])])
+    names = found.identity_of(np.arange(len(found.query_R))).tolist()
+    assert dict(zip(names, found.nearest_R.tolist(), strict=True)) == {"x": "x1", "y": "y1"}
