@@ -5,10 +5,10 @@ They are kept in the folder of the embedder, as class_vectors.safetensors and cl
 Axes: N embeddings, C class vectors, D dimensions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,35 +39,10 @@ class ClassVectors:
     names: tuple[str, ...]
     vectors_CD: NDArray[np.float32]
 
-    @property
-    def by_name(self) -> dict[str, NDArray[np.float32]]:
-        """Return the vectors of each class, S x D, where S is its number of sub-centres."""
-        places: dict[str, list[int]] = {}
-        for place, name in enumerate(self.names):
-            places.setdefault(name, []).append(place)
-        return {name: self.vectors_CD[own] for name, own in places.items()}
-
     def nearest(self, vectors_ND: NDArray[np.float32]) -> list[str]:
         """Return the class whose vector is most similar to each embedding."""
         nearest_N = (vectors_ND @ self.vectors_CD.T).argmax(axis=1)
         return [self.names[c] for c in nearest_N]
-
-
-def identity_vectors(
-    class_vectors: ClassVectors | None, provenance: Mapping[str, Any], atlas: str
-) -> dict[str, NDArray[np.float32]]:
-    """Return the class vectors by identity, S x D for S sub-centres.
-
-    There are none if the classes of the embedder are no identities, or those of another atlas,
-    whose names may mean something else.
-
-    Args:
-        class_vectors: The class vectors of an embedder.
-        provenance: The provenance of the embedder.
-        atlas: Name of the atlas whose identities are meant.
-    """
-    own = provenance.get("class_is") == "identity" and provenance.get("atlas") == atlas
-    return class_vectors.by_name if class_vectors is not None and own else {}
 
 
 def named_class_vectors(

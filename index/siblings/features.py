@@ -1,6 +1,7 @@
 """Features that show whether a query is a sibling of a labelled identity.
 
-Axes: N queries, K candidates or neighbours, R rows, F features, D dimensions, S sub-centres.
+Axes: N queries, K candidates or neighbours, R rows, F features, I identities, D
+dimensions.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,27 +32,18 @@ class KnownIdentities:
     Attributes:
         embeddings: Their vectors, of unit length.
         identities: The identity of each, by id.
-        class_vectors: The class vectors of identities that the embedder has learned, S x D for S
-            sub-centres, of unit length, by identity. The mean vector of its references stands for
-            any other identity.
     """
 
     embeddings: EmbeddingSet
     identities: Mapping[str, str]
-    class_vectors: Mapping[str, NDArray[np.float32]]
 
     @staticmethod
-    def of(
-        embeddings: EmbeddingSet,
-        identities: Mapping[str, str | None],
-        class_vectors: Mapping[str, NDArray[np.float32]] | None = None,
-    ) -> "KnownIdentities":
+    def of(embeddings: EmbeddingSet, identities: Mapping[str, str | None]) -> "KnownIdentities":
         """Return those of the embeddings that have an identity."""
         named = {i: name for i, name in identities.items() if name}
         return KnownIdentities(
             embeddings=embeddings.aligned_to([i for i in embeddings.ids if i in named]),
             identities=named,
-            class_vectors=class_vectors or {},
         )
 
     @cached_property
@@ -86,18 +78,15 @@ class KnownIdentities:
         np.add.at(sums, numbers, self.embeddings.vectors_ND)
         return sums
 
-    def prototypes(self, identity: int, left_out: Sequence[int]) -> FloatArray:
-        """Return the vectors that stand for an identity, S x D, of unit length.
+    def prototype(self, identity: int, left_out: Sequence[int]) -> FloatArray:
+        """Return the mean vector of an identity, D, of unit length.
 
         Args:
             identity: The number of the identity.
             left_out: The positions of its references that do not count.
         """
-        learned = self.class_vectors.get(self.names[identity])
-        if learned is not None:
-            return learned.astype(float)
         mean = self.sums_ID[identity] - self.embeddings.vectors_ND[list(left_out)].sum(axis=0)
-        return np.asarray(mean / max(float(np.linalg.norm(mean)), np.finfo(float).tiny))[None]
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), np.finfo(float).tiny))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +138,7 @@ def gather_features(
     place. The features are:
 
     - similarity: the cosine of the query and the nearest reference of the identity;
-    - prototype_similarity: its cosine with the nearest vector that stands for the identity;
+    - prototype_similarity: its cosine with the mean vector of the identity;
     - margin: the first of these minus that of the nearest reference of any other identity;
     - agreeing_share: how many of the nearest VOTERS references are of the identity, as a share of
       those that could be;
@@ -235,8 +224,7 @@ class _Looked:
             similarity_P = known.embeddings.vectors_ND[places] @ vector_D
             place = int(similarity_P.argmax())
             reference, similarity = ids[places[place]], float(similarity_P[place])
-        prototypes_SD = known.prototypes(identity, left_out)
-        prototype = float((prototypes_SD @ vector_D.astype(float)).max())
+        prototype = float(known.prototype(identity, left_out) @ vector_D.astype(float))
         other = next((s for name, (_, s) in self.best.items() if name != identity), -1.0)
         could_be = min(VOTERS, len(members) - len(left_out))
         agreeing = self.numbers[:VOTERS].count(identity) / could_be

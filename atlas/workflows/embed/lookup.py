@@ -27,8 +27,6 @@ from index.copies.registration import register
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
 from index.search.open_search import Search, open_search
 from index.siblings.features import IdentityFeatures, KnownIdentities, gather_features
-from retrieval.class_vectors import identity_vectors, load_class_vectors
-from retrieval.embedder_folder import read_about
 from retrieval.embedding import Embeds, about, embed_images, load_for_queries
 
 PICTURED = 6  # the number of neighbours in a picture
@@ -194,11 +192,7 @@ class _Opened:
 
     @cached_property
     def known(self) -> KnownIdentities:
-        folder = self.index.folder / EMBEDDER_FOLDER
-        learned = identity_vectors(
-            load_class_vectors(folder), read_about(folder)["provenance"], self.index.spec.name
-        )
-        return KnownIdentities.of(self.index.embeddings, self.index.identities, learned)
+        return KnownIdentities.of(self.index.embeddings, self.index.identities)
 
 
 def _open(index_folder: Path, data: Path | None) -> _Opened:

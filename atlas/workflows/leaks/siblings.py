@@ -40,7 +40,6 @@ from index.siblings.features import (
 )
 from index.siblings.score import FOLDS, fold_of_identities
 from index.siblings.trials import LabelledIdentities, SiblingTrials, sibling_trials
-from retrieval.class_vectors import identity_vectors
 from retrieval.embedding import embed_rows
 from retrieval.frozen import without_whitening
 from retrieval.postprocessing.whitening import whiten, whitening_of
@@ -185,10 +184,7 @@ def _known(
 ) -> KnownIdentities:
     """Return the references with an identity, by default with the vectors of the index."""
     vectors = search.index.embeddings if embeddings is None else embeddings
-    learned = identity_vectors(
-        search.embedder.class_vectors, search.embedder.provenance, search.index.spec.name
-    )
-    return KnownIdentities.of(vectors, identities, learned)
+    return KnownIdentities.of(vectors, identities)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,14 +62,6 @@ def test_excluded_references_and_the_query_itself_do_not_count():
     assert as_new["x1", "y"]["margin"] == pytest.approx(1.0)  # there is no other identity
 
 
-def test_a_class_vector_stands_for_its_identity():
-    learned = {"y": np.array([[1, 0, 0], [0, 0, 1]], np.float32)}  # two sub-centres
-    known = KnownIdentities.of(REFERENCES, IDENTITIES, learned)
-    found = features_of(known, embedding({"q": [1, 0, 0]}))
-    assert found["q", "y"]["prototype_similarity"] == pytest.approx(1.0)
-    assert found["q", "y"]["similarity"] == pytest.approx(0.0)
-
-
 def test_an_identity_that_only_registers_is_considered():
     known = planted_identities(20, 2, spread=0.1)
     vectors_ND = known.embeddings.vectors_ND
