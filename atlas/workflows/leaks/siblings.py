@@ -46,8 +46,8 @@ from retrieval.postprocessing.whitening import whiten, whitening_of
 
 LOGGER = logging.getLogger(__name__)
 NOTHING_NEW = (
-    "the embedder was trained on all identities, so this does not show how well it tells new ones "
-    "apart; train it with a higher --unseen-identity-share"
+    "the embedder was trained on all identities, so this does not show how well it separates "
+    "new ones; train it with a higher --unseen-identity-share"
 )
 MOST_OWN = 20  # images of its own identity that take the place of other neighbours of a query
 SIBLING_COLUMNS = ("Id", "identity", "sibling_score", *FEATURES)
