@@ -322,8 +322,14 @@ def show_reliability(bins: pd.DataFrame, share: float) -> None:
             f"{row.right:.3f}",
         )  # fmt: skip
     Console().print(shown)
-    error = np.average((bins["confidence"] - bins["right"]).abs(), weights=bins["weight"])
+    error = calibration_error(bins)
     print(f"expected calibration error from 0.5 on, {share:.1%} copies: {error:.4f}")
+
+
+def calibration_error(bins: pd.DataFrame) -> float:
+    """Return the expected calibration error over bins (Guo et al. 2017, equation 3)."""
+    apart = (bins["confidence"] - bins["right"]).abs()
+    return float(np.average(apart, weights=bins["weight"]))
 
 
 def confidences(scores: Scores, share: float) -> pd.DataFrame:

@@ -17,10 +17,9 @@ from rich.table import Table
 from atlas.dataset.artifacts import NOVEL, SIBLING, load_leaks, load_table
 from atlas.dataset.truth import read_truth
 from atlas.report.figures import panels, save_figure
+from benchmarks.new_atlases import calibration_error, reliability
 
-BINS = np.linspace(0.0, 1.0, 11)
 LEAST = 0.5  # claims with less confidence are never transferred
-FEWEST = 20  # claims of a point in a diagram
 COLOURS = {"before": "#b3261e", "after": "#1a5fb4"}
 
 
@@ -77,50 +76,20 @@ def draw(claims: tuple[str, ...], out: Path) -> None:
         axis.plot([0, 1], [0, 1], color="gray", linewidth=0.8, linestyle=":")
         for way, colour in COLOURS.items():
             own = table[table["way"] == way]
-            points = binned(own)
+            points = reliability(own, lowest=0.0)
             axis.plot(points["confidence"], points["right"], "o-", color=colour, label=way)
             sure = own[own["confidence"] >= LEAST]
             mean, right = (
                 np.average(sure[name], weights=sure["weight"]) if len(sure) else np.nan
                 for name in ("confidence", "right")
             )
+            error = calibration_error(reliability(own))
             printed.add_row(title, way, f"{len(own):,}", f"{len(sure):,}", f"{mean:.3f}",
-                            f"{right:.3f}", f"{calibration_error(sure):.3f}")  # fmt: skip
+                            f"{right:.3f}", f"{error:.3f}")  # fmt: skip
         axis.set(title=title, xlabel="confidence", ylabel="right", xlim=(0, 1), ylim=(0, 1.02))
         axis.legend(frameon=False)
     save_figure(out, figure)
     Console(width=120).print(printed)
-
-
-def binned(claims: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean confidence and the share that is right of each bin with enough claims."""
-    groups = claims.groupby(np.digitize(claims["confidence"], BINS[1:-1]))
-    rows = [
-        {
-            "confidence": np.average(own["confidence"], weights=own["weight"]),
-            "right": np.average(own["right"], weights=own["weight"]),
-            "weight": own["weight"].sum(),
-        }
-        for _, own in groups
-        if len(own) >= FEWEST
-    ]
-    return pd.DataFrame(rows, columns=["confidence", "right", "weight"])
-
-
-def calibration_error(claims: pd.DataFrame) -> float:
-    """Return the expected calibration error over bins (Guo et al. 2017, equation 3).
-
-    Example:
-        >>> claims = pd.DataFrame({"confidence": [0.9] * 40, "right": [1] * 30 + [0] * 10,
-        ...                        "weight": 1.0})
-        >>> round(calibration_error(claims), 2)
-        0.15
-    """
-    points = binned(claims)
-    if not len(points):
-        return float("nan")
-    apart = (points["confidence"] - points["right"]).abs()
-    return float(np.average(apart, weights=points["weight"]))
 
 
 if __name__ == "__main__":

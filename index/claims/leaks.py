@@ -137,16 +137,16 @@ def find_leaks(
     for query_id, group in best_first(matches.table).groupby("query_id", sort=True):
         best = group.iloc[0]
         proven = best["relation"] not in unproven or best["confidence"] == CERTAIN
+        fitting = siblings[str(query_id)] if best["relation"] == SIBLING else None
         verdict = decide_transfer(
             rivals_of(group),
             labels=labels,
             channels=channels,
-            sibling=siblings.get(str(query_id)),
+            sibling=fitting,
             proven=proven,
             least_confidence=least_confidence,
         )
         numbers = {name: best[name] for name in NUMBERS}
-        fitting = siblings.get(str(query_id)) if best["relation"] == SIBLING else None
         score = np.nan if fitting is None else fitting.score
         rows.append({"Id": query_id, **numbers, "sibling_score": score, **verdict})
     return LeakReport(table=pd.DataFrame(rows, columns=list(LEAK_COLUMNS)))
@@ -207,7 +207,7 @@ def decide_transfer(
         rivals: The claims of one relation, best first, with the columns of `matches.csv`.
         labels: The labels of the reference images, by id.
         channels: The names of the channels.
-        sibling: The identity that fits the query best.
+        sibling: The identity of a sibling claim; None for copies.
         proven: Whether labels may be transferred.
         least_confidence: The lowest confidence with which labels are transferred.
     """

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.reliability_diagrams import binned, calibration_error, siblings
+from benchmarks.new_atlases import calibration_error, reliability
+from benchmarks.reliability_diagrams import siblings
 
 
 def claims(confidence: np.ndarray, right: np.ndarray) -> pd.DataFrame:
@@ -12,16 +13,15 @@ def claims(confidence: np.ndarray, right: np.ndarray) -> pd.DataFrame:
 def test_confidence_that_is_kept_has_no_error_and_one_that_is_not_has_its_distance():
     rng = np.random.default_rng(0)
     sure = rng.uniform(0.5, 1, 40_000)
-    assert calibration_error(claims(sure, rng.random(40_000) < sure)) < 0.01
-    assert calibration_error(claims(sure, rng.random(40_000) < sure - 0.2)) == pytest.approx(
-        0.2, abs=0.01
-    )
+    assert calibration_error(reliability(claims(sure, rng.random(40_000) < sure))) < 0.01
+    false = reliability(claims(sure, rng.random(40_000) < sure - 0.2))
+    assert calibration_error(false) == pytest.approx(0.2, abs=0.01)
 
 
 def test_weights_count():
     table = claims(np.full(60, 0.8), np.arange(60) < 30)
     table["weight"] = np.where(table["right"] == 1, 4.0, 1.0)
-    assert binned(table)["right"].tolist() == [pytest.approx(0.8)]
+    assert reliability(table)["right"].tolist() == [pytest.approx(0.8)]
 
 
 def test_siblings_are_weighted_to_the_stated_share(tmp_path):

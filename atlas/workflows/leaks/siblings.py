@@ -107,9 +107,8 @@ def find_siblings(
     """
     if calibration.score is None:
         return FoundSiblings(table=pd.DataFrame(columns=list(SIBLING_COLUMNS)))
-    features = gather_features(
-        _known(search, identities), queries, candidates, registrations.scores_NK.astype(float)
-    )
+    known = KnownIdentities.of(search.index.embeddings, identities)
+    features = gather_features(known, queries, candidates, registrations.scores_NK.astype(float))
     scores_R = calibration.score.of(features.values_RF)
     best_N = features.best_rows(scores_R)
     found = np.flatnonzero(best_N != NONE)
@@ -177,16 +176,6 @@ def inherited_identities(
     return {i: new.get(i, name) for i, name in identities.items()}
 
 
-def _known(
-    search: LeakSearch,
-    identities: Mapping[str, str | None],
-    embeddings: EmbeddingSet | None = None,
-) -> KnownIdentities:
-    """Return the references with an identity, by default with the vectors of the index."""
-    vectors = search.index.embeddings if embeddings is None else embeddings
-    return KnownIdentities.of(vectors, identities)
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Queries:
     """Labelled images that are searched for.
@@ -214,7 +203,7 @@ def _trials(
     largest = min(max(map(len, members.values())), MOST_OWN)
     own_of = {name: frozenset(ids) for name, ids in members.items()}
     for some, vectors in _measurements(search, identities, queries):
-        known = _known(search, identities, vectors)
+        known = KnownIdentities.of(vectors, identities)
         for side, ids in enumerate((some.known_ids, some.unknown_ids)):
             # An image of a new identity has as many neighbours of other identities as it can have.
             found, scores_NK = _registered(search, ids, more=largest if side else 0)
