@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -56,6 +57,9 @@ def starting_workers() -> Iterator[None]:
     block, because it returns as soon as the processes are started, and give it `worker_options`.
     """
     will_be_swept()
+    # A worker that has no task for a while, or has grown, is replaced while others work. The thread
+    # that replaces it ends, and the caller waits for ever, where warnings are errors.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs")
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -33,6 +33,17 @@ def test_a_process_that_never_answers_ends_the_command(monkeypatch: pytest.Monke
         by_processes(time.sleep, [(60,), (60,)], processes=True)
 
 
+def test_idle_workers_are_replaced_where_warnings_are_errors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Some of these calls come at the very moment at which an idle worker ends.
+    monkeypatch.setattr(parallel, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(parallel, "LONGEST_TASK_SECONDS", 20)
+    for wait_ms in range(284, 300):
+        assert by_processes(abs, [(-1,), (-2,), (-3,)], processes=True) == [1, 2, 3]
+        time.sleep(wait_ms / 1000)
+
+
 @pytest.mark.parametrize("started", ["/env/bin/atlas", "/lib/atlas/cli/__main__.py", "-c", ""])
 def test_messages_name_the_verbs_of_atlas(started: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [started])
