@@ -46,6 +46,6 @@ def test_every_problem_is_named_with_its_line(data: Path) -> None:
         read_labels(data)
     assert list(refused.value.problems) == [
         "corrections.csv, line 2: id 'nobody' is not a labelled image; remove the row",
-        "corrections.csv, line 3: label 99 is out of range 0–2",
+        "corrections.csv, line 3: label 99 is out of range 0\N{EN DASH}2",
         f"corrections.csv, line 5: id {first} occurs twice; keep one row",
     ]
