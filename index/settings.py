@@ -135,6 +135,8 @@ class LeakSettings(CopySettings):
         accept_unproven_siblings: Transfer the labels of siblings even if the requested precision is
             not guaranteed.
         least_confidence: Labels of claims with a lower confidence are never transferred.
+        reviewer_error: Largest probability that a reviewer accepts a wrong claim. It lowers the
+            precision that the verdicts of a review show.
     """
 
     sibling_queries: int = 5000
@@ -143,6 +145,7 @@ class LeakSettings(CopySettings):
     accept_unproven_copies: bool = False
     accept_unproven_siblings: bool = False
     least_confidence: float = 0.5
+    reviewer_error: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,5 +205,7 @@ def _problems(settings: CopySettings) -> Iterator[str]:
             yield f"--{name.replace('_', '-')} must not be negative (got {value})"
         if name == "least_confidence" and not 0 <= value <= 1:
             yield f"--least-confidence must be from 0 to 1 (got {value:g})"
+        if name == "reviewer_error" and not 0 <= value < 1:
+            yield f"--reviewer-error must be at least 0 and below 1 (got {value:g})"
         if name.endswith(("_share", "_precision")) and not 0 < value < 1:
             yield f"--{name.replace('_', '-')} must be above 0 and below 1 (got {value:g})"

@@ -48,7 +48,7 @@ from atlas.workflows.leaks.siblings import (
     find_siblings,
     inherited_identities,
 )
-from atlas.workflows.leaks.verdicts import judged_images, save_source
+from atlas.workflows.leaks.verdicts import judged_claims, judged_images, save_source
 from atlas.workflows.made_from import save_images
 from atlas.workflows.run_folder import (
     LEAKS_FILE,
@@ -303,11 +303,9 @@ def _find(
     certificate = calibration.certificate(
         best_scores_N.astype(float), claims=claims.uncertain_copies(known)
     )
-    leaks = claims.find_leaks(
-        with_verdicts(known, judged, identities),
-        labels=index.labels, channels=index.spec.channels, siblings=siblings.best,
-        unproven=calibration.unproven(certificate),
-        least_confidence=calibration.settings.least_confidence, judged=judged,
+    leaks = judged_claims(
+        known, judged, calibration, certificate, identities=identities, labels=index.labels,
+        channels=index.spec.channels, siblings=siblings.best,
     )  # fmt: skip
     tied = with_verdicts(matches, judged, identities)
     return LeakFinding(

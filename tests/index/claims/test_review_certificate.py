@@ -61,7 +61,9 @@ def wealth_of(seen: Sequence[bool], claims: int, m: int, share: Fraction) -> Fra
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.booleans(), max_size=11), st.integers(0, 5), st.sampled_from([0.0507, 0.203, 0.501]))
+@given(
+    st.lists(st.booleans(), max_size=11), st.integers(0, 5), st.sampled_from([0.0507, 0.203, 0.501])
+)
 def test_the_bounds_are_those_of_the_naive_reference(
     sample: list[bool], others: int, risk: float
 ) -> None:
