@@ -5,7 +5,9 @@ claim must not chain two fields into one, so two groups are merged only if at le
 examined pairs between them are claims.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -18,10 +20,29 @@ from atlas.dataset.artifacts import SAME_IMAGE, Matches
 
 DUPLICATE_COLUMNS = (
     "id", "split", "duplicate_of", "similarity", "registration_score", "confidence", "same_labels",
+    "kept", "reason",
 )  # fmt: skip
 GROUP_COLUMNS = ("Id", "Group")
 
 Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preference:
+    """What speaks for keeping an image of a group.
+
+    Attributes:
+        adjective: What the image with the highest value is, such as "sharpest".
+        values: The value of each image, by id. Without values, the first image is kept.
+        said: The values in words, where the number alone would not do.
+    """
+
+    adjective: str = "first"
+    values: Mapping[str, float] = field(default_factory=dict)
+    said: Mapping[str, str] = field(default_factory=dict)
+
+
+FIRST = Preference()
 
 
 def find_duplicates(
@@ -30,27 +51,66 @@ def find_duplicates(
     *,
     splits: Mapping[str, str],
     labels: Mapping[str, tuple[int, ...]],
+    parents: Mapping[str, str] = {},
+    preference: Preference = FIRST,
 ) -> pd.DataFrame:
-    """Return one row of DUPLICATE_COLUMNS for each image that repeats an earlier one.
+    """Return one row of DUPLICATE_COLUMNS for each image that repeats one that is kept.
 
-    The first image of each connected group is its original. `duplicate_of` is the matched image on
-    the shortest path to the original, and the numbers of the row belong to that match.
+    One image of each connected group is kept: see `choose_kept`. `duplicate_of` is the matched
+    image on the shortest path to it, and the numbers of the row belong to that match.
 
     Args:
         matches: The examined pairs.
         ids: The images in order, train before external.
         splits: The split of each image, by id.
         labels: The labels of each image, by id.
+        parents: The image from which an image was made, by id, for those that were made.
+        preference: What speaks for keeping an image.
     """
     claims = linked(matches)
-    matched_with = _towards_the_first(ids, claims)
+    chosen = choose_kept(tied(ids, claims), splits=splits, parents=parents, preference=preference)
+    matched_with = _towards(ids, claims, dict.fromkeys(kept for kept, _ in chosen.values()))
     rows = []
     for image_id in ids:
         if other := matched_with.get(image_id):
             same = "yes" if set(labels[image_id]) == set(labels[other]) else "no"
             numbers = claims[_pair(image_id, other)]
-            rows.append((image_id, splits[image_id], other, *numbers, same))
+            rows.append((image_id, splits[image_id], other, *numbers, same, *chosen[image_id]))
     return pd.DataFrame(rows, columns=list(DUPLICATE_COLUMNS))
+
+
+def choose_kept(
+    groups: Mapping[str, str],
+    *,
+    splits: Mapping[str, str],
+    parents: Mapping[str, str] = {},
+    preference: Preference = FIRST,
+) -> dict[str, tuple[str, str]]:
+    """Return the image of the group of each image that is kept, and the reason.
+
+    An image never replaces the one from which it was made, and an external image never replaces a
+    train image, because train images are what is tested. Among those that are left, the preference
+    decides, and then the order.
+
+    Args:
+        groups: The group of each image, in the order of the images.
+        splits: The split of each image, by id.
+        parents: The image from which an image was made, by id, for those that were made.
+        preference: What speaks for keeping an image.
+    """
+    members: defaultdict[str, list[str]] = defaultdict(list)
+    for image_id, group in groups.items():
+        members[group].append(image_id)
+    chosen: dict[str, tuple[str, str]] = {}
+    for copies in members.values():
+        originals = [i for i in copies if parents.get(i) not in copies] or copies
+        rivals = [i for i in originals if splits[i] == "train"] or originals
+        kept = max(rivals, key=lambda i: preference.values.get(i, 0.0))  # the first of equal ones
+        kind = "original" if len(originals) < len(copies) else "image"
+        if len(rivals) < len(originals):
+            kind = f"train {kind}"
+        chosen |= dict.fromkeys(copies, (kept, _reason(kept, rivals, kind, preference)))
+    return chosen
 
 
 def linked(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
@@ -75,16 +135,6 @@ def linked(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
             groups.merge(*pair)
             kept[pair] = claims[pair]
     return kept
-
-
-def copies_of_train(
-    duplicates: pd.DataFrame, ids: Sequence[str], splits: Mapping[str, str]
-) -> frozenset[str]:
-    """Return the external images that are tied to a train image, which is their original."""
-    groups = tied(ids, zip(duplicates["id"], duplicates["duplicate_of"], strict=True))
-    return frozenset(
-        i for i, first in groups.items() if splits[i] == "external" and splits[first] == "train"
-    )
 
 
 def tied(ids: Sequence[str], pairs: Iterable[Pair]) -> dict[str, str]:
@@ -140,6 +190,19 @@ def clean_views(matches: Matches, splits: Mapping[str, str]) -> dict[str, tuple[
     }
 
 
+def _reason(kept: str, rivals: Sequence[str], kind: str, preference: Preference) -> str:
+    """Return why an image is kept, such as "most labels (3) of 2 train images"."""
+    if len(rivals) == 1:
+        return f"only {kind}"
+    if not preference.values:
+        return f"first of {len(rivals)} {kind}s"
+    value = preference.values[kept]
+    equal = sum(preference.values[i] == value for i in rivals)
+    first = f"first of {equal} with the " if equal > 1 else ""
+    said = preference.said.get(kept, f"{value:g}")
+    return f"{first}{preference.adjective} ({said}) of {len(rivals)} {kind}s"
+
+
 def _best_of_each_pair(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
     """Return similarity, registration score and confidence by pair, which may be examined twice."""
     claimed = matches.table[matches.table["relation"] == SAME_IMAGE].sort_values(
@@ -157,14 +220,12 @@ def _pair(one: str, other: str) -> Pair:
     return (one, other) if one < other else (other, one)
 
 
-def _towards_the_first(ids: Sequence[str], pairs: Iterable[Pair]) -> dict[str, str]:
-    """Return, for each tied id, the next id on the shortest path to the first of its group."""
-    pairs = list(pairs)
-    firsts = sorted(set(tied(ids, pairs).values()))
-    # One search from a node above all firsts reaches every component.
+def _towards(ids: Sequence[str], pairs: Iterable[Pair], ends: Iterable[str]) -> dict[str, str]:
+    """Return, for each tied id, the next id on the shortest path to the end in its group."""
+    # One search from a node above all ends reaches every component.
     above = ""
     nodes = [*ids, above]
-    graph = _graph(nodes, [*pairs, *((above, first) for first in firsts)])
+    graph = _graph(nodes, [*pairs, *((above, end) for end in ends)])
     reached, before_N = breadth_first_order(graph, len(ids), directed=False)
     found = {nodes[n]: nodes[before_N[n]] for n in reached[1:]}
     return {image_id: towards for image_id, towards in found.items() if towards != above}
