@@ -2,7 +2,7 @@
 
 A claim ties two images, and images that are tied directly or through others show one field. A false
 claim must not chain two fields into one, so two groups are merged only if at least half of the
-examined pairs between them are claims.
+examined pairs between them are claims. What people have judged goes before that.
 """
 
 from collections import defaultdict
@@ -17,14 +17,13 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from atlas.dataset.artifacts import SAME_IMAGE, Matches
+from atlas.dataset.verdicts import DIFFERENT, NOTHING_JUDGED, SAME, Judged, Pair, sorted_pair
 
 DUPLICATE_COLUMNS = (
     "id", "split", "duplicate_of", "similarity", "registration_score", "confidence", "same_labels",
     "kept", "reason",
 )  # fmt: skip
 GROUP_COLUMNS = ("Id", "Group")
-
-Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +52,7 @@ def find_duplicates(
     labels: Mapping[str, tuple[int, ...]],
     parents: Mapping[str, str] = {},
     preference: Preference = FIRST,
+    judged: Judged = NOTHING_JUDGED,
 ) -> pd.DataFrame:
     """Return one row of DUPLICATE_COLUMNS for each image that repeats one that is kept.
 
@@ -66,15 +66,16 @@ def find_duplicates(
         labels: The labels of each image, by id.
         parents: The image from which an image was made, by id, for those that were made.
         preference: What speaks for keeping an image.
+        judged: The verdicts of people.
     """
-    claims = linked(matches)
+    claims = linked(matches, judged)
     chosen = choose_kept(tied(ids, claims), splits=splits, parents=parents, preference=preference)
     matched_with = _towards(ids, claims, dict.fromkeys(kept for kept, _ in chosen.values()))
     rows = []
     for image_id in ids:
         if other := matched_with.get(image_id):
             same = "yes" if set(labels[image_id]) == set(labels[other]) else "no"
-            numbers = claims[_pair(image_id, other)]
+            numbers = claims[sorted_pair(image_id, other)]
             rows.append((image_id, splits[image_id], other, *numbers, same, *chosen[image_id]))
     return pd.DataFrame(rows, columns=list(DUPLICATE_COLUMNS))
 
@@ -113,25 +114,36 @@ def choose_kept(
     return chosen
 
 
-def linked(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
+def linked(
+    matches: Matches, judged: Judged = NOTHING_JUDGED
+) -> dict[Pair, tuple[float, float, float]]:
     """Return the same_image claims that tie images, by sorted pair of ids.
 
-    The claims are taken in descending order of their registration score. A claim is left out if it
-    would merge two groups although most examined pairs between them are not claims.
+    The claims are taken in descending order of their registration score, after those that people
+    have accepted. A claim is left out if it would merge two groups although most examined pairs
+    between them are not claims, or although people have rejected a pair between them.
+
+    Args:
+        matches: The examined pairs, after the verdicts.
+        judged: The verdicts of people.
 
     Returns:
         The similarity, registration score and confidence of each claim.
     """
-    claims = _best_of_each_pair(matches)
+    claims = _best_of_eachsorted_pair(matches)
     table = matches.table
     pairs = zip(table["query_id"], table["match_id"], strict=True)
-    examined = {_pair(one, other) for one, other in pairs}
+    examined = {sorted_pair(one, other) for one, other in pairs}
     groups = DisjointSet({image_id for pair in claims for image_id in pair})
     kept = {}
-    for pair in sorted(claims, key=lambda p: (-claims[p][1], p)):
+    accepted, rejected = judged.with_verdict(SAME), judged.with_verdict(DIFFERENT)
+    for pair in sorted(claims, key=lambda p: (p not in accepted, -claims[p][1], p)):
         one, other = (groups.subset(image_id) for image_id in pair)
-        between = [p for p in (_pair(a, b) for a in one for b in other) if p in examined]
-        if groups.connected(*pair) or 2 * sum(p in claims for p in between) >= len(between):
+        across = [sorted_pair(a, b) for a in one for b in other]
+        between = [p for p in across if p in examined]
+        apart = not rejected.isdisjoint(across)
+        mostly = 2 * sum(p in claims for p in between) >= len(between)
+        if groups.connected(*pair) or (not apart and (mostly or pair in accepted)):
             groups.merge(*pair)
             kept[pair] = claims[pair]
     return kept
@@ -153,12 +165,16 @@ def group_table(group_of: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(list(group_of.items()), columns=list(GROUP_COLUMNS))
 
 
-def claimed_groups(matches: Matches, ids: Sequence[str]) -> dict[str, str]:
+def claimed_groups(
+    matches: Matches, ids: Sequence[str], judged: Judged = NOTHING_JUDGED
+) -> dict[str, str]:
     """Return the group of every image that shows the same field as another: its first id."""
-    return tied(ids, linked(matches))
+    return tied(ids, linked(matches, judged))
 
 
-def clean_views(matches: Matches, splits: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def clean_views(
+    matches: Matches, splits: Mapping[str, str], judged: Judged = NOTHING_JUDGED
+) -> dict[str, tuple[str, ...]]:
     """Return the ids of each view without leaks, in the order of `splits`.
 
     The views are:
@@ -170,8 +186,9 @@ def clean_views(matches: Matches, splits: Mapping[str, str]) -> dict[str, tuple[
     Args:
         matches: The examined pairs.
         splits: The split of each image, by id.
+        judged: The verdicts of people.
     """
-    groups = claimed_groups(matches, tuple(splits))
+    groups = claimed_groups(matches, tuple(splits), judged)
     shown = {i: groups.get(i, i) for i in splits}
     tests = {shown[i] for i, split in splits.items() if split == "test"}
     labelled = {shown[i] for i, split in splits.items() if split != "test"}
@@ -203,21 +220,17 @@ def _reason(kept: str, rivals: Sequence[str], kind: str, preference: Preference)
     return f"{first}{preference.adjective} ({said}) of {len(rivals)} {kind}s"
 
 
-def _best_of_each_pair(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
+def _best_of_eachsorted_pair(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
     """Return similarity, registration score and confidence by pair, which may be examined twice."""
     claimed = matches.table[matches.table["relation"] == SAME_IMAGE].sort_values(
         "registration_score"
     )
     return {  # the last row of a pair, which is its best, replaces the others
-        _pair(row["query_id"], row["match_id"]): (
+        sorted_pair(row["query_id"], row["match_id"]): (
             row["similarity"], row["registration_score"], row["confidence"],
         )
         for row in claimed.to_dict("records")
     }  # fmt: skip
-
-
-def _pair(one: str, other: str) -> Pair:
-    return (one, other) if one < other else (other, one)
 
 
 def _towards(ids: Sequence[str], pairs: Iterable[Pair], ends: Iterable[str]) -> dict[str, str]:

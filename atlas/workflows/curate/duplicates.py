@@ -15,20 +15,22 @@ from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import LABELLED, Manifest
 from atlas.dataset.table_file import read_frame
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
+from atlas.dataset.verdicts import Pair, read_verdicts, verdicts_beside
 from atlas.workflows.curate.kept_images import preference_of
 from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.calibration import SameImageMeasurement, measure_same_image
 from atlas.workflows.leaks.pictures import save_pairs
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
+from atlas.workflows.leaks.verdicts import judged_images, with_accepted
 from atlas.workflows.run_folder import CALIBRATION_FILE
 from index.claims.duplicates import (
-    Pair,
     claimed_groups,
     find_duplicates,
     group_table,
     tied,
 )
 from index.claims.leaks import find_matches
+from index.claims.verdicts import with_verdicts
 from index.settings import DuplicateSettings, RegistrationSettings
 from index.siblings.calibration import no_siblings
 
@@ -93,28 +95,33 @@ def remove_duplicates(
     check_replaceable(out, "remove_duplicates")
     manifest, index = open_atlas_index(data, index_folder)
     search = open_leak_search(manifest, index, cache_folder(out), settings.of_copies, registration)
-    found = _find(search, manifest, settings)
+    found = _find(search, manifest, settings, out)
     with folder_written_beside(out, written_by="remove_duplicates") as folder:
         _write(folder, found, search, settings)
         _write_cleaned(folder / CLEANED_FOLDER, found, data)
     return found
 
 
-def _find(search: LeakSearch, manifest: Manifest, settings: DuplicateSettings) -> DuplicateFinding:
+def _find(
+    search: LeakSearch, manifest: Manifest, settings: DuplicateSettings, out: Path
+) -> DuplicateFinding:
     index, ids = search.index, manifest.labelled.ids
     splits = {row.id: row.split for row in manifest.labelled.rows}
     images = search.stored("labelled images")
-    neighbours = search.candidates(index.embeddings, images)
+    judged = judged_images(read_verdicts(verdicts_beside(out)), search.store.key_of)
+    vectors = index.embeddings
+    neighbours = with_accepted(search.candidates(vectors, images), judged, vectors, vectors)
     registrations = search.registrations(neighbours, images)
     same_image = measure_same_image(_train_only(search, manifest))
-    matches = find_matches(
+    by_scores = find_matches(
         neighbours, registrations, same_image.calibration, no_siblings("not asked for"),
         equal_NK=search.equal(neighbours), splits=splits, identities={}, siblings={},
     )  # fmt: skip
+    matches = with_verdicts(by_scores, judged, index.identities)
     table = find_duplicates(
-        matches, ids, splits=splits, labels=index.labels,
+        matches, ids, judged=judged, splits=splits, labels=index.labels,
         parents={row.id: row.parent for row in manifest.labelled.rows if row.parent},
-        preference=preference_of(settings.keep, manifest, claimed_groups(matches, ids)),
+        preference=preference_of(settings.keep, manifest, claimed_groups(matches, ids, judged)),
     )  # fmt: skip
     copies = zip(table["id"], table["duplicate_of"], strict=True)
     return DuplicateFinding(

@@ -13,6 +13,7 @@ from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import (
     SAME_IMAGE,
     SIBLING,
+    EmbeddingSet,
     LeakReport,
     Matches,
     load_leaks,
@@ -26,7 +27,8 @@ from atlas.workflows.leaks.calibration import LeakCalibration, load_calibration,
 from atlas.workflows.leaks.siblings import FoundSiblings, inherited_identities
 from atlas.workflows.run_folder import LEAKS_FILE, MATCHES_FILE, SIBLINGS_FILE, SOURCE_FILE
 from index.claims.leaks import SiblingOf, find_leaks
-from index.claims.verdicts import certified_by_review, with_verdicts
+from index.claims.verdicts import accepted_references, certified_by_review, with_verdicts
+from index.copies.candidates import Candidates, with_pairs
 from index.copies.certificate import Certificate
 from index.settings import LeakSettings
 
@@ -42,6 +44,14 @@ def judged_images(verdicts: Verdicts, key_of: Mapping[str, str]) -> Judged:
             "they do not count"
         )
     return judged
+
+
+def with_accepted(
+    found: Candidates, judged: Judged, queries: EmbeddingSet, references: EmbeddingSet
+) -> Candidates:
+    """Return candidates that include all pairs that people have accepted."""
+    accepted = accepted_references(judged, queries.ids, references.ids)
+    return with_pairs(found, accepted, queries, references) if accepted else found
 
 
 def shown_by_review(

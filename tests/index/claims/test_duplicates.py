@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.dataset.artifacts import ALIGNMENT_COLUMNS, MATCH_COLUMNS, Matches
+from atlas.dataset.verdicts import Judged
 from index.claims.duplicates import (
     Preference,
     choose_kept,
+    claimed_groups,
     find_duplicates,
     group_table,
     linked,
@@ -154,3 +156,12 @@ def test_one_image_of_each_group_is_kept(pairs, parents, values) -> None:
         assert SPLITS[kept] == "train" or SPLITS[i] == "external"
         if SPLITS[kept] == SPLITS[i]:
             assert (values[kept], -IDS.index(kept)) >= (values[i], -IDS.index(i))
+
+
+def test_people_part_a_group_that_scores_tie_and_tie_what_scores_part() -> None:
+    found = matches_of(("e1", "e2", 9.0), ("e2", "e3", 8.0))
+    assert claimed_groups(found, IDS) == dict.fromkeys(("e1", "e2", "e3"), "e1")
+    apart = Judged(pairs={("e1", "e3"): "different"})
+    assert claimed_groups(found, IDS, apart) == {"e1": "e1", "e2": "e1"}
+    sure = Judged(pairs={("e1", "e3"): "different", ("e2", "e3"): "same"})
+    assert claimed_groups(found, IDS, sure) == {"e2": "e2", "e3": "e2"}
