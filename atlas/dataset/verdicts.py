@@ -129,14 +129,8 @@ class Judged:
         """Return the pairs with this verdict."""
         return frozenset(pair for pair, said in self.pairs.items() if said == verdict)
 
-    @cached_property
-    def hash(self) -> str:
-        """A hash of the verdicts and corrections. It is "" if there are none."""
-        if not self.pairs and not self.labels:
-            return ""
-        pairs = (f"{a} {b} {said}" for (a, b), said in sorted(self.pairs.items()))
-        labels = (f"{i} {list(labels)}" for i, labels in sorted(self.labels.items()))
-        return content_hash(*pairs, "labels", *labels)
+
+NOTHING_JUDGED = Judged()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +139,11 @@ class Verdicts:
 
     verdicts: tuple[Verdict, ...] = ()
     corrections: tuple[Correction, ...] = ()
+
+    @cached_property
+    def hash(self) -> str:
+        """A hash of the verdicts, by which results notice new ones; "" if there are none."""
+        return content_hash(*(v.token for v in self.verdicts)) if self.verdicts else ""
 
     def judged(self, key_of: Mapping[str, str]) -> Judged:
         """Return what stands for images with these keys, by id."""

@@ -8,6 +8,7 @@ import pandas as pd
 
 from atlas.dataset.artifacts import LEAK_COLUMNS, SAME_IMAGE
 from atlas.dataset.labels import format_labels
+from atlas.dataset.verdicts import NOTHING_JUDGED, Judged
 from index.claims.leaks import ABSTAIN, with_geometry
 from index.copies.calibration import SameImageCalibration
 from index.settings import PROBABLE
@@ -21,6 +22,7 @@ def likely_copies(
     labels: Mapping[str, tuple[int, ...]],
     channels: Sequence[str],
     same_image: SameImageCalibration,
+    judged: Judged = NOTHING_JUDGED,
 ) -> pd.DataFrame:
     """Return the test images without a claim that a person should look at.
 
@@ -34,9 +36,12 @@ def likely_copies(
         labels: The labels of the labelled images, by id.
         channels: The names of the channels.
         same_image: The calibration of copies.
+        judged: The verdicts of people. Pairs that have one are left out.
     """
+    pairs = zip(matches["query_id"], matches["match_id"], strict=True)
     rows = matches[
         (matches["relation"] == "")
+        & pd.Series([judged.of(*pair) is None for pair in pairs], index=matches.index, dtype=bool)
         & ~matches["query_id"].isin(set(claimed))
         & matches["query_id"].isin(set(tests))
         & matches["match_id"].isin(set(labels))

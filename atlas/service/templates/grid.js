@@ -56,7 +56,7 @@ function drawStanding({ item, li, verdict }, { reviewer, outbox }) {
   li.dataset.state = standing.state;
   const shown = standing.mine ? [chip(JUDGEMENTS[standing.mine], `said ${standing.mine}`)] : [];
   verdict.replaceChildren(...shown, Object.assign(document.createElement("span"), {
-    className: "soft", textContent: standing.mine ? standingInWords(standing).replace(/^You: [^(]*\((.*?)\)/, "$1") : standingInWords(standing),
+    className: "soft", textContent: standing.mine ? standingInWords(standing).replace(/^You: [^(]*\((.*?)\)/, "$1") : standingInWords(standing) || "no verdict yet",
   }));
 }
 

@@ -9,7 +9,7 @@ import {
 import { Outbox } from "./outbox.js";
 import { planesOf } from "./planes.js";
 import {
-  DEFAULTS, PAGE_SIZE, itemOf, named, queue, readAddress, remember, sampleOf, saidBy, shownItems, standing, writeAddress,
+  DEFAULTS, PAGE_SIZE, itemOf, named, queue, readAddress, remember, saidBy, sampleOf, shownItems, standing, writeAddress,
 } from "./state.js";
 
 const $ = (id) => document.getElementById(id);
@@ -74,6 +74,7 @@ function update({ push = false, keepList = false } = {}) {
 function openNow(item) {
   const at = placeOfOpened();
   document.title = `${item.query_id} · review`;
+  $("one").dataset.kind = item.kind;
   drawButtons($("one-buttons"), item.kind === "labels" ? "labels" : item.relation);
   toggleBlink(false);
   showItem(item, { place: at, count: shown.length }).then(() => {

@@ -14,19 +14,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import ProvenanceError, Stage
-from atlas.core.files import AnyPath, InFolder, write_json
+from atlas.core.files import AnyPath, InFolder
 from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import (
     SAME_IMAGE,
     SIBLING,
+    EmbeddingSet,
     LeakReport,
     Matches,
     save_table,
 )
 from atlas.dataset.manifest import Manifest, require_test_ids
 from atlas.dataset.tables import GROUPS_TABLE
+from atlas.dataset.verdicts import Judged, Verdicts, read_verdicts, verdicts_beside
 from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.calibration import (
     LeakCalibration,
@@ -43,18 +45,20 @@ from atlas.workflows.leaks.siblings import (
     find_siblings,
     inherited_identities,
 )
+from atlas.workflows.leaks.verdicts import judged_images, save_source
 from atlas.workflows.made_from import save_images
 from atlas.workflows.run_folder import (
     LEAKS_FILE,
     MATCHES_FILE,
     REPORT_FILE,
     SIBLINGS_FILE,
-    SOURCE_FILE,
 )
 from index.claims import leaks as claims
 from index.claims.duplicates import claimed_groups, clean_views, group_table
 from index.claims.leaks import TRANSFER, find_matches
 from index.claims.likely_copies import likely_copies
+from index.claims.verdicts import accepted_references, rejected_identities, with_verdicts
+from index.copies.candidates import Candidates, with_pairs
 from index.copies.certificate import Certificate
 from index.copies.false_alarms import NonMatches
 from index.settings import LeakSettings, RegistrationSettings
@@ -72,8 +76,10 @@ class LeakFinding(InFolder):
         certificate: How many of the claims of copies can be false.
         labels: The labels of the labelled images, by id.
         channels: The names of the channels.
-        matches: All examined pairs.
-        leaks: The claims.
+        matches: All examined pairs, as the scores alone claim them.
+        verdicts: What people have said about pairs.
+        judged: What of it concerns the images of this atlas.
+        leaks: The claims, after the verdicts.
         siblings: The labelled identity that fits each test image best.
         best_scores_N: The score of each test image's best candidate.
         group_of: The group of every image that shows the same field as another.
@@ -87,6 +93,8 @@ class LeakFinding(InFolder):
     labels: Mapping[str, tuple[int, ...]]
     channels: tuple[str, ...]
     matches: Matches
+    verdicts: Verdicts
+    judged: Judged
     leaks: LeakReport
     siblings: FoundSiblings
     best_scores_N: NDArray[np.float32]
@@ -108,7 +116,7 @@ class LeakFinding(InFolder):
         return likely_copies(
             self.matches.table, claimed=set(self.table["Id"]), tests=self.test_ids,
             labels=self.labels, channels=self.channels,
-            same_image=self.calibration.same_image.calibration,
+            same_image=self.calibration.same_image.calibration, judged=self.judged,
         )  # fmt: skip
 
     @property
@@ -238,16 +246,23 @@ def _find(
     index, images = search.index, search.stored("test images")
     same_image, sibling = calibration.same_image.calibration, calibration.sibling
     splits = {row.id: row.split for row in manifest.rows}
+    verdicts, ids = read_verdicts(verdicts_beside(out)), search.store.ids
+    judged = judged_images(verdicts, dict(zip(ids, search.store.image_keys(ids), strict=True)))
     tests = search.embedded(manifest.of("test").ids, images)
-    candidates = search.candidates(tests, images)
+    candidates = with_accepted(search.candidates(tests, images), judged, tests, index.embeddings)
     registrations = search.registrations(candidates, images)
     identities = inherited_identities(index.identities, calibration.same_image.suspected)
-    siblings = find_siblings(search, identities, sibling, tests, candidates, registrations)
+    siblings = find_siblings(
+        search, identities, sibling, tests, candidates, registrations,
+        rejected=rejected_identities(judged, identities),
+    )  # fmt: skip
     known = find_matches(
         candidates, registrations, same_image, sibling, equal_NK=search.equal(candidates),
         splits=splits, identities=identities, siblings=siblings.best,
     )  # fmt: skip
-    others = search.candidates(tests, images, among=search.gallery_of(tests))
+    others = with_accepted(
+        search.candidates(tests, images, among=search.gallery_of(tests)), judged, tests, tests
+    )
     one_another = find_matches(
         others, search.registrations(others, images), same_image,
         no_siblings("test images have no known identity"), equal_NK=search.equal(others),
@@ -259,10 +274,12 @@ def _find(
         best_scores_N.astype(float), claims=claims.uncertain_copies(known)
     )
     leaks = claims.find_leaks(
-        known, labels=index.labels, channels=index.spec.channels, siblings=siblings.best,
+        with_verdicts(known, judged, identities),
+        labels=index.labels, channels=index.spec.channels, siblings=siblings.best,
         unproven=calibration.unproven(certificate),
-        least_confidence=calibration.settings.least_confidence,
+        least_confidence=calibration.settings.least_confidence, judged=judged,
     )  # fmt: skip
+    tied = with_verdicts(matches, judged, identities)
     return LeakFinding(
         folder=out,
         test_ids=manifest.of("test").ids,
@@ -271,12 +288,22 @@ def _find(
         calibration=calibration,
         certificate=certificate,
         matches=matches,
+        verdicts=verdicts,
+        judged=judged,
         leaks=leaks,
         siblings=siblings,
         best_scores_N=best_scores_N,
-        group_of=claimed_groups(matches, manifest.ids),
-        clean_views=clean_views(matches, splits),
+        group_of=claimed_groups(tied, manifest.ids),
+        clean_views=clean_views(tied, splits),
     )
+
+
+def with_accepted(
+    found: Candidates, judged: Judged, queries: EmbeddingSet, references: EmbeddingSet
+) -> Candidates:
+    """Return candidates that include all pairs that people have accepted."""
+    accepted = accepted_references(judged, queries.ids, references.ids)
+    return with_pairs(found, accepted, queries, references) if accepted else found
 
 
 def _write(found: LeakFinding, search: LeakSearch) -> None:
@@ -290,7 +317,7 @@ def _write(found: LeakFinding, search: LeakSearch) -> None:
             save_table(folder / "clean" / f"{name}.csv", pd.DataFrame({"Id": ids}))
         save_calibration(folder, calibration)
         save_certificate(folder, found.certificate)
-        write_json(folder / SOURCE_FILE, {"labelled_tables": search.index.table_hash})
+        save_source(folder, search.index.table_hash, found.verdicts)
         ids = search.store.ids
         save_images(folder, dict(zip(ids, search.store.image_keys(ids), strict=True)))
         save_leak_pictures(folder, found.leaks, search.store, calibration, best=best)

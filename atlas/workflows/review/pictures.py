@@ -99,7 +99,7 @@ class ReviewPictures:
             KeyError: An image is unknown.
             DataError: A file cannot be read.
         """
-        calibration = self._queue.leaks.calibration
+        calibration = self._queue.calibration
         ids = [self._row(image_id).id for image_id in (query_id, match_id)]
         query, match = read_images(self._queue.manifest, ids, size_px=self._queue.size_px)
         over = lay_over(query, match, calibration.registration, calibration.law)

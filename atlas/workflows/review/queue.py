@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from atlas.core.errors import MissingStageError, Stage
 from atlas.core.files import content_hash
 from atlas.core.result_files import was_written
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import SIBLING, Matches, load_table
+from atlas.dataset.artifacts import SIBLING, Matches, load_matches, load_table
 from atlas.dataset.image_keys import keys_of
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.manifest import Manifest, read_files
 from atlas.dataset.spec import AtlasSpec
 from atlas.workflows.curate.label_audit import AUDIT_FILE
 from atlas.workflows.explain.run_so_far import Leaks, RunSoFar, read_run
+from atlas.workflows.leaks.calibration import LeakCalibration
 from atlas.workflows.leaks.siblings import FoundSiblings
 from atlas.workflows.made_from import images_of_leaks, require_same_images
-from atlas.workflows.run_folder import SIBLINGS_FILE, RunFolder
-from index.claims.leaks import CERTAIN, find_leaks
+from atlas.workflows.run_folder import MATCHES_FILE, SIBLINGS_FILE, RunFolder
+from index.claims.leaks import SiblingOf, find_leaks
 from index.claims.likely_copies import likely_copies
+from index.claims.verdicts import CERTAIN
 from index.settings import PROBABLE
-from index.siblings.features import FEATURES
 
 LOGGER = logging.getLogger(__name__)
 AUDIT_FOLDER = "audit"
@@ -139,7 +139,7 @@ class Queue:
         labels: Suspicious labels, the most suspicious first.
         manifest: The images of all of these.
         key_of: The key of each of these images, by id, see `image_keys.py`.
-        leaks: The claims and calibration that the pairs were made from.
+        calibration: The calibration of the claims.
         size_px: The side of the images that were compared.
     """
 
@@ -149,7 +149,7 @@ class Queue:
     labels: tuple[LabelsToReview, ...]
     manifest: Manifest
     key_of: Mapping[str, str]
-    leaks: Leaks
+    calibration: LeakCalibration
     size_px: int
 
     @cached_property
@@ -195,7 +195,7 @@ def read_queue(run: Path, data: Path) -> Queue:
         labels=_with_images(labels, there),
         manifest=manifest,
         key_of=keys,
-        leaks=so_far.leaks,
+        calibration=so_far.leaks.calibration,
         size_px=so_far.index.image_size_px,
     )
 
@@ -210,9 +210,9 @@ def _with_images(items: Sequence[Reviewed], there: set[str]) -> tuple[Reviewed, 
 def _pairs(run: RunSoFar, leaks: Leaks) -> tuple[PairToReview, ...]:
     """Return the best claim of each test image by its scores alone, and the likely copies."""
     tests, same_image = set(run.test_ids), leaks.calibration.same_image.calibration
-    known = leaks.matches[
-        leaks.matches["query_id"].isin(tests) & leaks.matches["match_id"].isin(set(run.labels))
-    ]
+    # `leaks` follows the verdicts; this file has what the scores alone say.
+    found = load_matches(run.folder.leaks / MATCHES_FILE, stage=Stage.LEAKS).table
+    known = found[found["query_id"].isin(tests) & found["match_id"].isin(set(run.labels))]
     claims = find_leaks(
         Matches(table=known), labels=run.labels, channels=run.spec.channels,
         siblings=_siblings(run.folder), unproven=leaks.calibration.unproven(leaks.certificate),
@@ -229,10 +229,8 @@ def _pairs(run: RunSoFar, leaks: Leaks) -> tuple[PairToReview, ...]:
     )
 
 
-def _siblings(run: RunFolder) -> dict[str, Any]:
-    table = load_table(run.leaks / SIBLINGS_FILE, stage=Stage.LEAKS)
-    numbers = list(FEATURES)
-    return FoundSiblings(table=table.assign(**table[numbers].apply(pd.to_numeric))).best
+def _siblings(run: RunFolder) -> dict[str, SiblingOf]:
+    return FoundSiblings(table=load_table(run.leaks / SIBLINGS_FILE, stage=Stage.LEAKS)).best
 
 
 def _pair(

@@ -26,7 +26,6 @@ from atlas.dataset.artifacts import (
     LeakReport,
     ProbabilitySet,
     Submission,
-    load_leaks,
     positions_of,
     save_table,
 )
@@ -37,6 +36,7 @@ from atlas.dataset.metrics import label_matrix
 from atlas.dataset.spec import read_spec
 from atlas.dataset.splits.hold_out import grouped_ids, originals
 from atlas.report.leak_page import with_labels_before
+from atlas.workflows.leaks.verdicts import CurrentClaims
 from atlas.workflows.made_from import (
     IMAGES_FILE,
     images_of_leaks,
@@ -45,7 +45,6 @@ from atlas.workflows.made_from import (
     require_searched,
 )
 from atlas.workflows.run_folder import (
-    LEAKS_FILE,
     ORIGINS_FILE,
     REPORT_FILE,
     SOURCE_FILE,
@@ -63,7 +62,8 @@ from classify.independent import (
 )
 from classify.run_files import load_held_out, load_test
 from index.claims.expected_gain import HeldOut, Shares, Transfers, weigh_with_errors
-from index.claims.leaks import ABSTAIN, CERTAIN, TRANSFER
+from index.claims.leaks import ABSTAIN, TRANSFER
+from index.claims.verdicts import CERTAIN
 
 CLASSIFIER = "classifier"
 NOT_JUDGED = (
@@ -201,7 +201,8 @@ def make_submission(
     data, leaks_folder = Path(data), Path(leaks)
     classifier_folder, out = Path(classifier), Path(out)
     check_replaceable(out, "make_submission")
-    claims = load_leaks(leaks_folder / LEAKS_FILE, stage=Stage.LEAKS)
+    current = CurrentClaims(data=data, folder=leaks_folder)
+    claims = current.leaks
     tests = load_test(classifier_folder)
     thresholds = load_thresholds(classifier_folder, read_spec(data).labels)
     asked = asked_of(data)
@@ -229,7 +230,7 @@ def make_submission(
         overrides=overrides,
     )
     with folder_written_beside(out, written_by="make_submission") as folder:
-        _write(folder, made, asked, tests.provenance)
+        _write(folder, made, asked, tests.provenance, current.verdicts.hash)
         if was_written(leaks_folder / REPORT_FILE):
             _write_page(folder / REPORT_FILE, leaks_folder / REPORT_FILE, made.without)
     return made
@@ -399,7 +400,9 @@ def _held_out(
     )
 
 
-def _write(folder: Path, made: MadeSubmission, asked: Asked, classifier: dict[str, Any]) -> None:
+def _write(
+    folder: Path, made: MadeSubmission, asked: Asked, classifier: dict[str, Any], verdicts: str
+) -> None:
     tables = {SUBMISSION_FILE: made.submission.predicted, WITHOUT_TRANSFER_FILE: made.without}
     for name, table in tables.items():
         save_table(folder / name, table)
@@ -419,6 +422,7 @@ def _write(folder: Path, made: MadeSubmission, asked: Asked, classifier: dict[st
             "without_transfer": _class_counts(made.without["Predicted"]),
         },
         "classifier": classifier,
+        "verdicts": verdicts,
     }
     write_json(folder / SUMMARY_FILE, summary)
 
