@@ -181,6 +181,7 @@ $("edit-find").addEventListener("input", () => {
 function open(name, { push = false } = {}) {
   state.open = name;
   update({ push, keepList: true });
+  if (push) scrollTo(0, 0);
   $("one-title").focus({ preventScroll: true });
 }
 
@@ -289,7 +290,7 @@ function fillFilters() {
     ? [["useful", "most suspicious first"], ["low", "least suspicious first"]]
     : [
       ["useful", "most useful first"], ["low", "least certain first"], ["high", "most certain first"],
-      ...(state.kind === "claim" ? samples.map(([relation]) => [`sample:${relation}`, `random sample for a certificate: ${relation === "sibling" ? "siblings" : "copies"}`]) : []),
+      ...(state.kind === "claim" ? samples.map(([relation]) => [`sample:${relation}`, `random sample of ${relation === "sibling" ? "siblings" : "copies"}`]) : []),
     ];
   const verdicts = state.kind === "labels" ? ["accepted", "kept", "edited", "disputed"] : ["same", "sibling", "different", "unsure", "disputed"];
   options($("filters").elements.order, orders);

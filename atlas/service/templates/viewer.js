@@ -4,7 +4,7 @@ import { coloured, planesOf } from "./planes.js";
 
 const MOST_ZOOM = 40;
 const BLINK_MS = 600; // fewer than three changes a second
-const OUTLINE = "#ffd84d";
+const OUTLINE = "rgb(255 216 77 / 55%)"; // the picture stays visible
 const IDENTITY = [1, 0, 0, 0, 1, 0];
 
 export class Viewer {
@@ -100,8 +100,11 @@ export class Viewer {
   imageOf(name) { return this.images?.[name === "query" ? "query" : this.images.match ? "match" : "query"]; }
 
   middleOf(name) {
-    const { x, y } = this.view;
-    return name === "query" && this.images?.match ? mapped(inverse(this.laid), x, y) : [x, y];
+    const { x, y, zoom } = this.view;
+    if (name !== "query" || !this.images?.match) return [x, y];
+    const back = inverse(this.laid);
+    const whole = mapped(back, 0.5, 0.5); // while the whole query fits, it is in the middle of its pane
+    return mapped(back, x, y).map((value, n) => value - (whole[n] - 0.5) / Math.max(1, zoom) ** 2);
   }
 
   drawPane(name) {

@@ -203,7 +203,9 @@ def read_queue(run: Path, data: Path) -> Queue:
 def _with_images(items: Sequence[Reviewed], there: set[str]) -> tuple[Reviewed, ...]:
     kept = tuple(one for one in items if there.issuperset(one.ids))
     if len(kept) < len(items):
-        LOGGER.warning(f"{len(items) - len(kept)} things to review have no image file; left out")
+        LOGGER.warning(
+            f"{len(items) - len(kept)} of the things to review lack an image file and are left out"
+        )
     return kept
 
 
