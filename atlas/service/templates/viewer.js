@@ -2,7 +2,7 @@
 
 import { coloured, planesOf } from "./planes.js";
 
-const MOST_ZOOM = 40;
+const [LEAST_ZOOM, MOST_ZOOM] = [0.1, 40];
 const BLINK_MS = 600; // fewer than three changes a second
 const OUTLINE = "rgb(255 216 77 / 55%)"; // the picture stays visible
 const IDENTITY = [1, 0, 0, 0, 1, 0];
@@ -163,7 +163,7 @@ export class Viewer {
   zoomBy(factor, name = "match", at = null) {
     if (!this.images) return;
     const before = this.view.zoom;
-    this.view.zoom = Math.min(MOST_ZOOM, Math.max(0.5, before * factor));
+    this.view.zoom = Math.min(MOST_ZOOM, Math.max(LEAST_ZOOM, before * factor));
     if (at) this.shift(name, at[0] * (1 - before / this.view.zoom), at[1] * (1 - before / this.view.zoom), before);
     this.draw();
   }

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,15 +8,22 @@ from fastapi import FastAPI
 from atlas.service.review_app import review_app
 from atlas.service.serving import address_of, listening, served
 from atlas.workflows.review.pictures import ReviewPictures
-from atlas.workflows.review.queue import read_queue
+from atlas.workflows.review.queue import Queue, read_queue
 from atlas.workflows.review.verdicts import Review
+from atlas.workflows.run_folder import RunFolder
 from tests.atlas.workflows.review.made_run import write_run
 
 
+@pytest.fixture(scope="session")
+def made_queue(tmp_path_factory: pytest.TempPathFactory) -> Queue:
+    data, run = write_run(tmp_path_factory.mktemp("made"))
+    return read_queue(run, data)
+
+
 @pytest.fixture
-def review(tmp_path: Path) -> Review:
-    data, run = write_run(tmp_path)
-    return Review(read_queue(run, data), reviewer_error=0.02)
+def review(made_queue: Queue, tmp_path: Path) -> Review:
+    """A review without verdicts, whose file lies in the folder of the test."""
+    return Review(replace(made_queue, run=RunFolder(tmp_path)), reviewer_error=0.02)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from atlas.dataset.verdicts import new_token, read_verdicts
-from atlas.service.review_app import run_key
-from atlas.workflows.review.queue import read_queue
+from atlas.service.review_app import review_app, run_key
+from atlas.workflows.review.pictures import ReviewPictures
+from atlas.workflows.review.queue import Queue, read_queue
 from atlas.workflows.review.verdicts import Review
+from atlas.workflows.run_folder import RunFolder
 from tests.atlas.workflows.review.made_run import write_run
 
 ADDRESS = "http://127.0.0.1:8765"
@@ -209,16 +212,18 @@ def test_other_pictures_do_not_exist(client: TestClient, path: str, status: int)
     assert client.get(path).status_code == status
 
 
-def test_a_picture_that_cannot_be_read_says_why(client: TestClient, tmp_path: Path) -> None:
-    (tmp_path / "data" / "test" / "t00_red.png").write_bytes(b"nothing")
+def test_a_picture_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    data, run = write_run(tmp_path)
+    queue = read_queue(run, data)
+    (data / "test" / "t00_red.png").write_bytes(b"nothing")
+    app = review_app(Review(queue), ReviewPictures(queue), reviewer="Ann")
+    client = TestClient(app, base_url=ADDRESS)
     answer = client.get("/pictures/tile", params={"id": "t00"})
     assert answer.status_code == 503
     assert "t00_red.png" in answer.json()["detail"]
 
 
-def test_two_runs_have_two_keys(tmp_path: Path) -> None:
-    keys = set()
-    for name in ("one", "other"):
-        data, run = write_run(tmp_path / name)
-        keys.add(run_key(Review(read_queue(run, data))))
-    assert len(keys) == 2
+def test_two_runs_have_two_keys(made_queue: Queue, tmp_path: Path) -> None:
+    runs = [RunFolder(tmp_path / name) for name in ("one", "other", "one")]
+    one, other, again = (run_key(Review(replace(made_queue, run=run))) for run in runs)
+    assert one == again != other
