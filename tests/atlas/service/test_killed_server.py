@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from atlas.dataset.verdicts import read_verdicts
-from tests.atlas.service.killed_server import review_while_killed
+from benchmarks.killed_review import review_while_killed
 from tests.atlas.workflows.review.made_run import write_run
 from tests.conftest import PROJECT
 

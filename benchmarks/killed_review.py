@@ -1,4 +1,9 @@
-"""Reviewers who give verdicts while the server is killed again and again.
+"""Reviewers who give verdicts while the server of `atlas review` is killed again and again.
+
+    python -m benchmarks.killed_review --run RUN --data DATA
+
+All acknowledged verdicts must be in RUN/verdicts.db, and none twice. RUN should be a copy, because
+the verdicts stay in it.
 
 The server runs in a process of its own, which SIGKILL ends. Reviewers repeat what was not
 acknowledged, with the same token, as the page does.
@@ -7,6 +12,7 @@ acknowledged, with the same token, as the page does.
 import multiprocessing
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,8 +20,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import httpx
+import tyro
 
-from atlas.dataset.verdicts import new_token
+from atlas.dataset.verdicts import VERDICTS_NAME, new_token, read_verdicts
 from atlas.service.review_app import review_app
 from atlas.service.serving import address_of, listening, served
 from atlas.workflows.review.pictures import ReviewPictures
@@ -25,7 +32,7 @@ from atlas.workflows.review.verdicts import Review
 REVIEWERS = 3
 WAITS_S = 30.0
 SPAWN = multiprocessing.get_context("forkserver")
-SPAWN.set_forkserver_preload([__name__])  # so that a server starts at once
+SPAWN.set_forkserver_preload(["atlas.service.review_app"])  # so that a server starts at once
 
 
 def _serve(run: Path, data: Path, port: int, ready: Connection) -> None:
@@ -75,7 +82,8 @@ class Reviewer:
                     time.sleep(0.01)
 
     def _next(self, items: list[dict[str, str]]) -> dict[str, str]:
-        item = items[len(self.sent) % 9]
+        pairs = [one for one in items if one["kind"] != "labels"]
+        item = pairs[len(self.sent) % len(pairs)]
         self.sent.append(new_token())
         return {
             "token": self.sent[-1], "name": item["name"], "version": item["version"],
@@ -121,3 +129,20 @@ def _wait_for_verdicts(people: list[Reviewer]) -> None:
     while sum(len(one.acknowledged) for one in people) < before + REVIEWERS:
         assert time.monotonic() < until, "no verdict was acknowledged"
         time.sleep(0.001)
+
+
+def main(run: Path, data: Path, moments: int = 30) -> None:
+    """Kill the server, and print how many verdicts were acknowledged and are in the file."""
+    people = review_while_killed(run, data, moments)
+    kept = Counter(one.token for one in read_verdicts(run / VERDICTS_NAME).verdicts)
+    acknowledged = [token for one in people for token in one.acknowledged]
+    lost = set(acknowledged) - set(kept)
+    twice = [token for token, count in kept.items() if count > 1]
+    print(
+        f"{moments} kills: {len(acknowledged):,} verdicts were acknowledged, {len(lost)} of them "
+        f"are lost, and {len(twice)} are in the file twice"
+    )
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
