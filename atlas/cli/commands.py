@@ -40,6 +40,7 @@ GROUPS = {
     "curate": ("explore", "remove_duplicates", "audit_labels", "audit_leaks", "augment_rare"),
     "evaluate": ("evaluate", "cross_validate", "compare_losses", "ablate_retrieval"),
     "simulate": ("demo", "draw_atlas", "simulate_test"),
+    "review": ("review",),
     "completion": ("completion",),
 }  # fmt: skip
 TITLES = {
@@ -52,6 +53,7 @@ TITLES = {
     "curate": "Labelled images",
     "evaluate": "Evaluation of embedders",
     "simulate": "Data with a known truth",
+    "review": "Review by people",
     "completion": "Shell completion",
 }
 COMMANDS = {name: f"atlas.cli.{group}" for group, names in GROUPS.items() for name in names}
