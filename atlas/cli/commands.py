@@ -39,6 +39,7 @@ GROUPS = {
     "runs": ("run", "update", "explain"),
     "curate": ("explore", "remove_duplicates", "audit_labels", "audit_leaks", "augment_rare"),
     "evaluate": ("evaluate", "cross_validate", "compare_losses", "ablate_retrieval"),
+    "export": ("export", "import_verdicts"),
     "simulate": ("demo", "draw_atlas", "simulate_test"),
     "completion": ("completion",),
 }  # fmt: skip
@@ -51,6 +52,7 @@ TITLES = {
     "runs": "Whole runs",
     "curate": "Labelled images",
     "evaluate": "Evaluation of embedders",
+    "export": "Other tools",
     "simulate": "Data with a known truth",
     "completion": "Shell completion",
 }
