@@ -31,14 +31,16 @@ class Exported(InFolder):
 
     Attributes:
         folder: The folder.
+        kind: The format.
         images: The number of images in it.
         claims: The number of claims.
         verdicts: The number of pairs on which a verdict stands, or, of the format csv, the number
             of rows.
-        notes: What an export lacks, in sentences.
+        notes: Sentences about what the export lacks.
     """
 
     folder: Path
+    kind: ExportFormat
     images: int
     claims: int
     verdicts: int
@@ -47,11 +49,11 @@ class Exported(InFolder):
     @property
     def summary(self) -> str:
         """What was exported, in words."""
-        if not self.images:
-            return f"{self.verdicts:,} verdicts and corrections were written."
+        if self.kind == "csv":
+            return f"The table has {self.verdicts:,} verdicts and corrections."
         return (
-            f"{self.images:,} images with {self.claims:,} claims and {self.verdicts:,} verdicts "
-            "were written."
+            f"The export has {self.images:,} images, {self.claims:,} claims, and verdicts on "
+            f"{self.verdicts:,} pairs."
         )
 
 
@@ -72,7 +74,8 @@ def export(
         data: The atlas folder.
         run: The run folder, which has leaks, perhaps a submission, and perhaps verdicts.
         out: The folder to write.
-        only: Leave out the images that take part in no claim and in no verdict.
+        only: "claims" leaves out the images that take part in no claim and in no verdict.
+            The tasks of Label Studio never have them.
 
     Raises:
         MissingStageError: The run has no leaks.
@@ -87,6 +90,8 @@ def export(
     data, run, out = Path(data), Path(run), Path(out)
     check_replaceable(out, COMMAND)
     if kind == "csv":
+        if only:
+            raise UserError("--only does not apply to csv, which has no images; omit it")
         return _export_table(run, out)
     content = read_content(data, run)
     if only or kind == "label-studio":
@@ -95,6 +100,7 @@ def export(
         _SAVERS[kind](folder, content, out.resolve().name)
     return Exported(
         folder=out,
+        kind=kind,
         images=len(content.images),
         claims=content.claims,
         verdicts=content.pairs,
@@ -122,7 +128,7 @@ def _export_table(run: Path, out: Path) -> Exported:
     with folder_written_beside(out, written_by=COMMAND) as folder:
         save_verdict_table(folder / VERDICTS_TABLE, said)
     count = len(said.verdicts) + len(said.corrections)
-    return Exported(folder=out, images=0, claims=0, verdicts=count)
+    return Exported(folder=out, kind="csv", images=0, claims=0, verdicts=count)
 
 
 def _key(kind: ExportFormat, content: Content) -> str:

@@ -90,6 +90,7 @@ def _claim(one: ExportedImage, content: Content) -> Json:
     return {
         **_classification(said.pop("relation"), "claim", one.row.id),
         **said,
+        "verdict": one.claim.verdict or None,
         "match": sample_id(one.claim.match_id),
         "match_labels": labels,
     }

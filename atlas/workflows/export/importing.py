@@ -60,14 +60,12 @@ class ImportedVerdicts:
     @property
     def summary(self) -> str:
         """What was added, in words."""
-        said = (
-            f"{self.added:,} rows were added to {self.path}, and {self.known:,} were in it before."
-        )
+        said = f"{_rows(self.added)} added to {self.path}, and {_rows(self.known)} in it before."
         if self.replaced:
             said += (
-                f" {self.replaced:,} of these do not stand any more, because the same reviewer "
-                "said something else later, or an image was replaced; to give them again, write "
-                "the time of today into their column time."
+                f" Of these, {self.replaced:,} no longer count, because the same reviewer said "
+                "something else later, or an image was replaced; to say it again, fill in the "
+                "column time."
             )
         return said
 
@@ -276,6 +274,10 @@ def _utc(text: str) -> str:
         return text
     time = time if time.tzinfo else time.replace(tzinfo=UTC)
     return time.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{' was' if count == 1 else 's were'}"
 
 
 def _replaced(rows: Sequence[Row], path: Path) -> int:

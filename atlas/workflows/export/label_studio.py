@@ -81,6 +81,8 @@ def verdicts_in(file: Path, encoded: bytes, problems: list[str]) -> Iterator[Giv
     """
     try:
         tasks = json.loads(encoded)
+        if not isinstance(tasks, list):
+            raise TypeError("there is no list of tasks")
         for task in tasks:
             for annotation in task["annotations"]:
                 yield from _given(f"{file.name}, task {task.get('id', '?')}", task, annotation)
