@@ -50,10 +50,10 @@ class Exported(InFolder):
     def summary(self) -> str:
         """What was exported, in words."""
         if self.kind == "csv":
-            return f"The table has {self.verdicts:,} verdicts and corrections."
+            return f"Verdicts and corrections in the table: {self.verdicts:,}."
         return (
-            f"The export has {self.images:,} images, {self.claims:,} claims, and verdicts on "
-            f"{self.verdicts:,} pairs."
+            f"The export has {_counted(self.images, 'image')}, {_counted(self.claims, 'claim')}, "
+            f"and verdicts on {_counted(self.verdicts, 'pair')}."
         )
 
 
@@ -117,6 +117,10 @@ _SAVERS: Mapping[ExportFormat, Callable[[Path, Content, str], None]] = {
 }
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _export_table(run: Path, out: Path) -> Exported:
     path = run / VERDICTS_NAME
     if not path.exists():
@@ -143,7 +147,7 @@ def _notes(content: Content) -> tuple[str, ...]:
         notes.append("The run has no submission, so test images have no labels.")
     if content.stale:
         notes.append(
-            f"{content.stale:,} verdicts and corrections were left out, because their images are "
-            "not there or show something else now."
+            f"Verdicts and corrections left out, because their images are not there or show "
+            f"something else now: {content.stale:,}."
         )
     return tuple(notes)

@@ -186,7 +186,7 @@ def test_verdicts_about_images_that_changed_are_left_out_with_a_note(run, tmp_pa
     cv2.imwrite(str(data / "test" / "t0.png"), np.zeros((16, 16), np.uint8))
     made = export("coco", data, folder, tmp_path / "coco")
     assert made.verdicts == 2
-    assert "1 verdicts and corrections were left out" in made.notes[0]
+    assert "something else now: 1." in made.notes[0]
 
 
 def test_a_missing_stage_is_named(tmp_path):
