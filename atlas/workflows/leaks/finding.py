@@ -30,6 +30,7 @@ from atlas.dataset.artifacts import (
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest, require_test_ids
 from atlas.dataset.tables import GROUPS_TABLE
+from atlas.dataset.verdicts import read_verdicts, verdicts_beside
 from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.calibration import (
     LeakCalibration,
@@ -324,5 +325,5 @@ def _write(found: LeakFinding, search: LeakSearch) -> None:
         save_leak_pictures(folder, found.leaks, search.store, calibration, best=best)
         save_leak_report(
             folder, search.store, calibration, found.certificate, spec=search.index.spec,
-            test_images=len(best),
+            test_images=len(best), verdicts=read_verdicts(verdicts_beside(found.folder)),
         )  # fmt: skip

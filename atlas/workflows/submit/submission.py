@@ -36,7 +36,8 @@ from atlas.dataset.manifest import Manifest, read_labels, read_tables
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.spec import read_spec
 from atlas.dataset.splits.hold_out import grouped_ids, originals
-from atlas.report.leak_page import with_labels_before
+from atlas.dataset.verdicts import read_verdicts, verdicts_beside
+from atlas.report.leak_page import given_verdicts, with_submission
 from atlas.workflows.made_from import (
     IMAGES_FILE,
     images_of_leaks,
@@ -425,7 +426,8 @@ def _write(folder: Path, made: MadeSubmission, asked: Asked, classifier: dict[st
 
 def _write_page(path: Path, leak_page: Path, without: pd.DataFrame) -> None:
     before = dict(zip(without["Id"], map(parse_labels, without["Predicted"]), strict=True))
-    page = with_labels_before(read_result(leak_page, Stage.LEAKS).decode(), before)
+    given = given_verdicts(read_verdicts(verdicts_beside(leak_page.parent)))
+    page = with_submission(read_result(leak_page, Stage.LEAKS).decode(), before, given)
     write_bytes(path, page.encode())
 
 

@@ -14,6 +14,7 @@ from atlas.report.leak_page import (
     difference_uri,
     save_leak_page,
     sheet_uri,
+    with_submission,
 )
 
 SIDE = 32
@@ -41,8 +42,9 @@ DIFFERENCE = difference_uri(np.full((SIDE, SIDE), 0.5, np.float32))
 
 def claim(image_id: str, **changes: object) -> Claim:
     reported = {
-        "id": image_id, "match_id": f"m{image_id}", "relation": "same_image", "similarity": 0.9,
-        "registration_score": 42.1, "confidence": 0.99, "labels": (1,), "before": (0, 1),
+        "id": image_id, "match_id": f"m{image_id}", "query_key": f"key of {image_id}",
+        "match_key": f"key of m{image_id}", "relation": "same_image", "similarity": 0.9,
+        "registration_score": 42.1, "confidence": 0.99, "labels": (1,),
         "decision": "transfer", "reason": f"why {image_id}", "sheet": SHEET,
         "difference": DIFFERENCE, "laid_23": QUARTER_ROTATION,
         "geometry": f"how {image_id} was made", "blocks": BLOCKS,
@@ -52,7 +54,7 @@ def claim(image_id: str, **changes: object) -> Claim:
 
 CLAIMS = [
     claim("a", similarity=0.91, registration_score=8.04, confidence=0.991),
-    claim("b", similarity=0.70, registration_score=97.2, confidence=0.999, before=None),
+    claim("b", similarity=0.70, registration_score=97.2, confidence=0.999),
     claim(
         "c",
         similarity=0.85,
@@ -70,9 +72,11 @@ CLAIMS = [
         registration_score=130.5,
         confidence=0.992,
         labels=(2,),
-        before=(2,),
     ),
 ]
+
+
+BEFORE = {"a": (0, 1), "c": (0, 1), "d": (0, 1), "<i>e</i>": (2,)}
 
 
 def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE, left_out: int = 0) -> Path:
@@ -94,4 +98,11 @@ def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE, left_out: int
         claims=claims, left_out=left_out,
     )  # fmt: skip
     save_leak_page(path, page)
+    return path
+
+
+def submitted(path: Path, claims: list[Claim]) -> Path:
+    """Save a page as of a submission, with the labels before the transfer."""
+    saved(path, claims)
+    path.write_text(with_submission(path.read_text(), BEFORE, {}))
     return path
