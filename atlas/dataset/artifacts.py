@@ -44,6 +44,7 @@ ORIGIN_COLUMNS = (
 NUMBER_COLUMNS = (
     "similarity", "registration_score", "sibling_score", "confidence", "expected_gain",
     "agreeing_blocks", "comparable_blocks", "rotation_degrees", "scale", "overlap",
+    "prototype_similarity", "margin", "agreeing_share", "registration",
 )  # fmt: skip
 
 

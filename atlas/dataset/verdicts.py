@@ -113,12 +113,14 @@ class Judged:
             disagree.
         labels: The corrected labels of images, by id. Images about which reviewers disagree are
             left out.
+        looked_at: The ids of all images whose labels somebody has corrected at some time.
         stale: The number of verdicts and corrections about images that are not there, or show
             something else now.
     """
 
     pairs: Mapping[Pair, Judgement] = field(default_factory=dict)
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    looked_at: frozenset[str] = frozenset()
     stale: int = 0
 
     def of(self, one: str, other: str) -> Judgement | None:
@@ -129,14 +131,8 @@ class Judged:
         """Return the pairs with this verdict."""
         return frozenset(pair for pair, said in self.pairs.items() if said == verdict)
 
-    @cached_property
-    def hash(self) -> str:
-        """A hash of the verdicts and corrections. It is "" if there are none."""
-        if not self.pairs and not self.labels:
-            return ""
-        pairs = (f"{a} {b} {said}" for (a, b), said in sorted(self.pairs.items()))
-        labels = (f"{i} {list(labels)}" for i, labels in sorted(self.labels.items()))
-        return content_hash(*pairs, "labels", *labels)
+
+NOTHING_JUDGED = Judged()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +141,11 @@ class Verdicts:
 
     verdicts: tuple[Verdict, ...] = ()
     corrections: tuple[Correction, ...] = ()
+
+    @cached_property
+    def hash(self) -> str:
+        """A hash of the verdicts, by which results notice new ones; "" if there are none."""
+        return content_hash(*(v.token for v in self.verdicts)) if self.verdicts else ""
 
     def judged(self, key_of: Mapping[str, str]) -> Judged:
         """Return what stands for images with these keys, by id."""
@@ -165,7 +166,8 @@ class Verdicts:
             stale += not ids_of[key]
             if right is not None:
                 labels |= dict.fromkeys(ids_of[key], right)
-        return Judged(pairs=pairs, labels=labels, stale=stale)
+        looked_at = frozenset(i for c in self.corrections for i in ids_of[c.key])
+        return Judged(pairs=pairs, labels=labels, looked_at=looked_at, stale=stale)
 
 
 def sorted_pair(one: str, other: str) -> Pair:

@@ -32,6 +32,7 @@ BYTES_PER_PIXEL = 0.19  # in base64 at QUALITY; fluorescence images need 0.12 to
 OTHER_BYTES = 1200 + 450
 QUALITY = 40
 WHITE_DIFFERENCE = 2.0  # standard deviations
+NOT_CLAIMED = "After the verdicts of people, this pair is not claimed."
 # They are one script, in this order.
 SCRIPTS = (
     "leak_page.js",
@@ -136,6 +137,25 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """What a submission says about a test image.
+
+    Attributes:
+        match_id: The id of the match that is claimed now, or "".
+        decision: "transfer" if the submission has the labels of the match, "abstain", or "".
+        reason: The reason for the decision.
+        confidence: The confidence of the claim.
+        before: The labels without the transfer.
+    """
+
+    match_id: str
+    decision: str
+    reason: str
+    confidence: float
+    before: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LeakPage:
     """A page of a leak run.
 
@@ -189,14 +209,14 @@ def save_leak_page(path: Path, page: LeakPage) -> None:
 
 def with_submission(
     page: str,
-    before: Mapping[str, tuple[int, ...]],
+    submitted: Mapping[str, Submitted],
     given: Mapping[Pair, Sequence[GivenVerdict]],
 ) -> str:
     """Return a page of `save_leak_page` with what has become known since it was written.
 
     Args:
         page: The page.
-        before: The labels of each test image without the transfer, by id.
+        submitted: The row of each test image in the submission, by id.
         given: The verdicts, see `given_verdicts`.
     """
 
@@ -205,11 +225,23 @@ def with_submission(
         for row in data["rows"]:
             keys = sorted_pair(row["query_key"], row["match_key"])
             row["verdicts"] = [asdict(one) for one in given.get(keys, ())]
-            row["before"] = before.get(row["id"])
+            row.update(_as_submitted(row, submitted[row["id"]]))
         data["submitted"] = True
         return f"{found[1]}{htmlsafe_json_dumps(data, sort_keys=True)}{found[3]}"
 
     return re.sub(r'(<script [^>]*id="data">)(.*?)(</script>)', filled, page, flags=re.DOTALL)
+
+
+def _as_submitted(row: Mapping[str, object], submitted: Submitted) -> dict[str, object]:
+    """Return what a submission changes in the row of a claim."""
+    if submitted.match_id != row["match_id"]:
+        return {"before": submitted.before, "decision": "abstain", "reason": NOT_CLAIMED}
+    return {
+        "before": submitted.before,
+        "decision": submitted.decision,
+        "reason": submitted.reason,
+        "confidence": submitted.confidence,
+    }
 
 
 def given_verdicts(verdicts: Verdicts) -> dict[Pair, tuple[GivenVerdict, ...]]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from atlas.core.errors import Stage
 from atlas.core.result_files import read_json, was_written
+from atlas.dataset.verdicts import Verdicts, read_verdicts, verdicts_beside
 from classify.run_files import TEST_FILE, THRESHOLDS_FILE, load_test
 from index.index_folder import INDEX_FILE
 
@@ -98,7 +99,8 @@ class RunFolder(os.PathLike[str]):
         """Return the state of a stage, as far as files show it.
 
         Leaks are stale if the index has another embedder now. A submission is stale if its
-        classifier has other predictions now, or is not in the run.
+        classifier has other predictions now, or is not in the run, or if people have given verdicts
+        since.
         """
         if not self.has(stage):
             return "pending"
@@ -110,6 +112,7 @@ class RunFolder(os.PathLike[str]):
         if stage is Stage.SUBMISSION:
             source = self.submitted_classifier
             same = source is not None and provenance_of(source) == self._submitted_provenance
+            same = same and self._summary.get("verdicts", "") == self.verdicts.hash
             return "done" if same else "stale"
         return "done"
 
@@ -129,9 +132,18 @@ class RunFolder(os.PathLike[str]):
         return [folder for folder in self.classifiers if was_written(folder / TEST_FILE)]
 
     @property
+    def verdicts(self) -> Verdicts:
+        """What people have said about pairs of images and about labels."""
+        return read_verdicts(verdicts_beside(self.leaks))
+
+    @property
     def _submitted_provenance(self) -> Any:
-        summary = read_json(self.submission / SUMMARY_FILE, stage=Stage.SUBMISSION)
-        return summary.get("classifier")
+        return self._summary.get("classifier")
+
+    @property
+    def _summary(self) -> dict[str, Any]:
+        found: dict[str, Any] = read_json(self.submission / SUMMARY_FILE, stage=Stage.SUBMISSION)
+        return found
 
 
 def provenance_of(classifier: Path) -> dict[str, Any]:

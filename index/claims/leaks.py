@@ -20,6 +20,8 @@ from atlas.dataset.artifacts import (
     Neighbours,
 )
 from atlas.dataset.labels import format_labels
+from atlas.dataset.verdicts import NOTHING_JUDGED, UNSURE, Judged
+from index.claims.verdicts import CERTAIN, in_words
 from index.copies.calibration import SameImageCalibration
 from index.copies.geometry import of_row, row_of
 from index.copies.verification import Registrations
@@ -27,8 +29,6 @@ from index.siblings.calibration import SiblingCalibration
 
 TRANSFER, ABSTAIN = "transfer", "abstain"
 LEAST_AGREEMENT = 0.5
-# Only equal pixels have this confidence: an estimate is never surer than n / (n + 1).
-CERTAIN = 1.0
 NUMBERS = ("match_id", "relation", "similarity", "registration_score", "confidence")
 
 
@@ -119,25 +119,28 @@ def find_leaks(
     siblings: Mapping[str, SiblingOf],
     unproven: Collection[str] = (),
     least_confidence: float = 0.0,
+    judged: Judged = NOTHING_JUDGED,
 ) -> LeakReport:
     """Return one row for each query that has a claim, described by its best match.
 
-    The best match is a copy before a sibling, and then the one with the highest confidence.
+    The best match is a copy before a sibling, and then the one with the highest confidence. If a
+    reviewer has accepted a match, others do not count.
 
     Args:
-        matches: The examined pairs.
+        matches: The examined pairs, after `with_verdicts`.
         labels: The labels of the reference images, by id.
         channels: The names of the channels.
         siblings: The identity that fits each query best, by id.
         unproven: The relations whose precision is not guaranteed. Their claims abstain, unless the
-            pixels are equal.
+            pixels are equal or a reviewer has accepted the match.
         least_confidence: Claims with a lower confidence abstain.
+        judged: The verdicts of reviewers. A claim about which they are unsure abstains.
     """
     rows = []
     for query_id, group in best_first(matches.table).groupby("query_id", sort=True):
         best = group.iloc[0]
         proven = best["relation"] not in unproven or best["confidence"] == CERTAIN
-        fitting = siblings[str(query_id)] if best["relation"] == SIBLING else None
+        fitting = siblings.get(str(query_id)) if best["relation"] == SIBLING else None
         verdict = decide_transfer(
             rivals_of(group),
             labels=labels,
@@ -145,6 +148,7 @@ def find_leaks(
             sibling=fitting,
             proven=proven,
             least_confidence=least_confidence,
+            judged=judged,
         )
         numbers = {name: best[name] for name in NUMBERS}
         score = np.nan if fitting is None else fitting.score
@@ -177,8 +181,8 @@ def best_first(matches: pd.DataFrame) -> pd.DataFrame:
 def rivals_of(claims: pd.DataFrame) -> pd.DataFrame:
     """Return the claims of one query that vote on its labels, best first.
 
-    These are the claims of the same relation as the best one. If the best match has equal pixels,
-    only matches with equal pixels vote.
+    These are the claims of the same relation as the best one. If the best match is certain, only
+    certain ones vote.
     """
     best = claims.iloc[0]
     rivals: pd.DataFrame = claims[claims["relation"] == best["relation"]]
@@ -195,13 +199,14 @@ def decide_transfer(
     sibling: SiblingOf | None,
     proven: bool = True,
     least_confidence: float = 0.0,
+    judged: Judged = NOTHING_JUDGED,
 ) -> dict[str, str]:
     """Return the labels, the decision and the reason for one query.
 
     Each match votes for its whole label set with its confidence. The label set of the best match is
     transferred if it has more than half of the votes. Otherwise the matches contradict one another
-    and the claim abstains. It also abstains if the precision of the relation is not guaranteed, or
-    if its own confidence is too low.
+    and the claim abstains. It also abstains if the precision of the relation is not guaranteed, if
+    its own confidence is too low, or if reviewers are unsure about it.
 
     Args:
         rivals: The claims of one relation, best first, with the columns of `matches.csv`.
@@ -210,14 +215,17 @@ def decide_transfer(
         sibling: The identity of a sibling claim; None for copies.
         proven: Whether labels may be transferred.
         least_confidence: The lowest confidence with which labels are transferred.
+        judged: The verdicts of reviewers.
     """
     best = rivals.iloc[0]
+    said = in_words(best["query_id"], best["match_id"], judged)
     votes = votes_of(rivals, labels)
     winner = tuple(sorted(labels[best["match_id"]]))
     total = sum(votes.values())
     share = votes[winner] / total if total > 0 else 0.0
     numbers = format_labels(labels[best["match_id"]])
-    claim = _claim_in_words(best, len(rivals), channels, sibling)
+    accepted = said if best["confidence"] == CERTAIN else ""
+    claim = accepted or _claim_in_words(best, len(rivals), channels, sibling)
     if share <= LEAST_AGREEMENT:
         others = " / ".join(format_labels(other) for other in votes if other != winner)
         reason = f"{claim} The matches disagree about the labels: {numbers} or {others}."
@@ -228,11 +236,14 @@ def decide_transfer(
         return {"labels": "", "decision": ABSTAIN, "reason": reason}
     reason = f"{claim} The labels of the match are {numbers}{agreeing}."
     sure = best["confidence"] >= least_confidence
-    if not proven:
+    unsure = judged.of(best["query_id"], best["match_id"]) == UNSURE
+    if unsure:
+        reason += f" They are not transferred: {said[0].lower()}{said[1:]}"
+    elif not proven:
         reason += " They are not transferred: the precision of such claims is not guaranteed."
     elif not sure:
         reason += f" They are not transferred: the confidence is below {least_confidence:g}."
-    decision = TRANSFER if proven and sure else ABSTAIN
+    decision = TRANSFER if proven and sure and not unsure else ABSTAIN
     return {"labels": numbers, "decision": decision, "reason": reason}
 
 

@@ -3,7 +3,7 @@
 Axes: N queries, K candidates, D values of a vector, V references that were voted for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,4 +86,31 @@ def with_proposed(
         query_ids=neighbours.query_ids,
         reference_ids_NK=np.hstack([neighbours.reference_ids_NK, new_NK]),
         similarity_NK=np.hstack([neighbours.similarity_NK, similarity_NK]),
+    )
+
+
+def with_pairs(
+    found: Candidates,
+    pairs: Mapping[str, Sequence[str]],
+    queries: EmbeddingSet,
+    references: EmbeddingSet,
+) -> Candidates:
+    """Return candidates that include given references, whose keypoints are matched.
+
+    Args:
+        found: The candidates.
+        pairs: The ids of references that must be candidates, by the id of the query.
+        queries: The vectors of the queries, in the same order.
+        references: The vectors of the references.
+    """
+    rows = [pairs.get(i, ()) for i in found.query_ids]
+    width = max(map(len, rows), default=0)
+    given_NK = np.array([[*row, *[""] * (width - len(row))] for row in rows], object)
+    given_NK = given_NK.reshape(len(rows), width)
+    both = with_proposed(found, given_NK, queries, references)
+    return Candidates(
+        query_ids=both.query_ids,
+        reference_ids_NK=both.reference_ids_NK,
+        similarity_NK=both.similarity_NK,
+        matched_NK=np.hstack([found.matched_NK, np.ones(given_NK.shape, bool)]),
     )

@@ -19,7 +19,10 @@ from atlas.core.errors import (
     UserError,
     command_line,
 )
+from atlas.core.row_cache import cache_folder
+from atlas.dataset.image_keys import keys_in
 from atlas.dataset.spec import read_spec, spec_text
+from atlas.dataset.verdicts import Verdict, add_verdicts, verdicts_beside
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.classify.training import train_classifier
@@ -395,6 +398,49 @@ def test_a_replaced_test_image_is_noticed_and_an_update_takes_it_in(job, tmp_pat
     before = pd.read_csv(run / "submission" / "submission.csv", dtype=str).set_index("Id")
     assert made[ids.iloc[0]] == made[ids.iloc[-1]]
     assert (made[1:] == before["Predicted"][1:]).mean() > 0.9
+
+
+def test_verdicts_change_the_submission_and_last(job, tmp_path):
+    """A rejected copy is not claimed again, and an accepted pair is, though no score claims it."""
+    shutil.copytree(job[0], tmp_path / "data")
+    shutil.copytree(job[1], tmp_path / "run")
+    data, run = tmp_path / "data", RunFolder(tmp_path / "run")
+    leaks = pd.read_csv(run.leaks / "leaks.csv", dtype=str)
+    copy = leaks[leaks["relation"] == "same_image"].iloc[0]
+    truth = pd.read_csv(data / "truth.csv", dtype=str).set_index("Id")["relation"]
+    new = next(i for i in truth.index[truth == "novel"] if i not in set(leaks["Id"]))
+    match = copy["match_id"]
+    key_of = keys_in(data, cache_folder(run.leaks))
+    said = [(copy["Id"], "different"), (new, "same")]
+    add_verdicts(
+        verdicts_beside(run.leaks),
+        [
+            Verdict(query_id=i, match_id=match, query_key=key_of[i], match_key=key_of[match],
+                    verdict=verdict)
+            for i, verdict in said
+        ],
+    )  # fmt: skip
+    assert run.state(Stage.SUBMISSION) == "stale"
+
+    def check(made):
+        origins = made.submission.origins.set_index("Id")
+        assert origins.at[copy["Id"], "match_id"] != match
+        assert origins.at[new, "match_id"] == match
+        assert "reviewer has confirmed" in origins.at[new, "reason"]
+        labels = pd.read_csv(data / "train.csv", dtype=str).set_index("Id")["Target"]
+        assert made.table.set_index("Id").at[new, "Predicted"] == labels[match]
+        assert run.state(Stage.SUBMISSION) == "done"
+
+    check(make_submission(data, run.leaks, run.classifier, run.submission))
+    page = explanation_of(copy["Id"], read_run(data, run.path))
+    assert page.claim is None or page.claim.match_id != match
+    check(update(data, run.path).submission)
+    found = find_leaks(data, run.index, run.leaks, replace(LEAKS, neighbours=5)).table
+    assert not (found["Id"].eq(copy["Id"]) & found["match_id"].eq(match)).any()
+    assert found.set_index("Id").at[new, "match_id"] == match
+    groups = pd.read_csv(run.leaks / "groups.csv", dtype=str).set_index("Id")["Group"]
+    assert groups[new] == groups[match]
+    assert groups.get(copy["Id"]) != groups[match]
 
 
 def test_an_update_needs_an_index(tmp_path):

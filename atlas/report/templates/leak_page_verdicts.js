@@ -74,10 +74,11 @@ function inWords(claim) {
 
 function showVerdict(where, claim) {
   const stands = standing(claim);
-  for (const button of where.querySelectorAll("[data-verdict]")) {
+  const accepting = judgement(claim, "accept");
+  for (const button of where.querySelectorAll("[aria-pressed]")) {
     const { verdict } = button.dataset;
-    if (verdict !== "undo") button.setAttribute("aria-pressed", stands !== null && judgement(claim, verdict) === stands);
-    button.hidden = verdict === (claim.relation === "sibling" ? "sibling" : "same"); // to accept the claim says the same
+    button.hidden = verdict === accepting; // to accept the claim says the same
+    button.setAttribute("aria-pressed", !button.hidden && judgement(claim, verdict) === stands);
   }
   const words = where.querySelector(".stands");
   words.textContent = inWords(claim);

@@ -12,8 +12,6 @@ from atlas.core.errors import Stage
 from atlas.core.result_files import read_json, was_written
 from atlas.dataset.artifacts import (
     ProbabilitySet,
-    load_leaks,
-    load_matches,
     load_table,
 )
 from atlas.dataset.manifest import read_labelled_tables, require_test_ids
@@ -21,9 +19,8 @@ from atlas.dataset.spec import AtlasSpec, read_spec
 from atlas.dataset.tables import Draft
 from atlas.dataset.truth import read_truth
 from atlas.workflows.leaks.calibration import LeakCalibration, load_calibration, load_certificate
+from atlas.workflows.leaks.verdicts import CurrentClaims
 from atlas.workflows.run_folder import (
-    LEAKS_FILE,
-    MATCHES_FILE,
     ORIGINS_FILE,
     SUBMISSION_FILE,
     SUMMARY_FILE,
@@ -50,7 +47,7 @@ class Leaks:
     """The leaks of a run.
 
     Attributes:
-        matches: The rows of matches.csv.
+        matches: The rows of matches.csv, after the verdicts of people.
         claims: The rows of leaks.csv.
         calibration: The thresholds and guarantees.
         certificate: How many claims of copies can be false.
@@ -161,19 +158,20 @@ def read_run(data: Path, runs: Path, classifier: Path | None = None) -> RunSoFar
         spec=spec,
         test_ids=test_ids,
         index=load_index(run.index) if run.has(Stage.INDEX) else None,
-        leaks=_leaks(run),
+        leaks=_leaks(data, run),
         classified=_classified(classifier or run.classifier, spec, test_ids),
         submitted=_submitted(run),
         truth_of={} if truth is None else _by_id(truth),
     )
 
 
-def _leaks(run: RunFolder) -> Leaks | None:
+def _leaks(data: Path, run: RunFolder) -> Leaks | None:
     if not run.has(Stage.LEAKS):
         return None
+    current = CurrentClaims(data=data, folder=run.leaks)
     return Leaks(
-        matches=load_matches(run.leaks / MATCHES_FILE, stage=Stage.LEAKS).table,
-        claims=load_leaks(run.leaks / LEAKS_FILE, stage=Stage.LEAKS).table,
+        matches=current.matches.table,
+        claims=current.leaks.table,
         calibration=load_calibration(run.leaks),
         certificate=load_certificate(run.leaks),
     )

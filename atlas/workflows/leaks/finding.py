@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import ProvenanceError, Stage
-from atlas.core.files import AnyPath, InFolder, write_json
+from atlas.core.files import AnyPath, InFolder
 from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
@@ -30,7 +30,7 @@ from atlas.dataset.artifacts import (
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest, require_test_ids
 from atlas.dataset.tables import GROUPS_TABLE
-from atlas.dataset.verdicts import read_verdicts, verdicts_beside
+from atlas.dataset.verdicts import Judged, Verdicts, read_verdicts, verdicts_beside
 from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.calibration import (
     LeakCalibration,
@@ -47,17 +47,18 @@ from atlas.workflows.leaks.siblings import (
     find_siblings,
     inherited_identities,
 )
+from atlas.workflows.leaks.verdicts import judged_claims, judged_images, save_source, with_accepted
 from atlas.workflows.made_from import save_images
 from atlas.workflows.run_folder import (
     LEAKS_FILE,
     MATCHES_FILE,
     REPORT_FILE,
     SIBLINGS_FILE,
-    SOURCE_FILE,
 )
 from index.claims import leaks as claims
 from index.claims.duplicates import claimed_groups, clean_views, group_table
 from index.claims.leaks import ABSTAIN, TRANSFER, find_matches
+from index.claims.verdicts import rejected_identities, with_verdicts
 from index.copies.certificate import Certificate
 from index.copies.false_alarms import NonMatches
 from index.settings import PROBABLE, LeakSettings, RegistrationSettings
@@ -75,8 +76,10 @@ class LeakFinding(InFolder):
         certificate: How many of the claims of copies can be false.
         labels: The labels of the labelled images, by id.
         channels: The names of the channels.
-        matches: All examined pairs.
-        leaks: The claims.
+        matches: All examined pairs, as the scores alone claim them.
+        verdicts: What people have said about pairs.
+        judged: What of it concerns the images of this atlas.
+        leaks: The claims, after the verdicts.
         siblings: The labelled identity that fits each test image best.
         best_scores_N: The score of each test image's best candidate.
         group_of: The group of every image that shows the same field as another.
@@ -90,6 +93,8 @@ class LeakFinding(InFolder):
     labels: Mapping[str, tuple[int, ...]]
     channels: tuple[str, ...]
     matches: Matches
+    verdicts: Verdicts
+    judged: Judged
     leaks: LeakReport
     siblings: FoundSiblings
     best_scores_N: NDArray[np.float32]
@@ -110,8 +115,10 @@ class LeakFinding(InFolder):
         """
         matches = self.matches.table
         claimed = set(self.table["Id"])
+        pairs = zip(matches["query_id"], matches["match_id"], strict=True)
         rows = matches[
             (matches["relation"] == "")
+            & pd.Series([self.judged.of(*pair) is None for pair in pairs], index=matches.index)
             & ~matches["query_id"].isin(claimed)
             & matches["query_id"].isin(set(self.test_ids))
             & matches["match_id"].isin(set(self.labels))
@@ -267,16 +274,23 @@ def _find(
     index, images = search.index, search.stored("test images")
     same_image, sibling = calibration.same_image.calibration, calibration.sibling
     splits = {row.id: row.split for row in manifest.rows}
+    verdicts = read_verdicts(verdicts_beside(out))
+    judged = judged_images(verdicts, search.store.key_of)
     tests = search.embedded(manifest.of("test").ids, images)
-    candidates = search.candidates(tests, images)
+    candidates = with_accepted(search.candidates(tests, images), judged, tests, index.embeddings)
     registrations = search.registrations(candidates, images)
     identities = inherited_identities(index.identities, calibration.same_image.suspected)
-    siblings = find_siblings(search, identities, sibling, tests, candidates, registrations)
+    siblings = find_siblings(
+        search, identities, sibling, tests, candidates, registrations,
+        rejected=rejected_identities(judged, identities),
+    )  # fmt: skip
     known = find_matches(
         candidates, registrations, same_image, sibling, equal_NK=search.equal(candidates),
         splits=splits, identities=identities, siblings=siblings.best,
     )  # fmt: skip
-    others = search.candidates(tests, images, among=search.gallery_of(tests))
+    others = with_accepted(
+        search.candidates(tests, images, among=search.gallery_of(tests)), judged, tests, tests
+    )
     one_another = find_matches(
         others, search.registrations(others, images), same_image,
         no_siblings("test images have no known identity"), equal_NK=search.equal(others),
@@ -287,11 +301,11 @@ def _find(
     certificate = calibration.certificate(
         best_scores_N.astype(float), claims=claims.uncertain_copies(known)
     )
-    leaks = claims.find_leaks(
-        known, labels=index.labels, channels=index.spec.channels, siblings=siblings.best,
-        unproven=calibration.unproven(certificate),
-        least_confidence=calibration.settings.least_confidence,
+    leaks = judged_claims(
+        known, judged, calibration, certificate, identities=identities, labels=index.labels,
+        channels=index.spec.channels, siblings=siblings.best,
     )  # fmt: skip
+    tied = with_verdicts(matches, judged, identities)
     return LeakFinding(
         folder=out,
         test_ids=manifest.of("test").ids,
@@ -300,11 +314,13 @@ def _find(
         calibration=calibration,
         certificate=certificate,
         matches=matches,
+        verdicts=verdicts,
+        judged=judged,
         leaks=leaks,
         siblings=siblings,
         best_scores_N=best_scores_N,
-        group_of=claimed_groups(matches, manifest.ids),
-        clean_views=clean_views(matches, splits),
+        group_of=claimed_groups(tied, manifest.ids, judged),
+        clean_views=clean_views(tied, splits, judged),
     )
 
 
@@ -319,11 +335,10 @@ def _write(found: LeakFinding, search: LeakSearch) -> None:
             save_table(folder / "clean" / f"{name}.csv", pd.DataFrame({"Id": ids}))
         save_calibration(folder, calibration)
         save_certificate(folder, found.certificate)
-        write_json(folder / SOURCE_FILE, {"labelled_tables": search.index.table_hash})
-        ids = search.store.ids
-        save_images(folder, dict(zip(ids, search.store.image_keys(ids), strict=True)))
+        save_source(folder, search.index.table_hash, found.verdicts)
+        save_images(folder, search.store.key_of)
         save_leak_pictures(folder, found.leaks, search.store, calibration, best=best)
         save_leak_report(
             folder, search.store, calibration, found.certificate, spec=search.index.spec,
-            test_images=len(best), verdicts=read_verdicts(verdicts_beside(found.folder)),
+            test_images=len(best), verdicts=found.verdicts,
         )  # fmt: skip

@@ -56,7 +56,7 @@ def save_leak_report(
     *,
     spec: AtlasSpec,
     test_images: int,
-    verdicts: Verdicts = Verdicts(),
+    verdicts: Verdicts,
 ) -> None:
     """Write report.html, leaks.parquet and leaks.json into a folder with leaks.csv and plots.
 

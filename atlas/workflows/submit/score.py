@@ -20,7 +20,6 @@ from atlas.dataset.artifacts import (
     SAME_IMAGE,
     SIBLING,
     LeakReport,
-    load_leaks,
     load_table,
     save_table,
 )
@@ -35,8 +34,8 @@ from atlas.dataset.metrics import (
 )
 from atlas.dataset.spec import read_spec
 from atlas.dataset.truth import TRUTH_COLUMNS, TRUTH_FILE, read_truth
+from atlas.workflows.leaks.verdicts import CurrentClaims
 from atlas.workflows.run_folder import (
-    LEAKS_FILE,
     SIBLINGS_FILE,
     SUBMISSION_FILE,
     WITHOUT_TRANSFER_FILE,
@@ -220,7 +219,7 @@ def score_run(data: Path, run: Path) -> RunScore:
         )
     truth = truth.reindex(columns=list(TRUTH_COLUMNS), fill_value="")
     folder = RunFolder(run)
-    leaks = load_leaks(folder.leaks / LEAKS_FILE, stage=Stage.LEAKS)
+    leaks = CurrentClaims(data=data, folder=folder.leaks).leaks
     references = load_table(folder.index / REFERENCES_FILE, stage=Stage.INDEX)
     identities = dict(zip(references["Id"], references["Identity"], strict=True))
     leak_score = score_leaks(

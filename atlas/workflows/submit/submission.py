@@ -26,7 +26,6 @@ from atlas.dataset.artifacts import (
     LeakReport,
     ProbabilitySet,
     Submission,
-    load_leaks,
     positions_of,
     save_table,
 )
@@ -36,8 +35,9 @@ from atlas.dataset.manifest import Manifest, read_labels, read_tables
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.spec import read_spec
 from atlas.dataset.splits.hold_out import grouped_ids, originals
-from atlas.dataset.verdicts import read_verdicts, verdicts_beside
-from atlas.report.leak_page import given_verdicts, with_submission
+from atlas.dataset.verdicts import Verdicts
+from atlas.report.leak_page import Submitted, given_verdicts, with_submission
+from atlas.workflows.leaks.verdicts import CurrentClaims
 from atlas.workflows.made_from import (
     IMAGES_FILE,
     images_of_leaks,
@@ -46,7 +46,6 @@ from atlas.workflows.made_from import (
     require_searched,
 )
 from atlas.workflows.run_folder import (
-    LEAKS_FILE,
     ORIGINS_FILE,
     REPORT_FILE,
     SOURCE_FILE,
@@ -64,7 +63,8 @@ from classify.independent import (
 )
 from classify.run_files import load_held_out, load_test
 from index.claims.expected_gain import HeldOut, Shares, Transfers, weigh_with_errors
-from index.claims.leaks import ABSTAIN, CERTAIN, TRANSFER
+from index.claims.leaks import ABSTAIN, TRANSFER
+from index.claims.verdicts import CERTAIN
 
 CLASSIFIER = "classifier"
 NOT_JUDGED = (
@@ -202,7 +202,8 @@ def make_submission(
     data, leaks_folder = Path(data), Path(leaks)
     classifier_folder, out = Path(classifier), Path(out)
     check_replaceable(out, "make_submission")
-    claims = load_leaks(leaks_folder / LEAKS_FILE, stage=Stage.LEAKS)
+    current = CurrentClaims(data=data, folder=leaks_folder)
+    claims = current.leaks
     tests = load_test(classifier_folder)
     thresholds = load_thresholds(classifier_folder, read_spec(data).labels)
     asked = asked_of(data)
@@ -230,9 +231,9 @@ def make_submission(
         overrides=overrides,
     )
     with folder_written_beside(out, written_by="make_submission") as folder:
-        _write(folder, made, asked, tests.provenance)
+        _write(folder, made, asked, tests.provenance, current.verdicts.hash)
         if was_written(leaks_folder / REPORT_FILE):
-            _write_page(folder / REPORT_FILE, leaks_folder / REPORT_FILE, made.without)
+            _write_page(folder / REPORT_FILE, leaks_folder / REPORT_FILE, made, current.verdicts)
     return made
 
 
@@ -400,7 +401,9 @@ def _held_out(
     )
 
 
-def _write(folder: Path, made: MadeSubmission, asked: Asked, classifier: dict[str, Any]) -> None:
+def _write(
+    folder: Path, made: MadeSubmission, asked: Asked, classifier: dict[str, Any], verdicts: str
+) -> None:
     tables = {SUBMISSION_FILE: made.submission.predicted, WITHOUT_TRANSFER_FILE: made.without}
     for name, table in tables.items():
         save_table(folder / name, table)
@@ -420,15 +423,25 @@ def _write(folder: Path, made: MadeSubmission, asked: Asked, classifier: dict[st
             "without_transfer": _class_counts(made.without["Predicted"]),
         },
         "classifier": classifier,
+        "verdicts": verdicts,
     }
     write_json(folder / SUMMARY_FILE, summary)
 
 
-def _write_page(path: Path, leak_page: Path, without: pd.DataFrame) -> None:
-    before = dict(zip(without["Id"], map(parse_labels, without["Predicted"]), strict=True))
-    given = given_verdicts(read_verdicts(verdicts_beside(leak_page.parent)))
-    page = with_submission(read_result(leak_page, Stage.LEAKS).decode(), before, given)
-    write_bytes(path, page.encode())
+def _write_page(path: Path, leak_page: Path, made: MadeSubmission, verdicts: Verdicts) -> None:
+    origins = made.submission.origins.to_dict("records")
+    submitted = {
+        row["Id"]: Submitted(
+            match_id=row["match_id"],
+            decision=row["final_decision"],
+            reason=row["reason"],
+            confidence=row["confidence"],
+            before=parse_labels(before),
+        )
+        for row, before in zip(origins, made.without["Predicted"], strict=True)
+    }
+    page = read_result(leak_page, Stage.LEAKS).decode()
+    write_bytes(path, with_submission(page, submitted, given_verdicts(verdicts)).encode())
 
 
 def _texts(predicted_NC: NDArray[np.uint8]) -> list[str]:

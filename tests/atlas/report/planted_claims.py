@@ -1,5 +1,6 @@
 """Planted claims for the page of a leak run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from atlas.report.leak_page import (
     LeakPage,
     PlantedEdit,
     Relation,
+    Submitted,
     difference_uri,
     save_leak_page,
     sheet_uri,
@@ -76,7 +78,18 @@ CLAIMS = [
 ]
 
 
-BEFORE = {"a": (0, 1), "c": (0, 1), "d": (0, 1), "<i>e</i>": (2,)}
+def as_claimed(claims: Sequence[Claim]) -> dict[str, Submitted]:
+    """Return a submission that follows all claims; the classifier gives "<i>e</i>" label 2."""
+    return {
+        one.id: Submitted(
+            match_id=one.match_id,
+            decision=one.decision,
+            reason=one.reason,
+            confidence=one.confidence,
+            before=(2,) if one.id == "<i>e</i>" else (0, 1),
+        )
+        for one in claims
+    }
 
 
 def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE, left_out: int = 0) -> Path:
@@ -104,5 +117,5 @@ def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE, left_out: int
 def submitted(path: Path, claims: list[Claim]) -> Path:
     """Save a page as of a submission, with the labels before the transfer."""
     saved(path, claims)
-    path.write_text(with_submission(path.read_text(), BEFORE, {}))
+    path.write_text(with_submission(path.read_text(), as_claimed(claims), {}))
     return path

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+import cv2
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -114,9 +116,6 @@ def test_the_browser_prints_pictures_in_the_colours_of_the_screen(opened: Page) 
 
 
 def _middle(png: bytes) -> list[int]:
-    import cv2
-    import numpy as np
-
     bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
     return [int(value) for value in bgr[bgr.shape[0] // 2, bgr.shape[1] // 2][::-1]]
 

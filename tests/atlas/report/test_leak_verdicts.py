@@ -12,9 +12,11 @@ from atlas.core.escaping import is_formula
 from atlas.dataset.verdicts import Judgement, Verdict, Verdicts, add_verdicts, read_verdicts
 from atlas.report.leak_page import Claim, given_verdicts, with_submission
 from tests.atlas.report.browsing import ids, row
-from tests.atlas.report.planted_claims import CLAIMS, claim, saved
+from tests.atlas.report.planted_claims import CLAIMS, as_claimed, claim, saved
 
-COLUMNS = "query_id match_id verdict reviewer time token query_key match_key".split()
+COLUMNS = [
+    "query_id", "match_id", "verdict", "reviewer", "time", "token", "query_key", "match_key"
+]  # fmt: skip
 KEYS = {key: key for one in CLAIMS for key in (one.query_key, one.match_key)}
 
 
@@ -52,7 +54,7 @@ def recorded(by: str, verdict: Judgement, image_id: str = "a", **changes: str) -
 def with_recorded(page: Page, path: Path, *verdicts: Verdict) -> Page:
     opened(page, path)
     given = given_verdicts(Verdicts(verdicts=verdicts))
-    path.write_text(with_submission(path.read_text(), {}, given))
+    path.write_text(with_submission(path.read_text(), as_claimed(CLAIMS), given))
     page.reload()
     return page
 

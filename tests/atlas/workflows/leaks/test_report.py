@@ -110,7 +110,7 @@ def test_csv_parquet_and_json_hold_the_same_rows(write_atlas, tmp_path, calibrat
     pd.testing.assert_frame_equal(again, table)
 
 
-def test_the_page_lists_copies_before_siblings_and_the_least_certain_first(
+def test_copies_are_listed_before_siblings_and_the_least_certain_first(
     write_atlas, tmp_path, calibration
 ):
     folder = reported(write_atlas, tmp_path / "run", calibration, LEAKS)
