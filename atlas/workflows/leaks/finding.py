@@ -307,5 +307,5 @@ def _write(found: LeakFinding, search: LeakSearch) -> None:
         save_leak_pictures(folder, found.leaks, search.store, calibration, best=best)
         save_leak_report(
             folder, search.store, calibration, found.certificate, spec=search.index.spec,
-            test_images=len(best),
+            test_images=len(best), verdicts=found.verdicts,
         )  # fmt: skip
