@@ -1,13 +1,14 @@
 """Settings of the search of an index, and of the claims made from it. Standard library only."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from atlas.core.errors import UserError, refuse
 
 HashKind = Literal["ahash", "dhash", "phash", "whash", "phash256"]
 HashChoice = Literal["auto", HashKind, "rule_2018", "none"]
+Keep = Literal["first", "most-labels", "highest-resolution", "sharpest", "newest"]
 # The bits of 64 by which the teams of 2018 let copies differ in each channel; yellow was not used.
 RULE_2018_BITS = {"red": 14, "green": 12, "blue": 10}
 PROBABLE = 0.5  # a pair below the threshold with at least this probability is a probable copy
@@ -122,6 +123,29 @@ class CopySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DuplicateSettings(CopySettings):
+    """Settings of the claims of copies among labelled images, and of which of them stay.
+
+    Args:
+        natural_queries: Number of labelled images that are examined as queries without a copy, to
+            measure false claims. 1,000 suffice for a threshold; more can guarantee a higher
+            precision.
+        keep: Which image of each group of copies is kept: the first one of the tables, that with
+            the most labels, the highest resolution (width x height), the highest sharpness
+            (variance of the Laplacian), or the newest file. Of equal ones, the first is kept.
+            External images never replace train images, and no image replaces its Parent.
+    """
+
+    natural_queries: int = 1000
+    keep: Keep = "first"
+
+    @property
+    def of_copies(self) -> "LeakSettings":
+        """Return the settings of the claims alone."""
+        return LeakSettings(**{f.name: getattr(self, f.name) for f in fields(CopySettings)})
+
+
+@dataclass(frozen=True, kw_only=True)
 class LeakSettings(CopySettings):
     """Settings of the claims that an image is a copy or a sibling, and of the transfer of labels.
 
@@ -135,6 +159,8 @@ class LeakSettings(CopySettings):
         accept_unproven_siblings: Transfer the labels of siblings even if the requested precision is
             not guaranteed.
         least_confidence: Labels of claims with a lower confidence are never transferred.
+        reviewer_error: Largest probability that a reviewer accepts a wrong claim. It lowers the
+            precision that the verdicts of a review show.
     """
 
     sibling_queries: int = 5000
@@ -143,6 +169,7 @@ class LeakSettings(CopySettings):
     accept_unproven_copies: bool = False
     accept_unproven_siblings: bool = False
     least_confidence: float = 0.5
+    reviewer_error: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +222,8 @@ def _problems(settings: CopySettings) -> Iterator[str]:
     if settings.hashes not in get_args(HashChoice):
         choices = ", ".join(get_args(HashChoice))
         yield f"--hashes must be one of {choices} (got {settings.hashes})"
+    if isinstance(settings, DuplicateSettings) and settings.keep not in get_args(Keep):
+        yield f"--keep must be one of {', '.join(get_args(Keep))} (got {settings.keep})"
     if settings.seed < 0:
         yield f"--seed must not be negative (got {settings.seed})"
     for name, value in vars(settings).items():
@@ -202,5 +231,7 @@ def _problems(settings: CopySettings) -> Iterator[str]:
             yield f"--{name.replace('_', '-')} must not be negative (got {value})"
         if name == "least_confidence" and not 0 <= value <= 1:
             yield f"--least-confidence must be from 0 to 1 (got {value:g})"
+        if name == "reviewer_error" and not 0 <= value < 1:
+            yield f"--reviewer-error must be at least 0 and below 1 (got {value:g})"
         if name.endswith(("_share", "_precision")) and not 0 < value < 1:
             yield f"--{name.replace('_', '-')} must be above 0 and below 1 (got {value:g})"

@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from atlas.cli.answers import Answer
 from atlas.cli.console import show, show_frame, show_table
 from atlas.workflows.settings import AuditSettings, ExplorationSettings, RareSettings
-from index.settings import CopySettings, LeakColumns, LeakSettings, RegistrationSettings
+from index.settings import DuplicateSettings, LeakColumns, RegistrationSettings
 
 if TYPE_CHECKING:
     from atlas.workflows.curate.rare_augmentation import RareAugmentation
@@ -154,10 +154,9 @@ def remove_duplicates(
     data: Path = Path("data"),
     index: Path = Path("runs/index"),
     out: Path = Path("runs/duplicates"),
-    # This many queries suffice for a threshold; more would only raise the guaranteed precision.
-    settings: OmitArgPrefixes[CopySettings] = CopySettings(natural_queries=1000),
+    settings: OmitArgPrefixes[DuplicateSettings] = DuplicateSettings(),
 ) -> Answer:
-    """Find the labelled images that are copies of one another, and write tables without them.
+    """Find the labelled images that are copies of one another, and write tables with one of each.
 
     The data is not changed. To use the result, copy the tables in OUT/cleaned, or groups.csv alone,
     over those of the data, and build the index again.
@@ -166,12 +165,11 @@ def remove_duplicates(
         data: Atlas folder.
         index: Index folder, as build-index writes it for the same data.
         out: Folder to write, with duplicates.csv, groups.csv, cleaned/ and a picture.
-        settings: Settings of the claims.
+        settings: Settings of the claims, and of which copies are kept.
     """
     from atlas.workflows.curate import duplicates as workflow
 
-    measured = LeakSettings(**asdict(settings))
-    found = workflow.remove_duplicates(data, index, out, measured, RegistrationSettings())
+    found = workflow.remove_duplicates(data, index, out, settings, RegistrationSettings())
     same = found.same_image.calibration
     show(
         f"same_image: the threshold is a registration score of {same.threshold:.1f}, which "
@@ -180,10 +178,10 @@ def remove_duplicates(
     if same.note:
         show(f"same_image: {same.note}")
     external = len(found.manifest.of("external").rows)
-    show(f"{len(found.removed_ids)} of {external} external images are copies of train images")
+    show(f"{found.copies_of_train} of {external} external images are copies of train images")
     if len(found.disagreements):
-        columns = ("image", "labels", "copy of", "labels of the original", "registration score")
-        names = ["id", "labels", "duplicate_of", "other_labels"]
+        columns = ("image", "labels", "copy of", "labels of that", "kept", "registration score")
+        names = ["id", "labels", "duplicate_of", "other_labels", "kept"]
         rows = [
             [*(row[name] for name in names), f"{row['registration_score']:.1f}"]
             for row in found.disagreements[:SHOWN_DISAGREEMENTS].to_dict("records")
@@ -192,13 +190,13 @@ def remove_duplicates(
     cleaned = out / workflow.CLEANED_FOLDER
     return Answer(
         summary=f"{len(found.table)} of {len(found.manifest.labelled.rows)} labelled images are "
-        f"copies of an earlier one, {len(found.disagreements)} of them with other labels.",
+        f"copies of one that is kept, {len(found.disagreements)} of them with other labels.",
         wrote=[out],
-        next_command=f"cp {cleaned}/*.csv {data}" if found.removed_ids else "",
+        next_command=f"cp {cleaned}/*.csv {data}" if cleaned.exists() else "",
         details={
             "copies": len(found.table),
             "with_other_labels": len(found.disagreements),
-            "removed": len(found.removed_ids),
+            "removed": len(found.kept_for) if cleaned.exists() else 0,
         },
     )
 

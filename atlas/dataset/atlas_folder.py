@@ -20,7 +20,7 @@ from atlas.dataset.plain_folder import (
     warn_of_left_out,
 )
 from atlas.dataset.spec import SPEC_FILE, has_spec, spec_of, spec_of_plain, spec_text
-from atlas.dataset.tables import GROUPS_TABLE, TABLES
+from atlas.dataset.tables import CORRECTIONS_TABLE, GROUPS_TABLE, TABLES
 
 
 def write_atlas_folder(
@@ -103,7 +103,7 @@ def write_tables_of(data: Path, folder: Path) -> None:
 
 
 def _texts_in(data: Path) -> dict[str, str]:
-    names = (SPEC_FILE, *TABLES.values(), GROUPS_TABLE)
+    names = (SPEC_FILE, *TABLES.values(), GROUPS_TABLE, CORRECTIONS_TABLE)
     there = (data / name for name in names if (data / name).exists())
     return {path.name: decoded(path.read_bytes()) for path in there}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from atlas.core.errors import DataError
 from atlas.core.files import content_hash
+from atlas.dataset.corrections import with_corrections
 from atlas.dataset.headers import check_all, find_files
 from atlas.dataset.image_folders import is_image_folder
 from atlas.dataset.plain_folder import (
@@ -321,4 +322,5 @@ def _read_tables(data: Path, spec: AtlasSpec, problems: list[str]) -> list[Draft
                 hpa_ids=spec is HPA_2018,
                 may_lack_labels=spec.by_path,
             )
+    drafts = with_corrections(drafts, data, len(spec.labels), problems)
     return [*drafts, *read_test(data / TABLES["test"], problems)]

@@ -77,6 +77,11 @@ class ImageStore:
         rows = self.cache.rows
         return tuple(image_key(rows[image_id].key, self.read_as) for image_id in ids)
 
+    @property
+    def key_of(self) -> dict[str, str]:
+        """The key of each image by id; see `image_keys`."""
+        return dict(zip(self.ids, self.image_keys(self.ids), strict=True))
+
     def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
         """Return images, uint8 N x C x size x size, in the order of ids.
 

@@ -28,6 +28,7 @@ TABLES: dict[Split, str] = {
     "test": "sample_submission.csv",
 }
 GROUPS_TABLE = "groups.csv"
+CORRECTIONS_TABLE = "corrections.csv"
 NAMES = ("Identity", "Parent", "Group")  # columns whose cells are names, beside the id
 
 

@@ -113,12 +113,14 @@ class Judged:
             disagree.
         labels: The corrected labels of images, by id. Images about which reviewers disagree are
             left out.
+        looked_at: The ids of all images whose labels somebody has corrected at some time.
         stale: The number of verdicts and corrections about images that are not there, or show
             something else now.
     """
 
     pairs: Mapping[Pair, Judgement] = field(default_factory=dict)
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    looked_at: frozenset[str] = frozenset()
     stale: int = 0
 
     def of(self, one: str, other: str) -> Judgement | None:
@@ -164,7 +166,8 @@ class Verdicts:
             stale += not ids_of[key]
             if right is not None:
                 labels |= dict.fromkeys(ids_of[key], right)
-        return Judged(pairs=pairs, labels=labels, stale=stale)
+        looked_at = frozenset(i for c in self.corrections for i in ids_of[c.key])
+        return Judged(pairs=pairs, labels=labels, looked_at=looked_at, stale=stale)
 
 
 def sorted_pair(one: str, other: str) -> Pair:

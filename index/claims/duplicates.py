@@ -2,10 +2,12 @@
 
 A claim ties two images, and images that are tied directly or through others show one field. A false
 claim must not chain two fields into one, so two groups are merged only if at least half of the
-examined pairs between them are claims.
+examined pairs between them are claims. What people have judged goes before that.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -15,13 +17,31 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from atlas.dataset.artifacts import SAME_IMAGE, Matches
+from atlas.dataset.verdicts import DIFFERENT, NOTHING_JUDGED, SAME, Judged, Pair, sorted_pair
 
 DUPLICATE_COLUMNS = (
     "id", "split", "duplicate_of", "similarity", "registration_score", "confidence", "same_labels",
+    "kept", "reason",
 )  # fmt: skip
 GROUP_COLUMNS = ("Id", "Group")
 
-Pair = tuple[str, str]
+
+@dataclass(frozen=True, kw_only=True)
+class Preference:
+    """What speaks for keeping an image of a group.
+
+    Attributes:
+        adjective: What the image with the highest value is, such as "sharpest".
+        values: The value of each image, by id. Without values, the first image is kept.
+        said: The values in words, where the number alone would not do.
+    """
+
+    adjective: str = "first"
+    values: Mapping[str, float] = field(default_factory=dict)
+    said: Mapping[str, str] = field(default_factory=dict)
+
+
+FIRST = Preference()
 
 
 def find_duplicates(
@@ -30,61 +50,103 @@ def find_duplicates(
     *,
     splits: Mapping[str, str],
     labels: Mapping[str, tuple[int, ...]],
+    parents: Mapping[str, str] = {},
+    preference: Preference = FIRST,
+    judged: Judged = NOTHING_JUDGED,
 ) -> pd.DataFrame:
-    """Return one row of DUPLICATE_COLUMNS for each image that repeats an earlier one.
+    """Return one row of DUPLICATE_COLUMNS for each image that repeats one that is kept.
 
-    The first image of each connected group is its original. `duplicate_of` is the matched image on
-    the shortest path to the original, and the numbers of the row belong to that match.
+    One image of each connected group is kept: see `choose_kept`. `duplicate_of` is the matched
+    image on the shortest path to it, and the numbers of the row belong to that match.
 
     Args:
         matches: The examined pairs.
         ids: The images in order, train before external.
         splits: The split of each image, by id.
         labels: The labels of each image, by id.
+        parents: The image from which an image was made, by id, for those that were made.
+        preference: What speaks for keeping an image.
+        judged: The verdicts of people.
     """
-    claims = linked(matches)
-    matched_with = _towards_the_first(ids, claims)
+    claims = linked(matches, judged)
+    chosen = choose_kept(tied(ids, claims), splits=splits, parents=parents, preference=preference)
+    matched_with = _towards(ids, claims, dict.fromkeys(kept for kept, _ in chosen.values()))
     rows = []
     for image_id in ids:
         if other := matched_with.get(image_id):
             same = "yes" if set(labels[image_id]) == set(labels[other]) else "no"
-            numbers = claims[_pair(image_id, other)]
-            rows.append((image_id, splits[image_id], other, *numbers, same))
+            numbers = claims[sorted_pair(image_id, other)]
+            rows.append((image_id, splits[image_id], other, *numbers, same, *chosen[image_id]))
     return pd.DataFrame(rows, columns=list(DUPLICATE_COLUMNS))
 
 
-def linked(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
+def choose_kept(
+    groups: Mapping[str, str],
+    *,
+    splits: Mapping[str, str],
+    parents: Mapping[str, str] = {},
+    preference: Preference = FIRST,
+) -> dict[str, tuple[str, str]]:
+    """Return the image of the group of each image that is kept, and the reason.
+
+    An image never replaces the one from which it was made, and an external image never replaces a
+    train image, because train images are what is tested. Among those that are left, the preference
+    decides, and then the order.
+
+    Args:
+        groups: The group of each image, in the order of the images.
+        splits: The split of each image, by id.
+        parents: The image from which an image was made, by id, for those that were made.
+        preference: What speaks for keeping an image.
+    """
+    members: defaultdict[str, list[str]] = defaultdict(list)
+    for image_id, group in groups.items():
+        members[group].append(image_id)
+    chosen: dict[str, tuple[str, str]] = {}
+    for copies in members.values():
+        originals = [i for i in copies if parents.get(i) not in copies] or copies
+        rivals = [i for i in originals if splits[i] == "train"] or originals
+        kept = max(rivals, key=lambda i: preference.values.get(i, 0.0))  # the first of equal ones
+        kind = "original" if len(originals) < len(copies) else "image"
+        if len(rivals) < len(originals):
+            kind = f"train {kind}"
+        chosen |= dict.fromkeys(copies, (kept, _reason(kept, rivals, kind, preference)))
+    return chosen
+
+
+def linked(
+    matches: Matches, judged: Judged = NOTHING_JUDGED
+) -> dict[Pair, tuple[float, float, float]]:
     """Return the same_image claims that tie images, by sorted pair of ids.
 
-    The claims are taken in descending order of their registration score. A claim is left out if it
-    would merge two groups although most examined pairs between them are not claims.
+    The claims are taken in descending order of their registration score, after those that people
+    have accepted. A claim is left out if it would merge two groups although most examined pairs
+    between them are not claims, or although people have rejected a pair between them.
+
+    Args:
+        matches: The examined pairs, after the verdicts.
+        judged: The verdicts of people.
 
     Returns:
         The similarity, registration score and confidence of each claim.
     """
-    claims = _best_of_each_pair(matches)
+    claims = _best_of_eachsorted_pair(matches)
     table = matches.table
     pairs = zip(table["query_id"], table["match_id"], strict=True)
-    examined = {_pair(one, other) for one, other in pairs}
+    examined = {sorted_pair(one, other) for one, other in pairs}
     groups = DisjointSet({image_id for pair in claims for image_id in pair})
     kept = {}
-    for pair in sorted(claims, key=lambda p: (-claims[p][1], p)):
+    accepted, rejected = judged.with_verdict(SAME), judged.with_verdict(DIFFERENT)
+    for pair in sorted(claims, key=lambda p: (p not in accepted, -claims[p][1], p)):
         one, other = (groups.subset(image_id) for image_id in pair)
-        between = [p for p in (_pair(a, b) for a in one for b in other) if p in examined]
-        if groups.connected(*pair) or 2 * sum(p in claims for p in between) >= len(between):
+        across = [sorted_pair(a, b) for a in one for b in other]
+        between = [p for p in across if p in examined]
+        apart = not rejected.isdisjoint(across)
+        mostly = 2 * sum(p in claims for p in between) >= len(between)
+        if groups.connected(*pair) or (not apart and (mostly or pair in accepted)):
             groups.merge(*pair)
             kept[pair] = claims[pair]
     return kept
-
-
-def copies_of_train(
-    duplicates: pd.DataFrame, ids: Sequence[str], splits: Mapping[str, str]
-) -> frozenset[str]:
-    """Return the external images that are tied to a train image, which is their original."""
-    groups = tied(ids, zip(duplicates["id"], duplicates["duplicate_of"], strict=True))
-    return frozenset(
-        i for i, first in groups.items() if splits[i] == "external" and splits[first] == "train"
-    )
 
 
 def tied(ids: Sequence[str], pairs: Iterable[Pair]) -> dict[str, str]:
@@ -103,12 +165,16 @@ def group_table(group_of: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(list(group_of.items()), columns=list(GROUP_COLUMNS))
 
 
-def claimed_groups(matches: Matches, ids: Sequence[str]) -> dict[str, str]:
+def claimed_groups(
+    matches: Matches, ids: Sequence[str], judged: Judged = NOTHING_JUDGED
+) -> dict[str, str]:
     """Return the group of every image that shows the same field as another: its first id."""
-    return tied(ids, linked(matches))
+    return tied(ids, linked(matches, judged))
 
 
-def clean_views(matches: Matches, splits: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def clean_views(
+    matches: Matches, splits: Mapping[str, str], judged: Judged = NOTHING_JUDGED
+) -> dict[str, tuple[str, ...]]:
     """Return the ids of each view without leaks, in the order of `splits`.
 
     The views are:
@@ -120,8 +186,9 @@ def clean_views(matches: Matches, splits: Mapping[str, str]) -> dict[str, tuple[
     Args:
         matches: The examined pairs.
         splits: The split of each image, by id.
+        judged: The verdicts of people.
     """
-    groups = claimed_groups(matches, tuple(splits))
+    groups = claimed_groups(matches, tuple(splits), judged)
     shown = {i: groups.get(i, i) for i in splits}
     tests = {shown[i] for i, split in splits.items() if split == "test"}
     labelled = {shown[i] for i, split in splits.items() if split != "test"}
@@ -140,31 +207,38 @@ def clean_views(matches: Matches, splits: Mapping[str, str]) -> dict[str, tuple[
     }
 
 
-def _best_of_each_pair(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
+def _reason(kept: str, rivals: Sequence[str], kind: str, preference: Preference) -> str:
+    """Return why an image is kept, such as "most labels (3) of 2 train images"."""
+    if len(rivals) == 1:
+        return f"only {kind}"
+    if not preference.values:
+        return f"first of {len(rivals)} {kind}s"
+    value = preference.values[kept]
+    equal = sum(preference.values[i] == value for i in rivals)
+    first = f"first of {equal} with the " if equal > 1 else ""
+    said = preference.said.get(kept, f"{value:g}")
+    return f"{first}{preference.adjective} ({said}) of {len(rivals)} {kind}s"
+
+
+def _best_of_eachsorted_pair(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
     """Return similarity, registration score and confidence by pair, which may be examined twice."""
     claimed = matches.table[matches.table["relation"] == SAME_IMAGE].sort_values(
         "registration_score"
     )
     return {  # the last row of a pair, which is its best, replaces the others
-        _pair(row["query_id"], row["match_id"]): (
+        sorted_pair(row["query_id"], row["match_id"]): (
             row["similarity"], row["registration_score"], row["confidence"],
         )
         for row in claimed.to_dict("records")
     }  # fmt: skip
 
 
-def _pair(one: str, other: str) -> Pair:
-    return (one, other) if one < other else (other, one)
-
-
-def _towards_the_first(ids: Sequence[str], pairs: Iterable[Pair]) -> dict[str, str]:
-    """Return, for each tied id, the next id on the shortest path to the first of its group."""
-    pairs = list(pairs)
-    firsts = sorted(set(tied(ids, pairs).values()))
-    # One search from a node above all firsts reaches every component.
+def _towards(ids: Sequence[str], pairs: Iterable[Pair], ends: Iterable[str]) -> dict[str, str]:
+    """Return, for each tied id, the next id on the shortest path to the end in its group."""
+    # One search from a node above all ends reaches every component.
     above = ""
     nodes = [*ids, above]
-    graph = _graph(nodes, [*pairs, *((above, first) for first in firsts)])
+    graph = _graph(nodes, [*pairs, *((above, end) for end in ends)])
     reached, before_N = breadth_first_order(graph, len(ids), directed=False)
     found = {nodes[n]: nodes[before_N[n]] for n in reached[1:]}
     return {image_id: towards for image_id, towards in found.items() if towards != above}

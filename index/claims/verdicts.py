@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, Matches
+from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, LeakReport, Matches
 from atlas.dataset.verdicts import ALIKE, DIFFERENT, SAME, UNSURE, Judged, Judgement
+from index.claims.review_certificate import ReviewCertificate, certify
 
 # Only what a person has accepted, and equal pixels, have this confidence: an estimate is never
 # surer than n / (n + 1).
@@ -71,6 +72,30 @@ def accepted_references(
             if one in queries and other in references:
                 found[one].append(other)
     return dict(found)
+
+
+def certified_by_review(
+    claims: LeakReport, relation: str, judged: Judged, *, error_rate: float
+) -> ReviewCertificate:
+    """Return how many claims of a relation are right, as far as a random sample of verdicts shows.
+
+    Claims of equal pixels need no review, so they are not counted. A sibling that turns out to be a
+    copy is right.
+
+    Args:
+        claims: The claims by the scores alone, before any verdict.
+        relation: The relation.
+        judged: The verdicts.
+        error_rate: The largest probability that a reviewer accepts a wrong claim.
+    """
+    fine = {SAME} if relation == SAME_IMAGE else {SAME, ALIKE}
+    table = claims.table[
+        claims.table["relation"].eq(relation) & (claims.table["confidence"] < CERTAIN)
+    ]
+    pairs = list(zip(table["Id"], table["match_id"], strict=True))
+    said = {pair: judged.of(*pair) for pair in pairs}
+    right = {pair: verdict in fine for pair, verdict in said.items() if verdict is not None}
+    return certify(pairs, right, error_rate=error_rate)
 
 
 def in_words(query_id: str, match_id: str, judged: Judged) -> str:

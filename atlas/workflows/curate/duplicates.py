@@ -12,17 +12,26 @@ from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import SAME_IMAGE, save_table
 from atlas.dataset.labels import format_labels
-from atlas.dataset.manifest import Manifest
+from atlas.dataset.manifest import LABELLED, Manifest
 from atlas.dataset.table_file import read_frame
 from atlas.dataset.tables import GROUPS_TABLE, TABLES
+from atlas.dataset.verdicts import Pair, read_verdicts, verdicts_beside
+from atlas.workflows.curate.kept_images import preference_of
 from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.calibration import SameImageMeasurement, measure_same_image
 from atlas.workflows.leaks.pictures import save_pairs
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
+from atlas.workflows.leaks.verdicts import judged_images, with_accepted
 from atlas.workflows.run_folder import CALIBRATION_FILE
-from index.claims.duplicates import Pair, copies_of_train, find_duplicates, group_table, tied
+from index.claims.duplicates import (
+    claimed_groups,
+    find_duplicates,
+    group_table,
+    tied,
+)
 from index.claims.leaks import find_matches
-from index.settings import LeakSettings, RegistrationSettings
+from index.claims.verdicts import with_verdicts
+from index.settings import DuplicateSettings, RegistrationSettings
 from index.siblings.calibration import no_siblings
 
 DUPLICATES_FILE = "duplicates.csv"
@@ -37,7 +46,6 @@ class DuplicateFinding:
     Attributes:
         manifest: The atlas.
         table: The rows of duplicates.csv.
-        removed_ids: External images that are copies of train images.
         group_of: The group of every labelled image that is tied to another, by copies or by an
             existing group.
         same_image: The calibration of copies.
@@ -45,9 +53,19 @@ class DuplicateFinding:
 
     manifest: Manifest
     table: pd.DataFrame
-    removed_ids: frozenset[str]
     group_of: dict[str, str]
     same_image: SameImageMeasurement
+
+    @property
+    def kept_for(self) -> dict[str, str]:
+        """Return, for each image that the cleaned tables leave out, the copy that they keep."""
+        return dict(zip(self.table["id"], self.table["kept"], strict=True))
+
+    @property
+    def copies_of_train(self) -> int:
+        """Return the number of external images that are copies of train images."""
+        kept_splits = self.table["kept"].map(lambda kept: self.manifest.by_id[kept].split)
+        return int(((self.table["split"] == "external") & (kept_splits == "train")).sum())
 
     @property
     def disagreements(self) -> pd.DataFrame:
@@ -65,40 +83,50 @@ def remove_duplicates(
     data: Path,
     index_folder: Path,
     out: Path,
-    settings: LeakSettings,
+    settings: DuplicateSettings,
     registration: RegistrationSettings,
 ) -> DuplicateFinding:
     """Write duplicates.csv, groups.csv and calibration.json to `out`; `data` is not changed.
 
-    If external images are copies of train images, the folder `cleaned` in `out` has an external.csv
-    without them, and the groups.csv that belongs to it.
+    One image of each group of copies is kept. The folder `cleaned` in `out` has the tables of
+    `data` without the others, as far as they change, and the groups.csv that belongs to them. It is
+    not written for a plain folder, which has no tables.
     """
     check_replaceable(out, "remove_duplicates")
     manifest, index = open_atlas_index(data, index_folder)
-    search = open_leak_search(manifest, index, cache_folder(out), settings, registration)
-    found = _find(search, manifest)
+    search = open_leak_search(manifest, index, cache_folder(out), settings.of_copies, registration)
+    found = _find(search, manifest, settings, out)
     with folder_written_beside(out, written_by="remove_duplicates") as folder:
-        _write(folder, found, search, data)
+        _write(folder, found, search, settings)
+        _write_cleaned(folder / CLEANED_FOLDER, found, data)
     return found
 
 
-def _find(search: LeakSearch, manifest: Manifest) -> DuplicateFinding:
+def _find(
+    search: LeakSearch, manifest: Manifest, settings: DuplicateSettings, out: Path
+) -> DuplicateFinding:
     index, ids = search.index, manifest.labelled.ids
     splits = {row.id: row.split for row in manifest.labelled.rows}
     images = search.stored("labelled images")
-    neighbours = search.candidates(index.embeddings, images)
+    judged = judged_images(read_verdicts(verdicts_beside(out)), search.store.key_of)
+    vectors = index.embeddings
+    neighbours = with_accepted(search.candidates(vectors, images), judged, vectors, vectors)
     registrations = search.registrations(neighbours, images)
     same_image = measure_same_image(_train_only(search, manifest))
-    matches = find_matches(
+    by_scores = find_matches(
         neighbours, registrations, same_image.calibration, no_siblings("not asked for"),
         equal_NK=search.equal(neighbours), splits=splits, identities={}, siblings={},
     )  # fmt: skip
-    table = find_duplicates(matches, ids, splits=splits, labels=index.labels)
+    matches = with_verdicts(by_scores, judged, index.identities)
+    table = find_duplicates(
+        matches, ids, judged=judged, splits=splits, labels=index.labels,
+        parents={row.id: row.parent for row in manifest.labelled.rows if row.parent},
+        preference=preference_of(settings.keep, manifest, claimed_groups(matches, ids, judged)),
+    )  # fmt: skip
     copies = zip(table["id"], table["duplicate_of"], strict=True)
     return DuplicateFinding(
         manifest=manifest,
         table=table,
-        removed_ids=copies_of_train(table, ids, splits),
         group_of=tied(ids, [*copies, *_known_ties(manifest)]),
         same_image=same_image,
     )
@@ -124,13 +152,11 @@ def _known_ties(manifest: Manifest) -> Iterator[Pair]:
             yield row.id, first.setdefault(row.group, row.id)
 
 
-def _write(folder: Path, found: DuplicateFinding, search: LeakSearch, data: Path) -> None:
+def _write(
+    folder: Path, found: DuplicateFinding, search: LeakSearch, settings: DuplicateSettings
+) -> None:
     save_table(folder / DUPLICATES_FILE, found.table)
     save_table(folder / GROUPS_TABLE, group_table(found.group_of))
-    if found.removed_ids:
-        cleaned = folder / CLEANED_FOLDER
-        save_table(cleaned / TABLES["external"], _without(data / TABLES["external"], found))
-        save_table(cleaned / GROUPS_TABLE, group_table(_kept_groups(found)))
     if len(found.table):
         least_sure = found.table.sort_values(["registration_score", "id"])[:SHOWN]
         pairs = [
@@ -143,7 +169,7 @@ def _write(folder: Path, found: DuplicateFinding, search: LeakSearch, data: Path
         SAME_IMAGE: asdict(found.same_image.calibration),
         "planted_recall": found.same_image.planted_recall,
         "candidate_recall": found.same_image.candidate_recall,
-        "settings": asdict(search.settings),
+        "settings": asdict(search.settings) | {"keep": settings.keep},
         "registration": asdict(search.registration),
         "embedder": search.embedder.maker,
         "further_embedders": search.further_makers,
@@ -152,14 +178,32 @@ def _write(folder: Path, found: DuplicateFinding, search: LeakSearch, data: Path
     write_json(folder / CALIBRATION_FILE, calibration)
 
 
-def _without(external: Path, found: DuplicateFinding) -> pd.DataFrame:
-    """Return the table with all its columns, without the rows that are copies."""
-    table = read_frame(external, ("Id",))
-    return table[~table["Id"].isin(found.removed_ids)]
+def _write_cleaned(folder: Path, found: DuplicateFinding, data: Path) -> None:
+    """Write the labelled tables that change without copies, and the groups that belong to them."""
+    for split in LABELLED:
+        path = data / TABLES[split]
+        if path.exists():
+            table = read_frame(path, ("Id",))
+            cleaned = _without_copies(table, found)
+            if not cleaned.equals(table):
+                save_table(folder / path.name, cleaned)
+    if folder.exists():
+        save_table(folder / GROUPS_TABLE, group_table(_kept_groups(found)))
+
+
+def _without_copies(table: pd.DataFrame, found: DuplicateFinding) -> pd.DataFrame:
+    """Return a table with all its columns, without the rows of copies that are not kept.
+
+    An image that was made from one of these names the copy that is kept as its Parent.
+    """
+    table = table[~table["Id"].isin(found.kept_for)]
+    if "Parent" in table:
+        table = table.assign(Parent=table["Parent"].replace(found.kept_for))
+    return table
 
 
 def _kept_groups(found: DuplicateFinding) -> dict[str, str]:
     """Return the groups of the remaining rows, without groups of a single image."""
-    kept = {i: group for i, group in found.group_of.items() if i not in found.removed_ids}
+    kept = {i: group for i, group in found.group_of.items() if i not in found.kept_for}
     sizes = pd.Series(kept.values()).value_counts()
     return {i: group for i, group in kept.items() if sizes[group] > 1}

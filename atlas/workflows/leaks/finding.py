@@ -21,7 +21,6 @@ from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import (
     SAME_IMAGE,
     SIBLING,
-    EmbeddingSet,
     LeakReport,
     Matches,
     save_table,
@@ -45,7 +44,7 @@ from atlas.workflows.leaks.siblings import (
     find_siblings,
     inherited_identities,
 )
-from atlas.workflows.leaks.verdicts import judged_images, save_source
+from atlas.workflows.leaks.verdicts import judged_claims, judged_images, save_source, with_accepted
 from atlas.workflows.made_from import save_images
 from atlas.workflows.run_folder import (
     LEAKS_FILE,
@@ -57,8 +56,7 @@ from index.claims import leaks as claims
 from index.claims.duplicates import claimed_groups, clean_views, group_table
 from index.claims.leaks import TRANSFER, find_matches
 from index.claims.likely_copies import likely_copies
-from index.claims.verdicts import accepted_references, rejected_identities, with_verdicts
-from index.copies.candidates import Candidates, with_pairs
+from index.claims.verdicts import rejected_identities, with_verdicts
 from index.copies.certificate import Certificate
 from index.copies.false_alarms import NonMatches
 from index.settings import LeakSettings, RegistrationSettings
@@ -246,8 +244,8 @@ def _find(
     index, images = search.index, search.stored("test images")
     same_image, sibling = calibration.same_image.calibration, calibration.sibling
     splits = {row.id: row.split for row in manifest.rows}
-    verdicts, ids = read_verdicts(verdicts_beside(out)), search.store.ids
-    judged = judged_images(verdicts, dict(zip(ids, search.store.image_keys(ids), strict=True)))
+    verdicts = read_verdicts(verdicts_beside(out))
+    judged = judged_images(verdicts, search.store.key_of)
     tests = search.embedded(manifest.of("test").ids, images)
     candidates = with_accepted(search.candidates(tests, images), judged, tests, index.embeddings)
     registrations = search.registrations(candidates, images)
@@ -273,11 +271,9 @@ def _find(
     certificate = calibration.certificate(
         best_scores_N.astype(float), claims=claims.uncertain_copies(known)
     )
-    leaks = claims.find_leaks(
-        with_verdicts(known, judged, identities),
-        labels=index.labels, channels=index.spec.channels, siblings=siblings.best,
-        unproven=calibration.unproven(certificate),
-        least_confidence=calibration.settings.least_confidence, judged=judged,
+    leaks = judged_claims(
+        known, judged, calibration, certificate, identities=identities, labels=index.labels,
+        channels=index.spec.channels, siblings=siblings.best,
     )  # fmt: skip
     tied = with_verdicts(matches, judged, identities)
     return LeakFinding(
@@ -293,17 +289,9 @@ def _find(
         leaks=leaks,
         siblings=siblings,
         best_scores_N=best_scores_N,
-        group_of=claimed_groups(tied, manifest.ids),
-        clean_views=clean_views(tied, splits),
+        group_of=claimed_groups(tied, manifest.ids, judged),
+        clean_views=clean_views(tied, splits, judged),
     )
-
-
-def with_accepted(
-    found: Candidates, judged: Judged, queries: EmbeddingSet, references: EmbeddingSet
-) -> Candidates:
-    """Return candidates that include all pairs that people have accepted."""
-    accepted = accepted_references(judged, queries.ids, references.ids)
-    return with_pairs(found, accepted, queries, references) if accepted else found
 
 
 def _write(found: LeakFinding, search: LeakSearch) -> None:
@@ -318,8 +306,7 @@ def _write(found: LeakFinding, search: LeakSearch) -> None:
         save_calibration(folder, calibration)
         save_certificate(folder, found.certificate)
         save_source(folder, search.index.table_hash, found.verdicts)
-        ids = search.store.ids
-        save_images(folder, dict(zip(ids, search.store.image_keys(ids), strict=True)))
+        save_images(folder, search.store.key_of)
         save_leak_pictures(folder, found.leaks, search.store, calibration, best=best)
         save_leak_report(
             folder, search.store, calibration, found.certificate, spec=search.index.spec,

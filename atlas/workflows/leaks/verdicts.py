@@ -1,24 +1,36 @@
 """The claims of a run as they stand: those that were found, after what people have said since."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from atlas.core.errors import Stage
 from atlas.core.files import write_json
 from atlas.core.result_files import read_json, was_written
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import LeakReport, Matches, load_leaks, load_matches, load_table
+from atlas.dataset.artifacts import (
+    SAME_IMAGE,
+    SIBLING,
+    EmbeddingSet,
+    LeakReport,
+    Matches,
+    load_leaks,
+    load_matches,
+    load_table,
+)
 from atlas.dataset.image_keys import keys_in
 from atlas.dataset.manifest import Manifest, read_tables
 from atlas.dataset.verdicts import Judged, Verdicts, read_verdicts, verdicts_beside
 from atlas.workflows.leaks.calibration import LeakCalibration, load_calibration, load_certificate
 from atlas.workflows.leaks.siblings import FoundSiblings, inherited_identities
 from atlas.workflows.run_folder import LEAKS_FILE, MATCHES_FILE, SIBLINGS_FILE, SOURCE_FILE
-from index.claims.leaks import find_leaks
-from index.claims.verdicts import with_verdicts
+from index.claims.leaks import SiblingOf, find_leaks
+from index.claims.verdicts import accepted_references, certified_by_review, with_verdicts
+from index.copies.candidates import Candidates, with_pairs
+from index.copies.certificate import Certificate
+from index.settings import LeakSettings
 
 LOGGER = logging.getLogger(__name__)
 
@@ -34,9 +46,77 @@ def judged_images(verdicts: Verdicts, key_of: Mapping[str, str]) -> Judged:
     return judged
 
 
+def with_accepted(
+    found: Candidates, judged: Judged, queries: EmbeddingSet, references: EmbeddingSet
+) -> Candidates:
+    """Return candidates that include all pairs that people have accepted."""
+    accepted = accepted_references(judged, queries.ids, references.ids)
+    return with_pairs(found, accepted, queries, references) if accepted else found
+
+
+def shown_by_review(
+    by_scores: LeakReport, judged: Judged, settings: LeakSettings
+) -> frozenset[str]:
+    """Return the relations whose precision the verdicts on a random sample of claims show.
+
+    Args:
+        by_scores: The claims by the scores alone, before any verdict.
+        judged: The verdicts.
+        settings: The precision that is asked for, and the error rate of reviewers.
+    """
+    asked = {SAME_IMAGE: settings.copy_precision, SIBLING: settings.sibling_precision}
+    found = {
+        relation: certified_by_review(
+            by_scores, relation, judged, error_rate=settings.reviewer_error
+        )
+        for relation in asked
+    }
+    for relation, certificate in found.items():
+        if certificate.looked_at:
+            LOGGER.info(f"{relation}: {certificate.in_words()}")
+    return frozenset(
+        relation for relation, shown in found.items() if shown.precision_of_rest >= asked[relation]
+    )
+
+
 def save_source(folder: Path, table_hash: str, verdicts: Verdicts) -> None:
     """Write made_from.json: the tables and verdicts that claims were made from."""
     write_json(folder / SOURCE_FILE, {"labelled_tables": table_hash, "verdicts": verdicts.hash})
+
+
+def judged_claims(
+    matches: Matches,
+    judged: Judged,
+    calibration: LeakCalibration,
+    certificate: Certificate,
+    *,
+    identities: Mapping[str, str | None],
+    labels: Mapping[str, tuple[int, ...]],
+    channels: Sequence[str],
+    siblings: Mapping[str, SiblingOf],
+) -> LeakReport:
+    """Return the claims about test images after the verdicts.
+
+    Args:
+        matches: The examined pairs of test images with labelled ones, by the scores alone.
+        judged: The verdicts.
+        calibration: The calibration.
+        certificate: The certificate of the copies.
+        identities: The identity of each labelled image.
+        labels: The labels of each labelled image.
+        channels: The names of the channels.
+        siblings: The identity that fits each test image best.
+    """
+    claims = partial(
+        find_leaks, labels=labels, channels=channels, siblings=siblings,
+        least_confidence=calibration.settings.least_confidence,
+    )  # fmt: skip
+    unproven = calibration.unproven(certificate)
+    if not judged.pairs:
+        return claims(matches, unproven=unproven)
+    shown = shown_by_review(claims(matches), judged, calibration.settings)
+    after = with_verdicts(matches, judged, identities)
+    return claims(after, unproven=unproven - shown, judged=judged)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +162,13 @@ class CurrentClaims:
         if read_json(source, stage=Stage.LEAKS).get("verdicts", "") == self.verdicts.hash:
             return found
         labels = {row.id: row.labels or () for row in self._labelled.rows}
-        table = self.matches.table
+        table = load_matches(self.folder / MATCHES_FILE, stage=Stage.LEAKS).table
         known = table[table["query_split"].eq("test") & table["match_id"].isin(list(labels))]
         siblings = load_table(self.folder / SIBLINGS_FILE, stage=Stage.LEAKS)
-        return find_leaks(
-            Matches(table=known),
-            labels=labels, channels=self._labelled.spec.channels,
-            siblings=FoundSiblings(table=siblings).best,
-            unproven=self._calibration.unproven(load_certificate(self.folder)),
-            least_confidence=self._calibration.settings.least_confidence, judged=self._judged,
+        return judged_claims(
+            Matches(table=known), self._judged, self._calibration,
+            load_certificate(self.folder), identities=self._identities, labels=labels,
+            channels=self._labelled.spec.channels, siblings=FoundSiblings(table=siblings).best,
         )  # fmt: skip
 
     @cached_property

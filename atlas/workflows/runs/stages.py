@@ -24,13 +24,13 @@ from atlas.dataset.file_keys import FileChecksums
 from atlas.dataset.image_folders import is_image
 from atlas.dataset.manifest import read_tables
 from atlas.dataset.spec import SPEC_FILE, image_folders, read_spec
-from atlas.dataset.tables import GROUPS_TABLE, TABLES
+from atlas.dataset.tables import CORRECTIONS_TABLE, GROUPS_TABLE, TABLES
 from atlas.workflows.run_folder import RunFolder, State
 from atlas.workflows.runs.run_file import RunFile, RunStage, read_run_file
 
 LOGGER = logging.getLogger(__name__)
 RUN_FILE = "run.json"
-ATLAS_TABLES = (SPEC_FILE, GROUPS_TABLE, *TABLES.values())
+ATLAS_TABLES = (SPEC_FILE, GROUPS_TABLE, CORRECTIONS_TABLE, *TABLES.values())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from atlas.dataset.image_files import link_or_copy, made_places, own_places, rea
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import LABELLED, Manifest, read_manifest
 from atlas.dataset.table_file import read_frame
-from atlas.dataset.tables import GROUPS_TABLE, TABLES
+from atlas.dataset.tables import CORRECTIONS_TABLE, GROUPS_TABLE, TABLES
 from atlas.dataset.truth import TRUTH_COLUMNS, TRUTH_FILE
 from atlas.synthetic.edits import plant
 from atlas.workflows.settings import SimulationSettings
@@ -89,7 +89,8 @@ def _labels_in(manifest: Manifest, plan: SimulationPlan) -> dict[str, tuple[int,
 def _write_tables(data: Path, folder: Path, manifest: Manifest, plan: SimulationPlan) -> None:
     stay = set(plan.training_ids)
     write_tables_of(data, folder)
-    for name in (*(TABLES[split] for split in LABELLED), GROUPS_TABLE):
+    tables = (TABLES[split] for split in LABELLED)
+    for name in (*tables, GROUPS_TABLE, CORRECTIONS_TABLE):
         if (folder / name).exists():
             save_table(folder / name, _rows_of(folder / name, stay))
     ids = [image.id for image in plan.test]

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.dataset.artifacts import ALIGNMENT_COLUMNS, MATCH_COLUMNS, Matches
-from index.claims.duplicates import copies_of_train, find_duplicates, group_table, linked, tied
+from atlas.dataset.verdicts import Judged
+from index.claims.duplicates import (
+    Preference,
+    choose_kept,
+    claimed_groups,
+    find_duplicates,
+    group_table,
+    linked,
+    tied,
+)
 
 IDS = ("t1", "t2", "t3", "e1", "e2", "e3", "e4")
 SPLITS = {i: "train" if i[0] == "t" else "external" for i in IDS}
@@ -34,9 +43,11 @@ def test_the_first_image_of_a_component_is_the_original() -> None:
     found = duplicates_of(("e1", "t1", 9.0), ("t1", "e1", 9.5), ("t2", "e2", 8.5))
     assert found.to_dict("records") == [
         {"id": "e1", "split": "external", "duplicate_of": "t1", "similarity": 0.9,
-         "registration_score": 9.5, "confidence": pytest.approx(0.94), "same_labels": "yes"},
+         "registration_score": 9.5, "confidence": pytest.approx(0.94), "same_labels": "yes",
+         "kept": "t1", "reason": "only train image"},
         {"id": "e2", "split": "external", "duplicate_of": "t2", "similarity": 0.9,
-         "registration_score": 8.5, "confidence": pytest.approx(0.84), "same_labels": "no"},
+         "registration_score": 8.5, "confidence": pytest.approx(0.84), "same_labels": "no",
+         "kept": "t2", "reason": "only train image"},
     ]  # fmt: skip
 
 
@@ -63,11 +74,41 @@ def test_one_false_claim_does_not_chain_two_fields_together() -> None:
     assert set(tied(IDS, alone).values()) == {"t1"}
 
 
-def test_only_external_images_tied_to_train_are_copies_of_train() -> None:
-    found = duplicates_of(
-        ("t1", "t2", 9.0), ("e1", "t1", 9.0), ("e2", "e1", 9.0), ("e3", "e4", 9.0)
+def test_the_path_of_matches_leads_to_the_image_that_is_kept() -> None:
+    """e3 was matched with e4 and e4 with t3; the largest of two train images is kept."""
+    matches = matches_of(("e3", "e4", 9.0), ("e4", "t3", 9.0), ("t2", "e4", 8.5))
+    larger = Preference(adjective="highest resolution", values={"t2": 4.0, "t3": 9.0, "e3": 99.0})
+    found = find_duplicates(matches, IDS, splits=SPLITS, labels=LABELS, preference=larger)
+    assert found.set_index("id")["duplicate_of"].to_dict() == {"t2": "e4", "e4": "t3", "e3": "e4"}
+    assert set(found["kept"]) == {"t3"}
+    assert set(found["reason"]) == {"highest resolution (9) of 2 train images"}
+
+
+@pytest.mark.parametrize(
+    ("values", "kept", "reason"),
+    [
+        ({}, "t1", "first of 3 images"),
+        ({"t1": 1, "t2": 3, "t3": 2}, "t2", "most labels (3) of 3 images"),
+        ({"t1": 1, "t2": 3, "t3": 3}, "t2", "first of 2 with the most labels (3) of 3 images"),
+    ],
+)
+def test_a_preference_decides_and_of_equal_ones_the_first(values, kept, reason) -> None:
+    preference = Preference(adjective="most labels", values=values) if values else Preference()
+    group = dict.fromkeys(["t1", "t2", "t3"], "t1")
+    assert choose_kept(group, splits=SPLITS, preference=preference) == dict.fromkeys(
+        group, (kept, reason)
     )
-    assert copies_of_train(found, IDS, SPLITS) == {"e1", "e2"}
+
+
+def test_no_preference_replaces_a_parent_or_a_train_image() -> None:
+    """t2 was made from t1, and e1 is an external copy of both."""
+    preference = Preference(adjective="sharpest", values={"t1": 1, "t2": 2, "e1": 3})
+    group = dict.fromkeys(["t1", "t2", "e1"], "t1")
+    found = choose_kept(group, splits=SPLITS, parents={"t2": "t1"}, preference=preference)
+    assert set(found.values()) == {("t1", "only train original")}
+    without_train = dict.fromkeys(["e1", "e2"], "e1")
+    found = choose_kept(without_train, splits=SPLITS)
+    assert set(found.values()) == {("e1", "first of 2 images")}
 
 
 def test_ties_reach_as_far_as_they_go() -> None:
@@ -96,3 +137,31 @@ def test_components_are_those_of_the_naive_twin(pairs: list[tuple[str, str]]) ->
     assert all(
         expected[i] == expected[j] for i, j in zip(found["id"], found["duplicate_of"], strict=True)
     )
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(IDS), st.sampled_from(IDS)), max_size=8),
+    st.dictionaries(st.sampled_from(IDS), st.sampled_from(IDS)),
+    st.fixed_dictionaries({i: st.integers(0, 3) for i in IDS}),
+)
+def test_one_image_of_each_group_is_kept(pairs, parents, values) -> None:
+    groups = tied(IDS, pairs)
+    preference = Preference(adjective="newest", values=values)
+    chosen = choose_kept(groups, splits=SPLITS, parents=parents, preference=preference)
+    assert set(chosen) == set(groups)
+    assert len({kept for kept, _ in chosen.values()}) == len(set(groups.values()))
+    assert all(groups[kept] == groups[i] for i, (kept, _) in chosen.items())
+    chosen = choose_kept(groups, splits=SPLITS, preference=preference)
+    for i, (kept, _) in chosen.items():
+        assert SPLITS[kept] == "train" or SPLITS[i] == "external"
+        if SPLITS[kept] == SPLITS[i]:
+            assert (values[kept], -IDS.index(kept)) >= (values[i], -IDS.index(i))
+
+
+def test_people_part_a_group_that_scores_tie_and_tie_what_scores_part() -> None:
+    found = matches_of(("e1", "e2", 9.0), ("e2", "e3", 8.0))
+    assert claimed_groups(found, IDS) == dict.fromkeys(("e1", "e2", "e3"), "e1")
+    apart = Judged(pairs={("e1", "e3"): "different"})
+    assert claimed_groups(found, IDS, apart) == {"e1": "e1", "e2": "e1"}
+    sure = Judged(pairs={("e1", "e3"): "different", ("e2", "e3"): "same"})
+    assert claimed_groups(found, IDS, sure) == {"e2": "e2", "e3": "e2"}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -61,7 +62,9 @@ def wealth_of(seen: Sequence[bool], claims: int, m: int, share: Fraction) -> Fra
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.booleans(), max_size=11), st.integers(0, 5), st.sampled_from([0.0507, 0.203, 0.501]))
+@given(
+    st.lists(st.booleans(), max_size=11), st.integers(0, 5), st.sampled_from([0.0507, 0.203, 0.501])
+)
 def test_the_bounds_are_those_of_the_naive_reference(
     sample: list[bool], others: int, risk: float
 ) -> None:
@@ -72,7 +75,9 @@ def test_the_bounds_are_those_of_the_naive_reference(
 
 def test_bets_are_shares_of_one_wealth() -> None:
     assert WEIGHT_G.sum() == pytest.approx(1, abs=1e-12)
-    assert ((SHARE_G > 0) & (SHARE_G <= 1)).all() and (WEIGHT_G > 0).all()
+    assert SHARE_G.min() > 0
+    assert SHARE_G.max() <= 1
+    assert WEIGHT_G.min() > 0
 
 
 def test_one_claim_by_hand() -> None:
@@ -83,19 +88,18 @@ def test_one_claim_by_hand() -> None:
 
 @pytest.mark.parametrize("looks", [50, 200, 600])
 def test_right_claims_alone_reject_what_the_largest_bet_rejects(looks: int) -> None:
-    """By hand: all on "right" multiplies by (claims - t) / (M - t), which is a ratio of binomials.
-
-    Its weight of the wealth is one part of the whole, so the bound is at least as large.
-    """
-    claims = 1000
+    """By hand: the largest bet is a part of the wealth, so its own product rejects no more."""
+    claims, share = 1000, SHARE_G[-1]
     rejected = [
         m
         for m in range(looks, claims)
-        if WEIGHT_G[-1] * math.comb(claims, looks) >= math.comb(m, looks) / RISK
+        if WEIGHT_G[-1]
+        * math.prod(1 - share + share * (claims - t) / (m - t) for t in range(looks))
+        >= 1 / RISK
     ]
     found = bounds([True] * looks, claims)[-1]
     assert found > max(rejected)
-    # Without looking more than once, no bound at this confidence is above the one that is exact.
+    # The bound of a single look after so many claims is exact, so no other one can be higher.
     exact = min(m for m in range(looks, claims + 1)
                 if math.comb(m, looks) > RISK * math.comb(claims, looks))  # fmt: skip
     assert found <= exact
@@ -113,7 +117,7 @@ def test_bounds_never_fall_unless_they_are_disproven(
     claims = len(sample) + others
     found = bounds(sample, claims, error_rate)
     assert len(found) == len(sample) + 1
-    for looked_at, (before, after) in enumerate(zip(found, found[1:], strict=False), start=1):
+    for looked_at, (before, after) in enumerate(pairwise(found), start=1):
         most = claims - sample[:looked_at].count(False)
         assert after >= before or (after <= most < before) or error_rate
         assert 0 <= after <= most
@@ -207,6 +211,7 @@ def test_a_certificate_reads_as_sentences() -> None:
         f"0.{found.least_right}); this holds however often you look."
     )
     doubted = certify(pairs, right, error_rate=0.025).in_words()
+    assert "100 of these were accepted" in doubted
     assert "if reviewers accept at most 2.5% of wrong claims" in doubted
 
 

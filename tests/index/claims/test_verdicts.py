@@ -7,7 +7,13 @@ import pytest
 from atlas.dataset.artifacts import MATCH_COLUMNS, Matches
 from atlas.dataset.verdicts import Judged
 from index.claims.leaks import SiblingOf, find_leaks
-from index.claims.verdicts import accepted_references, rejected_identities, with_verdicts
+from index.claims.review_certificate import random_order
+from index.claims.verdicts import (
+    accepted_references,
+    certified_by_review,
+    rejected_identities,
+    with_verdicts,
+)
 
 LABELS = {"a": (1,), "b": (2,), "b2": (3,), "c": (4,)}
 IDENTITIES = {"a": None, "b": "B", "b2": "B", "c": "C"}
@@ -85,3 +91,22 @@ def test_accepted_pairs_become_candidates_of_their_queries_alone():
 def test_verdicts_on_other_images_change_nothing(said: str):
     judged = Judged(pairs={("x", "y"): said})
     pd.testing.assert_frame_equal(with_verdicts(FOUND, judged, IDENTITIES).table, FOUND.table)
+
+
+def test_a_sample_of_verdicts_certifies_the_claims_of_one_relation():
+    rows = [(f"q{n}", "a", "same_image", 0.9) for n in range(300)]
+    rows += [("e", "a", "same_image", 1.0), ("s", "b", "sibling", 0.9)]
+    by_scores = find_leaks(
+        matches(*rows),
+        labels=LABELS,
+        channels=("green",),
+        siblings={**SIBLINGS, "s": SIBLINGS["q"]},
+    )
+    order = random_order([(f"q{n}", "a") for n in range(300)])
+    said = {pair[::-1]: "same" for pair in order[:100]} | {order[20][::-1]: "unsure"}
+    found = certified_by_review(by_scores, "same_image", Judged(pairs=said), error_rate=0.0)
+    assert (found.claims, found.looked_at, found.right) == (300, 100, 99)  # equal pixels are sure
+    assert 270 < found.least_right < 300
+    doubted = certified_by_review(by_scores, "same_image", Judged(pairs=said), error_rate=0.05)
+    assert doubted.least_right < found.least_right
+    assert certified_by_review(by_scores, "sibling", Judged(pairs=said), error_rate=0.0).right == 0

@@ -8,13 +8,15 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import ProvenanceError, UserError, command_line
+from atlas.dataset.image_keys import keys_in
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.splits.hold_out import grouped_ids
+from atlas.dataset.verdicts import Verdict, add_verdicts, verdicts_beside
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.curate.duplicates import DuplicateFinding, remove_duplicates
 from atlas.workflows.embed.index import build_index
-from index.settings import LeakSettings, RegistrationSettings
+from index.settings import DuplicateSettings, RegistrationSettings
 from retrieval import frozen
 
 pytestmark = pytest.mark.slow
@@ -23,11 +25,12 @@ DRAWN = DrawnAtlasSettings(
     identities=18, fields_per_identity=3, size_px=64, seed=11, test_fields_per_identity=1,
     novel_identities=3, copies=6,
 )  # fmt: skip
-LEAKS = LeakSettings(neighbours=10, planted_copies=24)
+SETTINGS = DuplicateSettings(neighbours=10, planted_copies=24)
 
 
-def find(data: Path, index: Path, out: Path, **changes: int) -> DuplicateFinding:
-    return remove_duplicates(data, index, out, replace(LEAKS, **changes), RegistrationSettings())
+def find(data: Path, index: Path, out: Path, **changes: int | str) -> DuplicateFinding:
+    settings = replace(SETTINGS, **changes)
+    return remove_duplicates(data, index, out, settings, RegistrationSettings())
 
 
 def indexed_again(data: Path, run: Path, name: str) -> Path:
@@ -71,6 +74,8 @@ def test_copies_are_found_with_their_sources_and_nothing_else(job) -> None:
     assert found["duplicate_of"].to_dict() == copies["source"].to_dict()
     assert found["same_labels"].value_counts().to_dict() == {"yes": 5, "no": 1}
     assert found.at[copies.index[0], "same_labels"] == "no"
+    assert found["kept"].to_dict() == copies["source"].to_dict()
+    assert set(found["reason"]) == {"only train image"}
 
 
 def test_the_cleaned_table_leaves_out_copies_and_keeps_all_else(job) -> None:
@@ -81,6 +86,7 @@ def test_the_cleaned_table_leaves_out_copies_and_keeps_all_else(job) -> None:
     expected = before[~before["Id"].isin(copies)].reset_index(drop=True)
     pd.testing.assert_frame_equal(cleaned, expected)
     assert len(cleaned) == len(before) - 6
+    assert not (run / "duplicates" / "cleaned" / "train.csv").exists()
 
 
 def test_no_split_parts_a_copy_from_its_source(job, tmp_path) -> None:
@@ -114,9 +120,85 @@ def test_a_second_finding_keeps_the_groups_that_are_there(job, tmp_path) -> None
     assert group_of[copy] == group_of[source] == group_of[other]
 
 
+def with_a_twin(data: Path, source: str, child: str) -> None:
+    """Give a train image a twin of other labels, and say that another image was made from it."""
+    for path in (data / "train").glob(f"{source}_*"):
+        shutil.copy(path, path.with_name(path.name.replace(source, "twin")))
+    train = table(data / "train.csv")
+    twin = train[train["Id"] == source].assign(Id="twin", Target="0 1 2 3 4 5 6")
+    train = pd.concat([train, twin]).assign(Parent="")
+    train.loc[train["Id"] == child, "Parent"] = source
+    train.to_csv(data / "train.csv", index=False)
+
+
+def test_the_image_with_most_labels_is_kept_of_each_group(job, tmp_path) -> None:
+    """The source of a copy has a twin in train, so the twin is kept and the source is not."""
+    data, run, truth = job
+    twinned = shutil.copytree(data, tmp_path / "data")
+    copies = truth[truth["relation"] == "same_image"]
+    source = copies["source"].iloc[0]
+    child = next(i for i in table(data / "train.csv")["Id"] if i not in set(truth["source"]))
+    with_a_twin(twinned, source, child)
+    index = indexed_again(twinned, run, "twinned")
+    found = find(twinned, index, tmp_path / "twins", keep="most-labels")
+    rows = table(tmp_path / "twins" / "duplicates.csv").set_index("id")
+    group = {source, *copies.index[copies["source"] == source]}
+    assert set(rows.index[rows["kept"] == "twin"]) == group
+    assert rows.at[source, "reason"] == "most labels (7) of 2 train images"
+    assert found.copies_of_train == len(copies)
+    for path in (tmp_path / "twins" / "cleaned").iterdir():
+        shutil.copy(path, twinned)
+    cleaned = read_manifest(twinned)
+    assert set(read_manifest(data).ids) - set(cleaned.ids) == {source, *copies.index}
+    assert cleaned.by_id[child].parent == "twin"
+    assert found.manifest.by_id[child].parent == source
+
+
+def test_a_plain_folder_has_no_tables_to_clean(job, tmp_path) -> None:
+    data, *_ = job
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    blue = sorted((data / "train").glob("*_blue.png"))[:24]
+    for number, path in enumerate([*blue, blue[0]]):
+        shutil.copy(path, pictures / f"{number:02d}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen, "_obtainable_backbone", lambda: "test_resnet")
+        build_index(pictures, "frozen", tmp_path / "index")
+    found = find(pictures, tmp_path / "index", tmp_path / "duplicates", keep="sharpest")
+    assert found.kept_for == {f"{len(blue):02d}.png": "00.png"}
+    assert found.table["reason"].iloc[0].startswith("first of 2 with the highest sharpness (")
+    assert not (tmp_path / "duplicates" / "cleaned").exists()
+
+
 def test_mistakes_are_reported_before_the_work(job) -> None:
     data, run, _ = job
     with pytest.raises(UserError, match="was not written by remove-duplicates"):
         find(data, run / "index", data)
     with pytest.raises(UserError, match="--seed must not be negative"):
         find(data, run / "index", run / "duplicates", seed=-1)
+    with pytest.raises(UserError, match=r"--keep must be one of first, .*, newest \(got oldest\)"):
+        find(data, run / "index", run / "duplicates", keep="oldest")
+
+
+def test_what_people_have_judged_decides(job, tmp_path: Path) -> None:
+    """A copy that was rejected stays, and a pair that was accepted is a copy at any score."""
+    data, run, truth = job
+    shutil.copytree(run / "index", tmp_path / "index")
+    edited = truth[(truth["relation"] == "same_image") & (truth["edit"] != "exact")]
+    copy, source = next(edited["source"].items())
+    novel = truth.index[truth["relation"] == "novel"][0]
+    key_of = keys_in(data, tmp_path / "store")
+    said = [(copy, source, "different"), (novel, source, "same")]
+    add_verdicts(
+        verdicts_beside(tmp_path / "duplicates"),
+        [
+            Verdict(query_id=one, match_id=other, query_key=key_of[one], match_key=key_of[other],
+                    verdict=verdict)
+            for one, other, verdict in said
+        ],
+    )  # fmt: skip
+    found = find(data, tmp_path / "index", tmp_path / "duplicates", neighbours=1)
+    assert copy not in set(found.table["id"])
+    row = found.table.set_index("id").loc[novel]
+    assert (row["duplicate_of"], row["confidence"]) == (source, 1.0)
+    assert found.group_of[novel] == found.group_of[source] != found.group_of.get(copy)

@@ -1,0 +1,67 @@
+"""The table `corrections.csv` of a data folder, whose labels replace those of the other tables.
+
+So the tables themselves stay as they were. `atlas review` writes corrections into it, and people
+may write some by hand.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from atlas.core.escaping import quoted
+from atlas.dataset.artifacts import save_table
+from atlas.dataset.labels import distinct_labels, format_labels, label_problems
+from atlas.dataset.tables import CORRECTIONS_TABLE, Draft, table_rows
+
+COLUMNS = ("Id", "Target")
+
+
+def with_corrections(
+    drafts: Sequence[Draft], data: Path, label_count: int, problems: list[str]
+) -> list[Draft]:
+    """Return the rows of labelled tables with the labels of corrections.csv, if there is one.
+
+    Args:
+        drafts: The rows of train.csv and external.csv.
+        data: The data folder.
+        label_count: The number of labels of the atlas.
+        problems: The list to which problems of the table are added.
+    """
+    path = data / CORRECTIONS_TABLE
+    if not path.exists():
+        return list(drafts)
+    known = {draft.id for draft in drafts}
+    labels: dict[str, tuple[int, ...]] = {}
+    for where, row in table_rows(path, COLUMNS, problems, may_be_empty=True):
+        image_id = row["Id"]
+        wrong = label_problems(row["Target"], label_count)
+        if image_id not in known:
+            wrong = [f"id {quoted(image_id)} is not a labelled image; remove the row"]
+        elif image_id in labels:
+            wrong = [f"id {image_id} occurs twice; keep one row"]
+        problems += [f"{where}: {one}" for one in wrong]
+        if not wrong:
+            labels[image_id] = distinct_labels(row["Target"])
+    return [replace(one, labels=labels.get(one.id, one.labels)) for one in drafts]
+
+
+def save_corrections(
+    data: Path, labels: Mapping[str, tuple[int, ...]], replaced: Collection[str]
+) -> Path:
+    """Write corrections into corrections.csv, and return its path.
+
+    Args:
+        data: The data folder.
+        labels: The right labels, by id.
+        replaced: The ids whose rows in the table are replaced or removed; other rows stay.
+    """
+    path = data / CORRECTIONS_TABLE
+    rows: dict[str, str] = {}
+    if path.exists():
+        found = table_rows(path, COLUMNS, [], may_be_empty=True)
+        rows = {row["Id"]: row["Target"] for _, row in found if row["Id"] not in set(replaced)}
+    rows |= {image_id: format_labels(right) for image_id, right in labels.items()}
+    save_table(path, pd.DataFrame(sorted(rows.items()), columns=list(COLUMNS)))
+    return path
