@@ -109,8 +109,8 @@ class Review:
     def add(self, rows: Sequence[Said]) -> Added:
         """Add rows to the file. They are on the disk when this function returns.
 
-        The table corrections.csv of the atlas follows them. A row about something that is not in the queue is refused, and so is one about images that
-        show something else now.
+        The table corrections.csv of the atlas follows them. A row about something that is not in
+        the queue is refused, and so is one about images that show something else now.
 
         Raises:
             UserError: The file cannot be written.
@@ -196,6 +196,8 @@ class Review:
             return REPLACED
         if isinstance(item, PairToReview):
             return "" if row.verdict is not None else "a verdict is missing"
+        if row.labels == ():
+            return "an image of the atlas must have a label"
         labels, count = row.labels or (), len(self.queue.spec.labels)
         wrong = [label for label in labels if not 0 <= label < count]
         return f"label {wrong[0]} is out of range 0\N{EN DASH}{count - 1}" if wrong else ""

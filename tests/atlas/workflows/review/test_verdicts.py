@@ -38,10 +38,10 @@ def test_a_verdict_is_in_the_file_under_the_ids_and_keys_of_its_images(review: R
 
 
 def test_corrected_labels_are_in_the_file_and_can_be_taken_back(review: Review) -> None:
-    review.add([said(review, "r00", labels=(1, 2)), said(review, "r01", labels=())])
+    review.add([said(review, "r00", labels=(1, 2)), said(review, "r01", labels=(0,))])
     review.add([said(review, "r01", labels=None)])
     assert [(c.id, c.labels) for c in read_verdicts(review.path).corrections] == [
-        ("r00", (1, 2)), ("r01", ()), ("r01", None)
+        ("r00", (1, 2)), ("r01", (0,)), ("r01", None)
     ]  # fmt: skip
 
 
@@ -52,8 +52,8 @@ def labels_now(review: Review) -> dict[str, tuple[int, ...] | None]:
 def test_the_labels_of_the_atlas_follow_corrections(review: Review) -> None:
     (review.queue.data / "corrections.csv").write_text("Id,Target\nr05,1\n")  # by hand
     before = labels_now(review)
-    review.add([said(review, "r00", labels=(1, 2)), said(review, "r01", labels=())])
-    assert labels_now(review) == before | {"r00": (1, 2), "r01": ()}
+    review.add([said(review, "r00", labels=(1, 2)), said(review, "r01", labels=(2,))])
+    assert labels_now(review) == before | {"r00": (1, 2), "r01": (2,)}
     review.add([said(review, "r01", labels=None)])
     review.add([said(review, "r00", labels=(0,), reviewer="Bo")])  # now they disagree
     assert labels_now(review) == before
@@ -97,9 +97,15 @@ def test_rows_that_cannot_be_kept_are_refused_and_others_are_saved(
     assert [one.query_id for one in read_verdicts(review.path).verdicts] == ["t01"]
 
 
-def test_labels_out_of_range_are_refused(review: Review) -> None:
-    row = said(review, "r00", labels=(0, 3))
-    assert "label 3 is out of range 0\N{EN DASH}2" in review.add([row]).refused[row.token]
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [((0, 3), "label 3 is out of range 0\N{EN DASH}2"), ((), "must have a label")],
+)
+def test_labels_that_an_atlas_cannot_have_are_refused(
+    review: Review, labels: tuple[int, ...], why: str
+) -> None:
+    row = said(review, "r00", labels=labels)
+    assert why in review.add([row]).refused[row.token]
     assert not review.path.exists()
 
 
