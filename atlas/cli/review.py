@@ -22,7 +22,8 @@ def review(
 
     The page shows the claims that the scores alone make, likely copies, and the suspicious labels
     that audit-labels found. Verdicts are kept in verdicts.db in the run folder, where find-leaks
-    and make-submission read them. The page is served to this machine only.
+    and make-submission read them. Corrected labels are also written to corrections.csv in the atlas
+    folder. The page is served to this machine only.
 
     Args:
         run: Run folder with an index and leaks; a submission and an audit are shown if they exist.
@@ -49,6 +50,7 @@ def review(
     with listening(port) as listener:
         queue = read_queue(run, data)
         judged = Review(queue, reviewer_error=reviewer_error)
+        judged.write_corrections()  # a review that was killed may not have done so
         app = review_app(judged, ReviewPictures(queue), reviewer=reviewer or _login_name())
         with served(app, listener) as thread:
             show(

@@ -111,7 +111,7 @@ def queue_of(review: Review) -> dict[str, Any]:
             *(_labels(one, review.version(one)) for one in queue.labels),
         ],
         "samples": {
-            relation: [name_of[pair] for pair in pairs]
+            relation: [name_of[pair] for pair in pairs if pair in name_of]
             for relation, pairs in review.samples.items()
         },
         "reviewer_error": review.reviewer_error,

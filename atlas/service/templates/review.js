@@ -163,6 +163,7 @@ function edit(item) {
     line.append(Object.assign(document.createElement("input"), { type: "checkbox", value: label, checked: right.has(label) }), ` ${named(label)}`);
     return line;
   }));
+  $("edit").querySelector("[value=save]").disabled = !right.size;
   $("edit").returnValue = "";
   $("edit").onclose = () => {
     const labels = [...$("edit-labels").querySelectorAll("input:checked")].map(({ value }) => Number(value));
@@ -171,6 +172,9 @@ function edit(item) {
   $("edit").showModal();
 }
 
+$("edit-labels").addEventListener("input", () => { // an image must have a label
+  $("edit").querySelector("[value=save]").disabled = !$("edit-labels").querySelector("input:checked");
+});
 $("edit-find").addEventListener("input", () => {
   const wanted = $("edit-find").value.trim().toLowerCase();
   for (const line of $("edit-labels").querySelectorAll("label")) line.hidden = !line.textContent.toLowerCase().includes(wanted);

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+import pandas as pd
 
 from atlas.core.errors import MissingStageError, Stage
 from atlas.core.files import content_hash
 from atlas.core.result_files import was_written
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import SIBLING, Matches, load_matches, load_table
+from atlas.dataset.artifacts import SIBLING, LeakReport, Matches, load_matches, load_table
 from atlas.dataset.image_keys import keys_of
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.manifest import Manifest, read_files
@@ -26,7 +27,6 @@ from atlas.workflows.made_from import images_of_leaks, require_same_images
 from atlas.workflows.run_folder import MATCHES_FILE, SIBLINGS_FILE, RunFolder
 from index.claims.leaks import SiblingOf, find_leaks
 from index.claims.likely_copies import likely_copies
-from index.claims.verdicts import CERTAIN
 from index.settings import PROBABLE
 
 LOGGER = logging.getLogger(__name__)
@@ -84,11 +84,6 @@ class PairToReview:
         """How useful a verdict is: the gain, times 1 if both answers are equally probable."""
         return self.gain * _doubt(self.confidence)
 
-    @property
-    def sampled(self) -> bool:
-        """Whether a sample of the claims certifies it: a claim that equal pixels do not prove."""
-        return self.kind == "claim" and self.confidence < CERTAIN
-
 
 @dataclass(frozen=True, kw_only=True)
 class LabelsToReview:
@@ -134,21 +129,25 @@ class Queue:
 
     Attributes:
         run: The run folder.
+        data: The atlas folder.
         spec: The description of the atlas.
         pairs: Claims and likely copies.
         labels: Suspicious labels, the most suspicious first.
         manifest: The images of all of these.
         key_of: The key of each of these images, by id, see `image_keys.py`.
+        by_scores: All claims that the scores alone make, also of images without a file.
         calibration: The calibration of the claims.
         size_px: The side of the images that were compared.
     """
 
     run: RunFolder
+    data: Path
     spec: AtlasSpec
     pairs: tuple[PairToReview, ...]
     labels: tuple[LabelsToReview, ...]
     manifest: Manifest
     key_of: Mapping[str, str]
+    by_scores: LeakReport
     calibration: LeakCalibration
     size_px: int
 
@@ -180,7 +179,9 @@ def read_queue(run: Path, data: Path) -> Queue:
         raise MissingStageError(so_far.folder.leaks, stage=Stage.LEAKS)
     if so_far.index is None:
         raise MissingStageError(so_far.folder.index, stage=Stage.INDEX)
-    pairs, labels = _pairs(so_far, so_far.leaks), _suspicious(so_far)
+    known, by_scores = _by_scores(so_far, so_far.leaks)
+    pairs = _pairs(so_far, so_far.leaks, known, by_scores)
+    labels = _suspicious(so_far)
     reviewed: list[Item] = [*pairs, *labels]
     shown = {image_id for one in reviewed for image_id in one.ids}
     files = read_files(data)
@@ -190,11 +191,13 @@ def read_queue(run: Path, data: Path) -> Queue:
     there = set(keys)
     return Queue(
         run=so_far.folder,
+        data=data,
         spec=so_far.spec,
         pairs=_with_images(pairs, there),
         labels=_with_images(labels, there),
         manifest=manifest,
         key_of=keys,
+        by_scores=by_scores,
         calibration=so_far.leaks.calibration,
         size_px=so_far.index.image_size_px,
     )
@@ -209,20 +212,27 @@ def _with_images(items: Sequence[Reviewed], there: set[str]) -> tuple[Reviewed, 
     return kept
 
 
-def _pairs(run: RunSoFar, leaks: Leaks) -> tuple[PairToReview, ...]:
-    """Return the best claim of each test image by its scores alone, and the likely copies."""
-    tests, same_image = set(run.test_ids), leaks.calibration.same_image.calibration
+def _by_scores(run: RunSoFar, leaks: Leaks) -> tuple[pd.DataFrame, LeakReport]:
+    """Return the pairs of test images with labelled ones, and the claims that their scores make."""
     # `leaks` follows the verdicts; this file has what the scores alone say.
     found = load_matches(run.folder.leaks / MATCHES_FILE, stage=Stage.LEAKS).table
-    known = found[found["query_id"].isin(tests) & found["match_id"].isin(set(run.labels))]
+    tests, labelled = set(run.test_ids), set(run.labels)
+    known = found[found["query_id"].isin(tests) & found["match_id"].isin(labelled)]
     claims = find_leaks(
         Matches(table=known), labels=run.labels, channels=run.spec.channels,
         siblings=_siblings(run.folder), unproven=leaks.calibration.unproven(leaks.certificate),
         least_confidence=leaks.calibration.settings.least_confidence,
     )  # fmt: skip
+    return known, claims
+
+
+def _pairs(
+    run: RunSoFar, leaks: Leaks, known: pd.DataFrame, claims: LeakReport
+) -> tuple[PairToReview, ...]:
+    """Return the best claim of each test image by its scores alone, and the likely copies."""
     likely = likely_copies(
-        known, claimed=set(claims.table["Id"]), tests=tests, labels=run.labels,
-        channels=run.spec.channels, same_image=same_image,
+        known, claimed=set(claims.table["Id"]), tests=run.test_ids, labels=run.labels,
+        channels=run.spec.channels, same_image=leaks.calibration.same_image.calibration,
     )  # fmt: skip
     gains = _gains(run)
     return (

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from atlas.core.errors import UserError
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
+from atlas.dataset.corrections import save_corrections
+from atlas.dataset.tables import CORRECTIONS_TABLE
 from atlas.dataset.verdicts import (
-    ALIKE,
-    SAME,
     VERDICTS_NAME,
     Correction,
-    Judged,
     Judgement,
     Verdict,
     Verdicts,
@@ -22,11 +22,10 @@ from atlas.dataset.verdicts import (
     sorted_pair,
 )
 from atlas.workflows.review.queue import Item, LabelsToReview, PairToReview, Queue
-from index.claims.review_certificate import Pair, ReviewCertificate, certify, random_order
+from index.claims.review_certificate import Pair, ReviewCertificate, random_order
+from index.claims.verdicts import CERTAIN, certified_by_review
 
-# The verdicts with which a claim is right. Who takes a sibling for the same picture agrees that the
-# identity is the same, which is all that the claim says about labels.
-RIGHT: Mapping[str, tuple[str, ...]] = {SAME_IMAGE: (SAME,), SIBLING: (ALIKE, SAME)}
+RELATIONS = (SAME_IMAGE, SIBLING)
 SETTLED_NS = 100_000_000  # a file that changed so shortly ago can change at the same recorded time
 REPLACED = "an image was replaced while you looked at it; reload the page"
 
@@ -93,6 +92,7 @@ class Review:
         self.reviewer_error = reviewer_error
         self.path = queue.run.path / VERDICTS_NAME
         self._file = _File(self.path)
+        self._writing = threading.Lock()
         self._names_of_pair: defaultdict[Pair, list[str]] = defaultdict(list)
         for pair in queue.pairs:
             one, other = queue.keys(pair)
@@ -100,7 +100,7 @@ class Review:
         self._names_of_image: defaultdict[str, list[str]] = defaultdict(list)
         for labels in queue.labels:
             self._names_of_image[queue.keys(labels)[0]].append(labels.name)
-        self.samples = {relation: _sample(queue, relation) for relation in RIGHT}
+        self.samples = {relation: _sample(queue, relation) for relation in RELATIONS}
 
     def version(self, item: Item) -> str:
         """Return a text that changes when an image of an item is replaced."""
@@ -109,8 +109,8 @@ class Review:
     def add(self, rows: Sequence[Said]) -> Added:
         """Add rows to the file. They are on the disk when this function returns.
 
-        A row about something that is not in the queue is refused, and so is one about images that
-        show something else now.
+        The table corrections.csv of the atlas follows them. A row about something that is not in
+        the queue is refused, and so is one about images that show something else now.
 
         Raises:
             UserError: The file cannot be written.
@@ -123,6 +123,8 @@ class Review:
                 [self._verdict(row) for row in kept if self._is_pair(row)],
                 [self._correction(row) for row in kept if not self._is_pair(row)],
             )
+        if not all(map(self._is_pair, kept)):
+            self.write_corrections()
         return Added(saved=tuple(row.token for row in kept), refused=refused)
 
     def since(self, place: Place) -> tuple[list[SaidBefore], Place]:
@@ -152,12 +154,36 @@ class Review:
         """
         judged = self._file.read().judged(self.queue.key_of)
         return {
-            relation: certify(
-                pairs, _right(judged, pairs, relation), error_rate=self.reviewer_error
+            relation: certified_by_review(
+                self.queue.by_scores, relation, judged, error_rate=self.reviewer_error
             )
             for relation, pairs in self.samples.items()
             if pairs
         }
+
+    def write_corrections(self) -> None:
+        """Let corrections.csv of the atlas follow what people say about labels.
+
+        Rows of images that nobody has corrected here stay as they are.
+
+        Raises:
+            UserError: The file of verdicts is damaged, or the table cannot be written.
+        """
+        with self._writing:
+            said = self._file.read()
+            given = {one.key for one in said.corrections}
+            ids = [one.image_id for one in self.queue.labels]
+            corrected = [image_id for image_id in ids if self.queue.key_of[image_id] in given]
+            if not corrected:
+                return
+            judged = said.judged({image_id: self.queue.key_of[image_id] for image_id in corrected})
+            try:
+                save_corrections(self.queue.data, judged.labels, corrected)
+            except OSError as error:
+                raise UserError(
+                    f"{self.queue.data / CORRECTIONS_TABLE} cannot be written ({error.strerror}); "
+                    "the corrections are kept in the run"
+                ) from error
 
     def _is_pair(self, row: Said) -> bool:
         return isinstance(self.queue.items[row.name], PairToReview)
@@ -170,6 +196,8 @@ class Review:
             return REPLACED
         if isinstance(item, PairToReview):
             return "" if row.verdict is not None else "a verdict is missing"
+        if row.labels == ():
+            return "an image of the atlas must have a label"
         labels, count = row.labels or (), len(self.queue.spec.labels)
         wrong = [label for label in labels if not 0 <= label < count]
         return f"label {wrong[0]} is out of range 0\N{EN DASH}{count - 1}" if wrong else ""
@@ -195,14 +223,9 @@ class Review:
 
 def _sample(queue: Queue, relation: str) -> tuple[Pair, ...]:
     """Return the claims that a sample certifies, in the order in which they are looked at."""
-    claims = [one for one in queue.pairs if one.relation == relation and one.sampled]
-    return random_order([(one.query_id, one.match_id) for one in claims])
-
-
-def _right(judged: Judged, pairs: Sequence[Pair], relation: str) -> dict[Pair, bool]:
-    """Return whether each pair that was judged is right; unsure ones are not."""
-    said = {pair: judged.of(*pair) for pair in pairs}
-    return {pair: one in RIGHT[relation] for pair, one in said.items() if one is not None}
+    table = queue.by_scores.table
+    claims = table[table["relation"].eq(relation) & (table["confidence"] < CERTAIN)]
+    return random_order(list(zip(claims["Id"], claims["match_id"], strict=True)))
 
 
 class _File:

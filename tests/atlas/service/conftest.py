@@ -22,8 +22,8 @@ def made_queue(tmp_path_factory: pytest.TempPathFactory) -> Queue:
 
 @pytest.fixture
 def review(made_queue: Queue, tmp_path: Path) -> Review:
-    """A review without verdicts, whose file lies in the folder of the test."""
-    return Review(replace(made_queue, run=RunFolder(tmp_path)), reviewer_error=0.02)
+    """A review without verdicts, which writes into the folder of the test only."""
+    return Review(replace(made_queue, run=RunFolder(tmp_path), data=tmp_path), reviewer_error=0.02)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from atlas.core.errors import MissingStageError, ProvenanceError
 from atlas.dataset.verdicts import Verdict, add_verdicts
 from atlas.workflows.made_from import save_images
 from atlas.workflows.review.queue import LabelsToReview, Queue, read_queue
-from tests.atlas.workflows.review.made_run import COPIES, SIBLINGS, write_run
+from tests.atlas.workflows.review.made_run import write_run
 from tests.conftest import write_field
 
 
@@ -64,11 +64,6 @@ def test_without_a_submission_only_the_doubt_counts_and_labels_before_are_unknow
     for one in queue.pairs:
         assert one.before is None
         assert one.usefulness == pytest.approx(4 * one.confidence * (1 - one.confidence))
-
-
-def test_equal_pixels_and_likely_copies_are_not_sampled(queue: Queue) -> None:
-    sampled = {one.query_id for one in queue.pairs if one.sampled}
-    assert sampled == {f"t{n:02}" for n in range(len(COPIES + SIBLINGS))} - {"t05"}
 
 
 def test_labels_are_reviewed_that_are_more_probably_wrong_than_right(queue: Queue) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from atlas.dataset.manifest import read_tables
 from atlas.dataset.verdicts import new_token, read_verdicts
 from atlas.workflows.review.queue import Queue, read_queue
 from atlas.workflows.review.verdicts import Place, Review, Said, SaidBefore
@@ -37,11 +38,39 @@ def test_a_verdict_is_in_the_file_under_the_ids_and_keys_of_its_images(review: R
 
 
 def test_corrected_labels_are_in_the_file_and_can_be_taken_back(review: Review) -> None:
-    review.add([said(review, "r00", labels=(1, 2)), said(review, "r01", labels=())])
+    review.add([said(review, "r00", labels=(1, 2)), said(review, "r01", labels=(0,))])
     review.add([said(review, "r01", labels=None)])
     assert [(c.id, c.labels) for c in read_verdicts(review.path).corrections] == [
-        ("r00", (1, 2)), ("r01", ()), ("r01", None)
+        ("r00", (1, 2)), ("r01", (0,)), ("r01", None)
     ]  # fmt: skip
+
+
+def labels_now(review: Review) -> dict[str, tuple[int, ...] | None]:
+    return {row.id: row.labels for row in read_tables(review.queue.data).rows}
+
+
+def test_the_labels_of_the_atlas_follow_corrections(review: Review) -> None:
+    (review.queue.data / "corrections.csv").write_text("Id,Target\nr05,1\n")  # by hand
+    before = labels_now(review)
+    review.add([said(review, "r00", labels=(1, 2)), said(review, "r01", labels=(2,))])
+    assert labels_now(review) == before | {"r00": (1, 2), "r01": (2,)}
+    review.add([said(review, "r01", labels=None)])
+    review.add([said(review, "r00", labels=(0,), reviewer="Bo")])  # now they disagree
+    assert labels_now(review) == before
+    assert before["r05"] == (1,)
+
+
+def test_corrections_that_a_killed_review_did_not_write_are_written_later(review: Review) -> None:
+    review.add([said(review, "r00", labels=(1, 2))])
+    (review.queue.data / "corrections.csv").unlink()
+    Review(review.queue).write_corrections()
+    assert labels_now(review)["r00"] == (1, 2)
+
+
+def test_verdicts_on_pairs_do_not_touch_the_atlas(review: Review) -> None:
+    review.add([said(review, "t00", "same")])
+    review.write_corrections()
+    assert not (review.queue.data / "corrections.csv").exists()
 
 
 def test_a_row_that_is_sent_again_is_acknowledged_and_added_once(review: Review) -> None:
@@ -68,9 +97,15 @@ def test_rows_that_cannot_be_kept_are_refused_and_others_are_saved(
     assert [one.query_id for one in read_verdicts(review.path).verdicts] == ["t01"]
 
 
-def test_labels_out_of_range_are_refused(review: Review) -> None:
-    row = said(review, "r00", labels=(0, 3))
-    assert "label 3 is out of range 0\N{EN DASH}2" in review.add([row]).refused[row.token]
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [((0, 3), "label 3 is out of range 0\N{EN DASH}2"), ((), "must have a label")],
+)
+def test_labels_that_an_atlas_cannot_have_are_refused(
+    review: Review, labels: tuple[int, ...], why: str
+) -> None:
+    row = said(review, "r00", labels=labels)
+    assert why in review.add([row]).refused[row.token]
     assert not review.path.exists()
 
 
