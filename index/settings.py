@@ -159,8 +159,8 @@ class LeakSettings(CopySettings):
         accept_unproven_siblings: Transfer the labels of siblings even if the requested precision is
             not guaranteed.
         least_confidence: Labels of claims with a lower confidence are never transferred.
-        reviewer_error: Largest probability that a reviewer accepts a wrong claim. It lowers the
-            precision that the verdicts of a review show.
+        reviewer_error: Largest share of wrong claims that a reviewer accepts by mistake, for which
+            the certificate of a review allows.
     """
 
     sibling_queries: int = 5000
@@ -169,7 +169,7 @@ class LeakSettings(CopySettings):
     accept_unproven_copies: bool = False
     accept_unproven_siblings: bool = False
     least_confidence: float = 0.5
-    reviewer_error: float = 0.0
+    reviewer_error: float = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)

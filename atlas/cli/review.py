@@ -15,7 +15,6 @@ def review(
     data: Path = Path("data"),
     port: int = 8765,
     reviewer: str = "",
-    reviewer_error: float = 0.02,
     browser: bool = True,
 ) -> Answer:
     """Open a page on which people look at claims and judge them, until Ctrl-C.
@@ -30,12 +29,8 @@ def review(
         data: Atlas folder.
         port: Port of the page on this machine; 0 is any free one.
         reviewer: Name that the page proposes for your verdicts; by default your login name.
-        reviewer_error: Share of wrong claims that a reviewer may accept by mistake, which the
-            certificate of a random sample allows for.
         browser: Open the page in the browser.
     """
-    if not 0 <= reviewer_error < 1:
-        raise UserError(f"--reviewer-error must be at least 0 and below 1 (got {reviewer_error:g})")
     try:
         from atlas.service.review_app import review_app
         from atlas.service.serving import address_of, listening, served
@@ -49,7 +44,7 @@ def review(
 
     with listening(port) as listener:
         queue = read_queue(run, data)
-        judged = Review(queue, reviewer_error=reviewer_error)
+        judged = Review(queue)
         judged.write_corrections()  # a review that was killed may not have done so
         app = review_app(judged, ReviewPictures(queue), reviewer=reviewer or _login_name())
         with served(app, listener) as thread:

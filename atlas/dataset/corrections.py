@@ -4,6 +4,7 @@ So the tables themselves stay as they were. `atlas review` writes corrections in
 may write some by hand.
 """
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,10 @@ import pandas as pd
 from atlas.core.escaping import quoted
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.labels import distinct_labels, format_labels, label_problems
-from atlas.dataset.tables import CORRECTIONS_TABLE, Draft, table_rows
+from atlas.dataset.tables import CORRECTIONS_TABLE, TABLES, Draft, table_rows
+from atlas.dataset.verdicts import Verdicts
 
+LOGGER = logging.getLogger(__name__)
 COLUMNS = ("Id", "Target")
 
 
@@ -45,6 +48,29 @@ def with_corrections(
         if not wrong:
             labels[image_id] = distinct_labels(row["Target"])
     return [replace(one, labels=labels.get(one.id, one.labels)) for one in drafts]
+
+
+def write_corrections(data: Path, verdicts: Verdicts, key_of: Mapping[str, str]) -> None:
+    """Let corrections.csv follow what people say about the labels of labelled images.
+
+    Rows of images that nobody has corrected stay as they are. In a plain folder, whose subfolders
+    are the labels, nothing is written.
+
+    Args:
+        data: The data folder.
+        verdicts: All that people have said.
+        key_of: The key of each labelled image, by id, see `image_keys.py`.
+    """
+    judged = verdicts.judged(key_of)
+    if not judged.looked_at:
+        return
+    if not (data / TABLES["train"]).exists():
+        LOGGER.warning(
+            f"{data} has no tables, so corrected labels are kept in the run alone; `atlas init` "
+            "writes tables, or move the pictures to other subfolders"
+        )
+    else:
+        save_corrections(data, judged.labels, judged.looked_at)
 
 
 def save_corrections(

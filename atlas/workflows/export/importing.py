@@ -11,8 +11,10 @@ from atlas.core.errors import DataError, UserError
 from atlas.core.escaping import quoted
 from atlas.core.files import AnyPath, content_hash
 from atlas.core.row_cache import cache_folder
+from atlas.dataset.corrections import write_corrections
 from atlas.dataset.image_keys import keys_in
 from atlas.dataset.labels import distinct_labels, label_problems
+from atlas.dataset.manifest import read_tables
 from atlas.dataset.spec import AtlasSpec, read_spec
 from atlas.dataset.verdicts import (
     VERDICTS_NAME,
@@ -109,6 +111,9 @@ def import_verdicts(
         [row for row in rows if isinstance(row, Verdict)],
         [row for row in rows if isinstance(row, Correction)],
     )
+    labelled = {row.id for row in read_tables(data).labelled.rows}
+    key_of = {i: key for i, key in images.keys.items() if i in labelled}
+    write_corrections(data, read_verdicts(path), key_of)
     return ImportedVerdicts(
         path=path,
         added=added,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from atlas.core.errors import UserError
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
-from atlas.dataset.corrections import save_corrections
+from atlas.dataset.corrections import write_corrections
 from atlas.dataset.tables import CORRECTIONS_TABLE
 from atlas.dataset.verdicts import (
     VERDICTS_NAME,
@@ -84,12 +84,11 @@ class Review:
 
     Args:
         queue: What is reviewed.
-        reviewer_error: The share of verdicts that are assumed to be wrong.
     """
 
-    def __init__(self, queue: Queue, *, reviewer_error: float = 0.0) -> None:
+    def __init__(self, queue: Queue) -> None:
         self.queue = queue
-        self.reviewer_error = reviewer_error
+        self.reviewer_error = queue.calibration.settings.reviewer_error
         self.path = queue.run.path / VERDICTS_NAME
         self._file = _File(self.path)
         self._writing = threading.Lock()
@@ -170,15 +169,9 @@ class Review:
             UserError: The file of verdicts is damaged, or the table cannot be written.
         """
         with self._writing:
-            said = self._file.read()
-            given = {one.key for one in said.corrections}
-            ids = [one.image_id for one in self.queue.labels]
-            corrected = [image_id for image_id in ids if self.queue.key_of[image_id] in given]
-            if not corrected:
-                return
-            judged = said.judged({image_id: self.queue.key_of[image_id] for image_id in corrected})
+            key_of = {one.image_id: self.queue.key_of[one.image_id] for one in self.queue.labels}
             try:
-                save_corrections(self.queue.data, judged.labels, corrected)
+                write_corrections(self.queue.data, self._file.read(), key_of)
             except OSError as error:
                 raise UserError(
                     f"{self.queue.data / CORRECTIONS_TABLE} cannot be written ({error.strerror}); "

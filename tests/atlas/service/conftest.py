@@ -23,7 +23,7 @@ def made_queue(tmp_path_factory: pytest.TempPathFactory) -> Queue:
 @pytest.fixture
 def review(made_queue: Queue, tmp_path: Path) -> Review:
     """A review without verdicts, which writes into the folder of the test only."""
-    return Review(replace(made_queue, run=RunFolder(tmp_path), data=tmp_path), reviewer_error=0.02)
+    return Review(replace(made_queue, run=RunFolder(tmp_path), data=tmp_path))
 
 
 @pytest.fixture

@@ -54,7 +54,6 @@ def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--reviewer-error", "1"], "--reviewer-error must be at least 0 and below 1 (got 1)"),
         (["--port", "70000"], "--port must be from 0 to 65535 (got 70000)"),
         (["--run", "nothing"], "first run  atlas find-leaks"),
     ],

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from atlas.core.errors import DataError, UserError
 from atlas.dataset.image_keys import keys_in
+from atlas.dataset.manifest import read_labels
 from atlas.dataset.verdicts import (
     VERDICTS_NAME,
     Correction,
@@ -153,6 +154,15 @@ def test_corrections_are_imported_and_withdrawn(made):
     assert import_verdicts(file, data, run).added == 3
     assert [one.labels for one in said(run).corrections] == [(2, 0), (1,), None]
     assert said(run).judged(keys_in(data, run / "store")).labels == {"t2": (2, 0)}
+
+
+def test_corrected_labels_are_read_by_every_command(made):
+    data, run = made
+    before = read_labels(data)
+    import_verdicts(written(made, "id,labels\na,1\nt2,2\n"), data, run)
+    assert read_labels(data) == {**before, "a": (1,)}  # t2 is a test image, which has no labels
+    import_verdicts(written(made, "id,labels,time\na,withdrawn,2030-01-01\n"), data, run)
+    assert read_labels(data) == before
 
 
 def test_an_image_that_is_gone_is_named_by_its_key(made):

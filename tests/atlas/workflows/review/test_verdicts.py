@@ -168,7 +168,7 @@ def test_samples_hold_the_claims_that_a_certificate_is_about_in_random_order(
 
 
 def test_the_certificate_counts_unsure_and_disputed_verdicts_as_wrong(queue: Queue) -> None:
-    review = Review(queue, reviewer_error=0.02)
+    review = Review(queue)
     order = [query for query, _ in review.samples["same_image"]]
     review.add([said(review, order[0], "same"), said(review, order[1], "unsure")])
     review.add([said(review, order[2], "same"), said(review, order[2], "different", reviewer="Bo")])
