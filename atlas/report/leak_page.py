@@ -1,7 +1,7 @@
 """The page of a leak run: counts, thresholds, plots, and every claim with its pictures.
 
 The page holds small gray pictures of a query, its match and their difference, and colours them
-itself.
+itself. People give verdicts on the claims in it, which the browser keeps until they are exported.
 
 Axes: C channels, H rows, W columns, S sides of a square.
 """
@@ -18,6 +18,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from numpy.typing import NDArray
 
 from atlas.dataset.artifacts import SAME_IMAGE
+from atlas.dataset.verdicts import Judgement, Pair, Verdicts, sorted_pair
 from atlas.report.agreeing_blocks import AgreeingBlocks
 from atlas.report.pages import save_page
 from atlas.report.pictures import colour_of, data_uri, stretched, to_bytes, webp_uri
@@ -31,6 +32,15 @@ BYTES_PER_PIXEL = 0.19  # in base64 at QUALITY; fluorescence images need 0.12 to
 OTHER_BYTES = 1200 + 450
 QUALITY = 40
 WHITE_DIFFERENCE = 2.0  # standard deviations
+NOT_CLAIMED = "After the verdicts of people, this pair is not claimed."
+# They are one script, in this order.
+SCRIPTS = (
+    "leak_page.js",
+    "leak_page_pictures.js",
+    "leak_page_verdicts.js",
+    "leak_page_print.js",
+    "leak_page_address.js",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +85,22 @@ class PlantedEdit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GivenVerdict:
+    """The latest verdict of a reviewer on a claim, see `Verdict`."""
+
+    reviewer: str
+    verdict: Judgement
+    time: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """A test image and its best match.
 
     Attributes:
         id: The id of the test image.
         match_id: The id of the match.
+        query_key, match_key: The keys of the two images, which verdicts name; see `image_keys.py`.
         relation: The relation.
         similarity: The similarity of the embeddings.
         registration_score: The registration score.
@@ -94,11 +114,13 @@ class Claim:
         geometry: What was done to the query, and how many blocks agree, as a sentence; "" for
             siblings.
         blocks: The agreeing blocks, or None if there are none, and for siblings.
-        before: The labels without the transfer, or None if nothing was submitted yet.
+        verdicts: What each reviewer has said about the pair.
     """
 
     id: str
     match_id: str
+    query_key: str
+    match_key: str
     relation: str
     similarity: float
     registration_score: float
@@ -111,7 +133,26 @@ class Claim:
     laid_23: tuple[float, ...]
     geometry: str
     blocks: AgreeingBlocks | None
-    before: tuple[int, ...] | None = None
+    verdicts: tuple[GivenVerdict, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """What a submission says about a test image.
+
+    Attributes:
+        match_id: The id of the match that is claimed now, or "".
+        decision: "transfer" if the submission has the labels of the match, "abstain", or "".
+        reason: The reason for the decision.
+        confidence: The confidence of the claim.
+        before: The labels without the transfer.
+    """
+
+    match_id: str
+    decision: str
+    reason: str
+    confidence: float
+    before: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,14 +185,15 @@ class LeakPage:
 
 
 def save_leak_page(path: Path, page: LeakPage) -> None:
-    """Write the page as HTML. Its own script sorts and filters claims, without a network.
+    """Write the page as HTML. Its own script sorts, filters and judges claims, without a network.
 
-    Claims are listed in the given order, which is kept among equal values when they are sorted.
+    Claims are listed in the given order, which is kept among equal values when they are sorted. The
+    page has no labels before the transfer, see `with_submission`.
     """
     save_page(
         path,
         "leak_page.html",
-        scripts=("leak_page.js", "leak_page_pictures.js"),
+        scripts=SCRIPTS,
         page=page,
         transfers=sum(relation.transfers for relation in page.relations),
         plots={said: data_uri("image/png", file.read_bytes()) for said, file in page.plots.items()},
@@ -159,21 +201,59 @@ def save_leak_page(path: Path, page: LeakPage) -> None:
             "channels": [{"name": name, "colour": _css(name)} for name in page.channels],
             "labels": list(page.labels),
             "tile": page.tile_px,
+            "submitted": False,
             "rows": [asdict(claim) for claim in page.claims],
         },
     )
 
 
-def with_labels_before(page: str, labels: Mapping[str, tuple[int, ...]]) -> str:
-    """Return a page of `save_leak_page` with the labels before the transfer, by image id."""
+def with_submission(
+    page: str,
+    submitted: Mapping[str, Submitted],
+    given: Mapping[Pair, Sequence[GivenVerdict]],
+) -> str:
+    """Return a page of `save_leak_page` with what has become known since it was written.
+
+    Args:
+        page: The page.
+        submitted: The row of each test image in the submission, by id.
+        given: The verdicts, see `given_verdicts`.
+    """
 
     def filled(found: re.Match[str]) -> str:
         data = json.loads(found[2])
         for row in data["rows"]:
-            row["before"] = labels.get(row["id"])
+            keys = sorted_pair(row["query_key"], row["match_key"])
+            row["verdicts"] = [asdict(one) for one in given.get(keys, ())]
+            row.update(_as_submitted(row, submitted[row["id"]]))
+        data["submitted"] = True
         return f"{found[1]}{htmlsafe_json_dumps(data, sort_keys=True)}{found[3]}"
 
     return re.sub(r'(<script [^>]*id="data">)(.*?)(</script>)', filled, page, flags=re.DOTALL)
+
+
+def _as_submitted(row: Mapping[str, object], submitted: Submitted) -> dict[str, object]:
+    """Return what a submission changes in the row of a claim."""
+    if submitted.match_id != row["match_id"]:
+        return {"before": submitted.before, "decision": "abstain", "reason": NOT_CLAIMED}
+    return {
+        "before": submitted.before,
+        "decision": submitted.decision,
+        "reason": submitted.reason,
+        "confidence": submitted.confidence,
+    }
+
+
+def given_verdicts(verdicts: Verdicts) -> dict[Pair, tuple[GivenVerdict, ...]]:
+    """Return the latest verdict of each reviewer on each pair of keys, sorted within the pair.
+
+    A verdict that was taken back counts, because it may be later than one in a browser.
+    """
+    latest: dict[Pair, dict[str, GivenVerdict]] = {}
+    for one in verdicts.verdicts:
+        said = GivenVerdict(reviewer=one.reviewer, verdict=one.verdict, time=one.time)
+        latest.setdefault(sorted_pair(one.query_key, one.match_key), {})[one.reviewer] = said
+    return {pair: tuple(said.values()) for pair, said in latest.items()}
 
 
 def _css(channel: str) -> str:

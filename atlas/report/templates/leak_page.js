@@ -1,22 +1,24 @@
 "use strict";
-const { rows, labels, channels, tile } = JSON.parse(document.getElementById("data").textContent);
+const { rows, labels, channels, tile, submitted } = JSON.parse(document.getElementById("data").textContent);
 const DECIMALS = { similarity: 3, registration_score: 1, confidence: 3 };
 const SCORES = Object.keys(DECIMALS);
-const ROW_PX = parseInt(getComputedStyle(document.documentElement).getPropertyValue("--row"));
 const SPARE_ROWS = 4; // rows that are created above and below the visible ones
 const ALL = -1;
+const START = { key: "relation", sign: 1 }; // copies come first, and equal values stay as they are listed
 
 const filters = document.getElementById("filters");
 const table = document.getElementById("claims");
-const body = table.tBodies[0];
+const bar = document.getElementById("bar");
+const body = document.getElementById("list");
 const [above, below] = body.querySelectorAll(".spacer");
 const large = document.getElementById("large");
-const sort = { key: "confidence", sign: 1 };
+const sort = { ...START };
 const live = new Map(); // claim -> its row, while it is near the visible ones
 let shown = rows;
 let active = 0; // index in `shown` of the row with the keyboard focus
 let opened = 0; // index in `shown` of the claim in the large view
 let channel = ALL;
+let rowPx = 0; // the height of a row, which differs in narrow windows
 
 // Filters and order
 
@@ -35,6 +37,7 @@ function passing() {
   return (row) =>
     (!wanted.relation || row.relation === wanted.relation) &&
     (!wanted.decision || row.decision === wanted.decision) &&
+    (!wanted.verdict || (standing(row) ?? "none") === wanted.verdict) &&
     row.text.includes(text) &&
     bounds.every(([key, min, max]) => row[key] !== null && min <= row[key] && row[key] <= max);
 }
@@ -48,7 +51,8 @@ function inOrder(a, b) {
 function update() {
   shown = rows.filter(passing()).sort(inOrder);
   active = 0;
-  const hidden = table.getBoundingClientRect().top - filters.offsetHeight;
+  recent = null;
+  const hidden = table.getBoundingClientRect().top - bar.offsetHeight;
   if (hidden < 0) scrollBy(0, hidden); // shows the first row
   document.getElementById("count").textContent = `${shown.length} of ${rows.length}`;
   document.getElementById("nothing").hidden = shown.length > 0;
@@ -58,33 +62,44 @@ function update() {
     head.setAttribute("aria-sort", sorted ? (sort.sign > 0 ? "ascending" : "descending") : "none");
   }
   render();
+  remember();
 }
 
 // Only rows near the visible ones exist
 
 function render() {
   const top = above.getBoundingClientRect().top;
-  const first = Math.max(0, Math.floor(-top / ROW_PX) - SPARE_ROWS);
-  const last = Math.min(shown.length, Math.ceil((innerHeight - top) / ROW_PX) + SPARE_ROWS);
+  const first = Math.max(0, Math.floor(-top / rowPx) - SPARE_ROWS);
+  const last = Math.min(shown.length, Math.ceil((innerHeight - top) / rowPx) + SPARE_ROWS);
   const wanted = shown.slice(Math.min(first, last), last);
   const kept = new Set(wanted);
   for (const [claim, tr] of live) {
     if (kept.has(claim)) continue;
-    if (tr === document.activeElement) table.focus({ preventScroll: true });
+    if (tr.contains(document.activeElement)) table.focus({ preventScroll: true });
     tr.remove();
     live.delete(claim);
   }
   let place = above;
   wanted.forEach((claim, n) => {
-    if (!live.has(claim)) live.set(claim, rowOf(claim));
+    if (!live.has(claim)) {
+      live.set(claim, rowOf(claim));
+      drawRow(live.get(claim));
+    }
     const tr = live.get(claim);
     tr.setAttribute("aria-rowindex", first + n + 2);
     tr.tabIndex = first + n === active || (n === 0 && !kept.has(shown[active])) ? 0 : -1;
+    for (const button of tr.querySelectorAll("button")) button.tabIndex = tr.tabIndex;
     if (place.nextElementSibling !== tr) place.after(tr);
     place = tr;
   });
-  above.cells[0].style.height = `${Math.min(first, last) * ROW_PX}px`;
-  below.cells[0].style.height = `${(shown.length - last) * ROW_PX}px`;
+  above.cells[0].style.height = `${Math.min(first, last) * rowPx}px`;
+  below.cells[0].style.height = `${(shown.length - last) * rowPx}px`;
+}
+
+function measure() {
+  document.documentElement.style.setProperty("--bar", `${bar.offsetHeight}px`);
+  rowPx = parseInt(getComputedStyle(document.documentElement).getPropertyValue("--row"));
+  render();
 }
 
 function rowOf(claim) {
@@ -95,7 +110,6 @@ function rowOf(claim) {
   const numbers = tr.querySelectorAll(".number");
   SCORES.forEach((key, n) => { numbers[n].textContent = written(claim, key); });
   tr.claim = claim;
-  drawRow(tr);
   return tr;
 }
 
@@ -106,19 +120,29 @@ function fill(where, claim) {
     chip.className = `chip ${name} ${claim[name]}`;
   }
   where.querySelector(".reason").textContent = claim.reason;
-  where.querySelector(".difference").src = claim.difference;
+  const difference = where.querySelector(".difference");
+  difference.src = claim.difference;
+  difference.alt = `difference of ${claim.id} and ${claim.match_id}`;
+  describe(where.querySelectorAll("canvas"), claim);
+  showVerdict(where, claim);
   const moved = claim.decision === "transfer";
   const { before } = claim;
   const lost = (label) => moved && !claim.labels.includes(label);
   const gained = (label) => moved && before && !before.includes(label);
-  where.querySelector(".before").replaceChildren(
+  where.querySelector("ul.before").replaceChildren(
     ...(before ?? []).map((label) => item(named(label), lost(label) && "dropped")),
     ...(before ? [] : [item("–", "unknown")]),
   );
-  where.querySelector(".after").replaceChildren(
+  where.querySelector("ul.after").replaceChildren(
     ...(moved ? [] : [item("not transferred:", "withheld")]),
     ...claim.labels.map((label) => item(named(label), moved ? gained(label) && "added" : "withheld")),
   );
+}
+
+function describe(pictures, claim) {
+  const [query, match] = [`query ${claim.id}`, `match ${claim.match_id}`];
+  const names = pictures.length === 2 ? [query, match] : [query, `${query}, registered on its match`, match];
+  pictures.forEach((picture, n) => picture.setAttribute("aria-label", names[n]));
 }
 
 function item(text, kind) {
@@ -143,25 +167,31 @@ function open(place) {
   large.querySelector("#with-outlines").hidden = !claim.blocks;
   drawLarge(claim);
   if (!large.open) large.showModal();
+  recent = null;
+  announce("");
+  remember();
 }
 
+const withModifier = (event) => event.ctrlKey || event.metaKey || event.altKey;
 const within = (place) => Math.min(Math.max(place, 0), shown.length - 1);
 
 // Mouse and keys
 
 function go(place) {
   if (!shown.length) return;
+  recent = null;
   active = within(place);
-  const head = table.querySelector("th").getBoundingClientRect().bottom; // the cells are sticky, rows are not
-  const top = above.getBoundingClientRect().top + active * ROW_PX;
+  // The cells are sticky, rows are not. In narrow windows the head scrolls away.
+  const head = Math.max(0, table.querySelector("th").getBoundingClientRect().bottom);
+  const top = above.getBoundingClientRect().top + active * rowPx;
   if (top < head) scrollBy(0, top - head);
-  else if (top + ROW_PX > innerHeight) scrollBy(0, top + ROW_PX - innerHeight);
+  else if (top + rowPx > innerHeight) scrollBy(0, top + rowPx - innerHeight);
   render();
   live.get(shown[active]).focus({ preventScroll: true });
 }
 
 table.addEventListener("keydown", (event) => {
-  if (event.target.closest("thead")) return;
+  if (event.target.closest("thead, button") || withModifier(event)) return;
   const steps = { ArrowDown: active + 1, ArrowUp: active - 1, Home: 0, End: shown.length - 1 };
   if (event.key in steps) go(steps[event.key]);
   else if (event.key === "Enter" && shown.length) open(active);
@@ -171,7 +201,10 @@ table.addEventListener("keydown", (event) => {
 body.addEventListener("focusin", (event) => { active = shown.indexOf(event.target.claim); });
 body.addEventListener("click", (event) => {
   const { claim } = event.target.closest("tr");
-  if (claim && getSelection().isCollapsed) open(shown.indexOf(claim));
+  if (!claim) return;
+  const button = event.target.closest("button");
+  if (button) announce(give(claim, button.dataset.verdict));
+  else if (getSelection().isCollapsed) open(shown.indexOf(claim));
 });
 table.tHead.addEventListener("click", (event) => {
   if (!event.target.matches(".sort")) return;
@@ -180,14 +213,17 @@ table.tHead.addEventListener("click", (event) => {
   sort.key = key;
   update();
 });
-filters.addEventListener("reset", () => setTimeout(update));
+filters.addEventListener("reset", () => {
+  Object.assign(sort, START);
+  setTimeout(update);
+});
 filters.addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("input", (event) => {
   if (event.target.matches(".channel")) chooseChannel(Number(event.target.value));
   else if (event.target.form === filters) update();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.target.matches("input, select")) return;
+  if (event.target.matches("input, select") || withModifier(event)) return;
   const digit = event.key === "0" ? ALL : Number.parseInt(event.key) - 1;
   if (digit >= ALL && digit < channels.length) chooseChannel(digit);
   if (event.key === "/" && !large.open) {
@@ -199,12 +235,24 @@ large.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (step && !event.target.matches("select")) open(opened + step);
 });
-large.addEventListener("close", () => go(opened));
+large.addEventListener("close", () => {
+  go(opened);
+  remember();
+});
 document.getElementById("previous").addEventListener("click", () => open(opened - 1));
 document.getElementById("next").addEventListener("click", () => open(opened + 1));
 document.getElementById("close").addEventListener("click", () => large.close());
 addEventListener("scroll", render, { passive: true });
-addEventListener("resize", render);
+new ResizeObserver(measure).observe(bar);
+addEventListener("resize", measure);
+
+// What this page knows nothing about has no column.
+const labelled = submitted || rows.some((row) => row.labels.length > 0);
+document.body.classList.toggle("without-before", !submitted);
+document.body.classList.toggle("without-labels", !labelled);
+document.getElementById("of-leaks").hidden = submitted || !labelled;
+document.getElementById("of-submission").hidden = !submitted;
+if (!submitted) document.getElementById("after").textContent = "Labels";
 
 for (const select of document.querySelectorAll("select.channel")) {
   select.add(new Option("all", ALL));

@@ -73,6 +73,5 @@ function chooseChannel(chosen) {
   for (const select of document.querySelectorAll("select.channel")) select.value = chosen;
   for (const tr of live.values()) drawRow(tr);
   if (large.open) drawLarge(shown[opened]);
+  remember();
 }
-
-update();

@@ -56,7 +56,7 @@ from index.claims import leaks as claims
 from index.claims.duplicates import claimed_groups, clean_views, group_table
 from index.claims.leaks import TRANSFER, find_matches
 from index.claims.likely_copies import likely_copies
-from index.claims.verdicts import rejected_identities, with_verdicts
+from index.claims.verdicts import with_verdicts
 from index.copies.certificate import Certificate
 from index.copies.false_alarms import NonMatches
 from index.settings import LeakSettings, RegistrationSettings
@@ -250,10 +250,7 @@ def _find(
     candidates = with_accepted(search.candidates(tests, images), judged, tests, index.embeddings)
     registrations = search.registrations(candidates, images)
     identities = inherited_identities(index.identities, calibration.same_image.suspected)
-    siblings = find_siblings(
-        search, identities, sibling, tests, candidates, registrations,
-        rejected=rejected_identities(judged, identities),
-    )  # fmt: skip
+    siblings = find_siblings(search, identities, sibling, tests, candidates, registrations)
     known = find_matches(
         candidates, registrations, same_image, sibling, equal_NK=search.equal(candidates),
         splits=splits, identities=identities, siblings=siblings.best,
@@ -310,5 +307,5 @@ def _write(found: LeakFinding, search: LeakSearch) -> None:
         save_leak_pictures(folder, found.leaks, search.store, calibration, best=best)
         save_leak_report(
             folder, search.store, calibration, found.certificate, spec=search.index.spec,
-            test_images=len(best),
+            test_images=len(best), verdicts=found.verdicts,
         )  # fmt: skip

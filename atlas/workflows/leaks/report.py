@@ -16,13 +16,16 @@ from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, load_leaks
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.store import ImageStore
+from atlas.dataset.verdicts import Pair, Verdicts, sorted_pair
 from atlas.report.leak_page import (
     MOST_CLAIMS,
     Claim,
+    GivenVerdict,
     LeakPage,
     PlantedEdit,
     Relation,
     difference_uri,
+    given_verdicts,
     save_leak_page,
     sheet_uri,
     tile_side_px,
@@ -53,8 +56,19 @@ def save_leak_report(
     *,
     spec: AtlasSpec,
     test_images: int,
+    verdicts: Verdicts,
 ) -> None:
-    """Write report.html, leaks.parquet and leaks.json into a folder with leaks.csv and plots."""
+    """Write report.html, leaks.parquet and leaks.json into a folder with leaks.csv and plots.
+
+    Args:
+        folder: The folder.
+        store: The images.
+        calibration: The thresholds and guarantees.
+        certificate: How many of the claims of copies can be false.
+        spec: The names of the atlas and its labels.
+        test_images: The number of test images.
+        verdicts: What people have said so far, which the page shows.
+    """
     table = load_leaks(folder / LEAKS_FILE).table
     with written_beside(folder / "leaks.parquet") as beside:
         table.to_parquet(beside, engine="pyarrow", index=False)
@@ -73,7 +87,7 @@ def save_leak_report(
         channels=store.channels,
         labels=spec.labels,
         tile_px=tile_px,
-        claims=_claims(table, store, calibration, tile_px),
+        claims=_claims(table, store, calibration, given_verdicts(verdicts), tile_px),
         left_out=len(table) - listed,
     )
     save_leak_page(folder / REPORT_FILE, page)
@@ -124,13 +138,23 @@ def _relation(
     )
 
 
-def _claims(
-    table: pd.DataFrame, store: ImageStore, calibration: LeakCalibration, tile_px: int
-) -> list[Claim]:
-    """Return the claims that the page lists, the least certain first."""
+def listed_claims(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the least certain claims: copies before siblings, the least certain of each first."""
     ranked = table.sort_values(["confidence", "registration_score", "similarity"], kind="stable")
-    rows = _records(ranked.head(MOST_CLAIMS))
-    claim = partial(_claim, calibration=calibration, channels=store.channels, tile_px=tile_px)
+    return ranked.head(MOST_CLAIMS).sort_values(
+        "relation", key=lambda relations: relations != SAME_IMAGE, kind="stable"
+    )
+
+
+def _claims(
+    table: pd.DataFrame,
+    store: ImageStore,
+    calibration: LeakCalibration,
+    given: Mapping[Pair, tuple[GivenVerdict, ...]],
+    tile_px: int,
+) -> list[Claim]:
+    rows = _records(listed_claims(table))
+    claim = partial(_claim, calibration=calibration, store=store, given=given, tile_px=tile_px)
     claims: list[Claim] = []
     with progress("drawing claims", total=len(rows)) as shown:
         for start in range(0, len(rows), CLAIMS_READ_AT_ONCE):
@@ -148,14 +172,18 @@ def _claim(
     match: NDArray[np.uint8],
     *,
     calibration: LeakCalibration,
-    channels: Sequence[str],
+    store: ImageStore,
+    given: Mapping[Pair, tuple[GivenVerdict, ...]],
     tile_px: int,
 ) -> Claim:
     is_copy = row["relation"] == SAME_IMAGE
     over = lay_over(query, match, calibration.registration, calibration.law)
+    query_key, match_key = store.image_keys([row["Id"], row["match_id"]])
     return Claim(
         id=row["Id"],
         match_id=row["match_id"],
+        query_key=query_key,
+        match_key=match_key,
         relation=row["relation"],
         similarity=row["similarity"],
         registration_score=row["registration_score"],
@@ -166,8 +194,9 @@ def _claim(
         sheet=sheet_uri(query, match, tile_px),
         difference=difference_uri(over.difference_SS),
         laid_23=tuple(round(float(x), 5) for x in over.laid_23.flat),
-        geometry=over.geometry_in_words(channels) if is_copy else "",
+        geometry=over.geometry_in_words(store.channels) if is_copy else "",
         blocks=over.blocks if is_copy else None,
+        verdicts=given.get(sorted_pair(query_key, match_key), ()),
     )
 
 

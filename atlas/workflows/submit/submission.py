@@ -35,7 +35,8 @@ from atlas.dataset.manifest import Manifest, read_labels, read_tables
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.spec import read_spec
 from atlas.dataset.splits.hold_out import grouped_ids, originals
-from atlas.report.leak_page import with_labels_before
+from atlas.dataset.verdicts import Verdicts
+from atlas.report.leak_page import Submitted, given_verdicts, with_submission
 from atlas.workflows.leaks.verdicts import CurrentClaims
 from atlas.workflows.made_from import (
     IMAGES_FILE,
@@ -232,7 +233,7 @@ def make_submission(
     with folder_written_beside(out, written_by="make_submission") as folder:
         _write(folder, made, asked, tests.provenance, current.verdicts.hash)
         if was_written(leaks_folder / REPORT_FILE):
-            _write_page(folder / REPORT_FILE, leaks_folder / REPORT_FILE, made.without)
+            _write_page(folder / REPORT_FILE, leaks_folder / REPORT_FILE, made, current.verdicts)
     return made
 
 
@@ -427,10 +428,20 @@ def _write(
     write_json(folder / SUMMARY_FILE, summary)
 
 
-def _write_page(path: Path, leak_page: Path, without: pd.DataFrame) -> None:
-    before = dict(zip(without["Id"], map(parse_labels, without["Predicted"]), strict=True))
-    page = with_labels_before(read_result(leak_page, Stage.LEAKS).decode(), before)
-    write_bytes(path, page.encode())
+def _write_page(path: Path, leak_page: Path, made: MadeSubmission, verdicts: Verdicts) -> None:
+    origins = made.submission.origins.to_dict("records")
+    submitted = {
+        row["Id"]: Submitted(
+            match_id=row["match_id"],
+            decision=row["final_decision"],
+            reason=row["reason"],
+            confidence=row["confidence"],
+            before=parse_labels(before),
+        )
+        for row, before in zip(origins, made.without["Predicted"], strict=True)
+    }
+    page = read_result(leak_page, Stage.LEAKS).decode()
+    write_bytes(path, with_submission(page, submitted, given_verdicts(verdicts)).encode())
 
 
 def _texts(predicted_NC: NDArray[np.uint8]) -> list[str]:

@@ -1,5 +1,6 @@
 """Planted claims for the page of a leak run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -11,9 +12,11 @@ from atlas.report.leak_page import (
     LeakPage,
     PlantedEdit,
     Relation,
+    Submitted,
     difference_uri,
     save_leak_page,
     sheet_uri,
+    with_submission,
 )
 
 SIDE = 32
@@ -41,8 +44,9 @@ DIFFERENCE = difference_uri(np.full((SIDE, SIDE), 0.5, np.float32))
 
 def claim(image_id: str, **changes: object) -> Claim:
     reported = {
-        "id": image_id, "match_id": f"m{image_id}", "relation": "same_image", "similarity": 0.9,
-        "registration_score": 42.1, "confidence": 0.99, "labels": (1,), "before": (0, 1),
+        "id": image_id, "match_id": f"m{image_id}", "query_key": f"key of {image_id}",
+        "match_key": f"key of m{image_id}", "relation": "same_image", "similarity": 0.9,
+        "registration_score": 42.1, "confidence": 0.99, "labels": (1,),
         "decision": "transfer", "reason": f"why {image_id}", "sheet": SHEET,
         "difference": DIFFERENCE, "laid_23": QUARTER_ROTATION,
         "geometry": f"how {image_id} was made", "blocks": BLOCKS,
@@ -52,7 +56,7 @@ def claim(image_id: str, **changes: object) -> Claim:
 
 CLAIMS = [
     claim("a", similarity=0.91, registration_score=8.04, confidence=0.991),
-    claim("b", similarity=0.70, registration_score=97.2, confidence=0.999, before=None),
+    claim("b", similarity=0.70, registration_score=97.2, confidence=0.999),
     claim(
         "c",
         similarity=0.85,
@@ -70,9 +74,22 @@ CLAIMS = [
         registration_score=130.5,
         confidence=0.992,
         labels=(2,),
-        before=(2,),
     ),
 ]
+
+
+def as_claimed(claims: Sequence[Claim]) -> dict[str, Submitted]:
+    """Return a submission that follows all claims; the classifier gives "<i>e</i>" label 2."""
+    return {
+        one.id: Submitted(
+            match_id=one.match_id,
+            decision=one.decision,
+            reason=one.reason,
+            confidence=one.confidence,
+            before=(2,) if one.id == "<i>e</i>" else (0, 1),
+        )
+        for one in claims
+    }
 
 
 def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE, left_out: int = 0) -> Path:
@@ -94,4 +111,11 @@ def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE, left_out: int
         claims=claims, left_out=left_out,
     )  # fmt: skip
     save_leak_page(path, page)
+    return path
+
+
+def submitted(path: Path, claims: list[Claim]) -> Path:
+    """Save a page as of a submission, with the labels before the transfer."""
+    saved(path, claims)
+    path.write_text(with_submission(path.read_text(), as_claimed(claims), {}))
     return path

@@ -1,5 +1,6 @@
 """The page of a leak run in a browser, with planted claims."""
 
+import math
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -10,33 +11,18 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from atlas.report.leak_page import PAGE_BYTES, sheet_uri, tile_side_px, with_labels_before
-from tests.atlas.report.planted_claims import CLAIMS, claim, saved
+from atlas.report.leak_page import MOST_CLAIMS, PAGE_BYTES, sheet_uri, tile_side_px, with_submission
+from tests.atlas.report.browsing import ids, until
+from tests.atlas.report.planted_claims import CLAIMS, as_claimed, claim, saved, submitted
 
 UNKNOWN = "\N{EN DASH}"
 
 
 @pytest.fixture
 def opened(page: Page, tmp_path: Path) -> Page:
-    page.goto(saved(tmp_path / "report.html", CLAIMS).as_uri())
+    page.set_viewport_size({"width": 1280, "height": 1500})  # all rows exist
+    page.goto(submitted(tmp_path / "report.html", CLAIMS).as_uri())
     return page
-
-
-def column(page: Page, name: str) -> list[str]:
-    return page.locator(f"#claims tbody tr:not(.spacer) .{name}").all_inner_texts()
-
-
-def ids(page: Page) -> list[str]:
-    return column(page, "id")
-
-
-def until(page: Page, condition: str, argument: str = "") -> None:
-    """Wait for a condition. Playwright waits by eval, which the policy of the page forbids."""
-    for _ in range(200):
-        if page.evaluate(condition, argument):
-            return
-        page.wait_for_timeout(25)
-    raise AssertionError(f"the condition was never true: {condition}")
 
 
 def pixel(page: Page, canvas: str, x: float, y: float) -> list[int]:
@@ -53,11 +39,43 @@ def pixel(page: Page, canvas: str, x: float, y: float) -> list[int]:
     )
 
 
-def test_labels_before_are_filled_in_and_nothing_else_changes(tmp_path: Path) -> None:
-    page = saved(tmp_path / "report.html", CLAIMS).read_text()
-    without = saved(tmp_path / "report.html", [replace(one, before=None) for one in CLAIMS])
-    known = {one.id: one.before for one in CLAIMS if one.before is not None}
-    assert with_labels_before(without.read_text(), known) == page
+def test_only_the_page_of_a_submission_has_a_column_of_labels_before(
+    page: Page, tmp_path: Path
+) -> None:
+    page.goto(saved(tmp_path / "report.html", CLAIMS).as_uri())
+    before, after = page.locator("th.labels.before"), page.locator("#after")
+    assert not before.is_visible()
+    assert after.inner_text() == "Labels"
+    assert "atlas make-submission" in page.locator("#of-leaks").inner_text()
+    assert page.locator("#list tr", has_text="why a").locator(".added").count() == 0
+    submitted(tmp_path / "report.html", CLAIMS)
+    page.reload()
+    assert before.is_visible()
+    assert after.inner_text() == "Labels after"
+    assert not page.locator("#of-leaks").is_visible()
+
+
+def test_the_page_of_a_submission_shows_what_was_submitted(page: Page, tmp_path: Path) -> None:
+    path = saved(tmp_path / "report.html", CLAIMS)
+    made = as_claimed(CLAIMS)
+    made["a"] = replace(made["a"], decision="abstain", reason="why not a", confidence=1.0)
+    made["b"] = replace(made["b"], match_id="", decision="", reason="none", confidence=math.nan)
+    path.write_text(with_submission(path.read_text(), made, {}))
+    page.set_viewport_size({"width": 1280, "height": 1500})
+    page.goto(path.as_uri())
+    weighed = page.locator("#list tr", has_text="why not a")
+    assert weighed.locator(".decision").inner_text() == "abstain"
+    assert weighed.locator("td.number").last.inner_text() == "1.000"
+    rejected = page.locator("#list tr", has_text="mb")
+    assert rejected.locator(".decision").inner_text() == "abstain"
+    assert "not claimed" in rejected.locator(".reason").inner_text()
+
+
+def test_a_run_without_labels_has_no_column_of_labels(page: Page, tmp_path: Path) -> None:
+    page.goto(saved(tmp_path / "report.html", [claim("a", labels=())]).as_uri())
+    assert ids(page) == ["a"]
+    assert not page.locator("th.labels").first.is_visible()
+    assert not page.locator("th.labels").last.is_visible()
 
 
 def test_the_summary_shows_counts_thresholds_and_their_basis(opened: Page) -> None:
@@ -81,7 +99,7 @@ def test_the_summary_shows_counts_thresholds_and_their_basis(opened: Page) -> No
 
 
 def test_a_row_shows_everything_about_a_claim(opened: Page) -> None:
-    row = opened.locator("#claims tbody tr", has_text="why a")
+    row = opened.locator("#list tr", has_text="why a")
     assert row.locator(".match").inner_text() == "→ ma"
     assert row.locator("td.number").all_inner_texts() == ["0.910", "8.0", "0.991"]
     assert row.locator(".chip").all_inner_texts() == ["same_image", "transfer"]
@@ -89,15 +107,13 @@ def test_a_row_shows_everything_about_a_claim(opened: Page) -> None:
     assert row.locator(".before .dropped").all_inner_texts() == ["0 Nucleoplasm"]
     assert row.locator(".after li").all_inner_texts() == ["1 Golgi apparatus"]
     assert row.locator(".after .added").count() == 0
-    sibling = opened.locator("#claims tbody tr", has_text="why c")
+    sibling = opened.locator("#list tr", has_text="why c")
     assert sibling.locator("td.number").nth(1).inner_text() == UNKNOWN
     assert sibling.locator(".after .added").all_inner_texts() == ["2 Cytosol</script><b>"]
-    abstained = opened.locator("#claims tbody tr", has_text="why d")
+    abstained = opened.locator("#list tr", has_text="why d")
     assert abstained.locator(".after li").all_inner_texts() == [
         "not transferred:", "1 Golgi apparatus"
     ]  # fmt: skip
-    unknown = opened.locator("#claims tbody tr", has_text="why b")
-    assert unknown.locator(".before li").all_inner_texts() == [UNKNOWN]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +122,7 @@ def test_a_row_shows_everything_about_a_claim(opened: Page) -> None:
         ("similarity", "d b c a <i>e</i>"),
         ("registration_score", "a d b <i>e</i> c"),
         ("confidence", "c a <i>e</i> d b"),
+        ("relation", "a b d <i>e</i> c"),
     ],
 )
 def test_every_score_sorts_both_ways_with_unknown_values_last(
@@ -113,15 +130,17 @@ def test_every_score_sorts_both_ways_with_unknown_values_last(
 ) -> None:
     head = opened.locator(f"th[data-key={score}]")
     order = rising.split()
-    if score != "confidence":  # the page is sorted by confidence at first
+    if score != "relation":  # copies come first at first
         head.locator(".sort").click()
     assert head.get_attribute("aria-sort") == "ascending"
     assert ids(opened) == order
     head.locator(".sort").click()
     assert head.get_attribute("aria-sort") == "descending"
-    falling = [i for i in reversed(order) if i != "c"]
+    falling = order[:4] if score == "relation" else [i for i in reversed(order) if i != "c"]
     assert [i for i in ids(opened) if i != "c"] == falling
-    assert ids(opened)[-1] == ("c" if score == "registration_score" else order[0])
+    assert ids(opened)[-1] == {"registration_score": "c", "relation": falling[-1]}.get(
+        score, order[0]
+    )
 
 
 def test_filters_can_be_combined_and_reset(opened: Page) -> None:
@@ -159,7 +178,7 @@ def test_an_unknown_score_is_in_no_range(opened: Page) -> None:
 
 
 def test_pictures_show_all_channels_in_colour_or_one_in_gray(opened: Page) -> None:
-    query, match = (f"#claims tbody tr:nth-child(2) td:nth-child({n}) canvas" for n in (1, 2))
+    query, match = (f"#list tr:nth-child(2) td:nth-child({n}) canvas" for n in (1, 2))
     red, green, blue = pixel(opened, query, 0.6, 0.6)
     assert red > 150 > 60 > green + blue
     red, green, blue = pixel(opened, match, 0.6, 0.6)
@@ -175,7 +194,8 @@ def test_pictures_show_all_channels_in_colour_or_one_in_gray(opened: Page) -> No
 
 
 def test_the_keyboard_moves_between_rows_and_opens_the_large_view(opened: Page) -> None:
-    opened.locator("#claims tbody tr", has_text="why c").focus()
+    opened.locator("[data-key=confidence] .sort").click()
+    opened.locator("#list tr", has_text="why c").focus()
     opened.keyboard.press("ArrowDown")
     opened.keyboard.press("Enter")
     title = opened.locator("#large-id")
@@ -194,7 +214,7 @@ def test_the_keyboard_moves_between_rows_and_opens_the_large_view(opened: Page) 
 
 def test_the_large_view_registers_the_query_on_the_match(opened: Page) -> None:
     """The white corner of the query moves by the rotation from the upper to the lower left."""
-    opened.locator("#claims tbody tr", has_text="why a").click()
+    opened.locator("#list tr", has_text="why a").click()
     query, laid = (f"#large figure:nth-child({n}) canvas" for n in (1, 2))
     assert min(pixel(opened, query, 0.05, 0.05)[:2]) > 150
     assert pixel(opened, query, 0.05, 0.95)[1] < 60
@@ -215,7 +235,7 @@ def corner_of(page: Page, figure: int) -> list[float]:
 
 
 def test_agreeing_blocks_are_outlined_on_both_pictures_until_they_are_hidden(opened: Page) -> None:
-    opened.locator("#claims tbody tr", has_text="why a").click()
+    opened.locator("#list tr", has_text="why a").click()
     expect(opened.locator("#large figure:nth-child(3) path")).to_have_attribute(
         "d", re.compile("M")
     )
@@ -233,7 +253,8 @@ def test_agreeing_blocks_are_outlined_on_both_pictures_until_they_are_hidden(ope
 
 
 def test_a_sibling_has_no_outlines(opened: Page) -> None:
-    opened.locator("#claims tbody tr", has_text="why a").click()
+    opened.locator("#list tr", has_text="why a").click()
+    opened.locator("[data-key=confidence] .sort").dispatch_event("click")
     opened.locator("#previous").click()
     assert opened.locator("#large-id").inner_text() == "c → mc"
     expect(opened.locator("#large figure:nth-child(3) path")).to_have_attribute("d", "")
@@ -245,7 +266,7 @@ def test_a_sibling_has_no_outlines(opened: Page) -> None:
 def test_the_large_view_fits_in_the_window(page: Page, tmp_path: Path, width_px: int) -> None:
     page.set_viewport_size({"width": width_px, "height": 900})
     page.goto(saved(tmp_path / "report.html", CLAIMS).as_uri())
-    page.locator("#claims tbody tr", has_text="why a").focus()
+    page.locator("#list tr", has_text="why a").focus()
     page.keyboard.press("Enter")
     shown = page.evaluate(
         """() => { const d = document.getElementById('large');
@@ -254,16 +275,17 @@ def test_the_large_view_fits_in_the_window(page: Page, tmp_path: Path, width_px:
     assert shown[0] <= shown[1] <= width_px
 
 
-def test_five_thousand_claims_scroll_to_the_last_and_stay_small(page: Page, tmp_path: Path) -> None:
+def test_ten_thousand_claims_scroll_to_the_last_and_stay_small(page: Page, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    px = tile_side_px(5000, 4)
+    px = tile_side_px(MOST_CLAIMS, 4)
     fields = [
         np.stack([cv2.GaussianBlur(p, (0, 0), 2) for p in rng.integers(0, 256, (4, 96, 96))
                   .astype(np.uint8)]) for _ in range(11)
     ]  # fmt: skip
     sheets = [sheet_uri(a, b, px) for a, b in pairwise(fields)]
     claims = [
-        claim(f"i{n:04d}", confidence=n / 5000, sheet=sheets[n % len(sheets)]) for n in range(5000)
+        claim(f"i{n:04d}", confidence=n / MOST_CLAIMS, sheet=sheets[n % len(sheets)])
+        for n in range(MOST_CLAIMS)
     ]
     path = saved(tmp_path / "report.html", claims, tile_px=px)
     assert path.stat().st_size < 1.1 * PAGE_BYTES
@@ -271,15 +293,15 @@ def test_five_thousand_claims_scroll_to_the_last_and_stay_small(page: Page, tmp_
     assert ids(page)[0] == "i0000"
     assert len(ids(page)) < 30
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    last = page.locator("#claims tbody tr", has_text="why i4999")
+    last = page.locator("#list tr", has_text="why i9999")
     last.wait_for()
-    assert last.get_attribute("aria-rowindex") == "5001"
+    assert last.get_attribute("aria-rowindex") == "10001"
     assert len(ids(page)) < 30
-    pixel(page, "#claims tbody tr:nth-last-child(2) td:nth-child(2) canvas", 0.5, 0.5)
-    page.locator("#claims tbody tr", has_text="why i4998").focus()
+    pixel(page, "#list tr:nth-last-child(2) td:nth-child(2) canvas", 0.5, 0.5)
+    page.locator("#list tr", has_text="why i9998").focus()
     page.keyboard.press("Home")
     assert page.evaluate("document.activeElement.claim.id") == "i0000"
-    assert page.locator("#claims tbody tr", has_text="why i0000").is_visible()
+    assert page.locator("#list tr", has_text="why i0000").is_visible()
 
 
 def test_claims_that_the_page_does_not_list_are_counted(tmp_path: Path) -> None:

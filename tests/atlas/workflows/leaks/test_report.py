@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport, load_leaks, save_table
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
+from atlas.dataset.verdicts import Verdict, add_verdicts, read_verdicts, verdicts_beside
 from atlas.synthetic.edits import EDITS, plant, rotated
 from atlas.workflows.leaks.calibration import LeakCalibration
 from atlas.workflows.leaks.pair_difference import affine, difference, laid, lay_over
 from atlas.workflows.leaks.report import (
+    listed_claims,
     same_image_in_words,
     save_leak_report,
 )
@@ -86,7 +88,10 @@ def reported(write_atlas, run: Path, calibration: LeakCalibration, leaks: LeakRe
     save_table(folder / "leaks.csv", leaks.table)
     store = fill_store(manifest, run / "store", size_px=96)
     certificate = calibration.certificate(np.array([99.0, 98.0, 1.0]), claims=2)
-    save_leak_report(folder, store, calibration, certificate, spec=manifest.spec, test_images=3)
+    save_leak_report(
+        folder, store, calibration, certificate, spec=manifest.spec, test_images=3,
+        verdicts=read_verdicts(verdicts_beside(folder)),
+    )  # fmt: skip
     return folder
 
 
@@ -105,20 +110,22 @@ def test_csv_parquet_and_json_hold_the_same_rows(write_atlas, tmp_path, calibrat
     pd.testing.assert_frame_equal(again, table)
 
 
-def test_the_page_lists_the_least_sure_claim_first(write_atlas, tmp_path, calibration):
+def test_copies_are_listed_before_siblings_and_the_least_certain_first(
+    write_atlas, tmp_path, calibration
+):
     folder = reported(write_atlas, tmp_path / "run", calibration, LEAKS)
     page = data_of(folder / "report.html")
-    assert [row["id"] for row in page["rows"]] == ["t1", "t2", "t0"]
-    assert [row["before"] for row in page["rows"]] == [None, None, None]
-    assert [row["labels"] for row in page["rows"]] == [[1, 0], [2], [1, 0]]
-    assert [row["registration_score"] for row in page["rows"]] == [None, 98.765432, 98.765432]
+    assert [row["id"] for row in page["rows"]] == ["t2", "t0", "t1"]
+    assert [row["labels"] for row in page["rows"]] == [[2], [1, 0], [1, 0]]
+    assert [row["registration_score"] for row in page["rows"]] == [98.765432, 98.765432, None]
+    assert not page["submitted"]
     assert page["labels"] == ["zero", "one", "two"]
-    copy = page["rows"][2]
+    copy = page["rows"][1]
     # Three quarter turns to the left are undone by one more: (x, y) goes to (y, 1 - x).
     np.testing.assert_allclose(copy["laid_23"], [0, 1, 0, -1, 0, 1], atol=0.02)
     assert copy["geometry"].startswith("Geometry of the query: rotated by 90°. ")
     assert "1" in "".join(copy["blocks"]["rows"])
-    sibling = page["rows"][0]
+    sibling = page["rows"][2]
     assert (sibling["geometry"], sibling["blocks"]) == ("", None)
     said = calibration.same_image.calibration.guarantee.in_words()
     text = (folder / "report.html").read_text()
@@ -128,6 +135,28 @@ def test_the_page_lists_the_least_sure_claim_first(write_atlas, tmp_path, calibr
     edits = text.split("Planted copies by edit")[1].split("</table>")[0]
     shown = [re.sub("<[^>]*>", " ", row).split() for row in edits.split("<tr>")[2:]]
     assert shown == [["crop", "88%", "75%"], ["gamma", "100%", "100%"]]
+
+
+def test_a_page_that_cannot_list_all_claims_lists_the_least_certain(monkeypatch):
+    monkeypatch.setattr("atlas.workflows.leaks.report.MOST_CLAIMS", 2)
+    assert list(listed_claims(LEAKS.table)["Id"]) == ["t2", "t1"]
+
+
+def test_the_page_shows_the_verdicts_of_the_run(write_atlas, tmp_path, calibration):
+    folder = reported(write_atlas, tmp_path / "run", calibration, LEAKS)
+    (copy,) = (row for row in data_of(folder / "report.html")["rows"] if row["id"] == "t0")
+    given = Verdict(
+        reviewer="Ann", verdict="same", query_id="t0", match_id="a",
+        query_key=copy["query_key"], match_key=copy["match_key"],
+    )  # fmt: skip
+    other = replace(given, token="other", query_key="of a picture that was replaced")
+    (tmp_path / "seen").mkdir()
+    add_verdicts(tmp_path / "seen" / "verdicts.db", [given, other])
+    seen = reported(write_atlas, tmp_path / "seen", calibration, LEAKS)
+    shown = {row["id"]: row["verdicts"] for row in data_of(seen / "report.html")["rows"]}
+    assert shown == {
+        "t0": [{"reviewer": "Ann", "verdict": "same", "time": given.time}], "t1": [], "t2": []
+    }  # fmt: skip
 
 
 def test_equal_work_gives_equal_bytes(write_atlas, tmp_path, calibration):

@@ -16,6 +16,7 @@ from atlas.dataset.artifacts import (
     save_probabilities,
     save_table,
 )
+from atlas.dataset.verdicts import Verdict, add_verdicts
 from atlas.workflows.classify.ensemble import ensemble
 from atlas.workflows.submit.submission import (
     Override,
@@ -27,6 +28,7 @@ from atlas.workflows.submit.submission import (
 from classify.decisions.settings import DecisionSettings
 from classify.decisions.thresholds import Thresholds, save_thresholds
 from index.claims.expected_gain import HeldOut, Shares
+from tests.atlas.report.planted_claims import claim, saved
 from tests.conftest import write_tiny_atlas
 
 
@@ -131,6 +133,25 @@ def submitted(folder: Path, claims: tuple[dict, ...], groups: dict[str, str]) ->
     made = make_submission(data, folder / "leaks", folder / "classifier", folder / "made").folder
     names = ("submission.csv", "submission_without_transfer.csv")
     return {name: (made / name).read_text() for name in names}
+
+
+def test_the_page_shows_what_was_submitted_and_said(tmp_path):
+    claims = [claim("t0", match_id="m"), claim("t1", match_id="o")]
+    (tmp_path / "leaks").mkdir()
+    saved(tmp_path / "leaks" / "report.html", claims)
+    said = Verdict(
+        query_id="t0", match_id="m", query_key="key of t0", match_key="key of mt0", verdict="same"
+    )
+    add_verdicts(tmp_path / "verdicts.db", [said])
+    submitted(tmp_path, CLAIMS, {})
+    page = (tmp_path / "made" / "report.html").read_text()
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    copied, other = data["rows"]
+    assert (copied["before"], copied["decision"]) == ([1], "transfer")
+    assert copied["reason"] != claims[0].reason
+    assert [one["verdict"] for one in copied["verdicts"]] == ["same"]
+    # The leaks have another match of t1 than the page.
+    assert (other["before"], other["decision"], other["verdicts"]) == ([0], "abstain", [])
 
 
 def test_without_transferred_labels_is_the_classifier_alone(tmp_path):
