@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from atlas.workflows.embed.lookup import lookup
     from atlas.workflows.evaluate.embedder import evaluate
     from atlas.workflows.explain.explanation import explain
+    from atlas.workflows.export.exporting import export
+    from atlas.workflows.export.importing import import_verdicts
     from atlas.workflows.find import find
     from atlas.workflows.leaks.finding import find_leaks
     from atlas.workflows.runs.stages import run
@@ -42,8 +44,10 @@ __all__ = [
     "ensemble",
     "evaluate",
     "explain",
+    "export",
     "find",
     "find_leaks",
+    "import_verdicts",
     "lookup",
     "make_submission",
     "open_dataset",
@@ -62,8 +66,10 @@ _HOMES = {
     "ensemble": "workflows.classify.ensemble",
     "evaluate": "workflows.evaluate.embedder",
     "explain": "workflows.explain.explanation",
+    "export": "workflows.export.exporting",
     "find": "workflows.find",
     "find_leaks": "workflows.leaks.finding",
+    "import_verdicts": "workflows.export.importing",
     "lookup": "workflows.embed.lookup",
     "make_submission": "workflows.submit.submission",
     "open_dataset": "dataset.open",

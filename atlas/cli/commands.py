@@ -39,7 +39,9 @@ GROUPS = {
     "runs": ("run", "update", "explain"),
     "curate": ("explore", "remove_duplicates", "audit_labels", "audit_leaks", "augment_rare"),
     "evaluate": ("evaluate", "cross_validate", "compare_losses", "ablate_retrieval"),
+    "export": ("export", "import_verdicts"),
     "simulate": ("demo", "draw_atlas", "simulate_test"),
+    "review": ("review",),
     "completion": ("completion",),
 }  # fmt: skip
 TITLES = {
@@ -51,7 +53,9 @@ TITLES = {
     "runs": "Whole runs",
     "curate": "Labelled images",
     "evaluate": "Evaluation of embedders",
+    "export": "Other tools",
     "simulate": "Data with a known truth",
+    "review": "Review by people",
     "completion": "Shell completion",
 }
 COMMANDS = {name: f"atlas.cli.{group}" for group, names in GROUPS.items() for name in names}

@@ -441,6 +441,10 @@ def test_verdicts_change_the_submission_and_last(job, tmp_path):
     groups = pd.read_csv(run.leaks / "groups.csv", dtype=str).set_index("Id")["Group"]
     assert groups[new] == groups[match]
     assert groups.get(copy["Id"]) != groups[match]
+    looked_up = lookup([copy["Id"], new], run.index, k=80, montage=tmp_path / "m.png").verdicts
+    assert f"copy of {match}" not in looked_up[copy["Id"]]
+    assert looked_up[new].startswith(f"is a copy of {match}")
+    assert looked_up[new].endswith("as a reviewer has confirmed")
 
 
 def test_an_update_needs_an_index(tmp_path):

@@ -163,7 +163,10 @@ def _write(
             (row["id"], row["duplicate_of"], f"registration score {row['registration_score']:.1f}")
             for row in least_sure.to_dict("records")
         ]
-        title = f"{len(found.table)} copies within the labelled images (least certain first)"
+        title = (
+            f"{len(found.table)} copies of images that are kept, and their matches (least certain "
+            "first)"
+        )
         save_pairs(folder / "duplicates.png", pairs, search.store, title=title)
     calibration = {
         SAME_IMAGE: asdict(found.same_image.calibration),

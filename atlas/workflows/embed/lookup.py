@@ -14,12 +14,17 @@ from atlas.core.checksums import checksum
 from atlas.core.errors import ProvenanceError, Stage, UserError
 from atlas.core.files import AnyPath
 from atlas.core.locks import writes
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours, save_table
+from atlas.dataset.file_keys import FileKeys
 from atlas.dataset.headers import check_headers
+from atlas.dataset.image_keys import image_key
 from atlas.dataset.images import ImageProblem, read_field, resize_field
 from atlas.dataset.labels import format_labels
+from atlas.dataset.manifest import ImageRow
 from atlas.dataset.queries import AtlasFiles, Query, find_query, gather_queries, open_files
 from atlas.dataset.spec import SPEC_FILE, AtlasSpec, has_spec, read_spec
+from atlas.dataset.verdicts import Judgement, Verdicts, read_verdicts, verdicts_beside
 from atlas.report.pictures import save_grid, to_rgb
 from atlas.workflows.embed.verdicts import Compared, Judge, judge_beside
 from index.copies.false_alarms import ASSUMED_LAW
@@ -177,6 +182,7 @@ class _Opened:
 
     index: IndexFolder
     judge: Judge = field(default_factory=Judge)
+    verdicts: Verdicts = field(default_factory=Verdicts)
 
     @cached_property
     def files(self) -> AtlasFiles:
@@ -207,7 +213,11 @@ def _open(index_folder: Path, data: Path | None) -> _Opened:
             f"{Stage.INDEX.command} again"
         )
     opened = _Opened(index=index)
-    return replace(opened, judge=judge_beside(index_folder, opened.embedder.maker))
+    return replace(
+        opened,
+        judge=judge_beside(index_folder, opened.embedder.maker),
+        verdicts=read_verdicts(verdicts_beside(index_folder)),
+    )
 
 
 def _answers(
@@ -303,7 +313,9 @@ def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
         )
         for hit, registration in zip(answer.hits, found, strict=True)
     ]
-    verdict = judge.verdict(compared, lambda: _features(answer, compared, opened))
+    verdict = judge.verdict(
+        compared, lambda: _features(answer, compared, opened), _judged(answer, opened)
+    )
     return [
         {
             "query": answer.name,
@@ -318,6 +330,26 @@ def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
         }
         for rank, one in enumerate(compared, start=1)
     ]
+
+
+def _judged(answer: Answer, opened: _Opened) -> dict[str, Judgement]:
+    """Return what people have said about a query and its hits, by the ids of these."""
+    if not opened.verdicts.verdicts:
+        return {}
+    index = opened.index
+    files_of = {hit.id: opened.files.query(hit.id).files for hit in answer.hits}
+    files_of[answer.name] = answer.files
+    rows = [
+        ImageRow(id=i, split="test", files=files, width_px=0, height_px=0)
+        for i, files in files_of.items()
+    ]
+    keys = FileKeys(rows, cache_folder(index.folder))
+    key_of = {
+        row.id: image_key(key, index.spec.read_as) for row, key in zip(rows, keys, strict=True)
+    }
+    judged = opened.verdicts.judged(key_of)
+    said = {hit.id: judged.of(answer.name, hit.id) for hit in answer.hits}
+    return {i: verdict for i, verdict in said.items() if verdict is not None}
 
 
 def _features(answer: Answer, compared: Sequence[Compared], opened: _Opened) -> IdentityFeatures:

@@ -1,6 +1,6 @@
 """Verdicts on queries: whether they are known, by the thresholds that find_leaks measured."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from atlas.core.errors import Stage
 from atlas.core.result_files import read_json, was_written
 from atlas.core.sealed_json import NOT_UNDERSTOOD
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
+from atlas.dataset.verdicts import ALIKE, DIFFERENT, SAME, Judgement
 from atlas.workflows.run_folder import CALIBRATION_FILE
 from index.settings import PROBABLE, RegistrationSettings
 
@@ -57,7 +58,10 @@ class Judge:
     law: "NonMatches | None" = None
 
     def verdict(
-        self, compared: Sequence[Compared], features: "Callable[[], IdentityFeatures]"
+        self,
+        compared: Sequence[Compared],
+        features: "Callable[[], IdentityFeatures]",
+        judged: Mapping[str, Judgement] = {},
     ) -> str:
         """Return what is known of a query, as the end of a sentence that starts with its name.
 
@@ -65,9 +69,18 @@ class Judge:
             compared: The references, most similar first.
             features: Gathers those of the query and the identities that it resembles; called only
                 if they are needed.
+            judged: What people have said about the query and a reference, by the id of the latter.
         """
         if not compared:
             return "cannot be compared, because the index is empty"
+        for said, relation in ((SAME, "copy"), (ALIKE, "sibling")):
+            if accepted := [one for one in compared if judged.get(one.id) == said]:
+                return f"is a {relation} of {_described(accepted[0])}, as a reviewer has confirmed"
+        nearest = compared[0]
+        rejected = {one.identity for one in compared if judged.get(one.id) == DIFFERENT} - {""}
+        compared = [one for one in compared if judged.get(one.id) != DIFFERENT]
+        if not compared:
+            return f"is not known; a reviewer has rejected {_described(nearest)}"
         equal = [one for one in compared if one.same_pixels]
         if equal:
             return f"has the same pixels as {', '.join(one.id for one in equal)}"
@@ -81,12 +94,15 @@ class Judge:
             return f"is a copy of {_described(best)}"
         if best.score > -1 and self.copies.confidence(np.array([best.score]))[0] >= PROBABLE:
             return f"is probably a copy of {_described(best)}"
-        if sibling := self._sibling(compared, features):
+        if sibling := self._sibling(compared, features, rejected):
             return f"is probably a sibling of {_described(sibling)}, identity {sibling.identity}"
         return f"is not known; the most similar image is {_described(compared[0])}"
 
     def _sibling(
-        self, compared: Sequence[Compared], gather: "Callable[[], IdentityFeatures]"
+        self,
+        compared: Sequence[Compared],
+        gather: "Callable[[], IdentityFeatures]",
+        rejected: set[str],
     ) -> Compared | None:
         measured = self.siblings
         if measured is None or measured.score is None or measured.threshold is None:
@@ -97,6 +113,8 @@ class Judge:
         if row < 0 or score_R[row] < measured.threshold:
             return None
         identity = str(features.identity_of(np.array([row]))[0])
+        if identity in rejected:
+            return None
         return next((one for one in compared if one.identity == identity and one.score > -1), None)
 
 

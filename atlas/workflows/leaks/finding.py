@@ -4,11 +4,10 @@ Every test image is embedded, its candidates are proposed and compared by pixels
 judged by thresholds that were measured on the atlas itself, and the claims are written.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,14 +19,12 @@ from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import (
-    LEAK_COLUMNS,
     SAME_IMAGE,
     SIBLING,
     LeakReport,
     Matches,
     save_table,
 )
-from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import Manifest, require_test_ids
 from atlas.dataset.tables import GROUPS_TABLE
 from atlas.dataset.verdicts import Judged, Verdicts, read_verdicts, verdicts_beside
@@ -57,11 +54,12 @@ from atlas.workflows.run_folder import (
 )
 from index.claims import leaks as claims
 from index.claims.duplicates import claimed_groups, clean_views, group_table
-from index.claims.leaks import ABSTAIN, TRANSFER, find_matches
-from index.claims.verdicts import rejected_identities, with_verdicts
+from index.claims.leaks import TRANSFER, find_matches
+from index.claims.likely_copies import likely_copies
+from index.claims.verdicts import with_verdicts
 from index.copies.certificate import Certificate
 from index.copies.false_alarms import NonMatches
-from index.settings import PROBABLE, LeakSettings, RegistrationSettings
+from index.settings import LeakSettings, RegistrationSettings
 from index.siblings.calibration import no_siblings
 
 
@@ -113,30 +111,11 @@ class LeakFinding(InFolder):
         The score of their best candidate is below the threshold, and a copy has such a score more
         often than a non-match. The columns are those of `table`, and nothing is transferred.
         """
-        matches = self.matches.table
-        claimed = set(self.table["Id"])
-        pairs = zip(matches["query_id"], matches["match_id"], strict=True)
-        rows = matches[
-            (matches["relation"] == "")
-            & pd.Series([self.judged.of(*pair) is None for pair in pairs], index=matches.index)
-            & ~matches["query_id"].isin(claimed)
-            & matches["query_id"].isin(set(self.test_ids))
-            & matches["match_id"].isin(set(self.labels))
-        ].sort_values(["query_id", "registration_score"], ascending=[True, False], kind="stable")
-        best = rows.drop_duplicates("query_id")
-        probability = self.calibration.same_image.calibration.confidence(
-            best["registration_score"].to_numpy(float)
-        )
-        best = best.assign(confidence=probability)[probability >= PROBABLE]
-        said = [_likely_in_words(row, self.channels) for row in best.to_dict("records")]
-        best = best.rename(columns={"query_id": "Id"}).assign(
-            relation=SAME_IMAGE,
-            sibling_score=np.nan,
-            labels=[format_labels(self.labels[str(match)]) for match in best["match_id"]],
-            decision=ABSTAIN,
-            reason=said,
-        )
-        return best[list(LEAK_COLUMNS)].reset_index(drop=True)
+        return likely_copies(
+            self.matches.table, claimed=set(self.table["Id"]), tests=self.test_ids,
+            labels=self.labels, channels=self.channels,
+            same_image=self.calibration.same_image.calibration, judged=self.judged,
+        )  # fmt: skip
 
     @property
     def report(self) -> Path:
@@ -178,15 +157,6 @@ class LeakFinding(InFolder):
 
     def _repr_html_(self) -> str:
         return f"<p>{self.summary}</p>{self.table.to_html(max_rows=20, index=False)}"
-
-
-def _likely_in_words(pair: Mapping[Hashable, Any], channels: Sequence[str]) -> str:
-    said = (
-        f"The image is probably a copy of {pair['match_id']}: registration score "
-        f"{pair['registration_score']:.1f}, probability {pair['confidence']:.2f}"
-    )
-    shown = claims.with_geometry(said, pair, channels)
-    return f"{shown}. The score is below the threshold, so nothing is claimed."
 
 
 @writes("out")
@@ -280,10 +250,7 @@ def _find(
     candidates = with_accepted(search.candidates(tests, images), judged, tests, index.embeddings)
     registrations = search.registrations(candidates, images)
     identities = inherited_identities(index.identities, calibration.same_image.suspected)
-    siblings = find_siblings(
-        search, identities, sibling, tests, candidates, registrations,
-        rejected=rejected_identities(judged, identities),
-    )  # fmt: skip
+    siblings = find_siblings(search, identities, sibling, tests, candidates, registrations)
     known = find_matches(
         candidates, registrations, same_image, sibling, equal_NK=search.equal(candidates),
         splits=splits, identities=identities, siblings=siblings.best,

@@ -94,8 +94,6 @@ def find_siblings(
     queries: EmbeddingSet,
     candidates: Neighbours,
     registrations: Registrations,
-    *,
-    rejected: Mapping[str, frozenset[str]],
 ) -> FoundSiblings:
     """Return the labelled identity that fits each query best, whatever its score is.
 
@@ -106,18 +104,11 @@ def find_siblings(
         queries: The vectors of the queries.
         candidates: Their candidates.
         registrations: The registrations of these.
-        rejected: The identities that people have rejected, by the id of the query.
     """
     if calibration.score is None:
         return FoundSiblings(table=pd.DataFrame(columns=list(SIBLING_COLUMNS)))
     known = KnownIdentities.of(search.index.embeddings, identities)
-    members = _members(identities)
-    excluded = [
-        frozenset(i for name in rejected.get(query, ()) for i in members[name])
-        for query in queries.ids
-    ]
-    scores_NK = registrations.scores_NK.astype(float)
-    features = gather_features(known, queries, candidates, scores_NK, excluded=excluded)
+    features = gather_features(known, queries, candidates, registrations.scores_NK.astype(float))
     scores_R = calibration.score.of(features.values_RF)
     best_N = features.best_rows(scores_R)
     found = np.flatnonzero(best_N != NONE)
@@ -205,7 +196,9 @@ class _Queries:
 def _trials(
     search: LeakSearch, identities: dict[str, str], queries: _Queries, copy_threshold: float
 ) -> SiblingTrials | None:
-    members = _members(identities)
+    members: defaultdict[str, list[str]] = defaultdict(list)
+    for image_id, name in identities.items():
+        members[name].append(image_id)
     gathered: tuple[list[IdentityFeatures], list[IdentityFeatures]] = ([], [])
     largest = min(max(map(len, members.values())), MOST_OWN)
     own_of = {name: frozenset(ids) for name, ids in members.items()}
@@ -232,14 +225,6 @@ def _trials(
         identities=len(members),
         seed=search.settings.seed,
     )
-
-
-def _members(identities: Mapping[str, str | None]) -> dict[str, list[str]]:
-    members: defaultdict[str, list[str]] = defaultdict(list)
-    for image_id, name in identities.items():
-        if name is not None:
-            members[name].append(image_id)
-    return members
 
 
 def _queries(search: LeakSearch, identities: dict[str, str]) -> _Queries:

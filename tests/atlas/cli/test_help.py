@@ -67,9 +67,9 @@ def test_the_version_is_that_of_the_installation() -> None:
 
 @pytest.mark.parametrize("command", SCRIPTS)
 def test_an_unknown_option_is_a_line_and_not_a_traceback(command: str) -> None:
-    # Folders that have to be given are missed before an unknown option is.
-    folders = ["x", "y"] if command == "find" else []
-    done = called(f"scripts/{command}.py", *folders, "--no-such-option", "x")
+    # Words that have to be given are missed before an unknown option is.
+    needed = {"find": ["x", "y"], "export": ["coco"], "import_verdicts": ["x.csv"]}
+    done = called(f"scripts/{command}.py", *needed.get(command, []), "--no-such-option", "x")
     assert done.returncode != 0
     assert "no-such-option" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from atlas.core.errors import ProvenanceError, UserError, command_line
+from atlas.dataset.image_keys import keys_in
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.splits.hold_out import grouped_ids
+from atlas.dataset.verdicts import Verdict, add_verdicts, verdicts_beside
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.curate.duplicates import DuplicateFinding, remove_duplicates
@@ -176,3 +178,27 @@ def test_mistakes_are_reported_before_the_work(job) -> None:
         find(data, run / "index", run / "duplicates", seed=-1)
     with pytest.raises(UserError, match=r"--keep must be one of first, .*, newest \(got oldest\)"):
         find(data, run / "index", run / "duplicates", keep="oldest")
+
+
+def test_what_people_have_judged_decides(job, tmp_path: Path) -> None:
+    """A copy that was rejected stays, and a pair that was accepted is a copy at any score."""
+    data, run, truth = job
+    shutil.copytree(run / "index", tmp_path / "index")
+    edited = truth[(truth["relation"] == "same_image") & (truth["edit"] != "exact")]
+    copy, source = next(edited["source"].items())
+    novel = truth.index[truth["relation"] == "novel"][0]
+    key_of = keys_in(data, tmp_path / "store")
+    said = [(copy, source, "different"), (novel, source, "same")]
+    add_verdicts(
+        verdicts_beside(tmp_path / "duplicates"),
+        [
+            Verdict(query_id=one, match_id=other, query_key=key_of[one], match_key=key_of[other],
+                    verdict=verdict)
+            for one, other, verdict in said
+        ],
+    )  # fmt: skip
+    found = find(data, tmp_path / "index", tmp_path / "duplicates", neighbours=1)
+    assert copy not in set(found.table["id"])
+    row = found.table.set_index("id").loc[novel]
+    assert (row["duplicate_of"], row["confidence"]) == (source, 1.0)
+    assert found.group_of[novel] == found.group_of[source] != found.group_of.get(copy)

@@ -1,0 +1,302 @@
+"""What people review: claims that the scores alone make, likely copies, and suspicious labels."""
+
+import logging
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from atlas.core.errors import MissingStageError, Stage
+from atlas.core.files import content_hash
+from atlas.core.result_files import was_written
+from atlas.core.row_cache import cache_folder
+from atlas.dataset.artifacts import SIBLING, LeakReport, Matches, load_matches, load_table
+from atlas.dataset.image_keys import keys_of
+from atlas.dataset.labels import parse_labels
+from atlas.dataset.manifest import Manifest, read_files
+from atlas.dataset.spec import AtlasSpec
+from atlas.workflows.curate.label_audit import AUDIT_FILE
+from atlas.workflows.explain.run_so_far import Leaks, RunSoFar, read_run
+from atlas.workflows.leaks.calibration import LeakCalibration
+from atlas.workflows.leaks.siblings import FoundSiblings
+from atlas.workflows.made_from import images_of_leaks, require_same_images
+from atlas.workflows.run_folder import MATCHES_FILE, SIBLINGS_FILE, RunFolder
+from index.claims.leaks import SiblingOf, find_leaks
+from index.claims.likely_copies import likely_copies
+from index.settings import PROBABLE
+
+LOGGER = logging.getLogger(__name__)
+AUDIT_FOLDER = "audit"
+
+Labels = tuple[int, ...]
+Row = Mapping[Hashable, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairToReview:
+    """A test image and the labelled image that it may be a copy or a sibling of.
+
+    Attributes:
+        kind: A claim, or a likely copy, whose score is below the threshold.
+        query_id, match_id: The ids of the images.
+        relation: The relation.
+        similarity: The similarity of the embeddings.
+        registration_score: The registration score.
+        sibling_score: The sibling score, or None for copies.
+        confidence: The confidence.
+        decision: "transfer" or "abstain".
+        reason: The reason for the decision.
+        labels: The labels of the match.
+        before: The labels that the classifier alone gives, or None without a submission.
+        gain: The absolute expected gain of the transfer; 1 without a submission.
+    """
+
+    kind: Literal["claim", "likely"]
+    query_id: str
+    match_id: str
+    relation: str
+    similarity: float
+    registration_score: float
+    sibling_score: float | None
+    confidence: float
+    decision: str
+    reason: str
+    labels: Labels
+    before: Labels | None
+    gain: float
+
+    @property
+    def name(self) -> str:
+        """The name of the pair in addresses; equal pairs of two runs have equal names."""
+        return content_hash("pair", self.query_id, self.match_id)[:16]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the images."""
+        return (self.query_id, self.match_id)
+
+    @property
+    def usefulness(self) -> float:
+        """How useful a verdict is: the gain, times 1 if both answers are equally probable."""
+        return self.gain * _doubt(self.confidence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsToReview:
+    """A labelled image whose labels its neighbours contradict.
+
+    Attributes:
+        image_id: The id of the image.
+        labels: Its labels.
+        suggested: The labels that the audit suggests.
+        suspicion: The probability that a label is wrong.
+        reason: The reason to doubt.
+    """
+
+    image_id: str
+    labels: Labels
+    suggested: Labels
+    suspicion: float
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """The name in addresses."""
+        return content_hash("labels", self.image_id)[:16]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The id of the image."""
+        return (self.image_id,)
+
+    @property
+    def usefulness(self) -> float:
+        """How useful a verdict is: the suspicion, as the most suspicious labels are wrong."""
+        return self.suspicion
+
+
+Item = PairToReview | LabelsToReview
+Reviewed = TypeVar("Reviewed", PairToReview, LabelsToReview)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """Everything in a run that people can review.
+
+    Attributes:
+        run: The run folder.
+        data: The atlas folder.
+        spec: The description of the atlas.
+        pairs: Claims and likely copies.
+        labels: Suspicious labels, the most suspicious first.
+        manifest: The images of all of these.
+        key_of: The key of each of these images, by id, see `image_keys.py`.
+        by_scores: All claims that the scores alone make, also of images without a file.
+        calibration: The calibration of the claims.
+        size_px: The side of the images that were compared.
+    """
+
+    run: RunFolder
+    data: Path
+    spec: AtlasSpec
+    pairs: tuple[PairToReview, ...]
+    labels: tuple[LabelsToReview, ...]
+    manifest: Manifest
+    key_of: Mapping[str, str]
+    by_scores: LeakReport
+    calibration: LeakCalibration
+    size_px: int
+
+    @cached_property
+    def items(self) -> dict[str, Item]:
+        """Everything by name."""
+        items: list[Item] = [*self.pairs, *self.labels]
+        return {one.name: one for one in items}
+
+    def keys(self, item: Item) -> tuple[str, ...]:
+        """Return the keys of the images of an item."""
+        return tuple(self.key_of[image_id] for image_id in item.ids)
+
+
+def read_queue(run: Path, data: Path) -> Queue:
+    """Read what can be reviewed in a run.
+
+    Args:
+        run: The run folder. It needs leaks; a submission and an audit of labels may be there, too.
+        data: The atlas folder.
+
+    Raises:
+        MissingStageError: The run has no leaks.
+        ProvenanceError: An image has changed since the leaks were found.
+        UserError: The atlas or the run has problems.
+    """
+    so_far = read_run(data, run)
+    if so_far.leaks is None:
+        raise MissingStageError(so_far.folder.leaks, stage=Stage.LEAKS)
+    if so_far.index is None:
+        raise MissingStageError(so_far.folder.index, stage=Stage.INDEX)
+    known, by_scores = _by_scores(so_far, so_far.leaks)
+    pairs = _pairs(so_far, so_far.leaks, known, by_scores)
+    labels = _suspicious(so_far)
+    reviewed: list[Item] = [*pairs, *labels]
+    shown = {image_id for one in reviewed for image_id in one.ids}
+    files = read_files(data)
+    manifest = replace(files, rows=tuple(row for row in files.rows if row.id in shown))
+    keys = keys_of(manifest, cache_folder(so_far.folder.leaks))
+    require_same_images(keys, images_of_leaks(so_far.folder.leaks, keys, so_far.test_ids))
+    there = set(keys)
+    return Queue(
+        run=so_far.folder,
+        data=data,
+        spec=so_far.spec,
+        pairs=_with_images(pairs, there),
+        labels=_with_images(labels, there),
+        manifest=manifest,
+        key_of=keys,
+        by_scores=by_scores,
+        calibration=so_far.leaks.calibration,
+        size_px=so_far.index.image_size_px,
+    )
+
+
+def _with_images(items: Sequence[Reviewed], there: set[str]) -> tuple[Reviewed, ...]:
+    kept = tuple(one for one in items if there.issuperset(one.ids))
+    if len(kept) < len(items):
+        LOGGER.warning(
+            f"{len(items) - len(kept)} of the things to review lack an image file and are left out"
+        )
+    return kept
+
+
+def _by_scores(run: RunSoFar, leaks: Leaks) -> tuple[pd.DataFrame, LeakReport]:
+    """Return the pairs of test images with labelled ones, and the claims that their scores make."""
+    # `leaks` follows the verdicts; this file has what the scores alone say.
+    found = load_matches(run.folder.leaks / MATCHES_FILE, stage=Stage.LEAKS).table
+    tests, labelled = set(run.test_ids), set(run.labels)
+    known = found[found["query_id"].isin(tests) & found["match_id"].isin(labelled)]
+    claims = find_leaks(
+        Matches(table=known), labels=run.labels, channels=run.spec.channels,
+        siblings=_siblings(run.folder), unproven=leaks.calibration.unproven(leaks.certificate),
+        least_confidence=leaks.calibration.settings.least_confidence,
+    )  # fmt: skip
+    return known, claims
+
+
+def _pairs(
+    run: RunSoFar, leaks: Leaks, known: pd.DataFrame, claims: LeakReport
+) -> tuple[PairToReview, ...]:
+    """Return the best claim of each test image by its scores alone, and the likely copies."""
+    likely = likely_copies(
+        known, claimed=set(claims.table["Id"]), tests=run.test_ids, labels=run.labels,
+        channels=run.spec.channels, same_image=leaks.calibration.same_image.calibration,
+    )  # fmt: skip
+    gains = _gains(run)
+    return (
+        *(_pair(row, "claim", run, gains) for row in claims.table.to_dict("records")),
+        *(_pair(row, "likely", run, gains) for row in likely.to_dict("records")),
+    )
+
+
+def _siblings(run: RunFolder) -> dict[str, SiblingOf]:
+    return FoundSiblings(table=load_table(run.leaks / SIBLINGS_FILE, stage=Stage.LEAKS)).best
+
+
+def _pair(
+    row: Row, kind: Literal["claim", "likely"], run: RunSoFar, gains: Mapping[str, float]
+) -> PairToReview:
+    query_id = str(row["Id"])
+    submitted = run.submitted.row_of.get(query_id) if run.submitted else None
+    return PairToReview(
+        kind=kind,
+        query_id=query_id,
+        match_id=str(row["match_id"]),
+        relation=row["relation"],
+        similarity=float(row["similarity"]),
+        registration_score=float(row["registration_score"]),
+        sibling_score=float(row["sibling_score"]) if row["relation"] == SIBLING else None,
+        confidence=float(row["confidence"]),
+        decision=row["decision"],
+        reason=row["reason"],
+        labels=parse_labels(row["labels"]),
+        before=parse_labels(submitted["without"]) if submitted else None,
+        gain=gains.get(query_id, gains[""]),
+    )
+
+
+def _gains(run: RunSoFar) -> dict[str, float]:
+    """Return the absolute expected gain of each test image; that of "" holds for all others."""
+    if run.submitted is None:
+        return {"": 1.0}
+    gains = {i: abs(float(row["expected_gain"])) for i, row in run.submitted.row_of.items()}
+    known = {i: gain for i, gain in gains.items() if not np.isnan(gain)}
+    # The gain of a claim that abstains is unknown; it is not less useful to look at.
+    return known | {"": float(np.median(list(known.values()))) if known else 1.0}
+
+
+def _suspicious(run: RunSoFar) -> tuple[LabelsToReview, ...]:
+    """Return the images whose labels are more probably wrong than right."""
+    path = run.folder.path / AUDIT_FOLDER / AUDIT_FILE
+    if not was_written(path):
+        return ()
+    table = load_table(path)
+    found = [
+        LabelsToReview(
+            image_id=row["Id"],
+            labels=parse_labels(row["labels"]),
+            suggested=parse_labels(row["suggested"]),
+            suspicion=float(row["suspicion"]),
+            reason=row["reason"],
+        )
+        for row in table.to_dict("records")
+        if row["Id"] in run.labels
+    ]
+    return tuple(one for one in found if one.suspicion > PROBABLE)
+
+
+def _doubt(confidence: float) -> float:
+    """Return 4 p (1 - p): 1 for a coin toss, 0 for certainty."""
+    return 4 * confidence * (1 - confidence)
