@@ -6,6 +6,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.atlas.report.browsing import ids, row, until_address
@@ -125,7 +126,6 @@ def _middle(png: bytes) -> list[int]:
 def test_the_page_is_accessible(
     browser: Browser, tmp_path: Path, width_px: int, scheme: Literal["light", "dark"]
 ) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     # The checker is a script, which the policy of the page would not let run.
     page = browser.new_page(
         viewport={"width": width_px, "height": 900}, color_scheme=scheme, bypass_csp=True
@@ -134,10 +134,10 @@ def test_the_page_is_accessible(
     row(page, "a").focus()
     for key in "arsu":
         page.keyboard.press(key)
-    assert axe.Axe().run(page).response["violations"] == []
+    assert Axe().run(page).response["violations"] == []
     page.keyboard.press("Enter")
     page.keyboard.press("a")
-    assert axe.Axe().run(page).response["violations"] == []
+    assert Axe().run(page).response["violations"] == []
     page.close()
 
 
