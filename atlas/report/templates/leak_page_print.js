@@ -1,7 +1,7 @@
 // Paper shows the filtered list in full, in a body of the table that exists only while it is printed. Nothing can be awaited
 // before a page is printed, so pictures are layers of their sheet, which the browser itself draws.
 
-const MOST_PRINTED = 2000;
+const MOST_PRINTED = 1000; // on about 200 sheets
 const paper = document.getElementById("paper");
 
 function layers(claim, side) {

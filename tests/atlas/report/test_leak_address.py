@@ -6,6 +6,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.atlas.report.browsing import ids, row, until_address
@@ -94,11 +95,11 @@ def test_paper_shows_all_rows_that_pass_the_filters(page: Page, tmp_path: Path) 
 def test_very_many_rows_are_printed_in_part_and_the_paper_says_so(
     page: Page, tmp_path: Path
 ) -> None:
-    claims = [claim(f"i{n:04d}") for n in range(2_001)]
+    claims = [claim(f"i{n:04d}") for n in range(1_001)]
     page.goto(saved(tmp_path / "report.html", claims).as_uri())
     page.evaluate(PRINT)
-    assert page.locator("#paper tr").count() == 2_000
-    assert "The first 2000 are printed" in (page.locator("#printed").text_content() or "")
+    assert page.locator("#paper tr").count() == 1_000
+    assert "The first 1000 are printed" in (page.locator("#printed").text_content() or "")
 
 
 def test_the_browser_prints_pictures_in_the_colours_of_the_screen(opened: Page) -> None:
@@ -125,7 +126,6 @@ def _middle(png: bytes) -> list[int]:
 def test_the_page_is_accessible(
     browser: Browser, tmp_path: Path, width_px: int, scheme: Literal["light", "dark"]
 ) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     # The checker is a script, which the policy of the page would not let run.
     page = browser.new_page(
         viewport={"width": width_px, "height": 900}, color_scheme=scheme, bypass_csp=True
@@ -134,10 +134,10 @@ def test_the_page_is_accessible(
     row(page, "a").focus()
     for key in "arsu":
         page.keyboard.press(key)
-    assert axe.Axe().run(page).response["violations"] == []
+    assert Axe().run(page).response["violations"] == []
     page.keyboard.press("Enter")
     page.keyboard.press("a")
-    assert axe.Axe().run(page).response["violations"] == []
+    assert Axe().run(page).response["violations"] == []
     page.close()
 
 
