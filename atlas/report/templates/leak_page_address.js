@@ -2,6 +2,7 @@
 
 const WAITS_MS = 200; // browsers limit how often an address may change
 let waiting = 0;
+let known = location.hash; // the address that this view belongs to
 
 function addressed() {
   const parts = new URLSearchParams([...new FormData(filters)].filter(([, value]) => value));
@@ -14,11 +15,14 @@ function addressed() {
 function remember() {
   clearTimeout(waiting);
   waiting = setTimeout(() => {
-    if (addressed() !== (location.hash || "#")) history.replaceState(null, "", addressed());
+    if (location.hash !== known) return; // somebody went to another one, and its view comes next
+    if (addressed() !== (known || "#")) history.replaceState(null, "", addressed());
+    known = location.hash;
   }, WAITS_MS);
 }
 
 function restore() {
+  known = location.hash;
   const parts = new URLSearchParams(location.hash.slice(1));
   for (const field of filters.elements) {
     if (!field.name) continue;
@@ -26,8 +30,8 @@ function restore() {
     if (field.selectedIndex === -1) field.selectedIndex = 0;
   }
   const [, sign, key] = (parts.get("sort") ?? "").match(/^(-?)(.*)$/);
-  const known = [...table.querySelectorAll("th[data-key]")].some((head) => head.dataset.key === key);
-  Object.assign(sort, known ? { key, sign: sign ? -1 : 1 } : START);
+  const sortable = [...table.querySelectorAll("th[data-key]")].some((head) => head.dataset.key === key);
+  Object.assign(sort, sortable ? { key, sign: sign ? -1 : 1 } : START);
   chooseChannel(channels.findIndex(({ name }) => name === parts.get("channel")));
   update();
   openNamed(parts.get("claim"));
