@@ -1,9 +1,9 @@
 """How often claims with a confidence are right: reliability diagrams, before and after a change.
 
 A table of claims has the columns `way` (before or after), `confidence`, `right` (0 or 1) and
-`weight`. `siblings` makes one from two searches for leaks, and `transfer_gain.py compare --claims`
-makes one of transferred labels. `draw` draws them side by side, and prints the expected calibration
-error of claims from 0.5 on.
+`weight`. `siblings` makes one from two searches for leaks, `copies` the part after the change from
+the scores of new atlases, and `transfer_gain.py compare --claims` one of transferred labels. `draw`
+draws them side by side, and prints the expected calibration error of claims from 0.5 on.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from rich.table import Table
 from atlas.dataset.artifacts import NOVEL, SIBLING, load_leaks, load_table
 from atlas.dataset.truth import read_truth
 from atlas.report.figures import panels, save_figure
-from benchmarks.new_atlases import calibration_error, reliability
+from benchmarks.new_atlases import calibration_error, confidences, load, reliability
 
 LEAST = 0.5  # claims with less confidence are never transferred
 COLOURS = {"before": "#b3261e", "after": "#1a5fb4"}
@@ -61,6 +61,20 @@ def siblings(data: Path, before: Path, after: Path, share: float, out: Path) -> 
     pd.concat(tables).to_csv(out, index=False)
 
 
+def copies(scores: Path, share: float, out: Path) -> None:
+    """Write the table of the best candidates of all test images of new atlases.
+
+    Args:
+        scores: The folder that `new_atlases.py measure` wrote.
+        share: The share of copies that is stated; claims are weighted so that it is the true one.
+        out: The table to write.
+    """
+    folders = sorted(path.parent for path in scores.glob("*/tests.csv"))
+    table = pd.concat([confidences(load(folder), share) for folder in folders])
+    table.insert(0, "way", "after")
+    table.astype({"right": int}).to_csv(out, index=False)
+
+
 def draw(claims: tuple[str, ...], out: Path) -> None:
     """Draw the diagrams side by side, and print the expected calibration errors.
 
@@ -93,4 +107,4 @@ def draw(claims: tuple[str, ...], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"siblings": siblings, "draw": draw})
+    tyro.extras.subcommand_cli_from_dict({"siblings": siblings, "copies": copies, "draw": draw})
