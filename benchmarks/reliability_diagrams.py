@@ -90,7 +90,9 @@ def draw(claims: tuple[str, ...], out: Path) -> None:
         axis.plot([0, 1], [0, 1], color="gray", linewidth=0.8, linestyle=":")
         for way, colour in COLOURS.items():
             own = table[table["way"] == way]
-            points = reliability(own, lowest=0.0)
+            # No bin mixes claims that may be transferred with others.
+            unsure = own[own["confidence"] < LEAST]
+            points = pd.concat([reliability(unsure, lowest=0.0), reliability(own)])
             axis.plot(points["confidence"], points["right"], "o-", color=colour, label=way)
             sure = own[own["confidence"] >= LEAST]
             mean, right = (
