@@ -47,7 +47,10 @@ WRITERS = {
 # Commands that have another name than their function.
 NAMES = {"score_run": "score", "audit_leak_tables": "audit_leaks", "write_tables": "init"}
 ONLY_READ = {"check_submission", "completion"}
-ONLY_ADD = {"import_verdicts"}  # rows, for which SQLite makes processes wait for one another
+ONLY_ADD = {
+    "import_verdicts",
+    "review",
+}  # rows, for which SQLite makes processes wait for one another
 ONLY_CALL_OTHERS = {"run", "demo"}  # `run` is tested below
 CASES = [(module, *name.partition(":")[::2]) for module, names in WRITERS.items() for name in names]
 
