@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # The commands of each module of this package, in the order in which they are listed.
 GROUPS = {
     "leaks": ("find", "find_leaks"),
+    "review": ("review",),
     "dataset": ("init",),
     "embed": ("train_embedder", "build_index", "lookup", "export_embedder"),
     "classify": (
@@ -41,11 +42,11 @@ GROUPS = {
     "evaluate": ("evaluate", "cross_validate", "compare_losses", "ablate_retrieval"),
     "export": ("export", "import_verdicts"),
     "simulate": ("demo", "draw_atlas", "simulate_test"),
-    "review": ("review",),
     "completion": ("completion",),
 }  # fmt: skip
 TITLES = {
     "leaks": "Known images",
+    "review": "Review by people",
     "dataset": "Data folders",
     "embed": "Embedders and the index",
     "classify": "Classifiers",
@@ -55,7 +56,6 @@ TITLES = {
     "evaluate": "Evaluation of embedders",
     "export": "Other tools",
     "simulate": "Data with a known truth",
-    "review": "Review by people",
     "completion": "Shell completion",
 }
 COMMANDS = {name: f"atlas.cli.{group}" for group, names in GROUPS.items() for name in names}

@@ -211,6 +211,7 @@ def require_test_ids(data: Path) -> tuple[str, ...]:
     Raises:
         DataError: The table has problems or names no images.
     """
+    _require_folder(data)
     ids = read_test_ids(data)
     if not ids:
         raise DataError(str(data), [f"{TABLES['test']} names no test images"])
@@ -281,13 +282,17 @@ def _sound_tables(data: Path) -> tuple[AtlasSpec, list[Draft], dict[str, str]]:
     return spec, drafts, groups
 
 
-def _read_all(data: Path) -> tuple[AtlasSpec, list[Draft], dict[str, str], list[str]]:
-    """Return the rows and groups of the tables, and their problems."""
+def _require_folder(data: Path) -> None:
     if not data.is_dir():
         raise DataError(
             str(data),
             ["folder does not exist; give --data a folder of pictures, or one with train.csv"],
         )
+
+
+def _read_all(data: Path) -> tuple[AtlasSpec, list[Draft], dict[str, str], list[str]]:
+    """Return the rows and groups of the tables, and their problems."""
+    _require_folder(data)
     if is_image_folder(data):
         raise DataError(str(data), ["folder is an image; give the folder in which it lies"])
     spec = read_spec(data)

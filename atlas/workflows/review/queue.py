@@ -174,11 +174,13 @@ def read_queue(run: Path, data: Path) -> Queue:
         ProvenanceError: An image has changed since the leaks were found.
         UserError: The atlas or the run has problems.
     """
+    folder = RunFolder(run)
+    for stage, path in ((Stage.INDEX, folder.index), (Stage.LEAKS, folder.leaks)):
+        if not folder.has(stage):
+            raise MissingStageError(path, stage=stage)
     so_far = read_run(data, run)
-    if so_far.leaks is None:
-        raise MissingStageError(so_far.folder.leaks, stage=Stage.LEAKS)
-    if so_far.index is None:
-        raise MissingStageError(so_far.folder.index, stage=Stage.INDEX)
+    assert so_far.index is not None
+    assert so_far.leaks is not None
     known, by_scores = _by_scores(so_far, so_far.leaks)
     pairs = _pairs(so_far, so_far.leaks, known, by_scores)
     labels = _suspicious(so_far)
