@@ -59,6 +59,11 @@ def test_without_a_submission_table_there_is_no_test(write_atlas: WriteAtlas) ->
         require_test_ids(data)
 
 
+def test_a_folder_that_is_missing_is_not_one_without_test_images(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="folder does not exist"):
+        require_test_ids(tmp_path / "nowhere")
+
+
 def test_all_problems_are_reported_at_once(write_atlas: WriteAtlas) -> None:
     ids = (
         "missing",
