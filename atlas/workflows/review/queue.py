@@ -175,7 +175,7 @@ def read_queue(run: Path, data: Path) -> Queue:
         UserError: The atlas or the run has problems.
     """
     folder = RunFolder(run)
-    for stage, path in ((Stage.INDEX, folder.index), (Stage.LEAKS, folder.leaks)):
+    for stage, path in ((Stage.LEAKS, folder.leaks), (Stage.INDEX, folder.index)):
         if not folder.has(stage):
             raise MissingStageError(path, stage=stage)
     so_far = read_run(data, run)

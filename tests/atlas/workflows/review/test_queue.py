@@ -83,11 +83,11 @@ def test_every_image_has_a_key_and_every_item_its_own_name(queue: Queue) -> None
 
 def test_a_run_without_leaks_or_index_names_the_command(tmp_path: Path) -> None:
     data, run = write_run(tmp_path)
-    shutil.rmtree(run / "leaks")
-    with pytest.raises(MissingStageError, match="find-leaks"):
-        read_queue(run, data)
     shutil.rmtree(run / "index")
     with pytest.raises(MissingStageError, match="build-index"):
+        read_queue(run, data)
+    shutil.rmtree(run / "leaks")
+    with pytest.raises(MissingStageError, match="find-leaks"):
         read_queue(run, data)
 
 
