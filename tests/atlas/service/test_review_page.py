@@ -13,6 +13,7 @@ from atlas.service.serving import listening, served
 from atlas.workflows.review.verdicts import Review
 
 SERIOUS = ("serious", "critical")
+expect.set_options(timeout=30_000)  # other tests may run on the same cores
 OFFLINE = "net::ERR_CONNECTION_REFUSED"
 
 Opens = Callable[..., Page]
