@@ -22,12 +22,13 @@ from atlas.dataset.artifacts import SAME_IMAGE, save_table
 from atlas.dataset.hpa import HPA_CHANNELS
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.metrics import exact_interval
+from atlas.dataset.verdicts import Pair
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.embed.index import build_index
 from atlas.workflows.leaks.finding import find_leaks
 from benchmarks.untrained import untrained_embedder
-from index.claims.review_certificate import Pair, least_right_by_look, random_order
+from index.claims.review_certificate import least_right_by_look, random_order
 from index.settings import LeakSettings
 from retrieval.embedder import save_embedder
 

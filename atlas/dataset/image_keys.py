@@ -22,12 +22,13 @@ def image_key(file_key: str, read_as: str) -> str:
     return checksum(f"{file_key} {read_as}".encode())
 
 
-def keys_of(manifest: Manifest, folder: Path) -> dict[str, str]:
+def keys_of(manifest: Manifest, folder: Path, *, keep: bool = True) -> dict[str, str]:
     """Return the key of each image now, by id.
 
     Args:
         manifest: The images.
         folder: The folder of the row cache, in which the checksums of files are kept.
+        keep: Whether new checksums are kept for later runs.
 
     Raises:
         DataError: A file cannot be read.
@@ -38,7 +39,8 @@ def keys_of(manifest: Manifest, folder: Path) -> dict[str, str]:
         row.id: image_key(file_key, read_as)
         for row, file_key in zip(manifest.rows, files, strict=True)
     }
-    files.keep()
+    if keep:
+        files.keep()
     return keys
 
 

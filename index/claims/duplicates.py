@@ -24,6 +24,7 @@ DUPLICATE_COLUMNS = (
     "kept", "reason",
 )  # fmt: skip
 GROUP_COLUMNS = ("Id", "Group")
+Numbers = tuple[float, float, float]  # similarity, registration score, confidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +46,13 @@ FIRST = Preference()
 
 
 def find_duplicates(
-    matches: Matches,
+    links: Mapping[Pair, Numbers],
     ids: Sequence[str],
     *,
     splits: Mapping[str, str],
     labels: Mapping[str, tuple[int, ...]],
     parents: Mapping[str, str] = {},
     preference: Preference = FIRST,
-    judged: Judged = NOTHING_JUDGED,
 ) -> pd.DataFrame:
     """Return one row of DUPLICATE_COLUMNS for each image that repeats one that is kept.
 
@@ -60,22 +60,20 @@ def find_duplicates(
     image on the shortest path to it, and the numbers of the row belong to that match.
 
     Args:
-        matches: The examined pairs.
+        links: What `linked` returns.
         ids: The images in order, train before external.
         splits: The split of each image, by id.
         labels: The labels of each image, by id.
         parents: The image from which an image was made, by id, for those that were made.
         preference: What speaks for keeping an image.
-        judged: The verdicts of people.
     """
-    claims = linked(matches, judged)
-    chosen = choose_kept(tied(ids, claims), splits=splits, parents=parents, preference=preference)
-    matched_with = _towards(ids, claims, dict.fromkeys(kept for kept, _ in chosen.values()))
+    chosen = choose_kept(tied(ids, links), splits=splits, parents=parents, preference=preference)
+    matched_with = _towards(ids, links, dict.fromkeys(kept for kept, _ in chosen.values()))
     rows = []
     for image_id in ids:
         if other := matched_with.get(image_id):
             same = "yes" if set(labels[image_id]) == set(labels[other]) else "no"
-            numbers = claims[sorted_pair(image_id, other)]
+            numbers = links[sorted_pair(image_id, other)]
             rows.append((image_id, splits[image_id], other, *numbers, same, *chosen[image_id]))
     return pd.DataFrame(rows, columns=list(DUPLICATE_COLUMNS))
 
@@ -114,9 +112,7 @@ def choose_kept(
     return chosen
 
 
-def linked(
-    matches: Matches, judged: Judged = NOTHING_JUDGED
-) -> dict[Pair, tuple[float, float, float]]:
+def linked(matches: Matches, judged: Judged = NOTHING_JUDGED) -> dict[Pair, Numbers]:
     """Return the same_image claims that tie images, by sorted pair of ids.
 
     The claims are taken in descending order of their registration score, after those that people
@@ -130,7 +126,7 @@ def linked(
     Returns:
         The similarity, registration score and confidence of each claim.
     """
-    claims = _best_of_eachsorted_pair(matches)
+    claims = _best_of_each_pair(matches)
     table = matches.table
     pairs = zip(table["query_id"], table["match_id"], strict=True)
     examined = {sorted_pair(one, other) for one, other in pairs}
@@ -220,7 +216,7 @@ def _reason(kept: str, rivals: Sequence[str], kind: str, preference: Preference)
     return f"{first}{preference.adjective} ({said}) of {len(rivals)} {kind}s"
 
 
-def _best_of_eachsorted_pair(matches: Matches) -> dict[Pair, tuple[float, float, float]]:
+def _best_of_each_pair(matches: Matches) -> dict[Pair, Numbers]:
     """Return similarity, registration score and confidence by pair, which may be examined twice."""
     claimed = matches.table[matches.table["relation"] == SAME_IMAGE].sort_values(
         "registration_score"

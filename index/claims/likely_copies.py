@@ -38,14 +38,15 @@ def likely_copies(
         same_image: The calibration of copies.
         judged: The verdicts of people. Pairs that have one are left out.
     """
-    pairs = zip(matches["query_id"], matches["match_id"], strict=True)
     rows = matches[
         (matches["relation"] == "")
-        & pd.Series([judged.of(*pair) is None for pair in pairs], index=matches.index, dtype=bool)
         & ~matches["query_id"].isin(set(claimed))
         & matches["query_id"].isin(set(tests))
         & matches["match_id"].isin(set(labels))
     ].sort_values(["query_id", "registration_score"], ascending=[True, False], kind="stable")
+    if judged.pairs:
+        pairs = zip(rows["query_id"], rows["match_id"], strict=True)
+        rows = rows[np.array([judged.of(*pair) is None for pair in pairs], bool)]
     best = rows.drop_duplicates("query_id")
     probability = same_image.confidence(best["registration_score"].to_numpy(float))
     best = best.assign(confidence=probability)[probability >= PROBABLE]

@@ -26,8 +26,7 @@ from scipy.special import bdtrc
 
 from atlas.core.errors import refuse
 from atlas.core.files import content_hash
-
-Pair = tuple[str, str]
+from atlas.dataset.verdicts import Pair
 
 # The wealth is divided among bets of these shares, because the best share depends on the truth: it
 # is 1 if all claims are right, and (p - q) / (1 - q) if p is true and a precision of q is to be
@@ -132,14 +131,13 @@ def certify(
     refuse(_problems(error_rate, confidence))
     order = random_order(pairs)
     sample = [right[pair] for pair in takewhile(right.__contains__, order)]
-    *_, least = least_right_by_look(
-        sample, len(order), error_rate=error_rate, confidence=confidence
-    )
+    risk = _risk_of_sample(error_rate, confidence)
+    *_, accepted = _least_accepted_by_look(sample, len(order), risk)
     return ReviewCertificate(
         claims=len(order),
         looked_at=len(sample),
         right=sum(sample),
-        least_right=least,
+        least_right=_least_right_behind(accepted, len(order), error_rate, risk),
         error_rate=error_rate,
         confidence=confidence,
     )
@@ -161,12 +159,14 @@ def least_right_by_look(
         error_rate: The largest probability that a reviewer accepts a wrong claim.
         confidence: The probability with which all bounds should hold.
     """
-    risk = 1 - confidence
-    if not error_rate:
-        yield from _least_accepted_by_look(sample, claims, risk)
-        return
-    for least_accepted in _least_accepted_by_look(sample, claims, risk / 2):
-        yield _least_right_behind(least_accepted, claims, error_rate, risk / 2)
+    risk = _risk_of_sample(error_rate, confidence)
+    for accepted in _least_accepted_by_look(sample, claims, risk):
+        yield _least_right_behind(accepted, claims, error_rate, risk)
+
+
+def _risk_of_sample(error_rate: float, confidence: float) -> float:
+    """Return the risk of the sample; the errors of reviewers have the other half of the risk."""
+    return (1 - confidence) / 2 if error_rate else 1 - confidence
 
 
 def _least_accepted_by_look(sample: Sequence[bool], claims: int, risk: float) -> Iterator[int]:
@@ -200,6 +200,8 @@ def _least_right_behind(accepted: int, claims: int, error_rate: float, risk: flo
     If R claims are right, those accepted among the others follow a binomial law. R is rejected if
     as many as are then needed are too improbable, and the chance of that rises with R.
     """
+    if not error_rate:
+        return accepted
 
     def chance(right: int) -> float:
         return float(bdtrc(accepted - right - 1, claims - right, error_rate))

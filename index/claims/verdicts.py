@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, LeakReport, Matches
-from atlas.dataset.verdicts import ALIKE, DIFFERENT, SAME, UNSURE, Judged, Judgement
+from atlas.dataset.verdicts import ALIKE, DIFFERENT, SAME, UNSURE, Judged, Judgement, Pair
 from index.claims.review_certificate import ReviewCertificate, certify
 
 # Only what a person has accepted, and equal pixels, have this confidence: an estimate is never
@@ -74,13 +74,24 @@ def accepted_references(
     return dict(found)
 
 
+def pairs_to_review(claims: LeakReport, relation: str) -> list[Pair]:
+    """Return the query and match of the claims of a relation; those of equal pixels need no review.
+
+    Args:
+        claims: The claims by the scores alone, before any verdict.
+        relation: The relation.
+    """
+    table = claims.table
+    chosen = table[table["relation"].eq(relation) & (table["confidence"] < CERTAIN)]
+    return list(zip(chosen["Id"], chosen["match_id"], strict=True))
+
+
 def certified_by_review(
     claims: LeakReport, relation: str, judged: Judged, *, error_rate: float
 ) -> ReviewCertificate:
     """Return how many claims of a relation are right, as far as a random sample of verdicts shows.
 
-    Claims of equal pixels need no review, so they are not counted. A sibling that turns out to be a
-    copy is right.
+    The claims are those of `pairs_to_review`. A sibling that turns out to be a copy is right.
 
     Args:
         claims: The claims by the scores alone, before any verdict.
@@ -89,10 +100,7 @@ def certified_by_review(
         error_rate: The largest probability that a reviewer accepts a wrong claim.
     """
     fine = {SAME} if relation == SAME_IMAGE else {SAME, ALIKE}
-    table = claims.table[
-        claims.table["relation"].eq(relation) & (claims.table["confidence"] < CERTAIN)
-    ]
-    pairs = list(zip(table["Id"], table["match_id"], strict=True))
+    pairs = pairs_to_review(claims, relation)
     said = {pair: judged.of(*pair) for pair in pairs}
     right = {pair: verdict in fine for pair, verdict in said.items() if verdict is not None}
     return certify(pairs, right, error_rate=error_rate)

@@ -23,12 +23,7 @@ from atlas.workflows.leaks.pictures import save_pairs
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
 from atlas.workflows.leaks.verdicts import judged_images, with_accepted
 from atlas.workflows.run_folder import CALIBRATION_FILE
-from index.claims.duplicates import (
-    claimed_groups,
-    find_duplicates,
-    group_table,
-    tied,
-)
+from index.claims.duplicates import find_duplicates, group_table, linked, tied
 from index.claims.leaks import find_matches
 from index.claims.verdicts import with_verdicts
 from index.settings import DuplicateSettings, RegistrationSettings
@@ -117,11 +112,11 @@ def _find(
         neighbours, registrations, same_image.calibration, no_siblings("not asked for"),
         equal_NK=search.equal(neighbours), splits=splits, identities={}, siblings={},
     )  # fmt: skip
-    matches = with_verdicts(by_scores, judged, index.identities)
+    links = linked(with_verdicts(by_scores, judged, index.identities), judged)
     table = find_duplicates(
-        matches, ids, judged=judged, splits=splits, labels=index.labels,
+        links, ids, splits=splits, labels=index.labels,
         parents={row.id: row.parent for row in manifest.labelled.rows if row.parent},
-        preference=preference_of(settings.keep, manifest, claimed_groups(matches, ids, judged)),
+        preference=preference_of(settings.keep, manifest, tied(ids, links)),
     )  # fmt: skip
     copies = zip(table["id"], table["duplicate_of"], strict=True)
     return DuplicateFinding(

@@ -16,15 +16,20 @@ from atlas.core.files import AnyPath
 from atlas.core.locks import writes
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours, save_table
-from atlas.dataset.file_keys import FileKeys
 from atlas.dataset.headers import check_headers
-from atlas.dataset.image_keys import image_key
+from atlas.dataset.image_keys import keys_of
 from atlas.dataset.images import ImageProblem, read_field, resize_field
 from atlas.dataset.labels import format_labels
-from atlas.dataset.manifest import ImageRow
+from atlas.dataset.manifest import ImageRow, Manifest
 from atlas.dataset.queries import AtlasFiles, Query, find_query, gather_queries, open_files
 from atlas.dataset.spec import SPEC_FILE, AtlasSpec, has_spec, read_spec
-from atlas.dataset.verdicts import Judgement, Verdicts, read_verdicts, verdicts_beside
+from atlas.dataset.verdicts import (
+    NOTHING_JUDGED,
+    Judged,
+    Verdicts,
+    read_verdicts,
+    verdicts_beside,
+)
 from atlas.report.pictures import save_grid, to_rgb
 from atlas.workflows.embed.verdicts import Compared, Judge, judge_beside
 from index.copies.false_alarms import ASSUMED_LAW
@@ -119,7 +124,8 @@ def lookup(
     made = []
     for start in range(0, len(readable), PAGE_QUERIES):
         answers = _answers(readable[start : start + PAGE_QUERIES], opened, k, problems)
-        tables |= {answer.name: _rows(answer, opened) for answer in answers}
+        judged = _judged(answers, opened)
+        tables |= {answer.name: _rows(answer, opened, judged) for answer in answers}
         if answers:
             made.append(next(pages))
             rows = [_picture_row(answer, opened.index) for answer in answers]
@@ -297,7 +303,7 @@ def _read(
     )
 
 
-def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
+def _rows(answer: Answer, opened: _Opened, judged: Judged) -> list[dict[str, object]]:
     index, judge = opened.index, opened.judge
     found = register(
         answer.field, [hit.field for hit in answer.hits], judge.registration,
@@ -314,7 +320,9 @@ def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
         for hit, registration in zip(answer.hits, found, strict=True)
     ]
     verdict = judge.verdict(
-        compared, lambda: _features(answer, compared, opened), _judged(answer, opened)
+        compared,
+        lambda: _features(answer, compared, opened),
+        {hit.id: judged.of(answer.name, hit.id) for hit in answer.hits},
     )
     return [
         {
@@ -332,24 +340,19 @@ def _rows(answer: Answer, opened: _Opened) -> list[dict[str, object]]:
     ]
 
 
-def _judged(answer: Answer, opened: _Opened) -> dict[str, Judgement]:
-    """Return what people have said about a query and its hits, by the ids of these."""
+def _judged(answers: Sequence[Answer], opened: _Opened) -> Judged:
+    """Return what people have said about queries and their hits."""
     if not opened.verdicts.verdicts:
-        return {}
+        return NOTHING_JUDGED
     index = opened.index
-    files_of = {hit.id: opened.files.query(hit.id).files for hit in answer.hits}
-    files_of[answer.name] = answer.files
-    rows = [
+    files_of = {hit.id: opened.files.query(hit.id).files for one in answers for hit in one.hits}
+    files_of |= {answer.name: answer.files for answer in answers}
+    rows = tuple(
         ImageRow(id=i, split="test", files=files, width_px=0, height_px=0)
         for i, files in files_of.items()
-    ]
-    keys = FileKeys(rows, cache_folder(index.folder))
-    key_of = {
-        row.id: image_key(key, index.spec.read_as) for row, key in zip(rows, keys, strict=True)
-    }
-    judged = opened.verdicts.judged(key_of)
-    said = {hit.id: judged.of(answer.name, hit.id) for hit in answer.hits}
-    return {i: verdict for i, verdict in said.items() if verdict is not None}
+    )
+    images = Manifest(spec=index.spec, rows=rows)
+    return opened.verdicts.judged(keys_of(images, cache_folder(index.folder), keep=False))
 
 
 def _features(answer: Answer, compared: Sequence[Compared], opened: _Opened) -> IdentityFeatures:

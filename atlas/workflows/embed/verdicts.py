@@ -61,7 +61,7 @@ class Judge:
         self,
         compared: Sequence[Compared],
         features: "Callable[[], IdentityFeatures]",
-        judged: Mapping[str, Judgement] = {},
+        judged: Mapping[str, Judgement | None] = {},
     ) -> str:
         """Return what is known of a query, as the end of a sentence that starts with its name.
 
@@ -69,7 +69,8 @@ class Judge:
             compared: The references, most similar first.
             features: Gathers those of the query and the identities that it resembles; called only
                 if they are needed.
-            judged: What people have said about the query and a reference, by the id of the latter.
+            judged: What people have said about the query and a reference, by the id of the latter;
+                None if nothing.
         """
         if not compared:
             return "cannot be compared, because the index is empty"

@@ -10,15 +10,12 @@ import pandas as pd
 
 from atlas.core.errors import Stage
 from atlas.core.result_files import read_json, was_written
-from atlas.dataset.artifacts import (
-    ProbabilitySet,
-    load_table,
-)
+from atlas.dataset.artifacts import ProbabilitySet, load_table
 from atlas.dataset.manifest import read_labelled_tables, require_test_ids
 from atlas.dataset.spec import AtlasSpec, read_spec
 from atlas.dataset.tables import Draft
 from atlas.dataset.truth import read_truth
-from atlas.workflows.leaks.calibration import LeakCalibration, load_calibration, load_certificate
+from atlas.workflows.leaks.calibration import LeakCalibration
 from atlas.workflows.leaks.verdicts import CurrentClaims
 from atlas.workflows.run_folder import (
     ORIGINS_FILE,
@@ -47,16 +44,25 @@ class Leaks:
     """The leaks of a run.
 
     Attributes:
-        matches: The rows of matches.csv, after the verdicts of people.
-        claims: The rows of leaks.csv.
-        calibration: The thresholds and guarantees.
-        certificate: How many claims of copies can be false.
+        current: The claims after the verdicts of people.
     """
 
-    matches: pd.DataFrame
-    claims: pd.DataFrame
-    calibration: LeakCalibration
-    certificate: Certificate
+    current: CurrentClaims
+
+    @property
+    def claims(self) -> pd.DataFrame:
+        """The rows of leaks.csv, after the verdicts."""
+        return self.current.leaks.table
+
+    @property
+    def calibration(self) -> LeakCalibration:
+        """The thresholds and guarantees."""
+        return self.current.calibration
+
+    @property
+    def certificate(self) -> Certificate:
+        """How many claims of copies can be false."""
+        return self.current.certificate
 
     @cached_property
     def claim_of(self) -> dict[str, Row]:
@@ -65,7 +71,7 @@ class Leaks:
 
     def known(self, test_id: str) -> pd.DataFrame:
         """Return the pairs of a test image with labelled images."""
-        pairs = self.matches
+        pairs = self.current.matches.table
         return pairs[(pairs["query_id"] == test_id) & (pairs["match_split"] != "test")]
 
 
@@ -168,13 +174,7 @@ def read_run(data: Path, runs: Path, classifier: Path | None = None) -> RunSoFar
 def _leaks(data: Path, run: RunFolder) -> Leaks | None:
     if not run.has(Stage.LEAKS):
         return None
-    current = CurrentClaims(data=data, folder=run.leaks)
-    return Leaks(
-        matches=current.matches.table,
-        claims=current.leaks.table,
-        calibration=load_calibration(run.leaks),
-        certificate=load_certificate(run.leaks),
-    )
+    return Leaks(current=CurrentClaims(data=data, folder=run.leaks))
 
 
 def _classified(folder: Path, spec: AtlasSpec, test_ids: tuple[str, ...]) -> Classified | None:

@@ -22,7 +22,13 @@ from atlas.dataset.artifacts import (
 )
 from atlas.dataset.image_keys import keys_in
 from atlas.dataset.manifest import Manifest, read_tables
-from atlas.dataset.verdicts import Judged, Verdicts, read_verdicts, verdicts_beside
+from atlas.dataset.verdicts import (
+    NOTHING_JUDGED,
+    Judged,
+    Verdicts,
+    read_verdicts,
+    verdicts_beside,
+)
 from atlas.workflows.leaks.calibration import LeakCalibration, load_calibration, load_certificate
 from atlas.workflows.leaks.siblings import FoundSiblings, inherited_identities
 from atlas.workflows.run_folder import LEAKS_FILE, MATCHES_FILE, SIBLINGS_FILE, SOURCE_FILE
@@ -137,16 +143,46 @@ class CurrentClaims:
         return read_verdicts(verdicts_beside(self.folder))
 
     @cached_property
+    def calibration(self) -> LeakCalibration:
+        """The thresholds and guarantees."""
+        return load_calibration(self.folder)
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """How many of the claims of copies can be false."""
+        return load_certificate(self.folder)
+
+    @cached_property
+    def scored(self) -> Matches:
+        """The examined pairs as the scores alone claim them.
+
+        Raises:
+            MissingStageError: There are no leaks.
+        """
+        return load_matches(self.folder / MATCHES_FILE, stage=Stage.LEAKS)
+
+    @cached_property
+    def known(self) -> Matches:
+        """The pairs of test images with labelled ones among these."""
+        table = self.scored.table
+        labelled = table["match_id"].isin(list(self._labels))
+        return Matches(table=table[table["query_split"].eq("test") & labelled])
+
+    @cached_property
+    def by_scores(self) -> LeakReport:
+        """The claims that the scores alone make, before any verdict."""
+        return self._claims(NOTHING_JUDGED)
+
+    @cached_property
     def matches(self) -> Matches:
         """The examined pairs after the verdicts.
 
         Raises:
             MissingStageError: There are no leaks.
         """
-        found = load_matches(self.folder / MATCHES_FILE, stage=Stage.LEAKS)
         if not self.verdicts.verdicts:
-            return found
-        return with_verdicts(found, self._judged, self._identities)
+            return self.scored
+        return with_verdicts(self.scored, self._judged, self._identities)
 
     @cached_property
     def leaks(self) -> LeakReport:
@@ -161,19 +197,19 @@ class CurrentClaims:
             return found
         if read_json(source, stage=Stage.LEAKS).get("verdicts", "") == self.verdicts.hash:
             return found
-        labels = {row.id: row.labels or () for row in self._labelled.rows}
-        table = load_matches(self.folder / MATCHES_FILE, stage=Stage.LEAKS).table
-        known = table[table["query_split"].eq("test") & table["match_id"].isin(list(labels))]
+        return self._claims(self._judged)
+
+    def _claims(self, judged: Judged) -> LeakReport:
         siblings = load_table(self.folder / SIBLINGS_FILE, stage=Stage.LEAKS)
         return judged_claims(
-            Matches(table=known), self._judged, self._calibration,
-            load_certificate(self.folder), identities=self._identities, labels=labels,
-            channels=self._labelled.spec.channels, siblings=FoundSiblings(table=siblings).best,
+            self.known, judged, self.calibration, self.certificate, identities=self._identities,
+            labels=self._labels, channels=self._labelled.spec.channels,
+            siblings=FoundSiblings(table=siblings).best,
         )  # fmt: skip
 
     @cached_property
-    def _calibration(self) -> LeakCalibration:
-        return load_calibration(self.folder)
+    def _labels(self) -> dict[str, tuple[int, ...]]:
+        return {row.id: row.labels or () for row in self._labelled.rows}
 
     @cached_property
     def _labelled(self) -> Manifest:
@@ -182,7 +218,7 @@ class CurrentClaims:
     @cached_property
     def _identities(self) -> dict[str, str | None]:
         own = {row.id: row.identity for row in self._labelled.rows}
-        return inherited_identities(own, self._calibration.same_image.suspected)
+        return inherited_identities(own, self.calibration.same_image.suspected)
 
     @cached_property
     def _judged(self) -> Judged:

@@ -8,24 +8,22 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from atlas.core.errors import MissingStageError, Stage
 from atlas.core.files import content_hash
 from atlas.core.result_files import was_written
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import SIBLING, LeakReport, Matches, load_matches, load_table
+from atlas.dataset.artifacts import SIBLING, LeakReport, load_table
 from atlas.dataset.image_keys import keys_of
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.manifest import Manifest, read_files
 from atlas.dataset.spec import AtlasSpec
 from atlas.workflows.curate.label_audit import AUDIT_FILE
-from atlas.workflows.explain.run_so_far import Leaks, RunSoFar, read_run
+from atlas.workflows.explain.run_so_far import RunSoFar, read_run
 from atlas.workflows.leaks.calibration import LeakCalibration
-from atlas.workflows.leaks.siblings import FoundSiblings
+from atlas.workflows.leaks.verdicts import CurrentClaims
 from atlas.workflows.made_from import images_of_leaks, require_same_images
-from atlas.workflows.run_folder import MATCHES_FILE, SIBLINGS_FILE, RunFolder
-from index.claims.leaks import SiblingOf, find_leaks
+from atlas.workflows.run_folder import RunFolder
 from index.claims.likely_copies import likely_copies
 from index.settings import PROBABLE
 
@@ -181,8 +179,11 @@ def read_queue(run: Path, data: Path) -> Queue:
     so_far = read_run(data, run)
     assert so_far.index is not None
     assert so_far.leaks is not None
-    known, by_scores = _by_scores(so_far, so_far.leaks)
-    pairs = _pairs(so_far, so_far.leaks, known, by_scores)
+    current = so_far.leaks.current
+    claims = current.by_scores.table
+    # Claims about test images that were removed since are no part of the review.
+    by_scores = LeakReport(table=claims[claims["Id"].isin(set(so_far.test_ids))])
+    pairs = _pairs(so_far, current, by_scores)
     labels = _suspicious(so_far)
     reviewed: list[Item] = [*pairs, *labels]
     shown = {image_id for one in reviewed for image_id in one.ids}
@@ -200,7 +201,7 @@ def read_queue(run: Path, data: Path) -> Queue:
         manifest=manifest,
         key_of=keys,
         by_scores=by_scores,
-        calibration=so_far.leaks.calibration,
+        calibration=current.calibration,
         size_px=so_far.index.image_size_px,
     )
 
@@ -214,37 +215,18 @@ def _with_images(items: Sequence[Reviewed], there: set[str]) -> tuple[Reviewed, 
     return kept
 
 
-def _by_scores(run: RunSoFar, leaks: Leaks) -> tuple[pd.DataFrame, LeakReport]:
-    """Return the pairs of test images with labelled ones, and the claims that their scores make."""
-    # `leaks` follows the verdicts; this file has what the scores alone say.
-    found = load_matches(run.folder.leaks / MATCHES_FILE, stage=Stage.LEAKS).table
-    tests, labelled = set(run.test_ids), set(run.labels)
-    known = found[found["query_id"].isin(tests) & found["match_id"].isin(labelled)]
-    claims = find_leaks(
-        Matches(table=known), labels=run.labels, channels=run.spec.channels,
-        siblings=_siblings(run.folder), unproven=leaks.calibration.unproven(leaks.certificate),
-        least_confidence=leaks.calibration.settings.least_confidence,
-    )  # fmt: skip
-    return known, claims
-
-
-def _pairs(
-    run: RunSoFar, leaks: Leaks, known: pd.DataFrame, claims: LeakReport
-) -> tuple[PairToReview, ...]:
+def _pairs(run: RunSoFar, current: CurrentClaims, claims: LeakReport) -> tuple[PairToReview, ...]:
     """Return the best claim of each test image by its scores alone, and the likely copies."""
     likely = likely_copies(
-        known, claimed=set(claims.table["Id"]), tests=run.test_ids, labels=run.labels,
-        channels=run.spec.channels, same_image=leaks.calibration.same_image.calibration,
+        current.known.table, claimed=set(claims.table["Id"]), tests=run.test_ids,
+        labels=run.labels, channels=run.spec.channels,
+        same_image=current.calibration.same_image.calibration,
     )  # fmt: skip
     gains = _gains(run)
     return (
         *(_pair(row, "claim", run, gains) for row in claims.table.to_dict("records")),
         *(_pair(row, "likely", run, gains) for row in likely.to_dict("records")),
     )
-
-
-def _siblings(run: RunFolder) -> dict[str, SiblingOf]:
-    return FoundSiblings(table=load_table(run.leaks / SIBLINGS_FILE, stage=Stage.LEAKS)).best
 
 
 def _pair(

@@ -15,6 +15,7 @@ from atlas.dataset.verdicts import (
     VERDICTS_NAME,
     Correction,
     Judgement,
+    Pair,
     Verdict,
     Verdicts,
     add_verdicts,
@@ -22,8 +23,8 @@ from atlas.dataset.verdicts import (
     sorted_pair,
 )
 from atlas.workflows.review.queue import Item, LabelsToReview, PairToReview, Queue
-from index.claims.review_certificate import Pair, ReviewCertificate, random_order
-from index.claims.verdicts import CERTAIN, certified_by_review
+from index.claims.review_certificate import ReviewCertificate, random_order
+from index.claims.verdicts import certified_by_review, pairs_to_review
 
 RELATIONS = (SAME_IMAGE, SIBLING)
 SETTLED_NS = 100_000_000  # a file that changed so shortly ago can change at the same recorded time
@@ -99,7 +100,10 @@ class Review:
         self._names_of_image: defaultdict[str, list[str]] = defaultdict(list)
         for labels in queue.labels:
             self._names_of_image[queue.keys(labels)[0]].append(labels.name)
-        self.samples = {relation: _sample(queue, relation) for relation in RELATIONS}
+        self.samples = {
+            relation: random_order(pairs_to_review(queue.by_scores, relation))
+            for relation in RELATIONS
+        }
 
     def version(self, item: Item) -> str:
         """Return a text that changes when an image of an item is replaced."""
@@ -212,13 +216,6 @@ class Review:
         return Correction(
             token=row.token, reviewer=row.reviewer, id=item.image_id, key=key, labels=row.labels
         )
-
-
-def _sample(queue: Queue, relation: str) -> tuple[Pair, ...]:
-    """Return the claims that a sample certifies, in the order in which they are looked at."""
-    table = queue.by_scores.table
-    claims = table[table["relation"].eq(relation) & (table["confidence"] < CERTAIN)]
-    return random_order(list(zip(claims["Id"], claims["match_id"], strict=True)))
 
 
 class _File:

@@ -16,13 +16,6 @@ PRINT = "() => dispatchEvent(new Event('beforeprint'))"
 PRINTED = "() => dispatchEvent(new Event('afterprint'))"
 
 
-@pytest.fixture
-def opened(page: Page, tmp_path: Path) -> Page:
-    page.set_viewport_size({"width": 1280, "height": 1500})  # all rows exist
-    page.goto(submitted(tmp_path / "report.html", CLAIMS).as_uri())
-    return page
-
-
 def test_a_reload_shows_the_same_view(opened: Page) -> None:
     opened.locator("[name=relation]").select_option("same_image")
     opened.locator("[name=confidence-max]").fill("0.996")

@@ -18,13 +18,6 @@ from tests.atlas.report.planted_claims import CLAIMS, as_claimed, claim, saved, 
 UNKNOWN = "\N{EN DASH}"
 
 
-@pytest.fixture
-def opened(page: Page, tmp_path: Path) -> Page:
-    page.set_viewport_size({"width": 1280, "height": 1500})  # all rows exist
-    page.goto(submitted(tmp_path / "report.html", CLAIMS).as_uri())
-    return page
-
-
 def pixel(page: Page, canvas: str, x: float, y: float) -> list[int]:
     """Return red, green and blue at shares of the width and height of a drawn picture."""
     until(

@@ -36,7 +36,7 @@ def matches_of(*pairs: tuple[str, str, float]) -> Matches:
 
 
 def duplicates_of(*pairs: tuple[str, str, float]) -> pd.DataFrame:
-    return find_duplicates(matches_of(*pairs), IDS, splits=SPLITS, labels=LABELS)
+    return find_duplicates(linked(matches_of(*pairs)), IDS, splits=SPLITS, labels=LABELS)
 
 
 def test_the_first_image_of_a_component_is_the_original() -> None:
@@ -78,7 +78,7 @@ def test_the_path_of_matches_leads_to_the_image_that_is_kept() -> None:
     """e3 was matched with e4 and e4 with t3; the largest of two train images is kept."""
     matches = matches_of(("e3", "e4", 9.0), ("e4", "t3", 9.0), ("t2", "e4", 8.5))
     larger = Preference(adjective="highest resolution", values={"t2": 4.0, "t3": 9.0, "e3": 99.0})
-    found = find_duplicates(matches, IDS, splits=SPLITS, labels=LABELS, preference=larger)
+    found = find_duplicates(linked(matches), IDS, splits=SPLITS, labels=LABELS, preference=larger)
     assert found.set_index("id")["duplicate_of"].to_dict() == {"t2": "e4", "e4": "t3", "e3": "e4"}
     assert set(found["kept"]) == {"t3"}
     assert set(found["reason"]) == {"highest resolution (9) of 2 train images"}
