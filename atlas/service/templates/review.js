@@ -164,10 +164,12 @@ function edit(item) {
     return line;
   }));
   $("edit").querySelector("[value=save]").disabled = !right.size;
-  $("edit").returnValue = "";
-  $("edit").onclose = () => {
+  // Not when the dialog says that it was closed, which is after a key that was pressed in the meantime.
+  $("edit").querySelector("form").onsubmit = (event) => {
+    event.preventDefault();
+    $("edit").close();
     const labels = [...$("edit-labels").querySelectorAll("input:checked")].map(({ value }) => Number(value));
-    if ($("edit").returnValue === "save") judge([item], "e", labels);
+    if (event.submitter?.value === "save") judge([item], "e", labels);
   };
   $("edit").showModal();
 }
