@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from atlas.core.files import content_hash
 from atlas.core.row_cache import fill_rows, rows_that_fit
-from atlas.core.sealed_json import kept_json
+from atlas.core.sealed_json import kept_json, read_sealed_json
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
@@ -177,6 +177,11 @@ class EmbedderModule(L.LightningModule):
     def _collected(self, which: int, ids: tuple[str, ...]) -> tuple[EmbeddingSet, NDArray[Any]]:
         vectors, targets = map(torch.cat, zip(*self._seen[which], strict=True))
         return EmbeddingSet(ids=ids, vectors_ND=vectors.numpy(), provenance={}), targets.numpy()
+
+
+def start_top1(folder: Path) -> float:
+    """Return top-1 before the first step of a training that has begun."""
+    return float(read_sealed_json(folder / START_FILE)[SELECTED_BY])
 
 
 def top1(

@@ -1,4 +1,4 @@
-"""Curves of losses and F1 by epoch, for one run or for several folds."""
+"""Curves of losses, F1 and top-1 by epoch."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +14,7 @@ COLOURS = {"train_loss": "tab:blue", "validation_loss": "tab:orange"}
 F1_COLUMN, F1_COLOUR = "validation_macro_f1", "tab:green"
 PANELS_ACROSS = 7
 MOST_CLASSES = 20 * PANELS_ACROSS
+TOP1_COLUMN = "validation_top1"
 TITLE_LETTERS = 28
 Tables = Mapping[str, pd.DataFrame]
 
@@ -40,6 +41,31 @@ def save_curves(path: Path, runs: Tables) -> None:
         axis.set_xlabel("epochs done", fontsize=8)
         axis.legend(fontsize=8, frameon=False)
     figure.suptitle(_whose(runs), fontsize=9)
+    save_figure(path, figure)
+
+
+def save_embedder_curves(path: Path, runs: Tables, starts: Mapping[str, float] = {}) -> None:
+    """Draw the training loss and top-1 of each epoch, with a line for each training.
+
+    Args:
+        path: The PNG file.
+        runs: The content of metrics.csv by name.
+        starts: Top-1 before the first step, by name. It is drawn at 0 epochs.
+    """
+    figure, ((left, right),) = panels(1, 2, (9, 3.6))
+    for name, table in runs.items():
+        epochs, top1 = list(table["epoch"] + 1), list(table[TOP1_COLUMN])
+        left.plot(epochs, table["train_loss"], ".-", label=shortened(name))
+        if name in starts:
+            epochs, top1 = [0, *epochs], [starts[name], *top1]
+        right.plot(epochs, top1, ".-", label=shortened(name))
+    _style(left, "training loss")
+    _style(right, "top-1 of held-out images")
+    right.set_ylim(0, 1)
+    for axis in (left, right):
+        axis.set_xlabel("epochs done", fontsize=8)
+    if len(runs) > 1:
+        right.legend(fontsize=8, frameon=False)
     save_figure(path, figure)
 
 

@@ -11,19 +11,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from atlas.core.files import written_beside
 from atlas.core.timing import Span, costs, recorded
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.splits.hold_out import HoldOut
 from atlas.dataset.store import ImageStore, fill_store
+from atlas.report.learning_curves import save_embedder_curves
 from atlas.training.loaders import LOADING, LOADING_HELD_OUT
 from benchmarks.gpu.drawing import FIELDS, TINY_BACKBONE, drawn_manifest, of_identities, size_px
 from benchmarks.gpu.part import Work
@@ -69,7 +67,7 @@ def run(work: Work) -> None:
         seconds = (ends - time.monotonic()) / (len(NAMES) - number)
         some, settings = _planned(name, manifest, pace, seconds, work)
         tables[name] = train_by(name, some, settings, work, limit_s=MOST_OF_PLANNED * seconds)
-        save_curves(work.out / CURVES_FILE, tables)
+        save_embedder_curves(work.out / CURVES_FILE, tables)
 
 
 def measure_classifier(work: Work, manifest: Manifest, peak: float) -> None:
@@ -212,22 +210,6 @@ def step_rate(spans: Sequence[Span]) -> float:
     counted = epochs[1:] or epochs
     images = sum(span.items for loads in counted for span in loads[:-1])
     return images / sum(loads[-1].start - loads[0].start for loads in counted)
-
-
-def save_curves(path: Path, tables: dict[str, pd.DataFrame]) -> None:
-    """Plot the training loss and the validation top-1 of each recipe by epoch."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for name, table in tables.items():
-        left.plot(table["epoch"] + 1, table["train_loss"], label=name)
-        right.plot(table["epoch"] + 1, table[embedder_training.SELECTED_BY], label=name)
-    for axis, title in ((left, "training loss"), (right, "top-1 of held-out fields")):
-        axis.set_title(title, loc="left", fontsize=10)
-        axis.set_xlabel("epochs", fontsize=8)
-        axis.legend(fontsize=8, frameon=False)
-    right.set_ylim(0, 1)
-    with written_beside(path) as beside:
-        figure.savefig(beside, dpi=100, metadata={"Software": None})
 
 
 def _store(work: Work, manifest: Manifest) -> ImageStore:

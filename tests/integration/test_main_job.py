@@ -87,6 +87,7 @@ def test_the_embedder_has_a_model_card_of_this_training(job):
     assert about["fingerprint"] in card
     assert "| `training.epochs` | 1 |" in card
     assert f"| {about['provenance']['validation_top1']:.4f} |" in card
+    assert (run / "embedder" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_copies_are_found_and_nothing_is_claimed_falsely(job):

@@ -1,11 +1,12 @@
 """Training and export of embedders."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from atlas.core.errors import UserError
 from atlas.core.files import AnyPath, InFolder
@@ -15,11 +16,15 @@ from atlas.core.row_cache import cache_folder
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import ImageStore, fill_store, native_size_px
 from atlas.inference.onnx_file import can_run, run_onnx, write_onnx
+from atlas.report.learning_curves import save_embedder_curves
 from atlas.report.model_card import ModelCard, save_model_card
+from atlas.training.loop import METRICS_FILE
 from retrieval import training
 from retrieval.embedder import Embedder, load_embedder
 from retrieval.embedding import embed_images
 from retrieval.settings import RECIPES, EmbedderRecipe, EmbedderSettings, ForeignSettings
+
+CURVES_FILE = "curves.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +77,24 @@ def train_embedder(
     manifest, store, chosen = atlas_to_train_on(data, out, chosen)
     with folder_extended(out, written_by="train_embedder"):
         trained = training.train_embedder(manifest, store, chosen, out)
-        save_model_card(out, model_card(out.resolve().name, trained, manifest))
+        name = out.resolve().name
+        save_model_card(out, model_card(name, trained, manifest))
+        draw_curves(out / CURVES_FILE, {name: out})
     return TrainedEmbedder(folder=out, embedder=trained)
+
+
+def draw_curves(path: Path, folders: Mapping[str, Path]) -> None:
+    """Draw the loss and top-1 of each epoch of trainings in one picture, and top-1 before them.
+
+    Args:
+        path: The PNG file.
+        folders: The folders of the trainings by name, also of trainings that are not finished.
+    """
+    save_embedder_curves(
+        path,
+        {name: pd.read_csv(folder / METRICS_FILE) for name, folder in folders.items()},
+        {name: training.start_top1(folder) for name, folder in folders.items()},
+    )
 
 
 CLASS_MEANINGS = {

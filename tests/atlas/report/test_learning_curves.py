@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atlas.report.learning_curves import save_class_curves, save_curves
+from atlas.report.learning_curves import save_class_curves, save_curves, save_embedder_curves
 
 
 def metrics(*f1: float) -> pd.DataFrame:
@@ -68,3 +68,22 @@ def test_every_class_has_a_panel_even_without_images(tmp_path, classes: int) -> 
     assert lines == classes - (classes > 1)
     save_class_curves(path, {"run": table})
     assert path.read_bytes() == first
+
+
+def test_the_better_embedder_is_the_upper_line_and_begins_at_its_start(tmp_path) -> None:
+    losses = {"epoch": [0, 1], "train_loss": [2.0, 1.0]}
+    runs = {
+        "worse": pd.DataFrame(losses | {"validation_top1": [0.1, 0.2]}),
+        "better": pd.DataFrame(losses | {"validation_top1": [0.6, 0.7]}),
+    }
+    lowest = []
+    for number, starts in enumerate(({}, {"worse": 0.0, "better": 0.0})):
+        path = tmp_path / f"{number}.png"
+        save_embedder_curves(path, runs, starts)
+        image = cv2.imread(str(path)).astype(int)
+        right = image[image.shape[0] // 4 :, image.shape[1] // 2 :]  # below the legend
+        colours = ((180, 119, 31), (14, 127, 255))
+        worse, better = (np.nonzero(abs(right - c).sum(axis=2) < 40)[0] for c in colours)
+        assert better.min() < worse.min()
+        lowest.append(better.max())
+    assert lowest[1] > lowest[0] + 50
