@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
 from index.copies.claim_probability import ClaimProbability, claim_probability, masses_of_rate
-from index.copies.false_claims import FalseClaims, measured_tail
+from index.copies.false_claims import NOTHING, FalseClaims, measured_tail
 from index.copies.guarantee import Guarantee, Trials, measure_guarantee
 from index.settings import LeakSettings, Look
 
@@ -86,6 +86,7 @@ def calibrate_same_image(
     settings: LeakSettings,
     *,
     candidates: int,
+    behind: NDArray[np.float64] = NOTHING,
     growth: float = 1.0,
 ) -> SameImageCalibration:
     """Calibrate with the scores of planted copies and of each image's nearest non-match.
@@ -104,19 +105,21 @@ def calibrate_same_image(
         independent_U: The same scores as independent trials, the highest first.
         settings: The precision and recall that are requested.
         candidates: The number of candidates of each query.
+        behind: For each image whose best non-match scores like planted copies (from
+            `like_planted` on), the score of its best other candidate that does not.
         growth: How many times as many references as these scores were measured with there are now.
             At most as many times as many queries have a non-match that reaches a score.
 
     Raises:
         UserError: The source of no planted copy was a candidate.
     """
-    if not (planted > -1.0).any():
-        raise UserError(
-            "no planted copy of the atlas's own images was found; train or choose another embedder"
-        )
     planted = np.sort(planted)
     enough = len(natural) >= FEWEST_NATURAL
-    false_claims = measured_tail(natural if enough else np.zeros(1), candidates).grown(growth)
+    false_claims = (
+        measured_tail(natural, candidates, behind=behind)
+        if enough
+        else measured_tail(np.zeros(1), candidates)
+    ).grown(growth)
     independent_U = independent_U[: int(len(independent_U) / growth)]
     guarantee = measure_guarantee(
         Trials(known_K=planted, unknown_U=independent_U),
@@ -139,6 +142,22 @@ def calibrate_same_image(
         guarantee=guarantee,
         note=_note(false_claims, kept=kept, natural_count=len(natural)),
     )
+
+
+def like_planted(planted: NDArray[np.float64], settings: LeakSettings) -> float:
+    """Return the score that keeps as many planted copies as requested, of those that were found.
+
+    Images of the atlas that score so high may be copies, too.
+
+    Raises:
+        UserError: The source of no planted copy was a candidate.
+    """
+    if not (planted > -1.0).any():
+        raise UserError(
+            "no planted copy of the atlas's own images was found; train or choose another embedder"
+        )
+    # No threshold can recover a copy that was not a candidate, so those are left out here.
+    return float(np.quantile(planted[planted > -1.0], 1 - settings.copy_recall_kept))
 
 
 def _probability_of_copies(
@@ -190,9 +209,7 @@ def _wanted_threshold(
     reached = np.flatnonzero(expected >= settings.copy_precision)
     precise = float(thresholds[reached[0]] if len(reached) else thresholds[-1])
     rarer = false_claims.score_at(_false_rate(settings) / TIMES_RARER)
-    # No threshold can recover a copy that was not a candidate, so those are left out here.
-    keeping = float(np.quantile(planted[planted > -1.0], 1 - settings.copy_recall_kept))
-    return max(precise, min(rarer, (precise + keeping) / 2))
+    return max(precise, min(rarer, (precise + like_planted(planted, settings)) / 2))
 
 
 def _note(false_claims: FalseClaims, *, kept: float, natural_count: int) -> str:

@@ -18,6 +18,7 @@ TINY = 1e-300
 UNDECLARED = np.linspace(0, 1, 51)  # shares of undeclared copies in the window
 ASSUMED_QUERIES = 10  # in the window, of the law, so that a few queries do not decide alone
 QUERIES_OF_A_PAIR = 2  # most pairs are the best of both of their images
+NOTHING: NDArray[np.float64] = np.zeros(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,21 +61,28 @@ class FalseClaims:
         return float(max(measured, np.log10(self.candidates / rate), 0.0))
 
 
-def measured_tail(natural: NDArray[np.float64], candidates: int) -> FalseClaims:
+def measured_tail(
+    natural: NDArray[np.float64], candidates: int, *, behind: NDArray[np.float64] = NOTHING
+) -> FalseClaims:
     """Return the rate of false claims, measured on images and their best non-matches.
 
     Some of these may be copies that nobody declared. Non-matches fall off exponentially, and copies
     have any score, so the scores in the window are fitted by a mixture of a truncated exponential
-    and a uniform distribution, of which only the first counts.
+    and a uniform distribution, of which only the first counts. The window begins among usual
+    non-matches even where most images have copies: for its start, the images whose best match may
+    be a copy have the score of the match behind it.
 
     Args:
         natural: The score of each image's best non-match.
         candidates: The number of candidates of each image.
+        behind: For each image whose best non-match scores like planted copies, the score of its
+            best other candidate that does not.
     """
     by_law = np.log10(candidates / TAIL_SHARE)
-    start = float(max(by_law, np.quantile(natural, TAIL_QUANTILE)))
+    usual = np.sort(natural)[: len(natural) - len(behind)]
+    start = float(max(by_law, np.quantile(np.concatenate([usual, behind]), TAIL_QUANTILE)))
     edges = np.arange(0, TAIL_WIDTH + BIN / 2, BIN)
-    count_B = np.histogram(natural - start, edges)[0]
+    count_B = np.histogram(np.concatenate([natural, behind]) - start, edges)[0]
     below_TE = -np.expm1(-edges / DECAYS[:, None])  # the exponential's share below each edge
     falling_TB = np.diff(below_TE) / below_TE[:, -1:]
     undeclared_U11 = UNDECLARED[:, None, None]

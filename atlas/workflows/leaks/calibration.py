@@ -28,6 +28,7 @@ from atlas.workflows.run_folder import CALIBRATION_FILE, CERTIFICATE_FILE
 from index.copies.calibration import (
     SameImageCalibration,
     calibrate_same_image,
+    like_planted,
     restored,
 )
 from index.copies.certificate import Certificate, certify
@@ -57,6 +58,8 @@ class SameImageMeasurement:
         planted_recall: The recall of planted copies, by edit.
         candidate_recall: The share of planted copies whose source is a candidate, by edit.
         natural: The registration score of each sampled image's nearest non-match.
+        behind: The score of the best other candidate of the images whose nearest non-match scores
+            like planted copies, see `measured_tail`.
         independent_U: The same scores as independent trials, the highest first.
         suspected: The pairs of labelled images that reach the threshold (query_id, match_id,
             registration_score).
@@ -66,6 +69,7 @@ class SameImageMeasurement:
     planted_recall: dict[str, float]
     candidate_recall: dict[str, float]
     natural: NDArray[np.float64]
+    behind: NDArray[np.float64]
     independent_U: NDArray[np.float64]
     suspected: pd.DataFrame
 
@@ -172,6 +176,7 @@ class LeakCalibration:
             measured.independent_U,
             self.settings,
             candidates=measured.calibration.false_claims.candidates,
+            behind=measured.behind,
             growth=growth,
         )
         return replace(
@@ -232,6 +237,7 @@ def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
     best = others.argmax(axis=1)
     rows = np.flatnonzero(others.max(axis=1) > -1.0)
     natural, units = others[rows, best[rows]], _units(search)
+    behind = _behind_copies(others[rows], like_planted(planted.astype(float), settings))
     independent_U = independent_scores(
         natural,
         [units[sample[n]] for n in rows],
@@ -241,7 +247,7 @@ def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
     )
     calibration = calibrate_same_image(
         planted.astype(float), natural, independent_U, settings,
-        candidates=nearest.reference_ids_NK.shape[1],
+        candidates=nearest.reference_ids_NK.shape[1], behind=behind,
     )  # fmt: skip
     edits = [edit_of(i) for i in copies.ids]
     return SameImageMeasurement(
@@ -249,9 +255,17 @@ def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
         planted_recall=_shares(planted >= calibration.threshold, edits),
         candidate_recall=_shares(sources.reference_ids_NK[:, 0] != "", edits),
         natural=natural,
+        behind=behind,
         independent_U=independent_U,
         suspected=_suspected(nearest, pairs, calibration.threshold),
     )
+
+
+def _behind_copies(scores_NK: NDArray[np.float64], like_copies: float) -> NDArray[np.float64]:
+    """Return the best score below `like_copies` of the images that have a candidate above it."""
+    alike_NK = scores_NK >= like_copies
+    best_N = np.where(alike_NK, -1.0, scores_NK).max(axis=1)
+    return np.asarray(best_N[alike_NK.any(axis=1)])
 
 
 def _shares(reached: NDArray[np.bool_], edits: Sequence[str]) -> dict[str, float]:
@@ -273,6 +287,7 @@ def save_calibration(folder: Path, calibration: LeakCalibration) -> None:
         "planted_recall": same_image.planted_recall,
         "candidate_recall": same_image.candidate_recall,
         "natural": same_image.natural,
+        "behind": same_image.behind,
         "independent": same_image.independent_U,
         "settings": replace(calibration.settings, further_indexes=tuple(further)),
         "registration": calibration.registration,
@@ -303,6 +318,7 @@ def load_calibration(folder: Path) -> LeakCalibration:
                 planted_recall=stored["planted_recall"],
                 candidate_recall=stored["candidate_recall"],
                 natural=np.array(stored["natural"], float),
+                behind=np.array(stored["behind"], float),
                 independent_U=np.array(stored["independent"], float),
                 suspected=suspected,
             ),

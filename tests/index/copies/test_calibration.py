@@ -4,7 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.core.errors import UserError
-from index.copies.calibration import SameImageCalibration, calibrate_same_image
+from index.copies.calibration import (
+    SameImageCalibration,
+    calibrate_same_image,
+    like_planted,
+)
 from index.settings import LeakSettings
 from tests.index.copies.scores import CANDIDATES, copies, non_matches
 
@@ -12,10 +16,20 @@ SETTINGS = LeakSettings()
 
 
 def calibrated(
-    planted: np.ndarray, natural: np.ndarray, settings: LeakSettings = SETTINGS
+    planted: np.ndarray,
+    natural: np.ndarray,
+    settings: LeakSettings = SETTINGS,
+    *,
+    second: np.ndarray | None = None,
 ) -> SameImageCalibration:
+    """second: the score of each image's second best candidate, which counts behind copies."""
     independent = np.sort(natural)[::-1][: len(natural) // 2]
-    return calibrate_same_image(planted, natural, independent, settings, candidates=CANDIDATES)
+    like_copies = like_planted(planted, settings)
+    behind = np.zeros(0) if second is None else second[natural >= like_copies]
+    return calibrate_same_image(
+        planted, natural, independent, settings,
+        candidates=CANDIDATES, behind=np.where(behind < like_copies, behind, -1.0),
+    )  # fmt: skip
 
 
 def test_with_a_gap_the_threshold_lies_inside_it_and_nothing_is_lost():
@@ -58,6 +72,20 @@ def test_undeclared_copies_among_the_natural_pairs_do_not_move_the_threshold_muc
     assert among.suspected >= 0.95 * len(some)
 
 
+@pytest.mark.parametrize("undeclared", [0.3, 0.8, 0.99])
+def test_the_threshold_stays_where_most_images_have_a_copy_in_the_atlas(undeclared):
+    """An atlas whose duplicates are to be removed may consist of little else."""
+    planted, clean = copies(800, 0), non_matches(2000, 1)
+    natural, some = clean.copy(), copies(round(undeclared * 2000), 2)
+    natural[: len(some)] = np.maximum(some, clean[: len(some)])
+    without = calibrated(planted, clean)
+    among = calibrated(planted, natural, second=np.minimum(clean, natural))
+    assert among.threshold == pytest.approx(without.threshold, abs=0.5)
+    assert among.recall_at_threshold > 0.99
+    assert among.suspected >= 0.95 * len(some)
+    assert not among.guarantee.reached
+
+
 def test_undeclared_copies_with_scores_near_those_of_non_matches_do_not_raise_the_threshold():
     """In some atlases a cell was photographed twice, and much noise is between the two pictures."""
     planted, clean = copies(800, 0), non_matches(5000, 1)
@@ -68,9 +96,11 @@ def test_undeclared_copies_with_scores_near_those_of_non_matches_do_not_raise_th
 
 
 def test_where_near_duplicates_score_as_copies_precision_comes_first():
-    planted, natural = copies(800, 0, median=15.0), non_matches(1000, 1, decades=3.0)
-    found = calibrated(planted, natural)
-    false_share = np.mean(non_matches(100_000, 2, decades=3.0) >= found.threshold)
+    planted = copies(800, 0, median=15.0)
+    two = np.sort([non_matches(1000, seed, decades=3.0) for seed in (1, 3)], axis=0)
+    found = calibrated(planted, two[1], second=two[0])
+    many = np.maximum(*(non_matches(100_000, seed, decades=3.0) for seed in (2, 4)))
+    false_share = np.mean(many >= found.threshold)
     share = SETTINGS.copy_share
     right = share * found.recall_at_threshold
     assert right / (right + (1 - share) * false_share) > 0.95

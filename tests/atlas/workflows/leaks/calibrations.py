@@ -34,6 +34,7 @@ def calibrated(
             planted_recall=dict(planted_recall),
             candidate_recall=dict(candidate_recall),
             natural=natural,
+            behind=np.zeros(0),
             independent_U=independent,
             suspected=pd.DataFrame(columns=["query_id", "match_id", "registration_score"]),
         ),
