@@ -4,7 +4,7 @@ Axes: N images, C labels.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -131,10 +131,28 @@ class RelationScore:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClaimGain:
+    """What the claims of one relation change in the macro F1 of all test images.
+
+    Attributes:
+        relation: The relation that is claimed.
+        rows: The number of rows whose labels these claims change.
+        macro_f1: The macro F1 if only these claims transfer labels.
+        difference: The difference to the macro F1 without transferred labels, paired.
+    """
+
+    relation: str
+    rows: int
+    macro_f1: Estimate
+    difference: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
 class LabelScore:
-    """The scores of the labels, by relation and as a table of CLASS_COLUMNS."""
+    """The scores of the labels, by true relation, by claim, and as a table of CLASS_COLUMNS."""
 
     by_relation: list[RelationScore]
+    by_claim: list[ClaimGain]
     by_class: pd.DataFrame
 
 
@@ -180,6 +198,7 @@ class Answers:
         truth_NC: The true labels.
         with_NC: The submitted labels.
         without_NC: The labels without transfer.
+        claims_N: The relation of the claim on each image, "" if there is none.
     """
 
     relations_N: NDArray[np.object_]
@@ -187,6 +206,7 @@ class Answers:
     truth_NC: _Labels
     with_NC: _Labels
     without_NC: _Labels
+    claims_N: NDArray[np.object_]
 
     def of(self, relation: str) -> "Answers":
         """Return the images of a relation, with the labels that any of them has."""
@@ -198,6 +218,7 @@ class Answers:
             truth_NC=self.truth_NC[chosen_N][:, held_C],
             with_NC=self.with_NC[chosen_N][:, held_C],
             without_NC=self.without_NC[chosen_N][:, held_C],
+            claims_N=self.claims_N[chosen_N],
         )
 
 
@@ -235,14 +256,18 @@ def score_run(data: Path, run: Path) -> RunScore:
     if was_written(folder.submission / SUBMISSION_FILE):
         check_submission_of(data, folder.submission / SUBMISSION_FILE)
         names = read_spec(data).labels
-        answers = read_answers(folder.submission, truth, identities, len(names))
+        answers = read_answers(folder.submission, truth, identities, leaks, len(names))
         label_score = LabelScore(
-            by_relation=relation_scores(answers), by_class=class_scores(answers, names)
+            by_relation=relation_scores(answers),
+            by_claim=claim_gains(answers),
+            by_class=class_scores(answers, names),
         )
         save_table(run / CLASS_FILE, label_score.by_class)
         written.append(run / CLASS_FILE)
-    by_relation = label_score.by_relation if label_score else None
-    write_json(run / SCORE_FILE, {"leaks": leak_score, "labels": by_relation})
+    about = {"leaks": leak_score, "labels": None, "claims": None}
+    if label_score:
+        about |= {"labels": label_score.by_relation, "claims": label_score.by_claim}
+    write_json(run / SCORE_FILE, about)
     return RunScore(leaks=leak_score, labels=label_score, written=tuple(written))
 
 
@@ -327,7 +352,11 @@ def _identified(siblings: pd.DataFrame, known: pd.DataFrame) -> Share | None:
 
 
 def read_answers(
-    submission: Path, truth: pd.DataFrame, identities: dict[str, str], label_count: int
+    submission: Path,
+    truth: pd.DataFrame,
+    identities: dict[str, str],
+    leaks: LeakReport,
+    label_count: int,
 ) -> Answers:
     """Read the submitted labels of the images of the truth.
 
@@ -337,6 +366,7 @@ def read_answers(
         submission: The folder of the submission.
         truth: The columns Id, relation, source and Target.
         identities: The identities of references by id, "" if unknown.
+        leaks: The claims.
         label_count: The number of labels of the atlas.
 
     Raises:
@@ -354,12 +384,14 @@ def read_answers(
         identities.get(source) or source or image_id
         for image_id, source in zip(truth["Id"], truth["source"], strict=True)
     ]
+    claimed_of = dict(zip(leaks.table["Id"], leaks.table["relation"], strict=True))
     return Answers(
         relations_N=truth["relation"].to_numpy(object),
         groups_N=np.array(groups, object),
         truth_NC=matrix(truth["Target"]),
         with_NC=predicted(SUBMISSION_FILE),
         without_NC=predicted(WITHOUT_TRANSFER_FILE),
+        claims_N=np.array([claimed_of.get(i, "") for i in truth["Id"]], object),
     )
 
 
@@ -369,6 +401,24 @@ def relation_scores(answers: Answers, *, seed: int = 0) -> list[RelationScore]:
     names = [name for name in (SAME_IMAGE, SIBLING, *others) if name in answers.relations_N]
     parts = [(_ALL, answers), *((name, answers.of(name)) for name in names)]
     return [_relation_score(name, part, seed) for name, part in parts]
+
+
+def claim_gains(answers: Answers, *, seed: int = 0) -> list[ClaimGain]:
+    """Return what the claims of copies alone change, and those of siblings alone."""
+    gains = []
+    for relation in (SAME_IMAGE, SIBLING):
+        only_N1 = (answers.claims_N == relation)[:, None]
+        labels_NC = np.where(only_N1, answers.with_NC, answers.without_NC)
+        scored = _relation_score(relation, replace(answers, with_NC=labels_NC), seed)
+        gains.append(
+            ClaimGain(
+                relation=relation,
+                rows=int((labels_NC != answers.without_NC).any(axis=1).sum()),
+                macro_f1=scored.with_transfer,
+                difference=scored.difference,
+            )
+        )
+    return gains
 
 
 def class_scores(answers: Answers, names: Sequence[str]) -> pd.DataFrame:

@@ -8,6 +8,8 @@ import pytest
 from atlas.core.errors import DataError, MissingStageError
 from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport
 from atlas.workflows.submit.score import (
+    Answers,
+    claim_gains,
     class_scores,
     read_answers,
     relation_scores,
@@ -55,6 +57,15 @@ def write_submission(folder: Path, name: str, rows: dict[str, str]) -> None:
     (folder / name).write_text("".join(["Id,Predicted\n", *lines]))
 
 
+def answers_of(submission: Path, truth: pd.DataFrame) -> Answers:
+    """Return the answers, with a copy and two siblings claimed."""
+    claims = pd.DataFrame(
+        {"Id": ["t1", "t3", "t5"], "relation": ["same_image", "sibling", "sibling"]}
+    )
+    leaks = LeakReport(table=claims.reindex(columns=list(LEAK_COLUMNS), fill_value=""))
+    return read_answers(submission, truth, IDENTITIES, leaks, 3)
+
+
 @pytest.fixture
 def submission(tmp_path: Path) -> Path:
     write_submission(tmp_path / "submission", "submission.csv", WITH)
@@ -64,7 +75,7 @@ def submission(tmp_path: Path) -> Path:
 
 def test_with_and_without_transfer_by_relation_worked_by_hand(submission: Path) -> None:
     shuffled = TRUTH.iloc[[3, 0, 4, 2, 1]]
-    scores = relation_scores(read_answers(submission, shuffled, IDENTITIES, 3))
+    scores = relation_scores(answers_of(submission, shuffled))
     found = {score.relation: score for score in scores}
     assert list(found) == ["all", "same_image", "sibling", "novel"]
     # With: label 0: 2 hits, 3 given, 2 true; 1: all right; 2: 1 hit, 1 given, 2 true.
@@ -88,8 +99,19 @@ def test_with_and_without_transfer_by_relation_worked_by_hand(submission: Path) 
         assert low <= score.difference.value <= high
 
 
+def test_the_gain_of_copies_alone_and_of_siblings_alone_worked_by_hand(submission: Path) -> None:
+    write_submission(submission, "submission.csv", WITH | {"t3": "2", "t5": "2"})
+    scores = {score.relation: score for score in claim_gains(answers_of(submission, TRUTH))}
+    assert {name: score.rows for name, score in scores.items()} == {"same_image": 1, "sibling": 2}
+    # Copies: only label 1 changes, from 2/3 to 1.
+    assert scores["same_image"].difference.value == pytest.approx(1 / 9)
+    # Siblings: label 0 has 1 hit, 1 given, 2 true; label 2 has 2 hits, 3 given, 2 true.
+    assert scores["sibling"].macro_f1.value == pytest.approx((2 / 3 + 2 / 3 + 4 / 5) / 3)
+    assert scores["sibling"].difference.value == pytest.approx(0)
+
+
 def test_by_class_before_and_after(submission: Path) -> None:
-    table = class_scores(read_answers(submission, TRUTH, IDENTITIES, 3), ("zero", "one", "two"))
+    table = class_scores(answers_of(submission, TRUTH), ("zero", "one", "two"))
     assert table["images"].tolist() == [2, 2, 2]
     np.testing.assert_allclose(table["f1_without"], [4 / 5, 2 / 3, 2 / 3])
     np.testing.assert_allclose(table["f1_with"], [4 / 5, 1, 2 / 3])
