@@ -118,8 +118,11 @@ def score(data: Path = Path("data"), run: Path = Path("runs")) -> Answer:
         gains = [
             (one.relation, one.rows, one.macro_f1, one.difference.signed) for one in labels.by_claim
         ]
-        columns = ("claims", "rows changed", "macro F1", "difference")
-        show_table(columns, gains, title="If only the claims of one relation transfer labels")
+        show_table(
+            ("claims", "rows changed", "macro F1", "difference"),
+            gains,
+            title="Macro F1 if only the claims of one relation transfer labels",
+        )
         changes = [
             (f"{row['label']} {row['name']}", row["images"], f"{row['f1_without']:.3f}",
              f"{row['f1_with']:.3f}", f"{row['difference']:+.3f}")

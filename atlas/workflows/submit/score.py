@@ -264,9 +264,10 @@ def score_run(data: Path, run: Path) -> RunScore:
         )
         save_table(run / CLASS_FILE, label_score.by_class)
         written.append(run / CLASS_FILE)
-    about = {"leaks": leak_score, "labels": None, "claims": None}
-    if label_score:
-        about |= {"labels": label_score.by_relation, "claims": label_score.by_claim}
+    by_relation, by_claim = (
+        (label_score.by_relation, label_score.by_claim) if label_score else (None, None)
+    )
+    about = {"leaks": leak_score, "labels": by_relation, "claims": by_claim}
     write_json(run / SCORE_FILE, about)
     return RunScore(leaks=leak_score, labels=label_score, written=tuple(written))
 
