@@ -7,6 +7,7 @@ const $ = (id) => document.getElementById(id);
 const TILE_PX = 160;
 const HOVER_MS = 150;
 const DIGITS = 9;
+const POLICY = "Kept by the policy:";
 export const MOST_ON_CARD = 3;
 
 let copies = []; // { one, li, keep, box, chips } of the group that is shown
@@ -62,6 +63,7 @@ function cardOf(item, one, n, onKeep) {
   keep.setAttribute("aria-describedby", `labels-${n} facts-${n}`);
   keep.addEventListener("click", () => onKeep(id));
   keep.addEventListener("focus", () => lookAt(item, id));
+  box.addEventListener("input", () => lookAtCompared(item));
   let waiting;
   li.addEventListener("pointerenter", ({ pointerType }) => {
     if (pointerType === "mouse") waiting = setTimeout(() => lookAt(item, id), HOVER_MS);
@@ -70,18 +72,29 @@ function cardOf(item, one, n, onKeep) {
   return { one, li, keep, box, chips };
 }
 
-// Show an image at full resolution beside the one of the policy.
-async function lookAt(item, id) {
-  if (shownImage === `${item.name} ${id}`) return;
-  shownImage = `${item.name} ${id}`;
-  const other = id === item.policy ? null : item.policy;
+// Show an image at full resolution beside the one of the policy, or two that were selected.
+async function lookAt(item, id, other = id === item.policy ? null : item.policy) {
+  const now = [item.name, id, other].join("\n");
+  if (shownImage === now) return;
+  shownImage = now;
+  const captions = { query: id === item.policy ? POLICY : "Image", match: other === item.policy ? POLICY : "Image" };
   try {
-    await viewer.load({ kind: "group", version: item.version, query_id: id, match_id: other });
+    await viewer.load({ kind: "group", version: item.version, query_id: id, match_id: other, captions });
     $("picture-problem").hidden = true;
   } catch (error) {
     $("picture-problem").textContent = `The pictures cannot be shown: ${error.message}`;
     $("picture-problem").hidden = false;
   }
+}
+
+function lookAtCompared(item) {
+  const pair = compared();
+  if (pair.length === 2) lookAt(item, ...pair);
+}
+
+export function toggleCompared(item, copy) {
+  copy.box.checked = !copy.box.checked;
+  lookAtCompared(item);
 }
 
 export function updateGroup(item, { reviewer, outbox }) {

@@ -6,7 +6,7 @@ import {
 import {
   cardAt, cardNamed, choose, chooseAll, chooseNone, chosen, drawGrid, firstCard, pagesOf, step, updateStandings,
 } from "./grid.js";
-import { compareNone, compared, copyAt, copyNumber, focusCopy, showGroup, stepCopy, updateGroup } from "./groups.js";
+import { compareNone, compared, copyAt, copyNumber, focusCopy, showGroup, stepCopy, toggleCompared, updateGroup } from "./groups.js";
 import { Outbox } from "./outbox.js";
 import { planesOf } from "./planes.js";
 import {
@@ -448,7 +448,7 @@ function pressedInGroup(group, key) {
     if (copy) stepCopy(copy, key);
     else focusCopy();
   } else if (key === "n" || key === "p") go(key === "n" ? 1 : -1);
-  else if (key === "x" && copy) copy.box.checked = !copy.box.checked;
+  else if (key === "x" && copy) toggleCompared(group, copy);
   else return "bo".includes(key);
   return true;
 }

@@ -58,10 +58,9 @@ export class Viewer {
 
   get overlaid() { return Boolean(this.registered?.aligned); }
 
-  describe({ query_id: query, match_id: match, kind }) {
+  describe({ query_id: query, match_id: match, kind, captions }) {
     const size = ({ width, height }) => `${width} × ${height} pixels`;
-    const names = kind === "group" ? { query: match ? "Image" : "Kept by the policy:", match: "Kept by the policy:" }
-      : { query: kind === "labels" ? "Labelled image" : "Query", match: "Match" };
+    const names = captions ?? { query: kind === "labels" ? "Labelled image" : "Query", match: "Match" };
     const said = {
       query: `${names.query} ${query}, ${size(this.images.query)}`,
       match: this.images.match && `${names.match} ${match}, ${size(this.images.match)}`,

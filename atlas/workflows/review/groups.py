@@ -119,8 +119,8 @@ def groups_of(
     valid = [rows for rows in several if _is_valid(rows, then, key_of)]
     if len(valid) < len(several):
         LOGGER.warning(
-            f"{len(several) - len(valid):,} groups of copies are left out, because images have "
-            f"changed since {folder} was written; run {command_line('remove_duplicates')} again"
+            f"groups of copies that are left out, because an image has changed since {folder} was "
+            f"written: {len(several) - len(valid):,}; run {command_line('remove_duplicates')} again"
         )
     return tuple(_group(rows, manifest) for rows in valid)
 

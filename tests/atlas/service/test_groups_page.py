@@ -119,7 +119,9 @@ def test_two_images_that_differ_are_parted_and_tied_again(opens: Opens, review: 
     expect(live).to_contain_text("Select the two images")
     copy(page, "r00").get_by_label("Compare r00").check()
     page.get_by_role("button", name="Keep r06").focus()
-    page.keyboard.press("x")
+    page.keyboard.press("x")  # two selected images are shown beside each other
+    expect(page.locator("[data-pane=query] figcaption")).to_contain_text("policy: r00")
+    expect(page.locator("[data-pane=match] figcaption")).to_contain_text("Image r06")
     page.keyboard.press("r")
     parted = page.locator("#apart li")
     expect(parted).to_contain_text("r00 and r06 are different: You")

@@ -71,7 +71,7 @@ def test_groups_follow_images_that_were_removed_or_replaced(
     assert not caplog.records
     write_field(data / "train", "r03", np.zeros((2, 128, 128), np.uint8), ("red", "green"))
     assert read_queue(run, data).groups == ()
-    assert "1 groups of copies are left out" in caplog.text
+    assert "written: 1; run" in caplog.text
     assert "atlas remove-duplicates" in caplog.text
 
 
