@@ -164,7 +164,9 @@ def remove_duplicates(
     Args:
         data: Atlas folder.
         index: Index folder, as build-index writes it for the same data.
-        out: Folder to write, with duplicates.csv, groups.csv, cleaned/ and a picture.
+        out: Folder to write, with duplicates.csv, copies.csv, groups.csv, cleaned/ and a picture.
+            atlas review shows its groups if it is the folder duplicates of a run, and the images
+            that people chose there are kept.
         settings: Settings of the claims, and of which copies are kept.
     """
     from atlas.workflows.curate import duplicates as workflow

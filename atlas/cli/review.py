@@ -4,10 +4,14 @@ import getpass
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atlas.cli.answers import Answer
 from atlas.cli.console import show
 from atlas.core.errors import UserError, install_command
+
+if TYPE_CHECKING:
+    from atlas.workflows.review.queue import Queue
 
 
 def review(
@@ -19,13 +23,15 @@ def review(
 ) -> Answer:
     """Open a page on which people look at claims and judge them, until Ctrl-C.
 
-    The page shows the claims that the scores alone make, likely copies, and the suspicious labels
-    that audit-labels found. Verdicts are kept in verdicts.db in the run folder, where find-leaks
-    and make-submission read them. Corrected labels are also written to corrections.csv in the atlas
+    The page shows the claims that the scores alone make, likely copies, the suspicious labels that
+    audit-labels found, and the groups of copies that remove-duplicates found. Verdicts are kept in
+    verdicts.db in the run folder, where find-leaks, make-submission and remove-duplicates read
+    them. Corrected labels are also written to corrections.csv in the atlas
     folder. The page is served to this machine only.
 
     Args:
-        run: Run folder with an index and leaks; a submission and an audit are shown if they exist.
+        run: Run folder with an index and leaks, or with duplicates; a submission and an audit are
+            shown if they exist.
         data: Atlas folder.
         port: Port of the page on this machine; 0 is any free one.
         reviewer: Name that the page proposes for your verdicts; by default your login name.
@@ -49,9 +55,7 @@ def review(
         app = review_app(judged, ReviewPictures(queue), reviewer=reviewer or _login_name())
         with served(app, listener) as thread:
             show(
-                f"{_count(queue.pairs, 'pair')} and the labels of "
-                f"{_count(queue.labels, 'image')} can be reviewed; verdicts are kept in "
-                f"{judged.path}",
+                f"{_said(queue)} can be reviewed; verdicts are kept in {judged.path}",
                 f"open {address_of(listener)}",
                 "press Ctrl-C to end the review",
             )
@@ -59,6 +63,14 @@ def review(
                 webbrowser.open(address_of(listener))
             thread.join()
     return Answer(summary="The review ended.", wrote=[judged.path])
+
+
+def _said(queue: "Queue") -> str:
+    said = [_count(queue.pairs, "pair"), f"the labels of {_count(queue.labels, 'image')}"]
+    if queue.groups:
+        said.append(_count(queue.groups, "group"))
+    *most, last = said
+    return f"{', '.join(most)} and {last}"
 
 
 def _count(things: tuple[object, ...], noun: str) -> str:

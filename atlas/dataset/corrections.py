@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from atlas.core.errors import UserError
 from atlas.core.escaping import quoted
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.labels import distinct_labels, format_labels, label_problems
@@ -82,12 +83,34 @@ def save_corrections(
         data: The data folder.
         labels: The right labels, by id.
         replaced: The ids whose rows in the table are replaced or removed; other rows stay.
+
+    Raises:
+        UserError: The table is there and cannot be read as a whole. It stays as it is.
     """
     path = data / CORRECTIONS_TABLE
-    rows: dict[str, str] = {}
-    if path.exists():
-        found = table_rows(path, COLUMNS, [], may_be_empty=True)
-        rows = {row["Id"]: row["Target"] for _, row in found if row["Id"] not in set(replaced)}
+    rows = {i: target for i, target in _rows_there(path).items() if i not in set(replaced)}
     rows |= {image_id: format_labels(right) for image_id, right in labels.items()}
     save_table(path, pd.DataFrame(sorted(rows.items()), columns=list(COLUMNS)))
     return path
+
+
+def _rows_there(path: Path) -> dict[str, str]:
+    """Return the rows of the table, or none without it.
+
+    Raises:
+        UserError: A row would be lost if the table were written again.
+    """
+    if not path.exists():
+        return {}
+    problems: list[str] = []
+    rows: dict[str, str] = {}
+    for where, row in table_rows(path, COLUMNS, problems, may_be_empty=True):
+        if row["Id"] in rows:
+            problems.append(f"{where}: id {quoted(row['Id'])} occurs twice; keep one row")
+        rows[row["Id"]] = row["Target"]
+    if problems:
+        raise UserError(
+            f"{path} cannot be changed, because rows would be lost: {problems[0]}; the corrections "
+            "are kept in the run, and are written when the table is repaired"
+        )
+    return rows

@@ -103,6 +103,11 @@ class Manifest:
         """The labelled images, which are those of train and external."""
         return self.of(*LABELLED)
 
+    @property
+    def parents(self) -> dict[str, str]:
+        """The image from which an image was made, by id, for those that were made."""
+        return {row.id: row.parent for row in self.rows if row.parent}
+
     @cached_property
     def repeated_identities(self) -> frozenset[str]:
         """Identities of at least two labelled images. Others have nothing to teach."""

@@ -1,15 +1,19 @@
-"""Verdicts of people: which pairs of images show the same, and which labels are right.
+"""Verdicts of people: which images show the same, which labels are right, and which copies stay.
 
 They lie in an SQLite file beside the results of a run, to which rows are only ever added: a verdict
-that is withdrawn stays in it, followed by a row that says so. A verdict holds for the two images
-that were looked at, whatever their ids are, so it names the key of each (`image_keys.py`).
+that is withdrawn stays in it, followed by a row that says so. A verdict holds for the images that
+were looked at, whatever their ids are, so it names the key of each (`image_keys.py`).
+
+Of several rows of a reviewer about the same, the latest counts: the row with the latest time, and
+of equal times the one that was added last. So a table of old verdicts, which is imported later,
+does not replace what its reviewer has said since.
 """
 
 import json
 import sqlite3
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -24,30 +28,35 @@ from atlas.core.files import content_hash
 VERDICTS_NAME = "verdicts.db"
 Judgement = Literal["same", "sibling", "different", "unsure", "withdrawn"]
 SAME, ALIKE, DIFFERENT, UNSURE, WITHDRAWN = get_args(Judgement)
+Decision = Literal["kept", "withdrawn"]
+KEPT: Decision = "kept"
 WAITS_S = 30.0  # for other processes that add rows
 APPLICATION_ID = 0x41544C53  # "ATLS" in the header of the file
-LAYOUT = 1
-_TABLES = """
-CREATE TABLE verdicts (
-    number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, time TEXT NOT NULL,
-    reviewer TEXT NOT NULL, query_id TEXT NOT NULL, match_id TEXT NOT NULL,
-    query_key TEXT NOT NULL, match_key TEXT NOT NULL, verdict TEXT NOT NULL
-        CHECK (verdict IN ('same', 'sibling', 'different', 'unsure', 'withdrawn')));
-CREATE TABLE corrections (
-    number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, time TEXT NOT NULL,
-    reviewer TEXT NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL, labels TEXT);
-"""
+LAYOUT = 2  # 1 had no choices
+TABLES = {
+    "verdicts": """CREATE TABLE verdicts (
+        number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, time TEXT NOT NULL,
+        reviewer TEXT NOT NULL, query_id TEXT NOT NULL, match_id TEXT NOT NULL,
+        query_key TEXT NOT NULL, match_key TEXT NOT NULL, verdict TEXT NOT NULL
+            CHECK (verdict IN ('same', 'sibling', 'different', 'unsure', 'withdrawn')))""",
+    "corrections": """CREATE TABLE corrections (
+        number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, time TEXT NOT NULL,
+        reviewer TEXT NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL, labels TEXT)""",
+    "choices": """CREATE TABLE choices (
+        number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, time TEXT NOT NULL,
+        reviewer TEXT NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL, choice TEXT NOT NULL
+            CHECK (choice IN ('kept', 'withdrawn')))""",
+}
 # Nobody changes or removes what a person has said, not even by hand.
-_GUARDS = "".join(
-    f"CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} "
-    "BEGIN SELECT RAISE(ABORT, 'rows are only ever added'); END;\n"
-    for table in ("verdicts", "corrections")
-    for verb in ("UPDATE", "DELETE")
+_GUARD = (
+    "CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} "
+    "BEGIN SELECT RAISE(ABORT, 'rows are only ever added'); END"
 )
 
 Pair = tuple[str, str]
 Key = TypeVar("Key")
 Said = TypeVar("Said")
+Row = TypeVar("Row", "Verdict", "Correction", "Choice")
 
 
 def now() -> str:
@@ -70,13 +79,13 @@ class Verdict:
         verdict: Same picture, sibling, different, unsure, or withdrawn, which takes back what the
             same reviewer said before.
         reviewer: The name of the person.
-        time: When it was given, in UTC.
+        time: When it was given, as `now` writes it. A row without a time gets it when it is added.
         token: The name of the row. A row whose token is already in the file is not added again, so
             a sender that got no answer may repeat itself.
     """
 
     token: str = field(default_factory=new_token)
-    time: str = field(default_factory=now)
+    time: str = ""
     reviewer: str = ""
     query_id: str
     match_id: str
@@ -97,11 +106,30 @@ class Correction:
     """
 
     token: str = field(default_factory=new_token)
-    time: str = field(default_factory=now)
+    time: str = ""
     reviewer: str = ""
     id: str
     key: str
     labels: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """That an image stays in its group of copies, see `chosen_images.py`.
+
+    Attributes:
+        id: The id of the image when it was looked at.
+        key: Its key, see `image_keys.py`.
+        choice: Kept, or withdrawn, which takes back what the same reviewer said about the group.
+        reviewer, time, token: See `Verdict`.
+    """
+
+    token: str = field(default_factory=new_token)
+    time: str = ""
+    reviewer: str = ""
+    id: str
+    key: str
+    choice: Decision = KEPT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +169,23 @@ class Verdicts:
 
     verdicts: tuple[Verdict, ...] = ()
     corrections: tuple[Correction, ...] = ()
+    choices: tuple[Choice, ...] = ()
+
+    @property
+    def rows(self) -> "tuple[Verdict | Correction | Choice, ...]":
+        """All rows, table by table."""
+        return (*self.verdicts, *self.corrections, *self.choices)
+
+    @cached_property
+    def latest_verdicts(self) -> dict[tuple[Pair, str], Verdict]:
+        """The latest verdict of each reviewer on each pair of keys, sorted within the pair."""
+        return {(sorted_pair(v.query_key, v.match_key), v.reviewer): v
+                for v in by_time(self.verdicts)}  # fmt: skip
+
+    @cached_property
+    def latest_corrections(self) -> dict[tuple[str, str], Correction]:
+        """The latest correction by each reviewer of the image with each key."""
+        return {(c.key, c.reviewer): c for c in by_time(self.corrections)}
 
     @cached_property
     def hash(self) -> str:
@@ -152,15 +197,14 @@ class Verdicts:
         ids_of: defaultdict[str, list[str]] = defaultdict(list)
         for image_id, key in key_of.items():
             ids_of[key].append(image_id)
-        said = {(sorted_pair(v.query_key, v.match_key), v.reviewer): v.verdict
-                for v in self.verdicts}  # fmt: skip
+        said = {about: row.verdict for about, row in self.latest_verdicts.items()}
         pairs: dict[Pair, Judgement] = {}
         stale = 0
         for (one, other), verdict in _agreed(said, WITHDRAWN, UNSURE).items():
             named = [(a, b) for a, b in product(ids_of[one], ids_of[other]) if a != b]
             stale += not named
             pairs |= {sorted_pair(a, b): verdict for a, b in named}
-        given = {(c.key, c.reviewer): c.labels for c in self.corrections}
+        given = {about: row.labels for about, row in self.latest_corrections.items()}
         labels: dict[str, tuple[int, ...]] = {}
         for key, right in _agreed(given, None, None).items():
             stale += not ids_of[key]
@@ -168,6 +212,11 @@ class Verdicts:
                 labels |= dict.fromkeys(ids_of[key], right)
         looked_at = frozenset(i for c in self.corrections for i in ids_of[c.key])
         return Judged(pairs=pairs, labels=labels, looked_at=looked_at, stale=stale)
+
+
+def by_time(rows: Iterable[Row]) -> list[Row]:
+    """Return rows from the earliest to the latest; of equal times, in the order of the file."""
+    return sorted(rows, key=lambda row: row.time)
 
 
 def sorted_pair(one: str, other: str) -> Pair:
@@ -181,7 +230,7 @@ def verdicts_beside(out: Path) -> Path:
 
 
 def read_verdicts(path: Path) -> Verdicts:
-    """Return all verdicts and corrections in a file. A file that does not exist has none.
+    """Return everything that people said in a file. A file that does not exist says nothing.
 
     Raises:
         UserError: The file is damaged, or is not a file of verdicts.
@@ -194,16 +243,24 @@ def read_verdicts(path: Path) -> Verdicts:
             Correction(**{**row, "labels": _labels(row["labels"])})
             for row in _rows(file, "corrections", Correction)
         )
-    return Verdicts(verdicts=verdicts, corrections=corrections)
+        rows = _rows(file, "choices", Choice) if _layout(file) > 1 else ()
+        choices = tuple(Choice(**row) for row in rows)
+    return Verdicts(verdicts=verdicts, corrections=corrections, choices=choices)
 
 
 def add_verdicts(
-    path: Path, verdicts: Sequence[Verdict] = (), corrections: Sequence[Correction] = ()
+    path: Path,
+    verdicts: Sequence[Verdict] = (),
+    corrections: Sequence[Correction] = (),
+    choices: Sequence[Choice] = (),
 ) -> int:
     """Add rows to a file of verdicts, which is created if there is none, and return their number.
 
     They are on the disk when this function returns: all of them, or none. Rows whose token is
     already in the file are not added again. Several processes may add rows at the same time.
+
+    A row without a time is given now. So that it counts, its time is not before those of the other
+    rows of its reviewer, whose clock may have been ahead.
 
     Raises:
         UserError: The file is damaged, cannot be written, or is not a file of verdicts.
@@ -211,12 +268,33 @@ def add_verdicts(
     with _opened(path, create=True) as file, file:
         file.execute("BEGIN IMMEDIATE")
         before = file.total_changes
+        given = Verdicts(
+            verdicts=tuple(verdicts), corrections=tuple(corrections), choices=tuple(choices)
+        )
+        without_time = {row.reviewer for row in given.rows if not row.time}
+        times = {reviewer: max(now(), _latest_time(file, reviewer)) for reviewer in without_time}
+
+        def insert(table: str, row: Verdict | Correction | Choice, **changes: str | None) -> None:
+            time = row.time or times[row.reviewer]
+            _insert(file, table, {**asdict(row), "time": time, **changes})
+
         for one in verdicts:
-            _insert(file, "verdicts", asdict(one))
+            insert("verdicts", one)
         for other in corrections:
             labels = None if other.labels is None else json.dumps(other.labels)
-            _insert(file, "corrections", {**asdict(other), "labels": labels})
+            insert("corrections", other, labels=labels)
+        for choice in choices:
+            insert("choices", choice)
         return file.total_changes - before
+
+
+def _latest_time(file: sqlite3.Connection, reviewer: str) -> str:
+    """Return the time of the latest row of a reviewer, or "" if there is none."""
+    texts = " UNION ALL ".join(
+        f"SELECT max(time) AS latest FROM {table} WHERE reviewer = :who" for table in TABLES
+    )
+    found = file.execute(f"SELECT max(latest) FROM ({texts})", {"who": reviewer}).fetchone()[0]
+    return str(found or "")
 
 
 def _rows(file: sqlite3.Connection, table: str, kind: type) -> Iterator[dict[str, Any]]:
@@ -263,9 +341,7 @@ def _opened(path: Path, *, create: bool = False) -> Iterator[sqlite3.Connection]
         ) as file:  # fmt: skip
             if create:
                 _create(file)
-            layout = file.execute("PRAGMA user_version").fetchone()[0]
-            application = file.execute("PRAGMA application_id").fetchone()[0]
-            if application != APPLICATION_ID or layout != LAYOUT:
+            if not _is_of_this_program(file) or not 1 <= _layout(file) <= LAYOUT:
                 raise UserError(
                     f"{path} is not a file of verdicts of this version; give another run folder, "
                     "or move the file away"
@@ -278,14 +354,32 @@ def _opened(path: Path, *, create: bool = False) -> Iterator[sqlite3.Connection]
         ) from error
 
 
+def _layout(file: sqlite3.Connection) -> int:
+    return int(file.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _is_of_this_program(file: sqlite3.Connection) -> bool:
+    found: int = file.execute("PRAGMA application_id").fetchone()[0]
+    return found == APPLICATION_ID
+
+
 def _create(file: sqlite3.Connection) -> None:
+    """Make the tables of a new file, and those that a file of an earlier layout lacks."""
     file.execute("PRAGMA synchronous = EXTRA")  # also the folder is flushed
-    if file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    if not _lacking(file):
         return
     with file:
         file.execute("BEGIN EXCLUSIVE")
-        if not file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            for statement in filter(str.strip, (_TABLES + _GUARDS).split(";\n")):
-                file.execute(statement)
-            file.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            file.execute(f"PRAGMA user_version = {LAYOUT}")
+        for table in _lacking(file):  # another process may have made them in the meantime
+            file.execute(TABLES[table])
+            for verb in ("UPDATE", "DELETE"):
+                file.execute(_GUARD.format(table=table, verb=verb))
+        file.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        file.execute(f"PRAGMA user_version = {LAYOUT}")
+
+
+def _lacking(file: sqlite3.Connection) -> list[str]:
+    """Return the tables that a file lacks; none if another program or a later version wrote it."""
+    if not file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        return list(TABLES)
+    return ["choices"] if _is_of_this_program(file) and _layout(file) == 1 else []

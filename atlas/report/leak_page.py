@@ -156,6 +156,19 @@ class Submitted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClaimCount:
+    """How many claims of a relation a submission is made from.
+
+    Attributes:
+        claims: The number of claims.
+        transfers: The number of claims whose labels are transferred.
+    """
+
+    claims: int
+    transfers: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class LeakPage:
     """A page of a leak run.
 
@@ -211,6 +224,7 @@ def with_submission(
     page: str,
     submitted: Mapping[str, Submitted],
     given: Mapping[Pair, Sequence[GivenVerdict]],
+    counts: Mapping[str, ClaimCount],
 ) -> str:
     """Return a page of `save_leak_page` with what has become known since it was written.
 
@@ -218,7 +232,9 @@ def with_submission(
         page: The page.
         submitted: The row of each test image in the submission, by id.
         given: The verdicts, see `given_verdicts`.
+        counts: The claims of each relation after these verdicts.
     """
+    shown = _shown_counts(counts)
 
     def filled(found: re.Match[str]) -> str:
         data = json.loads(found[2])
@@ -229,7 +245,24 @@ def with_submission(
         data["submitted"] = True
         return f"{found[1]}{htmlsafe_json_dumps(data, sort_keys=True)}{found[3]}"
 
-    return re.sub(r'(<script [^>]*id="data">)(.*?)(</script>)', filled, page, flags=re.DOTALL)
+    page = re.sub(r'(<script [^>]*id="data">)(.*?)(</script>)', filled, page, flags=re.DOTALL)
+    return re.sub(
+        r'(data-count="([^"]*)">)\d+', lambda found: f"{found[1]}{shown.get(found[2], 0)}", page
+    )
+
+
+def _shown_counts(counts: Mapping[str, ClaimCount]) -> dict[str, int]:
+    """Return the numbers of a page by the attribute data-count of their elements."""
+    whole = ClaimCount(
+        claims=sum(one.claims for one in counts.values()),
+        transfers=sum(one.transfers for one in counts.values()),
+    )
+    shown = {}
+    for relation, one in {"": whole, **counts}.items():
+        shown[f"{relation} claims".strip()] = one.claims
+        shown[f"{relation} transferred".strip()] = one.transfers
+        shown[f"{relation} not transferred".strip()] = one.claims - one.transfers
+    return shown
 
 
 def _as_submitted(row: Mapping[str, object], submitted: Submitted) -> dict[str, object]:
@@ -249,11 +282,11 @@ def given_verdicts(verdicts: Verdicts) -> dict[Pair, tuple[GivenVerdict, ...]]:
 
     A verdict that was taken back counts, because it may be later than one in a browser.
     """
-    latest: dict[Pair, dict[str, GivenVerdict]] = {}
-    for one in verdicts.verdicts:
-        said = GivenVerdict(reviewer=one.reviewer, verdict=one.verdict, time=one.time)
-        latest.setdefault(sorted_pair(one.query_key, one.match_key), {})[one.reviewer] = said
-    return {pair: tuple(said.values()) for pair, said in latest.items()}
+    given: dict[Pair, tuple[GivenVerdict, ...]] = {}
+    for (pair, reviewer), one in verdicts.latest_verdicts.items():
+        said = GivenVerdict(reviewer=reviewer, verdict=one.verdict, time=one.time)
+        given[pair] = (*given.get(pair, ()), said)
+    return given
 
 
 def _css(channel: str) -> str:

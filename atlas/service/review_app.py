@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from atlas.core.errors import UserError
 from atlas.core.files import content_hash
-from atlas.dataset.verdicts import Judgement
+from atlas.dataset.verdicts import Decision, Judgement
 from atlas.report.pictures import colour_of
 from atlas.service.guards import OnlyItsOwnPages
+from atlas.workflows.review.groups import GroupToReview
 from atlas.workflows.review.pictures import ReviewPictures
 from atlas.workflows.review.queue import LabelsToReview, PairToReview
 from atlas.workflows.review.verdicts import Place, Review, Said, SaidBefore
@@ -24,6 +25,7 @@ MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript"}
 KEPT_BY_BROWSERS = "private, max-age=31536000, immutable"  # the version is in the address
 MOST_ROWS = 1000  # of a request
 MOST_LABELS = 1000
+LONGEST_ID = 4096  # that of a plain folder is a path
 
 Name = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
@@ -37,8 +39,10 @@ class SentRow(BaseModel):
     name: Name
     version: Annotated[str, Field(max_length=64)]
     reviewer: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,80}$")]
-    verdict: Judgement | None = None
+    verdict: Judgement | Decision | None = None
     labels: Annotated[list[int], Field(max_length=MOST_LABELS)] | None = None
+    image: Annotated[str, Field(max_length=LONGEST_ID)] | None = None
+    other: Annotated[str, Field(max_length=LONGEST_ID)] | None = None
 
 
 class SentRows(BaseModel):
@@ -70,8 +74,9 @@ def review_app(review: Review, pictures: ReviewPictures, *, reviewer: str) -> Fa
         return {"run": run, "reviewer": reviewer, **queue_of(review)}
 
     @app.get("/api/verdicts")
-    def verdicts(verdicts: int = 0, corrections: int = 0) -> dict[str, Any]:
-        rows, place = review.since(Place(max(0, verdicts), max(0, corrections)))
+    def verdicts(verdicts: int = 0, corrections: int = 0, choices: int = 0) -> dict[str, Any]:
+        seen = (max(0, count) for count in (verdicts, corrections, choices))
+        rows, place = review.since(Place(*seen))
         return {"rows": [_row(one) for one in rows], "place": asdict(place)}
 
     @app.get("/api/certificates")
@@ -109,6 +114,7 @@ def queue_of(review: Review) -> dict[str, Any]:
         "items": [
             *(_pair(one, review.version(one)) for one in queue.pairs),
             *(_labels(one, review.version(one)) for one in queue.labels),
+            *(_group(one, review.version(one)) for one in queue.groups),
         ],
         "samples": {
             relation: [name_of[pair] for pair in pairs if pair in name_of]
@@ -132,6 +138,20 @@ def _labels(one: LabelsToReview, version: str) -> dict[str, Any]:
         "labels": one.suggested,
         "confidence": one.suspicion,
         "reason": one.reason,
+        "usefulness": one.usefulness,
+    }
+
+
+def _group(one: GroupToReview, version: str) -> dict[str, Any]:
+    return {
+        "kind": "group",
+        "name": one.name,
+        "version": version,
+        "query_id": one.ids[0],
+        "images": [asdict(copy) for copy in one.copies],
+        "policy": one.policy,
+        "reason": one.reason,
+        "label_sets": one.label_sets,
         "usefulness": one.usefulness,
     }
 

@@ -14,7 +14,7 @@ from atlas.core.errors import ProvenanceError, Stage, command_line
 from atlas.core.result_files import was_written, written_by
 from atlas.dataset.artifacts import ProbabilitySet, load_table, save_table
 
-IMAGES_FILE = "images.csv"  # of leaks: a key of each image
+IMAGES_FILE = "images.csv"  # of leaks and of duplicates: a key of each image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,17 @@ class MadeFrom:
 
 
 def save_images(folder: Path, key_of: Mapping[str, str]) -> None:
-    """Write the keys of the images that leaks were made from."""
+    """Write the keys of the images that leaks or groups of copies were made from."""
     table = pd.DataFrame({"Id": list(key_of), "Key": list(key_of.values())})
     save_table(folder / IMAGES_FILE, table)
+
+
+def saved_images(folder: Path) -> dict[str, str]:
+    """Return the keys that `save_images` wrote, or none if it did not."""
+    if not was_written(folder / IMAGES_FILE):
+        return {}
+    table = load_table(folder / IMAGES_FILE)
+    return dict(zip(table["Id"], table["Key"], strict=True))
 
 
 def images_of_leaks(folder: Path, keys: Mapping[str, str], test_ids: Collection[str]) -> MadeFrom:
@@ -50,10 +58,7 @@ def images_of_leaks(folder: Path, keys: Mapping[str, str], test_ids: Collection[
         keys: The keys of the images now. If a labelled one has changed, the index is stale too.
         test_ids: The ids of the test images.
     """
-    key_of: dict[str, str] = {}
-    if was_written(folder / IMAGES_FILE):
-        table = load_table(folder / IMAGES_FILE, stage=Stage.LEAKS)
-        key_of = dict(zip(table["Id"], table["Key"], strict=True))
+    key_of = saved_images(folder)
     leaks = MadeFrom(folder=folder, key_of=key_of, commands=(Stage.LEAKS.command,))
     if set(leaks.changed(keys)) <= set(test_ids):
         return leaks

@@ -22,6 +22,8 @@ LEAKS_FILE = "leaks.csv"
 MATCHES_FILE = "matches.csv"
 SIBLINGS_FILE = "siblings.csv"
 REPORT_FILE = "report.html"  # also of a submission
+# A file of duplicates.
+COPIES_FILE = "copies.csv"  # every image of every group of copies
 SOURCE_FILE = "made_from.json"  # the tables that claims were made from
 # The files of a submission.
 ORIGINS_FILE = "origins.csv"
@@ -55,6 +57,11 @@ class RunFolder(os.PathLike[str]):
     def leaks(self) -> Path:
         """The folder of the leaks."""
         return self.path / "leaks"
+
+    @property
+    def duplicates(self) -> Path:
+        """The folder of the copies among labelled images."""
+        return self.path / "duplicates"
 
     @property
     def submission(self) -> Path:

@@ -17,12 +17,14 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from atlas.dataset.artifacts import SAME_IMAGE, Matches
+from atlas.dataset.chosen_images import ChosenImage
 from atlas.dataset.verdicts import DIFFERENT, NOTHING_JUDGED, SAME, Judged, Pair, sorted_pair
 
 DUPLICATE_COLUMNS = (
     "id", "split", "duplicate_of", "similarity", "registration_score", "confidence", "same_labels",
     "kept", "reason",
 )  # fmt: skip
+COPY_COLUMNS = ("id", "group", "kept_by_policy", "reason", "measured")
 GROUP_COLUMNS = ("Id", "Group")
 Numbers = tuple[float, float, float]  # similarity, registration score, confidence
 
@@ -35,11 +37,19 @@ class Preference:
         adjective: What the image with the highest value is, such as "sharpest".
         values: The value of each image, by id. Without values, the first image is kept.
         said: The values in words, where the number alone would not do.
+        quantity: What the values are called, where people should see those of all images.
     """
 
     adjective: str = "first"
     values: Mapping[str, float] = field(default_factory=dict)
     said: Mapping[str, str] = field(default_factory=dict)
+    quantity: str = ""
+
+    def in_words(self, image_id: str) -> str:
+        """Return the value of an image in words, or "" without values."""
+        if image_id not in self.values:
+            return ""
+        return self.said.get(image_id, f"{self.values[image_id]:g}")
 
 
 FIRST = Preference()
@@ -53,6 +63,7 @@ def find_duplicates(
     labels: Mapping[str, tuple[int, ...]],
     parents: Mapping[str, str] = {},
     preference: Preference = FIRST,
+    chosen: Mapping[str, ChosenImage] = {},
 ) -> pd.DataFrame:
     """Return one row of DUPLICATE_COLUMNS for each image that repeats one that is kept.
 
@@ -66,15 +77,18 @@ def find_duplicates(
         labels: The labels of each image, by id.
         parents: The image from which an image was made, by id, for those that were made.
         preference: What speaks for keeping an image.
+        chosen: What people have chosen, by group, see `chosen_images`.
     """
-    chosen = choose_kept(tied(ids, links), splits=splits, parents=parents, preference=preference)
-    matched_with = _towards(ids, links, dict.fromkeys(kept for kept, _ in chosen.values()))
+    kept_of = choose_kept(
+        tied(ids, links), splits=splits, parents=parents, preference=preference, chosen=chosen
+    )
+    matched_with = _towards(ids, links, dict.fromkeys(kept for kept, _ in kept_of.values()))
     rows = []
     for image_id in ids:
         if other := matched_with.get(image_id):
             same = "yes" if set(labels[image_id]) == set(labels[other]) else "no"
             numbers = links[sorted_pair(image_id, other)]
-            rows.append((image_id, splits[image_id], other, *numbers, same, *chosen[image_id]))
+            rows.append((image_id, splits[image_id], other, *numbers, same, *kept_of[image_id]))
     return pd.DataFrame(rows, columns=list(DUPLICATE_COLUMNS))
 
 
@@ -84,32 +98,72 @@ def choose_kept(
     splits: Mapping[str, str],
     parents: Mapping[str, str] = {},
     preference: Preference = FIRST,
+    chosen: Mapping[str, ChosenImage] = {},
 ) -> dict[str, tuple[str, str]]:
     """Return the image of the group of each image that is kept, and the reason.
 
-    An image never replaces the one from which it was made, and an external image never replaces a
-    train image, because train images are what is tested. Among those that are left, the preference
-    decides, and then the order.
+    An image never replaces the one from which it was made, whatever people choose: it is never
+    tested, and what else was made from its original needs that one. Among the others, the choice of
+    people decides, unless they disagree. Without one, an external image never replaces a train
+    image, because train images are what is tested, then the preference decides, and then the order.
 
     Args:
         groups: The group of each image, in the order of the images.
         splits: The split of each image, by id.
         parents: The image from which an image was made, by id, for those that were made.
         preference: What speaks for keeping an image.
+        chosen: What people have chosen, by group, see `chosen_images`.
     """
     members: defaultdict[str, list[str]] = defaultdict(list)
     for image_id, group in groups.items():
         members[group].append(image_id)
-    chosen: dict[str, tuple[str, str]] = {}
-    for copies in members.values():
-        originals = [i for i in copies if parents.get(i) not in copies] or copies
-        rivals = [i for i in originals if splits[i] == "train"] or originals
-        kept = max(rivals, key=lambda i: preference.values.get(i, 0.0))  # the first of equal ones
-        kind = "original" if len(originals) < len(copies) else "image"
-        if len(rivals) < len(originals):
-            kind = f"train {kind}"
-        chosen |= dict.fromkeys(copies, (kept, _reason(kept, rivals, kind, preference)))
-    return chosen
+    kept_of: dict[str, tuple[str, str]] = {}
+    for group, copies in members.items():
+        originals = originals_of(copies, parents)
+        wanted = chosen.get(group)
+        if wanted and wanted.image_id in originals:
+            kept, reason = wanted.image_id, f"chosen by {wanted.names}"
+        else:
+            rivals = [i for i in originals if splits[i] == "train"] or originals
+            kept = max(rivals, key=lambda i: preference.values.get(i, 0.0))  # the first of equals
+            kind = "original" if len(originals) < len(copies) else "image"
+            if len(rivals) < len(originals):
+                kind = f"train {kind}"
+            reason = _reason(kept, rivals, kind, preference) + _not_followed(wanted)
+        kept_of |= dict.fromkeys(copies, (kept, reason))
+    return kept_of
+
+
+def originals_of(copies: Sequence[str], parents: Mapping[str, str]) -> list[str]:
+    """Return the copies of a group that were not made from another one of it, or all of them.
+
+    Args:
+        copies: The images of the group.
+        parents: The image from which an image was made, by id, for those that were made.
+    """
+    there = set(copies)
+    return [i for i in copies if parents.get(i) not in there] or list(copies)
+
+
+def copy_table(
+    by_policy: Mapping[str, tuple[str, str]], groups: Mapping[str, str], preference: Preference
+) -> pd.DataFrame:
+    """Return one row of COPY_COLUMNS for each image that is in a group of copies.
+
+    Args:
+        by_policy: What `choose_kept` returns without the choices of people.
+        groups: The group of each image, by id.
+        preference: What speaks for keeping an image.
+    """
+
+    def measured(image_id: str) -> str:
+        return preference.quantity and f"{preference.quantity} {preference.in_words(image_id)}"
+
+    rows = [
+        (image_id, group, *by_policy[image_id], measured(image_id))
+        for image_id, group in groups.items()
+    ]
+    return pd.DataFrame(rows, columns=list(COPY_COLUMNS))
 
 
 def linked(matches: Matches, judged: Judged = NOTHING_JUDGED) -> dict[Pair, Numbers]:
@@ -169,7 +223,7 @@ def claimed_groups(
 
 
 def clean_views(
-    matches: Matches, splits: Mapping[str, str], judged: Judged = NOTHING_JUDGED
+    matches: Matches, splits: Mapping[str, str], groups: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
     """Return the ids of each view without leaks, in the order of `splits`.
 
@@ -182,9 +236,8 @@ def clean_views(
     Args:
         matches: The examined pairs.
         splits: The split of each image, by id.
-        judged: The verdicts of people.
+        groups: What `claimed_groups` returns.
     """
-    groups = claimed_groups(matches, tuple(splits), judged)
     shown = {i: groups.get(i, i) for i in splits}
     tests = {shown[i] for i, split in splits.items() if split == "test"}
     labelled = {shown[i] for i, split in splits.items() if split != "test"}
@@ -212,8 +265,16 @@ def _reason(kept: str, rivals: Sequence[str], kind: str, preference: Preference)
     value = preference.values[kept]
     equal = sum(preference.values[i] == value for i in rivals)
     first = f"first of {equal} with the " if equal > 1 else ""
-    said = preference.said.get(kept, f"{value:g}")
-    return f"{first}{preference.adjective} ({said}) of {len(rivals)} {kind}s"
+    return f"{first}{preference.adjective} ({preference.in_words(kept)}) of {len(rivals)} {kind}s"
+
+
+def _not_followed(wanted: ChosenImage | None) -> str:
+    """Return why the policy decides although people have chosen, as the end of a reason."""
+    if wanted is None:
+        return ""
+    if not wanted.image_id:
+        return f"; {wanted.names} disagree"
+    return f"; {wanted.image_id}, chosen by {wanted.names}, was made from a copy of it"
 
 
 def _best_of_each_pair(matches: Matches) -> dict[Pair, Numbers]:

@@ -12,7 +12,7 @@ export const RELATIONS = { same_image: "copy", sibling: "sibling" };
 export const KIND_OF = { claim: "claim", likely: "likely copy", labels: "labels" };
 export const JUDGEMENTS = {
   same: "same picture", sibling: "sibling", different: "different", unsure: "unsure", disputed: "disputed",
-  accepted: "suggested labels", kept: "labels kept", edited: "labels edited",
+  accepted: "suggested labels", kept: "labels kept", edited: "labels edited", policy: "policy kept", other: "another image",
 };
 
 export const viewer = new Viewer($("panes"), queue.channels, {
@@ -25,6 +25,10 @@ export function chip(text, kind) {
 
 export function chipsOf(item) {
   if (item.kind === "labels") return [chip("labels", "labels")];
+  if (item.kind === "group") {
+    const many = chip(`${item.images.length} images`, "same_image");
+    return item.label_sets > 1 ? [many, chip("different labels", "abstain")] : [many];
+  }
   const moved = item.decision === "transfer";
   return [
     chip(item.kind === "likely" ? "likely copy" : RELATIONS[item.relation], item.relation),
@@ -87,14 +91,17 @@ export function standingOf(item, reviewer, outbox) {
   const pending = outbox.pending(item.name, reviewer);
   const mine = pending ? judgementOf(item, pending) : saidBy(item.name, reviewer)?.judgement ?? null;
   const state = !pending ? "saved" : outbox.offline ? "waiting" : "saving";
-  return { mine, state: mine || pending ? state : "", others: othersThan(item.name, reviewer), withdrawn: pending && !mine };
+  const image = (pending ?? saidBy(item.name, reviewer))?.image;
+  return { mine, image: mine && image, state: mine || pending ? state : "", others: othersThan(item.name, reviewer), withdrawn: pending && !mine };
 }
+
+const inWords = (judgement, image) => (image ? `${image} stays` : JUDGEMENTS[judgement]);
 
 const STATES = { saved: "saved", waiting: "not saved yet", saving: "saving" };
 
-export function standingInWords({ mine, state, others, withdrawn }) {
-  const said = others.map(([who, judgement]) => `${who}: ${JUDGEMENTS[judgement]}`);
-  if (mine) said.unshift(`You: ${JUDGEMENTS[mine]} (${STATES[state]})`);
+export function standingInWords({ mine, image, state, others, withdrawn }) {
+  const said = others.map(([who, ...what]) => `${who}: ${inWords(...what)}`);
+  if (mine) said.unshift(`You: ${inWords(mine, image)} (${STATES[state]})`);
   else if (withdrawn) said.unshift(`You: withdrawn (${STATES[state]})`);
   return said.join("; ");
 }

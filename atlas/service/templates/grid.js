@@ -1,10 +1,10 @@
 // The grid: a page of cards, of which several can be selected and judged at once.
 
 import { JUDGEMENTS, chip, chipsOf, standingInWords, standingOf } from "./claim.js";
+import { MOST_ON_CARD, tileOf, tilesOf } from "./groups.js";
 import { PAGE_SIZE } from "./state.js";
 
 const $ = (id) => document.getElementById(id);
-const TILE_PX = 160;
 
 export const chosen = new Set(); // names
 let cards = [];
@@ -29,10 +29,11 @@ function cardOf(item, look) {
   const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: chosen.has(item.name) });
   box.setAttribute("aria-label", `Select ${item.query_id}`);
   const open = Object.assign(document.createElement("button"), { type: "button", className: "open" });
-  const ids = [item.query_id, item.match_id].filter(Boolean);
-  open.append(...ids.map((id, n) => tile(id, item.version, n)));
-  open.append(Object.assign(document.createElement("span"), { className: "name", textContent: ids.join(" → ") }));
-  const numbers = Object.assign(document.createElement("span"), { className: "soft number", textContent: item.confidence.toFixed(3) });
+  const ids = item.kind === "group" ? item.images.map((one) => one.image_id) : [item.query_id, item.match_id].filter(Boolean);
+  open.append(...(item.kind === "group" ? tilesOf(item) : ids.map((id, n) => tileOf(id, item.version, `${n ? "Match" : "Query"} ${id}`))));
+  const named = item.kind === "group" ? groupName(ids) : ids.join(" → ");
+  open.append(Object.assign(document.createElement("span"), { className: "name", textContent: named }));
+  const numbers = Object.assign(document.createElement("span"), { className: "soft number", textContent: item.confidence?.toFixed(3) ?? "" });
   numbers.title = item.kind === "labels" ? "suspicion" : "confidence";
   const line = Object.assign(document.createElement("div"), { className: "line" });
   line.append(box, ...chipsOf(item), numbers);
@@ -43,18 +44,16 @@ function cardOf(item, look) {
   return card;
 }
 
-function tile(id, version, n) {
-  return Object.assign(new Image(TILE_PX, TILE_PX), {
-    loading: "lazy", decoding: "async", alt: `${n ? "Match" : "Query"} ${id}`,
-    src: `/pictures/tile?${new URLSearchParams({ id, v: version })}`,
-  });
+function groupName(ids) {
+  const more = ids.length - MOST_ON_CARD;
+  return ids.slice(0, MOST_ON_CARD).join(", ") + (more > 0 ? ` and ${more} more` : "");
 }
 
 function drawStanding({ item, li, verdict }, { reviewer, outbox }) {
   const standing = standingOf(item, reviewer, outbox);
   li.dataset.mine = standing.mine ?? "";
   li.dataset.state = standing.state;
-  const shown = standing.mine ? [chip(JUDGEMENTS[standing.mine], `said ${standing.mine}`)] : [];
+  const shown = standing.mine ? [chip(standing.image ? `${standing.image} stays` : JUDGEMENTS[standing.mine], `said ${standing.mine}`)] : [];
   verdict.replaceChildren(...shown, Object.assign(document.createElement("span"), {
     className: "soft", textContent: standing.mine ? standingInWords(standing).replace(/^You: [^(]*\((.*?)\)/, "$1") : standingInWords(standing) || "no verdict yet",
   }));

@@ -37,9 +37,9 @@ export class Outbox extends EventTarget {
     this.send();
   }
 
-  // The latest row about an item that is not on the server's disk yet.
+  // The latest row about a whole item that is not on the server's disk yet; not one about two images of a group.
   pending(name, reviewer) {
-    return [...this.waiting.values()].filter((row) => row.name === name && row.reviewer === reviewer).at(-1);
+    return [...this.waiting.values()].filter((row) => row.name === name && row.reviewer === reviewer && !row.other).at(-1);
   }
 
   async send() {

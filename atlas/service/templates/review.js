@@ -6,6 +6,7 @@ import {
 import {
   cardAt, cardNamed, choose, chooseAll, chooseNone, chosen, drawGrid, firstCard, pagesOf, step, updateStandings,
 } from "./grid.js";
+import { compareNone, compared, copyAt, copyNumber, focusCopy, showGroup, stepCopy, toggleCompared, updateGroup } from "./groups.js";
 import { Outbox } from "./outbox.js";
 import { planesOf } from "./planes.js";
 import {
@@ -14,7 +15,7 @@ import {
 
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 3000;
-const KINDS = { claim: "Claims", likely: "Likely copies", labels: "Labels" };
+const KINDS = { claim: "Claims", likely: "Likely copies", labels: "Labels", group: "Groups" };
 const ACTIONS = [ // key, name, what it says about a pair, what it says about labels
   ["a", "Accept"], ["s", "Sibling"], ["c", "Same picture"], ["r", "Reject"], ["u", "Unsure"], ["e", "Edit"], ["z", "Undo"],
 ];
@@ -26,13 +27,17 @@ const KEYS = {
   b: "blink", o: "outlines of agreeing blocks", "+ − f": "zoom in, zoom out, fit", "Shift + arrows": "move the picture",
   x: "select (in the grid)", g: "grid", "/": "search", "?": "this help",
 };
+const KEYS_OF_GROUPS = {
+  a: "keep the image of the policy", "1–9": "keep this image", "arrows": "move to an image", Enter: "keep it",
+  x: "select an image to compare", r: "the two selected images are different", "n p": "next and previous group",
+};
 
 const outbox = new Outbox(queue.run);
 let state = readAddress();
 let reviewer = stored("name") ?? "";
-let place = { verdicts: 0, corrections: 0 };
+let place = { verdicts: 0, corrections: 0, choices: 0 };
 let shown = [];
-const history_ = []; // groups of items that this page judged, the latest last
+const history_ = []; // the rows that take back what this page said, the latest last
 
 function stored(name) {
   try { return localStorage.getItem(`atlas-review-${name}`); } catch { return null; }
@@ -58,7 +63,9 @@ function update({ push = false, keepList = false } = {}) {
   for (const field of $("filters").elements) {
     if (field.name && field.name !== "order") field.disabled = Boolean(sample);
   }
-  for (const one of document.querySelectorAll("[data-pairs]")) one.hidden = state.kind === "labels";
+  for (const one of document.querySelectorAll("[data-pairs]")) one.hidden = ["labels", "group"].includes(state.kind);
+  for (const one of document.querySelectorAll("[data-groups]")) one.hidden = state.kind !== "group";
+  for (const one of document.querySelectorAll("[data-scored]")) one.hidden = state.kind === "group";
   $("certificate").hidden = !sample;
   const item = opened();
   $("grid").hidden = Boolean(item);
@@ -75,8 +82,9 @@ function openNow(item) {
   const at = placeOfOpened();
   document.title = `${item.query_id} · review`;
   $("one").dataset.kind = item.kind;
-  drawButtons($("one-buttons"), item.kind === "labels" ? "labels" : item.relation);
+  drawButtons($("one-buttons"), item.relation ?? item.kind);
   toggleBlink(false);
+  if (item.kind === "group") return showGroup(item, { place: at, count: shown.length, onKeep: (id) => keep(item, id), onUnpart: (...pair) => part(item, pair, false) });
   showItem(item, { place: at, count: shown.length }).then(() => {
     const next = shown[at + 1];
     if (next && opened() === item) for (const id of [next.query_id, next.match_id]) if (id) planesOf(id, next.version, queue.channels).catch(() => {});
@@ -93,6 +101,7 @@ function drawStandings() {
       const says = judgementsOf(item, button.dataset.key);
       button.setAttribute("aria-pressed", Boolean(found.mine && says === found.mine));
     }
+    if (item.kind === "group") updateGroup(item, look());
   } else updateStandings(look());
   const waiting = outbox.waiting.size;
   $("sending").textContent = waiting ? `${waiting} not saved yet` : "All verdicts saved";
@@ -103,8 +112,9 @@ function drawStandings() {
 }
 
 function drawButtons(where, relation) {
-  const known = (key) => (relation === "labels" ? !"scu".includes(key) : key !== "e" && (key !== "c" || relation !== "same_image"));
-  const texts = { same_image: { a: "Same picture" }, sibling: { a: "Sibling", s: null }, labels: { a: "Accept suggested", r: "Keep labels" } };
+  const known = (key) => (relation === "group" ? "arz".includes(key) : relation === "labels" ? !"scu".includes(key) : key !== "e" && (key !== "c" || relation !== "same_image"));
+  const texts = { same_image: { a: "Same picture" }, sibling: { a: "Sibling", s: null }, labels: { a: "Accept suggested", r: "Keep labels" },
+    group: { a: "Keep policy's image", r: where.id === "one-buttons" ? "Two are different" : null } };
   where.replaceChildren(...ACTIONS.filter(([key]) => known(key) && texts[relation]?.[key] !== null).map(([key, name]) => {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: `${texts[relation]?.[key] ?? name} ` });
     button.dataset.key = key;
@@ -118,11 +128,13 @@ function drawButtons(where, relation) {
 
 function judgementsOf(item, key) {
   if (item.kind === "labels") return { a: "accepted", r: "kept", e: "edited" }[key];
+  if (item.kind === "group") return { a: "policy" }[key];
   return { a: item.relation === "sibling" ? "sibling" : "same", s: "sibling", c: "same", r: "different", u: "unsure" }[key];
 }
 
 function rowOf(item, key, labels) {
   const row = { name: item.name, version: item.version, reviewer };
+  if (item.kind === "group") return key === "z" ? { ...row, verdict: "withdrawn", image: chosenOf(item) } : { ...row, verdict: "kept", image: item.policy };
   if (item.kind !== "labels") return { ...row, verdict: key === "z" ? "withdrawn" : judgementsOf(item, key) };
   return { ...row, labels: key === "z" ? null : labels ?? (key === "a" ? item.labels : item.before) };
 }
@@ -133,6 +145,7 @@ function act(key) {
   const focused = cardAt(document.activeElement);
   const items = opened() ? [opened()] : chosen.size ? [...chosen].map((name) => itemOf.get(name)) : focused ? [focused.item] : [];
   if (!items.length) return announce("Select a claim first.");
+  if (key === "r" && opened()?.kind === "group") return partCompared(opened());
   if (key === "e") return items[0].kind === "labels" ? edit(items[0]) : null;
   judge(items.filter((item) => judgementsOf(item, key)), key);
 }
@@ -140,19 +153,48 @@ function act(key) {
 function judge(items, key, labels) {
   if (!items.length) return;
   outbox.add(items.map((item) => rowOf(item, key, labels)));
-  history_.push(items.map(({ name }) => name));
+  history_.push(items.map((item) => rowOf(item, "z")));
   const text = JUDGEMENTS[judgementsOf(items[0], key)];
   announce(`${items.length === 1 ? items[0].query_id : `${items.length} items`}: ${text}`);
   if (opened()) go(1);
   else chooseNone();
 }
 
+// Groups. Choosing an image moves to the next group, and parting two images does not.
+
+const chosenOf = (item) => standingOf(item, reviewer, outbox).image ?? item.policy;
+
+function keep(item, image) {
+  if (!reviewer) return askName();
+  const row = { name: item.name, version: item.version, reviewer, image };
+  outbox.add([{ ...row, verdict: "kept" }]);
+  history_.push([{ ...row, verdict: "withdrawn" }]);
+  announce(`${image} stays`);
+  go(1);
+}
+
+function partCompared(item) {
+  const pair = compared();
+  if (pair.length !== 2) return announce("Select the two images that are different first.");
+  part(item, pair, true);
+  compareNone();
+}
+
+function part(item, [image, other], apart) {
+  if (!reviewer) return askName();
+  const row = { name: item.name, version: item.version, reviewer, image, other };
+  outbox.add([{ ...row, verdict: apart ? "different" : "withdrawn" }]);
+  if (apart) history_.push([{ ...row, verdict: "withdrawn" }]);
+  announce(apart ? `${image} and ${other}: different` : `Withdrawn: ${image} and ${other}`);
+}
+
 function undo() {
-  const names = history_.pop() ?? [opened(), cardAt(document.activeElement)?.item].filter((item) => item && saidBy(item.name, reviewer)).map(({ name }) => name);
-  if (!names.length) return announce("There is nothing to undo.");
-  outbox.add(names.map((name) => rowOf(itemOf.get(name), "z")));
-  announce(`Withdrawn: ${names.length === 1 ? itemOf.get(names[0]).query_id : `${names.length} verdicts`}`);
-  if (opened() && names.length === 1) open(names[0]);
+  const said = [opened(), cardAt(document.activeElement)?.item].filter((item) => item && saidBy(item.name, reviewer));
+  const rows = history_.pop() ?? said.map((item) => rowOf(item, "z"));
+  if (!rows.length) return announce("There is nothing to undo.");
+  outbox.add(rows);
+  announce(`Withdrawn: ${rows.length === 1 ? itemOf.get(rows[0].name).query_id : `${rows.length} verdicts`}`);
+  if (opened() && rows.length === 1 && rows[0].name !== state.open) open(rows[0].name);
 }
 
 function edit(item) {
@@ -275,7 +317,10 @@ function askName() {
   $("reviewer").showModal();
   $("reviewer-name").select();
 }
-$("reviewer").addEventListener("close", () => {
+// Not when the dialog says that it was closed, which is after a key that was pressed in the meantime.
+$("reviewer").querySelector("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  $("reviewer").close();
   const name = $("reviewer-name").value.trim();
   if (name) {
     reviewer = name;
@@ -292,19 +337,22 @@ function options(select, entries) { select.replaceChildren(...entries.map(([valu
 
 function fillFilters() {
   const samples = Object.entries(queue.samples).filter(([, names]) => names.length);
-  const orders = state.kind === "labels"
-    ? [["useful", "most suspicious first"], ["low", "least suspicious first"]]
-    : [
+  const orders = {
+    labels: [["useful", "most suspicious first"], ["low", "least suspicious first"]],
+    group: [["useful", "different labels first"], ["large", "largest first"], ["ids", "by id"]],
+  }[state.kind] ?? [
       ["useful", "most useful first"], ["low", "least certain first"], ["high", "most certain first"],
       ...(state.kind === "claim" ? samples.map(([relation]) => [`sample:${relation}`, `random sample of ${relation === "sibling" ? "siblings" : "copies"}`]) : []),
     ];
-  const verdicts = state.kind === "labels" ? ["accepted", "kept", "edited", "disputed"] : ["same", "sibling", "different", "unsure", "disputed"];
+  const verdicts = {
+    labels: ["accepted", "kept", "edited", "disputed"], group: ["policy", "other", "disputed"],
+  }[state.kind] ?? ["same", "sibling", "different", "unsure", "disputed"];
   options($("filters").elements.order, orders);
   options($("filters").elements.verdict, [["", "all"], ["none", "none yet"], ["not-mine", "none of mine"], ...verdicts.map((one) => [one, JUDGEMENTS[one]])]);
   $("confidence-name").textContent = state.kind === "labels" ? "Suspicion" : "Confidence";
   for (const field of $("filters").elements) if (field.name) field.value = state[field.name];
   if (!$("filters").elements.order.value) state.order = $("filters").elements.order.value = "useful";
-  drawButtons($("grid-buttons"), state.kind === "labels" ? "labels" : "");
+  drawButtons($("grid-buttons"), ["labels", "group"].includes(state.kind) ? state.kind : "");
 }
 
 $("filters").addEventListener("input", (event) => {
@@ -323,6 +371,7 @@ $("filters").addEventListener("reset", (event) => {
 });
 for (const [kind, text] of Object.entries(KINDS)) {
   const count = queue.items.filter((item) => item.kind === kind).length;
+  if (kind === "group" && !count) continue;
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: `${text} (${count})` });
   button.dataset.kind = kind;
   button.addEventListener("click", () => {
@@ -366,12 +415,14 @@ function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return false;
   const { key, target } = event;
   const arrow = key.startsWith("Arrow");
+  const group = opened()?.kind === "group" ? opened() : null;
   if (target.matches(arrow ? WITH_ARROWS : TYPED_IN)) return false;
   if (!arrow && key !== "Escape" && stored("keys") === "off") return false;
   if (ACTIONS.some(([one]) => one === key)) act(key);
   else if (key === "?") $("help").showModal();
   else if (key === "/") $("filters").elements.text.focus();
   else if (opened() && event.shiftKey && key in MOVES) viewer.panBy(...MOVES[key]);
+  else if (group && pressedInGroup(group, key)) return true;
   else if (opened() && key in ONE) ONE[key]();
   else if (opened() && /^[1-9]$/.test(key)) toggleChannel(key - 1);
   else if (!opened() && arrow) {
@@ -386,14 +437,35 @@ function pressed(event) {
   else return false;
   return true;
 }
-document.addEventListener("keydown", (event) => { if (pressed(event)) event.preventDefault(); });
-for (const [key, text] of Object.entries(KEYS)) {
-  const row = document.createElement("div");
-  const name = document.createElement("dt");
-  name.append(Object.assign(document.createElement("kbd"), { textContent: key }));
-  row.append(name, Object.assign(document.createElement("dd"), { textContent: text }));
-  $("keys").append(row);
+
+function pressedInGroup(group, key) {
+  const copy = copyAt(document.activeElement);
+  if (/^[0-9]$/.test(key)) {
+    const one = copyNumber(key - 1);
+    if (one && !one.made_from) keep(group, one.image_id);
+    else announce(one ? `${one.image_id} was made from ${one.made_from}, so it cannot replace that image.` : "There is no such image.");
+  } else if (key.startsWith("Arrow")) {
+    if (copy) stepCopy(copy, key);
+    else focusCopy();
+  } else if (key === "n" || key === "p") go(key === "n" ? 1 : -1);
+  else if (key === "x" && copy) toggleCompared(group, copy);
+  else return "bo".includes(key);
+  return true;
 }
+
+document.addEventListener("keydown", (event) => { if (pressed(event)) event.preventDefault(); });
+function listKeys(where, keys) {
+  for (const [key, text] of Object.entries(keys)) {
+    const row = document.createElement("div");
+    const name = document.createElement("dt");
+    name.append(Object.assign(document.createElement("kbd"), { textContent: key }));
+    row.append(name, Object.assign(document.createElement("dd"), { textContent: text }));
+    where.append(row);
+  }
+}
+listKeys($("keys"), KEYS);
+if (queue.items.some(({ kind }) => kind === "group")) listKeys($("keys-of-groups"), KEYS_OF_GROUPS);
+else for (const one of document.querySelectorAll("[data-group-keys]")) one.hidden = true;
 $("keys-on").checked = stored("keys") !== "off";
 $("keys-on").addEventListener("input", ({ target }) => store("keys", target.checked ? "on" : "off"));
 

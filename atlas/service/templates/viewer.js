@@ -39,12 +39,12 @@ export class Viewer {
     this.clear();
     this.draw();
     const { version, query_id: query, match_id: match } = item;
-    const isPair = item.kind !== "labels";
+    const isPair = Boolean(match);
     this.panes.match.figure.hidden = this.panes.overlay.figure.hidden = !isPair;
     const [queryImage, matchImage, registered] = await Promise.all([
       planesOf(query, version, this.channels),
       isPair ? planesOf(match, version, this.channels) : null,
-      isPair ? registrationOf(item) : null,
+      isPair && item.kind !== "group" ? registrationOf(item) : null,
     ]);
     if (turn !== this.loaded) return null;
     this.images = { query: queryImage, match: matchImage };
@@ -58,11 +58,12 @@ export class Viewer {
 
   get overlaid() { return Boolean(this.registered?.aligned); }
 
-  describe({ query_id: query, match_id: match, kind }) {
+  describe({ query_id: query, match_id: match, kind, captions }) {
     const size = ({ width, height }) => `${width} × ${height} pixels`;
+    const names = captions ?? { query: kind === "labels" ? "Labelled image" : "Query", match: "Match" };
     const said = {
-      query: `${kind === "labels" ? "Labelled image" : "Query"} ${query}, ${size(this.images.query)}`,
-      match: this.images.match && `Match ${match}, ${size(this.images.match)}`,
+      query: `${names.query} ${query}, ${size(this.images.query)}`,
+      match: this.images.match && `${names.match} ${match}, ${size(this.images.match)}`,
       overlay: `Overlay: query ${query}, registered to match ${match}`,
     };
     for (const [name, { canvas, caption }] of Object.entries(this.panes)) {

@@ -11,6 +11,7 @@ from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import SAME_IMAGE, save_table
+from atlas.dataset.chosen_images import chosen_images
 from atlas.dataset.labels import format_labels
 from atlas.dataset.manifest import LABELLED, Manifest
 from atlas.dataset.table_file import read_frame
@@ -22,8 +23,16 @@ from atlas.workflows.leaks.calibration import SameImageMeasurement, measure_same
 from atlas.workflows.leaks.pictures import save_pairs
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
 from atlas.workflows.leaks.verdicts import judged_images, with_accepted
-from atlas.workflows.run_folder import CALIBRATION_FILE
-from index.claims.duplicates import find_duplicates, group_table, linked, tied
+from atlas.workflows.made_from import save_images
+from atlas.workflows.run_folder import CALIBRATION_FILE, COPIES_FILE
+from index.claims.duplicates import (
+    choose_kept,
+    copy_table,
+    find_duplicates,
+    group_table,
+    linked,
+    tied,
+)
 from index.claims.leaks import find_matches
 from index.claims.verdicts import with_verdicts
 from index.settings import DuplicateSettings, RegistrationSettings
@@ -41,6 +50,7 @@ class DuplicateFinding:
     Attributes:
         manifest: The atlas.
         table: The rows of duplicates.csv.
+        copies: The rows of copies.csv.
         group_of: The group of every labelled image that is tied to another, by copies or by an
             existing group.
         same_image: The calibration of copies.
@@ -48,6 +58,7 @@ class DuplicateFinding:
 
     manifest: Manifest
     table: pd.DataFrame
+    copies: pd.DataFrame
     group_of: dict[str, str]
     same_image: SameImageMeasurement
 
@@ -81,9 +92,10 @@ def remove_duplicates(
     settings: DuplicateSettings,
     registration: RegistrationSettings,
 ) -> DuplicateFinding:
-    """Write duplicates.csv, groups.csv and calibration.json to `out`; `data` is not changed.
+    """Write duplicates.csv, copies.csv, groups.csv and calibration.json to `out`.
 
-    One image of each group of copies is kept. The folder `cleaned` in `out` has the tables of
+    One image of each group of copies is kept: the one that people have chosen, or that the policy
+    of the settings keeps. `data` is not changed. The folder `cleaned` in `out` has the tables of
     `data` without the others, as far as they change, and the groups.csv that belongs to them. It is
     not written for a plain folder, which has no tables.
     """
@@ -103,7 +115,8 @@ def _find(
     index, ids = search.index, manifest.labelled.ids
     splits = {row.id: row.split for row in manifest.labelled.rows}
     images = search.stored("labelled images")
-    judged = judged_images(read_verdicts(verdicts_beside(out)), search.store.key_of)
+    said = read_verdicts(verdicts_beside(out))
+    judged = judged_images(said, search.store.key_of)
     vectors = index.embeddings
     neighbours = with_accepted(search.candidates(vectors, images), judged, vectors, vectors)
     registrations = search.registrations(neighbours, images)
@@ -113,17 +126,28 @@ def _find(
         equal_NK=search.equal(neighbours), splits=splits, identities={}, siblings={},
     )  # fmt: skip
     links = linked(with_verdicts(by_scores, judged, index.identities), judged)
+    groups = tied(ids, links)
+    preference = preference_of(settings.keep, manifest, groups)
+    parents = manifest.labelled.parents
     table = find_duplicates(
-        links, ids, splits=splits, labels=index.labels,
-        parents={row.id: row.parent for row in manifest.labelled.rows if row.parent},
-        preference=preference_of(settings.keep, manifest, tied(ids, links)),
+        links, ids, splits=splits, labels=index.labels, parents=parents, preference=preference,
+        chosen=chosen_images(said, groups, search.store.key_of),
     )  # fmt: skip
+    by_policy = choose_kept(groups, splits=splits, parents=parents, preference=preference)
     copies = zip(table["id"], table["duplicate_of"], strict=True)
     return DuplicateFinding(
         manifest=manifest,
         table=table,
+        copies=_with_sizes(copy_table(by_policy, groups, preference), manifest),
         group_of=tied(ids, [*copies, *_known_ties(manifest)]),
         same_image=same_image,
+    )
+
+
+def _with_sizes(copies: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
+    rows = [manifest.by_id[image_id] for image_id in copies["id"]]
+    return copies.assign(
+        width_px=[row.width_px for row in rows], height_px=[row.height_px for row in rows]
     )
 
 
@@ -151,6 +175,8 @@ def _write(
     folder: Path, found: DuplicateFinding, search: LeakSearch, settings: DuplicateSettings
 ) -> None:
     save_table(folder / DUPLICATES_FILE, found.table)
+    save_table(folder / COPIES_FILE, found.copies)
+    save_images(folder, {i: search.store.key_of[i] for i in found.copies["id"]})
     save_table(folder / GROUPS_TABLE, group_table(found.group_of))
     if len(found.table):
         least_sure = found.table.sort_values(["registration_score", "id"])[:SHOWN]

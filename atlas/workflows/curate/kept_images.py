@@ -73,7 +73,7 @@ def _sharpest(manifest: Manifest, groups: Groups) -> Preference:
     found = by_threads(measured, rows, threads=DECODING_THREADS)
     values = {row.id: value for row, value in zip(rows, found, strict=True)}
     said = {image_id: f"{value:.4f}" for image_id, value in values.items()}
-    return Preference(adjective="highest sharpness", values=values, said=said)
+    return Preference(adjective="highest sharpness", values=values, said=said, quantity="sharpness")
 
 
 def _newest(manifest: Manifest, groups: Groups) -> Preference:
@@ -82,7 +82,7 @@ def _newest(manifest: Manifest, groups: Groups) -> Preference:
         image_id: f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC"
         for image_id, time in values.items()
     }
-    return Preference(adjective="newest file", values=values, said=said)
+    return Preference(adjective="newest file", values=values, said=said, quantity="file of")
 
 
 def _time(path: Path) -> float:

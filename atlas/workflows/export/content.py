@@ -9,21 +9,22 @@ from typing import Any
 from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.result_files import was_written
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import load_leaks, load_table
+from atlas.dataset.artifacts import load_table
 from atlas.dataset.image_keys import keys_of
 from atlas.dataset.labels import parse_labels
 from atlas.dataset.manifest import ImageRow, Manifest, read_manifest
 from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.verdicts import Judged, Verdicts, read_verdicts, verdicts_beside
+from atlas.workflows.leaks.verdicts import CurrentClaims
 from atlas.workflows.made_from import images_of_leaks, require_same_images, require_searched
-from atlas.workflows.run_folder import LEAKS_FILE, ORIGINS_FILE, SUBMISSION_FILE, RunFolder
+from atlas.workflows.run_folder import ORIGINS_FILE, SUBMISSION_FILE, RunFolder
 
 TABLE, CORRECTION = "table", "correction"  # origins of labels beside those of a submission
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A row of leaks.csv, whose columns docs/formats.md explains.
+    """A claim as it stands, with the columns of leaks.csv, which docs/formats.md explains.
 
     Attributes:
         verdict: What people say about the pair as it stands, or "".
@@ -115,7 +116,7 @@ def read_content(data: Path, run: Path) -> Content:
         ProvenanceError: The claims or the submission belong to other images.
     """
     folder = RunFolder(run)
-    leaks = load_leaks(folder.leaks / LEAKS_FILE, stage=Stage.LEAKS).table
+    leaks = CurrentClaims(data=data, folder=folder.leaks).leaks.table
     manifest = read_manifest(data)
     keys = keys_of(manifest, cache_folder(folder.leaks))
     _require_same(manifest, folder, keys, {*leaks["Id"], *leaks["match_id"]})

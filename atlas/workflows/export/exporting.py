@@ -50,7 +50,7 @@ class Exported(InFolder):
     def summary(self) -> str:
         """What was exported, in words."""
         if self.kind == "csv":
-            return f"Verdicts and corrections in the table: {self.verdicts:,}."
+            return f"Verdicts, corrections and choices in the table: {self.verdicts:,}."
         return (
             f"The export has {_counted(self.images, 'image')}, {_counted(self.claims, 'claim')}, "
             f"and verdicts on {_counted(self.verdicts, 'pair')}."
@@ -131,8 +131,7 @@ def _export_table(run: Path, out: Path) -> Exported:
     said = read_verdicts(path)
     with folder_written_beside(out, written_by=COMMAND) as folder:
         save_verdict_table(folder / VERDICTS_TABLE, said)
-    count = len(said.verdicts) + len(said.corrections)
-    return Exported(folder=out, kind="csv", images=0, claims=0, verdicts=count)
+    return Exported(folder=out, kind="csv", images=0, claims=0, verdicts=len(said.rows))
 
 
 def _key(kind: ExportFormat, content: Content) -> str:

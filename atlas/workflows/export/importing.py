@@ -1,4 +1,4 @@
-"""Verdicts and corrections from files: all rows of a file are added, or none."""
+"""Verdicts, corrections and choices from files: all rows of a file are added, or none."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,18 +19,20 @@ from atlas.dataset.spec import AtlasSpec, read_spec
 from atlas.dataset.verdicts import (
     VERDICTS_NAME,
     WITHDRAWN,
+    Choice,
     Correction,
+    Decision,
     Judgement,
     Verdict,
     Verdicts,
     add_verdicts,
-    now,
     read_verdicts,
     sorted_pair,
 )
 from atlas.workflows.export.label_studio import verdicts_in
 from atlas.workflows.export.verdict_table import (
     COLUMNS,
+    OF_COPIES,
     OF_IMAGES,
     OF_PAIRS,
     GivenRow,
@@ -39,7 +41,8 @@ from atlas.workflows.export.verdict_table import (
 )
 
 VERDICTS = get_args(Judgement)
-Row = Verdict | Correction
+CHOICES = get_args(Decision)
+Row = Verdict | Correction | Choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,7 @@ class ImportedVerdicts:
         path: The file of verdicts.
         added: The number of rows that were added.
         known: The number of rows that were in the file of verdicts already.
-        replaced: How many of these do not stand any more, because the same reviewer said something
+        replaced: How many of all of these do not count, because the same reviewer said something
             else later, or an image was replaced.
     """
 
@@ -65,7 +68,7 @@ class ImportedVerdicts:
         said = f"{_rows(self.added)} added to {self.path}, and {_rows(self.known)} in it before."
         if self.replaced:
             said += (
-                f" Of these, {self.replaced:,} no longer count, because the same reviewer said "
+                f" Of all these, {self.replaced:,} do not count, because the same reviewer said "
                 "something else later, or an image was replaced; to say it again, fill in the "
                 "column time."
             )
@@ -75,14 +78,16 @@ class ImportedVerdicts:
 def import_verdicts(
     file: AnyPath, data: AnyPath = "data", run: AnyPath = "runs", *, reviewer: str = ""
 ) -> ImportedVerdicts:
-    """Add the verdicts and corrections of a file to those of a run.
+    """Add the verdicts, corrections and choices of a file to those of a run.
 
     A row that is in the file of verdicts already is not added again, so a file may be imported
-    twice. If a row has a problem, nothing is added.
+    twice. If a row has a problem, nothing is added. Of the rows of a reviewer about the same, the
+    one with the latest time counts, whenever it was imported.
 
     Args:
-        file: A CSV table with the columns query_id, match_id and verdict, or id and labels, and
-            perhaps others, see docs/guides/export.md; or what Label Studio exports as JSON.
+        file: A CSV table with the columns query_id, match_id and verdict, id and labels, or id and
+            choice, and perhaps others, see docs/guides/export.md; or what Label Studio exports as
+            JSON.
         data: The atlas folder.
         run: The run folder, which has the file of verdicts, verdicts.db.
         reviewer: The name of the person, for rows that name none.
@@ -102,7 +107,7 @@ def import_verdicts(
     problems: list[str] = []
     given = [_by(reviewer, row) for row in _rows_of(file, problems)]
     images = _Images(keys=keys_in(data, cache_folder(path)), spec=read_spec(data), data=data)
-    before = {row.token: row for row in _all_rows(read_verdicts(path))}
+    before = {row.token: row for row in read_verdicts(path).rows}
     rows = _read(given, before, images, problems)
     if problems:
         raise DataError(str(file.parent), problems)
@@ -110,6 +115,7 @@ def import_verdicts(
         path,
         [row for row in rows if isinstance(row, Verdict)],
         [row for row in rows if isinstance(row, Correction)],
+        [row for row in rows if isinstance(row, Choice)],
     )
     labelled = {row.id for row in read_tables(data).labelled.rows}
     key_of = {i: key for i, key in images.keys.items() if i in labelled}
@@ -118,7 +124,7 @@ def import_verdicts(
         path=path,
         added=added,
         known=len(rows) - added,
-        replaced=_replaced([row for row in rows if row.token in before], path),
+        replaced=_replaced(rows, before, read_verdicts(path)),
     )
 
 
@@ -143,14 +149,10 @@ def _by(reviewer: str, row: GivenRow) -> GivenRow:
     return replace(row, cells={**row.cells, "reviewer": name})
 
 
-def _all_rows(said: Verdicts) -> tuple[Row, ...]:
-    return (*said.verdicts, *said.corrections)
-
-
 def _read(
     given: Sequence[GivenRow], before: Mapping[str, Row], images: _Images, problems: list[str]
 ) -> list[Row]:
-    """Return the verdicts and corrections of rows, and add the problems of the others to a list."""
+    """Return what the rows say, and add the problems of the others to a list."""
     rows: list[Row] = []
     places: dict[str, str] = {}  # by token
     for one, token in zip(given, _tokens(given), strict=True):
@@ -199,17 +201,18 @@ def _is_same_verdict(one: Row, other: Row) -> bool:
 
 def _problems(cells: Mapping[str, str], images: _Images) -> Iterator[str]:
     of_pair = any(cells.get(name) for name in OF_PAIRS)
-    of_image = any(cells.get(name) for name in OF_IMAGES)
+    of_image = any(cells.get(name) for name in (*OF_IMAGES, *OF_COPIES))
     if of_pair == of_image:
         yield (
-            "a verdict and labels; write them as two rows"
+            "a verdict on a pair, and labels or a choice; write them as two rows"
             if of_pair
-            else "no images; fill in query_id, match_id and verdict, or id and labels"
+            else "no images; fill in query_id, match_id and verdict, id and labels, or id and "
+            "choice"
         )
         return
     yield from _pair_problems(cells, images) if of_pair else _image_problems(cells, images)
     try:
-        _utc(cells.get("time") or now())
+        _utc(cells.get("time", ""))
     except ValueError:
         yield f"time {quoted(cells['time'])} must be a time such as 2026-11-28T12:00:00+00:00"
 
@@ -226,7 +229,13 @@ def _pair_problems(cells: Mapping[str, str], images: _Images) -> Iterator[str]:
 
 def _image_problems(cells: Mapping[str, str], images: _Images) -> Iterator[str]:
     yield from _id_problems("id", "key", cells, images)
-    labels = cells.get("labels", "")
+    labels, choice = cells.get("labels", ""), cells.get("choice", "")
+    if choice:
+        if labels:
+            yield "labels and a choice; write them as two rows"
+        if choice not in CHOICES:
+            yield f"choice {quoted(choice)} must be {' or '.join(CHOICES)}"
+        return
     if labels != WITHDRAWN and (labels or not images.spec.by_path):
         yield from label_problems(labels, len(images.spec.labels), column="labels")
 
@@ -240,12 +249,17 @@ def _id_problems(column: str, key: str, cells: Mapping[str, str], images: _Image
 
 
 def _row(cells: Mapping[str, str], token: str, images: _Images) -> Row:
-    """Return the verdict or correction of cells that have no problems."""
+    """Return what cells that have no problems say."""
 
     def key(column: str, image_id: str) -> str:
         return cells.get(column) or images.keys[image_id]
 
-    time, reviewer = _utc(cells.get("time") or now()), cells["reviewer"]
+    time, reviewer = _utc(cells.get("time", "")), cells["reviewer"]
+    if cells.get("choice"):
+        return Choice(
+            token=token, time=time, reviewer=reviewer, id=cells["id"],
+            key=key("key", cells["id"]), choice=cast(Decision, cells["choice"]),
+        )  # fmt: skip
     if cells.get("id"):
         labels = cells["labels"]
         return Correction(
@@ -269,14 +283,14 @@ def _row(cells: Mapping[str, str], token: str, images: _Images) -> Row:
 
 
 def _utc(text: str) -> str:
-    """Return a time in UTC. A time without a zone is one in UTC.
+    """Return a time in UTC, written as `now` does, or "" for none. Without a zone it is in UTC.
 
     Raises:
         ValueError: The text is not a time.
     """
+    if not text:
+        return ""
     time = datetime.fromisoformat(text)
-    if time.tzinfo and not time.utcoffset():
-        return text
     time = time if time.tzinfo else time.replace(tzinfo=UTC)
     return time.astimezone(UTC).isoformat(timespec="milliseconds")
 
@@ -285,19 +299,30 @@ def _rows(count: int) -> str:
     return f"{count:,} row{' was' if count == 1 else 's were'}"
 
 
-def _replaced(rows: Sequence[Row], path: Path) -> int:
-    """Return how many rows say something else than the last row of the same person."""
-    if not rows:
-        return 0
-    last = {_about(row): _said(row) for row in _all_rows(read_verdicts(path))}
-    return sum(last.get(_about(row)) != _said(row) for row in rows)
+def _replaced(rows: Sequence[Row], before: Mapping[str, Row], said: Verdicts) -> int:
+    """Return how many rows of a file say something else than the latest row of the same person.
+
+    A row that another row of the same file replaces is counted only if it was known before.
+    """
+    latest = {_about(row): row for row in sorted(said.rows, key=lambda row: row.time)}
+    new = {row.token for row in rows} - set(before)
+
+    def counts(row: Row) -> bool:
+        last = latest.get(_about(row))  # none if an image was replaced
+        if last is None or _said(last) == _said(row):
+            return last is not None
+        return row.token in new and last.token in new
+
+    return sum(not counts(row) for row in rows)
 
 
-def _about(row: Row) -> tuple[object, str]:
-    if isinstance(row, Correction):
-        return row.key, row.reviewer
-    return sorted_pair(row.query_key, row.match_key), row.reviewer
+def _about(row: Row) -> tuple[object, ...]:
+    if isinstance(row, Verdict):
+        return "pair", sorted_pair(row.query_key, row.match_key), row.reviewer
+    return type(row).__name__, row.key, row.reviewer
 
 
 def _said(row: Row) -> object:
-    return row.labels if isinstance(row, Correction) else row.verdict
+    if isinstance(row, Verdict):
+        return row.verdict
+    return row.labels if isinstance(row, Correction) else row.choice

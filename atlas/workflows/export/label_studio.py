@@ -128,13 +128,11 @@ def _pairs(content: Content) -> Iterator[tuple[ExportedImage, str, Claim | None]
 
 
 def _latest(content: Content) -> dict[Pair, dict[str, Verdict]]:
-    """Return the last verdict of each reviewer, by the keys of the pair."""
+    """Return the latest verdict of each reviewer who stands by it, by the keys of the pair."""
     found: dict[Pair, dict[str, Verdict]] = {}
-    for one in content.said.verdicts:
-        of_pair = found.setdefault(sorted_pair(one.query_key, one.match_key), {})
-        of_pair.pop(one.reviewer, None)
+    for (pair, reviewer), one in content.said.latest_verdicts.items():
         if one.verdict != WITHDRAWN:
-            of_pair[one.reviewer] = one
+            found.setdefault(pair, {})[reviewer] = one
     return found
 
 

@@ -1,4 +1,4 @@
-"""The table of verdicts and corrections, verdicts.csv, which people write and programs export."""
+"""The table of all that people said, verdicts.csv, which people write and programs export."""
 
 import csv
 import io
@@ -10,18 +10,19 @@ from atlas.core.escaping import is_formula
 from atlas.core.files import write_bytes
 from atlas.dataset.labels import format_labels
 from atlas.dataset.table_file import read_table_file
-from atlas.dataset.verdicts import WITHDRAWN, Correction, Verdict, Verdicts
+from atlas.dataset.verdicts import WITHDRAWN, Choice, Correction, Verdict, Verdicts
 
 VERDICTS_TABLE = "verdicts.csv"
 OF_PAIRS = ("query_id", "match_id", "verdict")
 OF_IMAGES = ("id", "labels")
+OF_COPIES = ("id", "choice")
 KEYS = ("query_key", "match_key", "key")
-COLUMNS = (*OF_PAIRS, *OF_IMAGES, "reviewer", "time", "token", *KEYS)
+COLUMNS = (*OF_PAIRS, *OF_IMAGES, "choice", "reviewer", "time", "token", *KEYS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GivenRow:
-    """A verdict or a correction as somebody wrote it.
+    """A verdict, a correction or a choice as somebody wrote it.
 
     Attributes:
         where: The file and the line or task, for messages.
@@ -35,12 +36,11 @@ class GivenRow:
 
 
 def save_verdict_table(path: Path, said: Verdicts) -> None:
-    """Write all rows of a file of verdicts: first the verdicts, then the corrections."""
+    """Write all rows of a file of verdicts: verdicts, then corrections, then choices."""
     written = io.StringIO()
     table = csv.DictWriter(written, COLUMNS, restval="", lineterminator="\n")
     table.writeheader()
-    rows: tuple[Verdict | Correction, ...] = (*said.verdicts, *said.corrections)
-    for row in rows:
+    for row in said.rows:
         table.writerow({name: _harmless(cell) for name, cell in texts_of(row).items()})
     write_bytes(path, written.getvalue().encode())
 
@@ -49,16 +49,17 @@ def read_verdict_table(path: Path, problems: list[str]) -> Iterator[GivenRow]:
     """Yield the rows of a table of verdicts.
 
     Args:
-        path: The table. It has the columns of verdicts, of corrections, or both.
+        path: The table. It has the columns of verdicts, of corrections, of choices, or several.
         problems: The list to which problems are added.
     """
     table = read_table_file(path, (), problems, optional=COLUMNS)
     if table is None:
         return
-    if not any(set(needed) <= set(table.columns) for needed in (OF_PAIRS, OF_IMAGES)):
+    if not any(set(needed) <= set(table.columns) for needed in (OF_PAIRS, OF_IMAGES, OF_COPIES)):
         problems.append(
-            f"{path.name}, line 1: the columns must be {', '.join(OF_PAIRS)} for verdicts, or "
-            f"{', '.join(OF_IMAGES)} for corrections of labels"
+            f"{path.name}, line 1: the columns must be {', '.join(OF_PAIRS)} for verdicts, "
+            f"{', '.join(OF_IMAGES)} for corrections of labels, or {', '.join(OF_COPIES)} for "
+            "copies that stay"
         )
         return
     for row in table.rows:
@@ -66,8 +67,8 @@ def read_verdict_table(path: Path, problems: list[str]) -> Iterator[GivenRow]:
         yield GivenRow(where=f"{path.name}, line {row.line}", cells=cells)
 
 
-def texts_of(row: Verdict | Correction) -> dict[str, str]:
-    """Return the cells of a verdict or a correction by the name of their column."""
+def texts_of(row: Verdict | Correction | Choice) -> dict[str, str]:
+    """Return the cells of a row by the name of their column."""
     cells = asdict(row)
     if isinstance(row, Correction):
         cells["labels"] = WITHDRAWN if row.labels is None else format_labels(row.labels)

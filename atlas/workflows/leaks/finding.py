@@ -273,6 +273,7 @@ def _find(
         channels=index.spec.channels, siblings=siblings.best,
     )  # fmt: skip
     tied = with_verdicts(matches, judged, identities)
+    groups = claimed_groups(tied, manifest.ids, judged)
     return LeakFinding(
         folder=out,
         test_ids=manifest.of("test").ids,
@@ -286,8 +287,8 @@ def _find(
         leaks=leaks,
         siblings=siblings,
         best_scores_N=best_scores_N,
-        group_of=claimed_groups(tied, manifest.ids, judged),
-        clean_views=clean_views(tied, splits, judged),
+        group_of=groups,
+        clean_views=clean_views(tied, splits, groups),
     )
 
 

@@ -100,6 +100,8 @@ class ReviewPictures:
             DataError: A file cannot be read.
         """
         calibration = self._queue.calibration
+        if calibration is None:  # without leaks there are no pairs
+            raise KeyError(query_id)
         ids = [self._row(image_id).id for image_id in (query_id, match_id)]
         query, match = read_images(self._queue.manifest, ids, size_px=self._queue.size_px)
         over = lay_over(query, match, calibration.registration, calibration.law)

@@ -1,4 +1,4 @@
-"""What people review: claims that the scores alone make, likely copies, and suspicious labels."""
+"""What people review: claims by the scores alone, likely copies, labels, and groups of copies."""
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+import pandas as pd
 
 from atlas.core.errors import MissingStageError, Stage
 from atlas.core.files import content_hash
 from atlas.core.result_files import was_written
 from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import SIBLING, LeakReport, load_table
+from atlas.dataset.artifacts import LEAK_COLUMNS, SIBLING, LeakReport, load_table
 from atlas.dataset.image_keys import keys_of
 from atlas.dataset.labels import parse_labels
-from atlas.dataset.manifest import Manifest, read_files
+from atlas.dataset.manifest import Manifest, read_files, read_labels
 from atlas.dataset.spec import AtlasSpec
 from atlas.workflows.curate.label_audit import AUDIT_FILE
 from atlas.workflows.explain.run_so_far import RunSoFar, read_run
 from atlas.workflows.leaks.calibration import LeakCalibration
 from atlas.workflows.leaks.verdicts import CurrentClaims
 from atlas.workflows.made_from import images_of_leaks, require_same_images
+from atlas.workflows.review.groups import GroupToReview, groups_of, has_groups, read_copies
 from atlas.workflows.run_folder import RunFolder
 from index.claims.likely_copies import likely_copies
 from index.settings import PROBABLE
@@ -117,7 +119,7 @@ class LabelsToReview:
         return self.suspicion
 
 
-Item = PairToReview | LabelsToReview
+Item = PairToReview | LabelsToReview | GroupToReview
 Reviewed = TypeVar("Reviewed", PairToReview, LabelsToReview)
 
 
@@ -131,11 +133,12 @@ class Queue:
         spec: The description of the atlas.
         pairs: Claims and likely copies.
         labels: Suspicious labels, the most suspicious first.
+        groups: Groups of copies among the labelled images.
         manifest: The images of all of these.
         key_of: The key of each of these images, by id, see `image_keys.py`.
         by_scores: All claims that the scores alone make, also of images without a file.
-        calibration: The calibration of the claims.
-        size_px: The side of the images that were compared.
+        calibration: The calibration of the claims, or None if the run has no leaks.
+        size_px: The side of the images that were compared, or 0 if the run has no leaks.
     """
 
     run: RunFolder
@@ -143,16 +146,17 @@ class Queue:
     spec: AtlasSpec
     pairs: tuple[PairToReview, ...]
     labels: tuple[LabelsToReview, ...]
+    groups: tuple[GroupToReview, ...]
     manifest: Manifest
     key_of: Mapping[str, str]
     by_scores: LeakReport
-    calibration: LeakCalibration
+    calibration: LeakCalibration | None
     size_px: int
 
     @cached_property
     def items(self) -> dict[str, Item]:
         """Everything by name."""
-        items: list[Item] = [*self.pairs, *self.labels]
+        items: list[Item] = [*self.pairs, *self.labels, *self.groups]
         return {one.name: one for one in items}
 
     def keys(self, item: Item) -> tuple[str, ...]:
@@ -164,18 +168,61 @@ def read_queue(run: Path, data: Path) -> Queue:
     """Read what can be reviewed in a run.
 
     Args:
-        run: The run folder. It needs leaks; a submission and an audit of labels may be there, too.
+        run: The run folder. It needs leaks or duplicates; a submission and an audit of labels may
+            be there, too.
         data: The atlas folder.
 
     Raises:
-        MissingStageError: The run has no leaks.
+        MissingStageError: The run has neither leaks nor duplicates.
         ProvenanceError: An image has changed since the leaks were found.
         UserError: The atlas or the run has problems.
     """
     folder = RunFolder(run)
-    for stage, path in ((Stage.LEAKS, folder.leaks), (Stage.INDEX, folder.index)):
-        if not folder.has(stage):
-            raise MissingStageError(path, stage=stage)
+    if not has_groups(folder.duplicates) or folder.has(Stage.LEAKS):
+        for stage, path in ((Stage.LEAKS, folder.leaks), (Stage.INDEX, folder.index)):
+            if not folder.has(stage):
+                raise MissingStageError(path, stage=stage)
+    claimed = _claimed(data, run) if folder.has(Stage.LEAKS) else NOTHING_CLAIMED
+    labels = _suspicious(folder, read_labels(data))
+    copies = read_copies(folder.duplicates)
+    reviewed: list[PairToReview | LabelsToReview] = [*claimed.pairs, *labels]
+    shown = {image_id for one in reviewed for image_id in one.ids} | {row["id"] for row in copies}
+    files = read_files(data)
+    manifest = replace(files, rows=tuple(row for row in files.rows if row.id in shown))
+    keys = keys_of(manifest, cache_folder(folder.leaks))
+    if claimed.calibration:
+        require_same_images(keys, images_of_leaks(folder.leaks, keys, claimed.test_ids))
+    there = set(keys)
+    return Queue(
+        run=folder,
+        data=data,
+        spec=manifest.spec,
+        pairs=_with_images(claimed.pairs, there),
+        labels=_with_images(labels, there),
+        groups=groups_of(copies, folder.duplicates, manifest, keys),
+        manifest=manifest,
+        key_of=keys,
+        by_scores=claimed.by_scores,
+        calibration=claimed.calibration,
+        size_px=claimed.size_px,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Claimed:
+    """What a run claims about test images."""
+
+    pairs: tuple[PairToReview, ...] = ()
+    by_scores: LeakReport
+    calibration: LeakCalibration | None = None
+    size_px: int = 0
+    test_ids: tuple[str, ...] = ()
+
+
+NOTHING_CLAIMED = _Claimed(by_scores=LeakReport(table=pd.DataFrame(columns=list(LEAK_COLUMNS))))
+
+
+def _claimed(data: Path, run: Path) -> _Claimed:
     so_far = read_run(data, run)
     assert so_far.index is not None
     assert so_far.leaks is not None
@@ -183,26 +230,12 @@ def read_queue(run: Path, data: Path) -> Queue:
     claims = current.by_scores.table
     # Claims about test images that were removed since are no part of the review.
     by_scores = LeakReport(table=claims[claims["Id"].isin(set(so_far.test_ids))])
-    pairs = _pairs(so_far, current, by_scores)
-    labels = _suspicious(so_far)
-    reviewed: list[Item] = [*pairs, *labels]
-    shown = {image_id for one in reviewed for image_id in one.ids}
-    files = read_files(data)
-    manifest = replace(files, rows=tuple(row for row in files.rows if row.id in shown))
-    keys = keys_of(manifest, cache_folder(so_far.folder.leaks))
-    require_same_images(keys, images_of_leaks(so_far.folder.leaks, keys, so_far.test_ids))
-    there = set(keys)
-    return Queue(
-        run=so_far.folder,
-        data=data,
-        spec=so_far.spec,
-        pairs=_with_images(pairs, there),
-        labels=_with_images(labels, there),
-        manifest=manifest,
-        key_of=keys,
+    return _Claimed(
+        pairs=_pairs(so_far, current, by_scores),
         by_scores=by_scores,
         calibration=current.calibration,
         size_px=so_far.index.image_size_px,
+        test_ids=so_far.test_ids,
     )
 
 
@@ -261,9 +294,9 @@ def _gains(run: RunSoFar) -> dict[str, float]:
     return known | {"": float(np.median(list(known.values()))) if known else 1.0}
 
 
-def _suspicious(run: RunSoFar) -> tuple[LabelsToReview, ...]:
-    """Return the images whose labels are more probably wrong than right."""
-    path = run.folder.path / AUDIT_FOLDER / AUDIT_FILE
+def _suspicious(run: RunFolder, labels: Mapping[str, Labels]) -> tuple[LabelsToReview, ...]:
+    """Return the labelled images whose labels are more probably wrong than right."""
+    path = run.path / AUDIT_FOLDER / AUDIT_FILE
     if not was_written(path):
         return ()
     table = load_table(path)
@@ -276,7 +309,7 @@ def _suspicious(run: RunSoFar) -> tuple[LabelsToReview, ...]:
             reason=row["reason"],
         )
         for row in table.to_dict("records")
-        if row["Id"] in run.labels
+        if row["Id"] in labels
     ]
     return tuple(one for one in found if one.suspicion > PROBABLE)
 

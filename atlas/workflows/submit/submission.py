@@ -22,6 +22,8 @@ from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import (
     ORIGIN_COLUMNS,
+    SAME_IMAGE,
+    SIBLING,
     SUBMISSION_COLUMNS,
     LeakReport,
     ProbabilitySet,
@@ -35,8 +37,7 @@ from atlas.dataset.manifest import Manifest, read_labels, read_tables
 from atlas.dataset.metrics import label_matrix
 from atlas.dataset.spec import read_spec
 from atlas.dataset.splits.hold_out import grouped_ids, originals
-from atlas.dataset.verdicts import Verdicts
-from atlas.report.leak_page import Submitted, given_verdicts, with_submission
+from atlas.report.leak_page import ClaimCount, Submitted, given_verdicts, with_submission
 from atlas.workflows.leaks.verdicts import CurrentClaims
 from atlas.workflows.made_from import (
     IMAGES_FILE,
@@ -233,7 +234,7 @@ def make_submission(
     with folder_written_beside(out, written_by="make_submission") as folder:
         _write(folder, made, asked, tests.provenance, current.verdicts.hash)
         if was_written(leaks_folder / REPORT_FILE):
-            _write_page(folder / REPORT_FILE, leaks_folder / REPORT_FILE, made, current.verdicts)
+            _write_page(folder / REPORT_FILE, leaks_folder / REPORT_FILE, made, current)
     return made
 
 
@@ -428,7 +429,7 @@ def _write(
     write_json(folder / SUMMARY_FILE, summary)
 
 
-def _write_page(path: Path, leak_page: Path, made: MadeSubmission, verdicts: Verdicts) -> None:
+def _write_page(path: Path, leak_page: Path, made: MadeSubmission, current: CurrentClaims) -> None:
     origins = made.submission.origins.to_dict("records")
     submitted = {
         row["Id"]: Submitted(
@@ -441,7 +442,21 @@ def _write_page(path: Path, leak_page: Path, made: MadeSubmission, verdicts: Ver
         for row, before in zip(origins, made.without["Predicted"], strict=True)
     }
     page = read_result(leak_page, Stage.LEAKS).decode()
-    write_bytes(path, with_submission(page, submitted, given_verdicts(verdicts)).encode())
+    counts = _counted_claims(current.leaks.table, submitted)
+    given = given_verdicts(current.verdicts)
+    write_bytes(path, with_submission(page, submitted, given, counts).encode())
+
+
+def _counted_claims(
+    claims: pd.DataFrame, submitted: Mapping[str, Submitted]
+) -> dict[str, ClaimCount]:
+    """Return the number of claims of each relation, and how many the submission transfers."""
+    transferred = claims["Id"].map(lambda image_id: submitted[image_id].decision == TRANSFER)
+    return {
+        relation: ClaimCount(claims=int(of.sum()), transfers=int((of & transferred).sum()))
+        for relation in (SAME_IMAGE, SIBLING)
+        for of in (claims["relation"] == relation,)
+    }
 
 
 def _texts(predicted_NC: NDArray[np.uint8]) -> list[str]:

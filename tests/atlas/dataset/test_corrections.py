@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from atlas.core.errors import DataError
+from atlas.core.errors import DataError, UserError
 from atlas.dataset.corrections import save_corrections
 from atlas.dataset.manifest import read_labels, read_manifest, read_tables
 
@@ -49,3 +49,25 @@ def test_every_problem_is_named_with_its_line(data: Path) -> None:
         "corrections.csv, line 3: label 99 is out of range 0\N{EN DASH}2",
         f"corrections.csv, line 5: id {first} occurs twice; keep one row",
     ]
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("Id,Label\n{second},2\n", "line 1"),
+        ("Id,Target\n{second},2\n{second},1\n", "line 3: id '{second}' occurs twice"),
+        ('Id,Target\n{second},"2\n', "corrections.csv"),
+        ("Id,Target\n{second},2,more,cells\n", "line 2"),
+    ],
+)
+def test_a_table_that_was_broken_by_hand_is_not_written_again(
+    data: Path, broken: str, said: str
+) -> None:
+    first, second, *_ = read_labels(data)
+    text = broken.format(second=second)
+    (data / "corrections.csv").write_text(text)
+    with pytest.raises(UserError) as refused:
+        save_corrections(data, {first: (1,)}, {first})
+    assert said.format(second=second) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert (data / "corrections.csv").read_text() == text

@@ -9,10 +9,12 @@ import pytest
 
 from atlas.core.errors import UserError
 from atlas.dataset.verdicts import (
+    Choice,
     Correction,
     Verdict,
     Verdicts,
     add_verdicts,
+    now,
     read_verdicts,
     verdicts_beside,
 )
@@ -20,20 +22,21 @@ from atlas.dataset.verdicts import (
 KEYS = {"q": "key of q", "a": "key of a", "b": "key of b"}
 
 
-def verdict(query: str, match: str, said: str, reviewer: str = "Ada") -> Verdict:
+def verdict(query: str, match: str, said: str, reviewer: str = "Ada", time: str = "") -> Verdict:
     return Verdict(
         query_id=query, match_id=match, query_key=KEYS[query], match_key=KEYS[match],
-        verdict=said, reviewer=reviewer,
+        verdict=said, reviewer=reviewer, time=time,
     )  # fmt: skip
 
 
 def test_verdicts_are_read_as_they_were_added(tmp_path: Path) -> None:
     path = verdicts_beside(tmp_path / "leaks")
     assert read_verdicts(path) == Verdicts()
-    said = (verdict("q", "a", "same"), verdict("q", "b", "unsure"))
-    right = Correction(id="a", key=KEYS["a"], labels=(3, 1), reviewer="Ada")
-    assert add_verdicts(path, said, [right]) == 3
-    assert read_verdicts(path) == Verdicts(verdicts=said, corrections=(right,))
+    said = (verdict("q", "a", "same", time=now()), verdict("q", "b", "unsure", time=now()))
+    right = Correction(id="a", key=KEYS["a"], labels=(3, 1), reviewer="Ada", time=now())
+    kept = Choice(id="b", key=KEYS["b"], reviewer="Ada", time=now())
+    assert add_verdicts(path, said, [right], [kept]) == 4
+    assert read_verdicts(path) == Verdicts(verdicts=said, corrections=(right,), choices=(kept,))
     assert [file.name for file in tmp_path.iterdir()] == ["verdicts.db"]
 
 
@@ -46,7 +49,9 @@ def test_a_row_that_is_sent_twice_counts_once(tmp_path: Path) -> None:
 
 def test_rows_cannot_be_changed_or_removed(tmp_path: Path) -> None:
     add_verdicts(tmp_path / "v.db", [verdict("q", "a", "same")])
-    for statement in ("DELETE FROM verdicts", "UPDATE verdicts SET verdict = 'different'"):
+    add_verdicts(tmp_path / "v.db", choices=[Choice(id="a", key="k")])
+    changes = ("UPDATE verdicts SET verdict = 'different'", "UPDATE choices SET id = 'b'")
+    for statement in ("DELETE FROM verdicts", "DELETE FROM choices", *changes):
         file = sqlite3.connect(tmp_path / "v.db")
         with pytest.raises(sqlite3.IntegrityError, match="only ever added"):
             file.execute(statement)
@@ -64,6 +69,82 @@ def test_the_last_word_of_each_reviewer_counts_and_disagreement_is_unsure() -> N
     assert stands(one, other) == "unsure"
     assert stands(one, other, verdict("q", "a", "withdrawn")) == "different"
     assert stands(one, verdict("q", "a", "same", "Bo")) == "same"
+
+
+def test_the_latest_time_counts_and_of_equal_times_the_row_that_was_added_last() -> None:
+    old, new = "2026-01-01T00:00:00.000+00:00", "2026-01-02T00:00:00.000+00:00"
+    said = (verdict("q", "a", "same", time=new), verdict("q", "a", "different", time=old))
+    assert Verdicts(verdicts=said).judged(KEYS).of("q", "a") == "same"
+    more = (*said, verdict("a", "q", "sibling", time=new))
+    assert Verdicts(verdicts=more).judged(KEYS).of("q", "a") == "sibling"
+    rows = [Correction(id="a", key="k", labels=la, time=t) for la, t in (((1,), new), ((2,), old))]
+    assert Verdicts(corrections=tuple(rows)).judged({"a": "k"}).labels == {"a": (1,)}
+
+
+def test_a_row_that_is_given_now_counts_although_the_clock_was_ahead_before(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "v.db"
+    add_verdicts(path, [verdict("q", "a", "same", time="2090-01-01T00:00:00.000+00:00")])
+    add_verdicts(path, [verdict("q", "a", "different")])
+    add_verdicts(path, [verdict("q", "b", "same", "Bo")])
+    assert read_verdicts(path).judged(KEYS).of("q", "a") == "different"
+    *_, of_ada, of_bo = read_verdicts(path).verdicts
+    assert of_ada.time.startswith("2090")
+    assert of_bo.time < "2090"
+
+
+LAYOUT_1 = """
+CREATE TABLE verdicts (
+    number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, time TEXT NOT NULL,
+    reviewer TEXT NOT NULL, query_id TEXT NOT NULL, match_id TEXT NOT NULL,
+    query_key TEXT NOT NULL, match_key TEXT NOT NULL, verdict TEXT NOT NULL
+        CHECK (verdict IN ('same', 'sibling', 'different', 'unsure', 'withdrawn')));
+CREATE TABLE corrections (
+    number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, time TEXT NOT NULL,
+    reviewer TEXT NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL, labels TEXT);
+CREATE TRIGGER verdicts_DELETE BEFORE DELETE ON verdicts
+    BEGIN SELECT RAISE(ABORT, 'rows are only ever added'); END;
+INSERT INTO verdicts VALUES (1, 't', '2026-11-28T12:00:00.000+00:00', 'Ada', 'q', 'a',
+    'key of q', 'key of a', 'same');
+INSERT INTO corrections VALUES (1, 'u', '2026-11-28T12:00:00.000+00:00', 'Ada', 'a', 'key of a',
+    '[2, 1]');
+PRAGMA application_id = 1096043603;
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_the_first_layout_is_read_and_gains_the_table_of_choices(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.db"
+    file = sqlite3.connect(path)
+    file.executescript(LAYOUT_1)
+    file.close()
+    before, content = read_verdicts(path), path.read_bytes()
+    assert [one.verdict for one in before.verdicts] == ["same"]
+    assert (before.corrections[0].labels, before.choices) == ((2, 1), ())
+    assert path.read_bytes() == content  # reading changes nothing
+    kept = Choice(id="a", key="k", reviewer="Ada")
+    for _ in range(2):
+        add_verdicts(path, choices=[kept])
+    after = read_verdicts(path)
+    assert after.verdicts == before.verdicts
+    assert after.corrections == before.corrections
+    assert [one.token for one in after.choices] == [kept.token]
+    with pytest.raises(sqlite3.IntegrityError, match="only ever added"):
+        sqlite3.connect(path).execute("DELETE FROM choices")
+
+
+def test_a_file_of_a_later_layout_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.db"
+    add_verdicts(path, [verdict("q", "a", "same")])
+    file = sqlite3.connect(path)
+    file.execute("PRAGMA user_version = 3")
+    file.close()
+    content = path.read_bytes()
+    for work in (read_verdicts, lambda path: add_verdicts(path, [verdict("q", "b", "same")])):
+        with pytest.raises(UserError, match="is not a file of verdicts of this version"):
+            work(path)
+    assert path.read_bytes() == content
 
 
 def test_verdicts_follow_what_images_show_and_not_their_names() -> None:

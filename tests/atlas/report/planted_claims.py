@@ -117,5 +117,5 @@ def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE, left_out: int
 def submitted(path: Path, claims: list[Claim]) -> Path:
     """Save a page as of a submission, with the labels before the transfer."""
     saved(path, claims)
-    path.write_text(with_submission(path.read_text(), as_claimed(claims), {}))
+    path.write_text(with_submission(path.read_text(), as_claimed(claims), {}, {}))
     return path

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from atlas.report.leak_page import MOST_CLAIMS, PAGE_BYTES, sheet_uri, tile_side_px, with_submission
+from atlas.report.leak_page import (
+    MOST_CLAIMS,
+    PAGE_BYTES,
+    ClaimCount,
+    sheet_uri,
+    tile_side_px,
+    with_submission,
+)
 from tests.atlas.report.browsing import ids, until
 from tests.atlas.report.planted_claims import CLAIMS, as_claimed, claim, saved, submitted
 
@@ -53,7 +60,8 @@ def test_the_page_of_a_submission_shows_what_was_submitted(page: Page, tmp_path:
     made = as_claimed(CLAIMS)
     made["a"] = replace(made["a"], decision="abstain", reason="why not a", confidence=1.0)
     made["b"] = replace(made["b"], match_id="", decision="", reason="none", confidence=math.nan)
-    path.write_text(with_submission(path.read_text(), made, {}))
+    counts = {"same_image": ClaimCount(claims=7, transfers=5)}
+    path.write_text(with_submission(path.read_text(), made, {}, counts))
     page.set_viewport_size({"width": 1280, "height": 1500})
     page.goto(path.as_uri())
     weighed = page.locator("#list tr", has_text="why not a")
@@ -62,6 +70,12 @@ def test_the_page_of_a_submission_shows_what_was_submitted(page: Page, tmp_path:
     rejected = page.locator("#list tr", has_text="mb")
     assert rejected.locator(".decision").inner_text() == "abstain"
     assert "not claimed" in rejected.locator(".reason").inner_text()
+    # The counts are those of the claims that the submission was made from.
+    assert page.locator(".counts dd").all_inner_texts() == ["50", "7", "5", "2"]
+    numbers = page.locator(".relations tbody tr").first.locator("[data-count]")
+    assert numbers.all_inner_texts() == ["7", "5", "2"]
+    none = page.locator(".relations tbody tr").last.locator("[data-count]")
+    assert none.all_inner_texts() == ["0", "0", "0"]
 
 
 def test_a_run_without_labels_has_no_column_of_labels(page: Page, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def recorded(by: str, verdict: Judgement, image_id: str = "a", **changes: str) -
 def with_recorded(page: Page, path: Path, *verdicts: Verdict) -> Page:
     opened(page, path)
     given = given_verdicts(Verdicts(verdicts=verdicts))
-    path.write_text(with_submission(path.read_text(), as_claimed(CLAIMS), given))
+    path.write_text(with_submission(path.read_text(), as_claimed(CLAIMS), given, {}))
     page.reload()
     return page
 

@@ -1,55 +1,16 @@
 """The page of a review in a browser, on a run made by hand."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from fastapi import FastAPI
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from atlas.dataset.verdicts import read_verdicts
 from atlas.service.serving import listening, served
 from atlas.workflows.review.verdicts import Review
-
-SERIOUS = ("serious", "critical")
-expect.set_options(timeout=30_000)  # other tests may run on the same cores
-OFFLINE = "net::ERR_CONNECTION_REFUSED"
-
-Opens = Callable[..., Page]
-
-
-@pytest.fixture
-def opens(browser: Browser, address: str) -> Iterator[Opens]:
-    """Open the page as a reviewer; scripts that fail, or load something else, fail the test."""
-    wrong: list[str] = []
-    contexts = []
-
-    def noted(text: str) -> None:
-        if OFFLINE not in text:
-            wrong.append(text)
-
-    def open_(
-        query: str = "", *, reviewer: str | None = "Ann", at: str = address, **how: object
-    ) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **how})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: noted(str(error)))
-        page.on("console", lambda one: noted(one.text) if one.type == "error" else None)
-        page.on(
-            "request", lambda one: None if one.url.startswith((at, "blob:")) else noted(one.url)
-        )
-        if reviewer:
-            page.add_init_script(f"localStorage.setItem('atlas-review-name', '{reviewer}')")
-        page.goto(at + query)
-        page.locator("body[data-ready]").wait_for()
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert wrong == []
+from tests.atlas.service.review_pages import Opens, require_accessible, saved
 
 
 def shown(page: Page) -> list[str]:
@@ -59,10 +20,6 @@ def shown(page: Page) -> list[str]:
 
 def card(page: Page, query: str) -> "object":
     return page.locator("#cards li", has_text=f"{query} ")
-
-
-def saved(page: Page) -> None:
-    expect(page.locator("#sending")).to_have_text("All verdicts saved")
 
 
 def said(review: Review) -> dict[str, str]:
@@ -379,20 +336,14 @@ def test_there_are_no_barriers(opens: Opens, how: dict) -> None:
     views = {"": ".open", "?order=sample:same_image": ".open", "?kind=labels": ".open"}
     for query, to_open in views.items():
         page = opens(query, **how)
-        _require_accessible(page)
+        require_accessible(page)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         page.locator(to_open).first.click()
         expect(page.locator("[data-pane=query] figcaption")).not_to_be_empty()
-        _require_accessible(page)
+        require_accessible(page)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.keyboard.press("?")
-    _require_accessible(page)
-
-
-def _require_accessible(page: Page) -> None:
-    page.wait_for_timeout(250)  # until chips have appeared
-    found = Axe().run(page).response["violations"]
-    assert [(one["id"], one["nodes"]) for one in found if one["impact"] in SERIOUS] == []
+    require_accessible(page)
 
 
 def test_what_happens_is_announced(opens: Opens) -> None:

@@ -22,7 +22,7 @@ def test_views_leave_out_what_the_other_side_shows_also_by_way_of_others():
         ("q", "a", "same_image"), ("a", "b", "same_image"), ("r", "c", "sibling"), ("s", "x", "")
     )
     assert claimed_groups(matches, tuple(SPLITS)) == {"a": "a", "b": "a", "q": "a"}
-    assert clean_views(matches, SPLITS) == {
+    assert clean_views(matches, SPLITS, claimed_groups(matches, tuple(SPLITS))) == {
         "labelled_without_test": ("x",),
         "test_without_labelled": ("s",),
         "every_image_once": ("a", "c", "x", "r", "s"),
@@ -30,7 +30,8 @@ def test_views_leave_out_what_the_other_side_shows_also_by_way_of_others():
 
 
 def test_test_images_that_copy_one_another_stay_new_to_the_labelled_ones():
-    views = clean_views(matches_of(("q", "r", "same_image")), SPLITS)
+    matches = matches_of(("q", "r", "same_image"))
+    views = clean_views(matches, SPLITS, claimed_groups(matches, tuple(SPLITS)))
     assert views["test_without_labelled"] == ("q", "r", "s")
     assert views["labelled_without_test"] == ("a", "b", "c", "x")
     assert views["every_image_once"] == ("a", "b", "c", "x", "q", "s")

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas.dataset.artifacts import ALIGNMENT_COLUMNS, MATCH_COLUMNS, Matches
+from atlas.dataset.chosen_images import ChosenImage
 from atlas.dataset.verdicts import Judged
 from index.claims.duplicates import (
     Preference,
     choose_kept,
     claimed_groups,
+    copy_table,
     find_duplicates,
     group_table,
     linked,
@@ -109,6 +111,44 @@ def test_no_preference_replaces_a_parent_or_a_train_image() -> None:
     without_train = dict.fromkeys(["e1", "e2"], "e1")
     found = choose_kept(without_train, splits=SPLITS)
     assert set(found.values()) == {("e1", "first of 2 images")}
+
+
+def test_people_choose_before_the_policy_unless_they_disagree() -> None:
+    """e1 is chosen although t1 is a train image; t2 was made from t1 and cannot replace it."""
+    preference = Preference(adjective="sharpest", values={"t1": 1, "t2": 2, "e1": 3})
+    group, parents = dict.fromkeys(["t1", "t2", "e1"], "t1"), {"t2": "t1"}
+
+    def kept(image_id: str, *reviewers: str) -> tuple[str, str]:
+        chosen = {"t1": ChosenImage(image_id=image_id, reviewers=reviewers)}
+        found = choose_kept(
+            group, splits=SPLITS, parents=parents, preference=preference, chosen=chosen
+        )
+        assert len(set(found.values())) == 1
+        return found["t1"]
+
+    assert kept("e1", "Ann") == ("e1", "chosen by Ann")
+    assert kept("e1", "Ann", "Bo", "Cy") == ("e1", "chosen by Ann, Bo and Cy")
+    assert kept("", "Ann", "Bo") == ("t1", "only train original; Ann and Bo disagree")
+    assert kept("t2", "Ann") == (
+        "t1", "only train original; t2, chosen by Ann, was made from a copy of it"
+    )  # fmt: skip
+
+
+def test_every_image_of_a_group_is_listed_with_the_choice_of_the_policy() -> None:
+    groups = {"t1": "t1", "t2": "t2", "e1": "t1", "e2": "t2"}
+    preference = Preference(
+        adjective="highest sharpness", values={"t1": 0.5, "t2": 0.25, "e1": 0.75, "e2": 1},
+        quantity="sharpness",
+    )  # fmt: skip
+    kept = choose_kept(groups, splits=SPLITS, preference=preference)
+    assert copy_table(kept, groups, preference).to_dict("split")["data"] == [
+        ["t1", "t1", "t1", "only train image", "sharpness 0.5"],
+        ["t2", "t2", "t2", "only train image", "sharpness 0.25"],
+        ["e1", "t1", "t1", "only train image", "sharpness 0.75"],
+        ["e2", "t2", "t2", "only train image", "sharpness 1"],
+    ]
+    nothing = copy_table(choose_kept(groups, splits=SPLITS), groups, Preference())
+    assert set(nothing["measured"]) == {""}
 
 
 def test_ties_reach_as_far_as_they_go() -> None:

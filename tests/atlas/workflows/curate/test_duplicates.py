@@ -11,7 +11,7 @@ from atlas.core.errors import ProvenanceError, UserError, command_line
 from atlas.dataset.image_keys import keys_in
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.splits.hold_out import grouped_ids
-from atlas.dataset.verdicts import Verdict, add_verdicts, verdicts_beside
+from atlas.dataset.verdicts import Choice, Verdict, add_verdicts, verdicts_beside
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.curate.duplicates import DuplicateFinding, remove_duplicates
@@ -178,6 +178,36 @@ def test_mistakes_are_reported_before_the_work(job) -> None:
         find(data, run / "index", run / "duplicates", seed=-1)
     with pytest.raises(UserError, match=r"--keep must be one of first, .*, newest \(got oldest\)"):
         find(data, run / "index", run / "duplicates", keep="oldest")
+
+
+def test_the_image_that_people_chose_stays_also_after_images_were_added(
+    job, tmp_path: Path
+) -> None:
+    data, run, truth = job
+    twinned = shutil.copytree(data, tmp_path / "data")
+    copies = truth[truth["relation"] == "same_image"]
+    copy, source = next(copies["source"].items())
+    key_of = keys_in(data, tmp_path / "store")
+    chosen = Choice(id=copy, key=key_of[copy], reviewer="Ann")
+    add_verdicts(verdicts_beside(tmp_path / "duplicates"), choices=[chosen])
+    with_a_twin(twinned, source, child=source)  # added after the choice
+    remove_parents(twinned)
+    find(twinned, indexed_again(twinned, run, "chosen"), tmp_path / "duplicates")
+    rows = table(tmp_path / "duplicates" / "duplicates.csv").set_index("id")
+    assert {i for i in rows.index if rows.at[i, "kept"] == copy} == {source, "twin"}
+    assert set(rows.loc[[source, "twin"], "reason"]) == {"chosen by Ann"}
+    listed = table(tmp_path / "duplicates" / "copies.csv").set_index("id")
+    assert set(listed.loc[[copy, source, "twin"], "kept_by_policy"]) == {source}
+    assert listed.at[copy, "width_px"] == str(DRAWN.size_px)
+    for path in (tmp_path / "duplicates" / "cleaned").iterdir():
+        shutil.copy(path, twinned)
+    cleaned = read_manifest(twinned)
+    assert copy in cleaned.ids
+    assert not {source, "twin"} & set(cleaned.ids)
+
+
+def remove_parents(data: Path) -> None:
+    table(data / "train.csv").drop(columns="Parent").to_csv(data / "train.csv", index=False)
 
 
 def test_what_people_have_judged_decides(job, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from atlas.core.errors import DataError, MissingStageError, ProvenanceError, UserError
+from atlas.core.files import write_json
 from atlas.dataset.image_keys import keys_in
 from atlas.workflows.export.exporting import export
 from atlas.workflows.made_from import save_images
@@ -21,6 +22,7 @@ from tests.atlas.workflows.export.made import (
     save_leaks,
     save_submission,
 )
+from tests.atlas.workflows.review.made_run import write_run
 
 FOLDERS = ("fiftyone", "label-studio", "coco", "huggingface")
 
@@ -187,6 +189,16 @@ def test_verdicts_about_images_that_changed_are_left_out_with_a_note(run, tmp_pa
     made = export("coco", data, folder, tmp_path / "coco")
     assert made.verdicts == 2
     assert "something else now: 1." in made.notes[0]
+
+
+def test_claims_follow_verdicts_that_were_given_after_the_search(tmp_path):
+    data, run = write_run(tmp_path)
+    write_json(run / "leaks" / "made_from.json", {"labelled_tables": "", "verdicts": ""})
+    give(data, run, ("t00", "r00", "different", "Ann"), ("t09", "r09", "same", "Ann"))
+    export("coco", data, run, tmp_path / "coco")
+    document = json.loads((tmp_path / "coco" / "annotations.json").read_text())
+    claimed = {one["atlas_id"] for one in document["images"] if one.get("claim")}
+    assert claimed == {f"t{n:02}" for n in range(1, 10)}
 
 
 def test_a_missing_stage_is_named(tmp_path):

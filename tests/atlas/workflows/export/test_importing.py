@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.core.errors import DataError, UserError
+from atlas.dataset.chosen_images import ChosenImage, chosen_images
 from atlas.dataset.image_keys import keys_in
 from atlas.dataset.manifest import read_labels
 from atlas.dataset.verdicts import (
     VERDICTS_NAME,
+    Choice,
     Correction,
     Verdict,
     Verdicts,
@@ -21,7 +23,7 @@ from atlas.dataset.verdicts import (
     read_verdicts,
 )
 from atlas.workflows.export.exporting import export
-from atlas.workflows.export.importing import VERDICTS, import_verdicts
+from atlas.workflows.export.importing import CHOICES, VERDICTS, import_verdicts
 from atlas.workflows.export.verdict_table import read_verdict_table, save_verdict_table
 from tests.atlas.workflows.export.made import correct, give, made_run
 
@@ -75,9 +77,39 @@ def test_rows_that_no_longer_count_are_reported_until_they_are_given_again(made)
     done = import_verdicts(file, data, run, reviewer="Ann")
     assert (done.added, done.replaced) == (0, 1)
     assert "fill in the column time" in done.summary
-    later = written(made, "query_id,match_id,verdict,time\nt0,a,same,2026-11-28 15:00\n")
+    later = written(made, "query_id,match_id,verdict,time\nt0,a,same,2090-11-28 15:00\n")
     assert import_verdicts(later, data, run, reviewer="Ann").added == 1
-    assert said(run).verdicts[-1].time == "2026-11-28T15:00:00.000+00:00"
+    assert said(run).verdicts[-1].time == "2090-11-28T15:00:00.000+00:00"
+
+
+def test_an_old_table_does_not_replace_what_its_reviewer_said_since(made):
+    data, run = made
+    give(data, run, ("t0", "a", "same", "Ann"))
+    columns = "query_id,match_id,verdict,time,reviewer\n"
+    old = written(made, f"{columns}t0,a,different,2020-01-01,Ann\nt1,b,sibling,2020-01-01,Ann\n")
+    done = import_verdicts(old, data, run)
+    assert (done.added, done.replaced) == (2, 1)
+    judged = said(run).judged(keys_in(data, run / "store"))
+    assert dict(judged.pairs) == {("a", "t0"): "same", ("b", "t1"): "sibling"}
+    # Another reviewer who said so in 2020 disagrees with Ann all the same.
+    import_verdicts(written(made, f"{columns}t0,a,different,2020-01-01,Bob\n"), data, run)
+    assert said(run).judged(keys_in(data, run / "store")).of("t0", "a") == "unsure"
+
+
+def test_copies_that_stay_are_imported_and_exported(made, tmp_path):
+    data, run = made
+    file = written(made, "id,choice,reviewer\na,kept,Ann\nb,kept,Ann\nb,withdrawn,Ann\n")
+    assert import_verdicts(file, data, run).added == 3
+    keys = keys_in(data, run / "store")
+    groups = {"a": "a", "b": "b", "c": "b"}
+    assert chosen_images(said(run), groups, keys) == {
+        "a": ChosenImage(image_id="a", reviewers=("Ann",))
+    }
+    table = Path(export("csv", data, run, tmp_path / "csv")) / "verdicts.csv"
+    assert import_verdicts(table, data, run).known == 3
+    (tmp_path / "other").mkdir()
+    import_verdicts(table, data, tmp_path / "other")
+    assert said(tmp_path / "other") == said(run)
 
 
 def test_every_problem_is_reported_with_its_line_and_nothing_is_added(made):
@@ -110,8 +142,9 @@ def test_every_problem_is_reported_with_its_line_and_nothing_is_added(made):
         "v.csv, line 4: time 'yesterday' must be a time such as 2026-11-28T12:00:00+00:00",
         "v.csv, line 5: query_id and match_id are the same image",
         "v.csv, line 6: query_id is empty",
-        "v.csv, line 7: a verdict and labels; write them as two rows",
-        "v.csv, line 8: no images; fill in query_id, match_id and verdict, or id and labels",
+        "v.csv, line 7: a verdict on a pair, and labels or a choice; write them as two rows",
+        "v.csv, line 8: no images; fill in query_id, match_id and verdict, id and labels, or id "
+        "and choice",
         "v.csv, line 9: labels '9 x' must be numbers separated by spaces",
         "v.csv, line 10: label 9 is out of range 0\N{EN DASH}2",
         "v.csv, line 11: labels has no label",
@@ -120,6 +153,20 @@ def test_every_problem_is_reported_with_its_line_and_nothing_is_added(made):
         "v.csv, line 14: token 'one' is already in v.csv, line 13",
     )
     assert said(run) == before
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("a,perhaps,", "choice 'perhaps' must be kept or withdrawn"),
+        ("a,kept,1", "labels and a choice; write them as two rows"),
+        ("z,kept,", "id 'z' is not an image of"),
+        (",kept,", "id is empty"),
+    ],
+)
+def test_choices_that_make_no_sense_are_refused(made, row, problem):
+    with pytest.raises(DataError, match=problem):
+        import_verdicts(written(made, f"id,choice,labels\n{row}\n"), *made)
 
 
 @pytest.mark.parametrize(
@@ -220,17 +267,25 @@ TIMES = st.datetimes().map(lambda time: f"{time.isoformat(timespec='milliseconds
         ),
         unique_by=lambda one: one.token, max_size=5,
     ),
+    kept=st.lists(
+        st.builds(
+            Choice, token=st.uuids().map(str), time=TIMES, reviewer=NAMES, id=NAMES, key=KEYS,
+            choice=st.sampled_from(CHOICES),
+        ),
+        unique_by=lambda one: one.token, max_size=3,
+    ),
 )  # fmt: skip
 @settings(max_examples=40)
-def test_a_round_trip_gives_equal_rows(pairs, images, atlas_of_trips):
+def test_a_round_trip_gives_equal_rows(pairs, images, kept, atlas_of_trips):
     folder = Path(tempfile.mkdtemp(dir=atlas_of_trips))
     data, run = atlas_of_trips / "data", folder
-    before = Verdicts(verdicts=tuple(pairs), corrections=tuple(images))
+    before = Verdicts(verdicts=tuple(pairs), corrections=tuple(images), choices=tuple(kept))
     save_verdict_table(folder / "verdicts.csv", before)
     import_verdicts(folder / "verdicts.csv", data, run)
     assert said(run) == before
     problems: list[str] = []
-    assert len(list(read_verdict_table(folder / "verdicts.csv", problems))) == len(pairs + images)
+    rows = list(read_verdict_table(folder / "verdicts.csv", problems))
+    assert len(rows) == len(pairs + images + kept)
     assert problems == []
 
 

@@ -2,7 +2,8 @@
 
 Test image t0N shows what labelled image r0N shows: t00 to t05 are claimed to be copies, the last of
 them with equal pixels; t06 to t08 are claimed to be siblings; t09 is probably a copy, and t10 is
-nothing known. The audit doubts the labels of r00 and r01, and not those of r02.
+nothing known. The audit doubts the labels of r00 and r01, and not those of r02. If it has groups,
+r00, r03 and r06 are one, whose labels are equal, and r01 and r02 are another one.
 """
 
 from pathlib import Path
@@ -23,6 +24,7 @@ from atlas.synthetic.edits import rotated
 from atlas.workflows.curate.label_audit import AUDIT_COLUMNS
 from atlas.workflows.leaks.calibration import save_calibration, save_certificate
 from atlas.workflows.leaks.siblings import SIBLING_COLUMNS
+from index.claims.duplicates import COPY_COLUMNS
 from index.index_folder import save_index
 from tests.atlas.workflows.leaks.calibrations import calibrated
 from tests.conftest import write_field, write_tiny_atlas
@@ -56,11 +58,17 @@ def write_data(folder: Path) -> Path:
     return data
 
 
-def write_run(folder: Path, *, submission: bool = True, audit: bool = True) -> tuple[Path, Path]:
+def write_run(
+    folder: Path, *, leaks: bool = True, submission: bool = True, audit: bool = True,
+    groups: bool = False,
+) -> tuple[Path, Path]:  # fmt: skip
     """Write an atlas and a run, and return both folders."""
     data, run = write_data(folder / "data"), folder / "run"
-    _write_index(run / "index", data)
-    _write_leaks(run / "leaks")
+    if leaks:
+        _write_index(run / "index", data)
+        _write_leaks(run / "leaks")
+    if groups:
+        write_groups(run / "duplicates", {"r00": ("r00", "r03", "r06"), "r01": ("r01", "r02")})
     if submission:
         _write_submission(run / "submission")
     if audit:
@@ -115,3 +123,14 @@ def _write_submission(folder: Path) -> None:
     ]
     save_table(folder / "origins.csv", pd.DataFrame(origins, columns=list(ORIGIN_COLUMNS)))
     write_json(folder / "summary.json", {"classifier": "planted"})
+
+
+def write_groups(folder: Path, groups: dict[str, tuple[str, ...]]) -> None:
+    """Write groups of copies, of which the policy keeps the first ones."""
+    rows = [
+        (one, kept, kept, f"first of {len(ids)} images", f"sharpness 0.{n}", 128, 128)
+        for kept, ids in groups.items()
+        for n, one in enumerate(ids, start=1)
+    ]
+    columns = [*COPY_COLUMNS, "width_px", "height_px"]
+    save_table(folder / "copies.csv", pd.DataFrame(rows, columns=columns))

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +151,9 @@ def test_the_page_shows_what_was_submitted_and_said(tmp_path):
     assert (copied["before"], copied["decision"]) == ([1], "transfer")
     assert copied["reason"] != claims[0].reason
     assert [one["verdict"] for one in copied["verdicts"]] == ["same"]
+    counts = dict(re.findall(r'data-count="([^"]*)">(\d+)', page))
+    assert counts["claims"] == counts["same_image claims"] == "2"
+    assert counts["transferred"] == counts["not transferred"] == "1"
     # The leaks have another match of t1 than the page.
     assert (other["before"], other["decision"], other["verdicts"]) == ([0], "abstain", [])
 
