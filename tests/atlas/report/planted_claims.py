@@ -9,6 +9,7 @@ import numpy as np
 from atlas.report.agreeing_blocks import AgreeingBlocks
 from atlas.report.leak_page import (
     Claim,
+    ClaimCount,
     LeakPage,
     PlantedEdit,
     Relation,
@@ -117,5 +118,12 @@ def saved(path: Path, claims: list[Claim], *, tile_px: int = SIDE, left_out: int
 def submitted(path: Path, claims: list[Claim]) -> Path:
     """Save a page as of a submission, with the labels before the transfer."""
     saved(path, claims)
-    path.write_text(with_submission(path.read_text(), as_claimed(claims), {}, {}))
+    counts = {
+        name: ClaimCount(
+            claims=sum(one.relation == name for one in claims),
+            transfers=sum(one.relation == name and one.decision == "transfer" for one in claims),
+        )
+        for name in ("same_image", "sibling")
+    }
+    path.write_text(with_submission(path.read_text(), as_claimed(claims), {}, counts))
     return path
