@@ -12,6 +12,7 @@ export const MOST_ON_CARD = 3;
 
 let copies = []; // { one, li, keep, box, chips } of the group that is shown
 let shownImage = null;
+let hovering; // the timer after which the image below the mouse is shown
 
 const element = (name, more = {}, ...children) => {
   const made = Object.assign(document.createElement(name), more);
@@ -64,16 +65,16 @@ function cardOf(item, one, n, onKeep) {
   keep.addEventListener("click", () => onKeep(id));
   keep.addEventListener("focus", () => lookAt(item, id));
   box.addEventListener("input", () => lookAtCompared(item));
-  let waiting;
   li.addEventListener("pointerenter", ({ pointerType }) => {
-    if (pointerType === "mouse") waiting = setTimeout(() => lookAt(item, id), HOVER_MS);
+    if (pointerType === "mouse") hovering = setTimeout(() => lookAt(item, id), HOVER_MS);
   });
-  li.addEventListener("pointerleave", () => clearTimeout(waiting));
+  li.addEventListener("pointerleave", () => clearTimeout(hovering));
   return { one, li, keep, box, chips };
 }
 
 // Show an image at full resolution beside the one of the policy, or two that were selected.
 async function lookAt(item, id, other = id === item.policy ? null : item.policy) {
+  clearTimeout(hovering); // whoever uses the keys wants to see their image, wherever the mouse is
   const now = [item.name, id, other].join("\n");
   if (shownImage === now) return;
   shownImage = now;
