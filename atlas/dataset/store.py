@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import DataError
+from atlas.core.execution import current_share, whole_and_here
 from atlas.core.files import content_hash
 from atlas.core.parallel import DECODING_THREADS, by_threads
-from atlas.core.row_cache import OnStored, RowCache, StoredRow, fill_rows, rows_that_fit
+from atlas.core.row_cache import OnStored, RowCache, fill_rows, rows_that_fit
+from atlas.core.row_work import RowMaker, StoredRow
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.coherence import LEAST_SCORE, coherence_scores
-from atlas.dataset.file_keys import FileKeys
+from atlas.dataset.file_keys import FileKeys, require_unchanged
 from atlas.dataset.gray_levels import warn_of_few_levels
 from atlas.dataset.image_files import data_folder, said_of_file
 from atlas.dataset.image_keys import image_key
@@ -33,6 +35,10 @@ LOGGER = logging.getLogger(__name__)
 Scores = dict[str, NDArray[np.float64]]  # the score of each channel, by id
 
 LARGEST_PX = 512  # the size of the images of 2018; by default, larger images are reduced to it
+
+
+def _always() -> None:
+    """Want all images; a function of a module can be sent to another process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +88,14 @@ class ImageStore:
         """The key of each image by id; see `image_keys`."""
         return dict(zip(self.ids, self.image_keys(self.ids), strict=True))
 
+    def only(self, ids: Sequence[str]) -> "ImageStore":
+        """Return the store of these images alone, which is quick to send to another process.
+
+        Raises:
+            KeyError: An id is unknown.
+        """
+        return replace(self, cache=self.cache.only(ids))
+
     def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
         """Return images, uint8 N x C x size x size, in the order of ids.
 
@@ -105,7 +119,7 @@ def fill_store(
     *,
     size_px: int,
     on_stored: OnStored = lambda rows: None,
-    require_wanted: Callable[[], None] = lambda: None,
+    require_wanted: Callable[[], None] = _always,
 ) -> ImageStore:
     """Return the store of a manifest below `folder`, and decode the images that it lacks.
 
@@ -126,18 +140,10 @@ def fill_store(
     scores: Scores = {}
     keys = FileKeys(manifest.rows, folder)
     warn_of_few_levels(manifest)
-
-    def make_rows(ids: Sequence[str]) -> NDArray[np.uint8]:
-        fields, problems = _decode(manifest, ids, size_px, scores, require_wanted)
-        if problems:
-            raise DataError(str(_data_folder(manifest)), _every_problem(manifest, size_px))
-        keys.require_unchanged([manifest.by_id[image_id] for image_id in ids])
-        return fields
-
     cache = fill_rows(
         _cache_folder(manifest, folder, size_px),
         manifest.ids,
-        make_rows,
+        _Decoding(manifest, size_px, keys, scores, require_wanted),
         provenance=_provenance(manifest, size_px),
         description="decoding",
         keys=keys,
@@ -159,6 +165,9 @@ def store_being_filled(manifest: Manifest, folder: Path, *, size_px: int) -> Ite
     the error of `fill_store` is raised. After an error in the block or Ctrl-C, the images that are
     being decoded are finished and no others are started.
     """
+    if not whole_and_here():  # other processes decode, and this one has nothing else to do
+        yield fill_store(manifest, folder, size_px=size_px)
+        return
     rows = _RowsToCome()
     cache = RowCache(
         folder=_cache_folder(manifest, folder, size_px),
@@ -210,26 +219,19 @@ def _report_disagreements(
         scores: The scores that are known. Other images are scored here.
         require_wanted: See `fill_store`.
     """
-
-    def score(image_id: str) -> NDArray[np.float64]:
-        if image_id in scores:
-            return scores[image_id]
-        require_wanted()
-        return coherence_scores(store.read([image_id])[0])
-
-    def make_rows(ids: Sequence[str]) -> NDArray[np.float64]:
-        return np.stack([score(image_id) for image_id in ids])
-
     path = store.cache.folder / "disagreements.csv"
-    scores_NC = fill_rows(
+    cache = fill_rows(
         store.cache.folder / "coherence",
         store.ids,
-        make_rows,
+        _Comparing(store, scores, require_wanted),
         provenance={"channels": store.channels},
         description="comparing channels",
         keys=store.keys(store.ids),
         rows_per_file=rows_that_fit(len(store.channels) * store.size_px**2),
-    ).read(store.ids)
+    )
+    if current_share():
+        return
+    scores_NC = cache.read(store.ids)
     low = [(float(scores_NC[n, c]), n, c) for n, c in np.argwhere(scores_NC < LEAST_SCORE)]
     table = pd.DataFrame(
         [(store.ids[n], store.channels[c], score) for score, n, c in sorted(low)],
@@ -245,12 +247,96 @@ def _report_disagreements(
         )
 
 
+class _Decoding(RowMaker):
+    """The decoded and resized images of an atlas, see `fill_store`.
+
+    A worker of a cluster has the rows of its part alone, and scores no channels.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        size_px: int,
+        keys: FileKeys,
+        scores: Scores,
+        require_wanted: Callable[[], None],
+    ) -> None:
+        self._manifest, self._size_px, self._keys = manifest, size_px, keys
+        self._scores, self._require_wanted = scores, require_wanted
+
+    def __call__(self, ids: Sequence[str]) -> NDArray[np.uint8]:
+        manifest = self._manifest
+        fields, problems = _decode(manifest, ids, self._size_px, self._scores, self._require_wanted)
+        if problems:
+            raise DataError(str(_data_folder(manifest)), _every_problem(manifest, self._size_px))
+        require_unchanged(self._keys.signatures([manifest.by_id[i] for i in ids]))
+        return fields
+
+    def only(self, ids: Sequence[str]) -> RowMaker:
+        rows = tuple(self._manifest.by_id[image_id] for image_id in ids)
+        return _DecodingPart(
+            manifest=replace(self._manifest, rows=rows),
+            size_px=self._size_px,
+            signatures=self._keys.signatures(rows),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DecodingPart(RowMaker):
+    """The images of a part, which may be decoded on another machine.
+
+    Attributes:
+        manifest: The images of the part.
+        size_px: The side of the square images.
+        signatures: What their files were when their checksums were taken.
+    """
+
+    manifest: Manifest
+    size_px: int
+    signatures: Mapping[Path, str]
+
+    def __call__(self, ids: Sequence[str]) -> NDArray[np.uint8]:
+        fields, problems = _decode(self.manifest, ids, self.size_px)
+        if problems:
+            raise DataError(str(_data_folder(self.manifest)), problems)
+        rows = (self.manifest.by_id[image_id] for image_id in ids)
+        require_unchanged({file: self.signatures[file] for row in rows for file in row.files})
+        return fields
+
+    def only(self, ids: Sequence[str]) -> "_DecodingPart":
+        return self
+
+
+class _Comparing(RowMaker):
+    """The score of each channel of stored images; known scores are not computed again."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        scores: Scores,
+        require_wanted: Callable[[], None],
+    ) -> None:
+        self._store, self._scores, self._require_wanted = store, scores, require_wanted
+
+    def __call__(self, ids: Sequence[str]) -> NDArray[np.float64]:
+        return np.stack([self._score(image_id) for image_id in ids])
+
+    def only(self, ids: Sequence[str]) -> "_Comparing":
+        return _Comparing(self._store.only(ids), {}, _always)
+
+    def _score(self, image_id: str) -> NDArray[np.float64]:
+        if image_id in self._scores:
+            return self._scores[image_id]
+        self._require_wanted()
+        return coherence_scores(self._store.read([image_id])[0])
+
+
 def _decode(
     manifest: Manifest,
     ids: Sequence[str],
     size_px: int,
     scores: Scores | None = None,
-    require_wanted: Callable[[], None] = lambda: None,
+    require_wanted: Callable[[], None] = _always,
 ) -> tuple[NDArray[np.uint8], list[str]]:
     """Return images, N x C x size x size, and a line for each image that cannot be read.
 

@@ -171,8 +171,9 @@ def kept_votes(
     """
     about = {"k": k, "references": index.made_of, "sketch": SKETCH_VERSION, "votes": VOTES_VERSION}
 
+    sketches = kept_sketches(images, query_ids, folder)
+
     def make_rows(some: Sequence[str]) -> NDArray[np.int64]:
-        sketches = kept_sketches(images, some, folder)
         with stage("voting", items=len(some)):
             return index.voted(some, sketches, k)
 

@@ -74,7 +74,7 @@ class LeakSearch:
 
     def stored(self, what: str) -> Images:
         """Return the atlas's images, under a name for progress bars."""
-        return Images(what=what, read=self.store.read, keys=self.store.keys)
+        return Images(what=what, source=self.store)
 
     def embedded(
         self, ids: Sequence[str], images: Images, *, by: Embedder | None = None
@@ -82,9 +82,8 @@ class LeakSearch:
         """Return the vectors of images, by the embedder of the index unless another is given."""
         return embed_rows(
             by or self.embedder,
-            images.read,
+            images,
             ids,
-            keys=images.keys(ids),
             folder=self.work / "embeddings",
             description=f"embedding {images.what}",
         )

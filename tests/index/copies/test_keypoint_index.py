@@ -11,6 +11,7 @@ from index.copies import keypoint_index
 from index.copies.images import Images
 from index.copies.keypoint_index import NONE, VOTES, KeypointIndex, codes, kept_votes
 from index.copies.sketches import Sketches, kept_sketches, sketch
+from tests.image_sources import Pixels
 from tests.textures import texture
 
 SIDE, COUNT = 96, 40
@@ -19,11 +20,11 @@ IDS = tuple(FIELDS)
 
 
 def images_of(fields: dict[str, np.ndarray], what: str = "images") -> Images:
-    return Images(
-        what=what,
-        read=lambda ids: np.stack([fields[i] for i in ids]),
-        keys=lambda ids: [f"{fields[i].tobytes().hex()[:64]}{i}" for i in ids],
+    source = Pixels(
+        lambda ids: np.stack([fields[i] for i in ids]),
+        lambda ids: [f"{fields[i].tobytes().hex()[:64]}{i}" for i in ids],
     )
+    return Images(what=what, source=source)
 
 
 def voted(queries: dict[str, np.ndarray], folder: Path, *, k: int = 5) -> dict[str, list[str]]:
