@@ -17,28 +17,19 @@ from numpy.typing import NDArray
 from atlas.core.errors import DataError
 from atlas.core.execution import current_share, whole_and_here
 from atlas.core.files import content_hash
-from atlas.core.parallel import DECODING_THREADS, by_threads
 from atlas.core.row_cache import OnStored, RowCache, fill_rows, rows_that_fit
 from atlas.core.row_work import RowMaker, StoredRow
-from atlas.core.timing import stage
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.coherence import LEAST_SCORE, coherence_scores
-from atlas.dataset.file_keys import FileKeys, require_unchanged
+from atlas.dataset.decoding import Decoding, Scores, always, decode, image_folder, may_be_mixed_up
+from atlas.dataset.file_keys import FileKeys
 from atlas.dataset.gray_levels import warn_of_few_levels
-from atlas.dataset.image_files import data_folder, said_of_file
 from atlas.dataset.image_keys import image_key
-from atlas.dataset.images import ImageProblem, read_field
 from atlas.dataset.manifest import Manifest
-from atlas.dataset.spec import AtlasSpec
 
 LOGGER = logging.getLogger(__name__)
-Scores = dict[str, NDArray[np.float64]]  # the score of each channel, by id
 
 LARGEST_PX = 512  # the size of the images of 2018; by default, larger images are reduced to it
-
-
-def _always() -> None:
-    """Want all images; a function of a module can be sent to another process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +110,7 @@ def fill_store(
     *,
     size_px: int,
     on_stored: OnStored = lambda rows: None,
-    require_wanted: Callable[[], None] = _always,
+    require_wanted: Callable[[], None] = always,
 ) -> ImageStore:
     """Return the store of a manifest below `folder`, and decode the images that it lacks.
 
@@ -143,7 +134,7 @@ def fill_store(
     cache = fill_rows(
         _cache_folder(manifest, folder, size_px),
         manifest.ids,
-        _Decoding(manifest, size_px, keys, scores, require_wanted),
+        Decoding(manifest, size_px, keys, scores, require_wanted),
         provenance=_provenance(manifest, size_px),
         description="decoding",
         keys=keys,
@@ -152,7 +143,7 @@ def fill_store(
     )
     keys.keep()
     store = _store(manifest, cache, size_px)
-    if _may_be_mixed_up(manifest.spec) and store.ids:
+    if may_be_mixed_up(manifest.spec) and store.ids:
         _report_disagreements(store, scores, require_wanted)
     return store
 
@@ -196,9 +187,9 @@ def read_images(manifest: Manifest, ids: Sequence[str], *, size_px: int) -> NDAr
     Raises:
         DataError: Files cannot be read. All of them are listed.
     """
-    fields, problems = _decode(manifest, ids, size_px)
+    fields, problems = decode(manifest, ids, size_px)
     if problems:
-        raise DataError(str(_data_folder(manifest)), problems)
+        raise DataError(str(image_folder(manifest)), problems)
     return fields
 
 
@@ -247,66 +238,6 @@ def _report_disagreements(
         )
 
 
-class _Decoding(RowMaker):
-    """The decoded and resized images of an atlas, see `fill_store`.
-
-    A worker of a cluster has the rows of its part alone, and scores no channels.
-    """
-
-    def __init__(
-        self,
-        manifest: Manifest,
-        size_px: int,
-        keys: FileKeys,
-        scores: Scores,
-        require_wanted: Callable[[], None],
-    ) -> None:
-        self._manifest, self._size_px, self._keys = manifest, size_px, keys
-        self._scores, self._require_wanted = scores, require_wanted
-
-    def __call__(self, ids: Sequence[str]) -> NDArray[np.uint8]:
-        manifest = self._manifest
-        fields, problems = _decode(manifest, ids, self._size_px, self._scores, self._require_wanted)
-        if problems:
-            raise DataError(str(_data_folder(manifest)), _every_problem(manifest, self._size_px))
-        require_unchanged(self._keys.signatures([manifest.by_id[i] for i in ids]))
-        return fields
-
-    def only(self, ids: Sequence[str]) -> RowMaker:
-        rows = tuple(self._manifest.by_id[image_id] for image_id in ids)
-        return _DecodingPart(
-            manifest=replace(self._manifest, rows=rows),
-            size_px=self._size_px,
-            signatures=self._keys.signatures(rows),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _DecodingPart(RowMaker):
-    """The images of a part, which may be decoded on another machine.
-
-    Attributes:
-        manifest: The images of the part.
-        size_px: The side of the square images.
-        signatures: What their files were when their checksums were taken.
-    """
-
-    manifest: Manifest
-    size_px: int
-    signatures: Mapping[Path, str]
-
-    def __call__(self, ids: Sequence[str]) -> NDArray[np.uint8]:
-        fields, problems = _decode(self.manifest, ids, self.size_px)
-        if problems:
-            raise DataError(str(_data_folder(self.manifest)), problems)
-        rows = (self.manifest.by_id[image_id] for image_id in ids)
-        require_unchanged({file: self.signatures[file] for row in rows for file in row.files})
-        return fields
-
-    def only(self, ids: Sequence[str]) -> "_DecodingPart":
-        return self
-
-
 class _Comparing(RowMaker):
     """The score of each channel of stored images; known scores are not computed again."""
 
@@ -322,73 +253,13 @@ class _Comparing(RowMaker):
         return np.stack([self._score(image_id) for image_id in ids])
 
     def only(self, ids: Sequence[str]) -> "_Comparing":
-        return _Comparing(self._store.only(ids), {}, _always)
+        return _Comparing(self._store.only(ids), {}, always)
 
     def _score(self, image_id: str) -> NDArray[np.float64]:
         if image_id in self._scores:
             return self._scores[image_id]
         self._require_wanted()
         return coherence_scores(self._store.read([image_id])[0])
-
-
-def _decode(
-    manifest: Manifest,
-    ids: Sequence[str],
-    size_px: int,
-    scores: Scores | None = None,
-    require_wanted: Callable[[], None] = _always,
-) -> tuple[NDArray[np.uint8], list[str]]:
-    """Return images, N x C x size x size, and a line for each image that cannot be read.
-
-    Args:
-        manifest: All images.
-        ids: The ids of the images to decode.
-        size_px: The side of the square images.
-        scores: A dict to which the scores of images with several files are added.
-        require_wanted: See `fill_store`.
-    """
-    spec = manifest.spec
-    fields = np.zeros((len(ids), len(spec.channels), size_px, size_px), np.uint8)
-    one_at_a_time = threading.Lock()
-
-    def decode(n: int) -> str:
-        require_wanted()
-        row = manifest.by_id[ids[n]]
-        try:
-            fields[n] = read_field(
-                row.files,
-                spec.channels,
-                max_value=spec.max_value,
-                min_value=spec.min_value,
-                size_px=size_px,
-                whole=spec.whole,
-            )
-        except ImageProblem as problem:
-            return said_of_file(row, spec, problem)
-        if scores is not None and _may_be_mixed_up(spec):
-            # This holds the interpreter lock, so threads wait here and do not slow each other down.
-            with one_at_a_time, stage("comparing channels", items=1):
-                scores[row.id] = coherence_scores(fields[n])
-        return ""
-
-    said = by_threads(decode, range(len(ids)), threads=DECODING_THREADS)
-    return fields, [problem for problem in said if problem]
-
-
-def _may_be_mixed_up(spec: AtlasSpec) -> bool:
-    """Return whether the file of a channel could belong to another image."""
-    return len(spec.file_channels) > 1
-
-
-def _every_problem(manifest: Manifest, size_px: int) -> list[str]:
-    """Decode all images without storing them, so that the user sees all damaged files at once."""
-    step = rows_that_fit(len(manifest.spec.channels) * size_px**2)
-    blocks = (manifest.ids[start : start + step] for start in range(0, len(manifest.ids), step))
-    return [line for block in blocks for line in _decode(manifest, block, size_px)[1]]
-
-
-def _data_folder(manifest: Manifest) -> Path:
-    return data_folder(manifest.rows[0], manifest.spec)
 
 
 def _cache_folder(manifest: Manifest, folder: Path, size_px: int) -> Path:

@@ -21,7 +21,8 @@ from index.copies.false_alarms import NonMatches
 from index.copies.hash_choice import choose_hash
 from index.copies.hashes import BYTES, HashIndex, hash_images
 from index.copies.images import Images
-from index.copies.keypoint_index import VOTED, KeypointIndex, kept_votes
+from index.copies.kept_votes import kept_votes
+from index.copies.keypoint_index import VOTED, KeypointIndex
 from index.copies.sketches import kept_sketches
 from index.copies.trials import sample_ids
 from index.copies.verification import Registrations, examine, measure_non_matches
