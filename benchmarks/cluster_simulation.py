@@ -2,8 +2,8 @@
 
 Workers take parts of one stage after the other, as the Ray executor hands them out: they read their
 part from shared storage, compute it, and write the rows. Storage has a total bandwidth. Workers
-fail at random, and their part is handed out again. The command that started them looks for
-candidates alone, and spends some microseconds on each row of every stage.
+fail at random, and their part is handed out again. The command that started them does
+some work alone, and spends some microseconds on each row of every stage.
 
     python -m benchmarks.cluster_simulation --out R
 
@@ -28,8 +28,10 @@ from atlas.core.files import written_beside
 from atlas.dataset.artifacts import save_table
 
 WORKERS = (1, 10, 30, 100, 300, 1000)
+SHOWN_WORKERS = 100
 SIZES = (10**7, 10**8, 10**9)
 PARTS_EACH = 4  # as the Ray executor has it
+MEASURED_CORES = 2
 REFERENCES_MEASURED = 31_072  # of the rates at which candidates are searched
 
 
@@ -45,15 +47,16 @@ class Rates:
         sketching: Images per second and core.
         registering: Queries per second and core, with 25 candidates each.
         headers: Images per second whose files the command looks at, alone.
-        voting: Queries per second whose keypoints the command searches among 31,072 references,
-            alone, with two cores.
-        neighbours: Queries per second whose vectors it searches among as many, alone.
+        indexing: References per second whose keypoints the command puts into lists, alone.
+        voting: Queries per second whose keypoints two cores search among 31,072 references.
+        neighbours: Queries per second whose vectors the command searches among as many, alone.
         row_us: Microseconds that the command spends on each row of a stage.
         row_bytes: Bytes of its memory for each row of a stage.
         file_bytes: The files of an image.
         pixel_bytes: A decoded image, 4 x 256 x 256 px.
         vector_bytes: A vector of 512 dimensions.
         sketch_bytes: A sketch.
+        keypoint_bytes: The keypoints of a reference in lists, which each worker loads.
     """
 
     decoding: float = 166
@@ -63,7 +66,8 @@ class Rates:
     sketching: float = 125
     registering: float = 73
     headers: float = 954
-    voting: float = 154
+    indexing: float = 380
+    voting: float = 290
     neighbours: float = 9_010
     row_us: float = 15
     row_bytes: float = 550
@@ -71,6 +75,7 @@ class Rates:
     pixel_bytes: float = 262_144
     vector_bytes: float = 2_048
     sketch_bytes: float = 53_000
+    keypoint_bytes: float = 8_300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +123,7 @@ class Stage:
         cores: How many cores of a worker it can use; None for all.
         read, written: Bytes of an item.
         alone_s: Seconds that the command works alone before it.
+        loaded: Bytes that each worker reads once.
         rows: The largest number of rows of a part.
     """
 
@@ -128,18 +134,54 @@ class Stage:
     read: float = 0
     written: float = 0
     alone_s: float = 0
+    loaded: float = 0
     rows: int = 1000
 
 
-def stages(images: int, rates: Rates, test_share: float) -> list[Stage]:
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """Who does what does not belong to single images.
+
+    Attributes:
+        name: Its name in tables.
+        votes: Whether workers count the votes of keypoints; otherwise the command does.
+        lists_grow: Whether there are more lists of keypoints if there are more references, so that
+            a query costs the same, and whether workers fill the lists and read only those that
+            they search.
+        headers: Whether workers look at the files.
+        neighbours: Whether another service, such as a vector database, searches vectors.
+    """
+
+    name: str
+    votes: bool = True
+    lists_grow: bool = False
+    headers: bool = False
+    neighbours: bool = False
+
+
+DESIGNS = (
+    Design(name="votes by the command", votes=False),
+    Design(name="today"),
+    Design(name="next", lists_grow=True, headers=True, neighbours=True),
+)
+
+
+def stages(images: int, rates: Rates, test_share: float, design: Design) -> list[Stage]:
     """Return the stages of `build-index` and `find-leaks` in order."""
     queries = round(images * test_share)
-    growth = (images - queries) / REFERENCES_MEASURED  # the search of candidates is linear in it
-    searching_s = queries * growth * (1 / rates.voting + 1 / rates.neighbours)
+    references = images - queries
+    growth = references / REFERENCES_MEASURED  # the search of candidates is linear in it
+    vote_core_s = (1 if design.lists_grow else growth) * MEASURED_CORES / rates.voting
+    indexing_s = references / rates.indexing
+    vote_core_s += MEASURED_CORES * indexing_s / queries if design.lists_grow else 0
+    alone_s = 0 if design.lists_grow else indexing_s
+    alone_s += 0 if design.votes else queries * vote_core_s / MEASURED_CORES
+    alone_s += 0 if design.neighbours else queries * growth / rates.neighbours
+    headers_s = 0 if design.headers else images / rates.headers
     pixels, fits = rates.pixel_bytes, max(1, (32 << 20) // round(rates.pixel_bytes))
-    return [
+    steps = [
         Stage(name="reading files", items=images, core_s=1e-4, read=rates.file_bytes,
-              alone_s=images / rates.headers),
+              alone_s=headers_s),
         Stage(name="decoding", items=images, core_s=1 / rates.decoding, read=rates.file_bytes,
               written=pixels, rows=fits),
         Stage(name="comparing channels", items=images, core_s=1 / rates.comparing_channels,
@@ -149,9 +191,15 @@ def stages(images: int, rates: Rates, test_share: float) -> list[Stage]:
         Stage(name="hashing", items=images, core_s=1 / rates.hashing, read=pixels, written=1024),
         Stage(name="sketching", items=images, core_s=1 / rates.sketching, read=pixels,
               written=rates.sketch_bytes, rows=500),
+        Stage(name="voting", items=queries, core_s=vote_core_s, read=rates.sketch_bytes,
+              written=800, alone_s=alone_s,
+              loaded=0 if design.lists_grow else references * rates.keypoint_bytes),
         Stage(name="registering", items=queries, core_s=1 / rates.registering,
-              read=26 * rates.sketch_bytes + 1.4 * pixels, alone_s=searching_s),
+              read=26 * rates.sketch_bytes + 1.4 * pixels),
     ]  # fmt: skip
+    if design.votes:
+        return steps
+    return [replace(one, items=16, loaded=0) if one.name == "voting" else one for one in steps]
 
 
 @dataclass
@@ -205,6 +253,7 @@ def _worker(
     fails_at = random.exponential(cluster.hours_between_failures * 3600)
     each_gb_s = min(cluster.link_gb_s, cluster.storage_gb_s)
     cores = stage.cores or cluster.cores
+    yield from _transfer(environment, storage, stage.loaded / each_gb_s / 1e9, found)
     while parts:
         rows = parts.pop()
         with command.request() as turn:  # the part is sent
@@ -235,12 +284,12 @@ def _transfer(
 
 
 def scaled(
-    images: int, rates: Rates, cluster: Cluster, test_share: float, seed: int
+    images: int, rates: Rates, cluster: Cluster, design: Design, test_share: float, seed: int
 ) -> pd.DataFrame:
     """Return a row for each number of workers and stage."""
     rows = []
     for workers in WORKERS:
-        for stage in stages(images, rates, test_share):
+        for stage in stages(images, rates, test_share, design):
             one = simulate(stage, workers, cluster, rates, seed)
             rows.append({
                 "workers": workers, "stage": stage.name, "hours": one.wall_s / 3600,
@@ -269,7 +318,7 @@ def _bottleneck(stage: Stage, one: _Measured, workers: int, rates: Rates, cluste
 def on_paper(
     rates: Rates, cluster: Cluster, prices: Prices, test_share: float, hours: float
 ) -> Iterator[dict[str, object]]:
-    """Yield what a job of each size needs, if all stages could be divided.
+    """Yield what a job of each size needs, with the last design and with today's.
 
     Args:
         rates: The rates.
@@ -279,19 +328,23 @@ def on_paper(
         hours: The time in which the workers should compute their parts.
     """
     for images in SIZES:
-        steps = stages(images, rates, test_share)
+        steps = stages(images, rates, test_share, DESIGNS[-1])
+        today = stages(images, rates, test_share, DESIGNS[-2])
         core_hours = sum(stage.items * stage.core_s for stage in steps) / 3600
         moved_gb = sum(stage.items * (stage.read + stage.written) for stage in steps) / 1e9
         kept_gb = images * (rates.pixel_bytes + rates.vector_bytes + rates.sketch_bytes + 1e3) / 1e9
         yield {
             "images": images,
             "core_hours": core_hours,
+            "core_hours_today": sum(stage.items * stage.core_s for stage in today) / 3600,
             f"workers_for_{hours:g}_h": math.ceil(core_hours / cluster.cores / hours),
             "cores_cost": core_hours * prices.core_hour,
             "storage_tb": kept_gb / 1e3,
             "storage_cost_month": kept_gb * prices.gb_month,
             "storage_gb_s": moved_gb / hours / 3600,
             "command_alone_hours": sum(stage.alone_s for stage in steps) / 3600,
+            "command_alone_hours_today": sum(stage.alone_s for stage in today) / 3600,
+            "loaded_by_a_worker_gb": images * (1 - test_share) * rates.keypoint_bytes / 1e9,
             "command_rows_hours": sum(stage.items for stage in steps) * rates.row_us / 3.6e9,
             "command_memory_gb": images * rates.row_bytes / 1e9,
         }
@@ -320,23 +373,18 @@ def main(
         prices: What they cost.
     """
     out.mkdir(parents=True, exist_ok=True)
-    both = {
-        "today": scaled(images, rates, cluster, test_share, seed),
-        # Candidates come from workers or a vector database, and headers are looked at by workers.
-        "divided": scaled(
-            images, replace(rates, voting=math.inf, neighbours=math.inf, headers=math.inf),
-            cluster, test_share, seed,
-        ),
-    }  # fmt: skip
-    table = pd.concat([one.assign(search=name) for name, one in both.items()])
+    tables = {
+        design.name: scaled(images, rates, cluster, design, test_share, seed) for design in DESIGNS
+    }
+    table = pd.concat([one.assign(design=name) for name, one in tables.items()])
     save_table(out / "cluster_simulation.csv", table)
-    by_workers = [one for own in both.values() for _, one in own.groupby("workers")]
+    by_workers = [one for own in tables.values() for _, one in own.groupby("workers")]
     totals = pd.DataFrame(map(_total, by_workers))
-    totals.insert(0, "search", [name for name in both for _ in WORKERS])
-    one_worker = totals.groupby("search")["hours"].transform("first")
+    totals.insert(0, "design", [name for name in tables for _ in WORKERS])
+    one_worker = totals.groupby("design")["hours"].transform("first")
     totals["efficiency"] = one_worker / totals["hours"] / totals["workers"]
     print(totals.to_string(index=False))
-    print(both["divided"][both["divided"]["workers"] == WORKERS[-1]].to_string(index=False))
+    print(table[table["workers"] == SHOWN_WORKERS].drop(columns="workers").to_string(index=False))
     paper = pd.DataFrame(on_paper(rates, cluster, prices, test_share, hours))
     save_table(out / "cluster_sizes.csv", paper)
     print(paper.T.to_string())
@@ -345,7 +393,7 @@ def main(
 
 
 def _total(own: pd.DataFrame) -> dict[str, object]:
-    hours, slowest = own["hours"].sum(), own.loc[own["hours"].idxmax()]
+    hours, slowest = own["hours"].sum(), own.iloc[int(own["hours"].to_numpy().argmax())]
     return {
         "workers": int(own["workers"].iloc[0]),
         "hours": hours,
@@ -360,12 +408,12 @@ def plot(totals: pd.DataFrame) -> Figure:
     """Return hours and efficiency by the number of workers."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     hours, efficiency = figure.subplots(1, 2)
-    for name, own in totals.groupby("search", sort=False):
+    for name, own in totals.groupby("design", sort=False):
         hours.loglog(own["workers"], own["hours"], "o-", label=str(name))
         efficiency.semilogx(own["workers"], own["efficiency"], "o-", label=str(name))
     hours.set(xlabel="workers", ylabel="hours")
     efficiency.set(xlabel="workers", ylabel="efficiency", ylim=(0, 1.05))
-    hours.legend(title="candidates and headers")
+    hours.legend()
     return figure
 
 

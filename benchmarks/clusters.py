@@ -18,9 +18,10 @@ from atlas.core.row_cache import CACHE_NAME
 OBJECT_STORE_BYTES = 80 << 20
 LIMIT_S = 3600.0
 JOB = ("index", "leaks", "submission")
+INDEX_OPTIONS = ("--embedder", "frozen", "--runtime", "torch", "--precision", "float32")
 LEAK_OPTIONS = (
-    "--planted-copies", "80", "--natural-queries", "80", "--accept-unproven-copies",
-    "--accept-unproven-siblings",
+    "--planted-copies", "40", "--natural-queries", "40", "--hashes", "dhash",
+    "--accept-unproven-copies", "--accept-unproven-siblings",
 )  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def words_of(
     """
     out = ["--data", str(data), "--out", str(folder / name)]
     if name == "index":
-        return ["build-index", "--embedder", "frozen", *out, *options]
+        return ["build-index", *INDEX_OPTIONS, *out, *options]
     if name == "leaks":
         index = ["--index", str(folder / "index")]
         return ["find-leaks", *index, *LEAK_OPTIONS, *out, *options]

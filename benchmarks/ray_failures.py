@@ -24,16 +24,20 @@ from benchmarks.clusters import add_node, differing, ray_cluster, run, start, wo
 from benchmarks.side_by_side import about_machine
 
 NODES, LOOKS_EVERY_S = 3, 0.05
+KILLS = ("nothing", "nodes", "command")
 STAGES = {"index": "embeddings", "leaks": "registrations"}
 
 
-def main(work: Path, identities: int = 60, size_px: int = 64) -> None:
+def main(
+    work: Path, identities: int = 60, size_px: int = 64, kills: tuple[str, ...] = KILLS
+) -> None:
     """Run everything, print a table, and write it to `work`; exit with status 1 if a row is wrong.
 
     Args:
         work: A folder for the atlas and the runs.
         identities: The number of identities of the drawn atlas, with four labelled images each.
         size_px: The side of the drawn images.
+        kills: What is killed, one run after the other.
     """
     work.mkdir(parents=True, exist_ok=True)
     data, log, here = work / "data", work / "log.txt", work / "here"
@@ -42,7 +46,7 @@ def main(work: Path, identities: int = 60, size_px: int = 64) -> None:
     for name in ("index", "leaks"):
         if not (here / name).exists():
             run(words_of(name, data, here), log)
-    rows = [_with_failures(data, work, log, kill) for kill in ("nothing", "nodes", "command")]
+    rows = [_with_failures(data, work, log, kill) for kill in kills]
     table = pd.DataFrame(rows)
     save_table(work / "ray_failures.csv", table)
     print(f"{about_machine(['ray', 'torch'])}\n\n{table.to_string(index=False)}")

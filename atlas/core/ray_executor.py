@@ -154,7 +154,7 @@ class _Pool:
         self.idle: list[Any] = []
         self.running: dict[Any, tuple[Any, _Part]] = {}
         self._coming: dict[Any, Any] = {}
-        self._seen = 0
+        self._reason = ""
         for actor in actors:
             self._expect(actor)
         self._await_first()
@@ -212,10 +212,10 @@ class _Pool:
     def _await_first(self) -> None:
         until = time.monotonic() + STARTS_WITHIN_S
         while not self.idle:
-            left = until - time.monotonic()
-            done, _ = (
-                ray.wait([*self._coming], timeout=max(0.0, left)) if self._coming else ([], [])
-            )
+            if not self._coming:
+                raise UserError(f"no Ray worker could be started ({self._reason})")
+            left_s = max(0.0, until - time.monotonic())
+            done, _ = ray.wait([*self._coming], timeout=left_s)
             if not done:
                 raise UserError(
                     f"no Ray worker has started within {STARTS_WITHIN_S:.0f} s; `ray status` shows "
@@ -228,10 +228,10 @@ class _Pool:
         try:
             host = _got(reference)
         except RayError as error:
-            LOGGER.warning(f"a Ray worker could not be started ({_in_a_line(error)})")
+            self._reason = _in_a_line(error)
+            LOGGER.warning(f"a Ray worker could not be started ({self._reason})")
             return
-        self._seen += 1
-        LOGGER.debug(f"Ray worker {self._seen} runs on {host}")
+        LOGGER.debug(f"a Ray worker runs on {host}")
         self.idle.append(actor)
 
 

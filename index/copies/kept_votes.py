@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import cast
 
 import faiss
 import numpy as np
@@ -127,7 +128,7 @@ def load_keypoints(folder: Path) -> KeypointLists:
     owners, lists = open_row_file(folder / OWNERS_FILE), None
     if (folder / LISTS_FILE).exists():
         stored = open_row_file(folder / LISTS_FILE).rows()[0]
-        lists = faiss.deserialize_index_binary(np.ascontiguousarray(stored))
+        lists = cast(faiss.IndexBinaryIVF, faiss.deserialize_index_binary(stored))
     return KeypointLists(
         lists=lists,
         owners_P=np.asarray(owners.rows(), np.int64)[:, 0],
