@@ -6,6 +6,7 @@ Example:
     0.95
 """
 
+from atlas.core.execution import ExecutionSettings as ExecutionSettings
 from atlas.inference.settings import RuntimeOptions as RuntimeOptions
 from atlas.training.settings import TrainingSettings as TrainingSettings
 from classify.decisions.settings import DecisionSettings as DecisionSettings
@@ -25,6 +26,7 @@ __all__ = [
     "ClassifierSettings",
     "DecisionSettings",
     "EmbedderSettings",
+    "ExecutionSettings",
     "LeakSettings",
     "PredictionSettings",
     "RegistrationSettings",

@@ -27,7 +27,7 @@ from atlas.workflows.embed.index import open_atlas_index
 from atlas.workflows.leaks.search import LeakSearch, open_leak_search
 from benchmarks.side_by_side import about_machine
 from index.copies.hashes import HashIndex, hash_images
-from index.copies.keypoint_index import kept_votes
+from index.copies.kept_votes import kept_votes
 from index.search.open_search import kept_neighbours
 from index.settings import HashKind, LeakSettings, RegistrationSettings
 

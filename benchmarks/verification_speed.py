@@ -179,7 +179,7 @@ def drawn_pairs(
     """Return random pairs of the labelled images of an atlas, and its images."""
     manifest = read_manifest(data).labelled
     store = fill_store(manifest, out / "store", size_px=size_px)
-    images = Images(what="pairs", read=store.read, keys=store.keys)
+    images = Images(what="pairs", source=store)
     return random_pairs(manifest.ids, pairs, seed, all_matched=all_matched), images
 
 

@@ -6,9 +6,10 @@ Axes: V views, N images, C channels, L labels, D features.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,14 +20,17 @@ from torch.nn import functional
 from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import content_hash, json_text
 from atlas.core.row_cache import fill_rows
+from atlas.core.row_work import RowMaker
 from atlas.dataset.artifacts import EmbeddingSet, ProbabilitySet, common_keys
 from atlas.dataset.store import ImageStore
+from atlas.inference.settings import Precision
 from atlas.inference.torch_runner import forward_rows
 from atlas.training.layers import crops_of, rotated_view
-from classify.classifier import Classifier
+from classify.classifier import Classifier, load_classifier, save_classifier
 from classify.networks.base import ClassifierNetwork
 from classify.settings import PredictionSettings, as_trained, prediction_problems
 
+CLASSIFIERS_FOLDER = "classifiers"  # of workers, beside their predictions
 IMAGES_AT_ONCE = 160  # a multiple of the batch size, small enough for a smooth progress bar
 PLAIN = PredictionSettings()  # each image once, or its central crop if training used crops
 
@@ -62,7 +66,7 @@ def predict(
     rows_NL = np.empty((0, len(classifier.labels)), np.float32)
     if ids:
         rows_NL = _kept_rows(
-            classifier, OverViews(classifier.network, prediction), store, ids, folder=folder,
+            classifier, prediction, store, ids, folder=folder,
             made_by={"gives": "probabilities", **asdict(prediction)}, description="predicting",
         )  # fmt: skip
     return ProbabilitySet(
@@ -119,10 +123,9 @@ def embed_store(
     They are kept below `folder` row by row, so a run that was stopped is resumable. The stored
     images have the classifier's channels and size.
     """
-    crop_px = classifier.settings.training.crop_px
     vectors_ND = _kept_rows(
-        classifier, Features(classifier.network, crop_px=crop_px), store, ids,
-        folder=folder, made_by={"gives": "features"}, description="embedding",
+        classifier, None, store, ids, folder=folder, made_by={"gives": "features"},
+        description="embedding",
     )  # fmt: skip
     provenance = {
         "images": content_hash(*ids, *store.keys(ids)),
@@ -195,7 +198,7 @@ class Features(nn.Module):
 
 def _kept_rows(
     classifier: Classifier,
-    network: nn.Module,
+    prediction: PredictionSettings | None,
     store: ImageStore,
     ids: Sequence[str],
     *,
@@ -203,14 +206,14 @@ def _kept_rows(
     made_by: dict[str, Any],
     description: str,
 ) -> NDArray[np.float32]:
-    """Return the outputs of a network that is made of the classifier's layers, N x ...
+    """Return probabilities or features, N x ...
 
     Rows are kept below `folder`, so a run that was stopped is resumable and images that did not
     change cost nothing.
 
     Args:
         classifier: The classifier.
-        network: The network to apply.
+        prediction: The views over which probabilities are combined, or None for features.
         store: The stored images.
         ids: The images.
         folder: Folder that keeps the rows.
@@ -223,13 +226,91 @@ def _kept_rows(
     stored = fill_rows(
         folder / content_hash(json_text(made_by)),
         ids,
-        lambda some: forward_rows(network, store.read, some, precision=precision),
+        _Predicting(classifier, prediction, store, folder / CLASSIFIERS_FOLDER),
         provenance=made_by,
         description=description,
         keys=store.keys(ids),
         rows_at_once=IMAGES_AT_ONCE,
     )
     return np.asarray(stored.read(ids), np.float32)
+
+
+class _Predicting(RowMaker):
+    """Probabilities or features; for workers of a cluster, `folder` keeps the classifier."""
+
+    uses_gpu = True
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        prediction: PredictionSettings | None,
+        store: ImageStore,
+        folder: Path,
+    ) -> None:
+        self._classifier, self._prediction = classifier, prediction
+        self._store, self._folder = store, folder
+
+    def __call__(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        network, precision = self._network, self._classifier.precision
+        return forward_rows(network, self._store.read, ids, precision=precision)
+
+    def only(self, ids: Sequence[str]) -> RowMaker:
+        return _PredictingPart(
+            classifier=self._kept,
+            prediction=self._prediction,
+            store=self._store.only(ids),
+            precision=self._classifier.precision,
+        )
+
+    @cached_property
+    def _network(self) -> nn.Module:
+        return _network_of(self._classifier, self._prediction)
+
+    @cached_property
+    def _kept(self) -> Path:
+        folder = self._folder / content_hash(self._classifier.weights_hash)
+        save_classifier(folder, self._classifier)
+        return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PredictingPart(RowMaker):
+    """Probabilities or features of a part, which may be computed on another machine.
+
+    Attributes:
+        classifier: The folder of the classifier.
+        prediction: The views over which probabilities are combined, or None for features.
+        store: The images of the part.
+        precision: The precision of the machine that wants the rows.
+    """
+
+    uses_gpu: ClassVar[bool] = True
+
+    classifier: Path
+    prediction: PredictionSettings | None
+    store: ImageStore
+    precision: Precision
+
+    def __call__(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        network = _network_of(_loaded(self.classifier), self.prediction)
+        return forward_rows(network, self.store.read, ids, precision=self.precision)
+
+    def only(self, ids: Sequence[str]) -> "_PredictingPart":
+        return self
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path) -> Classifier:
+    """Return a classifier, which a worker loads once for all of its parts."""
+    return load_classifier(folder)
+
+
+def _network_of(classifier: Classifier, prediction: PredictionSettings | None) -> nn.Module:
+    """Return a network that is made of the classifier's layers."""
+    if prediction is None:
+        crop_px = classifier.settings.training.crop_px
+        return Features(classifier.network, crop_px=crop_px)
+    return OverViews(classifier.network, prediction)
 
 
 def _require_same_images(classifier: Classifier, store: ImageStore) -> None:

@@ -27,7 +27,7 @@ from atlas.inference.settings import TORCH_FLOAT32, FileKind, RuntimeChoice
 from atlas.training.backbones import build_extractor, empty_backbone
 from atlas.training.layers import ChannelStatistics
 from atlas.training.settings import TrainingSettings
-from atlas.training.weights import load_weights, save_weights, weights_hash
+from atlas.training.weights import load_weights, save_weights, stores_layer, weights_hash
 from retrieval.class_vectors import ClassVectors, load_class_vectors, save_class_vectors
 from retrieval.embedder_folder import (
     EMBEDDER_FILE,
@@ -239,8 +239,10 @@ def _empty_network(folder: Path, about: dict[str, Any]) -> tuple[EmbeddingNetwor
     if kind == "frozen":
         frozen = FrozenSettings(**fields)
         extractor = build_extractor(frozen.backbone, channels=len(channels), weights="none")
-        whitening = nn.Linear(extractor.features, frozen.dimension)
-        return frozen_network(frozen, extractor, whitening), frozen
+        # Without its whitening, an embedder is only kept for workers of a cluster.
+        whitened = stores_layer(folder / WEIGHTS_FILE, "after")
+        after = nn.Linear(extractor.features, frozen.dimension) if whitened else nn.Identity()
+        return frozen_network(frozen, extractor, after), frozen
     backbone = empty_backbone(fields["backbone"], channels=len(channels))
     training = dict(fields["training"])
     training["lr_steps"] = tuple((int(e), float(r)) for e, r in training["lr_steps"])
@@ -267,6 +269,6 @@ def _empty_foreign(
             f"{Stage.INDEX.command}"
         )
     network = NetworkFile(path, settings.kind, output=settings.preparation.output)
-    whitening = nn.Linear(settings.features, settings.dimension)
-    after = whitening if settings.preparation.whiten else nn.Identity()
+    whitened = settings.preparation.whiten and stores_layer(folder / WEIGHTS_FILE, "after")
+    after = nn.Linear(settings.features, settings.dimension) if whitened else nn.Identity()
     return foreign_network(settings, channels, network, after), settings

@@ -8,9 +8,9 @@ Axes: N images, C channels, H x W pixels, D dimensions.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,16 @@ from atlas.core.files import content_hash
 from atlas.core.progress import progress
 from atlas.core.result_files import understood
 from atlas.core.row_cache import fill_rows
+from atlas.core.row_work import RowMaker
 from atlas.dataset.artifacts import EmbeddingSet
-from atlas.dataset.store import ImageStore
+from atlas.dataset.image_source import ImageSource
 from atlas.inference.openvino_runner import OpenVinoRunner
 from atlas.inference.runner import ReadImages, Runner, rows_of
 from atlas.inference.runtimes import versions as versions_of
 from atlas.inference.settings import RuntimeChoice
 from retrieval.embedder_folder import EMBEDDER_FILE, load_runtime, read_about
 
+EMBEDDERS_FOLDER = "embedders"  # of workers, beside their embeddings
 IMAGES_AT_ONCE = 128  # images decoded before they are embedded; a multiple of the batch size
 
 
@@ -102,49 +104,45 @@ def load_for_queries(folder: Path) -> Embeds:
 
 
 def embed_store(
-    embedder: Embeds, store: ImageStore, ids: Sequence[str], *, folder: Path | None
+    embedder: Embeds, store: ImageSource, ids: Sequence[str], *, folder: Path | None
 ) -> EmbeddingSet:
     """Return the embeddings of stored images.
 
     They are kept below `folder` row by row, so a run that was stopped is resumable. If `folder` is
     None, nothing is kept.
     """
-    return embed_rows(
-        embedder, store.read, ids, keys=store.keys(ids), folder=folder, description="embedding"
-    )
+    return embed_rows(embedder, store, ids, folder=folder, description="embedding")
 
 
 def embed_rows(
     embedder: Embeds,
-    read: ReadImages,
+    images: ImageSource,
     ids: Sequence[str],
     *,
-    keys: Sequence[str],
     folder: Path | None,
     description: str,
 ) -> EmbeddingSet:
-    """Return the embeddings of the images that a function reads.
+    """Return the embeddings of images.
 
     Args:
         embedder: The embedder.
-        read: Function from ids to images, uint8 N x C x H x W.
+        images: What the images are read from. A kept embedding is reused if id, embedder and the
+            key of the pixels are the same.
         ids: The images.
-        keys: Hash of the pixels of each image. A kept embedding is reused if id, key and embedder
-            are the same.
         folder: Folder that keeps the embeddings; None keeps nothing.
         description: Label of the progress bar.
 
     Returns:
         The embeddings in the order of `ids`, N x D.
     """
-    made_by = about(embedder)
+    made_by, keys = about(embedder), images.keys(ids)
     if folder is None or not ids:
-        vectors_ND = _forward(embedder, read, ids, description)
+        vectors_ND = _forward(embedder, images.read, ids, description)
     else:
         parts = fill_rows(
             folder / content_hash(embedder.maker),
             ids,
-            lambda part_ids: rows_of(embedder.runner, read, part_ids),
+            _Embedding(embedder, images, folder / EMBEDDERS_FOLDER),
             provenance=made_by,
             description=description,
             keys=keys,
@@ -171,6 +169,59 @@ def about(embedder: Embeds) -> dict[str, Any]:
         "started_from": embedder.started_from,
         "versions": embedder.versions,
     }
+
+
+class _Embedding(RowMaker):
+    """The embeddings of images; for workers of a cluster, the embedder is kept below `folder`."""
+
+    uses_gpu = True
+
+    def __init__(self, embedder: Embeds, images: ImageSource, folder: Path) -> None:
+        self._embedder, self._images, self._folder = embedder, images, folder
+
+    def __call__(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        return rows_of(self._embedder.runner, self._images.read, ids)
+
+    def only(self, ids: Sequence[str]) -> RowMaker:
+        return _EmbeddingPart(embedder=self._kept, images=self._images.only(ids))
+
+    @cached_property
+    def _kept(self) -> Path:
+        from retrieval.embedder import Embedder, save_embedder  # loads torch, which takes seconds
+
+        assert isinstance(self._embedder, Embedder)
+        folder = self._folder / content_hash(self._embedder.maker)
+        save_embedder(folder, self._embedder)
+        return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class _EmbeddingPart(RowMaker):
+    """The embeddings of a part, which may be computed on another machine.
+
+    Attributes:
+        embedder: The folder of the embedder.
+        images: The images of the part.
+    """
+
+    uses_gpu: ClassVar[bool] = True
+
+    embedder: Path
+    images: ImageSource
+
+    def __call__(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        return rows_of(_loaded(self.embedder).runner, self.images.read, ids)
+
+    def only(self, ids: Sequence[str]) -> "_EmbeddingPart":
+        return self
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path) -> Embeds:
+    """Return an embedder, which a worker loads once for all of its parts."""
+    from retrieval.embedder import load_embedder
+
+    return load_embedder(folder)
 
 
 def _forward(

@@ -68,9 +68,8 @@ def whitened(
     """
     features = embed_rows(
         on_runtime(bare),
-        store.read,
+        store,
         ids,
-        keys=store.keys(ids),
         folder=None,
         description="whitening",
     ).vectors_ND

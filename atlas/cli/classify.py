@@ -8,6 +8,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from atlas.cli.answers import Answer, following
 from atlas.cli.console import show, show_table
+from atlas.core.execution import LOCAL, ExecutionSettings
 from atlas.workflows.settings import ClassifierFolds, MapSettings
 from classify.decisions.settings import DecisionSettings
 from classify.recipes import FOLD_RECIPES, RECIPES, Recipe
@@ -114,6 +115,7 @@ def predict(
     split: Literal["test", "train", "external", "labelled", "all"] = "test",
     out: Path = Path("runs/probabilities.h5"),
     prediction: OmitArgPrefixes[PredictionSettings] = PredictionSettings(),
+    execution: OmitArgPrefixes[ExecutionSettings] = LOCAL,
 ) -> Answer:
     """Predict images of an atlas with a classifier, or with the mean of folds.
 
@@ -128,10 +130,13 @@ def predict(
         split: Images to predict.
         out: HDF5 file to write.
         prediction: Settings of the prediction.
+        execution: Settings of where the long work runs.
     """
     from atlas.workflows.classify import prediction as workflow
 
-    made = workflow.predict(data, classifier, out, prediction, split=split, only=only)
+    made = workflow.predict(
+        data, classifier, out, prediction, split=split, only=only, execution=execution
+    )
     if made.learned:
         show(
             f"At least one of these classifiers was trained on {made.learned} of the images. For "

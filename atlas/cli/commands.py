@@ -21,6 +21,7 @@ from atlas.cli.console import show, show_notes
 from atlas.cli.failures import errors_in_one_line
 from atlas.core.errors import UserError, command_line, refuse
 from atlas.core.escaping import escaped
+from atlas.core.execution import PartEndedError
 from atlas.core.shared_memory import sweep
 
 if TYPE_CHECKING:
@@ -92,10 +93,17 @@ def run(name: str, words: Sequence[str] | None = None) -> None:
         sweep()
         call = understood(name, sys.argv[1:] if words is None else words)
         with only_the_answer(call.as_json):
-            answer = call.command()
+            answer = _answer_of(call)
         show(*([answer.as_json()] if call.as_json else answer.lines()))
     if answer.failed:
         sys.exit(1)
+
+
+def _answer_of(call: "Call") -> Answer:
+    try:
+        return call.command()
+    except PartEndedError as part:
+        return Answer(summary=str(part))
 
 
 def understood(name: str, words: Sequence[str]) -> "Call":

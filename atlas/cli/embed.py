@@ -10,6 +10,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from atlas.cli.answers import Answer, following
 from atlas.cli.console import profiled, show, show_table
 from atlas.core.errors import install_command
+from atlas.core.execution import LOCAL, ExecutionSettings
 from atlas.core.timing import stage
 from atlas.inference.settings import AUTO, RuntimeOptions
 from index.settings import SearchSettings
@@ -62,6 +63,7 @@ def build_index(
     profile: bool = False,
     embedding: OmitArgPrefixes[RuntimeOptions] = AUTO,
     search: OmitArgPrefixes[SearchSettings] = SearchSettings(),
+    execution: OmitArgPrefixes[ExecutionSettings] = LOCAL,
 ) -> Answer:
     """Embed the labelled images of an atlas and write an index of them.
 
@@ -76,13 +78,15 @@ def build_index(
         profile: Print what each stage took, and which one is the bottleneck.
         embedding: Settings of the runtime that embeds images; queries use the same.
         search: Settings of the search.
+        execution: Settings of where the long work runs.
     """
     with profiled(profile):
         with stage("loading libraries"):
             from atlas.workflows.embed import index as workflow
         built = workflow.build_index(
-            data, embedder, out, search, embedding, image_size_px=image_size_px
-        )
+            data, embedder, out, search, embedding, image_size_px=image_size_px,
+            execution=execution,
+        )  # fmt: skip
     show(f"the embedder {embedder} started from {built.started_from}")
     show("\n".join(_of_index(built)))
     index = built.opened

@@ -10,6 +10,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from atlas.cli.answers import Answer, following
 from atlas.cli.console import profiled, show, show_frame
+from atlas.core.execution import LOCAL, ExecutionSettings
 from atlas.core.timing import stage
 from index.settings import LeakSettings
 
@@ -29,6 +30,7 @@ def find(
     open_page: Annotated[bool, tyro.conf.arg(name="open")] = False,
     profile: bool = False,
     settings: OmitArgPrefixes[LeakSettings] = LeakSettings(),
+    execution: OmitArgPrefixes[ExecutionSettings] = LOCAL,
 ) -> Answer:
     """Find which pictures of a new folder are already in a known one, without any tables.
 
@@ -42,11 +44,12 @@ def find(
         open_page: Open the report page in the browser.
         profile: Print what each stage took, and which one is the bottleneck.
         settings: Settings of the claims.
+        execution: Settings of where the long work runs.
     """
     with profiled(profile):
         with stage("loading libraries"):
             from atlas.workflows import find as workflow
-        found = workflow.find(known, new, out, settings)
+        found = workflow.find(known, new, out, settings, execution=execution)
     leaks = found.leaks
     for line in _of_copies(leaks.calibration.same_image.calibration, leaks.certificate):
         show(f"copies: {line}")
@@ -73,6 +76,7 @@ def find_leaks(
     out: Path = Path("runs/leaks"),
     settings: OmitArgPrefixes[LeakSettings] = LeakSettings(),
     profile: bool = False,
+    execution: OmitArgPrefixes[ExecutionSettings] = LOCAL,
 ) -> Answer:
     """Find the test images that are already known, and which labels follow.
 
@@ -83,11 +87,12 @@ def find_leaks(
             pictures.
         settings: Settings of the claims.
         profile: Print what each stage took, and which one is the bottleneck.
+        execution: Settings of where the long work runs.
     """
     with profiled(profile):
         with stage("loading libraries"):
             from atlas.workflows.leaks import finding as workflow
-        found = workflow.find_leaks(data, index, out, settings)
+        found = workflow.find_leaks(data, index, out, settings, execution=execution)
     show("\n".join(leak_lines(found)))
     return Answer(
         summary=found.summary,

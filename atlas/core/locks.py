@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from atlas.core.errors import UserError, command_line
+from atlas.core.execution import current_share
 from atlas.core.healing import healed
 from atlas.core.lock_file import LockFile, read_lock_file
 
@@ -46,7 +47,8 @@ def locked(result: Path, *, command: str) -> Iterator[None]:
     """Hold the lock on a result while the block runs.
 
     The same thread may take the lock again, and so may a command that this process starts with
-    `run_command`. Where there can be no lock, a warning is logged.
+    `run_command`. A command with `--part` writes no result and takes no lock. Where there can be no
+    lock, a warning is logged.
 
     Args:
         result: The folder or file that is written.
@@ -57,7 +59,7 @@ def locked(result: Path, *, command: str) -> Iterator[None]:
     """
     path = Path(os.path.realpath(result))
     mine = (path, threading.get_ident())
-    if mine in _held or str(path) in _held_by_parent():
+    if mine in _held or str(path) in _held_by_parent() or current_share():
         yield
         return
     missing = [parent for parent in path.parents if not parent.exists()]

@@ -21,8 +21,19 @@ from atlas.core.processes import starting_workers, worker_options
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# The number of cores that this process may use, if the system says so.
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES_VARIABLE = "ATLAS_CORES"  # set for workers that share a machine
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use, if the system says so."""
+    if given := os.environ.get(CORES_VARIABLE, ""):
+        return max(1, int(given))
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+CORES = _cores()
 DECODING_THREADS = max(4, CORES)  # some threads decode while others wait for the disk
 IDLE_SECONDS = 15
 # A process that is killed while it sends a large result leaves its reader waiting for ever. No task

@@ -15,46 +15,41 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.checksums import checksum
+from atlas.core.execution import current_cluster, current_share
 from atlas.core.files import content_hash, json_text, sweep_folder
 from atlas.core.healing import DamagedCacheError
 from atlas.core.progress import Progress, progress
-from atlas.core.row_file import (
-    ROWS,
-    DamagedFileError,
-    RowFile,
-    open_row_file,
-    write_row_file,
+from atlas.core.row_file import ROWS, DamagedFileError, open_row_file
+from atlas.core.row_work import (
+    Executor,
+    Here,
+    IdAndKey,
+    MakeRows,
+    Places,
+    RowMaker,
+    RowWork,
+    StoredRow,
+    own_files,
+    places_in,
 )
+from atlas.core.shared_rows import LateKeys, SharedRows
 from atlas.core.timing import stage
 
 LOGGER = logging.getLogger(__name__)
 ROWS_PER_FILE = 1000
 FILE_BYTES = 32 * 2**20
 CACHE_NAME = "store"
-_own_files: set[Path] = set()  # files that this process wrote, and not an earlier run
 
 
-class StoredRow(NamedTuple):
-    """The file of a row, its position in the file, its checksum, and its key."""
-
-    path: Path
-    offset: int
-    row_hash: str
-    key: str = ""
-
-
-IdAndKey: TypeAlias = tuple[str, str]
-MakeRows: TypeAlias = Callable[[Sequence[str]], NDArray[Any]]
 OnStored: TypeAlias = Callable[[Mapping[str, StoredRow]], None]
 
 
@@ -125,7 +120,7 @@ def remove_damaged(folder: Path) -> None:
     for path in folder.glob("part-*.h5"):
         try:
             file = open_row_file(path)
-            _rows_in(file)
+            places_in(file)
             file.rows()
         except FileNotFoundError:
             continue
@@ -165,7 +160,8 @@ def fill_rows(
     Args:
         folder: The folder of the files.
         ids: The ids of all rows.
-        make_rows: A function from ids to their rows, N x ...
+        make_rows: A function from ids to their rows, N x ... If it is a `RowMaker`, the workers of
+            a cluster may call it, see `executing`.
         provenance: What all rows are made from. Files in the folder with another provenance are
             removed.
         description: The name of the work in progress messages.
@@ -179,28 +175,50 @@ def fill_rows(
     """
     folder.mkdir(parents=True, exist_ok=True)
     sweep_folder(folder)
-    names = zip(ids, [""] * len(ids) if keys is None else keys, strict=True)
+    keys = [""] * len(ids) if keys is None else keys
+    at_once = min(rows_at_once or rows_per_file, rows_per_file)
+    work = RowWork(
+        folder=folder, make_rows=make_rows, provenance=provenance, rows_per_file=rows_per_file,
+        rows_at_once=at_once,
+    )  # fmt: skip
     known = _stored_in(folder, provenance)
-    rows: dict[str, StoredRow] = {}
+    rows = _rows_to_fill(work, ids, keys)
+    shared = rows if isinstance(rows, SharedRows) else None
+    names = zip(ids, keys, strict=True) if shared is None else shared.own_names()
 
     def note(found: Mapping[str, StoredRow]) -> None:
         rows.update(found)
         on_stored(found)
 
-    def write(made: Sequence[IdAndKey], whole: NDArray[Any]) -> None:
-        written = _write_file(folder, made, whole, provenance)
+    def note_written(written: Places) -> None:
         note({image_id: row for (image_id, _), row in written.items()})
 
     if kept := _kept_before(ids, keys, known):
         LOGGER.info(f"{description}: {kept:,} of {len(ids):,} images were done before")
-    with progress(description, total=len(ids)) as shown:
-        at_once = min(rows_at_once or rows_per_file, rows_per_file)
+    with progress(description, total=len(ids if shared is None else shared.own)) as shown:
         missing = _missing(names, known, note, shown, at_once)
-        _write_files(_made(missing, make_rows, rows_per_file, shown), write)
+        _executor_of(work).fill(work, missing, shown, note_written)
     return RowCache(folder=folder, ids=tuple(ids), provenance=provenance, rows=rows)
 
 
-class _RowHashes(Sequence[str]):
+def _rows_to_fill(work: RowWork, ids: Sequence[str], keys: Sequence[str]) -> dict[str, StoredRow]:
+    """Return where the places of rows are noted.
+
+    With `--part`, only a share is computed of the rows that other machines could compute. Other
+    work is small, or needs the rows of all parts.
+    """
+    share = current_share()
+    if share is None or not isinstance(work.make_rows, RowMaker):
+        return {}
+    return SharedRows(ids, keys, share, partial(_stored_in, work.folder, work.provenance))
+
+
+def _executor_of(work: RowWork) -> Executor:
+    cluster = current_cluster()
+    return cluster if cluster and isinstance(work.make_rows, RowMaker) else Here()
+
+
+class _RowHashes(LateKeys):
     """The hashes of rows, which are looked up late because rows may still be in the making."""
 
     def __init__(self, rows: Mapping[str, StoredRow], ids: Sequence[str]) -> None:
@@ -208,7 +226,7 @@ class _RowHashes(Sequence[str]):
 
     @property
     def all_there(self) -> bool:
-        return isinstance(self._rows, dict)
+        return type(self._rows) is dict
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -216,23 +234,31 @@ class _RowHashes(Sequence[str]):
     def __getitem__(self, at: Any) -> Any:
         return self._rows[self._ids[at]].row_hash
 
+    def known(self, at: int) -> str | None:
+        if not isinstance(self._rows, SharedRows):
+            return str(self[at])
+        row = self._rows.get(self._ids[at])
+        return row and row.row_hash
 
-def _kept_before(
-    ids: Sequence[str], keys: Sequence[str] | None, known: Mapping[IdAndKey, StoredRow]
-) -> int:
+    def refresh(self) -> None:
+        if isinstance(self._rows, SharedRows):
+            self._rows.refresh()
+
+
+def _kept_before(ids: Sequence[str], keys: Sequence[str], known: Places) -> int:
     """Return the number of rows that an earlier run has stored, or 0 if all rows are stored.
 
     Keys that are still in the making are not waited for; their rows are counted by id.
     """
-    if keys is None or type(keys) is list or getattr(keys, "all_there", False):
-        names: list[Any] = list(zip(ids, keys or [""] * len(ids), strict=True))
+    if type(keys) is list or getattr(keys, "all_there", False):
+        names: list[Any] = list(zip(ids, keys, strict=True))
         paths: dict[Any, Path] = {name: row.path for name, row in known.items()}
     else:
         names, paths = list(ids), {image_id: row.path for (image_id, _), row in known.items()}
     found = [paths[name] for name in names if name in paths]
     if len(found) == len(names):
         return 0
-    return sum(path not in _own_files for path in found)
+    return sum(path not in own_files for path in found)
 
 
 def _missing(
@@ -261,23 +287,6 @@ def _missing(
         yield block
 
 
-def _made(
-    missing: Iterable[list[IdAndKey]], make_rows: MakeRows, rows_per_file: int, shown: Progress
-) -> Iterator[tuple[list[IdAndKey], list[NDArray[Any]]]]:
-    """Yield the names and the blocks of rows of each file."""
-    names: list[IdAndKey] = []
-    blocks: list[NDArray[Any]] = []
-    for some in missing:
-        blocks.append(make_rows([image_id for image_id, _ in some]))
-        names += some
-        shown.update(len(some))
-        if len(names) >= rows_per_file:
-            yield names, blocks
-            names, blocks = [], []
-    if names:
-        yield names, blocks
-
-
 def _stored_in(folder: Path, provenance: dict[str, Any]) -> dict[IdAndKey, StoredRow]:
     """Return the rows of all valid files, and remove files that are damaged or out of date."""
     known: dict[IdAndKey, StoredRow] = {}
@@ -286,7 +295,7 @@ def _stored_in(folder: Path, provenance: dict[str, Any]) -> dict[IdAndKey, Store
         try:
             file = open_row_file(path)
             if file.provenance == wanted:
-                known |= _rows_in(file)
+                known |= places_in(file)
                 continue
         except DamagedFileError:
             LOGGER.warning(f"{path} was damaged; its rows are computed again")
@@ -294,20 +303,6 @@ def _stored_in(folder: Path, provenance: dict[str, Any]) -> dict[IdAndKey, Store
             continue  # another process has removed it
         path.unlink(missing_ok=True)
     return known
-
-
-def _rows_in(file: RowFile) -> dict[IdAndKey, StoredRow]:
-    ids, keys, hashes = (file.texts(name) for name in ("ids", "keys", "hashes"))
-    return _placed(file.path, list(zip(ids, keys, strict=True)), hashes)
-
-
-def _placed(
-    path: Path, names: Sequence[IdAndKey], hashes: Sequence[str]
-) -> dict[IdAndKey, StoredRow]:
-    return {
-        name: StoredRow(path, offset, row_hash, name[1])
-        for offset, (name, row_hash) in enumerate(zip(names, hashes, strict=True))
-    }
 
 
 def _read_rows(
@@ -345,47 +340,3 @@ def _runs(from_file: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]
         if end == len(from_file) or from_file[end] != (n + length, offset + length):
             yield n, offset, length
             start = end
-
-
-def _write_files(
-    files: Iterable[tuple[list[IdAndKey], list[NDArray[Any]]]],
-    write: Callable[[Sequence[IdAndKey], NDArray[Any]], None],
-) -> None:
-    """Write each file, given as names and blocks of rows, while the next file is computed.
-
-    Two files are held in memory. After an error, only the file that is being written is finished.
-    """
-    written: Future[None] | None = None
-    with ThreadPoolExecutor(1) as pool:
-        for names, blocks in files:
-            if written:
-                written.result()
-            written = pool.submit(write, names, _joined(blocks))
-    if written:
-        written.result()
-
-
-def _joined(blocks: list[NDArray[Any]]) -> NDArray[Any]:
-    """Concatenate the blocks and empty the list, so that only the result stays in memory."""
-    rows = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    blocks.clear()
-    return rows
-
-
-def _write_file(
-    folder: Path, names: Sequence[IdAndKey], rows: NDArray[Any], provenance: dict[str, Any]
-) -> dict[IdAndKey, StoredRow]:
-    """Write a file under a name that follows from its content.
-
-    Two runs that write at the same time therefore never damage each other's files.
-    """
-    path = folder / f"part-{content_hash(*('|'.join(name) for name in names))}.h5"
-    with stage("writing rows", items=len(rows)):
-        hashes = [checksum(row) for row in rows]
-        ids, keys = zip(*names, strict=True)
-        # Rows are not compressed: the fastest codecs save a third of the space and make reading
-        # three times slower, see benchmarks/store_reads.py.
-        texts = {"ids": ids, "keys": keys, "hashes": hashes}
-        write_row_file(path, rows, texts, provenance, durable=False)
-    _own_files.add(path)
-    return _placed(path, names, hashes)

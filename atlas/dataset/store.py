@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import DataError
+from atlas.core.execution import current_share, whole_and_here
 from atlas.core.files import content_hash
-from atlas.core.parallel import DECODING_THREADS, by_threads
-from atlas.core.row_cache import OnStored, RowCache, StoredRow, fill_rows, rows_that_fit
-from atlas.core.timing import stage
+from atlas.core.row_cache import OnStored, RowCache, fill_rows, rows_that_fit
+from atlas.core.row_work import RowMaker, StoredRow
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.coherence import LEAST_SCORE, coherence_scores
+from atlas.dataset.decoding import Decoding, Scores, always, decode, image_folder, may_be_mixed_up
 from atlas.dataset.file_keys import FileKeys
 from atlas.dataset.gray_levels import warn_of_few_levels
-from atlas.dataset.image_files import data_folder, said_of_file
 from atlas.dataset.image_keys import image_key
-from atlas.dataset.images import ImageProblem, read_field
 from atlas.dataset.manifest import Manifest
-from atlas.dataset.spec import AtlasSpec
 
 LOGGER = logging.getLogger(__name__)
-Scores = dict[str, NDArray[np.float64]]  # the score of each channel, by id
 
 LARGEST_PX = 512  # the size of the images of 2018; by default, larger images are reduced to it
 
@@ -82,6 +79,14 @@ class ImageStore:
         """The key of each image by id; see `image_keys`."""
         return dict(zip(self.ids, self.image_keys(self.ids), strict=True))
 
+    def only(self, ids: Sequence[str]) -> "ImageStore":
+        """Return the store of these images alone, which is quick to send to another process.
+
+        Raises:
+            KeyError: An id is unknown.
+        """
+        return replace(self, cache=self.cache.only(ids))
+
     def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
         """Return images, uint8 N x C x size x size, in the order of ids.
 
@@ -105,7 +110,7 @@ def fill_store(
     *,
     size_px: int,
     on_stored: OnStored = lambda rows: None,
-    require_wanted: Callable[[], None] = lambda: None,
+    require_wanted: Callable[[], None] = always,
 ) -> ImageStore:
     """Return the store of a manifest below `folder`, and decode the images that it lacks.
 
@@ -126,18 +131,10 @@ def fill_store(
     scores: Scores = {}
     keys = FileKeys(manifest.rows, folder)
     warn_of_few_levels(manifest)
-
-    def make_rows(ids: Sequence[str]) -> NDArray[np.uint8]:
-        fields, problems = _decode(manifest, ids, size_px, scores, require_wanted)
-        if problems:
-            raise DataError(str(_data_folder(manifest)), _every_problem(manifest, size_px))
-        keys.require_unchanged([manifest.by_id[image_id] for image_id in ids])
-        return fields
-
     cache = fill_rows(
         _cache_folder(manifest, folder, size_px),
         manifest.ids,
-        make_rows,
+        Decoding(manifest, size_px, keys, scores, require_wanted),
         provenance=_provenance(manifest, size_px),
         description="decoding",
         keys=keys,
@@ -146,7 +143,7 @@ def fill_store(
     )
     keys.keep()
     store = _store(manifest, cache, size_px)
-    if _may_be_mixed_up(manifest.spec) and store.ids:
+    if may_be_mixed_up(manifest.spec) and store.ids:
         _report_disagreements(store, scores, require_wanted)
     return store
 
@@ -159,6 +156,9 @@ def store_being_filled(manifest: Manifest, folder: Path, *, size_px: int) -> Ite
     the error of `fill_store` is raised. After an error in the block or Ctrl-C, the images that are
     being decoded are finished and no others are started.
     """
+    if not whole_and_here():  # other processes decode, and this one has nothing else to do
+        yield fill_store(manifest, folder, size_px=size_px)
+        return
     rows = _RowsToCome()
     cache = RowCache(
         folder=_cache_folder(manifest, folder, size_px),
@@ -187,9 +187,9 @@ def read_images(manifest: Manifest, ids: Sequence[str], *, size_px: int) -> NDAr
     Raises:
         DataError: Files cannot be read. All of them are listed.
     """
-    fields, problems = _decode(manifest, ids, size_px)
+    fields, problems = decode(manifest, ids, size_px)
     if problems:
-        raise DataError(str(_data_folder(manifest)), problems)
+        raise DataError(str(image_folder(manifest)), problems)
     return fields
 
 
@@ -210,26 +210,19 @@ def _report_disagreements(
         scores: The scores that are known. Other images are scored here.
         require_wanted: See `fill_store`.
     """
-
-    def score(image_id: str) -> NDArray[np.float64]:
-        if image_id in scores:
-            return scores[image_id]
-        require_wanted()
-        return coherence_scores(store.read([image_id])[0])
-
-    def make_rows(ids: Sequence[str]) -> NDArray[np.float64]:
-        return np.stack([score(image_id) for image_id in ids])
-
     path = store.cache.folder / "disagreements.csv"
-    scores_NC = fill_rows(
+    cache = fill_rows(
         store.cache.folder / "coherence",
         store.ids,
-        make_rows,
+        _Comparing(store, scores, require_wanted),
         provenance={"channels": store.channels},
         description="comparing channels",
         keys=store.keys(store.ids),
         rows_per_file=rows_that_fit(len(store.channels) * store.size_px**2),
-    ).read(store.ids)
+    )
+    if current_share():
+        return
+    scores_NC = cache.read(store.ids)
     low = [(float(scores_NC[n, c]), n, c) for n, c in np.argwhere(scores_NC < LEAST_SCORE)]
     table = pd.DataFrame(
         [(store.ids[n], store.channels[c], score) for score, n, c in sorted(low)],
@@ -245,64 +238,28 @@ def _report_disagreements(
         )
 
 
-def _decode(
-    manifest: Manifest,
-    ids: Sequence[str],
-    size_px: int,
-    scores: Scores | None = None,
-    require_wanted: Callable[[], None] = lambda: None,
-) -> tuple[NDArray[np.uint8], list[str]]:
-    """Return images, N x C x size x size, and a line for each image that cannot be read.
+class _Comparing(RowMaker):
+    """The score of each channel of stored images; known scores are not computed again."""
 
-    Args:
-        manifest: All images.
-        ids: The ids of the images to decode.
-        size_px: The side of the square images.
-        scores: A dict to which the scores of images with several files are added.
-        require_wanted: See `fill_store`.
-    """
-    spec = manifest.spec
-    fields = np.zeros((len(ids), len(spec.channels), size_px, size_px), np.uint8)
-    one_at_a_time = threading.Lock()
+    def __init__(
+        self,
+        store: ImageStore,
+        scores: Scores,
+        require_wanted: Callable[[], None],
+    ) -> None:
+        self._store, self._scores, self._require_wanted = store, scores, require_wanted
 
-    def decode(n: int) -> str:
-        require_wanted()
-        row = manifest.by_id[ids[n]]
-        try:
-            fields[n] = read_field(
-                row.files,
-                spec.channels,
-                max_value=spec.max_value,
-                min_value=spec.min_value,
-                size_px=size_px,
-                whole=spec.whole,
-            )
-        except ImageProblem as problem:
-            return said_of_file(row, spec, problem)
-        if scores is not None and _may_be_mixed_up(spec):
-            # This holds the interpreter lock, so threads wait here and do not slow each other down.
-            with one_at_a_time, stage("comparing channels", items=1):
-                scores[row.id] = coherence_scores(fields[n])
-        return ""
+    def __call__(self, ids: Sequence[str]) -> NDArray[np.float64]:
+        return np.stack([self._score(image_id) for image_id in ids])
 
-    said = by_threads(decode, range(len(ids)), threads=DECODING_THREADS)
-    return fields, [problem for problem in said if problem]
+    def only(self, ids: Sequence[str]) -> "_Comparing":
+        return _Comparing(self._store.only(ids), {}, always)
 
-
-def _may_be_mixed_up(spec: AtlasSpec) -> bool:
-    """Return whether the file of a channel could belong to another image."""
-    return len(spec.file_channels) > 1
-
-
-def _every_problem(manifest: Manifest, size_px: int) -> list[str]:
-    """Decode all images without storing them, so that the user sees all damaged files at once."""
-    step = rows_that_fit(len(manifest.spec.channels) * size_px**2)
-    blocks = (manifest.ids[start : start + step] for start in range(0, len(manifest.ids), step))
-    return [line for block in blocks for line in _decode(manifest, block, size_px)[1]]
-
-
-def _data_folder(manifest: Manifest) -> Path:
-    return data_folder(manifest.rows[0], manifest.spec)
+    def _score(self, image_id: str) -> NDArray[np.float64]:
+        if image_id in self._scores:
+            return self._scores[image_id]
+        self._require_wanted()
+        return coherence_scores(self._store.read([image_id])[0])
 
 
 def _cache_folder(manifest: Manifest, folder: Path, size_px: int) -> Path:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import nn
 
@@ -28,6 +28,22 @@ def load_weights(path: Path, module: nn.Module) -> None:
         module.load_state_dict(load(read_result(path)))
     except (SafetensorError, RuntimeError, OSError) as error:
         raise UserError(f"{path} are not the weights of this network ({_first(error)})") from error
+
+
+def stores_layer(path: Path, layer: str) -> bool:
+    """Return whether a file has weights of a layer.
+
+    It is also true for a file that cannot be read, which `load_weights` reports.
+
+    Args:
+        path: The file of weights.
+        layer: The name of the layer in its module.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return any(name.startswith(f"{layer}.") for name in file.keys())  # noqa: SIM118
+    except (SafetensorError, OSError):
+        return True
 
 
 def weights_hash(module: nn.Module) -> str:

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from atlas.core.errors import UserError
+from atlas.core.execution import LOCAL, ExecutionSettings, executing
 from atlas.core.files import AnyPath, InFolder
 from atlas.core.locks import writes
+from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import SAME_IMAGE, save_table
 from atlas.dataset.atlas_folder import write_atlas_folder
 from atlas.workflows.embed.index import Index, build_index
@@ -79,6 +82,8 @@ def find(
     new: AnyPath,
     out: AnyPath = "runs/find",
     settings: LeakSettings = LeakSettings(),
+    *,
+    execution: ExecutionSettings = LOCAL,
 ) -> Found:
     """Find which pictures of one folder are already in another.
 
@@ -92,6 +97,7 @@ def find(
         new: The folder of new pictures.
         out: The run folder to write; other commands can work on it, with `--data OUT/data`.
         settings: What is called a copy, and on what measurements.
+        execution: Where the long work runs.
 
     Raises:
         UserError: A folder is missing, or both are the same.
@@ -102,10 +108,16 @@ def find(
         >>> print(found.summary)  # doctest: +SKIP
         13 of 30 new pictures are copies of the 68 known pictures, 2 more are probably copies, ...
     """
+    if execution.part:
+        raise UserError(
+            "--part is for commands that write one result; find writes several, so give --part to "
+            "build-index and find-leaks"
+        )
     run = RunFolder(Path(out))
     data = write_atlas_folder(run.path / "data", known, new)
-    index = build_index(data, FROZEN, run.index, image_size_px=IMAGE_SIZE_PX)
-    leaks = find_leaks(data, index, run.leaks, settings)
+    with executing(execution, shared=cache_folder(run.index).resolve(), inputs=Path(known)):
+        index = build_index(data, FROZEN, run.index, image_size_px=IMAGE_SIZE_PX)
+        leaks = find_leaks(data, index, run.leaks, settings)
     table = _verdicts(leaks, index.opened.spec.labels)
     save_table(run.path / FOUND_FILE, table)
     return Found(folder=run.path, table=table, index=index, leaks=leaks)

@@ -4,7 +4,7 @@ Axes: N images, C channels, H rows, W columns.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from atlas.core.parallel import by_processes, by_threads
 from atlas.core.row_cache import ROWS_PER_FILE, RowCache, fill_rows
+from atlas.core.row_work import RowMaker
 from atlas.core.timing import stage
+from atlas.dataset.image_source import ImageSource
 
-ReadFields = Callable[[Sequence[str]], NDArray[np.uint8]]
 Made = TypeVar("Made")
 
 FIELDS_WORTH_PROCESSES = 250
@@ -28,13 +29,23 @@ class Images:
 
     Attributes:
         what: The name of the images in progress bars.
-        read: Returns the pixels of ids, uint8 N x C x H x W.
-        keys: Returns a key of the pixels of each id, under which results are kept.
+        source: What they are read from.
     """
 
     what: str
-    read: ReadFields
-    keys: Callable[[Sequence[str]], Sequence[str]]
+    source: ImageSource
+
+    def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
+        """Return the pixels of images, uint8 N x C x H x W."""
+        return self.source.read(ids)
+
+    def keys(self, ids: Sequence[str]) -> Sequence[str]:
+        """Return a key of the pixels of each image, under which results are kept."""
+        return self.source.keys(ids)
+
+    def only(self, ids: Sequence[str]) -> "Images":
+        """Return these images alone, which are quick to send to another process."""
+        return replace(self, source=self.source.only(ids))
 
     def made_of(
         self,
@@ -82,19 +93,14 @@ class Images:
 
         Args:
             ids: The images.
-            work: As for `made_of`; it returns an array.
+            work: As for `made_of`; it returns an array, and is a function of a module.
             name: As for `made_of`.
             folder: The folder of the row cache.
             provenance: What the rows depend on besides the pixels.
             holds_interpreter: As for `made_of`.
             rows_per_file: The number of rows in each file of the cache.
         """
-
-        def make_rows(some: Sequence[str]) -> NDArray[Any]:
-            return np.stack(
-                self.made_of(some, work, name=name, holds_interpreter=holds_interpreter)
-            )
-
+        make_rows = _Making(images=self, work=work, name=name, holds_interpreter=holds_interpreter)
         return fill_rows(
             folder,
             ids,
@@ -104,3 +110,23 @@ class Images:
             keys=self.keys(ids),
             rows_per_file=rows_per_file,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Making(RowMaker):
+    """Rows that a function of a module makes of images, see `Images.made_of`."""
+
+    images: Images
+    work: Callable[[NDArray[np.uint8]], NDArray[Any]]
+    name: str
+    holds_interpreter: bool
+
+    def __call__(self, ids: Sequence[str]) -> NDArray[Any]:
+        return np.stack(
+            self.images.made_of(
+                ids, self.work, name=self.name, holds_interpreter=self.holds_interpreter
+            )
+        )
+
+    def only(self, ids: Sequence[str]) -> "_Making":
+        return replace(self, images=self.images.only(ids))

@@ -17,19 +17,16 @@ keypoints, K candidates.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
-from atlas.core.files import content_hash, json_text
-from atlas.core.row_cache import RowCache, fill_rows
+from atlas.core.row_cache import RowCache
 from atlas.core.timing import stage
-from index.copies.images import Images
 from index.copies.keypoints import VALUES
-from index.copies.sketches import SKETCH_VERSION, Sketches, kept_sketches
+from index.copies.sketches import Sketches
 
 Codes = NDArray[np.uint8]
 
@@ -44,7 +41,60 @@ READ_AT_ONCE = 500  # sketches
 NONE = -1
 # So many references with the most votes of a query are worth matching its keypoints with theirs.
 VOTED = 100
-VOTES_VERSION = 2  # kept votes of other versions are not used
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeypointLists:
+    """The keypoints of references, ready to be searched.
+
+    Attributes:
+        lists: The codes of the keypoints, or None if no reference has any.
+        owners_P: The number of the reference that each keypoint belongs to.
+        medians_D: The median of each value of the folded descriptors.
+        references: The number of references.
+    """
+
+    lists: faiss.IndexBinaryIVF | None
+    owners_P: NDArray[np.int64]
+    medians_D: NDArray[np.float64]
+    references: int
+
+    def voted(
+        self, query_ids: Sequence[str], sketches: RowCache, own_N: NDArray[np.int64], k: int
+    ) -> NDArray[np.int64]:
+        """Return the k references with the most votes of each query, N x K, best first.
+
+        References are numbers; -1 is none. Ties are in the order of the references.
+
+        Args:
+            query_ids: The queries.
+            sketches: Their sketches.
+            own_N: The number of the reference that each query is itself, or -1.
+            k: The number of candidates.
+        """
+        found_NK = np.full((len(query_ids), k), NONE)
+        for start in range(0, len(query_ids), READ_AT_ONCE):
+            some = slice(start, start + READ_AT_ONCE)
+            rows = Sketches(bytes_NB=sketches.read(query_ids[some]))
+            found_NK[some] = _first(self._votes(rows, own_N[some]), k)
+        return found_NK
+
+    def _votes(self, queries: Sketches, own_N: NDArray[np.int64]) -> csr_array:
+        """Return the sum of the votes of each query for each reference, N x M."""
+        shape = len(queries), self.references
+        codes_PB, query_P = codes(queries, self.medians_D)
+        if self.lists is None or not len(codes_PB):
+            return csr_array(shape, dtype=np.int64)
+        bits_PJ, at_PJ = self.lists.search(codes_PB, VOTES + 1)
+        farthest_P1 = np.where(at_PJ < 0, 8 * codes_PB.shape[1], bits_PJ)[:, -1:]
+        owner_PJ = np.where(at_PJ < 0, NONE, self.owners_P[at_PJ])[:, :VOTES]
+        nearer_PJ = (farthest_P1 - bits_PJ[:, :VOTES]).astype(np.int64)
+        counted_PJ = (owner_PJ != NONE) & (owner_PJ != own_N[query_P][:, None]) & (nearer_PJ > 0)
+        for j in range(1, VOTES):  # a keypoint votes for each reference once
+            counted_PJ[:, j] &= (owner_PJ[:, :j] != owner_PJ[:, j : j + 1]).all(axis=1)
+        query_PJ = np.broadcast_to(query_P[:, None], owner_PJ.shape)
+        votes = nearer_PJ[counted_PJ], (query_PJ[counted_PJ], owner_PJ[counted_PJ])
+        return coo_array(votes, shape=shape).tocsr()  # which adds votes for the same reference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,14 +147,25 @@ class KeypointIndex:
             sketches: Their sketches.
             k: The number of candidates.
         """
-        position_of = {image_id: n for n, image_id in enumerate(self.ids)}
-        found_NK = np.full((len(query_ids), k), NONE)
-        for start in range(0, len(query_ids), READ_AT_ONCE):
-            some = query_ids[start : start + READ_AT_ONCE]
-            rows = Sketches(bytes_NB=sketches.read(some))
-            own_N = np.array([position_of.get(image_id, NONE) for image_id in some])
-            found_NK[start : start + READ_AT_ONCE] = _first(self._votes(rows, own_N), k)
-        return found_NK
+        return self.searchable.voted(query_ids, sketches, self.own(query_ids), k)
+
+    def own(self, query_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the number of the reference that each query is itself, or -1."""
+        return np.array([self._position_of.get(i, NONE) for i in query_ids], np.int64)
+
+    @cached_property
+    def searchable(self) -> KeypointLists:
+        """The keypoints, ready to be searched."""
+        return KeypointLists(
+            lists=self.lists,
+            owners_P=self.owners_P,
+            medians_D=self.medians_D,
+            references=len(self.ids),
+        )
+
+    @cached_property
+    def _position_of(self) -> dict[str, int]:
+        return {image_id: n for n, image_id in enumerate(self.ids)}
 
     @cached_property
     def _codes(self) -> tuple[Codes, NDArray[np.int64]]:
@@ -113,23 +174,6 @@ class KeypointIndex:
         parts = [codes(Sketches(bytes_NB=rows), self.medians_D) for rows in read]
         owners = [owner_P + start for start, (_, owner_P) in zip(starts, parts, strict=True)]
         return np.concatenate([part for part, _ in parts]), np.concatenate(owners)
-
-    def _votes(self, queries: Sketches, own_N: NDArray[np.int64]) -> csr_array:
-        """Return the sum of the votes of each query for each reference, N x M."""
-        shape = len(queries), len(self.ids)
-        codes_PB, query_P = codes(queries, self.medians_D)
-        if self.lists is None or not len(codes_PB):
-            return csr_array(shape, dtype=np.int64)
-        bits_PJ, at_PJ = self.lists.search(codes_PB, VOTES + 1)
-        farthest_P1 = np.where(at_PJ < 0, 8 * codes_PB.shape[1], bits_PJ)[:, -1:]
-        owner_PJ = np.where(at_PJ < 0, NONE, self.owners_P[at_PJ])[:, :VOTES]
-        nearer_PJ = (farthest_P1 - bits_PJ[:, :VOTES]).astype(np.int64)
-        counted_PJ = (owner_PJ != NONE) & (owner_PJ != own_N[query_P][:, None]) & (nearer_PJ > 0)
-        for j in range(1, VOTES):  # a keypoint votes for each reference once
-            counted_PJ[:, j] &= (owner_PJ[:, :j] != owner_PJ[:, j : j + 1]).all(axis=1)
-        query_PJ = np.broadcast_to(query_P[:, None], owner_PJ.shape)
-        votes = nearer_PJ[counted_PJ], (query_PJ[counted_PJ], owner_PJ[counted_PJ])
-        return coo_array(votes, shape=shape).tocsr()  # which adds votes for the same reference
 
 
 def _first(votes_NM: csr_array, k: int) -> NDArray[np.int64]:
@@ -153,38 +197,6 @@ def codes(sketches: Sketches, medians_D: NDArray[np.float64]) -> tuple[Codes, ND
     rows = sketches.rows
     image_P, keypoint_P = np.nonzero(rows["sizes"] > 0)
     return np.packbits(rows["folded"][image_P, keypoint_P] > medians_D, axis=1), image_P
-
-
-def kept_votes(
-    index: KeypointIndex, query_ids: Sequence[str], images: Images, k: int, *, folder: Path
-) -> NDArray[np.object_]:
-    """Return the ids of the k references with the most votes of each query, N x K, best first.
-
-    Missing places are "". Finished queries and all sketches are kept below `folder`.
-
-    Args:
-        index: The keypoints of the references.
-        query_ids: The queries.
-        images: The pixels of the queries.
-        k: The number of candidates.
-        folder: Where finished work is kept.
-    """
-    about = {"k": k, "references": index.made_of, "sketch": SKETCH_VERSION, "votes": VOTES_VERSION}
-
-    def make_rows(some: Sequence[str]) -> NDArray[np.int64]:
-        sketches = kept_sketches(images, some, folder)
-        with stage("voting", items=len(some)):
-            return index.voted(some, sketches, k)
-
-    found_NK = fill_rows(
-        folder / "votes" / content_hash(json_text(about)),
-        query_ids,
-        make_rows,
-        provenance=about,
-        description=f"comparing keypoints of {images.what}",
-        keys=images.keys(query_ids),
-    ).read(query_ids)
-    return np.asarray(np.array([*index.ids, ""], dtype=object)[found_NK])
 
 
 def _lists(codes_PB: Codes) -> faiss.IndexBinaryIVF:

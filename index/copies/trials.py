@@ -4,7 +4,7 @@ Axes: N queries, U independent trials.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,16 @@ class PlantedCopies:
     @property
     def images(self) -> Images:
         """Return the copies as images by id."""
-        return Images(what="planted copies", read=self.read, keys=self._keys)
+        return Images(what="planted copies", source=self)
 
-    def _keys(self, ids: Sequence[str]) -> list[str]:
+    def keys(self, ids: Sequence[str]) -> list[str]:
+        """Return a key of the pixels of each copy."""
         return [f"{key}|{self.seed}" for key in self.sources.keys([source_of(i) for i in ids])]
+
+    def only(self, ids: Sequence[str]) -> "PlantedCopies":
+        """Return these copies alone, which are quick to send to another process."""
+        sources = self.sources.only([source_of(i) for i in ids])
+        return replace(self, ids=tuple(ids), sources=sources)
 
     def read(self, ids: Sequence[str]) -> NDArray[np.uint8]:
         """Return the pixels of copies, N x C x H x W."""

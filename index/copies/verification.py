@@ -6,8 +6,8 @@ rows, W columns, S pixels of a side, F numbers of a registration.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from atlas.core.files import content_hash, json_text
 from atlas.core.parallel import by_processes
 from atlas.core.row_cache import RowCache, fill_rows
+from atlas.core.row_work import RowMaker
 from atlas.core.timing import stage
 from index.copies.agreement import Pictures, as_compared, shrunk
 from index.copies.candidates import Candidates
@@ -95,21 +96,18 @@ def examine(
         folder: Where finished registrations are kept, query by query, and sketches.
     """
     shape = (*candidates.reference_ids_NK.shape, FIRST_CHANNEL + channels)
-    row_of = {query_id: n for n, query_id in enumerate(candidates.query_ids)}
     provenance = {
         "registration": asdict(settings),
         "law": asdict(law),
         "versions": (SKETCH_VERSION, REGISTRATION_VERSION),
         "candidates": shape[1],
     }
-
-    def make_rows(query_ids: Sequence[str]) -> FloatArray:
-        rows = [row_of[query_id] for query_id in query_ids]
-        pairs = _Pairs.of(candidates.only(rows), queries, references, folder)
-        return pairs.registrations(settings, law, channels)
-
     if not candidates.query_ids:
         return Registrations(numbers_NKF=np.zeros(shape, np.float32))
+    make_rows = _Registering(
+        pairs=_Sketched.of(candidates, queries, references, folder), settings=settings, law=law,
+        channels=channels,
+    )  # fmt: skip
     store = fill_rows(
         folder / content_hash(json_text(provenance)),
         candidates.query_ids,
@@ -136,10 +134,76 @@ def measure_non_matches(
         candidates.query_ids, partial(shrunk, side=settings.size_px), name="looking for a pattern"
     )
     pattern = common_pattern(planes, settings)
-    pairs = _Pairs.of(candidates, images, images, folder)
+    pairs = _Pairs.of(_Sketched.of(candidates, images, images, folder))
     count = int(np.sum(candidates.reference_ids_NK != ""))
     correlations = pairs.correlations(settings, NonMatches(pattern=pattern))
     return measure(correlations, pairs=count, pattern=pattern)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sketched:
+    """Candidates with everything that is read to compare them.
+
+    Attributes:
+        candidates: The candidates of each query.
+        queries, references: Where their pixels are.
+        query_sketches, reference_sketches: Where their sketches are.
+    """
+
+    candidates: Candidates
+    queries: Images
+    references: Images
+    query_sketches: RowCache
+    reference_sketches: RowCache | None
+
+    @staticmethod
+    def of(
+        candidates: Candidates, queries: Images, references: Images, folder: Path
+    ) -> "_Sketched":
+        """Sketch all images of the pairs; finished sketches are kept below `folder`."""
+        wanted = _named(candidates.reference_ids_NK)
+        return _Sketched(
+            candidates=candidates,
+            queries=queries,
+            references=references,
+            query_sketches=kept_sketches(queries, candidates.query_ids, folder),
+            reference_sketches=kept_sketches(references, wanted, folder) if wanted else None,
+        )
+
+    def only(self, query_ids: Sequence[str]) -> "_Sketched":
+        """Return the pairs of these queries alone."""
+        row_of = self._row_of
+        candidates = self.candidates.only([row_of[query_id] for query_id in query_ids])
+        wanted = _named(candidates.reference_ids_NK)
+        sketches = self.reference_sketches
+        return _Sketched(
+            candidates=candidates,
+            queries=self.queries.only(query_ids),
+            references=self.references.only(wanted),
+            query_sketches=self.query_sketches.only(query_ids),
+            reference_sketches=sketches.only(wanted) if sketches and wanted else None,
+        )
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {query_id: n for n, query_id in enumerate(self.candidates.query_ids)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Registering(RowMaker):
+    """The numbers of the registrations of each query with its candidates."""
+
+    pairs: _Sketched
+    settings: RegistrationSettings
+    law: NonMatches
+    channels: int
+
+    def __call__(self, ids: Sequence[str]) -> FloatArray:
+        pairs = _Pairs.of(self.pairs.only(ids))
+        return pairs.registrations(self.settings, self.law, self.channels)
+
+    def only(self, ids: Sequence[str]) -> "_Registering":
+        return replace(self, pairs=self.pairs.only(ids))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,17 +226,11 @@ class _Pairs:
     references: Images
 
     @staticmethod
-    def of(
-        candidates: Candidates,
-        queries: Images,
-        references: Images,
-        folder: Path,
-    ) -> "_Pairs":
+    def of(sketched: _Sketched) -> "_Pairs":
         """Propose alignments for all pairs."""
+        candidates, kept = sketched.candidates, sketched.reference_sketches
         query_ids, ids_QK = candidates.query_ids, candidates.reference_ids_NK
-        rows = kept_sketches(queries, query_ids, folder).read(query_ids)
-        wanted = _named(ids_QK)
-        kept = kept_sketches(references, wanted, folder) if wanted else None
+        rows = sketched.query_sketches.read(query_ids)
         tasks = [
             (rows[some], kept and kept.only(_named(ids_QK[some])), ids_QK[some],
              candidates.matched_NK[some])
@@ -193,8 +251,8 @@ class _Pairs:
             places=[(row, column) for row, column, _ in found],
             alignments=[alignments for _, _, alignments in found],
             images=[(query_ids[row], str(ids_QK[row, column])) for row, column, _ in found],
-            queries=queries,
-            references=references,
+            queries=sketched.queries,
+            references=sketched.references,
         )
 
     def registrations(

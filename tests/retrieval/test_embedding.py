@@ -9,9 +9,10 @@ from atlas.synthetic.edits import rotated
 from atlas.training import pretrained
 from retrieval import embedding
 from retrieval.embedder import INPUTS_AT_ONCE, Embedder, load_embedder, save_embedder
-from retrieval.embedding import embed_images, embed_rows, embed_store
+from retrieval.embedding import embed_images, embed_store
 from retrieval.frozen import frozen_embedder
 from tests.atlas.training.stores import tiny_store
+from tests.image_sources import Pixels
 
 
 @pytest.fixture(scope="module")
@@ -57,20 +58,15 @@ def test_a_killed_embedding_is_resumed_with_the_same_result(
         return images.read(ids)
 
     def run(killed_at: str | None = None):
-        return embed_rows(
-            frozen, lambda ids: read(ids, killed_at=killed_at), images.ids,
-            keys=images.keys(images.ids), folder=tmp_path / "kept", description="embedding",
-        )  # fmt: skip
+        source = Pixels(partial(read, killed_at=killed_at), images.keys)
+        return embed_store(frozen, source, images.ids, folder=tmp_path / "kept")
 
     with pytest.raises(KeyboardInterrupt):
         run(killed_at="image02")
     asked.clear()
     resumed = run()
     assert asked == ["image02", "image03", "image04"]
-    whole = embed_rows(
-        frozen, images.read, images.ids,
-        keys=images.keys(images.ids), folder=None, description="embedding",
-    )  # fmt: skip
+    whole = embed_store(frozen, images, images.ids, folder=None)
     assert np.array_equal(resumed.vectors_ND, whole.vectors_ND)
     assert resumed.provenance == whole.provenance
 
@@ -93,10 +89,7 @@ def test_one_image_more_costs_one_embedding(frozen: Embedder, tmp_path: Path) ->
         asked.extend(ids)
         return images.read(ids)
 
-    after = embed_rows(
-        frozen, read, images.ids,
-        keys=images.keys(images.ids), folder=tmp_path / "kept", description="embedding",
-    )  # fmt: skip
+    after = embed_store(frozen, Pixels(read, images.keys), images.ids, folder=tmp_path / "kept")
     assert asked == ["image00"]
     whole = embed_store(frozen, images, images.ids, folder=None)
     assert np.array_equal(after.vectors_ND, whole.vectors_ND)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from atlas.core.errors import MissingStageError, Stage, UserError
+from atlas.core.execution import LOCAL, ExecutionSettings, end_part, executes
 from atlas.core.files import AnyPath
 from atlas.core.locks import writes
 from atlas.core.row_cache import cache_folder
@@ -39,6 +40,7 @@ class Predicted:
     learned: int
 
 
+@executes()
 @writes("out")
 def predict(
     data: AnyPath = "data",
@@ -48,6 +50,7 @@ def predict(
     *,
     split: Part = "test",
     only: str | None = None,
+    execution: ExecutionSettings = LOCAL,
 ) -> Predicted:
     """Predict a part of an atlas by a classifier, or by the mean of folds.
 
@@ -58,6 +61,7 @@ def predict(
         prediction: Over which views of an image probabilities are combined.
         split: Which images are predicted.
         only: Numbers of the folds to use, with commas between; all finished ones, unless given.
+        execution: Where the long work runs.
 
     Returns:
         The probabilities, N images x C labels, with the ids of the images.
@@ -83,6 +87,7 @@ def predict(
         sets[name] = networks.predict(
             network, store, ids, folder=cache / PREDICTED_FOLDER, prediction=prediction
         )
+    end_part()
     probabilities = networks.mean_over(sets)
     save_probabilities(out, probabilities)
     unseen = frozenset.intersection(*map(held_out_ids, folders.values()))

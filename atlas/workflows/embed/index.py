@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.errors import DataError, ProvenanceError, Stage
+from atlas.core.execution import LOCAL, ExecutionSettings, end_part, executes
 from atlas.core.files import AnyPath, InFolder
 from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
@@ -121,6 +122,7 @@ def open_atlas_index(data: Path, index_folder: Path) -> tuple[Manifest, IndexFol
     return manifest, index
 
 
+@executes()
 @writes("out")
 def build_index(
     data: AnyPath = "data",
@@ -130,6 +132,7 @@ def build_index(
     runtime: RuntimeOptions | None = AUTO,
     *,
     image_size_px: int | None = None,
+    execution: ExecutionSettings = LOCAL,
 ) -> Index:
     """Embed the labelled images of an atlas and write the index.
 
@@ -144,6 +147,7 @@ def build_index(
         runtime: What embeds; None keeps that of the embedder, which may be an index's own.
         image_size_px: The side that images are resized to for an embedder that needs no training;
             the most common side of the images, up to 512 px, unless given.
+        execution: Where the long work runs.
 
     Raises:
         DataError: The data folder has problems.
@@ -179,6 +183,7 @@ def build_index(
         if runtime is not None:
             ready = with_runtime(ready, runtime, store, references, work)
         embeddings = embed_store(ready, store, references.ids, folder=work / "embeddings")
+    end_part()
     with stage("saving"), folder_written_beside(out, written_by="build_index") as folder:
         save_embedder(folder / EMBEDDER_FOLDER, ready)
         keys = store.keys(references.ids)

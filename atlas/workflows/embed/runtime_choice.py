@@ -110,11 +110,10 @@ def recall_of(
 
     def embedded(ids: Sequence[str], images: Images) -> EmbeddingSet:
         return embed_rows(
-            embedder, images.read, ids,
-            keys=images.keys(ids), folder=folder, description=f"checking {images.what}",
+            embedder, images, ids, folder=folder, description=f"checking {images.what}",
         )  # fmt: skip
 
-    stored = Images(what="references", read=store.read, keys=store.keys)
+    stored = Images(what="references", source=store)
     gallery = embedded(gallery_ids, stored)
     index = build_index(gallery)
     hits = [
@@ -219,9 +218,8 @@ class _Checker:
         exact, own = (
             embed_rows(
                 each,
-                self.store.read,
+                self.store,
                 ids,
-                keys=self.store.keys(ids),
                 folder=None,
                 description="checking the runtime",
             ).vectors_ND

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.core.errors import ProvenanceError, Stage
+from atlas.core.execution import LOCAL, ExecutionSettings, end_part, executes
 from atlas.core.files import AnyPath, InFolder
 from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
@@ -159,6 +160,7 @@ class LeakFinding(InFolder):
         return f"<p>{self.summary}</p>{self.table.to_html(max_rows=20, index=False)}"
 
 
+@executes()
 @writes("out")
 def find_leaks(
     data: AnyPath = "data",
@@ -167,6 +169,7 @@ def find_leaks(
     settings: LeakSettings = LeakSettings(),
     *,
     registration: RegistrationSettings = RegistrationSettings(),
+    execution: ExecutionSettings = LOCAL,
 ) -> LeakFinding:
     """Find the test images that are copies or siblings of labelled ones.
 
@@ -179,6 +182,7 @@ def find_leaks(
         out: The folder to write.
         settings: What is claimed, and on what measurements.
         registration: How one image is laid over another.
+        execution: Where the long work runs.
 
     Raises:
         ProvenanceError: The index was not made from this data.
@@ -234,6 +238,7 @@ def _find_and_write(
     search = open_leak_search(manifest, index, cache_folder(out), settings, registration)
     search = replace(search, measured_law=law)
     found = _find(search, manifest, calibrated(search), out)
+    end_part()
     _write(found, search)
     return found
 

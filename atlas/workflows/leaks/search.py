@@ -21,7 +21,8 @@ from index.copies.false_alarms import NonMatches
 from index.copies.hash_choice import choose_hash
 from index.copies.hashes import BYTES, HashIndex, hash_images
 from index.copies.images import Images
-from index.copies.keypoint_index import VOTED, KeypointIndex, kept_votes
+from index.copies.kept_votes import kept_votes
+from index.copies.keypoint_index import VOTED, KeypointIndex
 from index.copies.sketches import kept_sketches
 from index.copies.trials import sample_ids
 from index.copies.verification import Registrations, examine, measure_non_matches
@@ -74,7 +75,7 @@ class LeakSearch:
 
     def stored(self, what: str) -> Images:
         """Return the atlas's images, under a name for progress bars."""
-        return Images(what=what, read=self.store.read, keys=self.store.keys)
+        return Images(what=what, source=self.store)
 
     def embedded(
         self, ids: Sequence[str], images: Images, *, by: Embedder | None = None
@@ -82,9 +83,8 @@ class LeakSearch:
         """Return the vectors of images, by the embedder of the index unless another is given."""
         return embed_rows(
             by or self.embedder,
-            images.read,
+            images,
             ids,
-            keys=images.keys(ids),
             folder=self.work / "embeddings",
             description=f"embedding {images.what}",
         )

@@ -276,7 +276,7 @@ def _measurements(
         return
     images, ids = search.stored("images"), index.embeddings.ids
     bare = embed_rows(
-        without_whitening(search.embedder), images.read, ids, keys=images.keys(ids),
+        without_whitening(search.embedder), images, ids,
         folder=search.work / "embeddings", description="embedding without whitening",
     )  # fmt: skip
     groups = [identities.get(i, i) for i in ids]

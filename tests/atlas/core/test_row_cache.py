@@ -286,7 +286,7 @@ def test_a_resumed_stage_reports_once_how_many_images_were_done_before(
     fill(["a", "b"])
     fill(["a", "b", "c"])
     assert caplog.messages == []  # this process wrote the rows, and not an earlier run
-    monkeypatch.setattr("atlas.core.row_cache._own_files", set())
+    monkeypatch.setattr("atlas.core.row_cache.own_files", set())
     fill(["a", "b", "c", "d"])
     fill(["a", "b", "c", "d"])
     assert caplog.messages == ["hashing: 3 of 4 images were done before"]

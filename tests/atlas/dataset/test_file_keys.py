@@ -9,7 +9,7 @@ import pytest
 
 from atlas.core.errors import DataError
 from atlas.dataset import file_keys
-from atlas.dataset.file_keys import FileKeys
+from atlas.dataset.file_keys import FileKeys, require_unchanged
 from atlas.dataset.manifest import ImageRow, read_manifest
 from atlas.dataset.store import fill_store
 
@@ -106,10 +106,10 @@ def test_copies_of_a_file_have_equal_keys(tmp_path: Path) -> None:
 def test_a_file_that_changes_while_it_is_read_is_an_error(two: tuple[Path, Path]) -> None:
     rows = rows_of(*two)
     keys = FileKeys(rows, two[0].parent / "store")
-    keys.require_unchanged(rows)
+    require_unchanged(keys.signatures(rows))
     two[0].write_bytes(b"longer")
     with pytest.raises(DataError, match=r"a\.tif was changed while it was read"):
-        keys.require_unchanged(rows)
+        require_unchanged(keys.signatures(rows))
 
 
 def test_the_store_follows_files_of_equal_size_and_time(

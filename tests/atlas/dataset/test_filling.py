@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from atlas.core.errors import DataError
+from atlas.dataset import decoding
 from atlas.dataset import store as store_module
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import ImageStore, fill_store, store_being_filled
@@ -25,14 +26,14 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Return an event without which images `e` and `f` are not decoded."""
-    gate, read_field = threading.Event(), store_module.read_field
+    gate, read_field = threading.Event(), decoding.read_field
 
     def waiting(files: tuple[Path, ...], *args: object, **kwargs: object) -> object:
         if files[0].stem in "ef":
             assert gate.wait(60)
         return read_field(files, *args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store_module, "read_field", waiting)
+    monkeypatch.setattr(decoding, "read_field", waiting)
     return gate
 
 

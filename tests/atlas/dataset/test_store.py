@@ -12,6 +12,7 @@ import pytest
 from atlas.core.errors import DataError
 from atlas.core.parallel import DECODING_THREADS
 from atlas.core.row_cache import FILE_BYTES
+from atlas.dataset import decoding
 from atlas.dataset import store as store_module
 from atlas.dataset.hpa import HPA_CHANNELS
 from atlas.dataset.images import read_field, resize_field
@@ -54,7 +55,7 @@ def test_the_second_run_decodes_nothing(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(store_module, "read_field", never)
+    monkeypatch.setattr(decoding, "read_field", never)
     again = fill_store(manifest, tmp_path / "store", size_px=8)
     assert again.content_hash == first.content_hash
 

@@ -6,6 +6,7 @@ from index.copies.hash_choice import CHOICES, choose_hash
 from index.copies.hashes import hash_field
 from index.copies.images import Images
 from index.copies.trials import plant_copies, source_of
+from tests.image_sources import Pixels
 
 SIDE_PX = 64
 IDS = tuple(map(str, range(60)))
@@ -22,7 +23,7 @@ def images_of(draw):
         shown = [np.clip(128 + 30 * draw(int(i)), 0, 255).astype(np.uint8)[None] for i in ids]
         return np.stack(shown)
 
-    return Images(what="images", read=read, keys=lambda ids: [f"pixels of {i}" for i in ids])
+    return Images(what="images", source=Pixels(read, lambda ids: [f"pixels of {i}" for i in ids]))
 
 
 def finds(images, kind):

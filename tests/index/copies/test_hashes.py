@@ -9,6 +9,7 @@ from PIL import Image
 from atlas.synthetic.edits import plant, rotated
 from index.copies.hashes import HASHES, ROTATIONS, HashIndex, hash_field, hash_images
 from index.copies.images import Images
+from tests.image_sources import Pixels
 
 SIDE = 64
 
@@ -48,9 +49,8 @@ def test_each_rotation_has_the_very_hash_of_the_rotated_image(kind):
 def test_a_rotated_and_rescaled_copy_finds_its_source(kind, tmp_path):
     ids = [f"{n:02d}" for n in range(30)]
     fields = {i: field(int(i)) for i in ids}
-    images = Images(
-        what="fields", read=lambda some: np.stack([fields[i] for i in some]), keys=lambda some: some
-    )
+    source = Pixels(lambda some: np.stack([fields[i] for i in some]))
+    images = Images(what="fields", source=source)
     codes = hash_images(ids, images, kind, folder=tmp_path)
     index = HashIndex(ids=tuple(ids), upright_MCB=codes[:, 0])
     copies = [

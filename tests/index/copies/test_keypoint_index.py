@@ -9,8 +9,10 @@ from scipy.sparse import csr_array
 from atlas.synthetic.edits import rotated
 from index.copies import keypoint_index
 from index.copies.images import Images
-from index.copies.keypoint_index import NONE, VOTES, KeypointIndex, codes, kept_votes
+from index.copies.kept_votes import kept_votes, load_keypoints, save_keypoints
+from index.copies.keypoint_index import NONE, VOTES, KeypointIndex, codes
 from index.copies.sketches import Sketches, kept_sketches, sketch
+from tests.image_sources import Pixels
 from tests.textures import texture
 
 SIDE, COUNT = 96, 40
@@ -19,11 +21,11 @@ IDS = tuple(FIELDS)
 
 
 def images_of(fields: dict[str, np.ndarray], what: str = "images") -> Images:
-    return Images(
-        what=what,
-        read=lambda ids: np.stack([fields[i] for i in ids]),
-        keys=lambda ids: [f"{fields[i].tobytes().hex()[:64]}{i}" for i in ids],
+    source = Pixels(
+        lambda ids: np.stack([fields[i] for i in ids]),
+        lambda ids: [f"{fields[i].tobytes().hex()[:64]}{i}" for i in ids],
     )
+    return Images(what=what, source=source)
 
 
 def voted(queries: dict[str, np.ndarray], folder: Path, *, k: int = 5) -> dict[str, list[str]]:
@@ -107,6 +109,19 @@ def test_references_without_keypoints_propose_nothing(tmp_path):
     sketches = kept_sketches(images_of(blanks), tuple(blanks), tmp_path)
     index = KeypointIndex(ids=tuple(blanks), sketches=sketches)
     assert (index.voted(tuple(blanks), sketches, 2) == NONE).all()
+    save_keypoints(tmp_path / "kept", index.searchable)
+    kept = load_keypoints(tmp_path / "kept")
+    assert (kept.voted(tuple(blanks), sketches, index.own(tuple(blanks)), 2) == NONE).all()
+
+
+def test_kept_keypoints_vote_as_before(tmp_path):
+    sketches = kept_sketches(images_of(FIELDS), IDS, tmp_path)
+    index = KeypointIndex(ids=IDS, sketches=sketches)
+    save_keypoints(tmp_path / "kept", index.searchable)
+    kept = load_keypoints(tmp_path / "kept")
+    np.testing.assert_array_equal(
+        kept.voted(IDS, sketches, index.own(IDS), 5), index.voted(IDS, sketches, 5)
+    )
 
 
 @given(

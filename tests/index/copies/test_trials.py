@@ -17,6 +17,7 @@ from index.copies.trials import (
     source_of,
     sources_only,
 )
+from tests.image_sources import Pixels
 
 
 def read(ids):
@@ -26,7 +27,7 @@ def read(ids):
     )
 
 
-SOURCES = Images(what="sources", read=read, keys=lambda ids: [f"pixels of {i}" for i in ids])
+SOURCES = Images(what="sources", source=Pixels(read, lambda ids: [f"pixels of {i}" for i in ids]))
 
 
 def test_planted_copies_are_the_same_whenever_they_are_read():

@@ -11,6 +11,7 @@ from index.copies.images import Images
 from index.copies.registration import BLANK, register
 from index.copies.verification import Registrations, examine, measure_non_matches
 from index.settings import RegistrationSettings
+from tests.image_sources import Pixels
 from tests.index.copies.pictures import framed
 from tests.textures import texture
 
@@ -25,7 +26,7 @@ def read(ids):
 
 
 def images(read=read, key: str = "") -> Images:
-    return Images(what="fields", read=read, keys=lambda ids: [key + i for i in ids])
+    return Images(what="fields", source=Pixels(read, lambda ids: [key + i for i in ids]))
 
 
 def candidates_of(candidates: dict[str, list[str]], *, matched: bool = True) -> Candidates:
@@ -116,9 +117,7 @@ def test_a_crop_needs_matched_keypoints_and_a_rotated_copy_does_not(tmp_path):
     whole = texture(11, size=128)
     crop = whole[:, :64, :64]
     pixels = {"whole": whole, "crop": crop, "rotated": rotated(whole, 5)}
-    source = Images(
-        what="fields", read=lambda ids: [pixels[i] for i in ids], keys=lambda ids: list(ids)
-    )
+    source = Images(what="fields", source=Pixels(lambda ids: [pixels[i] for i in ids]))
 
     def scores(*, matched: bool) -> list[float]:
         pairs = candidates_of({"crop": ["whole"], "rotated": ["whole"]}, matched=matched)
@@ -162,9 +161,7 @@ def test_the_law_is_measured_on_the_atlas_and_non_matches_keep_to_it(tmp_path):
     """One half of an atlas gives the law; in the other half, a score of 1 is reached by at most one
     of about ten pairs. All images have a frame, which by itself would align and agree."""
     atlas = {f"{n:02d}": framed(texture(n, channels=1, size=64)) for n in range(62)}
-    source = Images(
-        what="fields", read=lambda ids: np.stack([atlas[i] for i in ids]), keys=lambda ids: ids
-    )
+    source = Images(what="fields", source=Pixels(lambda ids: np.stack([atlas[i] for i in ids])))
 
     def nearest(numbers: range) -> Candidates:
         names = [f"{n:02d}" for n in numbers]

@@ -210,7 +210,7 @@ def naive_recall(embedder, store, ids, identities) -> tuple[float, float]:
             if name != leave_out
         )[1]
 
-    hits, sources, seed = [], Images(what="fields", read=store.read, keys=store.keys), 0
+    hits, sources, seed = [], Images(what="fields", source=store), 0
     while len(hits) < COPIES:
         copies = plant_copies(ids, sources, channels=1, count=COPIES - len(hits), seed=seed)
         rows = embed_images(embedder, copies.read(copies.ids))
