@@ -10,7 +10,6 @@ import sqlite3
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,15 +17,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from atlas.core.errors import UserError
+from atlas.core.database import Layout, opened_database
 from atlas.core.files import content_hash
 
 VERDICTS_NAME = "verdicts.db"
 Judgement = Literal["same", "sibling", "different", "unsure", "withdrawn"]
 SAME, ALIKE, DIFFERENT, UNSURE, WITHDRAWN = get_args(Judgement)
-WAITS_S = 30.0  # for other processes that add rows
-APPLICATION_ID = 0x41544C53  # "ATLS" in the header of the file
-LAYOUT = 1
 _TABLES = """
 CREATE TABLE verdicts (
     number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, time TEXT NOT NULL,
@@ -43,6 +39,12 @@ _GUARDS = "".join(
     "BEGIN SELECT RAISE(ABORT, 'rows are only ever added'); END;\n"
     for table in ("verdicts", "corrections")
     for verb in ("UPDATE", "DELETE")
+)
+_LAYOUT = Layout(
+    statements=_TABLES + _GUARDS,
+    version=1,
+    noun="a file of verdicts",
+    when_damaged="restore it from a backup or from exported verdicts",
 )
 
 Pair = tuple[str, str]
@@ -188,7 +190,7 @@ def read_verdicts(path: Path) -> Verdicts:
     """
     if not path.exists():
         return Verdicts()
-    with _opened(path) as file:
+    with opened_database(path, _LAYOUT) as file:
         verdicts = tuple(Verdict(**row) for row in _rows(file, "verdicts", Verdict))
         corrections = tuple(
             Correction(**{**row, "labels": _labels(row["labels"])})
@@ -208,7 +210,7 @@ def add_verdicts(
     Raises:
         UserError: The file is damaged, cannot be written, or is not a file of verdicts.
     """
-    with _opened(path, create=True) as file, file:
+    with opened_database(path, _LAYOUT, create=True) as file, file:
         file.execute("BEGIN IMMEDIATE")
         before = file.total_changes
         for one in verdicts:
@@ -246,46 +248,3 @@ def _agreed(
         if one != withdrawn:
             each[key].add(one)
     return {key: all_.pop() if len(all_) == 1 else disputed for key, all_ in each.items()}
-
-
-@contextmanager
-def _opened(path: Path, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-    """Yield a connection to a file of verdicts.
-
-    The journal of SQLite is the default one, which works on network file systems and leaves nothing
-    beside the file.
-    """
-    how = "rwc" if create else "rw"  # reading finishes what a killed process has begun
-    try:
-        with closing(
-            sqlite3.connect(f"{path.resolve().as_uri()}?mode={how}", uri=True, timeout=WAITS_S,
-                            isolation_level=None)
-        ) as file:  # fmt: skip
-            if create:
-                _create(file)
-            layout = file.execute("PRAGMA user_version").fetchone()[0]
-            application = file.execute("PRAGMA application_id").fetchone()[0]
-            if application != APPLICATION_ID or layout != LAYOUT:
-                raise UserError(
-                    f"{path} is not a file of verdicts of this version; give another run folder, "
-                    "or move the file away"
-                )
-            yield file
-    except sqlite3.Error as error:
-        raise UserError(
-            f"{path}: {error}; if the file is damaged, restore it from a backup or from exported "
-            "verdicts"
-        ) from error
-
-
-def _create(file: sqlite3.Connection) -> None:
-    file.execute("PRAGMA synchronous = EXTRA")  # also the folder is flushed
-    if file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        return
-    with file:
-        file.execute("BEGIN EXCLUSIVE")
-        if not file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            for statement in filter(str.strip, (_TABLES + _GUARDS).split(";\n")):
-                file.execute(statement)
-            file.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            file.execute(f"PRAGMA user_version = {LAYOUT}")
