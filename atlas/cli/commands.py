@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "leaks": ("find", "find_leaks"),
     "review": ("review",),
+    "serve": ("serve",),
     "dataset": ("init",),
     "embed": ("train_embedder", "build_index", "lookup", "export_embedder"),
     "classify": (
@@ -47,6 +48,7 @@ GROUPS = {
 TITLES = {
     "leaks": "Known images",
     "review": "Review by people",
+    "serve": "Service",
     "dataset": "Data folders",
     "embed": "Embedders and the index",
     "classify": "Classifiers",

@@ -40,7 +40,7 @@ from index.search.joined import JoinedIndex
 from index.search.open_search import open_search
 from index.search.vector_index import VectorIndex, build_index
 from index.siblings.features import IdentityFeatures, KnownIdentities, gather_features
-from retrieval.embedding import Embeds, about, embed_images, load_for_queries
+from retrieval.embedding import Embeds, ExportedEmbedder, about, embed_images, load_for_queries
 
 Files = tuple[Path, ...]
 
@@ -60,6 +60,13 @@ class OpenIndex:
     def embedder(self) -> Embeds:
         """The embedder, without torch where its runtime allows."""
         return load_for_queries(self.index.folder / EMBEDDER_FOLDER)
+
+    @property
+    def embedding_in_words(self) -> str:
+        """What embeds queries, such as "openvino float32, without torch"."""
+        exported = isinstance(self.embedder, ExportedEmbedder)
+        loads = "without torch" if exported else "because the embedder has no exported network"
+        return f"{self.embedder.choice}, {loads}"
 
     @cached_property
     def search(self) -> VectorIndex:
