@@ -20,7 +20,6 @@ from starlette.exceptions import HTTPException
 
 from atlas.core.errors import UserError
 from atlas.dataset.images import ImageProblem, resize_field
-from atlas.report.pictures import to_bytes, to_rgb, webp
 from atlas.service.answers import (
     ImageAnswer,
     LookupAnswer,
@@ -110,6 +109,9 @@ class LookupService:
             field = self.gallery.read(self._files_of(image_id))
         except ImageProblem as problem:
             raise HTTPException(404, str(problem)) from problem
+        # Imported only here, because it loads matplotlib, which takes a second.
+        from atlas.report.pictures import to_bytes, to_rgb, webp
+
         small = resize_field(field, TILE_PX) if len(field[0]) > TILE_PX else field
         return webp(to_bytes(to_rgb(small, spec.channels)), quality=TILE_QUALITY)
 
