@@ -6,8 +6,7 @@ from tyro.conf import OmitArgPrefixes
 
 from atlas.cli.answers import Answer
 from atlas.cli.console import show
-from atlas.core.errors import UserError, command_line, install_command
-from atlas.core.locks import locked
+from atlas.core.errors import UserError, install_command
 from atlas.service.settings import ServeSettings, token_of
 
 
@@ -37,27 +36,22 @@ def serve(
             f"{error.name} is not installed, which the service needs; run "
             f"{install_command('serve')}"
         ) from error
-    from atlas.workflows.run_folder import RunFolder
-    from atlas.workflows.serve.live_gallery import LiveGallery
+    from atlas.workflows.serve.live_gallery import live_gallery
 
-    token, folder, command = token_of(settings), RunFolder(run), command_line("serve")
+    token = token_of(settings)
     with (
         listening(port, settings.host) as listener,
-        locked(run, command=command),
-        locked(folder.index, command=command),
+        live_gallery(run, data) as live,
+        lookup_app(live, run / "uploads", settings, token) as app,
+        served(app, listener) as thread,
     ):
-        live = LiveGallery(folder, data)
-        with (
-            lookup_app(live, run / "uploads", settings, token) as app,
-            served(app, listener) as thread,
-        ):
-            gallery = live.current
-            show(
-                f"{len(gallery):,} images are known, {len(gallery.added.by_id):,} of which were "
-                f"added; images are embedded by {gallery.opened.embedding_in_words}",
-                f"lookups are answered at {address_of(listener)}"
-                f"{' to requests with the token' if token else ' for this machine only'}",
-                "press Ctrl-C to end the service",
-            )
-            thread.join()
+        gallery = live.current
+        show(
+            f"{len(gallery):,} images are known, {len(gallery.added.by_id):,} of which were "
+            f"added; images are embedded by {gallery.opened.embedding_in_words}",
+            f"lookups are answered at {address_of(listener)}"
+            f"{' to requests with the token' if token else ' for this machine only'}",
+            "press Ctrl-C to end the service",
+        )
+        thread.join()
     raise UserError("the server has ended by itself; start it again")

@@ -10,7 +10,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from atlas.core.errors import MissingStageError, UserError
-from atlas.core.files import temporary_folder
+from atlas.core.files import sweep, temporary_folder
 from atlas.dataset.spec import AtlasSpec
 from atlas.service.answers import ClaimsAnswer, ImageAnswer, LookupAnswer, finite, of_image
 from atlas.service.guards import OnlyItsOwnPages, OnlyWithToken
@@ -56,6 +56,7 @@ def lookup_app(
     """
     metrics = Metrics(lambda: _counts(live))
     batches = MicroBatches(lambda: live.current, most=settings.queue, measure=metrics.batch)
+    sweep(folder)  # what a killed server has left
     with temporary_folder(folder) as uploads, batches.running():
         service = LookupService(live, batches, settings, uploads)
         yield _app(service, metrics, token)

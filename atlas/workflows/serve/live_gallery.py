@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.checksums import checksum
-from atlas.core.errors import UserError
+from atlas.core.errors import MissingStageError, Stage, UserError, command_line
 from atlas.core.escaping import is_formula
+from atlas.core.locks import locked
 from atlas.dataset.artifacts import LeakReport
 from atlas.dataset.labels import distinct_labels, label_problems
 from atlas.dataset.picture_files import LONGEST_NAME
@@ -68,8 +70,7 @@ class NewImage:
 class LiveGallery:
     """The known images of a run, and those that are added to them.
 
-    All methods may be called by several threads at once. The caller holds the locks of the run and
-    of its index.
+    All methods may be called by several threads at once. `live_gallery` opens it.
 
     Args:
         run: The run folder.
@@ -209,6 +210,26 @@ class LiveGallery:
                 )
             elif image.embedder != added.by_id[image_id].embedder:
                 replace_image(added.folder, added.by_id[image_id])
+
+
+@contextmanager
+def live_gallery(run: Path, data: Path | None = None) -> Iterator[LiveGallery]:
+    """Open the known images of a run, and hold the locks of the run and of its index meanwhile.
+
+    So neither `update` nor `build_index` can change what is served.
+
+    Args:
+        run: The run folder.
+        data: Where the atlas lies now; None for where it lay when the index was made.
+
+    Raises:
+        UserError: Another process writes the run, or it cannot be opened.
+    """
+    folder, command = RunFolder(run), command_line("serve")
+    if not folder.has(Stage.INDEX):
+        raise MissingStageError(folder.index, Stage.INDEX)
+    with locked(run, command=command), locked(folder.index, command=command):
+        yield LiveGallery(folder, data)
 
 
 def problems_of(new: NewImage, spec: AtlasSpec) -> list[str]:
