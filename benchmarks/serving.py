@@ -39,14 +39,18 @@ class Server:
 
 @contextmanager
 def served_run(
-    run: Path, *options: str, port: int = 0, environment: Mapping[str, str] = {}
+    run: Path, *options: str, port: int = 0, folder: Path | None = None
 ) -> Iterator[Server]:
-    """Yield a server, which is killed at the end of the block."""
-    words = [sys.executable, "-m", "atlas.cli", "serve", "--run", str(run), "--port", str(port)]
+    """Yield a server, which is killed at the end of the block.
+
+    A folder, if it is given, is its working folder, its home, and that of its temporary files.
+    """
+    own = {"HOME": str(folder), "TMPDIR": str(folder)} if folder else {}
+    words = [sys.executable, "-m", "atlas.cli", "serve", "--run", str(run.resolve())]
     began = time.perf_counter()
     process = subprocess.Popen(
-        [*words, *options], cwd=PROJECT, text=True, stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
+        [*words, "--port", str(port), *options], cwd=folder, text=True, stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **own},
     )  # fmt: skip
     try:
         assert process.stdout is not None

@@ -66,7 +66,7 @@ def served(app: FastAPI, listener: socket.socket) -> Iterator[threading.Thread]:
         UserError: The server does not start.
     """
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", server_header=False,
+        app, log_level="error", access_log=False, lifespan="off", server_header=False,
         timeout_graceful_shutdown=1, http=ImpatientProtocol, ws="none",
         limit_concurrency=MOST_CONNECTIONS,
     )  # fmt: skip

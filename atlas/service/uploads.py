@@ -4,6 +4,7 @@ Nothing that a client sends becomes part of a path. Files are named by the chann
 and end as their content says, not as the client does.
 """
 
+import logging
 import re
 import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -31,6 +32,9 @@ IMAGE = "image"  # the name of a file whose channel its own name says, or that h
 FORM = "multipart/form-data"
 MOST_FIELDS = 8
 FIELD_BYTES = 4096  # of a field that is not a file
+
+# It logs what is wrong with each form, which the client is told.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 _numbers = count()
 
