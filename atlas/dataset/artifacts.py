@@ -110,12 +110,12 @@ class Neighbours:
     reference_ids_NK: NDArray[np.object_]
     similarity_NK: NDArray[np.float32]
 
-    def of_row(self, n: int, k: int | None = None) -> "Neighbours":
-        """Return the neighbours of one query, or the k nearest of them."""
+    def of_row(self, n: int) -> "Neighbours":
+        """Return the neighbours of one query."""
         return Neighbours(
             query_ids=self.query_ids[n : n + 1],
-            reference_ids_NK=self.reference_ids_NK[n : n + 1, :k],
-            similarity_NK=self.similarity_NK[n : n + 1, :k],
+            reference_ids_NK=self.reference_ids_NK[n : n + 1],
+            similarity_NK=self.similarity_NK[n : n + 1],
         )
 
 

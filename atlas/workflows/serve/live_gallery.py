@@ -226,10 +226,11 @@ def live_gallery(run: Path, data: Path | None = None) -> Iterator[LiveGallery]:
         UserError: Another process writes the run, or it cannot be opened.
     """
     folder, command = RunFolder(run), command_line("serve")
-    if not folder.has(Stage.INDEX):
-        raise MissingStageError(folder.index, Stage.INDEX)
-    with locked(run, command=command), locked(folder.index, command=command):
-        yield LiveGallery(folder, data)
+    with locked(run, command=command):
+        if not folder.has(Stage.INDEX):
+            raise MissingStageError(folder.index, Stage.INDEX)
+        with locked(folder.index, command=command):
+            yield LiveGallery(folder, data)
 
 
 def problems_of(new: NewImage, spec: AtlasSpec) -> list[str]:

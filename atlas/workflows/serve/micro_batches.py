@@ -141,8 +141,11 @@ class MicroBatches:
 
 
 def _found(gallery: Gallery, batch: Sequence[_Waiting]) -> list[Found]:
-    vectors = gallery.embedded([one.name for one in batch], [one.image for one in batch])
-    nearest = gallery.nearest(vectors, max(one.k for one in batch))
+    # Two requests may ask for the same image, so queries are numbered, and an image that finds
+    # itself is left out afterwards.
+    numbers = [f"/{n}" for n in range(len(batch))]
+    vectors = gallery.embedded(numbers, [one.image for one in batch])
+    nearest = gallery.nearest(vectors, max(one.k for one in batch) + 1)
     return [
         Found(
             gallery=gallery,
@@ -151,7 +154,17 @@ def _found(gallery: Gallery, batch: Sequence[_Waiting]) -> list[Found]:
                 vectors_ND=vectors.vectors_ND[n : n + 1],
                 provenance=vectors.provenance,
             ),
-            neighbours=nearest.of_row(n, one.k),
+            neighbours=_others(nearest, n, one),
         )
         for n, one in enumerate(batch)
     ]
+
+
+def _others(nearest: Neighbours, n: int, query: _Waiting) -> Neighbours:
+    """Return the k nearest images of a query without itself."""
+    kept = np.flatnonzero(nearest.reference_ids_NK[n] != query.name)[: query.k]
+    return Neighbours(
+        query_ids=(query.name,),
+        reference_ids_NK=nearest.reference_ids_NK[n : n + 1, kept],
+        similarity_NK=nearest.similarity_NK[n : n + 1, kept],
+    )
