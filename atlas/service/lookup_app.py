@@ -17,6 +17,7 @@ from atlas.service.guards import OnlyItsOwnPages, OnlyWithToken
 from atlas.service.limits import Limited
 from atlas.service.lookup_service import Asked, LookupService
 from atlas.service.metrics import Measured, Metrics
+from atlas.service.page_files import add_page
 from atlas.service.settings import ServeSettings
 from atlas.service.uploads import FORM, IMAGE, Form, received
 from atlas.workflows.serve.live_gallery import ConflictError, LiveGallery, UnknownImageError
@@ -24,6 +25,7 @@ from atlas.workflows.serve.micro_batches import MicroBatches
 
 HEALTH, METRICS = "/healthz", "/metrics"
 ROUTES = ("lookup", "images", "pictures", "claims", "healthz", "metrics", "openapi.json")
+PAGE = "lookup.html"
 USUAL_K = 10
 MOST_CLAIMS = 1000  # of one answer
 YES, NO = ("true", "1", "yes"), ("false", "0", "no")
@@ -67,7 +69,7 @@ def _app(service: LookupService, metrics: Metrics, token: str) -> FastAPI:
     app = FastAPI(
         title="atlas serve",
         description=f"Lookups in {spec.name}: which images are known, and what labels follow.",
-        docs_url=None,  # the pages load scripts of other servers
+        docs_url=None,  # these pages load scripts of other servers
         redoc_url=None,
     )
     open_to_all = (HEALTH, METRICS)
@@ -85,6 +87,8 @@ def _app(service: LookupService, metrics: Metrics, token: str) -> FastAPI:
     _add_lookup(app, service, spec)
     _add_images(app, service, spec)
     _add_facts(app, service, metrics)
+    if not token:  # which a page could not send
+        add_page(app, PAGE)
     return app
 
 
