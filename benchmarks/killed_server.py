@@ -77,7 +77,9 @@ class Client:
         ]
 
 
-def add_while_killed(run: Path, moments: int, seed: int = 0) -> list[Client]:
+def add_while_killed(
+    run: Path, moments: int, seed: int = 0, *, longest_s: float = LONGEST_S
+) -> list[Client]:
     """Kill the server at so many random moments while images are added, and return the clients."""
     rng, stop = random.Random(seed), threading.Event()
     spec = load_index(run / "index").spec
@@ -93,7 +95,7 @@ def add_while_killed(run: Path, moments: int, seed: int = 0) -> list[Client]:
                 for thread in threads:
                     thread.start()
             _wait_for_answers(clients)
-            time.sleep(rng.uniform(0, LONGEST_S))
+            time.sleep(rng.uniform(0, longest_s))
     stop.set()
     for thread in threads:
         thread.join(WAITS_S)
