@@ -12,6 +12,9 @@ Keep = Literal["first", "most-labels", "highest-resolution", "sharpest", "newest
 # The bits of 64 by which the teams of 2018 let copies differ in each channel; yellow was not used.
 RULE_2018_BITS = {"red": 14, "green": 12, "blue": 10}
 PROBABLE = 0.5  # a pair below the threshold with at least this probability is a probable copy
+# Only what a person has accepted, and equal pixels, have this confidence: an estimate is never
+# surer than n / (n + 1).
+CERTAIN = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,10 @@ class Embeds(Protocol):
         """Return where the first weights came from."""
 
     @property
+    def choice(self) -> RuntimeChoice:
+        """Return the runtime and its precision."""
+
+    @property
     def versions(self) -> dict[str, str]:
         """Return the versions of the packages on which the embeddings depend."""
 

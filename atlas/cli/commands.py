@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "leaks": ("find", "find_leaks"),
     "review": ("review",),
+    "serve": ("serve",),
     "dataset": ("init",),
     "embed": ("train_embedder", "build_index", "lookup", "export_embedder"),
     "classify": (
@@ -48,6 +49,7 @@ GROUPS = {
 TITLES = {
     "leaks": "Known images",
     "review": "Review by people",
+    "serve": "Service",
     "dataset": "Data folders",
     "embed": "Embedders and the index",
     "classify": "Classifiers",

@@ -110,6 +110,14 @@ class Neighbours:
     reference_ids_NK: NDArray[np.object_]
     similarity_NK: NDArray[np.float32]
 
+    def of_row(self, n: int) -> "Neighbours":
+        """Return the neighbours of one query."""
+        return Neighbours(
+            query_ids=self.query_ids[n : n + 1],
+            reference_ids_NK=self.reference_ids_NK[n : n + 1],
+            similarity_NK=self.similarity_NK[n : n + 1],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Matches:

@@ -1,7 +1,7 @@
 """Queries: images that a user names by id, by the path of a file, or by a folder of files."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,14 +35,18 @@ class AtlasFiles:
         spec: The kind of images.
         data: The data folder.
         folders: The folder of the images of each split.
+        added: Returns the files of an id that is known beside those of the atlas, or None.
     """
 
     spec: AtlasSpec
     data: Path
     folders: dict[Split, Path]
+    added: Callable[[str], tuple[Path, ...] | None] = lambda _: None
 
     def of_id(self, image_id: str) -> tuple[Path, ...] | None:
-        """Return the files of an id, or None if the atlas has no such id."""
+        """Return the files of an id, or None if there is no such id."""
+        if added := self.added(image_id):
+            return added
         for folder in self.folders.values():
             files = self.spec.files_in(folder, image_id)
             if all(files):

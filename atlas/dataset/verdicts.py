@@ -14,7 +14,6 @@ import sqlite3
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,7 +21,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from atlas.core.errors import UserError
+from atlas.core.database import Layout, layout_number, opened_database
 from atlas.core.files import content_hash
 
 VERDICTS_NAME = "verdicts.db"
@@ -30,27 +29,40 @@ Judgement = Literal["same", "sibling", "different", "unsure", "withdrawn"]
 SAME, ALIKE, DIFFERENT, UNSURE, WITHDRAWN = get_args(Judgement)
 Decision = Literal["kept", "withdrawn"]
 KEPT: Decision = "kept"
-WAITS_S = 30.0  # for other processes that add rows
-APPLICATION_ID = 0x41544C53  # "ATLS" in the header of the file
-LAYOUT = 2  # 1 had no choices
-TABLES = {
-    "verdicts": """CREATE TABLE verdicts (
-        number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, time TEXT NOT NULL,
-        reviewer TEXT NOT NULL, query_id TEXT NOT NULL, match_id TEXT NOT NULL,
-        query_key TEXT NOT NULL, match_key TEXT NOT NULL, verdict TEXT NOT NULL
-            CHECK (verdict IN ('same', 'sibling', 'different', 'unsure', 'withdrawn')))""",
-    "corrections": """CREATE TABLE corrections (
-        number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, time TEXT NOT NULL,
-        reviewer TEXT NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL, labels TEXT)""",
-    "choices": """CREATE TABLE choices (
-        number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, time TEXT NOT NULL,
-        reviewer TEXT NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL, choice TEXT NOT NULL
-            CHECK (choice IN ('kept', 'withdrawn')))""",
-}
+TABLES = ("verdicts", "corrections", "choices")
 # Nobody changes or removes what a person has said, not even by hand.
-_GUARD = (
-    "CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} "
-    "BEGIN SELECT RAISE(ABORT, 'rows are only ever added'); END"
+_GUARDS = {
+    table: "".join(
+        f"CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} "
+        "BEGIN SELECT RAISE(ABORT, 'rows are only ever added'); END;\n"
+        for verb in ("UPDATE", "DELETE")
+    )
+    for table in TABLES
+}
+_FIRST = """
+CREATE TABLE verdicts (
+    number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, time TEXT NOT NULL,
+    reviewer TEXT NOT NULL, query_id TEXT NOT NULL, match_id TEXT NOT NULL,
+    query_key TEXT NOT NULL, match_key TEXT NOT NULL, verdict TEXT NOT NULL
+        CHECK (verdict IN ('same', 'sibling', 'different', 'unsure', 'withdrawn')));
+CREATE TABLE corrections (
+    number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, time TEXT NOT NULL,
+    reviewer TEXT NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL, labels TEXT);
+"""
+_CHOICES = """
+CREATE TABLE choices (
+    number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, time TEXT NOT NULL,
+    reviewer TEXT NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL, choice TEXT NOT NULL
+        CHECK (choice IN ('kept', 'withdrawn')));
+"""
+WITH_CHOICES = 2
+_LAYOUT = Layout(
+    steps={
+        1: _FIRST + _GUARDS["verdicts"] + _GUARDS["corrections"],
+        WITH_CHOICES: _CHOICES + _GUARDS["choices"],
+    },
+    noun="a file of verdicts",
+    when_damaged="restore it from a backup or from exported verdicts",
 )
 
 Pair = tuple[str, str]
@@ -237,13 +249,13 @@ def read_verdicts(path: Path) -> Verdicts:
     """
     if not path.exists():
         return Verdicts()
-    with _opened(path) as file:
+    with opened_database(path, _LAYOUT) as file:
         verdicts = tuple(Verdict(**row) for row in _rows(file, "verdicts", Verdict))
         corrections = tuple(
             Correction(**{**row, "labels": _labels(row["labels"])})
             for row in _rows(file, "corrections", Correction)
         )
-        rows = _rows(file, "choices", Choice) if _layout(file) > 1 else ()
+        rows = _rows(file, "choices", Choice) if layout_number(file) >= WITH_CHOICES else ()
         choices = tuple(Choice(**row) for row in rows)
     return Verdicts(verdicts=verdicts, corrections=corrections, choices=choices)
 
@@ -265,7 +277,7 @@ def add_verdicts(
     Raises:
         UserError: The file is damaged, cannot be written, or is not a file of verdicts.
     """
-    with _opened(path, create=True) as file, file:
+    with opened_database(path, _LAYOUT, create=True) as file, file:
         file.execute("BEGIN IMMEDIATE")
         before = file.total_changes
         given = Verdicts(
@@ -324,62 +336,3 @@ def _agreed(
         if one != withdrawn:
             each[key].add(one)
     return {key: all_.pop() if len(all_) == 1 else disputed for key, all_ in each.items()}
-
-
-@contextmanager
-def _opened(path: Path, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-    """Yield a connection to a file of verdicts.
-
-    The journal of SQLite is the default one, which works on network file systems and leaves nothing
-    beside the file.
-    """
-    how = "rwc" if create else "rw"  # reading finishes what a killed process has begun
-    try:
-        with closing(
-            sqlite3.connect(f"{path.resolve().as_uri()}?mode={how}", uri=True, timeout=WAITS_S,
-                            isolation_level=None)
-        ) as file:  # fmt: skip
-            if create:
-                _create(file)
-            if not _is_of_this_program(file) or not 1 <= _layout(file) <= LAYOUT:
-                raise UserError(
-                    f"{path} is not a file of verdicts of this version; give another run folder, "
-                    "or move the file away"
-                )
-            yield file
-    except sqlite3.Error as error:
-        raise UserError(
-            f"{path}: {error}; if the file is damaged, restore it from a backup or from exported "
-            "verdicts"
-        ) from error
-
-
-def _layout(file: sqlite3.Connection) -> int:
-    return int(file.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _is_of_this_program(file: sqlite3.Connection) -> bool:
-    found: int = file.execute("PRAGMA application_id").fetchone()[0]
-    return found == APPLICATION_ID
-
-
-def _create(file: sqlite3.Connection) -> None:
-    """Make the tables of a new file, and those that a file of an earlier layout lacks."""
-    file.execute("PRAGMA synchronous = EXTRA")  # also the folder is flushed
-    if not _lacking(file):
-        return
-    with file:
-        file.execute("BEGIN EXCLUSIVE")
-        for table in _lacking(file):  # another process may have made them in the meantime
-            file.execute(TABLES[table])
-            for verb in ("UPDATE", "DELETE"):
-                file.execute(_GUARD.format(table=table, verb=verb))
-        file.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        file.execute(f"PRAGMA user_version = {LAYOUT}")
-
-
-def _lacking(file: sqlite3.Connection) -> list[str]:
-    """Return the tables that a file lacks; none if another program or a later version wrote it."""
-    if not file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        return list(TABLES)
-    return ["choices"] if _is_of_this_program(file) and _layout(file) == 1 else []

@@ -75,6 +75,11 @@ class OpenVinoRunner:
         """The number of images of every batch."""
         return int(self._model.input(0).shape[0])
 
+    @property
+    def streams(self) -> int:
+        """The number of batches that OpenVINO runs at a time."""
+        return int(self._model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+
     def run(self, batches_BCHW: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return the outputs of all batches, N x D."""
         rows: dict[int, NDArray[np.float32]] = {}  # batches may end in any order

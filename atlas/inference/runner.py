@@ -34,6 +34,11 @@ class Runner(Protocol):
         """The number of images of every batch."""
         ...
 
+    @property
+    def streams(self) -> int:
+        """The number of threads that may call `run` at the same time, and gain by it."""
+        ...
+
     def run(self, batches_BCHW: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return the outputs of all batches, N x D. There must be at least one batch."""
         ...

@@ -37,6 +37,11 @@ class TorchRunner:
         """The number of images of every batch."""
         return self._batch_size
 
+    @property
+    def streams(self) -> int:
+        """One, because the mode of the network is changed while it runs."""
+        return 1
+
     def run(self, batches_BCHW: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return the outputs of all batches, N x D."""
         rows = []

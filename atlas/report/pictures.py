@@ -56,8 +56,8 @@ def data_uri(media_type: str, content: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
-def webp_uri(pixels: NDArray[np.uint8], *, quality: int) -> str:
-    """Return a picture as the address of a WebP picture.
+def webp(pixels: NDArray[np.uint8], *, quality: int) -> bytes:
+    """Return a picture as a WebP file.
 
     Args:
         pixels: The picture, H x W, H x W x 3, or H x W x 4, where the last plane is opacity.
@@ -66,8 +66,12 @@ def webp_uri(pixels: NDArray[np.uint8], *, quality: int) -> str:
     if pixels.ndim == 3:  # OpenCV orders colours as blue, green, red
         pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
     options = [cv2.IMWRITE_WEBP_QUALITY, quality]
-    encoded = cv2.imencode(".webp", np.ascontiguousarray(pixels), options)[1]
-    return data_uri("image/webp", encoded.tobytes())
+    return cv2.imencode(".webp", np.ascontiguousarray(pixels), options)[1].tobytes()
+
+
+def webp_uri(pixels: NDArray[np.uint8], *, quality: int) -> str:
+    """Return a picture as the address of a WebP picture, see `webp`."""
+    return data_uri("image/webp", webp(pixels, quality=quality))
 
 
 def to_bytes(shares: NDArray[Any]) -> NDArray[np.uint8]:

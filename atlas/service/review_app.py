@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -14,14 +13,13 @@ from atlas.core.files import content_hash
 from atlas.dataset.verdicts import Decision, Judgement
 from atlas.report.pictures import colour_of
 from atlas.service.guards import OnlyItsOwnPages
+from atlas.service.page_files import add_page
 from atlas.workflows.review.groups import GroupToReview
 from atlas.workflows.review.pictures import ReviewPictures
 from atlas.workflows.review.queue import LabelsToReview, PairToReview
 from atlas.workflows.review.verdicts import Place, Review, Said, SaidBefore
 
-TEMPLATES = Path(__file__).with_name("templates")
 PAGE = "review.html"
-MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript"}
 KEPT_BY_BROWSERS = "private, max-age=31536000, immutable"  # the version is in the address
 MOST_ROWS = 1000  # of a request
 MOST_LABELS = 1000
@@ -66,7 +64,7 @@ def review_app(review: Review, pictures: ReviewPictures, *, reviewer: str) -> Fa
     app.add_middleware(OnlyItsOwnPages)
     app.add_exception_handler(UserError, _said_in_one_line)
     run = run_key(review)
-    _add_page(app)
+    add_page(app, PAGE)
     _add_pictures(app, review, pictures)
 
     @app.get("/api/queue")
@@ -154,26 +152,6 @@ def _group(one: GroupToReview, version: str) -> dict[str, Any]:
         "label_sets": one.label_sets,
         "usefulness": one.usefulness,
     }
-
-
-def _add_page(app: FastAPI) -> None:
-    """Add the page and its files, which are read once; no other file can be asked for."""
-    files = {path.name: path.read_bytes() for path in TEMPLATES.iterdir()}
-
-    @app.get("/")
-    def page() -> Response:
-        return Response(files[PAGE], media_type="text/html", headers={"Cache-Control": "no-store"})
-
-    @app.get("/files/{name}")
-    def file(name: str) -> Response:
-        media_type = MEDIA_TYPES.get(Path(name).suffix)
-        if name not in files or media_type is None:
-            raise HTTPException(404)
-        return Response(files[name], media_type=media_type, headers={"Cache-Control": "no-cache"})
-
-    @app.get("/favicon.ico")
-    def icon() -> Response:
-        return Response(status_code=204)
 
 
 def _add_pictures(app: FastAPI, review: Review, pictures: ReviewPictures) -> None:

@@ -10,41 +10,50 @@ import uvicorn
 from fastapi import FastAPI
 
 from atlas.core.errors import UserError
+from atlas.service.limits import ImpatientProtocol
 
 HOST = "127.0.0.1"
+MOST_CONNECTIONS = 500
 ENDING_S = 0.5  # the time that answers have to be finished after Ctrl-C
 POLLED_S = 0.02
 
 
-def listening(port: int) -> socket.socket:
-    """Return a socket that listens on this machine alone.
+def listening(port: int, host: str = HOST) -> socket.socket:
+    """Return a socket that listens, by default on this machine alone.
 
     Args:
         port: The port, or 0 for any free one.
+        host: The address of this machine on which it listens.
 
     Raises:
-        UserError: The port is out of range, in use, or not allowed.
+        UserError: The port is out of range, in use, or not allowed, or the address is none of this
+            machine.
     """
     if not 0 <= port <= 65535:
         raise UserError(f"--port must be from 0 to 65535 (got {port})")
-    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    except OSError as error:
+        raise UserError(f"--host {host} is no address ({error.strerror})") from error
+    opened = socket.socket(family, socket.SOCK_STREAM)
     # The port of a server that has just ended may be used again.
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        opened.bind((HOST, port))
+        opened.bind((host, port))
         opened.listen()
     except OSError as error:
         opened.close()
         raise UserError(
-            f"port {port} cannot be used ({error.strerror}); give another --port, or --port 0 for "
-            "any free one"
+            f"port {port} of {host} cannot be used ({error.strerror}); give another --port, or "
+            "--port 0 for any free one"
         ) from error
     return opened
 
 
 def address_of(listener: socket.socket) -> str:
     """Return the address of the page that a socket serves."""
-    return f"http://{HOST}:{listener.getsockname()[1]}/"
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 @contextmanager
@@ -57,8 +66,9 @@ def served(app: FastAPI, listener: socket.socket) -> Iterator[threading.Thread]:
         UserError: The server does not start.
     """
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", server_header=False,
-        timeout_graceful_shutdown=1,
+        app, log_level="error", access_log=False, lifespan="off", server_header=False,
+        timeout_graceful_shutdown=1, http=ImpatientProtocol, ws="none",
+        limit_concurrency=MOST_CONNECTIONS,
     )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

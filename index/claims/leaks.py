@@ -21,10 +21,11 @@ from atlas.dataset.artifacts import (
 )
 from atlas.dataset.labels import format_labels
 from atlas.dataset.verdicts import NOTHING_JUDGED, UNSURE, Judged
-from index.claims.verdicts import CERTAIN, in_words
+from index.claims.verdicts import in_words
 from index.copies.calibration import SameImageCalibration
 from index.copies.geometry import of_row, row_of
 from index.copies.verification import Registrations
+from index.settings import CERTAIN
 from index.siblings.calibration import SiblingCalibration
 
 TRANSFER, ABSTAIN = "transfer", "abstain"

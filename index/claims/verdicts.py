@@ -10,10 +10,8 @@ import pandas as pd
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, LeakReport, Matches
 from atlas.dataset.verdicts import ALIKE, DIFFERENT, SAME, UNSURE, Judged, Judgement, Pair
 from index.claims.review_certificate import ReviewCertificate, certify
+from index.settings import CERTAIN
 
-# Only what a person has accepted, and equal pixels, have this confidence: an estimate is never
-# surer than n / (n + 1).
-CERTAIN = 1.0
 RELATION_OF: Mapping[Judgement, str] = {SAME: SAME_IMAGE, ALIKE: SIBLING}
 
 

@@ -1,8 +1,7 @@
 """Lookup: the nearest known images of queries, and whether the queries are known."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -10,34 +9,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atlas.core.checksums import checksum
-from atlas.core.errors import ProvenanceError, Stage, UserError
+from atlas.core.errors import UserError
 from atlas.core.files import AnyPath
 from atlas.core.locks import writes
-from atlas.core.row_cache import cache_folder
-from atlas.dataset.artifacts import EmbeddingSet, Neighbours, save_table
-from atlas.dataset.headers import check_headers
-from atlas.dataset.image_keys import keys_of
-from atlas.dataset.images import ImageProblem, read_field, resize_field
+from atlas.dataset.artifacts import save_table
+from atlas.dataset.images import ImageProblem, resize_field
 from atlas.dataset.labels import format_labels
-from atlas.dataset.manifest import ImageRow, Manifest
-from atlas.dataset.queries import AtlasFiles, Query, find_query, gather_queries, open_files
-from atlas.dataset.spec import SPEC_FILE, AtlasSpec, has_spec, read_spec
-from atlas.dataset.verdicts import (
-    NOTHING_JUDGED,
-    Judged,
-    Verdicts,
-    read_verdicts,
-    verdicts_beside,
-)
+from atlas.dataset.queries import Query, find_query, gather_queries
+from atlas.dataset.spec import AtlasSpec
 from atlas.report.pictures import save_grid, to_rgb
-from atlas.workflows.embed.verdicts import Compared, Judge, judge_beside
-from index.copies.false_alarms import ASSUMED_LAW
-from index.copies.registration import register
-from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
-from index.search.open_search import Search, open_search
-from index.siblings.features import IdentityFeatures, KnownIdentities, gather_features
-from retrieval.embedding import Embeds, about, embed_images, load_for_queries
+from atlas.workflows.embed.gallery import (
+    Answer,
+    Gallery,
+    Judgement,
+    open_gallery,
+    plain_gallery,
+    read_query,
+)
+from index.index_folder import IndexFolder
 
 PICTURED = 6  # the number of neighbours in a picture
 PAGE_QUERIES = 20  # the number of queries in a picture, and in memory at a time
@@ -115,45 +104,26 @@ def lookup(
         raise UserError("nothing to look up; give ids of the atlas, image files or folders")
     if k < 1:
         raise UserError(f"k must be at least 1 (got {k})")
-    opened = _open(index_folder, None if data is None else Path(data))
-    gathered = gather_queries(queries, opened.files)
+    gallery = open_gallery(index_folder, None if data is None else Path(data))
+    gathered = gather_queries(queries, gallery.files)
     problems = {query.name: query.problem for query in gathered if query.problem}
     readable = [query for query in gathered if not query.problem]
     tables: dict[str, list[dict[str, object]]] = {}
     pages = _pages(montage)
     made = []
     for start in range(0, len(readable), PAGE_QUERIES):
-        answers = _answers(readable[start : start + PAGE_QUERIES], opened, k, problems)
-        judged = _judged(answers, opened)
-        tables |= {answer.name: _rows(answer, opened, judged) for answer in answers}
+        answers = _answers(readable[start : start + PAGE_QUERIES], gallery, k, problems)
+        judged = gallery.judged(answers)
+        for one in answers:
+            tables[one.name] = table_rows(one, gallery.judgement(one, judged), gallery)
         if answers:
             made.append(next(pages))
-            rows = [_picture_row(answer, opened.index) for answer in answers]
+            rows = [_picture_row(answer, gallery) for answer in answers]
             save_grid(made[-1], rows, title=f"nearest in {index_folder}")
     if not tables:
         raise UserError(next(iter(problems.values())))
     _remove_older(pages)
     return _saved([query.name for query in gathered], tables, problems, montage, made)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hit:
-    """A neighbour of a query, with its pixels."""
-
-    id: str
-    similarity: float
-    field: NDArray[np.uint8]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A query and its hits, best first; `files` are those of the query."""
-
-    name: str
-    field: NDArray[np.uint8]
-    vectors: EmbeddingSet
-    hits: list[Hit]
-    files: tuple[Path, ...]
 
 
 def nearest_known(names: Sequence[str], index: IndexFolder, k: int) -> list[Answer]:
@@ -162,9 +132,10 @@ def nearest_known(names: Sequence[str], index: IndexFolder, k: int) -> list[Answ
     Raises:
         UserError: An image cannot be read.
     """
-    opened = _Opened(index=index)
+    gallery = plain_gallery(index)
     problems: dict[str, str] = {}
-    answers = _answers([opened.files.query(name) for name in names], opened, k, problems)
+    queries = [gallery.files.query(name) for name in names]
+    answers = _answers(queries, gallery, k, problems)
     if problems:
         raise UserError(next(iter(problems.values())))
     return answers
@@ -177,153 +148,35 @@ def field_of(name: str, spec: AtlasSpec, data: Path, size_px: int) -> NDArray[np
         UserError: The image cannot be read.
     """
     try:
-        return _read_query(find_query(name, spec, data).files, spec, size_px)
+        return read_query(find_query(name, spec, data).files, spec, size_px)
     except ImageProblem as problem:
         raise UserError(str(problem)) from problem
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Opened:
-    """An index with everything that a query needs."""
-
-    index: IndexFolder
-    judge: Judge = field(default_factory=Judge)
-    verdicts: Verdicts = field(default_factory=Verdicts)
-
-    @cached_property
-    def files(self) -> AtlasFiles:
-        return open_files(self.index.spec, self.index.data)
-
-    @cached_property
-    def embedder(self) -> Embeds:
-        return load_for_queries(self.index.folder / EMBEDDER_FOLDER)
-
-    @cached_property
-    def search(self) -> Search:
-        return open_search(self.index, few_queries=True)
-
-    @cached_property
-    def known(self) -> KnownIdentities:
-        return KnownIdentities.of(self.index.embeddings, self.index.identities)
-
-
-def _open(index_folder: Path, data: Path | None) -> _Opened:
-    index = load_index(index_folder)
-    if data is not None:
-        index = replace(index, data=data)
-    if not index.data.is_dir():
-        raise UserError(f"the atlas is no longer at {index.data}; give its folder with --data")
-    if has_spec(index.data) and read_spec(index.data) != index.spec:
-        raise ProvenanceError(
-            f"{index.data / SPEC_FILE} has changed since {index_folder} was built; run "
-            f"{Stage.INDEX.command} again"
-        )
-    opened = _Opened(index=index)
-    return replace(
-        opened,
-        judge=judge_beside(index_folder, opened.embedder.maker),
-        verdicts=read_verdicts(verdicts_beside(index_folder)),
-    )
-
-
 def _answers(
-    queries: Sequence[Query], opened: _Opened, k: int, problems: dict[str, str]
+    queries: Sequence[Query], gallery: Gallery, k: int, problems: dict[str, str]
 ) -> list[Answer]:
     """Return the answers to the queries that can be read; add the others to `problems`."""
-    index = opened.index
     fields: dict[str, NDArray[np.uint8]] = {}
     for query in queries:
         try:
-            fields[query.name] = _read_query(query.files, index.spec, index.image_size_px)
+            fields[query.name] = gallery.read(query.files)
         except ImageProblem as problem:
             problems[query.name] = str(problem)
     if not fields:
         return []
-    embedder, files_of = opened.embedder, {query.name: query.files for query in queries}
-    vectors = EmbeddingSet(
-        ids=tuple(fields),
-        vectors_ND=embed_images(embedder, np.stack(list(fields.values()))),
-        provenance=about(embedder),
-    )
-    found = opened.search.vectors.search(vectors, k)
+    files_of = {query.name: query.files for query in queries}
+    vectors = gallery.embedded(tuple(fields), list(fields.values()))
+    found = gallery.nearest(vectors, k)
     return [
-        Answer(
-            name=name,
-            field=fields[name],
-            vectors=vectors.aligned_to([name]),
-            hits=_hits(found, n, opened),
-            files=files_of[name],
-        )
-        for n, name in enumerate(fields)
+        gallery.answer(vectors.aligned_to([name]), field, files_of[name], found.of_row(n))
+        for n, (name, field) in enumerate(fields.items())
     ]
 
 
-def _hits(found: Neighbours, n: int, opened: _Opened) -> list[Hit]:
-    pairs = zip(found.reference_ids_NK[n], found.similarity_NK[n], strict=True)
-    return [
-        Hit(id=str(match), similarity=float(cosine), field=_reference(str(match), opened))
-        for match, cosine in pairs
-        if match
-    ]
-
-
-def _reference(image_id: str, opened: _Opened) -> NDArray[np.uint8]:
-    index = opened.index
-    try:
-        field = _read(opened.files.query(image_id).files, index.spec, index.image_size_px)
-    except ImageProblem as problem:
-        raise UserError(str(problem)) from problem
-    index.require_pixels({image_id: checksum(field)})
-    return field
-
-
-def _read_query(
-    files: tuple[Path, ...], spec: AtlasSpec, size_px: int | None = None
-) -> NDArray[np.uint8]:
-    """Read an image whose headers nobody has checked yet.
-
-    Raises:
-        ImageProblem: The atlas would refuse the image, or it cannot be read.
-    """
-    if problems := check_headers(files, spec)[1]:
-        raise ImageProblem("; ".join(problems))
-    return _read(files, spec, size_px)
-
-
-def _read(
-    files: tuple[Path, ...], spec: AtlasSpec, size_px: int | None = None
-) -> NDArray[np.uint8]:
-    return read_field(
-        files,
-        spec.channels,
-        max_value=spec.max_value,
-        min_value=spec.min_value,
-        size_px=size_px,
-        whole=spec.whole,
-    )
-
-
-def _rows(answer: Answer, opened: _Opened, judged: Judged) -> list[dict[str, object]]:
-    index, judge = opened.index, opened.judge
-    found = register(
-        answer.field, [hit.field for hit in answer.hits], judge.registration,
-        judge.law or ASSUMED_LAW,
-    )  # fmt: skip
-    compared = [
-        Compared(
-            id=hit.id,
-            similarity=hit.similarity,
-            score=registration.score,
-            same_pixels=_same_pixels(answer, hit, opened),
-            identity=index.identities[hit.id] or "",
-        )
-        for hit, registration in zip(answer.hits, found, strict=True)
-    ]
-    verdict = judge.verdict(
-        compared,
-        lambda: _features(answer, compared, opened),
-        {hit.id: judged.of(answer.name, hit.id) for hit in answer.hits},
-    )
+def table_rows(answer: Answer, judgement: Judgement, gallery: Gallery) -> list[dict[str, object]]:
+    """Return a row of COLUMNS for each neighbour of a query, the most similar first."""
+    names = gallery.index.spec.labels
     return [
         {
             "query": answer.name,
@@ -331,54 +184,20 @@ def _rows(answer: Answer, opened: _Opened, judged: Judged) -> list[dict[str, obj
             "match_id": one.id,
             "similarity": one.similarity,
             "registration_score": one.score,
-            "labels": format_labels(index.labels[one.id]),
-            "label_names": ", ".join(index.spec.labels[n] for n in index.labels[one.id]),
+            "labels": format_labels(gallery.labels_of(one.id)),
+            "label_names": ", ".join(names[n] for n in gallery.labels_of(one.id)),
             "identity": one.identity,
-            "verdict": verdict,
+            "verdict": judgement.verdict.words,
         }
-        for rank, one in enumerate(compared, start=1)
+        for rank, one in enumerate(judgement.compared, start=1)
     ]
 
 
-def _judged(answers: Sequence[Answer], opened: _Opened) -> Judged:
-    """Return what people have said about queries and their hits."""
-    if not opened.verdicts.verdicts:
-        return NOTHING_JUDGED
-    index = opened.index
-    files_of = {hit.id: opened.files.query(hit.id).files for one in answers for hit in one.hits}
-    files_of |= {answer.name: answer.files for answer in answers}
-    rows = tuple(
-        ImageRow(id=i, split="test", files=files, width_px=0, height_px=0)
-        for i, files in files_of.items()
-    )
-    images = Manifest(spec=index.spec, rows=rows)
-    return opened.verdicts.judged(keys_of(images, cache_folder(index.folder), keep=False))
-
-
-def _features(answer: Answer, compared: Sequence[Compared], opened: _Opened) -> IdentityFeatures:
-    """Return the features of a query and the identities that it resembles."""
-    ids = np.array([[one.id for one in compared]], dtype=object)
-    similarity = np.array([[one.similarity for one in compared]], np.float32)
-    candidates = Neighbours(
-        query_ids=(answer.name,), reference_ids_NK=ids, similarity_NK=similarity
-    )
-    scores = np.array([[one.score for one in compared]])
-    return gather_features(opened.known, answer.vectors, candidates, scores)
-
-
-def _same_pixels(answer: Answer, hit: Hit, opened: _Opened) -> bool:
-    """Return whether the files agree in every pixel at their own size."""
-    if not np.array_equal(answer.field, hit.field):
-        return False
-    spec, files = opened.index.spec, opened.files.query(hit.id).files
-    return np.array_equal(_read(answer.files, spec), _read(files, spec))
-
-
-def _picture_row(answer: Answer, index: IndexFolder) -> list[tuple[NDArray[np.float32], str]]:
-    channels = index.spec.channels
+def _picture_row(answer: Answer, gallery: Gallery) -> list[tuple[NDArray[np.float32], str]]:
+    channels, labels = gallery.index.spec.channels, gallery.index.spec.labels
     row = [(to_rgb(_tile(answer.field), channels), f"query\n{Path(answer.name).name[:22]}")]
     for hit in answer.hits[:PICTURED]:
-        names = ", ".join(index.spec.labels[n] for n in index.labels[hit.id]) or "no label"
+        names = ", ".join(labels[n] for n in gallery.labels_of(hit.id)) or "no label"
         said = f"{hit.id[-20:]}\n{hit.similarity:.3f}  {names[:22]}"
         row.append((to_rgb(_tile(hit.field), channels), said))
     return row

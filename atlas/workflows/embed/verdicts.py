@@ -1,7 +1,7 @@
 """Verdicts on queries: whether they are known, by the thresholds that find_leaks measured."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from atlas.core.sealed_json import NOT_UNDERSTOOD
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
 from atlas.dataset.verdicts import ALIKE, DIFFERENT, SAME, Judgement
 from atlas.workflows.run_folder import CALIBRATION_FILE
-from index.settings import PROBABLE, RegistrationSettings
+from index.settings import CERTAIN, PROBABLE, RegistrationSettings
 
 if TYPE_CHECKING:
     from index.copies.calibration import SameImageCalibration
@@ -42,6 +42,27 @@ class Compared:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QueryVerdict:
+    """What is known of a query.
+
+    Attributes:
+        words: The end of a sentence that starts with the name of the query.
+        relation: `same_image`, `sibling`, or "" if the query is not known.
+        claimed: Whether it is claimed; if not, the relation is only probable.
+        matches: The references that it is related to, by id. There are several if they have equal
+            pixels.
+        confidence: The probability that the relation is right, an estimate; 1 for equal pixels and
+            for what a reviewer has confirmed. None without a relation.
+    """
+
+    words: str
+    relation: str = ""
+    claimed: bool = False
+    matches: tuple[str, ...] = ()
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Judge:
     """A judge of queries.
 
@@ -62,8 +83,8 @@ class Judge:
         compared: Sequence[Compared],
         features: "Callable[[], IdentityFeatures]",
         judged: Mapping[str, Judgement | None] = {},
-    ) -> str:
-        """Return what is known of a query, as the end of a sentence that starts with its name.
+    ) -> QueryVerdict:
+        """Return what is known of a query.
 
         Args:
             compared: The references, most similar first.
@@ -73,38 +94,54 @@ class Judge:
                 None if nothing.
         """
         if not compared:
-            return "cannot be compared, because the index is empty"
-        for said, relation in ((SAME, "copy"), (ALIKE, "sibling")):
-            if accepted := [one for one in compared if judged.get(one.id) == said]:
-                return f"is a {relation} of {_described(accepted[0])}, as a reviewer has confirmed"
+            return QueryVerdict(words="cannot be compared, because the index is empty")
+        for said, relation, word in ((SAME, SAME_IMAGE, "copy"), (ALIKE, SIBLING, "sibling")):
+            for one in compared:
+                if judged.get(one.id) == said:
+                    words = f"is a {word} of {_described(one)}, as a reviewer has confirmed"
+                    return _claim(words, relation, CERTAIN, one)
         nearest = compared[0]
         rejected = {one.identity for one in compared if judged.get(one.id) == DIFFERENT} - {""}
         compared = [one for one in compared if judged.get(one.id) != DIFFERENT]
         if not compared:
-            return f"is not known; a reviewer has rejected {_described(nearest)}"
+            words = f"is not known; a reviewer has rejected {_described(nearest)}"
+            return QueryVerdict(words=words)
         equal = [one for one in compared if one.same_pixels]
         if equal:
-            return f"has the same pixels as {', '.join(one.id for one in equal)}"
-        best = max(compared, key=lambda one: one.score)
+            words = f"has the same pixels as {', '.join(one.id for one in equal)}"
+            return _claim(words, SAME_IMAGE, CERTAIN, *equal)
         if self.copies is None:
-            return (
-                f"is most similar to {_described(compared[0])}; whether it is a copy is unknown, "
-                "because no threshold was measured (find_leaks measures it)"
+            return QueryVerdict(
+                words=f"is most similar to {_described(compared[0])}; whether it is a copy is "
+                "unknown, because no threshold was measured (find_leaks measures it)"
             )
-        if best.score >= self.copies.threshold:
-            return f"is a copy of {_described(best)}"
-        if best.score > -1 and self.copies.confidence(np.array([best.score]))[0] >= PROBABLE:
-            return f"is probably a copy of {_described(best)}"
-        if sibling := self._sibling(compared, features, rejected):
-            return f"is probably a sibling of {_described(sibling)}, identity {sibling.identity}"
-        return f"is not known; the most similar image is {_described(compared[0])}"
+        if found := self._copy(self.copies, compared):
+            return found
+        if found := self._sibling(compared, features, rejected):
+            return found
+        words = f"is not known; the most similar image is {_described(compared[0])}"
+        return QueryVerdict(words=words)
+
+    def _copy(
+        self, copies: "SameImageCalibration", compared: Sequence[Compared]
+    ) -> QueryVerdict | None:
+        best = max(compared, key=lambda one: one.score)
+        if best.score <= -1:
+            return None
+        confidence = float(copies.confidence(np.array([best.score]))[0])
+        if best.score >= copies.threshold:
+            return _claim(f"is a copy of {_described(best)}", SAME_IMAGE, confidence, best)
+        if confidence >= PROBABLE:
+            words = f"is probably a copy of {_described(best)}"
+            return replace(_claim(words, SAME_IMAGE, confidence, best), claimed=False)
+        return None
 
     def _sibling(
         self,
         compared: Sequence[Compared],
         gather: "Callable[[], IdentityFeatures]",
         rejected: set[str],
-    ) -> Compared | None:
+    ) -> QueryVerdict | None:
         measured = self.siblings
         if measured is None or measured.score is None or measured.threshold is None:
             return None
@@ -116,7 +153,12 @@ class Judge:
         identity = str(features.identity_of(np.array([row]))[0])
         if identity in rejected:
             return None
-        return next((one for one in compared if one.identity == identity and one.score > -1), None)
+        confidence = float(measured.confidence(score_R[[row]])[0])
+        for one in compared:
+            if one.identity == identity and one.score > -1:
+                words = f"is probably a sibling of {_described(one)}, identity {identity}"
+                return _claim(words, SIBLING, confidence, one)
+        return None
 
 
 def judge_beside(index_folder: Path, maker: str) -> Judge:
@@ -148,6 +190,16 @@ def judge_beside(index_folder: Path, maker: str) -> Judge:
         )
     except NOT_UNDERSTOOD:  # the file was written by an earlier version
         return Judge()
+
+
+def _claim(words: str, relation: str, confidence: float, *matches: Compared) -> QueryVerdict:
+    return QueryVerdict(
+        words=words,
+        relation=relation,
+        claimed=True,
+        matches=tuple(one.id for one in matches),
+        confidence=confidence,
+    )
 
 
 def _described(one: Compared) -> str:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,6 @@ from atlas.core.errors import Stage
 from atlas.core.files import write_json
 from atlas.core.result_files import read_json, understood
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, Neighbours, load_table, save_table
-from atlas.workflows.leaks.search import LeakSearch
 from atlas.workflows.leaks.siblings import (
     inherited_identities,
     log_best_precision,
@@ -43,6 +43,9 @@ from index.copies.trials import (
 )
 from index.settings import LeakSettings, RegistrationSettings
 from index.siblings.calibration import SiblingCalibration, restored_sibling
+
+if TYPE_CHECKING:  # it loads torch, which takes seconds
+    from atlas.workflows.leaks.search import LeakSearch
 
 LOGGER = logging.getLogger(__name__)
 SUSPECTED_FILE = "suspected_copies.csv"
@@ -153,7 +156,7 @@ class LeakCalibration:
             images_of_identity=self.references / self.identities,
         )
 
-    def for_gallery(self, search: LeakSearch) -> "LeakCalibration":
+    def for_gallery(self, search: "LeakSearch") -> "LeakCalibration":
         """Return the calibration for an index that has grown since it was measured.
 
         The more references there are, the more queries have a non-match that reaches a score: at
@@ -190,7 +193,7 @@ class LeakCalibration:
         )
 
 
-def calibrate(search: LeakSearch) -> LeakCalibration:
+def calibrate(search: "LeakSearch") -> LeakCalibration:
     """Measure both relations on the labelled images of the index."""
     log_best_precision(search)
     units = _units(search)
@@ -209,12 +212,12 @@ def calibrate(search: LeakSearch) -> LeakCalibration:
     )
 
 
-def _units(search: LeakSearch) -> dict[str, str]:
+def _units(search: "LeakSearch") -> dict[str, str]:
     """Return what images can fail together with, by id: their identity, or else only themselves."""
     return {i: name or i for i, name in search.index.identities.items()}
 
 
-def measure_same_image(search: LeakSearch) -> SameImageMeasurement:
+def measure_same_image(search: "LeakSearch") -> SameImageMeasurement:
     """Plant copies of the atlas's own images, and compare its images with one another."""
     settings, ids = search.settings, search.index.embeddings.ids
     copies = plant_copies(

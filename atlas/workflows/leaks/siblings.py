@@ -13,14 +13,13 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
-from atlas.workflows.leaks.search import LeakSearch
 from index.claims.leaks import SiblingOf
 from index.copies.trials import one_of_each, sample_ids
 from index.copies.verification import Registrations
@@ -41,8 +40,9 @@ from index.siblings.features import (
 from index.siblings.score import FOLDS, fold_of_identities
 from index.siblings.trials import LabelledIdentities, SiblingTrials, sibling_trials
 from retrieval.embedding import embed_rows
-from retrieval.frozen import without_whitening
-from retrieval.postprocessing.whitening import whiten, whitening_of
+
+if TYPE_CHECKING:  # it loads torch, which takes seconds
+    from atlas.workflows.leaks.search import LeakSearch
 
 LOGGER = logging.getLogger(__name__)
 NOTHING_NEW = (
@@ -88,7 +88,7 @@ def _in_words(row: Mapping[Hashable, Any]) -> str:
 
 
 def find_siblings(
-    search: LeakSearch,
+    search: "LeakSearch",
     identities: Mapping[str, str | None],
     calibration: SiblingCalibration,
     queries: EmbeddingSet,
@@ -121,7 +121,7 @@ def find_siblings(
 
 
 def measure_siblings(
-    search: LeakSearch, identities: Mapping[str, str | None], copy_threshold: float
+    search: "LeakSearch", identities: Mapping[str, str | None], copy_threshold: float
 ) -> SiblingCalibration:
     """Search the index for labelled images that the embedder has not learned from.
 
@@ -139,7 +139,7 @@ def measure_siblings(
     return calibrate_sibling(trials, search.settings, note=queries.note)
 
 
-def log_best_precision(search: LeakSearch) -> None:
+def log_best_precision(search: "LeakSearch") -> None:
     """Log the best precision of siblings that the identities of the index could show."""
     named = {i: name for i, name in search.index.identities.items() if name}
     if named:
@@ -194,7 +194,7 @@ class _Queries:
 
 
 def _trials(
-    search: LeakSearch, identities: dict[str, str], queries: _Queries, copy_threshold: float
+    search: "LeakSearch", identities: dict[str, str], queries: _Queries, copy_threshold: float
 ) -> SiblingTrials | None:
     members: defaultdict[str, list[str]] = defaultdict(list)
     for image_id, name in identities.items():
@@ -227,7 +227,7 @@ def _trials(
     )
 
 
-def _queries(search: LeakSearch, identities: dict[str, str]) -> _Queries:
+def _queries(search: "LeakSearch", identities: dict[str, str]) -> _Queries:
     """Choose labelled images that the embedder has not learned from."""
     count, seed, embedder = search.settings.sibling_queries, search.settings.seed, search.embedder
 
@@ -255,7 +255,7 @@ def _queries(search: LeakSearch, identities: dict[str, str]) -> _Queries:
     return _Queries(known_ids=known, unknown_ids=known, note=NOTHING_NEW)
 
 
-def _trained_here(search: LeakSearch) -> bool:
+def _trained_here(search: "LeakSearch") -> bool:
     """Return whether the embedder was trained on images of the index."""
     embedder, index = search.embedder, search.index
     held_out = any(i in index.identities for i in embedder.held_out.held_out_ids)
@@ -263,7 +263,7 @@ def _trained_here(search: LeakSearch) -> bool:
 
 
 def _measurements(
-    search: LeakSearch, identities: Mapping[str, str], queries: _Queries
+    search: "LeakSearch", identities: Mapping[str, str], queries: _Queries
 ) -> Iterator[tuple[_Queries, EmbeddingSet]]:
     """Yield queries with vectors that know nothing of them.
 
@@ -275,6 +275,10 @@ def _measurements(
         yield queries, index.embeddings
         return
     images, ids = search.stored("images"), index.embeddings.ids
+    # They load torch, which takes seconds.
+    from retrieval.frozen import without_whitening
+    from retrieval.postprocessing.whitening import whiten, whitening_of
+
     bare = embed_rows(
         without_whitening(search.embedder), images, ids,
         folder=search.work / "embeddings", description="embedding without whitening",
@@ -293,7 +297,7 @@ def _measurements(
 
 
 def _registered(
-    search: LeakSearch, ids: Sequence[str], *, more: int
+    search: "LeakSearch", ids: Sequence[str], *, more: int
 ) -> tuple[Neighbours, NDArray[np.float64]]:
     """Return the candidates of labelled images, `more` than usual, and their scores."""
     images = search.stored("labelled images")

@@ -18,7 +18,7 @@ from atlas.dataset.images import ImageProblem, read_field
 from atlas.dataset.manifest import ImageRow
 from atlas.dataset.store import read_images
 from atlas.report.agreeing_blocks import AgreeingBlocks
-from atlas.report.pictures import to_bytes, to_rgb
+from atlas.report.pictures import to_bytes, to_rgb, webp
 from atlas.workflows.leaks.pair_difference import lay_over
 from atlas.workflows.review.queue import Queue
 
@@ -89,8 +89,7 @@ class ReviewPictures:
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         small = np.stack([cv2.resize(plane, size, interpolation=how) for plane in planes])
         rgb = to_bytes(to_rgb(small, self._queue.spec.channels))
-        options = [cv2.IMWRITE_WEBP_QUALITY, TILE_QUALITY]
-        return cv2.imencode(".webp", rgb[:, :, ::-1], options)[1].tobytes()
+        return webp(rgb, quality=TILE_QUALITY)
 
     def _registered(self, query_id: str, match_id: str) -> RegisteredPair:
         """Return how a query lies on its match, as the search for leaks compared them.

@@ -27,6 +27,7 @@ from atlas.workflows.leaks.calibration import load_calibration
 from atlas.workflows.leaks.finding import LeakFinding, find_leaks_again
 from atlas.workflows.leaks.search import load_further
 from atlas.workflows.run_folder import RunFolder, maker_of
+from atlas.workflows.runs.added import forget_moved, move_into_atlas
 from atlas.workflows.submit.submission import MadeSubmission, make_submission
 from classify.classifier import load_classifier
 from classify.decisions.settings import DecisionSettings, ThresholdSettings
@@ -78,7 +79,8 @@ class Updated(InFolder):
 def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
     """Bring index, leaks, predictions and submission of a run up to date, as far as it has them.
 
-    The embedder, the calibration and the classifiers stay as they are, and what they gave for
+    Images that were added by `atlas serve` are moved into the atlas first. The embedder, the
+    calibration and the classifiers stay as they are, and what they gave for
     images that did not change is kept; so the result is that of a full run with them. The
     submission is made from the classifier, the folds or the ensemble that it was made from before.
 
@@ -90,6 +92,7 @@ def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
         MissingStageError: There is no index.
         ProvenanceError: The run does not hold what the submission was made from, or a further index
             is another one now.
+        UserError: An added image cannot be moved into the atlas.
 
     Example:
         >>> atlas.update("data", "runs").added  # doctest: +SKIP
@@ -103,7 +106,9 @@ def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
     index = load_index(folder.index)
     further = _further_indexes(folder, index)
     before = set(index.embeddings.ids)
+    moved = move_into_atlas(data, folder)
     after = set(_build_again(data, folder.index).opened.embeddings.ids)
+    forget_moved(moved, tuple(after))
     leaks = submission = None
     if folder.has(Stage.LEAKS):
         for other in further:

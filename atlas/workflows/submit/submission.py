@@ -65,7 +65,7 @@ from classify.independent import (
 from classify.run_files import load_held_out, load_test
 from index.claims.expected_gain import HeldOut, Shares, Transfers, weigh_with_errors
 from index.claims.leaks import ABSTAIN, TRANSFER
-from index.claims.verdicts import CERTAIN
+from index.settings import CERTAIN
 
 CLASSIFIER = "classifier"
 NOT_JUDGED = (

@@ -13,6 +13,7 @@ from atlas.core.errors import UserError
 from atlas.core.locks import locked
 from atlas.workflows.runs.run_file import RunFile
 from atlas.workflows.runs.stages import do_run
+from atlas.workflows.serve.live_gallery import live_gallery
 
 # Functions by module, and the argument that is their result where it is not `out`.
 WRITERS = {
@@ -51,6 +52,7 @@ ONLY_ADD = {
     "import_verdicts",
     "review",
 }  # rows, for which SQLite makes processes wait for one another
+HOLD_LOCKS = {"serve"}  # while they run, which is tested below
 ONLY_CALL_OTHERS = {"run", "demo"}  # `run` is tested below
 CASES = [(module, *name.partition(":")[::2]) for module, names in WRITERS.items() for name in names]
 
@@ -91,8 +93,14 @@ def test_a_result_that_is_being_written_is_refused(
 def test_every_command_that_writes_is_listed() -> None:
     functions = {name for _, name, _ in CASES}
     writers = {NAMES.get(name, name) for name in functions}
-    assert set(COMMANDS) - ONLY_READ - ONLY_ADD - ONLY_CALL_OTHERS <= writers
-    assert not writers & (ONLY_READ | ONLY_ADD | ONLY_CALL_OTHERS)
+    others = ONLY_READ | ONLY_ADD | HOLD_LOCKS | ONLY_CALL_OTHERS
+    assert set(COMMANDS) - others <= writers
+    assert not writers & others
+
+
+def test_a_run_that_is_being_written_is_not_served(busy: Path) -> None:
+    with pytest.raises(UserError, match="is being written by"), live_gallery(busy):
+        pass
 
 
 def test_a_run_that_goes_on_is_not_started_again(busy: Path) -> None:
