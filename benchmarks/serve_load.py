@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from atlas.dataset.manifest import ImageRow, read_manifest
-from atlas.workflows.embed.gallery import read_image
+from atlas.workflows.embed.open_index import read_image
 from benchmarks.serving import Server, form, sent, served_run
 from index.index_folder import EMBEDDER_FOLDER, load_index
 from retrieval.embedding import embed_images, load_for_queries

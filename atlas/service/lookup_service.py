@@ -30,7 +30,8 @@ from atlas.service.answers import (
 from atlas.service.limits import busy
 from atlas.service.settings import ServeSettings
 from atlas.service.uploads import Form, Upload, require_small, written
-from atlas.workflows.embed.gallery import Files, Gallery, Judgement
+from atlas.workflows.embed.gallery import Gallery, Judgement
+from atlas.workflows.embed.open_index import Files
 from atlas.workflows.serve.live_gallery import LiveGallery, NewImage, problems_of
 from atlas.workflows.serve.micro_batches import Found, FullError, MicroBatches
 from index.added_images import content_of

@@ -18,12 +18,11 @@ from atlas.core.checksums import checksum
 from atlas.core.errors import ProvenanceError, Stage, UserError
 from atlas.core.row_cache import cache_folder
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
-from atlas.dataset.headers import check_headers
 from atlas.dataset.image_keys import keys_of
-from atlas.dataset.images import ImageProblem, read_field
+from atlas.dataset.images import ImageProblem
 from atlas.dataset.manifest import ImageRow, Manifest
-from atlas.dataset.queries import AtlasFiles, open_files
-from atlas.dataset.spec import SPEC_FILE, AtlasSpec, has_spec, read_spec
+from atlas.dataset.queries import AtlasFiles
+from atlas.dataset.spec import SPEC_FILE, has_spec, read_spec
 from atlas.dataset.verdicts import (
     NOTHING_JUDGED,
     Judged,
@@ -31,58 +30,16 @@ from atlas.dataset.verdicts import (
     read_verdicts,
     verdicts_beside,
 )
+from atlas.workflows.embed.open_index import Files, OpenIndex, read_image, read_query
 from atlas.workflows.embed.verdicts import Compared, Judge, QueryVerdict, judge_beside
 from index.added_images import AddedImage, AddedImages, added_beside, read_added
 from index.copies.false_alarms import ASSUMED_LAW
 from index.copies.registration import Registration, register
-from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
+from index.index_folder import IndexFolder, load_index
 from index.search.joined import JoinedIndex
-from index.search.open_search import open_search
-from index.search.vector_index import VectorIndex, build_index
+from index.search.vector_index import build_index
 from index.siblings.features import IdentityFeatures, KnownIdentities, gather_features
-from retrieval.embedding import Embeds, ExportedEmbedder, about, embed_images, load_for_queries
-
-Files = tuple[Path, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenIndex:
-    """An index with what takes long to open, which does not change while it is open."""
-
-    index: IndexFolder
-
-    @cached_property
-    def files(self) -> AtlasFiles:
-        """The files of the atlas."""
-        return open_files(self.index.spec, self.index.data)
-
-    @cached_property
-    def embedder(self) -> Embeds:
-        """The embedder, without torch where its runtime allows."""
-        return load_for_queries(self.index.folder / EMBEDDER_FOLDER)
-
-    @property
-    def embedding_in_words(self) -> str:
-        """What embeds queries, such as "openvino float32, without torch"."""
-        exported = isinstance(self.embedder, ExportedEmbedder)
-        loads = "without torch" if exported else "because the embedder has no exported network"
-        return f"{self.embedder.choice}, {loads}"
-
-    @cached_property
-    def search(self) -> VectorIndex:
-        """The search of the index."""
-        return open_search(self.index, few_queries=True).vectors
-
-    @cached_property
-    def identities(self) -> dict[str, str]:
-        """The identity of each reference as its table gives it, or ""."""
-        table = self.index.table
-        return dict(zip(table["Id"], table["Identity"], strict=True))
-
-    @cached_property
-    def identity_counts(self) -> Counter[str]:
-        """The number of references of each identity."""
-        return Counter(self.identities.values())
+from retrieval.embedding import about, embed_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -376,30 +333,3 @@ def plain_gallery(index: IndexFolder) -> Gallery:
     nothing: Mapping[str, AddedImage] = {}
     added = AddedImages(folder=added_beside(index.folder), by_id=nothing)
     return Gallery(opened=OpenIndex(index=index), added=added)
-
-
-def read_query(files: Files, spec: AtlasSpec, size_px: int | None = None) -> NDArray[np.uint8]:
-    """Read an image whose headers nobody has checked yet, C x H x W.
-
-    Raises:
-        ImageProblem: The atlas would refuse the image, or it cannot be read.
-    """
-    if problems := check_headers(files, spec)[1]:
-        raise ImageProblem("; ".join(problems))
-    return read_image(files, spec, size_px)
-
-
-def read_image(files: Files, spec: AtlasSpec, size_px: int | None = None) -> NDArray[np.uint8]:
-    """Read an image of an atlas, C x H x W.
-
-    Raises:
-        ImageProblem: It cannot be read.
-    """
-    return read_field(
-        files,
-        spec.channels,
-        max_value=spec.max_value,
-        min_value=spec.min_value,
-        size_px=size_px,
-        whole=spec.whole,
-    )

@@ -24,8 +24,8 @@ from atlas.workflows.embed.gallery import (
     Judgement,
     open_gallery,
     plain_gallery,
-    read_query,
 )
+from atlas.workflows.embed.open_index import read_query
 from index.index_folder import IndexFolder
 
 PICTURED = 6  # the number of neighbours in a picture
