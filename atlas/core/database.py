@@ -22,8 +22,9 @@ class Layout:
 
     Attributes:
         steps: SQL that creates its tables, separated by ";" at the ends of lines, by the number of
-            the layout that it leads to, in ascending order. Files of an earlier layout are read, and
-            get the later steps when something is written. Numbers differ between kinds of files.
+            the layout that it leads to, in ascending order. Files of an earlier layout are read,
+            and get the later steps when something is written. Numbers differ between kinds of
+            files.
         noun: What the file is called in messages, such as "a file of verdicts".
         when_damaged: What a user can do about a damaged file, as the end of a sentence.
     """
@@ -94,6 +95,6 @@ def _lacking(file: sqlite3.Connection, layout: Layout) -> list[int]:
     if not file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         return list(layout.steps)
     present = layout_number(file)
-    return (
-        [number for number in layout.steps if number > present] if present in layout.steps else []
-    )
+    if present not in layout.steps:
+        return []
+    return [number for number in layout.steps if number > present]
