@@ -54,6 +54,14 @@ class Tuned:
     queries_per_second: float
     mib: float
 
+    @property
+    def in_words(self) -> str:
+        """What the search reached, as a line for people."""
+        return (
+            f"the search {self.factory} finds {self.recall:.2%} of the 10 nearest images, at "
+            f"{self.queries_per_second:,.0f} queries/s"
+        )
+
 
 class FactoryProposals:
     """Proposals of a faiss index, without a bound on the vectors that it leaves out."""
@@ -109,9 +117,7 @@ def tune(
     Raises:
         UserError: No search reaches the recall within the limit.
     """
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(embeddings.ids), min(QUERIES, len(embeddings.ids)), replace=False)
-    queries = embeddings.aligned_to([embeddings.ids[n] for n in sorted(chosen)])
+    queries = sample_queries(embeddings, seed)
     truth, vectors = exact.search(queries, NEIGHBOURS), build_index(embeddings)
     best: tuple[faiss.Index, Tuned] | None = None
     for factory, efforts in factories(*embeddings.vectors_ND.shape).items():
@@ -138,6 +144,13 @@ def tune(
             "--recall, raise --search-mib, or omit both for exact search"
         )
     return best
+
+
+def sample_queries(embeddings: EmbeddingSet, seed: int = 0) -> EmbeddingSet:
+    """Return some of the vectors at random, which measure the recall of a search."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(embeddings.ids), min(QUERIES, len(embeddings.ids)), replace=False)
+    return embeddings.aligned_to([embeddings.ids[n] for n in sorted(chosen)])
 
 
 def trained(factory: str, vectors_ND: Vectors) -> faiss.Index:
@@ -167,20 +180,23 @@ def save_search(
 
 
 def load_search(folder: Path) -> FactoryProposals | None:
-    """Read the tuned search of an index folder, or return None if the search is exact.
+    """Read the tuned search of an index folder, or return None if it has none.
 
     The index is memory-mapped: parts of it are read when they are needed.
     """
     if not was_written(folder / ABOUT_FILE):
         return None
-    tuned = Tuned(**read_json(folder / ABOUT_FILE, stage=Stage.INDEX)["tuned"])
+    about = read_json(folder / ABOUT_FILE, stage=Stage.INDEX)
+    if "tuned" not in about:  # its vectors are in a store
+        return None
+    tuned = Tuned(**about["tuned"])
     check_result(folder / SEARCH_FILE, Stage.INDEX)  # faiss has no checksums
     index = faiss.read_index(str(folder / SEARCH_FILE), faiss.IO_FLAG_MMAP_IFC)
     return FactoryProposals(index, tuned.parameters, tuned.proposals)
 
 
 def wanted_search(folder: Path) -> dict[str, Any]:
-    """Return the settings that the search was tuned for; empty if the search is exact."""
+    """Return the settings of the search; empty if it is exact and in one process."""
     path = folder / ABOUT_FILE
     return dict(read_json(path, stage=Stage.INDEX)["wanted"]) if was_written(path) else {}
 

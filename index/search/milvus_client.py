@@ -1,0 +1,108 @@
+"""The connection to a Milvus server or to Milvus Lite, whose errors become one clear line.
+
+The client repeats a call that the server does not answer or postpones, up to 75 times with growing
+pauses of up to 3 seconds. Only `upsert` is used to write, so that a repeated call changes nothing.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from atlas.core.errors import MissingStageError, Stage, UserError, install_command
+from atlas.core.lock_file import is_locked
+from index.store_address import StoreAddress
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+TOKEN = "MILVUS_TOKEN"  # the variable that may hold user:password or a token of the server
+CONNECTING_S = 10.0
+_LITE_LOCK = "LOCK"  # the file that Milvus Lite keeps locked in its folder
+_NEEDED = ("pymilvus", "milvus_lite")
+
+
+def connect(store: StoreAddress, *, create: bool = False) -> "MilvusClient":
+    """Return a client of a store.
+
+    A folder of Milvus Lite stays open until this process ends, and no other process can open it
+    before that.
+
+    Args:
+        store: The address.
+        create: Whether a folder of Milvus Lite is created if it does not exist.
+
+    Raises:
+        UserError: The packages are missing, the server does not answer, or the folder is in use.
+        MissingStageError: There is no such folder.
+    """
+    missing = [name for name in _NEEDED[: 1 if store.folder is None else 2] if not find_spec(name)]
+    if missing:
+        raise UserError(
+            f"{' and '.join(missing)}, which --store needs, cannot be imported; "
+            f"{install_command('milvus')} brings it"
+        )
+    from pymilvus import MilvusClient, MilvusException  # which takes a second
+
+    # They would print the errors that this module turns into one line.
+    for name in ("pymilvus", "milvus_lite"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    if store.folder is not None:
+        _prepare_folder(store, create=create)
+    try:
+        return MilvusClient(store.uri, token=os.environ.get(TOKEN, ""), timeout=CONNECTING_S)
+    except MilvusException as error:
+        raise UserError(_why_not(store, error.message)) from error
+
+
+@contextmanager
+def understandable(store: StoreAddress) -> Iterator[None]:
+    """Raise a UserError that names the store in place of an error of the client.
+
+    Raises:
+        UserError: The server refused a call in the block, or does not answer.
+    """
+    from pymilvus import MilvusException
+
+    try:
+        yield
+    except MilvusException as error:
+        raise UserError(f"{store}: {_first_line(error.message)}") from error
+
+
+def _prepare_folder(store: StoreAddress, *, create: bool) -> None:
+    from milvus_lite.server_manager import server_manager_instance
+
+    assert store.folder is not None
+    if store.folder.is_file():
+        raise UserError(
+            f"{store} is a file, and Milvus Lite keeps its vectors in a folder; choose another path"
+        )
+    if not store.folder.exists():
+        # The folder may have been removed while this process had it open.
+        server_manager_instance.release_server(store.uri)
+        if not create:
+            raise MissingStageError(store.folder, Stage.INDEX)
+        store.folder.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _why_not(store: StoreAddress, message: str) -> str:
+    if store.folder is None:
+        return (
+            f"{store} does not answer ({_first_line(message)}); check the address, and that the "
+            "server runs"
+        )
+    if is_locked(store.folder / _LITE_LOCK):
+        return (
+            f"{store} is open in another process, and Milvus Lite allows only one at a time; wait "
+            "until that process ends, or use a Milvus server"
+        )
+    return (
+        f"{store} cannot be opened by Milvus Lite; remove it and run  {Stage.INDEX.command}  again"
+    )
+
+
+def _first_line(message: str) -> str:
+    return str(message).strip().partition("\n")[0]
