@@ -93,7 +93,7 @@ def build_index(
         details={
             "images": len(built),
             "image_size_px": index.image_size_px,
-            "dimensions": index.embeddings.vectors_ND.shape[1],
+            "dimensions": index.dimension,
         },
     )
 
@@ -179,8 +179,8 @@ def _of_index(built: "Index") -> Iterator[str]:
     identities = {name for name in index.identities.values() if name}
     yield from runtime_lines(built.runtime_checks)
     yield (
-        f"{len(index.embeddings.ids):,} images of {index.image_size_px} px, "
-        f"{index.embeddings.vectors_ND.shape[1]} dimensions, {len(identities):,} identities that "
+        f"{len(index.ids):,} images of {index.image_size_px} px, "
+        f"{index.dimension} dimensions, {len(identities):,} identities that "
         "occur more than once"
     )
     if built.searched:

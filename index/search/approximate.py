@@ -20,11 +20,12 @@ from atlas.core.errors import Stage, UserError
 from atlas.core.files import write_json
 from atlas.core.result_files import check_result, read_json, was_written
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
+from index.index_folder import SEARCH_FILE, in_store
 from index.search.proposals import Positions, Vectors
 from index.search.vector_index import FlatIndex, VectorIndex, build_index
 
 LOGGER = logging.getLogger(__name__)
-SEARCH_FILE, ABOUT_FILE = "search.faiss", "search.json"
+FAISS_FILE = "search.faiss"
 QUERIES = 1000  # images of the atlas that measure recall and speed
 NEIGHBOURS = 10
 MANY = 50_000  # from this number of vectors on, kinds that search only a part of them are tried
@@ -175,8 +176,8 @@ def save_search(
     folder: Path, index: faiss.Index, tuned: Tuned, *, wanted: Mapping[str, Any]
 ) -> None:
     """Write a tuned search, with the wanted settings, so that it can be tuned again."""
-    faiss.write_index(index, str(folder / SEARCH_FILE))
-    write_json(folder / ABOUT_FILE, {"wanted": wanted, "tuned": asdict(tuned)})
+    faiss.write_index(index, str(folder / FAISS_FILE))
+    write_json(folder / SEARCH_FILE, {"wanted": wanted, "tuned": asdict(tuned)})
 
 
 def load_search(folder: Path) -> FactoryProposals | None:
@@ -184,20 +185,17 @@ def load_search(folder: Path) -> FactoryProposals | None:
 
     The index is memory-mapped: parts of it are read when they are needed.
     """
-    if not was_written(folder / ABOUT_FILE):
+    if in_store(folder) or not was_written(folder / SEARCH_FILE):
         return None
-    about = read_json(folder / ABOUT_FILE, stage=Stage.INDEX)
-    if "tuned" not in about:  # its vectors are in a store
-        return None
-    tuned = Tuned(**about["tuned"])
-    check_result(folder / SEARCH_FILE, Stage.INDEX)  # faiss has no checksums
-    index = faiss.read_index(str(folder / SEARCH_FILE), faiss.IO_FLAG_MMAP_IFC)
+    tuned = Tuned(**read_json(folder / SEARCH_FILE, stage=Stage.INDEX)["tuned"])
+    check_result(folder / FAISS_FILE, Stage.INDEX)  # faiss has no checksums
+    index = faiss.read_index(str(folder / FAISS_FILE), faiss.IO_FLAG_MMAP_IFC)
     return FactoryProposals(index, tuned.parameters, tuned.proposals)
 
 
 def wanted_search(folder: Path) -> dict[str, Any]:
     """Return the settings of the search; empty if it is exact and in one process."""
-    path = folder / ABOUT_FILE
+    path = folder / SEARCH_FILE
     return dict(read_json(path, stage=Stage.INDEX)["wanted"]) if was_written(path) else {}
 
 

@@ -56,27 +56,34 @@ class Search:
         return _vectors_hash(self.known)
 
 
-def open_search(index: IndexFolder, *, few_queries: bool = False) -> Search:
-    """Open the search of an index.
+def open_search(index: IndexFolder) -> Search:
+    """Open the search of an index for many queries."""
+    stored = load_stored(index.folder)
+    return Search(
+        vectors=open_vectors(index),
+        known=index.embeddings,
+        tuned_for={} if stored and stored.exact else wanted_search(index.folder),
+    )
+
+
+def open_vectors(index: IndexFolder, *, few_queries: bool = False) -> VectorIndex:
+    """Open the vectors of an index for searches.
+
+    If they are in a store, those of the index folder are not read.
 
     Args:
         index: The index folder.
         few_queries: Whether there are too few queries for a preparation to pay off.
+
+    Raises:
+        UserError: The store does not exist, or does not answer.
+        ProvenanceError: The store does not hold the vectors of the index.
     """
     if stored := load_stored(index.folder):
-        return Search(
-            vectors=open_stored(index.folder, stored),
-            known=index.embeddings,
-            tuned_for={} if stored.exact else wanted_search(index.folder),
-        )
-    propose = load_search(index.folder)
-    if propose is None:
-        return exact_search(index.embeddings, few_queries=few_queries)
-    return Search(
-        vectors=build_index(index.embeddings, lambda _: propose),
-        known=index.embeddings,
-        tuned_for=wanted_search(index.folder),
-    )
+        return open_stored(index.folder, stored)
+    if propose := load_search(index.folder):
+        return build_index(index.embeddings, lambda _: propose)
+    return exact_search(index.embeddings, few_queries=few_queries).vectors
 
 
 def exact_search(embeddings: EmbeddingSet, *, few_queries: bool = False) -> Search:

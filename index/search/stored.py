@@ -12,9 +12,10 @@ from pathlib import Path
 
 from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import write_json
-from atlas.core.result_files import read_json, understood, was_written
+from atlas.core.result_files import read_json, understood
 from atlas.dataset.artifacts import EmbeddingSet
-from index.search.approximate import ABOUT_FILE, NEIGHBOURS, recall_of, sample_queries
+from index.index_folder import SEARCH_FILE, in_store
+from index.search.approximate import NEIGHBOURS, recall_of, sample_queries
 from index.search.milvus_collection import KINDS
 from index.search.milvus_index import MilvusIndex, content_of
 from index.search.vector_index import VectorIndex
@@ -107,17 +108,17 @@ def store_vectors(
         queries_per_second=len(queries.ids) / seconds,
     )
     wanted = asdict(replace(settings, store=store.text))
-    write_json(folder / ABOUT_FILE, {"wanted": wanted, "stored": asdict(stored)})
+    write_json(folder / SEARCH_FILE, {"wanted": wanted, "stored": asdict(stored)})
     return stored
 
 
 def load_stored(folder: Path) -> Stored | None:
     """Return the store of an index folder, or None if its vectors are in no store."""
-    if not was_written(folder / ABOUT_FILE):
+    if not in_store(folder):
         return None
-    about = read_json(folder / ABOUT_FILE, stage=Stage.INDEX)
-    with understood(folder / ABOUT_FILE, Stage.INDEX):
-        return Stored(**about["stored"]) if "stored" in about else None
+    path = folder / SEARCH_FILE
+    with understood(path, Stage.INDEX):
+        return Stored(**read_json(path, stage=Stage.INDEX)["stored"])
 
 
 def open_stored(folder: Path, stored: Stored) -> MilvusIndex:

@@ -54,7 +54,7 @@ class Index(InFolder):
     searched: "Tuned | Stored | None" = field(default=None, repr=False)
 
     def __len__(self) -> int:
-        return len(self.opened.embeddings.ids)
+        return len(self.opened.ids)
 
     def search(self, queries: Query | Sequence[Query], k: int = 10) -> "pd.DataFrame":
         """Find the k most similar references of each query.
@@ -84,7 +84,7 @@ class Index(InFolder):
         about = self.opened
         return (
             f"<p>Index of {len(self):,} images of {about.spec.name}: {about.image_size_px} px, "
-            f"{about.embeddings.vectors_ND.shape[1]} dimensions, in {self.folder}</p>"
+            f"{about.dimension} dimensions, in {self.folder}</p>"
             f"{about.table.head().to_html(index=False)}"
         )
 

@@ -35,7 +35,8 @@ from atlas.workflows.embed.verdicts import Compared, Judge, judge_beside
 from index.copies.false_alarms import ASSUMED_LAW
 from index.copies.registration import register
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index
-from index.search.open_search import Search, open_search
+from index.search.open_search import open_vectors
+from index.search.vector_index import VectorIndex
 from index.siblings.features import IdentityFeatures, KnownIdentities, gather_features
 from retrieval.embedding import Embeds, about, embed_images, load_for_queries
 
@@ -199,8 +200,8 @@ class _Opened:
         return load_for_queries(self.index.folder / EMBEDDER_FOLDER)
 
     @cached_property
-    def search(self) -> Search:
-        return open_search(self.index, few_queries=True)
+    def search(self) -> VectorIndex:
+        return open_vectors(self.index, few_queries=True)
 
     @cached_property
     def known(self) -> KnownIdentities:
@@ -245,7 +246,7 @@ def _answers(
         vectors_ND=embed_images(embedder, np.stack(list(fields.values()))),
         provenance=about(embedder),
     )
-    found = opened.search.vectors.search(vectors, k)
+    found = opened.search.search(vectors, k)
     return [
         Answer(
             name=name,

@@ -102,8 +102,8 @@ def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
     source = _submitted_classifier(folder) if folder.has(Stage.SUBMISSION) else None
     index = load_index(folder.index)
     further = _further_indexes(folder, index)
-    before = set(index.embeddings.ids)
-    after = set(_build_again(data, folder.index).opened.embeddings.ids)
+    before = set(index.ids)
+    after = set(_build_again(data, folder.index).opened.ids)
     leaks = submission = None
     if folder.has(Stage.LEAKS):
         for other in further:
@@ -136,7 +136,7 @@ def _further_indexes(run: RunFolder, index: IndexFolder) -> list[Path]:
         other = load_further(folder)
         # An update that was stopped may have built one of them again, so their rows may differ.
         same_atlas = other.data.resolve() == index.data.resolve()
-        if not same_atlas or other.embeddings.provenance["embedder"] != embedder:
+        if not same_atlas or other.provenance["embedder"] != embedder:
             raise ProvenanceError(
                 f"{folder} is not the index with which {run.leaks} was made; run  "
                 f"{Stage.LEAKS.command}  again"
