@@ -1,15 +1,15 @@
 """The connection to a Milvus server or to Milvus Lite, whose errors become one clear line.
 
-The client repeats a call that the server does not answer or postpones, up to 75 times with growing
-pauses of up to 3 seconds. Only `upsert` is used to write, so that a repeated call changes nothing.
+A server that is started again interrupts no command: `ask` repeats a call, with growing pauses, as
+long as the server is away. This is safe because a call that is repeated changes nothing more; rows
+are only written by `upsert`. The client itself repeats calls that the server postpones.
 """
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from atlas.core.errors import MissingStageError, Stage, UserError, install_command
 from atlas.core.lock_file import is_locked
@@ -18,10 +18,15 @@ from index.store_address import StoreAddress
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 TOKEN = "MILVUS_TOKEN"  # the variable that may hold user:password or a token of the server
 CONNECTING_S = 10.0
+AWAY_S = 300.0  # how long a server may be away while a command runs
+LONGEST_PAUSE_S = 10.0
 _LITE_LOCK = "LOCK"  # the file that Milvus Lite keeps locked in its folder
-_NEEDED = ("pymilvus", "milvus_lite")
+_NEEDED = ("pymilvus", "tenacity", "milvus_lite")
 
 
 def connect(store: StoreAddress, *, create: bool = False) -> "MilvusClient":
@@ -38,7 +43,7 @@ def connect(store: StoreAddress, *, create: bool = False) -> "MilvusClient":
         UserError: The packages are missing, the server does not answer, or the folder is in use.
         MissingStageError: There is no such folder.
     """
-    missing = [name for name in _NEEDED[: 1 if store.folder is None else 2] if not find_spec(name)]
+    missing = [name for name in _NEEDED[: 2 if store.folder is None else 3] if not find_spec(name)]
     if missing:
         raise UserError(
             f"{' and '.join(missing)}, which --store needs, cannot be imported; "
@@ -57,19 +62,39 @@ def connect(store: StoreAddress, *, create: bool = False) -> "MilvusClient":
         raise UserError(_why_not(store, error.message)) from error
 
 
-@contextmanager
-def understandable(store: StoreAddress) -> Iterator[None]:
-    """Raise a UserError that names the store in place of an error of the client.
+def ask(store: StoreAddress, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Return what a call of the client returns, and repeat the call while the server is away.
+
+    Args:
+        store: The store that the client is connected to.
+        call: A call that may be repeated.
+        args: The arguments of the call.
+        kwargs: The named arguments of the call.
 
     Raises:
-        UserError: The server refused a call in the block, or does not answer.
+        UserError: The server refused the call, or is away for too long. The text names the store.
     """
+    import tenacity
     from pymilvus import MilvusException
 
+    repeated = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_is_away),
+        wait=tenacity.wait_exponential(max=LONGEST_PAUSE_S),
+        stop=tenacity.stop_after_delay(AWAY_S),
+        reraise=True,
+    )
     try:
-        yield
+        result: R = repeated(call, *args, **kwargs)
     except MilvusException as error:
         raise UserError(f"{store}: {_first_line(error.message)}") from error
+    return result
+
+
+def _is_away(error: BaseException) -> bool:
+    from pymilvus import MilvusException
+    from pymilvus.client.types import Status
+
+    return isinstance(error, MilvusException) and error.code == Status.CONNECT_FAILED
 
 
 def _prepare_folder(store: StoreAddress, *, create: bool) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from atlas.core.checksums import DIGITS, checksum
 from atlas.core.errors import ProvenanceError, Stage, UserError
-from index.search.milvus_client import connect, understandable
+from index.search.milvus_client import ask, connect
 from index.settings import StoreKind
 from index.store_address import StoreAddress
 
@@ -87,10 +87,7 @@ def open_collection(store: StoreAddress) -> "tuple[MilvusClient, CollectionFacts
         ProvenanceError: It is no collection of this project, or of an earlier version.
     """
     client = connect(store)
-    with understandable(store):
-        if not client.has_collection(store.collection):
-            raise UserError(f"{store} does not exist; run  {Stage.INDEX.command}  again")
-        return client, _facts_of(client, store)
+    return client, ask(store, _existing, client, store)
 
 
 def make_collection(
@@ -108,20 +105,7 @@ def make_collection(
         ProvenanceError: There is a collection of another embedder, or of another program.
     """
     client = connect(store, create=True)
-    with understandable(store):
-        if client.has_collection(store.collection):
-            facts = _facts_of(client, store)
-            if _fits(facts, wanted):
-                return client, _searched_by(client, store, facts, wanted.kind)
-            if facts.embedder != replaces:
-                raise ProvenanceError(
-                    f"{store} holds vectors of {facts.dimension} dimensions by embedder "
-                    f"{facts.embedder}, and these have {wanted.dimension} by embedder "
-                    f"{wanted.embedder}; choose another --store, or remove that one"
-                )
-            client.drop_collection(store.collection)
-        _create(client, store, wanted)
-    return client, wanted
+    return client, ask(store, _made, client, store, wanted, replaces)
 
 
 def mark(
@@ -161,6 +145,30 @@ def stored_name(text: str) -> str:
 def name_of(stored: str) -> str:
     """Return the text that `stored_name` has stored."""
     return unquote(stored, errors="surrogateescape")
+
+
+def _existing(client: "MilvusClient", store: StoreAddress) -> CollectionFacts:
+    if not client.has_collection(store.collection):
+        raise UserError(f"{store} does not exist; run  {Stage.INDEX.command}  again")
+    return _facts_of(client, store)
+
+
+def _made(
+    client: "MilvusClient", store: StoreAddress, wanted: CollectionFacts, replaces: str | None
+) -> CollectionFacts:
+    if client.has_collection(store.collection):
+        facts = _facts_of(client, store)
+        if _fits(facts, wanted):
+            return _searched_by(client, store, facts, wanted.kind)
+        if facts.embedder != replaces:
+            raise ProvenanceError(
+                f"{store} holds vectors of {facts.dimension} dimensions by embedder "
+                f"{facts.embedder}, and these have {wanted.dimension} by embedder "
+                f"{wanted.embedder}; choose another --store, or remove that one"
+            )
+        client.drop_collection(store.collection)
+    _create(client, store, wanted)
+    return wanted
 
 
 def _fits(facts: CollectionFacts, wanted: CollectionFacts) -> bool:

@@ -12,7 +12,7 @@ stopped is completed by the next one.
 Axes: N vectors, D dimensions, Q queries, M candidates, K neighbours.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from atlas.core.errors import UserError
 from atlas.core.files import content_hash
 from atlas.core.progress import progress
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
-from index.search.milvus_client import understandable
+from index.search.milvus_client import ask
 from index.search.milvus_collection import (
     CHANGING,
     KINDS,
@@ -50,7 +50,6 @@ QUERIES_AT_ONCE = 1000
 ANSWERS_AT_ONCE = 2**18  # candidates of all queries of one call
 ROWS_AT_ONCE = 1000
 LISTED_AT_ONCE = 10_000
-STRONG = {"consistency_level": "Strong"}  # otherwise rows that were deleted may come back
 
 
 class Proposed(NamedTuple):
@@ -105,9 +104,7 @@ class MilvusIndex:
         return cls(client, store, facts)
 
     def __len__(self) -> int:
-        with understandable(self.store):
-            self._load()
-            counted = self._client.query(self._name, output_fields=["count(*)"], **STRONG)
+        counted = self._read(self._client.query, output_fields=["count(*)"])
         return int(counted[0]["count(*)"])
 
     def add(
@@ -188,19 +185,15 @@ class MilvusIndex:
         own_Q = np.array([stored_name(image_id) for image_id in queries.ids], dtype=object)
         rows, count = np.arange(len(queries.ids)), max(CANDIDATES, k + 1 + SPARE)
         where = _filter(split, identity)
-        with understandable(self.store):
-            self._load()
-            while len(rows):
-                count, doubtful = min(count, MOST_CANDIDATES), list[NDArray[np.int64]]()
-                for some in _parts(rows, min(QUERIES_AT_ONCE, max(1, ANSWERS_AT_ONCE // count))):
-                    vectors_QD = np.ascontiguousarray(queries.vectors_ND[some], np.float32)
-                    found = self._propose(vectors_QD, count, where)
-                    ids_QK[some], similarity_QK[some] = self._decided(
-                        vectors_QD, found, own_Q[some], k
-                    )
-                    doubtful.append(some[self._in_doubt(found, similarity_QK[some, -1])])
-                rows = np.concatenate(doubtful) if count < MOST_CANDIDATES else rows[:0]
-                count *= WIDER
+        while len(rows):
+            count, doubtful = min(count, MOST_CANDIDATES), list[NDArray[np.int64]]()
+            for some in _parts(rows, min(QUERIES_AT_ONCE, max(1, ANSWERS_AT_ONCE // count))):
+                vectors_QD = np.ascontiguousarray(queries.vectors_ND[some], np.float32)
+                found = self._propose(vectors_QD, count, where)
+                ids_QK[some], similarity_QK[some] = self._decided(vectors_QD, found, own_Q[some], k)
+                doubtful.append(some[self._in_doubt(found, similarity_QK[some, -1])])
+            rows = np.concatenate(doubtful) if count < MOST_CANDIDATES else rows[:0]
+            count *= WIDER
         return Neighbours(
             query_ids=queries.ids, reference_ids_NK=ids_QK, similarity_NK=similarity_QK
         )
@@ -226,20 +219,30 @@ class MilvusIndex:
             ProvenanceError: The vectors have another embedder or another dimension.
         """
         self._require_same_embedder(embeddings)
-        there = dict(self._checksums())
+        there = dict(self.checksums())
         wanted = {row["id"]: row["checksum"] for row in _rows(embeddings, splits, identities)}
         changed = [i for i in embeddings.ids if there.get(n := stored_name(i)) != wanted[n]]
         self._change()
         self._remove([name for name in there if name not in wanted])
         self._write(embeddings.aligned_to(changed), splits, identities)
-        with understandable(self.store):
-            self._client.flush(self._name)
+        ask(self.store, self._client.flush, self._name)
         if len(self) != len(wanted):
             raise UserError(
                 f"{self.store} holds {len(self):,} vectors instead of {len(wanted):,}; make sure "
                 "that nobody else writes it, and run the same command again"
             )
         self._change(content_of(embeddings))
+
+    def checksums(self) -> Iterator[tuple[str, str]]:
+        """Yield the name and checksum of each row."""
+        if not len(self):
+            return
+        rows = self._read(
+            self._client.query_iterator, batch_size=LISTED_AT_ONCE, output_fields=["id", "checksum"]
+        )
+        while part := ask(self.store, rows.next):
+            yield from ((row["id"], row["checksum"]) for row in part)
+        rows.close()
 
     @property
     def _name(self) -> str:
@@ -249,14 +252,18 @@ class MilvusIndex:
         facts = self.facts
         require_same_embedder(embeddings, embedder=facts.embedder, dimension=facts.dimension)
 
-    def _load(self) -> None:
-        """Make the collection ready for searches, also after the server was started again."""
-        self._client.load_collection(self._name)
+    def _read(self, call: Callable[..., Any], **options: Any) -> Any:
+        """Return what a call reads; with a weaker consistency, deleted rows may come back."""
+
+        def ready() -> Any:
+            self._client.load_collection(self._name)  # a server that was started again forgets it
+            return call(self._name, **options, consistency_level="Strong")
+
+        return ask(self.store, ready)
 
     def _change(self, content: str = CHANGING) -> None:
         """Record which vectors the collection holds, or that they are being changed."""
-        with understandable(self.store):
-            self.facts = mark(self._client, self.store, self.facts, content=content)
+        self.facts = ask(self.store, mark, self._client, self.store, self.facts, content=content)
 
     def _write(
         self,
@@ -266,56 +273,35 @@ class MilvusIndex:
     ) -> None:
         if not embeddings.ids:
             return
-        with (
-            progress("storing vectors", total=len(embeddings.ids), unit="vectors") as shown,
-            understandable(self.store),
-        ):
+        with progress("storing vectors", total=len(embeddings.ids), unit="vectors") as shown:
             for ids in _parts(embeddings.ids, ROWS_AT_ONCE):
                 part = embeddings.aligned_to(ids)
-                self._client.upsert(self._name, list(_rows(part, splits, identities)))
+                rows = list(_rows(part, splits, identities))
+                ask(self.store, self._client.upsert, self._name, rows)
                 shown.update(len(ids))
 
     def _remove(self, names: Sequence[str]) -> None:
-        with understandable(self.store):
-            for some in _parts(names, ROWS_AT_ONCE):
-                self._client.delete(self._name, ids=list(some))
+        for some in _parts(names, ROWS_AT_ONCE):
+            ask(self.store, self._client.delete, self._name, ids=list(some))
 
     def _contained(self, ids: Sequence[str]) -> set[str]:
         """Return those of the ids that the collection contains."""
         names = [stored_name(image_id) for image_id in ids]
-        with understandable(self.store):
-            self._load()
-            rows = list(self._fetched(names, "id"))
-        return {name_of(row["id"]) for row in rows}
+        return {name_of(row["id"]) for row in self._fetched(names, "id")}
 
     def _fetched(self, names: Sequence[str], *fields: str) -> Iterator[dict[str, Any]]:
         for some in _parts(names, ROWS_AT_ONCE):
-            yield from self._client.get(
-                self._name, ids=list(some), output_fields=list(fields), **STRONG
-            )
-
-    def _checksums(self) -> Iterator[tuple[str, str]]:
-        """Yield the name and checksum of each row."""
-        if not len(self):
-            return
-        with understandable(self.store):
-            rows = self._client.query_iterator(
-                self._name, batch_size=LISTED_AT_ONCE, output_fields=["id", "checksum"], **STRONG
-            )
-            while part := rows.next():
-                yield from ((row["id"], row["checksum"]) for row in part)
-            rows.close()
+            yield from self._read(self._client.get, ids=list(some), output_fields=list(fields))
 
     def _propose(self, vectors_QD: Vectors, count: int, where: str) -> Proposed:
-        found = self._client.search(
-            self._name,
+        found = self._read(
+            self._client.search,
             data=list(vectors_QD),
             anns_field=VECTOR,
             limit=count,
             filter=where,
             output_fields=["id"],
             search_params={"params": KINDS[self.facts.kind].effort(count)},
-            **STRONG,
         )
         names_QM = np.full((len(vectors_QD), count), "", dtype=object)
         scores_QM = np.full((len(vectors_QD), count), -np.inf, np.float32)
