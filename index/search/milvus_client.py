@@ -52,7 +52,7 @@ def connect(store: StoreAddress, *, create: bool = False) -> "MilvusClient":
     from pymilvus import MilvusClient, MilvusException  # which takes a second
 
     # They would print the errors that this module turns into one line.
-    for name in ("pymilvus", "milvus_lite"):
+    for name in ("pymilvus", "milvus_lite", "grpc"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     if store.folder is not None:
         _prepare_folder(store, create=create)

@@ -55,7 +55,7 @@ KINDS: dict[StoreKind, IndexKind] = {
         building={"M": 16, "efConstruction": 200},
         effort=lambda count: {"ef": max(256, count)},
     ),
-    "ivf": IndexKind(name="IVF_FLAT", building={"nlist": 1024}, effort=lambda _: {"nprobe": 128}),
+    "ivf": IndexKind(name="IVF_FLAT", building={"nlist": 256}, effort=lambda _: {"nprobe": 32}),
 }
 
 
@@ -226,8 +226,9 @@ def _searched_by(
 def _create_index(client: "MilvusClient", store: StoreAddress, kind: StoreKind) -> None:
     parameters = client.prepare_index_params()
     chosen = KINDS[kind]
+    # The client takes the outer dict apart, and Milvus Lite reads nothing but the inner one.
     parameters.add_index(
         VECTOR, index_type=chosen.name, index_name=VECTOR, metric_type=METRIC,
-        params=chosen.building,
+        params={"params": chosen.building},
     )  # fmt: skip
     client.create_index(store.collection, parameters)

@@ -140,7 +140,7 @@ class MilvusIndex:
         """Add vectors, or replace those whose ids the index contains; see `add`."""
         self._require_same_embedder(embeddings)
         self._change()
-        self._write(embeddings, splits or {}, identities or {})
+        self._write(embeddings, range(len(embeddings.ids)), splits or {}, identities or {})
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete vectors by id.
@@ -220,11 +220,12 @@ class MilvusIndex:
         """
         self._require_same_embedder(embeddings)
         there = dict(self.checksums())
-        wanted = {row["id"]: row["checksum"] for row in _rows(embeddings, splits, identities)}
-        changed = [i for i in embeddings.ids if there.get(n := stored_name(i)) != wanted[n]]
+        all_rows = _rows(embeddings, range(len(embeddings.ids)), splits, identities)
+        wanted = {row["id"]: row["checksum"] for row in all_rows}
+        changed = [n for n, name in enumerate(wanted) if there.get(name) != wanted[name]]
         self._change()
         self._remove([name for name in there if name not in wanted])
-        self._write(embeddings.aligned_to(changed), splits, identities)
+        self._write(embeddings, changed, splits, identities)
         ask(self.store, self._client.flush, self._name)
         if len(self) != len(wanted):
             raise UserError(
@@ -268,17 +269,18 @@ class MilvusIndex:
     def _write(
         self,
         embeddings: EmbeddingSet,
+        places: Sequence[int],
         splits: Mapping[str, str],
         identities: Mapping[str, str | None],
     ) -> None:
-        if not embeddings.ids:
+        """Write the rows at these places of a set."""
+        if not len(places):
             return
-        with progress("storing vectors", total=len(embeddings.ids), unit="vectors") as shown:
-            for ids in _parts(embeddings.ids, ROWS_AT_ONCE):
-                part = embeddings.aligned_to(ids)
-                rows = list(_rows(part, splits, identities))
+        with progress("storing vectors", total=len(places), unit="vectors") as shown:
+            for some in _parts(places, ROWS_AT_ONCE):
+                rows = list(_rows(embeddings, some, splits, identities))
                 ask(self.store, self._client.upsert, self._name, rows)
-                shown.update(len(ids))
+                shown.update(len(some))
 
     def _remove(self, names: Sequence[str]) -> None:
         for some in _parts(names, ROWS_AT_ONCE):
@@ -359,10 +361,12 @@ def content_of(embeddings: EmbeddingSet) -> str:
 
 def _rows(
     embeddings: EmbeddingSet,
+    places: Sequence[int],
     splits: Mapping[str, str],
     identities: Mapping[str, str | None],
 ) -> Iterator[dict[str, Any]]:
-    for image_id, vector_D in zip(embeddings.ids, embeddings.vectors_ND, strict=True):
+    for place in places:
+        image_id, vector_D = embeddings.ids[place], embeddings.vectors_ND[place]
         yield row_of(image_id, vector_D, splits.get(image_id, ""), identities.get(image_id) or "")
 
 
