@@ -2,9 +2,9 @@
 
     python -m benchmarks.store_equals --data DATA --out R
 
-Index, leaks and submission are made twice: in R/local by exact search in one process, and in R/store
-by Milvus Lite or the server of --store. Both use one classifier. Embeddings and registrations, which
-do not depend on the search, are taken over; neighbours are not.
+Index, leaks and submission are made twice: in R/local by exact search in one process, and in
+R/store by Milvus Lite or the server of --store. Both use one classifier. Embeddings and
+registrations, which do not depend on the search, are taken over; neighbours are not.
 """
 
 import shutil
@@ -23,37 +23,36 @@ def main(
     data: Path,
     out: Path,
     embedder: str = "frozen",
-    recipe: str = "smoke",
-    epochs: int = 1,
+    classifier: Path | None = None,
     store: str | None = None,
 ) -> None:
     """Print which files differ.
 
     Args:
         data: an atlas folder with test images.
-        out: a folder; what is in its folders local and store is replaced, a classifier is kept.
+        out: a folder; what is in its folders local and store is replaced.
         embedder: as for build-index.
-        recipe: of the classifier.
-        epochs: of its training.
+        classifier: a run folder of a classifier; by default one is trained for one epoch.
         store: milvus://HOST:PORT/COLLECTION, or R/store/vectors.db.
     """
-    if not (out / "classifier" / "classifier.json").exists():
-        atlas("train-classifier", recipe, "--epochs", epochs, data=data, out=out / "classifier")
+    if classifier is None:
+        classifier = out / "classifier"
+        if not (classifier / "classifier.json").exists():
+            atlas("train-classifier", "smoke", "--epochs", 1, data=data, out=classifier)
     for name in ("local", "store"):
         shutil.rmtree(out / name, ignore_errors=True)
-    make(data, out, "local", embedder, [])
+    make(data, out / "local", embedder, classifier, [])
     kept = shutil.ignore_patterns("neighbours")
     shutil.copytree(out / "local" / "store", out / "store" / "store", ignore=kept)
     address = store or str(out / "store" / "vectors.db")
-    make(data, out, "store", embedder, ["--store", address])
+    make(data, out / "store", embedder, classifier, ["--store", address])
     compare(out / "local", out / "store")
 
 
-def make(data: Path, out: Path, name: str, embedder: str, options: list[str]) -> None:
-    run = out / name
+def make(data: Path, run: Path, embedder: str, classifier: Path, options: list[str]) -> None:
     atlas("build-index", "--embedder", embedder, *options, data=data, out=run / "index")
     atlas("find-leaks", "--index", run / "index", data=data, out=run / "leaks")
-    made_from = ("--leaks", run / "leaks", "--classifier", out / "classifier")
+    made_from = ("--leaks", run / "leaks", "--classifier", classifier)
     atlas("make-submission", *made_from, data=data, out=run / "submission")
 
 
