@@ -51,7 +51,8 @@ def main(
 
 def make(data: Path, run: Path, embedder: str, classifier: Path, options: list[str]) -> None:
     atlas("build-index", "--embedder", embedder, *options, data=data, out=run / "index")
-    atlas("find-leaks", "--index", run / "index", data=data, out=run / "leaks")
+    unproven = ("--accept-unproven-copies", "--accept-unproven-siblings")  # so that labels transfer
+    atlas("find-leaks", "--index", run / "index", *unproven, data=data, out=run / "leaks")
     made_from = ("--leaks", run / "leaks", "--classifier", classifier)
     atlas("make-submission", *made_from, data=data, out=run / "submission")
 
