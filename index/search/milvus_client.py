@@ -25,6 +25,9 @@ TOKEN = "MILVUS_TOKEN"  # the variable that may hold user:password or a token of
 CONNECTING_S = 10.0
 AWAY_S = 300.0  # how long a server may be away while a command runs
 LONGEST_PAUSE_S = 10.0
+# The server of Milvus Lite, written in Python, hangs up on clients that ping it every 10 seconds
+# during a long call, as this client does.
+_SELDOM_PINGED = {"grpc.keepalive_time_ms": 360_000}
 _LITE_LOCK = "LOCK"  # the file that Milvus Lite keeps locked in its folder
 _NEEDED = ("pymilvus", "tenacity", "milvus_lite")
 
@@ -57,7 +60,12 @@ def connect(store: StoreAddress, *, create: bool = False) -> "MilvusClient":
     if store.folder is not None:
         _prepare_folder(store, create=create)
     try:
-        return MilvusClient(store.uri, token=os.environ.get(TOKEN, ""), timeout=CONNECTING_S)
+        return MilvusClient(
+            store.uri,
+            token=os.environ.get(TOKEN, ""),
+            timeout=CONNECTING_S,
+            grpc_options={} if store.folder is None else _SELDOM_PINGED,
+        )
     except MilvusException as error:
         raise UserError(_why_not(store, error.message)) from error
 

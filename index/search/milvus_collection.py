@@ -108,6 +108,26 @@ def make_collection(
     return client, ask(store, _made, client, store, wanted, replaces)
 
 
+def facts_of(client: "MilvusClient", store: StoreAddress) -> CollectionFacts:
+    """Return what a collection says about itself.
+
+    Raises:
+        ProvenanceError: It is no collection of this project, or of an earlier version.
+    """
+    properties = client.describe_collection(store.collection).get("properties", {})
+    found = {
+        key.removeprefix(_PREFIX): value
+        for key, value in properties.items()
+        if key.startswith(_PREFIX)
+    }
+    if found.get("layout") != LAYOUT or found.get("metric") != METRIC:
+        raise ProvenanceError(
+            f"{store} is a collection of another program or of another version of this one; choose "
+            "another --store, or remove that one"
+        )
+    return CollectionFacts(**{**found, "dimension": int(found["dimension"])})
+
+
 def mark(
     client: "MilvusClient", store: StoreAddress, facts: CollectionFacts, *, content: str
 ) -> CollectionFacts:
@@ -150,14 +170,14 @@ def name_of(stored: str) -> str:
 def _existing(client: "MilvusClient", store: StoreAddress) -> CollectionFacts:
     if not client.has_collection(store.collection):
         raise UserError(f"{store} does not exist; run  {Stage.INDEX.command}  again")
-    return _facts_of(client, store)
+    return facts_of(client, store)
 
 
 def _made(
     client: "MilvusClient", store: StoreAddress, wanted: CollectionFacts, replaces: str | None
 ) -> CollectionFacts:
     if client.has_collection(store.collection):
-        facts = _facts_of(client, store)
+        facts = facts_of(client, store)
         if _fits(facts, wanted):
             return _searched_by(client, store, facts, wanted.kind)
         if facts.embedder != replaces:
@@ -173,21 +193,6 @@ def _made(
 
 def _fits(facts: CollectionFacts, wanted: CollectionFacts) -> bool:
     return (facts.embedder, facts.dimension) == (wanted.embedder, wanted.dimension)
-
-
-def _facts_of(client: "MilvusClient", store: StoreAddress) -> CollectionFacts:
-    properties = client.describe_collection(store.collection).get("properties", {})
-    found = {
-        key.removeprefix(_PREFIX): value
-        for key, value in properties.items()
-        if key.startswith(_PREFIX)
-    }
-    if found.get("layout") != LAYOUT or found.get("metric") != METRIC:
-        raise ProvenanceError(
-            f"{store} is a collection of another program or of another version of this one; choose "
-            "another --store, or remove that one"
-        )
-    return CollectionFacts(**{**found, "dimension": int(found["dimension"])})
 
 
 def _properties(facts: CollectionFacts) -> dict[str, str]:

@@ -12,29 +12,26 @@ stopped is completed by the next one.
 Axes: N vectors, D dimensions, Q queries, M candidates, K neighbours.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.errors import UserError
 from atlas.core.files import content_hash
-from atlas.core.progress import progress
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
-from index.search.milvus_client import ask
 from index.search.milvus_collection import (
     CHANGING,
     KINDS,
     VECTOR,
     CollectionFacts,
     make_collection,
-    mark,
     name_of,
     open_collection,
-    row_of,
     stored_name,
 )
+from index.search.milvus_rows import CollectionRows, parts_of, rows_of
 from index.search.proposals import Vectors
 from index.search.vector_index import WIDER, nearest, require_same_embedder
 from index.settings import StoreKind
@@ -48,8 +45,6 @@ SPARE = 5  # additional candidates, so that the last neighbour is seldom in doub
 MOST_CANDIDATES = 16_384  # of Milvus, for one query
 QUERIES_AT_ONCE = 1000
 ANSWERS_AT_ONCE = 2**18  # candidates of all queries of one call
-ROWS_AT_ONCE = 1000
-LISTED_AT_ONCE = 10_000
 
 
 class Proposed(NamedTuple):
@@ -69,8 +64,8 @@ class MilvusIndex:
     """
 
     def __init__(self, client: "MilvusClient", store: StoreAddress, facts: CollectionFacts) -> None:
-        self.store, self.facts = store, facts
-        self._client = client
+        self.store = store
+        self._rows = CollectionRows(client, store, facts)
         # The error of a sum of D products of unit vectors, as in `flat_proposals`.
         self._rounding = np.float32(2.0**-23 * facts.dimension)
 
@@ -104,8 +99,16 @@ class MilvusIndex:
         return cls(client, store, facts)
 
     def __len__(self) -> int:
-        counted = self._read(self._client.query, output_fields=["count(*)"])
-        return int(counted[0]["count(*)"])
+        return self._rows.count()
+
+    def ids(self) -> list[str]:
+        """Return the ids of all vectors, in no particular order."""
+        return [name_of(name) for name, _ in self._rows.checksums()]
+
+    @property
+    def facts(self) -> CollectionFacts:
+        """What the collection says about itself."""
+        return self._rows.facts
 
     def add(
         self,
@@ -139,8 +142,8 @@ class MilvusIndex:
     ) -> None:
         """Add vectors, or replace those whose ids the index contains; see `add`."""
         self._require_same_embedder(embeddings)
-        self._change()
-        self._write(embeddings, range(len(embeddings.ids)), splits or {}, identities or {})
+        self._rows.mark(CHANGING)
+        self._rows.write(embeddings, range(len(embeddings.ids)), splits or {}, identities or {})
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete vectors by id.
@@ -150,8 +153,8 @@ class MilvusIndex:
         """
         if unknown := set(ids) - self._contained(ids):
             raise UserError(f"the index does not contain {min(unknown)}")
-        self._change()
-        self._remove([stored_name(image_id) for image_id in ids])
+        self._rows.mark(CHANGING)
+        self._rows.remove([stored_name(image_id) for image_id in ids])
 
     def search(
         self,
@@ -173,7 +176,8 @@ class MilvusIndex:
 
         Raises:
             UserError: Milvus does not find so many neighbours, or does not answer.
-            ProvenanceError: The queries have another embedder or another dimension.
+            ProvenanceError: The queries have another embedder or another dimension, or another
+                command has changed the collection.
         """
         self._require_same_embedder(queries)
         if k + 1 > MOST_CANDIDATES:
@@ -187,13 +191,14 @@ class MilvusIndex:
         where = _filter(split, identity)
         while len(rows):
             count, doubtful = min(count, MOST_CANDIDATES), list[NDArray[np.int64]]()
-            for some in _parts(rows, min(QUERIES_AT_ONCE, max(1, ANSWERS_AT_ONCE // count))):
+            for some in parts_of(rows, min(QUERIES_AT_ONCE, max(1, ANSWERS_AT_ONCE // count))):
                 vectors_QD = np.ascontiguousarray(queries.vectors_ND[some], np.float32)
                 found = self._propose(vectors_QD, count, where)
                 ids_QK[some], similarity_QK[some] = self._decided(vectors_QD, found, own_Q[some], k)
                 doubtful.append(some[self._in_doubt(found, similarity_QK[some, -1])])
             rows = np.concatenate(doubtful) if count < MOST_CANDIDATES else rows[:0]
             count *= WIDER
+        self._rows.require_unchanged()
         return Neighbours(
             query_ids=queries.ids, reference_ids_NK=ids_QK, similarity_NK=similarity_QK
         )
@@ -219,85 +224,33 @@ class MilvusIndex:
             ProvenanceError: The vectors have another embedder or another dimension.
         """
         self._require_same_embedder(embeddings)
-        there = dict(self.checksums())
-        all_rows = _rows(embeddings, range(len(embeddings.ids)), splits, identities)
+        there = dict(self._rows.checksums())
+        all_rows = rows_of(embeddings, range(len(embeddings.ids)), splits, identities)
         wanted = {row["id"]: row["checksum"] for row in all_rows}
         changed = [n for n, name in enumerate(wanted) if there.get(name) != wanted[name]]
-        self._change()
-        self._remove([name for name in there if name not in wanted])
-        self._write(embeddings, changed, splits, identities)
-        ask(self.store, self._client.flush, self._name)
+        self._rows.mark(CHANGING)
+        self._rows.remove([name for name in there if name not in wanted])
+        self._rows.write(embeddings, changed, splits, identities)
+        self._rows.flush()
         if len(self) != len(wanted):
             raise UserError(
                 f"{self.store} holds {len(self):,} vectors instead of {len(wanted):,}; make sure "
                 "that nobody else writes it, and run the same command again"
             )
-        self._change(content_of(embeddings))
-
-    def checksums(self) -> Iterator[tuple[str, str]]:
-        """Yield the name and checksum of each row."""
-        if not len(self):
-            return
-        rows = self._read(
-            self._client.query_iterator, batch_size=LISTED_AT_ONCE, output_fields=["id", "checksum"]
-        )
-        while part := ask(self.store, rows.next):
-            yield from ((row["id"], row["checksum"]) for row in part)
-        rows.close()
-
-    @property
-    def _name(self) -> str:
-        return self.store.collection
+        self._rows.mark(content_of(embeddings))
 
     def _require_same_embedder(self, embeddings: EmbeddingSet) -> None:
         facts = self.facts
         require_same_embedder(embeddings, embedder=facts.embedder, dimension=facts.dimension)
 
-    def _read(self, call: Callable[..., Any], **options: Any) -> Any:
-        """Return what a call reads; with a weaker consistency, deleted rows may come back."""
-
-        def ready() -> Any:
-            self._client.load_collection(self._name)  # a server that was started again forgets it
-            return call(self._name, **options, consistency_level="Strong")
-
-        return ask(self.store, ready)
-
-    def _change(self, content: str = CHANGING) -> None:
-        """Record which vectors the collection holds, or that they are being changed."""
-        self.facts = ask(self.store, mark, self._client, self.store, self.facts, content=content)
-
-    def _write(
-        self,
-        embeddings: EmbeddingSet,
-        places: Sequence[int],
-        splits: Mapping[str, str],
-        identities: Mapping[str, str | None],
-    ) -> None:
-        """Write the rows at these places of a set."""
-        if not len(places):
-            return
-        with progress("storing vectors", total=len(places), unit="vectors") as shown:
-            for some in _parts(places, ROWS_AT_ONCE):
-                rows = list(_rows(embeddings, some, splits, identities))
-                ask(self.store, self._client.upsert, self._name, rows)
-                shown.update(len(some))
-
-    def _remove(self, names: Sequence[str]) -> None:
-        for some in _parts(names, ROWS_AT_ONCE):
-            ask(self.store, self._client.delete, self._name, ids=list(some))
-
     def _contained(self, ids: Sequence[str]) -> set[str]:
         """Return those of the ids that the collection contains."""
         names = [stored_name(image_id) for image_id in ids]
-        return {name_of(row["id"]) for row in self._fetched(names, "id")}
-
-    def _fetched(self, names: Sequence[str], *fields: str) -> Iterator[dict[str, Any]]:
-        for some in _parts(names, ROWS_AT_ONCE):
-            yield from self._read(self._client.get, ids=list(some), output_fields=list(fields))
+        return {name_of(row["id"]) for row in self._rows.fetched(names, "id")}
 
     def _propose(self, vectors_QD: Vectors, count: int, where: str) -> Proposed:
-        found = self._read(
-            self._client.search,
+        found = self._rows.read(
+            "search",
             data=list(vectors_QD),
             anns_field=VECTOR,
             limit=count,
@@ -337,7 +290,7 @@ class MilvusIndex:
         vectors_ND = np.empty((len(names), self.facts.dimension), np.float32)
         place = {name: n for n, name in enumerate(names)}
         missing = set(names)
-        for row in self._fetched(names, "id", VECTOR):
+        for row in self._rows.fetched(names, "id", VECTOR):
             vectors_ND[place[row["id"]]] = row[VECTOR]
             missing.discard(row["id"])
         if missing:
@@ -359,23 +312,8 @@ def content_of(embeddings: EmbeddingSet) -> str:
     return content_hash(*embeddings.ids, embeddings.vectors_ND)
 
 
-def _rows(
-    embeddings: EmbeddingSet,
-    places: Sequence[int],
-    splits: Mapping[str, str],
-    identities: Mapping[str, str | None],
-) -> Iterator[dict[str, Any]]:
-    for place in places:
-        image_id, vector_D = embeddings.ids[place], embeddings.vectors_ND[place]
-        yield row_of(image_id, vector_D, splits.get(image_id, ""), identities.get(image_id) or "")
-
-
 def _filter(split: str | None, identity: str | None) -> str:
     wanted = {"split": split, "identity": identity}
     return " and ".join(
         f'{field} == "{stored_name(value)}"' for field, value in wanted.items() if value is not None
     )
-
-
-def _parts(items: Any, size: int) -> Iterator[Any]:
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -22,6 +22,7 @@ from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from atlas.dataset.manifest import Manifest
 from index.index_folder import IndexFolder
 from index.search.approximate import Tuned, load_search, save_search, tune, wanted_search
+from index.search.milvus_index import content_of
 from index.search.proposals import MakePropose, flat_proposals, gpu_proposals
 from index.search.stored import (
     Stored,
@@ -53,7 +54,7 @@ class Search:
     @cached_property
     def known_hash(self) -> str:
         """Return the hash of the vectors that are searched."""
-        return _vectors_hash(self.known)
+        return content_of(self.known)
 
 
 def open_search(index: IndexFolder) -> Search:
@@ -107,7 +108,7 @@ def kept_neighbours(search: Search, queries: EmbeddingSet, k: int, *, folder: Pa
     about = {
         "k": k,
         "known": search.known_hash,
-        "queries": _vectors_hash(queries),
+        "queries": content_of(queries),
         "tuned_for": search.tuned_for,
     }
 
@@ -176,10 +177,6 @@ def prepare_search(
 def search_settings_of(folder: Path) -> SearchSettings:
     """Return the search settings that an index folder was built with."""
     return SearchSettings(**wanted_search(folder))
-
-
-def _vectors_hash(embeddings: EmbeddingSet) -> str:
-    return content_hash(*embeddings.ids, embeddings.vectors_ND)
 
 
 def _fastest() -> MakePropose:
