@@ -346,6 +346,7 @@ def test_a_store_gives_the_same_bytes_and_follows_updates(job, tmp_path):
     index = open_index(run / "index")
     assert len(open_vectors(index.opened)) == len(index) == len(rest)
     assert list(index.search(index.opened.ids[0], k=3)["rank"]) == [1, 2, 3]
+    assert "embeddings" not in vars(index.opened)  # the vectors of the folder were not read
     shutil.rmtree(run / "vectors.db")
     with pytest.raises(MissingStageError, match=r"vectors\.db does not exist.*atlas build-index"):
         index.search(index.opened.ids[0])
