@@ -1,12 +1,12 @@
 """The folder `RUN/index`: vectors, ids, labels, settings, and a reference to the atlas.
 
-Exact search needs only the vectors; the result of tuning an approximate search is stored next to
-them (`index/search/approximate.py`).
+Exact search needs only the vectors. `search.json`, if it exists, says how else they are searched:
+by an approximate search (`index/search/approximate.py`) or in a store (`index/search/stored.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,12 @@ import pandas as pd
 
 from atlas.core.errors import ProvenanceError, Stage
 from atlas.core.files import write_json
-from atlas.core.result_files import read_json, understood
+from atlas.core.result_files import read_json, understood, was_written
 from atlas.core.result_folder import read_unchanged
 from atlas.dataset.artifacts import (
     EmbeddingSet,
-    load_embeddings,
     load_table,
+    open_embeddings,
     save_embeddings,
     save_table,
 )
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 EMBEDDER_FOLDER = "embedder"
 INDEX_FILE = "index.json"
+SEARCH_FILE = "search.json"
 REFERENCES_FILE = "references.csv"
 
 
@@ -47,7 +48,10 @@ class IndexFolder:
         table_hash: The hash of the labelled rows of the atlas.
         table: The columns Id, split, Target, Identity and Pixels of every reference. Pixels is the
             checksum of the image that was embedded.
-        embeddings: The vectors of the references.
+        dimension: The number of dimensions of their vectors.
+        provenance: What the vectors were made from.
+        read_embeddings: Returns the vectors. They have been read before, unless they are searched
+            in a store.
     """
 
     folder: Path
@@ -56,7 +60,19 @@ class IndexFolder:
     image_size_px: int
     table_hash: str
     table: pd.DataFrame
-    embeddings: EmbeddingSet
+    dimension: int
+    provenance: Mapping[str, Any]
+    read_embeddings: Callable[[], EmbeddingSet]
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Return the ids of the references."""
+        return tuple(self.table["Id"])
+
+    @cached_property
+    def embeddings(self) -> EmbeddingSet:
+        """Return the vectors of the references."""
+        return self.read_embeddings()
 
     @cached_property
     def labels(self) -> dict[str, tuple[int, ...]]:
@@ -145,14 +161,14 @@ def load_index(folder: Path) -> IndexFolder:
 
 def _load(folder: Path) -> IndexFolder:
     about = read_json(folder / INDEX_FILE, stage=Stage.INDEX)
-    embeddings = load_embeddings(folder / "embeddings.h5", stage=Stage.INDEX)
+    vectors = open_embeddings(folder / "embeddings.h5", stage=Stage.INDEX)
     table = load_table(folder / REFERENCES_FILE, stage=Stage.INDEX)
     with understood(folder / REFERENCES_FILE, Stage.INDEX):
         ids = tuple(table[["Id", "Target", "Identity", "Pixels"]]["Id"])
         for text in table["Target"]:
             parse_labels(text)
     with understood(folder / INDEX_FILE, Stage.INDEX):
-        belong = ids == embeddings.ids and about["provenance"] == embeddings.provenance
+        belong = ids == vectors.ids and about["provenance"] == vectors.provenance
         index = IndexFolder(
             folder=folder,
             spec=spec_of(about["atlas"]),
@@ -160,13 +176,25 @@ def _load(folder: Path) -> IndexFolder:
             image_size_px=int(about["image_size_px"]),
             table_hash=str(about["table_hash"]),
             table=table,
-            embeddings=embeddings,
+            dimension=vectors.dimension,
+            provenance=vectors.provenance,
+            read_embeddings=vectors.read if in_store(folder) else partial(_given, vectors.read()),
         )
     if not belong:
         raise ProvenanceError(
             f"{folder}: the files do not belong to one index; run {Stage.INDEX.command} again"
         )
     return index
+
+
+def in_store(folder: Path) -> bool:
+    """Return whether the vectors of an index folder are searched in a store."""
+    path = folder / SEARCH_FILE
+    return was_written(path) and "stored" in read_json(path, stage=Stage.INDEX)
+
+
+def _given(embeddings: EmbeddingSet) -> EmbeddingSet:
+    return embeddings
 
 
 def _reference_table(rows: Sequence[ImageRow], keys: Sequence[str]) -> pd.DataFrame:

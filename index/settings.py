@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
-from atlas.core.errors import UserError, refuse
+from atlas.core.errors import refuse
+from index.store_address import parse_address
 
 HashKind = Literal["ahash", "dhash", "phash", "whash", "phash256"]
 HashChoice = Literal["auto", HashKind, "rule_2018", "none"]
+StoreKind = Literal["flat", "hnsw", "ivf"]
 Keep = Literal["first", "most-labels", "highest-resolution", "sharpest", "newest"]
 # The bits of 64 by which the teams of 2018 let copies differ in each channel; yellow was not used.
 RULE_2018_BITS = {"red": 14, "green": 12, "blue": 10}
@@ -184,16 +186,22 @@ class SearchSettings:
             the atlas. 1 is exact search, which is fast enough below about a million images.
         search_mib: Memory in MiB that the search may use in addition to the vectors. By default
             there is no limit.
+        store: Where vectors are searched beyond one process: milvus://HOST:PORT/COLLECTION, or a
+            path that ends in .db for Milvus Lite. By default they are searched in the process that
+            needs them.
+        store_kind: How the store is searched: flat compares all vectors and is exact; hnsw and ivf
+            are faster among millions and miss a neighbour now and then.
     """
 
     recall: float = 1.0
     search_mib: float | None = None
+    store: str | None = None
+    store_kind: StoreKind = "flat"
 
     def __post_init__(self) -> None:
-        if not 0 < self.recall <= 1:
-            raise UserError(
-                f"--recall must be above 0 and at most 1, which is exact search (got {self.recall})"
-            )
+        refuse(_search_problems(self))
+        if self.store is not None:
+            parse_address(self.store)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +224,16 @@ class LeakColumns:
     match_column: tuple[str, ...] = ("Extra", "Candidate", "match_id")
     doubt_column: tuple[str, ...] = ("Questionable",)
     distance_column: tuple[str, ...] = ("SimR", "SimG", "SimB", "Hash diff")
+
+
+def _search_problems(settings: SearchSettings) -> Iterator[str]:
+    if not 0 < settings.recall <= 1:
+        got = settings.recall
+        yield f"--recall must be above 0 and at most 1, which is exact search (got {got})"
+    if settings.store is None and settings.store_kind != "flat":
+        yield "--store-kind needs a --store"
+    if settings.store is not None and (settings.recall != 1 or settings.search_mib is not None):
+        yield "--recall and --search-mib tune the search of one process; with --store, omit them"
 
 
 def _problems(settings: CopySettings) -> Iterator[str]:

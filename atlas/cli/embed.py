@@ -97,7 +97,7 @@ def build_index(
         details={
             "images": len(built),
             "image_size_px": index.image_size_px,
-            "dimensions": index.embeddings.vectors_ND.shape[1],
+            "dimensions": index.dimension,
         },
     )
 
@@ -179,19 +179,16 @@ def runtime_lines(checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _of_index(built: "Index") -> Iterator[str]:
-    index, search = built.opened, built.tuned
+    index = built.opened
     identities = {name for name in index.identities.values() if name}
     yield from runtime_lines(built.runtime_checks)
     yield (
-        f"{len(index.embeddings.ids):,} images of {index.image_size_px} px, "
-        f"{index.embeddings.vectors_ND.shape[1]} dimensions, {len(identities):,} identities that "
+        f"{len(index.ids):,} images of {index.image_size_px} px, "
+        f"{index.dimension} dimensions, {len(identities):,} identities that "
         "occur more than once"
     )
-    if search:
-        yield (
-            f"the search {search.factory} finds {search.recall:.2%} of the 10 nearest images, at "
-            f"{search.queries_per_second:,.0f} queries/s"
-        )
+    if built.searched:
+        yield built.searched.in_words
 
 
 def _because(check: Mapping[str, Any]) -> str:

@@ -95,6 +95,19 @@ def read_lock_file(file: Path) -> str:
     return ""
 
 
+def is_locked(file: Path) -> bool:
+    """Return whether a process has locked the file, also if it did so without a LockFile."""
+    with suppress(OSError):
+        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+    return False
+
+
 @atexit.register
 def release_all() -> None:
     """Remove and unlock all files of this process, which is about to end."""

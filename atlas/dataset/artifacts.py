@@ -7,7 +7,8 @@ Axes: N items, D dimensions, K neighbours, C classes.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from atlas.core.contents import listed_after
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import written_beside
 from atlas.core.result_files import check_result, read_result, understood
-from atlas.core.row_file import DamagedFileError, open_row_file, write_row_file
+from atlas.core.row_file import ROWS, DamagedFileError, RowFile, open_row_file, write_row_file
 
 # The relations of a test image to labelled images.
 SAME_IMAGE, SIBLING, NOVEL = "same_image", "sibling", "novel"
@@ -229,6 +230,62 @@ def save_embeddings(path: Path, embeddings: EmbeddingSet) -> None:
     write_row_file(path, embeddings.vectors_ND, ids, embeddings.provenance)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingFile:
+    """A file of embeddings whose vectors have not been read yet.
+
+    Attributes:
+        path: The file.
+        stage: The stage that writes it.
+        ids: The ids of the images.
+        dimension: The number of dimensions D.
+        provenance: What the embeddings were made from.
+        checksum: The checksum of the header, which stands for the whole file.
+    """
+
+    path: Path
+    stage: Stage | None
+    ids: tuple[str, ...]
+    dimension: int
+    provenance: dict[str, Any]
+    checksum: str
+
+    def read(self) -> EmbeddingSet:
+        """Read the embeddings.
+
+        Raises:
+            DamagedFileError: The file is damaged.
+            UserError: The file was replaced after it was opened.
+        """
+        file = _open(self.path, self.stage)
+        if file.checksum != self.checksum:
+            raise UserError(f"{self.path} was replaced while it was in use; run the command again")
+        with _damage_named(self.path, self.stage):
+            rows = np.asarray(file.rows(), np.float32)
+        return EmbeddingSet(ids=self.ids, vectors_ND=rows, provenance=self.provenance)
+
+
+def open_embeddings(path: Path, stage: Stage | None = None) -> EmbeddingFile:
+    """Read everything of a file of embeddings but the vectors.
+
+    Raises:
+        MissingStageError: The file does not exist. The text names the command of `stage`.
+        DamagedFileError: The file is damaged, or is not a file of this project.
+    """
+    file = _open(path, stage)
+    with _damage_named(path, stage):
+        ids = tuple(file.texts("ids"))
+    with understood(path, stage):
+        return EmbeddingFile(
+            path=path,
+            stage=stage,
+            ids=ids,
+            dimension=file.datasets[ROWS].shape[1],
+            provenance=file.provenance,
+            checksum=file.checksum,
+        )
+
+
 def load_embeddings(path: Path, stage: Stage | None = None) -> EmbeddingSet:
     """Load embeddings from an HDF5 file.
 
@@ -236,11 +293,9 @@ def load_embeddings(path: Path, stage: Stage | None = None) -> EmbeddingSet:
         MissingStageError: The file does not exist. The text names the command of `stage`.
         DamagedFileError: The file is damaged, or is not a file of this project.
     """
-    found = _load(path, stage)
+    file = open_embeddings(path, stage)
     with understood(path, stage):
-        return EmbeddingSet(
-            ids=found.texts["ids"], vectors_ND=found.rows, provenance=found.provenance
-        )
+        return file.read()
 
 
 def save_probabilities(path: Path, probabilities: ProbabilitySet) -> None:
@@ -329,13 +384,25 @@ class _Loaded(NamedTuple):
 
 
 def _load(path: Path, stage: Stage | None) -> _Loaded:
-    check_result(path, stage)
-    try:
-        file = open_row_file(path)
+    file = _open(path, stage)
+    with _damage_named(path, stage):
         rows = np.asarray(file.rows(), np.float32)
         names = ["ids", *(name for name in ("image_keys",) if name in file.datasets)]
         texts = {name: tuple(file.texts(name)) for name in names}
         return _Loaded(rows, texts, file.provenance)
+
+
+def _open(path: Path, stage: Stage | None) -> RowFile:
+    check_result(path, stage)
+    with _damage_named(path, stage):
+        return open_row_file(path)
+
+
+@contextmanager
+def _damage_named(path: Path, stage: Stage | None) -> Iterator[None]:
+    """Name the command that writes the file again, if it is damaged."""
+    try:
+        yield
     except DamagedFileError as error:
         again = f"; write it again with  {stage.command}" if stage else ""
         raise DamagedFileError(path, f"{error.how}{again}") from error

@@ -218,7 +218,7 @@ def _yes_or_no(form: Form, name: str) -> bool:
 
 def _counts(live: LiveGallery) -> tuple[int, int]:
     gallery = live.current
-    return len(gallery.index.embeddings.ids), len(gallery.added.by_id)
+    return len(gallery.index.ids), len(gallery.added.by_id)
 
 
 def _said_in_one_line(status: int, request: Request, error: Exception) -> JSONResponse:

@@ -20,11 +20,12 @@ from atlas.core.errors import Stage, UserError
 from atlas.core.files import write_json
 from atlas.core.result_files import check_result, read_json, was_written
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
+from index.index_folder import SEARCH_FILE, in_store
 from index.search.proposals import Positions, Vectors
 from index.search.vector_index import FlatIndex, VectorIndex, build_index
 
 LOGGER = logging.getLogger(__name__)
-SEARCH_FILE, ABOUT_FILE = "search.faiss", "search.json"
+FAISS_FILE = "search.faiss"
 QUERIES = 1000  # images of the atlas that measure recall and speed
 NEIGHBOURS = 10
 MANY = 50_000  # from this number of vectors on, kinds that search only a part of them are tried
@@ -53,6 +54,14 @@ class Tuned:
     recall: float
     queries_per_second: float
     mib: float
+
+    @property
+    def in_words(self) -> str:
+        """What the search reached, as a line for people."""
+        return (
+            f"the search {self.factory} finds {self.recall:.2%} of the 10 nearest images, at "
+            f"{self.queries_per_second:,.0f} queries/s"
+        )
 
 
 class FactoryProposals:
@@ -109,9 +118,7 @@ def tune(
     Raises:
         UserError: No search reaches the recall within the limit.
     """
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(embeddings.ids), min(QUERIES, len(embeddings.ids)), replace=False)
-    queries = embeddings.aligned_to([embeddings.ids[n] for n in sorted(chosen)])
+    queries = sample_queries(embeddings, seed)
     truth, vectors = exact.search(queries, NEIGHBOURS), build_index(embeddings)
     best: tuple[faiss.Index, Tuned] | None = None
     for factory, efforts in factories(*embeddings.vectors_ND.shape).items():
@@ -140,6 +147,13 @@ def tune(
     return best
 
 
+def sample_queries(embeddings: EmbeddingSet, seed: int = 0) -> EmbeddingSet:
+    """Return some of the vectors at random, which measure the recall of a search."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(embeddings.ids), min(QUERIES, len(embeddings.ids)), replace=False)
+    return embeddings.aligned_to([embeddings.ids[n] for n in sorted(chosen)])
+
+
 def trained(factory: str, vectors_ND: Vectors) -> faiss.Index:
     """Return a faiss index of this kind that contains the vectors."""
     index = faiss.index_factory(vectors_ND.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
@@ -162,26 +176,26 @@ def save_search(
     folder: Path, index: faiss.Index, tuned: Tuned, *, wanted: Mapping[str, Any]
 ) -> None:
     """Write a tuned search, with the wanted settings, so that it can be tuned again."""
-    faiss.write_index(index, str(folder / SEARCH_FILE))
-    write_json(folder / ABOUT_FILE, {"wanted": wanted, "tuned": asdict(tuned)})
+    faiss.write_index(index, str(folder / FAISS_FILE))
+    write_json(folder / SEARCH_FILE, {"wanted": wanted, "tuned": asdict(tuned)})
 
 
 def load_search(folder: Path) -> FactoryProposals | None:
-    """Read the tuned search of an index folder, or return None if the search is exact.
+    """Read the tuned search of an index folder, or return None if it has none.
 
     The index is memory-mapped: parts of it are read when they are needed.
     """
-    if not was_written(folder / ABOUT_FILE):
+    if in_store(folder) or not was_written(folder / SEARCH_FILE):
         return None
-    tuned = Tuned(**read_json(folder / ABOUT_FILE, stage=Stage.INDEX)["tuned"])
-    check_result(folder / SEARCH_FILE, Stage.INDEX)  # faiss has no checksums
-    index = faiss.read_index(str(folder / SEARCH_FILE), faiss.IO_FLAG_MMAP_IFC)
+    tuned = Tuned(**read_json(folder / SEARCH_FILE, stage=Stage.INDEX)["tuned"])
+    check_result(folder / FAISS_FILE, Stage.INDEX)  # faiss has no checksums
+    index = faiss.read_index(str(folder / FAISS_FILE), faiss.IO_FLAG_MMAP_IFC)
     return FactoryProposals(index, tuned.parameters, tuned.proposals)
 
 
 def wanted_search(folder: Path) -> dict[str, Any]:
-    """Return the settings that the search was tuned for; empty if the search is exact."""
-    path = folder / ABOUT_FILE
+    """Return the settings of the search; empty if it is exact and in one process."""
+    path = folder / SEARCH_FILE
     return dict(read_json(path, stage=Stage.INDEX)["wanted"]) if was_written(path) else {}
 
 

@@ -1,4 +1,4 @@
-"""The search of an index: the one it was tuned to, or else the fastest exact one of this machine.
+"""The search of an index: its store, the search it was tuned to, or the fastest exact one here.
 
 The neighbours of many queries are kept block by block, so a search is resumable. Axes: N queries, K
 neighbours.
@@ -19,9 +19,17 @@ from atlas.core.files import content_hash, json_text
 from atlas.core.row_cache import fill_rows
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
+from atlas.dataset.manifest import Manifest
 from index.index_folder import IndexFolder
 from index.search.approximate import Tuned, load_search, save_search, tune, wanted_search
+from index.search.milvus_index import content_of
 from index.search.proposals import MakePropose, flat_proposals, gpu_proposals
+from index.search.stored import (
+    Stored,
+    load_stored,
+    open_stored,
+    store_vectors,
+)
 from index.search.vector_index import VectorIndex, build_index
 from index.settings import SearchSettings
 
@@ -46,24 +54,37 @@ class Search:
     @cached_property
     def known_hash(self) -> str:
         """Return the hash of the vectors that are searched."""
-        return _vectors_hash(self.known)
+        return content_of(self.known)
 
 
-def open_search(index: IndexFolder, *, few_queries: bool = False) -> Search:
-    """Open the search of an index.
+def open_search(index: IndexFolder) -> Search:
+    """Open the search of an index for many queries."""
+    stored = load_stored(index.folder)
+    return Search(
+        vectors=open_vectors(index),
+        known=index.embeddings,
+        tuned_for={} if stored and stored.exact else wanted_search(index.folder),
+    )
+
+
+def open_vectors(index: IndexFolder, *, few_queries: bool = False) -> VectorIndex:
+    """Open the vectors of an index for searches.
+
+    If they are in a store, those of the index folder are not read.
 
     Args:
         index: The index folder.
         few_queries: Whether there are too few queries for a preparation to pay off.
+
+    Raises:
+        UserError: The store does not exist, or does not answer.
+        ProvenanceError: The store does not hold the vectors of the index.
     """
-    propose = load_search(index.folder)
-    if propose is None:
-        return exact_search(index.embeddings, few_queries=few_queries)
-    return Search(
-        vectors=build_index(index.embeddings, lambda _: propose),
-        known=index.embeddings,
-        tuned_for=wanted_search(index.folder),
-    )
+    if stored := load_stored(index.folder):
+        return open_stored(index.folder, stored)
+    if propose := load_search(index.folder):
+        return build_index(index.embeddings, lambda _: propose)
+    return exact_search(index.embeddings, few_queries=few_queries).vectors
 
 
 def exact_search(embeddings: EmbeddingSet, *, few_queries: bool = False) -> Search:
@@ -87,7 +108,7 @@ def kept_neighbours(search: Search, queries: EmbeddingSet, k: int, *, folder: Pa
     about = {
         "k": k,
         "known": search.known_hash,
-        "queries": _vectors_hash(queries),
+        "queries": content_of(queries),
         "tuned_for": search.tuned_for,
     }
 
@@ -114,16 +135,40 @@ def kept_neighbours(search: Search, queries: EmbeddingSet, k: int, *, folder: Pa
     )
 
 
-def tune_search(folder: Path, embeddings: EmbeddingSet, settings: SearchSettings) -> Tuned | None:
-    """Tune the search of an index folder and write it there; return None for exact search.
+def prepare_search(
+    folder: Path,
+    embeddings: EmbeddingSet,
+    settings: SearchSettings,
+    *,
+    references: Manifest,
+    previous: Path,
+) -> Tuned | Stored | None:
+    """Tune the search of an index folder or fill its store, and write there how it is searched.
+
+    Args:
+        folder: The index folder that is being written.
+        embeddings: The vectors.
+        settings: The settings of the search.
+        references: The labelled images.
+        previous: The index folder that is replaced; see `store_vectors`.
+
+    Returns:
+        The tuned search, or the filled store; None if the search is exact and in one process.
 
     Raises:
-        UserError: The recall cannot be reached.
+        UserError: The recall cannot be reached, or the store cannot be written.
+        ProvenanceError: The store holds something else.
     """
-    if settings.recall == 1:
+    if settings.recall == 1 and settings.store is None:
         return None
-    mib = math.inf if settings.search_mib is None else settings.search_mib
     exact = exact_search(embeddings).vectors
+    if settings.store is not None:
+        return store_vectors(
+            folder, embeddings, settings, exact=exact, previous=previous,
+            splits={row.id: row.split for row in references.rows},
+            identities={row.id: row.identity for row in references.rows},
+        )  # fmt: skip
+    mib = math.inf if settings.search_mib is None else settings.search_mib
     index, tuned = tune(embeddings, exact, recall=settings.recall, mib=mib)
     save_search(folder, index, tuned, wanted=asdict(settings))
     return tuned
@@ -132,10 +177,6 @@ def tune_search(folder: Path, embeddings: EmbeddingSet, settings: SearchSettings
 def search_settings_of(folder: Path) -> SearchSettings:
     """Return the search settings that an index folder was built with."""
     return SearchSettings(**wanted_search(folder))
-
-
-def _vectors_hash(embeddings: EmbeddingSet) -> str:
-    return content_hash(*embeddings.ids, embeddings.vectors_ND)
 
 
 def _fastest() -> MakePropose:

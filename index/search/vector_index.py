@@ -66,7 +66,7 @@ class FlatIndex:
             UserError: The index already contains one of the ids, or an id is given twice.
             ProvenanceError: The vectors have another embedder or another dimension.
         """
-        self._check(embeddings)
+        require_same_embedder(embeddings, embedder=self.embedder, dimension=self.dimension)
         if twice := [i for i in embeddings.ids if i in self._position]:
             raise UserError(f"the index already contains {twice[0]}")
         if len(set(embeddings.ids)) < len(embeddings.ids):
@@ -93,7 +93,7 @@ class FlatIndex:
 
         Ties are in the order of ids. Missing neighbours have the id "" and the similarity -inf.
         """
-        self._check(queries)
+        require_same_embedder(queries, embedder=self.embedder, dimension=self.dimension)
         if self._propose is None:
             self._propose = self._make_propose(self._vectors_ND)
         own_Q = np.array([self._position.get(i, -1) for i in queries.ids], np.int64)
@@ -126,18 +126,29 @@ class FlatIndex:
         self._rank_N[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
         self._propose = None
 
-    def _check(self, embeddings: EmbeddingSet) -> None:
-        theirs = embeddings.provenance.get("embedder")
-        if theirs != self.embedder:
-            raise ProvenanceError(
-                f"these vectors were made by embedder {theirs} and the index by {self.embedder}; "
-                f"make both with the same embedder ({Stage.INDEX.command})"
-            )
-        if embeddings.vectors_ND.shape[1] != self.dimension:
-            raise ProvenanceError(
-                f"these vectors have {embeddings.vectors_ND.shape[1]} dimensions and the index "
-                f"{self.dimension}; make both with the same embedder ({Stage.INDEX.command})"
-            )
+
+def require_same_embedder(embeddings: EmbeddingSet, *, embedder: str, dimension: int) -> None:
+    """Check that vectors belong into, or may be searched for in, an index.
+
+    Args:
+        embeddings: The vectors.
+        embedder: The fingerprint of the index's embedder.
+        dimension: The number of dimensions of the index.
+
+    Raises:
+        ProvenanceError: The vectors have another embedder or another dimension.
+    """
+    theirs = embeddings.provenance.get("embedder")
+    if theirs != embedder:
+        raise ProvenanceError(
+            f"these vectors were made by embedder {theirs} and the index by {embedder}; "
+            f"make both with the same embedder ({Stage.INDEX.command})"
+        )
+    if embeddings.vectors_ND.shape[1] != dimension:
+        raise ProvenanceError(
+            f"these vectors have {embeddings.vectors_ND.shape[1]} dimensions and the index "
+            f"{dimension}; make both with the same embedder ({Stage.INDEX.command})"
+        )
 
 
 def build_index(embeddings: EmbeddingSet, make_propose: MakePropose = flat_proposals) -> FlatIndex:

@@ -39,8 +39,8 @@ from atlas.workflows.submit.score import score_run
 from atlas.workflows.submit.submission import make_submission
 from classify import recipes as classifier_recipes
 from index.index_folder import load_index
-from index.search.open_search import open_search
-from index.settings import LeakSettings
+from index.search.open_search import open_search, open_vectors
+from index.settings import LeakSettings, SearchSettings
 from retrieval import settings as embedder_settings
 
 pytestmark = pytest.mark.slow
@@ -322,6 +322,35 @@ def test_one_image_more_and_one_fewer_end_as_a_full_run_with_the_same_calibratio
         load_index(folder / "index").embeddings.vectors_ND for folder in (tmp_path / "run", run)
     ]
     assert np.array_equal(*vectors)
+
+
+def test_a_store_gives_the_same_bytes_and_follows_updates(job, tmp_path):
+    """Milvus Lite searches in place of this process, until the store is lost."""
+    pytest.importorskip("milvus_lite", reason="Milvus is not installed: pip install '.[milvus]'")
+    before = job[1]
+    data, run = (Path(shutil.copytree(path, tmp_path / path.name)) for path in job)
+    shutil.rmtree(
+        cache_folder(run / "leaks") / "neighbours"
+    )  # so that everything is searched again
+    store = SearchSettings(store=str(run / "vectors.db"))
+    build_index(data, str(run / "embedder"), run / "index", store)
+    find_leaks(data, run / "index", run / "leaks", LEAKS)
+    make_submission(data, run / "leaks", run / "classifier", run / "submission")
+    names = [
+        "leaks/matches.csv", "leaks/leaks.csv", "leaks/groups.csv", "leaks/calibration.json",
+        "submission/submission.csv", "submission/origins.csv",
+    ]  # fmt: skip
+    assert [n for n in names if (run / n).read_bytes() != (before / n).read_bytes()] == []
+    head, first, *rest = (data / "train.csv").read_text().splitlines()
+    (data / "train.csv").write_text("\n".join([head, *rest]) + "\n")
+    assert update(data, run).removed == {first.split(",")[0]}
+    index = open_index(run / "index")
+    assert len(open_vectors(index.opened)) == len(index) == len(rest)
+    assert list(index.search(index.opened.ids[0], k=3)["rank"]) == [1, 2, 3]
+    assert "embeddings" not in vars(index.opened)  # the vectors of the folder were not read
+    shutil.rmtree(run / "vectors.db")
+    with pytest.raises(MissingStageError, match=r"vectors\.db does not exist.*atlas build-index"):
+        index.search(index.opened.ids[0])
 
 
 def test_a_further_index_proposes_candidates_until_the_data_change(job, tmp_path, monkeypatch):

@@ -159,7 +159,8 @@ def _train_only(search: LeakSearch, manifest: Manifest) -> LeakSearch:
     """
     index, ids = search.index, manifest.of("train").ids
     table = index.table[index.table["split"] == "train"].reset_index(drop=True)
-    train = replace(index, table=table, embeddings=index.embeddings.aligned_to(ids))
+    vectors = index.embeddings.aligned_to(ids)
+    train = replace(index, table=table, read_embeddings=lambda: vectors)
     return replace(search, index=train)
 
 

@@ -101,7 +101,7 @@ def audit_labels(
     about = {
         "settings": asdict(settings),
         "trial": asdict(trial),
-        "embedder": index.embeddings.provenance["embedder"],
+        "embedder": index.provenance["embedder"],
         "labelled_tables": index.table_hash,
     }
     with folder_written_beside(out, written_by="audit_labels") as folder:

@@ -102,7 +102,7 @@ class Gallery:
         return self.opened.index
 
     def __len__(self) -> int:
-        return len(self.index.embeddings.ids) + len(self.added.by_id)
+        return len(self.index.ids) + len(self.added.by_id)
 
     def __contains__(self, image_id: str) -> bool:
         return image_id in self.added.by_id or image_id in self.opened.identities
@@ -213,7 +213,7 @@ class Gallery:
     def _search(self) -> JoinedIndex:
         if not self.added.by_id:
             return JoinedIndex(parts=(self.opened.search,))
-        later = build_index(self.added.embeddings(self.index.embeddings.provenance))
+        later = build_index(self.added.embeddings(self.index.provenance))
         return JoinedIndex(parts=(self.opened.search, later))
 
     @cached_property

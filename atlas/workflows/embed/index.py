@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from index.search.approximate import Tuned
+    from index.search.stored import Stored
     from retrieval.embedder import Embedder
 
 Query = str | Path | NDArray[np.uint8]
@@ -44,17 +45,17 @@ class Index(InFolder):
         opened: Its vectors, ids, labels and settings.
         started_from: The origin of the weights of its embedder.
         runtime_checks: The runtimes that were tried when it was built, in order.
-        tuned: The tuned search; None if the search is exact.
+        searched: The tuned search, or the store; None if the search is exact and in one process.
     """
 
     folder: Path
     opened: IndexFolder
     started_from: str = ""
     runtime_checks: tuple[dict[str, Any], ...] = ()
-    tuned: "Tuned | None" = field(default=None, repr=False)
+    searched: "Tuned | Stored | None" = field(default=None, repr=False)
 
     def __len__(self) -> int:
-        return len(self.opened.embeddings.ids)
+        return len(self.opened.ids)
 
     def search(self, queries: Query | Sequence[Query], k: int = 10) -> "pd.DataFrame":
         """Find the k most similar references of each query.
@@ -84,7 +85,7 @@ class Index(InFolder):
         about = self.opened
         return (
             f"<p>Index of {len(self):,} images of {about.spec.name}: {about.image_size_px} px, "
-            f"{about.embeddings.vectors_ND.shape[1]} dimensions, in {self.folder}</p>"
+            f"{about.dimension} dimensions, in {self.folder}</p>"
             f"{about.table.head().to_html(index=False)}"
         )
 
@@ -143,7 +144,8 @@ def build_index(
             "torchscript:FILE" or "onnx:FILE" for a network that somebody else made. Such a file is
             a program; use only those of people whom you trust.
         out: The folder to write.
-        search: How the index is searched, which is tuned here.
+        search: How the index is searched, which is prepared here: tuned, or by a store that is
+            filled with the vectors.
         runtime: What embeds; None keeps that of the embedder, which may be an index's own.
         image_size_px: The side that images are resized to for an embedder that needs no training;
             the most common side of the images, up to 512 px, unless given.
@@ -152,7 +154,8 @@ def build_index(
     Raises:
         DataError: The data folder has problems.
         MissingStageError: There is no embedder.
-        UserError: `out` holds something else.
+        UserError: `out` holds something else, or the store cannot be written.
+        ProvenanceError: The store holds the vectors of another embedder.
 
     Example:
         >>> gallery = atlas.build_index("data", "frozen", "runs/index")  # doctest: +SKIP
@@ -171,7 +174,7 @@ def build_index(
         with stage("loading torch"):  # which takes seconds, while images are decoded
             from atlas.workflows.embed.runtime_choice import with_runtime
             from atlas.workflows.embed.vectors import open_embedder
-            from index.search.open_search import tune_search
+            from index.search.open_search import prepare_search
             from retrieval.embedder import save_embedder
             from retrieval.embedding import embed_store
 
@@ -189,11 +192,11 @@ def build_index(
         keys = store.keys(references.ids)
         size_px = ready.image_size_px
         save_index(folder, embeddings, references, keys, data=data, image_size_px=size_px)
-        tuned = tune_search(folder, embeddings, search)
+        searched = prepare_search(folder, embeddings, search, references=references, previous=out)
     return Index(
         folder=out,
         opened=load_index(out),
         started_from=ready.started_from,
         runtime_checks=ready.runtime.checks if ready.runtime else (),
-        tuned=tuned,
+        searched=searched,
     )

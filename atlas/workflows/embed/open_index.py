@@ -13,7 +13,7 @@ from atlas.dataset.images import ImageProblem, read_field
 from atlas.dataset.queries import AtlasFiles, open_files
 from atlas.dataset.spec import AtlasSpec
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder
-from index.search.open_search import open_search
+from index.search.open_search import open_vectors
 from index.search.vector_index import VectorIndex
 from retrieval.embedding import Embeds, ExportedEmbedder, load_for_queries
 
@@ -46,7 +46,7 @@ class OpenIndex:
     @cached_property
     def search(self) -> VectorIndex:
         """The search of the index."""
-        return open_search(self.index, few_queries=True).vectors
+        return open_vectors(self.index, few_queries=True)
 
     @cached_property
     def identities(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ from atlas.dataset.images import resize_field
 from atlas.dataset.labels import format_labels
 from atlas.workflows.embed.lookup import field_of
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder
-from index.search.open_search import open_search
+from index.search.open_search import open_vectors
 from retrieval.embedding import about, embed_images, load_for_queries
 
 COLUMNS = ("query", "rank", "match", "similarity", "labels", "identity")
@@ -33,7 +33,7 @@ def search_index(
     vectors = EmbeddingSet(
         ids=tuple(names), vectors_ND=embed_images(embedder, fields), provenance=about(embedder)
     )
-    found = open_search(index, few_queries=True).vectors.search(vectors, k)
+    found = open_vectors(index, few_queries=True).search(vectors, k)
     rows = [
         (name, rank, str(match), float(cosine), format_labels(index.labels[str(match)]),
          index.identities[str(match)] or "")

@@ -163,7 +163,7 @@ class LeakCalibration:
         most as many times more as the gallery is larger. Siblings are measured again; the
         comparisons of their pixels are kept, so this is quick.
         """
-        references = len(search.index.embeddings.ids)
+        references = len(search.index.ids)
         growth = references / self.references
         if growth <= 1:
             return self
@@ -219,7 +219,7 @@ def _units(search: "LeakSearch") -> dict[str, str]:
 
 def measure_same_image(search: "LeakSearch") -> SameImageMeasurement:
     """Plant copies of the atlas's own images, and compare its images with one another."""
-    settings, ids = search.settings, search.index.embeddings.ids
+    settings, ids = search.settings, search.index.ids
     copies = plant_copies(
         ids,
         search.stored("sources"),

@@ -161,7 +161,7 @@ class LeakSearch:
         """How images of this atlas agree that are no copies, measured on labelled images."""
         if self.measured_law is not None:
             return self.measured_law
-        sample = sample_ids(self.index.embeddings.ids, count=LAW_IMAGES, seed=self.settings.seed)
+        sample = sample_ids(self.index.ids, count=LAW_IMAGES, seed=self.settings.seed)
         images = self.stored("images")
         found = self.candidates(self.index.embeddings.aligned_to(sample), images)
         others = replace(
@@ -262,7 +262,7 @@ def open_leak_search(
 def _with_hash(search: LeakSearch) -> LeakSearch:
     """Return the search with the hash that suits the labelled images best."""
     kind = choose_hash(
-        search.index.embeddings.ids,
+        search.index.ids,
         search.stored("sources"),
         channels=len(search.index.spec.channels),
         seed=search.settings.seed,

@@ -274,7 +274,7 @@ def _measurements(
     if not queries.learned_by_folds:
         yield queries, index.embeddings
         return
-    images, ids = search.stored("images"), index.embeddings.ids
+    images, ids = search.stored("images"), index.ids
     # They load torch, which takes seconds.
     from retrieval.frozen import without_whitening
     from retrieval.postprocessing.whitening import whiten, whitening_of
@@ -287,7 +287,7 @@ def _measurements(
     fold_of = dict(
         zip(ids, fold_of_identities(groups, seed=search.settings.seed).tolist(), strict=True)
     )
-    learned, dimension = set(search.embedder.whitened_on), index.embeddings.vectors_ND.shape[1]
+    learned, dimension = set(search.embedder.whitened_on), index.dimension
     for fold in range(FOLDS):
         own = tuple(i for i in queries.known_ids if fold_of[i] == fold)
         if own:

@@ -105,9 +105,9 @@ def update(data: AnyPath = "data", run: AnyPath = "runs") -> Updated:
     source = _submitted_classifier(folder) if folder.has(Stage.SUBMISSION) else None
     index = load_index(folder.index)
     further = _further_indexes(folder, index)
-    before = set(index.embeddings.ids)
+    before = set(index.ids)
     moved = move_into_atlas(data, folder)
-    after = set(_build_again(data, folder.index).opened.embeddings.ids)
+    after = set(_build_again(data, folder.index).opened.ids)
     forget_moved(moved, tuple(after))
     leaks = submission = None
     if folder.has(Stage.LEAKS):
@@ -141,7 +141,7 @@ def _further_indexes(run: RunFolder, index: IndexFolder) -> list[Path]:
         other = load_further(folder)
         # An update that was stopped may have built one of them again, so their rows may differ.
         same_atlas = other.data.resolve() == index.data.resolve()
-        if not same_atlas or other.embeddings.provenance["embedder"] != embedder:
+        if not same_atlas or other.provenance["embedder"] != embedder:
             raise ProvenanceError(
                 f"{folder} is not the index with which {run.leaks} was made; run  "
                 f"{Stage.LEAKS.command}  again"

@@ -26,6 +26,7 @@ from atlas.dataset.artifacts import (
     load_matches,
     load_probabilities,
     load_table,
+    open_embeddings,
     positions_of,
     save_embeddings,
     save_probabilities,
@@ -72,6 +73,16 @@ def test_arrays_survive_their_files(tmp_path: Path) -> None:
     empty = ProbabilitySet(ids=(), probabilities_NC=np.empty((0, 3), np.float32), provenance={})
     save_probabilities(tmp_path / "p.h5", empty)
     assert load_probabilities(tmp_path / "p.h5").probabilities_NC.shape == (0, 3)
+
+
+def test_embeddings_are_read_late_unless_they_were_replaced(tmp_path: Path) -> None:
+    save_embeddings(tmp_path / "e.h5", embeddings())
+    opened = open_embeddings(tmp_path / "e.h5")
+    assert (opened.ids, opened.dimension, opened.provenance) == (IDS, 2, embeddings().provenance)
+    np.testing.assert_array_equal(opened.read().vectors_ND, VECTORS)
+    save_embeddings(tmp_path / "e.h5", embeddings().aligned_to(IDS[::-1]))
+    with pytest.raises(UserError, match="was replaced while it was in use"):
+        opened.read()
 
 
 def test_equal_work_gives_equal_bytes(tmp_path: Path) -> None:
