@@ -68,9 +68,7 @@ def test_a_grown_index_is_guaranteed_less_however_often_it_is_updated(
 ) -> None:
     """An update writes the calibration, and the next one reads it."""
     ids = [str(n) for n in range(5 * calibration.references)]
-    index = SimpleNamespace(
-        embeddings=SimpleNamespace(ids=ids), identities=dict.fromkeys(ids, None)
-    )
+    index = SimpleNamespace(ids=ids, identities=dict.fromkeys(ids, None))
     search = SimpleNamespace(index=index, settings=calibration.settings)
     scores = np.linspace(0, 50, 100)
     for _ in range(3):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport, load_leaks, save_table
 from atlas.dataset.manifest import read_manifest
 from atlas.dataset.store import fill_store
-from atlas.dataset.verdicts import Verdict, add_verdicts, read_verdicts, verdicts_beside
+from atlas.dataset.verdicts import Verdict, add_verdicts, now, read_verdicts, verdicts_beside
 from atlas.synthetic.edits import EDITS, plant, rotated
 from atlas.workflows.leaks.calibration import LeakCalibration
 from atlas.workflows.leaks.pair_difference import affine, difference, laid, lay_over
@@ -146,7 +146,7 @@ def test_the_page_shows_the_verdicts_of_the_run(write_atlas, tmp_path, calibrati
     folder = reported(write_atlas, tmp_path / "run", calibration, LEAKS)
     (copy,) = (row for row in data_of(folder / "report.html")["rows"] if row["id"] == "t0")
     given = Verdict(
-        reviewer="Ann", verdict="same", query_id="t0", match_id="a",
+        reviewer="Ann", verdict="same", query_id="t0", match_id="a", time=now(),
         query_key=copy["query_key"], match_key=copy["match_key"],
     )  # fmt: skip
     other = replace(given, token="other", query_key="of a picture that was replaced")
