@@ -124,7 +124,7 @@ def read_added(folder: Path) -> AddedImages:
     if not path.exists():
         return AddedImages(folder=folder, by_id={})
     with opened_database(path, _LAYOUT) as file:
-        rows = file.execute(f"SELECT {', '.join(_COLUMNS)}, checksum FROM images ORDER BY number")
+        rows = file.execute(f"SELECT {', '.join(_COLUMNS)} FROM images ORDER BY number")
         images = [_image(path, *row) for row in rows]
     return AddedImages(folder=folder, by_id={image.id: image for image in images})
 
@@ -140,12 +140,10 @@ def add_image(folder: Path, image: AddedImage, files: Sequence[bytes]) -> None:
     """
     for path, content in zip(image.files_in(folder), files, strict=True):
         write_bytes(path, content)
-    values = _values(image)
+    row = _row(image)
     with opened_database(folder / DATABASE, _LAYOUT, create=True) as database:
         database.execute(
-            f"INSERT INTO images ({', '.join(_COLUMNS)}, checksum) "
-            f"VALUES ({', '.join('?' * (len(values) + 1))})",
-            (*values, checksum(*map(str, values[:-1]), values[-1])),
+            f"INSERT INTO images ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(row))})", row
         )
 
 
@@ -169,11 +167,9 @@ def replace_image(folder: Path, image: AddedImage) -> None:
     Raises:
         UserError: The database cannot be written.
     """
-    values = _values(image)
-    named = ", ".join(f"{name} = ?" for name in (*_COLUMNS, "checksum"))
+    named = ", ".join(f"{name} = ?" for name in _COLUMNS)
     with opened_database(folder / DATABASE, _LAYOUT, create=True) as database:
-        digest = checksum(*map(str, values[:-1]), values[-1])
-        database.execute(f"UPDATE images SET {named} WHERE id = ?", (*values, digest, image.id))
+        database.execute(f"UPDATE images SET {named} WHERE id = ?", (*_row(image), image.id))
 
 
 def remove_orphans(added: AddedImages) -> None:
@@ -189,14 +185,21 @@ def remove_orphans(added: AddedImages) -> None:
         sync_folder(folder)
 
 
-_COLUMNS = tuple(one.name.removesuffix("_D") for one in fields(AddedImage))
+_COLUMNS = (*(one.name.removesuffix("_D") for one in fields(AddedImage)), "checksum")
 
 
-def _values(image: AddedImage) -> tuple[Any, ...]:
-    return (
+def _row(image: AddedImage) -> tuple[Any, ...]:
+    """Return the values of _COLUMNS."""
+    values = (
         image.id, image.content, json.dumps(image.endings), format_labels(image.labels),
         image.identity, image.pixels, image.embedder, image.vector_D.astype("<f4").tobytes(),
     )  # fmt: skip
+    return *values, _digest(*values)
+
+
+def _digest(*values: Any) -> str:
+    *texts, vector = values  # a damaged database may hold numbers in place of texts
+    return checksum(*map(str, texts), vector)
 
 
 def _image(path: Path, *row: Any) -> AddedImage:
@@ -206,7 +209,7 @@ def _image(path: Path, *row: Any) -> AddedImage:
         DamagedFileError: The row does not have its checksum.
     """
     *values, digest = row
-    if checksum(*map(str, values[:-1]), values[-1]) != digest:
+    if _digest(*values) != digest:
         raise DamagedFileError(path)
     image_id, content, endings, labels, identity, pixels, embedder, vector = values
     return AddedImage(

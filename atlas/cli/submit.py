@@ -84,7 +84,8 @@ def score(data: Path = Path("data"), run: Path = Path("runs")) -> Answer:
         data: Atlas folder with truth.csv.
         run: Run folder with an index, leaks and, optionally, a submission.
     """
-    from atlas.workflows.submit.score import score_run, top_changes
+    from atlas.workflows.submit.label_score import top_changes
+    from atlas.workflows.submit.score import score_run
 
     scored = score_run(data, run)
     leaks, labels = scored.leaks, scored.labels

@@ -33,7 +33,7 @@ FORM = "multipart/form-data"
 MOST_FIELDS = 8
 FIELD_BYTES = 4096  # of a field that is not a file
 
-# It logs what is wrong with each form, which the client is told.
+# It logs what is wrong with each form, which the answer says.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 _numbers = count()

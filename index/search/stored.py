@@ -17,7 +17,7 @@ from atlas.dataset.artifacts import EmbeddingSet
 from index.index_folder import SEARCH_FILE, in_store
 from index.search.approximate import NEIGHBOURS, recall_of, sample_queries
 from index.search.milvus_collection import KINDS
-from index.search.milvus_index import MilvusIndex, content_of
+from index.search.milvus_index import MilvusIndex
 from index.search.vector_index import VectorIndex
 from index.settings import SearchSettings, StoreKind
 from index.store_address import parse_address
@@ -103,7 +103,7 @@ def store_vectors(
         store=store.text,
         kind=settings.store_kind,
         embedder=embedder,
-        content=content_of(embeddings),
+        content=index.facts.content,
         recall=recall_of(found, exact.search(queries, NEIGHBOURS)),
         queries_per_second=len(queries.ids) / seconds,
     )

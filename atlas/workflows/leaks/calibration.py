@@ -229,7 +229,7 @@ def measure_same_image(search: "LeakSearch") -> SameImageMeasurement:
     )
     found = search.candidates(search.embedded(copies.ids, copies.images), copies.images)
     sources = sources_only(found)
-    planted = search.registrations(sources, copies.images).scores_NK[:, 0]
+    planted = search.registrations(sources, copies.images).scores_NK[:, 0].astype(float)
     sample = sample_ids(ids, count=settings.natural_queries, seed=settings.seed)
     nearest = search.candidates(
         search.index.embeddings.aligned_to(sample), search.stored("labelled images")
@@ -240,7 +240,7 @@ def measure_same_image(search: "LeakSearch") -> SameImageMeasurement:
     best = others.argmax(axis=1)
     rows = np.flatnonzero(others.max(axis=1) > -1.0)
     natural, units = others[rows, best[rows]], _units(search)
-    behind = _behind_copies(others[rows], like_planted(planted.astype(float), settings))
+    behind = _behind_copies(others[rows], like_planted(planted, settings))
     independent_U = independent_scores(
         natural,
         [units[sample[n]] for n in rows],
@@ -249,7 +249,7 @@ def measure_same_image(search: "LeakSearch") -> SameImageMeasurement:
         seed=settings.seed,
     )
     calibration = calibrate_same_image(
-        planted.astype(float), natural, independent_U, settings,
+        planted, natural, independent_U, settings,
         candidates=nearest.reference_ids_NK.shape[1], behind=behind,
     )  # fmt: skip
     edits = [edit_of(i) for i in copies.ids]

@@ -1,16 +1,15 @@
 """The verdicts of a review: what was said so far, what is added, and what it certifies."""
 
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from pathlib import Path
 from typing import Any, cast, get_args
 
 from atlas.core.errors import UserError
 from atlas.core.files import content_hash
+from atlas.core.kept_fresh import KeptFresh
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING
 from atlas.dataset.chosen_images import latest_words
 from atlas.dataset.corrections import write_corrections
@@ -37,7 +36,6 @@ from index.claims.verdicts import certified_by_review, pairs_to_review
 from index.settings import LeakSettings
 
 RELATIONS = (SAME_IMAGE, SIBLING)
-SETTLED_NS = 100_000_000  # a file that changed so shortly ago can change at the same recorded time
 REPLACED = "an image was replaced while you looked at it; reload the page"
 
 
@@ -109,7 +107,7 @@ class Review:
         settings = queue.calibration.settings if queue.calibration else LeakSettings()
         self.reviewer_error = settings.reviewer_error
         self.path = queue.run.path / VERDICTS_NAME
-        self._file = _File(self.path)
+        self._said = KeptFresh(lambda: read_verdicts(self.path), [self.path])
         self._writing = threading.Lock()
         self._names_of_pair: defaultdict[Pair, list[str]] = defaultdict(list)
         for pair in queue.pairs:
@@ -163,7 +161,7 @@ class Review:
         Raises:
             UserError: The file is damaged.
         """
-        said = self._file.read()
+        said = self._said.get()
         pairs = (
             (sorted_pair(row.query_key, row.match_key), row.reviewer)
             for row in said.verdicts[place.verdicts :]
@@ -213,7 +211,7 @@ class Review:
         Raises:
             UserError: The file is damaged.
         """
-        judged = self._file.read().judged(self.queue.key_of)
+        judged = self._said.get().judged(self.queue.key_of)
         return {
             relation: certified_by_review(
                 self.queue.by_scores, relation, judged, error_rate=self.reviewer_error
@@ -233,7 +231,7 @@ class Review:
         with self._writing:
             key_of = {one.image_id: self.queue.key_of[one.image_id] for one in self.queue.labels}
             try:
-                write_corrections(self.queue.data, self._file.read(), key_of)
+                write_corrections(self.queue.data, self._said.get(), key_of)
             except OSError as error:
                 raise UserError(
                     f"{self.queue.data / CORRECTIONS_TABLE} cannot be written ({error.strerror}); "
@@ -298,26 +296,3 @@ def _why_not_in_group(row: Said, group: GroupToReview, key_of: Mapping[str, str]
     if key_of[row.image] == key_of[row.other]:
         return f"{row.image} and {row.other} have equal files, so they show the same"
     return ""
-
-
-class _File:
-    """A file of verdicts, which is read again only when it has changed."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._signature: tuple[int, int] | None = None
-        self._held = Verdicts()
-
-    def read(self) -> Verdicts:
-        with self._lock:
-            try:
-                stat = self._path.stat()
-            except FileNotFoundError:
-                return Verdicts()
-            signature = (stat.st_mtime_ns, stat.st_size)
-            if signature != self._signature:
-                self._held = read_verdicts(self._path)
-                settled = time.time_ns() - stat.st_mtime_ns > SETTLED_NS
-                self._signature = signature if settled else None
-            return self._held

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from atlas.core.checksums import checksum
 from atlas.core.errors import MissingStageError, Stage, UserError, command_line
 from atlas.core.escaping import is_formula
+from atlas.core.kept_fresh import KeptFresh
 from atlas.core.locks import locked
 from atlas.dataset.artifacts import LeakReport
 from atlas.dataset.labels import distinct_labels, label_problems
@@ -36,8 +37,6 @@ from index.added_images import (
 LOGGER = logging.getLogger(__name__)
 MADE_ID_DIGITS = 16
 LONGEST_IDENTITY = 200
-
-Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 class ConflictError(UserError):
@@ -81,26 +80,30 @@ class LiveGallery:
     """
 
     def __init__(self, run: RunFolder, data: Path | None = None) -> None:
-        self._run = run
         self._changing = threading.Lock()
-        self._seen = self._signature(*self._judged_by)
-        self._gallery = open_gallery(run.index, data)
-        self._claims: tuple[Signature, LeakReport] | None = None
+        self._gallery = gallery = open_gallery(run.index, data)
+        judged_by = run.leaks / CALIBRATION_FILE, verdicts_beside(run.index)
+        maker = gallery.opened.embedder.maker
+        self._judged = KeptFresh(
+            lambda: (
+                judge_beside(run.index, maker),
+                read_verdicts(verdicts_beside(run.index)),
+            ),
+            judged_by,
+        )
+        self._claims = KeptFresh(
+            lambda: CurrentClaims(data=gallery.index.data, folder=run.leaks).leaks,
+            [run.leaks / LEAKS_FILE, *judged_by],
+        )
         self._finish_what_was_stopped()
 
     @property
     def current(self) -> Gallery:
         """The known images, with the thresholds and verdicts of now."""
-        seen = self._signature(*self._judged_by)
-        if seen != self._seen:
+        judge, verdicts = self._judged.get()
+        if self._gallery.judge is not judge or self._gallery.verdicts is not verdicts:
             with self._changing:
-                index = self._gallery.index.folder
-                self._gallery = replace(
-                    self._gallery,
-                    judge=judge_beside(index, self._gallery.opened.embedder.maker),
-                    verdicts=read_verdicts(verdicts_beside(index)),
-                )
-                self._seen = seen
+                self._gallery = replace(self._gallery, judge=judge, verdicts=verdicts)
         return self._gallery
 
     @property
@@ -110,11 +113,7 @@ class LiveGallery:
         Raises:
             MissingStageError: There are no leaks.
         """
-        seen = self._signature(self._run.leaks / LEAKS_FILE, *self._judged_by)
-        if self._claims is None or self._claims[0] != seen:
-            data = self._gallery.index.data
-            self._claims = seen, CurrentClaims(data=data, folder=self._run.leaks).leaks
-        return self._claims[1]
+        return self._claims.get()
 
     def known_twin(self, new: NewImage, content: str) -> AddedImage | None:
         """Return the image that was added from the same files before, or None.
@@ -189,14 +188,6 @@ class LiveGallery:
             remove_images(added.folder, [image])
             self._gallery = replace(self._gallery, added=added.without(image_id))
 
-    @property
-    def _judged_by(self) -> tuple[Path, ...]:
-        return self._run.leaks / CALIBRATION_FILE, verdicts_beside(self._run.index)
-
-    @staticmethod
-    def _signature(*paths: Path) -> Signature:
-        return tuple(_signature_of(path) for path in paths)
-
     def _finish_what_was_stopped(self) -> None:
         """Remove files without a row, and keep vectors of a new embedder."""
         added = self._gallery.added
@@ -263,11 +254,3 @@ def _made_id(content: str, endings: Sequence[str], spec: AtlasSpec) -> str:
     """Return an id that follows from the content of an image."""
     short = content[:MADE_ID_DIGITS]
     return f"added/{short}{endings[0]}" if spec.by_path else f"added-{short}"
-
-
-def _signature_of(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

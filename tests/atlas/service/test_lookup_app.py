@@ -18,7 +18,7 @@ from atlas.service.settings import ServeSettings, token_of
 from atlas.workflows.embed.lookup import lookup
 from atlas.workflows.serve.live_gallery import live_gallery
 from index.added_images import read_added
-from tests.atlas.workflows.serve.made_service import new_files, write_served_run
+from tests.atlas.workflows.serve.made_service import new_files, served_run_and_new_files
 
 ADDRESS = "http://127.0.0.1:8000"
 TOKEN = "a token of enough letters"
@@ -27,10 +27,7 @@ SMALL = ServeSettings(upload_mib=1, megapixels=1, most_neighbours=20)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("served")
-    write_served_run(folder)
-    new_files(folder / "new")
-    return folder
+    return served_run_and_new_files(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture
@@ -269,21 +266,29 @@ async def _answers_of(settings: ServeSettings, requests: int, body: list[bytes |
     return answers
 
 
+def answers_of(
+    settings: ServeSettings, requests: int, body: list[bytes | None]
+) -> list[tuple[int, dict[bytes, bytes]]]:
+    """Run `_answers_of` in a thread of its own, because tests of pages leave a loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(_answers_of(settings, requests, body))).result()
+
+
 def test_a_full_queue_asks_to_try_again() -> None:
-    answers = asyncio.run(_answers_of(ServeSettings(queue=2), 5, [b"x", b"x"]))
+    answers = answers_of(ServeSettings(queue=2), 5, [b"x", b"x"])
     assert sorted(status for status, _ in answers) == [200, 200, 503, 503, 503]
     assert all(headers[b"retry-after"] == b"1" for status, headers in answers if status == 503)
-    assert not [s for s, _ in asyncio.run(_answers_of(ServeSettings(), 5, [b"x"])) if s != 200]
+    assert not [s for s, _ in answers_of(ServeSettings(), 5, [b"x"]) if s != 200]
 
 
 def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     settings = ServeSettings(upload_s=0.1)
-    assert asyncio.run(_answers_of(settings, 1, [b"x", None]))[0][0] == 408
+    assert answers_of(settings, 1, [b"x", None])[0][0] == 408
 
 
 def test_a_body_without_a_length_has_a_limit() -> None:
     settings = ServeSettings(upload_mib=1)
-    assert asyncio.run(_answers_of(settings, 1, [bytes(600_000)] * 2))[0][0] == 413
+    assert answers_of(settings, 1, [bytes(600_000)] * 2)[0][0] == 413
 
 
 def test_answers_are_counted(client: TestClient) -> None:

@@ -33,3 +33,10 @@ def write_served_run(folder: Path) -> tuple[Path, Path]:
 def new_files(folder: Path, count: int = NEW) -> list[Path]:
     """Write images that the atlas does not have, and return their files."""
     return [folder / f"{write_textured(folder, f'new{n}', 200 + n)}.png" for n in range(count)]
+
+
+def served_run_and_new_files(folder: Path) -> Path:
+    """Write `data` and `run` of a service and the files of `new` into a folder, and return it."""
+    write_served_run(folder)
+    new_files(folder / "new")
+    return folder

@@ -29,15 +29,12 @@ from atlas.workflows.serve.live_gallery import (
 from atlas.workflows.serve.micro_batches import FullError, MicroBatches
 from index.added_images import content_of, read_added
 from index.index_folder import load_index
-from tests.atlas.workflows.serve.made_service import new_files, write_served_run
+from tests.atlas.workflows.serve.made_service import new_files, served_run_and_new_files
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("served")
-    write_served_run(folder)
-    new_files(folder / "new")
-    return folder
+    return served_run_and_new_files(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture
@@ -75,13 +72,13 @@ def test_vectors_are_those_of_the_index_in_whatever_company(made: Path, run: Pat
     with live(run) as (opened, batches), ThreadPoolExecutor(8) as clients:
         gallery = opened.current
         fields = {i: gallery.read(gallery.files.query(i).files) for i in index.embeddings.ids}
-        strangers = [gallery.read((file,)) for file in new_files(made / "new")]
+        others = [gallery.read((file,)) for file in new_files(made / "new")]
 
         def ask(n: int) -> bool:
             image_id = index.embeddings.ids[n % len(fields)]
             found = batches.submit(image_id, fields[image_id], 3)
             if rng.random() < 0.5:
-                batches.submit("/other", strangers[n % len(strangers)], 1)
+                batches.submit("/other", others[n % len(others)], 1)
             expected = index.embeddings.aligned_to([image_id]).vectors_ND
             return np.array_equal(found.result().query.vectors_ND, expected)
 

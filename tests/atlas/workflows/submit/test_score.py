@@ -7,16 +7,15 @@ import pytest
 
 from atlas.core.errors import DataError, MissingStageError
 from atlas.dataset.artifacts import LEAK_COLUMNS, LeakReport
-from atlas.workflows.submit.score import (
+from atlas.workflows.submit.label_score import (
     Answers,
     claim_gains,
     class_scores,
     read_answers,
     relation_scores,
-    score_leaks,
-    score_run,
     top_changes,
 )
+from atlas.workflows.submit.score import score_leaks, score_run
 from tests.conftest import write_tiny_atlas
 
 TRUTH = pd.DataFrame(
