@@ -49,8 +49,8 @@ def connect(store: StoreAddress, *, create: bool = False) -> "MilvusClient":
     missing = [name for name in _NEEDED[: 2 if store.folder is None else 3] if not find_spec(name)]
     if missing:
         raise UserError(
-            f"{' and '.join(missing)}, which --store needs, cannot be imported; "
-            f"{install_command('milvus')} brings it"
+            f"--store needs packages that are not installed: {', '.join(missing)}; "
+            f"{install_command('milvus')} installs them"
         )
     from pymilvus import MilvusClient, MilvusException  # which takes a second
 
