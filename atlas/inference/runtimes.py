@@ -3,6 +3,7 @@
 torch, which takes seconds to load, is imported only where it is needed.
 """
 
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +64,11 @@ def versions(choice: RuntimeChoice) -> dict[str, str]:
     names = ["torch", "timm"]
     if choice.runtime == "openvino":
         names.append("openvino")
-    return {name: version(name) for name in names}
+    return {name: _version(name) for name in names}
+
+
+# Metadata are parsed anew at each call, which is slow for an embedding of one image.
+_version = cache(version)
 
 
 def open_runner(

@@ -69,7 +69,10 @@ class MicroBatches:
     ) -> None:
         self._gallery, self._measure = gallery, measure
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue(most)
-        self._runner = gallery().opened.embedder.runner
+        runner = gallery().opened.embedder.runner
+        self._streams = runner.streams
+        # A batch for each stream, so that one search, which reads all vectors, serves more queries.
+        self._together = runner.batch_size * runner.streams
 
     def submit(self, name: str, image: NDArray[np.uint8], k: int) -> "Future[Found]":
         """Return the future vector and neighbours of a query.
@@ -94,7 +97,7 @@ class MicroBatches:
         """Answer queries while the block runs."""
         threads = [
             threading.Thread(target=self._work, name=f"batches {n}", daemon=True)
-            for n in range(self._runner.streams)
+            for n in range(self._streams)
         ]
         for thread in threads:
             thread.start()
@@ -118,7 +121,7 @@ class MicroBatches:
         """Return the queries that join the first one of a batch, after waiting a little."""
         found: list[_Waiting] = []
         until = time.monotonic() + WAITS_S
-        while len(found) < self._runner.batch_size - 1:
+        while len(found) < self._together - 1:
             try:
                 one = self._waiting.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
