@@ -46,21 +46,27 @@ def add_node(cluster: Any, cores: int) -> Any:
     return cluster.add_node(num_cpus=cores, object_store_memory=OBJECT_STORE_BYTES, **head)
 
 
-def start(words: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
-    """Start a command of this project; what it prints is added to `log`."""
+def start(words: Sequence[str], log: Path, *, on: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
+    """Start a command of this project; what it prints is added to `log`.
+
+    Args:
+        words: The command.
+        log: The file.
+        on: A command in front of it, such as `taskset -c 0`.
+    """
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "atlas.cli", *words],
+            [*on, sys.executable, "-m", "atlas.cli", *words],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
 
 
-def run(words: Sequence[str], log: Path) -> float:
-    """Run a command of this project, and return the seconds that it took."""
+def run(words: Sequence[str], log: Path, *, on: Sequence[str] = ()) -> float:
+    """Run a command of this project as `start` does, and return the seconds that it took."""
     began = time.perf_counter()
-    if start(words, log).wait(LIMIT_S):
+    if start(words, log, on=on).wait(LIMIT_S):
         sys.exit(f"atlas {' '.join(words)} failed; see {log}")
     return time.perf_counter() - began
 

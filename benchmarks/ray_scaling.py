@@ -2,9 +2,8 @@
 
     python -m benchmarks.ray_scaling --data ATLAS --work R
 
-Each worker has one core. The bytes of all results are compared with those of a process with one
-core, so the command must be started on one core as well, such as by `taskset -c 0`, if both workers
-are to be compared with it.
+Each worker has one core. The commands run on the first core, so their results have the same bytes
+with and without workers; the workers may use all cores.
 """
 
 import shutil
@@ -18,6 +17,7 @@ from benchmarks.clusters import JOB, differing, ray_cluster, run, words_of
 from benchmarks.side_by_side import about_machine
 
 WORKERS = (1, 2)
+ONE_CORE = ("taskset", "--cpu-list", "0")
 
 
 def main(data: Path, work: Path, classifier: Path | None = None) -> None:
@@ -59,7 +59,10 @@ def _main_job(
 def _seconds(
     data: Path, folder: Path, classifier: Path, log: Path, options: list[str]
 ) -> dict[str, object]:
-    return {name: run(words_of(name, data, folder, classifier, options), log) for name in JOB}
+    return {
+        name: run(words_of(name, data, folder, classifier, options), log, on=ONE_CORE)
+        for name in JOB
+    }
 
 
 if __name__ == "__main__":

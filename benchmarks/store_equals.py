@@ -1,81 +1,114 @@
-"""The main job by exact search in one process and by a store: are the results equal in each byte?
+"""The main job by exact search, by a store, and by Ray with a store: are the bytes equal?
 
     python -m benchmarks.store_equals --data DATA --out R
 
-Index, leaks and submission are made twice: in R/local by exact search in one process, and in
-R/store by Milvus Lite or the server of --store. Both use one classifier. Embeddings and
-registrations, which do not depend on the search, are taken over; neighbours are not.
+Index, leaks and submission are made three times, each time from an empty cache: by exact search in
+one process, with Milvus Lite or the server of --store, and with that store and three Ray nodes on
+this machine. All use one classifier. Memory is the largest sum over all processes, in which memory
+that several processes share counts once.
 """
 
 import shutil
-import subprocess
-import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import tyro
 
 from atlas.core.contents import CONTENTS_FILE
+from atlas.dataset.artifacts import save_table
+from benchmarks.clusters import JOB, differing, ray_cluster, run, words_of
+from benchmarks.side_by_side import about_machine
 
-RESULTS = ("leaks", "submission")
+NODES = 3
+LOOKS_EVERY_S = 0.5
 
 
-def main(
-    data: Path,
-    out: Path,
-    embedder: str = "frozen",
-    classifier: Path | None = None,
-    store: str | None = None,
-) -> None:
-    """Print which files differ.
+def main(data: Path, out: Path, classifier: Path | None = None, store: str | None = None) -> None:
+    """Print a table, and write it to `out`.
 
     Args:
         data: an atlas folder with test images.
-        out: a folder; what is in its folders local and store is replaced.
-        embedder: as for build-index.
+        out: a folder; runs in it are replaced.
         classifier: a run folder of a classifier; by default one is trained for one epoch.
-        store: milvus://HOST:PORT/COLLECTION, or R/store/vectors.db.
+        store: milvus://HOST:PORT/COLLECTION, or a folder of Milvus Lite in each run.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    log = out / "log.txt"
     if classifier is None:
         classifier = out / "classifier"
-        if not (classifier / "classifier.json").exists():
-            atlas("train-classifier", "smoke", "--epochs", 1, data=data, out=classifier)
-    for name in ("local", "store"):
-        shutil.rmtree(out / name, ignore_errors=True)
-    make(data, out / "local", embedder, classifier, [])
-    kept = shutil.ignore_patterns("neighbours")
-    shutil.copytree(out / "local" / "store", out / "store" / "store", ignore=kept)
-    address = store or str(out / "store" / "vectors.db")
-    make(data, out / "store", embedder, classifier, ["--store", address])
-    compare(out / "local", out / "store")
+        training = ["train-classifier", "smoke", "--epochs", "1", "--data", str(data)]
+        run([*training, "--out", str(classifier)], log)
+    rows = []
+    for way in ("local", "local, store", "ray, store"):
+        folder = out / way.replace(", ", "_")
+        shutil.rmtree(folder, ignore_errors=True)
+        stored = ["--store", store or str(folder / "vectors.db")] if "store" in way else []
+        with _executor(way) as words, _memory() as gib:
+            options = {"index": [*words, *stored], "leaks": words}
+            seconds = {
+                name: run(words_of(name, data, folder, classifier, options.get(name, ())), log)
+                for name in JOB
+            }
+        differ = [
+            name
+            for name in differing(out / "local", folder)
+            if not name.startswith("index/") and not name.endswith(CONTENTS_FILE)
+        ]
+        rows.append({"way": way, **seconds, "peak GiB": max(gib), "different files": len(differ)})
+        print(f"{way}: {', '.join(differ) or 'all files of leaks and submission are equal'}")
+    table = pd.DataFrame(rows).round(2)
+    save_table(out / "store_equals.csv", table)
+    print(f"{about_machine(['ray', 'torch', 'milvus-lite'])}\n\n{table.to_string(index=False)}")
 
 
-def make(data: Path, run: Path, embedder: str, classifier: Path, options: list[str]) -> None:
-    atlas("build-index", "--embedder", embedder, *options, data=data, out=run / "index")
-    unproven = ("--accept-unproven-copies", "--accept-unproven-siblings")  # so that labels transfer
-    atlas("find-leaks", "--index", run / "index", *unproven, data=data, out=run / "leaks")
-    made_from = ("--leaks", run / "leaks", "--classifier", classifier)
-    atlas("make-submission", *made_from, data=data, out=run / "submission")
+@contextmanager
+def _executor(way: str) -> Iterator[list[str]]:
+    """Yield the options of an executor, with a cluster if it is Ray."""
+    if "ray" not in way:
+        yield []
+        return
+    with ray_cluster(NODES, 2) as cluster:
+        yield ["--executor", "ray", "--ray-address", cluster.address]
 
 
-def atlas(command: str, *words: object, data: Path, out: Path) -> None:
-    whole = ["-m", "atlas.cli", command, *words, "--data", data, "--out", out]
-    subprocess.run([sys.executable, *map(str, whole)], check=True, stdout=subprocess.DEVNULL)
+@contextmanager
+def _memory() -> Iterator[list[float]]:
+    """Yield a list that grows by the GiB of all processes that this one has started."""
+    found, ended = [0.0], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(LOOKS_EVERY_S):
+            found.append(sum(map(_bytes_of, set(_descendants("self")))) / 2**30)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        thread.join()
 
 
-def compare(one: Path, other: Path) -> None:
-    names = sorted(
-        str(path.relative_to(one))
-        for folder in RESULTS
-        for path in (one / folder).rglob("*")
-        if path.is_file() and path.name != CONTENTS_FILE
-    )
-    differ = [name for name in names if not _equal(one / name, other / name)]
-    said = "all equal" if not differ else f"{len(differ)} differ: {', '.join(differ)}"
-    print(f"{len(names)} files compared, {said}")
+def _descendants(pid: str) -> Iterator[str]:
+    for task in Path("/proc", pid, "task").glob("*/children"):
+        for child in _text(task).split():
+            yield child
+            yield from _descendants(child)
 
 
-def _equal(one: Path, other: Path) -> bool:
-    return other.is_file() and one.read_bytes() == other.read_bytes()
+def _bytes_of(pid: str) -> int:
+    lines = _text(Path("/proc", pid, "smaps_rollup")).splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # the process has ended
+        return ""
 
 
 if __name__ == "__main__":

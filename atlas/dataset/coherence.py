@@ -71,10 +71,18 @@ def _outlines(small: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _correlations(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return A x A x S x S: [a, b] at a shift correlates a with b moved by that shift."""
+    """Return A x A x S x S: [a, b] at a shift correlates a with b moved by that shift.
+
+    A map with itself is 1 at no shift, and nobody needs its other shifts, which are 0 here.
+    """
     spectra = np.fft.rfft2(maps)
-    products = spectra[:, None] * np.conj(spectra[None])
-    return np.asarray(np.fft.irfft2(products, s=maps.shape[1:]), np.float32)
+    a, b = np.triu_indices(len(maps), 1)
+    of_pairs = np.fft.irfft2(spectra[a] * np.conj(spectra[b]), s=maps.shape[1:])
+    correlation = np.zeros((len(maps), *maps.shape), np.float32)
+    correlation[a, b] = of_pairs
+    correlation[b, a] = np.roll(of_pairs[:, ::-1, ::-1], 1, axis=(1, 2))  # at the opposite shift
+    correlation[range(len(maps)), range(len(maps)), 0, 0] = 1
+    return correlation
 
 
 def _fit_by_others(correlation: NDArray[np.float32], judged: int) -> NDArray[np.float32]:

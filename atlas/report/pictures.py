@@ -1,11 +1,10 @@
-"""Pictures of images for people: colours, pictures inside pages, and grids.
+"""Pictures of images for people: colours, and pictures inside pages.
 
 Axes: C channels, H rows, W columns.
 """
 
 import base64
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.dataset.hpa import DISPLAY_COLOURS
-from atlas.report.figures import panels, save_figure
 
 GRAY = (1.0, 1.0, 1.0)
 
@@ -77,19 +75,3 @@ def webp_uri(pixels: NDArray[np.uint8], *, quality: int) -> str:
 def to_bytes(shares: NDArray[Any]) -> NDArray[np.uint8]:
     """Return shares from 0 to 1 as 0 to 255. Values outside are clipped."""
     return np.asarray(np.rint(np.clip(shares, 0, 1) * 255), np.uint8)
-
-
-def save_grid(path: Path, rows: Sequence[Sequence[tuple[Rgb, str]]], *, title: str = "") -> None:
-    """Save rows of (picture H x W x 3, caption). Rows may differ in length."""
-    columns = max(len(row) for row in rows)
-    size_inches = (2.0 * columns, 2.45 * len(rows) + (0.4 if title else 0.0))
-    figure, axes = panels(len(rows), columns, size_inches)
-    if title:
-        figure.suptitle(title, fontsize=10)
-    for row, axes_of_row in zip(rows, axes, strict=True):
-        for n, axis in enumerate(axes_of_row):
-            axis.set_axis_off()
-            if n < len(row):
-                axis.imshow(row[n][0], interpolation="nearest")
-                axis.set_title(row[n][1], fontsize=7)
-    save_figure(path, figure)

@@ -15,7 +15,6 @@ from math import lgamma, log
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from index.copies.agreement import (
     NOTHING_SEEN,
@@ -280,6 +279,8 @@ def _counts(found: Sequence[Agreement], law: NonMatches, *, negative: bool) -> l
     orders = [(np.arange(channels), 0.0)]
     if channels > 1:
         whole = [agree_CE for agree_CE in agree_LCE if len(agree_CE) == channels]
+        from scipy.optimize import linear_sum_assignment  # slow to load
+
         # Each order of the channels is a test of its own.
         best_C = linear_sum_assignment(-np.sum(whole, axis=0))[1]
         orders.append((np.argsort(best_C), lgamma(channels + 1) / log(10)))

@@ -11,7 +11,8 @@ from atlas.core.locks import writes
 from atlas.dataset.image_files import read_row
 from atlas.dataset.images import resize_field
 from atlas.dataset.manifest import ImageRow, Manifest, read_manifest
-from atlas.report.pictures import save_grid, to_rgb
+from atlas.report.grids import save_grid
+from atlas.report.pictures import to_rgb
 from atlas.training.augmentation import Augment, changed, photometric_choices, strong_steps
 from atlas.training.loaders import seed_of
 

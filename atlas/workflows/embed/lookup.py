@@ -17,7 +17,8 @@ from atlas.dataset.images import ImageProblem, resize_field
 from atlas.dataset.labels import format_labels
 from atlas.dataset.queries import Query, find_query, gather_queries
 from atlas.dataset.spec import AtlasSpec
-from atlas.report.pictures import save_grid, to_rgb
+from atlas.report.grids import save_grid
+from atlas.report.pictures import to_rgb
 from atlas.workflows.embed.gallery import (
     Answer,
     Gallery,

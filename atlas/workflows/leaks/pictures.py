@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from atlas.dataset.artifacts import SAME_IMAGE, SIBLING, LeakReport
 from atlas.dataset.store import ImageStore
+from atlas.report.grids import save_grid
 from atlas.report.leak_plots import HIGHEST_DRAWN, Curves, save_calibration_plot, save_curves_plot
-from atlas.report.pictures import save_grid, to_rgb
+from atlas.report.pictures import to_rgb
 from atlas.workflows.leaks.calibration import LeakCalibration, SameImageMeasurement
 from index.copies.guarantee import Trials, precision_bound
 from index.siblings.calibration import SiblingCalibration
