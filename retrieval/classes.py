@@ -22,7 +22,7 @@ from atlas.dataset.metrics import label_matrix
 from atlas.dataset.splits.hold_out import hold_out
 from atlas.synthetic.edits import EDITS, plant
 from atlas.training.loaders import seed_of
-from retrieval.embedder import HeldOut
+from retrieval.embedder_folder import HeldOut
 from retrieval.settings import EmbedderSettings
 
 GALLERY_FIELDS = 2  # training fields per identity in the validation gallery, to bound its cost

@@ -18,7 +18,7 @@ from torch import nn
 from atlas.core.checksums import file_checksum
 from atlas.core.errors import Stage, UserError
 from atlas.core.files import content_hash, json_text, write_json, written_beside
-from atlas.core.result_files import check_result, read_json, understood
+from atlas.core.result_files import check_result, understood
 from atlas.inference import onnx_file
 from atlas.inference.network_files import NetworkFile
 from atlas.inference.runner import Runner
@@ -32,7 +32,10 @@ from retrieval.class_vectors import ClassVectors, load_class_vectors, save_class
 from retrieval.embedder_folder import (
     EMBEDDER_FILE,
     FOREIGN,
+    HELD_OUT_FILE,
     EmbedderRuntime,
+    HeldOut,
+    load_held_out,
     load_runtime,
     read_about,
     save_runtime,
@@ -51,7 +54,6 @@ from retrieval.settings import (
     LossSettings,
 )
 
-HELD_OUT_FILE = "held_out.json"
 WEIGHTS_FILE = "weights.safetensors"
 NETWORK_FILES: dict[FileKind, str] = {"torchscript": "network.pt", "onnx": "network.onnx"}
 # Number of views in a batch. Larger batches are not faster on a CPU, and a single query is padded
@@ -64,19 +66,6 @@ Settings = EmbedderSettings | FrozenSettings | ForeignSettings
 KINDS: dict[type, str] = {
     EmbedderSettings: "trained", FrozenSettings: "frozen", ForeignSettings: FOREIGN,
 }  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """List the images that were not used for training.
-
-    Attributes:
-        held_out_ids: Images of identities whose other images were used for training.
-        unseen_identity_ids: All images of identities that were not used for training at all.
-    """
-
-    held_out_ids: tuple[str, ...] = ()
-    unseen_identity_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,9 +201,7 @@ def _copy_network(embedder: Embedder, settings: ForeignSettings, folder: Path) -
 
 
 def _embedder(folder: Path, about: dict[str, Any]) -> Embedder:
-    stored = read_json(folder / HELD_OUT_FILE, stage=Stage.EMBEDDER)
-    lists = {name: tuple(ids) for name, ids in stored.items()}
-    whitened_on = lists.pop("whitened_on", ())
+    held_out, whitened_on = load_held_out(folder)
     network, settings = _empty_network(folder, about)
     load_weights(folder / WEIGHTS_FILE, network)
     return Embedder(
@@ -223,7 +210,7 @@ def _embedder(folder: Path, about: dict[str, Any]) -> Embedder:
         channels=about["channels"],
         image_size_px=about["image_size_px"],
         provenance=about["provenance"],
-        held_out=HeldOut(**lists),
+        held_out=held_out,
         whitened_on=whitened_on,
         class_vectors=load_class_vectors(folder),
         runtime=load_runtime(folder),

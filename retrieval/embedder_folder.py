@@ -1,7 +1,8 @@
 """Read and write what the folder of an embedder contains beside its weights.
 
-These are its description, embedder.json, and the runtime that was chosen for it, runtime.json with
-the exported network in `model/`. Nothing here imports torch, which takes seconds to load.
+These are its description, embedder.json, the images that it did not learn from, held_out.json, and
+the runtime that was chosen for it, runtime.json with the exported network in `model/`. Nothing here
+imports torch, which takes seconds to load.
 """
 
 import shutil
@@ -21,9 +22,23 @@ from retrieval.preparation import read_preparation
 from retrieval.sources import UNTRAINED, FileSource, source_of
 
 EMBEDDER_FILE = "embedder.json"
+HELD_OUT_FILE = "held_out.json"
 RUNTIME_FILE = "runtime.json"
 MODEL_FOLDER = "model"
 FOREIGN = "foreign"  # the kind of an embedder whose network is a file of somebody else
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """List the images that were not used for training.
+
+    Attributes:
+        held_out_ids: Images of identities whose other images were used for training.
+        unseen_identity_ids: All images of identities that were not used for training at all.
+    """
+
+    held_out_ids: tuple[str, ...] = ()
+    unseen_identity_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +50,15 @@ class EmbedderRuntime:
         model: Folder of the exported network; None where torch runs it.
         model_hash: Hash of a model that does not follow from the weights alone, else empty.
         checks: The measurements that led to the choice, as JSON can store them.
+        made_for: Key of everything beside images that embedder and runtime follow from: the source,
+            the options and the versions of packages. Empty if that is not known.
     """
 
     choice: RuntimeChoice
     model: Path | None = None
     model_hash: str = ""
     checks: tuple[dict[str, Any], ...] = ()
+    made_for: str = ""
 
     def maker(self, fingerprint: str) -> str:
         """Return a key of an embedder with this fingerprint on this runtime.
@@ -68,6 +86,21 @@ def read_about(folder: Path) -> dict[str, Any]:
         about["channels"] = tuple(about["channels"])
         about["image_size_px"] = int(about["image_size_px"])
         return dict(about)
+
+
+def load_held_out(folder: Path) -> tuple[HeldOut, tuple[str, ...]]:
+    """Return the images that an embedder was not trained on, and those it was whitened on.
+
+    Raises:
+        MissingStageError: The folder contains no embedder.
+        UserError: The lists are damaged.
+    """
+    path = folder / HELD_OUT_FILE
+    stored = read_json(path, stage=Stage.EMBEDDER)
+    with understood(path, Stage.EMBEDDER):
+        lists = {name: tuple(ids) for name, ids in stored.items()}
+        whitened_on = lists.pop("whitened_on", ())
+        return HeldOut(**lists), whitened_on
 
 
 def embedded_size_px(source: str, manifest: Manifest, untrained_px: int | None = None) -> int:
@@ -140,7 +173,9 @@ def save_runtime(folder: Path, runtime: EmbedderRuntime) -> None:
     """Write runtime.json and the exported network to the folder of an embedder."""
     if runtime.model is not None:
         shutil.copytree(runtime.model, folder / MODEL_FOLDER, dirs_exist_ok=True)
-    about = {"model_hash": runtime.model_hash, "checks": runtime.checks}
+    about = {
+        "model_hash": runtime.model_hash, "checks": runtime.checks, "made_for": runtime.made_for,
+    }  # fmt: skip
     write_json(folder / RUNTIME_FILE, {**asdict(runtime.choice), **about})
 
 
@@ -161,6 +196,7 @@ def load_runtime(folder: Path) -> EmbedderRuntime | None:
             model=None if choice.runtime == "torch" else model,
             model_hash=stored["model_hash"],
             checks=tuple(stored["checks"]),
+            made_for=str(stored["made_for"]),
         )
     if wrong := problem(choice):
         raise UserError(

@@ -6,7 +6,7 @@ for bit in every run on one machine, alone or among other images.
 Axes: N images, C channels, H x W pixels, D dimensions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -27,7 +27,14 @@ from atlas.inference.openvino_runner import OpenVinoRunner
 from atlas.inference.runner import ReadImages, Runner, rows_of
 from atlas.inference.runtimes import versions as versions_of
 from atlas.inference.settings import RuntimeChoice
-from retrieval.embedder_folder import EMBEDDER_FILE, load_runtime, read_about
+from retrieval.embedder_folder import (
+    EMBEDDER_FILE,
+    EmbedderRuntime,
+    HeldOut,
+    load_held_out,
+    load_runtime,
+    read_about,
+)
 
 EMBEDDERS_FOLDER = "embedders"  # of workers, beside their embeddings
 IMAGES_AT_ONCE = 128  # images decoded before they are embedded; a multiple of the batch size
@@ -45,12 +52,28 @@ class Embeds(Protocol):
         """Return where the first weights came from."""
 
     @property
+    def runtime(self) -> EmbedderRuntime | None:
+        """Return the runtime that was chosen for it; None means torch in float32."""
+
+    @property
     def choice(self) -> RuntimeChoice:
         """Return the runtime and its precision."""
 
     @property
     def versions(self) -> dict[str, str]:
         """Return the versions of the packages on which the embeddings depend."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Return how it was made, as JSON can store it."""
+
+    @property
+    def held_out(self) -> HeldOut:
+        """Return the images that were not used for training."""
+
+    @property
+    def whitened_on(self) -> tuple[str, ...]:
+        """Return the images that its whitening was learned on, if it has one."""
 
     @property
     def runner(self) -> Runner:
@@ -62,16 +85,30 @@ class ExportedEmbedder:
     """Embed images with an exported network, without torch.
 
     Attributes:
+        folder: Folder of the embedder.
         maker: Key of the embedder and its runtime.
-        started_from: Where the first weights came from.
-        choice: The runtime and its precision.
-        model: Folder of the exported network.
+        provenance: How it was made.
+        held_out: Images that were not used for training.
+        whitened_on: Images that its whitening was learned on, if it has one.
+        runtime: The runtime, with the exported network.
     """
 
+    folder: Path
     maker: str
-    started_from: str
-    choice: RuntimeChoice
-    model: Path
+    provenance: Mapping[str, Any]
+    held_out: HeldOut
+    whitened_on: tuple[str, ...]
+    runtime: EmbedderRuntime
+
+    @property
+    def started_from(self) -> str:
+        """Return where the first weights came from."""
+        return str(self.provenance["started_from"])
+
+    @property
+    def choice(self) -> RuntimeChoice:
+        """Return the runtime and its precision."""
+        return self.runtime.choice
 
     @property
     def versions(self) -> dict[str, str]:
@@ -81,7 +118,8 @@ class ExportedEmbedder:
     @cached_property
     def runner(self) -> Runner:
         """Return the exported network on its runtime."""
-        return OpenVinoRunner(self.model, self.choice.precision)
+        assert self.runtime.model is not None
+        return OpenVinoRunner(self.runtime.model, self.choice.precision)
 
 
 def load_for_queries(folder: Path) -> Embeds:
@@ -93,17 +131,32 @@ def load_for_queries(folder: Path) -> Embeds:
         MissingStageError: The folder contains no embedder.
         UserError: The embedder is damaged, or this machine lacks its runtime.
     """
+    if exported := load_exported(folder):
+        return exported
+    from retrieval.embedder import load_embedder  # loads torch, which takes seconds
+
+    return load_embedder(folder)
+
+
+def load_exported(folder: Path) -> ExportedEmbedder | None:
+    """Read an embedder without torch, or return None where torch has to run it.
+
+    Raises:
+        MissingStageError: The folder contains no embedder.
+        UserError: The embedder is damaged, or this machine lacks its runtime.
+    """
     about, runtime = read_about(folder), load_runtime(folder)
     if runtime is None or runtime.model is None:
-        from retrieval.embedder import load_embedder  # loads torch, which takes seconds
-
-        return load_embedder(folder)
+        return None
+    held_out, whitened_on = load_held_out(folder)
     with understood(folder / EMBEDDER_FILE, Stage.EMBEDDER):
         return ExportedEmbedder(
+            folder=folder,
             maker=runtime.maker(about["fingerprint"]),
-            started_from=about["provenance"]["started_from"],
-            choice=runtime.choice,
-            model=runtime.model,
+            provenance=about["provenance"],
+            held_out=held_out,
+            whitened_on=whitened_on,
+            runtime=runtime,
         )
 
 
@@ -191,6 +244,8 @@ class _Embedding(RowMaker):
 
     @cached_property
     def _kept(self) -> Path:
+        if isinstance(self._embedder, ExportedEmbedder):
+            return self._embedder.folder
         from retrieval.embedder import Embedder, save_embedder  # loads torch, which takes seconds
 
         assert isinstance(self._embedder, Embedder)
@@ -223,9 +278,7 @@ class _EmbeddingPart(RowMaker):
 @lru_cache(maxsize=1)
 def _loaded(folder: Path) -> Embeds:
     """Return an embedder, which a worker loads once for all of its parts."""
-    from retrieval.embedder import load_embedder
-
-    return load_embedder(folder)
+    return load_for_queries(folder)
 
 
 def _forward(

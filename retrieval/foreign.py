@@ -32,7 +32,7 @@ def foreign_embedder(store: ImageStore, ids: Sequence[str], source: FileSource) 
 
     Args:
         store: The images.
-        ids: The images of the whitening, see `retrieval.frozen.whitening_sample`.
+        ids: The images of the whitening, see `retrieval.whitening_sample`.
         source: The file.
 
     Raises:

@@ -1,18 +1,14 @@
 """Build an embedder without training: a pretrained network, whitened on the atlas's own images."""
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from itertools import islice, zip_longest
 
 from torch import nn
 
 from atlas.core.errors import UserError, install_command
-from atlas.core.files import content_hash
-from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
-from atlas.training import pretrained
+from atlas.training import pretrained, weight_packages
 from atlas.training.backbones import build_extractor, own_input_px
 from retrieval.embedder import Embedder
 from retrieval.embedding import embed_rows
@@ -22,8 +18,6 @@ from retrieval.settings import FrozenSettings
 from retrieval.sources import PretrainedSource
 
 HUB_BACKBONE = "resnet50"
-MOST_IMAGES = 1000
-MANY_IDENTITIES = 100  # so many that half of them show how images vary
 CHOSEN = PretrainedSource()
 
 
@@ -38,7 +32,7 @@ def frozen_embedder(
 
     Args:
         store: The images.
-        ids: The images of the whitening, see `whitening_sample`.
+        ids: The images of the whitening, see `retrieval.whitening_sample`.
         source: The network, and the file of its weights.
         on_runtime: As for `whitened`.
 
@@ -62,7 +56,7 @@ def whitened(
     Args:
         bare: The embedder without whitening.
         store: The images.
-        ids: The images of the whitening, see `whitening_sample`.
+        ids: The images of the whitening, see `retrieval.whitening_sample`.
         on_runtime: Function that moves the embedder to the runtime that computes the features for
             the whitening. By default torch computes them.
     """
@@ -81,25 +75,6 @@ def whitened(
         # Without enough images, the features stay as they are, and nothing is learned.
         whitened_on=tuple(ids) if whitening.out_features < features.shape[1] else (),
     )
-
-
-def whitening_sample(references: Manifest) -> tuple[str, ...]:
-    """Return the images that an embedder is whitened on, at most MOST_IMAGES.
-
-    They show half of the identities, so that the whitening knows nothing of the others, and each of
-    them about equally often. Few identities are all needed.
-    """
-    if len(references.ids) <= MOST_IMAGES:
-        return references.ids
-    images_of: defaultdict[str, list[str]] = defaultdict(list)
-    for row in sorted(references.rows, key=lambda row: content_hash(row.id)):
-        images_of[row.identity or row.id].append(row.id)
-    names = sorted(images_of, key=content_hash)
-    if len(names) >= MANY_IDENTITIES:
-        names = names[: len(names) // 2]
-    first_of_each = zip_longest(*(images_of[name] for name in names))
-    ordered = (i for images in first_of_each for i in images if i is not None)
-    return tuple(islice(ordered, MOST_IMAGES))
 
 
 def without_whitening(embedder: Embedder) -> Embedder:
@@ -146,7 +121,7 @@ def bare_embedder(store: ImageStore, source: PretrainedSource = CHOSEN) -> Embed
 
 
 def _obtainable_backbone() -> str:
-    for name in (HUB_BACKBONE, pretrained.LITE0):
+    for name in (HUB_BACKBONE, weight_packages.LITE0):
         if pretrained.available(name):
             return name
     raise UserError(

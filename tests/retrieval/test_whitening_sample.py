@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from retrieval.frozen import MOST_IMAGES, whitening_sample
+from retrieval.whitening_sample import MOST_IMAGES, whitening_sample
 
 
 def references(identities: int, fields: int, *, named: bool = True):

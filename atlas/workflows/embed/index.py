@@ -1,9 +1,11 @@
 """The index of an atlas in `RUN/index`: building it and opening it.
 
-Images are decoded while torch is loaded, which takes seconds.
+Images are decoded while torch is loaded, which takes seconds. If the index that is replaced has
+the embedder that would be made, torch is not loaded at all.
 """
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,11 +22,14 @@ from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
 from atlas.core.timing import stage
 from atlas.dataset.manifest import Manifest, read_manifest
-from atlas.dataset.store import store_being_filled
+from atlas.dataset.store import ImageStore, store_being_filled
 from atlas.inference.settings import AUTO, RuntimeOptions
+from atlas.workflows.embed.ready_embedder import made_for, ready_embedder
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index, save_index
+from index.search.open_search import prepare_search
 from index.settings import SearchSettings
 from retrieval.embedder_folder import embedded_size_px, require_runtime
+from retrieval.embedding import Embeds, ExportedEmbedder, embed_store, load_exported
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,32 +176,57 @@ def build_index(
     size_px = embedded_size_px(embedder, manifest, image_size_px)
     require_runtime(embedder, runtime or AUTO)
     with store_being_filled(manifest, work, size_px=size_px) as store:
-        with stage("loading torch"):  # which takes seconds, while images are decoded
-            from atlas.workflows.embed.runtime_choice import with_runtime
-            from atlas.workflows.embed.vectors import open_embedder
-            from index.search.open_search import prepare_search
-            from retrieval.embedder import save_embedder
-            from retrieval.embedding import embed_store
-
-        def in_float32(bare: "Embedder") -> "Embedder":
-            options = replace(runtime or AUTO, precision="float32")
-            return with_runtime(bare, options, store, references, work)
-
-        ready = open_embedder(embedder, store, references, on_runtime=in_float32)
-        if runtime is not None:
-            ready = with_runtime(ready, runtime, store, references, work)
-        embeddings = embed_store(ready, store, references.ids, folder=work / "embeddings")
+        if runtime is None:
+            key, ready = "", load_exported(Path(embedder))
+        else:
+            key = made_for(embedder, runtime, references, size_px)
+            ready = ready_embedder(out, key, references, store)
+        used: Embeds = ready or _made(embedder, runtime, key, store, references, work)
+        embeddings = embed_store(used, store, references.ids, folder=work / "embeddings")
     end_part()
     with stage("saving"), folder_written_beside(out, written_by="build_index") as folder:
-        save_embedder(folder / EMBEDDER_FOLDER, ready)
+        _save(folder / EMBEDDER_FOLDER, used)
         keys = store.keys(references.ids)
-        size_px = ready.image_size_px
         save_index(folder, embeddings, references, keys, data=data, image_size_px=size_px)
         searched = prepare_search(folder, embeddings, search, references=references, previous=out)
     return Index(
         folder=out,
         opened=load_index(out),
-        started_from=ready.started_from,
-        runtime_checks=ready.runtime.checks if ready.runtime else (),
+        started_from=used.started_from,
+        runtime_checks=used.runtime.checks if used.runtime else (),
         searched=searched,
     )
+
+
+def _made(
+    source: str,
+    runtime: RuntimeOptions | None,
+    key: str,
+    store: ImageStore,
+    references: Manifest,
+    work: Path,
+) -> "Embedder":
+    """Return an embedder on the wanted runtime; see `build_index` and `made_for`."""
+    with stage("loading torch"):  # which takes seconds, while images are decoded
+        from atlas.workflows.embed.runtime_choice import with_runtime
+        from atlas.workflows.embed.vectors import open_embedder
+
+    def in_float32(bare: "Embedder") -> "Embedder":
+        options = replace(runtime or AUTO, precision="float32")
+        return with_runtime(bare, options, store, references, work)
+
+    made = open_embedder(source, store, references, on_runtime=in_float32)
+    if runtime is None:
+        return made
+    made = with_runtime(made, runtime, store, references, work)
+    return replace(made, runtime=made.runtime and replace(made.runtime, made_for=key))
+
+
+def _save(folder: Path, embedder: Embeds) -> None:
+    if isinstance(embedder, ExportedEmbedder):
+        shutil.copytree(embedder.folder, folder)
+        return
+    from retrieval.embedder import Embedder, save_embedder
+
+    assert isinstance(embedder, Embedder)
+    save_embedder(folder, embedder)

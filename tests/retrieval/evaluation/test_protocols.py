@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from retrieval.embedder import HeldOut
+from retrieval.embedder_folder import HeldOut
 from retrieval.evaluation.protocols import (
     class_kind,
     label_set,

@@ -10,7 +10,8 @@ from atlas.training.weights import weights_hash
 from classify.classifier import Classifier, save_classifier
 from classify.networks.factory import build_network
 from retrieval.class_vectors import ClassVectors
-from retrieval.embedder import Embedder, HeldOut, save_embedder
+from retrieval.embedder import Embedder, save_embedder
+from retrieval.embedder_folder import HeldOut
 from retrieval.network import trained_network
 from tests.classify.atlases import TINY
 from tests.conftest import write_field

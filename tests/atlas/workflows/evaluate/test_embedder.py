@@ -11,7 +11,7 @@ from atlas.core.errors import UserError
 from atlas.workflows.evaluate.embedder import Evaluation, evaluate
 from atlas.workflows.evaluate.pictures import worst_confusions
 from retrieval.class_vectors import ClassVectors
-from retrieval.embedder import HeldOut
+from retrieval.embedder_folder import HeldOut
 from retrieval.evaluation.ranking import rank_queries
 from tests.atlas.workflows.evaluate.evaluated import (
     FIELDS,

@@ -7,7 +7,7 @@ import pytest
 
 from atlas.workflows.leaks.siblings import NOTHING_NEW, _queries, inherited_identities
 from index.settings import LeakSettings
-from retrieval.embedder import HeldOut
+from retrieval.embedder_folder import HeldOut
 
 IDENTITIES = {f"{name}{n}": name for name in "abcdefgh" for n in range(3)}
 

@@ -1,0 +1,70 @@
+"""An embedder that an earlier index holds ready: exported, checked, and whitened if need be.
+
+It is taken over as it is. Making it again would load torch, which takes seconds, and would end in
+the same embedder.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from atlas.core.checksums import file_checksum
+from atlas.core.errors import UserError
+from atlas.core.files import content_hash, json_text
+from atlas.dataset.manifest import Manifest
+from atlas.dataset.store import ImageStore
+from atlas.inference.runtimes import candidates, versions
+from atlas.inference.settings import RuntimeOptions
+from atlas.training.weight_packages import installed_weights
+from index.index_folder import EMBEDDER_FOLDER, load_index
+from retrieval.embedder_folder import read_about
+from retrieval.embedding import ExportedEmbedder, load_exported
+from retrieval.sources import PretrainedSource, source_of
+from retrieval.whitening_sample import whitening_sample
+
+
+def made_for(source: str, options: RuntimeOptions, references: Manifest, size_px: int) -> str:
+    """Return a key of everything beside images that an embedder and its runtime follow from.
+
+    Args:
+        source: What `build_index` makes the embedder from.
+        options: The wanted runtime and precision.
+        references: The labelled images.
+        size_px: Their side.
+    """
+    match source_of(source):
+        case Path() as folder:
+            weights = read_about(folder)["fingerprint"]
+        case PretrainedSource(weights=Path() as file):
+            weights = file_checksum(file)
+        case _:
+            weights = installed_weights()
+    packages = [versions(choice) for choice in candidates(options)]
+    about = [source, weights, asdict(options), packages, references.spec.channels, size_px]
+    return content_hash(json_text(about))
+
+
+def ready_embedder(
+    index: Path, key: str, references: Manifest, store: ImageStore
+) -> ExportedEmbedder | None:
+    """Return the embedder of an index, if it is what would be made again.
+
+    Args:
+        index: The folder of the index, which need not exist.
+        key: See `made_for`.
+        references: The labelled images.
+        store: All images.
+    """
+    try:
+        found = load_exported(index / EMBEDDER_FOLDER)
+        if found is None or found.runtime.made_for != key:
+            return None
+        if found.whitened_on:
+            sample, pixels = whitening_sample(references), load_index(index).pixels
+            if found.whitened_on != sample or [pixels[i] for i in sample] != list(
+                store.keys(sample)
+            ):
+                return None
+        _ = found.runner  # which a damaged network does not have
+    except UserError:  # there is no index, or something is damaged, and is made anew
+        return None
+    return found
