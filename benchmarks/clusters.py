@@ -17,6 +17,7 @@ from atlas.core.row_cache import CACHE_NAME
 
 OBJECT_STORE_BYTES = 80 << 20
 LIMIT_S = 3600.0
+ONE_CORE = ("taskset", "--cpu-list", "0")  # in front of a command
 JOB = ("index", "leaks", "submission")
 INDEX_OPTIONS = ("--embedder", "frozen", "--runtime", "torch", "--precision", "float32")
 LEAK_OPTIONS = (

@@ -2,7 +2,8 @@
 
 Three nodes on this machine work on a drawn atlas. A node is killed while images are embedded,
 another while pairs are compared, and the command is killed and begun again. Each time, the results
-must have the bytes of a run on this machine alone, and no row may be stored twice.
+must have the bytes of a run on this machine alone, and no row may be stored twice. Commands and
+workers have one core each.
 
     python -m benchmarks.ray_failures --work R
 """
@@ -20,7 +21,7 @@ import tyro
 from atlas.core.row_cache import cache_folder
 from atlas.core.row_file import open_row_file
 from atlas.dataset.artifacts import save_table
-from benchmarks.clusters import add_node, differing, ray_cluster, run, start, words_of
+from benchmarks.clusters import ONE_CORE, add_node, differing, ray_cluster, run, start, words_of
 from benchmarks.side_by_side import about_machine
 
 NODES, LOOKS_EVERY_S = 3, 0.05
@@ -45,7 +46,7 @@ def main(
         run(["draw-atlas", "--out", str(data), *_drawing(identities, size_px)], log)
     for name in ("index", "leaks"):
         if not (here / name).exists():
-            run(words_of(name, data, here), log)
+            run(words_of(name, data, here), log, on=ONE_CORE)
     rows = [_with_failures(data, work, log, kill) for kill in kills]
     table = pd.DataFrame(rows)
     save_table(work / "ray_failures.csv", table)
@@ -76,7 +77,7 @@ def _run_and_kill(
     words: Sequence[str], cluster: Any, cache: Path, name: str, kill: str, log: Path
 ) -> int:
     """Run a command; kill a node or the command as soon as the long stage has stored a file."""
-    process = start(words, log)
+    process = start(words, log, on=ONE_CORE)
     kills = 0
     while process.poll() is None:
         time.sleep(LOOKS_EVERY_S)
@@ -88,7 +89,7 @@ def _run_and_kill(
             else:
                 process.kill()
                 process.wait()
-                process = start(words, log)
+                process = start(words, log, on=ONE_CORE)
     if process.returncode:
         sys.exit(f"atlas {' '.join(words)} failed; see {log}")
     return kills

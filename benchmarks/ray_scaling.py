@@ -13,11 +13,10 @@ import pandas as pd
 import tyro
 
 from atlas.dataset.artifacts import save_table
-from benchmarks.clusters import JOB, differing, ray_cluster, run, words_of
+from benchmarks.clusters import JOB, ONE_CORE, differing, ray_cluster, run, words_of
 from benchmarks.side_by_side import about_machine
 
 WORKERS = (1, 2)
-ONE_CORE = ("taskset", "--cpu-list", "0")
 
 
 def main(data: Path, work: Path, classifier: Path | None = None) -> None:

@@ -180,7 +180,7 @@ def build_index(
             key, ready = "", load_exported(Path(embedder))
         else:
             key = made_for(embedder, runtime, references, size_px)
-            ready = ready_embedder(out, key, references, store)
+            ready = ready_embedder(embedder, key, references, store, out)
         used: Embeds = ready or _made(embedder, runtime, key, store, references, work)
         embeddings = embed_store(used, store, references.ids, folder=work / "embeddings")
     end_part()

@@ -18,12 +18,14 @@ from atlas.training.weight_packages import installed_weights
 from index.index_folder import EMBEDDER_FOLDER, load_index
 from retrieval.embedder_folder import read_about
 from retrieval.embedding import ExportedEmbedder, load_exported
-from retrieval.sources import PretrainedSource, source_of
+from retrieval.sources import FileSource, PretrainedSource, source_of
 from retrieval.whitening_sample import whitening_sample
 
 
 def made_for(source: str, options: RuntimeOptions, references: Manifest, size_px: int) -> str:
     """Return a key of everything beside images that an embedder and its runtime follow from.
+
+    The key is empty for the network of a file, which is never exported.
 
     Args:
         source: What `build_index` makes the embedder from.
@@ -33,36 +35,38 @@ def made_for(source: str, options: RuntimeOptions, references: Manifest, size_px
     """
     match source_of(source):
         case Path() as folder:
-            weights = read_about(folder)["fingerprint"]
-        case PretrainedSource(weights=Path() as file):
-            weights = file_checksum(file)
-        case _:
-            weights = installed_weights()
+            network = [read_about(folder)["fingerprint"]]
+        case PretrainedSource(network=name, weights=Path() as file):
+            network = [name, file_checksum(file)]
+        case PretrainedSource(network=name):
+            network = [name, installed_weights()]
+        case FileSource():  # its network is never exported
+            return ""
     packages = [versions(choice) for choice in candidates(options)]
-    about = [source, weights, asdict(options), packages, references.spec.channels, size_px]
+    about = [network, asdict(options), packages, references.spec.channels, size_px]
     return content_hash(json_text(about))
 
 
 def ready_embedder(
-    index: Path, key: str, references: Manifest, store: ImageStore
+    source: str, key: str, references: Manifest, store: ImageStore, index: Path
 ) -> ExportedEmbedder | None:
     """Return the embedder of an index, if it is what would be made again.
 
     Args:
-        index: The folder of the index, which need not exist.
+        source: What `build_index` makes the embedder from.
         key: See `made_for`.
         references: The labelled images.
         store: All images.
+        index: The folder of the index, which need not exist.
     """
     try:
         found = load_exported(index / EMBEDDER_FOLDER)
-        if found is None or found.runtime.made_for != key:
+        if found is None or not key or found.runtime.made_for != key:
             return None
-        if found.whitened_on:
+        if isinstance(source_of(source), PretrainedSource):
             sample, pixels = whitening_sample(references), load_index(index).pixels
-            if found.whitened_on != sample or [pixels[i] for i in sample] != list(
-                store.keys(sample)
-            ):
+            seen = found.whitened_on or tuple(pixels)  # all of them are too few to learn from
+            if seen != sample or [pixels[i] for i in sample] != list(store.keys(sample)):
                 return None
         _ = found.runner  # which a damaged network does not have
     except UserError:  # there is no index, or something is damaged, and is made anew
