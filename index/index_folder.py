@@ -67,7 +67,7 @@ class IndexFolder:
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """Return the ids of the references."""
-        return tuple(self.table["Id"])
+        return tuple(self._column("Id"))
 
     @cached_property
     def embeddings(self) -> EmbeddingSet:
@@ -77,21 +77,25 @@ class IndexFolder:
     @cached_property
     def labels(self) -> dict[str, tuple[int, ...]]:
         """Return the labels of each reference."""
+        labels_of = {text: parse_labels(text) for text in self.table["Target"].unique()}
         return {
-            i: parse_labels(t) for i, t in zip(self.table["Id"], self.table["Target"], strict=True)
+            i: labels_of[text] for i, text in zip(self.ids, self._column("Target"), strict=True)
         }
 
     @cached_property
     def identities(self) -> dict[str, str | None]:
         """Return the identity of each reference; identities that occur only once count as None."""
         repeated = self.table["Identity"].duplicated(keep=False) & (self.table["Identity"] != "")
-        known = self.table["Identity"].where(repeated, "")
-        return {i: name or None for i, name in zip(self.table["Id"], known, strict=True)}
+        known = self.table["Identity"].where(repeated, "").tolist()
+        return {i: name or None for i, name in zip(self.ids, known, strict=True)}
 
     @cached_property
     def pixels(self) -> dict[str, str]:
         """Return the checksum of the image of each reference when it was embedded."""
-        return dict(zip(self.table["Id"], self.table["Pixels"], strict=True))
+        return dict(zip(self.ids, self._column("Pixels"), strict=True))
+
+    def _column(self, name: str) -> list[str]:
+        return list(self.table[name].tolist())  # pandas yields one text after the other slowly
 
     def require_pixels(self, keys: Mapping[str, str]) -> None:
         """Check that references still show what they showed when they were embedded.
@@ -165,7 +169,7 @@ def _load(folder: Path) -> IndexFolder:
     table = load_table(folder / REFERENCES_FILE, stage=Stage.INDEX)
     with understood(folder / REFERENCES_FILE, Stage.INDEX):
         ids = tuple(table[["Id", "Target", "Identity", "Pixels"]]["Id"])
-        for text in table["Target"]:
+        for text in table["Target"].unique():
             parse_labels(text)
     with understood(folder / INDEX_FILE, Stage.INDEX):
         belong = ids == vectors.ids and about["provenance"] == vectors.provenance

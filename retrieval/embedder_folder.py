@@ -196,7 +196,7 @@ def load_runtime(folder: Path) -> EmbedderRuntime | None:
             model=None if choice.runtime == "torch" else model,
             model_hash=stored["model_hash"],
             checks=tuple(stored["checks"]),
-            made_for=str(stored["made_for"]),
+            made_for=str(stored.get("made_for", "")),  # older ones have none
         )
     if wrong := problem(choice):
         raise UserError(

@@ -62,10 +62,16 @@ def files_by_stem(folder: Path) -> Stems:
     return stems
 
 
-def files_of_stem(folder: Path, stem: str) -> tuple[Path, ...]:
+def files_of_stem(folder: Path, stem: str, *, listed: bool = True) -> tuple[Path, ...]:
     """Return the picture files with a name without ending. There should be one at most.
 
-    Common endings are tried first, because listing a large folder takes long.
+    Endings in small and in capital letters are tried first, because listing a large folder takes
+    long.
+
+    Args:
+        folder: The folder.
+        stem: The name.
+        listed: Whether the folder is listed if no file is found in that way.
     """
     found = [
         path
@@ -73,7 +79,7 @@ def files_of_stem(folder: Path, stem: str) -> tuple[Path, ...]:
         for ending in (*ENDINGS, *map(str.upper, ENDINGS))
         if is_image(path := folder / f"{form}{ending}")
     ]
-    if not found and folder.is_dir():
+    if listed and not found and folder.is_dir():
         found = [p for p in files_by_stem(folder).get(composed(stem), ()) if is_image(p)]
     # A file system that ignores case shows one file under two names.
     return tuple(p for n, p in enumerate(found) if not any(map(p.samefile, found[:n])))

@@ -47,10 +47,10 @@ class AtlasFiles:
         """Return the files of an id, or None if there is no such id."""
         if added := self.added(image_id):
             return added
-        for folder in self.folders.values():
-            files = self.spec.files_in(folder, image_id)
-            if all(files):
-                return tuple(file for file in files if file)
+        for listed in (False, True):  # a large folder is listed only if no folder has usual names
+            for folder in self.folders.values():
+                if files := self.spec.files_in(folder, image_id, listed=listed):
+                    return files
         return None
 
     def query(self, text: str) -> Query:

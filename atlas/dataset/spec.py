@@ -85,21 +85,34 @@ class AtlasSpec:
         named = image_id if self.by_path else self.file_pattern.format(id=image_id, channel=channel)
         return stem_of(named)
 
-    def files_in(self, folder: Path, image_id: str) -> tuple[Path | None, ...]:
-        """Return the file of an image for each of `file_channels`, or None if it is missing.
+    def files_in(self, folder: Path, image_id: str, *, listed: bool = True) -> tuple[Path, ...]:
+        """Return the file of an image for each of `file_channels`; none if one of them is missing.
+
+        Args:
+            folder: The folder of the images.
+            image_id: The id.
+            listed: See `files_of_stem`.
 
         Raises:
             UserError: A channel has several files, such as a.png and a.PNG.
         """
         if not self.names(image_id):
-            return (None,) * len(self.file_channels)
+            return ()
         if self.by_path:
-            return (file_at(folder, image_id),)
-        return tuple(self.file_in(folder, image_id, channel) for channel in self.file_channels)
+            file = file_at(folder, image_id)
+            return (file,) if file else ()
+        found = []
+        for channel in self.file_channels:
+            if (file := self.file_in(folder, image_id, channel, listed=listed)) is None:
+                return ()
+            found.append(file)
+        return tuple(found)
 
-    def file_in(self, folder: Path, image_id: str, channel: str) -> Path | None:
+    def file_in(
+        self, folder: Path, image_id: str, channel: str, *, listed: bool = True
+    ) -> Path | None:
         """Return the file of one channel, or None if it is missing, see `files_in`."""
-        files = files_of_stem(folder, self.file_stem(image_id, channel))
+        files = files_of_stem(folder, self.file_stem(image_id, channel), listed=listed)
         if len(files) > 1:
             raise UserError(f"{folder}: {' and '.join(p.name for p in files)} both exist; keep one")
         return files[0] if files else None

@@ -12,8 +12,8 @@ Axes: S scores, M masses at scores.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts are loaded at their first use, which many lookups do without
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 FloatArray = NDArray[np.float64]
 
@@ -77,7 +77,9 @@ def claim_probability(
     right_S, wrong_S = (_summed(scores_S, *masses) for masses in (right, wrong))
     mass_S = right_S + wrong_S
     held = mass_S > 0
-    fitted = isotonic_regression(right_S[held] / mass_S[held], weights=mass_S[held]).x
+    fitted = scipy.optimize.isotonic_regression(
+        right_S[held] / mass_S[held], weights=mass_S[held]
+    ).x
     first = np.flatnonzero(np.diff(fitted, prepend=-1.0) > 0)
     return ClaimProbability(
         scores=tuple(scores_S[held][first].tolist()), probabilities=tuple(fitted[first].tolist())

@@ -17,8 +17,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are loaded at their first use, which many lookups do without
 from numpy.typing import NDArray
-from scipy.special import betaln, gammaln
 
 FloatArray = NDArray[np.float64]
 
@@ -218,5 +218,6 @@ def _log_probability(
     independent = 1 / dependence - 1
     first, second = share * independent, (1 - share) * independent
     others = np.subtract(comparable, agreeing)
+    gammaln, betaln = scipy.special.gammaln, scipy.special.betaln
     ways = gammaln(np.add(comparable, 1.0)) - gammaln(agreeing + 1.0) - gammaln(others + 1.0)
     return np.asarray(ways + betaln(agreeing + first, others + second) - betaln(first, second))

@@ -18,8 +18,8 @@ Axes: K known queries, U unknown queries, T thresholds, S sizes of a calibration
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy  # its parts are loaded at their first use, which many lookups do without
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 FloatArray = NDArray[np.float64]
 
@@ -219,7 +219,9 @@ def _needed(
         wrong = float(_upper(wrong_count, known, RISK_OF_WRONG)[0])
     sizes_S = np.geomspace(unknown, MOST_QUERIES, 500)
     false_S = false_count / unknown * sizes_S
-    false_S = betaincinv(false_S + 1, np.maximum(sizes_S - false_S, 1), 1 - RISK_OF_FALSE)
+    false_S = scipy.special.betaincinv(
+        false_S + 1, np.maximum(sizes_S - false_S, 1), 1 - RISK_OF_FALSE
+    )
     claims_S = share * (right + wrong) + (1 - share) * false_S
     enough = np.flatnonzero(share * right >= precision * claims_S)
     # Two digits suffice, as the share of false claims is itself an estimate.
@@ -259,11 +261,13 @@ def _count_from(values: FloatArray, thresholds_T: FloatArray) -> NDArray[np.int6
 
 def _lower(count_T: NDArray[np.int64], of: int, risk: float) -> FloatArray:
     """Return the lower one-sided bound of Clopper and Pearson."""
-    bound = betaincinv(np.maximum(count_T, 1), of - count_T + 1, risk) if of else 0.0
+    bound = scipy.special.betaincinv(np.maximum(count_T, 1), of - count_T + 1, risk) if of else 0.0
     return np.where(count_T > 0, bound, 0.0)
 
 
 def _upper(count_T: NDArray[np.int64], of: int, risk: float) -> FloatArray:
     """Return the upper one-sided bound of Clopper and Pearson."""
-    bound = betaincinv(count_T + 1, np.maximum(of - count_T, 1), 1 - risk) if of else 1.0
+    bound = (
+        scipy.special.betaincinv(count_T + 1, np.maximum(of - count_T, 1), 1 - risk) if of else 1.0
+    )
     return np.where(count_T < of, bound, 1.0)

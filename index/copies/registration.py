@@ -14,6 +14,7 @@ from functools import cache
 from math import lgamma, log
 
 import numpy as np
+import scipy  # its parts are loaded at their first use, which many lookups do without
 from numpy.typing import NDArray
 
 from index.copies.agreement import (
@@ -279,10 +280,8 @@ def _counts(found: Sequence[Agreement], law: NonMatches, *, negative: bool) -> l
     orders = [(np.arange(channels), 0.0)]
     if channels > 1:
         whole = [agree_CE for agree_CE in agree_LCE if len(agree_CE) == channels]
-        from scipy.optimize import linear_sum_assignment  # slow to load
-
         # Each order of the channels is a test of its own.
-        best_C = linear_sum_assignment(-np.sum(whole, axis=0))[1]
+        best_C = scipy.optimize.linear_sum_assignment(-np.sum(whole, axis=0))[1]
         orders.append((np.argsort(best_C), lgamma(channels + 1) / log(10)))
     return [
         _Count(

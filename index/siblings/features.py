@@ -70,14 +70,6 @@ class KnownIdentities:
         """Return an exact index of the references."""
         return build_index(self.embeddings)
 
-    @cached_property
-    def sums_ID(self) -> FloatArray:
-        """Return the sum of the vectors of each identity, I x D."""
-        sums = np.zeros((len(self.names), self.embeddings.vectors_ND.shape[1]))
-        numbers = [self.number_of[i] for i in self.embeddings.ids]
-        np.add.at(sums, numbers, self.embeddings.vectors_ND)
-        return sums
-
     def prototype(self, identity: int, left_out: Sequence[int]) -> FloatArray:
         """Return the mean vector of an identity, D, of unit length.
 
@@ -85,7 +77,8 @@ class KnownIdentities:
             identity: The number of the identity.
             left_out: The positions of its references that do not count.
         """
-        mean = self.sums_ID[identity] - self.embeddings.vectors_ND[list(left_out)].sum(axis=0)
+        places = [place for place in self.members[identity] if place not in left_out]
+        mean = self.embeddings.vectors_ND[places].sum(axis=0, dtype=np.float64)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), np.finfo(float).tiny))
 
 

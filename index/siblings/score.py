@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts are loaded at their first use, which many lookups do without
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from index.siblings.features import FEATURES
 
@@ -66,14 +65,16 @@ def fit_score(values_RF: FloatArray, right_R: NDArray[np.bool_]) -> SiblingScore
 
     def loss(weights: FloatArray) -> tuple[float, FloatArray]:
         margin_R = sign_R * (standard_RF @ weights[1:] + weights[0])
-        slope_R = -sign_R * expit(-margin_R)
+        slope_R = -sign_R * scipy.special.expit(-margin_R)
         gradient = np.append(slope_R.sum(), standard_RF.T @ slope_R + RIDGE * weights[1:])
         penalty = RIDGE / 2 * float(weights[1:] @ weights[1:])
         return float(np.logaddexp(0.0, -margin_R).sum()) + penalty, gradient
 
     kinds = values_RF.shape[1]
     bounds = [(None, None), *[(0.0, None)] * kinds]
-    found = minimize(loss, np.zeros(kinds + 1), jac=True, bounds=bounds, method="L-BFGS-B").x
+    found = scipy.optimize.minimize(
+        loss, np.zeros(kinds + 1), jac=True, bounds=bounds, method="L-BFGS-B"
+    ).x
     weights_F = found[1:] / deviation_F
     return SiblingScore(
         weights=tuple(weights_F.tolist()), intercept=float(found[0] - weights_F @ mean_F)

@@ -71,6 +71,13 @@ def test_upper_case_endings_are_found_by_id_and_by_path(write_atlas):
     assert find_query(str(files[1]), spec, data).files == files
 
 
+def test_endings_in_mixed_case_are_found_by_id_in_any_split(write_atlas):
+    data = write_atlas(train={"a": "0"}, test=("t",))
+    for image_id, split in (("a", "train"), ("t", "test")):
+        odd = (data / split / f"{image_id}.png").rename(data / split / f"{image_id}.Png")
+        assert find_query(image_id, read_spec(data), data).files == (odd,)
+
+
 @pytest.mark.parametrize("pattern", ["{id}{channel}.png", "{channel}{id}.png"])
 def test_names_of_channels_that_end_or_begin_alike_lead_to_their_own_files(tmp_path, pattern):
     data = write_named(tmp_path, pattern, ("red", "darkred", "reddark"), ("a", "b"))
