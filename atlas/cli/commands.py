@@ -44,6 +44,7 @@ GROUPS = {
     "evaluate": ("evaluate", "cross_validate", "compare_losses", "ablate_retrieval"),
     "export": ("export", "import_verdicts"),
     "simulate": ("demo", "draw_atlas", "simulate_test"),
+    "bench": ("bench",),
     "completion": ("completion",),
 }  # fmt: skip
 TITLES = {
@@ -59,6 +60,7 @@ TITLES = {
     "evaluate": "Evaluation of embedders",
     "export": "Other tools",
     "simulate": "Data with a known truth",
+    "bench": "Speed",
     "completion": "Shell completion",
 }
 COMMANDS = {name: f"atlas.cli.{group}" for group, names in GROUPS.items() for name in names}

@@ -1,0 +1,125 @@
+"""The speed of this machine: how long it takes to index images and to find copies among them.
+
+Two small atlases are drawn, and both are worked on by the usual commands. What a command does once,
+such as loading libraries, takes the same time for both. So the difference of their times is that of
+the images that one atlas has more.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from atlas.dataset.manifest import read_manifest
+from atlas.synthetic.drawn_atlas import draw_atlas
+from atlas.synthetic.settings import DrawnAtlasSettings
+from atlas.workflows.embed.index import build_index
+from atlas.workflows.leaks.finding import find_leaks
+from index.index_folder import EMBEDDER_FOLDER
+from index.settings import LeakSettings
+from retrieval.sources import FROZEN
+
+FEW, MANY = 24, 96  # labelled images of the two atlases; more than as many are test images
+LEAST_S = 1e-3  # the difference is noise if images are so small that they take no time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How fast a command is on this machine.
+
+    Attributes:
+        command: The name of its function.
+        once_s: The seconds that it takes before and after all images.
+        images_per_s: The images per second.
+    """
+
+    command: str
+    once_s: float
+    images_per_s: float
+
+    def seconds(self, images: int) -> float:
+        """Return the expected seconds for this number of labelled and test images together."""
+        return self.once_s + images / self.images_per_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What the commands took for an atlas.
+
+    Attributes:
+        images: The number of labelled and test images.
+        index_s: The seconds of `build_index`.
+        leaks_s: The seconds of `find_leaks`.
+    """
+
+    images: int
+    index_s: float
+    leaks_s: float
+
+
+def measure_speed(size_px: int) -> tuple[Speed, Speed]:
+    """Return the speed of `build_index` with the frozen embedder, and of `find_leaks`.
+
+    Args:
+        size_px: The side of the drawn images, which have four channels.
+
+    Raises:
+        UserError: There is no pretrained network.
+    """
+    with TemporaryDirectory(prefix="atlas-bench-") as temporary:
+        folder = Path(temporary)
+        for name, images in (("few", FEW), ("many", MANY)):
+            draw_atlas(_drawing(images, size_px), folder / name / "data", jobs=1)
+        # The first run loads libraries and makes the embedder, which the other two use as it is.
+        first = _run(folder / "few" / "data", folder / "first", FROZEN)
+        made = str(folder / "first" / "index" / EMBEDDER_FOLDER)
+        few, many = (
+            _run(folder / name / "data", folder / name / "run", made) for name in ("few", "many")
+        )
+    more = many.images - few.images
+    rates = (
+        more / max(many.index_s - few.index_s, LEAST_S),
+        more / max(many.leaks_s - few.leaks_s, LEAST_S),
+    )
+    return (
+        _speed("build_index", rates[0], first.images, first.index_s),
+        _speed("find_leaks", rates[1], first.images, first.leaks_s),
+    )
+
+
+def _speed(command: str, images_per_s: float, images: int, seconds: float) -> Speed:
+    once_s = max(seconds - images / images_per_s, 0.0)
+    return Speed(command=command, once_s=once_s, images_per_s=images_per_s)
+
+
+def _drawing(images: int, size_px: int) -> DrawnAtlasSettings:
+    """Return an atlas without siblings, because a calibration of siblings is not measured."""
+    return DrawnAtlasSettings(
+        identities=images,
+        fields_per_identity=1,
+        test_fields_per_identity=1,
+        novel_identities=images // 4,
+        copies=images // 8,
+        size_px=size_px,
+    )
+
+
+def _run(data: Path, out: Path, embedder: str) -> _Run:
+    def index() -> object:
+        if embedder == FROZEN:
+            return build_index(data, embedder, out / "index")
+        return build_index(data, embedder, out / "index", runtime=None)
+
+    def leaks() -> object:
+        # As many copies are planted in both atlases.
+        return find_leaks(data, out / "index", out / "leaks", LeakSettings(planted_copies=FEW))
+
+    images = len(read_manifest(data).rows)
+    return _Run(images=images, index_s=_seconds(index), leaks_s=_seconds(leaks))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
