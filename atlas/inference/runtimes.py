@@ -3,7 +3,6 @@
 torch, which takes seconds to load, is imported only where it is needed.
 """
 
-import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from atlas.core.errors import UserError, install_command
 from atlas.inference import openvino_runner
+from atlas.inference.gpu import has_gpu
 from atlas.inference.openvino_runner import OpenVinoRunner
 from atlas.inference.runner import Runner
 from atlas.inference.settings import (
@@ -24,7 +24,6 @@ from atlas.inference.settings import (
 if TYPE_CHECKING:
     from torch import nn
 
-GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, and both within Windows
 EXACTER: tuple[Precision, ...] = ("int8", "bfloat16", "float32")  # from least to most exact
 
 
@@ -101,15 +100,7 @@ def open_runner(
 def _own_runtime(options: RuntimeOptions) -> RuntimeName:
     if options.precision == "int8":
         return "openvino"
-    return "torch" if _has_gpu() or not openvino_runner.installed() else "openvino"
-
-
-def _has_gpu() -> bool:
-    if sys.platform == "linux" and not any(Path(device).exists() for device in GPU_DEVICES):
-        return False  # without torch, which takes seconds to load
-    import torch
-
-    return torch.cuda.is_available()
+    return "torch" if has_gpu() or not openvino_runner.installed() else "openvino"
 
 
 def _own_precision(runtime: RuntimeName) -> Precision:

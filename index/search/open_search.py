@@ -20,6 +20,7 @@ from atlas.core.row_cache import fill_rows
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours
 from atlas.dataset.manifest import Manifest
+from atlas.inference.gpu import has_gpu
 from index.index_folder import IndexFolder
 from index.search.approximate import Tuned, load_search, save_search, tune, wanted_search
 from index.search.milvus_index import content_of
@@ -33,7 +34,7 @@ from index.search.stored import (
 from index.search.vector_index import VectorIndex, build_index
 from index.settings import SearchSettings
 
-PAYS_FROM = 20_000  # with fewer vectors the plain search takes hardly any time
+PAYS_FROM = 20_000  # vectors, from which on a GPU saves more time than torch takes to load
 QUERIES_PER_FILE = 4096
 
 
@@ -182,6 +183,8 @@ def search_settings_of(folder: Path) -> SearchSettings:
 def _fastest() -> MakePropose:
     if faiss.get_num_gpus():  # only faiss-gpu finds any
         return gpu_proposals
-    from index.search.torch_proposals import fastest_proposals  # loads torch, which takes seconds
+    if not has_gpu():
+        return flat_proposals
+    from index.search.torch_proposals import first_gpu_proposals  # loads torch, which takes seconds
 
-    return fastest_proposals
+    return first_gpu_proposals

@@ -1,10 +1,8 @@
-"""Likely neighbours by rounded products in torch, with a bound on everything that is left out.
+"""Likely neighbours by rounded products on a GPU, with a bound on everything that is left out.
 
-A GPU multiplies rounded numbers many times as fast as float32, and a processor with bfloat16 about
-twice as fast. The product of two rounded unit vectors is correct to within less than 0.01, which is
-enough to choose a few candidates for the exact products that decide. A GPU rounds to float16, which
-loses eight times less than bfloat16. Axes: N vectors, D dimensions, Q queries, M proposals, G
-groups.
+A GPU multiplies numbers in float16 many times as fast as float32. The product of two rounded unit
+vectors is correct to within 0.002, which is enough to choose a few candidates for the
+exact products that decide. Axes: N vectors, D dimensions, Q queries, M proposals, G groups.
 """
 
 from collections.abc import Iterator
@@ -14,30 +12,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from atlas.training.precision import processor_has_bfloat16
 from index.search.proposals import Propose, flat_proposals
 
 LEAST_PROPOSALS = 64  # more proposals leave fewer neighbours in doubt and cost little
 GROUP = 16  # of so many vectors only the best product is sorted at first
 MOST_QUERIES = 2048
-# Memory for products. A GPU reads all vectors once for each block of queries.
-SCORE_BYTES = {"cpu": 512 * 2**20, "cuda": 2 * 2**30}
-DTYPES = {"cpu": torch.bfloat16, "cuda": torch.float16}
+SCORE_BYTES = 2 * 2**30  # for products; all vectors are read once for each block of queries
 SHARE_OF_FREE_MEMORY = 0.8
 # In units of D: 2^-24 for the float32 products that decide, which round to nearest; 2^-22 for sums
 # of rounded products, as tensor cores truncate each sum and what they align before it.
 SUMMING = 2.0**-24 + 2.0**-22
 
 
-def fastest_proposals(vectors_ND: NDArray[np.float32]) -> Propose:
-    """Propose by whatever multiplies fastest on this machine.
-
-    This is a GPU that has room for the vectors, or else a processor with bfloat16, or else all
-    products in float32.
-    """
-    if torch.cuda.is_available() and _fits(vectors_ND.shape):
-        return TorchProposals(vectors_ND, device="cuda")
-    if processor_has_bfloat16():
+def first_gpu_proposals(vectors_ND: NDArray[np.float32]) -> Propose:
+    """Propose by the first GPU, or by the processor if the GPU has no room for the vectors."""
+    if _fits(vectors_ND.shape):
         return TorchProposals(vectors_ND)
     return flat_proposals(vectors_ND)
 
@@ -59,18 +48,18 @@ class TorchProposals:
     Args:
         vectors_ND: The vectors in float32, of unit length or less.
         device: The device that computes products.
-        dtype: The type that vectors are rounded to; by default that of the device.
+        dtype: The type that vectors are rounded to.
     """
 
     def __init__(
         self,
         vectors_ND: NDArray[np.float32],
         *,
-        device: str = "cpu",
-        dtype: torch.dtype | None = None,
+        device: str = "cuda",
+        dtype: torch.dtype = torch.float16,
     ) -> None:
         self._vectors_ND, self._count = vectors_ND, len(vectors_ND)
-        self._device, self._dtype = torch.device(device), dtype or DTYPES[device]
+        self._device, self._dtype = torch.device(device), dtype
         self._groups = -(-self._count // GROUP)
         dimension = vectors_ND.shape[1]
         self._roundoff = torch.finfo(self._dtype).eps / 2
@@ -93,7 +82,7 @@ class TorchProposals:
         wanted = min(max(count, LEAST_PROPOSALS), self._groups)
         if count > wanted:  # there are fewer groups than requested proposals
             return flat_proposals(self._vectors_ND)(queries_QD, count)
-        room = SCORE_BYTES[self._device.type] // (2 * len(self._rounded))
+        room = SCORE_BYTES // (2 * len(self._rounded))
         step = max(64, min(MOST_QUERIES, room))
         with torch.inference_mode(), _sums_in_float32():
             blocks = [
@@ -145,7 +134,7 @@ class TorchProposals:
 def _fits(shape: tuple[int, ...]) -> bool:
     """Return whether the GPU has room for the rounded vectors and their products."""
     free, _ = torch.cuda.mem_get_info()
-    needed = 2 * shape[0] * shape[1] + 2 * SCORE_BYTES["cuda"]
+    needed = 2 * shape[0] * shape[1] + 2 * SCORE_BYTES
     return needed <= SHARE_OF_FREE_MEMORY * free
 
 

@@ -26,8 +26,8 @@ def in_float16(vectors, most=64):
     return float16_proposals(index, vectors, most=most)
 
 
-torch_bfloat16 = partial(TorchProposals, dtype=torch.bfloat16)
-torch_float16 = partial(TorchProposals, dtype=torch.float16)  # as on a GPU
+torch_bfloat16 = partial(TorchProposals, device="cpu", dtype=torch.bfloat16)
+torch_float16 = partial(TorchProposals, device="cpu", dtype=torch.float16)  # as on a GPU
 ROUNDING = [torch_bfloat16, torch_float16, in_float16]
 MAKERS = pytest.mark.parametrize("make", [flat_proposals, *ROUNDING])
 ON_A_GPU = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
