@@ -220,13 +220,14 @@ class Gallery:
     def _known(self) -> KnownIdentities:
         """The known images that have an identity."""
         embeddings = self.index.embeddings
-        if self.added.by_id:
-            later = self.added.embeddings(embeddings.provenance)
-            embeddings = EmbeddingSet(
-                ids=(*embeddings.ids, *later.ids),
-                vectors_ND=np.concatenate([embeddings.vectors_ND, later.vectors_ND]),
-                provenance=embeddings.provenance,
-            )
+        if not self.added.by_id:
+            return KnownIdentities.of(embeddings, self.index.identities)
+        later = self.added.embeddings(embeddings.provenance)
+        embeddings = EmbeddingSet(
+            ids=(*embeddings.ids, *later.ids),
+            vectors_ND=np.concatenate([embeddings.vectors_ND, later.vectors_ND]),
+            provenance=embeddings.provenance,
+        )
         return KnownIdentities.of(embeddings, {i: self.identity_of(i) for i in embeddings.ids})
 
     @cached_property

@@ -51,8 +51,7 @@ class OpenIndex:
     @cached_property
     def identities(self) -> dict[str, str]:
         """The identity of each reference as its table gives it, or ""."""
-        table = self.index.table
-        return dict(zip(table["Id"], table["Identity"], strict=True))
+        return dict(zip(self.index.ids, self.index.table["Identity"].tolist(), strict=True))
 
     @cached_property
     def identity_counts(self) -> Counter[str]:
