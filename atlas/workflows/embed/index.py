@@ -30,6 +30,7 @@ from index.search.open_search import prepare_search
 from index.settings import SearchSettings
 from retrieval.embedder_folder import embedded_size_px, require_runtime
 from retrieval.embedding import Embeds, ExportedEmbedder, embed_store, load_exported
+from retrieval.sources import is_untrained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,7 +178,7 @@ def build_index(
     require_runtime(embedder, runtime or AUTO)
     with store_being_filled(manifest, work, size_px=size_px) as store:
         if runtime is None:
-            key, ready = "", load_exported(Path(embedder))
+            key, ready = "", None if is_untrained(embedder) else load_exported(Path(embedder))
         else:
             key = made_for(embedder, runtime, references, size_px)
             ready = ready_embedder(embedder, key, references, store, out)

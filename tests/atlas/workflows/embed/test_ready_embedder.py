@@ -14,21 +14,10 @@ from atlas.training import pretrained, weight_packages
 from atlas.workflows.embed import index as building
 from atlas.workflows.embed.index import build_index
 from retrieval.postprocessing import whitening
+from tests.atlas.workflows.embed.exported import FLOAT32
 from tests.atlas.workflows.evaluate.evaluated import save_random_embedder, write_evaluated_atlas
 
 pytestmark = pytest.mark.skipif(not openvino_runner.installed(), reason="OpenVINO is not installed")
-
-FLOAT32 = RuntimeOptions(runtime="openvino", precision="float32")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An atlas, an embedder, and an index by OpenVINO in float32."""
-    folder = tmp_path_factory.mktemp("ready")
-    write_evaluated_atlas(folder / "data")
-    save_random_embedder(folder / "embedder")
-    build_index(folder / "data", folder / "embedder", folder / "run" / "index", runtime=FLOAT32)
-    return folder
 
 
 @pytest.fixture
@@ -117,6 +106,9 @@ def test_a_whitening_is_learned_again_if_its_images_change(tmp_path: Path, monke
         index = build_index(tmp_path / "data", "frozen", tmp_path / "index", runtime=FLOAT32)
         return index.opened.embeddings.vectors_ND
 
+    unchosen = build_index(tmp_path / "data", "frozen", tmp_path / "unchosen", runtime=None)
+    assert unchosen.opened.provenance["versions"].keys() == {"torch", "timm"}
+    made_from.clear()
     first, second = built(), built()
     assert made_from == ["frozen"]
     assert np.array_equal(first, second)

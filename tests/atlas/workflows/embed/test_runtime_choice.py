@@ -30,27 +30,15 @@ from index.index_folder import load_index
 from index.search.open_search import open_search
 from retrieval.embedder import load_embedder
 from retrieval.embedding import embed_images, embed_store, load_for_queries
+from tests.atlas.workflows.embed.exported import FLOAT32
 from tests.atlas.workflows.evaluate.evaluated import (
     SIZE_PX,
-    save_random_embedder,
-    write_evaluated_atlas,
 )
 
 pytestmark = pytest.mark.skipif(not openvino_runner.installed(), reason="OpenVINO is not installed")
 
-FLOAT32 = RuntimeOptions(runtime="openvino", precision="float32")
 COPIES = 100  # of 40 images: in three rounds
 TORCH = RuntimeOptions(runtime="torch", precision="float32")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An atlas, an embedder, and an index by OpenVINO in float32."""
-    folder = tmp_path_factory.mktemp("runtimes")
-    write_evaluated_atlas(folder / "data")
-    save_random_embedder(folder / "embedder")
-    built(folder, folder / "run" / "index", FLOAT32)
-    return folder
 
 
 def built(made: Path, out: Path, runtime: RuntimeOptions | None) -> Index:
