@@ -53,7 +53,7 @@ ONLY_ADD = {
     "review",
 }  # rows, for which SQLite makes processes wait for one another
 HOLD_LOCKS = {"serve"}  # while they run, which is tested below
-ONLY_CALL_OTHERS = {"run", "demo"}  # `run` is tested below
+ONLY_CALL_OTHERS = {"run", "demo", "bench"}  # `run` is tested below
 CASES = [(module, *name.partition(":")[::2]) for module, names in WRITERS.items() for name in names]
 
 
