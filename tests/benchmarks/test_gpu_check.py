@@ -160,10 +160,15 @@ def unit_vectors(angles_N: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(angles_N), np.sin(angles_N)], axis=1).astype(np.float32)
 
 
+def sleep_in_steps(seconds: int) -> None:
+    """Sleep so that a signal is noticed, also if another thread of this process gets it."""
+    for _ in range(10 * seconds):
+        time.sleep(0.1)
+
+
 def test_what_takes_too_long_is_stopped_and_nothing_after_it() -> None:
     with pytest.raises(KeyboardInterrupt), stopped_after(0.01):
-        for _ in range(6000):  # if another thread gets the signal, it does not end a sleep
-            time.sleep(0.1)
+        sleep_in_steps(600)
     with stopped_after(0.05):
         pass
     time.sleep(0.1)
