@@ -26,7 +26,7 @@ from index.search.open_search import exact_search
 from index.search.vector_index import VectorIndex, build_index
 
 QUERIES = 2000
-WAYS = ("float32", "exact", "approximate")
+WAYS = ("exact", "approximate")
 
 
 def main(
@@ -93,8 +93,6 @@ def measured(stored_ND: Any, count: int, way: str, recall: float) -> dict[str, A
 
 def ready(known: EmbeddingSet, way: str, recall: float) -> tuple[VectorIndex, str]:
     """Return the index, and what it was tuned to."""
-    if way == "float32":
-        return build_index(known), ""
     exact = exact_search(known).vectors
     if way == "exact":
         return exact, ""

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from atlas.dataset.manifest import read_manifest
+from atlas.inference.settings import AUTO
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
 from atlas.workflows.embed.index import build_index
@@ -45,17 +46,10 @@ class Speed:
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """What the commands took for an atlas.
-
-    Attributes:
-        images: The number of labelled and test images.
-        index_s: The seconds of `build_index`.
-        leaks_s: The seconds of `find_leaks`.
-    """
+    """What the commands took for an atlas: the number of images, and seconds by function."""
 
     images: int
-    index_s: float
-    leaks_s: float
+    seconds: dict[str, float]
 
 
 def measure_speed(size_px: int) -> tuple[Speed, Speed]:
@@ -77,19 +71,14 @@ def measure_speed(size_px: int) -> tuple[Speed, Speed]:
         few, many = (
             _run(folder / name / "data", folder / name / "run", made) for name in ("few", "many")
         )
-    more = many.images - few.images
-    rates = (
-        more / max(many.index_s - few.index_s, LEAST_S),
-        more / max(many.leaks_s - few.leaks_s, LEAST_S),
-    )
-    return (
-        _speed("build_index", rates[0], first.images, first.index_s),
-        _speed("find_leaks", rates[1], first.images, first.leaks_s),
-    )
+    index, leaks = (_speed(command, first, few, many) for command in first.seconds)
+    return index, leaks
 
 
-def _speed(command: str, images_per_s: float, images: int, seconds: float) -> Speed:
-    once_s = max(seconds - images / images_per_s, 0.0)
+def _speed(command: str, first: _Run, few: _Run, many: _Run) -> Speed:
+    more_s = max(many.seconds[command] - few.seconds[command], LEAST_S)
+    images_per_s = (many.images - few.images) / more_s
+    once_s = max(first.seconds[command] - first.images / images_per_s, 0.0)
     return Speed(command=command, once_s=once_s, images_per_s=images_per_s)
 
 
@@ -106,17 +95,16 @@ def _drawing(images: int, size_px: int) -> DrawnAtlasSettings:
 
 
 def _run(data: Path, out: Path, embedder: str) -> _Run:
-    def index() -> object:
-        if embedder == FROZEN:
-            return build_index(data, embedder, out / "index")
-        return build_index(data, embedder, out / "index", runtime=None)
-
-    def leaks() -> object:
-        # As many copies are planted in both atlases.
-        return find_leaks(data, out / "index", out / "leaks", LeakSettings(planted_copies=FEW))
-
-    images = len(read_manifest(data).rows)
-    return _Run(images=images, index_s=_seconds(index), leaks_s=_seconds(leaks))
+    runtime = AUTO if embedder == FROZEN else None  # that of an index is kept
+    few_copies = LeakSettings(planted_copies=FEW)  # as many in both atlases
+    work: dict[str, Callable[[], object]] = {
+        "build_index": lambda: build_index(data, embedder, out / "index", runtime=runtime),
+        "find_leaks": lambda: find_leaks(data, out / "index", out / "leaks", few_copies),
+    }
+    return _Run(
+        images=len(read_manifest(data).rows),
+        seconds={command: _seconds(do) for command, do in work.items()},
+    )
 
 
 def _seconds(work: Callable[[], object]) -> float:

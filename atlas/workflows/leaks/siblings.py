@@ -277,12 +277,15 @@ def _measurements(
         return
     images, ids = search.stored("images"), index.ids
     # They load torch, which takes seconds.
-    from retrieval.embedder import load_embedder
+    from retrieval.embedder import Embedder, load_embedder
     from retrieval.frozen import without_whitening
     from retrieval.postprocessing.whitening import whiten, whitening_of
 
+    whole = search.embedder
+    if not isinstance(whole, Embedder):  # an exported network cannot leave its whitening out
+        whole = load_embedder(index.folder / EMBEDDER_FOLDER)
     bare = embed_rows(
-        without_whitening(load_embedder(index.folder / EMBEDDER_FOLDER)), images, ids,
+        without_whitening(whole), images, ids,
         folder=search.work / "embeddings", description="embedding without whitening",
     )  # fmt: skip
     groups = [identities.get(i, i) for i in ids]
