@@ -20,9 +20,9 @@ help: ## Show this list
 demo: $(INSTALLED) ## Install into .venv, draw a small atlas and do the whole job on it: a few minutes
 	$(VENV)/bin/python scripts/demo.py
 
-# The tests come last, so that the last line is pytest's own.
+# The tests come last, so that the last line is pytest's own. They run in the order of tests/conftest.py.
 test: lint docs audit ## Run lint, types, import rules, the site, the audit and all tests
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --maxfail 30
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --maxfail 30
 
 lint: $(INSTALLED) ## Run lint, types and import rules
 	$(VENV)/bin/ruff check .
@@ -42,7 +42,7 @@ release-check: $(INSTALLED) ## Build the source archive and the wheel into dist/
 	$(VENV)/bin/python -m build --outdir dist .
 	$(VENV)/bin/python -m twine check --strict dist/*
 
-bench: $(INSTALLED) ## Measure speed beside rivals and limits: about an hour, while nothing else should run
+bench: $(INSTALLED) ## Measure speed beside rivals and limits: half an hour, while nothing else should run
 	$(VENV)/bin/python -m pip install --quiet --editable '.[cpu,dev,bench]'
 	$(VENV)/bin/python -m benchmarks.run_all --out benchmarks/results
 

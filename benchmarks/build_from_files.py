@@ -42,8 +42,8 @@ def main(
     Args:
         data: An atlas of four channels, of which the images in train/ are used.
         out: The folder of the results, with the runs in its folder `work`.
-        embedder: A trained embedder with a ResNet50; by default an untrained one, see
-            embedding_speed.py.
+        embedder: A trained embedder with a ResNet50; by default an untrained one, without 8 bits,
+            see embedding_speed.py.
         size_px: The side to which images are resized.
         rounds: The number of rounds that count.
         rivals_python: The interpreter of an environment with imagededup.
@@ -51,6 +51,7 @@ def main(
     work = out / "work"
     images = link_training_images(data, work / "atlas")
     data = work / "atlas"
+    precisions = PRECISIONS if embedder else ("bfloat16",)
     if embedder is None:
         embedder = work / f"embedder{size_px}"
         write_embedder(data, embedder, size_px)
@@ -60,7 +61,7 @@ def main(
             f"build_index.py, {precision}, {name}": partial(
                 rate, images, data, embedder, work / name / precision, precision
             )
-            for precision in PRECISIONS
+            for precision in precisions
             for name, rate in (("cold", cold_rate), ("warm", warm_rate))
         },
         **rivals(images, data, work / "composites", rivals_python),
@@ -132,19 +133,20 @@ def rivals(images: int, data: Path, composites: Path, python: Path) -> dict[str,
     }
 
 
-def command_rate(images: int, command: list[str]) -> float:
-    """Return the rate of the whole command, including its start.
+def command_rate(items: int, command: list[str], **variables: str) -> float:
+    """Return the rate of the whole command, including its start, with these variables set.
 
     Threads are those that the libraries choose.
     """
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment |= variables
 
     def run() -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"error: {' '.join(command)} failed\n{done.stderr[-2000:]}")
 
-    return rate_of(images, run)
+    return rate_of(items, run)
 
 
 if __name__ == "__main__":

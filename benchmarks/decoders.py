@@ -34,7 +34,7 @@ def main(
     decoders = {name: decode for name, decode in DECODERS.items() if find_spec(PACKAGES[name][1])}
     check_equal(decoders, files[:CHANNELS])
     tables = [comparison(decoders, files, count, rounds) for count in threads]
-    save(out, "decoders", tables, packages=[PACKAGES[name][0] for name in decoders])
+    save(out, "decoders", tables, packages=sorted({PACKAGES[name][0] for name in decoders}))
 
 
 def comparison(
@@ -70,6 +70,12 @@ def by_imagecodecs(file: Path) -> NDArray[np.generic]:
     return np.asarray(imagecodecs.png_decode(file.read_bytes()))
 
 
+def by_libspng(file: Path) -> NDArray[np.generic]:
+    import imagecodecs
+
+    return np.asarray(imagecodecs.spng_decode(file.read_bytes()))
+
+
 def by_torchvision(file: Path) -> NDArray[np.generic]:
     from torchvision.io import decode_png, read_file
 
@@ -92,6 +98,7 @@ DECODERS: dict[str, Decode] = {
     "atlas": project.decode,
     "OpenCV": by_opencv,
     "imagecodecs": by_imagecodecs,
+    "libspng": by_libspng,
     "torchvision": by_torchvision,
     "PIL": by_pil,
     "pyvips": by_pyvips,
@@ -100,6 +107,7 @@ PACKAGES = {  # as they are installed and as they are imported
     "atlas": ("atlas-retrieval", "atlas"),
     "OpenCV": ("opencv-python-headless", "cv2"),
     "imagecodecs": ("imagecodecs", "imagecodecs"),
+    "libspng": ("imagecodecs", "imagecodecs"),
     "torchvision": ("torchvision", "torchvision"),
     "PIL": ("pillow", "PIL"),
     "pyvips": ("pyvips", "pyvips"),

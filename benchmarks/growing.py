@@ -37,13 +37,14 @@ def markdown(table: pd.DataFrame) -> str:
 
 def plot(table: pd.DataFrame, lines: str, heights: Sequence[str]) -> Figure:
     size = table.columns[0]
-    figure = Figure(figsize=(4 * len(heights), 3.2), layout="constrained")
+    figure = Figure(figsize=(4 * len(heights) + 1, 3.2), layout="constrained")
     for axis, height in zip(figure.subplots(1, len(heights)), heights, strict=True):
         for label, rows in table.groupby(lines, sort=False):
             axis.plot(rows[size], rows[height], marker="o", label=label)
         axis.set(xscale="log", yscale="log", xlabel=size, ylabel=height)
         axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=8)
+    names = axis.get_legend_handles_labels()
+    figure.legend(*names, loc="outside right upper", frameon=False, fontsize=8)
     return figure
 
 

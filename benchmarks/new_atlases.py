@@ -123,7 +123,7 @@ def measure_atlas(folder: Path, number: int) -> None:
         data, jobs=1,
     )  # fmt: skip
     shown = redraw(data, share, np.random.default_rng(FIRST_SEED + number))
-    embedder = untrained_embedder(HPA_CHANNELS, SIZE_PX, backbone_name=BACKBONE)
+    embedder = untrained_embedder(HPA_CHANNELS, SIZE_PX, backbone_name=BACKBONE, views=8)
     with folder_written_beside(folder / "embedder", written_by="untrained") as beside:
         save_embedder(beside, embedder)
     build_index(data, folder / "embedder", folder / "index")

@@ -6,7 +6,8 @@ atlas draw-atlas --train-table train.csv --test-table sample_submission.csv \
 python -m benchmarks.rehearsal --data D --embedder E --out R
 
 Nothing is there beforehand: images are decoded on the way, and a part is a folder of its own. What
-each command says, with the stages of its `--profile`, is kept beside its run.
+each command says, with the stages of its `--profile`, is kept beside its run. The stages of the
+largest part are also a table and a plot, beside those of the run of another commit if you give it.
 """
 
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tyro
+from matplotlib.figure import Figure
 
 from atlas.dataset.artifacts import save_table
 from atlas.dataset.tables import TABLES
@@ -26,6 +28,7 @@ from benchmarks.growing import save_growth
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 ALL = 0  # images
+SHORTEST_STAGE_S = 1.0  # that is drawn
 
 
 def main(
@@ -35,8 +38,10 @@ def main(
     size_px: int = 128,
     sizes: tuple[int, ...] = (1000, 10_000, ALL),
     seed: int = 0,
+    before: Path | None = None,
 ) -> None:
-    """Writes rehearsal.csv, .md and .png, and the runs in folders named by their size.
+    """Writes rehearsal.csv, .md and .png, stages.csv and .png, and the runs in folders named by
+    their size.
 
     Args:
         data: an atlas with train and test images, and nothing beside them.
@@ -45,6 +50,7 @@ def main(
         size_px: that images are brought to by one at random.
         sizes: images of a part, labelled and test ones in the atlas's own proportion; 0 for all.
         seed: which images a part has.
+        before: the `out` of another commit with the same sizes.
     """
     if embedder is None:
         embedder = out / "embedder"
@@ -69,6 +75,42 @@ def main(
         heights=["seconds", "peak GiB"],
         packages=["torch", "openvino", "faiss-cpu"],
     )
+    name = part.relative_to(out)
+    runs = {"before": before / name, "now": part} if before else {"now": part}
+    table = pd.DataFrame([row for run, folder in runs.items() for row in stages(folder, run)])
+    save_table(out / "stages.csv", table)
+    stage_plot(table).savefig(out / "stages.png", dpi=150)
+
+
+def stages(part: Path, run: str) -> Iterator[dict[str, object]]:
+    """Yield the stages that each command has printed for `--profile`."""
+    for command in ("build_index", "find_leaks"):
+        for line in (part / f"{command}.txt").read_text(encoding="utf-8").splitlines():
+            cells = [cell.strip().replace(",", "") for cell in line.split("│")[1:-1]]
+            if len(cells) == 6 and cells[0] != "elsewhere":
+                numbers = dict(
+                    zip(("items", "busy s", "wall s", "alone s"), cells[1:], strict=False)
+                )
+                yield {"run": run, "command": command, "stage": cells[0], **numbers}
+
+
+def stage_plot(table: pd.DataFrame) -> Figure:
+    """Return bars of the seconds during which each stage ran; several run at the same time."""
+    seconds = table.astype({"wall s": float}).pivot_table(
+        index=["command", "stage"], columns="run", values="wall s", fill_value=0.0
+    )
+    seconds = seconds[seconds.max(axis=1) >= SHORTEST_STAGE_S]
+    counts = seconds.groupby(level=0).size()
+    figure = Figure(figsize=(8, 1.2 * len(counts) + 0.3 * len(seconds)), layout="constrained")
+    sides = figure.subplots(
+        len(counts), 1, sharex=True, squeeze=False, height_ratios=counts.tolist()
+    )
+    for axis, (command, rows) in zip(sides[:, 0], seconds.groupby(level=0), strict=True):
+        rows.droplevel(0).sort_values("now").plot.barh(ax=axis, width=0.8, legend=False)
+        axis.set(title=f"atlas {str(command).replace('_', '-')}", ylabel="", xlabel="seconds")
+        axis.spines[["top", "right"]].set_visible(False)
+    sides[0, 0].legend(frameon=False, loc="lower right")
+    return figure
 
 
 def write_part(data: Path, folder: Path, size: int, seed: int) -> int:

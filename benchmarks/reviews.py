@@ -86,7 +86,7 @@ def claims_of_run(out: Path) -> tuple[pd.DataFrame, list[str]]:
     data, run = out / "data", out / "runs"
     if not (out / "claims.csv").exists():
         draw_atlas(DRAWN, data, jobs=1)
-        embedder = untrained_embedder(HPA_CHANNELS, DRAWN.size_px, backbone_name=BACKBONE)
+        embedder = untrained_embedder(HPA_CHANNELS, DRAWN.size_px, backbone_name=BACKBONE, views=8)
         with folder_written_beside(out / "embedder", written_by="untrained") as beside:
             save_embedder(beside, embedder)
         build_index(data, out / "embedder", run / "index")

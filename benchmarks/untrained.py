@@ -6,6 +6,7 @@ atlas build-index --data DATA --embedder EMBEDDER --out RUN/index
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 import tyro
@@ -24,20 +25,31 @@ BACKBONE = "resnet50"
 MEAN, DEVIATION = 20.0, 30.0
 
 
-def main(data: Path, out: Path, size_px: int = 256, seed: int = 0) -> None:
+def main(
+    data: Path, out: Path, size_px: int = 256, views: Literal[1, 8] = 1, seed: int = 0
+) -> None:
     """Write the embedder for the channels of `data`."""
-    embedder = untrained_embedder(read_spec(data).channels, size_px, seed=seed)
+    embedder = untrained_embedder(read_spec(data).channels, size_px, views=views, seed=seed)
     with folder_written_beside(out, written_by="untrained") as folder:
         save_embedder(folder, embedder)
     print(f"wrote {out}: {embedder.started_from}")
 
 
 def untrained_embedder(
-    channels: tuple[str, ...], size_px: int, *, backbone_name: str = BACKBONE, seed: int = 0
+    channels: tuple[str, ...],
+    size_px: int,
+    *,
+    backbone_name: str = BACKBONE,
+    views: Literal[1, 8] = 1,
+    seed: int = 0,
 ) -> Embedder:
     """Return the network of the model card with random weights."""
     settings = replace(
-        RECIPES["card"], weights="none", image_size_px=size_px, backbone=backbone_name
+        RECIPES["card"],
+        weights="none",
+        image_size_px=size_px,
+        backbone=backbone_name,
+        views=views,
     )
     backbone = build_backbone(
         backbone_name, channels=len(channels), stem=settings.stem, weights="none", seed=seed

@@ -2,20 +2,17 @@
 
 Features are the inputs of the last layer; they serve as vectors of images.
 
-Axes: V views, N images, C channels, L labels, D features.
+Axes: N images, C channels, H x W pixels, L labels, D features.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn import functional
 
 from atlas.core.errors import ProvenanceError, UserError
 from atlas.core.files import content_hash, json_text
@@ -23,14 +20,14 @@ from atlas.core.row_cache import fill_rows
 from atlas.core.row_work import RowMaker
 from atlas.dataset.artifacts import EmbeddingSet, ProbabilitySet, common_keys
 from atlas.dataset.store import ImageStore
-from atlas.inference.settings import Precision
-from atlas.inference.torch_runner import forward_rows
-from atlas.training.layers import crops_of, rotated_view
+from atlas.inference.runner import Runner, rows_of
 from classify.classifier import Classifier, load_classifier, save_classifier
-from classify.networks.base import ClassifierNetwork
+from classify.runtime import PredictionRuntime, prediction_runtime
 from classify.settings import PredictionSettings, as_trained, prediction_problems
+from classify.views import Features, Outputs, Probabilities
 
 CLASSIFIERS_FOLDER = "classifiers"  # of workers, beside their predictions
+RUNTIMES_FOLDER = "runtimes"  # of exported classifiers, beside their predictions
 IMAGES_AT_ONCE = 160  # a multiple of the batch size, small enough for a smooth progress bar
 PLAIN = PredictionSettings()  # each image once, or its central crop if training used crops
 
@@ -63,15 +60,10 @@ def predict(
     if wrong := "; ".join(prediction_problems(prediction, settings, image_size_px=size_px)):
         raise UserError(wrong)
     prediction = as_trained(prediction, settings)
-    rows_NL = np.empty((0, len(classifier.labels)), np.float32)
-    if ids:
-        rows_NL = _kept_rows(
-            classifier, prediction, store, ids, folder=folder,
-            made_by={"gives": "probabilities", **asdict(prediction)}, description="predicting",
-        )  # fmt: skip
+    wanted = _Wanted(classifier, prediction, store, ids, folder)
     return ProbabilitySet(
         ids=tuple(ids),
-        probabilities_NC=rows_NL,
+        probabilities_NC=_kept_rows(wanted, ids, folder, description="predicting"),
         provenance={
             "backbone": settings.backbone,
             "weights_hash": classifier.weights_hash,
@@ -79,7 +71,7 @@ def predict(
             "image_size_px": store.size_px,
             "labels": classifier.labels,
             "prediction": asdict(prediction),
-            "precision": classifier.precision,
+            **wanted.runtime.about(),
         },
         image_keys=store.image_keys(ids),
     )
@@ -104,15 +96,16 @@ def mean_over(sets: Mapping[str, ProbabilitySet]) -> ProbabilitySet:
 def predict_images(classifier: Classifier, images_NCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return probabilities of a few images in memory, N x L, each seen once; nothing is kept.
 
-    The images have the classifier's channels and size.
+    The images have the classifier's channels and size. torch predicts, because exporting the
+    network would take longer.
     """
-    network = OverViews(classifier.network, as_trained(PLAIN, classifier.settings))
+    outputs = _outputs(classifier, as_trained(PLAIN, classifier.settings))
     names = tuple(map(str, range(len(images_NCHW))))
 
     def read(some: Sequence[str]) -> NDArray[np.uint8]:
         return images_NCHW[[int(name) for name in some]]
 
-    return forward_rows(network, read, names, precision=classifier.precision)
+    return rows_of(PredictionRuntime(precision=classifier.precision).runner(outputs), read, names)
 
 
 def embed_store(
@@ -123,120 +116,56 @@ def embed_store(
     They are kept below `folder` row by row, so a run that was stopped is resumable. The stored
     images have the classifier's channels and size.
     """
-    vectors_ND = _kept_rows(
-        classifier, None, store, ids, folder=folder, made_by={"gives": "features"},
-        description="embedding",
-    )  # fmt: skip
-    provenance = {
-        "images": content_hash(*ids, *store.keys(ids)),
-        "classifier": classifier.weights_hash,
-    }
-    return EmbeddingSet(ids=tuple(ids), vectors_ND=vectors_ND, provenance=provenance)
-
-
-class OverViews(nn.Module):
-    """Map uint8 images N x C x H x W to probabilities N x L, combined over all crops and views.
-
-    One view of the batch passes the network at a time, to limit memory.
-
-    Args:
-        network: Network that gives logits.
-        prediction: Views and crops, and how they are combined.
-    """
-
-    def __init__(self, network: nn.Module, prediction: PredictionSettings) -> None:
-        super().__init__()
-        self.network, self.prediction = network, prediction
-
-    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        """Return probabilities, N x L."""
-        side_px = self.prediction.view_px or images_NCHW.shape[3]
-        probabilities_VNL = torch.stack(
-            [
-                self.network(_laid_out(rotated_view(crop, view))).float().sigmoid()
-                for crop in crops_of(images_NCHW, self.prediction.crops, side_px)
-                for view in range(self.prediction.views)
-            ]
-        )
-        return combined(probabilities_VNL, self.prediction.combine)
-
-
-def combined(probabilities_VNL: torch.Tensor, combine: str) -> torch.Tensor:
-    """Combine the probabilities of views as `PredictionSettings` says, N x L.
-
-    The median of an even number of views is the mean of the middle two.
-
-    Example:
-        >>> views = torch.tensor([[[0.25]], [[0.75]], [[1.0]]])
-        >>> combined(views, "median").item()
-        0.75
-    """
-    if combine == "mean":
-        return probabilities_VNL.mean(0)
-    if combine == "max":
-        return probabilities_VNL.amax(0)
-    return torch.quantile(probabilities_VNL, 0.5, dim=0)
-
-
-class Features(nn.Module):
-    """Map uint8 images N x C x H x W to the input of the last Linear layer, N x D of unit length.
-
-    Args:
-        network: Network of the classifier, whose layers are shared.
-        crop_px: Side of the central crop; None uses whole images.
-    """
-
-    def __init__(self, network: ClassifierNetwork, *, crop_px: int | None = None) -> None:
-        super().__init__()
-        self.network, self.crop_px = network, crop_px
-
-    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        """Return features of unit length, N x D."""
-        (seen,) = crops_of(images_NCHW, 1, self.crop_px or images_NCHW.shape[3])
-        return functional.normalize(self.network.last_layer_input(seen), dim=1)
+    wanted = _Wanted(classifier, None, store, ids, folder)
+    return EmbeddingSet(
+        ids=tuple(ids),
+        vectors_ND=_kept_rows(wanted, ids, folder, description="embedding"),
+        provenance={
+            "images": content_hash(*ids, *store.keys(ids)),
+            "classifier": classifier.weights_hash,
+        },
+    )
 
 
 def _kept_rows(
-    classifier: Classifier,
-    prediction: PredictionSettings | None,
-    store: ImageStore,
-    ids: Sequence[str],
-    *,
-    folder: Path,
-    made_by: dict[str, Any],
-    description: str,
+    wanted: "_Wanted", ids: Sequence[str], folder: Path, *, description: str
 ) -> NDArray[np.float32]:
     """Return probabilities or features, N x ...
 
     Rows are kept below `folder`, so a run that was stopped is resumable and images that did not
     change cost nothing.
+    """
+    classifier = wanted.classifier
+    if not ids:
+        return np.empty((0, len(classifier.labels)), np.float32)
+    made_by = {
+        "classifier": classifier.weights_hash,
+        **wanted.runtime.about(),
+        "gives": asdict(wanted.prediction) if wanted.prediction else "features",
+    }
+    stored = fill_rows(
+        folder / content_hash(json_text(made_by)),
+        ids,
+        wanted,
+        provenance=made_by,
+        description=description,
+        keys=wanted.store.keys(ids),
+        rows_at_once=IMAGES_AT_ONCE,
+    )
+    return np.asarray(stored.read(ids), np.float32)
+
+
+class _Wanted(RowMaker):
+    """Probabilities or features of images.
 
     Args:
         classifier: The classifier.
         prediction: The views over which probabilities are combined, or None for features.
         store: The stored images.
         ids: The images.
-        folder: Folder that keeps the rows.
-        made_by: What the rows depend on beside weights, precision and images; rows with another
-            value are kept separately.
-        description: Label of the progress bar.
+        folder: Folder that keeps the exported classifier, and the classifier for workers of a
+            cluster.
     """
-    precision = classifier.precision
-    made_by = {"classifier": classifier.weights_hash, "precision": precision, **made_by}
-    stored = fill_rows(
-        folder / content_hash(json_text(made_by)),
-        ids,
-        _Predicting(classifier, prediction, store, folder / CLASSIFIERS_FOLDER),
-        provenance=made_by,
-        description=description,
-        keys=store.keys(ids),
-        rows_at_once=IMAGES_AT_ONCE,
-    )
-    return np.asarray(stored.read(ids), np.float32)
-
-
-class _Predicting(RowMaker):
-    """Probabilities or features; for workers of a cluster, `folder` keeps the classifier."""
 
     uses_gpu = True
 
@@ -245,43 +174,54 @@ class _Predicting(RowMaker):
         classifier: Classifier,
         prediction: PredictionSettings | None,
         store: ImageStore,
+        ids: Sequence[str],
         folder: Path,
     ) -> None:
-        self._classifier, self._prediction = classifier, prediction
-        self._store, self._folder = store, folder
+        self.classifier, self.prediction, self.store = classifier, prediction, store
+        self._ids, self._folder = ids, folder
 
     def __call__(self, ids: Sequence[str]) -> NDArray[np.float32]:
-        network, precision = self._network, self._classifier.precision
-        return forward_rows(network, self._store.read, ids, precision=precision)
+        return rows_of(self._runner, self.store.read, ids)
 
     def only(self, ids: Sequence[str]) -> RowMaker:
-        return _PredictingPart(
+        return _WantedPart(
             classifier=self._kept,
-            prediction=self._prediction,
-            store=self._store.only(ids),
-            precision=self._classifier.precision,
+            prediction=self.prediction,
+            store=self.store.only(ids),
+            runtime=self.runtime,
         )
 
     @cached_property
-    def _network(self) -> nn.Module:
-        return _network_of(self._classifier, self._prediction)
+    def runtime(self) -> PredictionRuntime:
+        """The runtime that predicts."""
+        if not self._ids:
+            return PredictionRuntime(precision=self.classifier.precision)
+        view_px = _outputs(self.classifier, self.prediction).prediction.view_px
+        kept = self._folder / RUNTIMES_FOLDER
+        return prediction_runtime(
+            self.classifier, self.store, self._ids, view_px=view_px, folder=kept
+        )
+
+    @cached_property
+    def _runner(self) -> Runner:
+        return self.runtime.runner(_outputs(self.classifier, self.prediction))
 
     @cached_property
     def _kept(self) -> Path:
-        folder = self._folder / content_hash(self._classifier.weights_hash)
-        save_classifier(folder, self._classifier)
+        folder = self._folder / CLASSIFIERS_FOLDER / content_hash(self.classifier.weights_hash)
+        save_classifier(folder, self.classifier)
         return folder
 
 
 @dataclass(frozen=True, kw_only=True)
-class _PredictingPart(RowMaker):
+class _WantedPart(RowMaker):
     """Probabilities or features of a part, which may be computed on another machine.
 
     Attributes:
         classifier: The folder of the classifier.
         prediction: The views over which probabilities are combined, or None for features.
         store: The images of the part.
-        precision: The precision of the machine that wants the rows.
+        runtime: The runtime of the machine that wants the rows.
     """
 
     uses_gpu: ClassVar[bool] = True
@@ -289,28 +229,29 @@ class _PredictingPart(RowMaker):
     classifier: Path
     prediction: PredictionSettings | None
     store: ImageStore
-    precision: Precision
+    runtime: PredictionRuntime
 
     def __call__(self, ids: Sequence[str]) -> NDArray[np.float32]:
-        network = _network_of(_loaded(self.classifier), self.prediction)
-        return forward_rows(network, self.store.read, ids, precision=self.precision)
+        runner = _loaded(self.classifier, self.prediction, self.runtime)
+        return rows_of(runner, self.store.read, ids)
 
-    def only(self, ids: Sequence[str]) -> "_PredictingPart":
+    def only(self, ids: Sequence[str]) -> "_WantedPart":
         return self
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: Path) -> Classifier:
+def _loaded(
+    classifier: Path, prediction: PredictionSettings | None, runtime: PredictionRuntime
+) -> Runner:
     """Return a classifier, which a worker loads once for all of its parts."""
-    return load_classifier(folder)
+    return runtime.runner(_outputs(load_classifier(classifier), prediction))
 
 
-def _network_of(classifier: Classifier, prediction: PredictionSettings | None) -> nn.Module:
-    """Return a network that is made of the classifier's layers."""
+def _outputs(classifier: Classifier, prediction: PredictionSettings | None) -> Outputs:
+    """Return what is computed for an image."""
     if prediction is None:
-        crop_px = classifier.settings.training.crop_px
-        return Features(classifier.network, crop_px=crop_px)
-    return OverViews(classifier.network, prediction)
+        return Features(classifier.network, crop_px=classifier.settings.training.crop_px)
+    return Probabilities(classifier.network, prediction)
 
 
 def _require_same_images(classifier: Classifier, store: ImageStore) -> None:
@@ -320,8 +261,3 @@ def _require_same_images(classifier: Classifier, store: ImageStore) -> None:
             f"the classifier was trained on {', '.join(learned[0])} at {learned[1]} px, but the "
             f"images have {', '.join(store.channels)} at {store.size_px} px"
         )
-
-
-def _laid_out(images_NCHW: torch.Tensor) -> torch.Tensor:
-    """Return images in the memory layout of whole images; a rotated view has another one."""
-    return images_NCHW.contiguous(memory_format=torch.channels_last)

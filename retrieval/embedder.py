@@ -33,6 +33,7 @@ from retrieval.embedder_folder import (
     EMBEDDER_FILE,
     FOREIGN,
     HELD_OUT_FILE,
+    WEIGHTS_FILE,
     EmbedderRuntime,
     HeldOut,
     load_held_out,
@@ -54,7 +55,6 @@ from retrieval.settings import (
     LossSettings,
 )
 
-WEIGHTS_FILE = "weights.safetensors"
 NETWORK_FILES: dict[FileKind, str] = {"torchscript": "network.pt", "onnx": "network.onnx"}
 # Number of views in a batch. Larger batches are not faster on a CPU, and a single query is padded
 # to a whole batch. A GPU needs more to be busy.

@@ -1,8 +1,8 @@
 """Read and write what the folder of an embedder contains beside its weights.
 
 These are its description, embedder.json, the images that it did not learn from, held_out.json, and
-the runtime that was chosen for it, runtime.json with the exported network in `model/`. Nothing here
-imports torch, which takes seconds to load.
+the runtime that was chosen for it, runtime.json with the exported network in `model/`. Weights are
+only copied. Nothing here imports torch, which takes seconds to load.
 """
 
 import shutil
@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from atlas.core.errors import DataError, MissingStageError, Stage, UserError
-from atlas.core.files import write_json
-from atlas.core.result_files import read_json, understood, was_written
+from atlas.core.files import write_json, written_beside
+from atlas.core.result_files import check_result, read_json, understood, was_written
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import native_size_px
 from atlas.inference import openvino_runner
 from atlas.inference.runtimes import problem
 from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice, RuntimeOptions
+from retrieval.class_vectors import load_class_vectors, save_class_vectors
 from retrieval.preparation import read_preparation
 from retrieval.sources import UNTRAINED, FileSource, source_of
 
 EMBEDDER_FILE = "embedder.json"
+WEIGHTS_FILE = "weights.safetensors"
 HELD_OUT_FILE = "held_out.json"
 RUNTIME_FILE = "runtime.json"
 MODEL_FOLDER = "model"
@@ -167,6 +169,39 @@ def require_channels(source: str, channels: tuple[str, ...], manifest: Manifest)
             source,
             [f"trained on channels {own}; the data has {given}; train an embedder on this data"],
         )
+
+
+def copy_embedder(source: Path, folder: Path, runtime: EmbedderRuntime, *, maker: str) -> None:
+    """Write an embedder to another folder, on another runtime, without loading its network.
+
+    Its files are compared with their checksums. The network must not be a file of somebody else.
+
+    Args:
+        source: The folder of the embedder.
+        folder: The folder to write.
+        runtime: The runtime that the copy has.
+        maker: The key of the embedder on this runtime.
+
+    Raises:
+        MissingStageError: The source contains no embedder.
+        DamagedFileError: A file was changed, damaged or removed after it was written.
+        UserError: The source contains another embedder by now.
+    """
+    _copy(source / WEIGHTS_FILE, folder)
+    _copy(source / HELD_OUT_FILE, folder)
+    if class_vectors := load_class_vectors(source):
+        save_class_vectors(folder, class_vectors)
+    save_runtime(folder, runtime)
+    _copy(source / EMBEDDER_FILE, folder)
+    if runtime.maker(read_about(folder)["fingerprint"]) != maker:
+        raise UserError(f"{source} was changed during this command; run it again")
+
+
+def _copy(file: Path, folder: Path) -> None:
+    """Copy a file without reading it into memory as a whole."""
+    check_result(file, Stage.EMBEDDER)
+    with written_beside(folder / file.name) as beside:
+        shutil.copyfile(file, beside)
 
 
 def save_runtime(folder: Path, runtime: EmbedderRuntime) -> None:

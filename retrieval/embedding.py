@@ -29,8 +29,10 @@ from atlas.inference.runtimes import versions as versions_of
 from atlas.inference.settings import RuntimeChoice
 from retrieval.embedder_folder import (
     EMBEDDER_FILE,
+    MODEL_FOLDER,
     EmbedderRuntime,
     HeldOut,
+    copy_embedder,
     load_held_out,
     load_runtime,
     read_about,
@@ -85,7 +87,7 @@ class ExportedEmbedder:
     """Embed images with an exported network, without torch.
 
     Attributes:
-        folder: Folder of the embedder.
+        folder: Folder of the embedder, which need not have the exported network.
         maker: Key of the embedder and its runtime.
         provenance: How it was made.
         held_out: Images that were not used for training.
@@ -145,10 +147,18 @@ def load_exported(folder: Path) -> ExportedEmbedder | None:
         MissingStageError: The folder contains no embedder.
         UserError: The embedder is damaged, or this machine lacks its runtime.
     """
-    about, runtime = read_about(folder), load_runtime(folder)
-    if runtime is None or runtime.model is None:
-        return None
-    held_out, whitened_on = load_held_out(folder)
+    runtime = load_runtime(folder)
+    return None if runtime is None or runtime.model is None else exported(folder, runtime)
+
+
+def exported(folder: Path, runtime: EmbedderRuntime) -> ExportedEmbedder:
+    """Return the embedder of a folder on a runtime that has its exported network.
+
+    Raises:
+        MissingStageError: The folder contains no embedder.
+        UserError: The embedder is damaged.
+    """
+    about, (held_out, whitened_on) = read_about(folder), load_held_out(folder)
     with understood(folder / EMBEDDER_FILE, Stage.EMBEDDER):
         return ExportedEmbedder(
             folder=folder,
@@ -244,13 +254,16 @@ class _Embedding(RowMaker):
 
     @cached_property
     def _kept(self) -> Path:
-        if isinstance(self._embedder, ExportedEmbedder):
-            return self._embedder.folder
+        embedder, folder = self._embedder, self._folder / content_hash(self._embedder.maker)
+        if isinstance(embedder, ExportedEmbedder):
+            if embedder.runtime.model != embedder.folder / MODEL_FOLDER:
+                copy_embedder(embedder.folder, folder, embedder.runtime, maker=embedder.maker)
+                return folder
+            return embedder.folder
         from retrieval.embedder import Embedder, save_embedder  # loads torch, which takes seconds
 
-        assert isinstance(self._embedder, Embedder)
-        folder = self._folder / content_hash(self._embedder.maker)
-        save_embedder(folder, self._embedder)
+        assert isinstance(embedder, Embedder)
+        save_embedder(folder, embedder)
         return folder
 
 

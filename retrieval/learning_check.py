@@ -6,6 +6,8 @@ import math
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Callback
 
+from atlas.core.wording import counted
+
 LOGGER = logging.getLogger(__name__)
 CHECKED_AFTER = 3  # epochs, or after the last one of a shorter training
 
@@ -33,7 +35,7 @@ class LearningCheck(Callback):
         top1 = float(trainer.callback_metrics[self.monitor])
         if is_no_better(top1, self.start, queries=self.queries):
             LOGGER.warning(
-                f"after {epochs} epoch{'s' * (epochs > 1)}, top-1 is {top1:.3f}, which is not "
+                f"after {counted(epochs, 'epoch')}, top-1 is {top1:.3f}, which is not "
                 f"measurably above the {self.start:.3f} before the training; {self.advice}"
             )
 

@@ -1,6 +1,7 @@
 """What many tests need: the research data beside the project, and tiny atlases written to disk."""
 
 import logging
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,23 @@ settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure() -> None:
+    """Lets commands that tests start be interrupted, also where the tests ignore Ctrl-C themselves.
+
+    A shell starts what runs in the background with SIGINT ignored, which children inherit. They do
+    not inherit a handler. `preexec_fn` would do the same for one child, but it forks, and libraries
+    with threads (gRPC) then write into the output of that child.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts files with slow tests first, so that no process begins a long one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

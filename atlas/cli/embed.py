@@ -129,8 +129,8 @@ def lookup(
         for row in shown.to_dict("records")
     ]
     show_table([name.replace("_", " ") for name in shown.columns], rows)
-    for query, verdict in found.verdicts.items():
-        show(f"{query} {verdict}")
+    if len(found.verdicts) > 1:  # one is the summary
+        show("\n".join(f"{query} {verdict}" for query, verdict in found.verdicts.items()))
     return Answer(
         summary=found.summary,
         wrote=[found.csv, *found.pages],

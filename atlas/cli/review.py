@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from atlas.cli.answers import Answer
 from atlas.cli.console import show
 from atlas.core.errors import UserError, install_command
+from atlas.core.wording import counted
 
 if TYPE_CHECKING:
     from atlas.workflows.review.queue import Queue
@@ -66,15 +67,14 @@ def review(
 
 
 def _said(queue: "Queue") -> str:
-    said = [_count(queue.pairs, "pair"), f"the labels of {_count(queue.labels, 'image')}"]
+    said = [
+        counted(len(queue.pairs), "pair"),
+        f"the labels of {counted(len(queue.labels), 'image')}",
+    ]
     if queue.groups:
-        said.append(_count(queue.groups, "group"))
+        said.append(counted(len(queue.groups), "group"))
     *most, last = said
     return f"{', '.join(most)} and {last}"
-
-
-def _count(things: tuple[object, ...], noun: str) -> str:
-    return f"{len(things):,} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _login_name() -> str:

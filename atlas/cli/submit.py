@@ -7,6 +7,7 @@ from tyro.conf import Positional
 from atlas.cli.answers import Answer, following
 from atlas.cli.console import show, show_table
 from atlas.core.result_files import read_json
+from atlas.core.wording import counted
 
 SHOWN_CHANGES = 8
 
@@ -33,19 +34,19 @@ def make_submission(
 
     made = workflow.make_submission(data, leaks, classifier, out)
     for origin, count in sorted(made.by_origin.items()):
-        show(f"{origin}: {count} rows")
+        show(f"{origin}: {counted(count, 'row')}")
     overrides = made.overrides
     gains = [override.gain for override in overrides.by_id.values() if override.made]
     show(
-        f"{len(gains)} of {len(overrides.by_id)} transfers are made, with an expected gain of "
+        f"{len(gains):,} of {len(overrides.by_id):,} transfers are made, with an expected gain of "
         f"{sum(gains):+.4f} in macro F1"
     )
     if overrides.judged:
         shares = overrides.shares
         show(
-            f"the labels of {overrides.judged} matches were judged: about {shares.right:.1%} seem "
-            f"right, {shares.one_off:.1%} have one label too many or missing, and "
-            f"{shares.random:.1%} are those of another image"
+            f"the labels of {counted(overrides.judged, 'match', 'matches')} were judged: about "
+            f"{shares.right:.1%} seem right, {shares.one_off:.1%} have one label too many or "
+            f"missing, and {shares.random:.1%} are those of another image"
         )
     return Answer(
         summary=made.summary,

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 
+from atlas.core.wording import counted
+
 SHOWN_PROBLEMS = 50
 
 
@@ -90,11 +92,8 @@ class DataError(UserError):
         shown = [f"  {problem}" for problem in self.problems[:SHOWN_PROBLEMS]]
         if len(self.problems) > SHOWN_PROBLEMS:
             shown.append(f"  ... and {len(self.problems) - SHOWN_PROBLEMS} more")
-        count = len(self.problems)
-        noun = "problem" if count == 1 else "problems"
-        super().__init__(
-            "\n".join([f"{where}: {count} {noun} to fix before you continue:", *shown])
-        )
+        count = counted(len(self.problems), "problem")
+        super().__init__("\n".join([f"{where}: {count} to fix before you continue:", *shown]))
 
     def __reduce__(self) -> tuple[type["DataError"], tuple[str, tuple[str, ...]]]:
         """Return what another process needs to rebuild this error, which its text alone is not."""

@@ -7,7 +7,7 @@ for work that holds it.
 import ctypes
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from multiprocessing import TimeoutError as NoAnswerError
@@ -50,21 +50,44 @@ def by_threads(
 ) -> list[Result]:
     """Return the result of `work` for each item, in the order of the items.
 
-    After an error or Ctrl-C, no further item is started.
+    After an error or Ctrl-C, no further item is started. Of several errors, that of the first item
+    is raised.
     """
     # Otherwise each call of OpenCV would start threads of its own on the same cores.
     cv2.setNumThreads(1)
-    pool = ThreadPoolExecutor(threads)
-    try:
-        return list(pool.map(work, items))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    given = list(items)
+    results: dict[int, Result] = {}
+    errors: dict[int, BaseException] = {}
+    waiting = iter(range(len(given)))  # a future for each item would take 50 microseconds
+
+    def take() -> None:
+        for n in waiting:
+            try:
+                results[n] = work(given[n])
+            except BaseException as error:
+                errors[n] = error
+                _drop(waiting)
+
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for taker in [pool.submit(take) for _ in range(min(threads, len(given)))]:
+                taker.result()
+        finally:
+            _drop(waiting)
+    if errors:
+        raise errors[min(errors)]
+    return [results[n] for n in range(len(given))]
+
+
+def _drop(waiting: Iterator[int]) -> None:
+    for _ in waiting:
+        pass
 
 
 def by_processes(
     work: Callable[..., Result], tasks: Iterable[tuple[Any, ...]], *, processes: bool
-) -> list[Result]:
-    """Return the result of `work(*task)` for each task, in the order of the tasks.
+) -> Iterator[Result]:
+    """Yield the result of `work(*task)` for each task, in the order of the tasks.
 
     Processes wait for the next call and end on their own after IDLE_SECONDS without work, or within
     a second when this process is killed. An array of more than 1 MB is shared with them through
@@ -79,18 +102,19 @@ def by_processes(
     Raises:
         UserError: A process has not answered for LONGEST_TASK_SECONDS.
     """
+    if not processes or CORES == 1:
+        yield from (_on_one_core(work, task) for task in tasks)
+        return
     from joblib import Parallel, delayed  # importing it takes a quarter of a second
 
-    jobs = CORES if processes else 1
     parallel = Parallel(
-        n_jobs=jobs, mmap_mode="r", idle_worker_timeout=IDLE_SECONDS,
-        timeout=LONGEST_TASK_SECONDS if jobs > 1 else None, return_as="generator",
-        **worker_options(),
+        n_jobs=CORES, mmap_mode="r", idle_worker_timeout=IDLE_SECONDS,
+        timeout=LONGEST_TASK_SECONDS, return_as="generator", **worker_options(),
     )  # fmt: skip
     with starting_workers():
         results = parallel(delayed(_on_one_core)(work, task) for task in tasks)
     try:
-        return list(results)
+        yield from results
     except NoAnswerError as error:
         raise UserError(
             "a process of this command does not answer, perhaps because it was ended; run "

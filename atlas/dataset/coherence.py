@@ -2,19 +2,23 @@
 
 In a correct image, the outlines of each stain fit those of the others best at their own place. A
 channel of another image fits no better there than at any other place. Each channel is therefore
-compared with the others at every circular shift, and the fit at its own place with the fit at
-displaced places. The image is its own reference, whatever its cell line, stain or exposure.
+compared with the others at circular shifts, and the fit at its own place with the fit at displaced
+places. The image is its own reference, whatever its cell line, stain or exposure.
 
-Axes: C channels, H rows, W columns, S side of the small maps, A channels with enough contrast.
+Axes: C channels, H rows, W columns, S side of the small maps, T shifts in each direction, A
+channels with enough contrast.
 """
 
 from functools import cache
+from itertools import combinations
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE_PX = 64  # a cell is then about 10 px wide, and an image takes about a millisecond
+SIDE_PX = 64  # a cell is then about 10 px wide
+STEP_PX = 2  # from shift to shift; outlines are about as wide, so other shifts say little more
+SHIFTS = SIDE_PX // STEP_PX
 SMALLEST_PX = 32
 BAND_SIGMAS_PX = (0.7, 2.0)  # keeps outlines of cells and nuclei, but not grain or illumination
 OTHER_PLACE = 1 / 8  # share of the side; larger shifts are displaced places
@@ -42,16 +46,14 @@ def coherence_scores(field: NDArray[np.uint8]) -> NDArray[np.float64]:
     if len(field) < 2 or min(field.shape[1:]) < SMALLEST_PX:
         return scores
     small = np.stack([_small(plane) for plane in field])
-    low, high = np.percentile(small, (1, 99), axis=(1, 2))
-    able = np.flatnonzero(high - low >= LEAST_CONTRAST)
+    able = np.flatnonzero(_contrast(small) >= LEAST_CONTRAST)
     if len(able) < 2:
         return scores
-    correlation = _correlations(np.stack([_outlines(small[c]) for c in able]))
-    elsewhere = _displaced()
-    for n, channel in enumerate(able):
-        fit = _fit_by_others(correlation, n)
-        displaced = fit[elsewhere]
-        scores[channel] = (fit[0, 0] - displaced.mean()) / max(float(displaced.std()), 1e-12)
+    fits = _fits_by_others(_correlations(_outlines(small[able])))
+    weights = _displaced_weights()
+    above = fits - (fits @ weights)[:, None]
+    deviation = np.sqrt((above * above) @ weights)
+    scores[able] = above[:, 0] / np.maximum(deviation, 1e-12)
     return scores
 
 
@@ -61,45 +63,66 @@ def _small(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
     )
 
 
+def _contrast(small: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the gray levels between the 1st and the 99th percentile of each channel."""
+    pixels = small.reshape(len(small), -1)
+    ranks = [pixels.shape[1] // 100, -1 - pixels.shape[1] // 100]
+    low, high = np.partition(pixels, ranks, axis=1)[:, ranks].T.astype(np.int64)
+    return np.asarray(high - low)
+
+
 def _outlines(small: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return S x S of unit length. The root reduces shot noise, so that dim cells count as well."""
-    root = np.sqrt(small.astype(np.float32))
+    """Return A x S x S of unit length.
+
+    The root reduces shot noise, so that dim cells count as well.
+    """
+    root = np.sqrt(small.transpose(1, 2, 0), dtype=np.float32)
     fine, coarse = (cv2.GaussianBlur(root, (0, 0), sigma) for sigma in BAND_SIGMAS_PX)
-    band = np.asarray(fine, np.float32) - np.asarray(coarse, np.float32)
-    band -= band.mean()
-    return np.asarray(band / max(float(np.linalg.norm(band)), 1e-12), np.float32)
+    band = np.subtract(fine, coarse).reshape(SIDE_PX**2, len(small)).T.copy()
+    band -= band.mean(axis=1, keepdims=True)
+    band /= np.maximum(np.linalg.norm(band, axis=1, keepdims=True), 1e-12)
+    return np.asarray(band, np.float32).reshape(small.shape)
 
 
 def _correlations(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return A x A x S x S: [a, b] at a shift correlates a with b moved by that shift.
+    """Return A x A x T x T: [a, b] at a shift correlates a with b moved by that shift.
 
     A map with itself is 1 at no shift, and nobody needs its other shifts, which are 0 here.
     """
-    spectra = np.fft.rfft2(maps)
-    a, b = np.triu_indices(len(maps), 1)
-    of_pairs = np.fft.irfft2(spectra[a] * np.conj(spectra[b]), s=maps.shape[1:])
-    correlation = np.zeros((len(maps), *maps.shape), np.float32)
-    correlation[a, b] = of_pairs
-    correlation[b, a] = np.roll(of_pairs[:, ::-1, ::-1], 1, axis=(1, 2))  # at the opposite shift
+    spectra = [cv2.dft(one) for one in maps]
+    correlation = np.zeros((len(maps), len(maps), SHIFTS, SHIFTS), np.float32)
+    for a, b in combinations(range(len(maps)), 2):
+        product = cv2.mulSpectrums(spectra[a], spectra[b], 0, conjB=True)
+        at_shifts = np.asarray(cv2.idft(product, flags=cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT))
+        correlation[a, b] = at_shifts[::STEP_PX, ::STEP_PX]
+        correlation[b, a] = _reversed(correlation[a, b])
     correlation[range(len(maps)), range(len(maps)), 0, 0] = 1
     return correlation
 
 
-def _fit_by_others(correlation: NDArray[np.float32], judged: int) -> NDArray[np.float32]:
-    """Return S x S: the share of a channel's variance that the others explain at each shift.
+def _reversed(at_shifts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return values at the opposite circular shifts, T x T."""
+    opposite = -np.arange(SHIFTS)
+    return at_shifts[opposite[:, None], opposite]
+
+
+def _fits_by_others(correlation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return A x T*T: the share of each channel's variance that the others explain at a shift.
 
     R^2 = r' G^-1 r, where r holds the correlations with the others at that shift, and G those of
     the others with each other, which do not depend on the shift.
     """
-    others = [n for n in range(len(correlation)) if n != judged]
-    gram = correlation[:, :, 0, 0][np.ix_(others, others)]
-    inverse = np.linalg.inv(gram + RIDGE * np.eye(len(others), dtype=np.float32))
-    r = correlation[others, judged].reshape(len(others), -1)
-    return np.asarray((r * (inverse @ r)).sum(axis=0).reshape(SIDE_PX, SIDE_PX), np.float32)
+    count = len(correlation)
+    others = np.array([[m for m in range(count) if m != n] for n in range(count)])  # A x A-1
+    gram = correlation[others[:, :, None], others[:, None, :], 0, 0]
+    inverse = np.linalg.inv(gram + RIDGE * np.eye(count - 1, dtype=np.float32))
+    r = correlation[others, np.arange(count)[:, None]].reshape(count, count - 1, -1)
+    return np.asarray((r * (inverse @ r)).sum(axis=1), np.float32)
 
 
 @cache
-def _displaced() -> NDArray[np.bool_]:
-    """Return which circular shifts, S x S, are displaced places."""
-    shift = np.fft.fftfreq(SIDE_PX)
-    return np.asarray(np.hypot(shift[:, None], shift[None, :]) >= OTHER_PLACE)
+def _displaced_weights() -> NDArray[np.float32]:
+    """Return the weight of each compared shift, T*T, in a mean over all displaced places."""
+    shift = np.fft.fftfreq(SHIFTS)
+    displaced = np.hypot(shift[:, None], shift[None, :]).ravel() >= OTHER_PLACE
+    return np.asarray(displaced / displaced.sum(), np.float32)

@@ -5,9 +5,10 @@ Nothing is raised here. Problems are collected, so that a user sees all of them 
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from atlas.core.parallel import DECODING_THREADS, by_threads
+from atlas.core.parallel import CORES, DECODING_THREADS, by_processes, by_threads
 from atlas.core.progress import progress
 from atlas.core.timing import stage
 from atlas.dataset.image_headers import read_header
@@ -16,6 +17,12 @@ from atlas.dataset.spec import AtlasSpec
 from atlas.dataset.tables import Draft, Split
 
 Found = tuple[Draft, tuple[Path, ...]]
+Checked = tuple[tuple[int, int], list[str]]  # width and height, and problems
+
+# Reading the header of a file that is in memory holds the interpreter, so that threads slow each
+# other down; only some of them hide how long a disk takes.
+FILES_WORTH_PROCESSES, ROWS_A_TASK = 10_000, 500
+THREADS = max(1, DECODING_THREADS // CORES)
 
 
 def find_files(
@@ -52,23 +59,27 @@ def check_all(
     found: Sequence[Found], spec: AtlasSpec, problems: list[str]
 ) -> list[tuple[int, int]]:
     """Return the width and height of each row, or (0, 0) if the row has a problem."""
+    rows = [files for _, files in found]
+    parts = [rows[start : start + ROWS_A_TASK] for start in range(0, len(rows), ROWS_A_TASK)]
+    many = sum(map(len, rows)) >= FILES_WORTH_PROCESSES
+    checked: list[Checked] = []
     with (
-        stage("checking headers", items=len(found)),
-        progress("checking headers", total=len(found)) as shown,
+        stage("checking headers", items=len(rows)),
+        progress("checking headers", total=len(rows)) as shown,
     ):
-
-        def check(row: Found) -> tuple[tuple[int, int], list[str]]:
-            result = check_headers(row[1], spec)
-            shown.update()
-            return result
-
-        results = by_threads(check, found, threads=DECODING_THREADS)
-    for (draft, _), (_, wrong) in zip(found, results, strict=True):
+        for part in by_processes(_check_part, [(part, spec) for part in parts], processes=many):
+            checked += part
+            shown.update(len(part))
+    for (draft, _), (_, wrong) in zip(found, checked, strict=True):
         problems += [f"{draft.where}: {draft.split}/{text}" for text in wrong]
-    return [size for size, _ in results]
+    return [size for size, _ in checked]
 
 
-def check_headers(files: Sequence[Path], spec: AtlasSpec) -> tuple[tuple[int, int], list[str]]:
+def _check_part(rows: Sequence[tuple[Path, ...]], spec: AtlasSpec) -> list[Checked]:
+    return by_threads(partial(check_headers, spec=spec), rows, threads=THREADS)
+
+
+def check_headers(files: Sequence[Path], spec: AtlasSpec) -> Checked:
     """Return the common width and height of an image's files, or (0, 0) and their problems."""
     sizes: dict[str, tuple[int, int]] = {}
     problems = []

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.core.timing import stage
+from atlas.core.wording import counted
 from atlas.dataset.decoders import Facts, decode_bytes, facts_of
 from atlas.dataset.hpa import TINT_PLANES
 from atlas.dataset.image_bytes import ImageProblem, Kind, OpenImage, opened_image
@@ -227,8 +228,7 @@ def _why_other_channels(facts: Facts, channels: int | None) -> str:
             )
         return ""
     held = facts.channels or (1 if facts.gray else COLOURS)
-    noun = "channel" if held == 1 else "channels"
-    return f"holds {held} {noun}, and atlas.toml names {channels}"
+    return f"holds {counted(held, 'channel')}, and atlas.toml names {channels}"
 
 
 def _planes_of_whole(decoded: _Decoded, count: int) -> list[Pixels]:

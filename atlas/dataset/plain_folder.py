@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from atlas.core.errors import DataError, UserError
+from atlas.core.wording import counted
 from atlas.dataset.hpa import HPA_CHANNELS
 from atlas.dataset.image_folders import is_image_folder
 from atlas.dataset.image_headers import Header, check_picture
@@ -233,7 +234,7 @@ def _assumed(
     if not labels:
         yield f"{_pictures(len(known))} without labels, since there are no subfolders"
     else:
-        where = "1 subfolder" if len(labels) == 1 else f"{len(labels)} subfolders"
+        where = counted(len(labels), "subfolder")
         said = f"{_pictures(len(known) - without)} in {where}: each subfolder is a label"
         yield said + (f", and {_pictures(without)} in no subfolder without a label" * bool(without))
     if new := len(pictures) - len(known):
@@ -245,7 +246,7 @@ def _assumed(
 
 
 def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count:,} pictures"
+    return counted(count, "picture")
 
 
 def _left_out(found: Mapping[Split, Pictures], damaged: Sequence[str]) -> Iterator[str]:

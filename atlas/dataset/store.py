@@ -20,7 +20,7 @@ from atlas.core.files import content_hash
 from atlas.core.row_cache import OnStored, RowCache, fill_rows, rows_that_fit
 from atlas.core.row_work import RowMaker, StoredRow
 from atlas.dataset.artifacts import save_table
-from atlas.dataset.coherence import LEAST_SCORE, coherence_scores
+from atlas.dataset.coherence import LEAST_SCORE, STEP_PX, coherence_scores
 from atlas.dataset.decoding import Decoding, Scores, always, decode, image_folder, may_be_mixed_up
 from atlas.dataset.file_keys import FileKeys
 from atlas.dataset.gray_levels import warn_of_few_levels
@@ -215,7 +215,7 @@ def _report_disagreements(
         store.cache.folder / "coherence",
         store.ids,
         _Comparing(store, scores, require_wanted),
-        provenance={"channels": store.channels},
+        provenance={"channels": store.channels, "step_px": STEP_PX},
         description="comparing channels",
         keys=store.keys(store.ids),
         rows_per_file=rows_that_fit(len(store.channels) * store.size_px**2),

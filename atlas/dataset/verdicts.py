@@ -284,7 +284,8 @@ def add_verdicts(
             verdicts=tuple(verdicts), corrections=tuple(corrections), choices=tuple(choices)
         )
         without_time = {row.reviewer for row in given.rows if not row.time}
-        times = {reviewer: max(now(), _latest_time(file, reviewer)) for reviewer in without_time}
+        time_now = now()  # one for all, which keeps the order of reviewers within a call
+        times = {who: max(time_now, _latest_time(file, who)) for who in without_time}
 
         def insert(table: str, row: Verdict | Correction | Choice, **changes: str | None) -> None:
             time = row.time or times[row.reviewer]

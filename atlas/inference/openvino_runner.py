@@ -9,6 +9,7 @@ Axes: B images of a batch, C channels, H x W pixels.
 import errno
 import logging
 import re
+import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas.core.errors import Stage, UserError
+from atlas.core.errors import MissingStageError, Stage, UserError
 from atlas.core.files import content_hash
 from atlas.core.result_files import check_result, read_result
 from atlas.core.result_folder import folder_written_beside
+from atlas.core.row_file import DamagedFileError
 from atlas.core.timing import stage
 from atlas.inference.settings import Precision
 
@@ -52,7 +54,7 @@ class OpenVinoRunner:
 
     Raises:
         DamagedFileError: The model was changed or damaged after it was written.
-        UserError: The model cannot be read.
+        UserError: OpenVINO cannot load the model.
     """
 
     def __init__(self, folder: Path, precision: Precision) -> None:
@@ -66,8 +68,8 @@ class OpenVinoRunner:
             self._model = _core().compile_model(str(folder / MODEL_FILE), "CPU", hints)
         except RuntimeError as error:
             raise UserError(
-                f"{folder}: this exported network is damaged ({_in_a_line(error)}); "
-                "build the index again"
+                f"{folder}: OpenVINO cannot load this exported network ({_in_a_line(error)}); "
+                "delete this folder and repeat the command"
             ) from error
 
     @property
@@ -128,7 +130,7 @@ def export(network: "nn.Module", folder: Path, *, shape_BCHW: tuple[int, int, in
     was_training = network.training
     batch = torch.zeros(shape_BCHW, dtype=torch.uint8)
     try:
-        with torch.inference_mode(), warnings.catch_warnings():
+        with torch.inference_mode(), warnings.catch_warnings(), _unchanged_root_logger():
             warnings.simplefilter("ignore")  # tracing warns of values that it treats as constant
             model = _openvino().convert_model(
                 network.eval().cpu(),
@@ -140,6 +142,19 @@ def export(network: "nn.Module", folder: Path, *, shape_BCHW: tuple[int, int, in
     finally:
         network.train(was_training)
     _save(model, folder)
+
+
+def export_once(
+    network: "nn.Module", folder: Path, *, shape_BCHW: tuple[int, int, int, int]
+) -> None:
+    """Export a network unless a whole export of it is in the folder.
+
+    Raises:
+        UserError: OpenVINO cannot convert the network.
+    """
+    if not is_whole(folder):
+        with stage("exporting the network"):
+            export(network, folder, shape_BCHW=shape_BCHW)
 
 
 def quantise(
@@ -168,6 +183,7 @@ def quantise(
         exact,
         nncf.Dataset(batches_BCHW),
         subset_size=len(batches_BCHW),
+        preset=nncf.QuantizationPreset.MIXED,  # activations are not symmetric
         ignored_scope=rest,
     )
     _save(model, folder)
@@ -182,6 +198,30 @@ def check_model(folder: Path, stage: Stage | None = None) -> None:
     """Compare the files of an exported model with their checksums, see `check_result`."""
     for name in (MODEL_FILE, WEIGHTS_FILE):
         check_result(folder / name, stage)
+
+
+def is_whole(model: Path) -> bool:
+    """Return whether an exported model can be used; a damaged one is removed."""
+    try:
+        check_model(model)
+    except MissingStageError:
+        return False
+    except DamagedFileError:
+        shutil.rmtree(model)
+        return False
+    return True
+
+
+@contextmanager
+def _unchanged_root_logger() -> Iterator[None]:
+    """Restore the root logger, which OpenVINO silences for good where a conversion fails."""
+    root = logging.getLogger()
+    level, filters, handlers = root.level, root.filters[:], root.handlers[:]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters, root.handlers = filters, handlers
 
 
 def _in_a_line(error: Exception) -> str:

@@ -17,6 +17,7 @@ from atlas.core.errors import UserError
 from atlas.core.files import content_hash, json_text, sweep_folder, write_bytes
 from atlas.core.parallel import keep_freed_memory
 from atlas.core.row_file import DamagedFileError
+from atlas.core.wording import counted
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
 from atlas.training.callbacks import EpochMeans, EventFiles, EveryStep, MetricsTable
@@ -237,12 +238,12 @@ def step_count(training: TrainingSettings, *, batches: int) -> int:
 
 
 def _steps_text(training: TrainingSettings, *, batches: int) -> str:
-    epochs = f"{training.epochs:,} epoch" + "s" * (training.epochs != 1)
-    batch_count = f"{batches:,} batch" + "es" * (batches != 1)
+    epochs = counted(training.epochs, "epoch")
+    batch_count = counted(batches, "batch", "batches")
     in_step = training.devices * training.accumulate_batches
     joined = f", {in_step} in each step" if in_step > 1 else ""
     steps = step_count(training, batches=batches)
-    return f"{epochs} of {batch_count}{joined}: {steps:,} step" + "s" * (steps != 1)
+    return f"{epochs} of {batch_count}{joined}: {counted(steps, 'step')}"
 
 
 def _run(

@@ -35,10 +35,14 @@ def build_optimizer(
         {"params": new, "rate_share": 1.0},
     ]
     rate, decay = training.learning_rate, training.weight_decay
+    # All parameters are updated in one pass, but Lightning cannot clip gradients then.
+    fused = training.clip_gradient_norm is None
     if training.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=training.momentum, weight_decay=decay)
+        return torch.optim.SGD(
+            groups, lr=rate, momentum=training.momentum, weight_decay=decay, fused=fused
+        )
     kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=rate, weight_decay=decay)
+    return kind(groups, lr=rate, weight_decay=decay, fused=fused)
 
 
 def rate_at(training: TrainingSettings, progress_epochs: float) -> float:

@@ -36,7 +36,7 @@ def run(work: Work) -> None:
     data, manifest = drawn_manifest(work)
     embedder, run_folder = work.folder / "untrained", work.folder / "indexing"
     channels = manifest.spec.channels
-    made = untrained_embedder(channels, size_px(work), backbone_name=backbone_name(work))
+    made = untrained_embedder(channels, size_px(work), backbone_name=backbone_name(work), views=8)
     with folder_written_beside(embedder, written_by="untrained") as folder:
         save_embedder(folder, made)
     with work.timed("checking the precision, and warming up"):

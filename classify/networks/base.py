@@ -82,11 +82,15 @@ class ClassifierNetwork(nn.Module):
 
     def classify(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """Return the logits of maps, N x L."""
-        return self._through(self.head, maps)
+        return self.logits(self.pooled(maps))
 
-    def last_layer_input(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+    def logits(self, pooled_NF: torch.Tensor) -> torch.Tensor:
+        """Return the logits of pooled maps, N x L."""
+        return self._through(self.head, pooled_NF)
+
+    def last_layer_input(self, pooled_NF: torch.Tensor) -> torch.Tensor:
         """Return the input of the last layer of the head, N x D."""
-        return self._through(self.head[:-1], self.maps(images_NCHW))
+        return self._through(self.head[:-1], pooled_NF)
 
     def stages(self) -> list[nn.Module]:
         """Return the layers that give the maps of the backbone's stages, the deepest last."""
@@ -98,9 +102,8 @@ class ClassifierNetwork(nn.Module):
         """Return the second loss of the network for training, a scalar, or None if it has none."""
         return None
 
-    def _through(self, layers: nn.Module, maps: list[torch.Tensor]) -> torch.Tensor:
+    def _through(self, layers: nn.Module, pooled_NF: torch.Tensor) -> torch.Tensor:
         # In bfloat16 many images would have equal probabilities and could not be ranked.
-        pooled_NF = self.pooled(maps)
         outputs: torch.Tensor = (
             layers(pooled_NF) if self.training else in_float32(layers, pooled_NF)
         )

@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atlas.dataset.artifacts import (
-    ALIGNMENT_COLUMNS,
     LEAK_COLUMNS,
     MATCH_COLUMNS,
     SAME_IMAGE,
@@ -23,7 +22,7 @@ from atlas.dataset.labels import format_labels
 from atlas.dataset.verdicts import NOTHING_JUDGED, UNSURE, Judged
 from index.claims.verdicts import in_words
 from index.copies.calibration import SameImageCalibration
-from index.copies.geometry import of_row, row_of
+from index.copies.geometry import geometry_table, of_row
 from index.copies.verification import Registrations
 from index.settings import CERTAIN
 from index.siblings.calibration import SiblingCalibration
@@ -107,8 +106,7 @@ def find_matches(
         "confidence": confidence,
     }
     table = pd.DataFrame(columns_of)
-    aligned = [row_of(registrations.at(int(n), int(k))) for n, k in zip(rows, columns, strict=True)]
-    table[list(ALIGNMENT_COLUMNS)] = pd.DataFrame(aligned, columns=list(ALIGNMENT_COLUMNS))
+    table = table.join(geometry_table(registrations, rows, columns))
     return Matches(table=table[list(MATCH_COLUMNS)])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas.dataset.artifacts import EmbeddingSet, Neighbours, positions_of
+from atlas.dataset.pair_cosines import pair_cosines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +46,7 @@ class Candidates(Neighbours):
         ids_NK = neighbours.reference_ids_NK
         matched_NK = np.ones(ids_NK.shape, bool)
         if voted_NV is not None:
-            voted = [set(row) for row in voted_NV]
-            rows = [[i in voted[n] for i in row] for n, row in enumerate(ids_NK)]
-            matched_NK = np.array(rows, bool).reshape(ids_NK.shape)
+            matched_NK = _listed(ids_NK, voted_NV)
         return Candidates(
             query_ids=neighbours.query_ids,
             reference_ids_NK=ids_NK,
@@ -73,14 +72,11 @@ def with_proposed(
         queries: The vectors of the queries.
         references: The vectors of the references.
     """
-    known = [set(row) for row in neighbours.reference_ids_NK]
-    new_NK = np.array(
-        [["" if i in known[n] else i for i in row] for n, row in enumerate(proposed_NK)], object
-    ).reshape(proposed_NK.shape)
+    new_NK = np.where(_listed(proposed_NK, neighbours.reference_ids_NK), "", proposed_NK)
     similarity_NK = np.full(new_NK.shape, -np.inf, np.float32)
     rows, columns = np.nonzero(new_NK != "")
-    at = positions_of(references.ids, list(new_NK[rows, columns]), what="embeddings")
-    cosines = np.einsum("pd,pd->p", queries.vectors_ND[rows], references.vectors_ND[at])
+    at = positions_of(references.ids, new_NK[rows, columns].tolist(), what="embeddings")
+    cosines = pair_cosines(queries.vectors_ND, references.vectors_ND, rows, at)
     similarity_NK[rows, columns] = np.minimum(cosines, 1.0)
     return Neighbours(
         query_ids=neighbours.query_ids,
@@ -114,3 +110,10 @@ def with_pairs(
         similarity_NK=both.similarity_NK,
         matched_NK=np.hstack([found.matched_NK, np.ones(given_NK.shape, bool)]),
     )
+
+
+def _listed(ids_NK: NDArray[np.object_], among_NV: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Return whether each id is among those of the same row, N x K."""
+    rows = zip(ids_NK.tolist(), map(set, among_NV.tolist()), strict=True)
+    listed = [[image_id in among for image_id in row] for row, among in rows]
+    return np.array(listed, bool).reshape(ids_NK.shape)

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from atlas.dataset.artifacts import ALIGNMENT_COLUMNS
 from index.copies.agreement import Map, common, enlargement
 from index.copies.registration import Registration
+from index.copies.verification import Registrations
 
 SIDE = 64  # pixels of the grid on which the overlap is measured
 STRAIGHT_DEGREES, SAME_SCALE, WHOLE = 1.0, 0.02, 0.98
@@ -91,14 +93,27 @@ def geometry(found: Registration) -> Geometry:
     )
 
 
-def row_of(found: Registration) -> tuple[object, ...]:
-    """Return the values of ALIGNMENT_COLUMNS; nothing but the blocks if nothing agrees."""
-    blocks = (found.agreeing, found.comparable)
-    if found.score <= 0:
-        return (*blocks, *([None] * (len(ALIGNMENT_COLUMNS) - 2)))
+def geometry_table(
+    registrations: Registrations, row_P: NDArray[np.integer], column_P: NDArray[np.integer]
+) -> pd.DataFrame:
+    """Return ALIGNMENT_COLUMNS of P pairs; nothing but the blocks where nothing agrees.
+
+    Args:
+        registrations: The registrations of queries with their candidates.
+        row_P: The row of each pair in them.
+        column_P: The column of each pair in them.
+    """
+    blocks, others = list(ALIGNMENT_COLUMNS[:2]), list(ALIGNMENT_COLUMNS[2:])
+    table = pd.DataFrame(registrations.blocks_NK2[row_P, column_P], columns=blocks)
+    aligned = np.flatnonzero(registrations.scores_NK[row_P, column_P] > 0)
+    found = [_row_of(registrations.at(int(row_P[p]), int(column_P[p]))) for p in aligned]
+    return table.join(pd.DataFrame(found, columns=others, index=aligned))
+
+
+def _row_of(found: Registration) -> tuple[object, ...]:
     one = geometry(found)
     return (
-        *blocks, round(one.rotation_degrees, 1), "yes" if one.mirrored else "no",
+        round(one.rotation_degrees, 1), "yes" if one.mirrored else "no",
         round(one.scale, 3), round(one.overlap, 3), " ".join(f"{edge:.2f}" for edge in one.crop),
         "yes" if one.negative else "no", " ".join(map(str, one.channels_E)),
     )  # fmt: skip

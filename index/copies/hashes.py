@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from atlas.core.timing import stage
 from atlas.synthetic.edits import rotated
 from index.copies.images import Images
 from index.settings import HashKind
@@ -117,7 +118,8 @@ class HashIndex:
         for start in range(0, len(query_ids), QUERIES_AT_ONCE):
             codes_NTCB = rotated_NTCB[start : start + QUERIES_AT_ONCE]
             codes = np.ascontiguousarray(codes_NTCB.reshape(-1, self._flat.d // 8))
-            bits, at = self._flat.search(codes, wanted)
+            with stage("searching hashes", items=len(codes_NTCB)):
+                bits, at = self._flat.search(codes, wanted)
             bits_NTK, at_NTK = (x.reshape(-1, ROTATIONS, wanted) for x in (bits, at))
             for n, codes_TCB in enumerate(codes_NTCB):
                 near_TK = self._within(codes_TCB, at_NTK[n], limits_C)

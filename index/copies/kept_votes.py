@@ -131,7 +131,7 @@ def load_keypoints(folder: Path) -> KeypointLists:
         lists = cast(faiss.IndexBinaryIVF, faiss.deserialize_index_binary(stored))
     return KeypointLists(
         lists=lists,
-        owners_P=np.asarray(owners.rows(), np.int64)[:, 0],
+        owners_P=np.asarray(owners.rows(), np.int32)[:, 0],
         medians_D=np.array(owners.provenance["medians"]),
         references=int(owners.provenance["references"]),
     )

@@ -55,7 +55,7 @@ class KeypointLists:
     """
 
     lists: faiss.IndexBinaryIVF | None
-    owners_P: NDArray[np.int64]
+    owners_P: NDArray[np.int32]
     medians_D: NDArray[np.float64]
     references: int
 
@@ -116,26 +116,6 @@ class KeypointIndex:
         """Return a hash of the references and their sketches."""
         return self.sketches.content_hash
 
-    @cached_property
-    def medians_D(self) -> NDArray[np.float64]:
-        """The median of each value of the folded descriptors."""
-        places = np.unique(np.linspace(0, len(self.ids) - 1, MEDIANS_OF).astype(int))
-        rows = Sketches(bytes_NB=self.sketches.read([self.ids[n] for n in places])).rows
-        shown = rows["folded"][rows["sizes"] > 0]
-        return np.median(shown, axis=0) if len(shown) else np.zeros(VALUES)
-
-    @cached_property
-    def owners_P(self) -> NDArray[np.int64]:
-        """The number of the reference that each keypoint belongs to."""
-        return self._codes[1]
-
-    @cached_property
-    def lists(self) -> faiss.IndexBinaryIVF | None:
-        """The codes of the keypoints, or None if no reference has any."""
-        codes_PB = self._codes[0]
-        with stage("indexing keypoints", items=len(codes_PB)):
-            return _lists(codes_PB) if len(codes_PB) else None
-
     def voted(self, query_ids: Sequence[str], sketches: RowCache, k: int) -> NDArray[np.int64]:
         """Return the k references with the most votes of each query, N x K, best first.
 
@@ -156,23 +136,33 @@ class KeypointIndex:
     @cached_property
     def searchable(self) -> KeypointLists:
         """The keypoints, ready to be searched."""
+        medians_D = self._medians()
+        codes_PB, owners_P = self._codes(medians_D)
+        with stage("indexing keypoints", items=len(codes_PB)):
+            lists = _lists(codes_PB) if len(codes_PB) else None
         return KeypointLists(
-            lists=self.lists,
-            owners_P=self.owners_P,
-            medians_D=self.medians_D,
-            references=len(self.ids),
+            lists=lists, owners_P=owners_P, medians_D=medians_D, references=len(self.ids)
         )
 
     @cached_property
     def _position_of(self) -> dict[str, int]:
         return {image_id: n for n, image_id in enumerate(self.ids)}
 
-    @cached_property
-    def _codes(self) -> tuple[Codes, NDArray[np.int64]]:
+    def _medians(self) -> NDArray[np.float64]:
+        places = np.unique(np.linspace(0, len(self.ids) - 1, MEDIANS_OF).astype(int))
+        rows = Sketches(bytes_NB=self.sketches.read([self.ids[n] for n in places])).rows
+        shown = rows["folded"][rows["sizes"] > 0]
+        return np.median(shown, axis=0) if len(shown) else np.zeros(VALUES)
+
+    def _codes(self, medians_D: NDArray[np.float64]) -> tuple[Codes, NDArray[np.int32]]:
+        """Return the codes of all keypoints, and the number of the reference of each."""
         starts = range(0, len(self.ids), READ_AT_ONCE)
         read = (self.sketches.read(self.ids[start : start + READ_AT_ONCE]) for start in starts)
-        parts = [codes(Sketches(bytes_NB=rows), self.medians_D) for rows in read]
-        owners = [owner_P + start for start, (_, owner_P) in zip(starts, parts, strict=True)]
+        parts = [codes(Sketches(bytes_NB=rows), medians_D) for rows in read]
+        owners = [
+            np.asarray(owner_P + start, np.int32)
+            for start, (_, owner_P) in zip(starts, parts, strict=True)
+        ]
         return np.concatenate([part for part, _ in parts]), np.concatenate(owners)
 
 

@@ -279,10 +279,9 @@ def _counts(found: Sequence[Agreement], law: NonMatches, *, negative: bool) -> l
     comparable_LCE = [found[one.look].comparable_BCE.sum(axis=0) for one in law.levels]
     orders = [(np.arange(channels), 0.0)]
     if channels > 1:
-        whole = [agree_CE for agree_CE in agree_LCE if len(agree_CE) == channels]
+        whole_CE = np.sum([agree_CE for agree_CE in agree_LCE if len(agree_CE) == channels], axis=0)
         # Each order of the channels is a test of its own.
-        best_C = scipy.optimize.linear_sum_assignment(-np.sum(whole, axis=0))[1]
-        orders.append((np.argsort(best_C), lgamma(channels + 1) / log(10)))
+        orders.append((np.argsort(_best_order(whole_CE)), lgamma(channels + 1) / log(10)))
     return [
         _Count(
             blocks_L=tuple(
@@ -294,6 +293,14 @@ def _counts(found: Sequence[Agreement], law: NonMatches, *, negative: bool) -> l
         )
         for of_query_E, penalty in orders
     ]
+
+
+def _best_order(agree_CE: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the reference's channel for each channel of the query, so that most blocks agree."""
+    best_C = agree_CE.argmax(axis=1)
+    if len(set(best_C.tolist())) < len(best_C):  # otherwise no order can have more
+        best_C = scipy.optimize.linear_sum_assignment(-agree_CE)[1]  # loading it takes 0.4 s
+    return np.asarray(best_C, np.intp)
 
 
 def _along(count_CE: NDArray[np.int64], of_query_E: NDArray[np.intp]) -> int:

@@ -61,6 +61,11 @@ class Registrations:
         """The registration scores; BLANK if there is no candidate, or if an image is blank."""
         return self.numbers_NKF[:, :, 0]
 
+    @property
+    def blocks_NK2(self) -> NDArray[np.int64]:
+        """The number of agreeing and of comparable blocks of each pair."""
+        return self.numbers_NKF[:, :, 1:3].astype(np.int64)
+
     def at(self, row: int, column: int) -> Registration:
         """Return the registration of a query with one of its candidates."""
         numbers = self.numbers_NKF[row, column]
@@ -239,7 +244,7 @@ class _Pairs:
         ]  # fmt: skip
         with stage("aligning", items=int(np.sum(ids_QK != ""))):
             many = ids_QK.size >= PAIRS_WORTH_PROCESSES
-            done = by_processes(_proposed, tasks, processes=many)
+            done = list(by_processes(_proposed, tasks, processes=many))
         scores_QK = np.concatenate([scores for scores, _ in done])
         found = [
             (n * QUERIES_A_TASK + row, column, alignments)

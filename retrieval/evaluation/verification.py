@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import auc, roc_curve
 
 from atlas.dataset.artifacts import EmbeddingSet
-from retrieval.postprocessing.similarity import pair_cosines
+from atlas.dataset.pair_cosines import pair_cosines
 
 MOST_PAIRS = 100_000
 LEAST_PAIRS = 10
@@ -192,7 +192,8 @@ def cosines_of(embeddings: EmbeddingSet, pairs: Pairs) -> NDArray[np.float32]:
     """
     place = {image_id: n for n, image_id in enumerate(embeddings.ids)}
     places_P2 = np.array([[place[a], place[b]] for a, b in pairs.ids_P2], np.int64).reshape(-1, 2)
-    return pair_cosines(embeddings.vectors_ND, places_P2[:, 0], places_P2[:, 1])
+    vectors_ND = embeddings.vectors_ND
+    return pair_cosines(vectors_ND, vectors_ND, places_P2[:, 0], places_P2[:, 1])
 
 
 def _fold_accuracies(

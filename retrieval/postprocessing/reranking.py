@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from atlas.dataset.artifacts import EmbeddingSet, positions_of
-from retrieval.postprocessing.similarity import CosineSimilarities, pair_cosines
+from atlas.dataset.pair_cosines import pair_cosines
+from retrieval.postprocessing.similarity import CosineSimilarities
 
 NEIGHBOURS, EXPANSION_NEIGHBOURS, COSINE_WEIGHT = 20, 6, 0.3  # the paper's k1, k2 and lambda
 ROWS_AT_ONCE = 2048
@@ -167,7 +168,7 @@ def _expanded(reciprocal_BN: sparse.csr_array, half_NN: sparse.csr_array) -> spa
 def _cosines(vectors_ND: NDArray[np.float32], pairs_NN: sparse.csr_array) -> NDArray[np.float32]:
     """Return the cosine of each pair in a sparse matrix, in the order of its data."""
     first = np.repeat(np.arange(len(vectors_ND)), np.diff(pairs_NN.indptr))
-    return pair_cosines(vectors_ND, first, pairs_NN.indices)
+    return pair_cosines(vectors_ND, vectors_ND, first, pairs_NN.indices)
 
 
 def _shared(query_1N: sparse.csr_array, holders_GN: sparse.csc_array) -> NDArray[np.float64]:

@@ -1,7 +1,6 @@
-"""Compute similarities of queries to references in blocks of queries, and of pairs.
+"""Compute similarities of queries to references in blocks of queries.
 
-Axes: Q queries, B queries of one block, G references (the gallery), D dimensions, N images, P
-pairs.
+Axes: Q queries, B queries of one block, G references (the gallery).
 """
 
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from atlas.dataset.artifacts import EmbeddingSet
 
 BLOCK_ENTRIES = 16 * 1024**2  # float32 entries of one block: 64 MiB
-PAIRS_AT_ONCE = 8192
 
 
 class Similarities(Protocol):
@@ -68,28 +66,3 @@ class CosineSimilarities:
                 if image_id in place:
                     similarity_BG[row, place[image_id]] = -np.inf
             yield rows, similarity_BG
-
-
-def pair_cosines(
-    vectors_ND: NDArray[np.float32], first_P: NDArray[np.integer], second_P: NDArray[np.integer]
-) -> NDArray[np.float32]:
-    """Return the cosine similarity of pairs of unit vectors.
-
-    Args:
-        vectors_ND: The vectors.
-        first_P: Position of the first vector of each pair.
-        second_P: Position of the second vector of each pair.
-
-    Returns:
-        The cosine similarities, float32 P.
-
-    Example:
-        >>> vectors = np.array([[1, 0], [0.6, 0.8]], np.float32)
-        >>> pair_cosines(vectors, np.array([0, 0]), np.array([0, 1])).tolist()
-        [1.0, 0.6000000238418579]
-    """
-    cosine_P = np.empty(len(first_P), np.float32)
-    for start in range(0, len(first_P), PAIRS_AT_ONCE):
-        some = slice(start, start + PAIRS_AT_ONCE)
-        cosine_P[some] = (vectors_ND[first_P[some]] * vectors_ND[second_P[some]]).sum(axis=1)
-    return cosine_P

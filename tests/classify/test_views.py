@@ -19,8 +19,9 @@ from atlas.training.layers import ChannelStatistics
 from atlas.training.weights import weights_hash
 from classify.classifier import Classifier
 from classify.networks.factory import build_network
-from classify.prediction import PLAIN, Features, OverViews, combined, mean_over, predict
+from classify.prediction import PLAIN, mean_over, predict
 from classify.settings import PredictionSettings
+from classify.views import Features, Probabilities, combined
 from tests.atlas.training.stores import tiny_store
 from tests.classify.atlases import TINY
 
@@ -64,15 +65,21 @@ def test_views_are_combined_by_the_named_statistic(views: np.ndarray, combine: s
 
 
 class Corner(torch.nn.Module):
-    """The first pixel as a logit, and a memory of what it was given."""
+    """A classifier with the first pixel as a logit, and a memory of what it was given."""
 
     def __init__(self) -> None:
         super().__init__()
         self.shapes: list[tuple[int, ...]] = []
 
-    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+    def maps(self, images_NCHW: torch.Tensor) -> list[torch.Tensor]:
         self.shapes.append(tuple(images_NCHW.shape))
-        return images_NCHW[:, :1, 0, 0].float()
+        return [images_NCHW]
+
+    def pooled(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        return maps[-1][:, :1, 0, 0].float()
+
+    def logits(self, pooled_NF: torch.Tensor) -> torch.Tensor:
+        return pooled_NF
 
 
 def test_every_crop_is_seen_in_every_rotation() -> None:
@@ -86,17 +93,17 @@ def test_every_crop_is_seen_in_every_rotation() -> None:
         image[0, 0, *place] = 4.0
         network = Corner()
         how = PredictionSettings(views=8, crops=4, view_px=4, combine="max")
-        seen = OverViews(network, how)(image)
+        seen = Probabilities(network, how)(image)
         assert float(seen) == pytest.approx(1 / (1 + np.exp(-4.0 if place in corners else 9.0)))
         assert network.shapes == [(1, 1, 4, 4)] * 32
 
 
 def test_rotated_images_have_the_same_probabilities_over_all_views(classifier: Classifier) -> None:
     images = torch.randint(0, 256, (4, 2, SIZE_PX, SIZE_PX), dtype=torch.uint8)
-    network = OverViews(classifier.network.eval(), EIGHT)
+    network = Probabilities(classifier.network.eval(), EIGHT)
     with torch.inference_mode():
         as_they_are, rotated = network(images), network(images.rot90(1, (2, 3)).flip(2))
-        plain = OverViews(classifier.network, PLAIN)(images)
+        plain = Probabilities(classifier.network, PLAIN)(images)
     torch.testing.assert_close(as_they_are, rotated, atol=1e-5, rtol=0)
     assert not torch.allclose(as_they_are, plain, atol=1e-5)
 
@@ -104,7 +111,7 @@ def test_rotated_images_have_the_same_probabilities_over_all_views(classifier: C
 def test_memory_is_that_of_one_view_of_one_batch(classifier: Classifier) -> None:
     network = Corner()
     how = PredictionSettings(views=8, crops=9, view_px=32, combine="median")
-    OverViews(network, how)(torch.zeros(BATCH_SIZE, 2, SIZE_PX, SIZE_PX))
+    Probabilities(network, how)(torch.zeros(BATCH_SIZE, 2, SIZE_PX, SIZE_PX))
     assert network.shapes == [(BATCH_SIZE, 2, 32, 32)] * 72
 
 

@@ -83,6 +83,13 @@ def test_links_lead_to_files_of_the_repository(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_source_files_that_are_named_with_their_folder_exist(page: Path) -> None:
+    folders = "atlas|retrieval|index|classify|scripts|tests|benchmarks"
+    for named in re.findall(rf"`((?:{folders})/[\w/]+\.py)`", page.read_text("utf-8")):
+        assert (PROJECT / named).is_file(), named
+
+
 def test_the_reference_has_every_command_with_its_options() -> None:
     sections = dict(re.findall(r"### atlas (\S+)\n(.*?)(?=\n##|\Z)", cli_reference(), re.DOTALL))
     assert set(sections) == {name.replace("_", "-") for name in COMMANDS}

@@ -109,8 +109,6 @@ def start(
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
-            # A shell starts what runs in the background without Ctrl-C, and children inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
 

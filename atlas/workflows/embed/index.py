@@ -1,11 +1,10 @@
 """The index of an atlas in `RUN/index`: building it and opening it.
 
-Images are decoded while torch is loaded, which takes seconds. If the index that is replaced has
-the embedder that would be made, torch is not loaded at all.
+Images are decoded while torch is loaded, which takes seconds. If the embedder is there already,
+exported and checked, torch is not loaded at all.
 """
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,13 +23,13 @@ from atlas.core.timing import stage
 from atlas.dataset.manifest import Manifest, read_manifest
 from atlas.dataset.store import ImageStore, store_being_filled
 from atlas.inference.settings import AUTO, RuntimeOptions
-from atlas.workflows.embed.ready_embedder import made_for, ready_embedder
+from atlas.workflows.embed.ready_embedder import cached_embedder, made_for, ready_embedder
 from index.index_folder import EMBEDDER_FOLDER, IndexFolder, load_index, save_index
 from index.search.open_search import prepare_search
 from index.settings import SearchSettings
-from retrieval.embedder_folder import embedded_size_px, require_runtime
+from retrieval.embedder_folder import copy_embedder, embedded_size_px, require_runtime
 from retrieval.embedding import Embeds, ExportedEmbedder, embed_store, load_exported
-from retrieval.sources import is_untrained
+from retrieval.sources import is_untrained, source_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,12 +180,14 @@ def build_index(
             key, ready = "", None if is_untrained(embedder) else load_exported(Path(embedder))
         else:
             key = made_for(embedder, runtime, references, size_px)
-            ready = ready_embedder(embedder, key, references, store, out)
+            ready = ready_embedder(embedder, key, references, store, out) or cached_embedder(
+                embedder, key, runtime, work
+            )
         used: Embeds = ready or _made(embedder, runtime, key, store, references, work)
         embeddings = embed_store(used, store, references.ids, folder=work / "embeddings")
     end_part()
     with stage("saving"), folder_written_beside(out, written_by="build_index") as folder:
-        _save(folder / EMBEDDER_FOLDER, used)
+        _save(folder / EMBEDDER_FOLDER, used, embedder)
         keys = store.keys(references.ids)
         save_index(folder, embeddings, references, keys, data=data, image_size_px=size_px)
         searched = prepare_search(folder, embeddings, search, references=references, previous=out)
@@ -223,9 +224,11 @@ def _made(
     return replace(made, runtime=made.runtime and replace(made.runtime, made_for=key))
 
 
-def _save(folder: Path, embedder: Embeds) -> None:
-    if isinstance(embedder, ExportedEmbedder):
-        shutil.copytree(embedder.folder, folder)
+def _save(folder: Path, embedder: Embeds, source: str) -> None:
+    """Write the embedder, whose weights are only copied if they are in a folder."""
+    found = embedder.folder if isinstance(embedder, ExportedEmbedder) else source_of(source)
+    if isinstance(found, Path) and embedder.runtime is not None:
+        copy_embedder(found, folder, embedder.runtime, maker=embedder.maker)
         return
     from retrieval.embedder import Embedder, save_embedder
 

@@ -1,23 +1,26 @@
-"""An embedder that an earlier index holds ready: exported, checked, and whitened if need be.
+"""An embedder that is there already: exported, checked, and whitened if need be.
 
-It is taken over as it is. Making it again would load torch, which takes seconds, and would end in
-the same embedder.
+It is taken over from an earlier index, or from the folder of a trained embedder with its network
+from the cache. Making it again would load torch, which takes seconds, and would end in the same
+embedder.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from atlas.core.checksums import file_checksum
-from atlas.core.errors import UserError
+from atlas.core.errors import Stage, UserError
 from atlas.core.files import content_hash, json_text
+from atlas.core.result_files import check_result
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
 from atlas.inference.runtimes import candidates, versions
 from atlas.inference.settings import RuntimeOptions
 from atlas.training.weight_packages import installed_weights
+from atlas.workflows.embed.runtime_cache import RuntimeCache
 from index.index_folder import EMBEDDER_FOLDER, load_index
-from retrieval.embedder_folder import read_about
-from retrieval.embedding import ExportedEmbedder, load_exported
+from retrieval.embedder_folder import WEIGHTS_FILE, read_about
+from retrieval.embedding import ExportedEmbedder, exported, load_exported
 from retrieval.sources import FileSource, PretrainedSource, source_of
 from retrieval.whitening_sample import whitening_sample
 
@@ -72,3 +75,33 @@ def ready_embedder(
     except UserError:  # there is no index, or something is damaged, and is made anew
         return None
     return found
+
+
+def cached_embedder(
+    source: str, key: str, options: RuntimeOptions, work: Path
+) -> ExportedEmbedder | None:
+    """Return a trained embedder on the first runtime that passed its check in an earlier run.
+
+    Args:
+        source: What `build_index` makes the embedder from.
+        key: See `made_for`.
+        options: The wanted runtime and precision.
+        work: The cache folder of the run.
+
+    Raises:
+        DamagedFileError: The weights were changed or damaged after they were written.
+    """
+    folder = source_of(source)
+    if not isinstance(folder, Path):
+        return None
+    cache = RuntimeCache(work=work, fingerprint=read_about(folder)["fingerprint"])
+    checks = []
+    for choice in candidates(options):
+        if (kept := cache.checked(choice)) is None:
+            return None
+        runtime, check = kept
+        checks.append(check)
+        if check["passed"]:
+            check_result(folder / WEIGHTS_FILE, Stage.EMBEDDER)  # which are only copied, at the end
+            return exported(folder, replace(runtime, checks=tuple(checks), made_for=key))
+    return None

@@ -6,7 +6,6 @@ planted copies and siblings among the atlas's images as well as float32 does. Me
 below `work` and in the index.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,17 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from atlas.core.errors import MissingStageError, UserError
-from atlas.core.files import content_hash, json_text
-from atlas.core.row_file import DamagedFileError
+from atlas.core.errors import UserError
+from atlas.core.files import content_hash
 from atlas.core.sealed_json import kept_json
 from atlas.core.timing import stage
 from atlas.dataset.artifacts import EmbeddingSet
 from atlas.dataset.manifest import Manifest
 from atlas.dataset.store import ImageStore
-from atlas.inference.openvino_runner import check_model, export, model_hash, quantise
+from atlas.inference.openvino_runner import export_once, is_whole, quantise
 from atlas.inference.runtimes import candidates, versions
 from atlas.inference.settings import TORCH_FLOAT32, RuntimeChoice, RuntimeOptions
+from atlas.workflows.embed.runtime_cache import RuntimeCache, own_hash
 from index.copies.images import Images
 from index.copies.trials import PlantedCopies, plant_copies, source_of
 from index.search.vector_index import VectorIndex, build_index
@@ -152,34 +151,30 @@ class _Checker:
             ready = self._on(self._exported(choice))
         except UserError as error:
             return self.embedder, {**name, "passed": False, "problem": str(error)}
-        path = self._folder(choice) / f"check-{content_hash(ready.maker)}.json"
+        assert ready.runtime is not None
+        path = self._cache.check_file(ready.runtime)
         return ready, kept_json(path, lambda: {**name, **self._measured(ready)})
 
     def _on(self, runtime: EmbedderRuntime) -> Embedder:
         return replace(self.embedder, runtime=runtime)
 
-    def _folder(self, choice: RuntimeChoice) -> Path:
-        """Return the folder for this embedder and these versions of libraries."""
-        key = content_hash(self.embedder.fingerprint, json_text(versions(choice)))
-        return self.work / "runtimes" / key
+    @property
+    def _cache(self) -> RuntimeCache:
+        return RuntimeCache(work=self.work, fingerprint=self.embedder.fingerprint)
 
     def _exported(self, choice: RuntimeChoice) -> EmbedderRuntime:
         if choice.runtime == "torch":
             return EmbedderRuntime(choice=choice)
-        exact = self._folder(choice) / "model"
-        if not _is_whole(exact):
-            side_px, channels = self.store.size_px, len(self.store.channels)
-            shape = (self.embedder.images_at_once, channels, side_px, side_px)
-            with stage("exporting the network"):
-                export(self.embedder.network, exact, shape_BCHW=shape)
-        if choice.precision != "int8":
-            return EmbedderRuntime(choice=choice, model=exact)
-        quantised = exact.with_name("model-int8")
-        if not _is_whole(quantised):
+        exact = self._cache.model(replace(choice, precision="float32"))
+        side_px, channels = self.store.size_px, len(self.store.channels)
+        shape = (self.embedder.images_at_once, channels, side_px, side_px)
+        export_once(self.embedder.network, exact, shape_BCHW=shape)
+        model = self._cache.model(choice)
+        if model != exact and not is_whole(model):
             batches = self._calibration_batches()
             with stage("quantising"):
-                quantise(exact, quantised, batches, part=WORKING_PART)
-        return EmbedderRuntime(choice=choice, model=quantised, model_hash=model_hash(quantised))
+                quantise(exact, model, batches, part=WORKING_PART)
+        return EmbedderRuntime(choice=choice, model=model, model_hash=own_hash(model, choice))
 
     def _calibration_batches(self) -> list[Any]:
         size = self.embedder.images_at_once
@@ -267,15 +262,3 @@ def _with_siblings(ids: Sequence[str], identities: dict[str, str | None]) -> lis
 
 def _nearest(index: VectorIndex, queries: EmbeddingSet) -> list[str]:
     return [str(name) for name in index.search(queries, 1).reference_ids_NK[:, 0]]
-
-
-def _is_whole(model: Path) -> bool:
-    """Return whether an exported model can be used; a damaged one is removed."""
-    try:
-        check_model(model)
-    except MissingStageError:
-        return False
-    except DamagedFileError:
-        shutil.rmtree(model)
-        return False
-    return True

@@ -13,6 +13,7 @@ from atlas.core.result_folder import (
     folder_filled_beside,
     folder_written_beside,
 )
+from atlas.core.wording import counted
 from atlas.dataset.verdicts import VERDICTS_NAME, read_verdicts
 from atlas.workflows.export.coco import save_coco
 from atlas.workflows.export.content import Content, read_content
@@ -52,8 +53,8 @@ class Exported(InFolder):
         if self.kind == "csv":
             return f"Verdicts, corrections and choices in the table: {self.verdicts:,}."
         return (
-            f"The export has {_counted(self.images, 'image')}, {_counted(self.claims, 'claim')}, "
-            f"and verdicts on {_counted(self.verdicts, 'pair')}."
+            f"The export has {counted(self.images, 'image')}, {counted(self.claims, 'claim')}, "
+            f"and verdicts on {counted(self.verdicts, 'pair')}."
         )
 
 
@@ -115,10 +116,6 @@ _SAVERS: Mapping[ExportFormat, Callable[[Path, Content, str], None]] = {
     "coco": lambda folder, content, _: save_coco(folder, content),
     "huggingface": lambda folder, content, _: save_hugging_face(folder, content),
 }
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _export_table(run: Path, out: Path) -> Exported:

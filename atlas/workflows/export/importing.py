@@ -11,6 +11,7 @@ from atlas.core.errors import DataError, UserError
 from atlas.core.escaping import quoted
 from atlas.core.files import AnyPath, content_hash
 from atlas.core.row_cache import cache_folder
+from atlas.core.wording import counted
 from atlas.dataset.corrections import write_corrections
 from atlas.dataset.image_keys import keys_in
 from atlas.dataset.labels import distinct_labels, label_problems
@@ -296,7 +297,7 @@ def _utc(text: str) -> str:
 
 
 def _rows(count: int) -> str:
-    return f"{count:,} row{' was' if count == 1 else 's were'}"
+    return counted(count, "row was", "rows were")
 
 
 def _replaced(rows: Sequence[Row], before: Mapping[str, Row], said: Verdicts) -> int:

@@ -19,6 +19,7 @@ from atlas.core.files import AnyPath, InFolder
 from atlas.core.locks import writes
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
+from atlas.core.wording import counted
 from atlas.dataset.artifacts import (
     SAME_IMAGE,
     SIBLING,
@@ -150,10 +151,10 @@ class LeakFinding(InFolder):
         """The result in one sentence."""
         n = self.counts
         return (
-            f"{n['copies']} of {n['test_images']} test images are copies of labelled images, "
-            f"{n['likely_copies']} more are probably copies, {n['siblings']} are siblings, and "
-            f"{n['unknown']} match no labelled image; labels are transferred to "
-            f"{n['transferred']} images."
+            f"{n['copies']:,} of {n['test_images']:,} test images are copies of labelled images, "
+            f"{n['likely_copies']:,} more are probably copies, {n['siblings']:,} are siblings, and "
+            f"{n['unknown']:,} match no labelled image; labels are transferred to "
+            f"{counted(n['transferred'], 'image')}."
         )
 
     def _repr_html_(self) -> str:

@@ -20,6 +20,7 @@ from atlas.core.locks import writes
 from atlas.core.result_files import read_json, read_result, was_written
 from atlas.core.result_folder import check_replaceable, folder_written_beside
 from atlas.core.row_cache import cache_folder
+from atlas.core.wording import counted
 from atlas.dataset.artifacts import (
     ORIGIN_COLUMNS,
     SAME_IMAGE,
@@ -151,9 +152,9 @@ class MadeSubmission(InFolder):
         """The result in one sentence."""
         transferred = sum(n for origin, n in self.by_origin.items() if origin != CLASSIFIER)
         return (
-            f"{transferred} of {len(self.table)} rows have the labels of a known image, and "
-            f"{len(self.table) - transferred} have those of the classifier. The transfer changes "
-            f"{self.changed} rows."
+            f"{transferred:,} of {len(self.table):,} rows have the labels of a known image, and "
+            f"{len(self.table) - transferred:,} have those of the classifier. The transfer changes "
+            f"{counted(self.changed, 'row')}."
         )
 
     def _repr_html_(self) -> str:

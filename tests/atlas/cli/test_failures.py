@@ -46,7 +46,7 @@ def test_what_the_system_refuses_is_one_line(body: str, line: str, tmp_path: Pat
 
 def test_a_killed_worker_is_one_line(tmp_path: Path) -> None:
     body = "import os; from atlas.core.parallel import by_processes; "
-    body += "by_processes(os._exit, [(9,), (9,)], processes=True)"
+    body += "list(by_processes(os._exit, [(9,), (9,)], processes=True))"
     done = python(PROGRAM.format(body=body), tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert done.stderr.startswith("error: a worker process was killed, perhaps because memory ran")
@@ -142,8 +142,6 @@ def start(words: Sequence[str], cwd: Path) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell starts what runs in the background without Ctrl-C, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -17,7 +17,7 @@ def refuse(where: str) -> None:
 
 def test_an_error_of_another_process_is_reported_in_full() -> None:
     with pytest.raises(DataError) as reported:
-        by_processes(refuse, [("train.csv",)] * 2, processes=True)
+        list(by_processes(refuse, [("train.csv",)] * 2, processes=True))
     assert reported.value.problems == ("line 3: no label", "line 9: no label")
     assert str(reported.value).splitlines() == [
         "train.csv: 2 problems to fix before you continue:",
@@ -30,7 +30,7 @@ def test_a_process_that_never_answers_ends_the_command(monkeypatch: pytest.Monke
     # Like one that was killed while it sent its result, which leaves its reader waiting.
     monkeypatch.setattr(parallel, "LONGEST_TASK_SECONDS", 2)
     with pytest.raises(UserError, match=r"does not answer.*run the same command again"):
-        by_processes(time.sleep, [(60,), (60,)], processes=True)
+        list(by_processes(time.sleep, [(60,), (60,)], processes=True))
 
 
 def test_idle_workers_are_replaced_where_warnings_are_errors(
@@ -40,7 +40,7 @@ def test_idle_workers_are_replaced_where_warnings_are_errors(
     monkeypatch.setattr(parallel, "IDLE_SECONDS", 0.3)
     monkeypatch.setattr(parallel, "LONGEST_TASK_SECONDS", 20)
     for wait_ms in range(284, 300):
-        assert by_processes(abs, [(-1,), (-2,), (-3,)], processes=True) == [1, 2, 3]
+        assert list(by_processes(abs, [(-1,), (-2,), (-3,)], processes=True)) == [1, 2, 3]
         time.sleep(wait_ms / 1000)
 
 

@@ -48,7 +48,7 @@ def work(number, array):
 
 parallel.CORES = 2
 array = np.zeros(1 << 20)
-parallel.by_processes(work, [(0, array), (1, array)], processes=True)
+list(parallel.by_processes(work, [(0, array), (1, array)], processes=True))
 """
 
 
@@ -131,7 +131,6 @@ def start(code: str, cwd: Path) -> "subprocess.Popen[bytes]":
             env={**os.environ, "PYTHONPATH": str(PROJECT)},
             stderr=said,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
 

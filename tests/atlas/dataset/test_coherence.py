@@ -1,13 +1,22 @@
 """The channels of an image belong together, and a channel of another image is detected."""
 
-from itertools import pairwise, permutations
+from itertools import pairwise, permutations, product
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from atlas.dataset.coherence import LEAST_SCORE, SIDE_PX, coherence_scores
+from atlas.dataset.coherence import (
+    BAND_SIGMAS_PX,
+    LEAST_SCORE,
+    OTHER_PLACE,
+    RIDGE,
+    SIDE_PX,
+    STEP_PX,
+    coherence_scores,
+)
 from atlas.dataset.hpa import HPA_CHANNELS
 from atlas.dataset.images import read_field
 from atlas.dataset.manifest import read_manifest
@@ -19,6 +28,38 @@ STRUCTURES = (0, 2, 3)  # microtubules, nucleus and ER, which all cells have
 
 def drawn(seed: int, size_px: int = 64) -> Field:
     return draw_field(antibody_seed=seed, field_seed=0, labels=(25,), size_px=size_px)
+
+
+def reference_scores(field: Field) -> NDArray[np.float64]:
+    """The definition: maps are moved one shift at a time, and fitted by least squares."""
+    maps = []
+    for plane in field:
+        small = cv2.resize(plane, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+        root = np.sqrt(small.astype(float))
+        fine, coarse = (cv2.GaussianBlur(root, (0, 0), sigma) for sigma in BAND_SIGMAS_PX)
+        band = fine - coarse
+        maps.append((band - band.mean()) / np.linalg.norm(band - band.mean()))
+    steps = range(0, SIDE_PX, STEP_PX)
+    scores = []
+    for n, judged in enumerate(maps):
+        others = np.stack([other.ravel() for m, other in enumerate(maps) if m != n], axis=1)
+        ridged = np.vstack([others, np.sqrt(RIDGE) * np.eye(others.shape[1])])
+        fits = {}
+        for y, x in product(steps, steps):
+            moved = np.roll(judged, (y, x), axis=(0, 1)).ravel()
+            weights = np.linalg.lstsq(ridged, np.append(moved, [0] * others.shape[1]))[0]
+            fits[y, x] = moved @ others @ weights
+        displaced = [
+            fit for (y, x), fit in fits.items()
+            if np.hypot(min(y, SIDE_PX - y), min(x, SIDE_PX - x)) >= SIDE_PX * OTHER_PLACE
+        ]  # fmt: skip
+        scores.append((fits[0, 0] - np.mean(displaced)) / np.std(displaced))
+    return np.array(scores)
+
+
+def test_scores_are_those_of_the_definition() -> None:
+    field = with_channel_of(drawn(5), drawn(6), 2)
+    np.testing.assert_allclose(coherence_scores(field), reference_scores(field), rtol=1e-3)
 
 
 def foreign_in(field: Field) -> list[int]:

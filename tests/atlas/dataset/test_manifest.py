@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from atlas.core.errors import SHOWN_PROBLEMS, DataError
+from atlas.dataset import headers
 from atlas.dataset.labels import format_labels, parse_labels
 from atlas.dataset.manifest import Manifest, read_manifest, read_test_ids, require_test_ids
 
@@ -205,6 +206,21 @@ def test_many_problems_are_counted_and_not_all_printed(write_atlas: WriteAtlas) 
     with pytest.raises(DataError, match=r"and 5 more") as caught:
         read_manifest(data)
     assert len(caught.value.problems) == SHOWN_PROBLEMS + 5
+
+
+def test_headers_of_many_files_are_checked_by_processes_with_the_same_result(
+    write_atlas: WriteAtlas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_atlas(train={f"x{n}": "0" for n in range(9)})
+    few = read_manifest(data)
+    broken = data / "train" / "x4.png"
+    broken.write_bytes(broken.read_bytes()[:-40])
+    problem = assert_problem(data, "x4.png is truncated")
+    monkeypatch.setattr(headers, "FILES_WORTH_PROCESSES", 1)
+    monkeypatch.setattr(headers, "ROWS_A_TASK", 2)
+    assert problems_of(data) == (problem,)
+    broken.write_bytes((data / "train" / "x3.png").read_bytes())
+    assert read_manifest(data) == few
 
 
 def test_8_bit_images_below_a_16_bit_maximum_are_refused(write_atlas: WriteAtlas) -> None:

@@ -81,6 +81,15 @@ def test_the_latest_time_counts_and_of_equal_times_the_row_that_was_added_last()
     assert Verdicts(corrections=tuple(rows)).judged({"a": "k"}).labels == {"a": (1,)}
 
 
+def test_rows_that_are_added_together_have_one_time_whoever_gave_them(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.db"
+    reviewers = [f"reviewer {n}" for n in range(300)]
+    add_verdicts(path, [verdict("q", "a", "same", reviewer=one) for one in reviewers])
+    latest = read_verdicts(path).latest_verdicts
+    assert [reviewer for _, reviewer in latest] == reviewers  # not in the order of a hash
+    assert len({one.time for one in latest.values()}) == 1
+
+
 def test_a_row_that_is_given_now_counts_although_the_clock_was_ahead_before(
     tmp_path: Path,
 ) -> None:

@@ -243,6 +243,16 @@ def test_a_greater_gradient_is_scaled_to_the_norm_and_a_smaller_one_stays(tmp_pa
     assert min(clipped) < 0.9 * max(clipped)
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_every_optimizer_can_be_clipped(optimizer: str, precision: str, tmp_path: Path) -> None:
+    training = replace(TRAINING, optimizer=optimizer, precision=precision, clip_gradient_norm=1e-6)  # type: ignore[arg-type]
+    free = train_tiny(tmp_path / "free", replace(training, clip_gradient_norm=None))
+    clipped = train_tiny(tmp_path / "clipped", training)
+    moved = [parameters_to_vector(module.parameters()) for module in (free, clipped)]
+    assert not torch.equal(*moved)
+
+
 def test_tensorboard_shows_the_metrics_and_rate_of_each_epoch(tmp_path: Path) -> None:
     training = replace(TRAINING, schedule="cosine")
     with pytest.raises(RuntimeError, match="stopped"):

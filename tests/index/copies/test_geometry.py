@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from atlas.dataset.artifacts import ALIGNMENT_COLUMNS
 from atlas.synthetic.edits import rotated
-from index.copies.geometry import geometry, linear_at_middle, row_of
+from index.copies.geometry import geometry, geometry_table, linear_at_middle
 from index.copies.registration import BLANK, Registration
+from index.copies.verification import Registrations
 from index.copies.voting import whole
 from tests.index.copies.pictures import placed
 
@@ -82,21 +83,22 @@ def test_words_say_what_was_done_and_nothing_else(registration, words):
     assert geometry(registration).in_words(CHANNELS) == words
 
 
-def test_a_row_has_the_columns_of_the_table():
-    found = Registration(
-        score=9.0, agreeing=20, comparable=30, map_33=placed(degrees=-45, mirrored=True),
-        channels_E=(1, 0),
-    )  # fmt: skip
-    row = dict(zip(ALIGNMENT_COLUMNS, row_of(found), strict=True))
-    assert (row["agreeing_blocks"], row["comparable_blocks"]) == (20, 30)
+def test_the_table_says_how_each_pair_is_aligned_and_only_blocks_where_nothing_agrees():
+    quarter = placed(degrees=-45, mirrored=True).ravel()
+    numbers = np.zeros((2, 3, 15), np.float32)
+    numbers[0, 1] = [9.0, 20, 30, 0, *quarter, 1, 0]
+    numbers[1, 0] = [0.0, 1, 30, 0, *np.eye(3).ravel(), 0, 1]
+    numbers[1, 2] = [BLANK, 0, 0, 0, *np.eye(3).ravel(), 0, 1]
+    registrations = Registrations(numbers_NKF=numbers)
+    table = geometry_table(registrations, np.array([1, 0, 1]), np.array([0, 1, 2]))
+    assert tuple(table.columns) == ALIGNMENT_COLUMNS
+    assert table["agreeing_blocks"].tolist() == [1, 20, 0]
+    assert table["comparable_blocks"].tolist() == [30, 30, 0]
+    row = table.iloc[1]
     assert (row["rotation_degrees"], row["mirrored"], row["scale"]) == (-45.0, "yes", 1.0)
     assert (row["negative"], row["channel_order"]) == ("no", "1 0")
     assert [float(edge) for edge in row["crop"].split()] == pytest.approx([0, 0, 1, 1], abs=0.03)
-
-
-@pytest.mark.parametrize("score", [0.0, BLANK])
-def test_a_row_without_agreement_has_no_geometry(score):
-    row = row_of(Registration(score=score, agreeing=1, comparable=30))
-    assert row[:2] == (1, 30)
-    assert set(row[2:]) == {None}
-    assert len(row) == len(ALIGNMENT_COLUMNS)
+    assert table.iloc[[0, 2], 2:].isna().all(axis=None)
+    nothing = geometry_table(registrations, np.array([1]), np.array([0]))
+    assert tuple(nothing.columns) == ALIGNMENT_COLUMNS
+    assert nothing.iloc[0, 2:].isna().all()

@@ -76,7 +76,7 @@ def test_a_reference_with_few_keypoints_is_indexed_without_a_warning(tmp_path, c
     spots[0, 30:36, 30:36] = 200
     found = images_of({"spots": spots})
     index = KeypointIndex(ids=("spots",), sketches=kept_sketches(found, ("spots",), tmp_path))
-    assert 0 < len(index.owners_P) < 39
+    assert 0 < len(index.searchable.owners_P) < 39
     assert capfd.readouterr().err == ""
 
 
@@ -84,11 +84,12 @@ def test_votes_are_those_of_a_naive_count(tmp_path):
     sketches = kept_sketches(images_of(FIELDS), IDS, tmp_path)
     index = KeypointIndex(ids=IDS, sketches=sketches)
     found_NK = index.voted(IDS[:6], sketches, 3)
-    index.lists.nprobe = index.lists.nlist  # the naive count looks at every keypoint
+    keypoints = index.searchable
+    keypoints.lists.nprobe = keypoints.lists.nlist  # the naive count looks at every keypoint
     exact_NK = index.voted(IDS[:6], sketches, 3)
-    every_PB, owner_P = codes(Sketches(bytes_NB=sketches.read(IDS)), index.medians_D)
+    every_PB, owner_P = codes(Sketches(bytes_NB=sketches.read(IDS)), keypoints.medians_D)
     for n in range(6):
-        own_PB, _ = codes(Sketches(bytes_NB=sketch(FIELDS[IDS[n]])[None]), index.medians_D)
+        own_PB, _ = codes(Sketches(bytes_NB=sketch(FIELDS[IDS[n]])[None]), keypoints.medians_D)
         votes = np.zeros(COUNT)
         for code in own_PB:
             bits = np.bitwise_count(every_PB ^ code).sum(axis=1)
@@ -102,6 +103,15 @@ def test_votes_are_those_of_a_naive_count(tmp_path):
         # Keypoints at equal distances are chosen in any order, which moves a vote or two.
         assert chosen == pytest.approx(sorted(votes, reverse=True)[:3], rel=0.1, abs=12)
     assert np.mean(found_NK[:, 0] == exact_NK[:, 0]) >= 0.5
+
+
+def test_votes_do_not_depend_on_other_queries(tmp_path):
+    sketches = kept_sketches(images_of(FIELDS), IDS, tmp_path)
+    index = KeypointIndex(ids=IDS, sketches=sketches)
+    together = index.voted(IDS, sketches, 5)
+    for n, image_id in enumerate(IDS):
+        alone = index.voted((image_id,), sketches, 5)
+        np.testing.assert_array_equal(alone[0], together[n])
 
 
 def test_references_without_keypoints_propose_nothing(tmp_path):

@@ -1,4 +1,4 @@
-"""An index that is built again takes over its embedder, if the same one would be made."""
+"""An index takes over an embedder that is there already, if the same one would be made."""
 
 import shutil
 import subprocess
@@ -8,14 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from atlas.core.errors import UserError
+from atlas.core.row_file import DamagedFileError
 from atlas.inference import openvino_runner
 from atlas.inference.settings import RuntimeOptions
 from atlas.training import pretrained, weight_packages
 from atlas.workflows.embed import index as building
 from atlas.workflows.embed.index import build_index
+from retrieval import embedding
+from retrieval.embedding import embed_images, exported, load_exported
 from retrieval.postprocessing import whitening
 from tests.atlas.workflows.embed.exported import FLOAT32
-from tests.atlas.workflows.evaluate.evaluated import save_random_embedder, write_evaluated_atlas
+from tests.atlas.workflows.evaluate.evaluated import (
+    SIZE_PX,
+    save_random_embedder,
+    write_evaluated_atlas,
+)
+from tests.image_sources import Pixels
 
 pytestmark = pytest.mark.skipif(not openvino_runner.installed(), reason="OpenVINO is not installed")
 
@@ -42,7 +51,7 @@ def times_made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made_from
 
 
-WITHOUT_TORCH = """
+BUILT = """
 import sys
 import atlas
 from atlas.inference.settings import RuntimeOptions
@@ -50,17 +59,77 @@ from index.settings import LeakSettings
 data, embedder, run = sys.argv[1:]
 options = RuntimeOptions(runtime="openvino", precision="float32")
 atlas.build_index(data, embedder, f"{run}/index", runtime=options)
+"""
+WITHOUT_TORCH = """
+assert "torch" not in sys.modules
+"""
+LEAKS = """
 few = LeakSettings(planted_copies=20, natural_queries=20, hashes="dhash", sibling_queries=20)
 atlas.find_leaks(data, f"{run}/index", f"{run}/leaks", few)
-assert "torch" not in sys.modules
 """
 
 
-def test_a_second_build_and_the_leaks_need_no_torch(made: Path) -> None:
-    before = files(made / "run" / "index")
-    words = [str(made / name) for name in ("data", "embedder", "run")]
-    subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *words], check=True)
-    assert files(made / "run" / "index") == before
+@pytest.mark.parametrize("index_is_kept", [True, False])
+def test_a_second_build_and_the_leaks_need_no_torch(folder: Path, index_is_kept: bool) -> None:
+    build_index(folder / "data", folder / "embedder", folder / "run" / "index", runtime=FLOAT32)
+    before = files(folder / "run" / "index")
+    if not index_is_kept:  # the cache still has the exported network and its check
+        shutil.rmtree(folder / "run" / "index")
+    script = BUILT + (LEAKS if index_is_kept else "") + WITHOUT_TORCH
+    words = [str(folder / name) for name in ("data", "embedder", "run")]
+    subprocess.run([sys.executable, "-c", script, *words], check=True)
+    assert files(folder / "run" / "index") == before
+
+
+@pytest.mark.parametrize("damaged", ["model.bin", "check-*.json"])
+def test_what_is_damaged_in_the_cache_is_made_anew(folder: Path, monkeypatch, damaged) -> None:
+    before = files(folder / "run" / "index" / "embedder")
+    shutil.rmtree(folder / "run" / "index")
+    made_from = times_made(monkeypatch)
+    for path in (folder / "run" / "store").rglob(damaged):
+        path.write_bytes(path.read_bytes()[:-9])
+    build_index(folder / "data", folder / "embedder", folder / "run" / "index", runtime=FLOAT32)
+    assert made_from == [str(folder / "embedder")]
+    assert files(folder / "run" / "index" / "embedder") == before
+
+
+def test_damaged_weights_of_an_embedder_are_reported_at_once(folder: Path) -> None:
+    embedder = folder / "run" / "index" / "embedder"  # its exported network is in the cache, too
+    weights = embedder / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(DamagedFileError, match=r"weights\.safetensors was changed or damaged"):
+        build_index(folder / "data", embedder, folder / "run" / "two", runtime=FLOAT32)
+    assert not (folder / "run" / "two").exists()
+
+
+@pytest.mark.parametrize("cache_is_kept", [True, False])
+def test_an_embedder_that_is_trained_again_meanwhile_is_not_taken_for_the_first(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, cache_is_kept: bool
+) -> None:
+    embed = building.embed_store
+
+    def embed_while_it_is_trained(*words, **options):
+        save_random_embedder(folder / "embedder", seed=1)
+        return embed(*words, **options)
+
+    monkeypatch.setattr(building, "embed_store", embed_while_it_is_trained)
+    shutil.rmtree(folder / "run" / "index")
+    if not cache_is_kept:
+        shutil.rmtree(folder / "run" / "store")
+    with pytest.raises(UserError, match="embedder was changed during this command; run it again"):
+        build_index(folder / "data", folder / "embedder", folder / "run" / "index", runtime=FLOAT32)
+    assert not (folder / "run" / "index").exists()
+
+
+def test_workers_of_a_cluster_get_an_embedder_with_its_network(folder: Path) -> None:
+    held = load_exported(folder / "run" / "index" / "embedder")
+    taken = exported(folder / "embedder", held.runtime)  # whose folder has no exported network
+    ids, rng = ("a", "b"), np.random.default_rng(0)
+    images = dict(zip(ids, rng.integers(0, 256, (2, 1, SIZE_PX, SIZE_PX), np.uint8), strict=True))
+    source = Pixels(read=lambda some: np.stack([images[i] for i in some]))
+    part = embedding._Embedding(taken, source, folder / "kept").only(ids)
+    assert np.array_equal(part(ids), embed_images(held, source.read(ids)))
+    assert embedding._Embedding(held, source, folder / "kept").only(ids).embedder == held.folder
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_what_openvino_cannot_take_gives_way_and_it_is_said(made, tmp_path, monk
     def refused(*_: object, **__: object) -> None:
         raise UserError("OpenVINO cannot take this network (a reason)")
 
-    monkeypatch.setattr(runtime_choice, "export", refused)
+    monkeypatch.setattr(openvino_runner, "export", refused)
     said = tuple(runtime_lines(built(made, tmp_path / "index", FLOAT32).runtime_checks))
     assert said == (
         "not by openvino float32: OpenVINO cannot take this network (a reason)",

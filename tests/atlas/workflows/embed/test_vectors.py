@@ -68,6 +68,7 @@ def test_a_killed_embedding_of_features_goes_on(
     manifest = read_manifest(made / "data")
     source = open_vectors(str(made / "classifier"), manifest, tmp_path)
     ids = manifest.ids[:5]
+    source.embed(manifest.ids[5:6])  # now the runtime is chosen
     read, asked = type(source.store).read, []
 
     def read_some(store, some):
