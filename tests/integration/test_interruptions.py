@@ -22,17 +22,17 @@ from atlas.synthetic.settings import DrawnAtlasSettings
 LIMIT_S = 300.0
 SETTINGS = DrawnAtlasSettings(
     identities=16, fields_per_identity=3, novel_identities=10, test_fields_per_identity=1,
-    copies=30, size_px=64,
+    copies=16, size_px=64,
 )  # fmt: skip
 # Each command, what is there once it is in the middle, the signal, and who gets it.
 COMMANDS = (
-    ("train-embedder smoke --epochs 6 --out run/embedder", "embedder/checkpoints/last.ckpt",
+    ("train-embedder smoke --epochs 3 --out run/embedder", "embedder/checkpoints/last.ckpt",
      signal.SIGINT, "group"),
     ("build-index --embedder run/embedder --runtime torch --out run/index", "store/embeddings/*",
      signal.SIGINT, "process"),
-    ("find-leaks --index run/index --out run/leaks --planted-copies 50 --natural-queries 50",
+    ("find-leaks --index run/index --out run/leaks --planted-copies 24 --natural-queries 24",
      "store/**/sketches", signal.SIGINT, "group"),
-    ("train-classifier smoke --epochs 6 --out run/classifier", "classifier/checkpoints/last.ckpt",
+    ("train-classifier smoke --epochs 3 --out run/classifier", "classifier/checkpoints/last.ckpt",
      signal.SIGTERM, "process"),
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ from tests.photos import KNOWN, NEW, photo, save, write_known, write_new
 pytestmark = pytest.mark.slow
 
 COPIES = {new: known for new, known in NEW.items() if known}
+FLOAT32 = ["--runtime", "torch", "--precision", "float32"]  # which need no check
 FEW = ["--neighbours", "12", "--planted-copies", "24", "--natural-queries", "12"]
 
 
@@ -36,7 +37,8 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     known = write_known(folder / "known")
     data = write_atlas_folder(folder / "data", known, write_new(folder / "new", known))
     runs = folder / "runs"
-    command("build_index", "--data", data, "--embedder", "frozen", "--out", runs / "index")
+    frozen = ["--embedder", "frozen", *FLOAT32, "--out", runs / "index"]
+    command("build_index", "--data", data, *frozen)
     command("find_leaks", "--data", data, "--index", runs / "index", "--out", runs / "leaks", *FEW)
     command(
         "train_classifier", "smoke", "--data", data, "--out", runs / "classifier", "--epochs", 1
@@ -139,7 +141,8 @@ def test_pictures_without_labels(tmp_path: Path) -> None:
     save(tmp_path / "data" / "test" / "copy.jpg", photo(3))
     runs = tmp_path / "runs"
     data = tmp_path / "data"
-    command("build_index", "--data", data, "--embedder", "frozen", "--out", runs / "index")
+    frozen = ["--embedder", "frozen", *FLOAT32, "--out", runs / "index"]
+    command("build_index", "--data", data, *frozen)
     command("find_leaks", "--data", data, "--index", runs / "index", "--out", runs / "leaks", *FEW)
     claim = read(runs / "leaks" / "leaks.csv").iloc[0]
     assert (claim["Id"], claim["match_id"], claim["labels"]) == ("copy.jpg", "3.png", "")

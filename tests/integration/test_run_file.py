@@ -190,6 +190,7 @@ def finished(tmp_path_factory) -> Path:
 def run_text(folder: Path, out: str, leaks: str = "") -> str:
     return (
         f'data = "{folder}/data"\nout = "{folder}/{out}"\n'
+        '[index]\nruntime = "torch"\nprecision = "float32"\n'
         "[leaks]\nplanted_copies = 30\nnatural_queries = 24\naccept_unproven_copies = true\n"
         f"{leaks}"
         '[classifiers.a]\nrecipe = "smoke"\nepochs = 1\nfolds = 2\n'

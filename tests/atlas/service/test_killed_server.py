@@ -12,7 +12,7 @@ from benchmarks.killed_review import review_while_killed
 from tests.atlas.workflows.review.made_run import write_run
 from tests.conftest import PROJECT
 
-MOMENTS = 6  # `python -m benchmarks.killed_review` tries 30
+MOMENTS = 3  # `python -m benchmarks.killed_review` tries 30
 
 
 @pytest.mark.slow
