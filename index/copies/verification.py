@@ -39,8 +39,10 @@ FloatArray = NDArray[np.float32]
 Planes = NDArray[np.uint8]
 
 QUERIES_A_TASK = 32  # a process holds the sketches of their candidates in memory, 52 KiB each
-PAIRS_WORTH_PROCESSES = 400
 PAIRS_A_TASK = 64
+# Starting processes takes as long as so many pairs on one core: 5,000 are aligned in a second, and
+# the pixels of 165 compared.
+ALIGNED_WORTH_PROCESSES, COMPARED_WORTH_PROCESSES = 10_000, 400
 # Numbers of a registration before those of its channels: score, agreeing and comparable blocks,
 # whether it is a negative, and the map.
 FIRST_CHANNEL = 13
@@ -243,7 +245,7 @@ class _Pairs:
             for some in [slice(start, start + QUERIES_A_TASK)]
         ]  # fmt: skip
         with stage("aligning", items=int(np.sum(ids_QK != ""))):
-            many = ids_QK.size >= PAIRS_WORTH_PROCESSES
+            many = ids_QK.size >= ALIGNED_WORTH_PROCESSES
             done = list(by_processes(_proposed, tasks, processes=many))
         scores_QK = np.concatenate([scores for scores, _ in done])
         found = [
@@ -280,7 +282,7 @@ class _Pairs:
         return self._each(_correlations, settings, law)
 
     def _each(self, work: Any, settings: RegistrationSettings, law: NonMatches) -> list[Any]:
-        many = len(self.places) >= PAIRS_A_TASK
+        many = len(self.places) >= COMPARED_WORTH_PROCESSES
         found: list[Any] = []
         with stage("comparing pixels", items=len(self.places)):
             tasks = (

@@ -90,7 +90,13 @@ def test_without_candidates_or_queries_there_is_no_score(tmp_path):
 
 def test_many_pairs_are_compared_by_processes_to_the_same_numbers(tmp_path, monkeypatch):
     few = examined(found(), tmp_path / "few")
-    for name in ("PAIRS_WORTH_PROCESSES", "PAIRS_A_TASK", "QUERIES_A_TASK"):
+    sizes = (
+        "ALIGNED_WORTH_PROCESSES",
+        "COMPARED_WORTH_PROCESSES",
+        "PAIRS_A_TASK",
+        "QUERIES_A_TASK",
+    )
+    for name in sizes:
         monkeypatch.setattr(verification, name, 1)
     many = examined(found(), tmp_path / "many")
     np.testing.assert_array_equal(few.numbers_NKF, many.numbers_NKF)
