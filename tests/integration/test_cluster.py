@@ -5,13 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import timm
+import torch
+from safetensors.torch import save_file
 
 from atlas.core.execution import ExecutionSettings, PartEndedError
 from atlas.core.row_cache import cache_folder
 from atlas.inference.settings import RuntimeOptions
 from atlas.synthetic.drawn_atlas import draw_atlas
 from atlas.synthetic.settings import DrawnAtlasSettings
-from atlas.training import pretrained, weight_packages
 from atlas.workflows.classify.prediction import predict
 from atlas.workflows.classify.training import train_classifier
 from atlas.workflows.embed.index import build_index
@@ -34,20 +36,20 @@ LEAKS = LeakSettings(
 TORCH = RuntimeOptions(runtime="torch", precision="float32")  # which needs no check
 
 
-@pytest.fixture(scope="module", autouse=True)
-def offline() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        if not pretrained.available(weight_packages.LITE0):
-            pytest.skip(f"{weight_packages.PACKAGES[weight_packages.LITE0]} is not installed")
-        yield
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn") / "data"
     draw_atlas(DRAWN, folder, jobs=1)
     return folder
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small network that needs no training, whose weights every process reads from a file."""
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), file)
+    return f"timm:test_resnet@{file}"
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +61,19 @@ def classifier(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def here(data: Path, classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def here(
+    data: Path, embedder: str, classifier: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The main job, done by this process alone."""
     run = tmp_path_factory.mktemp("here")
-    main_job(data, classifier, run, ExecutionSettings())
+    main_job(data, embedder, classifier, run, ExecutionSettings())
     return run
 
 
-def main_job(data: Path, classifier: Path, run: Path, execution: ExecutionSettings) -> None:
-    build_index(data, "frozen", run / "index", runtime=TORCH, execution=execution)
+def main_job(
+    data: Path, embedder: str, classifier: Path, run: Path, execution: ExecutionSettings
+) -> None:
+    build_index(data, embedder, run / "index", runtime=TORCH, execution=execution)
     find_leaks(data, run / "index", run / "leaks", LEAKS, execution=execution)
     predict(data, classifier, run / "probabilities.h5", execution=execution)
     make_submission(data, run / "leaks", classifier, run / "submission")
@@ -98,32 +104,35 @@ def address() -> Iterator[str]:
 
 
 def test_a_ray_cluster_gives_the_bytes_of_one_process(
-    address: str, data: Path, classifier: Path, here: Path, tmp_path: Path
+    address: str, data: Path, embedder: str, classifier: Path, here: Path, tmp_path: Path
 ) -> None:
-    main_job(data, classifier, tmp_path, ExecutionSettings(executor="ray", ray_address=address))
+    ray = ExecutionSettings(executor="ray", ray_address=address)
+    main_job(data, embedder, classifier, tmp_path, ray)
     one, other = results_of(here), results_of(tmp_path)
     assert sorted(one) == sorted(other)
     assert [name for name, content in one.items() if other[name] != content] == []
 
 
 def test_parts_fill_the_cache_from_which_a_whole_run_gives_the_same_bytes(
-    data: Path, tmp_path: Path
+    data: Path, embedder: str, tmp_path: Path
 ) -> None:
     out, expected = tmp_path / "parts" / "index", tmp_path / "whole" / "index"
-    assert "which the next stage needs from the other parts" in part_of_index(data, out, 1)
+    assert "which the next stage needs from the other parts" in part_of_index(
+        data, embedder, out, 1
+    )
     for number in (2, 1):  # the first part could not embed before all images were decoded
-        last = part_of_index(data, out, number)
+        last = part_of_index(data, embedder, out, number)
     assert last.startswith("Part 1/2 is done, and so are all other parts")
     assert not out.exists()
     before = sorted(cache_folder(out).rglob("part-*.h5"))
-    build_index(data, "frozen", out, runtime=TORCH)
+    build_index(data, embedder, out, runtime=TORCH)
     assert sorted(cache_folder(out).rglob("part-*.h5")) == before
-    build_index(data, "frozen", expected, runtime=TORCH)
+    build_index(data, embedder, expected, runtime=TORCH)
     assert results_of(out) == results_of(expected)
 
 
-def part_of_index(data: Path, out: Path, number: int) -> str:
+def part_of_index(data: Path, embedder: str, out: Path, number: int) -> str:
     settings = ExecutionSettings(part=f"{number}/2", wait_minutes=0)
     with pytest.raises(PartEndedError) as ended:
-        build_index(data, "frozen", out, runtime=TORCH, execution=settings)
+        build_index(data, embedder, out, runtime=TORCH, execution=settings)
     return str(ended.value)
