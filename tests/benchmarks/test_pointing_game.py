@@ -89,11 +89,10 @@ def test_maps_point_at_the_protein_far_more_often_than_chance() -> None:
     numbers = [HPA_LABELS.index(name) for name in PLACES]
     learned = questions_of(drawings(0, 80), size_px=64)
     asking = questions_of(drawings(10_000, 25), size_px=64)
-    classifier = trained(learned, numbers, epochs=12)
+    classifier = trained(learned, numbers, epochs=20)
     labels = [numbers.index(label) for label in asking.labels_N]
     maps = activation_maps(classifier, asking.images_NCHW, labels)
     table = by_label(asking, {"maps": hits_of(maps, asking.places_NHW), **rivals(asking)})
     assert (table["n"] == 25).all()
     assert table["maps"].mean() > table["random point"].mean() + 0.35
-    # With 25 images for each label, the share of hits of one of them may be low by chance.
-    assert (table["maps"] > table["random point"] + 0.2).sum() >= len(PLACES) - 1
+    assert (table["maps"] > table["random point"] + 0.2).all()

@@ -5,9 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import timm
-import torch
-from safetensors.torch import save_file
 
 from atlas.core.execution import ExecutionSettings, PartEndedError
 from atlas.core.row_cache import cache_folder
@@ -21,6 +18,7 @@ from atlas.workflows.leaks.finding import find_leaks
 from atlas.workflows.submit.submission import make_submission
 from classify import recipes
 from index.settings import LeakSettings
+from tests.atlas.inference.files import save_weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
@@ -46,10 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A small network that needs no training, whose weights every process reads from a file."""
-    torch.manual_seed(0)
-    file = tmp_path_factory.mktemp("weights") / "weights.safetensors"
-    save_file(timm.create_model("test_resnet").state_dict(), file)
-    return f"timm:test_resnet@{file}"
+    return save_weights(tmp_path_factory.mktemp("weights") / "w.safetensors", "test_resnet")
 
 
 @pytest.fixture(scope="module")

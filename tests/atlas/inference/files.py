@@ -1,9 +1,11 @@
-"""Small networks as TorchScript and ONNX files, such as other people publish."""
+"""Small networks as TorchScript and ONNX files and as weights, such as other people publish."""
 
 import warnings
 from pathlib import Path
 
+import timm
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 BATCH = {0: torch.export.Dim.DYNAMIC}
@@ -43,6 +45,13 @@ class NamedOutputs(nn.Module):
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"map": self.network.filters(images), "vector": self.network(images)}
+
+
+def save_weights(path: Path, name: str) -> str:
+    """Write weights at random for a network of timm, and return it as an embedder's source."""
+    torch.manual_seed(0)
+    save_file(timm.create_model(name).state_dict(), path)
+    return f"timm:{name}@{path}"
 
 
 def save_torchscript(path: Path, network: nn.Module) -> Path:

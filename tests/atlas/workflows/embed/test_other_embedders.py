@@ -6,9 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
-import torch
-from safetensors.torch import save_file
 
 from atlas.core.errors import DataError, ProvenanceError, UserError
 from atlas.inference.settings import RuntimeOptions
@@ -22,7 +19,7 @@ from atlas.workflows.runs.update import update
 from index.search.open_search import open_search
 from index.settings import LeakSettings
 from retrieval.embedder import load_embedder
-from tests.atlas.inference.files import Tiny, save_onnx, save_torchscript
+from tests.atlas.inference.files import Tiny, save_onnx, save_torchscript, save_weights
 from tests.atlas.inference.test_network_files import needs_onnx
 from tests.atlas.workflows.evaluate.evaluated import SIZE_PX, write_evaluated_atlas
 
@@ -43,9 +40,7 @@ def onnx(folder: Path) -> str:
 
 
 def transformer(folder: Path) -> str:
-    torch.manual_seed(0)
-    save_file(timm.create_model("test_vit").state_dict(), folder / "theirs.safetensors")
-    return f"timm:test_vit@{folder / 'theirs.safetensors'}"
+    return save_weights(folder / "theirs.safetensors", "test_vit")
 
 
 KINDS = [torchscript, pytest.param(onnx, marks=needs_onnx), transformer]
